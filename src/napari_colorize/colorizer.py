@@ -1,0 +1,547 @@
+"""Colorizer: a network with its checkpoint, on a device, at a precision.
+
+A thin shell around `pipeline`: here images come in, memory runs out and is dealt with, and what
+was done is written down. A Colorizer keeps nothing between calls and may be called from several
+threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_colorize import __version__, provenance
+from napari_colorize.errors import (
+    ColorizeNote,
+    ColorizeWarning,
+    OutOfMemoryError,
+    SettingsError,
+)
+from napari_colorize.networks import ARCHITECTURES, Architecture
+from napari_colorize.pipeline import Chroma, predict, render_size
+from napari_colorize.planes import (
+    Limits,
+    Plane,
+    spatial_axes,
+    split_stack,
+    stack_limits,
+    to_plane,
+)
+from napari_colorize.result import Colorized
+from napari_colorize.settings import ColorizeSettings, settings_from
+
+if TYPE_CHECKING:
+    from napari_colorize.zoo import Checkpoint
+
+Precision = Literal["auto", "float32", "bfloat16"]
+PALE = 2 / 255  # mean length of (U, V) below which a prediction is all but gray
+SMALLER = 0.75  # factor on the render factor when memory runs out
+BATCH_PIXELS = 2**18  # network pixels at a time: several planes when they are small
+BATCH_PLANES = 16
+ALMOST_GRAY = (
+    "The model found almost no colour (mean chroma {:.4f}). Try another render factor, often a "
+    "smaller one, or a higher saturation."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Colorizer:
+    """A network that is ready to colorize.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Fused for inference, on `device`, its weights of type `dtype`.
+    checkpoint : Checkpoint
+        Its name, origin and recommended settings.
+    device : torch.device
+        Where it runs.
+    dtype : torch.dtype
+        In which it computes: float32 or bfloat16.
+    """
+
+    network: nn.Module
+    checkpoint: Checkpoint
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str] = "embedded",
+        *,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        progress: bool = False,
+    ) -> Colorizer:
+        """Load a checkpoint by its name in the catalogue, or from a .safetensors or .pth file.
+
+        Parameters
+        ----------
+        name_or_path : str or path
+            Fetched first if it is a name whose file is not here yet.
+        device : str or torch.device
+            "auto" takes a GPU if there is one.
+        precision : {"auto", "float32", "bfloat16"}
+            "auto" takes bfloat16 where the hardware computes with it; float32 is exact.
+        progress : bool
+            Whether a download shows a progress bar.
+
+        Raises
+        ------
+        UnknownModelError, DownloadError, CheckpointError
+            If there is no such model, it cannot be fetched, or the file holds another thing.
+        SettingsError
+            If there is no such device or precision.
+        """
+        from napari_colorize import zoo
+        from napari_colorize.networks.fuse import fuse
+
+        chosen_device = choose_device(device)
+        dtype = choose_dtype(precision, chosen_device)
+        checkpoint, weights = zoo.load(name_or_path, progress=progress)
+        network = fuse(build(ARCHITECTURES[checkpoint.architecture], weights.state))
+        network = network.to(chosen_device, dtype, memory_format=torch.channels_last)
+        return cls(network, checkpoint, chosen_device, dtype)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the network takes and gives."""
+        return ARCHITECTURES[self.checkpoint.architecture]
+
+    @property
+    def precision(self) -> str:
+        """"float32" or "bfloat16"."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def __call__(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Colorized:
+        """Colorize one image.
+
+        Parameters
+        ----------
+        image : array, shape (Y, X), (Y, X, 3) or (Y, X, 4)
+            NumPy, dask or torch; any real dtype. Colours are replaced, alpha is kept.
+        rgb : bool, optional
+            Whether the last axis holds colours. Default: if it has 3 or 4 entries.
+        **settings
+            See `ColorizeSettings`.
+
+        Raises
+        ------
+        ImageError
+            If it is not one image of real numbers.
+        SettingsError
+            If a setting is unknown, out of range, or not for this network.
+        OutOfMemoryError
+            If nothing that the settings allow made it fit; the message names what fits.
+        """
+        chosen = self.choose(settings)
+        plane = self._to_plane(image, chosen, rgb)
+        if chosen.fidelity != "exact":
+            return self._with_fidelity(image, plane, chosen)
+        uv, used = self._predict([plane], chosen)
+        return self._result(plane, uv[0], used, chosen)
+
+    def predict(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Chroma:
+        """Only ask the network: chrominance of one image, as in `__call__`."""
+        chosen = self.choose(settings)
+        plane = self._to_plane(image, chosen, rgb)
+        _announce(plane)
+        uv, used = self._predict([plane], chosen)
+        return self._chroma(uv[0], used)
+
+    def iter_planes(
+        self, stack: Any, *, rgb: bool | None = None, **settings: Any
+    ) -> Iterator[tuple[tuple[int, ...], Colorized]]:
+        """Colorize the planes of a stack, one after another; stop by not asking for the next.
+
+        Small planes go through the network several at a time. All planes share the contrast
+        limits of the whole stack, which is read once for them if its dtype does not tell.
+
+        Parameters
+        ----------
+        stack : array, shape (..., Y, X), (..., Y, X, 3) or (..., Y, X, 4)
+            As in `__call__`; dask arrays are computed plane by plane.
+        rgb : bool, optional
+            Whether the last axis holds colours. Default: if it has 3 or 4 entries.
+        **settings
+            See `ColorizeSettings`.
+
+        Yields
+        ------
+        index : tuple of int
+            Place of the plane: `stack[index]`.
+        colorized : Colorized
+            Its colours.
+        """
+        chosen = self.choose(settings)
+        limits, note = chosen.contrast_limits, None
+        if limits is None:
+            limits, note = stack_limits(stack, rgb)
+        notes = (note,) if note else ()
+        is_rgb = spatial_axes(stack, rgb) == 3
+        for batch in self._batches(stack, rgb, chosen):
+            planes = [self._to_plane(stack[index], chosen, is_rgb, limits) for index in batch]
+            planes = [replace(plane, notes=(*notes, *plane.notes)) for plane in planes]
+            if chosen.fidelity != "exact":
+                for index, plane in zip(batch, planes, strict=True):
+                    yield index, self._with_fidelity(stack[index], plane, chosen)
+                continue
+            uv, used = self._predict(planes, chosen)
+            for place, (index, plane) in enumerate(zip(batch, planes, strict=True)):
+                yield index, self._result(plane, uv[place], used, chosen)
+
+    def choose(self, settings: dict[str, Any]) -> ColorizeSettings:
+        """Settings from keywords, with this checkpoint's recommendations filled in.
+
+        Raises
+        ------
+        SettingsError
+            If one is unknown, out of range, or not for this network.
+        """
+        chosen = settings_from(settings)
+        if not chosen.self_attention and not self.architecture.has_self_attention:
+            raise SettingsError(f"{self.checkpoint.name} has no self-attention to switch off.")
+        _check_fidelity(chosen, self.architecture)
+        return replace(
+            chosen,
+            render_factor=chosen.render_factor or self.checkpoint.render_factor,
+            saturation=(
+                self.checkpoint.saturation if chosen.saturation is None else chosen.saturation
+            ),
+        )
+
+    def _to_plane(
+        self,
+        image: Any,
+        chosen: ColorizeSettings,
+        rgb: bool | None,
+        limits: Limits | None = None,
+    ) -> Plane:
+        return to_plane(
+            image,
+            limits=limits or chosen.contrast_limits,
+            gamma=chosen.gamma,
+            device=self.device,
+            rgb=rgb,
+        )
+
+    def _batches(
+        self, stack: Any, rgb: bool | None, chosen: ColorizeSettings
+    ) -> Iterator[list[tuple[int, ...]]]:
+        assert chosen.render_factor is not None
+        pixels = (16 * chosen.render_factor) ** 2
+        length = max(1, min(BATCH_PLANES, BATCH_PIXELS // pixels))
+        indices = split_stack(stack, rgb)
+        while batch := [index for index, _ in zip(indices, range(length), strict=False)]:
+            yield batch
+
+    def _predict(self, planes: Sequence[Plane], chosen: ColorizeSettings) -> tuple[Tensor, Used]:
+        """U and V of planes of one size, and how they were got when memory ran out."""
+        assert chosen.render_factor is not None
+        wanted = Used(chosen.render_factor, self.device, chosen.self_attention)
+        try:
+            return self._run(planes, wanted), wanted
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        for fallback in self._fallbacks(wanted, chosen):
+            free_memory()
+            try:
+                uv = torch.cat([self._run([plane], fallback) for plane in planes])
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                continue
+            return uv, fallback if fallback.differs(wanted) else wanted
+        raise OutOfMemoryError(self._what_fits(planes[0], wanted))
+
+    def _run(self, planes: Sequence[Plane], used: Used) -> Tensor:
+        network, dtype = self._network_on(used.device)
+        height, width = planes[0].gray.shape
+        size = render_size(
+            height,
+            width,
+            used.render_factor,
+            fit=self.checkpoint.fit,
+            multiple=self.architecture.multiple,
+        )
+        uv = predict(
+            network,
+            self.architecture,
+            torch.stack([plane.gray.to(used.device) for plane in planes]),
+            size,
+            self_attention=used.self_attention,
+            dtype=dtype,
+        )
+        return uv.to(self.device)
+
+    def _network_on(self, device: torch.device) -> tuple[nn.Module, torch.dtype]:
+        if device == self.device:
+            return self.network, self.dtype
+        import copy
+
+        dtype = choose_dtype("auto", device)
+        return copy.deepcopy(self.network).to(device, dtype), dtype
+
+    def _fallbacks(self, wanted: Used, chosen: ColorizeSettings) -> Iterator[Used]:
+        """What to try when memory runs out: planes one by one, the CPU, smaller pictures."""
+        yield wanted
+        last = wanted
+        if chosen.retry_on_cpu and self.device.type != "cpu":
+            last = replace(wanted, device=torch.device("cpu"))
+            yield last
+        if chosen.retry_smaller:
+            yield from _smaller(last)
+
+    def _what_fits(self, plane: Plane, wanted: Used) -> str:
+        """The sentence for memory that does not suffice, with a render factor that was tried."""
+        said = f"Render factor {wanted.render_factor} does not fit into memory"
+        for smaller in _smaller(wanted):
+            free_memory()
+            try:
+                self._run([plane], smaller)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                continue
+            return f"{said}; {smaller.render_factor} does: use render_factor={smaller.render_factor}."
+        return f"{said}, nor does any smaller one. Close other programs, or use a smaller model."
+
+    def _chroma(self, uv: Tensor, used: Used) -> Chroma:
+        return Chroma(uv, self.checkpoint.name, used.render_factor, used.self_attention)
+
+    def _result(
+        self, plane: Plane, uv: Tensor, used: Used, chosen: ColorizeSettings
+    ) -> Colorized:
+        chroma = self._chroma(uv, used)
+        notes = [*_announce(plane), *used.warn(chosen, self.device)]
+        if (mean := chroma.mean()) < PALE:
+            notes.append(ALMOST_GRAY.format(mean))
+            warnings.warn(notes[-1], ColorizeWarning, stacklevel=3)
+        settings = replace(chosen, render_factor=used.render_factor)
+        return Colorized(
+            plane=plane,
+            chroma=chroma,
+            settings=settings,
+            provenance=self._describe(settings, notes, used.device),
+            notes=tuple(notes),
+        )
+
+    def _with_fidelity(self, image: Any, plane: Plane, chosen: ColorizeSettings) -> Colorized:
+        from napari_colorize import fidelity
+        from napari_colorize.planes import to_numpy
+
+        notes = _announce(plane)
+        pixels, note = fidelity.to_8bit_rgb(to_numpy(image), plane.limits)
+        raise NotImplementedError
+
+    def _describe(
+        self, settings: ColorizeSettings, notes: Sequence[str], device: torch.device
+    ) -> dict[str, Any]:
+        if not settings.provenance:
+            return {}
+        return provenance.describe(
+            checkpoint_name=self.checkpoint.name,
+            architecture=self.checkpoint.architecture,
+            sha256=self.checkpoint.sha256 or "",
+            settings=settings,
+            notes=notes,
+            device=str(device),
+            precision=self.precision,
+            version=__version__,
+        )
+
+
+@dataclass(frozen=True)
+class Used:
+    """How a prediction was really made; other than wanted only where memory ran out."""
+
+    render_factor: int
+    device: torch.device
+    self_attention: bool
+
+    def differs(self, other: Used) -> bool:
+        return self != other
+
+    def warn(self, chosen: ColorizeSettings, device: torch.device) -> list[str]:
+        """Say what was changed for want of memory."""
+        said = []
+        if self.device != device:
+            said.append(f"Memory of {device} ran out: the CPU made this prediction.")
+        if self.render_factor != chosen.render_factor:
+            said.append(
+                f"Memory ran out at render factor {chosen.render_factor}: "
+                f"{self.render_factor} was used."
+            )
+        for sentence in said:
+            warnings.warn(sentence, ColorizeWarning, stacklevel=4)
+        return said
+
+
+_last: tuple[tuple[Any, ...], Colorizer] | None = None
+_last_lock = threading.Lock()
+
+
+def colorize(
+    image: Any,
+    model: str | os.PathLike[str] = "embedded",
+    *,
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+    rgb: bool | None = None,
+    **settings: Any,
+) -> Colorized:
+    """Colorize one image; the model is kept for the next call.
+
+    Parameters
+    ----------
+    image : array, shape (Y, X), (Y, X, 3) or (Y, X, 4)
+        Any real dtype; see `Colorizer.__call__`.
+    model : str or path
+        A name in the catalogue, or a file.
+    device, precision
+        See `Colorizer.from_pretrained`.
+    rgb : bool, optional
+        Whether the last axis holds colours.
+    **settings
+        See `ColorizeSettings`.
+
+    Returns
+    -------
+    Colorized
+        `.rgb` is the picture.
+    """
+    global _last
+    wanted = (str(model), str(device), precision)
+    with _last_lock:
+        if _last is None or _last[0] != wanted:
+            _last = None  # two models at once may not fit
+            _last = wanted, Colorizer.from_pretrained(model, device=device, precision=precision)
+        colorizer = _last[1]
+    return colorizer(image, rgb=rgb, **settings)
+
+
+def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
+    """A network in evaluation mode with these weights, as float32.
+
+    Raises
+    ------
+    CheckpointError
+        If keys or shapes are not the architecture's.
+    """
+    from napari_colorize.errors import CheckpointError
+
+    with torch.device("meta"):
+        network = architecture.build(state)
+    kept = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    try:
+        network.load_state_dict(kept, strict=True, assign=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise CheckpointError(
+            f"The weights are not those of the network {architecture.name}: {first}"
+        ) from error
+    return network.eval().requires_grad_(False)
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """A device by name; "auto" is the first of CUDA, MPS, XPU that is there, else the CPU.
+
+    Raises
+    ------
+    SettingsError
+        If this machine has no such device.
+    """
+    there = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "xpu": torch.xpu.is_available,
+        "cpu": lambda: True,
+    }
+    names = [name for name, is_there in there.items() if is_there()]
+    if device == "auto":
+        return torch.device(names[0])
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in names:
+        raise SettingsError(f"There is no device {str(device)!r} here. Choose one of: {', '.join(names)}.")
+    return chosen
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What to compute in; "auto" asks the hardware whether bfloat16 is its own.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such precision.
+    """
+    if precision == "auto":
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if precision not in known:
+        raise SettingsError(
+            f"precision must be one of auto, {', '.join(known)}, got {precision!r}."
+        )
+    return known[precision]
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16 (AMX or AVX512-BF16, tensor cores)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # Private, and the only place that knows; a torch without them gets float32.
+        asks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        return any(getattr(torch.cpu, name, lambda: False)() for name in asks)
+    return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python says that memory ran out, on any device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    said = str(error)
+    return any(part in said for part in ("out of memory", "DefaultCPUAllocator", "bad_alloc"))
+
+
+def free_memory() -> None:
+    """Give back what torch keeps for later on a GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _smaller(used: Used) -> Iterator[Used]:
+    render_factor = used.render_factor
+    while render_factor > 1:
+        render_factor = max(1, int(render_factor * SMALLER))
+        yield replace(used, render_factor=render_factor)
+
+
+def _announce(plane: Plane) -> list[str]:
+    for note in plane.notes:
+        warnings.warn(note, ColorizeNote, stacklevel=4)
+    for warning in plane.warnings:
+        warnings.warn(warning, ColorizeWarning, stacklevel=4)
+    return [*plane.notes, *plane.warnings]
+
+
+def _check_fidelity(chosen: ColorizeSettings, architecture: Architecture) -> None:
+    if chosen.fidelity == "exact":
+        return
+    if not architecture.name.startswith(("deoldify", "ipol")):
+        raise SettingsError(
+            f'fidelity="{chosen.fidelity}" repeats the steps around the networks of DeOldify and '
+            f"the IPOL review; this is {architecture.name}. Leave it at exact."
+        )

@@ -1,0 +1,162 @@
+"""Architectures: tensors in, tensors out; no files, no devices, no colour science.
+
+`ARCHITECTURES` says of each network how it is built, how it is told from the keys of a state dict,
+and what it wants and gives. Every network's `forward(x, self_attention=True)` takes the switch as
+an argument, so that a network has no state between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+State = Mapping[str, "Tensor"]
+
+# Of ImageNet's R, G and B in [0, 1], as torchvision has them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network's passport.
+
+    Parameters
+    ----------
+    name : str
+        Key in `ARCHITECTURES`.
+    build : callable
+        State dict -> `nn.Module` of the same keys and shapes (widths are read off the shapes), on
+        the device and dtype that are current; its weights are not loaded yet.
+    matches : callable
+        State dict -> whether it belongs to this architecture.
+    input_space : {"gray", "rgb"}
+        `(N, 1, H, W)` or the gray repeated to `(N, 3, H, W)`; in [0, 1] before normalisation.
+    output_space : {"rgb", "uv"}
+        `(N, 3, H, W)` RGB, or `(N, 2, h, w)` Rec. 601 U and V, possibly smaller than the input.
+    normalized : bool
+        Input, and output if it is RGB, have ImageNet's mean subtracted and are divided by its
+        standard deviation.
+    multiple : int
+        Height and width must be multiples of this.
+    has_self_attention : bool
+        Whether the switch does anything.
+    render_factor, saturation : int, float
+        Recommended for a file that is not in the catalogue.
+    fit : {"square", "aspect"}
+        Pictures are squeezed to a square, or keep their proportions at the square's area.
+    """
+
+    name: str
+    build: Callable[[State], nn.Module]
+    matches: Callable[[State], bool]
+    input_space: Literal["gray", "rgb"]
+    output_space: Literal["rgb", "uv"]
+    normalized: bool
+    multiple: int
+    has_self_attention: bool
+    render_factor: int
+    saturation: float = 1.0
+    fit: Literal["square", "aspect"] = "square"
+
+
+def _deoldify(state: State) -> nn.Module:
+    from napari_colorize.networks.deoldify import DeOldify, widths_of
+
+    return DeOldify(widths_of(state))
+
+
+def _ipol(state: State) -> nn.Module:
+    from napari_colorize.networks.deoldify import IpolUNet
+
+    return IpolUNet()
+
+
+def _compact(state: State) -> nn.Module:
+    from napari_colorize.networks.compact import CompactUNet
+
+    return CompactUNet()
+
+
+def _is_deep(state: State) -> bool:
+    from napari_colorize.networks.deoldify import is_deep
+
+    return is_deep(state)
+
+
+def _is_wide(state: State) -> bool:
+    from napari_colorize.networks.deoldify import is_wide
+
+    return is_wide(state)
+
+
+def _is_ipol(state: State) -> bool:
+    from napari_colorize.networks.deoldify import is_ipol
+
+    return is_ipol(state)
+
+
+def _is_compact(state: State) -> bool:
+    return "encoder.conv_stem.weight" in state and "centers" in state
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            name="deoldify-deep",
+            build=_deoldify,
+            matches=_is_deep,
+            input_space="rgb",
+            output_space="rgb",
+            normalized=True,
+            multiple=16,
+            has_self_attention=True,
+            render_factor=35,  # the default of DeOldify's notebooks
+        ),
+        Architecture(
+            name="deoldify-wide",
+            build=_deoldify,
+            matches=_is_wide,
+            input_space="rgb",
+            output_space="rgb",
+            normalized=True,
+            multiple=16,
+            has_self_attention=True,
+            render_factor=35,  # the default of DeOldify's notebooks
+        ),
+        Architecture(
+            name="ipol-uv",
+            build=_ipol,
+            matches=_is_ipol,
+            input_space="rgb",
+            output_space="rgb",
+            normalized=True,
+            multiple=16,
+            has_self_attention=True,
+            render_factor=12,  # both are the defaults of the IPOL review's program
+            saturation=2.0,
+        ),
+        Architecture(
+            name="compact",
+            build=_compact,
+            matches=_is_compact,
+            input_space="gray",
+            output_space="uv",
+            normalized=False,
+            multiple=16,
+            has_self_attention=True,
+            render_factor=10,
+            fit="aspect",
+        ),
+    )
+}
+
+
+def identify(state: State) -> Architecture | None:
+    """The architecture whose keys a state dict has, or None."""
+    return next((known for known in ARCHITECTURES.values() if known.matches(state)), None)

@@ -1,0 +1,366 @@
+"""DeOldify's U-Nets on a ResNet, and the IPOL review's variant of them.
+
+Gray goes down a ResNet to 1/32 of its size and comes back up in five steps. Four of them take in
+what the encoder saw at that size; at 1/8, all parts of the picture consult each other. `DeOldify`
+(deep on ResNet-34, wide on ResNet-101) ends in RGB, `IpolUNet` (wide) in chrominance. Both are one
+`UNet` whose parameters are named as in their published files.
+
+Jason Antic, DeOldify, 2018 to 2022. Salmona, Bouza and Delon, "DeOldify: a review and
+implementation of an automatic colorization method", Image Processing On Line 12, 2022.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from napari_colorize.networks.layers import (
+    SelfAttention,
+    SubPixelUpsample,
+    WrittenAttention,
+    conv2d,
+)
+from napari_colorize.networks.vision import ResNetName, resnet_stages
+
+# What the files call a convolution, its activation and its batch norm.
+Names = tuple[str, str, str]
+DEOLDIFY_NAMES: Names = ("0", "1", "2")
+IPOL_NAMES: Names = ("conv", "relu", "batch_norm")
+
+# scikit-image's rgb2yuv as the IPOL program has it; applied to *normalised* RGB there.
+RGB_TO_YUV = (
+    (0.299, 0.587, 0.114),
+    (-0.14714119, -0.28886916, 0.43601035),
+    (0.61497538, -0.51496512, -0.10001026),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """The channels of a network, coarse end first.
+
+    Parameters
+    ----------
+    encoder : {"resnet34", "resnet101"}
+        The way down.
+    encoded : tuple of int
+        Channels that it has at 1/32, 1/16, 1/8, 1/4 and 1/2 of the size.
+    upsampled, block : tuple of int
+        Channels of the four decoder blocks: what they enlarge, and what they end with.
+    convs : int
+        Convolutions in each decoder block.
+    """
+
+    encoder: ResNetName
+    encoded: tuple[int, int, int, int, int]
+    upsampled: tuple[int, ...]
+    block: tuple[int, ...]
+    convs: int
+
+
+DEEP = Widths(
+    encoder="resnet34",
+    encoded=(512, 256, 128, 64, 64),
+    upsampled=(256, 384, 384, 336),
+    block=(768, 768, 672, 300),
+    convs=2,
+)
+WIDE = Widths(
+    encoder="resnet101",
+    encoded=(2048, 1024, 512, 256, 64),
+    upsampled=(512, 512, 512, 256),
+    block=(512, 512, 512, 256),
+    convs=1,
+)
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, ReLU, batch norm, in this order; self-attention where it is asked for."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, names: Names, attention: nn.Module | None = None
+    ) -> None:
+        conv = conv2d(in_channels, out_channels)
+        parts = [conv, nn.ReLU(inplace=True), nn.BatchNorm2d(out_channels)]
+        super().__init__(OrderedDict(zip(names, parts, strict=True)))
+        if attention is not None:
+            self.append(attention)
+
+    def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
+        conv, relu, norm, *attention = self
+        x = norm(relu(conv(x)))
+        for layer in attention:
+            x = layer(x, self_attention)
+        return x
+
+
+class UpBlock(nn.Module):
+    """One step of the decoder: enlarge, join what the encoder saw at this size, convolve.
+
+    Parameters
+    ----------
+    parts : dict of str to module
+        The upsampling, the batch norm of the skip, and what follows, in this order and under the
+        names of the file.
+    """
+
+    def __init__(self, parts: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor, skip: Tensor, self_attention: bool = True) -> Tensor:
+        """(N, C, H, W) and a skip of twice the size, or of one less, to the skip's size."""
+        upsample, norm, *blocks = self.children()
+        height, width = skip.shape[2:]
+        x = upsample(x)[..., :height, :width]  # the encoder rounds up where a side is odd
+        x = torch.cat([x, norm(skip)], dim=1).relu_()
+        for block in blocks:
+            x = block(x, self_attention)
+        return x
+
+
+class Residual(nn.Sequential):
+    """What it contains is added to its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+def refinement(channels: int, names: Names) -> Residual:
+    """Two convolutions at full size that improve on the features; no batch norm."""
+    conv, relu, _ = names
+    return Residual(
+        *(
+            nn.Sequential(
+                OrderedDict({conv: conv2d(channels, channels, bias=True), relu: nn.ReLU(True)})
+            )
+            for _ in range(2)
+        )
+    )
+
+
+class Stages(NamedTuple):
+    """A U-Net's parts in the order of their use."""
+
+    stem: nn.Module  # to 1/2
+    pool: nn.Module  # to 1/4
+    down: list[nn.Module]  # at 1/4, to 1/8, 1/16, 1/32
+    norm: nn.Module
+    middle: nn.Module
+    up: list[UpBlock]  # to 1/16, 1/8, 1/4, 1/2
+    last_up: nn.Module
+    refine: nn.Module
+    head: nn.Module
+
+
+class UNet(nn.Module):
+    """What both families compute; they differ in how their parts are named, and in the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_load_state_dict_pre_hook(_add_missing_v)
+
+    def stages(self) -> Stages:
+        """The parts, wherever the state dict has them."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
+        """Normalised gray (N, 3, H, W) to the head's channels (N, ., H, W), within -3 to 3.
+
+        The output is float32 even if the weights are of a lower precision.
+        """
+        net = self.stages()
+        x = x.to(next(self.parameters()).dtype)
+        skips = [net.stem(x)]
+        features = net.pool(skips[0])
+        for stage in net.down:
+            features = stage(features)
+            skips.append(features)
+        features = net.middle(net.norm(skips.pop()).relu_())
+        for up in net.up:
+            features = up(features, skips.pop(), self_attention)
+        features = torch.cat([net.last_up(features), x], dim=1)
+        return _bounded(net.head(net.refine(features)))
+
+    def neighbours(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Pairs of which the first feeds the second and nothing else, for `fuse`."""
+        net = self.stages()
+        upsamplings = [next(block.children()) for block in net.up] + [net.last_up]
+        yield from zip([net.middle, *net.up], upsamplings, strict=True)
+
+
+class DeOldify(UNet):
+    """DeOldify: gray to RGB, both normalised with ImageNet's mean and standard deviation.
+
+    Parameters
+    ----------
+    widths : Widths
+        `DEEP` ("artistic"), `WIDE` ("stable" and "video"), or others of these kinds.
+    """
+
+    def __init__(self, widths: Widths = DEEP) -> None:
+        super().__init__()
+        coarsest, last = widths.encoded[0], widths.block[-1]
+        self.layers = nn.ModuleDict(
+            {
+                "0": nn.Sequential(*resnet_stages(widths.encoder)),
+                "1": nn.BatchNorm2d(coarsest),  # 2 is a ReLU
+                "3": nn.Sequential(*_middle(coarsest, DEOLDIFY_NAMES)),
+                **{str(4 + step): _deoldify_block(widths, step) for step in range(4)},
+                "8": SubPixelUpsample(last, last, norm="weight", batch_norm=False),
+                # 9 joins features and input
+                "10": nn.Sequential(OrderedDict(layers=refinement(last + 3, DEOLDIFY_NAMES))),
+                "11": nn.Sequential(conv2d(last + 3, 3, 1, bias=True)),
+                # 12 is the sigmoid
+            }
+        )
+
+    def stages(self) -> Stages:
+        encoder, norm, middle, *up, last_up, refine, head = self.layers.values()
+        stem, pool, down = encoder[:3], encoder[3], encoder[4:]
+        return Stages(stem, pool, down, norm, middle, up, last_up, refine, head)
+
+
+class IpolUNet(UNet):
+    """The IPOL review's network: gray to RGB by way of U and V, all normalised as in `DeOldify`.
+
+    The luminance is that of the normalised input, so U and V are those of normalised RGB.
+    """
+
+    rgb_to_yuv: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        coarsest, last = WIDE.encoded[0], WIDE.block[-1]
+        conv, norm, relu, pool, *down = resnet_stages(WIDE.encoder)
+        self.input_block = nn.Sequential(conv, norm, relu)
+        self.max_pool = pool
+        self.down_blocks = nn.Sequential(*down)
+        self.bn = nn.BatchNorm2d(coarsest)
+        conv1, conv2 = _middle(coarsest, IPOL_NAMES)
+        self.bridge = nn.Sequential(OrderedDict(conv1=conv1, conv2=conv2))
+        self.up_blocks = nn.Sequential(*(_ipol_block(WIDE, step) for step in range(4)))
+        self.last_upsample = SubPixelUpsample(
+            last, last, norm=None, batch_norm=False, names=IPOL_NAMES[::2]
+        )
+        self.res_block = refinement(last + 3, IPOL_NAMES)
+        self.dense = nn.Sequential(OrderedDict(conv=conv2d(last + 3, 2, 1, bias=True)))
+
+    def stages(self) -> Stages:
+        return Stages(
+            self.input_block,
+            self.max_pool,
+            self.down_blocks,
+            self.bn,
+            self.bridge,
+            self.up_blocks,
+            self.last_upsample,
+            self.res_block,
+            self.dense,
+        )
+
+    def chrominance(self, x: Tensor, self_attention: bool = True) -> Tensor:
+        """U and V (N, 2, H, W) of the normalised RGB, within -3 to 3."""
+        return super().forward(x, self_attention)
+
+    def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
+        """Normalised gray (N, 3, H, W) to normalised RGB of the same shape."""
+        uv = self.chrominance(x, self_attention)
+        to_yuv = uv.new_tensor(RGB_TO_YUV)
+        y = torch.einsum("c,nchw->nhw", to_yuv[0], x.to(uv.dtype)).unsqueeze(1)
+        return torch.einsum("rc,nchw->nrhw", to_yuv.inverse(), torch.cat([y, uv], dim=1))
+
+
+def _middle(channels: int, names: Names) -> tuple[ConvBlock, ConvBlock]:
+    """What the coarsest features go through: twice as many channels, and back."""
+    return ConvBlock(channels, 2 * channels, names), ConvBlock(2 * channels, channels, names)
+
+
+def _block_channels(widths: Widths, step: int) -> tuple[int, int, int, int]:
+    """Channels of a decoder block: coming in, enlarged, skip, going out."""
+    before = (widths.encoded[0], *widths.block)[step]
+    return before, widths.upsampled[step], widths.encoded[step + 1], widths.block[step]
+
+
+def _deoldify_block(widths: Widths, step: int) -> UpBlock:
+    before, upsampled, skip, out = _block_channels(widths, step)
+    attention = SelfAttention(out) if step == 1 else None
+    parts = {"shuf": SubPixelUpsample(before, upsampled), "bn": nn.BatchNorm2d(skip)}
+    if widths.convs == 1:
+        parts["conv"] = ConvBlock(upsampled + skip, out, DEOLDIFY_NAMES, attention)
+    else:
+        parts["conv1"] = ConvBlock(upsampled + skip, out, DEOLDIFY_NAMES)
+        parts["conv2"] = ConvBlock(out, out, DEOLDIFY_NAMES, attention)
+    return UpBlock(parts)
+
+
+def _ipol_block(widths: Widths, step: int) -> UpBlock:
+    before, upsampled, skip, out = _block_channels(widths, step)
+    parts = {
+        "upsample": SubPixelUpsample(before, upsampled, names=IPOL_NAMES[::2]),
+        "batch_norm": nn.BatchNorm2d(skip),
+        "conv": ConvBlock(upsampled + skip, out, IPOL_NAMES),
+    }
+    if step == 1:
+        parts["self_attention"] = WrittenAttention(out)
+    return UpBlock(parts)
+
+
+def _bounded(x: Tensor) -> Tensor:
+    """Anything to -3 to 3; in float32 at least, since 8 bits of mantissa show in a picture."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return 6 * torch.sigmoid(wide) - 3
+
+
+def widths_of(state: Mapping[str, Tensor]) -> Widths:
+    """The widths of a DeOldify network, read off the shapes of its state dict."""
+    deep = is_deep(state)
+    kind = DEEP if deep else WIDE
+    conv = "conv2" if deep else "conv"
+    return replace(
+        kind,
+        upsampled=tuple(_channels(state, f"layers.{4 + i}.shuf.conv.0") // 4 for i in range(4)),
+        block=tuple(_channels(state, f"layers.{4 + i}.{conv}.0") for i in range(4)),
+    )
+
+
+def _channels(state: Mapping[str, Tensor], name: str) -> int:
+    return len(state[f"{name}.weight_orig"])
+
+
+def is_deep(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of DeOldify on ResNet-34."""
+    return "layers.4.conv1.0.weight_orig" in state and "layers.0.4.0.conv2.weight" in state
+
+
+def is_wide(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of DeOldify on ResNet-101."""
+    return "layers.4.conv.0.weight_orig" in state and "layers.0.4.0.conv3.weight" in state
+
+
+def is_ipol(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of the IPOL program with a head for U and V."""
+    head = state.get("dense.conv.weight_orig")
+    return head is not None and len(head) == 2 and "up_blocks.1.self_attention.f.weight_orig" in state
+
+
+def _add_missing_v(_: nn.Module, state: dict[str, Any], *__: object) -> None:
+    """Bring the spectral norms of files from torch 0.4.1 to the form of today.
+
+    Those hold the normalised `weight` and no `weight_v`. Any v serves that gives u.W.v the value
+    by which `weight_orig` was divided; this one has the direction of the next power iteration.
+    """
+    for key in [key for key in state if key.endswith(".weight_orig")]:
+        name = key.removesuffix("_orig")
+        if name + "_v" in state or name not in state:
+            continue
+        matrix, normalized = state[key].flatten(1), state.pop(name).flatten(1)
+        divisor = (matrix * normalized).sum() / normalized.square().sum()
+        v = matrix.mT @ state[name + "_u"]
+        state[name + "_v"] = v * (divisor / v.square().sum())

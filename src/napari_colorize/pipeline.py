@@ -1,0 +1,183 @@
+"""What happens to a picture: `predict` (slow, once) and `compose` (quick, as often as wanted).
+
+`predict` shows the network a small gray picture and keeps U and V of what comes out, at the
+network's size. `compose` enlarges them, scales them by saturation and joins them with the gray at
+full size. Only here is a network's output space turned into U and V.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_colorize.color import add_offset, chroma_to_offset, rgb_to_yuv
+from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture
+from napari_colorize.planes import Array, Plane, empty_pixels, to_pixels
+
+PIXELS_PER_RENDER_FACTOR = 16
+WIDEST = 4.0  # pictures are shown to a network at most this much wider than high
+STRIP_ON_CPU = 2**16  # pixels composed at a time: all of it fits into a processor's cache
+STRIP_ON_DEVICE = 2**25  # enough to keep a GPU busy, and bounded
+Fit = Literal["square", "aspect"]
+
+
+@dataclass(frozen=True, eq=False)
+class Chroma:
+    """What a network said about the colours of one picture, at the size it was asked.
+
+    Parameters
+    ----------
+    uv : Tensor, shape (h, w, 2)
+        float32 U and V as `skimage.color.rgb2yuv` scales them.
+    model : str
+        Name of the checkpoint.
+    render_factor : int
+        At which it was asked (smaller than wanted if memory ran out).
+    self_attention : bool
+        Whether the layer was on.
+    """
+
+    uv: Tensor
+    model: str
+    render_factor: int
+    self_attention: bool
+
+    def mean(self) -> float:
+        """Mean length of (U, V): 0 is gray, vivid photographs have 0.1."""
+        return float(torch.linalg.vector_norm(self.uv, dim=-1).mean())
+
+
+def render_size(
+    height: int, width: int, render_factor: int, *, fit: Fit = "square", multiple: int = 16
+) -> tuple[int, int]:
+    """Height and width of what the network sees.
+
+    A square of 16 x render_factor pixels a side, or a rectangle of the picture's proportions (up
+    to 4 : 1) and about the square's area; sides are multiples of `multiple`.
+    """
+    side = PIXELS_PER_RENDER_FACTOR * render_factor
+    if fit == "square":
+        up = math.ceil(side / multiple) * multiple
+        return up, up
+    ratio = min(max(width / height, 1 / WIDEST), WIDEST) ** 0.5
+    rows, columns = (max(1, round(length / multiple)) for length in (side / ratio, side * ratio))
+    return rows * multiple, columns * multiple
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    architecture: Architecture,
+    gray: Tensor,
+    size: tuple[int, int],
+    *,
+    self_attention: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Chrominance of gray planes, as the network sees them.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On gray's device, its weights of type `dtype`.
+    architecture : Architecture
+        What it takes and gives.
+    gray : Tensor, shape (N, Y, X)
+        float32 in [0, 1]. What is not finite is shown to the network as black.
+    size : tuple of int
+        Of the network's input, from `render_size`.
+    self_attention : bool
+        False replaces the layer by identity.
+    dtype : torch.dtype
+        In which the network computes.
+
+    Returns
+    -------
+    Tensor, shape (N, h, w, 2)
+        float32 U and V; h and w are `size` or less, as the network has it.
+    """
+    x = resize(torch.nan_to_num(gray, nan=0.0).unsqueeze(1), size)
+    if architecture.input_space == "rgb":
+        x = x.expand(-1, 3, -1, -1)
+    if architecture.normalized:
+        x = (x - _per_channel(IMAGENET_MEAN, x)) / _per_channel(IMAGENET_STD, x)
+    x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+    y = network(x, self_attention=self_attention).float()
+    if architecture.output_space == "uv":
+        return y.movedim(1, -1).contiguous()
+    if architecture.normalized:
+        y = y * _per_channel(IMAGENET_STD, y) + _per_channel(IMAGENET_MEAN, y)
+    return rgb_to_yuv(y.clamp(0, 1).movedim(1, -1))[..., 1:].contiguous()
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures `(N, C, H, W)` at another size: means over areas down, bilinear up."""
+    smaller = min(size[0], x.shape[-2]), min(size[1], x.shape[-1])
+    if smaller != tuple(x.shape[-2:]):
+        x = F.interpolate(x, smaller, mode="area")
+    if smaller != size:
+        x = F.interpolate(x, size, mode="bilinear", align_corners=False)
+    return x
+
+
+@torch.inference_mode()
+def compose(plane: Plane, uv: Tensor, saturation: float) -> Array:
+    """Join a plane's gray with chrominance: the picture, in the plane's dtype.
+
+    Parameters
+    ----------
+    plane : Plane
+        Gray at full size, on the device where the work is done.
+    uv : Tensor, shape (h, w, 2)
+        U and V at any size; enlarged bilinearly.
+    saturation : float
+        Factor on U and V, 0 to 4.
+
+    Returns
+    -------
+    ndarray, shape (Y, X, 3) or (Y, X, 4)
+        With alpha if the image had it; integers span the limits, floats [0, 1].
+    """
+    pixels = empty_pixels(plane)
+    for rows, rgb in _strips(plane, uv, saturation):
+        pixels[rows, :, :3] = to_pixels(rgb, plane)
+    return pixels
+
+
+def _strips(plane: Plane, uv: Tensor, saturation: float) -> Iterator[tuple[slice, Tensor]]:
+    """RGB of a few rows at a time, `(3, rows, X)`: memory stays bounded, and in the cache."""
+    gray = plane.gray
+    height, width = gray.shape
+    offset = chroma_to_offset(uv.movedim(-1, 0).to(gray.device))
+    offset = F.interpolate(
+        offset[None], (offset.shape[1], width), mode="bilinear", align_corners=False
+    )[0]
+    strip = STRIP_ON_CPU if gray.device.type == "cpu" else STRIP_ON_DEVICE
+    step = max(1, strip // width)
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        yield rows, add_offset(
+            gray[rows], _enlarged_rows(offset, rows, height), saturation, *plane.bounds
+        )
+
+
+def _enlarged_rows(planes: Tensor, rows: slice, height: int) -> Tensor:
+    """Rows `rows` of `planes` (C, h, X) enlarged to `height` rows, bilinearly."""
+    last = planes.shape[1] - 1
+    place = torch.arange(rows.start, rows.stop, device=planes.device, dtype=torch.float32)
+    place = ((place + 0.5) * ((last + 1) / height) - 0.5).clamp_(0, last)
+    upper = place.floor()
+    share = (place - upper)[None, :, None]
+    upper = upper.long()
+    above, below = planes[:, upper], planes[:, (upper + 1).clamp_max_(last)]
+    return torch.lerp(above, below, share)
+
+
+def _per_channel(values: tuple[float, float, float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)

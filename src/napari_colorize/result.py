@@ -1,0 +1,146 @@
+"""Colorized: what a call returns. Gray, chrominance and settings; the picture is composed on demand."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_colorize.errors import SettingsError
+from napari_colorize.pipeline import Chroma, compose
+from napari_colorize.planes import Array, Plane, give_back
+from napari_colorize.settings import ColorizeSettings, settings_from
+
+COMPOSED = {"saturation", "provenance"}  # settings that ask nothing of the network
+
+
+@dataclass(frozen=True, eq=False)
+class Colorized:
+    """One image with its predicted colours.
+
+    Made by a `Colorizer`. Nothing here runs a network: `with_` recombines what is there.
+
+    Parameters
+    ----------
+    plane : Plane
+        The image's gray and how it came.
+    chroma : Chroma, optional
+        What the network said; None with a fidelity, which bypasses it.
+    settings : ColorizeSettings
+        As used: render factor and saturation are numbers.
+    provenance : dict
+        What was done, by which model; empty if switched off.
+    notes : tuple of str
+        What a user should know about this result.
+    fixed : ndarray, optional
+        The finished 8-bit picture of a fidelity.
+    """
+
+    plane: Plane = field(repr=False)
+    chroma: Chroma | None = field(repr=False)
+    settings: ColorizeSettings
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+    fixed: Array | None = field(default=None, repr=False)
+
+    @cached_property
+    def pixels(self) -> Array:
+        """The picture as a NumPy array, `(Y, X, 3)`, or `(Y, X, 4)` if the image had alpha.
+
+        dtype is the image's (bool comes out as uint8 from 0 to 255). Integers span the contrast
+        limits, floats [0, 1].
+        """
+        if self.fixed is not None:
+            return self.fixed
+        assert self.chroma is not None
+        saturation = self.settings.saturation
+        assert saturation is not None
+        return compose(self.plane, self.chroma.uv, saturation)
+
+    @property
+    def rgb(self) -> Any:
+        """`pixels` as what the image was: a NumPy array, a dask array or a torch tensor."""
+        return give_back(self.pixels, self.plane)
+
+    @property
+    def gray(self) -> NDArray[np.float32]:
+        """What the network was shown, at full size: float32 `(Y, X)` luminance in [0, 1]."""
+        gray: NDArray[np.float32] = self.plane.gray.cpu().numpy()
+        return gray
+
+    def with_(self, **changes: Any) -> Colorized:
+        """The same prediction with another saturation; no network runs.
+
+        Raises
+        ------
+        SettingsError
+            If a setting is changed that the network would have to be asked again for.
+        """
+        for name in changes.keys() - COMPOSED:
+            settings_from(changes)  # an unknown name is told as such
+            raise SettingsError(
+                f"{name} changes what the network sees: call the Colorizer again with {name}=..."
+            )
+        if self.fixed is not None:
+            raise SettingsError(
+                f'A picture of fidelity="{self.settings.fidelity}" is finished: '
+                "call the Colorizer again."
+            )
+        settings = replace(self.settings, **changes)
+        provenance = dict(self.provenance)
+        if "settings" in provenance:
+            provenance["settings"] = {**provenance["settings"], **changes}
+        return replace(
+            self, settings=settings, provenance=provenance if settings.provenance else {}
+        )
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the picture, its provenance inside; the suffix says the format.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written there, is there already, or the format cannot hold the dtype.
+        """
+        from napari_colorize.media.images import write_picture
+
+        write_picture(
+            Path(path), self.pixels, provenance=self.provenance or None, overwrite=overwrite
+        )
+        return Path(path)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.pixels, dtype=dtype, copy=copy)
+
+    def _repr_png_(self) -> bytes:
+        """The picture as PNG, 8 bits a channel, for notebooks."""
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(as_bytes(self.pixels, self.plane)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def as_bytes(pixels: Array, plane: Plane) -> NDArray[np.uint8]:
+    """Pixels as uint8 for showing: black and white at the limits, what is not finite black."""
+    if pixels.dtype == np.uint8 and plane.limits in ((0, 255), (0, 1)):
+        return pixels
+    low, high = plane.limits if pixels.dtype.kind in "iu" else (0.0, 1.0)
+    colors = pixels[..., :3].astype(np.float64)
+    unit = np.nan_to_num((colors - low) / ((high - low) or 1.0), nan=0.0)
+    shown = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+    if plane.alpha is None:
+        return shown
+    return np.dstack([shown, _alpha_as_bytes(plane.alpha)])
+
+
+def _alpha_as_bytes(alpha: Array) -> NDArray[np.uint8]:
+    full = 1.0 if alpha.dtype.kind in "fb" else float(np.iinfo(alpha.dtype).max)
+    unit = np.nan_to_num(alpha.astype(np.float64) / full, nan=0.0)
+    return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)

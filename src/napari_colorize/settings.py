@@ -1,0 +1,148 @@
+"""Every knob, once: its range, its default and its help, for all front ends."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from napari_colorize.errors import SettingsError
+
+Fidelity = Literal["exact", "deoldify", "ipol"]
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What a front end needs to show a setting; kept in the metadata of the dataclass field."""
+
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] | None = None
+
+
+def knob(
+    default: Any,
+    *,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field that knows its range and its help text."""
+    return field(default=default, metadata={"knob": Knob(help, low, high, choices)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorizeSettings:
+    """Every knob with its default, range and help; all front ends build themselves from this.
+
+    `None` means: as the checkpoint recommends (`render_factor`, `saturation`), or as the dtype
+    says (`contrast_limits`).
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of its range, in one sentence with the range.
+    """
+
+    render_factor: int | None = knob(
+        None,
+        low=1,
+        high=100,
+        help="The network sees sides of 16 x this many pixels: small is bold and even, large "
+        "follows details. Default: what the model recommends.",
+    )
+    saturation: float | None = knob(
+        None,
+        low=0.0,
+        high=4.0,
+        help="Factor on the predicted colours; 1 is as predicted, 0 is gray. Default: what the "
+        "model recommends.",
+    )
+    self_attention: bool = knob(
+        True, help="Off: parts of the picture far apart no longer consult each other."
+    )
+    contrast_limits: tuple[float, float] | None = knob(
+        None,
+        help="Values of black and white. Default: 0 and the largest value of 8- and 16-bit "
+        "images, 0 and 1 for floats within them, else the smallest and largest value.",
+    )
+    gamma: float = knob(
+        1.0, low=0.05, high=20.0, help="Exponent on gray before anything else; 1 leaves it."
+    )
+    fidelity: Fidelity = knob(
+        "exact",
+        choices=get_args(Fidelity),
+        help="exact keeps the luminance; deoldify and ipol repeat those programs' own 8-bit steps.",
+    )
+    retry_smaller: bool = knob(
+        True, help="When memory runs out, try again with a smaller render factor."
+    )
+    retry_on_cpu: bool = knob(True, help="When the GPU's memory runs out, try again on the CPU.")
+    provenance: bool = knob(
+        True, help="Write into results which model made the colours, with which settings."
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _check(item, getattr(self, item.name))
+        _check_limits(self.contrast_limits)
+
+
+def knob_of(item: Field[Any]) -> Knob:
+    """The `Knob` of a field of `ColorizeSettings`."""
+    found: Knob = item.metadata["knob"]
+    return found
+
+
+def settings_from(chosen: dict[str, Any]) -> ColorizeSettings:
+    """`ColorizeSettings` from keywords, with one sentence for a name that does not exist.
+
+    Raises
+    ------
+    SettingsError
+        If a name is unknown or a value is out of its range.
+    """
+    known = {item.name for item in fields(ColorizeSettings)}
+    for name in chosen.keys() - known:
+        raise SettingsError(f"There is no setting {name!r}. Choose among: {', '.join(sorted(known))}.")
+    return ColorizeSettings(**chosen)
+
+
+def _check(item: Field[Any], value: Any) -> None:
+    wanted = knob_of(item)
+    if value is None and item.default is None:
+        return
+    if wanted.choices is not None and value not in wanted.choices:
+        raise SettingsError(f"{item.name} must be one of {', '.join(wanted.choices)}, got {value!r}.")
+    if item.default is not MISSING and isinstance(item.default, bool):
+        if not isinstance(value, bool):
+            raise SettingsError(f"{item.name} must be True or False, got {value!r}.")
+    elif wanted.low is not None and wanted.high is not None:
+        _check_number(item, value, wanted.low, wanted.high)
+
+
+def _check_number(item: Field[Any], value: Any, low: float, high: float) -> None:
+    whole = str(item.type).startswith("int")
+    kind = "a whole number" if whole else "a number"
+    try:
+        is_number = not isinstance(value, (bool, str)) and (int if whole else float)(value) == value
+    except (TypeError, ValueError, OverflowError):
+        is_number = False
+    if not is_number or not low <= value <= high:
+        raise SettingsError(f"{item.name} must be {kind} from {low:g} to {high:g}, got {value!r}.")
+
+
+def _check_limits(limits: Any) -> None:
+    if limits is None:
+        return
+    try:
+        low, high = (float(value) for value in limits)
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"contrast_limits must be two numbers, black and white, got {limits!r}."
+        ) from None
+    if not low < high or high - low == float("inf"):
+        raise SettingsError(
+            f"contrast_limits must be two finite numbers, the first below the second, got {limits!r}."
+        )

@@ -1,0 +1,33 @@
+"""What many tests share: a Colorizer that is quick and exact, a picture, the reference data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stand_ins import TintNetwork, colorizer_of
+
+from napari_colorize.colorizer import Colorizer
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture
+def tiny_colorizer() -> Colorizer:
+    """A Colorizer that is quick, exact and needs no file."""
+    return colorizer_of(TintNetwork())
+
+
+@pytest.fixture
+def ramp() -> np.ndarray:
+    """A gray picture (48, 64) from black to white, float32."""
+    return np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of reference data beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("The folder ../shared with reference data is not here.")
+    return SHARED

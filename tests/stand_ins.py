@@ -1,0 +1,39 @@
+"""A network and its passport that need no training and no file."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.zoo import Checkpoint
+
+
+class TintNetwork(nn.Module):
+    """Colours that follow gray, without weights: bright is orange, dark is blue."""
+
+    def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        strength = 0.5 if self_attention else 0.25
+        tint = (F.avg_pool2d(gray, 4) - 0.5) * strength
+        return torch.cat([-tint, tint], dim=1)
+
+
+def tint_checkpoint(**changes: object) -> Checkpoint:
+    passport: dict[str, object] = {
+        "name": "tint",
+        "title": "A network of the tests",
+        "architecture": "compact",
+        "file": "tint.safetensors",
+        "sha256": "0" * 64,
+        "license": "BSD-3-Clause",
+        "origin": "tests",
+        "render_factor": 4,
+        "fit": "aspect",
+    }
+    return Checkpoint(**(passport | changes))  # type: ignore[arg-type]
+
+
+def colorizer_of(network: nn.Module, **passport: object) -> Colorizer:
+    """A Colorizer on the CPU in float32, its passport changed as told."""
+    return Colorizer(network, tint_checkpoint(**passport), torch.device("cpu"), torch.float32)

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import rgb2yuv
+from stand_ins import TintNetwork
+from stand_ins import colorizer_of as with_network
+
+from napari_colorize import colorizer as module
+from napari_colorize.errors import (
+    CheckpointError,
+    ColorizeNote,
+    ColorizeWarning,
+    ImageError,
+    OutOfMemoryError,
+    SettingsError,
+)
+from napari_colorize.planes import FROM_DATA, HAD_COLOR, NOT_FINITE
+
+
+class Crowded(TintNetwork):
+    """A network that memory suffices for only up to a number of pixels a batch."""
+
+    def __init__(self, pixels: int, calls: list[torch.Size] | None = None) -> None:
+        super().__init__()
+        self.pixels, self.calls = pixels, [] if calls is None else calls
+
+    def forward(self, gray, self_attention=True):
+        self.calls.append(gray.shape)
+        if gray.numel() > self.pixels:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return super().forward(gray, self_attention)
+
+
+@pytest.mark.parametrize("saturation", [0, 1, 4])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (1, 300), (64, 48)])
+def test_luminance_is_the_inputs(tiny_colorizer, shape, saturation):
+    gray = np.random.default_rng(0).random(shape, dtype=np.float32)
+
+    result = tiny_colorizer(gray, saturation=saturation)
+
+    np.testing.assert_allclose(rgb2yuv(result.rgb)[..., 0], gray, atol=2e-6)
+
+
+def test_bright_is_orange_and_dark_is_blue(tiny_colorizer, ramp):
+    rgb = tiny_colorizer(ramp).rgb
+
+    assert rgb[40, 32, 0] > rgb[40, 32, 2] + 0.1
+    assert rgb[8, 32, 2] > rgb[8, 32, 0] + 0.1
+
+
+def test_saturation_scales_without_asking_the_network_again(ramp):
+    network = Crowded(10**9)
+    result = with_network(network)(ramp)
+
+    vivid = result.with_(saturation=2.0)
+
+    assert len(network.calls) == 1
+    np.testing.assert_array_equal(vivid.rgb, with_network(TintNetwork())(ramp, saturation=2.0).rgb)
+    assert vivid.provenance["settings"]["saturation"] == 2.0
+
+
+def test_what_the_network_would_have_to_see_cannot_be_changed_afterwards(tiny_colorizer, ramp):
+    with pytest.raises(SettingsError, match="call the Colorizer again with render_factor"):
+        tiny_colorizer(ramp).with_(render_factor=9)
+
+
+def test_self_attention_is_switched_at_run_time(tiny_colorizer, ramp):
+    on, off = (tiny_colorizer(ramp, self_attention=choice) for choice in (True, False))
+
+    torch.testing.assert_close(on.chroma.uv, 2 * off.chroma.uv)
+
+
+def test_settings_default_to_what_the_checkpoint_recommends(ramp):
+    result = with_network(TintNetwork(), render_factor=12, saturation=2.0)(ramp)
+
+    assert result.settings.render_factor == result.chroma.render_factor == 12
+    assert result.settings.saturation == 2.0
+
+
+def test_torch_comes_in_and_goes_out(tiny_colorizer, ramp):
+    from_torch = tiny_colorizer(torch.from_numpy(ramp)).rgb
+
+    assert isinstance(from_torch, torch.Tensor)
+    np.testing.assert_array_equal(from_torch, tiny_colorizer(ramp).rgb)
+
+
+def test_bfloat16_tensors_keep_their_type(tiny_colorizer, ramp):
+    assert tiny_colorizer(torch.from_numpy(ramp).bfloat16()).rgb.dtype == torch.bfloat16
+
+
+def test_dask_comes_in_and_goes_out(tiny_colorizer, ramp):
+    array = pytest.importorskip("dask.array").from_array(ramp, chunks=16)
+
+    colors = tiny_colorizer(array).rgb
+
+    assert type(colors) is type(array)
+    np.testing.assert_array_equal(colors.compute(), tiny_colorizer(ramp).rgb)
+
+
+def test_a_result_is_an_array_to_numpy(tiny_colorizer, ramp):
+    result = tiny_colorizer(ramp)
+
+    np.testing.assert_array_equal(np.asarray(result), result.rgb)
+
+
+def test_planes_come_one_at_a_time_and_like_single_images(tiny_colorizer):
+    stack = np.random.default_rng(0).integers(0, 256, (3, 2, 20, 30), dtype=np.uint8)
+
+    planes = dict(tiny_colorizer.iter_planes(stack))
+
+    assert list(planes) == [(first, second) for first in range(3) for second in range(2)]
+    np.testing.assert_array_equal(planes[2, 1].rgb, tiny_colorizer(stack[2, 1]).rgb)
+
+
+def test_small_planes_share_a_run_of_the_network():
+    network = Crowded(10**9)
+
+    list(with_network(network).iter_planes(np.zeros((5, 20, 30), np.uint8)))
+
+    assert len(network.calls) == 1
+    assert network.calls[0][0] == 5
+
+
+def test_the_next_plane_is_not_computed_unless_asked_for():
+    network = Crowded(10**9)
+    stack = np.zeros((100, 20, 30), np.uint8)
+
+    next(with_network(network, render_factor=40).iter_planes(stack))
+
+    assert sum(shape[0] for shape in network.calls) == 1
+
+
+def test_planes_of_a_stack_share_its_limits(tiny_colorizer):
+    stack = np.stack([np.full((8, 8), value, np.int32) for value in (0, 50, 100)])
+
+    with pytest.warns(ColorizeNote, match=FROM_DATA.format(0, 100)):
+        grays = [result.gray.mean() for _, result in tiny_colorizer.iter_planes(stack)]
+
+    np.testing.assert_allclose(grays, [0, 0.5, 1])
+
+
+def test_dask_stacks_are_computed_plane_by_plane(tiny_colorizer):
+    dask_array = pytest.importorskip("dask.array")
+    computed = []
+
+    def load(block, block_info=None):
+        computed.append(block_info[None]["chunk-location"][0])
+        return block + 1
+
+    stack = dask_array.zeros((6, 20, 30), chunks=(1, 20, 30), dtype=np.uint8).map_blocks(
+        load, dtype=np.uint8
+    )
+    computed.clear()
+    planes = with_network(TintNetwork(), render_factor=40).iter_planes(stack)
+    next(planes)
+
+    assert set(computed) == {0}
+
+
+def test_an_image_with_colors_is_decolored_with_a_note(tiny_colorizer):
+    image = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+
+    with pytest.warns(ColorizeNote, match="had colours"):
+        result = tiny_colorizer(image)
+
+    assert HAD_COLOR in result.notes
+    assert HAD_COLOR in result.provenance["notes"]
+
+
+def test_nan_is_told_and_stays(tiny_colorizer, ramp):
+    ramp = ramp.copy()
+    ramp[3, 4] = np.nan
+
+    with pytest.warns(ColorizeWarning, match=NOT_FINITE):
+        result = tiny_colorizer(ramp)
+
+    assert np.isnan(result.rgb).any(axis=-1).sum() == 1
+    assert np.isnan(result.rgb[3, 4]).all()
+
+
+def test_almost_no_color_is_told(tiny_colorizer):
+    with pytest.warns(ColorizeWarning, match="almost no colour"):
+        tiny_colorizer(np.full((20, 20), 128, np.uint8))
+
+
+def test_what_memory_cannot_hold_is_made_smaller_and_told(ramp):
+    crowded = with_network(Crowded(100 * 100), render_factor=10)
+
+    with pytest.warns(ColorizeWarning, match="ran out at render factor 10: 5 was used"):
+        result = crowded(ramp)
+
+    assert result.chroma.render_factor == result.settings.render_factor == 5
+    assert any("ran out" in note for note in result.provenance["notes"])
+
+
+def test_batches_that_memory_cannot_hold_go_one_by_one():
+    network = Crowded(64 * 64 * 2)
+    crowded = with_network(network, fit="square")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ColorizeWarning)
+        stack = np.random.default_rng(0).integers(0, 256, (4, 16, 16), dtype=np.uint8)
+        results = [result for _, result in crowded.iter_planes(stack)]
+
+    assert len(results) == 4
+    assert all(result.chroma.render_factor == 4 for result in results)
+
+
+def test_without_leave_to_shrink_the_error_names_what_fits(ramp):
+    crowded = with_network(Crowded(100 * 100), render_factor=10)
+
+    with pytest.raises(OutOfMemoryError, match="10 does not fit.*use render_factor=5"):
+        crowded(ramp, retry_smaller=False)
+
+
+def test_if_nothing_fits_the_error_says_so(ramp):
+    with pytest.raises(OutOfMemoryError, match="nor does any smaller"):
+        with_network(Crowded(0))(ramp)
+
+
+def test_other_errors_of_the_network_are_not_taken_for_want_of_memory(ramp):
+    class Broken(TintNetwork):
+        def forward(self, gray, self_attention=True):
+            raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="multiplied"):
+        with_network(Broken())(ramp)
+
+
+def test_two_threads_get_what_one_gets(tiny_colorizer):
+    images = np.random.default_rng(0).random((8, 30, 40))
+    alone = [tiny_colorizer(image, saturation=1 + i / 4).rgb for i, image in enumerate(images)]
+    together: dict[int, np.ndarray] = {}
+
+    def work(first: int) -> None:
+        for index in range(first, 8, 2):
+            result = tiny_colorizer(images[index], saturation=1 + index / 4)
+            together[index] = result.rgb
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for index, expected in enumerate(alone):
+        np.testing.assert_array_equal(together[index], expected)
+
+
+def test_provenance_can_be_switched_off(tiny_colorizer, ramp):
+    assert tiny_colorizer(ramp).provenance["model"] == "tint"
+    assert tiny_colorizer(ramp, provenance=False).provenance == {}
+
+
+def test_a_stack_where_an_image_was_meant_is_told(tiny_colorizer):
+    with pytest.raises(ImageError, match="iter_planes"):
+        tiny_colorizer(np.zeros((5, 20, 30)))
+
+
+def test_a_fidelity_is_refused_for_other_networks(tiny_colorizer, ramp):
+    with pytest.raises(SettingsError, match="compact"):
+        tiny_colorizer(ramp, fidelity="deoldify")
+
+
+def test_a_device_that_is_not_here_is_named_with_those_that_are():
+    with pytest.raises(SettingsError, match=r"no device 'tpu'.*cpu"):
+        module.choose_device("tpu")
+
+
+def test_an_unknown_precision_is_answered_with_the_known():
+    with pytest.raises(SettingsError, match="float32, bfloat16, got 'half'"):
+        module.choose_dtype("half", torch.device("cpu"))
+
+
+def test_weights_of_another_network_are_refused():
+    architecture = replace(
+        module.ARCHITECTURES["compact"], build=lambda state: torch.nn.Linear(2, 3)
+    )
+
+    with pytest.raises(CheckpointError, match="not those of the network compact"):
+        module.build(architecture, {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)})

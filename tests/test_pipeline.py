@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_colorize import pipeline
+from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.pipeline import compose, predict, render_size, resize
+from napari_colorize.planes import to_plane
+
+
+@given(
+    height=st.integers(1, 9000),
+    width=st.integers(1, 9000),
+    render_factor=st.integers(1, 100),
+    multiple=st.sampled_from([16, 32]),
+)
+def test_a_render_size_has_the_pictures_shape_and_the_squares_area(
+    height, width, render_factor, multiple
+):
+    rows, columns = render_size(height, width, render_factor, fit="aspect", multiple=multiple)
+
+    assert rows % multiple == columns % multiple == 0
+    side = 16 * render_factor
+    wanted = min(max(width / height, 0.25), 4)
+    assert abs(rows - side / wanted**0.5) <= multiple / 2 or rows == multiple
+    assert abs(columns - side * wanted**0.5) <= multiple / 2 or columns == multiple
+
+
+@pytest.mark.parametrize(("multiple", "side"), [(16, 80), (32, 96)])
+def test_a_square_render_size_is_rounded_up_to_the_multiple(multiple, side):
+    assert render_size(300, 200, 5, fit="square", multiple=multiple) == (side, side)
+
+
+def test_shrinking_averages_areas():
+    gray = torch.rand(1, 1, 64, 96)
+
+    small = resize(gray, (16, 24))
+
+    torch.testing.assert_close(small, F.avg_pool2d(gray, 4))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (7, 5), (100, 3)])
+def test_any_size_is_brought_to_any_other(shape):
+    assert resize(torch.rand(2, 1, *shape), (32, 48)).shape == (2, 1, 32, 48)
+
+
+def test_strips_make_no_seams(monkeypatch):
+    plane = to_plane(np.random.default_rng(0).random((57, 43)))
+    uv = torch.rand(9, 6, 2) * 0.3 - 0.15
+    whole = compose(plane, uv, 1.5)
+
+    monkeypatch.setattr(pipeline, "STRIP_ON_CPU", 100)
+
+    np.testing.assert_array_equal(compose(plane, uv, 1.5), whole)
+
+
+def test_chroma_is_enlarged_bilinearly():
+    plane = to_plane(np.full((40, 60), 0.5))
+    uv = torch.rand(5, 7, 2) * 0.1 - 0.05
+
+    rgb = torch.from_numpy(compose(plane, uv, 1.0))
+
+    enlarged = F.interpolate(uv.movedim(-1, 0)[None], (40, 60), mode="bilinear")[0]
+    blue_minus_y = rgb[..., 2] - 0.5
+    torch.testing.assert_close(blue_minus_y.float(), enlarged[0] * 2.0321, atol=1e-4, rtol=0)
+
+
+def test_rgb_networks_are_fed_and_read_as_imagenet_has_it():
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    color = torch.tensor([0.8, 0.4, 0.2]).view(1, 3, 1, 1)
+    seen = []
+
+    def network(x, self_attention):
+        seen.append(x * std + mean)
+        return ((color - mean) / std).expand_as(x)
+
+    gray = torch.full((1, 20, 30), 0.7)
+    uv = predict(network, ARCHITECTURES["deoldify-deep"], gray, (32, 32))
+
+    torch.testing.assert_close(seen[0], torch.full((1, 3, 32, 32), 0.7), atol=1e-6, rtol=0)
+    luminance = 0.299 * 0.8 + 0.587 * 0.4 + 0.114 * 0.2
+    wanted = torch.tensor([(0.2 - luminance) / 2.0321, (0.8 - luminance) / 1.13988])
+    torch.testing.assert_close(uv[0, 3, 4], wanted, atol=1e-4, rtol=0)

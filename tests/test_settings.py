@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from napari_colorize.errors import SettingsError
+from napari_colorize.settings import ColorizeSettings, knob_of, settings_from
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("render_factor", 0),
+        ("render_factor", 101),
+        ("render_factor", 3.5),
+        ("render_factor", True),
+        ("render_factor", "ten"),
+        ("saturation", -0.1),
+        ("saturation", 4.01),
+        ("saturation", float("nan")),
+        ("saturation", "strong"),
+        ("self_attention", 1),
+        ("gamma", 0),
+        ("fidelity", "colorful"),
+        ("contrast_limits", (1, 1)),
+        ("contrast_limits", (2, 1)),
+        ("contrast_limits", (0, float("inf"))),
+        ("contrast_limits", (float("nan"), 1)),
+        ("contrast_limits", 7),
+    ],
+)
+def test_a_value_out_of_range_is_refused_in_a_sentence_that_names_it(name, value):
+    with pytest.raises(SettingsError, match=f"^{name} must be .*got .*\\.$"):
+        ColorizeSettings(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["render_factor", "saturation"])
+def test_both_ends_of_a_range_are_allowed(name):
+    (knob,) = (knob_of(item) for item in fields(ColorizeSettings) if item.name == name)
+
+    assert getattr(ColorizeSettings(**{name: knob.low}), name) == knob.low
+    assert getattr(ColorizeSettings(**{name: knob.high}), name) == knob.high
+
+
+def test_an_unknown_setting_is_answered_with_those_there_are():
+    with pytest.raises(SettingsError, match="no setting 'colour'.*saturation"):
+        settings_from({"colour": 1})
+
+
+def test_every_setting_has_a_help_text():
+    assert all(knob_of(item).help.endswith(".") for item in fields(ColorizeSettings))

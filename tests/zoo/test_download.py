@@ -1,0 +1,380 @@
+"""A server on loopback gives the good and the bad answers that servers give."""
+
+import hashlib
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from napari_colorize.errors import DownloadError
+from napari_colorize.zoo import CATALOGUE, cache_folder, fetch, is_local, local_path
+from napari_colorize.zoo import download as module
+from napari_colorize.zoo.download import direct
+
+CONTENT = b"\x80\x02" + bytes(range(256)) * 10_000  # 2.5 MB: several pieces
+PAGE = b"\n<!DOCTYPE html><html><body>This link has been disabled.</body></html>"
+
+
+class Server:
+    """Answers by path; remembers what was asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.half_sent = threading.Event()
+        self.released = threading.Event()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.asked.append(self.path)
+                getattr(outer, "answer_" + self.path.split("?")[0].strip("/"))(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_port}"
+
+    def send(self, request, body, *, status=200, length=None, **headers):
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(body)
+
+    def answer_good(self, request):
+        self.send(request, CONTENT)
+
+    def answer_page(self, request):
+        self.send(request, PAGE)
+
+    def answer_wrong(self, request):
+        self.send(request, CONTENT[:-1] + b"?")
+
+    def answer_long(self, request):
+        self.send(request, CONTENT + b"more")
+
+    def answer_short(self, request):
+        self.send(request, CONTENT[:-1000])
+
+    def answer_truncated(self, request):
+        self.send(request, CONTENT[:1_500_000], length=len(CONTENT))
+
+    def answer_cut(self, request):
+        self.send(request, CONTENT[:1_500_000], length=len(CONTENT))
+        request.connection.close()
+
+    def answer_empty(self, request):
+        self.send(request, b"")
+
+    def answer_missing(self, request):
+        self.send(request, b"", status=404)
+
+    def answer_moved(self, request):
+        self.send(request, b"", status=302, Location="/good")
+
+    def answer_stuck(self, request):
+        self.send(request, CONTENT[:1_500_000], length=len(CONTENT))
+        self.half_sent.set()
+        self.released.wait(60)
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.released.set()
+    server.http.shutdown()
+    server.http.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(folder))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return folder
+
+
+@pytest.fixture
+def checkpoint(server):
+    return replace(
+        CATALOGUE["deoldify-artistic"],
+        urls=(f"{server.address}/good",),
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        size=len(CONTENT),
+    )
+
+
+def at(checkpoint, server, *paths):
+    return replace(checkpoint, urls=tuple(f"{server.address}/{path}" for path in paths))
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+class Bar:
+    def __init__(self):
+        self.total, self.n = None, 0
+
+    def reset(self, total=None):
+        self.total, self.n = total, 0
+
+    def update(self, n=1):
+        self.n += n
+
+
+def test_a_fetched_file_is_whole_and_fetched_once(server, checkpoint, cache):
+    assert not is_local(checkpoint)
+
+    path = fetch(checkpoint)
+
+    assert path == local_path(checkpoint) == cache / "ColorizeArtistic_gen.pth"
+    assert path.read_bytes() == CONTENT
+    assert fetch(checkpoint) == path
+    assert is_local(checkpoint)
+    assert server.asked == ["/good"]
+    assert files_in(cache) == [path.name]
+
+
+def test_a_redirect_is_followed(server, checkpoint):
+    assert fetch(at(checkpoint, server, "moved")).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("page", "answered with a web page instead of the file"),
+        ("wrong", "sha256 differs"),
+        ("long", "sent more than the 2560002 bytes"),
+        ("short", "broke off after 2559002 of 2560002 bytes"),
+        ("truncated", "broke off after"),
+        ("cut", "broke off after"),
+        ("empty", "broke off after 0 of"),
+        ("missing", "answered 404 Not Found"),
+    ],
+)
+def test_a_bad_answer_is_told_and_leaves_nothing(server, checkpoint, cache, path, what):
+    with pytest.raises(DownloadError, match=what) as caught:
+        fetch(at(checkpoint, server, path))
+
+    assert f"{server.address}/{path}" in str(caught.value)
+    assert str(cache / checkpoint.file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert files_in(cache) == []
+
+
+@pytest.mark.parametrize("path", ["page", "wrong", "truncated", "cut", "missing"])
+def test_after_a_bad_answer_the_next_address_is_tried(server, checkpoint, cache, path):
+    bar = Bar()
+
+    fetched = fetch(at(checkpoint, server, path, "good"), progress=bar)
+
+    assert fetched.read_bytes() == CONTENT
+    assert server.asked == [f"/{path}", "/good"]
+    assert (bar.total, bar.n) == (len(CONTENT), len(CONTENT))
+    assert files_in(cache) == [checkpoint.file]
+
+
+def test_offline_one_sentence_says_what_to_do(checkpoint, cache):
+    server = Server()
+    server.http.server_close()  # nobody listens there any more
+    checkpoint = at(checkpoint, server, "a", "b")
+
+    with pytest.raises(DownloadError) as caught:
+        fetch(checkpoint)
+
+    assert str(caught.value) == (
+        "deoldify-artistic could not be fetched "
+        f"({server.address[7:]} could not be reached; {server.address[7:]} could not be reached): "
+        f"try again later, or download {server.address}/a or {server.address}/b by hand and save "
+        f"it as {cache / 'ColorizeArtistic_gen.pth'}."
+    )
+
+
+def test_a_silent_server_is_given_up(server, checkpoint, cache, monkeypatch):
+    monkeypatch.setattr(module, "_TIMEOUT", (1.0, 0.1))
+
+    with pytest.raises(DownloadError, match=r"broke off after|did not answer in time"):
+        fetch(at(checkpoint, server, "stuck"))
+
+    assert files_in(cache) == []
+
+
+def test_a_file_put_there_by_hand_serves(server, checkpoint, cache):
+    cache.mkdir()
+    (cache / checkpoint.file).write_bytes(CONTENT)
+
+    assert fetch(checkpoint).read_bytes() == CONTENT
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("stray", [b"", b"something else", CONTENT[:-1] + b"?"])
+def test_another_file_under_the_name_is_replaced_by_the_right_one(checkpoint, cache, stray):
+    cache.mkdir()
+    (cache / checkpoint.file).write_bytes(stray)
+
+    assert fetch(checkpoint).read_bytes() == CONTENT
+
+
+def test_another_file_under_the_name_is_not_used(server, checkpoint, cache):
+    cache.mkdir()
+    (cache / checkpoint.file).write_bytes(CONTENT[:-1] + b"?")
+
+    with pytest.raises(DownloadError, match="the file there now has another sha256"):
+        fetch(at(checkpoint, server, "missing"))
+
+
+@pytest.mark.parametrize(
+    ("link", "file"),
+    [
+        ("https://h/s/a.pth?dl=0", "https://h/s/a.pth?dl=1"),
+        ("https://h/s/a.pth?dl=0&rlkey=x", "https://h/s/a.pth?dl=1&rlkey=x"),
+        ("https://h/s/a.pth?rlkey=x&dl=0#top", "https://h/s/a.pth?rlkey=x&dl=1#top"),
+        ("https://h/s/a.pth?dl=01", "https://h/s/a.pth?dl=01"),
+        ("https://h/dl=0/a.pth", "https://h/dl=0/a.pth"),
+    ],
+)
+def test_a_link_to_dropbox_becomes_one_to_the_file(link, file):
+    assert direct(link) == file
+
+
+def test_the_server_is_asked_for_the_file_not_the_page(server, checkpoint):
+    fetch(at(checkpoint, server, "good?dl=0"))
+    assert server.asked == ["/good?dl=1"]
+
+
+def test_the_cache_folder_moves_with_the_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "elsewhere"))
+    assert cache_folder() == tmp_path / "elsewhere"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", "here")
+    assert cache_folder() == tmp_path / "here"
+
+    monkeypatch.delenv("NAPARI_COLORIZE_CACHE")
+    assert cache_folder().is_absolute()
+    assert "napari-colorize" in str(cache_folder())
+
+
+def test_a_progress_that_raises_stops_the_download(checkpoint, cache):
+    class Stopped(Exception):
+        pass
+
+    class Stopping(Bar):
+        def update(self, n=1):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fetch(checkpoint, progress=Stopping())
+    assert files_in(cache) == []
+
+
+def test_a_progress_bar_goes_to_stderr(checkpoint, capsys):
+    fetch(checkpoint, progress=True)
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "deoldify-artistic" in err
+    assert "100%" in err
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "file" / "cache"))
+
+    with pytest.raises(DownloadError, match=r"could not be saved in .*NAPARI_COLORIZE_CACHE"):
+        fetch(checkpoint)
+
+
+def test_too_little_room_is_told_before_anything_is_fetched(server, checkpoint, cache):
+    with pytest.raises(DownloadError, match=r"needs \d+ MB and .* has \d+ MB left"):
+        fetch(replace(checkpoint, size=10**18))
+
+    assert server.asked == []
+    assert files_in(cache) == []
+
+
+FETCH = """
+import sys
+from dataclasses import replace
+from napari_colorize.errors import DownloadError
+from napari_colorize.zoo import CATALOGUE, fetch
+url, sha256, size, limit = sys.argv[1:]
+if int(limit):  # a file that may not grow fails like one on a full disk
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+checkpoint = replace(CATALOGUE["deoldify-artistic"], urls=(url, url), sha256=sha256, size=int(size))
+try:
+    print(fetch(checkpoint))
+except DownloadError as error:
+    print(error)
+"""
+
+
+def in_a_process(checkpoint, limit=0):
+    arguments = [checkpoint.urls[0], checkpoint.sha256, str(checkpoint.size), str(limit)]
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+@pytest.mark.parametrize("limit", [1, 2**20 + 5])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(server, checkpoint, cache, limit):
+    said, _ = in_a_process(checkpoint, limit).communicate()
+
+    assert "could not be saved in" in said
+    assert "NAPARI_COLORIZE_CACHE" in said
+    assert said.count("\n") == 1
+    assert server.asked == ["/good"]  # another address would not help
+    assert files_in(cache) == []
+
+
+def test_a_killed_download_leaves_no_file_and_is_swept_away(server, checkpoint, cache):
+    killed = in_a_process(at(checkpoint, server, "stuck"))
+    server.half_sent.wait(60)
+    killed.kill()
+    killed.communicate()
+    assert checkpoint.file not in files_in(cache)
+
+    for part in cache.iterdir():
+        os.utime(part, (0, 0))  # long ago
+    fetch(checkpoint)
+    assert files_in(cache) == [checkpoint.file]
+
+
+def test_the_piece_of_a_living_download_is_left_alone(checkpoint, cache):
+    cache.mkdir()
+    (cache / ".ColorizeStable_gen.pth.0123.part").write_bytes(b"half")
+
+    fetch(checkpoint)
+
+    assert len(files_in(cache)) == 2
+
+
+def test_two_processes_may_fetch_at_once(checkpoint, cache):
+    processes = [in_a_process(checkpoint) for _ in range(2)]
+    paths = [Path(process.communicate()[0].strip()) for process in processes]
+
+    assert paths == [cache / checkpoint.file] * 2
+    assert paths[0].read_bytes() == CONTENT
+    assert files_in(cache) == [checkpoint.file]
+
+
+def test_what_the_package_should_hold_and_does_not_is_one_sentence():
+    lost = replace(CATALOGUE["embedded"], file="lost.safetensors")
+
+    assert not is_local(lost)
+    with pytest.raises(DownloadError, match="please install napari-colorize again"):
+        fetch(lost)

@@ -1,0 +1,139 @@
+"""Names and paths to checkpoints; the architectures here are made up, so that files stay small."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_colorize import networks, zoo
+from napari_colorize.errors import CheckpointError, UnknownModelError
+from napari_colorize.networks import Architecture
+from napari_colorize.zoo import CATALOGUE, resolve
+from napari_colorize.zoo.weights import write_weights
+
+
+@pytest.fixture(autouse=True)
+def small_world(tmp_path, monkeypatch):
+    """Two architectures, told by one key each, and an empty cache."""
+
+    def made_up(name, key, **recommended):
+        return Architecture(
+            name=name,
+            build=lambda state: torch.nn.Identity(),
+            matches=lambda state: key in state,
+            input_space="rgb",
+            output_space="rgb",
+            normalized=True,
+            multiple=2,
+            has_self_attention=True,
+            **recommended,
+        )
+
+    known = {
+        "round": made_up("round", "circle", render_factor=12, saturation=2.0, fit="aspect"),
+        "edged": made_up("edged", "square", render_factor=35),
+    }
+    monkeypatch.setattr(networks, "ARCHITECTURES", known, raising=False)
+    monkeypatch.setattr(
+        networks,
+        "identify",
+        lambda state: next((a for a in known.values() if a.matches(state)), None),
+        raising=False,
+    )
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_name_is_looked_up_and_a_path_is_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("here").touch()
+
+    assert resolve("deoldify-stable") is CATALOGUE["deoldify-stable"]
+    assert resolve("network.pth") == Path("network.pth")
+    assert resolve("network.SAFETENSORS") == Path("network.SAFETENSORS")
+    assert resolve("folder/network") == Path("folder/network")
+    assert resolve(Path("network")) == Path("network")
+    assert resolve("here") == Path("here")
+    assert resolve("~/network.pth") == Path.home() / "network.pth"
+
+
+@pytest.mark.parametrize("name", ["deoldify", "Embedded", "", "a\0b", None, 3])
+def test_an_unknown_name_is_told_the_known_ones(name):
+    with pytest.raises(UnknownModelError) as caught:
+        zoo.load(name)
+    assert "embedded, deoldify-artistic, deoldify-stable, deoldify-video" in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_works_wherever_a_name_does(tmp_path, suffix, kind):
+    path = tmp_path / f"my network{suffix}"
+    if suffix == ".pth":
+        torch.save({"circle": torch.ones(3)}, path)
+    else:
+        write_weights(path, {"circle": torch.ones(3)}, {})
+
+    checkpoint, weights = zoo.load(kind(path))
+
+    assert torch.equal(weights.state["circle"], torch.ones(3))
+    assert (checkpoint.name, checkpoint.architecture) == ("my network", "round")
+    assert (checkpoint.render_factor, checkpoint.saturation, checkpoint.fit) == (12, 2.0, "aspect")
+    assert checkpoint.sha256 == weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert checkpoint.size == path.stat().st_size
+    assert zoo.fetch(checkpoint) == path
+
+
+def test_a_file_named_like_another_model_is_what_its_keys_say(tmp_path):
+    path = tmp_path / "ColorizeStable_gen.pth"
+    torch.save({"square": torch.ones(3)}, path)
+    assert zoo.load(path)[0].architecture == "edged"
+
+
+def test_a_file_of_the_catalogue_is_verified_and_told_by_its_keys(tmp_path, monkeypatch):
+    path = tmp_path / "cache" / "ColorizeVideo_gen.pth"
+    path.parent.mkdir()
+    torch.save({"model": {"circle": torch.ones(3)}, "opt": {"s": slice(None)}}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(
+        CATALOGUE,
+        "deoldify-video",
+        replace(CATALOGUE["deoldify-video"], sha256=sha256, size=path.stat().st_size),
+    )
+
+    checkpoint, weights = zoo.load("deoldify-video")
+
+    assert weights.state.keys() == {"circle"}
+    assert weights.sha256 == sha256
+    assert checkpoint == replace(CATALOGUE["deoldify-video"], architecture="round")
+
+
+def test_what_comes_with_the_package_gets_its_fingerprint_when_loaded(tmp_path, monkeypatch):
+    path = tmp_path / "embedded.safetensors"
+    write_weights(path, {"circle": torch.ones(3)}, {"made": "here"})
+    embedded = replace(CATALOGUE["embedded"], file=str(path), sha256=None, size=0)
+    monkeypatch.setitem(CATALOGUE, "embedded", embedded)
+
+    checkpoint, weights = zoo.load("embedded")
+
+    assert weights.metadata == {"made": "here"}
+    assert checkpoint.sha256 == weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert checkpoint.size == path.stat().st_size
+
+
+def test_a_critic_is_told_what_would_be_of_use(tmp_path):
+    path = tmp_path / "ColorizeArtistic_crit.pth"
+    torch.save({"0.weight": torch.ones(3)}, path)
+
+    with pytest.raises(CheckpointError) as caught:
+        zoo.load(path)
+
+    assert str(caught.value) == (
+        f"{path} is for no network that we know: it must hold the weights of one of round, edged "
+        "(of DeOldify a generator, *_gen.pth, not a critic)."
+    )
+
+
+def test_a_path_to_nothing_is_one_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match="There is no file"):
+        zoo.load(tmp_path / "nothing.pth")

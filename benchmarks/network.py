@@ -48,7 +48,7 @@ def main() -> None:
 
 def row(arguments: argparse.Namespace, render_factor: int, variants: dict[str, nn.Module]) -> None:
     """Time all variants at one size; the last variant also colorizes a whole picture."""
-    name, last = list(variants.items())[-1]
+    last = list(variants.values())[-1]
     dtype = next(last.parameters()).dtype
     device = next(last.parameters()).device
     checkpoint = CATALOGUE[CHECKPOINTS[arguments.network]]

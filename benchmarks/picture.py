@@ -23,6 +23,7 @@ class Nothing(nn.Module):
     """Chrominance that does not depend on the picture."""
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        """U and V of no meaning, of the size that the embedded network gives."""
         height, width = gray.shape[-2:]
         ramp = torch.linspace(-0.2, 0.2, width // 4).expand(len(gray), 2, height // 4, -1)
         return ramp.contiguous()

@@ -39,8 +39,8 @@ def as_unit(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def tolerance(dtype: np.dtype, span: float) -> float:
-    """What the project promises: a step for small integers and float16, else 2e-6 of the range."""
-    if dtype.kind in "iu" and dtype.itemsize <= 2:
+    """What the project promises: a step of integers or float16, else 2e-6 of the range."""
+    if dtype.kind in "iu":
         return max(1 / span, 2e-6)
     return 2.0**-11 if dtype == np.float16 else 2e-6
 

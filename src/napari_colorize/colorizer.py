@@ -7,19 +7,20 @@ threads.
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from napari_colorize import __version__, provenance
 from napari_colorize.errors import (
+    CheckpointError,
     ColorizeNote,
     ColorizeWarning,
     OutOfMemoryError,
@@ -109,7 +110,8 @@ class Colorizer:
         dtype = choose_dtype(precision, chosen_device)
         checkpoint, weights = zoo.load(name_or_path, progress=progress)
         network = fuse(build(ARCHITECTURES[checkpoint.architecture], weights.state))
-        network = network.to(chosen_device, dtype, memory_format=torch.channels_last)
+        network = network.to(chosen_device, dtype)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(network, checkpoint, chosen_device, dtype)
 
     @property
@@ -119,7 +121,7 @@ class Colorizer:
 
     @property
     def precision(self) -> str:
-        """"float32" or "bfloat16"."""
+        """In words: float32 or bfloat16."""
         return str(self.dtype).removeprefix("torch.")
 
     def __call__(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Colorized:
@@ -261,7 +263,7 @@ class Colorizer:
                 if not is_out_of_memory(error):
                     raise
                 continue
-            return uv, fallback if fallback.differs(wanted) else wanted
+            return uv, fallback
         raise OutOfMemoryError(self._what_fits(planes[0], wanted))
 
     def _run(self, planes: Sequence[Plane], used: Used) -> Tensor:
@@ -287,8 +289,6 @@ class Colorizer:
     def _network_on(self, device: torch.device) -> tuple[nn.Module, torch.dtype]:
         if device == self.device:
             return self.network, self.dtype
-        import copy
-
         dtype = choose_dtype("auto", device)
         return copy.deepcopy(self.network).to(device, dtype), dtype
 
@@ -313,15 +313,15 @@ class Colorizer:
                 if not is_out_of_memory(error):
                     raise
                 continue
-            return f"{said}; {smaller.render_factor} does: use render_factor={smaller.render_factor}."
+            return (
+                f"{said}; {smaller.render_factor} does: use render_factor={smaller.render_factor}."
+            )
         return f"{said}, nor does any smaller one. Close other programs, or use a smaller model."
 
     def _chroma(self, uv: Tensor, used: Used) -> Chroma:
         return Chroma(uv, self.checkpoint.name, used.render_factor, used.self_attention)
 
-    def _result(
-        self, plane: Plane, uv: Tensor, used: Used, chosen: ColorizeSettings
-    ) -> Colorized:
+    def _result(self, plane: Plane, uv: Tensor, used: Used, chosen: ColorizeSettings) -> Colorized:
         chroma = self._chroma(uv, used)
         notes = [*_announce(plane), *used.warn(chosen, self.device)]
         if (mean := chroma.mean()) < PALE:
@@ -368,9 +368,6 @@ class Used:
     render_factor: int
     device: torch.device
     self_attention: bool
-
-    def differs(self, other: Used) -> bool:
-        return self != other
 
     def warn(self, chosen: ColorizeSettings, device: torch.device) -> list[str]:
         """Say what was changed for want of memory."""
@@ -438,11 +435,11 @@ def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
     CheckpointError
         If keys or shapes are not the architecture's.
     """
-    from napari_colorize.errors import CheckpointError
-
     with torch.device("meta"):
         network = architecture.build(state)
-    kept = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    kept = {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
     try:
         network.load_state_dict(kept, strict=True, assign=True)
     except RuntimeError as error:
@@ -461,7 +458,7 @@ def choose_device(device: str | torch.device) -> torch.device:
     SettingsError
         If this machine has no such device.
     """
-    there = {
+    there: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
         "mps": torch.backends.mps.is_available,
         "xpu": torch.xpu.is_available,
@@ -475,7 +472,9 @@ def choose_device(device: str | torch.device) -> torch.device:
     except RuntimeError:
         chosen = None
     if chosen is None or chosen.type not in names:
-        raise SettingsError(f"There is no device {str(device)!r} here. Choose one of: {', '.join(names)}.")
+        raise SettingsError(
+            f"There is no device {str(device)!r} here. Choose one of: {', '.join(names)}."
+        )
     return chosen
 
 

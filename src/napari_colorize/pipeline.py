@@ -162,8 +162,9 @@ def _strips(plane: Plane, uv: Tensor, saturation: float) -> Iterator[tuple[slice
     step = max(1, strip // width)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        yield rows, add_offset(
-            gray[rows], _enlarged_rows(offset, rows, height), saturation, *plane.bounds
+        yield (
+            rows,
+            add_offset(gray[rows], _enlarged_rows(offset, rows, height), saturation, *plane.bounds),
         )
 
 

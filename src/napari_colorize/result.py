@@ -1,4 +1,4 @@
-"""Colorized: what a call returns. Gray, chrominance and settings; the picture is composed on demand."""
+"""Colorized, what a call returns: gray, chrominance, settings; composed into a picture on demand."""
 
 from __future__ import annotations
 

@@ -105,7 +105,9 @@ def settings_from(chosen: dict[str, Any]) -> ColorizeSettings:
     """
     known = {item.name for item in fields(ColorizeSettings)}
     for name in chosen.keys() - known:
-        raise SettingsError(f"There is no setting {name!r}. Choose among: {', '.join(sorted(known))}.")
+        raise SettingsError(
+            f"There is no setting {name!r}. Choose among: {', '.join(sorted(known))}."
+        )
     return ColorizeSettings(**chosen)
 
 
@@ -114,7 +116,9 @@ def _check(item: Field[Any], value: Any) -> None:
     if value is None and item.default is None:
         return
     if wanted.choices is not None and value not in wanted.choices:
-        raise SettingsError(f"{item.name} must be one of {', '.join(wanted.choices)}, got {value!r}.")
+        raise SettingsError(
+            f"{item.name} must be one of {', '.join(wanted.choices)}, got {value!r}."
+        )
     if item.default is not MISSING and isinstance(item.default, bool):
         if not isinstance(value, bool):
             raise SettingsError(f"{item.name} must be True or False, got {value!r}.")
@@ -144,5 +148,5 @@ def _check_limits(limits: Any) -> None:
         ) from None
     if not low < high or high - low == float("inf"):
         raise SettingsError(
-            f"contrast_limits must be two finite numbers, the first below the second, got {limits!r}."
+            f"contrast_limits must be two finite numbers, the smaller first, got {limits!r}."
         )

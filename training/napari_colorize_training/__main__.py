@@ -19,8 +19,12 @@ def training() -> None:
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
     data: Annotated[Path, typer.Argument(help="A folder of photographs or tar shards.")],
-    run: Annotated[Path, typer.Option(help="Where the run's state, log and model go.")] = Path("runs/latest"),
-    cache: Annotated[Path, typer.Option(help="Where decoded photographs are kept.")] = Path("runs/cache"),
+    run: Annotated[Path, typer.Option(help="Where the run's state, log and model go.")] = Path(
+        "runs/latest"
+    ),
+    cache: Annotated[Path, typer.Option(help="Where decoded photographs are kept.")] = Path(
+        "runs/cache"
+    ),
     encoder: Annotated[Path | None, typer.Option(help="Pretrained encoder weights.")] = None,
 ) -> None:
     """Run a recipe on photographs; called again, it goes on where it was stopped."""
@@ -36,7 +40,9 @@ def train(
 @app.command()
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Colour photographs: a folder or tar shards.")],
-    model: Annotated[list[str], typer.Option(help="A model's name or file; may be repeated.")] = ["embedded"],
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model's name or file; may be repeated.")
+    ] = None,
     render_factor: Annotated[int | None, typer.Option(help="Default: as recommended.")] = None,
     saturation: Annotated[float | None, typer.Option(help="Default: as recommended.")] = None,
     limit: Annotated[int | None, typer.Option(help="Stop after so many pictures.")] = None,
@@ -48,7 +54,7 @@ def evaluate(
     from napari_colorize_training.evaluate import evaluate as measure
     from napari_colorize_training.evaluate import read_pictures
 
-    for name in model:
+    for name in model or ["embedded"]:
         score = measure(
             Colorizer.from_pretrained(name),
             islice(read_pictures(data), limit),

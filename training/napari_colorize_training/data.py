@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,10 +47,10 @@ def build_cache(source: Path, cache: Path) -> None:
                 pixels.write(picture.tobytes())
     if not entries:
         raise FileNotFoundError(f"{source} holds no photographs that can be read.")
-    os.replace(cache / "pixels.part", cache / "pixels")
+    (cache / "pixels.part").replace(cache / "pixels")
     part = index.with_suffix(".part")
     part.write_text(json.dumps(entries))
-    os.replace(part, index)
+    part.replace(index)
 
 
 def files_in(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -118,7 +117,13 @@ class Crops:
     """
 
     def __init__(
-        self, photographs: Photographs, *, side: int, batch: int, shrink: tuple[float, float], seed: int
+        self,
+        photographs: Photographs,
+        *,
+        side: int,
+        batch: int,
+        shrink: tuple[float, float],
+        seed: int,
     ) -> None:
         if not len(photographs):
             raise ValueError("There are no photographs to draw crops from.")

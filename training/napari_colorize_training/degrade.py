@@ -14,7 +14,7 @@ GRAIN = 0.05  # largest standard deviation of noise; gray spans 0 to 1
 
 
 def tone_and_grain(gray: Tensor, random: torch.Generator) -> Tensor:
-    """Change tone, fade and grain of gray `(N, 1, H, W)` in [0, 1], differently for each picture."""
+    """Tone, fading and grain of gray `(N, 1, H, W)` in [0, 1], drawn for each picture."""
 
     def draw(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(len(gray), 1, 1, 1, generator=random)

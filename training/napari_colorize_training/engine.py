@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,7 +55,7 @@ class Trainer:
         if encoder is not None:
             # Only the counters of batches are not in the file; anything else would raise.
             self.network.encoder.load_state_dict(_with_counters(self.network.encoder, encoder))
-        self.network = self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
         self.optimizer = self._make_optimizer()
         self.weights = self._class_weights()
@@ -129,7 +128,7 @@ class Trainer:
         random = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
         losses = self._losses(pixels, random)
         self.optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses["loss"].backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self._update_average()
@@ -168,7 +167,10 @@ class Trainer:
             if is_new:
                 writer.writeheader()
             writer.writerow(
-                {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+                {
+                    key: f"{value:.6g}" if isinstance(value, float) else value
+                    for key, value in row.items()
+                }
             )
 
     @torch.no_grad()
@@ -204,7 +206,7 @@ class Trainer:
         }
         part = self.run / "state.part"
         torch.save(state, part)
-        os.replace(part, self.run / "state.pt")
+        part.replace(self.run / "state.pt")
 
     def _resume(self) -> None:
         path = self.run / "state.pt"
@@ -225,7 +227,7 @@ class Trainer:
         metadata = {"recipe": json.dumps(asdict(self.recipe)), "steps": str(self.step)}
         part = path.with_suffix(".part")
         save_file({key: value.contiguous() for key, value in kept.items()}, part, metadata)
-        os.replace(part, path)
+        part.replace(path)
         return path
 
 

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def encode_softly(uv: Tensor, steps: Tensor, origin: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def encode_softly(
+    uv: Tensor, steps: Tensor, origin: Tensor, shape: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
     """Colours as mixtures of the four grid points around them.
 
     The weights are bilinear, so the mixture's mean is the colour itself. (Zhang et al. 2016,
@@ -43,7 +45,8 @@ def class_weights(frequency: Tensor, rebalance: float, heaviest: float) -> Tenso
     """Weights that make rare colours count: frequency ** -rebalance, of mean 1 over the data.
 
     Zhang et al. 2016, eq. (4), mix the frequencies with a uniform distribution instead of raising
-    them to a power; both tame the rarest classes, here `heaviest` does.
+    them to a power; both tame the rarest classes: here no weight passes `heaviest` before the mean
+    is brought back to 1.
     """
     present = frequency.clamp_min(1e-6)
     weights = present**-rebalance

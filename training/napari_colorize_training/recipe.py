@@ -26,7 +26,7 @@ class ClassLoss:
     """How colour classes are weighed against each other, and against plain regression."""
 
     rebalance: float  # exponent of the inverse class frequency: 0 common colours, 1 rare ones
-    heaviest: float  # no class weighs more than this many average ones
+    heaviest: float  # no class weighs more than about this many average ones
     regression: float  # weight of the smooth L1 distance of the expected U and V
 
 
@@ -60,7 +60,8 @@ def read_recipe(name_or_path: str) -> Recipe:
     if not source.is_file():
         names = sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
         raise FileNotFoundError(
-            f"No recipe is called {name_or_path!r}. Choose one of: {', '.join(names)}; or give a file."
+            f"No recipe is called {name_or_path!r}. Choose one of: "
+            f"{', '.join(names)}; or give a file."
         )
     return _recipe(tomllib.loads(source.read_text(encoding="utf-8")))
 

@@ -72,6 +72,9 @@ class DecoderBlock(nn.Module):
 class CompactUNet(nn.Module):
     """Gray `(N, 1, H, W)` in [0, 1] to U and V `(N, 2, H / 4, W / 4)`; H and W multiples of 16."""
 
+    centers: Tensor
+    temperature: Tensor
+
     def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()
         quarter, eighth, sixteenth, deepest = MobileNetEdgeTPU.CHANNELS

@@ -12,7 +12,7 @@ implementation of an automatic colorization method", Image Processing On Line 12
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -150,10 +150,10 @@ class Stages(NamedTuple):
 
     stem: nn.Module  # to 1/2
     pool: nn.Module  # to 1/4
-    down: list[nn.Module]  # at 1/4, to 1/8, 1/16, 1/32
+    down: Sequence[nn.Module]  # at 1/4, to 1/8, 1/16, 1/32
     norm: nn.Module
     middle: nn.Module
-    up: list[UpBlock]  # to 1/16, 1/8, 1/4, 1/2
+    up: Sequence[nn.Module]  # to 1/16, 1/8, 1/4, 1/2
     last_up: nn.Module
     refine: nn.Module
     head: nn.Module
@@ -223,7 +223,8 @@ class DeOldify(UNet):
 
     def stages(self) -> Stages:
         encoder, norm, middle, *up, last_up, refine, head = self.layers.values()
-        stem, pool, down = encoder[:3], encoder[3], encoder[4:]
+        conv, conv_norm, relu, pool, *down = encoder.children()
+        stem = nn.Sequential(conv, conv_norm, relu)
         return Stages(stem, pool, down, norm, middle, up, last_up, refine, head)
 
 
@@ -232,8 +233,6 @@ class IpolUNet(UNet):
 
     The luminance is that of the normalised input, so U and V are those of normalised RGB.
     """
-
-    rgb_to_yuv: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -256,10 +255,10 @@ class IpolUNet(UNet):
         return Stages(
             self.input_block,
             self.max_pool,
-            self.down_blocks,
+            list(self.down_blocks),
             self.bn,
             self.bridge,
-            self.up_blocks,
+            list(self.up_blocks),
             self.last_upsample,
             self.res_block,
             self.dense,
@@ -347,7 +346,7 @@ def is_wide(state: Mapping[str, Tensor]) -> bool:
 def is_ipol(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict is that of the IPOL program with a head for U and V."""
     head = state.get("dense.conv.weight_orig")
-    return head is not None and len(head) == 2 and "up_blocks.1.self_attention.f.weight_orig" in state
+    return head is not None and len(head) == 2 and "down_blocks.0.0.conv3.weight" in state
 
 
 def _add_missing_v(_: nn.Module, state: dict[str, Any], *__: object) -> None:

@@ -59,12 +59,13 @@ def fuse(network: Network) -> Network:
 def _fold_back(module: nn.Module) -> None:
     """Fold each batch norm among the children into the convolution right before it."""
     for (_, conv), (name, norm) in pairwise(list(module.named_children())):
-        if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+        if isinstance(conv, nn.Conv2d) and type(norm) is nn.BatchNorm2d:
+            mean, variance = _statistics(norm)
             conv.weight, conv.bias = fuse_conv_bn_weights(
                 conv.weight,
                 conv.bias,
-                norm.running_mean,
-                norm.running_var,
+                mean,
+                variance,
                 norm.eps,
                 norm.weight,
                 norm.bias,
@@ -93,5 +94,11 @@ def _leaves(module: nn.Module) -> list[str]:
 
 def _as_scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """What a batch norm multiplies each channel by, and then adds to it."""
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
+    mean, variance = _statistics(norm)
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    return scale, norm.bias - mean * scale
+
+
+def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """The mean and the variance that training has seen."""
+    return norm.get_buffer("running_mean"), norm.get_buffer("running_var")

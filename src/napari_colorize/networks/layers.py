@@ -55,7 +55,6 @@ class WeightNormConv2d(nn.Module):
         self.bias = conv.bias
         self.weight_g = nn.Parameter(_length(weight))
         self.weight_v = nn.Parameter(weight)
-        self.padding = conv.padding
 
     @property
     def weight(self) -> Tensor:
@@ -63,12 +62,12 @@ class WeightNormConv2d(nn.Module):
         return self.weight_g * (self.weight_v / _length(self.weight_v))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=self.padding)
+        return F.conv2d(x, self.weight, self.bias, padding=self.weight_v.shape[-1] // 2)
 
     def plain(self) -> nn.Conv2d:
         """The same convolution with its weight computed once and for all."""
-        out_channels, in_channels, *kernel = self.weight_v.shape
-        conv = nn.Conv2d(in_channels, out_channels, kernel, padding=self.padding, device="meta")
+        outputs, inputs, side, _ = self.weight_v.shape
+        conv = nn.Conv2d(inputs, outputs, side, padding=side // 2, device="meta")
         conv.weight, conv.bias = nn.Parameter(self.weight), self.bias
         return conv
 
@@ -84,12 +83,11 @@ def with_spectral_norm(conv: Conv) -> Conv:
     power iteration is made per forward pass in training, none in evaluation.
     """
     conv = spectral_norm(conv)
-    matrix, u = conv.weight_orig.detach().flatten(1), conv.weight_u
+    matrix = conv.get_parameter("weight_orig").detach().flatten(1)
+    u, v = conv.get_buffer("weight_u"), conv.get_buffer("weight_v")
     for _ in range(POWER_ITERATIONS):
-        v = F.normalize(matrix.mT @ u, dim=0)
-        u = F.normalize(matrix @ v, dim=0)
-    conv.weight_u.copy_(u)
-    conv.weight_v.copy_(v)
+        v.copy_(F.normalize(matrix.mT @ u, dim=0))
+        u.copy_(F.normalize(matrix @ v, dim=0))
     return conv
 
 

@@ -28,11 +28,13 @@ class SameConv2d(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, stride, 0, 1, self.groups)
 
 
-def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> SameConv2d:
+def _convolution(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+) -> SameConv2d:
     return SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
 
-def norm(channels: int) -> nn.BatchNorm2d:
+def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=NORM_EPSILON)
 
 
@@ -41,8 +43,8 @@ class Projection(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv = convolution(inputs, outputs, 1)
-        self.bn1 = norm(outputs)
+        self.conv = _convolution(inputs, outputs, 1)
+        self.bn1 = _norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn1(self.conv(x))
@@ -54,10 +56,10 @@ class EdgeResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
         wide = inputs * expansion
-        self.conv_exp = convolution(inputs, wide, 3, stride)
-        self.bn1 = norm(wide)
-        self.conv_pwl = convolution(wide, outputs, 1)
-        self.bn2 = norm(outputs)
+        self.conv_exp = _convolution(inputs, wide, 3, stride)
+        self.bn1 = _norm(wide)
+        self.conv_pwl = _convolution(wide, outputs, 1)
+        self.bn2 = _norm(outputs)
         self._adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,12 +76,12 @@ class InvertedResidual(nn.Module):
     ) -> None:
         super().__init__()
         wide = inputs * expansion
-        self.conv_pw = convolution(inputs, wide, 1)
-        self.bn1 = norm(wide)
-        self.conv_dw = convolution(wide, wide, kernel, stride, groups=wide)
-        self.bn2 = norm(wide)
-        self.conv_pwl = convolution(wide, outputs, 1)
-        self.bn3 = norm(outputs)
+        self.conv_pw = _convolution(inputs, wide, 1)
+        self.bn1 = _norm(wide)
+        self.conv_dw = _convolution(wide, wide, kernel, stride, groups=wide)
+        self.bn2 = _norm(wide)
+        self.conv_pwl = _convolution(wide, outputs, 1)
+        self.bn3 = _norm(outputs)
         self._adds = adds and stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,16 +98,20 @@ class MobileNetEdgeTPU(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_stem = convolution(1, 32, 3, stride=2)
-        self.bn1 = norm(32)
+        self.conv_stem = _convolution(1, 32, 3, stride=2)
+        self.bn1 = _norm(32)
         self.blocks = nn.ModuleList(
             [
                 nn.Sequential(Projection(32, 16)),
-                nn.Sequential(EdgeResidual(16, 32, 8, 2), *(EdgeResidual(32, 32, 4, 1) for _ in "123")),
-                nn.Sequential(EdgeResidual(32, 48, 8, 2), *(EdgeResidual(48, 48, 4, 1) for _ in "123")),
-                inverted(48, 96, 8, stride=2, kernel=3),
-                inverted(96, 96, 8, stride=1, kernel=3),
-                inverted(96, 160, 8, stride=2, kernel=5),
+                nn.Sequential(
+                    EdgeResidual(16, 32, 8, 2), *(EdgeResidual(32, 32, 4, 1) for _ in "123")
+                ),
+                nn.Sequential(
+                    EdgeResidual(32, 48, 8, 2), *(EdgeResidual(48, 48, 4, 1) for _ in "123")
+                ),
+                _inverted(48, 96, 8, stride=2, kernel=3),
+                _inverted(96, 96, 8, stride=1, kernel=3),
+                _inverted(96, 160, 8, stride=2, kernel=5),
                 nn.Sequential(InvertedResidual(160, 192, 8, 1, 3)),
             ]
         )
@@ -118,12 +124,10 @@ class MobileNetEdgeTPU(nn.Module):
         return quarter, eighth, sixteenth, self.blocks[6](self.blocks[5](sixteenth))
 
 
-def inverted(inputs: int, outputs: int, expansion: int, stride: int, kernel: int) -> nn.Sequential:
+def _inverted(inputs: int, outputs: int, expansion: int, stride: int, kernel: int) -> nn.Sequential:
     """A stage of four inverted residuals; the first changes width or size and is not residual."""
     first = InvertedResidual(inputs, outputs, expansion, stride, kernel, adds=False)
-    return nn.Sequential(
-        first, *(InvertedResidual(outputs, outputs, 4, 1, kernel) for _ in "123")
-    )
+    return nn.Sequential(first, *(InvertedResidual(outputs, outputs, 4, 1, kernel) for _ in "123"))
 
 
 def for_gray(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

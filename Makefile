@@ -1,0 +1,74 @@
+# Every target does its own set-up: a virtual environment, and what Debian lacks for making one.
+#
+#   make demo PYTHON=python3.12     another Python for the environment
+#
+# Where pip finds the CPU build of torch is pip's own setting (PIP_EXTRA_INDEX_URL or
+# PIP_FIND_LINKS); without one, pip on Linux takes the build for NVIDIA GPUs, which also works.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+PHOTOS ?= ../shared/data/photos
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.stamp
+# Debian packages that tests and demo need, beside python3-venv; none today.
+DEBIAN :=
+
+.DEFAULT_GOAL := help
+.PHONY: help env debian lint test test-slow demo embedded clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+env: $(STAMP) ## the virtual environment, with the versions of constraints.txt
+
+lint: env ## ruff, mypy, import-linter
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+test: env ## all tests but the slow ones
+	$(PY) -m pytest -m "not slow"
+
+test-slow: env ## the slow tests
+	$(PY) -m pytest -m slow
+
+demo: env ## colorize photographs with the command line; writes demo/
+	$(PY) tools/demo.py
+
+embedded: env ## train the model that ships in the package, on PHOTOS
+	$(PY) -m napari_colorize_training train embedded $(PHOTOS)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find src training tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The order-only `debian` is looked at every time and never makes the environment old.
+$(STAMP): pyproject.toml constraints.txt | debian
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --constraint constraints.txt pip  # dependency groups need pip 25.1
+	$(PY) -m pip install --constraint constraints.txt torch torchvision
+	$(PY) -m pip install --quiet --constraint constraints.txt \
+	    --group test --group lint --editable '.[dicom]'
+	touch $@
+
+# Debian ships Python without ensurepip. Install what is missing where we may, else name it.
+debian:
+	@missing=''; \
+	if [ ! -x $(PY) ]; then \
+	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	        echo 'Python 3.11 or newer is needed. Name one: make PYTHON=python3.12' >&2; exit 1; }; \
+	    $(PYTHON) -c 'import ensurepip' 2>/dev/null || missing='python3-venv'; \
+	fi; \
+	for package in $(DEBIAN); do \
+	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+	        || missing="$$missing $$package"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then may=''; else may='sudo -n'; fi; \
+	if command -v apt-get >/dev/null && $$may true 2>/dev/null; then \
+	    $$may apt-get update -q && \
+	    $$may env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing \
+	        && exit 0; \
+	fi; \
+	echo "These packages are missing. Please install them: apt-get install $$missing" >&2; exit 1

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from napari_colorize.networks import ARCHITECTURES, identify
+from napari_colorize.networks.compact import CLASS_GRID, CompactUNet
+from napari_colorize.networks.fuse import fuse
+from napari_colorize.networks.mobilenet import MobileNetEdgeTPU, for_gray
+
+# timm's strides of 4, 8, 16 and 32, on the pretrained weights and the picture below: mean and
+# standard deviation of each feature map, from timm 1.0.31 as the weights' description loads it.
+TIMM_STATISTICS = [
+    (-0.38947, 14.67652),
+    (-0.53432, 14.64102),
+    (0.82697, 10.5384),
+    (-0.01806, 4.39536),
+]
+
+
+@pytest.fixture(scope="module")
+def network() -> CompactUNet:
+    """An untrained network whose norms and attention are not those of a new one."""
+    torch.manual_seed(0)
+    network = CompactUNet(temperature=0.7).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.3, 0.3)
+    torch.nn.init.constant_(network.ups[1].attention.gamma, 0.7)
+    return network.requires_grad_(False)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (48, 80), (96, 64), (16, 208)])
+def test_chroma_has_a_quarter_of_any_size_that_16_divides(network, size):
+    uv = network(torch.rand(2, 1, *size))
+
+    assert uv.shape == (2, 2, size[0] // 4, size[1] // 4)
+
+
+def test_a_fused_network_says_the_same(network):
+    gray = torch.rand(1, 1, 80, 112)
+    fused = fuse(copy.deepcopy(network))
+
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in fused.encoder.modules())
+    for self_attention in (True, False):
+        expected = network(gray, self_attention)
+        torch.testing.assert_close(fused(gray, self_attention), expected, atol=2e-5, rtol=0)
+
+
+def test_self_attention_can_be_left_out(network):
+    gray = torch.rand(1, 1, 64, 64)
+
+    assert not torch.allclose(network(gray), network(gray, self_attention=False))
+
+
+def test_a_sharp_temperature_names_one_color_and_a_soft_one_averages():
+    logits = torch.zeros(1, CLASS_GRID.count, 1, 1)
+    logits[0, 30] = 2.0
+    named = CompactUNet(temperature=0.01).expected(logits).flatten()
+    averaged = CompactUNet(temperature=1000.0).expected(logits).flatten()
+
+    torch.testing.assert_close(named, CLASS_GRID.centers()[30])
+    torch.testing.assert_close(averaged, torch.zeros(2), atol=1e-2, rtol=0)
+
+
+def test_its_state_is_told_from_its_keys(network):
+    assert identify(network.state_dict()) is ARCHITECTURES["compact"]
+
+
+def test_the_encoder_computes_what_timm_does(shared):
+    weights = load_file(shared / "backbones" / "mobilenet_edgetpu_100.safetensors")
+    encoder = MobileNetEdgeTPU().eval()
+    missing, unexpected = encoder.load_state_dict(for_gray(weights), strict=False)
+
+    assert not unexpected
+    assert all(key.endswith("num_batches_tracked") for key in missing)
+    row = torch.arange(96) / 95
+    gray = (row[:, None] * row * 3 % 1).view(1, 1, 96, 96) * 2 - 1
+    with torch.inference_mode():
+        for feature, (mean, deviation) in zip(encoder(gray), TIMM_STATISTICS, strict=True):
+            assert float(feature.mean()) == pytest.approx(mean, abs=1e-4)
+            assert float(feature.std()) == pytest.approx(deviation, abs=1e-4)
+
+
+def test_building_it_needs_neither_torchvision_nor_timm():
+    code = (
+        "import sys, torch\n"
+        "from napari_colorize.networks.compact import CompactUNet\n"
+        "CompactUNet()\n"
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+
+    assert not {"torchvision", "timm"} & set(loaded)

@@ -1,0 +1,158 @@
+"""Our networks against numbers from the published implementations, of equal weights.
+
+The reference data and the tolerances are described in ../shared/parity/README.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from reference import load_arrays, reference_network
+from torch import Tensor, nn
+
+from napari_colorize.networks.deoldify import IpolUNet
+from napari_colorize.networks.fuse import fuse
+from napari_colorize.networks.layers import SelfAttention, attend
+
+SIZES = ("64x64", "80x80", "96x96", "128x160")
+PUBLISHED = {
+    "deep": "deoldify/outputs_deep.npz",
+    "wide": "deoldify/outputs_wide.npz",
+    "ipol": "ipol/uv.npz",
+}
+# Where ours computes what the reference calls by another name.
+MODULES = {
+    "deep": {"layers.0": "layers.0.7", "attention": "layers.5.conv2.3"},
+    "wide": {"layers.0": "layers.0.7", "attention": "layers.5.conv.3"},
+    "ipol": {},
+}
+Arrays = dict[str, np.ndarray]
+
+
+class Case:
+    """One network: the published arrays, and ours under the same keys, in three variants."""
+
+    def __init__(self, name: str) -> None:
+        self.stored = load_arrays(PUBLISHED[name])
+        inputs = self.stored if name != "ipol" else load_arrays(PUBLISHED["wide"])
+        self.inputs = {size: torch.from_numpy(inputs[f"input_{size}"]) for size in SIZES}
+        network, self.checksum = reference_network(name)
+        with torch.inference_mode():
+            self.layers = self._layers(network, MODULES[name])
+            self.plain = self._outputs(network)
+            self.folded = self._outputs(fuse(network))
+            low = network.to(torch.bfloat16, memory_format=torch.channels_last)
+            self.bfloat16 = self._outputs(low)
+
+    def compared(self, prefix: str) -> list[str]:
+        """Keys of the stored arrays that begin with a prefix."""
+        return [key for key in self.stored if key.startswith(prefix)]
+
+    def _outputs(self, network: nn.Module) -> Arrays:
+        found = {}
+        for size, x in self.inputs.items():
+            found[f"output_{size}"] = network(x)
+            if isinstance(network, IpolUNet):
+                found[f"uv_{size}"] = network.chrominance(x)
+                found[f"uv_without_attention_{size}"] = network.chrominance(x, False)
+            else:
+                found[f"output_without_attention_{size}"] = network(x, self_attention=False)
+        return {key: value.numpy() for key, value in found.items()}
+
+    def _layers(self, network: nn.Module, modules: dict[str, str]) -> Arrays:
+        """What every layer of interest gives, under the keys of the published activations."""
+        names = {str(name) for name in self.stored.get("stats_names_64x64", [])}
+        names |= {key.split("_", maxsplit=2)[2] for key in self.compared("act_")}
+        names -= {"attention_in", "attention_out", "attention_beta"}  # noted by "attention"
+        found: Arrays = {}
+        for size, x in self.inputs.items():
+            handles = [
+                network.get_submodule(modules.get(name, name)).register_forward_hook(
+                    _note(found, f"act_{size}_{name}")
+                )
+                for name in names
+            ]
+            network(x)
+            for handle in handles:
+                handle.remove()
+        return found
+
+
+def _note(found: Arrays, key: str):
+    """A hook that keeps a layer's output as it is now: the next layer may work in place."""
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found[key] = output.numpy().copy()
+        if isinstance(module, SelfAttention):
+            found[key + "_in"], found[key + "_out"] = inputs[0].numpy().copy(), found[key]
+            found[key + "_beta"] = _attention_weights(module, inputs[0])
+
+    return hook
+
+
+def _attention_weights(module: SelfAttention, x: Tensor) -> np.ndarray:
+    """The weights of the first picture: what comes out if every position says its own name."""
+    flat = x[:1].flatten(2)
+    return attend(module.query(flat), module.key(flat), torch.eye(flat.shape[2])[None])[0].numpy()
+
+
+@pytest.fixture(scope="module", params=PUBLISHED)
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(request.param)
+
+
+def assert_close(ours: np.ndarray, theirs: np.ndarray, largest: float, rms: float = 1.0) -> None:
+    error = np.abs(ours.astype(np.float64) - theirs)
+    assert ours.shape == theirs.shape
+    assert error.max() <= largest
+    assert np.sqrt(np.square(error).mean()) <= rms
+
+
+def tolerance(key: str) -> float:
+    """IPOL's RGB has been through two colour matrices."""
+    return 5e-5 if key.startswith("output") else 1e-5
+
+
+def test_the_weights_are_those_of_the_reference(case: Case) -> None:
+    assert case.checksum == case.stored["weights_crc32"]
+
+
+def test_outputs_are_the_published_ones(case: Case) -> None:
+    keys = case.compared("output_") + case.compared("uv_")
+    assert set(keys) == set(case.plain)
+    for key in keys:
+        assert_close(case.plain[key], case.stored[key], tolerance(key))
+
+
+def test_outputs_with_norms_folded_are_the_published_ones(case: Case) -> None:
+    for key, folded in case.folded.items():
+        assert_close(folded, case.stored[key], tolerance(key))
+
+
+def test_outputs_in_bfloat16_are_close_to_the_published_ones(case: Case) -> None:
+    for key, low in case.bfloat16.items():
+        assert_close(low, case.stored[key], 0.05, rms=0.008)
+
+
+def test_layers_are_the_published_ones(case: Case) -> None:
+    keys = case.compared("act_")
+    assert keys
+    for key in keys:
+        theirs = case.stored[key]
+        # Of the first picture's first channels; the attention weights have no channels.
+        ours = case.layers[key]
+        ours = ours[: len(theirs), : theirs.shape[1]]
+        assert_close(ours, theirs, 1e-5 * np.abs(theirs).max())
+
+
+def test_statistics_of_layers_are_the_published_ones(case: Case) -> None:
+    for size in SIZES if "stats_64x64" in case.stored else ():
+        rows = zip(
+            *(case.stored[f"stats{what}_{size}"] for what in ("_names", "_shapes", "")), strict=True
+        )
+        for name, shape, stats in rows:
+            layer = case.layers[f"act_{size}_{name}"].astype(np.float64)
+            assert layer.shape == tuple(shape)
+            ours = np.array([layer.mean(), layer.std(), layer.min(), layer.max()])
+            assert_close(ours, stats, 1e-5 * np.abs(stats).max())

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_colorize.errors import OutputError, SettingsError
+from napari_colorize.media.images import read_picture, read_provenance
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [("uint8", ".png"), ("uint16", ".tif")])
+def test_a_saved_picture_reads_back_with_its_provenance(
+    tiny_colorizer, ramp, tmp_path, dtype, suffix
+):
+    image = (ramp * np.iinfo(dtype).max).astype(dtype)
+    result = tiny_colorizer(image, saturation=1.5)
+
+    path = result.save(tmp_path / f"colors{suffix}")
+
+    np.testing.assert_array_equal(read_picture(path).array, result.pixels)
+    provenance = read_provenance(path)
+    assert provenance["model"] == "tint"
+    assert provenance["settings"]["saturation"] == 1.5
+    assert "not measured" in provenance["statement"]
+
+
+def test_without_provenance_a_file_says_nothing(tiny_colorizer, tmp_path, ramp):
+    image = (ramp * 255).astype(np.uint8)
+
+    path = tiny_colorizer(image, provenance=False).save(tmp_path / "colors.png")
+
+    assert read_provenance(path) is None
+
+
+def test_saving_does_not_overwrite_unless_told(tiny_colorizer, tmp_path, ramp):
+    result = tiny_colorizer((ramp * 255).astype(np.uint8))
+    path = result.save(tmp_path / "colors.png")
+
+    with pytest.raises(OutputError):
+        result.save(path)
+    result.save(path, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.linspace(0, 1, 60).reshape(6, 10),
+        np.linspace(0, 65535, 60).reshape(6, 10).astype(np.uint16),
+        np.linspace(0, 1, 60).reshape(6, 10) > 0.5,
+        np.linspace(-300, 900, 60).reshape(6, 10).astype(np.int16),
+    ],
+    ids=["float64", "uint16", "bool", "int16"],
+)
+def test_what_a_notebook_shows_goes_from_black_to_white(tiny_colorizer, image):
+    shown = np.asarray(Image.open(io.BytesIO(tiny_colorizer(image)._repr_png_())))
+
+    assert shown.shape == (6, 10, 3)
+    np.testing.assert_array_equal(shown[0, 0], [0, 0, 0])
+    np.testing.assert_array_equal(shown[-1, -1], [255, 255, 255])
+
+
+def test_a_notebook_shows_alpha(tiny_colorizer):
+    image = np.random.default_rng(0).integers(0, 65536, (5, 6, 4), dtype=np.uint16)
+
+    shown = np.asarray(Image.open(io.BytesIO(tiny_colorizer(image)._repr_png_())))
+
+    np.testing.assert_allclose(shown[..., 3], image[..., 3] / 257, atol=0.51)
+
+
+def test_an_unknown_change_is_told_as_such(tiny_colorizer, ramp):
+    with pytest.raises(SettingsError, match="no setting 'colour'"):
+        tiny_colorizer(ramp).with_(colour=2)
+
+
+def test_a_change_out_of_range_is_refused(tiny_colorizer, ramp):
+    with pytest.raises(SettingsError, match="saturation must be"):
+        tiny_colorizer(ramp).with_(saturation=5)

@@ -7,6 +7,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 PHOTOS ?= ../shared/data/photos
+ENCODER ?= ../shared/backbones/mobilenet_edgetpu_100.safetensors
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
@@ -37,7 +38,10 @@ demo: env ## colorize photographs with the command line; writes demo/
 	$(PY) tools/demo.py
 
 embedded: env ## train the model that ships in the package, on PHOTOS
-	$(PY) -m napari_colorize_training train embedded $(PHOTOS)
+	$(PY) -m napari_colorize_training train embedded $(PHOTOS) --encoder $(ENCODER) \
+	    --run runs/embedded
+	cp runs/embedded/model.safetensors src/napari_colorize/zoo/embedded.safetensors
+	mkdir -p docs/runs && cp runs/embedded/log.csv docs/runs/embedded.csv
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

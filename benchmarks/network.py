@@ -18,7 +18,8 @@ import torch
 from machine import describe_machine, in_turn, ratio, spread
 from torch import nn
 
-from napari_colorize.colorizer import Colorizer, choose_dtype
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.devices import choose_dtype
 from napari_colorize.networks import layers
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify
 from napari_colorize.networks.fuse import fuse

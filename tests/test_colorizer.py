@@ -268,16 +268,6 @@ def test_a_fidelity_is_refused_for_other_networks(tiny_colorizer, ramp):
         tiny_colorizer(ramp, fidelity="deoldify")
 
 
-def test_a_device_that_is_not_here_is_named_with_those_that_are():
-    with pytest.raises(SettingsError, match=r"no device 'tpu'.*cpu"):
-        module.choose_device("tpu")
-
-
-def test_an_unknown_precision_is_answered_with_the_known():
-    with pytest.raises(SettingsError, match="float32, bfloat16, got 'half'"):
-        module.choose_dtype("half", torch.device("cpu"))
-
-
 def test_weights_of_another_network_are_refused():
     architecture = replace(
         module.ARCHITECTURES["compact"], build=lambda state: torch.nn.Linear(2, 3)

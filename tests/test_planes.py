@@ -187,6 +187,17 @@ def test_what_is_no_image_is_refused_in_a_sentence(image, sentence):
         to_plane(image)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_images_that_may_not_be_written_to_or_run_backwards_are_read(dtype):
+    image = np.arange(30, dtype=dtype).reshape(5, 6)
+    image.flags.writeable = False
+
+    plane = to_plane(image[::-1, ::2], limits=(0, 29))
+
+    np.testing.assert_allclose(plane.gray, image[::-1, ::2] / 29, atol=1e-6)
+
+
 def test_other_byte_orders_read_the_same():
     image = np.arange(30, dtype=np.uint16).reshape(5, 6) * 1000
 

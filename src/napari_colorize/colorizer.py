@@ -11,14 +11,15 @@ import copy
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from napari_colorize import __version__, provenance
+from napari_colorize import __version__, memory, provenance
+from napari_colorize.devices import Precision, choose_device, choose_dtype
 from napari_colorize.errors import (
     CheckpointError,
     ColorizeNote,
@@ -42,7 +43,6 @@ from napari_colorize.settings import ColorizeSettings, settings_from
 if TYPE_CHECKING:
     from napari_colorize.zoo import Checkpoint
 
-Precision = Literal["auto", "float32", "bfloat16"]
 PALE = 2 / 255  # mean length of (U, V) below which a prediction is all but gray
 SMALLER = 0.75  # factor on the render factor when memory runs out
 BATCH_PIXELS = 2**18  # network pixels at a time: several planes when they are small
@@ -253,14 +253,14 @@ class Colorizer:
         try:
             return self._run(planes, wanted), wanted
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            if not memory.is_exhausted(error):
                 raise
         for fallback in self._fallbacks(wanted, chosen):
-            free_memory()
+            memory.give_back()
             try:
                 uv = torch.cat([self._run([plane], fallback) for plane in planes])
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if not memory.is_exhausted(error):
                     raise
                 continue
             return uv, fallback
@@ -275,6 +275,11 @@ class Colorizer:
             used.render_factor,
             fit=self.checkpoint.fit,
             multiple=self.architecture.multiple,
+        )
+        memory.refuse_too_large(
+            len(planes) * size[0] * size[1],
+            self.architecture.bytes_per_pixel * dtype.itemsize // 4,
+            used.device,
         )
         uv = predict(
             network,
@@ -306,11 +311,11 @@ class Colorizer:
         """The sentence for memory that does not suffice, with a render factor that was tried."""
         said = f"Render factor {wanted.render_factor} does not fit into memory"
         for smaller in _smaller(wanted):
-            free_memory()
+            memory.give_back()
             try:
                 self._run([plane], smaller)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if not memory.is_exhausted(error):
                     raise
                 continue
             return (
@@ -448,77 +453,6 @@ def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
             f"The weights are not those of the network {architecture.name}: {first}"
         ) from error
     return network.eval().requires_grad_(False)
-
-
-def choose_device(device: str | torch.device) -> torch.device:
-    """A device by name; "auto" is the first of CUDA, MPS, XPU that is there, else the CPU.
-
-    Raises
-    ------
-    SettingsError
-        If this machine has no such device.
-    """
-    there: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "xpu": torch.xpu.is_available,
-        "cpu": lambda: True,
-    }
-    names = [name for name, is_there in there.items() if is_there()]
-    if device == "auto":
-        return torch.device(names[0])
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        chosen = None
-    if chosen is None or chosen.type not in names:
-        raise SettingsError(
-            f"There is no device {str(device)!r} here. Choose one of: {', '.join(names)}."
-        )
-    return chosen
-
-
-def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """What to compute in; "auto" asks the hardware whether bfloat16 is its own.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such precision.
-    """
-    if precision == "auto":
-        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    if precision not in known:
-        raise SettingsError(
-            f"precision must be one of auto, {', '.join(known)}, got {precision!r}."
-        )
-    return known[precision]
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16 (AMX or AVX512-BF16, tensor cores)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        # Private, and the only place that knows; a torch without them gets float32.
-        asks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        return any(getattr(torch.cpu, name, lambda: False)() for name in asks)
-    return False
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or Python says that memory ran out, on any device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    said = str(error)
-    return any(part in said for part in ("out of memory", "DefaultCPUAllocator", "bad_alloc"))
-
-
-def free_memory() -> None:
-    """Give back what torch keeps for later on a GPU."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _smaller(used: Used) -> Iterator[Used]:

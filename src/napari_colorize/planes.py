@@ -321,7 +321,8 @@ def _gray(channels: Array, limits: Limits, device: torch.device) -> tuple[Tensor
 def _gray_of_bytes(channels: Array, limits: Limits, device: torch.device) -> Tensor:
     """The common case, on the device: bytes travel, floats are made there."""
     low, high = limits
-    values = torch.from_numpy(np.ascontiguousarray(channels)).to(device)
+    # Torch wants memory that it may write to, and says so of any other.
+    values = torch.from_numpy(np.require(channels, requirements=["C", "W"])).to(device)
     if channels.ndim == 3:
         red, green, blue = (float(weight) for weight in yuv_from_rgb()[0])
         gray = values[..., 0] * red

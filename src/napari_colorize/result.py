@@ -1,4 +1,4 @@
-"""Colorized, what a call returns: gray, chrominance, settings; composed into a picture on demand."""
+"""Colorized, what a call returns: gray, chrominance and settings; a picture on demand."""
 
 from __future__ import annotations
 

@@ -45,6 +45,9 @@ def evaluate(
     ] = None,
     render_factor: Annotated[int | None, typer.Option(help="Default: as recommended.")] = None,
     saturation: Annotated[float | None, typer.Option(help="Default: as recommended.")] = None,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Only the pictures that training holds back.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(help="Stop after so many pictures.")] = None,
 ) -> None:
     """Measure models on photographs whose colours are known, against gray."""
@@ -57,7 +60,7 @@ def evaluate(
     for name in model or ["embedded"]:
         score = measure(
             Colorizer.from_pretrained(name),
-            islice(read_pictures(data), limit),
+            islice(read_pictures(data, validation=validation), limit),
             render_factor=render_factor,
             saturation=saturation,
         )

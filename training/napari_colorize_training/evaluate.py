@@ -18,7 +18,7 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab, rgb2yuv
 
 from napari_colorize.colorizer import Colorizer
-from napari_colorize_training.data import files_in
+from napari_colorize_training.data import files_in, is_validation
 
 Pixels = NDArray[np.uint8]
 
@@ -67,9 +67,14 @@ def evaluate(colorizer: Colorizer, truths: Iterable[Pixels], **settings: Any) ->
     )
 
 
-def read_pictures(source: Path) -> Iterator[Pixels]:
-    """The pictures of a folder, a shard or a folder of shards, uint8 `(Y, X, 3)`."""
-    for _, content in files_in(source):
+def read_pictures(source: Path, *, validation: bool = False) -> Iterator[Pixels]:
+    """The pictures of a folder, a shard or a folder of shards, uint8 `(Y, X, 3)`.
+
+    With `validation`, only those that training holds back.
+    """
+    for name, content in files_in(source):
+        if validation and not is_validation(name):
+            continue
         yield np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 

@@ -47,6 +47,8 @@ class Architecture:
         Whether the switch does anything.
     render_factor, saturation : int, float
         Recommended for a file that is not in the catalogue.
+    bytes_per_pixel : int
+        Memory that float32 takes at its peak for a pixel of input (`benchmarks/memory.py`).
     fit : {"square", "aspect"}
         Pictures are squeezed to a square, or keep their proportions at the square's area.
     """
@@ -60,6 +62,7 @@ class Architecture:
     multiple: int
     has_self_attention: bool
     render_factor: int
+    bytes_per_pixel: int
     saturation: float = 1.0
     fit: Literal["square", "aspect"] = "square"
 
@@ -117,6 +120,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             multiple=16,
             has_self_attention=True,
             render_factor=35,  # the default of DeOldify's notebooks
+            bytes_per_pixel=5200,
         ),
         Architecture(
             name="deoldify-wide",
@@ -128,6 +132,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             multiple=16,
             has_self_attention=True,
             render_factor=35,  # the default of DeOldify's notebooks
+            bytes_per_pixel=5200,
         ),
         Architecture(
             name="ipol-uv",
@@ -140,6 +145,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             has_self_attention=True,
             render_factor=12,  # both are the defaults of the IPOL review's program
             saturation=2.0,
+            bytes_per_pixel=5200,
         ),
         Architecture(
             name="compact",
@@ -151,6 +157,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             multiple=16,
             has_self_attention=True,
             render_factor=10,
+            bytes_per_pixel=600,
             fit="aspect",
         ),
     )

@@ -270,7 +270,10 @@ class IpolUNet(UNet):
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
         """Normalised gray (N, 3, H, W) to normalised RGB of the same shape."""
-        uv = self.chrominance(x, self_attention)
+        return self.join(x, self.chrominance(x, self_attention))
+
+    def join(self, x: Tensor, uv: Tensor) -> Tensor:
+        """The luminance of the normalised input (N, 3, H, W) and U and V (N, 2, H, W), as RGB."""
         to_yuv = uv.new_tensor(RGB_TO_YUV)
         y = torch.einsum("c,nchw->nhw", to_yuv[0], x.to(uv.dtype)).unsqueeze(1)
         return torch.einsum("rc,nchw->nrhw", to_yuv.inverse(), torch.cat([y, uv], dim=1))

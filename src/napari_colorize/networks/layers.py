@@ -170,8 +170,8 @@ def attend(
     """What every position hears from all positions, each weighed by how well the two agree.
 
     The weight of position i in the result at position j comes from the score query_i . key_j,
-    which is not scaled. Computed in blocks of positions: memory grows with the number of
-    positions, not with its square, and the result has the same bits.
+    which is not scaled. Computed in blocks of positions, so that memory does not grow with the
+    square of their number. Blocks change no bit with "read", and the order of a sum with "written".
 
     Parameters
     ----------
@@ -197,10 +197,10 @@ def attend(
             for some in key.split(block, dim=-1)
         ]
         return torch.cat(parts, dim=1).mT
-    result = torch.zeros_like(value)
+    total = torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
     for some, some_value in zip(query.split(block, -1), value.split(block, -1), strict=True):
-        result = result + some_value @ torch.softmax(some.mT @ key, dim=-1)
-    return result
+        total = total + some_value @ torch.softmax(some.mT @ key, dim=-1)  # (N, C, L)
+    return total.to(value.dtype)
 
 
 class SelfAttention(nn.Module):

@@ -1,0 +1,69 @@
+"""Where a network runs, and in which precision: by name, or as the hardware suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from napari_colorize.errors import SettingsError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """A device by name; "auto" is the first of CUDA, MPS, XPU that is there, else the CPU.
+
+    Raises
+    ------
+    SettingsError
+        If this machine has no such device.
+    """
+    there: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "xpu": torch.xpu.is_available,
+        "cpu": lambda: True,
+    }
+    names = [name for name, is_there in there.items() if is_there()]
+    if device == "auto":
+        return torch.device(names[0])
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in names:
+        raise SettingsError(
+            f"There is no device {str(device)!r} here. Choose one of: {', '.join(names)}."
+        )
+    return chosen
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What to compute in; "auto" asks the hardware whether bfloat16 is its own.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such precision.
+    """
+    if precision == "auto":
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if precision not in known:
+        raise SettingsError(
+            f"precision must be one of auto, {', '.join(known)}, got {precision!r}."
+        )
+    return known[precision]
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16 (AMX or AVX512-BF16, tensor cores)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # Private, and the only place that knows; a torch without them gets float32.
+        asks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        return any(getattr(torch.cpu, name, lambda: False)() for name in asks)
+    return False

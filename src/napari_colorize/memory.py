@@ -1,0 +1,51 @@
+"""Whether a prediction fits into memory: asked before it is made, understood when it fails.
+
+A GPU says when its memory runs out. A CPU's machine often does not: it swaps until nothing moves,
+or ends the process. So the CPU is asked first.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def refuse_too_large(pixels: int, bytes_per_pixel: int, device: torch.device) -> None:
+    """Raise, as an allocation would, for what cannot fit into the memory of the machine.
+
+    Parameters
+    ----------
+    pixels : int
+        Of the network's input, all planes of a batch together.
+    bytes_per_pixel : int
+        What the network needs at its peak for each of them.
+    device : torch.device
+        Only a CPU is asked; other devices say so themselves.
+
+    Raises
+    ------
+    MemoryError
+        If it needs more than is available.
+    """
+    if device.type == "cpu" and pixels * bytes_per_pixel > available():
+        raise MemoryError(f"{pixels} pixels need {pixels * bytes_per_pixel / 1e9:.1f} GB.")
+
+
+def available() -> int:
+    """Bytes of memory that can be had without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether an error of torch or Python says that memory ran out, on any device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    said = str(error)
+    return any(part in said for part in ("out of memory", "DefaultCPUAllocator", "bad_alloc"))
+
+
+def give_back() -> None:
+    """Return to a GPU what torch keeps of its memory for later."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,122 @@
+"""The model inside the package: what it owes everyone who installs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from skimage.color import rgb2yuv
+
+from napari_colorize import zoo
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.devices import computes_bfloat16
+from napari_colorize.zoo import CATALOGUE
+
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
+MEGABYTE = 10**6
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    return Colorizer.from_pretrained("embedded", device="cpu", precision="float32")
+
+
+def gray_of(name: str) -> np.ndarray:
+    return np.rint(rgb2yuv(getattr(skimage.data, name)())[..., 0] * 255).astype(np.uint8)
+
+
+def uv_of(colorizer: Colorizer, gray: np.ndarray, **settings: object) -> np.ndarray:
+    return colorizer.predict(gray, **settings).uv.numpy()
+
+
+def test_it_is_the_default_and_needs_no_download():
+    checkpoint, weights = zoo.load("embedded")
+
+    assert not checkpoint.urls
+    assert checkpoint.architecture == "compact"
+    assert all(value.dtype != torch.float32 for value in weights.state.values())
+    assert zoo.local_path(CATALOGUE["embedded"]).stat().st_size <= 20 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_gray_is_not_returned(colorizer, name):
+    assert colorizer.predict(gray_of(name)).mean() > 4 / 255
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_its_colors_follow_a_mirrored_picture(colorizer, name):
+    gray = gray_of(name)
+    uv, mirrored = uv_of(colorizer, gray), uv_of(colorizer, gray[:, ::-1])[:, ::-1]
+
+    assert np.corrcoef(uv.ravel(), mirrored.ravel())[0, 1] > 0.7
+
+
+def test_its_colors_are_those_of_the_picture_and_not_of_another(colorizer):
+    grays = [gray_of(name)[:300, :400] for name in PHOTOGRAPHS]
+    predictions = [uv_of(colorizer, gray) for gray in grays]
+
+    for index, uv in enumerate(predictions):
+        for other in predictions[index + 1 :]:
+            assert np.abs(uv - other).mean() > 2 / 255
+
+
+def test_its_colors_change_where_the_picture_does(colorizer):
+    gray = gray_of("astronaut")
+    replaced = gray.copy()
+    replaced[:, 256:] = gray_of("coffee")[:512, :256][: gray.shape[0] - 112].repeat(2, 0)[:512]
+
+    change = np.abs(uv_of(colorizer, gray) - uv_of(colorizer, replaced)).mean(axis=(0, 2))
+
+    half = len(change) // 2
+    assert change[half:].mean() > 2 * change[:half].mean()
+
+
+def test_self_attention_has_a_say(colorizer):
+    gray = gray_of("astronaut")
+
+    change = uv_of(colorizer, gray) - uv_of(colorizer, gray, self_attention=False)
+
+    assert np.abs(change).max() > 1 / 255
+
+
+@pytest.mark.skipif(
+    not computes_bfloat16(torch.device("cpu")), reason="This processor has no bfloat16."
+)
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_bfloat16_stays_close_to_float32(colorizer, name):
+    gray = gray_of(name)
+    quick = Colorizer.from_pretrained("embedded", device="cpu", precision="bfloat16")
+
+    difference = np.abs(colorizer(gray).rgb.astype(int) - quick(gray).rgb.astype(int))
+
+    assert difference.mean() <= 1
+    assert np.quantile(difference, 0.999) <= 6
+
+
+def test_a_picture_needs_neither_torchvision_nor_timm():
+    code = (
+        "import sys, numpy, napari_colorize as nc\nnc.colorize(numpy.eye(40))\nprint(*sys.modules)"
+    )
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+
+    assert not {"torchvision", "timm", "pooch", "requests"} & set(loaded)
+
+
+def test_it_beats_gray_on_photographs_it_never_saw(colorizer, shared):
+    from itertools import islice
+
+    from napari_colorize_training.evaluate import evaluate, read_pictures
+
+    truths = list(islice(read_pictures(Path(shared) / "data" / "heldout-dev.tar"), 0, None, 10))
+
+    score = evaluate(colorizer, truths)
+
+    assert score.pictures == 20
+    assert score.psnr > score.psnr_gray
+    assert score.ciede2000 < score.ciede2000_gray
+    assert score.colorfulness > 0.3

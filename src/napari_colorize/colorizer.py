@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from napari_colorize import __version__, memory, provenance
 from napari_colorize.devices import Precision, choose_device, choose_dtype
@@ -432,6 +433,21 @@ def colorize(
     return colorizer(image, rgb=rgb, **settings)
 
 
+class _WithoutStartValues(TorchFunctionMode):
+    """Networks that are built to be loaded need no random weights.
+
+    Without memory behind them, drawing some would also import torch's compiler: two seconds.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        module = getattr(function, "__module__", "")
+        if function in (Tensor.normal_, Tensor.uniform_) or module == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
+
+
 def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
     """A network in evaluation mode with these weights, as float32.
 
@@ -440,7 +456,7 @@ def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
     CheckpointError
         If keys or shapes are not the architecture's.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutStartValues():
         network = architecture.build(state)
     kept = {
         key: value.float() if value.is_floating_point() else value for key, value in state.items()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 import torch.nn.functional as F
@@ -37,11 +37,11 @@ class ClassGrid:
 
     def centers(self) -> Tensor:
         """U and V of every class, (count, 2), V fastest."""
-        along_u, along_v = (
-            start + step * torch.arange(number)
+        points = (
+            [start + step * index for index in range(number)]
             for start, step, number in zip(self.origin, self.steps, self.shape, strict=True)
         )
-        return torch.cartesian_prod(along_u, along_v)
+        return torch.tensor(list(product(*points)))
 
 
 CLASS_GRID = ClassGrid()

@@ -11,18 +11,19 @@ import copy
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from napari_colorize import __version__, memory, provenance
+from napari_colorize import __version__, fidelity, memory, provenance
 from napari_colorize.devices import Precision, choose_device, choose_dtype
 from napari_colorize.errors import (
-    CheckpointError,
     ColorizeNote,
     ColorizeWarning,
     OutOfMemoryError,
@@ -36,6 +37,7 @@ from napari_colorize.planes import (
     spatial_axes,
     split_stack,
     stack_limits,
+    to_numpy,
     to_plane,
 )
 from napari_colorize.result import Colorized
@@ -43,6 +45,8 @@ from napari_colorize.settings import ColorizeSettings, settings_from
 
 if TYPE_CHECKING:
     from napari_colorize.zoo import Checkpoint
+
+Result = TypeVar("Result")
 
 PALE = 2 / 255  # mean length of (U, V) below which a prediction is all but gray
 SMALLER = 0.75  # factor on the render factor when memory runs out
@@ -106,6 +110,7 @@ class Colorizer:
         """
         from napari_colorize import zoo
         from napari_colorize.networks.fuse import fuse
+        from napari_colorize.zoo.build import build
 
         chosen_device = choose_device(device)
         dtype = choose_dtype(precision, chosen_device)
@@ -244,28 +249,22 @@ class Colorizer:
         pixels = (16 * chosen.render_factor) ** 2
         length = max(1, min(BATCH_PLANES, BATCH_PIXELS // pixels))
         indices = split_stack(stack, rgb)
-        while batch := [index for index, _ in zip(indices, range(length), strict=False)]:
+        while batch := list(islice(indices, length)):
             yield batch
 
     def _predict(self, planes: Sequence[Plane], chosen: ColorizeSettings) -> tuple[Tensor, Used]:
-        """U and V of planes of one size, and how they were got when memory ran out."""
-        assert chosen.render_factor is not None
-        wanted = Used(chosen.render_factor, self.device, chosen.self_attention)
-        try:
-            return self._run(planes, wanted), wanted
-        except (RuntimeError, MemoryError) as error:
-            if not memory.is_exhausted(error):
-                raise
-        for fallback in self._fallbacks(wanted, chosen):
-            memory.give_back()
+        """U and V of planes of one size, and how they were got if memory ran out."""
+
+        def run(used: Used) -> Tensor:
             try:
-                uv = torch.cat([self._run([plane], fallback) for plane in planes])
+                return self._run(planes, used)
             except (RuntimeError, MemoryError) as error:
-                if not memory.is_exhausted(error):
+                if len(planes) == 1 or not memory.is_exhausted(error):
                     raise
-                continue
-            return uv, fallback
-        raise OutOfMemoryError(self._what_fits(planes[0], wanted))
+            memory.give_back()
+            return torch.cat([self._run([plane], used) for plane in planes])
+
+        return self._until_it_fits(run, chosen)
 
     def _run(self, planes: Sequence[Plane], used: Used) -> Tensor:
         network, dtype = self._network_on(used.device)
@@ -277,11 +276,7 @@ class Colorizer:
             fit=self.checkpoint.fit,
             multiple=self.architecture.multiple,
         )
-        memory.refuse_too_large(
-            len(planes) * size[0] * size[1],
-            self.architecture.bytes_per_pixel * dtype.itemsize // 4,
-            used.device,
-        )
+        self._check_memory(len(planes) * size[0] * size[1], dtype, used.device)
         uv = predict(
             network,
             self.architecture,
@@ -292,37 +287,42 @@ class Colorizer:
         )
         return uv.to(self.device)
 
+    def _check_memory(self, pixels: int, dtype: torch.dtype, device: torch.device) -> None:
+        each = self.architecture.bytes_per_pixel * dtype.itemsize // torch.float32.itemsize
+        memory.refuse_too_large(pixels, each, device)
+
     def _network_on(self, device: torch.device) -> tuple[nn.Module, torch.dtype]:
         if device == self.device:
             return self.network, self.dtype
-        dtype = choose_dtype("auto", device)
+        dtype = self.dtype if self.dtype == torch.float32 else choose_dtype("auto", device)
         return copy.deepcopy(self.network).to(device, dtype), dtype
 
-    def _fallbacks(self, wanted: Used, chosen: ColorizeSettings) -> Iterator[Used]:
-        """What to try when memory runs out: planes one by one, the CPU, smaller pictures."""
-        yield wanted
-        last = wanted
-        if chosen.retry_on_cpu and self.device.type != "cpu":
-            last = replace(wanted, device=torch.device("cpu"))
-            yield last
-        if chosen.retry_smaller:
-            yield from _smaller(last)
-
-    def _what_fits(self, plane: Plane, wanted: Used) -> str:
-        """The sentence for memory that does not suffice, with a render factor that was tried."""
+    def _until_it_fits(
+        self, run: Callable[[Used], Result], chosen: ColorizeSettings
+    ) -> tuple[Result, Used]:
+        """What `run` gives, as wanted or in the next best way that memory suffices for."""
+        assert chosen.render_factor is not None
+        wanted = Used(chosen.render_factor, self.device, chosen.self_attention)
+        found = memory.first_that_fits(run, self._ways(wanted, chosen))
+        if found is not None:
+            return found
         said = f"Render factor {wanted.render_factor} does not fit into memory"
-        for smaller in _smaller(wanted):
-            memory.give_back()
-            try:
-                self._run([plane], smaller)
-            except (RuntimeError, MemoryError) as error:
-                if not memory.is_exhausted(error):
-                    raise
-                continue
-            return (
-                f"{said}; {smaller.render_factor} does: use render_factor={smaller.render_factor}."
+        smaller = memory.first_that_fits(run, _smaller(wanted))
+        if smaller is None:
+            raise OutOfMemoryError(
+                f"{said}, nor does any smaller one. Close other programs, or use a smaller model."
             )
-        return f"{said}, nor does any smaller one. Close other programs, or use a smaller model."
+        fits = smaller[1].render_factor
+        raise OutOfMemoryError(f"{said}; {fits} does: use render_factor={fits}.")
+
+    def _ways(self, wanted: Used, chosen: ColorizeSettings) -> Iterator[Used]:
+        """As wanted, then on the CPU, then smaller, as far as the settings allow."""
+        yield wanted
+        if chosen.retry_on_cpu and wanted.device.type != "cpu":
+            wanted = replace(wanted, device=torch.device("cpu"))
+            yield wanted
+        if chosen.retry_smaller:
+            yield from _smaller(wanted)
 
     def _chroma(self, uv: Tensor, used: Used) -> Chroma:
         return Chroma(uv, self.checkpoint.name, used.render_factor, used.self_attention)
@@ -343,12 +343,43 @@ class Colorizer:
         )
 
     def _with_fidelity(self, image: Any, plane: Plane, chosen: ColorizeSettings) -> Colorized:
-        from napari_colorize import fidelity
-        from napari_colorize.planes import to_numpy
+        """As DeOldify or the IPOL program would, in 8 bits all along."""
+        steps = {"deoldify": fidelity.deoldify, "ipol": fidelity.ipol}[chosen.fidelity]
+        pixels, note = fidelity.to_8bit_rgb(to_numpy(image), plane.limits, chosen.gamma)
+        saturation = chosen.saturation
+        assert saturation is not None
 
-        notes = _announce(plane)
-        pixels, note = fidelity.to_8bit_rgb(to_numpy(image), plane.limits)
-        raise NotImplementedError
+        def run(used: Used) -> NDArray[np.uint8]:
+            return steps(
+                pixels,
+                lambda x, self_attention: self._ask(x, self_attention, used.device),
+                used.render_factor,
+                self_attention=used.self_attention,
+                saturation=saturation,
+            )
+
+        colors, used = self._until_it_fits(run, chosen)
+        notes = [*_announce(plane), *used.warn(chosen, self.device)]
+        if note is not None:
+            notes.append(note)
+            warnings.warn(note, ColorizeNote, stacklevel=3)
+        settings = replace(chosen, render_factor=used.render_factor)
+        return Colorized(
+            plane=plane,
+            chroma=None,
+            settings=settings,
+            provenance=self._describe(settings, notes, used.device),
+            notes=tuple(notes),
+            fixed=colors,
+        )
+
+    def _ask(self, x: Tensor, self_attention: bool, device: torch.device) -> Tensor:
+        """The bare network, for a fidelity: its input and output are as the original's."""
+        network, dtype = self._network_on(device)
+        self._check_memory(x.shape[-2] * x.shape[-1], dtype, device)
+        x = x.to(device, dtype).contiguous(memory_format=torch.channels_last)
+        answer: Tensor = network(x, self_attention=self_attention)
+        return answer
 
     def _describe(
         self, settings: ColorizeSettings, notes: Sequence[str], device: torch.device
@@ -431,44 +462,6 @@ def colorize(
             _last = wanted, Colorizer.from_pretrained(model, device=device, precision=precision)
         colorizer = _last[1]
     return colorizer(image, rgb=rgb, **settings)
-
-
-class _WithoutStartValues(TorchFunctionMode):
-    """Networks that are built to be loaded need no random weights.
-
-    Without memory behind them, drawing some would also import torch's compiler: two seconds.
-    """
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        module = getattr(function, "__module__", "")
-        if function in (Tensor.normal_, Tensor.uniform_) or module == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return function(*args, **(kwargs or {}))
-
-
-def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
-    """A network in evaluation mode with these weights, as float32.
-
-    Raises
-    ------
-    CheckpointError
-        If keys or shapes are not the architecture's.
-    """
-    with torch.device("meta"), _WithoutStartValues():
-        network = architecture.build(state)
-    kept = {
-        key: value.float() if value.is_floating_point() else value for key, value in state.items()
-    }
-    try:
-        network.load_state_dict(kept, strict=True, assign=True)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise CheckpointError(
-            f"The weights are not those of the network {architecture.name}: {first}"
-        ) from error
-    return network.eval().requires_grad_(False)
 
 
 def _smaller(used: Used) -> Iterator[Used]:

@@ -6,7 +6,13 @@ or ends the process. So the CPU is asked first.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
 import torch
+
+Way = TypeVar("Way")
+Result = TypeVar("Result")
 
 
 def refuse_too_large(pixels: int, bytes_per_pixel: int, device: torch.device) -> None:
@@ -35,6 +41,18 @@ def available() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def first_that_fits(run: Callable[[Way], Result], ways: Iterable[Way]) -> tuple[Result, Way] | None:
+    """What `run` gives for the first of `ways` that memory suffices for, and that way."""
+    for way in ways:
+        try:
+            return run(way), way
+        except (RuntimeError, MemoryError) as error:
+            if not is_exhausted(error):
+                raise
+        give_back()
+    return None
 
 
 def is_exhausted(error: BaseException) -> bool:

@@ -123,7 +123,8 @@ class Colorized:
         from PIL import Image
 
         buffer = io.BytesIO()
-        Image.fromarray(as_bytes(self.pixels, self.plane)).save(buffer, "PNG")
+        shown = self.pixels if self.fixed is not None else as_bytes(self.pixels, self.plane)
+        Image.fromarray(shown).save(buffer, "PNG")
         return buffer.getvalue()
 
 

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from napari_colorize.errors import CheckpointError
+from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.networks.compact import CompactUNet
+from napari_colorize.zoo.build import build
+
+
+def test_a_built_network_holds_the_weights_and_is_ready():
+    torch.manual_seed(0)
+    trained = CompactUNet(temperature=0.5).eval()
+
+    built = build(ARCHITECTURES["compact"], trained.state_dict())
+
+    gray = torch.rand(1, 1, 32, 48)
+    torch.testing.assert_close(built(gray), trained(gray))
+    assert not built.training
+    assert not any(weight.requires_grad for weight in built.parameters())
+
+
+def test_half_precision_in_a_file_becomes_float32():
+    state = {key: value.half() for key, value in CompactUNet().state_dict().items()}
+
+    built = build(ARCHITECTURES["compact"], state)
+
+    assert {weight.dtype for weight in built.parameters()} == {torch.float32}
+
+
+def test_weights_of_another_network_are_refused():
+    architecture = replace(ARCHITECTURES["compact"], build=lambda state: torch.nn.Linear(2, 3))
+
+    with pytest.raises(CheckpointError, match="not those of the network compact"):
+        build(architecture, {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)})

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from stand_ins import TintNetwork, colorizer_of
+from typer.testing import CliRunner, Result
+
+from napari_colorize.cli import app
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.media.images import read_picture, read_provenance
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, and a network that is there at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
+    return tmp_path
+
+
+def save(*names: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32)).astype(np.uint8)
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(name)
+
+
+def run(*arguments: str) -> Result:
+    return runner.invoke(app, ["image", *arguments], catch_exceptions=False)
+
+
+def lines(text: str) -> list[str]:
+    return [Path(line).as_posix() for line in text.splitlines()]
+
+
+def test_a_picture_is_colorized_next_to_itself() -> None:
+    save("photo.jpg")
+    done = run("photo.jpg")
+    assert (done.exit_code, lines(done.stdout)) == (0, ["photo-colorized.jpg"])
+    assert read_picture("photo-colorized.jpg").array.shape == (24, 32, 3)
+
+
+def test_of_one_picture_path_and_seconds_are_told_without_a_bar() -> None:
+    save("photo.png")
+    (line,) = run("photo.png").stderr.splitlines()
+    path, seconds, unit = line.split()
+    assert (path, unit) == ("photo-colorized.png:", "s")
+    assert float(seconds) >= 0
+
+
+def test_folders_are_mirrored_and_results_summed_up() -> None:
+    save("in/a.png", "in/a b/ü.png")
+    done = run("in", "-o", "out")
+    assert lines(done.stdout) == ["out/a.png", "out/a b/ü.png"]
+    assert done.stderr.startswith("2 written in ")
+
+
+def test_one_broken_file_is_one_line_and_the_rest_go_on() -> None:
+    save("in/a.png", "in/c.png")
+    Path("in/b.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    done = run("in", "-o", "out")
+    assert (done.exit_code, lines(done.stdout)) == (1, ["out/a.png", "out/c.png"])
+    (broken, summary) = done.stderr.splitlines()
+    assert broken.startswith(str(Path("in/b.png")) + ": ")
+    assert summary.startswith("2 written")
+    assert summary.endswith("1 failed.")
+
+
+def test_the_same_command_twice_keeps_what_is_there() -> None:
+    save("in/a.png", "in/b.png")
+    run("in", "-o", "out")
+    before = Path("out/a.png").stat()
+    done = run("in", "-o", "out")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "2 already there" in done.stderr
+    assert Path("out/a.png").stat() == before
+
+
+def test_a_single_result_is_replaced_only_when_told_to() -> None:
+    save("a.png")
+    run("a.png", "-o", "b.png", "--saturation", "0")
+    pale = Path("b.png").read_bytes()
+
+    refused = run("a.png", "-o", "b.png")
+    assert refused.exit_code == 1
+    assert "--overwrite" in refused.stderr
+    assert Path("b.png").read_bytes() == pale
+
+    assert run("a.png", "-o", "b.png", "--overwrite").exit_code == 0
+    assert Path("b.png").read_bytes() != pale
+
+
+def test_settings_reach_the_result() -> None:
+    save("a.png")
+    run("a.png", "--render-factor", "3", "--no-self-attention", "--gamma", "1.5")
+    told = read_provenance("a-colorized.png")
+    assert told is not None
+    settings: Any = told["settings"]
+    assert (settings["render_factor"], settings["self_attention"]) == (3, False)
+    assert settings["gamma"] == 1.5
+
+
+def test_no_provenance_leaves_none() -> None:
+    save("a.png")
+    run("a.png", "--no-provenance")
+    assert read_provenance("a-colorized.png") is None
+
+
+def test_quiet_says_only_where_results_are_and_what_failed() -> None:
+    save("in/a.png")
+    Path("in/b.png").touch()
+    done = run("in", "-q", "-o", "out")
+    assert lines(done.stdout) == ["out/a.png"]
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_notes_are_lines_each_once_for_each_picture() -> None:
+    colored = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3)).astype(np.uint8)
+    import tifffile
+
+    tifffile.imwrite("stack.tif", colored, photometric="rgb")
+    tifffile.imwrite("int.tif", colored[0, ..., 0].astype(np.int32))
+    done = run("stack.tif", "int.tif", "-o", "out")
+    (stack, number, _) = done.stderr.splitlines()
+    assert stack.startswith("stack.tif: The image had colours")
+    assert number.startswith("int.tif: Black and white were taken from the data")
+
+
+def test_limits_taken_from_a_whole_stack_are_told() -> None:
+    import tifffile
+
+    stack = np.arange(3 * 8 * 8, dtype=np.int32).reshape(3, 8, 8)
+    tifffile.imwrite("stack.tif", stack, photometric="minisblack")
+    told = run("stack.tif").stderr
+    assert told.count("Black and white were taken from the data: 0 and 191.") == 1
+
+
+def test_a_sweep_is_a_sheet_for_each_picture() -> None:
+    save("in/a.png", "in/b.jpg")
+    done = run("in", "--sweep", "2,4,8,16")
+    assert lines(done.stdout) == ["in/a-sweep.png", "in/b-sweep.png"]
+    sheet = read_picture("in/a-sweep.png").array
+    assert sheet.shape == (12 + 2 * (360 + 48 + 12), 12 + 3 * 492, 3)  # five pictures, 3 in a row
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--sweep", "8,x"], "--sweep wants render factors"),
+        (["--sweep", ""], "--sweep wants render factors"),
+        (["--sweep", "8,101"], "render_factor must be a whole number from 1 to 100"),
+        (["--sweep", "8", "--render-factor", "9"], "exclude each other"),
+    ],
+)
+def test_a_sweep_of_nonsense_is_a_usage_error(options: list[str], sentence: str) -> None:
+    save("a.png")
+    done = run("a.png", *options)
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere.png"], "There is no file or folder named nowhere.png."),
+        (["*.xyz"], "Nothing matches *.xyz."),
+        (["empty"], "There are no pictures in empty."),
+        (["a.png", "-o", "a.png"], "a.png is an input"),
+        (["in", "-o", "a.png"], "a.png is a file"),
+        (["in", "-o", "new.png"], "names one file, but there are 2 pictures"),
+        (["a.png", "-m", "deoldify-grandiose"], "No model is named 'deoldify-grandiose'"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence_before_any_work(
+    arguments: list[str], sentence: str
+) -> None:
+    save("a.png", "in/b.png", "in/c.png")
+    Path("empty").mkdir()
+    before = sorted(Path().rglob("*"))
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_knob_that_the_network_lacks_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = colorizer_of(TintNetwork())
+    monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: plain)
+    save("in/a.png", "in/b.png")
+    done = run("in", "--fidelity", "deoldify")
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_full_disk_says_what_was_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_colorize.errors import OutputError
+    from napari_colorize.media import task
+
+    def write(path: Path, *_: Any, **__: Any) -> None:
+        raise OutputError(f"{path}: the disk is full.") from OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(task, "write_picture", write)
+    save(*(f"in/{number}.png" for number in range(6)))
+    done = run("in", "-o", "out")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "1 failed; 5 not done (repeat the command to go on)."
+
+
+def test_as_a_program_results_go_to_stdout_and_all_else_to_stderr(
+    tinted: Callable[..., Any],
+) -> None:
+    save("in/a.png", "in/ä b.png")
+    done = tinted("image", "in/*.png", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert lines(done.stdout) == ["out/a.png", "out/ä b.png"]
+    assert "2 written" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")
+def test_a_terminal_gets_a_bar_with_the_time_left(
+    tinted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pty
+    import termios
+
+    save(*(f"in/{number}.png" for number in range(9)))
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    master, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    done = tinted("image", "in", "-o", "out", stderr=terminal)
+    os.close(terminal)
+    shown = os.read(master, 100_000).decode()
+    os.close(master)
+    assert len(done.stdout.splitlines()) == 9
+    assert re.search(r"9/9 \[\d\d:\d\d<\d\d:\d\d", shown), repr(shown)  # elapsed<left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+def test_a_name_that_is_no_text_is_still_a_name(tinted: Callable[..., Any]) -> None:
+    save("a.png")
+    name = b"caf\xe9.png"
+    Path("a.png").rename(os.fsdecode(name))
+    done = tinted("image", name, encoding=None)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"caf\xe9-colorized.png\n"

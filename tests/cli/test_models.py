@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from napari_colorize.cli import app
+from napari_colorize.cli import models as command
+from napari_colorize.zoo import CATALOGUE, Checkpoint, local_path
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def put(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a checkpoint's file here, as if it had been fetched."""
+    content = b"weights"
+    local_path(checkpoint).write_bytes(content)
+    here = replace(checkpoint, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(CATALOGUE, checkpoint.name, here)
+
+
+def test_every_model_is_listed_with_what_there_is_to_know() -> None:
+    shown = runner.invoke(app, ["models"]).stdout
+    for checkpoint in CATALOGUE.values():
+        for fact in (checkpoint.name, checkpoint.title, checkpoint.license, checkpoint.origin):
+            assert fact in shown
+    (artistic,) = (line for line in shown.splitlines() if line.startswith("deoldify-artistic"))
+    assert artistic.split()[1:5] == ["255", "MB", "no", "35"]
+
+
+def test_a_model_that_is_here_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(CATALOGUE["deoldify-video"], monkeypatch)
+    shown = runner.invoke(app, ["models", "--json"]).stdout
+    cached = {each["name"]: each["cached"] for each in json.loads(shown)}
+    assert cached["deoldify-video"]
+    assert not cached["deoldify-artistic"]
+
+
+def test_json_has_every_field(cache: Path) -> None:
+    (*_, last) = json.loads(runner.invoke(app, ["models", "--json"]).stdout)
+    checkpoint = list(CATALOGUE.values())[-1]
+    assert last["sha256"] == checkpoint.sha256
+    assert last["size"] == checkpoint.size
+    assert last["urls"] == list(checkpoint.urls)
+    assert last["path"] == str(cache / checkpoint.file)
+
+
+def test_fetch_prints_where_the_file_is(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(CATALOGUE["deoldify-stable"], monkeypatch)
+    outcome = runner.invoke(app, ["models", "fetch", "deoldify-stable"])
+    assert outcome.exit_code == 0
+    assert outcome.stdout.strip() == str(cache / "ColorizeStable_gen.pth")
+
+
+def test_one_download_that_fails_does_not_stop_the_others(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(CATALOGUE["deoldify-stable"], monkeypatch)
+    unreachable = replace(CATALOGUE["deoldify-video"], urls=("http://127.0.0.1:9/video.pth",))
+    monkeypatch.setitem(CATALOGUE, "deoldify-video", unreachable)
+
+    outcome = runner.invoke(app, ["models", "fetch", "deoldify-video", "deoldify-stable"])
+
+    assert outcome.exit_code == 1
+    assert "deoldify-video could not be fetched" in outcome.stderr
+    assert outcome.stdout.strip() == str(cache / "ColorizeStable_gen.pth")
+
+
+@pytest.mark.parametrize("name", ["deoldify-grandiose", "some/file.pth"])
+def test_only_models_of_the_catalogue_are_fetched(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(command, "fetch", lambda *_, **__: fetched.append(name))
+    outcome = runner.invoke(app, ["models", "fetch", "embedded", name])
+    assert outcome.exit_code == 1
+    assert "deoldify-artistic" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert not fetched  # all names are checked before the first download

@@ -1,0 +1,87 @@
+"""The record of how colours were made: plain, honest, and found again in any text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_colorize import __version__, provenance
+from napari_colorize.settings import ColorizeSettings
+
+
+def record_of(**changes: object) -> dict[str, object]:
+    known: dict[str, object] = {
+        "checkpoint_name": "embedded",
+        "architecture": "compact",
+        "sha256": "ab" * 32,
+        "settings": ColorizeSettings(render_factor=12, saturation=1.5),
+        "notes": ["The image had colour."],
+        "device": "cpu",
+        "precision": "bfloat16",
+    }
+    return provenance.describe(**(known | changes))  # type: ignore[arg-type]
+
+
+def test_a_record_says_first_that_colours_are_not_measured():
+    record = record_of()
+    assert next(iter(record)) == "statement"
+    assert "predicted" in str(record["statement"])
+    assert "not measured" in str(record["statement"])
+
+
+def test_a_record_names_weights_settings_and_version():
+    record = record_of()
+    assert record["model"] == "embedded"
+    assert record["weights_sha256"] == "ab" * 32
+    assert record["settings"]["render_factor"] == 12  # type: ignore[index]
+    assert record["version"] == __version__
+
+
+def test_a_record_survives_json_also_with_numpys_numbers():
+    settings = ColorizeSettings(
+        render_factor=np.int64(12), saturation=np.float32(1.5), contrast_limits=(0, np.float64(9))
+    )
+    record = record_of(settings=settings)
+    assert json.loads(json.dumps(record)) == record
+
+
+@given(before=st.text(), after=st.text(), note=st.text())
+def test_a_record_is_found_between_any_words(before, after, note):
+    record = record_of(notes=[note])
+    assert provenance.from_text(f"{before} {provenance.to_text(record)}\n{after}") == record
+
+
+def test_text_is_one_line_of_ascii():
+    text = provenance.to_text(record_of(notes=["première\nligne"]))
+    assert text.isascii()
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("text", ["", "A caption.", '{"statement": ', '{"statement": "other"}'])
+def test_no_record_is_found_where_there_is_none(text):
+    assert provenance.from_text(text) is None
+
+
+def test_an_empty_record_is_no_text():
+    assert provenance.to_text({}) == ""
+    assert provenance.software({}) == ""
+
+
+def test_a_caption_is_kept_without_an_older_record():
+    text = f"Grandmother, 1921\n{provenance.to_text(record_of())}"
+    assert provenance.without_record(text) == "Grandmother, 1921"
+    assert provenance.without_record("Grandmother, 1921") == "Grandmother, 1921"
+
+
+def test_importing_files_and_provenance_is_light():
+    code = (
+        "import sys, napari_colorize.provenance, napari_colorize.media.images; print(*sys.modules)"
+    )
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not {"torch", "skimage", "tifffile", "PIL", "pydicom", "imagecodecs"} & set(loaded)

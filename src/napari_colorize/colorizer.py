@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_colorize import __version__, fidelity, memory, provenance
+from napari_colorize.color import rgb_to_yuv
 from napari_colorize.devices import Precision, choose_device, choose_dtype
 from napari_colorize.errors import (
     ColorizeNote,
@@ -329,18 +330,10 @@ class Colorizer:
 
     def _result(self, plane: Plane, uv: Tensor, used: Used, chosen: ColorizeSettings) -> Colorized:
         chroma = self._chroma(uv, used)
-        notes = [*_announce(plane), *used.warn(chosen, self.device)]
-        if (mean := chroma.mean()) < PALE:
-            notes.append(ALMOST_GRAY.format(mean))
-            warnings.warn(notes[-1], ColorizeWarning, stacklevel=3)
+        notes = [*_announce(plane), *used.warn(chosen, self.device), *_warn_if_pale(chroma.mean())]
         settings = replace(chosen, render_factor=used.render_factor)
-        return Colorized(
-            plane=plane,
-            chroma=chroma,
-            settings=settings,
-            provenance=self._describe(settings, notes, used.device),
-            notes=tuple(notes),
-        )
+        described = self._describe(settings, notes, used.device)
+        return Colorized(plane, chroma, settings, described, tuple(notes))
 
     def _with_fidelity(self, image: Any, plane: Plane, chosen: ColorizeSettings) -> Colorized:
         """As DeOldify or the IPOL program would, in 8 bits all along."""
@@ -363,15 +356,11 @@ class Colorizer:
         if note is not None:
             notes.append(note)
             warnings.warn(note, ColorizeNote, stacklevel=3)
+        if saturation > 0:
+            notes += _warn_if_pale(_mean_chroma(colors) / saturation)
         settings = replace(chosen, render_factor=used.render_factor)
-        return Colorized(
-            plane=plane,
-            chroma=None,
-            settings=settings,
-            provenance=self._describe(settings, notes, used.device),
-            notes=tuple(notes),
-            fixed=colors,
-        )
+        described = self._describe(settings, notes, used.device)
+        return Colorized(plane, None, settings, described, tuple(notes), fixed=colors)
 
     def _ask(self, x: Tensor, self_attention: bool, device: torch.device) -> Tensor:
         """The bare network, for a fidelity: its input and output are as the original's."""
@@ -477,6 +466,21 @@ def _announce(plane: Plane) -> list[str]:
     for warning in plane.warnings:
         warnings.warn(warning, ColorizeWarning, stacklevel=4)
     return [*plane.notes, *plane.warnings]
+
+
+def _warn_if_pale(mean: float) -> list[str]:
+    """Say it where a network found next to nothing: gray is not passed off as a result."""
+    if mean >= PALE:
+        return []
+    said = ALMOST_GRAY.format(mean)
+    warnings.warn(said, ColorizeWarning, stacklevel=4)
+    return [said]
+
+
+def _mean_chroma(colors: NDArray[np.uint8]) -> float:
+    """Mean length of (U, V) of an 8-bit picture, as `Chroma.mean` has it."""
+    some = torch.from_numpy(colors[::4, ::4] / np.float32(255))
+    return float(torch.linalg.vector_norm(rgb_to_yuv(some)[..., 1:], dim=-1).mean())
 
 
 def _check_fidelity(chosen: ColorizeSettings, architecture: Architecture) -> None:

@@ -356,7 +356,7 @@ def test_a_killed_download_leaves_no_file_and_is_swept_away(server, checkpoint, 
 
 def test_the_piece_of_a_living_download_is_left_alone(checkpoint, cache):
     cache.mkdir()
-    (cache / ".ColorizeStable_gen.pth.0123.part").write_bytes(b"half")
+    (cache / ".0123456789ab.part").write_bytes(b"half")
 
     fetch(checkpoint)
 

@@ -28,6 +28,7 @@ def small_world(tmp_path, monkeypatch):
             normalized=True,
             multiple=2,
             has_self_attention=True,
+            bytes_per_pixel=1,
             **recommended,
         )
 

@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, state):
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
     try:
-        with pytest.raises(OutputError, match="could not be written to") as caught:
+        with pytest.raises(OutputError, match="could not be written") as caught:
             write_weights(path, {"weight": torch.ones(10_000)}, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
@@ -146,12 +146,13 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, state):
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, state):
-    path = tmp_path / "missing" / "network.safetensors"
-    with pytest.raises(OutputError) as caught:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "network.safetensors"
+
+    with pytest.raises(OutputError, match="a part of its path is a file") as caught:
         write_weights(path, state, {})
-    assert str(caught.value) == (
-        f"The weights could not be written to {path}: No such file or directory."
-    )
+
+    assert str(caught.value).startswith(f"{path} could not be written:")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such permissions")

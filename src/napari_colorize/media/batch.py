@@ -9,15 +9,15 @@ nothing half-written stays behind. What is done to one picture stands in `task`.
 from __future__ import annotations
 
 import errno
-import re
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter, time
+from time import perf_counter
 
+from napari_colorize.atomic import remove_abandoned
 from napari_colorize.errors import ColorizeError
 from napari_colorize.media.images import Picture, read_picture
 from napari_colorize.media.jobs import Job
@@ -25,8 +25,6 @@ from napari_colorize.media.task import BEHIND, Colors, Made, Task
 from napari_colorize.settings import ColorizeSettings
 
 AHEAD = 2  # pictures decoded before the network wants them
-ABANDONED = 3600.0  # seconds; another run may be at work, but no plane takes it so long
-_PART = re.compile(r"\.[0-9a-f]{12}\.part")  # as `atomic` names them
 
 
 @dataclass(frozen=True)
@@ -185,14 +183,6 @@ def _read(path: Path) -> _Read:
     started = perf_counter()
     picture = read_picture(path)
     return _Read(picture, perf_counter() - started)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the pieces of results whose run was killed; they are hidden, but take room."""
-    for part in folder.glob(".*.part"):
-        with suppress(OSError):
-            if _PART.fullmatch(part.name) and time() - part.stat().st_mtime > ABANDONED:
-                part.unlink()
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from napari_colorize.atomic import explained, new_file, refuse_existing
 from napari_colorize.errors import ColorizeError, ImageError, OutputError
 from napari_colorize.media import dicom, raster, stack, tiff
-from napari_colorize.media.atomic import explained, new_file, refuse_existing
 from napari_colorize.media.formats import (
     DICOM_SUFFIXES,
     OME,

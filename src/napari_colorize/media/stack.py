@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_colorize import provenance as record
+from napari_colorize.atomic import explained, new_file
 from napari_colorize.errors import OutputError
 from napari_colorize.media import exif, ome
-from napari_colorize.media.atomic import explained, new_file
 from napari_colorize.media.formats import OME, TIFF, Format, can_hold, format_of
 from napari_colorize.media.picture import Metadata
 

@@ -8,7 +8,7 @@ an argument, so that a network has no state between calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -107,61 +107,42 @@ def _is_compact(state: State) -> bool:
     return "encoder.conv_stem.weight" in state and "centers" in state
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture(
-            name="deoldify-deep",
-            build=_deoldify,
-            matches=_is_deep,
-            input_space="rgb",
-            output_space="rgb",
-            normalized=True,
-            multiple=16,
-            has_self_attention=True,
-            render_factor=35,  # the default of DeOldify's notebooks
-            bytes_per_pixel=5200,
-        ),
-        Architecture(
-            name="deoldify-wide",
-            build=_deoldify,
-            matches=_is_wide,
-            input_space="rgb",
-            output_space="rgb",
-            normalized=True,
-            multiple=16,
-            has_self_attention=True,
-            render_factor=35,  # the default of DeOldify's notebooks
-            bytes_per_pixel=5200,
-        ),
-        Architecture(
-            name="ipol-uv",
-            build=_ipol,
-            matches=_is_ipol,
-            input_space="rgb",
-            output_space="rgb",
-            normalized=True,
-            multiple=16,
-            has_self_attention=True,
-            render_factor=12,  # both are the defaults of the IPOL review's program
-            saturation=2.0,
-            bytes_per_pixel=5200,
-        ),
-        Architecture(
-            name="compact",
-            build=_compact,
-            matches=_is_compact,
-            input_space="gray",
-            output_space="uv",
-            normalized=False,
-            multiple=16,
-            has_self_attention=True,
-            render_factor=10,
-            bytes_per_pixel=600,
-            fit="aspect",
-        ),
-    )
-}
+_DEEP = Architecture(
+    name="deoldify-deep",
+    build=_deoldify,
+    matches=_is_deep,
+    input_space="rgb",
+    output_space="rgb",
+    normalized=True,
+    multiple=16,
+    has_self_attention=True,
+    render_factor=35,  # the default of DeOldify's notebooks
+    bytes_per_pixel=5200,
+)
+_WIDE = replace(_DEEP, name="deoldify-wide", matches=_is_wide)
+_IPOL = replace(
+    _WIDE,
+    name="ipol-uv",
+    build=_ipol,
+    matches=_is_ipol,
+    render_factor=12,  # this and the saturation are defaults of the IPOL review's program
+    saturation=2.0,
+)
+_COMPACT = Architecture(
+    name="compact",
+    build=_compact,
+    matches=_is_compact,
+    input_space="gray",
+    output_space="uv",
+    normalized=False,
+    multiple=16,
+    has_self_attention=True,
+    render_factor=10,
+    bytes_per_pixel=600,
+    fit="aspect",
+)
+
+ARCHITECTURES = {known.name: known for known in (_DEEP, _WIDE, _IPOL, _COMPACT)}
 
 
 def identify(state: State) -> Architecture | None:

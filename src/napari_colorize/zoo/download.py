@@ -11,16 +11,16 @@ import hashlib
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from napari_colorize.atomic import part_of, put, remove_abandoned
 from napari_colorize.errors import DownloadError
 from napari_colorize.zoo.catalogue import Checkpoint
-from napari_colorize.zoo.files import PART_PATTERN, is_web_page, part_of, put, sha256_of
+from napari_colorize.zoo.files import is_web_page, sha256_of
 
 if TYPE_CHECKING:
     from requests import RequestException
@@ -30,7 +30,6 @@ CACHE_VARIABLE = "NAPARI_COLORIZE_CACHE"
 _PACKAGE = Path(__file__).parent
 _PIECE = 2**20  # bytes from the net to the disk at a time; also how often progress is told
 _TIMEOUT = (10.0, 30.0)  # seconds to find the server, and to wait for its next byte
-_ABANDONED = 3600.0  # seconds: no living download is silent for so long
 
 
 class Progress(Protocol):
@@ -234,21 +233,13 @@ def _prepare_folder(checkpoint: Checkpoint, path: Path) -> None:
     with _saving(checkpoint, folder):
         folder.mkdir(parents=True, exist_ok=True)
         usage = shutil.disk_usage(folder)
-    _sweep(folder)
+    remove_abandoned(folder)
     if usage.total and usage.free < checkpoint.size:  # some network drives report zeros
         raise DownloadError(
             f"{checkpoint.name} needs {checkpoint.size / 1e6:.0f} MB and {folder} has "
             f"{usage.free / 1e6:.0f} MB left: make room there, or set {CACHE_VARIABLE} to another "
             "folder."
         )
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed downloads left behind."""
-    for part in folder.glob(PART_PATTERN):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > _ABANDONED:
-                part.unlink()
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from napari_colorize.atomic import explained, new_file
 from napari_colorize.errors import CheckpointError, OutputError
 from napari_colorize.zoo import inert
-from napari_colorize.zoo.files import is_web_page, sha256_of, whole_file
+from napari_colorize.zoo.files import is_web_page, sha256_of
 
 # DeOldify; IPOL and many trainers; DDColor. Else the file is the state dict itself.
 _CONTAINERS = ("model", "state_dict", "params")
@@ -90,14 +91,13 @@ def write_weights(
         If the file cannot be written; an older one of that name is then still there.
     """
     path = Path(path)
-    try:
-        with whole_file(path) as part:
-            usual = stat.S_IMODE(part.stat().st_mode)
+    with new_file(path, overwrite=True) as part, explained(path):
+        usual = stat.S_IMODE(part.stat().st_mode)
+        try:
             save_file(_separate(state), part, dict(metadata))
-            part.chmod(usual)  # safetensors lets nobody but the owner read
-    except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise OutputError(f"The weights could not be written to {path}: {reason}.") from error
+        except SafetensorError as error:  # of the disk, but not in the system's words
+            raise OutputError(f"{path} could not be written: {error}.") from error
+        part.chmod(usual)  # safetensors lets nobody but the owner read
 
 
 def _look_at(path: Path) -> tuple[bytes, int]:

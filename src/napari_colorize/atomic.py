@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import time
 from uuid import uuid4
 
 from napari_colorize.errors import OutputError
 
+ABANDONED = 3600.0  # seconds; nobody who is at work leaves a file alone for so long
+
+_PART = re.compile(r"\.[0-9a-f]{12}\.part")
 _REASONS = {
     errno.ENOSPC: "the disk is full. Make room, or choose another place",
     errno.EDQUOT: "your disk quota is used up. Make room, or choose another place",
@@ -18,6 +23,7 @@ _REASONS = {
     errno.EPERM: "writing there is not permitted. Choose another place",
     errno.EROFS: "that place is read-only. Choose another one",
     errno.ENAMETOOLONG: "its name is too long. Choose a shorter one",
+    errno.EEXIST: "a part of its path is a file, not a folder. Choose another place",
     errno.ENOTDIR: "a part of its path is a file, not a folder. Choose another place",
 }
 
@@ -37,8 +43,7 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         or if it cannot be written.
     """
     refuse_existing(path, overwrite=overwrite)
-    # A leading dot and .part: nobody takes it for a picture while it grows.
-    temporary = path.with_name(f".{uuid4().hex[:12]}.part")
+    temporary = part_of(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.open("xb").close()
@@ -48,6 +53,29 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _publish(temporary, path, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """A name in the same folder that nobody else has, for a file while it grows.
+
+    It is hidden and ends in .part, so that nobody takes it for what it will be.
+    """
+    return path.with_name(f".{uuid4().hex[:12]}.part")
+
+
+def put(part: Path, path: Path) -> None:
+    """Give a finished file its name; whoever looks sees the old file or the new one."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())  # else a power cut could leave the name without the content
+    part.replace(path)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the pieces of files whose writer was killed; they are hidden, but take room."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):
+            if _PART.fullmatch(part.name) and time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -72,7 +100,7 @@ def explained(path: Path) -> Iterator[None]:
 
 def _publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
     if overwrite:
-        temporary.replace(path)
+        put(temporary, path)
         return
     try:
         os.link(temporary, path)  # unlike a rename, refuses a name that has come into being

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from napari_colorize.atomic import explained, new_file
 from napari_colorize.errors import OutputError
-from napari_colorize.media.atomic import explained, new_file
 
 
 def everything_in(folder):

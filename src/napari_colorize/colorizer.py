@@ -41,7 +41,7 @@ from napari_colorize.planes import (
     to_numpy,
     to_plane,
 )
-from napari_colorize.result import Colorized
+from napari_colorize.result import Colorized, alpha_as_bytes
 from napari_colorize.settings import ColorizeSettings, settings_from
 
 if TYPE_CHECKING:
@@ -284,7 +284,6 @@ class Colorizer:
             torch.stack([plane.gray.to(used.device) for plane in planes]),
             size,
             self_attention=used.self_attention,
-            dtype=dtype,
         )
         return uv.to(self.device)
 
@@ -352,6 +351,8 @@ class Colorizer:
             )
 
         colors, used = self._until_it_fits(run, chosen)
+        if plane.alpha is not None:
+            colors = np.dstack([colors, alpha_as_bytes(plane.alpha)])
         notes = [*_announce(plane), *used.warn(chosen, self.device)]
         if note is not None:
             notes.append(note)
@@ -366,7 +367,7 @@ class Colorizer:
         """The bare network, for a fidelity: its input and output are as the original's."""
         network, dtype = self._network_on(device)
         self._check_memory(x.shape[-2] * x.shape[-1], dtype, device)
-        x = x.to(device, dtype).contiguous(memory_format=torch.channels_last)
+        x = x.to(device).contiguous(memory_format=torch.channels_last)
         answer: Tensor = network(x, self_attention=self_attention)
         return answer
 
@@ -479,7 +480,7 @@ def _warn_if_pale(mean: float) -> list[str]:
 
 def _mean_chroma(colors: NDArray[np.uint8]) -> float:
     """Mean length of (U, V) of an 8-bit picture, as `Chroma.mean` has it."""
-    some = torch.from_numpy(colors[::4, ::4] / np.float32(255))
+    some = torch.from_numpy(colors[::4, ::4, :3] / np.float32(255))
     return float(torch.linalg.vector_norm(rgb_to_yuv(some)[..., 1:], dim=-1).mean())
 
 

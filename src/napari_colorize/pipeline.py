@@ -78,14 +78,13 @@ def predict(
     size: tuple[int, int],
     *,
     self_attention: bool = True,
-    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Chrominance of gray planes, as the network sees them.
 
     Parameters
     ----------
     network : nn.Module
-        On gray's device, its weights of type `dtype`.
+        On gray's device. It casts its input to what its weights are.
     architecture : Architecture
         What it takes and gives.
     gray : Tensor, shape (N, Y, X)
@@ -94,8 +93,6 @@ def predict(
         Of the network's input, from `render_size`.
     self_attention : bool
         False replaces the layer by identity.
-    dtype : torch.dtype
-        In which the network computes.
 
     Returns
     -------
@@ -107,7 +104,7 @@ def predict(
         x = x.expand(-1, 3, -1, -1)
     if architecture.normalized:
         x = (x - _per_channel(IMAGENET_MEAN, x)) / _per_channel(IMAGENET_STD, x)
-    x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last)
     y = network(x, self_attention=self_attention).float()
     if architecture.output_space == "uv":
         return y.movedim(1, -1).contiguous()

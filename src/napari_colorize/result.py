@@ -138,10 +138,11 @@ def as_bytes(pixels: Array, plane: Plane) -> NDArray[np.uint8]:
     shown = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
     if plane.alpha is None:
         return shown
-    return np.dstack([shown, _alpha_as_bytes(plane.alpha)])
+    return np.dstack([shown, alpha_as_bytes(plane.alpha)])
 
 
-def _alpha_as_bytes(alpha: Array) -> NDArray[np.uint8]:
+def alpha_as_bytes(alpha: Array) -> NDArray[np.uint8]:
+    """Opacity of any real dtype as uint8, full where the dtype is full (1 for floats)."""
     full = 1.0 if alpha.dtype.kind in "fb" else float(np.iinfo(alpha.dtype).max)
     unit = np.nan_to_num(alpha.astype(np.float64) / full, nan=0.0)
     return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)

@@ -38,45 +38,50 @@ class Case:
         inputs = self.stored if name != "ipol" else load_arrays(PUBLISHED["wide"])
         self.inputs = {size: torch.from_numpy(inputs[f"input_{size}"]) for size in SIZES}
         network, self.checksum = reference_network(name)
+        self.layers: Arrays = {}
         with torch.inference_mode():
-            self.layers = self._layers(network, MODULES[name])
-            self.plain = self._outputs(network)
+            self.plain = self._outputs(network, self._watched(MODULES[name]))
             self.folded = self._outputs(fuse(network))
             low = network.to(torch.bfloat16, memory_format=torch.channels_last)
             self.bfloat16 = self._outputs(low)
 
-    def compared(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
         """Keys of the stored arrays that begin with a prefix."""
         return [key for key in self.stored if key.startswith(prefix)]
 
-    def _outputs(self, network: nn.Module) -> Arrays:
+    def _watched(self, modules: dict[str, str]) -> dict[str, str]:
+        """Published name of each layer with stored numbers: its name in our network."""
+        names = {str(name) for name in self.stored.get("stats_names_64x64", [])}
+        names |= {key.split("_", maxsplit=2)[2] for key in self.keys("act_")}
+        names -= {"attention_in", "attention_out", "attention_beta"}  # noted with "attention"
+        return {name: modules.get(name, name) for name in names}
+
+    def _outputs(self, network: nn.Module, watched: dict[str, str] | None = None) -> Arrays:
+        ask = _ask_ipol if isinstance(network, IpolUNet) else _ask_deoldify
         found = {}
         for size, x in self.inputs.items():
-            found[f"output_{size}"] = network(x)
-            if isinstance(network, IpolUNet):
-                found[f"uv_{size}"] = network.chrominance(x)
-                found[f"uv_without_attention_{size}"] = network.chrominance(x, False)
-            else:
-                found[f"output_without_attention_{size}"] = network(x, self_attention=False)
-        return {key: value.numpy() for key, value in found.items()}
-
-    def _layers(self, network: nn.Module, modules: dict[str, str]) -> Arrays:
-        """What every layer of interest gives, under the keys of the published activations."""
-        names = {str(name) for name in self.stored.get("stats_names_64x64", [])}
-        names |= {key.split("_", maxsplit=2)[2] for key in self.compared("act_")}
-        names -= {"attention_in", "attention_out", "attention_beta"}  # noted by "attention"
-        found: Arrays = {}
-        for size, x in self.inputs.items():
             handles = [
-                network.get_submodule(modules.get(name, name)).register_forward_hook(
-                    _note(found, f"act_{size}_{name}")
+                network.get_submodule(path).register_forward_hook(
+                    _note(self.layers, f"act_{size}_{name}")
                 )
-                for name in names
+                for name, path in (watched or {}).items()
             ]
-            network(x)
+            found |= {f"{key}_{size}": value.numpy() for key, value in ask(network, x).items()}
             for handle in handles:
                 handle.remove()
         return found
+
+
+# Layers were noted in the pass that comes last here: with attention, and for IPOL without.
+def _ask_deoldify(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    without = network(x, self_attention=False)
+    return {"output_without_attention": without, "output": network(x)}
+
+
+def _ask_ipol(network: IpolUNet, x: Tensor) -> dict[str, Tensor]:
+    uv = network.chrominance(x)
+    without = network.chrominance(x, self_attention=False)
+    return {"uv": uv, "output": network.join(x, uv), "uv_without_attention": without}
 
 
 def _note(found: Arrays, key: str):
@@ -119,7 +124,7 @@ def test_the_weights_are_those_of_the_reference(case: Case) -> None:
 
 
 def test_outputs_are_the_published_ones(case: Case) -> None:
-    keys = case.compared("output_") + case.compared("uv_")
+    keys = case.keys("output_") + case.keys("uv_")
     assert set(keys) == set(case.plain)
     for key in keys:
         assert_close(case.plain[key], case.stored[key], tolerance(key))
@@ -136,7 +141,7 @@ def test_outputs_in_bfloat16_are_close_to_the_published_ones(case: Case) -> None
 
 
 def test_layers_are_the_published_ones(case: Case) -> None:
-    keys = case.compared("act_")
+    keys = case.keys("act_")
     assert keys
     for key in keys:
         theirs = case.stored[key]

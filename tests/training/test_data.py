@@ -5,9 +5,8 @@ import tarfile
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from napari_colorize_training.data import Crops, Photographs, build_cache, is_validation
+from PIL import Image
 
 
 def write_picture(path, value: int, size=(200, 170)) -> None:

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
-from napari_colorize.colorizer import Colorizer
 from napari_colorize_training import engine
 from napari_colorize_training.data import build_cache
 from napari_colorize_training.degrade import tone_and_grain
 from napari_colorize_training.engine import Trainer, one_cycle
 from napari_colorize_training.evaluate import ciede2000, colorfulness, evaluate, psnr
 from napari_colorize_training.recipe import Stage, read_recipe
+from PIL import Image
+
+from napari_colorize.colorizer import Colorizer
 
 STAGE = Stage(side=32, steps=3, batch=2, rate=1e-3, encoder_rate=1e-4)
 RECIPE = replace(read_recipe("embedded"), stages=(STAGE, replace(STAGE, side=48)))

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from napari_colorize_training.losses import class_weights, encode_softly, soft_cross_entropy
 
 from napari_colorize.networks.compact import CLASS_GRID
-from napari_colorize_training.losses import class_weights, encode_softly, soft_cross_entropy
 
 STEPS, ORIGIN = torch.tensor(CLASS_GRID.steps), torch.tensor(CLASS_GRID.origin)
 

@@ -95,6 +95,7 @@ class CompactUNet(nn.Module):
 
     def logits(self, gray: Tensor, self_attention: bool = True) -> Tensor:
         """How likely each colour is, `(N, 357, H / 4, W / 4)`, before the softmax."""
+        gray = gray.to(self.head.weight.dtype)
         *skips, x = self.encoder(gray * 2 - 1)
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             x = up(x, skip, self_attention)

@@ -1,0 +1,91 @@
+"""The fidelities as users meet them: through a Colorizer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from stand_ins import tint_checkpoint
+from torch import Tensor, nn
+
+from napari_colorize import fidelity
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.errors import ColorizeNote, ColorizeWarning, SettingsError
+from napari_colorize.fidelity import MADE_8_BIT
+
+
+class Reddish(nn.Module):
+    """Normalised gray to normalised RGB, redder where attention is on."""
+
+    def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
+        shift = torch.tensor([1.0, -0.2, -0.6]).view(1, 3, 1, 1)
+        return x + shift * (1.0 if self_attention else 0.3)
+
+
+@pytest.fixture
+def colorizer() -> Colorizer:
+    checkpoint = tint_checkpoint(architecture="deoldify-deep", fit="square", saturation=1.0)
+    return Colorizer(Reddish(), checkpoint, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeNote")
+@pytest.mark.parametrize("name", ["deoldify", "ipol"])
+def test_a_fidelity_gives_what_its_steps_give(colorizer, name):
+    image = skimage.data.astronaut()[:97, :131]
+
+    result = colorizer(image, fidelity=name, self_attention=False)
+
+    steps = getattr(fidelity, name)
+    expected = steps(image, colorizer.network, 4, self_attention=False, saturation=1.0)
+    np.testing.assert_array_equal(result.rgb, expected)
+    assert result.chroma is None
+    assert result.provenance["settings"]["fidelity"] == name
+
+
+def test_deeper_images_are_made_8_bit_with_a_note(colorizer):
+    gray = np.linspace(0, 65535, 40 * 50).reshape(40, 50).astype(np.uint16)
+
+    with pytest.warns(ColorizeNote, match="256 levels"):
+        result = colorizer(gray, fidelity="deoldify")
+
+    assert result.rgb.dtype == np.uint8
+    assert MADE_8_BIT in result.notes
+    assert result._repr_png_()
+
+
+@pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeNote")
+def test_alpha_is_kept(colorizer):
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+
+    result = colorizer(image, fidelity="deoldify")
+
+    np.testing.assert_array_equal(result.rgb[..., 3], image[..., 3])
+
+
+def test_a_finished_picture_cannot_be_recomposed(colorizer):
+    result = colorizer(np.full((20, 30), 90, np.uint8), fidelity="deoldify")
+
+    with pytest.raises(SettingsError, match="finished"):
+        result.with_(saturation=2.0)
+
+
+def test_gray_is_not_passed_off_as_a_result(colorizer):
+    class Gray(Reddish):
+        def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
+            std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+            mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+            return (0.5 - mean).expand_as(x) / std
+
+    pale = Colorizer(Gray(), colorizer.checkpoint, colorizer.device, colorizer.dtype)
+
+    with pytest.warns(ColorizeWarning, match="almost no colour"):
+        pale(np.full((20, 30), 90, np.uint8), fidelity="deoldify")
+
+
+def test_stacks_go_through_a_fidelity_too(colorizer):
+    stack = np.random.default_rng(0).integers(0, 256, (3, 20, 30), dtype=np.uint8)
+
+    planes = dict(colorizer.iter_planes(stack, fidelity="deoldify"))
+
+    np.testing.assert_array_equal(planes[1,].rgb, colorizer(stack[1], fidelity="deoldify").rgb)

@@ -41,7 +41,8 @@ class Recipe:
     weight_decay: float
     average: float  # decay per step of the moving average of weights that is kept
     shrink: tuple[float, float]  # crop sides as a share of the picture's short side
-    temperature: float  # of the softmax whose mean is the predicted colour
+    temperature: float  # of the softmax whose mean is the predicted colour, while training
+    shown_temperature: float  # the same in the finished model; chosen on validation pictures
     loss: ClassLoss
     stages: tuple[Stage, ...] = field(default_factory=tuple)
 

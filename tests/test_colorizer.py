@@ -10,6 +10,7 @@ from skimage.color import rgb2yuv
 from stand_ins import TintNetwork
 from stand_ins import colorizer_of as with_network
 
+from napari_colorize import colorizer as module
 from napari_colorize.errors import (
     ColorizeNote,
     ColorizeWarning,
@@ -147,6 +148,42 @@ def test_planes_of_a_stack_share_its_limits(tiny_colorizer):
         grays = [result.gray.mean() for _, result in tiny_colorizer.iter_planes(stack)]
 
     np.testing.assert_allclose(grays, [0, 0.5, 1])
+
+
+def test_large_planes_go_one_by_one(monkeypatch):
+    monkeypatch.setattr(module, "PLANE_PIXELS", 20 * 30)
+    network = Crowded(10**9)
+
+    list(with_network(network).iter_planes(np.zeros((3, 20, 30), np.uint8)))
+
+    assert [shape[0] for shape in network.calls] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("limits", [None, (0, 1)])
+def test_a_stack_without_planes_is_told_at_once(tiny_colorizer, limits):
+    with pytest.raises(ImageError, match="no planes"):
+        tiny_colorizer.iter_planes(np.zeros((0, 20, 30)), contrast_limits=limits)
+
+
+def test_a_wrong_setting_is_told_before_the_first_plane(tiny_colorizer):
+    with pytest.raises(SettingsError):
+        tiny_colorizer.iter_planes(np.zeros((2, 20, 30)), saturation=9)
+
+
+def test_a_network_without_numbers_is_told(ramp):
+    class Lost(TintNetwork):
+        def forward(self, gray, self_attention=True):
+            return super().forward(gray) * float("nan")
+
+    with pytest.warns(ColorizeWarning, match="gave no number"):
+        result = with_network(Lost())(ramp)
+
+    np.testing.assert_allclose(result.rgb[..., 0], ramp, atol=1e-6)
+
+
+def test_predicting_alone_tells_what_colorizing_tells(ramp):
+    with pytest.warns(ColorizeWarning, match="5 was used"):
+        with_network(Crowded(10_000), render_factor=10).predict(ramp)
 
 
 def test_dask_stacks_are_computed_plane_by_plane(tiny_colorizer):

@@ -63,6 +63,12 @@ def test_alpha_is_kept(colorizer):
     np.testing.assert_array_equal(result.rgb[..., 3], image[..., 3])
 
 
+def test_a_torch_image_gives_8_bit_torch(colorizer):
+    result = colorizer(torch.rand(20, 30), fidelity="deoldify")
+
+    assert result.rgb.dtype == torch.uint8
+
+
 def test_a_finished_picture_cannot_be_recomposed(colorizer):
     result = colorizer(np.full((20, 30), 90, np.uint8), fidelity="deoldify")
 

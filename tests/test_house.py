@@ -26,10 +26,10 @@ def test_importing_the_package_is_light():
 
 def test_importing_the_package_is_quick():
     code = (
-        "from time import perf_counter as now; start = now(); import napari_colorize;"
+        "from time import process_time as now; start = now(); import napari_colorize;"
         "print(now() - start)"
     )
-    # The quickest of five: another process on the machine can only make a run slower.
+    # Time of the processor, and the quickest of five: others at work must not count.
     assert min(float(run_python(code)) for _ in range(5)) < SECONDS_TO_IMPORT
 
 

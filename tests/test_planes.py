@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from PIL import Image
 from skimage.color import rgb2gray, rgb2yuv
 
 from napari_colorize.errors import ImageError
@@ -98,6 +99,31 @@ def test_contrast_limits_and_gamma_are_what_the_output_shows(dtype):
     np.testing.assert_allclose(rgb2yuv(unit)[..., 0], wanted, rtol=0, atol=step)
 
 
+@given(
+    image=st.sampled_from(
+        ["uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64"]
+    ).flatmap(lambda name: npst.arrays(name, (3, 4))),
+    low=st.integers(-(2**40), 2**40) | st.integers(-(2**63), 2**63),
+    span=st.integers(1, 2**40) | st.integers(2**40, 2**66),
+    gamma=st.sampled_from([0.3, 1.0, 2.2]),
+    uv=chromas,
+    saturation=st.floats(0, 4),
+)
+def test_no_limits_make_integers_wrap_around(image, low, span, gamma, uv, saturation):
+    plane = to_plane(image, limits=(low, low + span), gamma=gamma)
+    order = np.argsort(image, axis=None, kind="stable")
+
+    rgb = compose(plane, torch.from_numpy(uv), saturation)
+    grays = compose(plane, torch.zeros_like(torch.from_numpy(uv)), 1.0)[..., 0]
+
+    info = np.iinfo(image.dtype)
+    assert info.min <= int(rgb.min()) <= int(rgb.max()) <= info.max
+    assert all(np.diff(grays.ravel()[order].astype(object)) >= 0)  # darker stays darker
+    luminance = rgb.astype(np.float64) @ [0.299, 0.587, 0.114]
+    allowed = 1.01 + 1e-6 * min(span, 2**64)
+    np.testing.assert_allclose(luminance, grays.astype(np.float64), rtol=1e-6, atol=allowed)
+
+
 def test_limits_beyond_the_dtype_do_not_overflow_it():
     image = np.full((4, 4), 250, np.uint8)
 
@@ -160,6 +186,34 @@ def test_a_constant_image_stays_what_it_is(value):
     np.testing.assert_array_equal(rgb, np.full((3, 3, 3), value))
 
 
+def test_alpha_does_not_change_with_the_callers_array():
+    image = np.full((4, 5, 4), 200, np.uint8)
+    plane = to_plane(image)
+
+    image[..., 3] = 0
+
+    assert plane.alpha.min() == 200
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (Image.new("P", (4, 5)), "mode P.*convert"),
+        (Image.new("CMYK", (4, 5)), "mode CMYK.*convert"),
+        (np.ma.masked_greater(np.arange(20).reshape(4, 5), 7), "filled"),
+        (torch.zeros(4, 5).to_sparse(), "not an image"),
+    ],
+)
+def test_what_would_be_misread_is_refused(image, sentence):
+    with pytest.raises(ImageError, match=sentence):
+        to_plane(image)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "I", "F", "RGB", "RGBA"])
+def test_pillow_images_are_read(mode):
+    assert to_plane(Image.new(mode, (6, 4))).gray.shape == (4, 6)
+
+
 def test_a_range_wider_than_float64_is_mapped():
     image = np.array([[-1.7e308, 0.0, 1.7e308]])
 
@@ -177,7 +231,7 @@ def test_a_range_wider_than_float64_is_mapped():
         (np.zeros((2, 4, 5, 3)), "stack"),
         (np.zeros((4, 5), complex), "real numbers"),
         (np.full((4, 5), "x"), "real numbers"),
-        ("photo.jpg", "real numbers"),
+        ("photo.jpg", "read it first"),
         (None, "real numbers"),
         ([[1, 2], [3]], "not an image"),
     ],

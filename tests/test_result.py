@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -67,6 +68,32 @@ def test_a_notebook_shows_alpha(tiny_colorizer):
     shown = np.asarray(Image.open(io.BytesIO(tiny_colorizer(image)._repr_png_())))
 
     np.testing.assert_allclose(shown[..., 3], image[..., 3] / 257, atol=0.51)
+
+
+def test_black_and_white_at_zero_and_one_are_shown_as_such(tiny_colorizer):
+    image = np.tile(np.array([0, 1], np.uint8), (4, 3))
+
+    png = tiny_colorizer(image, contrast_limits=(0, 1))._repr_png_()
+
+    assert np.asarray(Image.open(io.BytesIO(png))).max() == 255
+
+
+def test_provenance_comes_back_when_it_is_switched_on_again(tiny_colorizer, ramp):
+    silent = tiny_colorizer(ramp, provenance=False)
+
+    assert silent.provenance == {}
+    assert silent.with_(provenance=True).provenance["model"] == "tint"
+
+
+def test_a_saturation_of_numpy_is_recorded_as_a_number(tiny_colorizer, ramp):
+    result = tiny_colorizer(ramp).with_(saturation=np.float32(2))
+
+    assert json.dumps(result.provenance["settings"]["saturation"]) == "2.0"
+
+
+def test_gray_is_not_to_be_written_to(tiny_colorizer, ramp):
+    with pytest.raises(ValueError, match="read-only"):
+        tiny_colorizer(ramp).gray[0, 0] = 1
 
 
 def test_an_unknown_change_is_told_as_such(tiny_colorizer, ramp):

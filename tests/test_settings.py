@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from napari_colorize.errors import SettingsError
@@ -41,6 +43,34 @@ def test_both_ends_of_a_range_are_allowed(name):
 
     assert getattr(ColorizeSettings(**{name: knob.low}), name) == knob.low
     assert getattr(ColorizeSettings(**{name: knob.high}), name) == knob.high
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({"render_factor": np.uint8(20)}, {"render_factor": 20}),
+        ({"render_factor": 8.0}, {"render_factor": 8}),
+        ({"saturation": np.float32(1.5)}, {"saturation": 1.5}),
+        ({"saturation": np.array(2)}, {"saturation": 2.0}),
+        ({"self_attention": np.False_}, {"self_attention": False}),
+        ({"contrast_limits": np.array([0, 255])}, {"contrast_limits": (0, 255)}),
+        ({"contrast_limits": [np.int8(-100), np.int8(100)]}, {"contrast_limits": (-100, 100)}),
+    ],
+)
+def test_numbers_of_numpy_become_pythons_own(chosen, expected):
+    settings = ColorizeSettings(**chosen)
+
+    for name, value in expected.items():
+        kept = getattr(settings, name)
+        assert kept == value
+        assert json.dumps(kept)
+        assert type(kept) is type(value)
+
+
+@pytest.mark.parametrize("limits", [("0", "255"), "07", (True, 2), (0, 10**400), {0: 1, 2: 3}])
+def test_limits_that_are_no_numbers_are_refused(limits):
+    with pytest.raises(SettingsError, match="contrast_limits must be two"):
+        ColorizeSettings(contrast_limits=limits)
 
 
 def test_an_unknown_setting_is_answered_with_those_there_are():

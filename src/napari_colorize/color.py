@@ -19,7 +19,8 @@ def yuv_from_rgb() -> Tensor:
     """Matrix (3, 3), float64, that takes RGB to YUV: `skimage.color`'s."""
     from skimage.color.colorconv import yuv_from_rgb as matrix
 
-    return torch.from_numpy(matrix)
+    with torch.inference_mode(False):
+        return torch.tensor(matrix)
 
 
 @cache
@@ -27,7 +28,8 @@ def rgb_from_yuv() -> Tensor:
     """Matrix (3, 3), float64, that takes YUV to RGB: `skimage.color`'s."""
     from skimage.color.colorconv import rgb_from_yuv as matrix
 
-    return torch.from_numpy(matrix)
+    with torch.inference_mode(False):
+        return torch.tensor(matrix)
 
 
 def rgb_to_yuv(rgb: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,13 +26,19 @@ from napari_colorize.color import rgb_to_yuv
 from napari_colorize.devices import Precision, choose_device, choose_dtype
 from napari_colorize.errors import (
     ColorizeNote,
-    ColorizeWarning,
     OutOfMemoryError,
     SettingsError,
+    warn,
 )
 from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize.pipeline import Chroma, predict, render_size
+from napari_colorize.pipeline import (
+    PIXELS_PER_RENDER_FACTOR,
+    Chroma,
+    predict,
+    render_size,
+)
 from napari_colorize.planes import (
+    Array,
     Limits,
     Plane,
     spatial_axes,
@@ -53,6 +59,10 @@ PALE = 2 / 255  # mean length of (U, V) below which a prediction is all but gray
 SMALLER = 0.75  # factor on the render factor when memory runs out
 BATCH_PIXELS = 2**18  # network pixels at a time: several planes when they are small
 BATCH_PLANES = 16
+PLANE_PIXELS = 2**22  # at full size at a time, beyond the one plane that must be
+NOT_A_NUMBER = (
+    'The model gave no number for some colours; these stay gray. Try precision="float32".'
+)
 ALMOST_GRAY = (
     "The model found almost no colour (mean chroma {:.4f}). Try another render factor, often a "
     "smaller one, or a higher saturation."
@@ -111,6 +121,7 @@ class Colorizer:
         """
         from napari_colorize import zoo
         from napari_colorize.networks.fuse import fuse
+        from napari_colorize.networks.winograd import quicken
         from napari_colorize.zoo.build import build
 
         chosen_device = choose_device(device)
@@ -119,6 +130,8 @@ class Colorizer:
         network = fuse(build(ARCHITECTURES[checkpoint.architecture], weights.state))
         network = network.to(chosen_device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if chosen_device.type == "cpu" and dtype == torch.float32:
+            quicken(network)
         return cls(network, checkpoint, chosen_device, dtype)
 
     @property
@@ -153,19 +166,20 @@ class Colorizer:
             If nothing that the settings allow made it fit; the message names what fits.
         """
         chosen = self.choose(settings)
-        plane = self._to_plane(image, chosen, rgb)
+        pixels = to_numpy(image)
+        plane = self._to_plane(image, pixels, chosen, rgb)
         if chosen.fidelity != "exact":
-            return self._with_fidelity(image, plane, chosen)
+            return self._with_fidelity(pixels, plane, chosen)
         uv, used = self._predict([plane], chosen)
         return self._result(plane, uv[0], used, chosen)
 
     def predict(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Chroma:
         """Only ask the network: chrominance of one image, as in `__call__`."""
-        chosen = self.choose(settings)
-        plane = self._to_plane(image, chosen, rgb)
-        _announce(plane)
-        uv, used = self._predict([plane], chosen)
-        return self._chroma(uv[0], used)
+        if settings.get("fidelity", "exact") != "exact":
+            raise SettingsError("A fidelity makes pictures, not chrominance: call the Colorizer.")
+        chroma = self(image, rgb=rgb, **settings).chroma
+        assert chroma is not None
+        return chroma
 
     def iter_planes(
         self, stack: Any, *, rgb: bool | None = None, **settings: Any
@@ -184,25 +198,41 @@ class Colorizer:
         **settings
             See `ColorizeSettings`.
 
-        Yields
+        Returns
+        -------
+        iterator of (tuple of int, Colorized)
+            The place of each plane, `stack[index]`, and its colours.
+
+        Raises
         ------
-        index : tuple of int
-            Place of the plane: `stack[index]`.
-        colorized : Colorized
-            Its colours.
+        ImageError, SettingsError, OutOfMemoryError
+            As in `__call__`; what is wrong with stack or settings is told at once.
         """
         chosen = self.choose(settings)
-        limits, note = chosen.contrast_limits, None
-        if limits is None:
-            limits, note = stack_limits(stack, rgb)
+        if not hasattr(stack, "shape"):
+            stack = to_numpy(stack)
+        limits, note = stack_limits(stack, rgb, chosen.contrast_limits)
         notes = (note,) if note else ()
-        is_rgb = spatial_axes(stack, rgb) == 3
+        return self._iter_planes(stack, spatial_axes(stack, rgb) == 3, limits, notes, chosen)
+
+    def _iter_planes(
+        self,
+        stack: Any,
+        rgb: bool,
+        limits: Limits,
+        notes: tuple[str, ...],
+        chosen: ColorizeSettings,
+    ) -> Iterator[tuple[tuple[int, ...], Colorized]]:
         for batch in self._batches(stack, rgb, chosen):
-            planes = [self._to_plane(stack[index], chosen, is_rgb, limits) for index in batch]
+            pixels = [to_numpy(stack[index]) for index in batch]
+            planes = [
+                self._to_plane(stack[index], some, chosen, rgb, limits)
+                for index, some in zip(batch, pixels, strict=True)
+            ]
             planes = [replace(plane, notes=(*notes, *plane.notes)) for plane in planes]
             if chosen.fidelity != "exact":
-                for index, plane in zip(batch, planes, strict=True):
-                    yield index, self._with_fidelity(stack[index], plane, chosen)
+                for index, some, plane in zip(batch, pixels, planes, strict=True):
+                    yield index, self._with_fidelity(some, plane, chosen)
                 continue
             uv, used = self._predict(planes, chosen)
             for place, (index, plane) in enumerate(zip(batch, planes, strict=True)):
@@ -231,24 +261,28 @@ class Colorizer:
     def _to_plane(
         self,
         image: Any,
+        pixels: Array,
         chosen: ColorizeSettings,
         rgb: bool | None,
         limits: Limits | None = None,
     ) -> Plane:
         return to_plane(
             image,
-            limits=limits or chosen.contrast_limits,
+            pixels=pixels,
+            limits=chosen.contrast_limits if limits is None else limits,
             gamma=chosen.gamma,
             device=self.device,
             rgb=rgb,
         )
 
     def _batches(
-        self, stack: Any, rgb: bool | None, chosen: ColorizeSettings
+        self, stack: Any, rgb: bool, chosen: ColorizeSettings
     ) -> Iterator[list[tuple[int, ...]]]:
         assert chosen.render_factor is not None
-        pixels = (16 * chosen.render_factor) ** 2
-        length = max(1, min(BATCH_PLANES, BATCH_PIXELS // pixels))
+        pixels = (PIXELS_PER_RENDER_FACTOR * chosen.render_factor) ** 2
+        height, width = tuple(stack.shape[:-1] if rgb else stack.shape)[-2:]
+        length = min(BATCH_PLANES, BATCH_PIXELS // pixels, PLANE_PIXELS // (height * width))
+        length = max(1, length)
         indices = split_stack(stack, rgb)
         while batch := list(islice(indices, length)):
             yield batch
@@ -268,7 +302,6 @@ class Colorizer:
         return self._until_it_fits(run, chosen)
 
     def _run(self, planes: Sequence[Plane], used: Used) -> Tensor:
-        network, dtype = self._network_on(used.device)
         height, width = planes[0].gray.shape
         size = render_size(
             height,
@@ -277,32 +310,31 @@ class Colorizer:
             fit=self.checkpoint.fit,
             multiple=self.architecture.multiple,
         )
-        self._check_memory(len(planes) * size[0] * size[1], dtype, used.device)
+        self._check_memory(len(planes) * size[0] * size[1], used)
         uv = predict(
-            network,
+            self._network_on(used),
             self.architecture,
-            torch.stack([plane.gray.to(used.device) for plane in planes]),
+            (plane.gray.to(used.device) for plane in planes),
             size,
             self_attention=used.self_attention,
         )
         return uv.to(self.device)
 
-    def _check_memory(self, pixels: int, dtype: torch.dtype, device: torch.device) -> None:
-        each = self.architecture.bytes_per_pixel * dtype.itemsize // torch.float32.itemsize
-        memory.refuse_too_large(pixels, each, device)
+    def _check_memory(self, pixels: int, used: Used) -> None:
+        each = self.architecture.bytes_per_pixel * used.dtype.itemsize // torch.float32.itemsize
+        memory.refuse_too_large(pixels, each, used.device)
 
-    def _network_on(self, device: torch.device) -> tuple[nn.Module, torch.dtype]:
-        if device == self.device:
-            return self.network, self.dtype
-        dtype = self.dtype if self.dtype == torch.float32 else choose_dtype("auto", device)
-        return copy.deepcopy(self.network).to(device, dtype), dtype
+    def _network_on(self, used: Used) -> nn.Module:
+        if used.device == self.device:
+            return self.network
+        return copy.deepcopy(self.network).to(used.device, used.dtype)
 
     def _until_it_fits(
         self, run: Callable[[Used], Result], chosen: ColorizeSettings
     ) -> tuple[Result, Used]:
         """What `run` gives, as wanted or in the next best way that memory suffices for."""
         assert chosen.render_factor is not None
-        wanted = Used(chosen.render_factor, self.device, chosen.self_attention)
+        wanted = Used(chosen.render_factor, self.device, self.dtype, chosen.self_attention)
         found = memory.first_that_fits(run, self._ways(wanted, chosen))
         if found is not None:
             return found
@@ -319,7 +351,10 @@ class Colorizer:
         """As wanted, then on the CPU, then smaller, as far as the settings allow."""
         yield wanted
         if chosen.retry_on_cpu and wanted.device.type != "cpu":
-            wanted = replace(wanted, device=torch.device("cpu"))
+            cpu = torch.device("cpu")
+            exact = wanted.dtype == torch.float32
+            dtype = torch.float32 if exact else choose_dtype("auto", cpu)
+            wanted = replace(wanted, device=cpu, dtype=dtype)
             yield wanted
         if chosen.retry_smaller:
             yield from _smaller(wanted)
@@ -328,62 +363,66 @@ class Colorizer:
         return Chroma(uv, self.checkpoint.name, used.render_factor, used.self_attention)
 
     def _result(self, plane: Plane, uv: Tensor, used: Used, chosen: ColorizeSettings) -> Colorized:
+        notes = [*_announce(plane), *used.warn(chosen, self.device)]
+        if not bool(uv.isfinite().all()):
+            notes.append(NOT_A_NUMBER)
+            warn(NOT_A_NUMBER)
+            uv = torch.nan_to_num(uv, nan=0.0, posinf=0.0, neginf=0.0)
         chroma = self._chroma(uv, used)
-        notes = [*_announce(plane), *used.warn(chosen, self.device), *_warn_if_pale(chroma.mean())]
-        settings = replace(chosen, render_factor=used.render_factor)
-        described = self._describe(settings, notes, used.device)
-        return Colorized(plane, chroma, settings, described, tuple(notes))
+        notes += _warn_if_pale(chroma.mean())
+        settings = _as_used(chosen, plane, used)
+        record = self._describe(settings, notes, used)
+        return Colorized(plane, chroma, settings, record, tuple(notes))
 
-    def _with_fidelity(self, image: Any, plane: Plane, chosen: ColorizeSettings) -> Colorized:
+    def _with_fidelity(self, image: Array, plane: Plane, chosen: ColorizeSettings) -> Colorized:
         """As DeOldify or the IPOL program would, in 8 bits all along."""
         steps = {"deoldify": fidelity.deoldify, "ipol": fidelity.ipol}[chosen.fidelity]
-        pixels, note = fidelity.to_8bit_rgb(to_numpy(image), plane.limits, chosen.gamma)
+        pixels, note = fidelity.to_8bit_rgb(image, plane.limits, chosen.gamma)
         saturation = chosen.saturation
         assert saturation is not None
 
         def run(used: Used) -> NDArray[np.uint8]:
             return steps(
                 pixels,
-                lambda x, self_attention: self._ask(x, self_attention, used.device),
+                lambda x, self_attention: self._ask(x, self_attention, used),
                 used.render_factor,
                 self_attention=used.self_attention,
                 saturation=saturation,
             )
 
         colors, used = self._until_it_fits(run, chosen)
+        colors = np.array(colors)  # Pillow's own memory may not be written to
         if plane.alpha is not None:
             colors = np.dstack([colors, alpha_as_bytes(plane.alpha)])
         notes = [*_announce(plane), *used.warn(chosen, self.device)]
         if note is not None:
             notes.append(note)
-            warnings.warn(note, ColorizeNote, stacklevel=3)
+            warn(note, ColorizeNote)
         if saturation > 0:
             notes += _warn_if_pale(_mean_chroma(colors) / saturation)
-        settings = replace(chosen, render_factor=used.render_factor)
-        described = self._describe(settings, notes, used.device)
-        return Colorized(plane, None, settings, described, tuple(notes), fixed=colors)
+        settings = _as_used(chosen, plane, used)
+        record = self._describe(settings, notes, used)
+        return Colorized(plane, None, settings, record, tuple(notes), fixed=colors)
 
-    def _ask(self, x: Tensor, self_attention: bool, device: torch.device) -> Tensor:
+    def _ask(self, x: Tensor, self_attention: bool, used: Used) -> Tensor:
         """The bare network, for a fidelity: its input and output are as the original's."""
-        network, dtype = self._network_on(device)
-        self._check_memory(x.shape[-2] * x.shape[-1], dtype, device)
-        x = x.to(device).contiguous(memory_format=torch.channels_last)
+        self._check_memory(x.shape[-2] * x.shape[-1], used)
+        network = self._network_on(used)
+        x = x.to(used.device).contiguous(memory_format=torch.channels_last)
         answer: Tensor = network(x, self_attention=self_attention)
         return answer
 
     def _describe(
-        self, settings: ColorizeSettings, notes: Sequence[str], device: torch.device
+        self, settings: ColorizeSettings, notes: Sequence[str], used: Used
     ) -> dict[str, Any]:
-        if not settings.provenance:
-            return {}
         return provenance.describe(
             checkpoint_name=self.checkpoint.name,
             architecture=self.checkpoint.architecture,
             sha256=self.checkpoint.sha256 or "",
             settings=settings,
             notes=notes,
-            device=str(device),
-            precision=self.precision,
+            device=str(used.device),
+            precision=str(used.dtype).removeprefix("torch."),
             version=__version__,
         )
 
@@ -394,6 +433,7 @@ class Used:
 
     render_factor: int
     device: torch.device
+    dtype: torch.dtype
     self_attention: bool
 
     def warn(self, chosen: ColorizeSettings, device: torch.device) -> list[str]:
@@ -407,7 +447,7 @@ class Used:
                 f"{self.render_factor} was used."
             )
         for sentence in said:
-            warnings.warn(sentence, ColorizeWarning, stacklevel=4)
+            warn(sentence)
         return said
 
 
@@ -445,13 +485,28 @@ def colorize(
         `.rgb` is the picture.
     """
     global _last
-    wanted = (str(model), str(device), precision)
+    wanted = (*_identity(model), str(device), precision)
     with _last_lock:
         if _last is None or _last[0] != wanted:
             _last = None  # two models at once may not fit
             _last = wanted, Colorizer.from_pretrained(model, device=device, precision=precision)
         colorizer = _last[1]
     return colorizer(image, rgb=rgb, **settings)
+
+
+def _identity(model: str | os.PathLike[str]) -> tuple[object, ...]:
+    """What tells a model from another: its name, or its file as it is now."""
+    path = Path(model)
+    if not path.is_file():
+        return (str(model),)
+    status = path.stat()
+    return path.resolve(), status.st_mtime_ns, status.st_size
+
+
+def _as_used(chosen: ColorizeSettings, plane: Plane, used: Used) -> ColorizeSettings:
+    """The settings with what was left open or changed on the way."""
+    limits = plane.limits if plane.limits[0] < plane.limits[1] else None
+    return replace(chosen, render_factor=used.render_factor, contrast_limits=limits)
 
 
 def _smaller(used: Used) -> Iterator[Used]:
@@ -463,9 +518,9 @@ def _smaller(used: Used) -> Iterator[Used]:
 
 def _announce(plane: Plane) -> list[str]:
     for note in plane.notes:
-        warnings.warn(note, ColorizeNote, stacklevel=4)
+        warn(note, ColorizeNote)
     for warning in plane.warnings:
-        warnings.warn(warning, ColorizeWarning, stacklevel=4)
+        warn(warning)
     return [*plane.notes, *plane.warnings]
 
 
@@ -474,7 +529,7 @@ def _warn_if_pale(mean: float) -> list[str]:
     if mean >= PALE:
         return []
     said = ALMOST_GRAY.format(mean)
-    warnings.warn(said, ColorizeWarning, stacklevel=4)
+    warn(said)
     return [said]
 
 

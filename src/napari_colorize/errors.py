@@ -6,6 +6,10 @@ came and what to do. What a user should know about a result that did come out is
 interpreted (an image that had colour, limits taken from the data).
 """
 
+import sys
+import warnings
+from pathlib import Path
+
 
 class ColorizeError(Exception):
     """Base of all errors that napari-colorize raises on purpose."""
@@ -45,3 +49,11 @@ class ColorizeWarning(UserWarning):
 
 class ColorizeNote(ColorizeWarning):
     """The input was interpreted in a way worth knowing: decoloured first, limits from the data."""
+
+
+def warn(sentence: str, category: type[ColorizeWarning] = ColorizeWarning) -> None:
+    """Warn in the name of whoever called this package, where Python can tell (3.12 on)."""
+    if sys.version_info >= (3, 12):
+        warnings.warn(sentence, category, skip_file_prefixes=(str(Path(__file__).parent),))
+    else:
+        warnings.warn(sentence, category, stacklevel=3)

@@ -20,12 +20,12 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD
+from napari_colorize.pipeline import PIXELS_PER_RENDER_FACTOR
 from napari_colorize.planes import Limits, to_plane
 
 Pixels = NDArray[np.uint8]
 Network = Callable[[Tensor, bool], Tensor]
 
-PIXELS_PER_RENDER_FACTOR = 16
 MADE_8_BIT = "DeOldify and the IPOL program work with 8 bits: the image was rounded to 256 levels."
 STRIP = 2**16  # pixels converted at a time, so that intermediate numbers stay in the cache
 

@@ -7,9 +7,17 @@ or ends the process. So the CPU is asked first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import torch
+
+# In the words of CUDA, MPS, torch's CPU allocator, C++, cuBLAS and cuDNN, oneDNN, XPU.
+SIGNS = (
+    *("out of memory", "DefaultCPUAllocator", "bad_alloc", "STATUS_ALLOC_FAILED"),
+    *("could not create a memory object", "OUT_OF_DEVICE_MEMORY"),
+)
+CGROUP = Path("/sys/fs/cgroup")  # where a Linux container's limit stands
 
 Way = TypeVar("Way")
 Result = TypeVar("Result")
@@ -40,7 +48,12 @@ def available() -> int:
     """Bytes of memory that can be had without swapping."""
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = ((CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
+        return min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # not in a container, or "max": without limit
+        return free
 
 
 def first_that_fits(run: Callable[[Way], Result], ways: Iterable[Way]) -> tuple[Result, Way] | None:
@@ -60,7 +73,7 @@ def is_exhausted(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     said = str(error)
-    return any(part in said for part in ("out of memory", "DefaultCPUAllocator", "bad_alloc"))
+    return any(sign in said for sign in SIGNS)
 
 
 def give_back() -> None:

@@ -8,7 +8,7 @@ full size. Only here is a network's output space turned into U and V.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,7 +74,7 @@ def render_size(
 def predict(
     network: nn.Module,
     architecture: Architecture,
-    gray: Tensor,
+    grays: Iterable[Tensor],
     size: tuple[int, int],
     *,
     self_attention: bool = True,
@@ -84,11 +84,11 @@ def predict(
     Parameters
     ----------
     network : nn.Module
-        On gray's device. It casts its input to what its weights are.
+        On the planes' device. It casts its input to what its weights are.
     architecture : Architecture
         What it takes and gives.
-    gray : Tensor, shape (N, Y, X)
-        float32 in [0, 1]. What is not finite is shown to the network as black.
+    grays : iterable of Tensor, shape (Y, X)
+        N planes, float32 in [0, 1]. NaN is shown to the network as black.
     size : tuple of int
         Of the network's input, from `render_size`.
     self_attention : bool
@@ -99,7 +99,7 @@ def predict(
     Tensor, shape (N, h, w, 2)
         float32 U and V; h and w are `size` or less, as the network has it.
     """
-    x = resize(torch.nan_to_num(gray, nan=0.0).unsqueeze(1), size)
+    x = torch.cat([resize(_without_nan(gray)[None, None], size) for gray in grays])
     if architecture.input_space == "rgb":
         x = x.expand(-1, 3, -1, -1)
     if architecture.normalized:
@@ -111,6 +111,11 @@ def predict(
     if architecture.normalized:
         y = y * _per_channel(IMAGENET_STD, y) + _per_channel(IMAGENET_MEAN, y)
     return rgb_to_yuv(y.clamp(0, 1).movedim(1, -1))[..., 1:].contiguous()
+
+
+def _without_nan(gray: Tensor) -> Tensor:
+    """The plane itself if it has none: a copy of a large one is worth avoiding."""
+    return torch.nan_to_num(gray, nan=0.0) if bool(gray.sum().isnan()) else gray
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_colorize import memory
 from napari_colorize.color import yuv_from_rgb
 from napari_colorize.errors import ImageError
 
@@ -29,8 +31,9 @@ Array = NDArray[Any]
 
 HAD_COLOR = "The image had colours; they were replaced by predicted ones (its luminance was kept)."
 NOT_FINITE = "NaN or infinite values got no colour."
-FROM_DATA = "Black and white were taken from the data: {:g} and {:g}."
+FROM_DATA = "Black and white were taken from the data: {:.10g} and {:.10g}."
 BLOCK = 2**20  # pixels mapped at a time
+PILLOW_MODES = {"1", "L", "I", "I;16", "F", "RGB", "RGBA"}  # whose arrays are what they show
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,23 @@ class Plane:
         """Range of R, G and B, in units of gray, that the dtype can hold: 0 to 1 or less."""
         if self.dtype.kind not in "iu":
             return 0.0, 1.0
-        low, high = self.limits
-        if low == high:
-            return 0.0, 1.0
-        info = np.iinfo(self.dtype)
-        return max(0.0, (info.min - low) / (high - low)), min(1.0, (info.max - low) / (high - low))
+        return bounds_of(self.dtype, self.limits)
+
+
+def bounds_of(dtype: np.dtype[Any], limits: Limits) -> Limits:
+    """The part of 0 to 1, in units of gray, that integers of this dtype can hold."""
+    low, high = limits
+    if low == high:
+        return 0.0, 1.0
+    info = np.iinfo(dtype)
+    first, last = ((edge - low) / (high - low) for edge in (info.min, info.max))
+    return min(max(0.0, first), 1.0), min(max(0.0, last), 1.0)
 
 
 def to_plane(
     image: Any,
     *,
+    pixels: Array | None = None,
     limits: Limits | None = None,
     gamma: float = 1.0,
     device: torch.device | str = "cpu",
@@ -91,6 +101,8 @@ def to_plane(
     image : array, shape (Y, X), (Y, X, 1), (Y, X, 3) or (Y, X, 4)
         NumPy, dask or torch (or what NumPy makes an array of). Colours are replaced by their
         Rec. 601 luminance; a fourth channel is alpha and kept.
+    pixels : ndarray, optional
+        The image as `to_numpy` has it, if that was done already.
     limits : tuple of float, optional
         Values of black and white. Default: see `default_limits`.
     gamma : float
@@ -107,7 +119,7 @@ def to_plane(
         If it is not one plane of numbers, or has no pixel.
     """
     kind = kind_of(image)
-    array = to_numpy(image)
+    array = to_numpy(image) if pixels is None else pixels
     axes = spatial_axes(array, rgb)
     if array.ndim != axes:
         raise ImageError(
@@ -124,6 +136,8 @@ def to_plane(
     gray, finite = _gray(channels, limits, torch.device(device))
     if gamma != 1:
         gray = gray.pow_(gamma)
+    if array.dtype.kind in "iu":
+        gray = gray.clamp_(*bounds_of(array.dtype, limits))
     return Plane(
         gray=gray,
         dtype=array.dtype,
@@ -152,15 +166,18 @@ def to_numpy(image: Any) -> Array:
     ImageError
         If they are no real numbers, or none at all.
     """
-    if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        image = image.float() if image.dtype == torch.bfloat16 else image
-        array = image.resolve_conj().numpy()
-    else:
-        try:
+    _refuse_misleading(image)
+    try:
+        if isinstance(image, Tensor):
+            image = image.detach().cpu()
+            image = image.float() if image.dtype == torch.bfloat16 else image
+            array = image.resolve_conj().numpy()
+        else:
             array = np.asarray(image)
-        except (TypeError, ValueError) as error:
-            raise ImageError(f"This is not an image: {error}.") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        if memory.is_exhausted(error):
+            raise
+        raise ImageError(f"This is not an image: {error}.") from error
     if array.dtype.kind not in "biuf":
         raise ImageError(
             f"An image holds real numbers, got values of type {array.dtype}. "
@@ -173,6 +190,24 @@ def to_numpy(image: Any) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def _refuse_misleading(image: Any) -> None:
+    """Raise for what NumPy would make an array of, but of something else than the picture."""
+    if isinstance(image, (str, os.PathLike)):
+        raise ImageError(
+            f"An array was expected, got the path {os.fspath(image)!r}: read it first, with "
+            "napari_colorize.media.images.read_picture(path).array."
+        )
+    if np.ma.isMaskedArray(image) and np.ma.is_masked(image):
+        raise ImageError(
+            "A masked array has pixels without a value: choose one, with image.filled(value)."
+        )
+    mode = getattr(image, "mode", None)
+    if hasattr(image, "getbands") and mode not in PILLOW_MODES:
+        raise ImageError(
+            f'A Pillow image of mode {mode} has other channels: use image.convert("RGB").'
+        )
+
+
 def spatial_axes(array: Any, rgb: bool | None) -> int:
     """How many axes one image of this array has: 2, or 3 with colours.
 
@@ -182,6 +217,8 @@ def spatial_axes(array: Any, rgb: bool | None) -> int:
         If it has too few axes, or colours where there are none.
     """
     shape = tuple(array.shape)
+    if any(length != length for length in shape):
+        raise ImageError("The array does not know its shape: call compute_chunk_sizes() first.")
     if rgb is None:
         rgb = len(shape) >= 3 and shape[-1] in (1, 3, 4)
     axes = 3 if rgb else 2
@@ -242,7 +279,8 @@ def to_pixels(rgb: Tensor, plane: Plane) -> Array:
         return _interleave((rgb * 255).round_().to(torch.uint8))
     low, high = plane.limits
     if plane.dtype == np.uint8:
-        return _interleave((rgb * (high - low) + low).round_().to(torch.uint8))
+        values = rgb * float(high - low) + float(low)
+        return _interleave(values.round_().clamp_(0, 255).to(torch.uint8))
     return _to_integers(_interleave(rgb), plane.dtype, low, high)
 
 
@@ -259,7 +297,9 @@ def empty_pixels(plane: Plane) -> Array:
 def give_back(pixels: Array, plane: Plane) -> Any:
     """Pixels as the library that the image came from holds them."""
     if plane.like is not None:
-        return torch.from_numpy(pixels).to(plane.like.device, _torch_dtype(plane))
+        colors = torch.from_numpy(pixels).to(plane.like.device)
+        is_bfloat16 = plane.like.dtype == torch.bfloat16 and pixels.dtype.kind == "f"
+        return colors.bfloat16() if is_bfloat16 else colors
     if plane.kind == "dask":
         import dask.array
 
@@ -274,11 +314,21 @@ def split_stack(stack: Any, rgb: bool | None) -> Iterator[tuple[int, ...]]:
     return itertools.product(*(range(length) for length in leading))
 
 
-def stack_limits(stack: Any, rgb: bool | None) -> tuple[Limits, str | None]:
-    """`default_limits` of a whole stack, read plane by plane."""
+def stack_limits(
+    stack: Any, rgb: bool | None, limits: Limits | None = None
+) -> tuple[Limits, str | None]:
+    """`default_limits` of a whole stack, read plane by plane unless `limits` are given.
+
+    Raises
+    ------
+    ImageError
+        If it has no planes.
+    """
     first = next(split_stack(stack, rgb), None)
-    if first is None:
+    if first is None or 0 in stack.shape:
         raise ImageError(f"The stack has no planes: its shape is {tuple(stack.shape)}.")
+    if limits is not None:
+        return limits, None
     axes = spatial_axes(stack, rgb)
     sample = _split_alpha(to_numpy(stack[first]), axes)[0]
     if sample.dtype.kind == "b" or sample.dtype in (np.uint8, np.uint16):
@@ -297,12 +347,13 @@ def _split_alpha(array: Array, axes: int) -> tuple[Array, Array | None]:
         return array, None
     if array.shape[-1] == 1:
         return array[..., 0], None
-    return array[..., :3], array[..., 3] if array.shape[-1] == 4 else None
+    # A copy: the caller's array may change, and need not stay for the sake of its alpha.
+    return array[..., :3], array[..., 3].copy() if array.shape[-1] == 4 else None
 
 
 def _gray(channels: Array, limits: Limits, device: torch.device) -> tuple[Tensor, bool]:
     """Luminance in [0, 1] as float32, and whether every value was finite."""
-    if channels.dtype == np.uint8:
+    if channels.dtype == np.uint8 and _is_float32_enough(limits):
         return _gray_of_bytes(channels, limits, device), True
     rows = max(1, BLOCK // max(1, channels[0].size))
     gray = np.empty(channels.shape[:2], np.float32)
@@ -311,7 +362,8 @@ def _gray(channels: Array, limits: Limits, device: torch.device) -> tuple[Tensor
         block = channels[top : top + rows]
         unit = _unit(block, limits)
         if unit.ndim == 3:
-            unit = unit @ yuv_from_rgb()[0].numpy().astype(unit.dtype)
+            with np.errstate(invalid="ignore"):  # infinite red and blue have no difference
+                unit = unit @ yuv_from_rgb()[0].numpy().astype(unit.dtype)
         if block.dtype.kind == "f":
             finite = finite and bool(np.isfinite(block).all())
         gray[top : top + rows] = np.clip(unit, 0, 1)
@@ -337,11 +389,11 @@ def _unit(values: Array, limits: Limits) -> Array:
     low, high = limits
     if low == high:
         return np.where(np.isfinite(values), 0, values).astype(np.float64)
-    if values.dtype.kind in "iu" and values.dtype.itemsize > 2 and _are_whole(limits):
-        return _offset(values, int(low), int(high)) / (int(high) - int(low))
     narrow = values.dtype.kind == "b" or values.dtype.itemsize <= 2
-    if narrow or (values.dtype == np.float32 and limits == (0, 1)):
+    if (narrow and _is_float32_enough(limits)) or (values.dtype == np.float32 and limits == (0, 1)):
         return (values.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    if values.dtype.kind in "iu" and _are_exact(limits):
+        return _offset(values, int(low), int(high)) / (int(high) - int(low))
     half = 0.5 if not math.isfinite(high - low) else 1.0  # the range of float64 can overflow
     with np.errstate(invalid="ignore", over="ignore"):
         unit: Array = (values * np.float64(half) - low * half) / (high * half - low * half)
@@ -351,6 +403,8 @@ def _unit(values: Array, limits: Limits) -> Array:
 def _offset(values: Array, low: int, high: int) -> NDArray[np.float64]:
     """values - low for wide integers, exact however far from zero: differences modulo 2**64."""
     info = np.iinfo(values.dtype)
+    if low > info.max or high < info.min:  # all values are on one side of the limits
+        return np.full(values.shape, 0.0 if low > info.max else float(high - low))
     clipped = np.clip(values, max(low, info.min), min(high, info.max))
     modulus = clipped.astype(np.uint64) - np.uint64(low % 2**64)
     return modulus.astype(np.float64)
@@ -358,19 +412,29 @@ def _offset(values: Array, low: int, high: int) -> NDArray[np.float64]:
 
 def _to_integers(unit: Array, dtype: np.dtype[Any], low: float, high: float) -> Array:
     """low + unit * (high - low), rounded, exact for limits that are whole however large."""
-    if _are_whole((low, high)):
-        steps = np.rint(unit.astype(np.float64) * (int(high) - int(low)))
-        steps = np.clip(steps, 0, np.nextafter(2.0**64, 0))
-        steps = np.minimum(steps.astype(np.uint64), np.uint64(min(int(high) - int(low), 2**64 - 1)))
-        return (steps + np.uint64(int(low) % 2**64)).astype(dtype)
     info = np.iinfo(dtype)
+    if _are_exact((low, high)) and info.min <= high and low <= info.max:
+        first, last = max(info.min - int(low), 0), min(int(high), info.max) - int(low)
+        steps = np.rint(unit.astype(np.float64) * (int(high) - int(low)))
+        steps = np.clip(steps, 0, np.nextafter(2.0**64, 0)).astype(np.uint64)
+        steps = np.clip(steps, np.uint64(first), np.uint64(last))
+        return (steps + np.uint64(int(low) % 2**64)).astype(dtype)
     values = np.rint(unit.astype(np.float64) * (high - low) + low)
+    # The largest 64-bit integers are no float64: the next lower one is.
     largest = min(float(info.max), np.nextafter(float(info.max) + 1, 0))
     return np.clip(values, info.min, largest).astype(dtype)
 
 
-def _are_whole(limits: Limits) -> bool:
-    return all(float(limit).is_integer() for limit in limits)
+def _are_exact(limits: Limits) -> bool:
+    """Whether differences from these limits can be computed in 64-bit integers."""
+    low, high = limits
+    return all(float(limit).is_integer() for limit in limits) and -(2**63) <= low <= high < 2**64
+
+
+def _is_float32_enough(limits: Limits) -> bool:
+    """Whether small numbers lose nothing when these limits are taken off in float32."""
+    low, high = limits
+    return abs(low) <= 2**20 and 2**-20 <= high - low <= 2**21
 
 
 def _interleave(rgb: Tensor) -> Array:
@@ -378,8 +442,3 @@ def _interleave(rgb: Tensor) -> Array:
 
 
 _TORCH_FLOATS = {2: torch.float16, 4: torch.float32, 8: torch.float64}
-
-
-def _torch_dtype(plane: Plane) -> torch.dtype:
-    assert plane.like is not None
-    return torch.uint8 if plane.like.dtype == torch.bool else plane.like.dtype

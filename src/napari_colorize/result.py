@@ -17,7 +17,8 @@ from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.planes import Array, Plane, give_back
 from napari_colorize.settings import ColorizeSettings, settings_from
 
-COMPOSED = {"saturation", "provenance"}  # settings that ask nothing of the network
+# Settings that change nothing about what the network saw.
+COMPOSED = {"saturation", "provenance", "retry_smaller", "retry_on_cpu"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +35,8 @@ class Colorized:
         What the network said; None with a fidelity, which bypasses it.
     settings : ColorizeSettings
         As used: render factor and saturation are numbers.
-    provenance : dict
-        What was done, by which model; empty if switched off.
+    record : dict
+        What was done, by which model; see `provenance`.
     notes : tuple of str
         What a user should know about this result.
     fixed : ndarray, optional
@@ -45,9 +46,14 @@ class Colorized:
     plane: Plane = field(repr=False)
     chroma: Chroma | None = field(repr=False)
     settings: ColorizeSettings
-    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    record: dict[str, Any] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     fixed: Array | None = field(default=None, repr=False)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The record that travels with the picture; empty if the settings say so."""
+        return self.record if self.settings.provenance else {}
 
     @cached_property
     def pixels(self) -> Array:
@@ -72,6 +78,7 @@ class Colorized:
     def gray(self) -> NDArray[np.float32]:
         """What the network was shown, at full size: float32 `(Y, X)` luminance in [0, 1]."""
         gray: NDArray[np.float32] = self.plane.gray.cpu().numpy()
+        gray.flags.writeable = False  # pictures are composed from it
         return gray
 
     def with_(self, **changes: Any) -> Colorized:
@@ -87,18 +94,17 @@ class Colorized:
             raise SettingsError(
                 f"{name} changes what the network sees: call the Colorizer again with {name}=..."
             )
-        if self.fixed is not None:
+        if self.fixed is not None and "saturation" in changes:
             raise SettingsError(
                 f'A picture of fidelity="{self.settings.fidelity}" is finished: '
                 "call the Colorizer again."
             )
+        if changes.get("saturation", 1) is None:
+            raise SettingsError("saturation must be a number from 0 to 4, got None.")
         settings = replace(self.settings, **changes)
-        provenance = dict(self.provenance)
-        if "settings" in provenance:
-            provenance["settings"] = {**provenance["settings"], **changes}
-        return replace(
-            self, settings=settings, provenance=provenance if settings.provenance else {}
-        )
+        changed = {name: getattr(settings, name) for name in changes}
+        record = {**self.record, "settings": {**self.record["settings"], **changed}}
+        return replace(self, settings=settings, record=record)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the picture, its provenance inside; the suffix says the format.
@@ -130,7 +136,7 @@ class Colorized:
 
 def as_bytes(pixels: Array, plane: Plane) -> NDArray[np.uint8]:
     """Pixels as uint8 for showing: black and white at the limits, what is not finite black."""
-    if pixels.dtype == np.uint8 and plane.limits in ((0, 255), (0, 1)):
+    if pixels.dtype == np.uint8 and (plane.dtype.kind == "b" or plane.limits == (0, 255)):
         return pixels
     low, high = plane.limits if pixels.dtype.kind in "iu" else (0.0, 1.0)
     colors = pixels[..., :3].astype(np.float64)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, dataclass, field, fields
+import sys
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from napari_colorize.errors import SettingsError
 
 Fidelity = Literal["exact", "deoldify", "ipol"]
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ class ColorizeSettings:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            _check(item, getattr(self, item.name))
-        _check_limits(self.contrast_limits)
+            value = getattr(self, item.name)
+            if value is not None or item.default is not None:
+                object.__setattr__(self, item.name, _checked(item, value))
 
 
 def knob_of(item: Field[Any]) -> Knob:
@@ -111,42 +114,50 @@ def settings_from(chosen: dict[str, Any]) -> ColorizeSettings:
     return ColorizeSettings(**chosen)
 
 
-def _check(item: Field[Any], value: Any) -> None:
+def _checked(item: Field[Any], value: Any) -> Any:
+    """A value of a setting as Python's own, so that no NumPy type overflows further on."""
     wanted = knob_of(item)
-    if value is None and item.default is None:
-        return
-    if wanted.choices is not None and value not in wanted.choices:
-        raise SettingsError(
-            f"{item.name} must be one of {', '.join(wanted.choices)}, got {value!r}."
-        )
-    if item.default is not MISSING and isinstance(item.default, bool):
-        if not isinstance(value, bool):
-            raise SettingsError(f"{item.name} must be True or False, got {value!r}.")
-    elif wanted.low is not None and wanted.high is not None:
-        _check_number(item, value, wanted.low, wanted.high)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if item.name == "contrast_limits":
+        return _checked_limits(value)
+    if wanted.choices is not None:
+        if not isinstance(value, str) or value not in wanted.choices:
+            raise SettingsError(
+                f"{item.name} must be one of {', '.join(wanted.choices)}, got {value!r}."
+            )
+        return value
+    if wanted.low is not None and wanted.high is not None:
+        return _checked_number(item.name, value, wanted.low, wanted.high)
+    if not isinstance(value, bool):
+        raise SettingsError(f"{item.name} must be True or False, got {value!r}.")
+    return value
 
 
-def _check_number(item: Field[Any], value: Any, low: float, high: float) -> None:
-    whole = str(item.type).startswith("int")
-    kind = "a whole number" if whole else "a number"
-    try:
-        is_number = not isinstance(value, (bool, str)) and (int if whole else float)(value) == value
-    except (TypeError, ValueError, OverflowError):
-        is_number = False
-    if not is_number or not low <= value <= high:
-        raise SettingsError(f"{item.name} must be {kind} from {low:g} to {high:g}, got {value!r}.")
+def _checked_number(name: str, value: Any, low: float, high: float) -> float:
+    whole = isinstance(low, int)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or (whole and value != int(value)):
+        kind = "a whole number" if whole else "a number"
+        raise SettingsError(f"{name} must be {kind} from {low:g} to {high:g}, got {value!r}.")
+    return int(value) if whole else float(value)
 
 
-def _check_limits(limits: Any) -> None:
-    if limits is None:
-        return
-    try:
-        low, high = (float(value) for value in limits)
-    except (TypeError, ValueError):
+def _checked_limits(limits: Any) -> tuple[float, float]:
+    if hasattr(limits, "tolist"):
+        limits = limits.tolist()
+    numbers = []
+    for value in limits if isinstance(limits, (tuple, list)) else ():
+        plain = value.item() if hasattr(value, "item") else value
+        if isinstance(plain, (int, float)) and not isinstance(plain, bool):
+            numbers.append(plain)
+    if len(numbers) != 2 or len(limits) != 2:
         raise SettingsError(
             f"contrast_limits must be two numbers, black and white, got {limits!r}."
-        ) from None
-    if not low < high or high - low == float("inf"):
+        )
+    low, high = numbers
+    if not (low < high and abs(low) <= LARGEST and abs(high) <= LARGEST):
         raise SettingsError(
             f"contrast_limits must be two finite numbers, the smaller first, got {limits!r}."
         )
+    return low, high

@@ -81,11 +81,9 @@ def test_the_quick_convolution_is_the_ordinary_one(inputs, outputs, height, widt
 
 
 def test_its_construction_is_exact_in_real_numbers():
-    weight = torch.randn(2, 3, 3, 3, dtype=torch.float64)
     conv = convolution(3, 2, bias=False).double()
-    conv.weight = nn.Parameter(weight)
     quick = WinogradConv2d(conv).double()
-    quick.filters[:, :3, :2] = transform_filters(weight)
+    quick.filters[:, :3, :2] = transform_filters(conv.weight)
     x = torch.randn(1, 3, 10, 11, dtype=torch.float64)
 
     torch.testing.assert_close(quick(x), conv(x), atol=1e-13, rtol=1e-13)

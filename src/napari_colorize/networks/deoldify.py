@@ -24,8 +24,14 @@ from napari_colorize.networks.layers import (
     SubPixelUpsample,
     WrittenAttention,
     conv2d,
+    convolve_rows,
 )
 from napari_colorize.networks.vision import ResNetName, resnet_stages
+
+# The last stage's features are computed in bands of about so many bytes per tensor: memory that
+# is used again and again. Anything above 32 MiB is mapped anew by glibc, page by page.
+BAND_BYTES = 24 * 2**20
+FEWEST_ROWS = 16  # in a band: two more are computed in the first convolution and lost
 
 # What the files call a convolution, its activation and its batch norm.
 Names = tuple[str, str, str]
@@ -126,10 +132,28 @@ class UpBlock(nn.Module):
 
 
 class Residual(nn.Sequential):
-    """What it contains is added to its input."""
+    """What it contains, convolutions with a ReLU behind each, is added to its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether its convolutions are plain ones, so that `in_rows` may be used."""
+        return not any(hasattr(conv, "weight_orig") for conv in self.modules())
+
+    def in_rows(self, x: Tensor, above: int, below: int) -> Tensor:
+        """What only some rows of a picture say of the result: a row less per convolution and side.
+
+        `above` and `below` are 1 where the picture ends and nothing is lost, else 0.
+        """
+        y = x
+        for part in self:
+            conv, relu = part.children()
+            y = relu(convolve_rows(conv, y, above, below))
+        lost = len(self)
+        inner = slice(lost * (1 - above), x.shape[2] - lost * (1 - below))
+        return y.add_(x[:, :, inner])
 
 
 def refinement(channels: int, names: Names) -> Residual:
@@ -185,8 +209,32 @@ class UNet(nn.Module):
         features = net.middle(net.norm(skips.pop()).relu_())
         for up in net.up:
             features = up(features, skips.pop(), self_attention)
-        features = torch.cat([net.last_up(features), x], dim=1)
-        return _bounded(net.head(net.refine(features)))
+        return self._finish(net, features, x)
+
+    def _finish(self, net: Stages, features: Tensor, x: Tensor) -> Tensor:
+        """The full-size end of the network.
+
+        It holds most of the memory that the whole network needs. Once norms are fused it is
+        computed in bands of rows, which changes rounding at most.
+        """
+        residual = next(part for part in net.refine.modules() if isinstance(part, Residual))
+        if self.training or not residual.is_fused:
+            features = torch.cat([net.last_up(features), x], dim=1)
+            return _bounded(net.head(net.refine(features)))
+        height = x.shape[2]
+        row = (features[:, :, 0].numel() * 2 + x[:, :, 0].numel()) * x.element_size()
+        step = max(FEWEST_ROWS, BAND_BYTES // row // 2 * 2)
+        bands = []
+        for top in range(0, height, step):
+            rows, above, below = _widened(top, top + step, height, len(residual))
+            joined = _joined(net, features, x, rows)
+            bands.append(_bounded(net.head(residual.in_rows(joined, above, below))))
+        return torch.cat(bands, dim=2)
+
+    def finest(self) -> list[nn.Module]:
+        """The parts that work at a quarter of the size or finer, for `quicken`."""
+        net = self.stages()
+        return [*net.up[2:], net.refine]
 
     def neighbours(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Pairs of which the first feeds the second and nothing else, for `fuse`."""
@@ -312,6 +360,23 @@ def _ipol_block(widths: Widths, step: int) -> UpBlock:
     if step == 1:
         parts["self_attention"] = WrittenAttention(out)
     return UpBlock(parts)
+
+
+def _widened(top: int, bottom: int, height: int, by: int) -> tuple[slice, int, int]:
+    """Rows from `top` to `bottom` and `by` more on both sides, and where the picture ends."""
+    rows = slice(max(0, top - by), min(height, bottom + by))
+    return rows, int(top == 0), int(bottom >= height)
+
+
+def _joined(net: Stages, features: Tensor, x: Tensor, rows: slice) -> Tensor:
+    """Some rows of what the refinement sees: the features enlarged, and the network's input.
+
+    The blur needs a row more above, so one more row of features is enlarged and dropped again.
+    """
+    first = max(0, rows.start // 2 - 1)
+    large = net.last_up(features[:, :, first : -(-rows.stop // 2)])
+    start = rows.start - 2 * first
+    return torch.cat([large[:, :, start : start + rows.stop - rows.start], x[:, :, rows]], dim=1)
 
 
 def _bounded(x: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
+from napari_colorize.networks.winograd import WinogradConv2d
+
 WeightNorm = Literal["spectral", "weight"]
 SoftmaxOver = Literal["read", "written"]
 Conv = TypeVar("Conv", nn.Conv1d, nn.Conv2d)
@@ -123,6 +125,20 @@ def conv2d(
     if norm == "spectral":
         return with_spectral_norm(conv)
     return WeightNormConv2d(conv) if norm == "weight" else conv
+
+
+def convolve_rows(conv: nn.Module, x: Tensor, above: int, below: int) -> Tensor:
+    """A 3x3 convolution of some rows of a picture (N, C, H, W).
+
+    `above` and `below` are the rows of zeros, 1 or 0, beyond the first and the last: 1 where the
+    picture ends. Where it goes on, the result has a row less.
+    """
+    if isinstance(conv, WinogradConv2d):
+        return conv(x, above, below)
+    assert isinstance(conv, nn.Conv2d)
+    if above or below:
+        x = F.pad(x, (0, 0, above, below))
+    return F.conv2d(x, conv.weight, conv.bias, padding=(0, 1))
 
 
 class SubPixelUpsample(nn.Module):

@@ -18,7 +18,7 @@ from skimage.color import rgb2yuv
 
 from napari_colorize.media.sheet import contact_sheet
 
-FOLDER = Path("demo")
+FOLDER = Path(__file__).parents[1] / "demo"
 PHOTOGRAPHS = ("camera", "astronaut", "rocket", "chelsea", "coffee")
 
 

@@ -1,73 +1,81 @@
-"""Peak memory of one picture beyond the loaded network, a fresh process per number.
+"""Memory that one picture takes beyond the loaded network, a fresh process per number.
 
-    python benchmarks/memory.py --network deep --render-factor 45
+    python benchmarks/memory.py --networks deep wide ipol compact --render-factors 45
 
-Reads the largest resident size that the kernel has seen (Linux, macOS), so no sampling misses it.
-"as DeOldify" is the stand-in of `network.py`: unfolded, all of attention at once, float32,
-contiguous.
+The kernel's own high-water mark is read, so no sampling misses the peak; it is set back right
+before the picture, and what loading has freed is given back (Linux only). "as DeOldify" is the
+stand-in of `variants.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import resource
+import ctypes
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 from machine import describe_machine
-from network import prepared
+from variants import BUILD, MAKERS, USUAL, prepared
 
-from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify
-from napari_colorize.networks.fuse import fuse
-
-VARIANTS = ("as DeOldify", "float32", "bfloat16")
-UNIT = 1024 if sys.platform == "linux" else 1  # ru_maxrss: KiB on Linux, bytes on macOS
+HIGH_WATER_MARK = "5"  # what /proc/PID/clear_refs calls it; see proc(5)
+SMALL = 2  # render factor of the first run, which sets up what torch keeps
 
 
 def main() -> None:
     """Print a table, or, told a variant, one number of bytes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", choices=["deep", "wide"], default="deep")
-    parser.add_argument("--render-factor", type=int, default=45)
-    parser.add_argument("--variant", choices=VARIANTS)
+    parser.add_argument("--networks", nargs="+", choices=list(BUILD), default=["deep"])
+    parser.add_argument("--render-factors", type=int, nargs="+", default=[45])
+    parser.add_argument("--variants", nargs="+", choices=list(MAKERS), default=USUAL)
+    parser.add_argument("--only", choices=list(MAKERS), help="print bytes, in this process")
     arguments = parser.parse_args()
-    if arguments.variant:
-        print(growth(arguments.network, arguments.variant, arguments.render_factor))
+    if arguments.only:
+        print(*grown(arguments.networks[0], arguments.only, arguments.render_factors[0]))
         return
-    print(describe_machine())
-    print("| network | render factor | variant | growth, GB | share |\n|---|---|---|---|---|")
+    print(describe_machine(), end="\n\n")
+    print(
+        "| network | render factor | variant | loaded, GB | growth, GB | share | bytes per pixel |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name in arguments.networks:
+        for render_factor in arguments.render_factors:
+            rows(name, render_factor, arguments.variants)
+
+
+def rows(name: str, render_factor: int, variants: list[str]) -> None:
+    """Measure variants of one network at one size."""
     first = None
-    for variant in VARIANTS:
-        command = [sys.executable, __file__, "--variant", variant, "--network", arguments.network]
-        command += ["--render-factor", str(arguments.render_factor)]
-        grown = int(subprocess.check_output(command, text=True))
-        first = first or grown
+    for variant in variants:
+        command = [sys.executable, __file__, "--only", variant, "--networks", name]
+        command += ["--render-factors", str(render_factor)]
+        loaded, growth = map(int, subprocess.check_output(command, text=True).split())
+        first = first or growth
         print(
-            f"| {arguments.network} | {arguments.render_factor} | {variant} | {grown / 1e9:.2f} | "
-            f"{grown / first:.2f} |",
+            f"| {name} | {render_factor} | {variant} | {loaded / 1e9:.2f} | {growth / 1e9:.2f} | "
+            f"{growth / first:.2f} | {growth / (16 * render_factor) ** 2:.0f} |",
             flush=True,
         )
 
 
-def growth(name: str, variant: str, render_factor: int) -> int:
-    """Bytes by which the process grew while the network ran once."""
-    network = DeOldify(DEEP if name == "deep" else WIDE).eval().requires_grad_(False)
-    if variant != "as DeOldify":
-        network = fuse(network).to(memory_format=torch.channels_last)
-        network = copy.deepcopy(network).to(getattr(torch, variant))
-    run = prepared(network, variant, render_factor)
+def grown(name: str, variant: str, render_factor: int) -> tuple[int, int]:
+    """Bytes that the process held with the network loaded, and how many more at the peak."""
+    network = MAKERS[variant](BUILD[name]())
     with torch.inference_mode():
-        prepared(network, variant, 2)()  # what torch sets up at its first run is not the picture's
-        before = peak()
+        prepared(network, variant, SMALL)()
+        run = prepared(network, variant, render_factor)
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text(HIGH_WATER_MARK)
+        before = resident("VmRSS")
         run()
-    return peak() - before
+    return before, resident("VmHWM") - before
 
 
-def peak() -> int:
-    """The largest resident size so far, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+def resident(entry: str) -> int:
+    """An entry of the kernel's account of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(entry))
 
 
 if __name__ == "__main__":

@@ -109,22 +109,6 @@ def test_a_new_network_can_be_trained_in_every_part():
     assert silent == []
 
 
-def test_a_file_of_torch_0_4_1_loads_as_one_of_today(small):
-    old = dict(small.state_dict())
-    for key in [key for key in old if key.endswith("weight_orig")]:
-        name = key.removesuffix("_orig")
-        u, v = old[name + "_u"], old.pop(name + "_v")
-        old[name] = old[key] / (u @ old[key].flatten(1) @ v)
-    with torch.device("meta"):
-        network = DeOldify(SMALL)
-    x = torch.randn(1, 3, 32, 32)
-
-    network.load_state_dict(old, assign=True)
-
-    with torch.no_grad():
-        torch.testing.assert_close(network.eval()(x), small(x), rtol=1e-4, atol=1e-4)
-
-
 def test_ipol_keeps_the_luminance_of_its_input():
     torch.manual_seed(0)
     network = randomize(IpolUNet())

@@ -117,7 +117,7 @@ _DEEP = Architecture(
     multiple=16,
     has_self_attention=True,
     render_factor=35,  # the default of DeOldify's notebooks
-    bytes_per_pixel=5200,
+    bytes_per_pixel=2000,
 )
 _WIDE = replace(_DEEP, name="deoldify-wide", matches=_is_wide)
 _IPOL = replace(
@@ -138,7 +138,7 @@ _COMPACT = Architecture(
     multiple=16,
     has_self_attention=True,
     render_factor=10,
-    bytes_per_pixel=600,
+    bytes_per_pixel=720,
     fit="aspect",
 )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -185,10 +185,6 @@ class Stages(NamedTuple):
 
 class UNet(nn.Module):
     """What both families compute; they differ in how their parts are named, and in the head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_load_state_dict_pre_hook(_add_missing_v)
 
     def stages(self) -> Stages:
         """The parts, wherever the state dict has them."""
@@ -415,19 +411,3 @@ def is_ipol(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict is that of the IPOL program with a head for U and V."""
     head = state.get("dense.conv.weight_orig")
     return head is not None and len(head) == 2 and "down_blocks.0.0.conv3.weight" in state
-
-
-def _add_missing_v(_: nn.Module, state: dict[str, Any], *__: object) -> None:
-    """Bring the spectral norms of files from torch 0.4.1 to the form of today.
-
-    Those hold the normalised `weight` and no `weight_v`. Any v serves that gives u.W.v the value
-    by which `weight_orig` was divided; this one has the direction of the next power iteration.
-    """
-    for key in [key for key in state if key.endswith(".weight_orig")]:
-        name = key.removesuffix("_orig")
-        if name + "_v" in state or name not in state:
-            continue
-        matrix, normalized = state[key].flatten(1), state.pop(name).flatten(1)
-        divisor = (matrix * normalized).sum() / normalized.square().sum()
-        v = matrix.mT @ state[name + "_u"]
-        state[name + "_v"] = v * (divisor / v.square().sum())

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 from napari_colorize_training import engine
+from napari_colorize_training.__main__ import app
 from napari_colorize_training.data import build_cache
 from napari_colorize_training.degrade import tone_and_grain
 from napari_colorize_training.engine import Trainer, one_cycle
 from napari_colorize_training.evaluate import ciede2000, colorfulness, evaluate, psnr
 from napari_colorize_training.recipe import Stage, read_recipe
 from PIL import Image
+from typer.testing import CliRunner
 
 from napari_colorize.colorizer import Colorizer
+from napari_colorize.errors import SettingsError
 
 STAGE = Stage(side=32, steps=3, batch=2, rate=1e-3, encoder_rate=1e-4)
 RECIPE = replace(read_recipe("embedded"), stages=(STAGE, replace(STAGE, side=48)))
@@ -24,44 +27,107 @@ class Interrupted(Exception):
     """What stops a run in a test."""
 
 
-@pytest.fixture
-def cache(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
     random = np.random.default_rng(0)
-    for index in range(150):
+    for index in range(12):
         pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         picture = Image.fromarray(pixels).resize((170, 180), Image.Resampling.BICUBIC)
         picture.save(folder / f"{index}.png")
-    build_cache(folder, tmp_path / "cache")
-    return tmp_path / "cache"
+    build_cache(folder, folder / "cache")
+    return folder / "cache"
 
 
-def losses_of(run) -> list[str]:
+def rows_of(run) -> list[dict[str, str]]:
+    """The log, but for the time of day."""
     with (run / "log.csv").open() as file:
-        return [row["loss"] for row in csv.DictReader(file)]
+        return [{**row, "time": ""} for row in csv.DictReader(file)]
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_same_losses(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "LOG_EVERY", 1)
-    monkeypatch.setattr(engine, "SAVE_EVERY", 0.0)
+def interrupt(trainer, monkeypatch, step: int) -> None:
+    """Train until `step`, then no further."""
+    train_step = trainer._train_step
+
+    def stop(*batch):
+        if trainer.step == step:
+            raise Interrupted
+        return train_step(*batch)
+
+    monkeypatch.setattr(trainer, "_train_step", stop)
+    with pytest.raises(Interrupted):
+        trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("save_every", "surplus"),
+    [(0.0, ""), (0.0, "4,1,,,,,,,\r\n"), (0.0, "1"), (1e9, "")],
+    ids=["between lines", "after a line", "in a line", "before any state"],
+)
+def test_a_run_that_was_stopped_goes_on_with_the_same_log(
+    cache, tmp_path, monkeypatch, save_every, surplus
+):
+    monkeypatch.setattr(engine, "LOG_EVERY", 2)
+    monkeypatch.setattr(engine, "VALIDATE_EVERY", 4)
+    monkeypatch.setattr(engine, "VALIDATION_BATCHES", 1)
+    monkeypatch.setattr(engine, "SAVE_EVERY", save_every)
     Trainer(RECIPE, cache, tmp_path / "whole", None).train()
 
-    stopped = Trainer(RECIPE, cache, tmp_path / "parts", None)
-    step = stopped._train_step
-
-    def stop_after_four(*batch):
-        if stopped.step == 4:
-            raise Interrupted
-        return step(*batch)
-
-    monkeypatch.setattr(stopped, "_train_step", stop_after_four)
-    with pytest.raises(Interrupted):
-        stopped.train()
+    interrupt(Trainer(RECIPE, cache, tmp_path / "parts", None), monkeypatch, 3)
+    with (tmp_path / "parts" / "log.csv").open("a", newline="") as log:
+        # A state is saved after its line: a kill may leave lines, or a part of one, too many.
+        log.write(surplus)
     Trainer(RECIPE, cache, tmp_path / "parts", None).train()
 
-    assert losses_of(tmp_path / "parts") == losses_of(tmp_path / "whole")
-    assert len(losses_of(tmp_path / "whole")) == 6
+    assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
+    assert [row["step"] for row in rows_of(tmp_path / "whole")] == ["2", "4", "6"]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_with(cache, tmp_path):
+    Trainer(RECIPE, cache, tmp_path / "run", None)._save()
+
+    with pytest.raises(SettingsError, match="begun with another recipe; choose another --run"):
+        Trainer(replace(RECIPE, seed=1), cache, tmp_path / "run", None)
+
+
+def test_a_state_that_does_not_tell_its_recipe_is_not_gone_on_with(cache, tmp_path):
+    Trainer(RECIPE, cache, tmp_path / "run", None)._save()
+    path = tmp_path / "run" / "state.pt"
+    state = torch.load(path, weights_only=True)
+    del state["recipe"]
+    torch.save(state, path)
+
+    with pytest.raises(SettingsError, match="begun with another recipe"):
+        Trainer(RECIPE, cache, tmp_path / "run", None)
+
+
+def test_an_architecture_that_cannot_be_trained_is_refused_before_all_else(tmp_path):
+    recipe = replace(RECIPE, architecture="deoldify-wide")
+
+    with pytest.raises(SettingsError, match="only 'compact' can be trained"):
+        Trainer(recipe, tmp_path / "cache", tmp_path / "run", None)
+
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "nosuch", "."], "No recipe is called 'nosuch'"),
+        (["train", "embedded", "."], "holds no photographs"),
+        (["evaluate", ".", "--model", "nosuch"], "nosuch"),
+        (["evaluate", "."], "no pictures to measure on"),
+    ],
+)
+def test_the_command_line_ends_in_one_sentence(tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ") and sentence in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_what_was_trained_opens_in_the_core(cache, tmp_path):

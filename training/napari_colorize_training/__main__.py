@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+from napari_colorize.errors import ColorizeError
+
+
+class OneSentence(TyperGroup):
+    """Commands that end in one sentence where they cannot go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; turn what the user can mend into a line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (ColorizeError, FileNotFoundError, ValueError) as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=OneSentence, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 @app.callback()

@@ -1,7 +1,8 @@
 """The loop: a recipe and photographs in, a checkpoint out; stopped anywhere, it goes on from there.
 
-A run lives in a folder of its own: `state.pt` (everything needed to go on, replaced atomically once
-a minute), `log.csv` (a line every `LOG_EVERY` steps) and, when it is done, `model.safetensors`.
+A run lives in a folder of its own: `log.csv` (a line every `LOG_EVERY` steps), `state.pt`
+(everything needed to go on, replaced atomically with a line of the log, about once a minute) and,
+when it is done, `model.safetensors`.
 """
 
 from __future__ import annotations
@@ -18,36 +19,52 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from napari_colorize.atomic import new_file, remove_abandoned
 from napari_colorize.color import rgb_to_yuv
+from napari_colorize.errors import SettingsError
 from napari_colorize.networks.compact import CLASS_GRID, CompactUNet
 from napari_colorize.networks.mobilenet import for_gray
+from napari_colorize.provenance import STATEMENT
+from napari_colorize.zoo.weights import write_weights
 from napari_colorize_training.data import Crops, Photographs, Pixels
 from napari_colorize_training.degrade import tone_and_grain
 from napari_colorize_training.losses import class_weights, encode_softly, soft_cross_entropy
 from napari_colorize_training.recipe import Recipe, Stage
 
-SAVE_EVERY = 60.0  # seconds
+SAVE_EVERY = 60.0  # seconds, at least
 LOG_EVERY = 50  # steps
 VALIDATE_EVERY = 500  # steps
 VALIDATION_BATCHES = 6
 FREQUENCY_PICTURES = 2000  # enough for the frequencies of colour classes
 Row = dict[str, float]
 COLUMNS = (
-    *("step", "time", "loss", "cross_entropy", "regression", "rate"),
+    *("step", "time", "loss", "cross_entropy", "regression", "rate_share"),
     *("validation_loss", "validation_gray", "validation_uv"),
 )
 
 
 class Trainer:
-    """One run of one recipe."""
+    """One run of one recipe.
+
+    Raises
+    ------
+    SettingsError
+        If the recipe's architecture cannot be trained, or the run was begun with another recipe.
+    """
 
     def __init__(self, recipe: Recipe, cache: Path, run: Path, encoder: Path | None) -> None:
+        if recipe.architecture != "compact":
+            raise SettingsError(
+                f"The recipe {recipe.name!r} is for the architecture {recipe.architecture!r}; "
+                "only 'compact' can be trained."
+            )
         self.recipe, self.run = recipe, run
         run.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(run)
         torch.manual_seed(recipe.seed)
         self.train_set = Photographs(cache, validation=False)
         self.validation_set = Photographs(cache, validation=True)
@@ -58,9 +75,9 @@ class Trainer:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
         self.optimizer = self._make_optimizer()
-        self.weights = self._class_weights()
         self.step = 0
         self._resume()
+        self.weights = self._class_weights()
 
     def train(self) -> Path:
         """Run every step that is left; returns the path of the finished checkpoint."""
@@ -74,9 +91,10 @@ class Trainer:
             if self.step % LOG_EVERY == 0 or self.step == total:
                 self._log(rows)
                 rows = []
-            if time.monotonic() - saved > SAVE_EVERY or self.step == total:
-                self._save()
-                saved = time.monotonic()
+                # Only here, or a run that goes on would log the mean of half an interval.
+                if time.monotonic() - saved > SAVE_EVERY or self.step == total:
+                    self._save()
+                    saved = time.monotonic()
         return self._export()
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
@@ -120,11 +138,11 @@ class Trainer:
 
     def _train_step(self, stage: Stage, step: int, pixels: Pixels) -> Row:
         self.network.train_decoder()
-        rate = one_cycle(step / stage.steps, stage.warmup)
+        share = one_cycle(step / stage.steps, stage.warmup)
         for group, peak in zip(
             self.optimizer.param_groups, (stage.encoder_rate, stage.rate), strict=True
         ):
-            group["lr"] = peak * rate
+            group["lr"] = peak * share
         random = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
         losses = self._losses(pixels, random)
         self.optimizer.zero_grad(set_to_none=True)
@@ -132,7 +150,9 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self._update_average()
-        return {name: float(value.detach()) for name, value in losses.items()} | {"rate": rate}
+        return {name: float(value.detach()) for name, value in losses.items()} | {
+            "rate_share": share
+        }
 
     def _losses(self, pixels: Pixels, random: torch.Generator | None) -> dict[str, Tensor]:
         rgb = _to_float(pixels)
@@ -199,23 +219,44 @@ class Trainer:
 
     def _save(self) -> None:
         state = {
+            "recipe": json.dumps(asdict(self.recipe)),
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }
-        part = self.run / "state.part"
-        torch.save(state, part)
-        part.replace(self.run / "state.pt")
+        with new_file(self.run / "state.pt", overwrite=True) as part:
+            torch.save(state, part)
 
     def _resume(self) -> None:
         path = self.run / "state.pt"
+        if path.is_file():
+            state: dict[str, Any] = torch.load(path, weights_only=True)
+            if state.get("recipe") != json.dumps(asdict(self.recipe)):
+                raise SettingsError(
+                    f"The run in {self.run} was begun with another recipe; choose another --run "
+                    "or delete it."
+                )
+            self.step, self.average = state["step"], state["average"]
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        self._shorten_log()
+
+    def _shorten_log(self) -> None:
+        """Drop what a run that was killed had logged after its last state."""
+        path = self.run / "log.csv"
         if not path.is_file():
             return
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        self.step, self.average = state["step"], state["average"]
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        with path.open(newline="") as file:
+            header, *lines = file.readlines() or [""]
+        kept = [
+            line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= self.step
+        ]
+        if not kept:
+            path.unlink()  # the next line brings its header
+            return
+        with new_file(path, overwrite=True) as part, part.open("w", newline="") as file:
+            file.writelines([header, *kept])
 
     def _export(self) -> Path:
         """The averaged weights as fp16, without what only training needs."""
@@ -223,11 +264,15 @@ class Trainer:
             key: value.half() if value.is_floating_point() else value
             for key, value in self.average.items()
         }
+        kept["temperature"] = torch.tensor(self.recipe.shown_temperature).half()
         path = self.run / "model.safetensors"
-        metadata = {"recipe": json.dumps(asdict(self.recipe)), "steps": str(self.step)}
-        part = path.with_suffix(".part")
-        save_file({key: value.contiguous() for key, value in kept.items()}, part, metadata)
-        part.replace(path)
+        metadata = {
+            "recipe": json.dumps(asdict(self.recipe)),
+            "steps": str(self.step),
+            "license": self.recipe.license,
+            "statement": STATEMENT,
+        }
+        write_weights(path, kept, metadata)
         return path
 
 

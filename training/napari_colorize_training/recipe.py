@@ -37,6 +37,7 @@ class Recipe:
     name: str
     architecture: str
     source: str
+    license: str
     seed: int
     weight_decay: float
     average: float  # decay per step of the moving average of weights that is kept

@@ -1,4 +1,4 @@
-"""A network and its passport that need no training and no file."""
+"""Networks that need no training and no file: a tint with its passport, a narrow DeOldify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.colorizer import Colorizer
+from napari_colorize.networks.deoldify import Widths
 from napari_colorize.zoo import Checkpoint
+
+SMALL = Widths(  # DeOldify's deep kind, quick enough for tests
+    encoder="resnet34",
+    encoded=(512, 256, 128, 64, 64),
+    upsampled=(16, 16, 16, 8),
+    block=(24, 24, 24, 12),
+    convs=2,
+)
 
 
 class TintNetwork(nn.Module):

@@ -6,20 +6,14 @@ import sys
 import pytest
 import torch
 from reference import NETWORKS, empty_network, keys_of, published_keys
+from stand_ins import SMALL
 from torch import nn
 
 from napari_colorize.networks import ARCHITECTURES, identify, vision
-from napari_colorize.networks.deoldify import DeOldify, IpolUNet, UNet, Widths, widths_of
+from napari_colorize.networks.deoldify import DeOldify, IpolUNet, UNet, widths_of
 from napari_colorize.networks.fuse import fuse
 
 ARCHITECTURE = {"deep": "deoldify-deep", "wide": "deoldify-wide", "ipol": "ipol-uv"}
-SMALL = Widths(
-    encoder="resnet34",
-    encoded=(512, 256, 128, 64, 64),
-    upsampled=(16, 16, 16, 8),
-    block=(24, 24, 24, 12),
-    convs=2,
-)
 
 
 def randomize(network: nn.Module) -> nn.Module:

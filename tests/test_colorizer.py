@@ -214,6 +214,13 @@ def test_an_image_with_colors_is_decolored_with_a_note(tiny_colorizer):
     assert HAD_COLOR in result.provenance["notes"]
 
 
+def test_a_warning_points_at_the_line_that_called(tiny_colorizer):
+    with pytest.warns(ColorizeWarning) as told:
+        tiny_colorizer(np.full((20, 20), 128, np.uint8))
+
+    assert told[0].filename == __file__
+
+
 def test_nan_is_told_and_stays(tiny_colorizer, ramp):
     ramp = ramp.copy()
     ramp[3, 4] = np.nan

@@ -8,8 +8,9 @@ from napari_colorize.errors import SettingsError
 
 
 def test_a_device_that_is_not_here_is_named_with_those_that_are():
-    with pytest.raises(SettingsError, match=r"no device 'tpu'.*cpu"):
-        choose_device("tpu")
+    for name in ("tpu", "cpu:3", "cuda:99", None):
+        with pytest.raises(SettingsError, match=rf"no device '{name}'.*cpu"):
+            choose_device(name)
 
 
 def test_an_unknown_precision_is_answered_with_the_known():

@@ -38,6 +38,17 @@ def test_what_this_machine_has_available_is_a_sensible_number():
     assert 10**7 < memory.available() < 10**14
 
 
+@pytest.mark.parametrize("step", ["colorizer.to_plane", "result.compose"])
+def test_an_image_too_large_to_hold_is_one_sentence(monkeypatch, step):
+    def refuse(*arguments, **options):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(f"napari_colorize.{step}", refuse)
+
+    with pytest.raises(OutOfMemoryError, match="colorize parts of it"):
+        colorizer_of(TintNetwork())(np.eye(9)).pixels  # noqa: B018
+
+
 def test_a_picture_that_would_fill_the_memory_is_not_begun(monkeypatch):
     pixels = (16 * 20) ** 2
     fits = pixels * ARCHITECTURES["compact"].bytes_per_pixel

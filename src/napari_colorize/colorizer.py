@@ -266,14 +266,20 @@ class Colorizer:
         rgb: bool | None,
         limits: Limits | None = None,
     ) -> Plane:
-        return to_plane(
-            image,
-            pixels=pixels,
-            limits=chosen.contrast_limits if limits is None else limits,
-            gamma=chosen.gamma,
-            device=self.device,
-            rgb=rgb,
-        )
+        def run(device: torch.device) -> Plane:
+            return to_plane(
+                image,
+                pixels=pixels,
+                limits=chosen.contrast_limits if limits is None else limits,
+                gamma=chosen.gamma,
+                device=device,
+                rgb=rgb,
+            )
+
+        found = memory.first_that_fits(run, dict.fromkeys([self.device, torch.device("cpu")]))
+        if found is None:
+            raise OutOfMemoryError("The image does not fit into memory: colorize parts of it.")
+        return found[0]
 
     def _batches(
         self, stack: Any, rgb: bool, chosen: ColorizeSettings

@@ -31,9 +31,14 @@ def choose_device(device: str | torch.device) -> torch.device:
         return torch.device(names[0])
     try:
         chosen = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         chosen = None
-    if chosen is None or chosen.type not in names:
+    counts = {"cuda": torch.cuda.device_count(), "xpu": torch.xpu.device_count()}
+    if (
+        chosen is None
+        or chosen.type not in names
+        or (chosen.index or 0) >= counts.get(chosen.type, 1)
+    ):
         raise SettingsError(
             f"There is no device {str(device)!r} here. Choose one of: {', '.join(names)}."
         )

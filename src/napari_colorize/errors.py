@@ -10,6 +10,8 @@ import sys
 import warnings
 from pathlib import Path
 
+PACKAGE = str(Path(__file__).parent)
+
 
 class ColorizeError(Exception):
     """Base of all errors that napari-colorize raises on purpose."""
@@ -52,8 +54,8 @@ class ColorizeNote(ColorizeWarning):
 
 
 def warn(sentence: str, category: type[ColorizeWarning] = ColorizeWarning) -> None:
-    """Warn in the name of whoever called this package, where Python can tell (3.12 on)."""
-    if sys.version_info >= (3, 12):
-        warnings.warn(sentence, category, skip_file_prefixes=(str(Path(__file__).parent),))
-    else:
-        warnings.warn(sentence, category, stacklevel=3)
+    """Warn in the name of whoever called this package, so that the line shown is theirs."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, category, stacklevel=level)

@@ -242,7 +242,8 @@ def default_limits(channels: Array) -> tuple[Limits, str | None]:
     """Values of black and white that a dtype implies, and a note if the data had to tell.
 
     0 to the largest value for bool, uint8 and uint16; 0 to 1 for floats that lie within; else the
-    smallest and largest finite value. Limits of integers are integers.
+    smallest and largest finite value. An image of one value is black. Limits
+    of integers are integers.
     """
     if channels.dtype.kind == "b":
         return (0, 1), None

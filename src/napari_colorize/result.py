@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from napari_colorize.errors import SettingsError
+from napari_colorize import memory
+from napari_colorize.errors import OutOfMemoryError, SettingsError
 from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.planes import Array, Plane, give_back
 from napari_colorize.settings import ColorizeSettings, settings_from
@@ -67,7 +70,20 @@ class Colorized:
         assert self.chroma is not None
         saturation = self.settings.saturation
         assert saturation is not None
-        return compose(self.plane, self.chroma.uv, saturation)
+        return self._compose(self.chroma.uv, saturation)
+
+    def _compose(self, uv: Tensor, saturation: float) -> Array:
+        """Where gray is, or on the CPU if its device has no memory left."""
+
+        def run(device: torch.device) -> Array:
+            plane = replace(self.plane, gray=self.plane.gray.to(device))
+            return compose(plane, uv, saturation)
+
+        places = dict.fromkeys([self.plane.gray.device, torch.device("cpu")])
+        found = memory.first_that_fits(run, places)
+        if found is None:
+            raise OutOfMemoryError("The picture does not fit into memory: colorize parts of it.")
+        return found[0]
 
     @property
     def rgb(self) -> Any:

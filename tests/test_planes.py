@@ -149,6 +149,13 @@ def test_gray_in_three_channels_is_no_color():
     assert to_plane(image).notes == ()
 
 
+def test_gray_that_a_lossy_format_tinted_by_a_level_is_no_color():
+    gray = np.random.default_rng(0).integers(2, 250, (8, 9, 1), dtype=np.uint8)
+
+    assert to_plane(gray + np.array([0, 1, 2], np.uint8)).notes == ()
+    assert to_plane(gray + np.array([0, 1, 3], np.uint8)).notes == (HAD_COLOR,)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_alpha_is_kept_as_it_came(dtype):
     image = np.random.default_rng(0).random((6, 5, 4))

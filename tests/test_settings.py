@@ -78,5 +78,11 @@ def test_an_unknown_setting_is_answered_with_those_there_are():
         settings_from({"colour": 1})
 
 
+def test_the_docstring_has_every_knob_with_its_help():
+    for item in fields(ColorizeSettings):
+        assert f"    {item.name} : " in ColorizeSettings.__doc__
+        assert knob_of(item).help in ColorizeSettings.__doc__
+
+
 def test_every_setting_has_a_help_text():
     assert all(knob_of(item).help.endswith(".") for item in fields(ColorizeSettings))

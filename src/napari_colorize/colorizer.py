@@ -551,5 +551,6 @@ def _check_fidelity(chosen: ColorizeSettings, architecture: Architecture) -> Non
     if not architecture.name.startswith(("deoldify", "ipol")):
         raise SettingsError(
             f'fidelity="{chosen.fidelity}" repeats the steps around the networks of DeOldify and '
-            f"the IPOL review; this is {architecture.name}. Leave it at exact."
+            f"the IPOL review; this model's network is {architecture.name}. Leave it at exact, or "
+            "choose a model of theirs."
         )

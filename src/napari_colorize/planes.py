@@ -32,6 +32,7 @@ Array = NDArray[Any]
 HAD_COLOR = "The image had colours; they were replaced by predicted ones (its luminance was kept)."
 NOT_FINITE = "NaN or infinite values got no colour."
 FROM_DATA = "Black and white were taken from the data: {:.10g} and {:.10g}."
+LOSSY_GRAY = 2  # levels between the channels of a gray picture that was saved as WebP
 BLOCK = 2**20  # pixels mapped at a time
 PILLOW_MODES = {"1", "L", "I", "I;16", "F", "RGB", "RGBA"}  # whose arrays are what they show
 
@@ -229,8 +230,15 @@ def spatial_axes(array: Any, rgb: bool | None) -> int:
 
 
 def is_gray(channels: Array) -> bool:
-    """Whether R, G and B are the same everywhere (NaN counts as the same)."""
+    """Whether R, G and B are the same everywhere (NaN counts as the same).
+
+    In 8 bits they may differ by what lossy formats without a gray mode make of gray.
+    """
     red, green, blue = (channels[..., index] for index in range(3))
+    if channels.dtype == np.uint8:
+        low, high = np.minimum(red, green), np.maximum(red, green)
+        spread = np.maximum(high, blue) - np.minimum(low, blue)
+        return int(spread.max()) <= LOSSY_GRAY
     if channels.dtype.kind == "f":
         return np.array_equal(red, green, equal_nan=True) and np.array_equal(
             green, blue, equal_nan=True

@@ -67,10 +67,11 @@ class ColorizeSettings:
     contrast_limits: tuple[float, float] | None = knob(
         None,
         help="Values of black and white. Default: 0 and the largest value of 8- and 16-bit "
-        "images, 0 and 1 for floats within them, else the smallest and largest value.",
+        "images without a sign, 0 and 1 for floats within them, else the smallest and largest "
+        "value. What lies beyond becomes black or white, in the result too.",
     )
     gamma: float = knob(
-        1.0, low=0.05, high=20.0, help="Exponent on gray before anything else; 1 leaves it."
+        1.0, low=0.05, high=20.0, help="Exponent on gray, in the result too; 1 leaves it."
     )
     fidelity: Fidelity = knob(
         "exact",
@@ -92,10 +93,24 @@ class ColorizeSettings:
                 object.__setattr__(self, item.name, _checked(item, value))
 
 
+def _describe(item: Field[Any]) -> str:
+    wanted = knob_of(item)
+    scope = f", one of {', '.join(wanted.choices)}" if wanted.choices else ""
+    scope = f", {wanted.low:g} to {wanted.high:g}" if wanted.high is not None else scope
+    return f"    {item.name} : {item.type}, default {item.default}{scope}\n        {wanted.help}"
+
+
 def knob_of(item: Field[Any]) -> Knob:
     """The `Knob` of a field of `ColorizeSettings`."""
     found: Knob = item.metadata["knob"]
     return found
+
+
+# Written once, in the knobs: `help(ColorizeSettings)` shows them too.
+ColorizeSettings.__doc__ = (
+    f"{ColorizeSettings.__doc__}\n    Parameters\n    ----------\n"
+    + "\n".join(map(_describe, fields(ColorizeSettings)))
+)
 
 
 def settings_from(chosen: dict[str, Any]) -> ColorizeSettings:

@@ -100,3 +100,9 @@ def test_what_is_missing_is_named(photos: Path, name: str, sentence: str) -> Non
 )
 def test_a_suffix_is_one_that_pictures_have(name: str, suffix: str) -> None:
     assert own_suffix(name) == suffix
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_folder_we_are_in(photos: Path, name: str) -> None:
+    with pytest.raises(ImageError, match="INPUT is empty"):
+        places(name)

@@ -75,6 +75,8 @@ class Search:
         return list(sources.values())
 
     def _find(self, name: str, *, one_of_several: bool) -> Iterable[Source]:
+        if not name.strip():  # an unset variable of a script, not the folder we are in
+            raise ImageError('An INPUT is empty: name a file or a folder ("." for this one).')
         path = Path(name)
         if glob.has_magic(name) and not os.path.lexists(path):
             return self._glob(name)

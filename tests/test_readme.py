@@ -1,0 +1,30 @@
+"""What the README shows, pasted as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeWarning")
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+
+    for block in blocks:
+        exec(block, names)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"colors.png", "warm.png"}
+    assert names["out"].std() > 0
+
+
+def test_every_file_that_the_readme_names_is_there():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text(encoding="utf-8"))
+
+    assert links
+    assert all((README.parent / link).is_file() for link in links)

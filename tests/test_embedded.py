@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from skimage.color import rgb2yuv
+from napari_colorize_training.evaluate import evaluate, read_pictures, to_gray
 
 from napari_colorize import zoo
 from napari_colorize.colorizer import Colorizer
@@ -27,7 +27,7 @@ def colorizer() -> Colorizer:
 
 
 def gray_of(name: str) -> np.ndarray:
-    return np.rint(rgb2yuv(getattr(skimage.data, name)())[..., 0] * 255).astype(np.uint8)
+    return to_gray(getattr(skimage.data, name)())
 
 
 def uv_of(colorizer: Colorizer, gray: np.ndarray, **settings: object) -> np.ndarray:
@@ -110,8 +110,6 @@ def test_a_picture_needs_neither_torchvision_nor_timm():
 
 def test_it_beats_gray_on_photographs_it_never_saw(colorizer, shared):
     from itertools import islice
-
-    from napari_colorize_training.evaluate import evaluate, read_pictures
 
     truths = list(islice(read_pictures(Path(shared) / "data" / "heldout-dev.tar"), 0, None, 10))
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
+from napari_colorize_training.evaluate import to_gray
 from PIL import Image
-from skimage.color import rgb2yuv
 
 from napari_colorize.media.sheet import contact_sheet
 
@@ -33,13 +33,6 @@ def main() -> None:
         colorize(FOLDER / "gray" / f"{name}.png", FOLDER / f"{name}.png")
     Image.fromarray(sheet(truths)).save(FOLDER / "sheet.jpg", quality=90)
     print(f"Gray, predicted, truth side by side: {(FOLDER / 'sheet.jpg').resolve()}")
-
-
-def to_gray(image: np.ndarray) -> np.ndarray:
-    """Rec. 601 luminance, 8 bits."""
-    if image.ndim == 2:
-        return image
-    return np.rint(rgb2yuv(image)[..., 0] * 255).clip(0, 255).astype(np.uint8)
 
 
 def colorize(source: Path, target: Path) -> None:

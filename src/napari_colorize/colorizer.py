@@ -276,10 +276,7 @@ class Colorizer:
                 rgb=rgb,
             )
 
-        found = memory.first_that_fits(run, dict.fromkeys([self.device, torch.device("cpu")]))
-        if found is None:
-            raise OutOfMemoryError("The image does not fit into memory: colorize parts of it.")
-        return found[0]
+        return memory.here_or_on_cpu(run, self.device, "image")
 
     def _batches(
         self, stack: Any, rgb: bool, chosen: ColorizeSettings

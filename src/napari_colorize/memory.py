@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import torch
 
+from napari_colorize.errors import OutOfMemoryError
+
 # In the words of CUDA, MPS, torch's CPU allocator, C++, cuBLAS and cuDNN, oneDNN, XPU.
 SIGNS = (
     *("out of memory", "DefaultCPUAllocator", "bad_alloc", "STATUS_ALLOC_FAILED"),
@@ -66,6 +68,20 @@ def first_that_fits(run: Callable[[Way], Result], ways: Iterable[Way]) -> tuple[
                 raise
         give_back()
     return None
+
+
+def here_or_on_cpu(run: Callable[[torch.device], Result], here: torch.device, what: str) -> Result:
+    """What `run` gives on a device, or on the CPU if that has no memory left for it.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If neither has; `what` does not fit.
+    """
+    found = first_that_fits(run, dict.fromkeys([here, torch.device("cpu")]))
+    if found is None:
+        raise OutOfMemoryError(f"The {what} does not fit into memory: colorize parts of it.")
+    return found[0]
 
 
 def is_exhausted(error: BaseException) -> bool:

@@ -10,21 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.color import add_offset, chroma_to_offset, rgb_to_yuv
-from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture
+from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture, Fit
 from napari_colorize.planes import Array, Plane, empty_pixels, to_pixels
 
 PIXELS_PER_RENDER_FACTOR = 16
 WIDEST = 4.0  # pictures are shown to a network at most this much wider than high
 STRIP_ON_CPU = 2**16  # pixels composed at a time: all of it fits into a processor's cache
 STRIP_ON_DEVICE = 2**25  # enough to keep a GPU busy, and bounded
-Fit = Literal["square", "aspect"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_colorize import memory
-from napari_colorize.errors import OutOfMemoryError, SettingsError
+from napari_colorize.errors import SettingsError
 from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.planes import Array, Plane, give_back
 from napari_colorize.settings import ColorizeSettings, settings_from
@@ -79,11 +79,7 @@ class Colorized:
             plane = replace(self.plane, gray=self.plane.gray.to(device))
             return compose(plane, uv, saturation)
 
-        places = dict.fromkeys([self.plane.gray.device, torch.device("cpu")])
-        found = memory.first_that_fits(run, places)
-        if found is None:
-            raise OutOfMemoryError("The picture does not fit into memory: colorize parts of it.")
-        return found[0]
+        return memory.here_or_on_cpu(run, self.plane.gray.device, "picture")
 
     @property
     def rgb(self) -> Any:

@@ -11,7 +11,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_colorize.networks import layers
 from napari_colorize.networks.layers import (
-    Blur,
     SelfAttention,
     SubPixelUpsample,
     WeightNormConv2d,
@@ -51,7 +50,7 @@ def test_blur_is_the_mean_with_left_and_upper_neighbours(shape):
     blurred = blur(torch.from_numpy(image)[None, None])
 
     np.testing.assert_allclose(blurred[0, 0], expected, atol=1e-6)
-    torch.testing.assert_close(Blur()(torch.from_numpy(image)[None, None]), blurred)
+    torch.testing.assert_close(blur(torch.from_numpy(image)[None, None]), blurred)
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -78,9 +78,11 @@ def read_pictures(source: Path, *, validation: bool = False) -> Iterator[Pixels]
         yield np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
-def to_gray(rgb: Pixels) -> Pixels:
-    """Rec. 601 luminance, rounded."""
-    gray: Pixels = np.rint(rgb2yuv(rgb)[..., 0] * 255).clip(0, 255).astype(np.uint8)
+def to_gray(image: Pixels) -> Pixels:
+    """Rec. 601 luminance of `(Y, X, 3)`, rounded; what is gray already stays."""
+    if image.ndim == 2:
+        return image
+    gray: Pixels = np.rint(rgb2yuv(image)[..., 0] * 255).clip(0, 255).astype(np.uint8)
     return gray
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 State = Mapping[str, "Tensor"]
 
+Fit = Literal["square", "aspect"]
+
 # Of ImageNet's R, G and B in [0, 1], as torchvision has them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -64,7 +66,7 @@ class Architecture:
     render_factor: int
     bytes_per_pixel: int
     saturation: float = 1.0
-    fit: Literal["square", "aspect"] = "square"
+    fit: Fit = "square"
 
 
 def _deoldify(state: State) -> nn.Module:

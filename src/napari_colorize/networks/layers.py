@@ -37,13 +37,6 @@ def blur(x: Tensor) -> Tensor:
     return F.avg_pool2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), kernel_size=2, stride=1)
 
 
-class Blur(nn.Module):
-    """`blur` as a module."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return blur(x)
-
-
 class WeightNormConv2d(nn.Module):
     """A convolution whose weight is g * v / |v|, the length |v| taken per output channel.
 

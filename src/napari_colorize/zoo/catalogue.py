@@ -8,9 +8,8 @@ one written here, so a wrong address can disappoint but not deceive.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Fit = Literal["square", "aspect"]
+from napari_colorize.networks import Fit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,10 +36,17 @@ class Architecture:
         the device and dtype that are current; its weights are not loaded yet.
     matches : callable
         State dict -> whether it belongs to this architecture.
-    input_space : {"gray", "rgb"}
-        `(N, 1, H, W)` or the gray repeated to `(N, 3, H, W)`; in [0, 1] before normalisation.
-    output_space : {"rgb", "uv"}
-        `(N, 3, H, W)` RGB, or `(N, 2, h, w)` Rec. 601 U and V, possibly smaller than the input.
+    create : callable
+        Options -> a new network with random weights, for training.
+    input_space : {"gray", "rgb", "L"}
+        `(N, 1, H, W)`, or the gray repeated to `(N, 3, H, W)`, in [0, 1] before normalisation;
+        or `(N, 1, H, W)` CIELAB L of the gray, 0 to 100.
+    output_space : {"rgb", "uv", "ab"}
+        `(N, 3, H, W)` RGB, or `(N, 2, h, w)` Rec. 601 U and V or CIELAB a and b, possibly smaller
+        than the input.
+    unit : float
+        What is 1 to the network's last layer, in units of its output space: 110 where a network
+        ends in tanh and its `forward` multiplies by 110. Published losses are measured in it.
     normalized : bool
         Input, and output if it is RGB, have ImageNet's mean subtracted and are divided by its
         standard deviation.
@@ -58,8 +65,9 @@ class Architecture:
     name: str
     build: Callable[[State], nn.Module]
     matches: Callable[[State], bool]
-    input_space: Literal["gray", "rgb"]
-    output_space: Literal["rgb", "uv"]
+    create: Callable[..., nn.Module]
+    input_space: Literal["gray", "rgb", "L"]
+    output_space: Literal["rgb", "uv", "ab"]
     normalized: bool
     multiple: int
     has_self_attention: bool
@@ -67,6 +75,7 @@ class Architecture:
     bytes_per_pixel: int
     saturation: float = 1.0
     fit: Fit = "square"
+    unit: float = 1.0
 
 
 def _deoldify(state: State) -> nn.Module:
@@ -85,6 +94,30 @@ def _compact(state: State) -> nn.Module:
     from napari_colorize.networks.compact import CompactUNet
 
     return CompactUNet()
+
+
+def _new_deep(**options: Any) -> nn.Module:
+    from napari_colorize.networks.deoldify import DEEP, DeOldify
+
+    return DeOldify(DEEP, **options)
+
+
+def _new_wide(**options: Any) -> nn.Module:
+    from napari_colorize.networks.deoldify import WIDE, DeOldify
+
+    return DeOldify(WIDE, **options)
+
+
+def _new_ipol(**options: Any) -> nn.Module:
+    from napari_colorize.networks.deoldify import IpolUNet
+
+    return IpolUNet(**options)
+
+
+def _new_compact(**options: Any) -> nn.Module:
+    from napari_colorize.networks.compact import CompactUNet
+
+    return CompactUNet(**options)
 
 
 def _is_deep(state: State) -> bool:
@@ -113,6 +146,7 @@ _DEEP = Architecture(
     name="deoldify-deep",
     build=_deoldify,
     matches=_is_deep,
+    create=_new_deep,
     input_space="rgb",
     output_space="rgb",
     normalized=True,
@@ -121,12 +155,13 @@ _DEEP = Architecture(
     render_factor=35,  # the default of DeOldify's notebooks
     bytes_per_pixel=2000,
 )
-_WIDE = replace(_DEEP, name="deoldify-wide", matches=_is_wide)
+_WIDE = replace(_DEEP, name="deoldify-wide", matches=_is_wide, create=_new_wide)
 _IPOL = replace(
     _WIDE,
     name="ipol-uv",
     build=_ipol,
     matches=_is_ipol,
+    create=_new_ipol,
     render_factor=12,  # this and the saturation are defaults of the IPOL review's program
     saturation=2.0,
 )
@@ -134,6 +169,7 @@ _COMPACT = Architecture(
     name="compact",
     build=_compact,
     matches=_is_compact,
+    create=_new_compact,
     input_space="gray",
     output_space="uv",
     normalized=False,

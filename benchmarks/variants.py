@@ -15,13 +15,17 @@ from napari_colorize.networks import deoldify, layers
 from napari_colorize.networks.compact import CompactUNet
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, IpolUNet
 from napari_colorize.networks.fuse import fuse
+from napari_colorize.networks.pix2pix import Pix2PixUNet
 from napari_colorize.networks.winograd import quicken
+from napari_colorize.networks.zhang import Eccv16
 
 BUILD: dict[str, Callable[[], nn.Module]] = {
     "deep": lambda: DeOldify(DEEP),
     "wide": lambda: DeOldify(WIDE),
     "ipol": IpolUNet,
     "compact": CompactUNet,
+    "zhang-eccv16": Eccv16,
+    "pix2pix": Pix2PixUNet,
 }
 
 
@@ -82,5 +86,6 @@ def picture(network: nn.Module, render_factor: int) -> Tensor:
     """Noise of the size, the type and the channels that a network takes."""
     weight = next(network.parameters())
     side = 16 * render_factor
-    channels = 1 if any(isinstance(part, CompactUNet) for part in network.modules()) else 3
+    convolutions = (part for part in network.modules() if isinstance(part, nn.Conv2d))
+    channels = next(convolutions).in_channels
     return torch.randn(1, channels, side, side, device=weight.device, dtype=weight.dtype)

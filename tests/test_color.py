@@ -5,9 +5,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from skimage.color import rgb2yuv, yuv2rgb
+from skimage.color import lab2rgb, rgb2lab, rgb2yuv, yuv2rgb
 
-from napari_colorize.color import add_offset, chroma_to_offset, rgb_to_yuv, yuv_to_rgb
+from napari_colorize.color import (
+    add_offset,
+    chroma_to_offset,
+    gray_to_l,
+    lab_to_rgb,
+    rgb_to_lab,
+    rgb_to_yuv,
+    yuv_to_rgb,
+)
 
 
 def test_yuv_is_scikit_images():
@@ -17,6 +25,74 @@ def test_yuv_is_scikit_images():
 
     np.testing.assert_allclose(yuv, rgb2yuv(rgb), atol=1e-12)
     np.testing.assert_allclose(yuv_to_rgb(yuv), yuv2rgb(rgb2yuv(rgb)), atol=1e-12)
+
+
+def every_eighth_color() -> np.ndarray:
+    """Colours of RGB in [0, 1], (33, 33, 33, 3), the darkest among them."""
+    levels = np.append(np.linspace(0, 1, 32), 0.002)
+    return np.stack(np.meshgrid(levels, levels, levels), axis=-1)
+
+
+def test_lab_is_scikit_images():
+    rgb = every_eighth_color()
+
+    lab = rgb_to_lab(torch.from_numpy(rgb))
+
+    np.testing.assert_allclose(lab, rgb2lab(rgb), atol=1e-10)
+    np.testing.assert_allclose(lab_to_rgb(lab), rgb, atol=1e-6)
+
+
+def test_lab_in_float32_is_scikit_images_within_a_thousandth():
+    rgb = every_eighth_color()
+
+    lab = rgb_to_lab(torch.from_numpy(rgb).float())
+
+    assert lab.dtype == torch.float32
+    np.testing.assert_allclose(lab, rgb2lab(rgb), atol=1e-3)
+    np.testing.assert_allclose(lab_to_rgb(lab), rgb, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
+def test_lab_beyond_rgb_is_scikit_images_once_clipped():
+    lab = np.random.default_rng(0).uniform([0, -110, -110], [100, 110, 110], (40, 50, 3))
+
+    rgb = lab_to_rgb(torch.from_numpy(lab))
+
+    assert rgb.min() < -0.1 and rgb.max() > 1.1
+    np.testing.assert_allclose(rgb.clamp(0, 1), lab2rgb(lab), atol=1e-10)
+
+
+def test_lightness_of_gray_is_scikit_images():
+    gray = np.linspace(0, 1, 300)
+
+    lightness = gray_to_l(torch.from_numpy(gray))
+
+    wanted = rgb2lab(np.repeat(gray[:, None], 3, axis=1))[:, 0]
+    np.testing.assert_allclose(lightness, wanted, atol=1e-10)
+
+
+@pytest.mark.parametrize("value", [-0.1, 0.0, 1e-6, 0.04045, 0.5, 1.0, 1.2])
+def test_gradients_of_lab_are_finite(value):
+    rgb = torch.full((1, 3), value, requires_grad=True)
+    lab = torch.tensor([[100 * value, 0.0, 0.0]], requires_grad=True)
+
+    (slope,) = torch.autograd.grad(rgb_to_lab(rgb)[:, 0].sum(), rgb)
+    (back,) = torch.autograd.grad(lab_to_rgb(lab).sum(), lab)
+    (of_gray,) = torch.autograd.grad(gray_to_l(rgb).sum(), rgb)
+
+    for gradient in (slope, back, of_gray):
+        assert gradient.isfinite().all()
+    assert slope.sum() > 0 and of_gray.sum() > 0 and back[0, 0] > 0
+
+
+@pytest.mark.parametrize("color", [(0.2, 0.5, 0.7), (0.01, 0.02, 0.03), (0.9, 0.0, 0.1)])
+def test_gradients_of_lab_are_those_of_finite_differences(color):
+    rgb = torch.tensor([color], dtype=torch.float64, requires_grad=True)
+
+    lab = rgb_to_lab(rgb).detach().requires_grad_()
+
+    assert torch.autograd.gradcheck(rgb_to_lab, rgb)
+    assert torch.autograd.gradcheck(lab_to_rgb, lab)
 
 
 @given(

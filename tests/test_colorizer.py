@@ -18,6 +18,7 @@ from napari_colorize.errors import (
     OutOfMemoryError,
     SettingsError,
 )
+from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.planes import FROM_DATA, HAD_COLOR, NOT_FINITE
 
 
@@ -314,3 +315,15 @@ def test_a_stack_where_an_image_was_meant_is_told(tiny_colorizer):
 def test_a_fidelity_is_refused_for_other_networks(tiny_colorizer, ramp):
     with pytest.raises(SettingsError, match="compact"):
         tiny_colorizer(ramp, fidelity="deoldify")
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_a_network_that_was_built_without_attention_refuses_the_switch(ramp, layers):
+    options = {"encoder": "resnet18-layer3", "width": 0.0625, "attention": layers}
+    network = ARCHITECTURES["deoldify-other"].create(**options).eval()
+    colorizer = with_network(network, architecture="deoldify-other")
+
+    assert colorizer.architecture.has_self_attention == (layers > 0)
+    if layers == 0:
+        with pytest.raises(SettingsError, match="self-attention"):
+            colorizer(ramp, self_attention=False)

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage.color import lab2rgb, rgb2lab, rgb2yuv
 
 from napari_colorize import pipeline
 from napari_colorize.networks import ARCHITECTURES
-from napari_colorize.pipeline import compose, predict, render_size, resize
+from napari_colorize.pipeline import (
+    compose,
+    network_input,
+    predict,
+    render_size,
+    resize,
+    to_rgb,
+)
 from napari_colorize.planes import to_plane
 
 
@@ -87,3 +97,47 @@ def test_rgb_networks_are_fed_and_read_as_imagenet_has_it():
     luminance = 0.299 * 0.8 + 0.587 * 0.4 + 0.114 * 0.2
     wanted = torch.tensor([(0.2 - luminance) / 2.0321, (0.8 - luminance) / 1.13988])
     torch.testing.assert_close(uv[0, 3, 4], wanted, atol=1e-4, rtol=0)
+
+
+LAB = replace(ARCHITECTURES["compact"], input_space="L", output_space="ab")
+
+
+def test_lab_networks_are_fed_lightness_and_read_with_it():
+    seen = []
+
+    def network(x, self_attention):
+        seen.append(x)
+        return torch.tensor([20.0, -30.0]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
+
+    uv = predict(network, LAB, torch.full((1, 20, 30), 0.7), (32, 32))
+
+    lightness = rgb2lab(np.full(3, 0.7))[0]
+    torch.testing.assert_close(seen[0], torch.full((1, 1, 32, 32), lightness), check_dtype=False)
+    wanted = rgb2yuv(lab2rgb(np.array([lightness, 20, -30])))[1:]
+    assert uv.shape == (1, 8, 8, 2)
+    np.testing.assert_allclose(uv[0, 3, 4], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["deoldify-deep", "compact"])
+def test_pictures_keep_the_gray_that_a_network_leaves_as_it_is(name):
+    known = ARCHITECTURES[name]
+    gray = torch.rand(2, 1, 32, 48)
+    shown = network_input(known, gray)
+
+    answer = shown if known.output_space == "rgb" else torch.zeros(2, 2, 8, 12)
+    rgb = to_rgb(known, answer, gray)
+
+    wanted = gray if known.output_space == "rgb" else F.avg_pool2d(gray, 4)
+    torch.testing.assert_close(rgb, wanted.expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("known", [*(ARCHITECTURES[n] for n in ("deoldify-deep", "compact")), LAB])
+def test_gradients_flow_through_what_surrounds_a_network(known):
+    gray = torch.rand(1, 1, 16, 16).requires_grad_()
+
+    shown = network_input(known, gray)
+    channels = 3 if known.output_space == "rgb" else 2
+    to_rgb(known, shown[:, :1].expand(-1, channels, -1, -1) * 0.1, gray).square().sum().backward()
+
+    assert gray.grad is not None
+    assert gray.grad.isfinite().all() and gray.grad.abs().min() > 0

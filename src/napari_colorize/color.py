@@ -1,7 +1,8 @@
-"""Luminance and chrominance: Rec. 601 YUV as scikit-image defines it, saturation, gamut.
+"""Luminance and chrominance: Rec. 601 YUV and CIELAB as scikit-image defines them, and gamut.
 
 Tensors in, tensors out. The matrices are `skimage.color`'s own, so that U and V here are U and V
-there: U within 0.436 and V within 0.615 of zero for colours of RGB.
+there: U within 0.436 and V within 0.615 of zero for colours of RGB. CIELAB is that of sRGB under
+the illuminant D65 (2 degrees): L from 0 to 100, a and b within 108 of zero for colours of RGB.
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ import torch
 from torch import Tensor
 
 TINY = 1e-30  # keeps divisions by a vanishing chroma finite; no float32 colour is smaller
+
+# IEC 61966-2-1, with the rounded thresholds of skimage.color: below them sRGB is linear in light.
+LINEAR_BELOW, LINEAR_SLOPE = 0.04045, 12.92
+LIGHT_BELOW = 0.0031308
+SRGB_OFFSET, SRGB_GAMMA = 0.055, 2.4
+# CIE 1976, with the rounded constants of skimage.color: a cube root, and a line near black.
+ROOT_ABOVE, LINE_SLOPE, LINE_START = 0.008856, 7.787, 16 / 116
+CUBE_ABOVE = 0.2068966
+WHITE = (0.95047, 1.0, 1.08883)  # X, Y and Z of D65, 2 degrees
 
 
 @cache
@@ -32,6 +42,24 @@ def rgb_from_yuv() -> Tensor:
         return torch.tensor(matrix)
 
 
+@cache
+def xyz_from_rgb() -> Tensor:
+    """Matrix (3, 3), float64, that takes linear RGB to CIE XYZ: `skimage.color`'s."""
+    from skimage.color.colorconv import xyz_from_rgb as matrix
+
+    with torch.inference_mode(False):
+        return torch.tensor(matrix)
+
+
+@cache
+def rgb_from_xyz() -> Tensor:
+    """Matrix (3, 3), float64, that takes CIE XYZ to linear RGB: `skimage.color`'s."""
+    from skimage.color.colorconv import rgb_from_xyz as matrix
+
+    with torch.inference_mode(False):
+        return torch.tensor(matrix)
+
+
 def rgb_to_yuv(rgb: Tensor) -> Tensor:
     """RGB `(..., 3)` in [0, 1] to Y in [0, 1] and U, V around 0, of the same dtype."""
     return rgb @ yuv_from_rgb().T.to(rgb)
@@ -40,6 +68,70 @@ def rgb_to_yuv(rgb: Tensor) -> Tensor:
 def yuv_to_rgb(yuv: Tensor) -> Tensor:
     """Y, U, V `(..., 3)` to RGB, which may lie outside [0, 1]; of the same dtype."""
     return yuv @ rgb_from_yuv().T.to(yuv)
+
+
+def rgb_to_lab(rgb: Tensor) -> Tensor:
+    """RGB to CIELAB, differentiable everywhere.
+
+    Parameters
+    ----------
+    rgb : Tensor, shape (..., 3)
+        sRGB, floating point. Meant for [0, 1]; what lies outside goes on smoothly.
+
+    Returns
+    -------
+    Tensor, shape (..., 3)
+        L, 0 to 100, and a and b around 0; of the same dtype.
+    """
+    xyz = _light(rgb) @ xyz_from_rgb().T.to(rgb)
+    x, y, z = _root(xyz / rgb.new_tensor(WHITE)).unbind(-1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-1)
+
+
+def lab_to_rgb(lab: Tensor) -> Tensor:
+    """CIELAB to RGB, differentiable everywhere.
+
+    Parameters
+    ----------
+    lab : Tensor, shape (..., 3)
+        L, 0 to 100, and a and b around 0; floating point.
+
+    Returns
+    -------
+    Tensor, shape (..., 3)
+        sRGB of the same dtype, outside [0, 1] where RGB has no such colour.
+    """
+    lightness, a, b = lab.unbind(-1)
+    y = (lightness + 16) / 116
+    z = (y - b / 200).clamp_min(0)  # no colour is so yellow; skimage.color has this limit too
+    xyz = _cube(torch.stack([y + a / 500, y, z], dim=-1)) * lab.new_tensor(WHITE)
+    return _gamma(xyz @ rgb_from_xyz().T.to(lab))
+
+
+def gray_to_l(gray: Tensor) -> Tensor:
+    """CIELAB L, 0 to 100, of gray pixels (R = G = B) in [0, 1], of any shape; differentiable."""
+    return 116 * _root(_light(gray)) - 16
+
+
+def _light(rgb: Tensor) -> Tensor:
+    """sRGB to linear light. Both branches get a gradient, so neither may have an infinite one."""
+    power = (rgb.clamp_min(LINEAR_BELOW) + SRGB_OFFSET) / (1 + SRGB_OFFSET)
+    return torch.where(rgb > LINEAR_BELOW, power**SRGB_GAMMA, rgb / LINEAR_SLOPE)
+
+
+def _gamma(light: Tensor) -> Tensor:
+    power = (1 + SRGB_OFFSET) * light.clamp_min(LIGHT_BELOW) ** (1 / SRGB_GAMMA) - SRGB_OFFSET
+    return torch.where(light > LIGHT_BELOW, power, light * LINEAR_SLOPE)
+
+
+def _root(share: Tensor) -> Tensor:
+    """CIE's f of X, Y or Z as a share of white's."""
+    root = share.clamp_min(ROOT_ABOVE) ** (1 / 3)
+    return torch.where(share > ROOT_ABOVE, root, LINE_SLOPE * share + LINE_START)
+
+
+def _cube(root: Tensor) -> Tensor:
+    return torch.where(root > CUBE_ABOVE, root**3, (root - LINE_START) / LINE_SLOPE)
 
 
 def chroma_to_offset(uv: Tensor) -> Tensor:

@@ -136,8 +136,10 @@ class Colorizer:
 
     @property
     def architecture(self) -> Architecture:
-        """What the network takes and gives."""
-        return ARCHITECTURES[self.checkpoint.architecture]
+        """What the network takes and gives; one that was built without attention has none."""
+        known = ARCHITECTURES[self.checkpoint.architecture]
+        attends = known.has_self_attention and getattr(self.network, "has_self_attention", True)
+        return replace(known, has_self_attention=attends)
 
     @property
     def precision(self) -> str:

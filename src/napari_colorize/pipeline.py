@@ -2,7 +2,8 @@
 
 `predict` shows the network a small gray picture and keeps U and V of what comes out, at the
 network's size. `compose` enlarges them, scales them by saturation and joins them with the gray at
-full size. Only here is a network's output space turned into U and V.
+full size. Only here is gray turned into what a network takes (`network_input`), and what it gives
+into colours (`to_rgb`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_colorize.color import add_offset, chroma_to_offset, rgb_to_yuv
+from napari_colorize.color import (
+    add_offset,
+    chroma_to_offset,
+    gray_to_l,
+    lab_to_rgb,
+    rgb_to_yuv,
+    yuv_to_rgb,
+)
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture, Fit
 from napari_colorize.planes import Array, Plane, empty_pixels, to_pixels
 
@@ -97,18 +105,58 @@ def predict(
     Tensor, shape (N, h, w, 2)
         float32 U and V; h and w are `size` or less, as the network has it.
     """
-    x = torch.cat([resize(_without_nan(gray)[None, None], size) for gray in grays])
-    if architecture.input_space == "rgb":
-        x = x.expand(-1, 3, -1, -1)
-    if architecture.normalized:
-        x = (x - _per_channel(IMAGENET_MEAN, x)) / _per_channel(IMAGENET_STD, x)
-    x = x.contiguous(memory_format=torch.channels_last)
+    gray = torch.cat([resize(_without_nan(plane)[None, None], size) for plane in grays])
+    x = network_input(architecture, gray).contiguous(memory_format=torch.channels_last)
     y = network(x, self_attention=self_attention).float()
     if architecture.output_space == "uv":
         return y.movedim(1, -1).contiguous()
+    rgb = to_rgb(architecture, y, gray).clamp(0, 1)
+    return rgb_to_yuv(rgb.movedim(1, -1))[..., 1:].contiguous()
+
+
+def network_input(architecture: Architecture, gray: Tensor) -> Tensor:
+    """What a network takes, from gray `(N, 1, H, W)` in [0, 1]; differentiable.
+
+    Returns
+    -------
+    Tensor, shape (N, 1, H, W) or (N, 3, H, W)
+        The gray, its CIELAB L (0 to 100), or the gray three times, normalised or not.
+    """
+    if architecture.input_space == "L":
+        return gray_to_l(gray)
+    x = gray.expand(-1, 3, -1, -1) if architecture.input_space == "rgb" else gray
     if architecture.normalized:
-        y = y * _per_channel(IMAGENET_STD, y) + _per_channel(IMAGENET_MEAN, y)
-    return rgb_to_yuv(y.clamp(0, 1).movedim(1, -1))[..., 1:].contiguous()
+        x = (x - _per_channel(IMAGENET_MEAN, x)) / _per_channel(IMAGENET_STD, x)
+    return x
+
+
+def to_rgb(architecture: Architecture, output: Tensor, gray: Tensor) -> Tensor:
+    """What a network gives, as a picture; differentiable.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Whose output it is.
+    output : Tensor, shape (N, 2, h, w) or (N, 3, h, w)
+        U and V or CIELAB a and b, which are joined with the gray's Y or L, or RGB.
+    gray : Tensor, shape (N, 1, H, W)
+        What the network was shown, in [0, 1]; brought to the output's size by means over areas.
+
+    Returns
+    -------
+    Tensor, shape (N, 3, h, w)
+        RGB of the gray's dtype, beyond [0, 1] where it has no such colour.
+    """
+    output = output.to(gray.dtype)
+    if architecture.output_space == "rgb":
+        if not architecture.normalized:
+            return output
+        return output * _per_channel(IMAGENET_STD, output) + _per_channel(IMAGENET_MEAN, output)
+    small = resize(gray, (output.shape[-2], output.shape[-1]))
+    if architecture.output_space == "ab":
+        lab = torch.cat([gray_to_l(small), output], dim=1)
+        return lab_to_rgb(lab.movedim(1, -1)).movedim(-1, 1)
+    return yuv_to_rgb(torch.cat([small, output], dim=1).movedim(1, -1)).movedim(-1, 1)
 
 
 def _without_nan(gray: Tensor) -> Tensor:

@@ -9,11 +9,44 @@ from reference import NETWORKS, empty_network, keys_of, published_keys
 from stand_ins import SMALL
 from torch import nn
 
-from napari_colorize.networks import ARCHITECTURES, identify, vision
-from napari_colorize.networks.deoldify import DeOldify, IpolUNet, UNet, widths_of
+from napari_colorize.networks import (
+    ARCHITECTURES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    deoldify,
+    identify,
+    vision,
+)
+from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, UNet
+from napari_colorize.networks.deoldify_plans import narrow, widths_for, widths_of
+from napari_colorize.networks.encoders import ENCODED
 from napari_colorize.networks.fuse import fuse
+from napari_colorize.networks.layers import SelfAttention, WrittenAttention
+from napari_colorize.networks.mobilenet import SameConv2d
+from napari_colorize.networks.winograd import quicken
+from napari_colorize.zoo.build import build
 
 ARCHITECTURE = {"deep": "deoldify-deep", "wide": "deoldify-wide", "ipol": "ipol-uv"}
+# Other networks than the published: the name of each, and what to create it with.
+VARIANTS = [
+    ("deoldify-deep", {"attention": 0}),
+    ("deoldify-deep", {"attention": 2, "spectral": False}),
+    ("deoldify-other", {"attention": 2}),
+    ("deoldify-other", {"kind": "wide", "spectral": False}),
+    ("deoldify-other", {"encoder": "resnet18", "attention": 0}),
+    ("deoldify-other", {"encoder": "mobilenet_edgetpu", "spectral": False}),
+    ("deoldify-other", {"encoder": "resnet34", "kind": "wide"}),
+    ("ipol-other", {"attention": 2}),
+    ("ipol-other", {"kind": "deep", "spectral": False}),
+    ("ipol-other", {"encoder": "mobilenet_edgetpu", "attention": 0, "spectral": False}),
+]
+ENCODERS = ("layers.0.", "input_block.", "down_blocks.")
+LARGE_VARIANTS = [
+    ("deoldify-wide", {"attention": 2}),
+    ("deoldify-wide", {"spectral": False}),
+    ("ipol-uv", {"attention": 0}),
+    ("ipol-uv", {"attention": 2, "spectral": False, "width": 0.5}),
+]
 
 
 def randomize(network: nn.Module) -> nn.Module:
@@ -29,6 +62,17 @@ def randomize(network: nn.Module) -> nn.Module:
         if name.endswith("gamma"):
             nn.init.constant_(parameter, 0.7)
     return network.eval()
+
+
+def create(name: str, **options: object) -> UNet:
+    """A variant with few channels, as training would leave it: its features do not explode."""
+    torch.manual_seed(0)
+    network = randomize(ARCHITECTURES[name].create(**{"width": 0.1} | options))
+    for key, parameter in network.named_parameters():
+        if key.endswith(".weight") and parameter.ndim > 2 and not key.startswith(ENCODERS):
+            matrix = parameter.data.flatten(1)  # random: about its largest singular value
+            parameter.data /= matrix.std() * sum(side**0.5 for side in matrix.shape)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +148,7 @@ def test_a_new_network_can_be_trained_in_every_part():
 
 
 def test_ipol_keeps_the_luminance_of_its_input():
-    torch.manual_seed(0)
-    network = randomize(IpolUNet())
+    network = create("ipol-other")
     x = torch.randn(1, 3, 32, 32)
     luminance = torch.tensor([0.299, 0.587, 0.114])
 
@@ -175,3 +218,146 @@ def test_a_failure_of_torchvision_that_we_cannot_cure_is_passed_on(monkeypatch):
     monkeypatch.setattr(vision, "import_module", fail)
     with pytest.raises(RuntimeError, match="something else"):
         vision.resnet_stages("resnet34")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "kind", "published"),
+    [
+        ("resnet34", "deep", DEEP),
+        ("resnet101", "wide", WIDE),
+    ],
+)
+def test_the_rule_for_other_encoders_gives_the_published_widths(encoder, kind, published):
+    assert widths_for(encoder, kind) == published
+
+
+def test_a_narrow_decoder_has_multiples_of_16_and_the_same_encoder():
+    half = narrow(WIDE, 0.5)
+
+    assert half.block == half.upsampled == (256, 256, 256, 128)
+    assert half.encoded == WIDE.encoded
+    assert narrow(DEEP, 1.0) is DEEP
+    assert {channels % 16 for channels in narrow(DEEP, 0.3).block} == {0}
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS + LARGE_VARIANTS)
+def test_a_variant_is_told_from_its_keys_and_built_again(name, options):
+    with torch.device("meta"):
+        network = ARCHITECTURES[name].create(**{"width": 0.1} | options)
+    state = network.state_dict()
+
+    architecture = identify(state)
+
+    assert architecture is ARCHITECTURES[name]
+    assert [known.name for known in ARCHITECTURES.values() if known.matches(state)] == [name]
+    with torch.device("meta"):
+        assert keys_of(architecture.build(state)) == keys_of(network)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_a_variant_colours_the_same_when_it_is_fused_and_quickened(name, options, monkeypatch):
+    network = create(name, **options)
+    x = torch.randn(2, 3, 48, 80)
+    with torch.no_grad():
+        expected = network(x), network(x, self_attention=False)
+    monkeypatch.setattr(deoldify, "BAND_BYTES", 1)
+
+    fused = fuse(build(ARCHITECTURES[name], network.state_dict()))
+    quicken(fused.to(memory_format=torch.channels_last))
+
+    assert expected[0].shape == x.shape
+    found = fused(x), fused(x, self_attention=False)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_a_variant_attends_where_it_was_asked_to(name, options):
+    network = create(name, **options)
+    x = torch.randn(1, 3, 64, 96)
+    sizes = []
+    for part in network.modules():
+        if isinstance(part, SelfAttention | WrittenAttention):
+            part.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[2:]))
+
+    with torch.no_grad():
+        on, off = network(x), network(x, self_attention=False)
+
+    layers = options.get("attention", 1)
+    assert sizes == [(8, 12), (16, 24)][:layers] * 2  # at 1/8 of the size, then at 1/4
+    assert torch.equal(on, off) == (layers == 0)
+    assert network.has_self_attention == (layers > 0)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_spectral_norm_is_everywhere_or_nowhere(name, options):
+    keys = ARCHITECTURES[name].create(**{"width": 0.1} | options).state_dict()
+
+    assert any(key.endswith("weight_orig") for key in keys) == options.get("spectral", True)
+
+
+@pytest.mark.parametrize("encoder", ENCODED)
+def test_layer_groups_are_fastais_and_hold_every_parameter_once(encoder):
+    with torch.device("meta"):
+        network = ARCHITECTURES["deoldify-other"].create(encoder=encoder, kind="deep", width=0.1)
+
+    *encoding, decoder = [
+        [parameter for part in group for parameter in part.parameters()]
+        for group in network.layer_groups()
+    ]
+
+    ids = [id(parameter) for group in (*encoding, decoder) for parameter in group]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == {id(parameter) for parameter in network.parameters()}
+    assert {id(parameter) for parameter in network.encoder_parameters()} == {
+        id(parameter) for group in encoding for parameter in group
+    }
+    # fastai splits DeOldify's layers at `layers[0][6]` and at `layers[1]`.
+    body = network.layers["0"]
+    first = [id(parameter) for part in body[:6] for parameter in part.parameters()]
+    assert sorted(first) == sorted(id(parameter) for parameter in encoding[0])
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_variant_without_norms_of_weights_learns_in_every_part(mode):
+    network = create("ipol-other", spectral=False, attention=2).requires_grad_(True)
+    getattr(network, mode)()
+
+    network(torch.randn(2, 3, 64, 64)).square().mean().backward()
+
+    assert all(
+        parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+        for parameter in network.parameters()
+    )
+
+
+def test_mobilenet_is_given_what_it_wants_of_a_normalised_gray():
+    network = create("deoldify-other", encoder="mobilenet_edgetpu")
+    gray = torch.rand(1, 1, 32, 48)
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    x = (gray - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    stem = network.encoder["conv_stem"]
+    plain = SameConv2d(1, 32, 3, 2, bias=False)
+    plain.load_state_dict(stem.state_dict())
+
+    torch.testing.assert_close(stem(x), plain(gray * 2 - 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"attention": 3}, "0, 1 or 2 self-attention layers, not 3"),
+        ({"encoder": "resnet9"}, "resnet9.*choose deep or wide, on one of resnet18, "),
+        ({"kind": "tall"}, "tall.*choose deep or wide"),
+        ({"width": 0}, "between 0 and 4, got 0"),
+    ],
+)
+def test_an_impossible_network_is_refused_in_words(options, words):
+    with pytest.raises(ValueError, match=words):
+        ARCHITECTURES["deoldify-other"].create(**options)
+
+
+def test_the_ipol_program_with_a_head_for_rgb_is_no_network_of_ours():
+    state = create("ipol-other").state_dict()
+    rgb = {"dense.conv.weight_orig": torch.zeros(3, *state["dense.conv.weight_orig"].shape[1:])}
+
+    assert identify(state | rgb) is None

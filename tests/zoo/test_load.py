@@ -23,6 +23,7 @@ def small_world(tmp_path, monkeypatch):
             name=name,
             build=lambda state: torch.nn.Identity(),
             matches=lambda state: key in state,
+            create=torch.nn.Identity,
             input_space="rgb",
             output_space="rgb",
             normalized=True,
@@ -138,3 +139,31 @@ def test_a_critic_is_told_what_would_be_of_use(tmp_path):
 def test_a_path_to_nothing_is_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="There is no file"):
         zoo.load(tmp_path / "nothing.pth")
+
+
+@pytest.mark.parametrize(
+    ("said", "factor", "saturation"),
+    [
+        ({"render_factor": "20", "saturation": "1.5"}, 20, 1.5),
+        ({"render_factor": "20"}, 20, 2.0),
+        ({"render_factor": "1000", "saturation": "much"}, 12, 2.0),
+        ({}, 12, 2.0),
+    ],
+)
+def test_a_file_recommends_what_its_metadata_say_if_the_knobs_allow_it(
+    tmp_path, said, factor, saturation
+):
+    write_weights(tmp_path / "mine.safetensors", {"circle": torch.ones(1)}, said)
+
+    checkpoint, _ = zoo.load(tmp_path / "mine.safetensors")
+
+    assert (checkpoint.render_factor, checkpoint.saturation) == (factor, saturation)
+
+
+def test_a_file_states_its_licence_or_it_is_unknown(tmp_path):
+    write_weights(tmp_path / "free.safetensors", {"circle": torch.ones(1)}, {"license": "CC0-1.0"})
+    write_weights(tmp_path / "mute.safetensors", {"circle": torch.ones(1)}, {})
+
+    licences = [zoo.load(tmp_path / f"{name}.safetensors")[0].license for name in ("free", "mute")]
+
+    assert licences == ["CC0-1.0", "unknown"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -78,40 +80,10 @@ class Architecture:
     unit: float = 1.0
 
 
-def _deoldify(state: State) -> nn.Module:
-    from napari_colorize.networks.deoldify import DeOldify, widths_of
-
-    return DeOldify(widths_of(state))
-
-
-def _ipol(state: State) -> nn.Module:
-    from napari_colorize.networks.deoldify import IpolUNet
-
-    return IpolUNet()
-
-
 def _compact(state: State) -> nn.Module:
     from napari_colorize.networks.compact import CompactUNet
 
     return CompactUNet()
-
-
-def _new_deep(**options: Any) -> nn.Module:
-    from napari_colorize.networks.deoldify import DEEP, DeOldify
-
-    return DeOldify(DEEP, **options)
-
-
-def _new_wide(**options: Any) -> nn.Module:
-    from napari_colorize.networks.deoldify import WIDE, DeOldify
-
-    return DeOldify(WIDE, **options)
-
-
-def _new_ipol(**options: Any) -> nn.Module:
-    from napari_colorize.networks.deoldify import IpolUNet
-
-    return IpolUNet(**options)
 
 
 def _new_compact(**options: Any) -> nn.Module:
@@ -120,33 +92,24 @@ def _new_compact(**options: Any) -> nn.Module:
     return CompactUNet(**options)
 
 
-def _is_deep(state: State) -> bool:
-    from napari_colorize.networks.deoldify import is_deep
-
-    return is_deep(state)
-
-
-def _is_wide(state: State) -> bool:
-    from napari_colorize.networks.deoldify import is_wide
-
-    return is_wide(state)
-
-
-def _is_ipol(state: State) -> bool:
-    from napari_colorize.networks.deoldify import is_ipol
-
-    return is_ipol(state)
-
-
 def _is_compact(state: State) -> bool:
     return "encoder.conv_stem.weight" in state and "centers" in state
 
 
+def _waiting(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module beside this one, which is imported when it is called."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        return getattr(import_module(f"{__name__}.{module}"), name)(*args, **options)
+
+    return call
+
+
 _DEEP = Architecture(
     name="deoldify-deep",
-    build=_deoldify,
-    matches=_is_deep,
-    create=_new_deep,
+    build=_waiting("deoldify_plans", "network_of"),
+    matches=_waiting("deoldify_plans", "is_deep"),
+    create=_waiting("deoldify_plans", "new_deep"),
     input_space="rgb",
     output_space="rgb",
     normalized=True,
@@ -155,15 +118,31 @@ _DEEP = Architecture(
     render_factor=35,  # the default of DeOldify's notebooks
     bytes_per_pixel=2000,
 )
-_WIDE = replace(_DEEP, name="deoldify-wide", matches=_is_wide, create=_new_wide)
+_WIDE = replace(
+    _DEEP,
+    name="deoldify-wide",
+    matches=_waiting("deoldify_plans", "is_wide"),
+    create=_waiting("deoldify_plans", "new_wide"),
+)
 _IPOL = replace(
     _WIDE,
     name="ipol-uv",
-    build=_ipol,
-    matches=_is_ipol,
-    create=_new_ipol,
+    matches=_waiting("deoldify_plans", "is_ipol"),
+    create=_waiting("deoldify_plans", "new_ipol"),
     render_factor=12,  # this and the saturation are defaults of the IPOL review's program
     saturation=2.0,
+)
+_OTHER_DEOLDIFY = replace(
+    _DEEP,
+    name="deoldify-other",
+    matches=_waiting("deoldify_plans", "is_other_deoldify"),
+    create=_waiting("deoldify_plans", "new_other_deoldify"),
+)
+_OTHER_IPOL = replace(
+    _IPOL,
+    name="ipol-other",
+    matches=_waiting("deoldify_plans", "is_other_ipol"),
+    create=_waiting("deoldify_plans", "new_other_ipol"),
 )
 _COMPACT = Architecture(
     name="compact",
@@ -179,8 +158,109 @@ _COMPACT = Architecture(
     bytes_per_pixel=720,
     fit="aspect",
 )
+_ZHANG = Architecture(
+    name="zhang-eccv16",
+    build=_waiting("zhang", "eccv16_of"),
+    matches=_waiting("zhang", "is_eccv16"),
+    create=_waiting("zhang", "Eccv16"),
+    input_space="L",
+    output_space="ab",
+    normalized=False,
+    multiple=8,
+    has_self_attention=False,
+    render_factor=16,  # 256 px, as the release's demo shows it
+    bytes_per_pixel=830,  # 550 in float32; bfloat16 takes 415, and is counted as half of this
+    unit=110.0,
+)
+_PIX2PIX = replace(
+    _ZHANG,
+    name="pix2pix",
+    build=_waiting("pix2pix", "pix2pix_of"),
+    matches=_waiting("pix2pix", "is_pix2pix"),
+    create=_waiting("pix2pix", "Pix2PixUNet"),
+    multiple=16,  # any would do; deep features are padded where they cannot be halved
+    bytes_per_pixel=730,  # 620 in float32; see above
+)
+_RESNET18_UNET = Architecture(
+    name="resnet18-unet",
+    build=_waiting("resnet_unet", "resnet_unet_of"),
+    matches=_waiting("resnet_unet", "is_resnet_unet"),
+    create=_waiting("resnet_unet", "ResNetUNet"),
+    input_space="L",
+    output_space="ab",
+    normalized=False,
+    multiple=16,
+    has_self_attention=False,
+    render_factor=16,  # 256 px, as in the tutorial
+    bytes_per_pixel=2200,
+    unit=110.0,
+)
+_CONVNET = replace(
+    _RESNET18_UNET,
+    name="convnet",
+    build=_waiting("convnet", "convnet_of"),
+    matches=_waiting("convnet", "is_convnet"),
+    create=_waiting("convnet", "ConvNet"),
+    input_space="gray",
+    output_space="rgb",
+    render_factor=10,  # 160 px, at which our recipe ends
+    bytes_per_pixel=500,
+    unit=1.0,
+)
+_DCGAN_UNET = replace(
+    _RESNET18_UNET,
+    name="dcgan-unet",
+    build=_waiting("dcgan_unet", "dcgan_unet_of"),
+    matches=_waiting("dcgan_unet", "is_dcgan_unet"),
+    create=_waiting("dcgan_unet", "DcganUNet"),
+    bytes_per_pixel=1300,  # with pooling; 900 with strides
+)
+_EXPLO = replace(
+    _CONVNET,
+    name="explo",
+    build=_waiting("explo", "explo_of"),
+    matches=_waiting("explo", "is_explo"),
+    create=_waiting("explo", "ExploUNet"),
+    render_factor=8,  # 128 px; the slides have 120
+    bytes_per_pixel=3200,
+)
+_LAB_AUTOENCODER = replace(
+    _RESNET18_UNET,
+    name="lab-autoencoder",
+    build=_waiting("lab_autoencoder", "autoencoder_of"),
+    matches=_waiting("lab_autoencoder", "is_ab_autoencoder"),
+    create=partial(_waiting("lab_autoencoder", "LabAutoencoder"), "ab"),
+    render_factor=10,
+    bytes_per_pixel=500,
+)
+_LAB_AUTOENCODER_RGB = replace(
+    _LAB_AUTOENCODER,
+    name="lab-autoencoder-rgb",
+    matches=_waiting("lab_autoencoder", "is_rgb_autoencoder"),
+    create=partial(_waiting("lab_autoencoder", "LabAutoencoder"), "rgb"),
+    output_space="rgb",
+    unit=1.0,
+)
 
-ARCHITECTURES = {known.name: known for known in (_DEEP, _WIDE, _IPOL, _COMPACT)}
+ARCHITECTURES = {
+    known.name: known
+    for known in (
+        _DEEP,
+        _WIDE,
+        _IPOL,
+        _OTHER_DEOLDIFY,
+        _OTHER_IPOL,
+        _COMPACT,
+        _ZHANG,
+        _PIX2PIX,
+        _RESNET18_UNET,
+        _CONVNET,
+        _DCGAN_UNET,
+        _EXPLO,
+        _LAB_AUTOENCODER,
+        _LAB_AUTOENCODER_RGB,
+    )
+}
 
 
 def identify(state: State) -> Architecture | None:

@@ -5,6 +5,9 @@ what the encoder saw at that size; at 1/8, all parts of the picture consult each
 (deep on ResNet-34, wide on ResNet-101) ends in RGB, `IpolUNet` (wide) in chrominance. Both are one
 `UNet` whose parameters are named as in their published files.
 
+Both also stand on smaller encoders, with narrower decoders, with no or two attention layers and
+without spectral norm (the IPOL review's ablations); `deoldify_plans` says which there are.
+
 Jason Antic, DeOldify, 2018 to 2022. Salmona, Bouza and Delon, "DeOldify: a review and
 implementation of an automatic colorization method", Image Processing On Line 12, 2022.
 """
@@ -13,12 +16,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from napari_colorize.networks.encoders import EncoderName, GrayStem, encoder_parts
 from napari_colorize.networks.layers import (
     SelfAttention,
     SubPixelUpsample,
@@ -26,15 +30,16 @@ from napari_colorize.networks.layers import (
     conv2d,
     convolve_rows,
 )
-from napari_colorize.networks.vision import ResNetName, resnet_stages
 
 # The last stage's features are computed in bands of about so many bytes per tensor: memory that
 # is used again and again. Anything above 32 MiB is mapped anew by glibc, page by page.
 BAND_BYTES = 24 * 2**20
 FEWEST_ROWS = 16  # in a band: two more are computed in the first convolution and lost
+MOST_ATTENTION = 2  # layers, at 1/8 and 1/4 of the size
 
 # What the files call a convolution, its activation and its batch norm.
 Names = tuple[str, str, str]
+Norm = Literal["spectral"] | None  # of a convolution's weight
 DEOLDIFY_NAMES: Names = ("0", "1", "2")
 IPOL_NAMES: Names = ("conv", "relu", "batch_norm")
 
@@ -52,18 +57,18 @@ class Widths:
 
     Parameters
     ----------
-    encoder : {"resnet34", "resnet101"}
-        The way down.
+    encoder : str
+        The way down: a key of `encoders.ENCODED`.
     encoded : tuple of int
-        Channels that it has at 1/32, 1/16, 1/8, 1/4 and 1/2 of the size.
+        Channels that it has at its coarsest size, ..., 1/8, 1/4 and 1/2 of the input's.
     upsampled, block : tuple of int
-        Channels of the four decoder blocks: what they enlarge, and what they end with.
+        Channels of the decoder blocks, one fewer: what they enlarge, and what they end with.
     convs : int
         Convolutions in each decoder block.
     """
 
-    encoder: ResNetName
-    encoded: tuple[int, int, int, int, int]
+    encoder: EncoderName
+    encoded: tuple[int, ...]
     upsampled: tuple[int, ...]
     block: tuple[int, ...]
     convs: int
@@ -89,9 +94,14 @@ class ConvBlock(nn.Sequential):
     """Convolution, ReLU, batch norm, in this order; self-attention where it is asked for."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, names: Names, attention: nn.Module | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        names: Names,
+        norm: Norm,
+        attention: nn.Module | None = None,
     ) -> None:
-        conv = conv2d(in_channels, out_channels)
+        conv = conv2d(in_channels, out_channels, norm=norm)
         parts = [conv, nn.ReLU(inplace=True), nn.BatchNorm2d(out_channels)]
         super().__init__(OrderedDict(zip(names, parts, strict=True)))
         if attention is not None:
@@ -139,8 +149,10 @@ class Residual(nn.Sequential):
 
     @property
     def is_fused(self) -> bool:
-        """Whether its convolutions are plain ones, so that `in_rows` may be used."""
-        return not any(hasattr(conv, "weight_orig") for conv in self.modules())
+        """Whether its convolutions are plain and not in training, so that `in_rows` may be used."""
+        return not any(parameter.requires_grad for parameter in self.parameters()) and not any(
+            hasattr(conv, "weight_orig") for conv in self.modules()
+        )
 
     def in_rows(self, x: Tensor, above: int, below: int) -> Tensor:
         """What only some rows of a picture say of the result: a row less per convolution and side.
@@ -156,17 +168,15 @@ class Residual(nn.Sequential):
         return y.add_(x[:, :, inner])
 
 
-def refinement(channels: int, names: Names) -> Residual:
+def refinement(channels: int, names: Names, norm: Norm = "spectral") -> Residual:
     """Two convolutions at full size that improve on the features; no batch norm."""
     conv, relu, _ = names
-    return Residual(
-        *(
-            nn.Sequential(
-                OrderedDict({conv: conv2d(channels, channels, bias=True), relu: nn.ReLU(True)})
-            )
-            for _ in range(2)
-        )
-    )
+
+    def part() -> nn.Sequential:
+        convolution = conv2d(channels, channels, bias=True, norm=norm)
+        return nn.Sequential(OrderedDict({conv: convolution, relu: nn.ReLU(inplace=True)}))
+
+    return Residual(part(), part())
 
 
 class Stages(NamedTuple):
@@ -174,10 +184,10 @@ class Stages(NamedTuple):
 
     stem: nn.Module  # to 1/2
     pool: nn.Module  # to 1/4
-    down: Sequence[nn.Module]  # at 1/4, to 1/8, 1/16, 1/32
+    down: Sequence[nn.Module]  # to 1/4, 1/8, 1/16, and 1/32 but for "-layer3"
     norm: nn.Module
     middle: nn.Module
-    up: Sequence[nn.Module]  # to 1/16, 1/8, 1/4, 1/2
+    up: Sequence[nn.Module]  # as many: ..., to 1/8, 1/4, 1/2
     last_up: nn.Module
     refine: nn.Module
     head: nn.Module
@@ -214,7 +224,7 @@ class UNet(nn.Module):
         computed in bands of rows, which changes rounding at most.
         """
         residual = next(part for part in net.refine.modules() if isinstance(part, Residual))
-        if self.training or not residual.is_fused:
+        if self.training or features.requires_grad or not residual.is_fused:
             features = torch.cat([net.last_up(features), x], dim=1)
             return _bounded(net.head(net.refine(features)))
         height = x.shape[2]
@@ -230,13 +240,45 @@ class UNet(nn.Module):
     def finest(self) -> list[nn.Module]:
         """The parts that work at a quarter of the size or finer, for `quicken`."""
         net = self.stages()
-        return [*net.up[2:], net.refine]
+        return [*net.up[-2:], net.refine]
 
     def neighbours(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Pairs of which the first feeds the second and nothing else, for `fuse`."""
         net = self.stages()
         upsamplings = [next(block.children()) for block in net.up] + [net.last_up]
         yield from zip([net.middle, *net.up], upsamplings, strict=True)
+
+    @property
+    def has_self_attention(self) -> bool:
+        """Whether the switch of `forward` does anything."""
+        return any(isinstance(part, SelfAttention | WrittenAttention) for part in self.modules())
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The way down, its own parts under the names of torchvision or (MobileNet) of timm."""
+        net = self.stages()
+        conv, norm, activation = net.stem.children()
+        if not isinstance(conv, GrayStem):
+            down = {f"layer{1 + step}": stage for step, stage in enumerate(net.down)}
+            return nn.ModuleDict({"conv1": conv, "bn1": norm} | down)
+        quarter, eighth, sixteenth, coarsest = net.down
+        half = activation.get_submodule("1")
+        blocks = [half, quarter, eighth, *sixteenth.children(), *coarsest.children()]
+        return nn.ModuleDict({"conv_stem": conv, "bn1": norm, "blocks": nn.ModuleList(blocks)})
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the way down, see `layers.Layered`."""
+        return list(self.encoder.parameters())
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """The encoder to 1/8 of the size, the rest of the encoder, and all that follows.
+
+        These are the groups that fastai makes of a U-Net on a ResNet (split at the third stage and
+        at the end of the encoder), so its `freeze_to(-1)` trains the whole decoder.
+        """
+        net = self.stages()
+        decoder = [net.norm, net.middle, *net.up, net.last_up, net.refine, net.head]
+        return [[net.stem, net.pool, *net.down[:2]], [*net.down[2:]], decoder]
 
 
 class DeOldify(UNet):
@@ -246,22 +288,35 @@ class DeOldify(UNet):
     ----------
     widths : Widths
         `DEEP` ("artistic"), `WIDE` ("stable" and "video"), or others of these kinds.
+    attention : int
+        Self-attention layers: 1 at 1/8 of the size as published, none, or a second one at 1/4.
+    spectral : bool
+        Whether weights are divided by their spectral norm. (The last upsampling has a weight norm
+        either way.)
     """
 
-    def __init__(self, widths: Widths = DEEP) -> None:
+    def __init__(self, widths: Widths = DEEP, *, attention: int = 1, spectral: bool = True) -> None:
         super().__init__()
-        coarsest, last = widths.encoded[0], widths.block[-1]
+        _check_attention(attention)
+        norm: Norm = "spectral" if spectral else None
+        coarsest, last, blocks = widths.encoded[0], widths.block[-1], len(widths.block)
+        attends = attention_steps(widths, attention)
+        up = {
+            str(4 + step): _deoldify_block(widths, step, step in attends, norm)
+            for step in range(blocks)
+        }
+        refine = refinement(last + 3, DEOLDIFY_NAMES, norm)
         self.layers = nn.ModuleDict(
             {
-                "0": nn.Sequential(*resnet_stages(widths.encoder)),
+                "0": nn.Sequential(*encoder_parts(widths.encoder)),
                 "1": nn.BatchNorm2d(coarsest),  # 2 is a ReLU
-                "3": nn.Sequential(*_middle(coarsest, DEOLDIFY_NAMES)),
-                **{str(4 + step): _deoldify_block(widths, step) for step in range(4)},
-                "8": SubPixelUpsample(last, last, norm="weight", batch_norm=False),
-                # 9 joins features and input
-                "10": nn.Sequential(OrderedDict(layers=refinement(last + 3, DEOLDIFY_NAMES))),
-                "11": nn.Sequential(conv2d(last + 3, 3, 1, bias=True)),
-                # 12 is the sigmoid
+                "3": nn.Sequential(*_middle(coarsest, DEOLDIFY_NAMES, norm)),
+                **up,
+                str(4 + blocks): SubPixelUpsample(last, last, norm="weight", batch_norm=False),
+                # the next joins features and input
+                str(6 + blocks): nn.Sequential(OrderedDict(layers=refine)),
+                str(7 + blocks): nn.Sequential(conv2d(last + 3, 3, 1, bias=True, norm=norm)),
+                # the next is the sigmoid
             }
         )
 
@@ -276,24 +331,40 @@ class IpolUNet(UNet):
     """The IPOL review's network: gray to RGB by way of U and V, all normalised as in `DeOldify`.
 
     The luminance is that of the normalised input, so U and V are those of normalised RGB.
+
+    Parameters
+    ----------
+    widths : Widths
+        `WIDE` as published, or others.
+    attention, spectral
+        As in `DeOldify`; without them, the review's ablations.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, widths: Widths = WIDE, *, attention: int = 1, spectral: bool = True) -> None:
         super().__init__()
-        coarsest, last = WIDE.encoded[0], WIDE.block[-1]
-        conv, norm, relu, pool, *down = resnet_stages(WIDE.encoder)
+        _check_attention(attention)
+        norm_of_weights: Norm = "spectral" if spectral else None
+        coarsest, last = widths.encoded[0], widths.block[-1]
+        attends = attention_steps(widths, attention)
+        conv, norm, relu, pool, *down = encoder_parts(widths.encoder)
         self.input_block = nn.Sequential(conv, norm, relu)
         self.max_pool = pool
         self.down_blocks = nn.Sequential(*down)
         self.bn = nn.BatchNorm2d(coarsest)
-        conv1, conv2 = _middle(coarsest, IPOL_NAMES)
+        conv1, conv2 = _middle(coarsest, IPOL_NAMES, norm_of_weights)
         self.bridge = nn.Sequential(OrderedDict(conv1=conv1, conv2=conv2))
-        self.up_blocks = nn.Sequential(*(_ipol_block(WIDE, step) for step in range(4)))
+        self.up_blocks = nn.Sequential(
+            *(
+                _ipol_block(widths, step, step in attends, norm_of_weights)
+                for step in range(len(widths.block))
+            )
+        )
         self.last_upsample = SubPixelUpsample(
             last, last, norm=None, batch_norm=False, names=IPOL_NAMES[::2]
         )
-        self.res_block = refinement(last + 3, IPOL_NAMES)
-        self.dense = nn.Sequential(OrderedDict(conv=conv2d(last + 3, 2, 1, bias=True)))
+        self.res_block = refinement(last + 3, IPOL_NAMES, norm_of_weights)
+        head = conv2d(last + 3, 2, 1, bias=True, norm=norm_of_weights)
+        self.dense = nn.Sequential(OrderedDict(conv=head))
 
     def stages(self) -> Stages:
         return Stages(
@@ -323,9 +394,23 @@ class IpolUNet(UNet):
         return torch.einsum("rc,nchw->nrhw", to_yuv.inverse(), torch.cat([y, uv], dim=1))
 
 
-def _middle(channels: int, names: Names) -> tuple[ConvBlock, ConvBlock]:
+def attention_steps(widths: Widths, attention: int) -> range:
+    """The decoder blocks that end in self-attention: the one at 1/8 of the size, then finer."""
+    first = len(widths.block) - 3
+    return range(first, first + attention)
+
+
+def _check_attention(attention: int) -> None:
+    if attention not in range(MOST_ATTENTION + 1):
+        raise ValueError(f"A U-Net has 0, 1 or 2 self-attention layers, not {attention}.")
+
+
+def _middle(channels: int, names: Names, norm: Norm) -> tuple[ConvBlock, ConvBlock]:
     """What the coarsest features go through: twice as many channels, and back."""
-    return ConvBlock(channels, 2 * channels, names), ConvBlock(2 * channels, channels, names)
+    return (
+        ConvBlock(channels, 2 * channels, names, norm),
+        ConvBlock(2 * channels, channels, names, norm),
+    )
 
 
 def _block_channels(widths: Widths, step: int) -> tuple[int, int, int, int]:
@@ -334,28 +419,35 @@ def _block_channels(widths: Widths, step: int) -> tuple[int, int, int, int]:
     return before, widths.upsampled[step], widths.encoded[step + 1], widths.block[step]
 
 
-def _deoldify_block(widths: Widths, step: int) -> UpBlock:
+def _deoldify_block(widths: Widths, step: int, attends: bool, norm: Norm) -> UpBlock:
     before, upsampled, skip, out = _block_channels(widths, step)
-    attention = SelfAttention(out) if step == 1 else None
-    parts = {"shuf": SubPixelUpsample(before, upsampled), "bn": nn.BatchNorm2d(skip)}
-    if widths.convs == 1:
-        parts["conv"] = ConvBlock(upsampled + skip, out, DEOLDIFY_NAMES, attention)
-    else:
-        parts["conv1"] = ConvBlock(upsampled + skip, out, DEOLDIFY_NAMES)
-        parts["conv2"] = ConvBlock(out, out, DEOLDIFY_NAMES, attention)
+    attention = SelfAttention(out, norm=norm) if attends else None
+    parts = {"shuf": SubPixelUpsample(before, upsampled, norm=norm), "bn": nn.BatchNorm2d(skip)}
+    *others, last = conv_names(widths.convs)
+    channels = upsampled + skip
+    for name in others:
+        parts[name] = ConvBlock(channels, out, DEOLDIFY_NAMES, norm)
+        channels = out
+    parts[last] = ConvBlock(channels, out, DEOLDIFY_NAMES, norm, attention)
     return UpBlock(parts)
 
 
-def _ipol_block(widths: Widths, step: int) -> UpBlock:
+def _ipol_block(widths: Widths, step: int, attends: bool, norm: Norm) -> UpBlock:
     before, upsampled, skip, out = _block_channels(widths, step)
-    parts = {
-        "upsample": SubPixelUpsample(before, upsampled, names=IPOL_NAMES[::2]),
-        "batch_norm": nn.BatchNorm2d(skip),
-        "conv": ConvBlock(upsampled + skip, out, IPOL_NAMES),
-    }
-    if step == 1:
-        parts["self_attention"] = WrittenAttention(out)
+    upsample = SubPixelUpsample(before, upsampled, norm=norm, names=IPOL_NAMES[::2])
+    parts = {"upsample": upsample, "batch_norm": nn.BatchNorm2d(skip)}
+    channels = upsampled + skip
+    for name in conv_names(widths.convs):
+        parts[name] = ConvBlock(channels, out, IPOL_NAMES, norm)
+        channels = out
+    if attends:
+        parts["self_attention"] = WrittenAttention(out, norm=norm)
     return UpBlock(parts)
+
+
+def conv_names(convs: int) -> list[str]:
+    """What a block's convolutions are called, in their order."""
+    return ["conv"] if convs == 1 else [f"conv{1 + index}" for index in range(convs)]
 
 
 def _widened(top: int, bottom: int, height: int, by: int) -> tuple[slice, int, int]:
@@ -379,35 +471,3 @@ def _bounded(x: Tensor) -> Tensor:
     """Anything to -3 to 3; in float32 at least, since 8 bits of mantissa show in a picture."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     return 6 * torch.sigmoid(wide) - 3
-
-
-def widths_of(state: Mapping[str, Tensor]) -> Widths:
-    """The widths of a DeOldify network, read off the shapes of its state dict."""
-    deep = is_deep(state)
-    kind = DEEP if deep else WIDE
-    conv = "conv2" if deep else "conv"
-    return replace(
-        kind,
-        upsampled=tuple(_channels(state, f"layers.{4 + i}.shuf.conv.0") // 4 for i in range(4)),
-        block=tuple(_channels(state, f"layers.{4 + i}.{conv}.0") for i in range(4)),
-    )
-
-
-def _channels(state: Mapping[str, Tensor], name: str) -> int:
-    return len(state[f"{name}.weight_orig"])
-
-
-def is_deep(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of DeOldify on ResNet-34."""
-    return "layers.4.conv1.0.weight_orig" in state and "layers.0.4.0.conv2.weight" in state
-
-
-def is_wide(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of DeOldify on ResNet-101."""
-    return "layers.4.conv.0.weight_orig" in state and "layers.0.4.0.conv3.weight" in state
-
-
-def is_ipol(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of the IPOL program with a head for U and V."""
-    head = state.get("dense.conv.weight_orig")
-    return head is not None and len(head) == 2 and "down_blocks.0.0.conv3.weight" in state

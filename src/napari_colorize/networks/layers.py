@@ -2,13 +2,14 @@
 
 Convolutions with a normalised weight (`conv2d`), upsampling without checkerboards
 (`SubPixelUpsample`, which ends in `blur`), and attention between all parts of a picture (`attend`
-and its modules). Parameters carry the names of the published checkpoints.
+and its modules). Parameters carry the names of the published checkpoints. `Layered` is what a
+U-Net tells a trainer about itself.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,23 @@ Conv = TypeVar("Conv", nn.Conv1d, nn.Conv2d)
 BLOCK_NUMBERS = 2**23
 # A random u.W.v lies near zero, and a new network would explode when divided by it.
 POWER_ITERATIONS = 3
+
+
+class Layered(Protocol):
+    """A network whose parts training may freeze, or give rates of their own."""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The pretrained part, under the names of the library that its weights come from."""
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the pretrained part; the others start untrained."""
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """All parts, input side first, in groups that learn at one rate each.
+
+        fastai's `freeze_to(-1)` trains the last group only.
+        """
 
 
 def blur(x: Tensor) -> Tensor:
@@ -256,13 +274,21 @@ class WrittenAttention(nn.Module):
     """The IPOL program's self-attention: as DeOldify's, but for where the weights sum to 1.
 
     The weights of one result do not sum to 1. Its checkpoints were trained this way.
+
+    Parameters
+    ----------
+    channels : int
+        Of the features; f and g have an eighth.
+    norm : {"spectral", None}
+        How the three weights are normalised.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, norm: Literal["spectral"] | None = "spectral") -> None:
         super().__init__()
-        self.f = conv2d(channels, channels // 8, 1)
-        self.g = conv2d(channels, channels // 8, 1)
-        self.h = conv2d(channels, channels, 1)
+        narrow = max(1, channels // 8)
+        self.f = conv2d(channels, narrow, 1, norm=norm)
+        self.g = conv2d(channels, narrow, 1, norm=norm)
+        self.h = conv2d(channels, channels, 1, norm=norm)
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-ResNetName = Literal["resnet34", "resnet101"]
+ResNetName = Literal["resnet18", "resnet18-layer3", "resnet34", "resnet101"]
 
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 # The declarations last as long as this object.
@@ -37,6 +37,9 @@ def torchvision_models() -> ModuleType:
 
 
 def resnet_stages(name: ResNetName) -> list[nn.Module]:
-    """A new ResNet's convolution, batch norm, ReLU, max pool and four stages; no classifier."""
-    build: Callable[[], nn.Module] = getattr(torchvision_models(), name)
-    return list(build().children())[:8]
+    """A new ResNet's convolution, batch norm, ReLU, max pool and four stages; no classifier.
+
+    "resnet18-layer3" ends after the third stage, at 1/16 of the size.
+    """
+    build: Callable[[], nn.Module] = getattr(torchvision_models(), name.removesuffix("-layer3"))
+    return list(build().children())[: 7 if name.endswith("-layer3") else 8]

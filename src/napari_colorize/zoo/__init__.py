@@ -7,12 +7,14 @@ the keys in the file, never its name, say which architecture it is for.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_colorize.errors import CheckpointError, UnknownModelError
+from napari_colorize.settings import ColorizeSettings, knob_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 from napari_colorize.zoo.download import Progress, cache_folder, fetch, is_local, local_path
 
@@ -69,7 +71,7 @@ def load(
     -------
     checkpoint : Checkpoint
         With architecture, sha256 and size as the file has them; a file that is not in the catalogue
-        is named by its stem and recommends what its architecture recommends.
+        is named by its stem and recommends what its metadata, or else its architecture, recommends.
     weights : Weights
         State dict, metadata and sha256.
 
@@ -117,6 +119,8 @@ def _architecture_of(path: Path, weights: Weights) -> Architecture:
 
 
 def _passport(path: Path, weights: Weights, architecture: Architecture) -> Checkpoint:
+    factor = _recommended("render_factor", weights.metadata)
+    saturation = _recommended("saturation", weights.metadata)
     return Checkpoint(
         name=path.stem,
         title=f"{path.name}, a file of yours",
@@ -124,9 +128,20 @@ def _passport(path: Path, weights: Weights, architecture: Architecture) -> Check
         file=str(path.absolute()),
         sha256=weights.sha256,
         size=path.stat().st_size,
-        license="unknown",
+        license=weights.metadata.get("license", "unknown"),
         origin=path.name,
-        render_factor=architecture.render_factor,
-        saturation=architecture.saturation,
+        render_factor=architecture.render_factor if factor is None else round(factor),
+        saturation=architecture.saturation if saturation is None else saturation,
         fit=architecture.fit,
     )
+
+
+def _recommended(name: str, metadata: Mapping[str, str]) -> float | None:
+    """A number that a file recommends for a knob; None if it has none that the knob allows."""
+    knob = next(knob_of(item) for item in fields(ColorizeSettings) if item.name == name)
+    try:
+        number = float(metadata.get(name, ""))
+    except ValueError:
+        return None
+    low, high = knob.low or 0.0, knob.high or 0.0
+    return number if low <= number <= high else None

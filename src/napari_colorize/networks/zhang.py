@@ -1,0 +1,154 @@
+"""Zhang et al. 2016: how likely each of 313 colours is, at a quarter of the size.
+
+Seven groups of convolutions see the lightness at down to an eighth of its size, two of them
+through dilated filters; an eighth gives back a quarter and ends in classes. The classes are points
+of a 10-grid over CIELAB a and b, and their annealed mean (section 2.3 there) is the colour.
+
+Parameters are named as in the published file. Richard Zhang, Phillip Isola, Alexei A. Efros,
+"Colorful image colorization", European Conference on Computer Vision 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GRID = 10  # CIELAB units between two neighbouring colours
+LEAST_A = -90
+# First and last b of the colours of each a, from -90 to 100: the 313 of the release. They are the
+# corners of all cells of the grid in which RGB has a colour (309), and four that lie beyond.
+B_RANGES = (
+    *((50, 90), (20, 90), (0, 90), (-20, 90), (-30, 100)),
+    *((-40, 100), (-50, 100), (-50, 100), (-60, 100), (-70, 100)),
+    *((-80, 90), (-80, 90), (-90, 90), (-100, 90), (-100, 80)),
+    *((-110, 80), (-110, 80), (-110, 70), (-110, 70), (-90, 0)),
+)
+TEMPERATURE = 1 / 2.606  # what the published program multiplies by; the paper rounds it to 0.38
+UNIT = 110.0  # CIELAB a and b are 1 here in the file's last layer
+L_MIDDLE, L_RANGE = 50.0, 100.0
+FIRST_SPREAD = 0.01  # standard deviation of new class weights: all colours start equally likely
+
+
+def bin_centers() -> Tensor:
+    """a and b of every class, (313, 2), in the published order: b fastest."""
+    points = [
+        (LEAST_A + GRID * row, b)
+        for row, (first, last) in enumerate(B_RANGES)
+        for b in range(first, last + 1, GRID)
+    ]
+    return torch.tensor(points, dtype=torch.float32)
+
+
+class BinMean(nn.Module):
+    """Probabilities `(N, K, h, w)` to their mean colour `(N, 2, h, w)`, in units of 110.
+
+    The colours are the weight of a 1x1 convolution in the published file. They are not learned.
+    """
+
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", bin_centers().T[..., None, None] / UNIT)  # (2, K, 1, 1)
+
+    def forward(self, likely: Tensor) -> Tensor:
+        return F.conv2d(likely, self.weight.to(likely.dtype))
+
+
+class Eccv16(nn.Module):
+    """CIELAB L `(N, 1, H, W)` to a and b of that size; H and W multiples of 8.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first group; the others have up to eight times as many.
+    temperature : float, optional
+        By which logits are divided before their softmax; saved with the weights. None, of which
+        nothing is saved, is for the published file: the release divides by nothing.
+    """
+
+    temperature: Tensor | None
+
+    def __init__(self, width: int = 64, temperature: float | None = TEMPERATURE) -> None:
+        super().__init__()
+        one, two, four, eight = (width * times for times in (1, 2, 4, 8))
+        self.model1 = _group(1, one, one, stride=2)
+        self.model2 = _group(one, two, two, stride=2)
+        self.model3 = _group(two, four, four, four, stride=2)
+        self.model4 = _group(four, eight, eight, eight)
+        self.model5 = _group(eight, eight, eight, eight, dilation=2)
+        self.model6 = _group(eight, eight, eight, eight, dilation=2)
+        self.model7 = _group(eight, eight, eight, eight)
+        self.model8 = nn.Sequential(
+            nn.ConvTranspose2d(eight, four, 4, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            *_convolutions(four, four, four),
+            nn.Conv2d(four, sum((last - first) // GRID + 1 for first, last in B_RANGES), 1),
+        )
+        self.model_out = BinMean()
+        self.register_buffer(
+            "temperature", None if temperature is None else torch.tensor(temperature)
+        )
+        self._start()
+
+    @property
+    def centers(self) -> Tensor:
+        """a and b of every class, (K, 2), in CIELAB units."""
+        return self.model_out.weight[:, :, 0, 0].T.float() * UNIT
+
+    def forward(self, lightness: Tensor, self_attention: bool = True) -> Tensor:
+        ab = self.expected(self.logits(lightness, self_attention))
+        return F.interpolate(ab, scale_factor=4, mode="bilinear", align_corners=False)
+
+    def logits(self, lightness: Tensor, self_attention: bool = True) -> Tensor:
+        """How likely each colour is, `(N, K, H / 4, W / 4)`, before temperature and softmax."""
+        x = ((lightness - L_MIDDLE) / L_RANGE).to(next(self.parameters()).dtype)
+        x = self.model3(self.model2(self.model1(x)))  # 1/8
+        x = self.model7(self.model6(self.model5(self.model4(x))))
+        return self.model8(x)
+
+    def expected(self, logits: Tensor) -> Tensor:
+        """The annealed mean of the colours, a and b `(N, 2, H / 4, W / 4)`."""
+        logits = logits.float()
+        if self.temperature is not None:
+            logits = logits / self.temperature.float()
+        return self.model_out(torch.softmax(logits, dim=1)) * UNIT
+
+    def _start(self) -> None:
+        """Start values for ReLUs (He et al. 2015), and for classes that are equally likely."""
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+                assert part.bias is not None
+                nn.init.zeros_(part.bias)
+        nn.init.normal_(self.get_parameter("model8.6.weight"), std=FIRST_SPREAD)
+
+
+def _group(*channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Convolutions from each number of channels to the next; the last one has the stride."""
+    convolutions = _convolutions(*channels, stride=stride, dilation=dilation)
+    return nn.Sequential(*convolutions, nn.BatchNorm2d(channels[-1]))
+
+
+def _convolutions(*channels: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+    pairs = list(pairwise(channels))
+    strides = [1] * (len(pairs) - 1) + [stride]
+    parts: list[nn.Module] = []
+    for (inputs, outputs), step in zip(pairs, strides, strict=True):
+        parts += [nn.Conv2d(inputs, outputs, 3, step, dilation, dilation), nn.ReLU(inplace=True)]
+    return parts
+
+
+def is_eccv16(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of this network, published or trained here."""
+    return "model8.6.weight" in state and "model_out.weight" in state
+
+
+def eccv16_of(state: Mapping[str, Tensor]) -> Eccv16:
+    """The network that a state dict fits: of its width, with a temperature or without."""
+    temperature = TEMPERATURE if "temperature" in state else None
+    return Eccv16(len(state["model1.0.weight"]), temperature)

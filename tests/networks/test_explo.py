@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from napari_colorize.networks import ARCHITECTURES, identify
+from napari_colorize.networks.explo import SHRINKS, ExploUNet
+from napari_colorize.zoo.build import build
+
+
+@pytest.fixture(scope="module")
+def network() -> ExploUNet:
+    torch.manual_seed(0)
+    return ExploUNet(width=4).eval().requires_grad_(False)
+
+
+def test_it_has_as_many_parameters_as_its_source():
+    network = ExploUNet()
+
+    assert sum(weight.numel() for weight in network.parameters()) == 1_406_403
+
+
+def test_its_bottom_is_24_pixels_smaller(network):
+    sizes = []
+    handle = network.bottleneck.register_forward_hook(
+        lambda module, inputs, output: sizes.append(tuple(output.shape[-2:]))
+    )
+
+    rgb = network(torch.rand(1, 1, 120, 120))
+
+    handle.remove()
+    assert sizes == [(96, 96)]
+    assert rgb.shape == (1, 3, 120, 120)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (25, 24), (48, 80), (31, 97)])
+def test_rgb_has_the_size_of_any_picture(network, size):
+    rgb = network(torch.rand(2, 1, *size))
+
+    assert rgb.shape == (2, 3, *size)
+    assert float(rgb.min()) >= 0
+
+
+def test_a_picture_smaller_than_the_border_is_filled_by_repeating_it(network):
+    gray = torch.rand(1, 1, 16, 40)
+
+    filled = network(F.pad(gray, (0, 0, 0, SHRINKS + 1 - 16), mode="replicate"))
+
+    torch.testing.assert_close(network(gray), filled[..., :16, :])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_channel_of_a_new_network_can_learn(seed):
+    torch.manual_seed(seed)
+    network = ExploUNet()
+
+    rgb = network(torch.rand(1, 1, 48, 48))
+
+    assert bool((rgb > 0).float().mean(dim=(0, 2, 3)).gt(0.5).all())
+
+
+def test_a_file_opens_as_what_was_trained(network):
+    state = network.state_dict()
+    gray = torch.rand(1, 1, 48, 32)
+
+    assert identify(state) is ARCHITECTURES["explo"]
+    reloaded = build(ARCHITECTURES["explo"], state)
+    torch.testing.assert_close(reloaded(gray), network(gray), atol=0, rtol=0)

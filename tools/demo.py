@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from napari_colorize_training.evaluate import to_gray
+from napari_colorize_training.metrics import to_gray
 from PIL import Image
 
 from napari_colorize.media.sheet import contact_sheet

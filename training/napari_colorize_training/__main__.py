@@ -1,14 +1,26 @@
-"""`napari-colorize-train`: run a recipe, or measure what came out of one."""
+"""`napari-colorize-train`: run a recipe, fine-tune a model, or measure what came out of one."""
 
 from __future__ import annotations
 
+import json
+import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from napari_colorize.errors import ColorizeError
+from napari_colorize_training.evaluate_command import evaluate
+
+if TYPE_CHECKING:
+    from napari_colorize_training.engine import RunOptions
+    from napari_colorize_training.progress import Control, Progress
+    from napari_colorize_training.recipe import Recipe
+
+DATA_HELP = (
+    "Colour pictures: a folder, gray/ and color/ folders, a CSV, numpy files, or tar shards."
+)
 
 
 class OneSentence(TyperGroup):
@@ -18,7 +30,7 @@ class OneSentence(TyperGroup):
         """Run a command; turn what the user can mend into a line and an exit code."""
         try:
             return super().invoke(ctx)
-        except (ColorizeError, FileNotFoundError, ValueError) as error:
+        except (ColorizeError, OSError, ValueError) as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(1) from None
 
@@ -34,60 +46,170 @@ def training() -> None:
 
 
 @app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
-    data: Annotated[Path, typer.Argument(help="A folder of photographs or tar shards.")],
-    run: Annotated[Path, typer.Option(help="Where the run's state, log and model go.")] = Path(
-        "runs/latest"
-    ),
-    cache: Annotated[Path, typer.Option(help="Where decoded photographs are kept.")] = Path(
-        "runs/cache"
-    ),
-    encoder: Annotated[Path | None, typer.Option(help="Pretrained encoder weights.")] = None,
+def recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="All values, as JSON.")] = False,
 ) -> None:
-    """Run a recipe on photographs; called again, it goes on where it was stopped."""
-    from napari_colorize_training.data import build_cache
-    from napari_colorize_training.engine import Trainer
-    from napari_colorize_training.recipe import read_recipe
+    """List the recipes by name, with what each of them is."""
+    from napari_colorize_training.recipe import read_recipe, recipe_names
 
-    chosen = read_recipe(recipe)
-    build_cache(data, cache)
-    typer.echo(Trainer(chosen, cache, run, encoder).train())
+    known = [read_recipe(name) for name in recipe_names()]
+    if as_json:
+        typer.echo(json.dumps([recipe.as_table() for recipe in known], indent=2))
+        return
+    width = max(len(recipe.name) for recipe in known)
+    for recipe in known:
+        typer.echo(f"{recipe.name:{width}}  {recipe.title}")
 
 
 @app.command()
-def evaluate(
-    data: Annotated[Path, typer.Argument(help="Colour photographs: a folder or tar shards.")],
-    model: Annotated[
-        list[str] | None, typer.Option(help="A model's name or file; may be repeated.")
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    data: Annotated[Path, typer.Argument(help=DATA_HELP)],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the model goes; beside the run's state if not given.")
     ] = None,
-    render_factor: Annotated[int | None, typer.Option(help="Default: as recommended.")] = None,
-    saturation: Annotated[float | None, typer.Option(help="Default: as recommended.")] = None,
-    validation: Annotated[
-        bool, typer.Option("--validation", help="Only the pictures that training holds back.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(help="Stop after so many pictures.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Where the run's state, log and previews go.")
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Where decoded pictures are kept.")] = Path(
+        "runs/cache"
+    ),
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Encoder weights from a local file, or 'none' to begin untrained."),
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="The feature loss's network from a local file.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="A model to go on from, by name or file.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of the whole run; stages keep their shares.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the recipe: optimiser.lr=1e-4."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
 ) -> None:
-    """Measure models on photographs whose colours are known, against gray."""
-    from itertools import islice
+    """Run a recipe on pictures; called again, it goes on where it was stopped."""
+    from napari_colorize_training.engine import RunOptions
+    from napari_colorize_training.recipe import parse_change, read_recipe
 
-    from napari_colorize.colorizer import Colorizer
-    from napari_colorize_training.evaluate import evaluate as measure
-    from napari_colorize_training.evaluate import read_pictures
+    chosen = read_recipe(recipe, dict(parse_change(change) for change in changes or []))
+    options = RunOptions(
+        folder=run or Path("runs") / chosen.name,
+        cache=cache,
+        encoder=Path(encoder) if encoder not in (None, "none") else None,
+        untrained=encoder == "none",
+        features=features,
+        base_name=base or "",
+        steps=steps,
+        precision=precision,
+    )
+    teller, control = _front(progress)
+    model = run_recipe(chosen, data, options, teller, control)
+    if model is not None and out is not None:
+        from napari_colorize_training.export import copy_model
 
-    for name in model or ["embedded"]:
-        score = measure(
-            Colorizer.from_pretrained(name),
-            islice(read_pictures(data, validation=validation), limit),
-            render_factor=render_factor,
-            saturation=saturation,
-        )
-        typer.echo(
-            f"{name}: {score.pictures} pictures, PSNR {score.psnr:.2f} dB (gray "
-            f"{score.psnr_gray:.2f}), CIEDE2000 {score.ciede2000:.2f} (gray "
-            f"{score.ciede2000_gray:.2f}), colourfulness {score.colorfulness:.2f} of the truth, "
-            f"better than gray on {score.better:.0%}"
-        )
+        model = copy_model(model, out)
+    if progress != "json" and model is not None:
+        typer.echo(model)
+
+
+@app.command(name="finetune")
+def finetune_command(
+    data: Annotated[Path, typer.Argument(help=DATA_HELP)],
+    base: Annotated[
+        str, typer.Option("--from", help="The model to begin with, by name or file.")
+    ] = "embedded",
+    out: Annotated[Path, typer.Option(help="Where the model goes, with its card.")] = Path(
+        "finetuned.safetensors"
+    ),
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="What is never divided between training and validation: 'folder', or a regular "
+            "expression whose first group names the slide, bag or film."
+        ),
+    ] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="none, photographs or stains; by default by their number.")
+    ] = None,
+    degrade: Annotated[
+        str | None, typer.Option(help="Damage to the gray: none, tone-and-grain, old-photograph.")
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="A feature loss, with the network from a local file.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="At most.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the recipe: optimiser.lr=1e-4."),
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Keep state and log in this folder.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
+) -> None:
+    """Make a model better on pictures of your own; ends by itself, tells before and after."""
+    from napari_colorize_training.finetune import finetune
+    from napari_colorize_training.recipe import parse_change
+
+    teller, control = _front(progress)
+    result = finetune(
+        data,
+        base,
+        out,
+        group=group,
+        augment=augment,
+        degrade=degrade,
+        features=features,
+        steps=steps,
+        changes=dict(parse_change(change) for change in changes or []),
+        run=run,
+        precision=precision,
+        progress=teller,
+        control=control,
+    )
+    if progress != "json" and result is not None:
+        typer.echo(result.sentence)
+
+
+def run_recipe(
+    recipe: Recipe,
+    data: Any,
+    options: RunOptions,
+    progress: Progress | None = None,
+    control: Control | None = None,
+) -> Path | None:
+    """Check and cache the data, then train; the path of the model, or None if stopped."""
+    from napari_colorize_training.data import prepare
+    from napari_colorize_training.engine import Trainer
+
+    report = prepare(data, options.cache, group=recipe.data.group or None)
+    if progress is not None:
+        progress.tell("note", text=report.sentence())
+    return Trainer(recipe, options, progress, control).train()
+
+
+def _front(progress: str) -> tuple[Progress, Control]:
+    """Who is told, and how the run is stopped: Ctrl-C, or words on standard input."""
+    from napari_colorize_training.progress import Bar, Control, Lines, Silent
+
+    kinds = {"bar": Bar, "json": Lines, "none": Silent}
+    if progress not in kinds:
+        raise ValueError(f"--progress must be one of {', '.join(kinds)}, not {progress!r}.")
+    control = Control()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, control.stop)
+    if progress == "json":
+        control.listen()
+    return kinds[progress](), control
+
+
+app.command()(evaluate)
 
 
 def main() -> None:

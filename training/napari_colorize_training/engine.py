@@ -1,304 +1,640 @@
-"""The loop: a recipe and photographs in, a checkpoint out; stopped anywhere, it goes on from there.
+"""The loop: a recipe and pictures in, a checkpoint out; stopped anywhere, it goes on from there.
 
-A run lives in a folder of its own: `log.csv` (a line every `LOG_EVERY` steps), `state.pt`
-(everything needed to go on, replaced atomically with a line of the log, about once a minute) and,
-when it is done, `model.safetensors`.
+A run is a sequence of legs (`plan`). In each, one or two players (`player`) learn from batches of
+crops (`data`, `pictures`): the generator from its content loss (`objective`), the critic from
+photographs and colorized ones, or both against each other (`game`). Devices, precision and other
+processes are Accelerate's business. What is random follows from the seed and the step alone, so
+that a run that was killed needs only its last state (`rundir`) to go on as if nothing had happened.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from napari_colorize.atomic import new_file, remove_abandoned
-from napari_colorize.color import rgb_to_yuv
-from napari_colorize.errors import SettingsError
-from napari_colorize.networks.compact import CLASS_GRID, CompactUNet
-from napari_colorize.networks.mobilenet import for_gray
-from napari_colorize.provenance import STATEMENT
-from napari_colorize.zoo.weights import write_weights
-from napari_colorize_training.data import Crops, Photographs, Pixels
-from napari_colorize_training.degrade import tone_and_grain
-from napari_colorize_training.losses import class_weights, encode_softly, soft_cross_entropy
-from napari_colorize_training.recipe import Recipe, Stage
+from napari_colorize.devices import choose_device, choose_dtype
+from napari_colorize.errors import ColorizeError, SettingsError
+from napari_colorize_training import adapt, losses
+from napari_colorize_training.begin import begin_network, class_weights_of
+from napari_colorize_training.critics import build_critic
+from napari_colorize_training.data import Batch, Crops, Photographs
+from napari_colorize_training.export import export_model, plain_state
+from napari_colorize_training.game import Game, critic_channels
+from napari_colorize_training.objective import Content, Painter
+from napari_colorize_training.pictures import Pictures, prepare_pictures
+from napari_colorize_training.plan import Leg, epoch_ends, legs_of
+from napari_colorize_training.player import Group, Player
+from napari_colorize_training.progress import Clock, Control, Progress, Silent
+from napari_colorize_training.recipe import Recipe
+from napari_colorize_training.rundir import Row, RunFolder, TrainingError
+from napari_colorize_training.schedule import Plateau, cyclic_momentum, rate_at
+from napari_colorize_training.validate import Figures, measure, save_preview
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from napari_colorize.networks import Architecture
 
 SAVE_EVERY = 60.0  # seconds, at least
-LOG_EVERY = 50  # steps
-VALIDATE_EVERY = 500  # steps
-VALIDATION_BATCHES = 6
-FREQUENCY_PICTURES = 2000  # enough for the frequencies of colour classes
-Row = dict[str, float]
-COLUMNS = (
-    *("step", "time", "loss", "cross_entropy", "regression", "rate_share"),
-    *("validation_loss", "validation_gray", "validation_uv"),
-)
+LOG_EVERY = 25  # steps
+VALIDATE_EVERY = 500  # steps, and at the end of every leg
+VALIDATION_PICTURES = 48
+PREVIEW_EVERY = 30.0  # seconds, at least: the epochs of a small set take less
+AHEAD = 3  # batches that are cut while one trains
+Losses = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run depends on beside its recipe.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run: log, state, previews, model.
+    cache : Path
+        Of decoded pictures, from `data.prepare`.
+    encoder, features : Path, optional
+        Local files instead of the published encoder and feature network.
+    untrained : bool
+        Begin with random weights where the recipe names a published encoder.
+    base : tuple of (nn.Module, Architecture), optional
+        A network to go on from.
+    base_name : str
+        What that is called, in the model's metadata.
+    steps : int, optional
+        Of the whole run, instead of the recipe's epochs.
+    precision : {"auto", "float32", "bfloat16"}
+        What is computed in.
+    save_every : float
+        Seconds between states, at least.
+    """
+
+    folder: Path
+    cache: Path
+    encoder: Path | None = None
+    untrained: bool = False
+    features: Path | None = None
+    base: tuple[nn.Module, Architecture] | None = None
+    base_name: str = ""
+    steps: int | None = None
+    precision: str = "auto"
+    save_every: float = SAVE_EVERY
+
+
+@dataclass
+class Best:
+    """The checkpoint of a leg that validated best, and how many have failed to be since."""
+
+    measure: float = math.inf
+    step: int = 0
+    failures: int = 0
+    state: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Trainer:
     """One run of one recipe.
 
+    Parameters
+    ----------
+    recipe : Recipe
+        What is trained, and how.
+    options : RunOptions
+        Where and with what.
+    progress : Progress
+        Who is told.
+    control : Control
+        Who may stop it.
+
     Raises
     ------
     SettingsError
-        If the recipe's architecture cannot be trained, or the run was begun with another recipe.
+        If recipe, network and files do not go together, or the run was begun with others.
+    OutputError
+        If nothing can be written.
     """
 
-    def __init__(self, recipe: Recipe, cache: Path, run: Path, encoder: Path | None) -> None:
-        if recipe.architecture != "compact":
-            raise SettingsError(
-                f"The recipe {recipe.name!r} is for the architecture {recipe.architecture!r}; "
-                "only 'compact' can be trained."
-            )
-        self.recipe, self.run = recipe, run
-        run.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(run)
+    def __init__(
+        self,
+        recipe: Recipe,
+        options: RunOptions,
+        progress: Progress | None = None,
+        control: Control | None = None,
+    ) -> None:
+        self.recipe, self.options = recipe, options
+        self._progress, self._control = progress or Silent(), control or Control()
+        self._accelerator = make_accelerator(options.precision)
+        self._device = self._accelerator.device
+        self.train_set = Photographs(options.cache, validation=False)
+        self.validation_set = Photographs(options.cache, validation=True)
+        self.legs = legs_of(
+            recipe,
+            len(self.train_set),
+            largest_side=self.train_set.short_side,
+            steps=options.steps,
+        )
+        self._check_batches()
+        self.steps = sum(leg.steps for leg in self.legs)
+        self.folder = RunFolder(
+            options.folder, self._passport(), writes=self._accelerator.is_main_process
+        )
         torch.manual_seed(recipe.seed)
-        self.train_set = Photographs(cache, validation=False)
-        self.validation_set = Photographs(cache, validation=True)
-        self.network = CompactUNet(temperature=recipe.temperature)
-        if encoder is not None:
-            # Only the counters of batches are not in the file; anything else would raise.
-            self.network.encoder.load_state_dict(_with_counters(self.network.encoder, encoder))
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
-        self.optimizer = self._make_optimizer()
-        self.step = 0
-        self._resume()
-        self.weights = self._class_weights()
+        self._make_players()
+        self.best, self._plateau = Best(), Plateau()
+        self.step, self._turn = 0, "critic"
+        self._rows: list[Losses] = []  # since the last line of the log
+        self._state = self.folder.load()
+        if self._state is not None:
+            self._resume(self._state)
+        self.folder.shorten_log(self.step)
 
-    def train(self) -> Path:
-        """Run every step that is left; returns the path of the finished checkpoint."""
-        total = sum(stage.steps for stage in self.recipe.stages)
-        saved, rows = time.monotonic(), []
-        bar = tqdm(total=total, initial=self.step, unit="step", desc=self.recipe.name)
-        for stage, step_in_stage, pixels in self._batches():
-            rows.append(self._train_step(stage, step_in_stage, pixels))
+    def train(self) -> Path | None:
+        """Run every step that is left; returns the path of the model, or None if stopped.
+
+        Raises
+        ------
+        TrainingError, OutputError
+            If the loss diverges, or nothing can be written; the last state stays.
+        """
+        names = [leg.name for leg in self.legs]
+        folder = str(self.folder.path)
+        self._progress.tell("start", steps=self.steps, step=self.step, stages=names, run=folder)
+        for note in self._notes():
+            self._progress.tell("note", text=note)
+        try:
+            for leg in self.legs:
+                if self.step < leg.first + leg.steps and not self._run(leg):
+                    self._progress.tell("stopped", step=self.step)
+                    return None
+            path = self._export("model")
+        except ColorizeError as error:
+            self._progress.tell("error", text=str(error))
+            raise
+        self._progress.tell("done", model=str(path))
+        return path
+
+    # What is made before the first step
+
+    def _passport(self) -> dict[str, Any]:
+        """A state may only be continued with the same recipe, length and pictures."""
+        return {
+            "recipe": self.recipe.as_table(),
+            "steps": self.steps,
+            "pictures": len(self.train_set),
+            "base": self.options.base_name,
+        }
+
+    def _check_batches(self) -> None:
+        processes = self._accelerator.num_processes
+        for leg in self.legs:
+            if leg.stage.batch % processes:
+                raise SettingsError(
+                    f"A batch of {leg.stage.batch} cannot be shared by {processes} processes; "
+                    f"set stages.{leg.number}.batch to a multiple of {processes}."
+                )
+
+    def _make_players(self) -> None:
+        recipe, options = self.recipe, self.options
+        network, architecture, note = begin_network(
+            recipe.network, encoder=options.encoder, untrained=options.untrained, base=options.base
+        )
+        self._note = note
+        if recipe.optimiser.lora:
+            adapt.add_lora(network, recipe.optimiser.lora, alpha=float(recipe.optimiser.lora))
+        if self._accelerator.num_processes > 1 and self._device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        classes = recipe.loss.pixel == "classes"
+        self.painter = Painter(network, architecture, classes=classes)
+        self.generator = Player(network, self._accelerator)
+        self.average = (
+            adapt.Average(network, recipe.optimiser.average) if recipe.optimiser.average else None
+        )
+        self.critic, self._game = self._make_critic()
+        self.content = Content(recipe.loss, self._features(), self._class_weights())
+
+    def _make_critic(self) -> tuple[Player | None, Game | None]:
+        plan = self.recipe.critic
+        if plan is None:
+            return None, None
+        channels = critic_channels(plan, self.painter)
+        critic = build_critic(plan.name, in_channels=channels, **plan.options).to(self._device)
+        return Player(critic, self._accelerator), Game(plan, self.painter, critic)
+
+    def _features(self) -> nn.Module | None:
+        from napari_colorize_training.backbones import feature_network
+
+        plan = self.recipe.loss
+        if not plan.features:
+            return None
+        source = self.options.features or plan.feature_network
+        return feature_network(source, layers=len(plan.features)).to(self._device)
+
+    def _class_weights(self) -> Tensor | None:
+        if self.recipe.loss.pixel != "classes":
+            return None
+        return class_weights_of(self.recipe, self.painter, self.train_set).to(self._device)
+
+    def _notes(self) -> Iterator[str]:
+        """What someone should know who sees only the recipe."""
+        yield self._note
+        for leg in self.legs:
+            if leg.side < leg.stage.side:
+                yield (
+                    f"Stage {leg.number + 1} runs at {leg.side} instead of {leg.stage.side} px: "
+                    "the pictures are no larger."
+                )
+
+    # One leg
+
+    def _run(self, leg: Leg) -> bool:
+        """What is left of a leg; False if it was stopped."""
+        self._begin(leg)
+        snapshots, epochs = self._snapshot_steps(), set(epoch_ends(self.legs, len(self.train_set)))
+        end = leg.first + leg.steps
+        clock, saved, previewed = Clock(), time.monotonic(), -math.inf
+        for place, batch, wait in self._batches(leg):
+            row = self._learn(leg, place, batch)
             self.step += 1
-            bar.update()
-            if self.step % LOG_EVERY == 0 or self.step == total:
-                self._log(rows)
-                rows = []
-                # Only here, or a run that goes on would log the mean of half an interval.
-                if time.monotonic() - saved > SAVE_EVERY or self.step == total:
-                    self._save()
-                    saved = time.monotonic()
-        return self._export()
+            per_step = clock.tick()
+            speed = {"seconds": per_step, "pictures_per_second": leg.stage.batch / per_step}
+            self._rows.append(row | speed | {"waiting": wait / per_step})
+            self._tell_step(leg, row, per_step)
+            if self.step in snapshots:
+                self._export(f"epoch-{snapshots[self.step]:g}")
+            if self.step % LOG_EVERY == 0 or self.step == end:
+                self._log(leg, self._look(leg, end))
+                if self._has_converged(leg):
+                    self.step = end
+                clock.skip()
+            if (self.step in epochs or self.step == end) and (
+                time.monotonic() - previewed > PREVIEW_EVERY
+            ):
+                self._preview()
+                previewed = time.monotonic()
+                clock.skip()
+            if self.step == end:
+                self._take_best(leg)
+            stopped = self._control.is_stopped
+            if stopped or self.step == end or time.monotonic() - saved > self.options.save_every:
+                self._save()
+                saved = time.monotonic()
+                clock.skip()
+            if self.step == end:
+                break
+            if stopped:
+                return False
+            self._pause(clock)
+        return True
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        encoder = list(self.network.encoder.parameters())
-        known = {id(parameter) for parameter in encoder}
-        rest = [item for item in self.network.parameters() if id(item) not in known]
-        groups = [{"params": encoder}, {"params": rest}]
-        return torch.optim.AdamW(groups, weight_decay=self.recipe.weight_decay)
+    def _begin(self, leg: Leg) -> None:
+        """New optimisers and the layers that may learn; their memory, if the leg goes on."""
+        plan, stage = self.recipe.optimiser, leg.stage
+        network = self.painter.network
+        if not plan.lora:  # else only the additions learn
+            adapt.freeze(network, stage.unfrozen, statistics=stage.norm_statistics)
+        lr = plan.lr if stage.lr is None else stage.lr
+        groups = adapt.groups_of(network)
+        low = lr if stage.encoder_lr is None else stage.encoder_lr
+        rates = adapt.discriminative_rates(low, lr, len(groups))
+        self.generator.begin(
+            [Group(items, rate) for items, rate in zip(groups, rates, strict=True)],
+            name=plan.name,
+            betas=stage.betas or plan.betas,
+            weight_decay=plan.weight_decay,
+            clip=plan.clip,
+        )
+        critic = self.recipe.critic
+        if self.critic is not None and critic is not None:
+            own = stage.lr if stage.train == "critic" else stage.critic_lr
+            self.critic.begin(
+                [Group(list(self.critic.network.parameters()), own or critic.lr)],
+                name=plan.name,
+                betas=critic.betas,
+                weight_decay=critic.weight_decay,
+            )
+        if self.step > leg.first and self._state is not None:
+            self.generator.load_optimizer(self._state["generator"])
+            if self.critic is not None:
+                self.critic.load_optimizer(self._state["critic"])
+        elif self.step == leg.first:
+            self.best, self._turn, self._plateau = Best(), "critic", Plateau()
+            if self.options.base is not None and stage.keep_every:
+                with self._kept_weights():  # a base that nothing surpasses is what is kept
+                    self._compare(measure(self.painter, self._validation(self.legs[-1])))
+        self._state = None
 
-    def _class_weights(self) -> Tensor:
-        crops = Crops(self.train_set, side=64, batch=50, shrink=(1.0, 1.0), seed=self.recipe.seed)
-        frequency = torch.zeros(CLASS_GRID.count)
-        for step in range(math.ceil(min(FREQUENCY_PICTURES, len(self.train_set)) / 50)):
-            classes, shares = _soft_classes(_target(_to_float(crops.at(step))))
-            frequency.index_add_(0, classes.flatten(), shares.flatten())
-        loss = self.recipe.loss
-        return class_weights(frequency / frequency.sum(), loss.rebalance, loss.heaviest)
+    def _batches(self, leg: Leg) -> Iterator[tuple[int, Batch, float]]:
+        """What is left of a leg, with the seconds that each batch kept us waiting."""
+        crops = self._crops(self.train_set, leg)
+        ahead: list[Future[Batch]] = []
+        with ThreadPoolExecutor(2) as pool:
+            for place in range(self.step - leg.first, leg.steps):
+                until = min(place + AHEAD, leg.steps)
+                ahead += [pool.submit(crops.at, n) for n in range(place + len(ahead), until)]
+                begun = time.monotonic()
+                batch = ahead.pop(0).result()
+                yield place, batch, time.monotonic() - begun
 
-    def _batches(self) -> Iterator[tuple[Stage, int, Pixels]]:
-        """What is left of each stage; the next batch is cut while the last one trains."""
-        begun = 0
-        with ThreadPoolExecutor(1) as pool:
-            for number, stage in enumerate(self.recipe.stages):
-                crops = self._crops(self.train_set, stage, number)
-                steps = range(max(self.step - begun, 0), stage.steps)
-                ahead: Future[Pixels] | None = None
-                for step in steps:
-                    now = ahead or pool.submit(crops.at, step)
-                    ahead = pool.submit(crops.at, step + 1)
-                    yield stage, step, now.result()
-                begun += stage.steps
-
-    def _crops(self, photographs: Photographs, stage: Stage, number: int) -> Crops:
+    def _crops(self, photographs: Photographs, leg: Leg) -> Crops:
+        data = self.recipe.data
         return Crops(
             photographs,
-            side=stage.side,
-            batch=stage.batch,
-            shrink=self.recipe.shrink,
-            seed=self.recipe.seed + 1000 * number,
+            side=leg.side,
+            batch=leg.stage.batch,
+            shrink=data.shrink,
+            mirror=data.mirror,
+            seed=self.recipe.seed + 1000 * leg.number,
+            rank=self._accelerator.process_index,
+            ranks=self._accelerator.num_processes,
         )
 
-    def _train_step(self, stage: Stage, step: int, pixels: Pixels) -> Row:
-        self.network.train_decoder()
-        share = one_cycle(step / stage.steps, stage.warmup)
-        for group, peak in zip(
-            self.optimizer.param_groups, (stage.encoder_rate, stage.rate), strict=True
-        ):
-            group["lr"] = peak * share
-        random = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        losses = self._losses(pixels, random)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimizer.step()
-        self._update_average()
-        return {name: float(value.detach()) for name, value in losses.items()} | {
-            "rate_share": share
-        }
+    # One step
 
-    def _losses(self, pixels: Pixels, random: torch.Generator | None) -> dict[str, Tensor]:
-        rgb = _to_float(pixels)
-        uv = _target(rgb)
-        gray = rgb_to_yuv(rgb.movedim(1, -1))[..., 0].unsqueeze(1)
-        if random is not None:
-            gray = tone_and_grain(gray, random)
-        gray = gray.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self.network.logits(gray)
-        classes, shares = _soft_classes(uv)
-        entropy = soft_cross_entropy(logits, classes, shares, self.weights)
-        regression = F.smooth_l1_loss(self.network.expected(logits.float()), uv, beta=0.05)
-        loss = entropy + self.recipe.loss.regression * regression
-        return {"loss": loss, "cross_entropy": entropy, "regression": regression}
+    def _learn(self, leg: Leg, place: int, batch: Batch) -> Losses:
+        """One batch: the losses by their names in the log."""
+        stage, share = leg.stage, place / leg.steps
+        random = self._seed_step()
+        factor = self._factor(leg, share)
+        beta1 = None
+        if self.recipe.optimiser.cyclic_momentum:
+            beta1 = cyclic_momentum(share, stage.warmup)
+        lr = self.generator.set_rates(factor, beta1)
+        if stage.unfrozen == "gradual":
+            adapt.unfreeze_at(self.painter.network, share, statistics=stage.norm_statistics)
+        adapt.set_training(self.painter.network, stage.norm_statistics)
+        pictures = prepare_pictures(batch, self.recipe.data, self._device, training=True)
+        if stage.train == "generator":
+            terms = self._teach_generator(leg, pictures, random)
+        else:
+            assert self.critic is not None  # the recipe has been checked
+            critic_lr = self.critic.set_rates(factor)
+            terms = self._play(leg, pictures, random)
+            lr = critic_lr if stage.train == "critic" else lr
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        self._check(values)
+        return values | {"lr": lr}
 
-    def _update_average(self) -> None:
-        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        for key, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[key].lerp_(value, 1 - decay)
+    def _factor(self, leg: Leg, share: float) -> float:
+        """The rate as a share of its peak."""
+        if leg.stage.schedule == "plateau":
+            return self._plateau.factor
+        return rate_at(leg.stage.schedule, share, warmup=leg.stage.warmup)
 
-    def _log(self, rows: list[Row]) -> None:
-        row = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-        row = {"step": self.step, "time": round(time.time()), **row}
-        if self.step % VALIDATE_EVERY == 0:
-            row |= self._validate()
-        path = self.run / "log.csv"
-        is_new = not path.is_file()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
-            if is_new:
-                writer.writeheader()
-            writer.writerow(
-                {
-                    key: f"{value:.6g}" if isinstance(value, float) else value
-                    for key, value in row.items()
-                }
+    def _seed_step(self) -> torch.Generator:
+        """Dropout and damage follow from seed and step, so that a resumed run repeats them."""
+        seed = self.recipe.seed * 1_000_003 + self.step
+        torch.manual_seed(seed)
+        own = seed * 64 + self._accelerator.process_index
+        return torch.Generator(self._device).manual_seed(own)
+
+    def _paint(self, gray: Tensor) -> Tensor:
+        with self._accelerator.autocast():
+            return self.painter(gray)
+
+    def _content(
+        self, leg: Leg, output: Tensor, pictures: Pictures, random: torch.Generator
+    ) -> Any:
+        terms = self.content.terms(self.painter, output, pictures.rgb, pictures.clean)
+        plan = self.recipe.loss
+        if leg.stage.noise and plan.noise:
+            low, high = plan.noise_probability
+            shape = (len(pictures.gray), 1, 1, 1)
+            share = torch.rand(shape, generator=random, device=self._device)
+            noisy = losses.add_noise(
+                pictures.gray, low + (high - low) * share, plan.noise_amplitude, random
             )
+            apart = losses.noise_consistency(output, self._paint(noisy))
+            terms["G_noise"] = plan.noise * apart
+            terms["content"] = terms["content"] + terms["G_noise"]
+        return terms
 
-    @torch.no_grad()
-    def _validate(self) -> Row:
-        """Loss, and root mean square error of U and V: gray's and the averaged network's."""
-        network = CompactUNet(temperature=self.recipe.temperature)
-        network.load_state_dict(self.average)
-        kept, self.network = self.network, network.eval()
-        stage = self.recipe.stages[-1]
-        crops = self._crops(self.validation_set, stage, 0)
-        losses, grays, errors = [], [], []
-        for step in range(VALIDATION_BATCHES):
-            pixels = crops.at(step)
-            losses.append(float(self._losses(pixels, None)["loss"]))
-            rgb = _to_float(pixels)
-            uv, gray = _target(rgb), rgb_to_yuv(rgb.movedim(1, -1))[..., 0].unsqueeze(1)
-            errors.append(float((network(gray) - uv).square().mean()))
-            grays.append(float(uv.square().mean()))
-        self.network = kept
-        count = len(losses)
-        return {
-            "validation_loss": sum(losses) / count,
-            "validation_gray": math.sqrt(sum(grays) / count),
-            "validation_uv": math.sqrt(sum(errors) / count),
+    def _teach_generator(self, leg: Leg, pictures: Pictures, random: torch.Generator) -> Any:
+        terms = self._content(leg, self._paint(pictures.gray), pictures, random)
+        loss = terms.pop("content")
+        self.generator.learn(loss)
+        self._follow()
+        return {"G": loss, **terms}
+
+    def _play(self, leg: Leg, pictures: Pictures, random: torch.Generator) -> Any:
+        """One batch of the game: the critic's turn, the generator's, or both."""
+        stage = leg.stage
+        in_turns = stage.critic_until is not None
+        generator_learns = stage.train == "gan" and (not in_turns or self._turn == "generator")
+        critic_learns = stage.train == "critic" or not in_turns or self._turn == "critic"
+        assert self.critic is not None  # the recipe has been checked
+        assert self._game is not None
+        with torch.set_grad_enabled(generator_learns):
+            output = self._paint(pictures.gray)
+        terms: dict[str, Tensor] = {}
+        if critic_learns:
+            self.critic.network.train().requires_grad_(True)
+            with self._accelerator.autocast():
+                terms |= self._game.critic_terms(output.detach(), pictures)
+            self.critic.learn(terms["D"])
+        if generator_learns:
+            terms |= self._deceive(leg, output, pictures, random)
+        if in_turns:
+            self._turn = self._next_turn(terms, stage.critic_until or 0.0)
+        return terms
+
+    def _deceive(
+        self, leg: Leg, output: Tensor, pictures: Pictures, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        assert self.critic is not None  # `_play` has looked
+        assert self._game is not None
+        self.critic.network.requires_grad_(False)
+        terms: dict[str, Tensor] = self._content(leg, output, pictures, random)
+        with self._accelerator.autocast():
+            opinion = leg.stage.gan_weight * self._game.generator_loss(output, pictures)
+        loss = leg.stage.content_weight * terms.pop("content") + opinion
+        self.generator.learn(loss)
+        self._follow()
+        return {"G": loss, "G_GAN": opinion, **terms}
+
+    def _next_turn(self, terms: dict[str, Tensor], until: float) -> str:
+        """DeOldify's rule: the generator waits until the critic is good enough."""
+        if "D" not in terms:
+            return "critic"
+        loss = self._accelerator.reduce(terms["D"].detach(), reduction="mean")
+        return "generator" if float(loss) < until else "critic"
+
+    def _follow(self) -> None:
+        if self.average is not None:
+            self.average.update(self.painter.network, self.step)
+
+    def _check(self, values: Losses) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"The loss {name} is {value} at step {self.step}: the training diverges. Lower "
+                    "the rate (--set optimiser.lr=..., or stages.0.lr) and begin anew; the last "
+                    "state was kept."
+                )
+
+    # Between steps
+
+    def _has_converged(self, leg: Leg) -> bool:
+        return 0 < leg.stage.patience <= self.best.failures
+
+    def _look(self, leg: Leg, end: int) -> Figures | None:
+        """Validate where it is due, and keep what is best."""
+        if leg.stage.train == "critic":
+            return None  # the generator stands still
+        keep, last = leg.stage.keep_every, self.step == end
+        kept = bool(keep) and ((self.step - leg.first) % keep < LOG_EVERY or last)
+        if not (last or kept or self.step % VALIDATE_EVERY == 0):
+            return None
+        with self._kept_weights():
+            figures = measure(self.painter, self._validation(self.legs[-1]))
+            if kept:
+                self._compare(figures)
+        if self._plateau.update(figures.measure):
+            self._progress.tell("note", text="Validation no longer improves: a plateau.")
+        self._progress.tell("validation", step=self.step, **figures.as_row())
+        return figures
+
+    def _compare(self, figures: Figures) -> None:
+        """Keep the weights of now if they are the best."""
+        if figures.measure < self.best.measure:
+            state = self.painter.network.state_dict()
+            copy = {key: value.detach().cpu().clone() for key, value in state.items()}
+            self.best = Best(figures.measure, self.step, 0, copy)
+        else:
+            self.best.failures += 1
+
+    def _validation(self, leg: Leg) -> list[tuple[Tensor, Tensor]]:
+        count = min(VALIDATION_PICTURES, len(self.validation_set))
+        batch = min(count, 12)
+        crops = Crops(
+            self.validation_set, side=leg.side, batch=batch, shrink=(1.0, 1.0), seed=0, mirror=False
+        )
+        prepared = (
+            prepare_pictures(crops.at(step), self.recipe.data, self._device, training=False)
+            for step in range(math.ceil(count / batch))
+        )
+        return [(pictures.rgb, pictures.gray) for pictures in prepared]
+
+    def _kept_weights(self) -> adapt.Applied:
+        """The weights that would be exported, in evaluation mode, while the block runs."""
+        return adapt.Applied(self.painter.network, self.average)
+
+    def _take_best(self, leg: Leg) -> None:
+        """Go back to the best checkpoint of a leg that keeps several."""
+        if not leg.stage.keep_every or not self.best.state:
+            return
+        self.painter.network.load_state_dict(self.best.state)
+        if self.average is not None:
+            self.average.restart(self.painter.network)
+        text = f"{leg.name}: of its checkpoints, that of step {self.best.step} is the best."
+        self._progress.tell("note", text=text)
+
+    def _preview(self) -> None:
+        if not self._accelerator.is_main_process:
+            return
+        path = self.folder.path / "preview.png"
+        rgb, gray = self._validation(self.legs[-1])[0]
+        with self._kept_weights():
+            save_preview(path, self.painter, rgb, gray)
+        self._progress.tell("preview", step=self.step, path=str(path))
+
+    def _tell_step(self, leg: Leg, row: Losses, per_step: float) -> None:
+        self._progress.tell(
+            "step",
+            step=self.step,
+            steps=self.steps,
+            stage=leg.name,
+            losses={name: value for name, value in row.items() if name != "lr"},
+            seconds_left=per_step * (self.steps - self.step),
+        )
+
+    def _log(self, leg: Leg, figures: Figures | None) -> None:
+        """A line: the means since the last one, and what was validated."""
+        names = {name for row in self._rows for name in row}
+        means = {
+            name: _mean([row[name] for row in self._rows if name in row]) for name in sorted(names)
         }
+        row: Row = {"step": self.step, "time": round(time.time()), "stage": leg.name, **means}
+        if figures is not None:
+            row.update(figures.as_row())
+        self.folder.append(row)
+        self._rows = []
+
+    def _pause(self, clock: Clock) -> None:
+        if self._control.is_paused:
+            self._progress.tell("paused", step=self.step)
+            self._control.wait()
+            self._progress.tell("resumed", step=self.step)
+            clock.skip()
+
+    def _snapshot_steps(self) -> dict[int, float]:
+        """The steps after which a model is written, and the epochs they end."""
+        ends = epoch_ends(self.legs, len(self.train_set))
+        return {
+            ends[round(epoch) - 1]: epoch
+            for epoch in self.recipe.snapshots
+            if 1 <= epoch <= len(ends)
+        }
+
+    # What stays
 
     def _save(self) -> None:
-        state = {
-            "recipe": json.dumps(asdict(self.recipe)),
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        with new_file(self.run / "state.pt", overwrite=True) as part:
-            torch.save(state, part)
+        self.folder.save(
+            {
+                "step": self.step,
+                "turn": self._turn,
+                "rows": self._rows,
+                "generator": self.generator.state_dict(),
+                "critic": None if self.critic is None else self.critic.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "best": vars(self.best),
+                "plateau": self._plateau.state_dict(),
+            }
+        )
 
-    def _resume(self) -> None:
-        path = self.run / "state.pt"
-        if path.is_file():
-            state: dict[str, Any] = torch.load(path, weights_only=True)
-            if state.get("recipe") != json.dumps(asdict(self.recipe)):
-                raise SettingsError(
-                    f"The run in {self.run} was begun with another recipe; choose another --run "
-                    "or delete it."
+    def _resume(self, state: dict[str, Any]) -> None:
+        self.step, self._turn, self._rows = state["step"], state["turn"], state["rows"]
+        self.best = Best(**state["best"])
+        self._plateau.load_state_dict(state["plateau"])
+        self.generator.load_network(state["generator"])
+        if self.critic is not None:
+            self.critic.load_network(state["critic"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    def _export(self, name: str) -> Path:
+        path = self.folder.path / f"{name}.safetensors"
+        if self._accelerator.is_main_process:
+            with self._kept_weights():
+                export_model(
+                    path,
+                    plain_state(self.painter.network),
+                    self.recipe,
+                    self.painter.architecture,
+                    step=self.step,
+                    base=self.options.base_name,
                 )
-            self.step, self.average = state["step"], state["average"]
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        self._shorten_log()
-
-    def _shorten_log(self) -> None:
-        """Drop what a run that was killed had logged after its last state."""
-        path = self.run / "log.csv"
-        if not path.is_file():
-            return
-        with path.open(newline="") as file:
-            header, *lines = file.readlines() or [""]
-        kept = [
-            line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= self.step
-        ]
-        if not kept:
-            path.unlink()  # the next line brings its header
-            return
-        with new_file(path, overwrite=True) as part, part.open("w", newline="") as file:
-            file.writelines([header, *kept])
-
-    def _export(self) -> Path:
-        """The averaged weights as fp16, without what only training needs."""
-        kept = {
-            key: value.half() if value.is_floating_point() else value
-            for key, value in self.average.items()
-        }
-        kept["temperature"] = torch.tensor(self.recipe.shown_temperature).half()
-        path = self.run / "model.safetensors"
-        metadata = {
-            "recipe": json.dumps(asdict(self.recipe)),
-            "steps": str(self.step),
-            "license": self.recipe.license,
-            "statement": STATEMENT,
-        }
-        write_weights(path, kept, metadata)
+        self._accelerator.wait_for_everyone()
         return path
 
 
-def one_cycle(share: float, warmup: float) -> float:
-    """The rate as a share of its peak: a linear rise, then half a cosine down to zero."""
-    if share < warmup:
-        return max(share / warmup, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
+def make_accelerator(precision: str) -> Accelerator:
+    """Accelerate on the best device that is here, in the precision that suits it."""
+    from accelerate import Accelerator
+
+    device = choose_device("auto")
+    dtype = choose_dtype(precision, device)
+    mixed = "bf16" if dtype == torch.bfloat16 else "no"
+    return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu")
 
 
-def _with_counters(encoder: nn.Module, path: Path) -> dict[str, Tensor]:
-    counters = {k: v for k, v in encoder.state_dict().items() if k.endswith("num_batches_tracked")}
-    return for_gray(load_file(path)) | counters
-
-
-def _to_float(pixels: Pixels) -> Tensor:
-    """Pixels `(N, H, W, 3)` to RGB in [0, 1], `(N, 3, H, W)`."""
-    return torch.from_numpy(pixels).movedim(-1, 1).float() / 255
-
-
-def _target(rgb: Tensor) -> Tensor:
-    """U and V at a quarter of the size, averaged over each 4 x 4 pixels."""
-    uv = rgb_to_yuv(rgb.movedim(1, -1))[..., 1:].movedim(-1, 1)
-    return F.avg_pool2d(uv, 4)
-
-
-def _soft_classes(uv: Tensor) -> tuple[Tensor, Tensor]:
-    grid = CLASS_GRID
-    return encode_softly(uv, torch.tensor(grid.steps), torch.tensor(grid.origin), grid.shape)
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

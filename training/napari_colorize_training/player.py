@@ -1,0 +1,124 @@
+"""A network that learns: its optimiser, its rates, and one step of learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that learn at one rate.
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+        Those of them that are frozen are left alone.
+    lr : float
+        Their peak rate.
+    """
+
+    parameters: list[nn.Parameter]
+    lr: float
+
+
+class Player:
+    """One side of the game, generator or critic.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On the accelerator's device.
+    accelerator : Accelerator
+        Knows the device and the other processes.
+    """
+
+    def __init__(self, network: nn.Module, accelerator: Accelerator) -> None:
+        self.network, self._accelerator = network, accelerator
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._peaks: list[float] = []
+        self._clip = 0.0
+
+    def begin(
+        self,
+        groups: Sequence[Group],
+        *,
+        name: str,
+        betas: tuple[float, float],
+        weight_decay: float,
+        clip: float = 0.0,
+    ) -> None:
+        """Take a new optimiser for a stage."""
+        kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+        learning = [
+            ([item for item in group.parameters if item.requires_grad], group.lr)
+            for group in groups
+        ]
+        learning = [(items, lr) for items, lr in learning if items]
+        self._peaks, self._clip = [lr for _, lr in learning], clip
+        self._optimizer = kinds[name](
+            [{"params": items, "lr": lr} for items, lr in learning],
+            betas=betas,
+            weight_decay=weight_decay,
+        )
+
+    def set_rates(self, factor: float, beta1: float | None = None) -> float:
+        """Rates as a share of their peaks, and Adam's beta1; returns the largest rate."""
+        assert self._optimizer is not None  # begin comes first
+        for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+            if beta1 is not None:
+                group["betas"] = (beta1, group["betas"][1])
+        return max(self._peaks) * factor
+
+    def learn(self, loss: Tensor) -> None:
+        """One step down the gradient of a loss, averaged over all processes."""
+        assert self._optimizer is not None  # begin comes first
+        self._optimizer.zero_grad(set_to_none=True)
+        self._accelerator.backward(loss)
+        moved = [
+            item
+            for group in self._optimizer.param_groups
+            for item in group["params"]
+            if item.grad is not None
+        ]
+        self._average(moved)
+        if self._clip:
+            nn.utils.clip_grad_norm_(moved, self._clip)
+        self._optimizer.step()
+
+    def _average(self, parameters: list[nn.Parameter]) -> None:
+        """Every process takes the mean of all gradients.
+
+        In one piece, so that frozen layers, two players and several passes through one network
+        need no wrapper that counts them.
+        """
+        if self._accelerator.num_processes == 1:
+            return
+        gradients = [item.grad for item in parameters if item.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = self._accelerator.reduce(flat, reduction="mean")
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and the optimiser's memory."""
+        memory = None if self._optimizer is None else self._optimizer.state_dict()
+        return {"network": self.network.state_dict(), "optimizer": memory}
+
+    def load_network(self, state: dict[str, Any]) -> None:
+        """The weights of `state_dict`."""
+        self.network.load_state_dict(state["network"])
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """The optimiser's memory, into one that has begun the same stage."""
+        if self._optimizer is not None and state["optimizer"] is not None:
+            self._optimizer.load_state_dict(state["optimizer"])

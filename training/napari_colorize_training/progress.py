@@ -1,0 +1,149 @@
+"""How a run tells what it does: a bar for people, lines of JSON for programs.
+
+A program that starts `napari-colorize-train` with `--progress json` reads one object per line from
+its standard output; `event` says what it is:
+
+- `start`: `steps`, `step` (more than 0 if the run goes on), `stages` (names), `run` (folder)
+- `step`: `step`, `steps`, `stage`, `losses` (by their names in the log), `seconds_left`
+- `validation`: `step` and the figures of the log's `validation_` columns
+- `preview`: `step`, `path` of a PNG
+- `note`: `text`, a sentence
+- `paused`, `resumed`, `stopped`: `step`
+- `done`: `model`, path of the checkpoint
+- `error`: `text`, a sentence; the exit code is 1
+
+and may write the words `pause`, `resume` and `stop`, a line each, to its standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol, TextIO
+
+from tqdm import tqdm
+
+
+class Progress(Protocol):
+    """What the engine tells; every method may be called from one thread only."""
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """Something happened."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """Keep it."""
+
+
+class Lines:
+    """One JSON object per line."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """Write a line and flush it: the reader waits for it."""
+        self._stream.write(json.dumps({"event": event, **facts}, default=str) + "\n")
+        self._stream.flush()
+
+
+class Bar:
+    """A bar with time left on standard error, sentences above it."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """Move the bar, or write a line."""
+        if event == "start":
+            self._bar = tqdm(total=facts["steps"], initial=facts["step"], unit="step")
+        bar = self._bar
+        if bar is None:
+            return
+        if event == "step":
+            bar.update(facts["step"] - bar.n)
+            bar.set_description(facts["stage"], refresh=False)
+            bar.set_postfix(_shortened(facts["losses"]))
+        elif event == "note":
+            bar.write(facts["text"], file=sys.stderr)
+        elif event == "validation":
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
+            bar.write(figures, file=sys.stderr)
+        elif event in ("done", "stopped", "error"):
+            bar.close()
+
+
+def _shortened(losses: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{value:.3g}" for name, value in losses.items()}
+
+
+class Control:
+    """Whether to go on: asked between steps, answered by signals, a thread or a program's words."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._go = threading.Event()
+        self._go.set()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the run should save and end."""
+        return self._stop.is_set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the run should wait."""
+        return not self._go.is_set() and not self.is_stopped
+
+    def stop(self, *_: object) -> None:
+        """Save and end after the present step; also a signal's handler."""
+        self._stop.set()
+        self._go.set()
+
+    def pause(self) -> None:
+        """Wait after the present step."""
+        self._go.clear()
+
+    def resume(self) -> None:
+        """Wait no longer."""
+        self._go.set()
+
+    def wait(self) -> None:
+        """Return when the run is not, or no longer, paused."""
+        self._go.wait()
+
+    def listen(self, stream: TextIO | None = None) -> None:
+        """Obey `pause`, `resume` and `stop` on standard input, in a thread of its own."""
+        threading.Thread(target=self._obey, args=(stream or sys.stdin,), daemon=True).start()
+
+    def _obey(self, stream: TextIO) -> None:
+        orders = {"pause": self.pause, "resume": self.resume, "stop": self.stop}
+        for line in stream:
+            order = orders.get(line.strip())
+            if order is not None:
+                order()
+
+
+class Clock:
+    """Seconds left, from what the last steps took."""
+
+    def __init__(self, forget: float = 0.98) -> None:
+        self._forget, self._per_step, self._last = forget, 0.0, time.monotonic()
+
+    def tick(self) -> float:
+        """Count a step; returns the mean seconds per step."""
+        now = time.monotonic()
+        took, self._last = now - self._last, now
+        forget = self._forget if self._per_step else 0.0
+        self._per_step = forget * self._per_step + (1 - forget) * took
+        return self._per_step
+
+    def skip(self) -> None:
+        """Do not count the time since the last step: it was no training."""
+        self._last = time.monotonic()

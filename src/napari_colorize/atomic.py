@@ -70,11 +70,14 @@ def put(part: Path, path: Path) -> None:
     part.replace(path)
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove the pieces of files whose writer was killed; they are hidden, but take room."""
+def remove_abandoned(folder: Path, age: float = ABANDONED) -> None:
+    """Remove the pieces of files whose writer was killed; they are hidden, but take room.
+
+    Only those that nobody has touched for `age` seconds: 0 where there is but one writer.
+    """
     for part in folder.glob(".*.part"):
         with suppress(OSError):
-            if _PART.fullmatch(part.name) and time() - part.stat().st_mtime > ABANDONED:
+            if _PART.fullmatch(part.name) and time() - part.stat().st_mtime >= age:
                 part.unlink()
 
 

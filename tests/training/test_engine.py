@@ -1,182 +1,269 @@
+"""What a run leaves behind: the best, the last and the named checkpoints, and two logs."""
+
 from __future__ import annotations
 
-import csv
-from dataclasses import replace
+import subprocess
+import sys
 
-import numpy as np
 import pytest
 import torch
-from napari_colorize_training import engine
-from napari_colorize_training.__main__ import app
-from napari_colorize_training.data import build_cache
-from napari_colorize_training.degrade import tone_and_grain
-from napari_colorize_training.engine import Trainer, one_cycle
-from napari_colorize_training.evaluate import ciede2000, colorfulness, evaluate, psnr
-from napari_colorize_training.recipe import Stage, read_recipe
-from PIL import Image
-from typer.testing import CliRunner
+from napari_colorize_training.engine import Trainer
+from napari_colorize_training.progress import Control
+from napari_colorize_training.recipe import Recipe, recipe_from
+from napari_colorize_training.validate import Figures
+from tiny_runs import (
+    cached,
+    command,
+    draw_pictures,
+    environment,
+    eventful_table,
+    log_of,
+    log_quickly,
+    options_of,
+    run,
+    tiny,
+    tiny_table,
+    to_toml,
+)
 
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import SettingsError
+from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.zoo.weights import read_weights
 
-STAGE = Stage(side=32, steps=3, batch=2, rate=1e-3, encoder_rate=1e-4)
-RECIPE = replace(read_recipe("embedded"), stages=(STAGE, replace(STAGE, side=48)))
-
-
-class Interrupted(Exception):
-    """What stops a run in a test."""
+HEAVY = ["pooch", "psygnal", "platformdirs", "torchmetrics"]  # a bare GPU machine has none of them
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    random = np.random.default_rng(0)
-    for index in range(12):
-        pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        picture = Image.fromarray(pixels).resize((170, 180), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{index}.png")
-    build_cache(folder, folder / "cache")
-    return folder / "cache"
+    return cached(tmp_path_factory.mktemp("pictures"))
 
 
-def rows_of(run) -> list[dict[str, str]]:
-    """The log, but for the time of day."""
-    with (run / "log.csv").open() as file:
-        return [{**row, "time": ""} for row in csv.DictReader(file)]
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch):
+    log_quickly(monkeypatch)
 
 
-def interrupt(trainer, monkeypatch, step: int) -> None:
-    """Train until `step`, then no further."""
-    train_step = trainer._train_step
+class Heard:
+    """A progress that remembers."""
 
-    def stop(*batch):
-        if trainer.step == step:
-            raise Interrupted
-        return train_step(*batch)
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict]] = []
 
-    monkeypatch.setattr(trainer, "_train_step", stop)
-    with pytest.raises(Interrupted):
-        trainer.train()
+    def tell(self, event: str, **facts: object) -> None:
+        self.events.append((event, facts))
 
-
-@pytest.mark.parametrize(
-    ("save_every", "surplus"),
-    [(0.0, ""), (0.0, "4,1,,,,,,,\r\n"), (0.0, "1"), (1e9, "")],
-    ids=["between lines", "after a line", "in a line", "before any state"],
-)
-def test_a_run_that_was_stopped_goes_on_with_the_same_log(
-    cache, tmp_path, monkeypatch, save_every, surplus
-):
-    monkeypatch.setattr(engine, "LOG_EVERY", 2)
-    monkeypatch.setattr(engine, "VALIDATE_EVERY", 4)
-    monkeypatch.setattr(engine, "VALIDATION_BATCHES", 1)
-    monkeypatch.setattr(engine, "SAVE_EVERY", save_every)
-    Trainer(RECIPE, cache, tmp_path / "whole", None).train()
-
-    interrupt(Trainer(RECIPE, cache, tmp_path / "parts", None), monkeypatch, 3)
-    with (tmp_path / "parts" / "log.csv").open("a", newline="") as log:
-        # A state is saved after its line: a kill may leave lines, or a part of one, too many.
-        log.write(surplus)
-    Trainer(RECIPE, cache, tmp_path / "parts", None).train()
-
-    assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
-    assert [row["step"] for row in rows_of(tmp_path / "whole")] == ["2", "4", "6"]
-    assert not list(tmp_path.rglob("*.part"))
+    def of(self, kind: str) -> list[dict]:
+        return [facts for event, facts in self.events if event == kind]
 
 
-def test_a_run_of_another_recipe_is_not_gone_on_with(cache, tmp_path):
-    Trainer(RECIPE, cache, tmp_path / "run", None)._save()
+def validating(monkeypatch: pytest.MonkeyPatch, measures: list[float]) -> None:
+    """Let validation find these, one after the other, and the last ever after."""
+    left = iter(measures)
 
-    with pytest.raises(SettingsError, match="begun with another recipe; choose another --run"):
-        Trainer(replace(RECIPE, seed=1), cache, tmp_path / "run", None)
+    def find(self: Trainer) -> Figures:
+        value = next(left, measures[-1])
+        return Figures(uv=0.1, uv_gray=0.1, ciede2000=value, ciede2000_gray=1.0, colorfulness=1.0)
 
-
-def test_a_state_that_does_not_tell_its_recipe_is_not_gone_on_with(cache, tmp_path):
-    Trainer(RECIPE, cache, tmp_path / "run", None)._save()
-    path = tmp_path / "run" / "state.pt"
-    state = torch.load(path, weights_only=True)
-    del state["recipe"]
-    torch.save(state, path)
-
-    with pytest.raises(SettingsError, match="begun with another recipe"):
-        Trainer(RECIPE, cache, tmp_path / "run", None)
+    monkeypatch.setattr(Trainer, "_measure", find)
 
 
-def test_an_architecture_that_cannot_be_trained_is_refused_before_all_else(tmp_path):
-    recipe = replace(RECIPE, architecture="deoldify-wide")
-
-    with pytest.raises(SettingsError, match="only 'compact' can be trained"):
-        Trainer(recipe, tmp_path / "cache", tmp_path / "run", None)
-
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["train", "nosuch", "."], "No recipe is called 'nosuch'"),
-        (["train", "embedded", "."], "holds no photographs"),
-        (["evaluate", ".", "--model", "nosuch"], "nosuch"),
-        (["evaluate", "."], "no pictures to measure on"),
-    ],
-)
-def test_the_command_line_ends_in_one_sentence(tmp_path, monkeypatch, arguments, sentence):
-    monkeypatch.chdir(tmp_path)
-
-    result = CliRunner().invoke(app, arguments)
-
-    assert result.exit_code == 1
-    assert result.stderr.startswith("Error: ") and sentence in result.stderr
-    assert result.stderr.count("\n") == 1
+def with_optimiser(table: dict, **options: object) -> Recipe:
+    return recipe_from(table | {"optimiser": {"lr": 3e-3, **options}})
 
 
 def test_what_was_trained_opens_in_the_core(cache, tmp_path):
-    path = Trainer(RECIPE, cache, tmp_path / "run", None).train()
+    model = run(tiny(), tmp_path, cache)
 
-    colorizer = Colorizer.from_pretrained(path)
-    result = colorizer(np.random.default_rng(0).random((40, 60)), render_factor=2)
+    colorizer = Colorizer.from_pretrained(model)
 
-    assert colorizer.checkpoint.architecture == "compact"
-    assert result.rgb.shape == (40, 60, 3)
-
-
-def test_the_rate_rises_once_and_falls_to_nothing():
-    rates = [one_cycle(step / 100, 0.1) for step in range(101)]
-
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[:11] == sorted(rates[:11])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(0)
+    assert colorizer.checkpoint.architecture == "lab-autoencoder"
+    assert colorizer(torch.rand(40, 60).numpy(), render_factor=2).rgb.shape == (40, 60, 3)
 
 
-def test_old_photographs_are_gray_pictures_still():
-    gray = torch.rand(5, 1, 16, 16)
+def test_training_ends_when_validation_no_longer_improves(cache, tmp_path, monkeypatch):
+    validating(monkeypatch, [0.9, 0.8, 0.85, 0.81, 0.7])
+    heard = Heard()
 
-    worn = tone_and_grain(gray, torch.Generator().manual_seed(0))
+    recipe = tiny(steps=100, keep_every=2, patience=2)
+    Trainer(recipe, options_of(tmp_path, cache), heard).train()
 
-    assert worn.shape == gray.shape
-    assert float(worn.min()) >= 0
-    assert float(worn.max()) <= 1
-    assert not torch.equal(worn, gray)
-    torch.testing.assert_close(worn, tone_and_grain(gray, torch.Generator().manual_seed(0)))
+    assert [line["step"] for line in log_of(tmp_path)] == ["2", "4", "6", "8"]
+    assert "of its checkpoints, that of step 4 is the best" in heard.of("note")[-1]["text"]
 
 
-def test_measures_of_known_pictures():
-    truth = np.full((4, 4, 3), 100, np.uint8)
+def test_the_best_checkpoint_is_what_is_kept(cache, tmp_path, monkeypatch):
+    validating(monkeypatch, [0.9, 0.5, 0.8])
+    steps = {}
+    compare = Trainer._compare
 
-    assert psnr(truth, truth + 10) == pytest.approx(20 * np.log10(255 / 10))
-    assert ciede2000(truth, truth) == 0
-    assert colorfulness(truth) == 0
-    assert colorfulness(np.full((4, 4, 3), (200, 100, 50), np.uint8)) == pytest.approx(
-        0.3 * np.hypot(100, 100)
+    def remember(self, figures):
+        steps[self.step] = {k: v.half() for k, v in self.painter.network.state_dict().items()}
+        compare(self, figures)
+
+    monkeypatch.setattr(Trainer, "_compare", remember)
+
+    model = run(tiny(steps=8, keep_every=2), tmp_path, cache)
+
+    state = read_weights(model).state
+    name = next(name for name, value in state.items() if value.ndim == 4)
+    torch.testing.assert_close(state[name], steps[4][name])
+    assert not torch.equal(state[name], steps[8][name])
+
+
+def test_a_rate_falls_at_a_plateau(cache, tmp_path, monkeypatch):
+    validating(monkeypatch, [0.5])
+
+    run(tiny(steps=40, schedule="plateau", keep_every=2), tmp_path, cache)
+
+    rates = [float(line["lr"]) for line in log_of(tmp_path)]
+    assert rates[0] == pytest.approx(3e-3) and 0 < rates[-1] <= 3e-4
+
+
+def test_models_are_written_at_named_epochs(cache, tmp_path):
+    recipe = recipe_from(tiny_table(steps=8) | {"snapshots": [1, 3, 9]})
+
+    model = run(recipe, tmp_path, cache)  # 8 pictures, 4 at a time: an epoch is 2 steps
+
+    steps = {path.stem: read_weights(path).metadata["steps"] for path in tmp_path.glob("*.safe*")}
+    assert steps == {"epoch-1": "2", "epoch-3": "6", "model": "8"}
+    assert model == tmp_path / "model.safetensors"
+
+
+def test_loras_additions_become_part_of_plain_weights(cache, tmp_path):
+    table = tiny_table() | {
+        "network": {"architecture": "lab-autoencoder", "options": {"widths": [16, 16, 16, 16]}}
+    }
+    trainer = Trainer(with_optimiser(table, lora=2), options_of(tmp_path, cache))
+    names = ARCHITECTURES["lab-autoencoder"].create(widths=(16, 16, 16, 16)).state_dict().keys()
+    gray = torch.rand(1, 1, 32, 32)
+
+    state = read_weights(trainer.train()).state
+
+    assert state.keys() == names
+    network = ARCHITECTURES["lab-autoencoder"].build(state)
+    network.load_state_dict(state)
+    ours = trainer.painter.network.eval()(gray * 100)
+    torch.testing.assert_close(network.float().eval()(gray * 100), ours, atol=0.2, rtol=0)
+
+
+def test_the_average_is_what_is_written(cache, tmp_path):
+    trainer = Trainer(with_optimiser(tiny_table(), average=0.9), options_of(tmp_path, cache))
+
+    state = read_weights(trainer.train()).state
+
+    average = trainer.average.state_dict()
+    own = trainer.painter.network.state_dict()
+    name = next(name for name, value in own.items() if value.ndim == 4)
+    torch.testing.assert_close(state[name], average[name].half())
+    assert not torch.allclose(own[name], average[name])
+
+
+def test_the_generator_stands_still_while_the_critic_alone_learns(cache, tmp_path):
+    table = eventful_table(2, 2)
+    table["stages"][1] = {"train": "critic", "side": 64, "batch": 4, "steps": 3}
+    trainer = Trainer(recipe_from(table), options_of(tmp_path, cache))
+    trainer._run(trainer.legs[0])
+    before = {key: value.clone() for key, value in trainer.painter.network.state_dict().items()}
+    critic = next(iter(trainer.critic.network.parameters())).clone()
+
+    trainer._run(trainer.legs[1])
+
+    after = trainer.painter.network.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    assert not torch.equal(critic, next(iter(trainer.critic.network.parameters())))
+
+
+def test_the_critic_learns_again_after_a_generators_last_turn(cache, tmp_path):
+    table = eventful_table(2, 2)
+    table["stages"] += [{"train": "gan", "side": 64, "batch": 4, "steps": 2}] * 2
+
+    assert run(recipe_from(table), tmp_path, cache).is_file()
+
+
+def test_a_base_that_nothing_surpasses_is_what_is_kept(cache, tmp_path, monkeypatch):
+    validating(monkeypatch, [0.1, 0.9])
+    architecture = ARCHITECTURES["lab-autoencoder"]
+    network = architecture.create(widths=(8, 8, 8, 8))
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+
+    base = (network, architecture)
+    model = run(tiny(steps=4, keep_every=2), tmp_path, cache, base=base, base_name="mine")
+
+    weights = read_weights(model)
+    assert weights.metadata["base"] == "mine"
+    for name, value in state.items():
+        torch.testing.assert_close(weights.state[name].float(), value.float(), atol=1e-3, rtol=1e-3)
+
+
+def test_a_state_is_of_its_recipe_its_length_and_its_pictures(cache, tmp_path):
+    run(tiny(), tmp_path / "run", cache)
+    other = cached(tmp_path / "more", count=10)
+
+    for recipe, pictures in ((tiny(side=48), cache), (tiny(steps=13), cache), (tiny(), other)):
+        with pytest.raises(SettingsError, match="choose another --run folder"):
+            Trainer(recipe, options_of(tmp_path / "run", pictures))
+
+
+def test_what_happens_is_told(cache, tmp_path):
+    heard = Heard()
+
+    model = Trainer(tiny(steps=4), options_of(tmp_path, cache), heard).train()
+
+    kinds = [event for event, _ in heard.events]
+    assert kinds[0] == "start" and kinds[-1] == "done" and kinds.count("step") == 4
+    assert heard.of("done") == [{"model": str(model)}]
+    assert heard.of("step")[-1]["step"] == 4 and heard.of("step")[-1]["losses"]["G_L2"] > 0
+    assert {"uv", "uv_gray", "measure"} <= {
+        name.removeprefix("validation_") for name in heard.of("validation")[-1]
+    }
+    assert (tmp_path / "preview.png").is_file()
+
+
+def test_stopped_before_its_end_it_has_no_model(cache, tmp_path):
+    control = Control()
+    control.stop()
+
+    model = Trainer(tiny(), options_of(tmp_path, cache), control=control).train()
+
+    assert model is None and (tmp_path / "state.pt").is_file()
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_tensorboard_shows_the_log_once_however_often_it_was_stopped(cache, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe, options = tiny(steps=6), options_of(tmp_path, cache, save_every=1e9)
+    trainer = Trainer(recipe, options)
+    trainer._check = lambda values: (_ for _ in ()).throw(KeyError) if trainer.step == 4 else None
+    with pytest.raises(KeyError):  # killed behind a line of the log, before any state
+        trainer.train()
+
+    Trainer(recipe, options).train()
+
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("G_L2")
+    lines = log_of(tmp_path)
+    assert [event.step for event in shown] == [int(line["step"]) for line in lines] == [2, 4, 6]
+    losses = [float(line["G_L2"]) for line in lines]
+    assert [event.value for event in shown] == pytest.approx(losses, rel=1e-4)
+
+
+def test_a_bare_machine_can_train(tmp_path):
+    draw_pictures(tmp_path / "pictures")
+    recipe = to_toml(eventful_table(3, 2), tmp_path / "recipe.toml")
+    block = f"import sys; sys.modules.update(dict.fromkeys({[*HEAVY, 'tensorboard']}))"
+    start = "from napari_colorize_training.__main__ import main; main()"
+    arguments = command(recipe, tmp_path, "--progress", "none")[2:]
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"{block}; {start}", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
     )
 
-
-def test_gray_has_no_lead_over_itself(tiny_colorizer):
-    truths = [np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)]
-
-    score = evaluate(tiny_colorizer, truths, saturation=0)
-
-    assert score.psnr == score.psnr_gray
-    assert score.ciede2000 == score.ciede2000_gray
-    assert score.better == 0
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert not (tmp_path / "run" / "tensorboard").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +16,10 @@ from napari_colorize.errors import ColorizeError
 from napari_colorize_training.evaluate_command import evaluate
 
 if TYPE_CHECKING:
-    from napari_colorize_training.engine import RunOptions
     from napari_colorize_training.progress import Control, Progress
-    from napari_colorize_training.recipe import Recipe
 
+RUN = ("--run", "--run-folder")  # torchrun takes the short one, wherever it stands, for its own
+MENDABLE = (ColorizeError, OSError, ValueError)  # by the user, whom their sentences tell how
 DATA_HELP = (
     "Colour pictures: a folder, gray/ and color/ folders, a CSV, numpy files, or tar shards."
 )
@@ -30,7 +32,7 @@ class OneSentence(TyperGroup):
         """Run a command; turn what the user can mend into a line and an exit code."""
         try:
             return super().invoke(ctx)
-        except (ColorizeError, OSError, ValueError) as error:
+        except MENDABLE as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(1) from None
 
@@ -69,7 +71,7 @@ def train(
         Path | None, typer.Option(help="Where the model goes; beside the run's state if not given.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Where the run's state, log and previews go.")
+        Path | None, typer.Option(*RUN, help="Where the run's state, log and previews go.")
     ] = None,
     cache: Annotated[Path, typer.Option(help="Where decoded pictures are kept.")] = Path(
         "runs/cache"
@@ -92,30 +94,38 @@ def train(
         typer.Option("--set", help="Change a value of the recipe: optimiser.lr=1e-4."),
     ] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    save_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between states, from which a run can go on.")
+    ] = 60.0,
     progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
 ) -> None:
     """Run a recipe on pictures; called again, it goes on where it was stopped."""
+    from napari_colorize_training.begin import open_base
     from napari_colorize_training.engine import RunOptions
+    from napari_colorize_training.export import copy_model
     from napari_colorize_training.recipe import parse_change, read_recipe
+    from napari_colorize_training.run import run_recipe
 
-    chosen = read_recipe(recipe, dict(parse_change(change) for change in changes or []))
-    options = RunOptions(
-        folder=run or Path("runs") / chosen.name,
-        cache=cache,
-        encoder=Path(encoder) if encoder not in (None, "none") else None,
-        untrained=encoder == "none",
-        features=features,
-        base_name=base or "",
-        steps=steps,
-        precision=precision,
-    )
-    teller, control = _front(progress)
-    model = run_recipe(chosen, data, options, teller, control)
-    if model is not None and out is not None:
-        from napari_colorize_training.export import copy_model
-
-        model = copy_model(model, out)
-    if progress != "json" and model is not None:
+    with _front(progress) as (teller, control):
+        chosen = read_recipe(recipe, dict(parse_change(change) for change in changes or []))
+        options = RunOptions(
+            folder=run or Path("runs") / chosen.name,
+            cache=cache,
+            encoder=Path(encoder) if encoder not in (None, "none") else None,
+            untrained=encoder == "none",
+            features=features,
+            base=None if base is None else open_base(base),
+            base_name=base or "",
+            steps=steps,
+            precision=precision,
+            save_every=save_every,
+        )
+        model = run_recipe(chosen, data, options, teller, control)
+        if model is None:
+            raise _stopped()
+        if out is not None:
+            model = copy_model(model, out)
+    if progress != "json":
         typer.echo(model)
 
 
@@ -157,44 +167,30 @@ def finetune_command(
     from napari_colorize_training.finetune import finetune
     from napari_colorize_training.recipe import parse_change
 
-    teller, control = _front(progress)
-    result = finetune(
-        data,
-        base,
-        out,
-        group=group,
-        augment=augment,
-        degrade=degrade,
-        features=features,
-        steps=steps,
-        changes=dict(parse_change(change) for change in changes or []),
-        run=run,
-        precision=precision,
-        progress=teller,
-        control=control,
-    )
-    if progress != "json" and result is not None:
+    with _front(progress) as (teller, control):
+        result = finetune(
+            data,
+            base,
+            out,
+            group=group,
+            augment=augment,
+            degrade=degrade,
+            features=features,
+            steps=steps,
+            changes=dict(parse_change(change) for change in changes or []),
+            run=run,
+            precision=precision,
+            progress=teller,
+            control=control,
+        )
+        if result is None:
+            raise _stopped()
+    if progress != "json":
         typer.echo(result.sentence)
 
 
-def run_recipe(
-    recipe: Recipe,
-    data: Any,
-    options: RunOptions,
-    progress: Progress | None = None,
-    control: Control | None = None,
-) -> Path | None:
-    """Check and cache the data, then train; the path of the model, or None if stopped."""
-    from napari_colorize_training.data import prepare
-    from napari_colorize_training.engine import Trainer
-
-    report = prepare(data, options.cache, group=recipe.data.group or None)
-    if progress is not None:
-        progress.tell("note", text=report.sentence())
-    return Trainer(recipe, options, progress, control).train()
-
-
-def _front(progress: str) -> tuple[Progress, Control]:
+@contextmanager
+def _front(progress: str) -> Iterator[tuple[Progress, Control]]:
     """Who is told, and how the run is stopped: Ctrl-C, or words on standard input."""
     from napari_colorize_training.progress import Bar, Control, Lines, Silent
 
@@ -203,10 +199,23 @@ def _front(progress: str) -> tuple[Progress, Control]:
         raise ValueError(f"--progress must be one of {', '.join(kinds)}, not {progress!r}.")
     control = Control()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, control.stop)
+        signal.signal(number, control.interrupt)
     if progress == "json":
         control.listen()
-    return kinds[progress](), control
+    teller = kinds[progress]()
+    try:
+        yield teller, control
+    except MENDABLE as error:
+        teller.tell("error", text=str(error))
+        raise
+
+
+def _stopped() -> typer.Exit:
+    """What ends a command whose run was stopped."""
+    from napari_colorize_training.progress import STOPPED
+
+    typer.echo("Stopped. The same command goes on from here.", err=True)
+    return typer.Exit(STOPPED)
 
 
 app.command()(evaluate)

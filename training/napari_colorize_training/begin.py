@@ -65,13 +65,32 @@ def begin_network(
         network = architecture.create(**options)
     except (TypeError, ValueError) as error:
         raise SettingsError(
-            f"The architecture {plan.architecture!r} cannot be built with these options: {error}"
+            f"The architecture {plan.architecture!r} cannot be built with the options "
+            f"{', '.join(options)}: {error}."
         ) from error
     return network, architecture, _fill_encoder(network, plan, encoder, untrained=untrained)
 
 
+def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:
+    """A model of the zoo as it was trained: nothing fused, everything learns.
+
+    Raises
+    ------
+    UnknownModelError, DownloadError, CheckpointError
+        If there is none, or it cannot be had.
+    """
+    from napari_colorize.zoo import load
+    from napari_colorize.zoo.build import build
+
+    checkpoint, weights = load(name_or_path)
+    architecture = ARCHITECTURES[checkpoint.architecture]
+    return build(architecture, weights.state).requires_grad_(True), architecture
+
+
 def _suited_to(plan: NetworkPlan, encoder: Path | None) -> NetworkPlan:
-    """The same U-Net on the encoder that a file holds, where that is not the published one."""
+    """The variant that gives the target, or the same U-Net on the encoder that a file holds."""
+    if plan.target == "rgb":
+        return replace(plan, architecture=f"{plan.architecture}-rgb")
     if encoder is None or plan.architecture not in OTHER_ENCODERS:
         return plan
     published, other, kind = OTHER_ENCODERS[plan.architecture]
@@ -95,8 +114,12 @@ def _fill_encoder(
 def class_weights_of(recipe: Recipe, painter: Painter, photographs: Photographs) -> Tensor:
     """How much each colour class counts, from how often the pictures have it, `(K,)`."""
     plan = recipe.loss.classes
-    centers = painter.network.centers
-    assert isinstance(centers, Tensor)
+    centers = getattr(painter.network, "centers", None)
+    if not isinstance(centers, Tensor):
+        raise SettingsError(
+            f"The architecture {painter.architecture.name!r} does not tell colour classes: set "
+            "loss.pixel to l1, l2 or smooth-l1."
+        )
     counts = torch.zeros(len(centers))
     for truth in _truths(recipe, painter.architecture, photographs):
         classes, shares = encode(plan.coding, truth, painter.network)

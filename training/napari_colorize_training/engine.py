@@ -9,11 +9,14 @@ that a run that was killed needs only its last state (`rundir`) to go on as if n
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +24,15 @@ import torch
 from torch import Tensor, nn
 
 from napari_colorize.devices import choose_device, choose_dtype
-from napari_colorize.errors import ColorizeError, SettingsError
+from napari_colorize.errors import OutOfMemoryError, SettingsError
+from napari_colorize.memory import is_exhausted
 from napari_colorize_training import adapt, losses
 from napari_colorize_training.begin import begin_network, class_weights_of
 from napari_colorize_training.critics import build_critic
 from napari_colorize_training.data import Batch, Crops, Photographs
+from napari_colorize_training.draws import uniform
 from napari_colorize_training.export import export_model, plain_state
-from napari_colorize_training.game import Game, critic_channels
+from napari_colorize_training.game import Game, critic_channels, refuse_too_small
 from napari_colorize_training.objective import Content, Painter
 from napari_colorize_training.pictures import Pictures, prepare_pictures
 from napari_colorize_training.plan import Leg, epoch_ends, legs_of
@@ -48,6 +53,8 @@ LOG_EVERY = 25  # steps
 VALIDATE_EVERY = 500  # steps, and at the end of every leg
 VALIDATION_PICTURES = 48
 PREVIEW_EVERY = 30.0  # seconds, at least: the epochs of a small set take less
+WAIT_FOR_DATA = timedelta(hours=6)  # other processes, while one decodes all pictures
+SEEDS_PER_STEP = 4096  # more than there are processes
 AHEAD = 3  # batches that are cut while one trains
 Losses = dict[str, float]
 
@@ -130,9 +137,10 @@ class Trainer:
         control: Control | None = None,
     ) -> None:
         self.recipe, self.options = recipe, options
-        self._progress, self._control = progress or Silent(), control or Control()
         self._accelerator = make_accelerator(options.precision)
         self._device = self._accelerator.device
+        told = progress if self._accelerator.is_main_process else None
+        self._progress, self._control = told or Silent(), control or Control()
         self.train_set = Photographs(options.cache, validation=False)
         self.validation_set = Photographs(options.cache, validation=True)
         self.legs = legs_of(
@@ -154,7 +162,8 @@ class Trainer:
         self._state = self.folder.load()
         if self._state is not None:
             self._resume(self._state)
-        self.folder.shorten_log(self.step)
+        self._check_state()
+        self.folder.begin_log(self.step)
 
     def train(self) -> Path | None:
         """Run every step that is left; returns the path of the model, or None if stopped.
@@ -169,15 +178,11 @@ class Trainer:
         self._progress.tell("start", steps=self.steps, step=self.step, stages=names, run=folder)
         for note in self._notes():
             self._progress.tell("note", text=note)
-        try:
-            for leg in self.legs:
-                if self.step < leg.first + leg.steps and not self._run(leg):
-                    self._progress.tell("stopped", step=self.step)
-                    return None
-            path = self._export("model")
-        except ColorizeError as error:
-            self._progress.tell("error", text=str(error))
-            raise
+        for leg in self.legs:
+            if self.step < leg.first + leg.steps and not self._run(leg):
+                self._progress.tell("stopped", step=self.step)
+                return None
+        path = self._export("model")
         self._progress.tell("done", model=str(path))
         return path
 
@@ -188,7 +193,7 @@ class Trainer:
         return {
             "recipe": self.recipe.as_table(),
             "steps": self.steps,
-            "pictures": len(self.train_set),
+            "pictures": [len(self.train_set), _digest(self.train_set.names)],
             "base": self.options.base_name,
         }
 
@@ -200,6 +205,14 @@ class Trainer:
                     f"A batch of {leg.stage.batch} cannot be shared by {processes} processes; "
                     f"set stages.{leg.number}.batch to a multiple of {processes}."
                 )
+
+    def _check_state(self) -> None:
+        """Processes on several machines must have read one and the same state."""
+        if self._agreed({"step": self.step})["step"] != self.step:
+            raise SettingsError(
+                f"The processes do not find the same state in {self.folder.path}: choose a --run "
+                "folder that all machines share."
+            )
 
     def _make_players(self) -> None:
         recipe, options = self.recipe, self.options
@@ -226,7 +239,10 @@ class Trainer:
         if plan is None:
             return None, None
         channels = critic_channels(plan, self.painter)
-        critic = build_critic(plan.name, in_channels=channels, **plan.options).to(self._device)
+        critic = build_critic(plan.name, in_channels=channels, **plan.options)
+        smallest = min(leg.side for leg in self.legs if leg.stage.train != "generator")
+        refuse_too_small(critic, plan.name, channels, smallest)
+        critic = critic.to(self._device)
         return Player(critic, self._accelerator), Game(plan, self.painter, critic)
 
     def _features(self) -> nn.Module | None:
@@ -262,7 +278,11 @@ class Trainer:
         end = leg.first + leg.steps
         clock, saved, previewed = Clock(), time.monotonic(), -math.inf
         for place, batch, wait in self._batches(leg):
-            row = self._learn(leg, place, batch)
+            with _fitting(leg):
+                row = self._learn(leg, place, batch)
+            row = self._agreed(row | {"stopped": float(self._control.is_stopped)})
+            stopped = row.pop("stopped") > 0
+            self._check(row)
             self.step += 1
             per_step = clock.tick()
             speed = {"seconds": per_step, "pictures_per_second": leg.stage.batch / per_step}
@@ -283,7 +303,8 @@ class Trainer:
                 clock.skip()
             if self.step == end:
                 self._take_best(leg)
-            stopped = self._control.is_stopped
+                if self._meets_critic_next(leg):
+                    self._export("without-critic")
             if stopped or self.step == end or time.monotonic() - saved > self.options.save_every:
                 self._save()
                 saved = time.monotonic()
@@ -314,6 +335,8 @@ class Trainer:
         )
         critic = self.recipe.critic
         if self.critic is not None and critic is not None:
+            self.critic.network.requires_grad_(True)  # the generator's last turn has left it still
+            self.critic.network.requires_grad_(True)  # off while the generator learns from it
             own = stage.lr if stage.train == "critic" else stage.critic_lr
             self.critic.begin(
                 [Group(list(self.critic.network.parameters()), own or critic.lr)],
@@ -328,8 +351,10 @@ class Trainer:
         elif self.step == leg.first:
             self.best, self._turn, self._plateau = Best(), "critic", Plateau()
             if self.options.base is not None and stage.keep_every:
-                with self._kept_weights():  # a base that nothing surpasses is what is kept
-                    self._compare(measure(self.painter, self._validation(self.legs[-1])))
+                with self._kept_weights():
+                    figures = self._measure()
+                    self._compare(figures)  # a base that nothing surpasses is what is kept
+                self._progress.tell("validation", step=self.step, **figures.as_row())
         self._state = None
 
     def _batches(self, leg: Leg) -> Iterator[tuple[int, Batch, float]]:
@@ -362,7 +387,7 @@ class Trainer:
     def _learn(self, leg: Leg, place: int, batch: Batch) -> Losses:
         """One batch: the losses by their names in the log."""
         stage, share = leg.stage, place / leg.steps
-        random = self._seed_step()
+        self._seed_step()
         factor = self._factor(leg, share)
         beta1 = None
         if self.recipe.optimiser.cyclic_momentum:
@@ -371,17 +396,20 @@ class Trainer:
         if stage.unfrozen == "gradual":
             adapt.unfreeze_at(self.painter.network, share, statistics=stage.norm_statistics)
         adapt.set_training(self.painter.network, stage.norm_statistics)
+        if stage.train == "critic":
+            self.painter.network.eval()  # it stands still, statistics and dropout included
         pictures = prepare_pictures(batch, self.recipe.data, self._device, training=True)
         if stage.train == "generator":
-            terms = self._teach_generator(leg, pictures, random)
+            terms = self._teach_generator(leg, pictures)
         else:
             assert self.critic is not None  # the recipe has been checked
             critic_lr = self.critic.set_rates(factor)
-            terms = self._play(leg, pictures, random)
+            terms = self._play(leg, pictures)
             lr = critic_lr if stage.train == "critic" else lr
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        self._check(values)
-        return values | {"lr": lr}
+        for player in (self.generator, self.critic):
+            if player is not None:
+                player.agree()
+        return {name: float(value.detach()) for name, value in terms.items()} | {"lr": lr}
 
     def _factor(self, leg: Leg, share: float) -> float:
         """The rate as a share of its peak."""
@@ -389,42 +417,36 @@ class Trainer:
             return self._plateau.factor
         return rate_at(leg.stage.schedule, share, warmup=leg.stage.warmup)
 
-    def _seed_step(self) -> torch.Generator:
-        """Dropout and damage follow from seed and step, so that a resumed run repeats them."""
+    def _seed_step(self) -> None:
+        """Dropout follows from seed, step and process, so that a resumed run repeats it."""
         seed = self.recipe.seed * 1_000_003 + self.step
-        torch.manual_seed(seed)
-        own = seed * 64 + self._accelerator.process_index
-        return torch.Generator(self._device).manual_seed(own)
+        torch.manual_seed(seed * SEEDS_PER_STEP + self._accelerator.process_index)
 
     def _paint(self, gray: Tensor) -> Tensor:
         with self._accelerator.autocast():
             return self.painter(gray)
 
-    def _content(
-        self, leg: Leg, output: Tensor, pictures: Pictures, random: torch.Generator
-    ) -> Any:
+    def _content(self, leg: Leg, output: Tensor, pictures: Pictures) -> Any:
         terms = self.content.terms(self.painter, output, pictures.rgb, pictures.clean)
         plan = self.recipe.loss
         if leg.stage.noise and plan.noise:
             low, high = plan.noise_probability
-            shape = (len(pictures.gray), 1, 1, 1)
-            share = torch.rand(shape, generator=random, device=self._device)
-            noisy = losses.add_noise(
-                pictures.gray, low + (high - low) * share, plan.noise_amplitude, random
-            )
+            gray, random = pictures.gray, pictures.random
+            probability = uniform(random, gray, 1, 1, 1, low=low, high=high)
+            noisy = losses.add_noise(gray, probability, plan.noise_amplitude, random)
             apart = losses.noise_consistency(output, self._paint(noisy))
             terms["G_noise"] = plan.noise * apart
             terms["content"] = terms["content"] + terms["G_noise"]
         return terms
 
-    def _teach_generator(self, leg: Leg, pictures: Pictures, random: torch.Generator) -> Any:
-        terms = self._content(leg, self._paint(pictures.gray), pictures, random)
+    def _teach_generator(self, leg: Leg, pictures: Pictures) -> Any:
+        terms = self._content(leg, self._paint(pictures.gray), pictures)
         loss = terms.pop("content")
         self.generator.learn(loss)
         self._follow()
         return {"G": loss, **terms}
 
-    def _play(self, leg: Leg, pictures: Pictures, random: torch.Generator) -> Any:
+    def _play(self, leg: Leg, pictures: Pictures) -> Any:
         """One batch of the game: the critic's turn, the generator's, or both."""
         stage = leg.stage
         in_turns = stage.critic_until is not None
@@ -441,18 +463,16 @@ class Trainer:
                 terms |= self._game.critic_terms(output.detach(), pictures)
             self.critic.learn(terms["D"])
         if generator_learns:
-            terms |= self._deceive(leg, output, pictures, random)
+            terms |= self._deceive(leg, output, pictures)
         if in_turns:
             self._turn = self._next_turn(terms, stage.critic_until or 0.0)
         return terms
 
-    def _deceive(
-        self, leg: Leg, output: Tensor, pictures: Pictures, random: torch.Generator
-    ) -> dict[str, Tensor]:
+    def _deceive(self, leg: Leg, output: Tensor, pictures: Pictures) -> dict[str, Tensor]:
         assert self.critic is not None  # `_play` has looked
         assert self._game is not None
         self.critic.network.requires_grad_(False)
-        terms: dict[str, Tensor] = self._content(leg, output, pictures, random)
+        terms: dict[str, Tensor] = self._content(leg, output, pictures)
         with self._accelerator.autocast():
             opinion = leg.stage.gan_weight * self._game.generator_loss(output, pictures)
         loss = leg.stage.content_weight * terms.pop("content") + opinion
@@ -472,15 +492,29 @@ class Trainer:
             self.average.update(self.painter.network, self.step)
 
     def _check(self, values: Losses) -> None:
+        """Raise `TrainingError` if what was measured is no number."""
         for name, value in values.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"The loss {name} is {value} at step {self.step}: the training diverges. Lower "
-                    "the rate (--set optimiser.lr=..., or stages.0.lr) and begin anew; the last "
-                    "state was kept."
+                    f"{name} is {value} at step {self.step}: the training diverges. Lower "
+                    "the rate (--set optimiser.lr=..., or stages.0.lr) and begin anew in another "
+                    "--run folder."
                 )
 
+    def _agreed(self, values: Losses) -> Losses:
+        """Means over all processes, so that all come to the same decisions."""
+        if self._accelerator.num_processes == 1:
+            return values
+        flat = torch.tensor(list(values.values()), dtype=torch.float32, device=self._device)
+        means = self._accelerator.reduce(flat, reduction="mean").tolist()
+        return dict(zip(values, means, strict=True))
+
     # Between steps
+
+    def _meets_critic_next(self, leg: Leg) -> bool:
+        """Whether this is the generator that NoGAN, or any GAN, begins with: worth comparing."""
+        stages = [other.stage.train for other in self.legs[: leg.number + 2]]
+        return stages.count("generator") == leg.number + 1 < len(stages)
 
     def _has_converged(self, leg: Leg) -> bool:
         return 0 < leg.stage.patience <= self.best.failures
@@ -494,12 +528,18 @@ class Trainer:
         if not (last or kept or self.step % VALIDATE_EVERY == 0):
             return None
         with self._kept_weights():
-            figures = measure(self.painter, self._validation(self.legs[-1]))
+            figures = self._measure()
             if kept:
                 self._compare(figures)
         if self._plateau.update(figures.measure):
             self._progress.tell("note", text="Validation no longer improves: a plateau.")
         self._progress.tell("validation", step=self.step, **figures.as_row())
+        return figures
+
+    def _measure(self) -> Figures:
+        figures = measure(self.painter, self._validation(self.legs[-1]))
+        figures = Figures(**self._agreed(asdict(figures)))
+        self._check(asdict(figures))
         return figures
 
     def _compare(self, figures: Figures) -> None:
@@ -511,17 +551,16 @@ class Trainer:
         else:
             self.best.failures += 1
 
-    def _validation(self, leg: Leg) -> list[tuple[Tensor, Tensor]]:
+    def _validation(self, leg: Leg) -> list[Pictures]:
         count = min(VALIDATION_PICTURES, len(self.validation_set))
         batch = min(count, 12)
         crops = Crops(
             self.validation_set, side=leg.side, batch=batch, shrink=(1.0, 1.0), seed=0, mirror=False
         )
-        prepared = (
+        return [
             prepare_pictures(crops.at(step), self.recipe.data, self._device, training=False)
             for step in range(math.ceil(count / batch))
-        )
-        return [(pictures.rgb, pictures.gray) for pictures in prepared]
+        ]
 
     def _kept_weights(self) -> adapt.Applied:
         """The weights that would be exported, in evaluation mode, while the block runs."""
@@ -541,9 +580,9 @@ class Trainer:
         if not self._accelerator.is_main_process:
             return
         path = self.folder.path / "preview.png"
-        rgb, gray = self._validation(self.legs[-1])[0]
+        pictures = self._validation(self.legs[-1])[0]
         with self._kept_weights():
-            save_preview(path, self.painter, rgb, gray)
+            save_preview(path, self.painter, pictures)
         self._progress.tell("preview", step=self.step, path=str(path))
 
     def _tell_step(self, leg: Leg, row: Losses, per_step: float) -> None:
@@ -628,12 +667,35 @@ class Trainer:
 
 def make_accelerator(precision: str) -> Accelerator:
     """Accelerate on the best device that is here, in the precision that suits it."""
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state()  # a session of Python may train again, in another precision
     device = choose_device("auto")
     dtype = choose_dtype(precision, device)
+    patience = InitProcessGroupKwargs(timeout=WAIT_FOR_DATA)
     mixed = "bf16" if dtype == torch.bfloat16 else "no"
-    return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu")
+    return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu", kwargs_handlers=[patience])
+
+
+@contextmanager
+def _fitting(leg: Leg) -> Iterator[None]:
+    """Say in a sentence what to do where memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_exhausted(error):
+            raise
+        stage = leg.stage
+        raise OutOfMemoryError(
+            f"{stage.batch} pictures of {leg.side} px do not fit into memory at once: take fewer "
+            f"(--set stages.N.batch={max(1, stage.batch // 2)}) or smaller ones (stages.N.side), "
+            "with N the stage's number from 0."
+        ) from error
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def _mean(values: list[float]) -> float:

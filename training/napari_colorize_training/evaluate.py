@@ -98,7 +98,14 @@ class Score:
     better: float
 
 
-def quick_score(colorizer: Colorizer | Predict, truths: Iterable[Pixels], **settings: Any) -> Score:
+def quick_score(
+    colorizer: Colorizer | Predict,
+    truths: Iterable[Pixels],
+    *,
+    grays: Iterable[Pixels | None] | None = None,
+    degrade: str = "none",
+    **settings: Any,
+) -> Score:
     """Colorize the gray of each picture (uint8 `(Y, X, 3)`) and compare with its colours.
 
     Parameters
@@ -107,10 +114,21 @@ def quick_score(colorizer: Colorizer | Predict, truths: Iterable[Pixels], **sett
         A model, or anything that makes RGB `(Y, X, 3)` of gray `(Y, X)`, both uint8.
     truths : iterable of ndarray, uint8, shape (Y, X, 3)
         Pictures in colour.
+    grays : iterable of ndarray or None, optional
+        Their grays, uint8 `(Y, X)`, where these are not to be derived.
+    degrade : str
+        A name in `degrade.PLANS`: a Colorizer sees worn gray, its colours are measured on clean.
     **settings
         Of a Colorizer; see `ColorizeSettings`.
     """
-    rows = [_quick_row(colorizer, truth, settings) for truth in truths]
+    pairs = (
+        ((truth, None) for truth in truths) if grays is None else zip(truths, grays, strict=True)
+    )
+    wear = _wear(Exam(degrade=degrade))
+    rows = [
+        _quick_row(colorizer, truth, to_gray(truth) if gray is None else gray, wear, settings)
+        for truth, gray in pairs
+    ]
     if not rows:
         raise ValueError("There are no pictures to measure on.")
     noise, noise_gray, error, error_gray, colorful, colorful_truth = np.array(rows).T
@@ -126,11 +144,14 @@ def quick_score(colorizer: Colorizer | Predict, truths: Iterable[Pixels], **sett
 
 
 def _quick_row(
-    colorizer: Colorizer | Predict, truth: Pixels, settings: dict[str, Any]
+    colorizer: Colorizer | Predict,
+    truth: Pixels,
+    gray: Pixels,
+    wear: Callable[[Pixels, Pixels], Pixels],
+    settings: dict[str, Any],
 ) -> tuple[float, ...]:
-    gray = to_gray(truth)
-    answer = colorizer(gray, **settings)
-    predicted = answer.pixels if isinstance(answer, Colorized) else answer
+    answer = colorizer(wear(truth, gray), **settings)
+    predicted = _on_clean(answer, gray).pixels if isinstance(answer, Colorized) else answer
     shown = as_rgb(gray)
     return (
         psnr(truth, predicted),

@@ -14,6 +14,7 @@ from napari_colorize.atomic import explained, new_file
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.zoo.weights import write_weights
 from napari_colorize_training.recipe import Recipe
+from napari_colorize_training.rundir import TrainingError
 
 if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
@@ -34,11 +35,21 @@ def export_model(
 
     Numbers of the recipe's `shown` replace buffers of that name; `render_factor` and `saturation`
     among them are what the file recommends.
+
+    Raises
+    ------
+    TrainingError
+        If a weight is no number: the training has diverged.
+    OutputError
+        If the file cannot be written.
     """
-    kept = {
-        key: (value.half() if value.is_floating_point() else value).contiguous().cpu()
-        for key, value in state.items()
-    }
+    kept = {key: _kept(value) for key, value in state.items()}
+    broken = next((key for key, value in kept.items() if not value.isfinite().all()), None)
+    if broken is not None:
+        raise TrainingError(
+            f"No model was written: {broken} is no longer finite, the training diverges. Lower the "
+            "rate (--set optimiser.lr=...) and begin anew in another --run folder."
+        )
     for name, value in recipe.shown.items():
         if name not in RECOMMENDED:
             kept[name] = torch.full_like(kept[name], value)
@@ -54,6 +65,15 @@ def export_model(
         metadata["base"] = base
     write_weights(path, kept, metadata)
     return path
+
+
+def _kept(value: Tensor) -> Tensor:
+    """Half precision, but where a value is too large for it."""
+    value = value.detach().contiguous().cpu()
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    return half if half.isfinite().all() else value
 
 
 def plain_state(network: nn.Module) -> dict[str, Tensor]:

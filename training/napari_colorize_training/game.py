@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
+from napari_colorize.errors import SettingsError
 from napari_colorize_training import losses
 from napari_colorize_training.objective import Painter
 from napari_colorize_training.pictures import Pictures
@@ -61,3 +64,16 @@ def critic_channels(plan: CriticPlan, painter: Painter) -> int:
     """How many channels the critic sees: colours, and the gray if it is conditional."""
     colors = 2 if painter.architecture.output_space == "ab" else 3
     return colors + int(plan.conditional)
+
+
+@torch.no_grad()
+def refuse_too_small(critic: nn.Module, name: str, channels: int, side: int) -> None:
+    """Raise `SettingsError` if the critic has nothing left to judge of pictures of this side."""
+    trial = copy.deepcopy(critic).to("meta").eval()  # shapes alone, whatever its size
+    try:
+        trial(torch.empty(1, channels, side, side, device="meta"))
+    except RuntimeError as error:
+        raise SettingsError(
+            f"The critic {name!r} cannot judge pictures of {side} px: give larger ones, or set a "
+            "larger side for the stages that have a critic."
+        ) from error

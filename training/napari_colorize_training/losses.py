@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_colorize_training.draws import Random, uniform
+
 Norm = Literal["l1", "l2", "smooth-l1"]
 CriticLoss = Literal["bce", "hinge"]
 
@@ -81,7 +83,7 @@ def add_noise(
     gray: Tensor,
     probability: float | Tensor,
     amplitude: float,
-    random: torch.Generator,
+    random: Random,
     *,
     one_offset: bool = False,
 ) -> Tensor:
@@ -98,15 +100,12 @@ def add_noise(
         Of a pixel to be changed; DeOldify draws it per picture between 0.001 and 0.4.
     amplitude : float
         30 / 255 in DeOldify's program.
-    random : torch.Generator
+    random : torch.Generator, or one for each picture
         Of any device.
     """
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=random, device=random.device).to(gray)
-
-    chosen = uniform(*gray.shape) < probability
-    offset = uniform(len(gray), 1, 1, 1) if one_offset else uniform(*gray.shape)
+    shape = gray.shape[1:]
+    chosen = uniform(random, gray, *shape) < probability
+    offset = uniform(random, gray, *((1, 1, 1) if one_offset else shape))
     return gray + chosen * amplitude * (2 * offset - 1)
 
 

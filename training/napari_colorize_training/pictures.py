@@ -28,11 +28,14 @@ class Pictures:
         What the network is shown: clean, or damaged as old photographs are.
     clean : Tensor, shape (N, 1, H, W)
         The gray that colours are joined with.
+    random : list of torch.Generator
+        One for each picture, for what else is drawn; empty in validation.
     """
 
     rgb: Tensor
     gray: Tensor
     clean: Tensor
+    random: list[torch.Generator]
 
 
 def prepare_pictures(
@@ -49,18 +52,19 @@ def prepare_pictures(
     device : torch.device
         Where the networks are.
     training : bool
-        Otherwise nothing is augmented or damaged. What is drawn follows from the batch's own
-        seeds, so that several processes draw what one would.
+        Otherwise nothing is augmented, and nothing damaged unless the plan validates so. What is
+        drawn follows from the batch's own seeds, so that several processes draw what one would.
     """
     rgb = batch.rgb.to(device, non_blocking=True)
     rgb = rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb
     gray = None if batch.gray is None else batch.gray.to(device, non_blocking=True)
-    random = batch.generators(device) if training else []
+    damages = plan.degrade != "none" and (training or plan.validate_degraded)
+    random = batch.generators(device) if training or damages else []
     if training and plan.augment != "none":
         rgb, gray = augment(rgb, gray, AUGMENTATIONS[plan.augment], random)
     if gray is None:
         gray = rgb_to_yuv(rgb.movedim(1, -1))[..., 0].unsqueeze(1)
     seen = gray
-    if training and plan.degrade != "none":
+    if damages:
         seen = degrade(rgb, gray, DEGRADATIONS[plan.degrade], random)
-    return Pictures(rgb=rgb, gray=seen, clean=gray)
+    return Pictures(rgb=rgb, gray=seen, clean=gray, random=random)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from napari_colorize_training.recipe import Recipe, Stage
-
-SMALLEST_SIDE = 16  # px
+from napari_colorize_training.recipe import SMALLEST_SIDE, Recipe, Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,6 +94,14 @@ class Player:
             nn.utils.clip_grad_norm_(moved, self._clip)
         self._optimizer.step()
 
+    def agree(self) -> None:
+        """Every process takes the mean of all running statistics, so that networks stay one.
+
+        On a GPU synchronised batch norm has seen to it already.
+        """
+        if self._accelerator.num_processes > 1 and self._accelerator.device.type == "cpu":
+            self._share([item for item in self.network.buffers() if item.is_floating_point()])
+
     def _average(self, parameters: list[nn.Parameter]) -> None:
         """Every process takes the mean of all gradients.
 
@@ -102,12 +110,16 @@ class Player:
         """
         if self._accelerator.num_processes == 1:
             return
-        gradients = [item.grad for item in parameters if item.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        self._share([item.grad for item in parameters if item.grad is not None])
+
+    @torch.no_grad()
+    def _share(self, tensors: list[Tensor]) -> None:
+        if not tensors:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
         flat = self._accelerator.reduce(flat, reduction="mean")
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        for tensor, part in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and the optimiser's memory."""

@@ -3,16 +3,19 @@
 A program that starts `napari-colorize-train` with `--progress json` reads one object per line from
 its standard output; `event` says what it is:
 
+- `note`: `text`, a sentence
 - `start`: `steps`, `step` (more than 0 if the run goes on), `stages` (names), `run` (folder)
 - `step`: `step`, `steps`, `stage`, `losses` (by their names in the log), `seconds_left`
 - `validation`: `step` and the figures of the log's `validation_` columns
 - `preview`: `step`, `path` of a PNG
-- `note`: `text`, a sentence
-- `paused`, `resumed`, `stopped`: `step`
-- `done`: `model`, path of the checkpoint
+- `paused`, `resumed`: `step`
+- `stopped`: `step`; the exit code is 130, and the same command goes on from there
+- `finetuned`: `improved`, `text` (a sentence), `before` and `after`, the figures of base and result
+- `done`: `model`, path of the checkpoint; the exit code is 0
 - `error`: `text`, a sentence; the exit code is 1
 
-and may write the words `pause`, `resume` and `stop`, a line each, to its standard input.
+and may write the words `pause`, `resume` and `stop`, a line each, to its standard input. Each run
+ends with one of the last three; notes may come at any time, those on the data before `start`.
 """
 
 from __future__ import annotations
@@ -22,9 +25,17 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from io import FileIO
 from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
+
+STANDARD_INPUT = 0
+STOPPED = 130  # exit code: what shells say of a program that Ctrl-C has ended
+
+
+class Stopped(Exception):
+    """A run was told to end before its first step."""
 
 
 class Progress(Protocol):
@@ -63,18 +74,20 @@ class Bar:
         """Move the bar, or write a line."""
         if event == "start":
             self._bar = tqdm(total=facts["steps"], initial=facts["step"], unit="step")
-        bar = self._bar
-        if bar is None:
-            return
+        if event == "note":
+            tqdm.write(facts["text"], file=sys.stderr)
+        elif event == "validation":
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
+            tqdm.write(figures, file=sys.stderr)
+        elif self._bar is not None:
+            self._move(self._bar, event, facts)
+
+    @staticmethod
+    def _move(bar: tqdm[Any], event: str, facts: Mapping[str, Any]) -> None:
         if event == "step":
             bar.update(facts["step"] - bar.n)
             bar.set_description(facts["stage"], refresh=False)
             bar.set_postfix(_shortened(facts["losses"]))
-        elif event == "note":
-            bar.write(facts["text"], file=sys.stderr)
-        elif event == "validation":
-            figures = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
-            bar.write(figures, file=sys.stderr)
         elif event in ("done", "stopped", "error"):
             bar.close()
 
@@ -101,10 +114,21 @@ class Control:
         """Whether the run should wait."""
         return not self._go.is_set() and not self.is_stopped
 
-    def stop(self, *_: object) -> None:
-        """Save and end after the present step; also a signal's handler."""
+    def stop(self) -> None:
+        """Save and end after the present step."""
         self._stop.set()
         self._go.set()
+
+    def interrupt(self, *_: object) -> None:
+        """Stop, as a signal's handler; who asks a second time does not want to wait."""
+        if self.is_stopped:
+            raise KeyboardInterrupt
+        self.stop()
+
+    def check(self, *_: object) -> None:
+        """Raise `Stopped` if the run should end: for what comes before the first step."""
+        if self.is_stopped:
+            raise Stopped
 
     def pause(self) -> None:
         """Wait after the present step."""
@@ -120,12 +144,14 @@ class Control:
 
     def listen(self, stream: TextIO | None = None) -> None:
         """Obey `pause`, `resume` and `stop` on standard input, in a thread of its own."""
-        threading.Thread(target=self._obey, args=(stream or sys.stdin,), daemon=True).start()
+        threading.Thread(target=self._obey, args=(stream,), daemon=True).start()
 
-    def _obey(self, stream: TextIO) -> None:
+    def _obey(self, stream: TextIO | None) -> None:
         orders = {"pause": self.pause, "resume": self.resume, "stop": self.stop}
-        for line in stream:
-            order = orders.get(line.strip())
+        # Unbuffered: Python cannot end while a thread that waits holds the buffer of sys.stdin.
+        for line in stream or FileIO(STANDARD_INPUT, closefd=False):
+            word = line.decode(errors="replace") if isinstance(line, bytes) else line
+            order = orders.get(word.strip())
             if order is not None:
                 order()
 

@@ -11,9 +11,12 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from napari_colorize.errors import SettingsError
+from napari_colorize_training.schedule import COURSES
 
 Trained = Literal["generator", "critic", "gan"]
 SUFFIX = ".toml"
+SCHEDULES = (*COURSES, "plateau")
+SMALLEST_SIDE = 16  # px
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,8 @@ class NetworkPlan:
         The published encoder it begins with, by torchvision's name; "none" for random weights.
     input : {"gray", "edges"}
         What the network sees.
+    target : {"", "ab", "rgb"}
+        "rgb" takes the variant of an architecture that gives RGB; only `lab-autoencoder` has one.
     options : dict
         For the architecture's `create`.
     """
@@ -35,6 +40,7 @@ class NetworkPlan:
     architecture: str
     encoder: str = "none"
     input: Literal["gray", "edges"] = "gray"
+    target: Literal["", "ab", "rgb"] = ""
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -52,6 +58,8 @@ class DataPlan:
         Changes to gray and colour alike, for small sets.
     degrade : {"none", "tone-and-grain", "old-photograph"}
         Damage to the gray alone.
+    validate_degraded : bool
+        Whether validation shows the network such gray as well; always the same damage.
     group : str
         What must stay on one side of the split: "" each picture by itself, "folder", or a regular
         expression on the file's name.
@@ -61,6 +69,7 @@ class DataPlan:
     mirror: bool = True
     augment: Literal["none", "photographs", "stains"] = "none"
     degrade: Literal["none", "tone-and-grain", "old-photograph"] = "none"
+    validate_degraded: bool = False
     group: str = ""
 
 
@@ -264,6 +273,22 @@ class Stage:
     keep_every: int = 0
     patience: int = 0
     cycled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.side < SMALLEST_SIDE or self.batch < 1:
+            raise SettingsError(
+                f"A stage has a side of {SMALLEST_SIDE} px and a batch of 1 at least; got "
+                f"{self.side} px and {self.batch}."
+            )
+        if not self.epochs > 0 or (self.steps is not None and self.steps < 1):
+            raise SettingsError(
+                f"A stage must last: give epochs above 0 or 1 step at least, not {self.epochs:g} "
+                f"epochs and {self.steps} steps."
+            )
+        if self.schedule not in SCHEDULES:
+            raise SettingsError(
+                f"No schedule is called {self.schedule!r}. Choose one of: {', '.join(SCHEDULES)}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """A run's folder: its log, its state, what it was begun with.
 
-`log.csv` has a line every few steps. `state.pt` holds everything needed to go on, the losses since
-the last line included, and is replaced atomically: a run that was killed at any moment continues
-the very sequence of lines. Only the first of several processes writes.
+`log.csv` has a line every few steps, `tensorboard/` the same. `state.pt` holds everything needed
+to go on, the losses since the last line included, and is replaced atomically: a run that was killed
+at any moment continues the very sequence of lines. Only the first of several processes writes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from napari_colorize.atomic import explained, new_file, remove_abandoned
 from napari_colorize.errors import ColorizeError, OutputError, SettingsError
+from napari_colorize_training.board import Board, open_board
 
 Row = dict[str, float | str]
 COLUMNS = (
@@ -27,6 +28,7 @@ COLUMNS = (
     *("validation_uv", "validation_uv_gray", "validation_ciede2000", "validation_ciede2000_gray"),
     *("validation_colorfulness", "validation_measure"),
 )
+TORCH_CANNOT_WRITE = ("PytorchStreamWriter", "inline_container")
 
 
 class TrainingError(ColorizeError):
@@ -53,10 +55,11 @@ class RunFolder:
 
     def __init__(self, path: Path, passport: Mapping[str, Any], *, writes: bool = True) -> None:
         self.path, self._passport, self._writes = path, json.dumps(passport, default=list), writes
+        self._board: Board | None = None
         if writes:
             with explained(path):
                 path.mkdir(parents=True, exist_ok=True)
-                remove_abandoned(path)
+                remove_abandoned(path, age=0)  # of this very run, when it was killed
 
     @property
     def state_path(self) -> Path:
@@ -102,11 +105,20 @@ class RunFolder:
             if is_new:
                 writer.writeheader()
             writer.writerow({key: _short(value) for key, value in row.items()})
+        if self._board is not None:
+            with explained(self.path):
+                self._board.append(row)
 
-    def shorten_log(self, step: int) -> None:
-        """Drop what a run that was killed had logged after the state of this step."""
-        if not self._writes or not self.log_path.is_file():
+    def begin_log(self, step: int) -> None:
+        """Go on behind this step: drop what a run that was killed had logged after its state."""
+        if not self._writes:
             return
+        with explained(self.path):
+            self._board = open_board(self.path / "tensorboard", step)
+        if self.log_path.is_file():
+            self._shorten(step)
+
+    def _shorten(self, step: int) -> None:
         with self.log_path.open(newline="") as file:
             header, *lines = file.readlines() or [""]
         kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
@@ -124,7 +136,7 @@ def _explained(path: Path) -> Iterator[None]:
         with explained(path):
             yield
     except RuntimeError as error:
-        if "PytorchStreamWriter" not in str(error):
+        if not any(sign in str(error) for sign in TORCH_CANNOT_WRITE):
             raise
         raise OutputError(
             f"{path} could not be written: the disk is probably full. Make room and run the same "

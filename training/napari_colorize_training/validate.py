@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
-from napari_colorize.atomic import new_file
+from napari_colorize.atomic import explained, new_file
 from napari_colorize.color import rgb_to_yuv, yuv_to_rgb
 from napari_colorize_training.objective import Painter
+from napari_colorize_training.pictures import Pictures
 
 PREVIEWS = 6  # pictures on a sheet
 COLOR_WEIGHT = 0.1  # of too much or too little colour in the measure
@@ -65,18 +66,28 @@ class Figures:
 
 
 @torch.no_grad()
-def paint(painter: Painter, gray: Tensor) -> Tensor:
-    """Gray `(N, 1, H, W)` in colour at its own size, RGB `(N, 3, H, W)` in [0, 1]."""
-    small = painter.rgb(painter(gray), gray).clamp(0, 1)
+def paint(painter: Painter, gray: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Gray `(N, 1, H, W)` in colour at its own size, RGB `(N, 3, H, W)` in [0, 1].
+
+    The network may be shown another gray than the one that its colours are put on.
+    """
+    seen = gray if seen is None else seen
+    small = painter.rgb(painter(seen), seen).clamp(0, 1)
     uv = rgb_to_yuv(small.movedim(1, -1))[..., 1:].movedim(-1, 1)
     uv = F.interpolate(uv, gray.shape[-2:], mode="bilinear")
     return yuv_to_rgb(torch.cat([gray, uv], 1).movedim(1, -1)).movedim(-1, 1).clamp(0, 1)
 
 
 @torch.no_grad()
-def measure(painter: Painter, batches: Sequence[tuple[Tensor, Tensor]]) -> Figures:
-    """Figures over batches of true RGB `(N, 3, H, W)` and gray `(N, 1, H, W)`."""
-    rows = [row for rgb, gray in batches for row in _rows(rgb, gray, paint(painter, gray))]
+def measure(painter: Painter, batches: Sequence[Pictures]) -> Figures:
+    """Figures over batches; colours are compared on clean gray, whatever the network sees."""
+    rows = [
+        row
+        for pictures in batches
+        for row in _rows(
+            pictures.rgb, pictures.clean, paint(painter, pictures.clean, pictures.gray)
+        )
+    ]
     uv, uv_gray, error, error_gray, chroma, chroma_gray = np.array(rows).mean(0).tolist()
     return Figures(
         uv=math.sqrt(uv),
@@ -119,16 +130,16 @@ def _last(x: Tensor) -> NDArray[np.float32]:
     return array
 
 
-def save_preview(path: Path, painter: Painter, rgb: Tensor, gray: Tensor) -> None:
-    """A sheet of gray, prediction and truth, atomically."""
+def save_preview(path: Path, painter: Painter, pictures: Pictures) -> None:
+    """A sheet of the gray that is seen, prediction and truth, atomically."""
     from napari_colorize_training.report import preview_sheet
 
-    painted = paint(painter, gray[:PREVIEWS])
+    painted = paint(painter, pictures.clean[:PREVIEWS], pictures.gray[:PREVIEWS])
     rows = [
         (_pixels(shown)[..., 0], _pixels(colored), _pixels(truth))
-        for shown, colored, truth in zip(gray, painted, rgb, strict=False)
+        for shown, colored, truth in zip(pictures.gray, painted, pictures.rgb, strict=False)
     ]
-    with new_file(path, overwrite=True) as part:
+    with new_file(path, overwrite=True) as part, explained(path):
         preview_sheet(rows).save(part, format="PNG")
 
 

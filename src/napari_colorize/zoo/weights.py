@@ -6,6 +6,7 @@ where in it are the weights, and are they named as today's networks expect.
 
 from __future__ import annotations
 
+import json
 import pickle
 import stat
 import zipfile
@@ -95,9 +96,22 @@ def write_weights(
         usual = stat.S_IMODE(part.stat().st_mode)
         try:
             save_file(_separate(state), part, dict(metadata))
+            _sort_metadata(part)
         except SafetensorError as error:  # of the disk, but not in the system's words
             raise OutputError(f"{path} could not be written: {error}.") from error
         part.chmod(usual)  # safetensors lets nobody but the owner read
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put in order what safetensors writes in a random one: the same model is the same file."""
+    with path.open("rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # as it is: only the order is another
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def _look_at(path: Path) -> tuple[bytes, int]:

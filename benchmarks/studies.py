@@ -1,0 +1,283 @@
+"""Questions about trainings that are answered once: each study trains or measures, prints a table.
+
+    python benchmarks/studies.py attention --photos A --pictures B --encoder FILE --features FILE
+    python benchmarks/studies.py noise --photos A --pictures B --base MODEL
+    python benchmarks/studies.py source --photos A --encoder FILE --manifest CSV --source NAME
+    python benchmarks/studies.py nogan --pictures B --before MODEL --after MODEL
+    python benchmarks/studies.py contrast MODEL... --pictures B
+
+Photos are for training, pictures for measuring: folders or tar shards. Runs are kept below
+`runs/studies` and go on where they were stopped. docs/recipes.md tells the answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from napari_colorize_training.data import files_in, prepare
+from napari_colorize_training.engine import RunOptions, Trainer
+from napari_colorize_training.evaluate import quick_score
+from napari_colorize_training.metrics import (
+    ColorConsistency,
+    colorfulness,
+    motion_between,
+    to_gray,
+    warping_error,
+)
+from napari_colorize_training.progress import Bar
+from napari_colorize_training.recipe import Recipe, read_recipe
+from napari_colorize_training.truths import read_pictures
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.zoo import load
+from napari_colorize.zoo.build import build
+
+RUNS = Path("runs/studies")
+SCORE_HEAD = (
+    "| {} | PSNR, dB | CIEDE2000 | colourfulness | better than gray |\n|---|---|---|---|---|"
+)
+FRAMES, STEP = 12, 4  # of a pan: frames, and px from one to the next
+SENSOR = 6.0  # standard deviation of the noise in each frame, of 255
+LAMBDAS = (0.0, 1.0, 10.0, 100.0)
+CONTRASTS = (0.8, 1.25)
+Pixels = NDArray[np.uint8]
+
+
+def attention(options: argparse.Namespace) -> None:
+    """The IPOL recipe with no, one and two self-attention layers, all else equal."""
+    print(SCORE_HEAD.format("self-attention layers"))
+    for layers in (0, 1, 2):
+        recipe = read_recipe(
+            "ipol",
+            {
+                "network.options": {"attention": layers, "width": options.width},
+                **{f"stages.{n}.batch": batch for n, batch in enumerate((16, 16, 12, 8))},
+                **{f"stages.{n}.side": side for n, side in enumerate((64, 64, 80, 96))},
+                "shown": {"render_factor": 8, "saturation": 1.0},
+            },
+        )
+        model = trained(recipe, f"attention-{layers}", options)
+        print_score(str(layers), model, options.pictures, options.limit)
+
+
+def noise(options: argparse.Namespace) -> None:
+    """Noise consistency (IPOL review, eq. 9) at several weights: how steady noisy pans are."""
+    print("| lambda_noise | CDC | warping error | colourfulness, share of the truth's |")
+    print("|---|---|---|---|")
+    clips = [list(pan) for pan in islice(pans(options.pictures), options.clips)]
+    checkpoint, weights = load(options.base)
+    for weight in LAMBDAS:
+        recipe = read_recipe(
+            "deoldify-video",
+            {
+                "network.architecture": checkpoint.architecture,
+                "loss.noise": weight,
+                "loss.features": [],
+                "stages": [
+                    {"side": 80, "batch": 8, "steps": options.steps, "lr": 1e-4, "noise": True}
+                ],
+                "shown": {"render_factor": 8},
+            },
+        )
+        architecture = ARCHITECTURES[checkpoint.architecture]
+        base = build(architecture, weights.state).requires_grad_(True), architecture
+        model = trained(recipe, f"noise-{weight:g}", options, base=base)
+        colorizer = Colorizer.from_pretrained(model)
+        cdc, error, colorful = np.mean([steadiness(colorizer, clip) for clip in clips], axis=0)
+        print(f"| {weight:g} | {cdc:.5f} | {error:.5f} | {colorful:.2f} |")
+
+
+def source(options: argparse.Namespace) -> None:
+    """A recipe on a source of pictures that training left out, against one that had it."""
+    sources = sources_in(options.manifest)
+    asked = {name for name, where in sources.items() if where == options.source}
+    known = [(name, shard) for name, shard in shards_of(options.photos)]
+    tested = {name for name, _ in known if name in asked}
+    measured = set(sorted(tested)[: options.limit])
+    lists = {
+        f"with {options.source}": [pair for pair in known if pair[0] not in measured],
+        f"without {options.source}": [pair for pair in known if pair[0] not in asked],
+    }
+    print(SCORE_HEAD.format(f"trained; measured on {len(measured)} pictures of that source"))
+    for title, pairs in lists.items():
+        name = title.split()[0]
+        listing = RUNS / f"{name}.csv"
+        write_list(listing, pairs)
+        changes = {"stages.0.side": 64, "stages.0.batch": 24, "stages.1.side": 80}
+        recipe = read_recipe("embedded", changes)
+        model = trained(recipe, f"source-{name}", options, data=listing)
+        pictures = (picture for key, picture in named_pictures(options.photos) if key in measured)
+        print_score(title, model, pictures, options.limit)
+
+
+def nogan(options: argparse.Namespace) -> None:
+    """A generator after NoGAN against the one before it, saturated to equal colourfulness."""
+    before, after = (Colorizer.from_pretrained(path) for path in (options.before, options.after))
+    pictures = list(islice(read_pictures(options.pictures), options.limit))
+    wanted = quick_score(after, pictures, saturation=1.0).colorfulness
+    low, high = 0.0, 4.0
+    for _ in range(8):  # colourfulness grows with saturation
+        middle = (low + high) / 2
+        is_less = quick_score(before, pictures[:40], saturation=middle).colorfulness < wanted
+        low, high = (middle, high) if is_less else (low, middle)
+    print(SCORE_HEAD.format("model"))
+    print_score("before NoGAN, saturation 1", before, pictures, options.limit, saturation=1.0)
+    title = f"before NoGAN, saturation {high:.2f}"
+    print_score(title, before, pictures, options.limit, saturation=high)
+    print_score("after NoGAN, saturation 1", after, pictures, options.limit, saturation=1.0)
+
+
+def contrast(options: argparse.Namespace) -> None:
+    """How U and V change when the gray's contrast is scaled about its mean."""
+    print("| model | contrast | mean chroma, share of that at 1 | mean change, share of chroma |")
+    print("|---|---|---|---|")
+    pictures = [
+        to_gray(picture) for picture in islice(read_pictures(options.pictures), options.limit)
+    ]
+    for name in options.models:
+        colorizer = Colorizer.from_pretrained(name)
+        for factor in CONTRASTS:
+            rows = [contrast_row(colorizer, gray, factor) for gray in pictures]
+            length, other, change = np.mean(rows, axis=0)
+            title = Path(name).stem if Path(name).suffix else name
+            print(f"| {title} | {factor} | {other / length:.2f} | {change / length:.2f} |")
+
+
+def contrast_row(colorizer: Colorizer, gray: Pixels, factor: float) -> tuple[float, float, float]:
+    """Mean chroma at contrast 1 and at another, and the mean length of the difference."""
+    mean = gray.mean()
+    scaled = np.rint(mean + (gray - mean) * factor).clip(0, 255).astype(np.uint8)
+    uv, other = (colorizer(image).chroma.uv for image in (gray, scaled))
+    lengths = (torch.linalg.vector_norm(part, dim=-1).mean() for part in (uv, other, other - uv))
+    first, second, apart = (float(length) for length in lengths)
+    return first, second, apart
+
+
+def trained(
+    recipe: Recipe, name: str, options: argparse.Namespace, *, base: Any = None, data: Any = None
+) -> Path:
+    """The model of a run, which goes on if it was stopped."""
+    cache = RUNS / f"cache-{name}" if data is not None else Path("runs/cache")
+    prepare(data or options.photos, cache)
+    run = RunOptions(
+        folder=RUNS / name,
+        cache=cache,
+        encoder=options.encoder if base is None else None,
+        features=options.features,
+        base=base,
+        base_name="" if base is None else str(options.base),
+        steps=options.steps,
+    )
+    model = Trainer(recipe, run, Bar()).train()
+    assert model is not None  # nobody stops it
+    return model
+
+
+def print_score(title: str, model: Any, pictures: Any, limit: int | None, **settings: Any) -> None:
+    """A line of the table."""
+    colorizer = model if isinstance(model, Colorizer) else Colorizer.from_pretrained(model)
+    truths: Iterable[Pixels] = read_pictures(pictures) if isinstance(pictures, Path) else pictures
+    score = quick_score(colorizer, islice(truths, limit), **settings)
+    print(
+        f"| {title} | {score.psnr:.2f} ({score.psnr_gray:.2f}) | {score.ciede2000:.2f} "
+        f"({score.ciede2000_gray:.2f}) | {score.colorfulness:.2f} | {score.better:.0%} |",
+        flush=True,
+    )
+
+
+def pans(pictures: Path) -> Iterator[list[Pixels]]:
+    """Films made of photographs: a window that moves over each of them, with a sensor's noise."""
+    random = np.random.default_rng(0)
+    for picture in read_pictures(pictures):
+        width = picture.shape[1] - FRAMES * STEP
+        frames = [picture[:, STEP * n : STEP * n + width].astype(np.float64) for n in range(FRAMES)]
+        noisy = [frame + random.normal(0, SENSOR, (*frame.shape[:2], 1)) for frame in frames]
+        yield [np.rint(frame).clip(0, 255).astype(np.uint8) for frame in noisy]
+
+
+def steadiness(colorizer: Colorizer, clip: list[Pixels]) -> tuple[float, float, float]:
+    """CDC, warping error, and colourfulness as a share of the truth's."""
+    consistency, errors = ColorConsistency(), []
+    painted = [colorizer(to_gray(frame)).pixels for frame in clip]
+    for frame in painted:
+        consistency.add(frame)
+    for place in range(0, FRAMES - 1, 4):  # optical flow is slow
+        motion = motion_between(to_gray(clip[place]), to_gray(clip[place + 1]))
+        errors.append(warping_error(painted[place], painted[place + 1], motion))
+    colorful = np.mean([colorfulness(frame) for frame in painted])
+    true = np.mean([colorfulness(frame) for frame in clip])
+    return consistency.value(), float(np.mean(errors)), float(colorful / true)
+
+
+def sources_in(manifest: Path) -> dict[str, str]:
+    """Source of every picture by its name."""
+    with gzip.open(manifest, "rt", newline="") as file:
+        return {row["name"]: row["source_repo"] for row in csv.DictReader(file)}
+
+
+def shards_of(photos: Path) -> Iterator[tuple[str, Path]]:
+    """Name and shard of every picture."""
+    for shard in sorted(photos.glob("*.tar")):
+        with tarfile.open(shard) as file:
+            yield from ((name, shard) for name in file.getnames())
+
+
+def named_pictures(photos: Path) -> Iterator[tuple[str, Pixels]]:
+    """Names and pixels of the pictures in a folder of shards."""
+    for name, content in files_in(photos):
+        yield name, np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def write_list(path: Path, pairs: list[tuple[str, Path]]) -> None:
+    """A CSV of pictures in shards, as `prepare` reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["color"])
+        writer.writerows([f"{shard.absolute()}/{name}"] for name, shard in pairs)
+
+
+def main() -> None:
+    """Run one study."""
+    studies: dict[str, Callable[[argparse.Namespace], None]] = {
+        "attention": attention,
+        "noise": noise,
+        "source": source,
+        "nogan": nogan,
+        "contrast": contrast,
+    }
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=studies)
+    parser.add_argument("models", nargs="*", default=["embedded"])
+    parser.add_argument("--photos", type=Path, help="to train on")
+    parser.add_argument("--pictures", type=Path, help="to measure on")
+    parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--features", type=Path)
+    parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--source", default="srohit0/food_mnist")
+    parser.add_argument("--base", default="embedded")
+    parser.add_argument("--before")
+    parser.add_argument("--after")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--width", type=float, default=0.25, help="of the decoder")
+    parser.add_argument("--limit", type=int, default=100, help="pictures measured on")
+    parser.add_argument("--clips", type=int, default=8)
+    options = parser.parse_args()
+    studies[options.study](options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Every recipe of the package learns: its own losses, critic and stages, on 8 pictures.
+
+Networks and critics are narrow, sides small, rates high and steps few, so that each takes seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from napari_colorize_training import backbones
+from napari_colorize_training.data import Photographs
+from napari_colorize_training.recipe import put, read_recipe, recipe_from, recipe_names
+from tiny_runs import cached, figures_on_training, run, small_features
+
+PICTURES = 8
+
+
+@dataclass(frozen=True)
+class Small:
+    """A recipe as it is tested.
+
+    Parameters
+    ----------
+    steps : tuple of int
+        Of each stage.
+    lr : float
+        Of each stage that teaches the generator by its content.
+    side : int
+        Of stages without a critic, px.
+    judged : int
+        Of those with one: most critics need as much.
+    norm_statistics : str, optional
+        Of all stages: a pretrained encoder's statistics are kept, an untrained one has none.
+    changes : dict
+        Of other values, by dotted name.
+    """
+
+    steps: tuple[int, ...]
+    lr: float = 3e-3
+    side: int = 32
+    judged: int = 64
+    norm_statistics: str | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+ENCODER = {"encoder": "resnet18-layer3", "width": 0.125}
+DEEP = {
+    "network.architecture": "deoldify-other",
+    "network.options": {**ENCODER, "kind": "deep"},
+}
+WIDE = {**DEEP, "network.options": {**ENCODER, "kind": "wide"}}
+IPOL = {**WIDE, "network.architecture": "ipol-other"}
+CRITIC = {"critic.options": {"width": 8}}
+PATCH = {"critic.options": {"field": 16, "width": 8}}
+SAGAN = {f"stages.{number}.lr": 1e-3 for number in range(4)}
+CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
+SMALL = {
+    "embedded": Small((60, 5), norm_statistics="frozen"),
+    "deoldify-artistic": Small((40, 20, 10, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
+    "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
+    "deoldify-video": Small((40, 20, 10, 5, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
+    "ipol": Small((30, 20, 20, 10), changes=IPOL),
+    "sagan-progressive": Small((20, 20, 10, 10), changes={**DEEP, **SAGAN, **CRITIC}),
+    "pix2pix": Small(
+        (200,),
+        changes={
+            "network.options": {"dropout": 0.5, "width": 8, "downs": 6},
+            "stages.0.lr": 2e-3,
+            **PATCH,
+        },
+    ),
+    "resnet18-unet": Small(
+        (30, 10),
+        changes={"network.options": {"depth": "layer3", "widths": [32, 16, 8]}, **PATCH},
+    ),
+    "zhang2016": Small((200,), changes={"network.options": {"width": 8}}),
+    "convnet-baseline": Small((200,), changes=CONVNET),
+    "convnet-gan": Small(
+        (200, 20), judged=32, changes={**CONVNET, "critic.options": {"widths": [8, 8, 16]}}
+    ),
+    "dcgan-unet": Small(
+        (100, 10), changes={"network.options": {"widths": [8, 16, 16, 32]}, **CRITIC}
+    ),
+    "explo-baseline": Small(
+        (900, 2), 2e-3, changes={"network.options": {"width": 16}, "critic.options": {"side": 92}}
+    ),
+    "lab-autoencoder": Small((150,), changes={"network.options": {"widths": [8, 16, 16, 32]}}),
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    cache = cached(tmp_path_factory.mktemp("eight"), PICTURES + 1)
+    assert len(Photographs(cache, validation=False)) == PICTURES
+    return cache
+
+
+def small_recipe(name: str):
+    table, small = read_recipe(name).as_table(), SMALL[name]
+    table["stages"] = list(table["stages"])
+    for stage, steps in zip(table["stages"], small.steps, strict=True):
+        side = small.side if stage["train"] == "generator" else small.judged
+        stage |= {"side": side, "batch": min(stage["batch"], PICTURES), "steps": steps}
+        if stage["train"] == "generator":
+            stage |= {"lr": small.lr, "encoder_lr": None}
+        if small.norm_statistics:
+            stage["norm_statistics"] = small.norm_statistics
+    data = {"shrink": [1.0, 1.0], "mirror": False, "augment": "none", "degrade": "none"}
+    changes = {f"data.{key}": value for key, value in data.items()} | small.changes
+    for place, value in changes.items():
+        put(table, place, value)
+    return recipe_from(table)
+
+
+SLOW = {  # more than some seconds
+    *("deoldify-artistic", "deoldify-stable", "deoldify-video", "sagan-progressive"),
+    *("explo-baseline", "pix2pix", "convnet-gan", "zhang2016"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        for name in recipe_names()
+    ],
+)
+def test_a_recipe_overfits_eight_pictures(name, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(backbones, "feature_network", small_features)
+
+    model = run(small_recipe(name), tmp_path, pictures)
+
+    figures = figures_on_training(model, pictures, SMALL[name].side)
+    assert figures.uv < figures.uv_gray / 4

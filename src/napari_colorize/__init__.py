@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer, colorize
     from napari_colorize.errors import ColorizeError, ColorizeNote, ColorizeWarning
     from napari_colorize.result import Colorized
+    from napari_colorize.session import ColorizeSession
     from napari_colorize.settings import ColorizeSettings
 
 __version__ = "0.1.0.dev0"
@@ -21,6 +22,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ColorizeError",
     "ColorizeNote",
+    "ColorizeSession",
     "ColorizeSettings",
     "ColorizeWarning",
     "Colorized",
@@ -32,6 +34,7 @@ __all__ = [
 _MODULES = {
     "ColorizeError": "errors",
     "ColorizeNote": "errors",
+    "ColorizeSession": "session",
     "ColorizeSettings": "settings",
     "ColorizeWarning": "errors",
     "Colorized": "result",

@@ -1,0 +1,130 @@
+"""The network in use: fetched, loaded, and made to look up between its layers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from napari_colorize.session.told import Progress, State, seconds_left
+
+if TYPE_CHECKING:
+    from napari_colorize.colorizer import Colorizer
+    from napari_colorize.session.wish import Wish
+    from napari_colorize.zoo import Checkpoint
+
+
+class Model:
+    """One network at a time: two may not fit. For the worker only.
+
+    Parameters
+    ----------
+    pause : callable
+        Called before every layer, and with every piece of a download; it may raise to end them.
+    tell_state, tell_progress : callable
+        Where to say what is being done.
+    """
+
+    def __init__(
+        self,
+        pause: Callable[[], None],
+        tell_state: Callable[[State], None],
+        tell_progress: Callable[[Progress], None],
+    ) -> None:
+        self._pause, self._tell_state, self._tell_progress = pause, tell_state, tell_progress
+        self._loaded: tuple[tuple[Any, ...], Colorizer] | None = None
+        self._hooks: list[Any] = []
+        self._checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a network takes up memory."""
+        return self._loaded is not None
+
+    def checkpoint(self, wish: Wish) -> Checkpoint | None:
+        """The passport of the wish's network, if it was loaded before."""
+        return self._checkpoints.get(wish.network)
+
+    def ready(self, wish: Wish) -> Colorizer:
+        """The wish's network, loaded if it is not the one in use."""
+        if self._loaded is not None and self._loaded[0] == wish.network:
+            return self._loaded[1]
+        self._tell_state("getting ready")
+        self.let_go()
+        colorizer = self._load(wish)
+        self._look_up_in(colorizer)
+        self._loaded = wish.network, colorizer
+        self._checkpoints[wish.network] = colorizer.checkpoint
+        self._pause()
+        return colorizer
+
+    def let_go(self) -> None:
+        """Free the network's memory, unless someone else has the Colorizer too."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        if self._loaded is not None:
+            self._loaded = None
+            give_back()
+
+    def forget(self) -> None:
+        """Let go of the network and of all Colorizers that were ever used."""
+        self.let_go()
+        self._checkpoints.clear()
+
+    def _load(self, wish: Wish) -> Colorizer:
+        from napari_colorize.colorizer import Colorizer  # torch
+
+        if isinstance(wish.model, Colorizer):
+            return wish.model
+        self._fetch(wish.model)
+        return Colorizer.from_pretrained(wish.model, device=wish.device, precision=wish.precision)
+
+    def _fetch(self, name: str) -> None:
+        from napari_colorize.zoo import Checkpoint, fetch, is_local, resolve
+
+        checkpoint = resolve(name)
+        if not isinstance(checkpoint, Checkpoint) or is_local(checkpoint):
+            return
+        self._tell_state("downloading")
+        fetch(checkpoint, progress=_Bar(checkpoint.name, self._tell_progress, self._pause))
+        self._tell_state("getting ready")
+
+    def _look_up_in(self, colorizer: Colorizer) -> None:
+        """Pause before every layer that this thread runs; others may use the network too."""
+        worker, pause = threading.get_ident(), self._pause
+
+        # A function, not a method: a copy of the network (for another device) copies no session.
+        def look_up(*_: Any) -> None:
+            if threading.get_ident() == worker:
+                pause()
+
+        modules = colorizer.network.modules()
+        self._hooks = [module.register_forward_pre_hook(look_up) for module in modules]
+
+
+class _Bar:
+    """What a download tells its bytes to; see `zoo.Progress`."""
+
+    def __init__(
+        self, name: str, tell: Callable[[Progress], None], pause: Callable[[], None]
+    ) -> None:
+        self._name, self._tell, self._pause = name, tell, pause
+        self.reset()
+
+    def reset(self, total: float | None = None) -> None:
+        self._done, self._total, self._began = 0, int(total or 0), time.monotonic()
+
+    def update(self, n: float | None = 1) -> None:
+        self._pause()
+        self._done += int(n or 0)
+        left = seconds_left(self._began, self._done, self._total)
+        self._tell(Progress(f"Fetching {self._name}", self._done, self._total, left))
+
+
+def give_back() -> None:
+    """Return to a GPU what is no longer used of its memory."""
+    from napari_colorize import memory  # torch
+
+    memory.give_back()

@@ -1,0 +1,126 @@
+"""What a front end wants to see, frozen, so that two moments can be compared. No torch."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.settings import ColorizeSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_colorize.colorizer import Colorizer
+    from napari_colorize.devices import Precision
+
+Index = tuple[int, ...]
+
+
+class Changes(TypedDict, total=False):
+    """What `ColorizeSession.update` can change; see the properties of these names."""
+
+    source: Any
+    plane: Sequence[int] | None
+    rgb: bool | None
+    settings: ColorizeSettings
+    model: str | os.PathLike[str] | Colorizer
+    device: str | torch.device
+    precision: Precision
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What is wanted at one moment; `generation` counts the sources."""
+
+    source: Any = None
+    plane: Index | None = None
+    rgb: bool | None = None
+    settings: ColorizeSettings = field(default_factory=ColorizeSettings)
+    model: str | Colorizer = "embedded"
+    device: str = "auto"
+    precision: Precision = "auto"
+    generation: int = 0
+
+    @property
+    def picture(self) -> tuple[Any, ...]:
+        """Tells the picture that is looked at from others; the first plane needs no index."""
+        return self.generation, self.plane if any(self.plane or ()) else None, self.rgb
+
+    @property
+    def look(self) -> tuple[Any, ...]:
+        """Tells a picture in its present gray from others."""
+        chosen = self.settings
+        return *self.picture, chosen.contrast_limits, chosen.gamma, chosen.fidelity
+
+    @property
+    def network(self) -> tuple[Any, ...]:
+        """Tells a network that is ready from others."""
+        return self.model, self.device, self.precision
+
+    def asked(self, render_factor: int | None = None) -> tuple[Any, ...]:
+        """What the network has to answer; what is only composed afterwards left out.
+
+        `render_factor` stands for one that the settings leave to the model.
+        """
+        chosen = self.settings
+        render_factor = chosen.render_factor or render_factor
+        seen = replace(chosen, render_factor=render_factor, provenance=True)
+        if chosen.fidelity == "exact":  # the others make finished pictures, saturation included
+            seen = replace(seen, saturation=None)
+        return *self.picture, *self.network, seen
+
+    def changed(self, changes: dict[str, Any]) -> Wish:
+        """The wish with changes (see `normalized`): itself if they change nothing.
+
+        Another source starts at its first plane.
+        """
+        if changes.get("source", self.source) is not self.source:
+            return replace(self.renewed(), **{"plane": None, "rgb": None, **changes})
+        if all(_is_same(getattr(self, name), value) for name, value in changes.items()):
+            return self
+        return replace(self, **changes)
+
+    def renewed(self) -> Wish:
+        """The same for a source whose values are no longer those seen."""
+        return replace(self, generation=self.generation + 1)
+
+
+def normalized(changes: Changes) -> dict[str, Any]:
+    """Changes in the one form in which they are compared.
+
+    Raises
+    ------
+    SettingsError, ImageError
+        If settings are none, or a plane is no index.
+    """
+    changed: dict[str, Any] = dict(changes)
+    known = {item.name for item in fields(Wish)} - {"generation"}
+    for name in changed.keys() - known:
+        raise TypeError(f"A session has no {name!r}: choose among {', '.join(sorted(known))}.")
+    if not isinstance(changed.get("settings", ColorizeSettings()), ColorizeSettings):
+        raise SettingsError(f"settings must be ColorizeSettings, got {changed['settings']!r}.")
+    if changed.get("plane") is not None:
+        changed["plane"] = _index(changed["plane"])
+    if isinstance(changed.get("model"), os.PathLike):
+        changed["model"] = os.fspath(changed["model"])
+    if "device" in changed:
+        changed["device"] = str(changed["device"])
+    return changed
+
+
+def _index(plane: Any) -> Index:
+    try:
+        return tuple(operator.index(place) for place in plane)
+    except TypeError as error:
+        raise ImageError(
+            f"A plane is an index of whole numbers, such as (3,); got {plane!r}."
+        ) from error
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    """Whether two values of a wish are the same; arrays only if they are one object."""
+    return old is new or (type(old) is type(new) and not hasattr(old, "shape") and old == new)

@@ -1,0 +1,958 @@
+"""The session at work: real threads that wait for events, never for time to pass."""
+
+from __future__ import annotations
+
+import gc
+import random
+import subprocess
+import sys
+import threading
+import traceback
+import warnings
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stand_ins import TintNetwork, colorizer_of
+from torch import nn
+
+from napari_colorize.errors import (
+    ColorizeError,
+    ColorizeNote,
+    ImageError,
+    OutOfMemoryError,
+    SettingsError,
+    UnknownModelError,
+)
+from napari_colorize.session import ColorizeSession, Progress, RunEnd, cache
+from napari_colorize.settings import ColorizeSettings
+
+SOON = 100  # seconds after which a test that waits has failed
+
+
+class LayeredNetwork(TintNetwork):
+    """A tint in two layers; before each it may be held up. Counts what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Identity(), nn.Identity()])
+        self.sizes: list[int] = []  # width of every picture it was shown
+        self.finished = 0
+        self.arrived = threading.Semaphore(0)  # one for each time it is held up
+        self.go = threading.Semaphore(0)
+        self.held = False
+        self.at_end = None  # called once, when there is no layer left to look up before
+
+    def forward(self, gray, self_attention=True):
+        self.sizes.append(gray.shape[-1])
+        at_end, self.at_end = self.at_end, None
+        for layer in self.layers:
+            if self.held:
+                self.arrived.release()
+                assert self.go.acquire(timeout=SOON)
+            gray = layer(gray)
+        self.finished += 1
+        if at_end is not None:
+            at_end()
+        return super().forward(gray, self_attention)
+
+    def wait_until_held(self):
+        assert self.arrived.acquire(timeout=SOON)
+
+    def let_go(self):
+        self.held = False
+        self.go.release(1000)
+
+
+class Heard:
+    """Everything that a session said, in order."""
+
+    def __init__(self, session):
+        self.session = session
+        self.said = []
+        self.new = threading.Condition()
+        for name in ("composed", "failed", "state", "progress", "run_ended"):
+            getattr(session, name).connect(self.hear(name), check_nargs=False)
+        for name in ("plane_done", "swept"):
+            getattr(session, name).connect(self.hear_two(name), check_nargs=False)
+
+    def hear(self, name):
+        def heard(value):
+            with self.new:
+                self.said.append((name, value))
+                self.new.notify_all()
+
+        return heard
+
+    def hear_two(self, name):
+        return lambda first, second: self.hear(name)((first, second))
+
+    def all(self, name):
+        return [value for said, value in list(self.said) if said == name]
+
+    def wait_for(self, name, count=1):
+        with self.new:
+            assert self.new.wait_for(lambda: len(self.all(name)) >= count, SOON), self.said
+        return self.all(name)[count - 1]
+
+    def settled(self):
+        assert self.session.wait(SOON), self.said
+        return self
+
+
+@pytest.fixture
+def network():
+    return LayeredNetwork()
+
+
+@pytest.fixture
+def session(network):
+    with ColorizeSession(model=colorizer_of(network)) as session:
+        yield session
+        network.let_go()
+
+
+@pytest.fixture
+def heard(session):
+    return Heard(session)
+
+
+def saturations(heard):
+    return [result.settings.saturation for result in heard.all("composed")]
+
+
+def factors(heard):
+    return [result.settings.render_factor for result in heard.all("composed")]
+
+
+# What is shown
+
+
+def test_the_picture_is_the_colorizers(session, heard, ramp):
+    session.update(source=ramp, settings=ColorizeSettings(saturation=1.5, render_factor=3))
+
+    result = heard.wait_for("composed")
+
+    expected = colorizer_of(TintNetwork())(ramp, saturation=1.5, render_factor=3)
+    np.testing.assert_array_equal(result.pixels, expected.pixels)
+    assert result.provenance == expected.provenance
+    assert session.result is result
+
+
+def test_what_is_left_open_is_as_the_model_recommends(heard, session, ramp):
+    session.model = colorizer_of(TintNetwork(), render_factor=7, saturation=2.0)
+    session.source = ramp
+
+    result = heard.wait_for("composed")
+
+    assert (result.settings.render_factor, result.settings.saturation) == (7, 2.0)
+
+
+def test_the_embedded_model_is_loaded_by_its_name(ramp):
+    with ColorizeSession(source=ramp, precision="float32") as session:
+        result = Heard(session).wait_for("composed") if session.result is None else session.result
+
+    assert result.provenance["model"] == "embedded"
+
+
+def test_pixels_are_composed_before_they_are_told(session, heard, ramp):
+    session.source = ramp
+
+    assert "pixels" in vars(heard.wait_for("composed"))
+
+
+def test_saturation_never_asks_the_network(session, heard, network, ramp):
+    session.source = ramp
+    heard.settled()
+
+    for saturation in (0.0, 0.5, 4.0):
+        session.choose(saturation=saturation)
+        heard.settled()
+
+    assert saturations(heard) == [1.0, 0.0, 0.5, 4.0]
+    assert len(network.sizes) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"render_factor": 5},
+        {"self_attention": False},
+        {"contrast_limits": (0.2, 0.7)},
+        {"gamma": 2.0},
+    ],
+)
+def test_what_the_network_would_answer_otherwise_is_predicted_anew(
+    session, heard, network, ramp, change
+):
+    session.source = ramp
+    heard.settled()
+
+    session.choose(**change)
+    heard.settled()
+
+    assert len(network.sizes) == 2
+    expected = colorizer_of(TintNetwork())(ramp, **change)
+    np.testing.assert_array_equal(heard.all("composed")[-1].pixels, expected.pixels)
+
+
+def test_saying_the_same_again_does_nothing(session, heard, ramp):
+    session.update(source=ramp, plane=())
+    heard.settled()
+
+    session.update(source=ramp, plane=[], settings=ColorizeSettings(), device="auto")
+
+    assert session.wait(0)
+    assert len(heard.settled().all("composed")) == 1
+
+
+def test_a_source_that_changed_in_place_is_refreshed(session, heard, ramp):
+    image = ramp.copy()
+    session.source = image
+    before = heard.wait_for("composed")
+
+    image[:] = 1 - ramp
+    session.refresh()
+
+    after = heard.wait_for("composed", 2)
+    np.testing.assert_array_equal(after.gray, (1 - ramp))
+    assert (after.pixels != before.pixels).any()
+
+
+def test_a_fidelity_has_no_shortcut_for_saturation(session, heard, ramp):
+    session.update(source=ramp, settings=ColorizeSettings(fidelity="ipol"))
+
+    error = heard.wait_for("failed")  # the stand-in is none of theirs
+
+    assert isinstance(error, SettingsError)
+
+
+# Newest wins
+
+
+def test_changes_during_a_prediction_are_coalesced(session, heard, network, ramp):
+    network.held = True
+    session.update(source=ramp, settings=ColorizeSettings(render_factor=2))
+    network.wait_until_held()
+
+    for render_factor in range(3, 20):
+        session.choose(render_factor=render_factor)
+    network.let_go()
+    heard.settled()
+
+    assert len(network.sizes) == 2
+    assert factors(heard) == [19]
+
+
+def test_a_prediction_that_nobody_wants_ends_between_two_layers(session, heard, network, ramp):
+    network.held = True
+    session.update(source=ramp, settings=ColorizeSettings(render_factor=2))
+    network.wait_until_held()
+
+    session.choose(render_factor=3)
+    network.go.release()  # one layer further, no more
+    network.wait_until_held()
+
+    assert network.finished == 0 and len(network.sizes) == 2
+    network.let_go()
+    assert heard.wait_for("composed").settings.render_factor == 3
+
+
+def test_a_picture_of_another_source_is_never_shown(session, heard, network, ramp):
+    network.held = True
+    session.source = ramp
+    network.wait_until_held()
+
+    session.source = other = 1 - ramp
+    network.let_go()
+    heard.settled()
+
+    (result,) = heard.all("composed")
+    np.testing.assert_array_equal(result.gray, other)
+
+
+@pytest.mark.parametrize("change", ["source", "plane", "factor", "cancel"])
+def test_a_result_that_came_too_late_is_dropped(session, heard, network, ramp, change):
+    changes = {
+        "source": lambda: session.update(source=1 - ramp),
+        "plane": lambda: session.update(plane=(1,)),
+        "factor": lambda: session.choose(render_factor=9),
+        "cancel": session.cancel,
+    }
+    network.at_end = changes[change]
+    session.source = np.stack([ramp, 1 - ramp])
+
+    shown = heard.settled().all("composed")
+
+    assert len(shown) == (change != "cancel")
+    assert session.result is (shown[-1] if shown else None)
+    assert factors(heard) in ([], [9]) or shown[0].gray[0, 0] == 1
+
+
+def test_an_error_that_came_too_late_is_dropped(session, heard, ramp):
+    class Late(LayeredNetwork):
+        def forward(self, gray, self_attention=True):
+            session.choose(render_factor=9)
+            if len(self.sizes) == 0:
+                self.sizes.append(0)
+                raise ZeroDivisionError
+            return super().forward(gray, self_attention)
+
+    session.update(source=ramp, model=colorizer_of(Late()))
+    heard.settled()
+
+    assert factors(heard) == [9] and not heard.all("failed")
+
+
+def test_the_slider_is_followed_while_a_new_prediction_is_made(session, heard, network, ramp):
+    session.choose(render_factor=2)
+    session.source = ramp
+    heard.settled()
+    network.held = True
+    session.choose(render_factor=3)
+    network.wait_until_held()
+
+    session.choose(saturation=3.0)
+    network.go.release()
+    interim = heard.wait_for("composed", 2)
+
+    assert (interim.settings.render_factor, interim.settings.saturation) == (2, 3.0)
+    assert network.finished == 1
+    network.let_go()
+    final = heard.wait_for("composed", 3)
+    assert (final.settings.render_factor, final.settings.saturation) == (3, 3.0)
+    assert len(network.sizes) == 2
+
+
+def test_a_result_is_only_of_what_is_looked_at_now(session, heard, network, ramp):
+    session.source = np.stack([ramp, 1 - ramp])
+    heard.settled()
+    assert session.result is heard.all("composed")[-1]
+
+    network.held = True
+    session.plane = (1,)
+
+    assert session.result is None
+    network.let_go()
+    assert heard.settled().all("composed")[-1] is session.result
+
+
+def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
+    stack = np.random.default_rng(0).random((3, 9, 8), dtype=np.float32)
+    session.source = stack
+    serial, serials = threading.Lock(), {}
+
+    def play(seed):
+        hand = random.Random(seed)
+        for _ in range(40):
+            with serial:  # so that we know in which order things were said
+                number = len(serials)
+                saturation = number / 1000
+                kind = hand.choice(["plane", "factor", "saturation", "cancel", "sweep"])
+                settings = replace(session.settings, saturation=saturation)
+                if kind == "plane":
+                    session.update(plane=(hand.randrange(3),), settings=settings)
+                elif kind == "factor":
+                    settings = replace(settings, render_factor=hand.randrange(1, 4))
+                    session.update(settings=settings)
+                else:
+                    session.update(settings=settings)
+                serials[saturation] = session.plane or (0,)
+            if kind == "cancel":
+                session.cancel()
+            if kind == "sweep":
+                session.sweep([1, 2])
+
+    hands = [threading.Thread(target=play, args=[seed]) for seed in range(4)]
+    for hand in hands:
+        hand.start()
+    for hand in hands:
+        hand.join(SOON)
+    session.choose(saturation=1.0, render_factor=5)
+    heard.settled()
+
+    shown = saturations(heard)[1:]  # the first is as the model recommends
+    assert shown == sorted(shown)
+    assert not heard.all("failed")
+    last = heard.all("composed")[-1]
+    expected = colorizer_of(TintNetwork())(
+        stack[(session.plane or (0,))], render_factor=5, contrast_limits=(0, 1)
+    )
+    np.testing.assert_array_equal(last.pixels, expected.pixels)
+    for result in heard.all("composed")[1:]:  # never another plane than the one of that moment
+        plane = serials.get(result.settings.saturation, session.plane or (0,))
+        np.testing.assert_array_equal(result.gray, stack[plane])
+
+
+# Going back
+
+
+def test_going_back_is_instant(session, heard, network, ramp):
+    session.source = np.stack([ramp, ramp[::-1]])
+    for changes in ({"render_factor": 2}, {"render_factor": 3}, {"render_factor": 2}):
+        session.choose(**changes)
+        heard.settled()
+    asked = len(network.sizes)
+    for plane in ((1,), (0,), (1,)):
+        session.plane = plane
+        heard.settled()
+
+    assert len(network.sizes) == asked + 1
+    assert len(heard.all("composed")) >= 5
+
+
+def test_few_predictions_are_kept(session, heard, network, ramp, monkeypatch):
+    monkeypatch.setattr(cache, "CACHED", 3)
+    session.source = ramp
+    for render_factor in (1, 2, 3, 4, 5):
+        session.choose(render_factor=render_factor)
+        heard.settled()
+
+    assert len(session._cache) == 3
+    asked = len(network.sizes)
+    session.choose(render_factor=1)
+    heard.settled()
+    assert len(network.sizes) == asked + 1
+
+
+def test_large_pictures_are_kept_one_at_a_time(session, heard, ramp, monkeypatch):
+    monkeypatch.setattr(cache, "CACHED_BYTES", ramp.nbytes)
+    session.source = ramp
+    for render_factor in (1, 2, 3):
+        session.choose(render_factor=render_factor)
+        heard.settled()
+
+    assert len(session._cache) == 1
+
+
+def test_another_source_leaves_nothing_of_the_last_one(session, heard, ramp):
+    session.source = ramp
+    heard.settled()
+
+    session.source = None
+
+    assert session.result is None and len(session._cache) == 0
+    assert session.wait(SOON)
+
+
+# Stacks
+
+
+class CountingStack:
+    """A lazy stack that remembers which planes were asked for."""
+
+    def __init__(self, values):
+        self.values, self.asked = values, []
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return self.values[index].tolist()  # no array before it is made one
+
+
+def test_of_a_lazy_stack_only_the_plane_looked_at_is_computed_once(session, heard, ramp):
+    stack = CountingStack(np.stack([ramp, ramp / 2, ramp / 3]))
+    session.update(source=stack, plane=(2,))
+    heard.settled()
+    session.choose(render_factor=3)
+    heard.settled()
+
+    assert stack.asked == [(2,)]
+
+
+def test_planes_of_a_stack_in_memory_share_their_limits(session, heard, ramp):
+    stack = np.stack([ramp * 300, ramp * 100])
+    session.update(source=stack, plane=(1,))
+
+    result = heard.wait_for("composed")
+
+    with pytest.warns(ColorizeNote, match="taken from the data: 0 and 300"):
+        _, expected = colorizer_of(TintNetwork()).iter_planes(stack)
+    np.testing.assert_array_equal(result.pixels, expected[1].pixels)
+    assert result.notes == expected[1].notes
+
+
+def test_a_run_colorizes_every_plane_as_the_colorizer_does(session, heard, ramp):
+    stack = np.stack([ramp, ramp / 2, ramp / 4])
+    session.source = stack
+
+    session.run_all()
+    heard.settled()
+
+    expected = list(colorizer_of(TintNetwork()).iter_planes(stack))
+    told = heard.all("plane_done")
+    assert [index for index, _ in told] == [(0,), (1,), (2,)]
+    for (_, result), (_, other) in zip(told, expected, strict=True):
+        np.testing.assert_array_equal(result.pixels, other.pixels)
+    assert [step.done for step in heard.all("progress")] == [1, 2, 3]
+    assert heard.all("progress")[-1].seconds_left == 0
+    assert heard.all("run_ended") == [RunEnd(3, 3, cancelled=False, keep=True)]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_run_is_cancelled_within_a_plane(session, heard, network, ramp, monkeypatch, keep):
+    monkeypatch.setattr("napari_colorize.colorizer.BATCH_PLANES", 1)
+    session.source = np.stack([ramp] * 50)
+    heard.settled()
+    finished = network.finished
+
+    session.plane_done.connect(lambda *_: setattr(network, "held", True))
+    session.run_all()
+    network.wait_until_held()  # in the second plane
+    session.cancel(keep=keep)
+    assert session.doing == "cancelling"
+    network.go.release()
+    heard.settled()
+
+    assert network.finished == finished + 1
+    assert heard.all("run_ended") == [RunEnd(1, 50, cancelled=True, keep=keep)]
+    assert "cancelling" in heard.all("state") and heard.wait_for("state", 1)
+
+
+def test_what_is_looked_at_comes_before_the_rest_of_a_run(
+    session, heard, network, ramp, monkeypatch
+):
+    monkeypatch.setattr("napari_colorize.colorizer.BATCH_PLANES", 1)
+    session.source = np.stack([ramp] * 5)
+    heard.settled()
+    network.held = True
+    session.run_all()
+    network.wait_until_held()
+
+    session.plane = (3,)
+    network.let_go()
+    heard.settled()
+
+    names = [name for name, _ in heard.said]
+    assert names.index("plane_done") < len(names) - 1 - names[::-1].index("composed")
+    assert len(names) - 1 - names[::-1].index("composed") < names.index("run_ended")
+    assert [index for index, _ in heard.all("plane_done")] == [(i,) for i in range(5)]
+
+
+def test_saturation_is_followed_in_the_midst_of_a_run(session, heard, network, ramp):
+    session.source = np.stack([ramp] * 3)
+    heard.settled()
+    network.held = True
+    session.run_all()
+    network.wait_until_held()
+
+    session.choose(saturation=2.5)
+    network.go.release()
+    result = heard.wait_for("composed", 2)
+
+    assert result.settings.saturation == 2.5 and not heard.all("plane_done")
+
+
+def test_a_run_goes_on_when_its_source_is_taken_away(session, heard, network, ramp):
+    session.source = np.stack([ramp] * 3)
+    heard.settled()
+    network.held = True
+    session.run_all()
+    network.wait_until_held()
+
+    session.source = None
+    network.let_go()
+    heard.settled()
+
+    assert len(heard.all("plane_done")) == 3
+
+
+def test_a_newer_run_ends_the_older(session, heard, network, ramp):
+    session.source = np.stack([ramp] * 3)
+    heard.settled()
+    network.held = True
+    session.run_all()
+    network.wait_until_held()
+
+    session.sweep([2, 3])
+    network.let_go()
+    heard.settled()
+
+    assert [end.cancelled for end in heard.all("run_ended")] == [True, False]
+    assert not heard.all("plane_done")
+
+
+def test_a_sweep_shows_every_render_factor_and_keeps_them(session, heard, network, ramp):
+    session.source = ramp
+    heard.settled()
+
+    session.sweep([2, 3, 5])
+    heard.settled()
+    asked = len(network.sizes)
+    session.choose(render_factor=5)
+    heard.settled()
+
+    told = heard.all("swept")
+    assert [factor for factor, _ in told] == [2, 3, 5]
+    assert len(network.sizes) == asked
+    np.testing.assert_array_equal(told[-1][1].pixels, heard.all("composed")[-1].pixels)
+
+
+def test_a_run_needs_a_source_and_a_sweep_real_render_factors(session, ramp):
+    with pytest.raises(ImageError, match="choose one first"):
+        session.run_all()
+    session.source = ramp
+    with pytest.raises(SettingsError, match="render_factor must be"):
+        session.sweep([3, 0])
+
+
+# Stopping
+
+
+def test_cancelling_ends_a_prediction_within_the_plane(session, heard, network, ramp):
+    network.held = True
+    session.source = ramp
+    network.wait_until_held()
+
+    session.cancel()
+    network.go.release()
+    heard.settled()
+
+    assert network.finished == 0
+    assert not heard.all("composed")
+    assert heard.all("state")[:2] == ["getting ready", "predicting"]
+
+
+def test_after_a_cancel_saturation_is_still_only_composed(session, heard, network, ramp):
+    session.source = ramp
+    heard.settled()
+    network.held = True
+    session.choose(render_factor=9)
+    network.wait_until_held()
+    session.cancel()
+    network.let_go()
+    heard.settled()
+
+    session.choose(saturation=2.0)
+    heard.settled()
+    assert len(network.sizes) == 2 and saturations(heard) == [1.0, 2.0]
+    session.choose(render_factor=4)
+    session.wait(SOON)
+    session.choose(render_factor=9)  # set anew: tried again
+    heard.settled()
+    assert factors(heard)[-1] == 9
+
+
+def test_cancelling_nothing_does_nothing(session, heard, ramp):
+    session.cancel()
+    session.source = ramp
+    heard.settled()
+    session.cancel()
+
+    assert session.doing == "idle" and len(heard.all("composed")) == 1
+
+
+def test_closing_in_the_midst_of_a_run_is_quick_and_quiet(session, heard, network, ramp):
+    session.source = np.stack([ramp] * 20)
+    heard.settled()
+    network.held = True
+    session.run_all()
+    network.wait_until_held()
+    said = len(heard.said)
+
+    closing = threading.Thread(target=session.close)
+    closing.start()
+    network.go.release()
+    closing.join(SOON)
+
+    assert not session._thread.is_alive()
+    assert len(heard.said) <= said + 1
+    assert not session._model.is_loaded and len(session._cache) == 0
+    assert not any(layer._forward_pre_hooks for layer in network.modules())
+
+
+def test_a_listener_may_close_the_session(session, ramp):
+    session.composed.connect(lambda _: session.close())
+    session.source = ramp
+
+    session._thread.join(SOON)
+
+    assert not session._thread.is_alive()
+
+
+def test_what_is_closed_says_so(session, ramp):
+    session.close()
+
+    for use in (
+        lambda: session.update(source=ramp),
+        lambda: session.choose(saturation=2.0),
+        session.get_ready,
+        session.refresh,
+    ):
+        with pytest.raises(ColorizeError, match="closed: make a new ColorizeSession"):
+            use()
+    session.close()
+    session.cancel()
+
+
+def test_unloading_frees_everything_and_the_next_change_loads_again(session, heard, network, ramp):
+    session.source = ramp
+    heard.settled()
+
+    session.unload()
+    heard.settled()
+    assert not session._model.is_loaded and session._shown is None and len(session._cache) == 0
+    assert not network._forward_pre_hooks
+    session.choose(saturation=2.0)
+    heard.settled()
+
+    assert saturations(heard) == [1.0, 2.0] and len(network.sizes) == 2
+
+
+def test_a_network_that_is_out_of_use_takes_no_memory(session, heard, ramp):
+    once = colorizer_of(TintNetwork())
+    gone = weakref.ref(once.network)
+    session.update(source=ramp, model=once)
+    heard.settled()
+    session.model = colorizer_of(TintNetwork())
+    heard.settled()
+
+    session.unload()
+    heard.settled()
+    del once
+    gc.collect()
+
+    assert gone() is None
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "sentence"),
+    [
+        ({"source": "photo.png"}, ImageError, "read it first"),
+        ({"source": np.zeros((0, 3))}, ImageError, "no pixels"),
+        ({"source": np.zeros((2, 3, 4, 5, 6)), "plane": (7, 0, 0)}, ImageError, "no plane"),
+        ({"source": np.zeros((2, 30, 40)), "plane": (0, 0)}, ImageError, "no plane"),
+        ({"model": "deoldifi"}, UnknownModelError, "No model is named"),
+        ({"model": "/nowhere/mine.safetensors"}, ColorizeError, "mine.safetensors"),
+        ({"model": "embedded", "device": "abacus"}, SettingsError, "abacus"),
+    ],
+)
+def test_an_error_is_one_sentence_and_the_session_lives(
+    session, heard, ramp, changes, kind, sentence
+):
+    good = session.model
+    session.update(**{"source": ramp, **changes})
+
+    error = heard.wait_for("failed")
+
+    assert isinstance(error, kind) and sentence in str(error) and "\n" not in str(error)
+    session.update(source=1 - ramp, model=good, device="auto")
+    assert heard.wait_for("composed")
+    assert len(heard.settled().all("failed")) == 1
+
+
+def held_by(error):
+    """Names of what the frames below the worker's own hold for as long as the error lives."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return [name for frame in frames[1:] for name in frame.f_locals]
+
+
+def test_an_unexpected_error_is_told_with_its_cause_and_logged(session, heard, ramp, caplog):
+    class Broken(TintNetwork):
+        def forward(self, gray, self_attention=True):
+            raise ZeroDivisionError("in the\nlayer")
+
+    session.update(source=ramp, model=colorizer_of(Broken()))
+
+    error = heard.wait_for("failed")
+
+    assert type(error) is ColorizeError and isinstance(error.__cause__, ZeroDivisionError)
+    assert "ZeroDivisionError: in the layer" in str(error)
+    assert "failed unexpectedly" in caplog.text
+    assert not held_by(error.__cause__)
+
+
+def test_memory_that_runs_out_is_told_in_words_and_let_go_of(session, heard, ramp):
+    class Huge(TintNetwork):
+        def forward(self, gray, self_attention=True):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    session.update(source=ramp, model=colorizer_of(Huge()))
+
+    error = heard.wait_for("failed")
+
+    assert isinstance(error, OutOfMemoryError)
+    assert not held_by(error)
+
+
+def test_after_a_failure_saturation_does_not_fail_again(session, heard, ramp):
+    session.update(source=ramp, model="deoldifi")
+    heard.settled()
+
+    session.choose(saturation=2.0)
+    heard.settled()
+
+    assert len(heard.all("failed")) == 1
+
+
+def test_a_run_that_fails_ends(session, heard, ramp):
+    session.update(source=np.stack([ramp] * 2), plane=(0,), model="deoldifi")
+    session.run_all()
+    heard.settled()
+
+    assert len(heard.all("failed")) == 2
+    assert heard.all("run_ended") == [RunEnd(0, 0, cancelled=False, keep=True)]
+
+
+def test_a_listener_that_raises_does_no_harm(session, heard, ramp, caplog):
+    session.composed.connect(lambda _: 1 / 0)
+    session.source = ramp
+    heard.settled()
+
+    session.choose(saturation=2.0)
+    heard.settled()
+
+    assert saturations(heard) == [1.0, 2.0] and "A listener of composed failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"settings": {"saturation": 2}}, SettingsError),
+        ({"plane": (1.5,)}, ImageError),
+        ({"plane": 3}, ImageError),
+        ({"colour": 1}, TypeError),
+    ],
+)
+def test_nonsense_is_refused_where_it_is_said(session, changes, kind):
+    with pytest.raises(kind):
+        session.update(**changes)
+
+
+# Threads
+
+
+def test_notes_come_with_the_result_and_no_warning_is_shown(session, heard, ramp):
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        session.source = ramp * 300
+        result = heard.wait_for("composed")
+
+    assert any("taken from the data" in note for note in result.notes)
+    assert not [one for one in shown if "taken from the data" in str(one.message)]
+
+
+def test_others_may_use_the_network_meanwhile(session, heard, network, ramp):
+    session.source = ramp
+    heard.settled()
+    session._cancelling = True  # what the worker would stop for
+
+    result = session.model(ramp)
+
+    session._cancelling = False
+    np.testing.assert_array_equal(result.pixels, heard.all("composed")[0].pixels)
+
+
+def test_the_worker_speaks_and_nobody_else(session, ramp):
+    threads = set()
+    for signal in (session.composed, session.state):
+        signal.connect(lambda _: threads.add(threading.current_thread().name))
+    session.source = ramp
+    session.wait(SOON)
+
+    assert threads == {"napari-colorize"}
+
+
+def test_getting_ready_needs_no_picture(session, heard):
+    session.get_ready()
+    heard.settled()
+
+    assert session._model.is_loaded
+    assert heard.all("state")[0] == "getting ready" and not heard.all("failed")
+
+
+def test_the_model_that_gets_ready_is_the_newest(session, heard, download, network):
+    good = session.model
+    session.model = "deoldify-artistic"
+    session.get_ready()
+    heard.wait_for("progress")
+
+    session.model = good
+    download.release()
+    heard.settled()
+
+    assert network._forward_pre_hooks and not heard.all("failed")
+
+
+def test_torch_is_imported_by_the_worker_alone():
+    code = """
+import sys, threading
+importers = set()
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            importers.add(threading.current_thread().name)
+sys.meta_path.insert(0, Watch())
+import napari_colorize as nc
+session = nc.ColorizeSession(model="embedded", device="cpu", precision="float32", plane=None)
+session.choose(saturation=2.0, render_factor=2)
+assert session.doing == "idle" and session.result is None and session.wait(0)
+assert "torch" not in sys.modules and threading.active_count() == 1
+import numpy
+composed = threading.Event()
+session.composed.connect(lambda _: composed.set())
+session.source = numpy.zeros((8, 9), numpy.uint8)
+assert composed.wait(300)
+print(*importers)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert said.stdout.strip() == "napari-colorize" and not said.stderr
+
+
+# Downloads
+
+
+@pytest.fixture
+def download(monkeypatch, tmp_path):
+    """Fetching a checkpoint that is not here, in two pieces, the second when told to."""
+    second = threading.Semaphore(0)
+
+    def fetch(checkpoint, *, progress):
+        progress.reset(100)
+        progress.update(40)
+        assert second.acquire(timeout=SOON)
+        progress.update(60)
+        raise ColorizeError("That was all.")
+
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path))
+    monkeypatch.setattr("napari_colorize.zoo.fetch", fetch)
+    return second
+
+
+def test_a_download_tells_how_far_it_is(session, heard, download, ramp):
+    download.release()
+    session.update(source=ramp, model="deoldify-artistic")
+    heard.wait_for("failed")
+
+    first, last = heard.all("progress")
+    assert isinstance(first, Progress) and "deoldify-artistic" in first.text
+    assert (first.done, first.total, last.done) == (40, 100, 100)
+    assert first.seconds_left is not None and last.seconds_left == 0
+    assert "downloading" in heard.all("state")
+
+
+def test_a_download_can_be_cancelled(session, heard, download, ramp):
+    session.update(source=ramp, model="deoldify-artistic")
+    heard.wait_for("progress")
+
+    session.cancel()
+    download.release()
+    heard.settled()
+
+    assert len(heard.all("progress")) == 1 and not heard.all("failed")
+
+
+def test_choosing_another_model_ends_a_download(session, heard, download, ramp):
+    good = session.model
+    session.update(source=ramp, model="deoldify-artistic")
+    heard.wait_for("progress")
+
+    session.model = good
+    download.release()
+
+    assert heard.wait_for("composed") and not heard.all("failed")

@@ -1,93 +1,105 @@
-"""A model card: what a model was made from and what it can do, beside its file."""
+"""What came of a fine-tuning, and the card that tells it beside the model's file."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from napari_colorize.atomic import new_file
+from napari_colorize.atomic import explained, new_file
 from napari_colorize.provenance import STATEMENT
 from napari_colorize_training.data import Report
 from napari_colorize_training.evaluate import Score
 from napari_colorize_training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from napari_colorize.zoo import Checkpoint
+
 ROWS = (
-    ("PSNR, dB", "psnr", "psnr_gray", 2),
-    ("CIEDE2000", "ciede2000", "ciede2000_gray", 2),
-    ("colourfulness, share of the truth's", "colorfulness", None, 2),
-    ("pictures better than gray", "better", None, 2),
+    ("CIEDE2000", "ciede2000", "ciede2000_gray"),
+    ("PSNR, dB", "psnr", "psnr_gray"),
+    ("colourfulness, share of the truth's", "colorfulness", None),
+    ("share of pictures nearer to the truth than gray", "better", None),
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """What a card tells.
+@dataclass(frozen=True)
+class FineTuned:
+    """What came of it.
 
     Parameters
     ----------
-    recipe : Recipe
-        All values.
-    base : str
-        Name or file of what it began as.
-    report : Report
-        On the data.
-    trained_on, held_back : int
-        Pictures.
+    path : Path
+        The model; every front end opens it.
+    improved : bool
+        Whether it is better than the base on the pictures held back.
     before, after : Score
-        Of base and model on the pictures held back.
+        Of base and result, on those pictures.
+    report : Report
+        What was found in the data.
+    sentence : str
+        All of this in words.
     """
 
-    recipe: Recipe
-    base: str
-    report: Report
-    trained_on: int
-    held_back: int
+    path: Path
+    improved: bool
     before: Score
     after: Score
+    report: Report
+    sentence: str
 
 
-def write_card(model: Path, card: Card, sheet: Image.Image) -> Path:
-    """Write `model.md` and `model.png` beside `model.safetensors`; returns the card's path."""
-    picture, path = model.with_suffix(".png"), model.with_suffix(".md")
-    with new_file(picture, overwrite=True) as part:
+def write_card(
+    result: FineTuned, recipe: Recipe, base: Checkpoint, sheet: Image.Image
+) -> tuple[Path, Path]:
+    """Write `model.md` and `model.png` beside `model.safetensors`; returns their paths."""
+    picture, path = result.path.with_suffix(".png"), result.path.with_suffix(".md")
+    with new_file(picture, overwrite=True) as part, explained(picture):
         sheet.save(part, format="PNG")
-    with new_file(path, overwrite=True) as part:
-        part.write_text(_text(model, picture, card), encoding="utf-8")
-    return path
+    with new_file(path, overwrite=True) as part, explained(path):
+        part.write_text(_text(result, recipe, base, picture.name), encoding="utf-8")
+    return path, picture
 
 
-def _text(model: Path, picture: Path, card: Card) -> str:
-    recipe = json.dumps(card.recipe.as_table(), indent=2)
-    return f"""# {model.stem}
+def _text(result: FineTuned, recipe: Recipe, base: Checkpoint, picture: str) -> str:
+    report = result.report
+    pictures = "Gray, base, this model and truth, with their CIEDE2000"
+    if recipe.data.degrade != "none":
+        pictures = f"Models saw gray degraded as `{recipe.data.degrade}`. {pictures}"
+    return f"""# {result.path.stem}
 
-{card.recipe.title}. {STATEMENT}
+{recipe.title}. {STATEMENT}
 
-- Base: {card.base}
-- Trained on {card.trained_on} pictures, measured on {card.held_back} others that were held back.
-- Data: {card.report.sentence()}
-- Licence of the base: {card.recipe.license}
+{result.sentence.replace(str(result.path), "This model", 1)}
 
-{_table(card)}
+- Base: {base.name} ({base.architecture}), sha256 {base.sha256}
+- Licence of the base: {recipe.license}
+- Data: {report.sentence()}
+- Trained on {report.training} pictures, measured on {result.after.pictures} of the
+  {report.validation} that were held back. These also chose among the checkpoints, which flatters
+  the model a little; measure it on other pictures with `napari-colorize-train evaluate`.
 
-Gray, prediction and truth of pictures held back:
+{_table(result)}
 
-![samples]({picture.name})
+{pictures}:
+
+![samples]({picture})
 
 ## Recipe
 
 ```json
-{recipe}
+{json.dumps(recipe.as_table(), indent=2)}
 ```
 """
 
 
-def _table(card: Card) -> str:
+def _table(result: FineTuned) -> str:
     lines = ["| on the pictures held back | gray | base | this model |", "|---|---|---|---|"]
-    for title, name, gray, digits in ROWS:
-        first = f"{getattr(card.after, gray):.{digits}f}" if gray else ""
-        before, after = (getattr(score, name) for score in (card.before, card.after))
-        lines.append(f"| {title} | {first} | {before:.{digits}f} | {after:.{digits}f} |")
+    for title, name, gray in ROWS:
+        first = f"{getattr(result.after, gray):.2f}" if gray else ""
+        before, after = (getattr(score, name) for score in (result.before, result.after))
+        lines.append(f"| {title} | {first} | {before:.2f} | {after:.2f} |")
     return "\n".join(lines)

@@ -1,15 +1,17 @@
 """A model of the zoo, made better on pictures of one's own; or an honest word that it was not.
 
-`finetune` checks the pictures, chooses a recipe by their number, trains from the base model until
-validation stops improving, keeps the best checkpoint (the base itself is one of them), measures
-base and result on pictures that were held back, and writes the model with its card beside it.
+`finetune` checks the pictures, chooses a recipe by their number (`recipe_for`), trains from the
+base model until validation stops improving, keeps the best checkpoint (the base itself is one of
+them), measures base and result on the pictures that were held back (`_Exam`), and writes the model
+with its card beside it (`card`).
 """
 
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,85 +19,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.errors import ColorizeWarning, SettingsError
 from napari_colorize.zoo import load
-from napari_colorize.zoo.build import build
-from napari_colorize_training.card import Card, write_card
-from napari_colorize_training.data import Photographs, Report, prepare
+from napari_colorize_training.begin import open_base
+from napari_colorize_training.card import FineTuned, write_card
+from napari_colorize_training.data import Photographs, Picture, Report, prepare
 from napari_colorize_training.engine import RunOptions, Trainer
-from napari_colorize_training.evaluate import Score, quick_score
+from napari_colorize_training.evaluate import Score, evaluate, quick_score
+from napari_colorize_training.evaluation import Exam
 from napari_colorize_training.export import copy_model
-from napari_colorize_training.progress import Control, Progress, Silent
+from napari_colorize_training.progress import Control, Progress, Silent, Stopped
 from napari_colorize_training.recipe import Recipe, put, recipe_from
-from napari_colorize_training.report import sample_sheet
+from napari_colorize_training.report import example_sheet, refuse_unwritable
 
 if TYPE_CHECKING:
-    from torch import nn
+    from PIL import Image
 
-    from napari_colorize.networks import Architecture
     from napari_colorize.zoo import Checkpoint
 
+Pixels = NDArray[np.uint8]
+
+SUFFIX = ".safetensors"
 HELD_BACK = 0.2  # of the pictures; the same for all sizes, so that a set can grow
-MEASURED = 64  # validation pictures that base and result are measured on
-SHOWN = 4  # of them on the card's sheet
+MEASURED = 64  # of them at most that base and result are measured on
+SHOWN = 4  # of these on the card's sheet
+SIDE = 128  # px, of the crops
+ADVICE = "Use the base, or give more pictures of the kind that you want to colorize."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Size:
-    """Good defaults for a set of so many pictures.
+    """Good defaults for a set of so many pictures; `docs/fine-tuning.md` has what was tried.
 
     Parameters
     ----------
     pictures : int
-        From this number on.
+        From this number of training pictures on.
     steps : int
         At most; validation may end it sooner.
+    batch : int
+        Crops in a step.
     lr : float
-        Of everything that learns; the encoder's is a tenth.
-    lora : int
-        Rank of low-rank additions, where all weights would be too many for so few pictures.
+        Of everything that learns, but a tenth of it for the encoder.
+    keep_every, patience : int
+        Steps between checkpoints, and how many in a row may fail to be the best one.
     augment : str
         What is done to pictures.
     """
 
     pictures: int
     steps: int
+    batch: int
     lr: float
-    lora: int
+    keep_every: int
+    patience: int
     augment: str
 
 
 SIZES = (
-    Size(0, 600, 1e-3, 8, "photographs"),
-    Size(60, 1200, 3e-4, 0, "photographs"),
-    Size(600, 3000, 3e-4, 0, "none"),
+    Size(pictures=0, steps=300, batch=8, lr=1e-3, keep_every=25, patience=5, augment="photographs"),
+    Size(pictures=60, steps=400, batch=12, lr=1e-3, keep_every=25, patience=5, augment="none"),
+    Size(pictures=600, steps=2000, batch=16, lr=5e-4, keep_every=100, patience=5, augment="none"),
 )
-
-
-@dataclass(frozen=True)
-class FineTuned:
-    """What came of it.
-
-    Parameters
-    ----------
-    path : Path
-        The model; every front end opens it.
-    improved : bool
-        Whether it is better than the base on the pictures held back.
-    before, after : Score
-        Of base and result, on those pictures.
-    report : Report
-        What was found in the data.
-    sentence : str
-        All of this in words.
-    """
-
-    path: Path
-    improved: bool
-    before: Score
-    after: Score
-    report: Report
-    sentence: str
 
 
 def finetune(
@@ -109,7 +94,7 @@ def finetune(
     steps: int | None = None,
     changes: Mapping[str, Any] | None = None,
     features: Path | None = None,
-    run: Path | None = None,
+    run: str | Path | None = None,
     precision: str = "auto",
     progress: Progress | None = None,
     control: Control | None = None,
@@ -125,17 +110,17 @@ def finetune(
     out : str or path
         Where the model goes (`.safetensors`); its card and a sheet of samples go beside it.
     group : str, optional
-        What must stay on one side of the split: "folder", or a regular expression on names whose
-        first group names the slide, bag or film.
+        What must stay on one side of the split (slide, bag, film); see `split.grouping`.
     augment, degrade : str, optional
-        Of the recipe's `data`; by default what suits the number of pictures.
+        Of the recipe's `data`. By default pictures are augmented where they are few, and not
+        degraded. With a degradation the figures are of degraded pictures, too.
     steps : int, optional
         At most.
     changes : mapping of str to value, optional
         Values of the recipe to replace, by dotted name.
     features : Path, optional
         A feature network's file, for the feature loss; without one there is none.
-    run : Path, optional
+    run : str or path, optional
         Folder for state and log; kept if given, else beside `out` while it is needed.
     precision : {"auto", "float32", "bfloat16"}
         What is computed in.
@@ -149,17 +134,26 @@ def finetune(
 
     Raises
     ------
-    ColorizeError
+    ColorizeError, FileNotFoundError
         If the images, the base or the place to write to will not do.
     """
-    out, progress = Path(out).with_suffix(".safetensors"), progress or Silent()
-    folder = run or out.parent / f".{out.stem}-run"
-    report = prepare(images, folder / "cache", group=group, validation_share=HELD_BACK)
+    progress, control = progress or Silent(), control or Control()
+    out = _model_path(out)
+    folder = out.parent / f".{out.stem}-run" if run is None else Path(run)
+    checkpoint, _ = load(base)
+    refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
+    cache = folder / "cache"
+    try:
+        report = prepare(
+            images, cache, group=group, validation_share=HELD_BACK, progress=control.check
+        )
+    except Stopped:
+        progress.tell("stopped", step=0)
+        return None
     progress.tell("note", text=report.sentence())
-    network, checkpoint = _open(base)
     recipe = recipe_for(
         checkpoint,
-        len(Photographs(folder / "cache", validation=False)),
+        report.training,
         augment=augment,
         degrade=degrade,
         features=features is not None,
@@ -167,18 +161,24 @@ def finetune(
     )
     options = RunOptions(
         folder=folder,
-        cache=folder / "cache",
+        cache=cache,
         features=features,
-        base=network,
+        base=open_base(base),
         base_name=checkpoint.name,
         steps=steps,
         precision=precision,
     )
-    model = Trainer(recipe, options, progress, control).train()
+    trainer = Trainer(recipe, options, _Training(progress), control)
+    model = trainer.train()
     if model is None:
         return None
-    result = _judge(model, base, folder / "cache", report, recipe, out)
-    progress.tell("note", text=result.sentence)
+    colorizers = Colorizer.from_pretrained(base), Colorizer.from_pretrained(model)
+    exam = _Exam(Photographs(cache, validation=True), recipe.data.degrade)
+    copy_model(model, out)
+    kept_base = bool(trainer.best.state) and trainer.best.step == 0
+    result = exam.judge(*colorizers, out, report, kept_base=kept_base)
+    write_card(result, recipe, checkpoint, exam.sheet(*colorizers))
+    _tell(progress, result)
     if run is None:
         shutil.rmtree(folder)
     return result
@@ -195,7 +195,6 @@ def recipe_for(
 ) -> Recipe:
     """The recipe for a base model and so many pictures to train on."""
     size = next(size for size in reversed(SIZES) if pictures >= size.pictures)
-    batch = min(24, max(4, pictures // 4))
     table: dict[str, Any] = {
         "name": f"finetune-{checkpoint.name}",
         "title": f"{checkpoint.name}, fine-tuned on {pictures} pictures",
@@ -206,27 +205,21 @@ def recipe_for(
         "data": {
             "augment": augment or size.augment,
             "degrade": degrade or "none",
+            "validate_degraded": True,
             "shrink": [0.6, 1.0],
         },
-        "optimiser": {
-            "lr": size.lr,
-            "weight_decay": 0.01,
-            "clip": 5.0,
-            "average": 0.99,
-            "lora": size.lora,
-        },
+        "optimiser": {"lr": size.lr, "weight_decay": 0.01, "clip": 5.0, "average": 0.98},
         "loss": _loss_for(checkpoint.architecture, features=features),
         "stages": [
             {
-                "side": 128,
-                "batch": batch,
+                "side": SIDE,
+                "batch": size.batch,
                 "steps": size.steps,
                 "encoder_lr": size.lr / 10,
-                "schedule": "linear-cosine",
                 "warmup": 0.05,
                 "norm_statistics": "kept",
-                "keep_every": 50,
-                "patience": 8,
+                "keep_every": size.keep_every,
+                "patience": size.patience,
             }
         ],
     }
@@ -242,40 +235,98 @@ def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:
     return {"pixel": "l1", **({"features": [20, 70, 10]} if features else {})}
 
 
-def _open(base: str | Path) -> tuple[tuple[nn.Module, Architecture], Checkpoint]:
-    """A model of the zoo as it was trained: nothing fused, everything learns."""
-    checkpoint, weights = load(base)
-    architecture = ARCHITECTURES[checkpoint.architecture]
-    return (build(architecture, weights.state).requires_grad_(True), architecture), checkpoint
+def _model_path(out: str | Path) -> Path:
+    """Where the model goes: front ends know it by the suffix."""
+    out = Path(out).expanduser()
+    if not out.name:
+        raise SettingsError(f"{str(out)!r} is no file name; give one such as mymodel{SUFFIX}.")
+    return out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
 
 
-def _judge(
-    model: Path, base: str | Path, cache: Path, report: Report, recipe: Recipe, out: Path
-) -> FineTuned:
-    """Measure base and result on what was held back; write the model, its card and its sheet."""
-    held_back = Photographs(cache, validation=True)
-    truths = [_pixels(held_back[index].rgb) for index in range(min(MEASURED, len(held_back)))]
-    colorizers = Colorizer.from_pretrained(base), Colorizer.from_pretrained(model)
-    before, after = (quick_score(colorizer, truths) for colorizer in colorizers)
-    improved = after.ciede2000 < before.ciede2000
-    path = copy_model(model, out)
-    write_card(
-        path,
-        Card(
-            recipe=recipe,
-            base=str(base),
-            report=report,
-            trained_on=len(Photographs(cache, validation=False)),
-            held_back=len(held_back),
+class _Training:
+    """Tells on what training tells, but for its end: the model is still to be judged."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def tell(self, event: str, **facts: Any) -> None:
+        if event != "done":
+            self._progress.tell(event, **facts)
+
+
+class _Exam:
+    """Base and result colorize pictures that were held back, whole and at their cached size.
+
+    Where the recipe damages gray, damaged gray is what they are shown.
+    """
+
+    def __init__(self, held_back: Photographs, degrade: str) -> None:
+        count = min(MEASURED, len(held_back))
+        chosen = np.linspace(0, len(held_back) - 1, count).round()  # some from everywhere
+        pictures = [held_back[int(index)] for index in chosen]
+        self._truths = [_color(picture) for picture in pictures]
+        self._grays = [_gray(picture) for picture in pictures]
+        self._degrade = degrade
+
+    def judge(
+        self, base: Colorizer, model: Colorizer, path: Path, report: Report, *, kept_base: bool
+    ) -> FineTuned:
+        """Both by their means over the pictures."""
+        with warnings.catch_warnings():
+            # What a model warns of is in its figures; here a warning would come once a picture.
+            warnings.simplefilter("ignore", ColorizeWarning)
+            before, after = (
+                quick_score(colorizer, self._truths, grays=self._grays, degrade=self._degrade)
+                for colorizer in (base, model)
+            )
+        return FineTuned(
+            path=path,
+            improved=bool(after.ciede2000 < before.ciede2000) and not kept_base,
             before=before,
             after=after,
-        ),
-        sample_sheet(colorizers[1], truths[:SHOWN]),
-    )
-    return FineTuned(path, improved, before, after, report, _sentence(path, before, after))
+            report=report,
+            sentence=_verdict(path, before, after, kept_base=kept_base),
+        )
+
+    def sheet(self, base: Colorizer, model: Colorizer) -> Image.Image:
+        """Gray, what both make of it, and truth, of a few."""
+        pictures: dict[str, list[Any]] = {"color": self._truths[:SHOWN]}
+        if all(gray is not None for gray in self._grays):
+            pictures["gray"] = self._grays[:SHOWN]
+        exam = Exam(degrade=self._degrade, calibration=False, saturations=())
+        colorizers = {"base": base, "this model": model}
+        return example_sheet(evaluate(colorizers, pictures, exam).samples, list(colorizers))
 
 
-def _sentence(path: Path, before: Score, after: Score) -> str:
+def _tell(progress: Progress, result: FineTuned) -> None:
+    figures = {"before": asdict(result.before), "after": asdict(result.after)}
+    progress.tell("finetuned", improved=result.improved, text=result.sentence, **figures)
+    progress.tell("done", model=str(result.path))
+
+
+def _color(picture: Picture) -> Pixels:
+    """Cached colours as 8 bits; deeper ones lose what a screen does not show."""
+    return picture.rgb if picture.rgb.dtype == np.uint8 else _bytes(picture.rgb, picture.limits)
+
+
+def _gray(picture: Picture) -> Pixels | None:
+    return None if picture.gray is None else _bytes(picture.gray, picture.gray_limits)
+
+
+def _bytes(values: NDArray[Any], limits: tuple[float, float]) -> Pixels:
+    low, high = limits
+    unit = np.nan_to_num((values.astype(np.float64) - low) / ((high - low) or 1))
+    return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _verdict(path: Path, before: Score, after: Score, *, kept_base: bool) -> str:
+    """Whether it was worth it, in words."""
+    if kept_base:
+        return (
+            f"{path} is NOT better than its base: it is the base, since no checkpoint came nearer "
+            f"to the {after.pictures} pictures held back (CIEDE2000 {before.ciede2000:.2f}, gray "
+            f"{after.ciede2000_gray:.2f}). {ADVICE}"
+        )
     figures = (
         f"on {after.pictures} pictures held back, CIEDE2000 {before.ciede2000:.2f} -> "
         f"{after.ciede2000:.2f} (gray {after.ciede2000_gray:.2f}), PSNR {before.psnr:.2f} -> "
@@ -283,15 +334,4 @@ def _sentence(path: Path, before: Score, after: Score) -> str:
     )
     if after.ciede2000 < before.ciede2000:
         return f"{path} is better than its base: {figures}."
-    return (
-        f"{path} is NOT better than its base: {figures}. Use the base, or give more pictures of "
-        "the kind that you want to colorize."
-    )
-
-
-def _pixels(rgb: NDArray[Any]) -> NDArray[np.uint8]:
-    """Cached colours as 8 bits; deeper ones lose what a screen does not show."""
-    if rgb.dtype == np.uint8:
-        return rgb
-    top = np.iinfo(rgb.dtype).max if np.issubdtype(rgb.dtype, np.integer) else 1.0
-    return np.rint(rgb.astype(np.float64) / top * 255).clip(0, 255).astype(np.uint8)
+    return f"{path} is NOT better than its base: {figures}. {ADVICE}"

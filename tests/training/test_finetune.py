@@ -1,0 +1,326 @@
+"""Fine-tuning, with a base that is small and pictures that are easy, or that teach nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from napari_colorize_training.__main__ import app
+from napari_colorize_training.finetune import SIZES, finetune, recipe_for
+from napari_colorize_training.progress import Control, Lines
+from napari_colorize_training.split import place
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.errors import ImageError, OutputError, SettingsError
+from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.zoo import load
+from napari_colorize.zoo.weights import read_weights, write_weights
+
+TINY = {"stages.0.side": 32, "stages.0.keep_every": 25, "stages.0.batch": 4}
+SMALL = {
+    "convnet": {"widths": (8, 8, 16, 16, 32, 32)},
+    "pix2pix": {"width": 8},
+    "dcgan-unet": {"widths": (8, 16, 16, 32)},
+    "zhang-eccv16": {"width": 8},
+}
+
+
+def picture(seed: int, color: tuple[float, float, float] = (1.0, 0.6, 0.3)) -> np.ndarray:
+    """A smooth field in the shades of one colour, (48, 56, 3) uint8: its gray tells its colour."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(40, 250, (6, 7), dtype=np.uint8))
+    shades = np.asarray(coarse.resize((56, 48), Image.Resampling.BICUBIC), float)
+    return (shades[..., None] * color).round().astype(np.uint8)
+
+
+def write_base(path: Path, name: str = "convnet") -> Path:
+    torch.manual_seed(0)
+    state = ARCHITECTURES[name].create(**SMALL[name]).state_dict()
+    write_weights(path, {key: value.half() for key, value in state.items()}, {"license": "MIT"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return write_base(tmp_path_factory.mktemp("base") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def learned(base, tmp_path_factory):
+    """A fine-tuning that went well: its result and the events that it told."""
+    out = tmp_path_factory.mktemp("learned") / "mine.safetensors"
+    lines = io.StringIO()
+    result = finetune(
+        [picture(n) for n in range(10)],
+        base,
+        out,
+        steps=60,
+        changes={**TINY, "optimiser.lr": 3e-3, "stages.0.encoder_lr": 3e-3},
+        precision="float32",
+        progress=Lines(lines),
+    )
+    return result, [json.loads(line) for line in lines.getvalue().splitlines()]
+
+
+def test_arrays_of_one_kind_make_a_better_model_of_a_small_base(learned):
+    result, _ = learned
+
+    assert result.improved
+    assert result.after.ciede2000 < 0.8 * result.before.ciede2000
+    assert result.after.ciede2000 < result.after.ciede2000_gray
+    assert result.report.training + result.report.validation == 10
+    assert f"{result.path} is better than its base" in result.sentence
+
+
+def test_the_model_opens_in_the_core_and_in_the_shell(learned, tmp_path):
+    from napari_colorize.cli import app as shell
+
+    path = learned[0].path
+    Image.fromarray(picture(0)).convert("L").save(tmp_path / "gray.png")
+
+    rgb = Colorizer.from_pretrained(path)(picture(0)[..., 0]).rgb
+    told = CliRunner().invoke(
+        shell,
+        [
+            "image",
+            str(tmp_path / "gray.png"),
+            "-o",
+            str(tmp_path / "out.png"),
+            "--model",
+            str(path),
+        ],
+    )
+
+    assert rgb.shape == (48, 56, 3)
+    assert told.exit_code == 0, told.output
+
+
+def test_the_card_tells_counts_figures_and_recipe_beside_a_sheet(learned):
+    result, _ = learned
+    text = result.path.with_suffix(".md").read_text()
+
+    assert f"Trained on {result.report.training} pictures" in text
+    assert (
+        f"| CIEDE2000 | {result.after.ciede2000_gray:.2f} | {result.before.ciede2000:.2f} | "
+        in text
+    )
+    assert "small (convnet)" in text and "MIT" in text
+    recipe = json.loads(text.split("```json")[1].split("```")[0])
+    assert recipe["optimiser"]["lr"] == 3e-3
+    with Image.open(result.path.with_suffix(".png")) as sheet:
+        assert sheet.width > sheet.height / 2 > 100
+
+
+def test_a_program_is_told_the_figures_and_then_the_end(learned):
+    result, events = learned
+
+    *_, figures, end = events
+    curve = [event["step"] for event in events if event["event"] == "validation"]
+    assert curve[:2] == [0, 25]  # the base comes first
+    assert figures["event"] == "finetuned" and figures["improved"] is True
+    assert figures["after"]["ciede2000"] == pytest.approx(result.after.ciede2000)
+    assert end == {"event": "done", "model": str(result.path)}
+    assert [event["event"] for event in events].count("done") == 1
+
+
+def test_nothing_is_left_but_model_card_and_sheet(learned):
+    path = learned[0].path
+
+    assert sorted(item.name for item in path.parent.iterdir()) == [
+        "mine.md",
+        "mine.png",
+        "mine.safetensors",
+    ]
+
+
+@pytest.fixture
+def misleading() -> dict[str, list]:
+    """Blue to learn from, while what is held back is as the base has it."""
+    orange, blue = sorted(("a", "b"), key=lambda name: place(f"group {name}"))
+    own = [picture(n) for n in range(30, 34)]
+    other = [picture(n, color=(0.3, 0.6, 1.0)) for n in range(40, 44)]
+    return {"color": [*own, *other], "group": [orange] * 4 + [blue] * 4}
+
+
+WILD = {**TINY, "optimiser.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimiser.average": 0.0}
+
+
+def test_where_nothing_better_is_found_the_base_comes_back_and_that_is_said(
+    learned, misleading, tmp_path
+):
+    base = learned[0].path
+
+    result = finetune(
+        misleading, base, tmp_path / "out", steps=25, changes=WILD, precision="float32"
+    )
+
+    assert not result.improved
+    assert "NOT better than its base" in result.sentence and "it is the base" in result.sentence
+    assert "NOT better than its base" in result.path.with_suffix(".md").read_text()
+    ours, theirs = read_weights(result.path).state, read_weights(base).state
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_model_that_is_worse_on_the_pictures_held_back_says_so(learned, misleading, tmp_path):
+    result = finetune(
+        misleading,
+        learned[0].path,
+        tmp_path / "worse",
+        steps=25,
+        changes={**WILD, "stages.0.keep_every": 0},  # the last weights, whatever they are
+        precision="float32",
+    )
+
+    assert not result.improved
+    assert result.after.ciede2000 > result.before.ciede2000
+    assert "NOT better than its base" in result.sentence and "Use the base" in result.sentence
+
+
+class _StopsAt(Lines):
+    """Stops the run after a step, as Ctrl-C does."""
+
+    def __init__(self, control: Control, step: int) -> None:
+        super().__init__(io.StringIO())
+        self._control, self._step = control, step
+
+    def tell(self, event, **facts):
+        if event == "step" and facts["step"] == self._step:
+            self._control.stop()
+
+
+def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
+    images, changes = [picture(n) for n in range(6)], {**TINY, "stages.0.keep_every": 25}
+    wanted = {"steps": 30, "changes": changes, "precision": "float32"}
+    whole = finetune(images, base, tmp_path / "whole", **wanted)
+    control = Control()
+
+    stopped = finetune(
+        images, base, tmp_path / "parts", **wanted, progress=_StopsAt(control, 12), control=control
+    )
+
+    assert stopped is None
+    assert not (tmp_path / "parts.safetensors").exists()
+    assert (tmp_path / ".parts-run" / "state.pt").exists()
+    result = finetune(images, base, tmp_path / "parts", **wanted)
+    ours, theirs = read_weights(result.path), read_weights(whole.path)
+    assert all(torch.equal(ours.state[key], theirs.state[key]) for key in theirs.state)
+    assert ours.metadata == theirs.metadata
+    assert not (tmp_path / ".parts-run").exists()
+
+
+def test_a_control_that_is_stopped_ends_before_the_first_step(base, tmp_path):
+    control = Control()
+    control.stop()
+
+    assert finetune([picture(0), picture(1)], base, tmp_path / "out", control=control) is None
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_small_networks_of_other_systems_can_be_a_base(name, tmp_path):
+    base = write_base(tmp_path / "base.safetensors", name)
+
+    result = finetune([picture(n) for n in range(4)], base, tmp_path / "out", steps=2, changes=TINY)
+
+    assert Colorizer.from_pretrained(result.path).checkpoint.architecture == name
+
+
+def test_figures_of_a_degraded_run_are_of_degraded_pictures(learned, tmp_path):
+    base = learned[0].path  # one that has colours
+    images = [picture(n) for n in range(4)]
+    options = {"steps": 1, "changes": TINY, "precision": "float32"}
+
+    clean = finetune(images, base, tmp_path / "clean", **options)
+    worn = finetune(images, base, tmp_path / "worn", degrade="old-photograph", **options)
+
+    assert worn.before.ciede2000_gray == pytest.approx(clean.before.ciede2000_gray)
+    assert worn.before.ciede2000 != pytest.approx(clean.before.ciede2000)
+    assert "old-photograph" in worn.path.with_suffix(".md").read_text()
+
+
+def test_pairs_of_16_bit_gray_and_colour_are_judged_by_their_own_gray(base, tmp_path):
+    colors = [picture(n).astype(np.uint16) * 257 for n in range(4)]
+    grays = [65535 - color[..., 0] for color in colors]  # negatives
+
+    result = finetune(
+        {"color": colors, "gray": grays}, base, tmp_path / "out", steps=1, changes=TINY
+    )
+
+    assert result.report.paired and result.report.deep
+    assert result.before.psnr_gray < 15  # a negative is far from the truth
+
+
+def test_defaults_follow_the_number_of_pictures():
+    checkpoint, _ = load("embedded")
+
+    few, some, many = (recipe_for(checkpoint, number) for number in (16, 160, 1600))
+
+    assert few.stages[0].steps < some.stages[0].steps < many.stages[0].steps
+    assert [recipe.stages[0].batch for recipe in (few, some, many)] == [s.batch for s in SIZES]
+    assert all(recipe.stages[0].patience for recipe in (few, some, many))
+    assert few.loss.pixel == "classes"
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "error", "sentence"),
+    [
+        ([picture(0)], {}, ImageError, "holds one photograph only"),
+        ([], {}, FileNotFoundError, "holds no photographs"),
+        (
+            [picture(0), picture(1)],
+            {"changes": {"loss.nosuch": 1}},
+            SettingsError,
+            "no loss.nosuch",
+        ),
+    ],
+)
+def test_pictures_and_recipes_that_will_not_do_are_refused(
+    images, options, error, sentence, base, tmp_path
+):
+    with pytest.raises(error, match=sentence):
+        finetune(images, base, tmp_path / "out", **options)
+
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_training(base, tmp_path):
+    (tmp_path / "taken.safetensors").mkdir()
+
+    with pytest.raises(OutputError, match="taken"):
+        finetune([picture(0), picture(1)], base, tmp_path / "taken.safetensors")
+
+
+def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_base(tmp_path):
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    write_weights(tmp_path / "other.safetensors", {"key": torch.zeros(2)}, {})
+    command = ["finetune", str(tmp_path), "--out", str(tmp_path / "o" / "out.safetensors")]
+
+    told = CliRunner().invoke(app, [*command, "--from", str(tmp_path / "other.safetensors")])
+
+    assert told.exit_code == 1
+    assert told.stderr.startswith("Error: ") and told.stderr.count("\n") == 1
+    assert "for no network that we know" in told.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_one_line_in_the_shell_makes_a_model_and_tells_its_worth(base, tmp_path):
+    for number in range(4):
+        Image.fromarray(picture(number)).save(tmp_path / f"{number}.png")
+    out = tmp_path / "out" / "mine.safetensors"
+    tiny = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
+
+    told = CliRunner().invoke(
+        app,
+        ["finetune", str(tmp_path), "--from", str(base), "--out", str(out), "--steps", "1", *tiny],
+    )
+
+    assert told.exit_code == 0, told.output
+    assert told.stdout.startswith(f"{out} is ") and told.stdout.count("\n") == 1
+    assert out.exists()
+    shutil.rmtree(out.parent)

@@ -127,17 +127,18 @@ def nogan(options: argparse.Namespace) -> None:
     """A generator after NoGAN against the one before it, saturated to equal colourfulness."""
     before, after = (Colorizer.from_pretrained(path) for path in (options.before, options.after))
     pictures = list(islice(read_pictures(options.pictures), options.limit))
-    wanted = quick_score(after, pictures, saturation=1.0).colorfulness
+    at = {"render_factor": options.render_factor}
+    wanted = quick_score(after, pictures, saturation=1.0, **at).colorfulness
     low, high = 0.0, 4.0
-    for _ in range(8):  # colourfulness grows with saturation
+    for _ in range(6):  # colourfulness grows with saturation
         middle = (low + high) / 2
-        is_less = quick_score(before, pictures[:40], saturation=middle).colorfulness < wanted
+        is_less = quick_score(before, pictures[:40], saturation=middle, **at).colorfulness < wanted
         low, high = (middle, high) if is_less else (low, middle)
     print(SCORE_HEAD.format("model"))
-    print_score("before NoGAN, saturation 1", before, pictures, options.limit, saturation=1.0)
+    print_score("before NoGAN, saturation 1", before, pictures, options.limit, saturation=1.0, **at)
     title = f"before NoGAN, saturation {high:.2f}"
-    print_score(title, before, pictures, options.limit, saturation=high)
-    print_score("after NoGAN, saturation 1", after, pictures, options.limit, saturation=1.0)
+    print_score(title, before, pictures, options.limit, saturation=high, **at)
+    print_score("after NoGAN, saturation 1", after, pictures, options.limit, saturation=1.0, **at)
 
 
 def contrast(options: argparse.Namespace) -> None:
@@ -150,17 +151,23 @@ def contrast(options: argparse.Namespace) -> None:
     for name in options.models:
         colorizer = Colorizer.from_pretrained(name)
         for factor in CONTRASTS:
-            rows = [contrast_row(colorizer, gray, factor) for gray in pictures]
+            rows = [
+                contrast_row(colorizer, gray, factor, options.render_factor) for gray in pictures
+            ]
             length, other, change = np.mean(rows, axis=0)
             title = Path(name).stem if Path(name).suffix else name
             print(f"| {title} | {factor} | {other / length:.2f} | {change / length:.2f} |")
 
 
-def contrast_row(colorizer: Colorizer, gray: Pixels, factor: float) -> tuple[float, float, float]:
+def contrast_row(
+    colorizer: Colorizer, gray: Pixels, factor: float, render_factor: int | None
+) -> tuple[float, float, float]:
     """Mean chroma at contrast 1 and at another, and the mean length of the difference."""
     mean = gray.mean()
     scaled = np.rint(mean + (gray - mean) * factor).clip(0, 255).astype(np.uint8)
-    uv, other = (colorizer(image).chroma.uv for image in (gray, scaled))
+    uv, other = (
+        colorizer(image, render_factor=render_factor).chroma.uv for image in (gray, scaled)
+    )
     lengths = (torch.linalg.vector_norm(part, dim=-1).mean() for part in (uv, other, other - uv))
     first, second, apart = (float(length) for length in lengths)
     return first, second, apart
@@ -274,6 +281,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--width", type=float, default=0.25, help="of the decoder")
     parser.add_argument("--limit", type=int, default=100, help="pictures measured on")
+    parser.add_argument("--render-factor", type=int, help="of nogan and contrast")
     parser.add_argument("--clips", type=int, default=8)
     options = parser.parse_args()
     studies[options.study](options)

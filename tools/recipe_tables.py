@@ -16,6 +16,7 @@ from napari_colorize.networks import ARCHITECTURES
 
 LOGS = Path(__file__).parents[1] / "docs" / "runs"
 LOSSES = ("G_L1", "G_L2", "G_classes")
+Row = dict[str, str]
 TRAINED = {"generator": "", "critic": "critic ", "gan": "GAN "}
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     print(
         "\n| recipe | steps | loss, first to last | U, V error (gray) | CIEDE2000 (gray) |", end=""
     )
-    print(" colourfulness | pictures per second | waiting for data |")
+    print(" colourfulness | pictures per second | waiting |")
     print("|---|---|---|---|---|---|---|---|")
     for recipe in recipes:
         log = LOGS / f"{recipe.name}.csv"
@@ -72,25 +73,49 @@ def loss_in_words(recipe: Recipe) -> str:
 
 
 def what_came_of_it(recipe: Recipe, log: Path) -> str:
-    """A line of the second table: the first and the last interval of the log, and validation."""
+    """A line of the second table: first and last interval of the log, and what was kept."""
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
     taught = [row for row in rows if any(row[name] for name in LOSSES)]
     name = next(name for name in LOSSES if taught[0][name])
-    last = [row for row in rows if row["validation_ciede2000"]][-1]
-    uv, uv_gray = float(last["validation_uv"]), float(last["validation_uv_gray"])
-    error, error_gray = (
-        float(last["validation_ciede2000"]),
-        float(last["validation_ciede2000_gray"]),
+    kept, speed = kept_of(recipe, rows), mean_of(rows, "pictures_per_second")
+    uv, uv_gray, error, error_gray, colorful = (
+        float(kept[f"validation_{figure}"])
+        for figure in ("uv", "uv_gray", "ciede2000", "ciede2000_gray", "colorfulness")
     )
-    speed = sum(float(row["pictures_per_second"]) for row in rows) / len(rows)
-    waiting = sum(float(row["waiting"]) for row in rows) / len(rows)
     return (
-        f"| `{recipe.name}` | {rows[-1]['step']} | {name} {float(taught[0][name]):.3g} to "
-        f"{float(taught[-1][name]):.3g} | {uv:.4f} ({uv_gray:.4f}) | {error:.2f} "
-        f"({error_gray:.2f}) | {float(last['validation_colorfulness']):.2f} | {speed:.1f} | "
-        f"{waiting:.1%} |"
+        f"| `{recipe.name}` | {rows[-1]['step']} ({minutes_of(rows):.0f} min) | {name} "
+        f"{float(taught[0][name]):.3g} to {float(taught[-1][name]):.3g} | {uv:.4f} ({uv_gray:.4f}) "
+        f"| {error:.2f} ({error_gray:.2f}) | {colorful:.2f} | {speed:.1f} "
+        f"| {mean_of(rows, 'waiting'):.3%} |"
     )
+
+
+def kept_of(recipe: Recipe, rows: list[Row]) -> Row:
+    """The validation of what was written: the last one, or the best of a stage that chooses."""
+    validated = [row for row in rows if row["validation_measure"]]
+    if not list(recipe.schedule())[-1].keep_every:
+        return validated[-1]
+    last = [row for row in validated if row["stage"] == validated[-1]["stage"]]
+    return min(last, key=lambda row: float(row["validation_measure"]))
+
+
+def minutes_of(rows: list[Row]) -> float:
+    """What the steps took; validation not counted."""
+    steps = [0, *(int(row["step"]) for row in rows)]
+    return (
+        sum(
+            (now - before) * float(row["seconds"] or 0)
+            for before, now, row in zip(steps, steps[1:], rows, strict=False)
+        )
+        / 60
+    )
+
+
+def mean_of(rows: list[Row], name: str) -> float:
+    """Of a column, where it has values."""
+    values = [float(row[name]) for row in rows if row[name]]
+    return sum(values) / len(values)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ Pixels = NDArray[np.uint8]
 def attention(options: argparse.Namespace) -> None:
     """The IPOL recipe with no, one and two self-attention layers, all else equal."""
     print(SCORE_HEAD.format("self-attention layers"))
-    for layers in (0, 1, 2):
+    for layers in options.layers:
         recipe = read_recipe(
             "ipol",
             {
@@ -282,6 +282,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25, help="of the decoder")
     parser.add_argument("--limit", type=int, default=100, help="pictures measured on")
     parser.add_argument("--render-factor", type=int, help="of nogan and contrast")
+    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2], help="of attention")
     parser.add_argument("--clips", type=int, default=8)
     options = parser.parse_args()
     studies[options.study](options)

@@ -267,3 +267,11 @@ def test_a_bare_machine_can_train(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "model.safetensors").is_file()
     assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_critic_that_no_stage_asks_is_not_made(cache, tmp_path):
+    table = tiny_table() | {"critic": {"name": "patch"}}
+
+    model = run(recipe_from(table), tmp_path / "run", cache)
+
+    assert model.is_file()

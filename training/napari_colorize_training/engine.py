@@ -236,12 +236,12 @@ class Trainer:
 
     def _make_critic(self) -> tuple[Player | None, Game | None]:
         plan = self.recipe.critic
-        if plan is None:
+        sides = [leg.side for leg in self.legs if leg.stage.train != "generator"]
+        if plan is None or not sides:
             return None, None
         channels = critic_channels(plan, self.painter)
         critic = build_critic(plan.name, in_channels=channels, **plan.options)
-        smallest = min(leg.side for leg in self.legs if leg.stage.train != "generator")
-        refuse_too_small(critic, plan.name, channels, smallest)
+        refuse_too_small(critic, plan.name, channels, min(sides))
         critic = critic.to(self._device)
         return Player(critic, self._accelerator), Game(plan, self.painter, critic)
 

@@ -104,13 +104,15 @@ def source(options: argparse.Namespace) -> None:
     """A recipe on a source of pictures that training left out, against one that had it."""
     sources = sources_in(options.manifest)
     asked = {name for name, where in sources.items() if where == options.source}
-    known = [(name, shard) for name, shard in shards_of(options.photos)]
+    known = sorted(shards_of(options.photos))
     tested = {name for name, _ in known if name in asked}
     measured = set(sorted(tested)[: options.limit])
     lists = {
         f"with {options.source}": [pair for pair in known if pair[0] not in measured],
         f"without {options.source}": [pair for pair in known if pair[0] not in asked],
     }
+    for pairs in lists.values():  # names are hashes: any of them are a fair choice
+        del pairs[: max(0, len(pairs) - options.most)]
     print(SCORE_HEAD.format(f"trained; measured on {len(measured)} pictures of that source"))
     for title, pairs in lists.items():
         name = title.split()[0]
@@ -283,6 +285,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100, help="pictures measured on")
     parser.add_argument("--render-factor", type=int, help="of nogan and contrast")
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2], help="of attention")
+    parser.add_argument("--most", type=int, default=20000, help="photos of source")
     parser.add_argument("--clips", type=int, default=8)
     options = parser.parse_args()
     studies[options.study](options)

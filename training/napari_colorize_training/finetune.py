@@ -79,7 +79,7 @@ class Size:
 SIZES = (
     Size(pictures=0, steps=300, batch=8, lr=1e-3, keep_every=25, patience=5, augment="photographs"),
     Size(pictures=60, steps=400, batch=12, lr=1e-3, keep_every=25, patience=5, augment="none"),
-    Size(pictures=600, steps=2000, batch=16, lr=5e-4, keep_every=100, patience=5, augment="none"),
+    Size(pictures=600, steps=2000, batch=16, lr=2e-4, keep_every=50, patience=5, augment="none"),
 )
 
 

@@ -121,7 +121,9 @@ def source(options: argparse.Namespace) -> None:
         changes = {"stages.0.side": 64, "stages.0.batch": 24, "stages.1.side": 80}
         recipe = read_recipe("embedded", changes)
         model = trained(recipe, f"source-{name}", options, data=listing)
-        pictures = (picture for key, picture in named_pictures(options.photos) if key in measured)
+        pictures = (
+            picture for key, picture in named_pictures(options.photos) if Path(key).name in measured
+        )
         print_score(title, model, pictures, options.limit)
 
 

@@ -72,7 +72,7 @@ SMALL = {
         },
     ),
     "resnet18-unet": Small(
-        (30, 10),
+        (45, 10),
         changes={"network.options": {"depth": "layer3", "widths": [32, 16, 8]}, **PATCH},
     ),
     "zhang2016": Small((200,), changes={"network.options": {"width": 8}}),

@@ -79,7 +79,7 @@ class Player:
         return max(self._peaks) * factor
 
     def learn(self, loss: Tensor) -> None:
-        """One step down the gradient of a loss, averaged over all processes; none if it is no number."""
+        """One step down the gradient of a loss, averaged over all processes, if it is a number."""
         assert self._optimizer is not None  # begin comes first
         self._optimizer.zero_grad(set_to_none=True)
         self._accelerator.backward(loss)
@@ -90,8 +90,8 @@ class Player:
             if item.grad is not None
         ]
         self._average(moved)
-        # oneDNN's bfloat16 convolutions sometimes (1 in 150, several threads, maps of 2 x 2 px) give
-        # gradients that are no numbers; one step in their direction would end the run.
+        # oneDNN's bfloat16 convolutions sometimes (1 in 150; several threads, maps of 2 x 2 px)
+        # give gradients that are no numbers; one step in their direction would end the run.
         if not all(bool(item.grad.isfinite().all()) for item in moved if item.grad is not None):
             return
         if self._clip:

@@ -24,7 +24,6 @@ __all__ = [
     "Picture",
     "Problem",
     "Report",
-    "build_cache",
     "files_in",
     "is_validation",
     "prepare",
@@ -46,8 +45,3 @@ def is_validation(content: bytes, share: float = VALIDATION_SHARE) -> bool:
     Groups, near-duplicates and small sets are divided by `prepare` alone.
     """
     return place(hashlib.sha256(content).hexdigest()) < share
-
-
-def build_cache(source: Path, cache: Path) -> None:
-    """`prepare` as it was called before."""
-    prepare(source, cache)

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,7 @@ class Trainer:
         )
         self._check_batches()
         self.steps = sum(leg.steps for leg in self.legs)
+        self._epoch_ends = epoch_ends(self.legs, len(self.train_set))
         self.folder = RunFolder(
             options.folder, self._passport(), writes=self._accelerator.is_main_process
         )
@@ -274,7 +276,7 @@ class Trainer:
     def _run(self, leg: Leg) -> bool:
         """What is left of a leg; False if it was stopped."""
         self._begin(leg)
-        snapshots, epochs = self._snapshot_steps(), set(epoch_ends(self.legs, len(self.train_set)))
+        snapshots, epochs = self._snapshot_steps(), set(self._epoch_ends)
         end = leg.first + leg.steps
         clock, saved, previewed = Clock(), time.monotonic(), -math.inf
         for place, batch, wait in self._batches(leg):
@@ -336,7 +338,6 @@ class Trainer:
         critic = self.recipe.critic
         if self.critic is not None and critic is not None:
             self.critic.network.requires_grad_(True)  # the generator's last turn has left it still
-            self.critic.network.requires_grad_(True)  # off while the generator learns from it
             own = stage.lr if stage.train == "critic" else stage.critic_lr
             self.critic.begin(
                 [Group(list(self.critic.network.parameters()), own or critic.lr)],
@@ -537,7 +538,7 @@ class Trainer:
         return figures
 
     def _measure(self) -> Figures:
-        figures = measure(self.painter, self._validation(self.legs[-1]))
+        figures = measure(self.painter, self._validation)
         figures = Figures(**self._agreed(asdict(figures)))
         self._check(asdict(figures))
         return figures
@@ -551,11 +552,14 @@ class Trainer:
         else:
             self.best.failures += 1
 
-    def _validation(self, leg: Leg) -> list[Pictures]:
+    @cached_property
+    def _validation(self) -> list[Pictures]:
+        """The same pictures every time, as large as those of the last leg."""
+        side = self.legs[-1].side
         count = min(VALIDATION_PICTURES, len(self.validation_set))
         batch = min(count, 12)
         crops = Crops(
-            self.validation_set, side=leg.side, batch=batch, shrink=(1.0, 1.0), seed=0, mirror=False
+            self.validation_set, side=side, batch=batch, shrink=(1.0, 1.0), seed=0, mirror=False
         )
         return [
             prepare_pictures(crops.at(step), self.recipe.data, self._device, training=False)
@@ -580,7 +584,7 @@ class Trainer:
         if not self._accelerator.is_main_process:
             return
         path = self.folder.path / "preview.png"
-        pictures = self._validation(self.legs[-1])[0]
+        pictures = self._validation[0]
         with self._kept_weights():
             save_preview(path, self.painter, pictures)
         self._progress.tell("preview", step=self.step, path=str(path))
@@ -616,7 +620,7 @@ class Trainer:
 
     def _snapshot_steps(self) -> dict[int, float]:
         """The steps after which a model is written, and the epochs they end."""
-        ends = epoch_ends(self.legs, len(self.train_set))
+        ends = self._epoch_ends
         return {
             ends[round(epoch) - 1]: epoch
             for epoch in self.recipe.snapshots

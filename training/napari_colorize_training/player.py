@@ -92,7 +92,8 @@ class Player:
         self._average(moved)
         # oneDNN's bfloat16 convolutions sometimes (1 in 150; several threads, maps of 2 x 2 px)
         # give gradients that are no numbers; one step in their direction would end the run.
-        if not all(bool(item.grad.isfinite().all()) for item in moved if item.grad is not None):
+        finite = [item.grad.isfinite().all() for item in moved if item.grad is not None]
+        if not torch.stack(finite).all():  # asked once, since a GPU has to be waited for
             return
         if self._clip:
             nn.utils.clip_grad_norm_(moved, self._clip)

@@ -86,12 +86,6 @@ def _compact(state: State) -> nn.Module:
     return CompactUNet()
 
 
-def _new_compact(**options: Any) -> nn.Module:
-    from napari_colorize.networks.compact import CompactUNet
-
-    return CompactUNet(**options)
-
-
 def _is_compact(state: State) -> bool:
     return "encoder.conv_stem.weight" in state and "centers" in state
 
@@ -148,7 +142,7 @@ _COMPACT = Architecture(
     name="compact",
     build=_compact,
     matches=_is_compact,
-    create=_new_compact,
+    create=_waiting("compact", "CompactUNet"),
     input_space="gray",
     output_space="uv",
     normalized=False,

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from napari_colorize.networks import ARCHITECTURES, identify
-from napari_colorize.networks.compact import CLASS_GRID, CompactUNet
+from napari_colorize.networks.compact import CLASS_GRID, CompactUNet, compact_of
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.mobilenet import MobileNetEdgeTPU, for_gray
+from napari_colorize.networks.vision import torchvision_models
 
 # timm's strides of 4, 8, 16 and 32, on the pretrained weights and the picture below: mean and
 # standard deviation of each feature map, from timm 1.0.31 as the weights' description loads it.
@@ -100,3 +101,84 @@ def test_building_it_needs_neither_torchvision_nor_timm():
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
 
     assert not {"torchvision", "timm"} & set(loaded)
+
+
+def test_a_narrower_network_that_names_objects_is_told_from_its_shapes():
+    options = {"names_objects": True, "upsampled": (16, 24, 8), "widths": (32, 20, 12)}
+    network = CompactUNet(**options, finishes=True, calibration=5)
+
+    other = compact_of(network.state_dict())
+
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    assert {key: value.shape for key, value in other.state_dict().items()} == shapes
+    assert compact_of(CompactUNet().state_dict()).finish is None
+
+
+def test_scores_of_some_pixels_are_those_of_all_pixels(network):
+    gray = torch.rand(1, 1, 64, 96)
+
+    some = network.logits(gray, sample=(2, 1, 0))
+
+    torch.testing.assert_close(some, network.logits(gray)[..., 1::2, ::2], atol=1e-5, rtol=1e-5)
+
+
+def test_a_new_finish_enlarges_bilinearly_and_a_trained_one_follows_the_gray():
+    torch.manual_seed(0)
+    network = CompactUNet(finishes=True).eval().requires_grad_(False)
+    gray = torch.rand(2, 1, 64, 48)
+    small = network.expected(network.logits(gray))
+
+    new = network(gray)
+    torch.nn.init.normal_(network.finish.correction.weight, std=0.1)
+    trained = network(gray)
+
+    assert new.shape == (2, 2, 32, 24)
+    expected = torch.nn.functional.interpolate(small, (32, 24), mode="bilinear")
+    torch.testing.assert_close(new, expected)
+    assert not torch.allclose(trained, new, atol=1e-3)
+    torch.testing.assert_close(network.finished(gray, small), trained, atol=1e-5, rtol=1e-4)
+
+
+def test_a_fused_network_finishes_the_same():
+    torch.manual_seed(0)
+    network = CompactUNet(finishes=True, names_objects=True).eval().requires_grad_(False)
+    torch.nn.init.normal_(network.finish.correction.weight, std=0.1)
+    for norm in (network.finish.half_norm, network.finish.quarter_norm, network.encoder.bn2):
+        torch.nn.init.uniform_(norm.running_mean, -0.3, 0.3)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    gray = torch.rand(1, 1, 48, 80)
+
+    fused = fuse(copy.deepcopy(network))
+
+    torch.testing.assert_close(fused(gray), network(gray), atol=2e-5, rtol=1e-4)
+
+
+def test_every_layer_is_in_one_of_its_groups():
+    network = CompactUNet(names_objects=True, finishes=True)
+
+    grouped = [
+        item for group in network.layer_groups() for part in group for item in part.parameters()
+    ]
+
+    assert len(grouped) == len({id(item) for item in grouped}) == len(list(network.parameters()))
+
+
+def test_what_names_objects_is_the_classifiers_own_layer(shared):
+    torchvision_models()  # timm imports torchvision, which needs its cure
+    import timm
+
+    weights = load_file(shared / "backbones" / "mobilenet_edgetpu_100.safetensors")
+    net = timm.create_model("mobilenet_edgetpu_100", pad_type="same", bn_eps=1e-3).eval()
+    net.blocks[0][0].bn1.act = torch.nn.Identity()
+    net.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False)
+    encoder = MobileNetEdgeTPU(names_objects=True).eval()
+    kept = {key: value for key, value in weights.items() if not key.startswith("classifier")}
+    kept["conv_stem.weight"] = kept["conv_stem.weight"].float().sum(1, keepdim=True)
+    encoder.load_state_dict({key: value.float() for key, value in kept.items()}, strict=False)
+    gray = torch.rand(1, 1, 96, 96) * 2 - 1
+
+    with torch.inference_mode():
+        expected = net.forward_features(gray.expand(-1, 3, -1, -1))
+        ours = encoder(gray)[-1]
+
+    torch.testing.assert_close(ours, expected, atol=1e-3, rtol=1e-3)

@@ -104,17 +104,17 @@ def test_a_network_without_an_encoder_is_one_group():
 def test_what_is_unfrozen_learns_and_nothing_else(layered):
     everything = {"encoder", "middle", "last", "head", "shift"}
     chosen = {}
-    for unfrozen in ("all", "decoder", "head"):
+    for unfrozen in ("all", "later", "decoder", "head"):
         freeze(layered, unfrozen)
         chosen[unfrozen] = learning(layered)
 
     assert chosen["all"] == everything
-    assert chosen["decoder"] == everything - {"encoder"}
+    assert chosen["later"] == chosen["decoder"] == everything - {"encoder"}
     assert chosen["head"] == {"head", "shift"}
 
 
 def test_an_unknown_choice_is_refused(layered):
-    with pytest.raises(SettingsError, match="all, decoder, head, gradual"):
+    with pytest.raises(SettingsError, match="all, later, decoder, head, gradual"):
         freeze(layered, "bottom")
 
 

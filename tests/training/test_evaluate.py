@@ -13,13 +13,13 @@ from napari_colorize_training.evaluate_command import load_models, numbers_in
 from napari_colorize_training.evaluation import Exam
 from napari_colorize_training.metrics import ciede2000, colorfulness, psnr, to_gray
 from napari_colorize_training.truths import find_truths
-from napari_colorize_training.uncertainty import expected_error
 from PIL import Image
 from stand_ins import TintNetwork, colorizer_of
 from torch import Tensor
 from typer.testing import CliRunner
 
 from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.insight.confidence import expected_error
 
 CAT = skimage.data.chelsea()[40:200:2, 100:300:2]
 
@@ -131,7 +131,7 @@ def test_a_class_network_expects_the_distance_of_its_colors():
     errors = []
     for spread in (0.0, 0.05, 0.1):
         colorizer = colorizer_of(ClassNetwork(spread))
-        errors.append(expected_error(colorizer, gray, colorizer(gray), {}).mean())
+        errors.append(expected_error(colorizer, colorizer(gray)).mean())
 
     # Both colours are as likely, so the error is their mean distance from the middle one.
     yuv = np.array([[[128 / 255, u, 0.05]] for u in (-0.1, 0, 0.1)])

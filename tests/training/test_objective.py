@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from napari_colorize_training.objective import Content, Painter, target
-from napari_colorize_training.recipe import LossPlan
+from napari_colorize_training.recipe import ClassPlan, LossPlan
 from skimage.color import rgb2lab, rgb2yuv
 from tiny_runs import small_features
 from torch import Tensor, nn
 
 from napari_colorize.networks import ARCHITECTURES, IMAGENET_MEAN, IMAGENET_STD
+from napari_colorize.networks.compact import CLASS_GRID, CompactUNet
 
 LAB, UV, RGB, NORMALIZED = (
     ARCHITECTURES[name] for name in ("lab-autoencoder", "compact", "convnet", "deoldify-deep")
@@ -105,3 +106,43 @@ def test_a_critic_sees_the_truth_and_a_true_output_alike(known, rgb):
 
     torch.testing.assert_close(shown, painter.truth_for_critic(rgb), atol=5e-3, rtol=0)
     assert float(shown.abs().max()) < 3
+
+
+def test_some_of_the_pixels_are_compared_with_their_own_truth(rgb):
+    torch.manual_seed(0)
+    rgb = torch.nn.functional.interpolate(rgb, (64, 64))
+    network = CompactUNet(upsampled=(8, 8, 8), widths=(8, 8, 8)).eval()
+    painter = Painter(network, UV, classes=True)
+    content = Content(
+        LossPlan(pixel="classes", classes=ClassPlan(every=2)), None, torch.ones(CLASS_GRID.count)
+    )
+    gray = gray_of(rgb)
+
+    every, row, column = content.sample()
+    parts = [
+        content.terms(painter, painter(gray, sample), rgb, gray, sample=sample)["G_classes"]
+        for sample in ((2, 0, 0), (2, 0, 1), (2, 1, 0), (2, 1, 1))
+    ]
+    whole = content.terms(painter, painter(gray), rgb, gray)["G_classes"]
+
+    assert every == 2 and row in (0, 1) and column in (0, 1)
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
+    assert Content(LossPlan(), None, None).sample() is None
+
+
+def test_small_colors_become_a_picture_of_the_grays_size(rgb):
+    small = torch.zeros(2, 2, 4, 6)
+    painter = Painter(Truthful(small), UV, classes=False)
+
+    painted = painter.rgb(painter(gray_of(rgb)), gray_of(rgb))
+
+    torch.testing.assert_close(painted, gray_of(rgb).expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
+
+
+def test_a_stage_may_leave_the_feature_loss_out(rgb):
+    painter = Painter(Truthful(torch.zeros(2, 2, 16, 24)), UV, classes=False)
+    content = Content(LossPlan(features=(1, 2, 3)), small_features(), None)
+
+    terms = content.terms(painter, painter(gray_of(rgb)), rgb, gray_of(rgb), features=False)
+
+    assert "G_features" not in terms

@@ -189,6 +189,33 @@ def finetune_command(
         typer.echo(result.sentence)
 
 
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="A model file; what is measured goes into it.")],
+    data: Annotated[Path, typer.Argument(help="Photographs in colour, as for train.")],
+    every: Annotated[
+        bool, typer.Option("--all", help="All of them, not only what training holds back.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="No more than so many pictures.")] = None,
+) -> None:
+    """Measure how far off a model's colours are where it is unsure, and let its file say so."""
+    from tqdm import tqdm
+
+    from napari_colorize_training.calibration import calibrate_model
+
+    with tqdm(desc="calibrate", unit="picture") as bar:  # on stderr
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        told, measured = calibrate_model(
+            model, data, validation=not every, limit=limit, progress=progress
+        )
+    typer.echo("told     " + " ".join(f"{value:5.1f}" for value in told[1:-1]))
+    typer.echo("measured " + " ".join(f"{value:5.1f}" for value in measured[1:-1]))
+
+
 @contextmanager
 def _front(progress: str) -> Iterator[tuple[Progress, Control]]:
     """Who is told, and how the run is stopped: Ctrl-C, or words on standard input."""

@@ -22,7 +22,7 @@ from torch.nn.utils.spectral_norm import SpectralNormLoadStateDictPreHook
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks.layers import WeightNormConv2d
 
-Unfrozen = Literal["all", "decoder", "head", "gradual"]
+Unfrozen = Literal["all", "later", "decoder", "head", "gradual"]
 
 # What batch norms do whose layers stand still. "frozen": they keep their statistics as well.
 # "move": the statistics follow the new pictures (the IPOL review's program leaves its frozen
@@ -69,9 +69,9 @@ def freeze(network: nn.Module, unfrozen: Unfrozen, *, statistics: Statistics = "
     ----------
     network : nn.Module
         Whose parameters are told whether they get gradients.
-    unfrozen : {"all", "decoder", "head", "gradual"}
-        Everything; all but the encoder; the last group of layers. With "gradual" it is
-        everything until `unfreeze_at` chooses, so that an optimiser made now knows all that will
+    unfrozen : {"all", "later", "decoder", "head", "gradual"}
+        Everything; all but the first group of layers; all but the encoder; the last group. With
+        "gradual" it is everything until `unfreeze_at` chooses, so that an optimiser made now knows all that will
         learn.
     statistics : {"frozen", "move", "learn", "kept"}
         See `Statistics`; `set_training` wants the same.
@@ -85,11 +85,13 @@ def freeze(network: nn.Module, unfrozen: Unfrozen, *, statistics: Statistics = "
         network.requires_grad_(True)
     elif unfrozen == "decoder":
         _freeze(network, encoder_parameters(network), statistics)
+    elif unfrozen == "later":
+        freeze_to(network, 1, statistics=statistics)
     elif unfrozen == "head":
         freeze_to(network, -1, statistics=statistics)
     else:
         raise SettingsError(
-            f"unfrozen cannot be {unfrozen!r}. Choose one of: all, decoder, head, gradual."
+            f"unfrozen cannot be {unfrozen!r}. Choose one of: all, later, decoder, head, gradual."
         )
 
 

@@ -301,7 +301,8 @@ def feature_network(
     The maps are those right before the last `layers` steps at which the network, as published,
     makes them smaller. In VGG-16 with batch norm these are the ReLUs before the last three max
     pools, as DeOldify has it; in a ResNet the ends of its first three stages, so that
-    `resnet18_to_layer3`, which lacks the fourth, has them all.
+    `resnet18_to_layer3`, which lacks the fourth, has them all. MobileNet EdgeTPU's last map, of 192
+    channels, is before its classifier's pooling and counts as well.
 
     Parameters
     ----------
@@ -352,6 +353,8 @@ def _cut(name: str, layers: int) -> tuple[Trunk, list[int]]:
     """A network in steps, and the last `layers` steps that make its features smaller."""
     trunk = _mobilenet_trunk() if name == MOBILENET else _torchvision_trunk(name)
     smaller = _where_smaller(trunk)
+    if name == MOBILENET:
+        smaller.append(len(trunk))
     if not 0 < layers <= len(smaller):
         raise SettingsError(
             f"{name} has {len(smaller)} feature maps before steps to a smaller size, and {layers} "

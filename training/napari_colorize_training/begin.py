@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +52,8 @@ def begin_network(
                 f"The recipe is for the architecture {plan.architecture!r}, the base model is a "
                 f"{architecture.name!r}; choose a base or a recipe of the same architecture."
             )
-        return network.requires_grad_(True), architecture, "Begins with the weights of the base."
+        network, note = _with_options(network, architecture, plan)
+        return network.requires_grad_(True), architecture, note
     plan = _suited_to(plan, encoder)
     if plan.architecture not in ARCHITECTURES:
         raise SettingsError(
@@ -61,14 +64,40 @@ def begin_network(
     options = dict(plan.options)
     if plan.input == "edges":
         options["edges"] = True
+    network = _create(architecture, options)
+    return network, architecture, _fill_encoder(network, plan, encoder, untrained=untrained)
+
+
+def _create(architecture: Architecture, options: Mapping[str, Any]) -> nn.Module:
     try:
-        network = architecture.create(**options)
+        return architecture.create(**options)
     except (TypeError, ValueError) as error:
         raise SettingsError(
-            f"The architecture {plan.architecture!r} cannot be built with the options "
+            f"The architecture {architecture.name!r} cannot be built with the options "
             f"{', '.join(options)}: {error}."
         ) from error
-    return network, architecture, _fill_encoder(network, plan, encoder, untrained=untrained)
+
+
+def _with_options(
+    base: nn.Module, architecture: Architecture, plan: NetworkPlan
+) -> tuple[nn.Module, str]:
+    """The base, with the parts that the recipe's options add to it."""
+    if not plan.options:
+        return base, "Begins with the weights of the base."
+    network = _create(architecture, plan.options)
+    given = base.state_dict()
+    fits = all(
+        given[key].shape == like.shape for key, like in network.state_dict().items() if key in given
+    )
+    surplus = given.keys() - network.state_dict().keys()
+    if surplus or not fits:
+        raise SettingsError(
+            f"The base is not built with the options {', '.join(plan.options)} of the recipe; "
+            "choose another base, or change network.options."
+        )
+    missing = network.load_state_dict(given, strict=False).missing_keys
+    new = ", ".join(dict.fromkeys(key.split(".")[0] for key in missing))
+    return network, "Begins with the weights of the base" + (f"; new is: {new}." if new else ".")
 
 
 def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:

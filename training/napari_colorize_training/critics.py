@@ -12,6 +12,7 @@ from inspect import signature
 from itertools import pairwise
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,6 +20,8 @@ from napari_colorize.errors import SettingsError
 from napari_colorize.networks.convnet import WIDTHS, Encoder
 from napari_colorize.networks.layers import SelfAttention, with_spectral_norm
 
+PROBE = 64  # px, of a picture that only asks for shapes
+VERDICTS = 5  # a side; every map has as many, or the finest would outvote the others
 SLOPE = 0.2  # of every leaky ReLU here: DCGAN's, pix2pix's and DeOldify's
 PIX2PIX_STD = 0.02  # of new weights, DCGAN's and pix2pix's
 
@@ -74,6 +77,64 @@ class PatchCritic(nn.Module):
         x = self.down(x)
         missing = [max(0, self.smallest - side) for side in x.shape[2:]]
         return self.head(F.pad(x, (0, missing[1], 0, missing[0])))
+
+
+class FeatureCritic(nn.Module):
+    """Judges what a pretrained network sees (Sauer et al. 2021, "Projected GANs").
+
+    One small head for each of the network's maps; only the heads learn. With the gray beside the
+    colours each head also sees what the network makes of the gray alone.
+
+    Parameters
+    ----------
+    features : nn.Module
+        A `FeatureNetwork`.
+    in_channels : int
+        3, or 4 with the gray first; values are 2 x - 1.
+    width : int
+        Channels inside the heads.
+    """
+
+    scales: Tensor
+
+    def __init__(self, features: nn.Module, in_channels: int = 4, width: int = 64) -> None:
+        super().__init__()
+        if in_channels not in (3, 4):
+            raise SettingsError("The critic 'features' judges RGB: the network must give that.")
+        self.features = features
+        self._parts = in_channels - 2  # colours, and perhaps gray
+        channels = [maps.shape[1] for maps in features(torch.zeros(1, 3, PROBE, PROBE))]
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                with_spectral_norm(nn.Conv2d(self._parts * count, width, 1)),
+                _activation(),
+                with_spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+                _activation(),
+                with_spectral_norm(nn.Conv2d(width, 1, 1)),
+            )
+            for count in channels
+        )
+        self.register_buffer("scales", torch.zeros(len(channels)))
+
+    def requires_grad_(self, requires_grad: bool = True) -> FeatureCritic:
+        """Of the heads; the network that sees never learns."""
+        self.heads.requires_grad_(requires_grad)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to logits (N, 1 per map, VERDICTS, VERDICTS)."""
+        maps = self.features((x[:, -3:] + 1) / 2)
+        if self._parts == 2:
+            with torch.no_grad():
+                plain = self.features((x[:, :1].expand(-1, 3, -1, -1) + 1) / 2)
+            maps = [torch.cat(pair, dim=1) for pair in zip(maps, plain, strict=True)]
+        if not x.is_meta and not self.scales.any():
+            self.scales.copy_(torch.stack([part.detach().float().std() for part in maps]))
+        said = [
+            head(part.float() / scale)
+            for head, part, scale in zip(self.heads, maps, self.scales, strict=True)
+        ]
+        return torch.cat([F.adaptive_avg_pool2d(part, VERDICTS) for part in said], dim=1)
 
 
 class DeOldifyCritic(nn.Sequential):
@@ -239,6 +300,7 @@ CRITICS: dict[str, Callable[..., nn.Module]] = {
     "dense": DenseCritic,
     "encoder": EncoderCritic,
     "dcgan": DcganCritic,
+    "features": FeatureCritic,
 }
 
 

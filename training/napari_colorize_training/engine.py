@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -35,11 +35,11 @@ from napari_colorize_training.draws import uniform
 from napari_colorize_training.export import export_model, plain_state
 from napari_colorize_training.game import Game, critic_channels, refuse_too_small
 from napari_colorize_training.objective import Content, Painter
-from napari_colorize_training.pictures import Pictures, prepare_pictures
+from napari_colorize_training.pictures import Pictures, prepare_pictures, small_colors
 from napari_colorize_training.plan import Leg, epoch_ends, legs_of
 from napari_colorize_training.player import Group, Player
 from napari_colorize_training.progress import Clock, Control, Progress, Silent
-from napari_colorize_training.recipe import Recipe
+from napari_colorize_training.recipe import Recipe, Stage
 from napari_colorize_training.rundir import Row, RunFolder, TrainingError
 from napari_colorize_training.schedule import Plateau, cyclic_momentum, rate_at
 from napari_colorize_training.validate import Figures, measure, save_preview
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from napari_colorize.networks import Architecture
+    from napari_colorize.networks.compact import Sample
 
 SAVE_EVERY = 60.0  # seconds, at least
 LOG_EVERY = 25  # steps
@@ -242,19 +243,33 @@ class Trainer:
         if plan is None or not sides:
             return None, None
         channels = critic_channels(plan, self.painter)
-        critic = build_critic(plan.name, in_channels=channels, **plan.options)
+        options = dict(plan.options)
+        if plan.name == "features":
+            options["features"] = self._feature_network(plan.maps)
+        critic = build_critic(plan.name, in_channels=channels, **options)
         refuse_too_small(critic, plan.name, channels, min(sides))
         critic = critic.to(self._device)
         return Player(critic, self._accelerator), Game(plan, self.painter, critic)
 
-    def _features(self) -> nn.Module | None:
+    def _feature_network(self, maps: int) -> nn.Module:
         from napari_colorize_training.backbones import feature_network
 
+        source = self.options.features or self.recipe.loss.feature_network
+        return feature_network(source, layers=maps).to(self._device)
+
+    def _features(self) -> Callable[[Tensor], list[Tensor]] | None:
+        """What the feature loss compares, seen in the precision of the run."""
         plan = self.recipe.loss
         if not plan.features:
             return None
-        source = self.options.features or plan.feature_network
-        return feature_network(source, layers=len(plan.features)).to(self._device)
+        network = self._feature_network(len(plan.features))
+
+        def see(rgb: Tensor) -> list[Tensor]:
+            with self._accelerator.autocast():
+                maps = network(rgb)
+            return [part.float() for part in maps]
+
+        return see
 
     def _class_weights(self) -> Tensor | None:
         if self.recipe.loss.pixel != "classes":
@@ -423,12 +438,29 @@ class Trainer:
         seed = self.recipe.seed * 1_000_003 + self.step
         torch.manual_seed(seed * SEEDS_PER_STEP + self._accelerator.process_index)
 
-    def _paint(self, gray: Tensor) -> Tensor:
+    def _paint(self, gray: Tensor, sample: Sample | None = None) -> Tensor:
         with self._accelerator.autocast():
-            return self.painter(gray)
+            return self.painter(gray, sample)
 
-    def _content(self, leg: Leg, output: Tensor, pictures: Pictures) -> Any:
-        terms = self.content.terms(self.painter, output, pictures.rgb, pictures.clean)
+    def _output(self, stage: Stage, pictures: Pictures, sample: Sample | None = None) -> Tensor:
+        """What the generator makes of what the stage gives it."""
+        if stage.given == "gray":
+            return self._paint(pictures.gray, sample)
+        colors = small_colors(self.painter.architecture, pictures)
+        with self._accelerator.autocast():
+            return self.painter.finish(pictures.gray, colors)
+
+    def _content(
+        self, leg: Leg, output: Tensor, pictures: Pictures, sample: Sample | None = None
+    ) -> Any:
+        terms = self.content.terms(
+            self.painter,
+            output,
+            pictures.rgb,
+            pictures.clean,
+            sample=sample,
+            features=leg.stage.features,
+        )
         plan = self.recipe.loss
         if leg.stage.noise and plan.noise:
             low, high = plan.noise_probability
@@ -440,8 +472,15 @@ class Trainer:
             terms["content"] = terms["content"] + terms["G_noise"]
         return terms
 
+    def _sees_pictures(self, stage: Stage) -> bool:
+        """Whether losses want whole pictures, not some of their pixels."""
+        plan = self.recipe.loss
+        return bool((plan.features and stage.features) or plan.colorfulness or stage.noise)
+
     def _teach_generator(self, leg: Leg, pictures: Pictures) -> Any:
-        terms = self._content(leg, self._paint(pictures.gray), pictures)
+        sample = None if self._sees_pictures(leg.stage) else self.content.sample()
+        output = self._output(leg.stage, pictures, sample)
+        terms = self._content(leg, output, pictures, sample)
         loss = terms.pop("content")
         self.generator.learn(loss)
         self._follow()
@@ -456,7 +495,7 @@ class Trainer:
         assert self.critic is not None  # the recipe has been checked
         assert self._game is not None
         with torch.set_grad_enabled(generator_learns):
-            output = self._paint(pictures.gray)
+            output = self._output(stage, pictures)
         terms: dict[str, Tensor] = {}
         if critic_learns:
             self.critic.network.train().requires_grad_(True)

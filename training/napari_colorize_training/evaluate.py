@@ -2,7 +2,7 @@
 
 Everything is measured at full size on 8-bit RGB, against the rounded Rec. 601 gray as the model
 that does nothing. `evaluate` compares several models in full, `quick_score` one in little time,
-while it trains. Measures stand in `metrics`, `frechet` and `uncertainty`, what is asked and found
+while it trains. Measures stand in `metrics` and `frechet`, what is asked and found
 in `evaluation`, what is shown in `report`.
 """
 
@@ -23,6 +23,7 @@ from skimage.color import deltaE_ciede2000
 
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, ImageError, SettingsError
+from napari_colorize.insight.confidence import expected_error, source_of
 from napari_colorize.pipeline import resize
 from napari_colorize.planes import to_plane
 from napari_colorize.result import Colorized
@@ -59,7 +60,6 @@ from napari_colorize_training.metrics import (
     warping_error,
 )
 from napari_colorize_training.truths import Truth, find_truths
-from napari_colorize_training.uncertainty import expected_error, source_of
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -401,9 +401,7 @@ class _Bench:
             tuple(self._at_saturation(shown, value, truth, lab) for value in self.exam.saturations)
         )
         if self.exam.calibration:
-            tally.expected.append(
-                _in_areas(expected_error(colorizer, seen, answer, self.exam.settings))
-            )
+            tally.expected.append(_in_areas(expected_error(colorizer, answer)))
             tally.measured.append(_in_areas(errors))
         pixels: Pixels = shown.pixels
         return pixels

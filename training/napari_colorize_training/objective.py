@@ -6,17 +6,20 @@ and V, a and b, or scores of colour classes). Here that output meets the truth.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.color import rgb_to_lab, rgb_to_yuv
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture
-from napari_colorize.networks.compact import CLASS_GRID
+from napari_colorize.networks.compact import CLASS_GRID, Sample
 from napari_colorize.pipeline import network_input, to_rgb
 from napari_colorize_training import losses
 from napari_colorize_training.recipe import LossPlan
 
+QUARTER = 4  # what class networks make of a picture's sides
 GAUSSIAN_NEIGHBOURS = 10  # Zhang et al.'s program; their text says 5
 Terms = dict[str, Tensor]
 
@@ -38,20 +41,33 @@ class Painter(nn.Module):
         super().__init__()
         self.network, self.architecture, self.classes = network, architecture, classes
 
-    def forward(self, gray: Tensor) -> Tensor:
-        """The network's output, float32: colours in its own space, or scores of classes."""
+    def forward(self, gray: Tensor, sample: Sample | None = None) -> Tensor:
+        """The network's output, float32: colours in its own space, or scores of classes.
+
+        With a `sample`, scores of some of its pixels alone.
+        """
         x = network_input(self.architecture, gray)
         x = x.contiguous(memory_format=torch.channels_last)
-        scores = self.classes
-        return (self.network.logits(x) if scores else self.network(x)).float()  # type: ignore[operator]
+        if not self.classes:
+            return self.network(x).float()
+        chosen = {} if sample is None else {"sample": sample}
+        return self.network.logits(x, **chosen).float()  # type: ignore[operator]
+
+    def finish(self, gray: Tensor, colors: Tensor) -> Tensor:
+        """Small colours enlarged by a network that finishes such."""
+        x = network_input(self.architecture, gray).contiguous(memory_format=torch.channels_last)
+        return self.network.finished(x, colors).float()  # type: ignore[operator]
 
     def colors(self, output: Tensor) -> Tensor:
         """The raw output as the network's colours, in its output space."""
         return self.network.expected(output) if self.classes else output  # type: ignore[operator]
 
     def rgb(self, output: Tensor, gray: Tensor) -> Tensor:
-        """RGB `(N, 3, h, w)` of an output, not clipped."""
-        return to_rgb(self.architecture, self.colors(output), gray)
+        """RGB `(N, 3, H, W)` of an output, not clipped; smaller U, V, a and b are enlarged."""
+        colors = self.colors(output)
+        if self.architecture.output_space != "rgb":
+            colors = F.interpolate(colors, gray.shape[-2:], mode="bilinear")
+        return to_rgb(self.architecture, colors, gray)
 
     def shown_to_critic(self, output: Tensor, gray: Tensor) -> Tensor:
         """Colours as a critic sees them, around 0 and of about unit size.
@@ -81,19 +97,45 @@ class Content:
     ----------
     plan : LossPlan
         What counts.
-    features : nn.Module or None
-        A `FeatureNetwork`, if the plan has a feature loss.
+    features : callable or None
+        Pictures to feature maps, as a `FeatureNetwork` does, if the plan has a feature loss.
     weights : Tensor or None
         Of colour classes, if the plan has classes.
     """
 
-    def __init__(self, plan: LossPlan, features: nn.Module | None, weights: Tensor | None) -> None:
+    def __init__(
+        self,
+        plan: LossPlan,
+        features: Callable[[Tensor], Sequence[Tensor]] | None,
+        weights: Tensor | None,
+    ) -> None:
         self.plan, self.features, self.weights = plan, features, weights
 
-    def terms(self, painter: Painter, output: Tensor, rgb: Tensor, gray: Tensor) -> Terms:
-        """Every term by its name in the log, each with its weight, and their sum as `content`."""
+    def sample(self) -> Sample | None:
+        """Which pixels of the output will be compared, drawn anew; None for all of them."""
+        every = self.plan.classes.every
+        if self.plan.pixel != "classes" or every == 1:
+            return None
+        row, column = torch.randint(every, (2,)).tolist()
+        return every, row, column
+
+    def terms(
+        self,
+        painter: Painter,
+        output: Tensor,
+        rgb: Tensor,
+        gray: Tensor,
+        *,
+        sample: Sample | None = None,
+        features: bool = True,
+    ) -> Terms:
+        """Every term by its name in the log, each with its weight, and their sum as `content`.
+
+        `sample` is what the output was asked for with. Without `features` the feature loss does
+        not count.
+        """
         plan = self.plan
-        truth = target(painter.architecture, rgb, output.shape[-2:], plan.sampling)
+        truth = self._truth(painter, output, rgb, sample)
         if plan.pixel == "classes":
             terms = self._classes(painter, output, truth)
         else:
@@ -101,10 +143,20 @@ class Content:
             unit = painter.architecture.unit
             distance = losses.distance(output / unit, truth / unit, plan.pixel)
             terms = {name: plan.weight * distance}
-        if plan.features or plan.colorfulness:
-            terms |= self._pictures(painter.rgb(output, gray), rgb)
+        if (plan.features and features) or plan.colorfulness:
+            terms |= self._pictures(painter.rgb(output, gray), rgb, features)
         terms["content"] = torch.stack(list(terms.values())).sum()
         return terms
+
+    def _truth(
+        self, painter: Painter, output: Tensor, rgb: Tensor, sample: Sample | None
+    ) -> Tensor:
+        if sample is None:
+            return target(painter.architecture, rgb, output.shape[-2:], self.plan.sampling)
+        every, row, column = sample
+        size = [side // QUARTER for side in rgb.shape[-2:]]
+        whole = target(painter.architecture, rgb, (size[0], size[1]), self.plan.sampling)
+        return whole[..., row::every, column::every]
 
     def _classes(self, painter: Painter, output: Tensor, truth: Tensor) -> Terms:
         plan, network = self.plan.classes, painter.network
@@ -123,10 +175,10 @@ class Content:
             terms["G_L1"] = plan.regression * distance
         return terms
 
-    def _pictures(self, painted: Tensor, rgb: Tensor) -> Terms:
+    def _pictures(self, painted: Tensor, rgb: Tensor, features: bool) -> Terms:
         plan, terms = self.plan, {}
         rgb = F.interpolate(rgb, painted.shape[-2:], mode="area")
-        if plan.features:
+        if plan.features and features:
             assert self.features is not None  # the engine loads it before it trains
             norm = plan.feature_norm
             terms["G_features"] = losses.feature_loss(

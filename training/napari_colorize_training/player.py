@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+FUSED = ("cpu", "cuda")  # devices on which torch steps all weights in one pass
+
+
 @dataclass(frozen=True)
 class Group:
     """Parameters that learn at one rate.
@@ -67,6 +70,7 @@ class Player:
             [{"params": items, "lr": lr} for items, lr in learning],
             betas=betas,
             weight_decay=weight_decay,
+            fused=self._accelerator.device.type in FUSED,
         )
 
     def set_rates(self, factor: float, beta1: float | None = None) -> float:

@@ -124,6 +124,9 @@ class ClassPlan:
         No class weighs more than about this many average ones ("power" only).
     regression : float
         Weight of the smooth L1 distance of the expected colour.
+    every : int
+        Only one pixel in so many, along both axes, is compared, drawn anew in each step;
+        neighbours say nearly the same. Stages that look at whole pictures compare all.
     """
 
     coding: Literal["bilinear", "gaussian"] = "bilinear"
@@ -131,6 +134,7 @@ class ClassPlan:
     rebalance: float = 0.4
     heaviest: float = 8.0
     regression: float = 0.0
+    every: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +190,8 @@ class CriticPlan:
         Of `critics.build_critic`.
     options : dict
         For it.
+    maps : int
+        How many of the feature network's maps the critic "features" judges.
     loss : {"bce", "hinge"}
         Of critic and generator.
     smoothing : float
@@ -200,6 +206,7 @@ class CriticPlan:
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    maps: int = 3
     loss: Literal["bce", "hinge"] = "bce"
     smoothing: float = 0.0
     saturating: bool = False
@@ -234,8 +241,8 @@ class Stage:
         validation measure no longer falls.
     warmup : float
         Share of the steps in which the rate rises.
-    unfrozen : {"all", "decoder", "head", "gradual"}
-        Which layers learn.
+    unfrozen : {"all", "later", "decoder", "head", "gradual"}
+        Which layers learn; "later" are all but the first group.
     norm_statistics : {"frozen", "move", "learn", "kept"}
         What batch norms do whose layers do not learn; see `adapt.Statistics`.
     content_weight, gan_weight : float
@@ -245,6 +252,11 @@ class Stage:
         has its turn for one batch. Without it both learn from every batch.
     noise : bool
         Whether the noise consistency of eq. (9) counts.
+    given : {"gray", "colors"}
+        "colors": a network that finishes colours is shown the true ones, small and blurred, so
+        that it learns to enlarge them along edges.
+    features : bool
+        Whether the feature loss counts, if the recipe has one.
     keep_every : int
         Steps between checkpoints among which the best is kept; 0 keeps what comes last.
     patience : int
@@ -264,12 +276,14 @@ class Stage:
     betas: tuple[float, float] | None = None
     schedule: str = "linear-cosine"
     warmup: float = 0.1
-    unfrozen: Literal["all", "decoder", "head", "gradual"] = "all"
+    unfrozen: Literal["all", "later", "decoder", "head", "gradual"] = "all"
     norm_statistics: Literal["frozen", "move", "learn", "kept"] = "frozen"
     content_weight: float = 1.0
     gan_weight: float = 1.0
     critic_until: float | None = None
     noise: bool = False
+    given: Literal["gray", "colors"] = "gray"
+    features: bool = True
     keep_every: int = 0
     patience: int = 0
     cycled: bool = False

@@ -80,12 +80,6 @@ class Architecture:
     unit: float = 1.0
 
 
-def _compact(state: State) -> nn.Module:
-    from napari_colorize.networks.compact import CompactUNet
-
-    return CompactUNet()
-
-
 def _is_compact(state: State) -> bool:
     return "encoder.conv_stem.weight" in state and "centers" in state
 
@@ -140,7 +134,7 @@ _OTHER_IPOL = replace(
 )
 _COMPACT = Architecture(
     name="compact",
-    build=_compact,
+    build=_waiting("compact", "compact_of"),
     matches=_is_compact,
     create=_waiting("compact", "CompactUNet"),
     input_space="gray",

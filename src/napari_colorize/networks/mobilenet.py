@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SLOW = 5  # px, from which side of a depthwise filter on
 NORM_EPSILON = 1e-3  # TensorFlow's, where the weights come from
 
 
@@ -20,12 +22,21 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         stride, kernel = self.stride[0], self.kernel_size[0]
-        if stride == 1:
-            return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
+        padding = kernel // 2
+        if stride > 1:
+            x, padding = self._pad(x), 0
+        if self.groups == 1 or (stride == 1 and kernel < SLOW) or x.device.type != "cpu":
+            return F.conv2d(x, self.weight, self.bias, stride, padding, 1, self.groups)
+        # oneDNN's bfloat16 gradients of these are three to eight times slower than float32's.
+        with torch.autocast("cpu", enabled=False):
+            x = x.to(self.weight.dtype)
+            return F.conv2d(x, self.weight, self.bias, stride, padding, 1, self.groups)
+
+    def _pad(self, x: Tensor) -> Tensor:
+        stride, kernel = self.stride[0], self.kernel_size[0]
         down, right = ((-(-side // stride) - 1) * stride + kernel - side for side in x.shape[-2:])
         down, right = max(down, 0), max(right, 0)
-        x = F.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
-        return F.conv2d(x, self.weight, self.bias, stride, 0, 1, self.groups)
+        return F.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
 
 
 def _convolution(
@@ -92,11 +103,20 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetEdgeTPU(nn.Module):
-    """Gray `(N, 1, H, W)` in [-1, 1] to features at 1/4, 1/8, 1/16 and 1/32 of its size."""
+    """Gray `(N, 1, H, W)` in [-1, 1] to features at 1/4, 1/8, 1/16 and 1/32 of its size.
 
+    Parameters
+    ----------
+    names_objects : bool
+        The deepest features are the 1280 that the classifier of a thousand things read, instead of
+        the 192 before them.
+    """
+
+    FIRST = 16
     CHANNELS = (32, 48, 96, 192)
+    OBJECTS = 1280
 
-    def __init__(self) -> None:
+    def __init__(self, *, names_objects: bool = False) -> None:
         super().__init__()
         self.conv_stem = _convolution(1, 32, 3, stride=2)
         self.bn1 = _norm(32)
@@ -115,13 +135,25 @@ class MobileNetEdgeTPU(nn.Module):
                 nn.Sequential(InvertedResidual(160, 192, 8, 1, 3)),
             ]
         )
+        self.conv_head = _convolution(192, self.OBJECTS, 1) if names_objects else None
+        self.bn2 = _norm(self.OBJECTS) if names_objects else None
 
     def forward(self, gray: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x = self.blocks[0](F.relu(self.bn1(self.conv_stem(gray))))
-        quarter = self.blocks[1](x)
+        return self.deeper(self.at_half(gray))
+
+    def at_half(self, gray: Tensor) -> Tensor:
+        """The first features, `(N, 16, H / 2, W / 2)`."""
+        return self.blocks[0](F.relu(self.bn1(self.conv_stem(gray))))
+
+    def deeper(self, half: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All others, from the first."""
+        quarter = self.blocks[1](half)
         eighth = self.blocks[2](quarter)
         sixteenth = self.blocks[4](self.blocks[3](eighth))
-        return quarter, eighth, sixteenth, self.blocks[6](self.blocks[5](sixteenth))
+        deepest = self.blocks[6](self.blocks[5](sixteenth))
+        if self.conv_head is not None and self.bn2 is not None:
+            deepest = F.relu(self.bn2(self.conv_head(deepest)))
+        return quarter, eighth, sixteenth, deepest
 
 
 def _inverted(inputs: int, outputs: int, expansion: int, stride: int, kernel: int) -> nn.Sequential:

@@ -40,6 +40,7 @@ demo: env ## colorize photographs with the command line; writes demo/
 embedded: env ## train the model that ships in the package, on PHOTOS
 	$(PY) -m napari_colorize_training train embedded $(PHOTOS) --encoder $(ENCODER) \
 	    --run runs/embedded
+	$(PY) -m napari_colorize_training calibrate runs/embedded/model.safetensors $(PHOTOS)
 	cp runs/embedded/model.safetensors src/napari_colorize/zoo/embedded.safetensors
 	mkdir -p docs/runs && cp runs/embedded/log.csv docs/runs/embedded.csv
 

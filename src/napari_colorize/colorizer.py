@@ -36,6 +36,7 @@ from napari_colorize.pipeline import (
     Chroma,
     predict,
     render_size,
+    resize,
 )
 from napari_colorize.planes import (
     Array,
@@ -108,7 +109,8 @@ class Colorizer:
         device : str or torch.device
             "auto" takes a GPU if there is one.
         precision : {"auto", "float32", "bfloat16"}
-            "auto" takes bfloat16 where the hardware computes with it; float32 is exact.
+            "auto" takes bfloat16 where the hardware computes with it and the network bears it;
+            float32 is exact.
         progress : bool
             Whether a download shows a progress bar.
 
@@ -127,7 +129,10 @@ class Colorizer:
         chosen_device = choose_device(device)
         dtype = choose_dtype(precision, chosen_device)
         checkpoint, weights = zoo.load(name_or_path, progress=progress)
-        network = fuse(build(ARCHITECTURES[checkpoint.architecture], weights.state))
+        architecture = ARCHITECTURES[checkpoint.architecture]
+        if precision == "auto" and architecture.is_exact:
+            dtype = torch.float32
+        network = fuse(build(architecture, weights.state))
         network = network.to(chosen_device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if chosen_device.type == "cpu" and dtype == torch.float32:
@@ -239,6 +244,33 @@ class Colorizer:
             uv, used = self._predict(planes, chosen)
             for place, (index, plane) in enumerate(zip(batch, planes, strict=True)):
                 yield index, self._result(plane, uv[place], used, chosen)
+
+    def expected_error(self, result: Colorized) -> NDArray[np.float32]:
+        """How far off the truth this model expects the colours of a result to be.
+
+        The network is asked once more. See `insight.confidence`.
+
+        Parameters
+        ----------
+        result : Colorized
+            Of this Colorizer, without a fidelity.
+
+        Returns
+        -------
+        ndarray, float32, shape (Y, X)
+            CIEDE2000 of every pixel: 1 is just visible side by side, above 10 it is a guess.
+
+        Raises
+        ------
+        SettingsError
+            If the result is one of a fidelity, which keeps no chrominance.
+        """
+        from napari_colorize.insight.confidence import expected_error
+
+        errors = torch.from_numpy(expected_error(self, result))[None, None]
+        height, width = result.plane.gray.shape
+        full: NDArray[np.float32] = resize(errors, (height, width))[0, 0].numpy()
+        return full
 
     def choose(self, settings: dict[str, Any]) -> ColorizeSettings:
         """Settings from keywords, with this checkpoint's recommendations filled in.

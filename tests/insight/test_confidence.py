@@ -124,3 +124,13 @@ def test_a_finished_picture_has_nothing_to_judge():
 
     with pytest.raises(SettingsError, match="fidelity"):
         expected_error(colorizer, finished)
+
+
+def test_a_colorizer_gives_the_map_at_full_size():
+    colorizer = colorizer_of(TwoColors(0.1))
+    result = colorizer(GRAY)
+
+    errors = colorizer.expected_error(result)
+
+    assert errors.shape == GRAY.shape and errors.dtype == np.float32
+    assert errors.mean() == pytest.approx(expected_error(colorizer, result).mean(), rel=0.01)

@@ -72,6 +72,26 @@ def test_a_sharp_temperature_names_one_color_and_a_soft_one_averages():
     torch.testing.assert_close(averaged, torch.zeros(2), atol=1e-2, rtol=0)
 
 
+def test_vividness_is_a_factor_on_the_mean():
+    logits = torch.randn(1, CLASS_GRID.count, 2, 3)
+
+    vivid = CompactUNet(vividness=1.5).expected(logits)
+
+    torch.testing.assert_close(vivid, 1.5 * CompactUNet().expected(logits))
+
+
+def test_doubtful_pixels_turn_to_common_colors_or_to_rare_ones():
+    logits = torch.zeros(1, CLASS_GRID.count, 1, 1)
+    shown = []
+    for commonness in (1.0, 0.0, -1.0):
+        network = CompactUNet(temperature=0.1, commonness=commonness)
+        network.log_frequency.fill_(-2.0)
+        network.log_frequency[40] = 0.0
+        shown.append((network.expected(logits).flatten() - CLASS_GRID.centers()[40]).norm())
+
+    assert shown[0] < 1e-3 < shown[1] < shown[2]
+
+
 def test_its_state_is_told_from_its_keys(network):
     assert identify(network.state_dict()) is ARCHITECTURES["compact"]
 
@@ -104,14 +124,19 @@ def test_building_it_needs_neither_torchvision_nor_timm():
 
 
 def test_a_narrower_network_that_names_objects_is_told_from_its_shapes():
-    options = {"names_objects": True, "upsampled": (16, 24, 8), "widths": (32, 20, 12)}
-    network = CompactUNet(**options, finishes=True, calibration=5)
+    options = {
+        "names_objects": True,
+        "commonness": 0.0,
+        "upsampled": (16, 24, 8),
+        "widths": (32, 20, 12),
+    }
+    network = CompactUNet(**options, calibration=5)
 
     other = compact_of(network.state_dict())
 
     shapes = {key: value.shape for key, value in network.state_dict().items()}
     assert {key: value.shape for key, value in other.state_dict().items()} == shapes
-    assert compact_of(CompactUNet().state_dict()).finish is None
+    assert compact_of(CompactUNet().state_dict()).encoder.conv_head is None
 
 
 def test_scores_of_some_pixels_are_those_of_all_pixels(network):
@@ -122,30 +147,11 @@ def test_scores_of_some_pixels_are_those_of_all_pixels(network):
     torch.testing.assert_close(some, network.logits(gray)[..., 1::2, ::2], atol=1e-5, rtol=1e-5)
 
 
-def test_a_new_finish_enlarges_bilinearly_and_a_trained_one_follows_the_gray():
+def test_a_fused_network_names_the_same_objects():
     torch.manual_seed(0)
-    network = CompactUNet(finishes=True).eval().requires_grad_(False)
-    gray = torch.rand(2, 1, 64, 48)
-    small = network.expected(network.logits(gray))
-
-    new = network(gray)
-    torch.nn.init.normal_(network.finish.correction.weight, std=0.1)
-    trained = network(gray)
-
-    assert new.shape == (2, 2, 32, 24)
-    expected = torch.nn.functional.interpolate(small, (32, 24), mode="bilinear")
-    torch.testing.assert_close(new, expected)
-    assert not torch.allclose(trained, new, atol=1e-3)
-    torch.testing.assert_close(network.finished(gray, small), trained, atol=1e-5, rtol=1e-4)
-
-
-def test_a_fused_network_finishes_the_same():
-    torch.manual_seed(0)
-    network = CompactUNet(finishes=True, names_objects=True).eval().requires_grad_(False)
-    torch.nn.init.normal_(network.finish.correction.weight, std=0.1)
-    for norm in (network.finish.half_norm, network.finish.quarter_norm, network.encoder.bn2):
-        torch.nn.init.uniform_(norm.running_mean, -0.3, 0.3)
-        torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    network = CompactUNet(names_objects=True).eval().requires_grad_(False)
+    torch.nn.init.uniform_(network.encoder.bn2.running_mean, -0.3, 0.3)
+    torch.nn.init.uniform_(network.encoder.bn2.running_var, 0.5, 2.0)
     gray = torch.rand(1, 1, 48, 80)
 
     fused = fuse(copy.deepcopy(network))
@@ -154,7 +160,7 @@ def test_a_fused_network_finishes_the_same():
 
 
 def test_every_layer_is_in_one_of_its_groups():
-    network = CompactUNet(names_objects=True, finishes=True)
+    network = CompactUNet(names_objects=True)
 
     grouped = [
         item for group in network.layer_groups() for part in group for item in part.parameters()

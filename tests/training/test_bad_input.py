@@ -157,7 +157,7 @@ def test_a_rate_at_which_training_diverges(recipe, tmp_path, steps):
         ("optimiser.lr=-1", "Rates must be above 0"),
         ("network.architecture=nosuch", "no architecture 'nosuch'"),
         ("network.options.nosuch=1", "nosuch"),
-        ("stages.0.unfrozen=nosuch", "choose one of: all, decoder"),
+        ("stages.0.unfrozen=nosuch", "choose one of: all, later, decoder"),
         ("loss.pixel=classes", "does not tell colour classes"),
     ],
 )

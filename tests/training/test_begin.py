@@ -58,26 +58,3 @@ def test_deoldifys_networks_adapt_to_the_encoder_that_is_given(tmp_path, archite
     assert "resnet18 up to layer3" in note
     loaded = network.encoder.state_dict()
     assert torch.equal(loaded["layer3.1.conv2.weight"], small["layer3.1.conv2.weight"])
-
-
-def test_a_base_gets_the_parts_that_the_recipe_adds():
-    torch.manual_seed(0)
-    options = {"upsampled": (8, 8, 8), "widths": (8, 8, 8)}
-    base = ARCHITECTURES["compact"].create(**options)
-    plan = NetworkPlan(architecture="compact", options=options | {"finishes": True})
-
-    network, _, note = begin_network(
-        plan, encoder=None, untrained=False, base=(base, ARCHITECTURES["compact"])
-    )
-
-    assert note == "Begins with the weights of the base; new is: finish."
-    assert torch.equal(network.head.weight, base.head.weight)
-    assert network.finish is not None
-
-
-def test_a_base_of_other_widths_is_refused():
-    base = ARCHITECTURES["compact"].create(widths=(8, 8, 8))
-    plan = NetworkPlan(architecture="compact", options={"finishes": True})
-
-    with pytest.raises(SettingsError, match="not built with the options finishes"):
-        begin_network(plan, encoder=None, untrained=False, base=(base, ARCHITECTURES["compact"]))

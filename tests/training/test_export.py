@@ -52,6 +52,14 @@ def test_values_too_large_for_half_precision_keep_theirs(network, tmp_path):
     }
 
 
+def test_what_a_base_knew_of_its_errors_is_left_behind(network, tmp_path):
+    state = dict(network.state_dict()) | {"calibration": torch.ones(2, 5)}
+
+    path = export_model(tmp_path / "a.safetensors", state, tiny(), KNOWN, step=1)
+
+    assert read_weights(path).state.keys() == network.state_dict().keys()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_network_that_diverged_is_not_written(network, tmp_path, value):
     state = dict(network.state_dict())

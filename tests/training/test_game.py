@@ -84,13 +84,14 @@ def test_channels_are_counted_as_they_are_shown():
     }
 
 
-def test_a_small_output_is_judged_at_its_size(pictures):
+def test_small_colors_are_judged_on_the_whole_picture(pictures):
     critic = Opinion()
     output = target(COMPACT, pictures.rgb, (4, 4))
 
     game_of(COMPACT, critic).critic_terms(output, pictures)
 
-    assert all(seen.shape == (2, 4, 4, 4) for seen in critic.seen)
+    size = pictures.rgb.shape[-2:]
+    assert [seen.shape for seen in critic.seen] == [(2, 4, *size)] * 2
 
 
 @pytest.mark.parametrize("loss", ["bce", "hinge"])

@@ -57,7 +57,11 @@ PATCH = {"critic.options": {"field": 16, "width": 8}}
 SAGAN = {f"stages.{number}.lr": 1e-3 for number in range(4)}
 CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
 SMALL = {
-    "embedded": Small((60, 5), norm_statistics="frozen"),
+    "embedded": Small(
+        (5, 80, 15, 5),
+        norm_statistics="frozen",
+        changes={"shown.vividness": 1.0},  # what is known by heart is not pale
+    ),
     "deoldify-artistic": Small((40, 20, 10, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
     "deoldify-video": Small((40, 20, 10, 5, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),

@@ -75,7 +75,7 @@ def test_json_has_every_figure_and_no_nan(evaluation, tmp_path):
     found = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
     column = found["columns"]["two"]
     assert column["ciede2000"] == pytest.approx(evaluation.models[1].mean("ciede2000"))
-    assert len(column["curve"]) == 4 and len(column["calibration"]["measured"]) == 5
+    assert len(column["curve"]) == 4 and len(column["calibration"]["measured"]) == 10
     assert len(found["each"]) == found["pictures"] == 3
     assert found["each"][2]["gray"]["ssim"] is None  # smaller than the window
     assert found["each"][0]["two"]["psnr"] == evaluation.models[1].pictures[0].psnr

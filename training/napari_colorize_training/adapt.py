@@ -71,8 +71,8 @@ def freeze(network: nn.Module, unfrozen: Unfrozen, *, statistics: Statistics = "
         Whose parameters are told whether they get gradients.
     unfrozen : {"all", "later", "decoder", "head", "gradual"}
         Everything; all but the first group of layers; all but the encoder; the last group. With
-        "gradual" it is everything until `unfreeze_at` chooses, so that an optimiser made now knows all that will
-        learn.
+        "gradual" it is everything until `unfreeze_at` chooses, so that an optimiser made now knows
+        all that will learn.
     statistics : {"frozen", "move", "learn", "kept"}
         See `Statistics`; `set_training` wants the same.
 

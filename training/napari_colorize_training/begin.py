@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +27,7 @@ OTHER_ENCODERS = {
 FREQUENCY_PICTURES = 2000  # enough for the frequencies of colour classes
 FREQUENCY_BATCH = 50
 FREQUENCY_SIDE = 64  # px
+RAREST = 1e-5  # share of pixels; what is rarer counts as much
 
 
 def begin_network(
@@ -52,8 +51,7 @@ def begin_network(
                 f"The recipe is for the architecture {plan.architecture!r}, the base model is a "
                 f"{architecture.name!r}; choose a base or a recipe of the same architecture."
             )
-        network, note = _with_options(network, architecture, plan)
-        return network.requires_grad_(True), architecture, note
+        return network.requires_grad_(True), architecture, "Begins with the weights of the base."
     plan = _suited_to(plan, encoder)
     if plan.architecture not in ARCHITECTURES:
         raise SettingsError(
@@ -64,40 +62,14 @@ def begin_network(
     options = dict(plan.options)
     if plan.input == "edges":
         options["edges"] = True
-    network = _create(architecture, options)
-    return network, architecture, _fill_encoder(network, plan, encoder, untrained=untrained)
-
-
-def _create(architecture: Architecture, options: Mapping[str, Any]) -> nn.Module:
     try:
-        return architecture.create(**options)
+        network = architecture.create(**options)
     except (TypeError, ValueError) as error:
         raise SettingsError(
-            f"The architecture {architecture.name!r} cannot be built with the options "
+            f"The architecture {plan.architecture!r} cannot be built with the options "
             f"{', '.join(options)}: {error}."
         ) from error
-
-
-def _with_options(
-    base: nn.Module, architecture: Architecture, plan: NetworkPlan
-) -> tuple[nn.Module, str]:
-    """The base, with the parts that the recipe's options add to it."""
-    if not plan.options:
-        return base, "Begins with the weights of the base."
-    network = _create(architecture, plan.options)
-    given = base.state_dict()
-    fits = all(
-        given[key].shape == like.shape for key, like in network.state_dict().items() if key in given
-    )
-    surplus = given.keys() - network.state_dict().keys()
-    if surplus or not fits:
-        raise SettingsError(
-            f"The base is not built with the options {', '.join(plan.options)} of the recipe; "
-            "choose another base, or change network.options."
-        )
-    missing = network.load_state_dict(given, strict=False).missing_keys
-    new = ", ".join(dict.fromkeys(key.split(".")[0] for key in missing))
-    return network, "Begins with the weights of the base" + (f"; new is: {new}." if new else ".")
+    return network, architecture, _fill_encoder(network, plan, encoder, untrained=untrained)
 
 
 def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:
@@ -154,6 +126,9 @@ def class_weights_of(recipe: Recipe, painter: Painter, photographs: Photographs)
         classes, shares = encode(plan.coding, truth, painter.network)
         counts.index_add_(0, classes.flatten().cpu(), shares.flatten().cpu())
     frequency = counts / counts.sum()
+    known = getattr(painter.network, "log_frequency", None)
+    if isinstance(known, Tensor):
+        known.copy_(frequency.clamp_min(RAREST).log())
     if plan.weighing == "mixture":
         prior = losses.smooth_prior(counts, centers.cpu())
         return losses.zhang_weights(prior, plan.rebalance)

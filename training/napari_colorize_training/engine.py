@@ -35,7 +35,7 @@ from napari_colorize_training.draws import uniform
 from napari_colorize_training.export import export_model, plain_state
 from napari_colorize_training.game import Game, critic_channels, refuse_too_small
 from napari_colorize_training.objective import Content, Painter
-from napari_colorize_training.pictures import Pictures, prepare_pictures, small_colors
+from napari_colorize_training.pictures import Pictures, prepare_pictures
 from napari_colorize_training.plan import Leg, epoch_ends, legs_of
 from napari_colorize_training.player import Group, Player
 from napari_colorize_training.progress import Clock, Control, Progress, Silent
@@ -442,14 +442,6 @@ class Trainer:
         with self._accelerator.autocast():
             return self.painter(gray, sample)
 
-    def _output(self, stage: Stage, pictures: Pictures, sample: Sample | None = None) -> Tensor:
-        """What the generator makes of what the stage gives it."""
-        if stage.given == "gray":
-            return self._paint(pictures.gray, sample)
-        colors = small_colors(self.painter.architecture, pictures)
-        with self._accelerator.autocast():
-            return self.painter.finish(pictures.gray, colors)
-
     def _content(
         self, leg: Leg, output: Tensor, pictures: Pictures, sample: Sample | None = None
     ) -> Any:
@@ -479,8 +471,7 @@ class Trainer:
 
     def _teach_generator(self, leg: Leg, pictures: Pictures) -> Any:
         sample = None if self._sees_pictures(leg.stage) else self.content.sample()
-        output = self._output(leg.stage, pictures, sample)
-        terms = self._content(leg, output, pictures, sample)
+        terms = self._content(leg, self._paint(pictures.gray, sample), pictures, sample)
         loss = terms.pop("content")
         self.generator.learn(loss)
         self._follow()
@@ -495,7 +486,7 @@ class Trainer:
         assert self.critic is not None  # the recipe has been checked
         assert self._game is not None
         with torch.set_grad_enabled(generator_learns):
-            output = self._output(stage, pictures)
+            output = self._paint(pictures.gray)
         terms: dict[str, Tensor] = {}
         if critic_learns:
             self.critic.network.train().requires_grad_(True)

@@ -524,10 +524,10 @@ def _on_clean(answer: Colorized, gray: Pixels) -> Colorized:
     return replace(answer, plane=to_plane(gray, device=answer.plane.gray.device))
 
 
-def _in_areas(errors: Floats) -> Floats:
+def _in_areas(errors: NDArray[Any]) -> Floats:
     """Means over at most 32 x 32 areas, `(GRID, GRID)`."""
     plane = torch.from_numpy(np.ascontiguousarray(errors))[None, None]
-    means: Floats = resize(plane, (GRID, GRID))[0, 0].numpy()
+    means: Floats = resize(plane.double(), (GRID, GRID))[0, 0].numpy()
     return means
 
 

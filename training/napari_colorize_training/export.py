@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
 
 RECOMMENDED = ("render_factor", "saturation")
+OUTDATED = ("calibration",)  # measured on what the network was before it learned on
 
 
 def export_model(
@@ -43,7 +44,7 @@ def export_model(
     OutputError
         If the file cannot be written.
     """
-    kept = {key: _kept(value) for key, value in state.items()}
+    kept = {key: _kept(value) for key, value in state.items() if key not in OUTDATED}
     broken = next((key for key, value in kept.items() if not value.isfinite().all()), None)
     if broken is not None:
         raise TrainingError(

@@ -121,7 +121,7 @@ class Calibration:
     measured: tuple[float, ...]
 
 
-def calibrate(expected: Floats, measured: Floats, parts: int = 5) -> Calibration:
+def calibrate(expected: Floats, measured: Floats, parts: int = 10) -> Calibration:
     """Compare expected errors with measured ones, both of any one shape.
 
     Where all expectations (or all errors) are equal there is no order: the correlation is NaN.
@@ -131,6 +131,7 @@ def calibrate(expected: Floats, measured: Floats, parts: int = 5) -> Calibration
     expected, measured = expected.ravel(), measured.ravel()
     varied = np.ptp(expected) > 0 and np.ptp(measured) > 0
     order = np.argsort(expected, kind="stable")
+    parts = min(parts, expected.size)
     return Calibration(
         rank_correlation=float(spearmanr(expected, measured)[0]) if varied else float("nan"),
         expected=tuple(float(part.mean()) for part in np.array_split(expected[order], parts)),

@@ -53,11 +53,6 @@ class Painter(nn.Module):
         chosen = {} if sample is None else {"sample": sample}
         return self.network.logits(x, **chosen).float()  # type: ignore[operator]
 
-    def finish(self, gray: Tensor, colors: Tensor) -> Tensor:
-        """Small colours enlarged by a network that finishes such."""
-        x = network_input(self.architecture, gray).contiguous(memory_format=torch.channels_last)
-        return self.network.finished(x, colors).float()  # type: ignore[operator]
-
     def colors(self, output: Tensor) -> Tensor:
         """The raw output as the network's colours, in its output space."""
         return self.network.expected(output) if self.classes else output  # type: ignore[operator]

@@ -5,22 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_colorize.color import rgb_to_yuv
-from napari_colorize.networks import Architecture
 from napari_colorize_training.augment import PLANS as AUGMENTATIONS
 from napari_colorize_training.augment import augment
 from napari_colorize_training.data import Batch
 from napari_colorize_training.degrade import PLANS as DEGRADATIONS
 from napari_colorize_training.degrade import degrade
-from napari_colorize_training.draws import uniform
-from napari_colorize_training.objective import QUARTER, target
 from napari_colorize_training.recipe import DataPlan
-
-SOFTEST = 1.5  # pixels of small colours
-REACH = 3  # of the blur, on either side
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +68,3 @@ def prepare_pictures(
     if damages:
         seen = degrade(rgb, gray, DEGRADATIONS[plan.degrade], random)
     return Pictures(rgb=rgb, gray=seen, clean=gray, random=random)
-
-
-def small_colors(architecture: Architecture, pictures: Pictures) -> Tensor:
-    """True U and V `(N, 2, H / 4, W / 4)` as a network might tell them: blurred, each its own way.
-
-    Between not at all and a Gaussian of `SOFTEST` small pixels.
-    """
-    truth = target(architecture, pictures.rgb)
-    small = F.interpolate(truth, [side // QUARTER for side in truth.shape[-2:]], mode="area")
-    deviation = uniform(pictures.random, small, 1, 1, 1, high=SOFTEST)
-    place = torch.arange(-REACH, REACH + 1, device=small.device, dtype=small.dtype)
-    kernel = torch.exp(-(place**2) / (2 * deviation.view(-1, 1).clamp_min(0.1) ** 2))
-    kernel = kernel / kernel.sum(1, keepdim=True)
-    padded = F.pad(small, (REACH,) * 4, mode="replicate")
-    count, channels, height, width = padded.shape
-    lines = kernel.repeat_interleave(channels, 0).unsqueeze(1)  # (N C, 1, 2 REACH + 1)
-    flat = padded.reshape(1, count * channels, height, width)
-    flat = F.conv2d(flat, lines.unsqueeze(-1), groups=count * channels)
-    flat = F.conv2d(flat, lines.unsqueeze(-2), groups=count * channels)
-    return flat.view(count, channels, *small.shape[-2:])

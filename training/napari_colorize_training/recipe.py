@@ -252,9 +252,6 @@ class Stage:
         has its turn for one batch. Without it both learn from every batch.
     noise : bool
         Whether the noise consistency of eq. (9) counts.
-    given : {"gray", "colors"}
-        "colors": a network that finishes colours is shown the true ones, small and blurred, so
-        that it learns to enlarge them along edges.
     features : bool
         Whether the feature loss counts, if the recipe has one.
     keep_every : int
@@ -282,7 +279,6 @@ class Stage:
     gan_weight: float = 1.0
     critic_until: float | None = None
     noise: bool = False
-    given: Literal["gray", "colors"] = "gray"
     features: bool = True
     keep_every: int = 0
     patience: int = 0

@@ -482,7 +482,7 @@ def _calibration_section(evaluation: Evaluation) -> list[str]:
     sources = html.escape("; ".join(f"{item.name}: {item.uncertainty}" for item in models))
     return [
         "<h2>Does it know what it does not know?</h2>",
-        f'<p class="note">Areas of all pictures in five parts, from sure to unsure ({sources}). '
+        f'<p class="note">Areas of all pictures in ten parts, from sure to unsure ({sources}). '
         "On the dashed line a model is as wrong as it expects; a rising line at least tells "
         "easy from hard.</p>",
         drawn,

@@ -125,7 +125,7 @@ def _of_mirror(colorizer: Colorizer, result: Colorized) -> Floats:
     from skimage.color import deltaE_ciede2000, rgb2lab
 
     assert result.chroma is not None
-    settings = {
+    settings: dict[str, Any] = {
         "render_factor": result.chroma.render_factor,
         "self_attention": result.chroma.self_attention,
         "saturation": result.settings.saturation,

@@ -60,6 +60,9 @@ class Architecture:
         Recommended for a file that is not in the catalogue.
     bytes_per_pixel : int
         Memory that float32 takes at its peak for a pixel of input (`benchmarks/memory.py`).
+    is_exact : bool
+        Precision "auto" computes it in float32 everywhere: a softmax that is sharpened makes other
+        colours of what bfloat16 rounds off.
     fit : {"square", "aspect"}
         Pictures are squeezed to a square, or keep their proportions at the square's area.
     """
@@ -76,6 +79,7 @@ class Architecture:
     render_factor: int
     bytes_per_pixel: int
     saturation: float = 1.0
+    is_exact: bool = False
     fit: Fit = "square"
     unit: float = 1.0
 
@@ -142,8 +146,9 @@ _COMPACT = Architecture(
     normalized=False,
     multiple=16,
     has_self_attention=True,
-    render_factor=10,
+    render_factor=12,
     bytes_per_pixel=720,
+    is_exact=True,
     fit="aspect",
 )
 _ZHANG = Architecture(

@@ -112,7 +112,6 @@ class MobileNetEdgeTPU(nn.Module):
         the 192 before them.
     """
 
-    FIRST = 16
     CHANNELS = (32, 48, 96, 192)
     OBJECTS = 1280
 
@@ -139,15 +138,8 @@ class MobileNetEdgeTPU(nn.Module):
         self.bn2 = _norm(self.OBJECTS) if names_objects else None
 
     def forward(self, gray: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.deeper(self.at_half(gray))
-
-    def at_half(self, gray: Tensor) -> Tensor:
-        """The first features, `(N, 16, H / 2, W / 2)`."""
-        return self.blocks[0](F.relu(self.bn1(self.conv_stem(gray))))
-
-    def deeper(self, half: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All others, from the first."""
-        quarter = self.blocks[1](half)
+        x = self.blocks[0](F.relu(self.bn1(self.conv_stem(gray))))
+        quarter = self.blocks[1](x)
         eighth = self.blocks[2](quarter)
         sixteenth = self.blocks[4](self.blocks[3](eighth))
         deepest = self.blocks[6](self.blocks[5](sixteenth))

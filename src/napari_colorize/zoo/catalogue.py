@@ -68,7 +68,7 @@ CATALOGUE: dict[str, Checkpoint] = {
             file="embedded.safetensors",
             license="BSD-3-Clause, its encoder Apache-2.0 (see NOTICE)",
             origin="napari-colorize; the encoder began as mobilenet_edgetpu_100 of timm",
-            render_factor=10,
+            render_factor=12,
             fit="aspect",
         ),
         Checkpoint(

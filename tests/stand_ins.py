@@ -28,6 +28,16 @@ class TintNetwork(nn.Module):
         return torch.cat([-tint, tint], dim=1)
 
 
+class HandedNetwork(TintNetwork):
+    """Sure of itself in the upper half; below, it colours left and right differently."""
+
+    def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        uv = super().forward(gray, self_attention) * 0
+        rows, columns = uv.shape[-2:]
+        uv[:, 0, rows // 2 :, : columns // 2] = 0.2
+        return uv
+
+
 def tint_checkpoint(**changes: object) -> Checkpoint:
     passport: dict[str, object] = {
         "name": "tint",

@@ -6,7 +6,7 @@ import skimage.color
 import skimage.data
 import torch
 import torch.nn.functional as F
-from stand_ins import TintNetwork, colorizer_of
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
 from torch import Tensor
 
 from napari_colorize.errors import SettingsError
@@ -92,14 +92,7 @@ def test_a_calibration_corrects_what_the_classes_tell():
 
 
 def test_of_a_network_without_classes_the_mirror_image_is_asked():
-    class Handed(TintNetwork):
-        def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-            uv = super().forward(gray, self_attention) * 0
-            rows, columns = uv.shape[-2:]
-            uv[:, 0, rows // 2 :, : columns // 2] = 0.2
-            return uv
-
-    colorizer = colorizer_of(Handed())
+    colorizer = colorizer_of(HandedNetwork())
 
     errors = expected_error(colorizer, colorizer(GRAY))
 

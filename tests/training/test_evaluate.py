@@ -14,7 +14,7 @@ from napari_colorize_training.evaluation import Exam
 from napari_colorize_training.metrics import ciede2000, colorfulness, psnr, to_gray
 from napari_colorize_training.truths import find_truths
 from PIL import Image
-from stand_ins import TintNetwork, colorizer_of
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -39,16 +39,6 @@ class ClassNetwork(TintNetwork):
 
     def expected(self, logits: Tensor) -> Tensor:
         return torch.einsum("nkhw,kc->nchw", logits.softmax(1), self.centers)
-
-
-class HandedNetwork(TintNetwork):
-    """Sure of itself in the upper half; below, it colours left and right differently."""
-
-    def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-        uv = super().forward(gray, self_attention) * 0
-        rows, columns = uv.shape[-2:]
-        uv[:, 0, rows // 2 :, : columns // 2] = 0.2
-        return uv
 
 
 @pytest.fixture

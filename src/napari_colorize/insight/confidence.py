@@ -9,6 +9,7 @@ colours the mirror image.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_colorize.errors import SettingsError
-from napari_colorize.pipeline import network_input, render_size, resize, to_rgb
+from napari_colorize.pipeline import compose, network_input, render_size, resize, to_rgb
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
@@ -124,15 +125,18 @@ def _shown(
 def _of_mirror(colorizer: Colorizer, result: Colorized) -> Floats:
     from skimage.color import deltaE_ciede2000, rgb2lab
 
-    assert result.chroma is not None
-    settings: dict[str, Any] = {
-        "render_factor": result.chroma.render_factor,
-        "self_attention": result.chroma.self_attention,
-        "saturation": result.settings.saturation,
-    }
-    gray = np.ascontiguousarray(result.gray[:, ::-1])
-    mirrored = colorizer(gray, contrast_limits=(0, 1), **settings).pixels[:, ::-1]
-    shown = colorizer(result.gray, contrast_limits=(0, 1), **settings).pixels
+    chroma, saturation = result.chroma, result.settings.saturation
+    assert chroma is not None
+    assert saturation is not None
+    mirrored = colorizer(
+        np.ascontiguousarray(result.gray[:, ::-1]),
+        contrast_limits=(0, 1),
+        render_factor=chroma.render_factor,
+        self_attention=chroma.self_attention,
+        saturation=saturation,
+    ).pixels[:, ::-1]
+    unit = replace(result.plane, dtype=np.dtype(np.float32), limits=(0, 1), alpha=None)
+    shown = compose(unit, chroma.uv, saturation)
     spread: Floats = deltaE_ciede2000(rgb2lab(shown), rgb2lab(mirrored)).astype(np.float32)
     return spread
 

@@ -170,12 +170,6 @@ class CompactUNet(nn.Module):
         """Modules of which the first feeds only the second; see `fuse`."""
         yield from pairwise([*self.ups, self.head])
 
-    def train_decoder(self) -> CompactUNet:
-        """Training mode, but the encoder keeps the norm statistics of its pretraining."""
-        self.train()
-        self.encoder.eval()
-        return self
-
     def layer_groups(self) -> list[list[nn.Module]]:
         """What sees edges and textures, what sees objects, and what gives them colours."""
         encoder = self.encoder
@@ -183,10 +177,6 @@ class CompactUNet(nn.Module):
         late: list[nn.Module] = [*encoder.blocks[EARLY:]]
         late += [part for part in (encoder.conv_head, encoder.bn2) if part is not None]
         return [early, late, [*self.ups, self.head]]
-
-    def encoder_parameters(self) -> list[nn.Parameter]:
-        """The pretrained ones."""
-        return list(self.encoder.parameters())
 
 
 def compact_of(state: Mapping[str, Tensor]) -> CompactUNet:

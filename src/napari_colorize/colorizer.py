@@ -52,6 +52,7 @@ from napari_colorize.result import Colorized, alpha_as_bytes
 from napari_colorize.settings import ColorizeSettings, settings_from
 
 if TYPE_CHECKING:
+    from napari_colorize.insight.attention import AttentionMap
     from napari_colorize.zoo import Checkpoint
 
 Result = TypeVar("Result")
@@ -272,6 +273,53 @@ class Colorizer:
         full: NDArray[np.float32] = resize(errors, (height, width))[0, 0].numpy()
         return full
 
+    def attention_map(
+        self, image: Any, point: tuple[float, float], *, rgb: bool | None = None, **settings: Any
+    ) -> AttentionMap:
+        """Where self-attention looks from one point of an image.
+
+        The network is asked as far as its (last) self-attention, as if that were on and without a
+        fidelity's own steps.
+
+        Parameters
+        ----------
+        image, rgb, **settings
+            As in `__call__`.
+        point : tuple of float
+            Row and column, in pixels of the image.
+
+        Raises
+        ------
+        SettingsError
+            If this network has no self-attention, or a setting is not for it.
+        ImageError
+            If it is not one image, or the point lies outside.
+        OutOfMemoryError
+            As in `__call__`.
+        """
+        from napari_colorize.insight.attention import (
+            AttentionMap,
+            attention_layers,
+            attention_of,
+            place_of,
+        )
+
+        if not attention_layers(self.network):
+            raise SettingsError(f"{self.checkpoint.name} has no self-attention to look at.")
+        chosen = self.choose({**settings, "self_attention": True})
+        plane = self._to_plane(image, to_numpy(image), chosen, rgb)
+        height, width = plane.gray.shape
+        place = place_of(point, (height, width))
+
+        def run(used: Used) -> NDArray[np.float32]:
+            size = self._size(plane, used)
+            self._check_memory(size[0] * size[1], used)
+            network, gray = self._network_on(used), plane.gray.to(used.device)
+            return attention_of(network, self.architecture, gray, size, place)
+
+        weights, _ = self._until_it_fits(run, chosen)
+        return AttentionMap(weights, place, (height, width))
+
     def choose(self, settings: dict[str, Any]) -> ColorizeSettings:
         """Settings from keywords, with this checkpoint's recommendations filled in.
 
@@ -339,14 +387,7 @@ class Colorizer:
         return self._until_it_fits(run, chosen)
 
     def _run(self, planes: Sequence[Plane], used: Used) -> Tensor:
-        height, width = planes[0].gray.shape
-        size = render_size(
-            height,
-            width,
-            used.render_factor,
-            fit=self.checkpoint.fit,
-            multiple=self.architecture.multiple,
-        )
+        size = self._size(planes[0], used)
         self._check_memory(len(planes) * size[0] * size[1], used)
         uv = predict(
             self._network_on(used),
@@ -356,6 +397,17 @@ class Colorizer:
             self_attention=used.self_attention,
         )
         return uv.to(self.device)
+
+    def _size(self, plane: Plane, used: Used) -> tuple[int, int]:
+        """Of what the network sees."""
+        height, width = plane.gray.shape
+        return render_size(
+            height,
+            width,
+            used.render_factor,
+            fit=self.checkpoint.fit,
+            multiple=self.architecture.multiple,
+        )
 
     def _check_memory(self, pixels: int, used: Used) -> None:
         each = self.architecture.bytes_per_pixel * used.dtype.itemsize // torch.float32.itemsize

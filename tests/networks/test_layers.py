@@ -18,6 +18,7 @@ from napari_colorize.networks.layers import (
     attend,
     blur,
     conv2d,
+    heard_at,
 )
 
 
@@ -158,6 +159,49 @@ def test_attention_never_holds_more_than_a_block_of_weights(monkeypatch, softmax
         attend(*inputs, softmax_over=softmax_over)
 
     assert largest.numbers == 1000
+
+
+@pytest.mark.parametrize("softmax_over", ["read", "written"])
+def test_what_is_heard_at_a_position_are_the_weights_of_attention(monkeypatch, softmax_over):
+    query, key, _ = random_attention(positions=30)
+    each = torch.eye(30).expand(2, -1, -1)  # as a value, it shows the weights themselves
+    weights = attend(query, key, each, softmax_over=softmax_over)[..., 11]
+
+    monkeypatch.setattr(layers, "BLOCK_NUMBERS", 7 * 2 * 30)
+    heard = heard_at(query, key, 11, softmax_over=softmax_over)
+
+    torch.testing.assert_close(heard, weights / weights.sum(-1, keepdim=True))
+
+
+def test_a_position_that_next_to_nothing_is_written_to_still_hears_from_somewhere():
+    query, key, _ = random_attention()
+
+    heard = heard_at(query.abs() * 1e3, key - 10, 0, softmax_over="written")
+
+    torch.testing.assert_close(heard.sum(-1), torch.ones(2))
+
+
+def test_the_weights_of_one_row_need_no_table_of_all_pairs():
+    query, key, _ = random_attention(positions=100)
+
+    with LargestTensor() as largest:
+        heard_at(query, key, 50)
+
+    assert largest.numbers == query.numel()
+
+
+@pytest.mark.parametrize("make", [SelfAttention, WrittenAttention])
+def test_an_attention_tells_its_weights_at_a_pixel(make):
+    attention = make(16).eval()
+    nn.init.constant_(attention.gamma, 1.0)
+    x = torch.randn(2, 16, 5, 3)
+
+    weights = attention.weights_at(x, 4, 1)
+
+    value = attention.value(x.flatten(2)) if make is SelfAttention else attention.h(x).flatten(2)
+    direction = (value @ weights.flatten(1)[..., None])[..., 0]
+    heard = (attention(x) - x)[..., 4, 1]
+    torch.testing.assert_close(F.normalize(heard), F.normalize(direction))
 
 
 @pytest.mark.parametrize("make", [SelfAttention, WrittenAttention])

@@ -230,6 +230,32 @@ def attend(
     return total.to(value.dtype)
 
 
+def heard_at(
+    query: Tensor, key: Tensor, position: int, *, softmax_over: SoftmaxOver = "read"
+) -> Tensor:
+    """From where one position hears: its weights in `attend`, divided by their sum.
+
+    Parameters
+    ----------
+    query, key, softmax_over
+        As in `attend`.
+    position : int
+        j, from 0 to L - 1.
+
+    Returns
+    -------
+    Tensor, shape (N, L)
+        weight_ij over sum_i weight_ij, in float32.
+    """
+    query, key = query.float(), key.float()
+    scores = (key[..., position, None] * query).sum(1)
+    if softmax_over == "written":  # logarithms: all that is written to a position may be next to 0
+        block = max(1, BLOCK_NUMBERS // (query.shape[0] * query.shape[-1]))
+        totals = [(some.mT @ key).logsumexp(-1) for some in query.split(block, dim=-1)]
+        scores = scores - torch.cat(totals, dim=-1)
+    return scores.softmax(-1)
+
+
 class SelfAttention(nn.Module):
     """DeOldify's self-attention: x + gamma * (what x hears from everywhere else).
 
@@ -269,6 +295,12 @@ class SelfAttention(nn.Module):
         heard = attend(self.query(flat), self.key(flat), self.value(flat))
         return x + self.gamma * heard.unflatten(2, x.shape[2:])
 
+    def weights_at(self, x: Tensor, row: int, column: int) -> Tensor:
+        """From where one pixel of x hears: (N, H, W), each of sum 1; see `heard_at`."""
+        flat = x.flatten(2)
+        weights = heard_at(self.query(flat), self.key(flat), row * x.shape[-1] + column)
+        return weights.unflatten(1, x.shape[2:])
+
 
 class WrittenAttention(nn.Module):
     """The IPOL program's self-attention: as DeOldify's, but for where the weights sum to 1.
@@ -298,3 +330,9 @@ class WrittenAttention(nn.Module):
         f, g, h = (part(x).flatten(2) for part in (self.f, self.g, self.h))
         heard = attend(f, g, h, softmax_over="written")
         return x + self.gamma * heard.unflatten(2, x.shape[2:])
+
+    def weights_at(self, x: Tensor, row: int, column: int) -> Tensor:
+        """From where one pixel of x hears: (N, H, W), each of sum 1; see `heard_at`."""
+        f, g = (part(x).flatten(2) for part in (self.f, self.g))
+        weights = heard_at(f, g, row * x.shape[-1] + column, softmax_over="written")
+        return weights.unflatten(1, x.shape[2:])

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from listening import SOON, Heard, LayeredNetwork
 from stand_ins import TintNetwork, colorizer_of
-from torch import nn
 
 from napari_colorize.errors import (
     ColorizeError,
@@ -27,78 +27,6 @@ from napari_colorize.errors import (
 )
 from napari_colorize.session import ColorizeSession, Progress, RunEnd, cache
 from napari_colorize.settings import ColorizeSettings
-
-SOON = 100  # seconds after which a test that waits has failed
-
-
-class LayeredNetwork(TintNetwork):
-    """A tint in two layers; before each it may be held up. Counts what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList([nn.Identity(), nn.Identity()])
-        self.sizes: list[int] = []  # width of every picture it was shown
-        self.finished = 0
-        self.arrived = threading.Semaphore(0)  # one for each time it is held up
-        self.go = threading.Semaphore(0)
-        self.held = False
-        self.at_end = None  # called once, when there is no layer left to look up before
-
-    def forward(self, gray, self_attention=True):
-        self.sizes.append(gray.shape[-1])
-        at_end, self.at_end = self.at_end, None
-        for layer in self.layers:
-            if self.held:
-                self.arrived.release()
-                assert self.go.acquire(timeout=SOON)
-            gray = layer(gray)
-        self.finished += 1
-        if at_end is not None:
-            at_end()
-        return super().forward(gray, self_attention)
-
-    def wait_until_held(self):
-        assert self.arrived.acquire(timeout=SOON)
-
-    def let_go(self):
-        self.held = False
-        self.go.release(1000)
-
-
-class Heard:
-    """Everything that a session said, in order."""
-
-    def __init__(self, session):
-        self.session = session
-        self.said = []
-        self.new = threading.Condition()
-        for name in ("composed", "failed", "state", "progress", "run_ended"):
-            getattr(session, name).connect(self.hear(name), check_nargs=False)
-        for name in ("plane_done", "swept"):
-            getattr(session, name).connect(self.hear_two(name), check_nargs=False)
-
-    def hear(self, name):
-        def heard(value):
-            with self.new:
-                self.said.append((name, value))
-                self.new.notify_all()
-
-        return heard
-
-    def hear_two(self, name):
-        return lambda first, second: self.hear(name)((first, second))
-
-    def all(self, name):
-        return [value for said, value in list(self.said) if said == name]
-
-    def wait_for(self, name, count=1):
-        with self.new:
-            assert self.new.wait_for(lambda: len(self.all(name)) >= count, SOON), self.said
-        return self.all(name)[count - 1]
-
-    def settled(self):
-        assert self.session.wait(SOON), self.said
-        return self
 
 
 @pytest.fixture
@@ -342,6 +270,12 @@ def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
     stack = np.random.default_rng(0).random((3, 9, 8), dtype=np.float32)
     session.source = stack
     serial, serials = threading.Lock(), {}
+    started = {
+        "sweep": lambda: session.sweep([1, 2]),
+        "run": session.run_all,
+        "prefetch": lambda: session.prefetch([(2,), (0,), (1,)]),
+        "judge": session.judge,
+    }
 
     def play(seed):
         hand = random.Random(seed)
@@ -349,7 +283,7 @@ def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
             with serial:  # so that we know in which order things were said
                 number = len(serials)
                 saturation = number / 1000
-                kind = hand.choice(["plane", "factor", "saturation", "cancel", "sweep"])
+                kind = hand.choice(["plane", "factor", "saturation", "cancel", *started])
                 settings = replace(session.settings, saturation=saturation)
                 if kind == "plane":
                     session.update(plane=(hand.randrange(3),), settings=settings)
@@ -361,8 +295,8 @@ def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
                 serials[saturation] = session.plane or (0,)
             if kind == "cancel":
                 session.cancel()
-            if kind == "sweep":
-                session.sweep([1, 2])
+            if kind in started:
+                started[kind]()
 
     hands = [threading.Thread(target=play, args=[seed]) for seed in range(4)]
     for hand in hands:
@@ -383,6 +317,8 @@ def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
     for result in heard.all("composed")[1:]:  # never another plane than the one of that moment
         plane = serials.get(result.settings.saturation, session.plane or (0,))
         np.testing.assert_array_equal(result.gray, stack[plane])
+    for index, result in heard.all("plane_done"):
+        np.testing.assert_array_equal(result.gray, stack[index])
 
 
 # Going back

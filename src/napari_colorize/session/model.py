@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from napari_colorize.errors import SettingsError
 from napari_colorize.session.told import Progress, State, seconds_left
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.session.wish import Wish
     from napari_colorize.zoo import Checkpoint
+
+MOST = 64  # GPUs of a kind that are looked for
 
 
 class Model:
@@ -36,6 +40,7 @@ class Model:
         self._loaded: tuple[tuple[Any, ...], Colorizer] | None = None
         self._hooks: list[Any] = []
         self._checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
+        self.devices: tuple[str, ...] = ("auto", "cpu")  # until torch can be asked
 
     @property
     def is_loaded(self) -> bool:
@@ -76,6 +81,7 @@ class Model:
     def _load(self, wish: Wish) -> Colorizer:
         from napari_colorize.colorizer import Colorizer  # torch
 
+        self.devices = _devices()
         if isinstance(wish.model, Colorizer):
             return wish.model
         self._fetch(wish.model)
@@ -121,6 +127,26 @@ class _Bar:
         self._done += int(n or 0)
         left = seconds_left(self._began, self._done, self._total)
         self._tell(Progress(f"Fetching {self._name}", self._done, self._total, left))
+
+
+def _devices() -> tuple[str, ...]:
+    """Names of the devices that are here, "auto" first; several GPUs of a kind are numbered."""
+    gpus: list[str] = []
+    for kind in ("cuda", "mps", "xpu"):
+        if _is_here(kind):
+            numbered = list(takewhile(_is_here, (f"{kind}:{number}" for number in range(MOST))))
+            gpus += numbered if len(numbered) > 1 else [kind]
+    return "auto", *gpus, "cpu"
+
+
+def _is_here(device: str) -> bool:
+    from napari_colorize.devices import choose_device  # torch
+
+    try:
+        choose_device(device)
+    except SettingsError:
+        return False
+    return True
 
 
 def give_back() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,17 @@ class Watched:
         return self._stack[index]
 
 
+class Some:
+    """Some images of a stack, as a stack of their own: one axis, then those of an image."""
+
+    def __init__(self, stack: Watched, indices: Sequence[Index], axes: int) -> None:
+        self.shape = (len(indices), *stack.shape[-axes:])
+        self._stack, self._indices = stack, indices
+
+    def __getitem__(self, index: Index) -> Any:
+        return self._stack[self._indices[index[0]]]
+
+
 class Reader:
     """Reads what a wish looks at, and remembers it as long as it is looked at."""
 
@@ -46,8 +57,8 @@ class Reader:
         self._picture: tuple[tuple[Any, ...], Picture] | None = None
         self._limits: tuple[tuple[Any, ...], Limits, str | None] | None = None
 
-    def picture(self, wish: Wish) -> Picture:
-        """The plane that is looked at.
+    def picture(self, wish: Wish, *, in_passing: bool = False) -> Picture:
+        """The plane that is looked at; if in passing, the one remembered stays.
 
         Raises
         ------
@@ -56,7 +67,9 @@ class Reader:
         """
         known = self._picture
         if known is None or known[0] != wish.picture:
-            known = self._picture = wish.picture, _read(wish)
+            known = wish.picture, _read(wish)
+            if not in_passing:
+                self._picture = known
         return known[1]
 
     def with_limits(self, wish: Wish) -> tuple[ColorizeSettings, tuple[str, ...]]:
@@ -64,11 +77,17 @@ class Reader:
 
         A lazy stack would have to be computed as a whole for that: its planes have their own.
         """
-        settings = wish.settings
         stack, axes = as_stack(wish)
-        is_alone = len(stack.shape) == axes
-        if settings.contrast_limits is not None or is_alone or not _is_in_memory(stack):
+        if len(stack.shape) == axes or not _is_in_memory(stack):
+            return wish.settings, ()
+        return self.with_shared_limits(wish)
+
+    def with_shared_limits(self, wish: Wish) -> tuple[ColorizeSettings, tuple[str, ...]]:
+        """As `with_limits`, for a run over all planes: a lazy stack is read too, if it must be."""
+        settings = wish.settings
+        if settings.contrast_limits is not None:
             return settings, ()
+        stack, _ = as_stack(wish)
         limits, note = self._shared_limits(wish, stack)
         if limits[0] >= limits[1]:  # one value everywhere: black, as each plane says too
             return settings, ()

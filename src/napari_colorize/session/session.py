@@ -1,34 +1,17 @@
-"""The session: wishes come from any thread, one worker thread sees to the newest.
-
-The worker does one thing at a time: bring the picture that is looked at up to date, or else go one
-step forward with a run over a stack or over render factors. While a network is at work it looks up
-between the layers (`_pause`): there a prediction that nobody wants any more ends, and there a
-saturation slider is followed while a new prediction is made.
-"""
+"""The session: wishes come from any thread, one worker thread (`worker`) sees to the newest."""
 
 from __future__ import annotations
 
-import atexit
-import logging
-import math
 import os
-import threading
-import time
-import traceback
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from psygnal import EmitLoopError, Signal, SignalInstance
-
-from napari_colorize.errors import ColorizeError, ColorizeWarning, ImageError, OutOfMemoryError
-from napari_colorize.session.cache import Cache
-from napari_colorize.session.model import Model, give_back
-from napari_colorize.session.reading import Reader, Watched, as_stack
-from napari_colorize.session.told import Progress, RunEnd, State, seconds_left
-from napari_colorize.session.wish import Changes, Index, Wish, normalized
+from napari_colorize.session.questions import Attend, Judge
+from napari_colorize.session.runs import Run
+from napari_colorize.session.told import State
+from napari_colorize.session.wish import Changes, Index, as_index, normalized
+from napari_colorize.session.worker import Worker
 from napari_colorize.settings import ColorizeSettings, settings_from
 
 if TYPE_CHECKING:
@@ -40,73 +23,18 @@ if TYPE_CHECKING:
     from napari_colorize.devices import Precision
     from napari_colorize.result import Colorized
 
-SECONDS_TO_CLOSE = 5.0
 
-logger = logging.getLogger(__name__)
-
-
-class _Unwanted(Exception):
-    """What was being done is no longer wanted."""
-
-
-@dataclass(eq=False)
-class _Run:
-    """A stack or a sweep on its way."""
-
-    wish: Wish
-    steps: Iterator[None] = field(default_factory=lambda: iter(()))
-    total: int = 0
-    done: int = 0
-    stopped: bool = False
-    keep: bool = True
-    began: float | None = None
-
-    def progress(self, text: str) -> Progress:
-        """After a step; the clock starts with the first, so that loading a model counts not."""
-        assert self.began is not None
-        return Progress(
-            text, self.done, self.total, seconds_left(self.began, self.done, self.total)
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Shown:
-    """What was shown last: a prediction, for which wish, at which saturation."""
-
-    entry: Colorized
-    wish: Wish
-    saturation: float | None
-
-
-class ColorizeSession:
+class ColorizeSession(Worker):
     """Settings, a source, and predictions in the background of which the newest wins.
 
-    Set what is looked at; `composed` brings the picture. All signals come from the worker thread:
-    connect with `thread="main"` (and psygnal's queue) or pass them on to your loop. A session is
-    a context manager and ends with `close`.
+    Set what is looked at; `composed` brings the picture. All signals (see `Signals`) come from the
+    worker thread: connect with `thread="main"` (and psygnal's queue) or pass them on to your loop.
+    A session is a context manager and ends with `close`.
 
     Parameters
     ----------
     source, plane, rgb, settings, model, device, precision
         See the properties of these names.
-
-    Attributes
-    ----------
-    composed : Signal(Colorized)
-        The picture that is looked at, its pixels composed. A front end that receives signals
-        later, in its own thread, should compare with `result` and leave what is other.
-    plane_done : Signal(tuple of int, Colorized)
-        A plane of `run_all`: `source[index]`.
-    swept : Signal(int, Colorized)
-        One render factor of `sweep`.
-    run_ended : Signal(RunEnd)
-        `run_all` or `sweep` is over, however it ended.
-    progress : Signal(Progress)
-        Of a download or a run.
-    failed : Signal(ColorizeError)
-        One sentence to show; the session goes on.
-    state : Signal(str)
-        What the worker does from now on; see `State`.
 
     Examples
     --------
@@ -115,37 +43,8 @@ class ColorizeSession:
     >>> session.choose(saturation=1.5)  # doctest: +SKIP
     """
 
-    composed = Signal(object)
-    plane_done = Signal(tuple, object)
-    swept = Signal(int, object)
-    run_ended = Signal(RunEnd)
-    progress = Signal(Progress)
-    failed = Signal(ColorizeError)
-    state = Signal(str)
-
     def __init__(self, **wanted: Unpack[Changes]) -> None:
-        # Signals are made when first asked for: not by two threads at once.
-        _ = self.composed, self.plane_done, self.swept, self.run_ended
-        _ = self.progress, self.failed, self.state
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        # Said by the callers' threads, under the lock.
-        self._wish = Wish()
-        self._runs: deque[_Run] = deque()
-        self._warming = self._unloading = self._cancelling = self._closed = False
-        # What became of it.
-        self._served: Wish | None = None  # shown, failed or cancelled
-        self._given_up: Wish | None = None  # failed or cancelled: not tried again for a saturation
-        self._result: tuple[Colorized, tuple[Any, ...]] | None = None
-        self._state: State = "idle"
-        self._busy = False
-        # The worker's own.
-        self._cache = Cache()
-        self._reader = Reader(self._pause)
-        self._model = Model(self._pause, self._tell, self._tell_progress)
-        self._shown: _Shown | None = None
-        self._wanted: Callable[[], bool] = _always
-        self._looked_at: Wish | None = None
+        super().__init__()
         self.update(**wanted)
 
     def __enter__(self) -> ColorizeSession:
@@ -273,7 +172,7 @@ class ColorizeSession:
         ImageError
             If there is no source.
         """
-        run = _Run(self._wish_with_source())
+        run = Run(self._wish_with_source())
         run.steps = self._planes(run)
         self._start(run)
 
@@ -293,9 +192,56 @@ class ColorizeSession:
             replace(wish, settings=replace(wish.settings, render_factor=render_factor))
             for render_factor in render_factors
         ]
-        run = _Run(wish, total=len(wishes))
+        run = Run(wish, total=len(wishes))
         run.steps = self._factors(run, wishes)
         self._start(run)
+
+    def attend(self, point: tuple[float, float]) -> None:
+        """Ask where self-attention looks from a point of the picture that is looked at.
+
+        Told by `attended`. The newest point wins; another source or plane drops it.
+
+        Parameters
+        ----------
+        point : tuple of float
+            Row and column, in pixels of the plane.
+
+        Raises
+        ------
+        ImageError
+            If there is no source. The rest is told by `failed`.
+        """
+        self._ask(Attend(point))
+
+    def judge(self) -> None:
+        """Ask how far off the truth the colours of the picture looked at are expected to be.
+
+        Told by `judged`; another source or plane drops it.
+
+        Raises
+        ------
+        ImageError
+            If there is no source. The rest is told by `failed`.
+        """
+        self._ask(Judge())
+
+    def prefetch(self, indices: Iterable[Sequence[int]]) -> None:
+        """Predict these planes when nothing else is to be done; replaces those asked for before.
+
+        Each is told by `plane_done`, those that are known already first. Another source, model
+        or setting drops the rest; another saturation is followed.
+
+        Raises
+        ------
+        ImageError
+            If there is no source, or an index is none. The rest is told by `failed`.
+        """
+        ahead = list(dict.fromkeys(map(as_index, indices)))
+        with self._changed:
+            self._refuse_if_closed()
+            self._wish_with_source()
+            self._ahead = ahead
+            self._wake()
 
     def cancel(self, *, keep: bool = True) -> None:
         """Stop what is being done, within a plane; the picture shown last stays.
@@ -310,6 +256,8 @@ class ColorizeSession:
         with self._changed:
             self._cancelling = self._busy
             self._warming = False
+            self._questions.clear()
+            self._ahead = []
             for run in self._runs:
                 run.stopped, run.keep = True, keep
             if self._is_due(self._wish):
@@ -326,25 +274,6 @@ class ColorizeSession:
             self._served = self._wish
             self._unloading = self._thread is not None
             self._changed.notify_all()
-
-    def close(self, wait: float = SECONDS_TO_CLOSE) -> None:
-        """End the worker and free all memory; no signal comes any more.
-
-        Parameters
-        ----------
-        wait : float
-            Seconds to wait for the worker at most. A worker that takes longer, in the midst of
-            a layer, ends and frees on its own.
-        """
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is None or thread is threading.current_thread():
-            return
-        thread.join(wait)
-        if not thread.is_alive():
-            atexit.unregister(self.close)
 
     # What there is
 
@@ -363,6 +292,16 @@ class ColorizeSession:
             return "cancelling" if self._cancelling else self._state
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Where a network can run: "auto", the GPUs as soon as torch is there to ask, "cpu"."""
+        return self._model.devices
+
+    @property
+    def seconds_per_picture(self) -> float | None:
+        """What a new picture of this model took lately, predicted and composed; None before."""
+        return self._pictures.seconds(self._wish)
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
@@ -373,344 +312,3 @@ class ColorizeSession:
             return self._changed.wait_for(
                 lambda: self._closed or (not self._busy and self._due() is None), timeout
             )
-
-    # Said by callers' threads
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise ColorizeError("This session is closed: make a new ColorizeSession.")
-
-    def _wish_with_source(self) -> Wish:
-        wish = self._wish
-        if wish.source is None:
-            raise ImageError("There is no image to colorize: choose one first.")
-        return wish
-
-    def _start(self, run: _Run) -> None:
-        with self._changed:
-            self._refuse_if_closed()
-            for other in self._runs:
-                other.stopped = True
-            self._runs.append(run)
-            self._wake()
-
-    def _want(self, wish: Wish) -> None:
-        if wish.generation != self._wish.generation:  # nothing of the last source is kept
-            self._cache.clear()
-            self._reader.forget()
-            self._served = self._given_up = self._shown = self._result = None
-        self._wish = wish
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._thread is None and self._due() is not None:
-            self._thread = threading.Thread(target=self._work, name="napari-colorize", daemon=True)
-            # Ended before Python is: a thread inside torch must not outlive what it runs on.
-            atexit.register(self.close)
-            self._thread.start()
-        self._changed.notify_all()
-
-    def _is_due(self, wish: Wish) -> bool:
-        return wish.source is not None and wish is not self._served
-
-    def _due(self) -> Callable[[], None] | None:
-        """What the worker has to do next; under the lock."""
-        if self._unloading:
-            return self._release
-        if self._is_due(self._wish):
-            return self._preview
-        if self._runs:
-            return self._step
-        return self._warm if self._warming else None
-
-    # The worker
-
-    def _work(self) -> None:
-        _hide_warnings_of_this_thread()
-        try:
-            while (task := self._next()) is not None:
-                task()
-        finally:
-            self._release()
-
-    def _next(self) -> Callable[[], None] | None:
-        while True:
-            with self._changed:
-                self._cancelling = False
-                task = None if self._closed else self._due()
-                self._busy = task is not None
-                self._changed.notify_all()
-            if task is not None or self._closed:
-                return task
-            self._tell("idle")
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._due() is not None)
-
-    def _preview(self) -> None:
-        """Bring the picture that is looked at up to the newest wish."""
-        wish = self._wish
-        error = self._attempt(
-            lambda: self._show_newest(wish), wanted=lambda: self._is_still_asked(wish)
-        )
-        if error is None:
-            return
-        with self._changed:
-            if self._cancelling or not self._is_still_asked(wish):
-                return  # nobody waits for it: the newer wish is next
-            self._served = self._given_up = self._wish
-        self._emit(self.failed, error)
-
-    def _step(self) -> None:
-        """One plane, or one render factor, of the first run."""
-        run = self._runs[0]
-        goes_on = False
-
-        def work() -> None:
-            nonlocal goes_on
-            self._pause()
-            goes_on = next(run.steps, False) is None
-
-        error = self._attempt(work, wanted=lambda: not run.stopped)
-        if not goes_on:
-            with self._changed:
-                self._runs.popleft()
-            run.steps = iter(())  # with it goes its network, if another is in use by now
-            give_back()
-            if error is not None:
-                self._emit(self.failed, error)
-            cancelled = run.stopped and run.done < run.total
-            self._emit(self.run_ended, RunEnd(run.done, run.total, cancelled, run.keep))
-
-    def _warm(self) -> None:
-        """Load the model, and if meanwhile another is wanted, that one next."""
-        wish = self._wish
-
-        def is_wanted() -> bool:
-            return self._wish.network == wish.network
-
-        error = self._attempt(lambda: self._model.ready(wish), is_wanted)
-        with self._changed:
-            if not self._cancelling and not is_wanted():
-                return
-            self._warming = False
-        if error is not None:
-            self._emit(self.failed, error)
-
-    def _attempt(
-        self, work: Callable[[], object], wanted: Callable[[], bool]
-    ) -> ColorizeError | None:
-        """Do it as long as it is wanted; the error to tell, if there was one."""
-        self._wanted, self._looked_at = wanted, None
-        try:
-            work()
-        except _Unwanted:
-            if self._cancelling:
-                self._tell("cancelling")
-        except ColorizeError as error:
-            _forget_frames(error)
-            return error
-        except Exception as error:
-            logger.exception("Colorizing failed unexpectedly.")
-            _forget_frames(error)
-            return _explained(error)
-        finally:
-            self._wanted, self._looked_at = _always, None
-        return None
-
-    def _pause(self) -> None:
-        """Look up from the work: raise if it is no longer wanted, follow the saturation if so."""
-        if self._closed or self._cancelling or not self._wanted():
-            raise _Unwanted
-        wish = self._wish
-        if wish is self._looked_at:
-            return
-        self._looked_at = wish
-        if self._is_due(wish):
-            entry = self._cache.get(self._key(wish))
-            if entry is None:
-                self._show_meanwhile(wish)
-            else:
-                self._show(wish, entry)
-
-    # What is shown
-
-    def _key(self, wish: Wish) -> tuple[Any, ...]:
-        known = self._model.checkpoint(wish)
-        return wish.asked(None if known is None else known.render_factor)
-
-    def _is_still_asked(self, wish: Wish) -> bool:
-        """Whether the newest wish needs the same answer of the network."""
-        newest = self._wish
-        return newest is wish or self._key(newest) == self._key(wish)
-
-    def _show_newest(self, wish: Wish) -> None:
-        entry = self._cache.get(self._key(wish))
-        may_ask = self._may_ask(wish)
-        if entry is None:
-            self._show_meanwhile(wish)
-            if not may_ask:
-                self._served = wish
-                return
-            entry = self._predict(wish)
-        self._tell("composing")
-        newest = self._wish  # the saturation may have moved on
-        self._show(newest if self._is_still_asked(wish) else wish, entry)
-
-    def _may_ask(self, wish: Wish) -> bool:
-        """Not again what failed or was cancelled, until something else was asked between."""
-        with self._changed:
-            given_up = self._given_up
-            if given_up is not None and self._key(given_up) == self._key(wish):
-                return False
-            self._given_up = None
-            return True
-
-    def _show(self, wish: Wish, entry: Colorized) -> None:
-        """Compose and tell, unless the network would answer the newest wish otherwise."""
-        result, saturation = self._composed(wish, entry)
-        with self._changed:
-            if self._closed or self._cancelling or not self._is_still_asked(wish):
-                return
-            self._served = wish
-            self._keep(result, _Shown(entry, wish, saturation))
-        self._emit(self.composed, result)
-
-    def _show_meanwhile(self, wish: Wish) -> None:
-        """Until a new prediction is there, the last one at the new saturation."""
-        shown, saturation = self._shown, wish.settings.saturation
-        if shown is None or saturation is None or saturation == shown.saturation:
-            return
-        if shown.wish.look != wish.look or shown.entry.fixed is not None:
-            return
-        result = shown.entry.with_(saturation=saturation)
-        _ = result.pixels
-        with self._changed:
-            if self._closed or self._cancelling or self._wish.look != wish.look:
-                return
-            self._keep(result, replace(shown, saturation=saturation))
-        self._emit(self.composed, result)
-
-    def _keep(self, result: Colorized, shown: _Shown) -> None:
-        self._result, self._shown = (result, shown.wish.picture), shown
-
-    def _composed(self, wish: Wish, entry: Colorized) -> tuple[Colorized, float | None]:
-        """A prediction as the settings want it shown, its pixels made; and its saturation."""
-        changes: dict[str, Any] = {"provenance": wish.settings.provenance}
-        if entry.fixed is None:
-            chosen = wish.settings.saturation
-            known = self._model.checkpoint(wish)
-            changes["saturation"] = known.saturation if chosen is None and known else chosen
-        result = entry.with_(**changes)
-        _ = result.pixels
-        return result, result.settings.saturation
-
-    # What is predicted
-
-    def _predict(self, wish: Wish) -> Colorized:
-        colorizer = self._model.ready(wish)
-        picture = self._reader.picture(wish)
-        settings, notes = self._reader.with_limits(wish)
-        self._pause()
-        self._tell("predicting")
-        entry = colorizer(picture.image, rgb=picture.rgb, **vars(settings))
-        entry = replace(entry, notes=(*notes, *entry.notes))
-        with self._changed:
-            if wish.generation == self._wish.generation:
-                self._cache.put(self._key(wish), entry)
-        return entry
-
-    def _planes(self, run: _Run) -> Iterator[None]:
-        """Every plane of a stack, one a step."""
-        colorizer = self._model.ready(run.wish)
-        stack, axes = as_stack(run.wish)
-        run.total = math.prod(stack.shape[:-axes])
-        run.began = time.monotonic()
-        self._tell("predicting")
-        watched = Watched(stack, self._pause)
-        settings = vars(run.wish.settings)
-        for index, result in colorizer.iter_planes(watched, rgb=axes == 3, **settings):
-            _ = result.pixels  # composed here, not where it is received
-            run.done += 1
-            self._emit(self.plane_done, index, result)
-            self._tell_progress(run.progress(f"Plane {run.done} of {run.total}"))
-            yield
-            self._tell("predicting")
-
-    def _factors(self, run: _Run, wishes: Sequence[Wish]) -> Iterator[None]:
-        """One picture at several render factors, one a step."""
-        self._model.ready(run.wish)
-        run.began = time.monotonic()
-        for wish in wishes:
-            entry = self._cache.get(self._key(wish)) or self._predict(wish)
-            result, _ = self._composed(wish, entry)
-            run.done += 1
-            self._emit(self.swept, wish.settings.render_factor, result)
-            self._tell_progress(run.progress(f"Picture {run.done} of {run.total}"))
-            yield
-
-    def _release(self) -> None:
-        """Free everything that is large."""
-        with self._changed:
-            self._unloading = False
-            self._cache.clear()
-            self._reader.forget()
-            self._shown = None
-            if self._closed:
-                self._runs.clear()
-                self._wish, self._result = replace(self._wish, source=None), None
-        self._model.forget()
-
-    # What is told
-
-    def _tell(self, state: State) -> None:
-        with self._changed:
-            if state == self._state:
-                return
-            self._state = state
-        self._emit(self.state, state)
-
-    def _tell_progress(self, progress: Progress) -> None:
-        self._emit(self.progress, progress)
-
-    def _emit(self, signal: SignalInstance, *values: Any) -> None:
-        if self._closed:
-            return
-        try:
-            signal.emit(*values)
-        except EmitLoopError:
-            logger.exception("A listener of %s failed.", signal.name)
-
-
-def _always() -> bool:
-    return True
-
-
-def _explained(error: Exception) -> ColorizeError:
-    """An unexpected error in one sentence, itself as the cause."""
-    said = " ".join(str(error).split()) or "no reason was given"
-    if isinstance(error, MemoryError):
-        explained: ColorizeError = OutOfMemoryError(
-            "Memory ran out: close other programs, or colorize a smaller part."
-        )
-    else:
-        kind = type(error).__name__
-        explained = ColorizeError(f"Something unexpected went wrong ({kind}: {said}).")
-    explained.__cause__ = error
-    return explained
-
-
-def _forget_frames(error: BaseException | None) -> None:
-    """Let go of what an error's frames hold: tensors on a GPU whose memory ran out, say."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-
-
-def _hide_warnings_of_this_thread() -> None:
-    """Warnings travel in `Colorized.notes`; shown from a worker they crash Qt (napari#2598).
-
-    `errors.warn` speaks in the name of whoever called this package: of this thread that is the
-    module `threading`. Filters are the process's, so none is removed again: that would undo what
-    other threads did to them meanwhile.
-    """
-    warnings.filterwarnings("ignore", category=ColorizeWarning, module=r"threading\Z")

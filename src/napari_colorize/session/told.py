@@ -6,6 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from psygnal import Signal
+
+from napari_colorize.errors import ColorizeError
+
 State = Literal["idle", "getting ready", "downloading", "predicting", "composing", "cancelling"]
 
 
@@ -35,3 +39,45 @@ class RunEnd:
 def seconds_left(began: float, done: int, total: int) -> float | None:
     """Seconds to go if it goes on as since `began`; None before the first piece."""
     return (time.monotonic() - began) / done * (total - done) if done else None
+
+
+class Signals:
+    """What a session says, always from its worker thread.
+
+    Attributes
+    ----------
+    composed : Signal(Colorized)
+        The picture that is looked at, its pixels composed. A front end that receives signals
+        later, in its own thread, should compare with `result` and leave what is other.
+    plane_done : Signal(tuple of int, Colorized)
+        A plane of `run_all` or `prefetch`: `source[index]`.
+    swept : Signal(int, Colorized)
+        One render factor of `sweep`.
+    run_ended : Signal(RunEnd)
+        `run_all` or `sweep` is over, however it ended.
+    attended : Signal(AttentionMap)
+        What `attend` asked for.
+    judged : Signal(Colorized, ndarray)
+        What `judge` asked for: the picture, and the CIEDE2000 expected of each of its pixels.
+    progress : Signal(Progress)
+        Of a download or a run.
+    failed : Signal(ColorizeError)
+        One sentence to show; the session goes on.
+    state : Signal(str)
+        What the worker does from now on; see `State`.
+    """
+
+    composed = Signal(object)
+    plane_done = Signal(tuple, object)
+    swept = Signal(int, object)
+    run_ended = Signal(RunEnd)
+    attended = Signal(object)
+    judged = Signal(object, object)
+    progress = Signal(Progress)
+    failed = Signal(ColorizeError)
+    state = Signal(str)
+
+    def __init__(self) -> None:
+        # Signals are made when first asked for: not by two threads at once.
+        _ = self.composed, self.plane_done, self.swept, self.run_ended
+        _ = self.attended, self.judged, self.progress, self.failed, self.state

@@ -73,6 +73,11 @@ class Wish:
             seen = replace(seen, saturation=None)
         return *self.picture, *self.network, seen
 
+    def is_of_the_same(self, other: Wish) -> bool:
+        """Whether two look at planes of one stack in the same way, but for what is composed."""
+        one, another = (replace(wish, plane=None) for wish in (self, other))
+        return one.asked() == another.asked()
+
     def changed(self, changes: dict[str, Any]) -> Wish:
         """The wish with changes (see `normalized`): itself if they change nothing.
 
@@ -104,7 +109,7 @@ def normalized(changes: Changes) -> dict[str, Any]:
     if not isinstance(changed.get("settings", ColorizeSettings()), ColorizeSettings):
         raise SettingsError(f"settings must be ColorizeSettings, got {changed['settings']!r}.")
     if changed.get("plane") is not None:
-        changed["plane"] = _index(changed["plane"])
+        changed["plane"] = as_index(changed["plane"])
     if isinstance(changed.get("model"), os.PathLike):
         changed["model"] = os.fspath(changed["model"])
     if "device" in changed:
@@ -112,7 +117,14 @@ def normalized(changes: Changes) -> dict[str, Any]:
     return changed
 
 
-def _index(plane: Any) -> Index:
+def as_index(plane: Any) -> Index:
+    """The index of a plane as Python's own whole numbers.
+
+    Raises
+    ------
+    ImageError
+        If it is none.
+    """
     try:
         return tuple(operator.index(place) for place in plane)
     except TypeError as error:

@@ -1,0 +1,33 @@
+"""A run on its way: every plane of a stack, or one picture at several render factors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from napari_colorize.session.told import Progress, RunEnd, seconds_left
+from napari_colorize.session.wish import Wish
+
+
+@dataclass(eq=False)
+class Run:
+    """What was wished for when it began, and how far it is; every step tells of one picture."""
+
+    wish: Wish
+    steps: Iterator[None] = field(default_factory=lambda: iter(()))
+    total: int = 0
+    done: int = 0
+    stopped: bool = False
+    keep: bool = True
+    began: float | None = None
+
+    def progress(self, text: str) -> Progress:
+        """After a step; the clock starts with the first, so that loading a model counts not."""
+        assert self.began is not None
+        left = seconds_left(self.began, self.done, self.total)
+        return Progress(f"{text} {self.done} of {self.total}", self.done, self.total, left)
+
+    def end(self) -> RunEnd:
+        """How it ended."""
+        cancelled = self.stopped and self.done < self.total
+        return RunEnd(self.done, self.total, cancelled, self.keep)

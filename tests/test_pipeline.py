@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from skimage.color import lab2rgb, rgb2lab, rgb2yuv
 
 from napari_colorize import pipeline
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import (
+    Window,
     compose,
     network_input,
     predict,
@@ -78,6 +79,36 @@ def test_chroma_is_enlarged_bilinearly():
     enlarged = F.interpolate(uv.movedim(-1, 0)[None], (40, 60), mode="bilinear")[0]
     blue_minus_y = rgb[..., 2] - 0.5
     torch.testing.assert_close(blue_minus_y.float(), enlarged[0] * 2.0321, atol=1e-4, rtol=0)
+
+
+@given(data=st.data(), dtype=st.sampled_from(["u1", "u2", "f4"]), channels=st.sampled_from([0, 4]))
+def test_the_composition_of_a_window_is_the_window_of_the_composition(data, dtype, channels):
+    rng = np.random.default_rng(0)
+    image = (rng.random((31, 45, 4)[: 2 + bool(channels)]) * 200).astype(dtype)
+    uv = torch.rand(9, 6, 2, generator=torch.Generator().manual_seed(0)) * 0.3 - 0.15
+    part = data.draw(st.slices(31)), data.draw(st.slices(45))
+    rows, columns = range(31)[part[0]], range(45)[part[1]]
+    assume(rows and columns)
+    limits, rgb = (0, 200), bool(channels)
+    whole = compose(to_plane(image, limits=limits, rgb=rgb), uv, 1.5)
+
+    plane = to_plane(image[part].copy(), limits=limits, rgb=rgb)
+    window = compose(plane, uv, 1.5, Window(rows, columns, (0, 31), (0, 45)))
+
+    # Sums of a few pixels may be rounded otherwise than those of many.
+    atol = 1 if whole.dtype.kind == "u" else 1e-5
+    np.testing.assert_allclose(window.astype(float), whole[part].astype(float), rtol=0, atol=atol)
+
+
+def test_chrominance_may_be_of_a_part_only():
+    image = np.full((40, 60), 0.5)
+    uv = torch.rand(5, 7, 2) * 0.1 - 0.05
+    alone = compose(to_plane(image[10:30, 24:52]), uv, 1.0)
+
+    window = Window(range(15, 30), range(30, 50), (10, 30), (24, 52))
+    part = compose(to_plane(image[15:30, 30:50]), uv, 1.0, window)
+
+    np.testing.assert_allclose(part, alone[5:, 6:26], atol=1e-6)
 
 
 def test_rgb_networks_are_fed_and_read_as_imagenet_has_it():

@@ -2,8 +2,8 @@
 
 `predict` shows the network a small gray picture and keeps U and V of what comes out, at the
 network's size. `compose` enlarges them, scales them by saturation and joins them with the gray at
-full size. Only here is gray turned into what a network takes (`network_input`), and what it gives
-into colours (`to_rgb`).
+full size, or at a part of it (`Window`). Only here is gray turned into what a network takes
+(`network_input`), and what it gives into colours (`to_rgb`).
 """
 
 from __future__ import annotations
@@ -174,8 +174,26 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x
 
 
+@dataclass(frozen=True)
+class Window:
+    """A part of a larger picture, in the picture's pixels.
+
+    Parameters
+    ----------
+    rows, columns : range
+        Which pixels; every second one, say, with a step of 2.
+    height, width : tuple of float
+        From where to where the chrominance reaches; (0, Y) and (0, X) if it is of all of it.
+    """
+
+    rows: range
+    columns: range
+    height: tuple[float, float]
+    width: tuple[float, float]
+
+
 @torch.inference_mode()
-def compose(plane: Plane, uv: Tensor, saturation: float) -> Array:
+def compose(plane: Plane, uv: Tensor, saturation: float, window: Window | None = None) -> Array:
     """Join a plane's gray with chrominance: the picture, in the plane's dtype.
 
     Parameters
@@ -186,6 +204,9 @@ def compose(plane: Plane, uv: Tensor, saturation: float) -> Array:
         U and V at any size; enlarged bilinearly.
     saturation : float
         Factor on U and V, 0 to 4.
+    window : Window, optional
+        If the plane is only a part of the picture that `uv` is of: what comes out is that part
+        of the composition of the whole.
 
     Returns
     -------
@@ -193,39 +214,45 @@ def compose(plane: Plane, uv: Tensor, saturation: float) -> Array:
         With alpha if the image had it; integers span the limits, floats [0, 1].
     """
     pixels = empty_pixels(plane)
-    for rows, rgb in _strips(plane, uv, saturation):
+    for rows, rgb in _strips(plane, uv, saturation, window):
         pixels[rows, :, :3] = to_pixels(rgb, plane)
     return pixels
 
 
-def _strips(plane: Plane, uv: Tensor, saturation: float) -> Iterator[tuple[slice, Tensor]]:
+def _strips(
+    plane: Plane, uv: Tensor, saturation: float, window: Window | None
+) -> Iterator[tuple[slice, Tensor]]:
     """RGB of a few rows at a time, `(3, rows, X)`: memory stays bounded, and in the cache."""
     gray = plane.gray
     height, width = gray.shape
     offset = chroma_to_offset(uv.movedim(-1, 0).to(gray.device))
-    offset = F.interpolate(
-        offset[None], (offset.shape[1], width), mode="bilinear", align_corners=False
-    )[0]
+    if window is None:  # of all columns torch's own way is the quicker one
+        window = Window(range(height), range(width), (0, height), (0, width))
+        size = offset.shape[1], width
+        offset = F.interpolate(offset[None], size, mode="bilinear", align_corners=False)[0]
+    else:
+        offset = _enlarged(offset, 2, window.columns, window.width)
     strip = STRIP_ON_CPU if gray.device.type == "cpu" else STRIP_ON_DEVICE
     step = max(1, strip // width)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        yield (
-            rows,
-            add_offset(gray[rows], _enlarged_rows(offset, rows, height), saturation, *plane.bounds),
-        )
+        around = _enlarged(offset, 1, window.rows[rows], window.height)
+        yield rows, add_offset(gray[rows], around, saturation, *plane.bounds)
 
 
-def _enlarged_rows(planes: Tensor, rows: slice, height: int) -> Tensor:
-    """Rows `rows` of `planes` (C, h, X) enlarged to `height` rows, bilinearly."""
-    last = planes.shape[1] - 1
-    place = torch.arange(rows.start, rows.stop, device=planes.device, dtype=torch.float32)
-    place = ((place + 0.5) * ((last + 1) / height) - 0.5).clamp_(0, last)
-    upper = place.floor()
-    share = (place - upper)[None, :, None]
-    upper = upper.long()
-    above, below = planes[:, upper], planes[:, (upper + 1).clamp_max_(last)]
-    return torch.lerp(above, below, share)
+def _enlarged(planes: Tensor, axis: int, places: range, span: tuple[float, float]) -> Tensor:
+    """Planes (C, h, w) with one axis enlarged bilinearly to reach over `span`; at some places."""
+    last = planes.shape[axis] - 1
+    place = torch.arange(
+        places.start, places.stop, places.step, device=planes.device, dtype=torch.float32
+    )
+    scale = (last + 1) / (span[1] - span[0])
+    place = ((place + (0.5 - span[0])) * scale - 0.5).clamp_(0, last)
+    before = place.floor()
+    share = (place - before)[:, None] if axis == 1 else place - before
+    first = before.long()
+    second = (first + 1).clamp_max_(last)
+    return torch.lerp(planes.index_select(axis, first), planes.index_select(axis, second), share)
 
 
 def _per_channel(values: tuple[float, float, float], like: Tensor) -> Tensor:

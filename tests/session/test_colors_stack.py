@@ -1,0 +1,145 @@
+"""Stacks that fill up: planes known, gray planes, what is forgotten and what is held."""
+
+from __future__ import annotations
+
+import dask.array
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import basic_indices
+from stand_ins import TintNetwork, colorizer_of
+
+from napari_colorize.errors import OutOfMemoryError
+from napari_colorize.session.colors import Look, StackColors
+from napari_colorize.session.colors import stack as stack_module
+from napari_colorize.session.colors.view import View
+
+LOOK = Look(False, (0, 255))
+
+
+@pytest.fixture
+def stack():
+    return np.random.default_rng(0).integers(0, 256, (2, 3, 12, 15), np.uint8)
+
+
+def colors_of(stack, **settings):
+    """A stack's colours, none known, and what its Colorizer says of a plane."""
+    colorizer = colorizer_of(TintNetwork())
+    return StackColors(stack, LOOK, **settings), lambda index: colorizer(stack[index])
+
+
+def test_planes_get_their_colours_one_by_one(stack):
+    colors, colorize = colors_of(stack)
+    result = colorize((1, 2))
+
+    colors.put((1, 2), result)
+
+    np.testing.assert_array_equal(colors.data[1, 2], result.pixels)
+    np.testing.assert_array_equal(colors.data[0, 2], np.repeat(stack[0, 2][..., None], 3, 2))
+    assert colors.knows((1, 2)) and not colors.knows((0, 2))
+
+
+class Numbers:
+    """An array in memory as a view's whole."""
+
+    defers = False
+    leading = 2
+    values = np.arange(2 * 3 * 4 * 5 * 3).reshape(2, 3, 4, 5, 3)
+    shape, dtype = values.shape, values.dtype
+
+    def part(self, index, rows, columns):
+        return self.values[index][list(rows)][:, list(columns)]
+
+
+@given(key=basic_indices(Numbers.shape, allow_newaxis=True))
+def test_a_view_is_indexed_as_an_array_is(key):
+    whole = Numbers()
+
+    found = View(whole)[key]
+
+    np.testing.assert_array_equal(found, Numbers.values[key])
+    assert np.shape(found) == Numbers.values[key].shape
+
+
+@given(
+    first=basic_indices(Numbers.shape, allow_newaxis=False, allow_ellipsis=False),
+    data=st.data(),
+)
+def test_a_view_of_a_view_is_one_too(first, data):
+    whole = Numbers()
+    whole.defers = True
+    second = data.draw(basic_indices(np.shape(Numbers.values[first])))
+
+    np.testing.assert_array_equal(View(whole)[first][second], Numbers.values[first][second])
+
+
+def test_a_lazy_stack_is_never_computed_to_be_shown(stack):
+    def refuse(block):
+        raise AssertionError("computed")
+
+    lazy = dask.array.from_array(stack, chunks=(1, 1, -1, -1)).map_blocks(refuse, dtype="u1")
+    colors = StackColors(lazy, LOOK)
+    np.testing.assert_array_equal(colors.data[0, 0], np.zeros((12, 15, 3)))
+
+    result = colorizer_of(TintNetwork())(stack[0, 1])
+    colors.put((0, 1), result)
+
+    np.testing.assert_array_equal(colors.data[1, 0], result.pixels)  # the one shown last
+    assert np.asarray(colors.data).shape == (2, 3, 12, 15, 3)
+
+
+def test_the_oldest_planes_are_forgotten_beyond_the_budget(stack):
+    colors, colorize = colors_of(stack, budget=2 * 12 * 15 * 3)
+
+    for index in [(0, 0), (0, 1), (0, 2)]:
+        colors.put(index, colorize(index))
+
+    assert [colors.knows((0, place)) for place in range(3)] == [False, True, True]
+    np.testing.assert_array_equal(colors.data[0, 0, ..., 1], stack[0, 0])
+
+
+def test_a_stack_that_is_held_forgets_nothing(stack):
+    colors, colorize = colors_of(stack, budget=1)
+    colors.put((0, 0), colorize((0, 0)))
+    colors.hold_all()
+
+    for index in np.ndindex(2, 3):
+        assert colors.finished() is None
+        colors.put(index, colorize(index))
+
+    wanted = [colorize(index).pixels for index in np.ndindex(2, 3)]
+    np.testing.assert_array_equal(colors.finished().reshape(6, 12, 15, 3), wanted)
+    np.testing.assert_array_equal(colors.data, colors.finished())
+
+
+def test_outdated_planes_are_shown_until_new_ones_come(stack):
+    colors, colorize = colors_of(stack)
+    colors.put((0, 0), colorize((0, 0)))
+
+    colors.outdate()
+
+    assert not colors.knows((0, 0))
+    np.testing.assert_array_equal(colors.data[0, 0], colorize((0, 0)).pixels)
+
+
+def test_what_does_not_fit_is_refused_with_the_bytes(stack, monkeypatch):
+    monkeypatch.setattr(stack_module, "_free_bytes", lambda: 1_000_000)
+    large = np.broadcast_to(stack, (10**6, *stack.shape))
+
+    with pytest.raises(OutOfMemoryError, match=r"need 3\.2 GB .* 0\.0 GB are free"):
+        StackColors(large, LOOK).hold_all()
+
+
+def test_a_fidelity_shows_any_stack_in_8_bits(stack):
+    deep = stack.astype(np.uint16) * 100
+    look = Look(False, (0, 25500))
+    colors = StackColors(deep, look)
+    before = colors.data
+    result = colorizer_of(TintNetwork())(stack[0, 0])
+
+    colors.put((0, 0), result)
+
+    assert colors.data is not before and colors.data.dtype == np.uint8
+    assert colors.limits == (0, 255)
+    np.testing.assert_array_equal(colors.data[1, 1, ..., 0], stack[1, 1])

@@ -11,8 +11,11 @@ ENCODER ?= ../shared/backbones/mobilenet_edgetpu_100.safetensors
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-# Debian packages that tests and demo need, beside python3-venv; none today.
-DEBIAN :=
+# Debian packages that tests need, beside python3-venv: a display without a screen, software GL.
+DEBIAN := xvfb xauth libegl1 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 \
+    libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libglib2.0-0
+# Tests that open windows open them there, never on the screen of whoever runs them.
+DISPLAYED := xvfb-run -a -s "-screen 0 1400x1000x24"
 
 .DEFAULT_GOAL := help
 .PHONY: help env debian lint test test-slow demo embedded clean
@@ -29,10 +32,10 @@ lint: env ## ruff, mypy, import-linter
 	$(VENV)/bin/lint-imports --no-logo
 
 test: env ## all tests but the slow ones
-	$(PY) -m pytest -m "not slow"
+	$(DISPLAYED) $(PY) -m pytest -m "not slow"
 
 test-slow: env ## the slow tests
-	$(PY) -m pytest -m slow
+	$(DISPLAYED) $(PY) -m pytest -m slow
 
 demo: env ## colorize photographs with the command line; writes demo/
 	$(PY) tools/demo.py
@@ -54,7 +57,7 @@ $(STAMP): pyproject.toml constraints.txt | debian
 	$(PY) -m pip install --quiet --constraint constraints.txt pip  # dependency groups need pip 25.1
 	$(PY) -m pip install --constraint constraints.txt torch torchvision
 	$(PY) -m pip install --quiet --constraint constraints.txt \
-	    --group test --group lint --editable '.[dicom,training]'
+	    --group test --group lint --editable '.[dicom,napari,training]'
 	touch $@
 
 # Debian ships Python without ensurepip. Install what is missing where we may, else name it.

@@ -1,0 +1,54 @@
+"""The plugin: colours for the layers of a viewer.
+
+Three panels (`ColorizeWidget`, `FinetuneWidget`, `ExploreWidget`) open from napari's menus, its
+command palette or with `napari photo.png -w napari-colorize`. Scripts and notebooks that drive a
+viewer need no panel:
+
+>>> import napari
+>>> from napari_colorize.napari import colorize_layer, colorize_stack
+>>> viewer = napari.Viewer()  # doctest: +SKIP
+>>> layer = viewer.open_sample("napari-colorize", "coffee")[0]  # doctest: +SKIP
+>>> colorize_layer(layer, viewer, saturation=1.4)  # doctest: +SKIP
+
+How the files fit: `desk` is what the plugin does in one viewer, whoever asks; `dock`, `finetune`,
+`explore`, `commands` ask it; `layers` is the way into napari's layers and back; `scripts` does
+without a desk. Importing this package is light: a name brings its module when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_colorize.napari.dock import ColorizeWidget
+    from napari_colorize.napari.explore import ExploreWidget
+    from napari_colorize.napari.finetune import FinetuneWidget
+    from napari_colorize.napari.scripts import colorize_layer, colorize_stack
+
+__all__ = [
+    "ColorizeWidget",
+    "ExploreWidget",
+    "FinetuneWidget",
+    "colorize_layer",
+    "colorize_stack",
+]
+
+_MODULES = {
+    "ColorizeWidget": "dock",
+    "ExploreWidget": "explore",
+    "FinetuneWidget": "finetune",
+    "colorize_layer": "scripts",
+    "colorize_stack": "scripts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name on first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value  # from now on an ordinary attribute
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

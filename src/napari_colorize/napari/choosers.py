@@ -1,0 +1,190 @@
+"""Choosing a layer and a model: two lists that keep up with the viewer and the zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QToolButton, QWidget
+from superqt.utils import signals_blocked
+
+from napari_colorize.napari.layers import why_not
+from napari_colorize.zoo import CATALOGUE, is_local, own_models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari import Viewer
+    from napari.layers import Layer
+
+NO_LAYER = "no image layer"
+WEIGHTS = "Models (*.safetensors *.pth *.pt)"
+
+
+class LayerChooser(QComboBox):
+    """The layers of one viewer that fit a test, topmost first.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose layers.
+    fits : callable
+        A layer to whether it belongs in the list.
+    takes_first : bool
+        Whether the topmost is chosen as long as nobody chose.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        fits: Callable[[Layer], bool] = lambda layer: why_not(layer) is None,
+        *,
+        takes_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self._viewer, self._fits, self._takes_first = viewer, fits, takes_first
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        events = viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered):
+            emitter.connect(self._relist)
+        self.activated.connect(self._choose)
+        self._relist()
+
+    @property
+    def layer(self) -> Any:
+        """The one that is shown, or None."""
+        return self.currentData()
+
+    def show_layer(self, layer: Any) -> None:
+        """Show a layer as chosen, silently."""
+        with signals_blocked(self):
+            place = next((at for at in range(self.count()) if self.itemData(at) is layer), -1)
+            self.setCurrentIndex(place)
+
+    def close_list(self) -> None:
+        """Follow the viewer no longer."""
+        events = self._viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered):
+            emitter.disconnect(self._relist)
+
+    def _relist(self, event: Any = None) -> None:
+        before = self.layer
+        with signals_blocked(self):
+            self.clear()
+            for layer in reversed(self._viewer.layers):
+                if self._fits(layer):
+                    self.addItem(layer.name, layer)
+                    layer.events.name.connect(self._rename)
+        self.show_layer(before)
+        if self.currentIndex() < 0 and self._takes_first and self.count():
+            with signals_blocked(self):
+                self.setCurrentIndex(0)
+
+    def _rename(self, event: Any = None) -> None:
+        for at in range(self.count()):
+            self.setItemText(at, self.itemData(at).name)
+
+    def _choose(self, at: int) -> None:
+        self.chosen.emit(self.itemData(at))
+
+
+class ModelChooser(QWidget):
+    """The models by name, with what fetching costs; a button fetches, another opens a file.
+
+    `chosen` brings a name or path whose file is here; one that must be fetched first is chosen
+    when the button is pressed.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._list = QComboBox()
+        self._list.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self._list.setMinimumContentsLength(12)
+        self._fetch = QPushButton("Fetch")
+        self._file = QToolButton()
+        self._file.setText("…")
+        self._file.setToolTip("Open a model of your own: a .safetensors or .pth file.")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._list, 1)
+        layout.addWidget(self._fetch)
+        layout.addWidget(self._file)
+        self._files: list[str] = []
+        self._list.activated.connect(self._pick)
+        self._fetch.clicked.connect(lambda: self.chosen.emit(self.model))
+        self._file.clicked.connect(self._open)
+        self.relist()
+
+    @property
+    def model(self) -> str:
+        """Name or path of the one that is shown."""
+        return str(self._list.currentData() or "embedded")
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its file is on this computer."""
+        return not _must_be_fetched(self.model)
+
+    def relist(self) -> None:
+        """Look again which models there are, and which are here."""
+        before = self.model
+        with signals_blocked(self._list):
+            self._list.clear()
+            for name, checkpoint in CATALOGUE.items():
+                self._list.addItem(f"{name}{_cost(name)}", name)
+                at = self._list.count() - 1
+                self._list.setItemData(at, f"{checkpoint.title}. {checkpoint.license}.", _TOOLTIP)
+            for path in [*map(str, own_models()), *self._files]:
+                self._list.addItem(Path(path).stem, path)
+                self._list.setItemData(self._list.count() - 1, path, _TOOLTIP)
+        self.show_model(before)
+
+    def show_model(self, model: str) -> None:
+        """Show a model as chosen, silently; a file that is not listed yet is added."""
+        at = self._list.findData(model)
+        if at < 0 and model not in CATALOGUE:
+            self._files.append(model)
+            self._list.addItem(Path(model).stem, model)
+            at = self._list.count() - 1
+        self._list.setCurrentIndex(at)
+        self._show_fetch()
+
+    def _pick(self, at: int) -> None:
+        self._show_fetch()
+        if self.is_here:
+            self.chosen.emit(self.model)
+
+    def _open(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a model", "", WEIGHTS)
+        if path:
+            self.show_model(path)
+            self.chosen.emit(path)
+
+    def _show_fetch(self) -> None:
+        self._fetch.setVisible(not self.is_here)
+        if not self.is_here:
+            size = CATALOGUE[self.model].size
+            self._fetch.setText(f"Fetch {size / 1e6:.0f} MB")
+            self._fetch.setToolTip("Download this model once; it stays on this computer.")
+
+
+_TOOLTIP = 3  # Qt.ItemDataRole.ToolTipRole, as the number that every binding takes
+
+
+def _must_be_fetched(model: str) -> bool:
+    return model in CATALOGUE and not is_local(CATALOGUE[model])
+
+
+def _cost(name: str) -> str:
+    checkpoint = CATALOGUE[name]
+    if not checkpoint.urls:
+        return ""
+    return " (here)" if is_local(checkpoint) else f" ({checkpoint.size / 1e6:.0f} MB to fetch)"

@@ -1,0 +1,594 @@
+"""Desk: what the plugin does in one viewer; docks, commands and scripts speak to it.
+
+A desk follows what its viewer looks at (layer, plane, contrast limits), tells its session, and lays
+what comes back into one result layer for each source layer. The session works in a thread of its
+own; whatever it says arrives here in the GUI thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.napari import layers
+from napari_colorize.napari.activity import ActivityBar
+from napari_colorize.napari.bridge import Bridge
+from napari_colorize.napari.keeping import Keeper, Work
+from napari_colorize.session import ColorizeSession
+from napari_colorize.session.colors import Colors, colors_for
+from napari_colorize.settings import ColorizeSettings, settings_from
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from napari import Viewer
+    from napari.layers import Image, Layer, Shapes
+    from qtpy.QtWidgets import QWidget
+
+    from napari_colorize.result import Colorized
+    from napari_colorize.session import Progress, RunEnd
+
+MILLISECONDS_TO_SETTLE = 300  # without another turn of a knob, before a whole stack follows it
+PLANES_AHEAD = 6  # of those that come next while a stack is played
+PLACED_BY = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+MOVED_BY = ("scale", "translate", "rotate", "shear", "affine")
+
+_desks: dict[int, Desk] = {}
+
+
+def desk_of(viewer: Viewer) -> Desk:
+    """The desk of a viewer, made when first asked for; the viewer may come as a proxy."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    desk = _desks.get(id(viewer))
+    if desk is None or desk.viewer is not viewer:
+        desk = _desks[id(viewer)] = Desk(viewer)
+    return desk
+
+
+class Desk:
+    """What the plugin does in one viewer.
+
+    All signals are emitted in the GUI thread, and all methods are for it.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Itself, no proxy.
+
+    Attributes
+    ----------
+    layer_changed : Signal(object)
+        Another source layer, or None.
+    changed : Signal()
+        Settings, model, device, target, what can be undone.
+    shown : Signal(object)
+        `Colorized`: the result layer shows it now.
+    state, progress, failed, run_ended, swept, attended, judged
+        The session's, handed on.
+    """
+
+    layer_changed = Signal(object)
+    changed = Signal()
+    shown = Signal(object)
+    state = Signal(str)
+    progress = Signal(object)
+    failed = Signal(object)
+    run_ended = Signal(object)
+    swept = Signal(int, object)
+    attended = Signal(object)
+    judged = Signal(object, object)
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.viewer = viewer
+        self.session = ColorizeSession()
+        self.is_closed = self._is_laying = False
+        self._works: dict[Layer, Work] = {}
+        self._work: Work | None = None
+        self._running: Work | None = None
+        self._region: Shapes | None = None
+        self._keeper = Keeper(viewer, self.changed.emit)
+        self._chosen = ColorizeSettings()
+        self._followed: list[tuple[Any, Callable[..., None]]] = []
+        self._plane_before: tuple[int, ...] = ()
+        self._panels = 0
+        self.is_live = True  # whether a selected layer is colorized without being asked
+        self._bar = ActivityBar(self.cancel)
+        self._settled = QTimer()
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(MILLISECONDS_TO_SETTLE)
+        self._settled.timeout.connect(self._recompose_stack)
+        self._bridge = Bridge()
+        self._listen()
+        self._follow_viewer()
+
+    def serve(self, panel: QWidget) -> None:
+        """Stay as long as this panel does, and go with the last one."""
+        self._panels += 1
+        panel.destroyed.connect(self._lose_panel)
+
+    def _lose_panel(self) -> None:
+        self._panels -= 1
+        if self._panels == 0:
+            self.close()
+
+    # What is looked at
+
+    @property
+    def layer(self) -> Image | None:
+        """The source that is colorized."""
+        return None if self._work is None else self._work.layer
+
+    @property
+    def result_layer(self) -> Image | None:
+        """The layer that shows its colours; None before the first picture."""
+        return None if self._work is None else self._work.result_layer
+
+    @property
+    def colors(self) -> Colors | None:
+        """Colours of the source, as far as they are known."""
+        return None if self._work is None else self._work.colors
+
+    @property
+    def plane(self) -> tuple[int, ...]:
+        """Index of the plane looked at; empty for a single image."""
+        return self.session.plane or ()
+
+    @property
+    def planes(self) -> int:
+        """How many planes the source has."""
+        if self.layer is None:
+            return 0
+        count = 1
+        for length in layers.leading_shape(self.layer):
+            count *= length
+        return count
+
+    def bytes_of_stack(self) -> int:
+        """What the colours of all planes take up in memory."""
+        if self.layer is None:
+            return 0
+        data = layers.largest(self.layer)
+        pixels = math.prod(data.shape[:-1] if self.layer.rgb else data.shape)
+        return int(pixels * 3 * data.dtype.itemsize)
+
+    @property
+    def result(self) -> Colorized | None:
+        """The newest picture of what is looked at."""
+        return self.session.result
+
+    @property
+    def region(self) -> Shapes | None:
+        """The layer whose shapes are colorized; None for whole planes."""
+        return self._region
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run over all planes is under way."""
+        return self._running is not None
+
+    def choose_layer(self, layer: Layer | None) -> None:
+        """Colorize this layer from now on; None for no layer.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be colorized, in one sentence.
+        """
+        if layer is None:
+            self._leave()
+            return
+        reason = layers.why_not(layer)
+        if reason is not None:
+            raise ImageError(reason)
+        if self._work is not None and self._work.layer is layer:
+            return
+        self._unfollow()
+        known = self._works.get(layer)
+        self._work = known or Work(layer, self._colors_of(layer))
+        self._works[layer] = self._work
+        self._follow_layer(layer)
+        self._plane_before = ()
+        self._look()
+        self.viewer.layers.selection.active = layer
+        self.layer_changed.emit(layer)
+        if self.result is not None:  # the same array in another layer: nothing is predicted anew
+            self._take(self.result)
+
+    def use_region(self, shapes: Shapes | None) -> None:
+        """Colorize only inside these shapes; None for whole planes.
+
+        Raises
+        ------
+        ColorizeError
+            If there is no shape that has an inside, or it lies beside the picture.
+        """
+        before, self._region = self._region, shapes
+        try:
+            self._begin_anew()
+        except ColorizeError:
+            self._region = before
+            raise
+        if before is not None:
+            before.events.data.disconnect(self._begin_anew_or_tell)
+        if shapes is not None:
+            shapes.events.data.connect(self._begin_anew_or_tell)
+        self.changed.emit()
+
+    # Knobs
+
+    @property
+    def settings(self) -> ColorizeSettings:
+        """Every knob as chosen; contrast limits and gamma are the layer's."""
+        return self._chosen
+
+    def choose(self, **settings: Any) -> None:
+        """Turn some knobs; see `ColorizeSettings`."""
+        chosen = settings_from({**vars(self._chosen), **settings})
+        if chosen == self._chosen:
+            return
+        self._chosen = chosen
+        if self._work is None:
+            self.session.settings = chosen
+        else:
+            self._outdate()
+            self.session.settings = self._settings_for(self._work.layer)
+        self.changed.emit()
+
+    def use_model(self, name_or_path: str | os.PathLike[str]) -> None:
+        """Colorize with this model from now on; fetches it if it is not here."""
+        if self.session.model != str(name_or_path):
+            self._outdate()
+            self.session.model = str(name_or_path)
+        elif self.session.result is None and self._work is not None:
+            self.session.refresh()  # it failed before, or was cancelled
+        self.changed.emit()
+
+    def use_device(self, device: str) -> None:
+        """Run the network there: "auto", "cpu", "cuda", ..."""
+        self.session.device = device
+        self.changed.emit()
+
+    # What can be done
+
+    def keep(self) -> Image:
+        """Make what is shown now a layer of its own, which nothing changes any more.
+
+        Of a stack the visible plane is kept, or all of them after a run over all.
+
+        Raises
+        ------
+        ImageError
+            If there is no picture yet.
+        """
+        return self._keeper.keep(*self._shown_work())
+
+    def replace(self) -> Image:
+        """Put the colours in the place of the gray layer, which leaves the viewer.
+
+        Raises
+        ------
+        ImageError
+            If there is no picture yet.
+        """
+        return self._keeper.replace(*self._shown_work())
+
+    def undo(self) -> None:
+        """Take back the last keep or replace."""
+        self._keeper.undo()
+
+    @property
+    def undoable(self) -> str | None:
+        """What `undo` would take back, in a word."""
+        return self._keeper.undoable
+
+    def colorize_all(self) -> None:
+        """Colorize every plane of the source; what came stays, however it ends.
+
+        Raises
+        ------
+        ColorizeError
+            If there is no layer, or the result would not fit into memory.
+        """
+        if self._work is None:
+            raise ImageError(layers.NO_LAYER)
+        hold_all = getattr(self._work.colors, "hold_all", None)
+        if hold_all is None:
+            self.session.refresh()
+            return
+        hold_all()
+        self._work.is_whole = False
+        self._running = self._work
+        self.session.run_all()
+        self.changed.emit()
+
+    def sweep(self, render_factors: Sequence[int]) -> None:
+        """The plane looked at with each of several render factors; `swept` tells them."""
+        self.session.sweep(render_factors)
+
+    def cancel(self, keep: bool = True) -> None:
+        """Stop what is being done; planes that came are kept, or dropped."""
+        self.session.cancel(keep=keep)
+
+    def rest(self) -> None:
+        """Give back the network's memory until something is wanted again."""
+        self.session.unload()
+
+    def show_channels(self) -> list[Image]:
+        """The whole stack as three additive layers, red, green and blue: for 3-D views.
+
+        Raises
+        ------
+        ImageError
+            If the stack was not colorized as a whole.
+        """
+        if self._work is None:
+            raise ImageError(layers.NO_LAYER)
+        return self._keeper.channels(self._work)
+
+    def close(self) -> None:
+        """End the worker and let go of the viewer; its layers stay as they are."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._bridge.close()
+        self._settled.stop()
+        self._bar.close()
+        self._unfollow()
+        events = self.viewer.layers
+        events.selection.events.active.disconnect(self._follow_selection)
+        events.events.removed.disconnect(self._forget_removed)
+        self.viewer.dims.events.current_step.disconnect(self._follow_plane)
+        self.viewer.dims.events.ndisplay.disconnect(self._follow_plane)
+        if self._region is not None:
+            self._region.events.data.disconnect(self._begin_anew_or_tell)
+        self._keeper.clear()
+        self._works.clear()
+        self._work = self._running = None
+        _desks.pop(id(self.viewer), None)
+        self.session.close(wait=1.0)
+
+    # What the viewer does
+
+    def _follow_viewer(self) -> None:
+        events = self.viewer.layers
+        events.selection.events.active.connect(self._follow_selection)
+        events.events.removed.connect(self._forget_removed)
+        self.viewer.dims.events.current_step.connect(self._follow_plane)
+        self.viewer.dims.events.ndisplay.connect(self._follow_plane)
+
+    def follow_selection(self) -> None:
+        """Colorize the selected layer if it is gray; colours are only replaced if one says so."""
+        active = self.viewer.layers.selection.active
+        if active is not None and layers.why_not(active) is None and not active.rgb:
+            self.choose_layer(active)
+
+    def _follow_selection(self, event: Any = None) -> None:
+        if self.is_live and not self._is_laying:
+            self._telling(self.follow_selection)
+
+    def _follow_layer(self, layer: Layer) -> None:
+        for name in ("data", "contrast_limits", "gamma"):
+            self._connect(getattr(layer.events, name), self._begin_anew_or_tell)
+        for name in MOVED_BY:
+            self._connect(getattr(layer.events, name), self._move_result)
+        for name in ("units", "axis_labels"):
+            if hasattr(layer.events, name):
+                self._connect(getattr(layer.events, name), self._move_result)
+
+    def _connect(self, emitter: Any, slot: Callable[..., None]) -> None:
+        emitter.connect(slot)
+        self._followed.append((emitter, slot))
+
+    def _unfollow(self) -> None:
+        for emitter, slot in self._followed:
+            emitter.disconnect(slot)
+        self._followed.clear()
+
+    def _forget_removed(self, event: Any) -> None:
+        gone = event.value
+        for work in self._works.values():
+            if work.result_layer is gone:
+                work.result_layer = None
+        if self._running is not None and self._running.layer is gone:
+            self.session.cancel(keep=False)
+            self._running = None
+        if self._region is gone:
+            event.value.events.data.disconnect(self._begin_anew_or_tell)
+            self._region = None
+            self._begin_anew_or_tell()
+        was_source = self._work is not None and self._work.layer is gone
+        self._works.pop(gone, None)
+        if was_source:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._unfollow()
+        self._work = None
+        if not self.session.is_closed:
+            self.session.source = None
+        self.layer_changed.emit(None)
+
+    def _move_result(self, event: Any = None) -> None:
+        """The source was moved, or told its units: the colours stay on it."""
+        if self._work is None or self._work.result_layer is None:
+            return
+        placed = layers.placement(self._work.layer)
+        for name in PLACED_BY:
+            if name in placed:
+                setattr(self._work.result_layer, name, placed[name])
+
+    def _follow_plane(self, event: Any = None) -> None:
+        if self._work is None or self.viewer.dims.ndisplay == 3:
+            return
+        plane = layers.plane_of(self._work.layer, self.viewer.dims)
+        if plane != self.plane:
+            self._telling(lambda: self.session.update(plane=plane))
+            self._look_ahead(plane)
+
+    def _look_ahead(self, plane: tuple[int, ...]) -> None:
+        """The planes that come next if it goes on in this direction."""
+        before, self._plane_before = self._plane_before, plane
+        steps = [now - then for now, then in zip(plane, before, strict=False)]
+        if self._work is None or len(before) != len(plane) or sum(map(bool, steps)) != 1:
+            return
+        lengths = layers.leading_shape(self._work.layer)
+        ahead = [
+            tuple(place + distance * step for place, step in zip(plane, steps, strict=True))
+            for distance in range(1, PLANES_AHEAD + 1)
+        ]
+        known = self._work.colors.knows
+        self.session.prefetch(
+            [
+                index
+                for index in ahead
+                if all(0 <= at < length for at, length in zip(index, lengths, strict=True))
+                and not known(index)
+            ]
+        )
+
+    # What the session is told
+
+    def _colors_of(self, layer: Image) -> Colors:
+        return colors_for(**layers.read(layer, self._region))
+
+    def _settings_for(self, layer: Image) -> ColorizeSettings:
+        return replace(
+            self._chosen,
+            contrast_limits=layers.seen_limits(layer),
+            gamma=layers.seen_gamma(layer),
+        )
+
+    def _look(self) -> None:
+        """Let the session see what the viewer shows."""
+        work = self._work
+        assert work is not None
+        self.session.update(
+            source=work.colors.source,
+            rgb=work.layer.rgb,
+            plane=layers.plane_of(work.layer, self.viewer.dims),
+            settings=self._settings_for(work.layer),
+        )
+
+    def _begin_anew(self) -> None:
+        """Other values, limits or region: the colours so far are shown until new ones come."""
+        if self._work is None:
+            return
+        self._work.colors = self._colors_of(self._work.layer)
+        self._work.is_whole = False
+        before = self.session.source
+        self._look()
+        if self.session.source is before:
+            self.session.refresh()
+
+    def _begin_anew_or_tell(self, event: Any = None) -> None:
+        self._telling(self._begin_anew)
+
+    def _outdate(self) -> None:
+        if self._work is not None:
+            self._work.colors.outdate()
+            if self._work.is_whole:
+                self._settled.start()
+
+    def _recompose_stack(self) -> None:
+        """A stack that was colorized as a whole follows the knobs as a whole."""
+        if self._work is not None and self._work.is_whole and self._running is None:
+            self._telling(self.colorize_all)
+
+    # What the session tells
+
+    def _listen(self) -> None:
+        carry, session = self._bridge.carry, self.session
+        carry(session.composed, self._take)
+        carry(session.plane_done, self._take_plane)
+        carry(session.run_ended, self._end_run)
+        carry(session.progress, self._tell_progress)
+        carry(session.state, self._tell_state)
+        carry(session.failed, self._fail)
+        carry(session.swept, self.swept.emit)
+        carry(session.attended, self.attended.emit)
+        carry(session.judged, self.judged.emit)
+
+    def _take(self, result: Colorized) -> None:
+        work = self._work
+        if work is None or self.session.result is not result:
+            return  # a newer one is on its way
+        work.colors.put(self.plane, result)
+        self._lay(work, result)
+        self.shown.emit(result)
+
+    def _take_plane(self, index: tuple[int, ...], result: Colorized) -> None:
+        work = self._running or self._work
+        if work is None:
+            return
+        work.colors.put(index, result)
+        if work is self._work and index == self.plane:
+            self._lay(work, result)
+
+    def _lay(self, work: Work, result: Colorized) -> None:
+        """Show a work's colours, in the layer that does so already if there is one."""
+        metadata = {layers.METADATA: result.provenance}
+        if work.result_layer is not None:
+            layers.refresh_result(work.result_layer, work.colors, metadata=metadata)
+            return
+        self._is_laying = True  # the source stays the one that is worked on
+        try:
+            selected = set(self.viewer.layers.selection)
+            work.result_layer = layers.add_result(
+                self.viewer, work.layer, work.colors, metadata=metadata
+            )
+            self.viewer.layers.selection = selected
+        finally:
+            self._is_laying = False
+
+    def _end_run(self, end: RunEnd) -> None:
+        self._bar.close()
+        work, self._running = self._running, None
+        if work is not None:
+            work.is_whole = not end.cancelled and end.done == end.total
+            if end.cancelled and not end.keep:
+                self._drop(work)
+            elif work.result_layer is not None:
+                work.result_layer.refresh()
+        self.run_ended.emit(end)
+        self.changed.emit()
+
+    def _drop(self, work: Work) -> None:
+        """Forget the planes of a run that was cancelled; the one looked at comes back by itself."""
+        work.colors = self._colors_of(work.layer)
+        if work is self._work:
+            self.session.refresh()
+
+    def _tell_progress(self, told: Progress) -> None:
+        self._bar.show(told)
+        self.progress.emit(told)
+
+    def _tell_state(self, state: str) -> None:
+        if state == "idle":
+            self._bar.close()
+        self.state.emit(state)
+
+    def _fail(self, error: ColorizeError) -> None:
+        self._bar.close()
+        self.failed.emit(error)
+
+    def _telling(self, work: Callable[[], None]) -> None:
+        """Do what may fail in a way that the user should read of."""
+        try:
+            work()
+        except ColorizeError as error:
+            self.failed.emit(error)
+
+    def _shown_work(self) -> tuple[Work, tuple[int, ...], Colorized]:
+        work, result = self._work, self.result
+        if work is None:
+            raise ImageError(layers.NO_LAYER)
+        if result is None or work.result_layer is None:
+            raise ImageError("There are no colours yet: wait for the first picture.")
+        return work, self.plane, result

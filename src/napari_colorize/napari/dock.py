@@ -1,0 +1,336 @@
+"""ColorizeWidget, the panel: it shows what the desk knows and tells it what was clicked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Shapes
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_colorize.errors import ColorizeError
+from napari_colorize.napari import said
+from napari_colorize.napari.choosers import LayerChooser, ModelChooser
+from napari_colorize.napari.commands import bind_shortcut
+from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.knobs import LABEL_WIDTH, OF_THE_LAYER, Knobs
+from napari_colorize.napari.preferences import Preferences, preferences
+from napari_colorize.napari.sweep import SweepGrid, factors_around
+from napari_colorize.settings import ColorizeSettings
+from napari_colorize.zoo import CATALOGUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari import Viewer
+
+    from napari_colorize.result import Colorized
+    from napari_colorize.session import Progress, RunEnd
+
+FIRST = ("render_factor", "saturation", "self_attention")
+TARGETS = ("Visible plane", "Whole stack", "Inside shapes")
+PLANE, STACK, SHAPES = range(3)
+
+
+class ColorizeWidget(QWidget):
+    """The panel of one viewer.
+
+    Colours of the selected gray layer appear by themselves and follow the knobs. Closing the panel
+    leaves its layers and frees the network's memory.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        Whose panel it is; napari fills it in by this name.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.desk = desk_of(napari_viewer)
+        self._make_widgets()
+        self._lay_out()
+        self._connect()
+        self.desk.serve(self)
+        bind_shortcut(self.desk.viewer)
+        self._begin(preferences())
+
+    def _begin(self, wanted: Preferences) -> None:
+        """As the user prefers to begin; torch and the model come in the background."""
+        desk = self.desk
+        desk.choose(render_factor=wanted.render_factor, saturation=wanted.saturation)
+        self.models.show_model(wanted.model)
+        if self.models.is_here:
+            desk.use_model(wanted.model)
+        desk.session.get_ready()
+        desk.is_live = wanted.live
+        if desk.is_live and desk.layer is None:
+            self._guard(desk.follow_selection)
+        self._show_all()
+
+    # What it is made of
+
+    def _make_widgets(self) -> None:
+        desk = self.desk
+        self.layers = LayerChooser(desk.viewer)
+        self.models = ModelChooser()
+        self.knobs = Knobs(FIRST)
+        self.target = QComboBox()
+        self.target.addItems(TARGETS)
+        self.shapes = LayerChooser(
+            desk.viewer, lambda layer: isinstance(layer, Shapes), takes_first=True
+        )
+        self.devices = QComboBox()
+        more = [
+            name
+            for name in ColorizeSettings.__dataclass_fields__
+            if name not in (*FIRST, *OF_THE_LAYER)
+        ]
+        self.more_knobs = Knobs(more)
+        self.all = QPushButton()
+        self.stop_keep = QPushButton("Stop, keep what is done")
+        self.stop_drop = QPushButton("Stop, drop it")
+        self.keep = _button("Keep", "Make this picture a layer of its own, which stays as it is.")
+        self.replace = _button("Replace", "Put the colours in the place of the gray layer.")
+        self.sweep = _button("Sweep", "See several render factors side by side and take one.")
+        self.undo = _button("Undo", "Take back the last Keep or Replace.")
+        self.channels = _button(
+            "As three channels", "The whole stack as red, green and blue layers, for 3-D views."
+        )
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        self.state.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(6)
+        self.notes = QLabel()
+        self.notes.setWordWrap(True)
+        self.grid = SweepGrid()
+
+    def _lay_out(self) -> None:
+        form = _form()
+        form.addRow(_label("layer"), self.layers)
+        form.addRow(_label("model"), self.models)
+        targets = _form()
+        targets.addRow(_label("colorize"), self.target)
+        self._shapes_label = _label("shapes")
+        targets.addRow(self._shapes_label, self.shapes)
+        more = QCollapsible("More")
+        more.layout().setContentsMargins(0, 0, 0, 0)
+        hidden = QWidget()
+        devices = _form(hidden)
+        devices.addRow(_label("device"), self.devices)
+        devices.addRow(self.more_knobs)
+        devices.addRow(self.channels)
+        more.addWidget(hidden)
+
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.addLayout(form)
+        column.addWidget(self.knobs)
+        column.addLayout(targets)
+        column.addWidget(self.all)
+        column.addLayout(_row(self.stop_keep, self.stop_drop))
+        column.addLayout(_row(self.keep, self.replace, self.sweep, self.undo))
+        column.addWidget(self.bar)
+        column.addWidget(self.state)
+        column.addWidget(self.notes)
+        column.addWidget(self.grid)
+        column.addWidget(more)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inside)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        self.setMinimumWidth(inside.minimumSizeHint().width() + 20)
+        self.grid.hide()
+        self.bar.hide()
+
+    def _connect(self) -> None:
+        desk = self.desk
+        self.layers.chosen.connect(lambda layer: self._guard(lambda: desk.choose_layer(layer)))
+        self.models.chosen.connect(desk.use_model)
+        for knobs in (self.knobs, self.more_knobs):
+            knobs.changed.connect(self._turn)
+        self.target.currentIndexChanged.connect(self._choose_target)
+        self.shapes.chosen.connect(lambda _: self._choose_target(SHAPES))
+        self.devices.activated.connect(lambda _: desk.use_device(self.devices.currentText()))
+        self.all.clicked.connect(lambda: self._guard(desk.colorize_all))
+        self.stop_keep.clicked.connect(lambda: desk.cancel(keep=True))
+        self.stop_drop.clicked.connect(lambda: desk.cancel(keep=False))
+        self.keep.clicked.connect(lambda: self._guard(desk.keep))
+        self.replace.clicked.connect(lambda: self._guard(desk.replace))
+        self.undo.clicked.connect(lambda: self._guard(desk.undo))
+        self.channels.clicked.connect(lambda: self._guard(desk.show_channels))
+        self.sweep.clicked.connect(lambda: self._guard(self.begin_sweep))
+        self.grid.picked.connect(self._pick)
+        desk.layer_changed.connect(self._show_all)
+        desk.changed.connect(self._show_all)
+        desk.shown.connect(self._show_result)
+        desk.state.connect(self._show_state)
+        desk.progress.connect(self._show_progress)
+        desk.failed.connect(self._show_error)
+        desk.run_ended.connect(self._show_end)
+        desk.swept.connect(self.grid.show_result)
+
+    # What was clicked
+
+    def _guard(self, work: Callable[[], object]) -> None:
+        """Do it; what cannot be done is told in one sentence."""
+        try:
+            work()
+        except ColorizeError as error:
+            self._show_error(error)
+
+    def _turn(self, name: str, value: Any) -> None:
+        self._guard(lambda: self.desk.choose(**{name: value}))
+
+    def _choose_target(self, target: int) -> None:
+        self._shapes_label.setVisible(target == SHAPES)
+        self.shapes.setVisible(target == SHAPES)
+        shapes = self.shapes.layer if target == SHAPES else None
+        if target == SHAPES and shapes is None:
+            self._say("Draw a rectangle, an ellipse or a polygon in a Shapes layer first.")
+        if shapes is not self.desk.region:
+            self._guard(lambda: self.desk.use_region(shapes))
+        self._show_all()
+
+    def begin_sweep(self) -> None:
+        """Ask for the same plane at several render factors."""
+        factors = factors_around(self._recommended()["render_factor"])
+        self.desk.sweep(factors)
+        self.grid.begin(factors)
+        self.grid.show()
+
+    def _pick(self, render_factor: int) -> None:
+        self.desk.choose(render_factor=render_factor)
+
+    # What is shown
+
+    def _show_all(self, *_: Any) -> None:
+        desk = self.desk
+        self.layers.show_layer(desk.layer)
+        self.knobs.show_settings(desk.settings, self._recommended())
+        self.more_knobs.show_settings(desk.settings, {})
+        self._show_devices()
+        planes, running = desk.planes, desk.is_running
+        self.all.setVisible(self.target.currentIndex() == STACK and not running)
+        self.all.setText(self._cost())
+        self.all.setEnabled(planes > 1)
+        self.stop_keep.setVisible(running)
+        self.stop_drop.setVisible(running)
+        for widget in (self.knobs, self.more_knobs, self.models, self.target, self.devices):
+            widget.setEnabled(not running)  # a run is made with the knobs as they are
+        has_result = desk.result is not None and desk.result_layer is not None
+        for button in (self.keep, self.replace, self.sweep):
+            button.setEnabled(has_result and not running)
+        self.undo.setEnabled(desk.undoable is not None)
+        self.channels.setEnabled(planes > 1)
+        visible = self.target.currentIndex() == SHAPES
+        self._shapes_label.setVisible(visible)
+        self.shapes.setVisible(visible)
+        if desk.layer is None:
+            active = desk.viewer.layers.selection.active
+            self._say(said.nothing_to_colorize(active))
+
+    def _show_devices(self) -> None:
+        devices = list(self.desk.session.devices)
+        if [self.devices.itemText(at) for at in range(self.devices.count())] != devices:
+            self.devices.clear()
+            self.devices.addItems(devices)
+        self.devices.setCurrentText(str(self.desk.session.device))
+
+    def _cost(self) -> str:
+        desk = self.desk
+        if desk.layer is None or desk.planes < 2:
+            return "This layer is a single plane"
+        return said.cost(desk.planes, desk.session.seconds_per_picture, desk.bytes_of_stack())
+
+    def _show_result(self, result: Colorized) -> None:
+        self.knobs.show_settings(self.desk.settings, self._recommended())
+        self._say(said.done(result))
+        self.notes.setText("\n".join(result.notes))
+        self.notes.setVisible(bool(result.notes))
+        self._show_all()
+
+    def _show_state(self, state: str) -> None:
+        if state in said.STATES and not (self.desk.is_running and state == "predicting"):
+            self._say(said.STATES[state])
+        busy = state not in ("idle", "composing")
+        if state == "idle":
+            self.models.relist()
+            self._show_devices()
+            if self.desk.result is not None and not self.desk.is_running:
+                self._say(said.done(self.desk.result))
+        if not self.bar.isVisible() and busy:
+            self.bar.setRange(0, 0)
+        self.bar.setVisible(busy)
+
+    def _show_progress(self, told: Progress) -> None:
+        self.bar.setRange(0, 1000)
+        self.bar.setValue(round(1000 * told.done / max(1, told.total)))
+        self.bar.show()
+        self._say(said.progress(told))
+
+    def _show_end(self, end: RunEnd) -> None:
+        self.bar.hide()
+        self._say(said.end(end))
+
+    def _show_error(self, error: ColorizeError) -> None:
+        self.bar.hide()
+        self._say(str(error))
+        show_error(str(error))
+        self._show_all()
+
+    def _say(self, sentence: str) -> None:
+        self.state.setText(sentence)
+
+    def _recommended(self) -> dict[str, Any]:
+        """What stands for settings that are left to the model: what it used, or will."""
+        result = self.desk.result
+        if result is not None:
+            return vars(result.settings)
+        checkpoint = CATALOGUE.get(str(self.desk.session.model), CATALOGUE["embedded"])
+        return {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation}
+
+
+def _button(text: str, tooltip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(f"<p>{tooltip}</p>")
+    return button
+
+
+def _label(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setMinimumWidth(LABEL_WIDTH)
+    return label
+
+
+def _form(parent: QWidget | None = None) -> QFormLayout:
+    form = QFormLayout() if parent is None else QFormLayout(parent)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return form
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget)
+    return row

@@ -1,0 +1,168 @@
+"""Commands as a user gives them: from the palette, from a menu, by a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_model.types import KeyBinding
+from napari._app_model import get_app_model
+from napari.utils.notifications import notification_manager
+from npe2 import PluginManifest
+
+import napari_colorize
+from napari_colorize.napari import commands
+from napari_colorize.napari.desk import desk_of
+
+MANIFEST = Path(napari_colorize.__file__).with_name("napari.yaml")
+
+
+@pytest.fixture(autouse=True)
+def plugin(npe2pm):
+    """napari knows this plugin, installed or not, and no other."""
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+
+
+@pytest.fixture
+def viewer(plugin, make_napari_viewer, tiny_colorizer):
+    """A viewer whose desk has a network that is quick."""
+    return _quick(make_napari_viewer(), tiny_colorizer)
+
+
+@pytest.fixture
+def told():
+    """The sentences that napari shows."""
+    sentences = []
+
+    def note(notification):
+        sentences.append(notification.message)
+
+    notification_manager.notification_ready.connect(note)
+    yield sentences
+    notification_manager.notification_ready.disconnect(note)
+
+
+def _quick(viewer, colorizer):
+    desk_of(viewer).session.model = colorizer
+    return viewer
+
+
+def run(name):
+    """As the command palette does."""
+    return get_app_model().commands.execute_command(f"napari-colorize.{name}").result()
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def panels(viewer):
+    return [name for name in viewer.window.dock_widgets if name.startswith("Colorize")]
+
+
+def test_the_selected_layer_is_colorized_and_the_panel_opens(viewer, ramp, qtbot):
+    viewer.add_image(ramp, name="ramp")
+
+    run("selected")
+
+    qtbot.waitUntil(lambda: "ramp (colorized)" in names(viewer), timeout=20000)
+    assert panels(viewer) == ["Colorize (napari-colorize)"]
+
+
+def test_there_is_one_panel_however_it_is_opened(viewer, ramp):
+    viewer.add_image(ramp)
+    first = commands.open_panel(viewer)
+    viewer.window.add_plugin_dock_widget("napari-colorize")
+    run("selected")
+
+    assert commands.open_panel(viewer) is first
+    assert len(panels(viewer)) == 1
+
+
+def test_of_several_selected_layers_the_topmost_image_is_taken(viewer, ramp):
+    low, high = viewer.add_image(ramp, name="low"), viewer.add_image(ramp, name="high")
+    labels = viewer.add_labels(np.zeros((8, 8), int))
+    viewer.layers.selection = {low, high, labels}
+
+    run("selected")
+
+    assert desk_of(viewer).layer is high
+
+
+def test_keep_can_be_taken_back(viewer, ramp, qtbot):
+    viewer.add_image(ramp, name="ramp")
+    run("selected")
+    qtbot.waitUntil(lambda: desk_of(viewer).result_layer is not None, timeout=20000)
+
+    run("keep")
+    assert len(viewer.layers) == 3
+    run("undo")
+    assert names(viewer) == ["ramp", "ramp (colorized)"]
+
+
+def test_every_plane_is_colorized(viewer, ramp, qtbot):
+    viewer.add_image(np.stack([ramp, ramp / 2, ramp / 3]), name="film")
+
+    ended = []
+    desk_of(viewer).run_ended.connect(ended.append)
+
+    run("stack")
+
+    qtbot.waitUntil(lambda: len(ended) > 0, timeout=20000)
+    assert (ended[0].done, ended[0].cancelled) == (3, False)
+
+
+def test_a_sweep_shows_several_render_factors(viewer, ramp, qtbot):
+    viewer.add_image(ramp)
+
+    run("sweep")
+
+    grid = commands.open_panel(viewer).grid
+    qtbot.waitUntil(lambda: all(each.isEnabled() for each in grid.buttons.values()), timeout=20000)
+    assert len(grid.buttons) > 3
+
+
+@pytest.mark.parametrize("name", ["selected", "stack", "sweep", "keep"])
+def test_with_an_empty_viewer_each_says_what_is_missing(viewer, told, name):
+    run(name)
+    assert [sentence for sentence in told if "There is no image to colorize" in sentence]
+    assert not viewer.layers
+
+
+def test_labels_are_refused_in_one_sentence(viewer, told):
+    viewer.add_labels(np.zeros((8, 8), int), name="cells")
+    run("selected")
+    assert any("'cells' is a Labels layer" in sentence for sentence in told)
+
+
+def test_undo_says_when_there_is_nothing_to_take_back(viewer, told):
+    run("undo")
+    assert any("nothing to take back" in sentence for sentence in told)
+
+
+def test_a_key_colorizes_once_the_panel_is_open(viewer, ramp):
+    layer = viewer.add_image(np.dstack([ramp] * 3), rgb=True)  # not without being asked to
+    commands.open_panel(viewer)
+    assert desk_of(viewer).layer is None
+
+    viewer.keymap[KeyBinding.from_int(commands.SHORTCUT)](viewer)
+
+    assert desk_of(viewer).layer is layer
+
+
+def test_a_command_is_for_the_viewer_in_front(viewer, make_napari_viewer, tiny_colorizer, ramp):
+    other = _quick(make_napari_viewer(), tiny_colorizer)
+    viewer.add_image(ramp)
+    layer = other.add_image(ramp)
+
+    commands.colorize_selected(other)
+
+    assert desk_of(other).layer is layer
+    assert not panels(viewer)
+
+
+def test_the_palette_offers_reading_dicom_to_nobody(viewer):
+    palette = get_app_model().menus.get_menu(get_app_model().menus.COMMAND_PALETTE_ID)
+    [item] = [item for item in palette if item.command.id == "napari-colorize.read_dicom"]
+    assert item.command.enablement.eval({}) is False

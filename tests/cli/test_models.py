@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ runner = CliRunner()
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path))
+    monkeypatch.setenv("NAPARI_COLORIZE_MODELS", str(tmp_path / "own"))
     return tmp_path
 
 
@@ -53,6 +55,28 @@ def test_json_has_every_field(cache: Path) -> None:
     assert last["size"] == checkpoint.size
     assert last["urls"] == list(checkpoint.urls)
     assert last["path"] == str(cache / checkpoint.file)
+
+
+def test_models_of_ones_own_come_last(cache: Path) -> None:
+    (cache / "own").mkdir()
+    copyfile(local_path(CATALOGUE["embedded"]), cache / "own" / "slides.safetensors")
+
+    lines = runner.invoke(app, ["models"]).stdout.splitlines()
+    (*_, last) = json.loads(runner.invoke(app, ["models", "--json"]).stdout)
+
+    assert lines[-2].split()[:5] == ["slides", "9", "MB", "yes", "12"]
+    assert (last["name"], last["cached"]) == ("slides", True)
+    assert last["path"] == str(cache / "own" / "slides.safetensors")
+
+
+def test_a_damaged_model_of_ones_own_is_told_of_and_left_out(cache: Path) -> None:
+    (cache / "own").mkdir()
+    (cache / "own" / "broken.safetensors").write_bytes(b"nothing")
+
+    shown = runner.invoke(app, ["models"])
+
+    assert shown.exit_code == 0 and "broken" not in shown.stdout
+    assert "broken.safetensors cannot be read" in shown.stderr
 
 
 def test_fetch_prints_where_the_file_is(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The window never freezes: events that are posted while colours are made are worked off at once."""
+"""The window never freezes: events posted while colours are made are worked off at once."""
 
 from __future__ import annotations
 

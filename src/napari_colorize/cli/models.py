@@ -9,8 +9,17 @@ from typing import Annotated
 
 import typer
 
-from napari_colorize.errors import ColorizeError, UnknownModelError
-from napari_colorize.zoo import CATALOGUE, Checkpoint, fetch, is_local, local_path, resolve
+from napari_colorize.errors import CheckpointError, ColorizeError, UnknownModelError
+from napari_colorize.zoo import (
+    CATALOGUE,
+    Checkpoint,
+    fetch,
+    is_local,
+    local_path,
+    own_checkpoint,
+    own_models,
+    resolve,
+)
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -24,15 +33,17 @@ def list_models(
 ) -> None:
     """List the models, or fetch them.
 
-    The list has their size, whether they are here, the recommended render factor, licence, origin.
+    The list has their size, whether they are here, the recommended render factor, licence, origin;
+    models that you have fine-tuned in napari come last.
     """
     if ctx.invoked_subcommand is not None:
         return
+    known = [*CATALOGUE.values(), *_own()]
     if as_json:
-        typer.echo(json.dumps([as_record(each) for each in CATALOGUE.values()], indent=2))
+        typer.echo(json.dumps([as_record(each) for each in known], indent=2))
         return
     typer.echo(COLUMNS.format("NAME", "SIZE", "HERE", "RENDER FACTOR", "ABOUT"))
-    for checkpoint in CATALOGUE.values():
+    for checkpoint in known:
         for line in as_rows(checkpoint):
             typer.echo(line)
 
@@ -81,6 +92,17 @@ def size_of(checkpoint: Checkpoint) -> int:
     """Bytes of its file; the catalogue does not know those of one that comes with the package."""
     path = local_path(checkpoint)
     return checkpoint.size or (path.stat().st_size if path.is_file() else 0)
+
+
+def _own() -> list[Checkpoint]:
+    """The user's own models; one that is damaged is told of and left out."""
+    found = []
+    for path in own_models():
+        try:
+            found.append(own_checkpoint(path))
+        except CheckpointError as error:
+            typer.echo(f"Left out: {error}", err=True)
+    return found
 
 
 def _named(name: str) -> Checkpoint:

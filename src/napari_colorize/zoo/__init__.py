@@ -1,7 +1,8 @@
 """The zoo: checkpoints by name or by path.
 
-`load` is the way in: a name of the catalogue is fetched (once), a path is read where it lies, and
-the keys in the file, never its name, say which architecture it is for.
+`load` is the way in: a name of the catalogue is fetched (once), one of the user's own models lies
+in a folder of its own (`own`), a path is read where it lies, and the keys in the file, never its
+name, say which architecture it is for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from napari_colorize.errors import CheckpointError, UnknownModelError
 from napari_colorize.settings import ColorizeSettings, knob_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 from napari_colorize.zoo.download import Progress, cache_folder, fetch, is_local, local_path
+from napari_colorize.zoo.own import own_checkpoint, own_folder, own_models
 
 if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
@@ -31,6 +33,9 @@ __all__ = [
     "is_local",
     "load",
     "local_path",
+    "own_checkpoint",
+    "own_folder",
+    "own_models",
     "resolve",
 ]
 
@@ -40,6 +45,8 @@ _SUFFIXES = {".pth", ".pt", ".safetensors"}
 def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
     """The checkpoint of the catalogue that has this name, or the path that this is.
 
+    A name may also be that of one of the user's own models.
+
     Raises
     ------
     UnknownModelError
@@ -47,11 +54,14 @@ def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
     """
     if isinstance(name_or_path, str) and name_or_path in CATALOGUE:
         return CATALOGUE[name_or_path]
+    own = {path.stem: path for path in own_models()}
+    if isinstance(name_or_path, str) and name_or_path in own:
+        return own[name_or_path]
     if _is_path(name_or_path):
         return Path(name_or_path).expanduser()
     raise UnknownModelError(
-        f"No model is named {name_or_path!r}. Choose one of: {', '.join(CATALOGUE)}; or give the "
-        "path of a .pth or .safetensors file."
+        f"No model is named {name_or_path!r}. Choose one of: {', '.join([*CATALOGUE, *own])}; or "
+        "give the path of a .pth or .safetensors file."
     )
 
 

@@ -11,9 +11,10 @@ ENCODER ?= ../shared/backbones/mobilenet_edgetpu_100.safetensors
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-# Debian packages that tests need, beside python3-venv: a display without a screen, software GL.
+# Debian packages that tests need, beside python3-venv: a display without a screen, software GL,
+# a browser.
 DEBIAN := xvfb xauth libegl1 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 \
-    libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libglib2.0-0
+    libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libglib2.0-0 chromium
 # Tests that open windows open them there, never on the screen of whoever runs them.
 DISPLAYED := xvfb-run -a -s "-screen 0 1400x1000x24"
 
@@ -57,7 +58,7 @@ $(STAMP): pyproject.toml constraints.txt | debian
 	$(PY) -m pip install --quiet --constraint constraints.txt pip  # dependency groups need pip 25.1
 	$(PY) -m pip install --constraint constraints.txt torch torchvision
 	$(PY) -m pip install --quiet --constraint constraints.txt \
-	    --group test --group lint --editable '.[dicom,napari,training]'
+	    --group test --group lint --editable '.[dicom,jupyter,napari,training]'
 	touch $@
 
 # Debian ships Python without ensurepip. Install what is missing where we may, else name it.

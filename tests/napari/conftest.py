@@ -30,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def quiet_home(tmp_path, monkeypatch) -> None:
     """Models and runs of the user who tests are not touched, and nothing is fetched from afar."""
     monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NAPARI_COLORIZE_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture

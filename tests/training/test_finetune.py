@@ -12,7 +12,7 @@ import pytest
 import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.finetune import SIZES, finetune, recipe_for
-from napari_colorize_training.progress import Control, Lines
+from napari_colorize_training.progress import STOPPED, Control, Lines
 from napari_colorize_training.split import place
 from PIL import Image
 from typer.testing import CliRunner
@@ -183,16 +183,20 @@ def test_a_model_that_is_worse_on_the_pictures_held_back_says_so(learned, mislea
     assert "NOT better than its base" in result.sentence and "Use the base" in result.sentence
 
 
-class _StopsAt(Lines):
-    """Stops the run after a step, as Ctrl-C does."""
+class _OrdersAt(Lines):
+    """Gives an order after a step, and one when it is paused."""
 
-    def __init__(self, control: Control, step: int) -> None:
+    def __init__(self, control: Control, step: int, word: str, in_pause: str = "") -> None:
         super().__init__(io.StringIO())
-        self._control, self._step = control, step
+        self._control, self._step, self._word, self._in_pause = control, step, word, in_pause
+        self.events: list[dict] = []
 
     def tell(self, event, **facts):
+        self.events.append({"event": event, **facts})
         if event == "step" and facts["step"] == self._step:
-            self._control.stop()
+            self._control.obey(self._word)
+        elif event == "paused":
+            self._control.obey(self._in_pause)
 
 
 def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
@@ -202,7 +206,12 @@ def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
     control = Control()
 
     stopped = finetune(
-        images, base, tmp_path / "parts", **wanted, progress=_StopsAt(control, 12), control=control
+        images,
+        base,
+        tmp_path / "parts",
+        **wanted,
+        progress=_OrdersAt(control, 12, "stop"),
+        control=control,
     )
 
     assert stopped is None
@@ -213,6 +222,57 @@ def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
     assert all(torch.equal(ours.state[key], theirs.state[key]) for key in theirs.state)
     assert ours.metadata == theirs.metadata
     assert not (tmp_path / ".parts-run").exists()
+
+
+def test_told_to_finish_it_ends_there_with_the_best_so_far(base, tmp_path):
+    control = Control()
+    teller = _OrdersAt(control, 7, "finish")
+
+    result = finetune(
+        [picture(n) for n in range(6)],
+        base,
+        tmp_path / "out",
+        steps=300,
+        changes=TINY,
+        progress=teller,
+        control=control,
+    )
+
+    looks = [event["step"] for event in teller.events if event["event"] == "validation"]
+    assert result is not None and result.path.exists()
+    assert looks[0] == 0 and 7 <= looks[-1] <= 8
+    assert teller.events[-1]["event"] == "done"
+
+
+def test_who_pauses_finds_all_steps_saved(base, tmp_path):
+    control, saved = Control(), []
+
+    class Looks(_OrdersAt):
+        def tell(self, event, **facts):
+            if event == "paused":
+                state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+                saved.append((state["step"], facts["step"]))
+            super().tell(event, **facts)
+
+    finetune(
+        [picture(n) for n in range(6)],
+        base,
+        tmp_path / "out",
+        steps=12,
+        changes=TINY,
+        run=tmp_path / "run",
+        progress=Looks(control, 5, "pause", "resume"),
+        control=control,
+    )
+
+    assert saved and saved[0][0] == saved[0][1]
+
+
+def test_it_tells_how_many_pictures_are_read(learned):
+    read = [event for event in learned[1] if event["event"] == "reading"]
+
+    assert [event["done"] for event in read] == list(range(1, 11))
+    assert {event["total"] for event in read} == {10}
 
 
 def test_a_control_that_is_stopped_ends_before_the_first_step(base, tmp_path):
@@ -307,6 +367,25 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_base(tmp_pat
     assert told.stderr.startswith("Error: ") and told.stderr.count("\n") == 1
     assert "for no network that we know" in told.stderr
     assert not (tmp_path / "o").exists()
+
+
+def test_several_folders_are_one_set_and_a_file_gives_orders(base, tmp_path):
+    for number in range(4):
+        folder = tmp_path / f"set{number % 2}"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(picture(number)).save(folder / f"{number}.png")
+    (tmp_path / "orders.txt").write_text("stop")
+    folders = [str(tmp_path / name) for name in ("set0", "set1")]
+    options = ["--from", str(base), "--run", str(tmp_path / "run"), "--progress", "json"]
+
+    told = CliRunner().invoke(
+        app,
+        ["finetune", *options, "--orders", str(tmp_path / "orders.txt"), "--", *folders],
+    )
+
+    events = [json.loads(line) for line in told.stdout.splitlines()]
+    assert any("4 of 4 pictures" in event.get("text", "") for event in events)
+    assert told.exit_code == STOPPED and events[-1]["event"] == "stopped"
 
 
 def test_one_line_in_the_shell_makes_a_model_and_tells_its_worth(base, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,36 @@ def test_who_is_paused_can_be_stopped():
     control.wait()  # returns
 
     assert control.is_stopped and not control.is_paused
+
+
+def test_who_is_paused_can_be_told_to_finish():
+    control = obeying("pause\nfinish\n")
+
+    control.wait()  # returns
+
+    assert control.is_finished and not control.is_stopped
+
+
+def test_a_file_of_orders_is_obeyed_as_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_colorize_training.progress.LOOK_EVERY", 0.005)
+    orders, control = tmp_path / "orders.txt", Control()
+    control.follow(orders)
+
+    orders.write_text("pause")
+    assert soon(lambda: control.is_paused)
+    orders.write_text("resu")  # half a word is none
+    orders.write_text("resume")
+    assert soon(lambda: not control.is_paused)
+    orders.write_text("stop")
+    assert soon(lambda: control.is_stopped)
+
+
+def soon(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether a claim about another thread becomes true."""
+    end = time.monotonic() + seconds
+    while not claim() and time.monotonic() < end:
+        time.sleep(0.002)
+    return claim()
 
 
 def test_who_interrupts_twice_does_not_want_to_wait():

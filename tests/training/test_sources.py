@@ -164,3 +164,15 @@ def test_what_is_no_source_is_told(tmp_path):
         read_source(7)
     with pytest.raises(ImageError, match="got an array of shape"):
         read_source(np.zeros(5))
+
+
+def test_pictures_of_several_folders_are_told_apart_and_grouped_by_them(tmp_path):
+    write_picture(tmp_path / "a" / "one.png")
+    write_picture(tmp_path / "b" / "one.png", 9)
+    (tmp_path / "b" / "broken.tar").write_bytes(b"no shard" * 100)
+
+    source = read_source([tmp_path / "a", tmp_path / "b"])
+
+    assert [item.name for item in source.items] == ["a/one.png", "b/one.png"]
+    assert [problem.name for problem in source.problems] == ["b/broken.tar"]
+    assert names_of([tmp_path / "a"]) == ["one.png"]

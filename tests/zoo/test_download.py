@@ -1,100 +1,25 @@
 """A server on loopback gives the good and the bad answers that servers give."""
 
 import hashlib
-import http.server
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from loopback import CONTENT, Server, serving
 
 from napari_colorize.errors import DownloadError
 from napari_colorize.zoo import CATALOGUE, cache_folder, fetch, is_local, local_path
 from napari_colorize.zoo import download as module
 from napari_colorize.zoo.download import direct
 
-CONTENT = b"\x80\x02" + bytes(range(256)) * 10_000  # 2.5 MB: several pieces
-PAGE = b"\n<!DOCTYPE html><html><body>This link has been disabled.</body></html>"
-
-
-class Server:
-    """Answers by path; remembers what was asked."""
-
-    def __init__(self):
-        self.asked = []
-        self.half_sent = threading.Event()
-        self.released = threading.Event()
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.asked.append(self.path)
-                getattr(outer, "answer_" + self.path.split("?")[0].strip("/"))(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_port}"
-
-    def send(self, request, body, *, status=200, length=None, **headers):
-        request.send_response(status)
-        request.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in headers.items():
-            request.send_header(name, value)
-        request.end_headers()
-        request.wfile.write(body)
-
-    def answer_good(self, request):
-        self.send(request, CONTENT)
-
-    def answer_page(self, request):
-        self.send(request, PAGE)
-
-    def answer_wrong(self, request):
-        self.send(request, CONTENT[:-1] + b"?")
-
-    def answer_long(self, request):
-        self.send(request, CONTENT + b"more")
-
-    def answer_short(self, request):
-        self.send(request, CONTENT[:-1000])
-
-    def answer_truncated(self, request):
-        self.send(request, CONTENT[:1_500_000], length=len(CONTENT))
-
-    def answer_cut(self, request):
-        self.send(request, CONTENT[:1_500_000], length=len(CONTENT))
-        request.connection.close()
-
-    def answer_empty(self, request):
-        self.send(request, b"")
-
-    def answer_missing(self, request):
-        self.send(request, b"", status=404)
-
-    def answer_moved(self, request):
-        self.send(request, b"", status=302, Location="/good")
-
-    def answer_stuck(self, request):
-        self.send(request, CONTENT[:1_500_000], length=len(CONTENT))
-        self.half_sent.set()
-        self.released.wait(60)
-
 
 @pytest.fixture
 def server():
-    server = Server()
-    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.released.set()
-    server.http.shutdown()
-    server.http.server_close()
-    thread.join()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

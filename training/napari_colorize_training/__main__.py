@@ -131,7 +131,7 @@ def train(
 
 @app.command(name="finetune")
 def finetune_command(
-    data: Annotated[Path, typer.Argument(help=DATA_HELP)],
+    data: Annotated[list[Path], typer.Argument(help=f"{DATA_HELP} Several of these are one set.")],
     base: Annotated[
         str, typer.Option("--from", help="The model to begin with, by name or file.")
     ] = "embedded",
@@ -162,14 +162,20 @@ def finetune_command(
     run: Annotated[Path | None, typer.Option(help="Keep state and log in this folder.")] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
+    orders: Annotated[
+        Path | None,
+        typer.Option(help="A file that is obeyed: pause, resume, finish or stop, at any time."),
+    ] = None,
 ) -> None:
     """Make a model better on pictures of your own; ends by itself, tells before and after."""
     from napari_colorize_training.finetune import finetune
     from napari_colorize_training.recipe import parse_change
 
     with _front(progress) as (teller, control):
+        if orders is not None:
+            control.follow(orders)
         result = finetune(
-            data,
+            data if len(data) > 1 else data[0],
             base,
             out,
             group=group,

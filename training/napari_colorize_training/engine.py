@@ -297,8 +297,8 @@ class Trainer:
         for place, batch, wait in self._batches(leg):
             with _fitting(leg):
                 row = self._learn(leg, place, batch)
-            row = self._agreed(row | {"stopped": float(self._control.is_stopped)})
-            stopped = row.pop("stopped") > 0
+            row = self._agreed(row | self._orders())
+            stopped, finished = row.pop("stopped") > 0, row.pop("finished") > 0
             self._check(row)
             self.step += 1
             per_step = clock.tick()
@@ -307,9 +307,9 @@ class Trainer:
             self._tell_step(leg, row, per_step)
             if self.step in snapshots:
                 self._export(f"epoch-{snapshots[self.step]:g}")
-            if self.step % LOG_EVERY == 0 or self.step == end:
-                self._log(leg, self._look(leg, end))
-                if self._has_converged(leg):
+            if self.step % LOG_EVERY == 0 or self.step == end or finished:
+                self._log(leg, self._look(leg, end, finished=finished))
+                if finished or self._has_converged(leg):
                     self.step = end
                 clock.skip()
             if (self.step in epochs or self.step == end) and (
@@ -550,11 +550,16 @@ class Trainer:
     def _has_converged(self, leg: Leg) -> bool:
         return 0 < leg.stage.patience <= self.best.failures
 
-    def _look(self, leg: Leg, end: int) -> Figures | None:
+    def _orders(self) -> Losses:
+        """As numbers, so that all processes can agree on them."""
+        control = self._control
+        return {"stopped": float(control.is_stopped), "finished": float(control.is_finished)}
+
+    def _look(self, leg: Leg, end: int, *, finished: bool = False) -> Figures | None:
         """Validate where it is due, and keep what is best."""
         if leg.stage.train == "critic":
             return None  # the generator stands still
-        keep, last = leg.stage.keep_every, self.step == end
+        keep, last = leg.stage.keep_every, finished or self.step == end
         kept = bool(keep) and ((self.step - leg.first) % keep < LOG_EVERY or last)
         if not (last or kept or self.step % VALIDATE_EVERY == 0):
             return None
@@ -643,6 +648,7 @@ class Trainer:
 
     def _pause(self, clock: Clock) -> None:
         if self._control.is_paused:
+            self._save()  # who pauses may also switch the computer off
             self._progress.tell("paused", step=self.step)
             self._control.wait()
             self._progress.tell("resumed", step=self.step)

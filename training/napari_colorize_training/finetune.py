@@ -143,10 +143,9 @@ def finetune(
     checkpoint, _ = load(base)
     refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
     cache = folder / "cache"
+    reading = _Reading(progress, control)
     try:
-        report = prepare(
-            images, cache, group=group, validation_share=HELD_BACK, progress=control.check
-        )
+        report = prepare(images, cache, group=group, validation_share=HELD_BACK, progress=reading)
     except Stopped:
         progress.tell("stopped", step=0)
         return None
@@ -241,6 +240,18 @@ def _model_path(out: str | Path) -> Path:
     if not out.name:
         raise SettingsError(f"{str(out)!r} is no file name; give one such as mymodel{SUFFIX}.")
     return out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
+
+
+class _Reading:
+    """Tells how many pictures are read, now and then, and may stop it."""
+
+    def __init__(self, progress: Progress, control: Control) -> None:
+        self._progress, self._control = progress, control
+
+    def __call__(self, done: int, total: int) -> None:
+        self._control.check()
+        if done % max(1, total // 100) == 0:
+            self._progress.tell("reading", done=done, total=total)
 
 
 class _Training:

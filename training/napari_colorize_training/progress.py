@@ -4,6 +4,7 @@ A program that starts `napari-colorize-train` with `--progress json` reads one o
 its standard output; `event` says what it is:
 
 - `note`: `text`, a sentence
+- `reading`: `done` and `total` pictures, about a hundred times at most
 - `start`: `steps`, `step` (more than 0 if the run goes on), `stages` (names), `run` (folder)
 - `step`: `step`, `steps`, `stage`, `losses` (by their names in the log), `seconds_left`
 - `validation`: `step` and the figures of the log's `validation_` columns
@@ -14,8 +15,11 @@ its standard output; `event` says what it is:
 - `done`: `model`, path of the checkpoint; the exit code is 0
 - `error`: `text`, a sentence; the exit code is 1
 
-and may write the words `pause`, `resume` and `stop`, a line each, to its standard input. Each run
-ends with one of the last three; notes may come at any time, those on the data before `start`.
+and may write the words `pause`, `resume`, `finish` (end here, with the best so far) and `stop`, a
+line each, to its standard input; or give a file with `--orders`, whose content is the word that
+holds now: then it need not live as long as the run, and another program may go on giving orders.
+Each run ends with one of the last three; notes may come at any time, those on the data before
+`start`.
 """
 
 from __future__ import annotations
@@ -25,12 +29,15 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from io import FileIO
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
 STANDARD_INPUT = 0
+LOOK_EVERY = 0.25  # seconds, at the file of orders
 STOPPED = 130  # exit code: what shells say of a program that Ctrl-C has ended
 
 
@@ -100,7 +107,7 @@ class Control:
     """Whether to go on: asked between steps, answered by signals, a thread or a program's words."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        self._stop, self._finish = threading.Event(), threading.Event()
         self._go = threading.Event()
         self._go.set()
 
@@ -110,6 +117,11 @@ class Control:
         return self._stop.is_set()
 
     @property
+    def is_finished(self) -> bool:
+        """Whether the run should end here as if it had converged."""
+        return self._finish.is_set()
+
+    @property
     def is_paused(self) -> bool:
         """Whether the run should wait."""
         return not self._go.is_set() and not self.is_stopped
@@ -117,6 +129,11 @@ class Control:
     def stop(self) -> None:
         """Save and end after the present step."""
         self._stop.set()
+        self._go.set()
+
+    def finish(self) -> None:
+        """End after the present step, with the best checkpoint so far."""
+        self._finish.set()
         self._go.set()
 
     def interrupt(self, *_: object) -> None:
@@ -143,17 +160,43 @@ class Control:
         self._go.wait()
 
     def listen(self, stream: TextIO | None = None) -> None:
-        """Obey `pause`, `resume` and `stop` on standard input, in a thread of its own."""
+        """Obey words on standard input, in a thread of its own."""
         threading.Thread(target=self._obey, args=(stream,), daemon=True).start()
 
     def _obey(self, stream: TextIO | None) -> None:
-        orders = {"pause": self.pause, "resume": self.resume, "stop": self.stop}
         # Unbuffered: Python cannot end while a thread that waits holds the buffer of sys.stdin.
         for line in stream or FileIO(STANDARD_INPUT, closefd=False):
             word = line.decode(errors="replace") if isinstance(line, bytes) else line
-            order = orders.get(word.strip())
-            if order is not None:
-                order()
+            self.obey(word)
+
+    def follow(self, path: Path) -> None:
+        """Obey the word in a file whenever it changes, in a thread of its own.
+
+        There need not be such a file yet. Who writes need not do so in one step: half a word is
+        none, and the whole one is seen a moment later.
+        """
+        threading.Thread(target=self._look, args=(path,), daemon=True).start()
+
+    def _look(self, path: Path) -> None:
+        last = ""
+        while not self._stop.wait(LOOK_EVERY):
+            with suppress(OSError):
+                word = path.read_text(encoding="utf-8", errors="replace")
+                if word != last:
+                    last = word
+                    self.obey(word)
+
+    def obey(self, word: str) -> None:
+        """Do what a word says; another word is none of ours."""
+        orders = {
+            "pause": self.pause,
+            "resume": self.resume,
+            "finish": self.finish,
+            "stop": self.stop,
+        }
+        order = orders.get(word.strip())
+        if order is not None:
+            order()
 
 
 class Clock:

@@ -11,7 +11,7 @@ import csv
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -310,11 +310,22 @@ def _from_sequence(data: Sequence[Any]) -> Source:
     for number, entry in enumerate(data):
         if isinstance(entry, (str, Path)):
             part = read_source(entry)
+            if len(data) > 1 and Path(entry).is_dir():
+                part = _told_apart(part, Path(entry).absolute().name)
             source.items.extend(part.items)
             source.problems.extend(part.problems)
         else:
             source.items.extend(_from_array(str(getattr(entry, "name", f"image[{number}]")), entry))
     return source
+
+
+def _told_apart(part: Source, folder: str) -> Source:
+    """The names of one folder among several; so each is a group of its own, too."""
+    return Source(
+        part.title,
+        [replace(item, name=f"{folder}/{item.name}") for item in part.items],
+        [replace(problem, name=f"{folder}/{problem.name}") for problem in part.problems],
+    )
 
 
 def _from_array(name: str, data: Any) -> Iterator[Item]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_error
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
@@ -68,6 +69,8 @@ class Desk:
         Another source layer, or None.
     changed : Signal()
         Settings, model, device, target, what can be undone.
+    models_changed : Signal()
+        There is a new model of the user's own.
     shown : Signal(object)
         `Colorized`: the result layer shows it now.
     state, progress, failed, run_ended, swept, attended, judged
@@ -76,6 +79,7 @@ class Desk:
 
     layer_changed = Signal(object)
     changed = Signal()
+    models_changed = Signal()
     shown = Signal(object)
     state = Signal(str)
     progress = Signal(object)
@@ -574,16 +578,21 @@ class Desk:
             self._bar.close()
         self.state.emit(state)
 
+    def tell(self, error: ColorizeError) -> None:
+        """What cannot be done, as a notification of one sentence, and to every panel."""
+        show_error(str(error))
+        self.failed.emit(error)
+
     def _fail(self, error: ColorizeError) -> None:
         self._bar.close()
-        self.failed.emit(error)
+        self.tell(error)
 
     def _telling(self, work: Callable[[], None]) -> None:
         """Do what may fail in a way that the user should read of."""
         try:
             work()
         except ColorizeError as error:
-            self.failed.emit(error)
+            self.tell(error)
 
     def _shown_work(self) -> tuple[Work, tuple[int, ...], Colorized]:
         work, result = self._work, self.result

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Shapes
-from napari.utils.notifications import show_error
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -22,13 +21,14 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari import said
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
 from napari_colorize.napari.commands import bind_shortcut
 from napari_colorize.napari.desk import desk_of
 from napari_colorize.napari.knobs import LABEL_WIDTH, OF_THE_LAYER, Knobs
+from napari_colorize.napari.layers import nothing_to_colorize
 from napari_colorize.napari.preferences import Preferences, preferences
 from napari_colorize.napari.sweep import SweepGrid, factors_around
+from napari_colorize.session import said
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.zoo import CATALOGUE
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 FIRST = ("render_factor", "saturation", "self_attention")
 TARGETS = ("Visible plane", "Whole stack", "Inside shapes")
 PLANE, STACK, SHAPES = range(3)
+PATIENCE = 400  # milliseconds of work before a bar appears: most pictures take less
 
 
 class ColorizeWidget(QWidget):
@@ -100,6 +101,7 @@ class ColorizeWidget(QWidget):
         ]
         self.more_knobs = Knobs(more)
         self.all = QPushButton()
+        self.stop = _button("Cancel", "Stop this; the last picture stays.")
         self.stop_keep = QPushButton("Stop, keep what is done")
         self.stop_drop = QPushButton("Stop, drop it")
         self.keep = _button("Keep", "Make this picture a layer of its own, which stays as it is.")
@@ -118,6 +120,10 @@ class ColorizeWidget(QWidget):
         self.notes = QLabel()
         self.notes.setWordWrap(True)
         self.grid = SweepGrid()
+        self._has_failed = False
+        self._patience = QTimer()
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE)
 
     def _lay_out(self) -> None:
         form = _form()
@@ -146,6 +152,7 @@ class ColorizeWidget(QWidget):
         column.addLayout(_row(self.keep, self.replace, self.sweep, self.undo))
         column.addWidget(self.bar)
         column.addWidget(self.state)
+        column.addWidget(self.stop)
         column.addWidget(self.notes)
         column.addWidget(self.grid)
         column.addWidget(more)
@@ -161,6 +168,7 @@ class ColorizeWidget(QWidget):
         self.setMinimumWidth(inside.minimumSizeHint().width() + 20)
         self.grid.hide()
         self.bar.hide()
+        self.stop.hide()
 
     def _connect(self) -> None:
         desk = self.desk
@@ -172,6 +180,8 @@ class ColorizeWidget(QWidget):
         self.shapes.chosen.connect(lambda _: self._choose_target(SHAPES))
         self.devices.activated.connect(lambda _: desk.use_device(self.devices.currentText()))
         self.all.clicked.connect(lambda: self._guard(desk.colorize_all))
+        self.stop.clicked.connect(lambda: desk.cancel())
+        self._patience.timeout.connect(self._show_busy)
         self.stop_keep.clicked.connect(lambda: desk.cancel(keep=True))
         self.stop_drop.clicked.connect(lambda: desk.cancel(keep=False))
         self.keep.clicked.connect(lambda: self._guard(desk.keep))
@@ -182,6 +192,7 @@ class ColorizeWidget(QWidget):
         self.grid.picked.connect(self._pick)
         desk.layer_changed.connect(self._show_all)
         desk.changed.connect(self._show_all)
+        desk.models_changed.connect(self.models.relist)
         desk.shown.connect(self._show_result)
         desk.state.connect(self._show_state)
         desk.progress.connect(self._show_progress)
@@ -196,7 +207,7 @@ class ColorizeWidget(QWidget):
         try:
             work()
         except ColorizeError as error:
-            self._show_error(error)
+            self.desk.tell(error)
 
     def _turn(self, name: str, value: Any) -> None:
         self._guard(lambda: self.desk.choose(**{name: value}))
@@ -247,7 +258,7 @@ class ColorizeWidget(QWidget):
         self.shapes.setVisible(visible)
         if desk.layer is None:
             active = desk.viewer.layers.selection.active
-            self._say(said.nothing_to_colorize(active))
+            self._say(nothing_to_colorize(active))
 
     def _show_devices(self) -> None:
         devices = list(self.desk.session.devices)
@@ -272,15 +283,24 @@ class ColorizeWidget(QWidget):
     def _show_state(self, state: str) -> None:
         if state in said.STATES and not (self.desk.is_running and state == "predicting"):
             self._say(said.STATES[state])
-        busy = state not in ("idle", "composing")
         if state == "idle":
+            self._patience.stop()
+            self.bar.hide()
+            self.stop.hide()
             self.models.relist()
             self._show_devices()
-            if self.desk.result is not None and not self.desk.is_running:
+            if self.desk.result is not None and not self.desk.is_running and not self._has_failed:
                 self._say(said.done(self.desk.result))
-        if not self.bar.isVisible() and busy:
-            self.bar.setRange(0, 0)
-        self.bar.setVisible(busy)
+        else:
+            self._has_failed = False
+            if not self._patience.isActive() and not self.bar.isVisible():
+                self._patience.start()
+
+    def _show_busy(self) -> None:
+        """It takes a while: show that something moves, and how to stop it."""
+        self.bar.setRange(0, 0)
+        self.bar.show()
+        self.stop.setVisible(not self.desk.is_running)
 
     def _show_progress(self, told: Progress) -> None:
         self.bar.setRange(0, 1000)
@@ -294,9 +314,9 @@ class ColorizeWidget(QWidget):
 
     def _show_error(self, error: ColorizeError) -> None:
         self.bar.hide()
-        self._say(str(error))
-        show_error(str(error))
+        self._has_failed = True  # what went wrong stays to be read until something else is done
         self._show_all()
+        self._say(str(error))
 
     def _say(self, sentence: str) -> None:
         self.state.setText(sentence)

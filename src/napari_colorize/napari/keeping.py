@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_colorize.errors import ImageError
-from napari_colorize.napari import layers, said
+from napari_colorize.napari import layers
+from napari_colorize.session import said
 from napari_colorize.session.colors import Colors, colors_for
 
 if TYPE_CHECKING:

@@ -36,6 +36,7 @@ __all__ = [
     "add_plane",
     "add_result",
     "leading_shape",
+    "nothing_to_colorize",
     "placement",
     "plane_of",
     "read",
@@ -71,6 +72,14 @@ def why_not(layer: Layer | None) -> str | None:
     if 0 in largest(layer).shape:
         return f"{layer.name!r} has no pixels."
     return None
+
+
+def nothing_to_colorize(active: Layer | None) -> str:
+    """Why the selected layer is not colorized by itself."""
+    reason = why_not(active)
+    if reason is None and active is not None:
+        return f"{active.name} has colours. Choose it above to replace them by predicted ones."
+    return reason or NO_LAYER
 
 
 def largest(layer: Image) -> Any:

@@ -1,8 +1,8 @@
-"""What the panel says, in whole sentences; no toolkit."""
+"""What front ends say of a session, in whole sentences."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
@@ -14,16 +14,6 @@ STATES = {
     "predicting": "Colorizing…",
     "cancelling": "Cancelling…",
 }
-
-
-def nothing_to_colorize(active: Any) -> str:
-    """Why there is no picture, for the layer that is selected."""
-    from napari_colorize.napari.layers import why_not
-
-    reason = why_not(active)
-    if reason is None:
-        return f"{active.name} has colours. Choose it above to replace them by predicted ones."
-    return reason
 
 
 def done(result: Colorized) -> str:

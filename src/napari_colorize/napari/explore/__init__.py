@@ -1,0 +1,5 @@
+"""Seeing what the network does: the Explore panel and its four tools."""
+
+from napari_colorize.napari.explore.panel import ExploreWidget
+
+__all__ = ["ExploreWidget"]

@@ -1,0 +1,172 @@
+"""The attention explorer: click into the picture and see from where that place hears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils import Colormap
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_colorize.errors import ColorizeError
+from napari_colorize.napari.explore.covering import Cover, Floats, Part, part_seen, point_at
+
+if TYPE_CHECKING:
+    from napari_colorize.insight.attention import AttentionMap
+    from napari_colorize.napari.desk import Desk
+    from napari_colorize.result import Colorized
+
+SLOP = 4  # canvas pixels that a hand moves during a click
+MARK = 41  # pixels of the mark's picture, odd
+MARK_SHARE = 0.05  # the mark's size, of the shorter side of the picture
+MARK_COLOR = (0.3, 1.0, 0.5)
+GAMMA = 0.5  # of the weights: a few are large, and the many small ones matter too
+
+
+def share_that_says_half(weights: NDArray[np.float32]) -> float:
+    """The smallest share of a picture from which half of what is heard comes; weights sum to 1."""
+    ordered = np.sort(weights, axis=None)[::-1]
+    enough = int(np.searchsorted(np.cumsum(ordered, dtype=np.float64), 0.5)) + 1
+    return min(enough, ordered.size) / ordered.size
+
+
+def in_words(point: Floats, weights: NDArray[np.float32]) -> str:
+    """What there is to read in the map of a row and column."""
+    percent = 100 * share_that_says_half(weights)
+    much = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
+    row, column = np.rint(point)
+    return f"Row {row:.0f}, column {column:.0f} hears half of it from {much} of the picture."
+
+
+def ring() -> NDArray[np.float32]:
+    """A mark: a ring with a dot in the middle, 1 where it is drawn."""
+    radius = np.hypot(*np.indices((MARK, MARK)) - MARK // 2) / (MARK // 2)
+    mark: NDArray[np.float32] = ((abs(radius - 0.88) < 0.12) | (radius < 0.14)).astype(np.float32)
+    return mark
+
+
+class AttentionLayer:
+    """While it is on, a click into the picture shows where self-attention looks from there.
+
+    Parameters
+    ----------
+    desk : Desk
+        Whose picture and model.
+
+    Attributes
+    ----------
+    told : Signal(str)
+        A sentence to show.
+    """
+
+    told = Signal(str)
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._weights = Cover(
+            desk.viewer,
+            name="{} (attention)",
+            colormap="inferno",
+            gamma=GAMMA,
+            opacity=0.65,
+            interpolation2d="linear",
+        )
+        self._mark = Cover(
+            desk.viewer,
+            name="{} (attention, from here)",
+            colormap=Colormap([(*MARK_COLOR, 0), (*MARK_COLOR, 1)], name="mark"),
+            contrast_limits=(0, 1),
+        )
+        self._point: Floats | None = None
+        self._asked: Any = None  # about which prediction
+        self.is_on = False
+
+    @property
+    def layer(self) -> Any:
+        """The overlay, or None."""
+        return self._weights.layer
+
+    def start(self) -> None:
+        """Listen to clicks."""
+        if self.is_on:
+            return
+        self.is_on = True
+        self._desk.viewer.mouse_drag_callbacks.append(self._listen)
+        self._desk.attended.connect(self._show)
+        self._desk.shown.connect(self._ask_again)
+        self._desk.layer_changed.connect(self._clear)
+        self.told.emit("Click into the picture.")
+
+    def stop(self) -> None:
+        """Take the overlay away and listen no longer."""
+        if not self.is_on:
+            return
+        self.is_on = False
+        self._desk.viewer.mouse_drag_callbacks.remove(self._listen)
+        self._desk.attended.disconnect(self._show)
+        self._desk.shown.disconnect(self._ask_again)
+        self._desk.layer_changed.disconnect(self._clear)
+        self._clear()
+
+    def ask(self, point: Floats) -> None:
+        """Ask about a row and column of the layer, whole in the middle of a pixel."""
+        desk, result = self._desk, self._desk.result
+        if desk.layer is None or result is None:
+            self.told.emit("There are no colours yet: wait for the first picture.")
+            return
+        part = part_seen(desk)
+        if point not in part:
+            self.told.emit("That is beside what is colorized: click into it.")
+            return
+        self._point, self._asked = point, result.chroma
+        row, column = part.within(point, result.gray.shape)
+        try:
+            desk.session.attend((float(row), float(column)))
+        except ColorizeError as error:
+            self.told.emit(str(error))
+        else:
+            self._show_mark(point)
+
+    def _listen(self, viewer: Any, event: Any) -> Iterator[None]:
+        """A press that is let go of where it was; a drag moves the picture as ever."""
+        start = np.array(event.pos)
+        yield
+        while event.type == "mouse_move":
+            yield
+        moved = np.linalg.norm(np.array(event.pos) - start)
+        if event.button == 1 and moved <= SLOP and self._desk.layer is not None:
+            self.ask(point_at(self._desk.layer, viewer, event.position))
+
+    def _ask_again(self, result: Colorized) -> None:
+        """Another prediction: what attention says of it is another thing."""
+        if self._point is None or result.chroma is self._asked:
+            return
+        if self.layer is not None:
+            self.layer.visible = False  # a model without attention will not replace it
+        self.ask(self._point)
+
+    def _show(self, told: AttentionMap) -> None:
+        desk = self._desk
+        if desk.layer is None or self._point is None:
+            return
+        layer = self._weights.show(desk.layer, told.weights, part_seen(desk), desk.plane)
+        layer.contrast_limits_range = layer.contrast_limits = (0, float(told.weights.max()))
+        layer.visible = True
+        self._mark.raise_()
+        self.told.emit(in_words(self._point, told.weights))
+
+    def _show_mark(self, point: Floats) -> None:
+        desk = self._desk
+        assert desk.layer is not None
+        whole = part_seen(desk)
+        side = MARK_SHARE * min(whole.bottom - whole.top, whole.right - whole.left)
+        row, column = point + 0.5
+        around = Part(row - side / 2, row + side / 2, column - side / 2, column + side / 2)
+        self._mark.show(desk.layer, ring(), around, desk.plane)
+
+    def _clear(self, layer: Any = None) -> None:
+        self._point = self._asked = None
+        self._weights.remove()
+        self._mark.remove()

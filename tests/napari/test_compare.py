@@ -1,0 +1,171 @@
+"""A beside B: what is other, how it is shown, and that all is as before afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_colorize.errors import ImageError
+from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.explore.compare import Comparison, Variant
+from napari_colorize.napari.explore.covering import camera_of
+from napari_colorize.napari.explore.side_by_side import SideBySide, grid_of, rows_and_columns
+from napari_colorize.settings import ColorizeSettings
+
+
+@pytest.fixture
+def comparison_of(settle) -> Iterator[Callable[[Any], Comparison]]:
+    """A comparison for the first layer of a viewer, A being there."""
+    made = []
+
+    def compare(viewer: Any) -> Comparison:
+        desk = desk_of(viewer)
+        desk.choose_layer(viewer.layers[0])
+        settle(desk)
+        made.append((Comparison(desk), desk))
+        return made[-1][0]
+
+    yield compare
+    for comparison, desk in made:
+        comparison.stop()
+        desk.close()
+
+
+def is_shown(comparison: Comparison) -> bool:
+    """Whether B is made and laid into its layer."""
+    layer, result = comparison.layer, comparison.result
+    if layer is None or result is None or not comparison.wait(0):
+        return False
+    return bool(layer.metadata["napari-colorize"] == result.provenance)
+
+
+@pytest.mark.parametrize(
+    ("variant", "words", "changed"),
+    [
+        (Variant(), "self-attention off", {"self_attention": False}),
+        (Variant(render_factor=20), "render factor 20", {"render_factor": 20}),
+        (Variant(model="/home/me/mine.safetensors"), "mine", {}),
+    ],
+)
+def test_a_variant_changes_one_thing(variant, words, changed):
+    settings = ColorizeSettings(saturation=1.5)
+
+    assert variant.of(settings) == ColorizeSettings(saturation=1.5, **changed)
+    assert variant.in_words(settings) == words
+
+
+def test_without_attention_in_a_b_has_it():
+    settings = ColorizeSettings(self_attention=False)
+
+    assert Variant().of(settings).self_attention
+    assert Variant().in_words(settings) == "self-attention on"
+
+
+@pytest.mark.parametrize(
+    ("canvas", "shape"), [((400, 1200), (1, 3)), ((800, 800), (2, 2)), ((1200, 400), (3, 1))]
+)
+def test_pictures_are_as_large_as_the_canvas_lets_them_be(canvas, shape):
+    assert rows_and_columns(3, canvas, (100, 100)) == shape
+
+
+def test_side_by_side_leaves_everything_as_it_was(make_napari_viewer, photo):
+    viewer = make_napari_viewer()
+    layers = [viewer.add_image(photo, name=name) for name in "abcd"]
+    layers[1].visible = False
+    camera_of(viewer).center, camera_of(viewer).zoom = (0, 30, 40), 3.5
+    beside = SideBySide(viewer)
+
+    beside.show([layers[3], layers[1]])
+    assert [layer.visible for layer in layers] == [False, True, False, True]
+    assert grid_of(viewer).enabled
+    viewer.layers.remove("c")
+    late = viewer.add_image(photo, name="late")
+    beside.restore()
+
+    assert list(viewer.layers) == [layers[0], layers[1], layers[3], late]
+    assert [layer.visible for layer in viewer.layers] == [True, False, True, True]
+    assert not grid_of(viewer).enabled
+    assert (camera_of(viewer).center, camera_of(viewer).zoom) == ((0, 30, 40), 3.5)
+
+
+def test_b_is_what_its_settings_make(make_napari_viewer, photo, comparison_of, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p", scale=(2, 3))
+    comparison = comparison_of(viewer)
+
+    comparison.start(Variant(render_factor=5))
+    qtbot.waitUntil(lambda: is_shown(comparison), timeout=60_000)
+
+    b = viewer.layers["p (B: render factor 5)"]
+    assert comparison.result.chroma.render_factor == 5
+    np.testing.assert_array_equal(b.data, comparison.result.pixels)
+    np.testing.assert_array_equal(b.scale, (2, 3))
+    assert grid_of(viewer).enabled and len(viewer.layers) == 3
+
+
+def test_b_follows_as_knobs_and_plane_change(
+    make_napari_viewer, stack, comparison_of, qtbot, settle
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(stack, name="s")
+    comparison = comparison_of(viewer)
+    comparison.start(Variant())
+
+    desk_of(viewer).choose(saturation=0.5)
+    viewer.dims.set_current_step(0, 3)
+    settle(desk_of(viewer))
+    qtbot.waitUntil(
+        lambda: is_shown(comparison) and comparison.result.settings.saturation == 0.5,
+        timeout=60_000,
+    )
+
+    assert comparison.result.settings.self_attention is False
+    np.testing.assert_array_equal(comparison.result.gray, desk_of(viewer).result.gray)
+    np.testing.assert_array_equal(comparison.layer.data[3], comparison.result.pixels)
+
+
+@pytest.mark.parametrize("gone", ["p", "p (B: self-attention off)"])
+def test_it_ends_when_a_layer_it_needs_is_gone(
+    make_napari_viewer, photo, comparison_of, qtbot, gone
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p")
+    comparison, ended = comparison_of(viewer), []
+    comparison.ended.connect(lambda: ended.append(True))
+    comparison.start(Variant())
+    qtbot.waitUntil(lambda: is_shown(comparison), timeout=60_000)
+
+    viewer.layers.remove(gone)
+
+    assert ended == [True] and not comparison.is_on
+    assert not grid_of(viewer).enabled
+    assert not any("(B:" in layer.name for layer in viewer.layers)
+
+
+def test_a_b_that_cannot_be_made_is_told_and_ends_it(
+    make_napari_viewer, photo, comparison_of, qtbot, tmp_path
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    comparison, told = comparison_of(viewer), []
+    comparison.failed.connect(told.append)
+
+    comparison.start(Variant(model=str(tmp_path / "none.safetensors")))
+    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+
+    assert "none.safetensors" in str(told[0])
+    assert not comparison.is_on and not grid_of(viewer).enabled
+
+
+def test_the_same_model_twice_is_refused(make_napari_viewer, photo, comparison_of):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    comparison = comparison_of(viewer)
+
+    with pytest.raises(ImageError, match="another one for B"):
+        comparison.start(Variant(model="embedded"))
+
+    assert not comparison.is_on

@@ -1,0 +1,161 @@
+"""The curtain: gray up to a line that is dragged, colours beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from napari.layers import Image
+from qtpy.QtCore import QPoint, Qt
+
+from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.explore.covering import Part, camera_of, placed_over
+from napari_colorize.napari.explore.curtain import Curtain, cut, left_of
+
+
+@pytest.fixture
+def curtain_of(settle) -> Iterator[Callable[[Any], Curtain]]:
+    """Draws the curtain over the first layer of a viewer."""
+    drawn = []
+
+    def draw(viewer: Any) -> Curtain:
+        desk = desk_of(viewer)
+        desk.choose_layer(viewer.layers[0])
+        settle(desk)
+        curtain = Curtain(desk)
+        curtain.start()
+        drawn.append((curtain, desk))
+        return curtain
+
+    yield draw
+    for curtain, desk in drawn:
+        curtain.stop()
+        desk.close()
+
+
+@given(st.floats(0, 1), st.integers(1, 50))
+def test_the_gray_ends_where_its_last_column_does(share, columns):
+    whole = Part(0, 30, 10, 110)
+    gray = cut(np.zeros((3, columns)), share)
+
+    left = left_of(whole, share, columns)
+
+    assert (left.left, left.top, left.bottom) == (10, 0, 30)
+    assert left.pixel_size(gray.shape)[1] == pytest.approx(100 / columns)
+    assert left.right == pytest.approx(10 + 100 * share, abs=100 / columns + 1e-9)
+
+
+numbers = st.floats(-3, 3)
+sizes = st.floats(0.1, 5)
+
+
+@settings(deadline=None)  # the first one imports
+@given(
+    scale=st.tuples(sizes, sizes, sizes),
+    translate=st.tuples(numbers, numbers, numbers),
+    angle=st.floats(-180, 180),
+    shear=st.tuples(numbers, numbers, numbers),
+    plane=st.integers(0, 4),
+    corner=st.tuples(st.integers(0, 8), st.integers(0, 6)),
+)
+def test_what_lies_over_a_part_lies_there_in_the_world(
+    scale, translate, angle, shear, plane, corner
+):
+    source = Image(
+        np.zeros((5, 12, 8)), scale=scale, translate=translate, rotate=(angle, 7, 3), shear=shear
+    )
+    top, left = corner
+    part = Part(top, top + 4, left, left + 2)  # two rows and one column of two by two pixels
+
+    over = Image(np.zeros((1, 2, 1)), **placed_over(source, part, (2, 1), (plane,)))
+
+    for row in (0, 1):
+        middle = (plane, top + 2 * row + 0.5, left + 0.5)
+        np.testing.assert_allclose(
+            over.data_to_world((0, row, 0)), source.data_to_world(middle), atol=1e-6
+        )
+
+
+def test_left_of_the_line_is_the_gray_that_the_network_saw(make_napari_viewer, photo, curtain_of):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo, name="p")
+
+    curtain_of(viewer).move_to(0.25)
+
+    before = viewer.layers["p (before)"]
+    np.testing.assert_array_equal(before.data, photo[:, :64])
+    assert viewer.layers.selection.active is gray
+    assert viewer.layers.index(before) > viewer.layers.index("p (colorized)")
+
+
+def test_the_line_is_dragged_with_the_mouse(make_napari_viewer, photo, curtain_of, qtbot):
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(photo)
+    curtain = curtain_of(viewer)
+    canvas, camera = viewer.window._qt_viewer.canvas.native, camera_of(viewer)
+    qtbot.waitExposed(canvas)
+
+    def at(column: float) -> QPoint:
+        offset = (column - camera.center[-1]) * camera.zoom
+        return QPoint(round(canvas.width() / 2 + offset), canvas.height() // 2)
+
+    center = camera.center
+    qtbot.mouseMove(canvas, at(127.5))
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=at(127.5))
+
+    def is_there() -> bool:
+        qtbot.mouseMove(canvas, at(63.5))
+        return curtain.share == pytest.approx(0.25, abs=0.01)
+
+    qtbot.waitUntil(is_there)
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=at(63.5))
+
+    assert camera.center == center and camera.mouse_pan  # the picture stayed
+
+
+def test_it_follows_the_plane_looked_at(make_napari_viewer, stack, curtain_of, settle):
+    viewer = make_napari_viewer()
+    viewer.add_image(stack, name="s", scale=(3, 1, 1))
+    curtain = curtain_of(viewer)
+
+    viewer.dims.set_current_step(0, 2)
+    settle(desk_of(viewer))
+
+    before = viewer.layers["s (before)"]
+    assert before.data_to_world((0, 0, 0)) == (6, 0, 0)
+    np.testing.assert_array_equal(before.data[0], cut(stack[2], curtain.share))
+
+
+def test_with_shapes_it_covers_what_is_around_them(make_napari_viewer, photo, curtain_of, settle):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p", scale=(2, 2))
+    curtain_of(viewer)
+    corners = [[80, 100], [80, 400], [320, 400], [320, 100]]
+    shapes = viewer.add_shapes([corners], shape_type="rectangle")
+
+    desk_of(viewer).use_region(shapes)
+    settle(desk_of(viewer))
+
+    before, (rows, columns) = viewer.layers["p (before)"], (slice(40, 160), slice(50, 125))
+    assert before.data_to_world((0, 0)) == (80, 100)
+    np.testing.assert_allclose(before.data.shape, photo[rows, columns].shape, atol=1)
+    np.testing.assert_array_equal(
+        before.data, photo[40:, 50:][tuple(map(slice, before.data.shape))]
+    )
+
+
+def test_taking_a_layer_of_it_out_ends_it(make_napari_viewer, photo, curtain_of):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p")
+    callbacks = list(viewer.mouse_drag_callbacks)
+    curtain = curtain_of(viewer)
+
+    viewer.layers.remove("p (curtain)")
+
+    assert [layer.name for layer in viewer.layers] == ["p", "p (colorized)"]
+    assert not curtain.is_on
+    assert viewer.mouse_drag_callbacks == callbacks

@@ -1,0 +1,178 @@
+"""What goes wrong is a napari notification of one sentence, and the panel goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from loopback import serving
+from napari.utils.notifications import notification_manager
+
+from napari_colorize import memory
+from napari_colorize.napari import commands
+from napari_colorize.zoo import CATALOGUE, local_path
+
+
+@pytest.fixture
+def told():
+    """Every notification, its text only."""
+    said: list[str] = []
+
+    def note(event) -> None:
+        said.append(str(event.value.message) if hasattr(event, "value") else str(event.message))
+
+    notification_manager.notification_ready.connect(note)
+    yield said
+    notification_manager.notification_ready.disconnect(note)
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """A catalogue whose artistic model is the embedded one, behind a server on loopback."""
+    content = local_path(CATALOGUE["embedded"]).read_bytes()
+    with serving() as server:
+        server.content = content
+        checkpoint = replace(
+            CATALOGUE["deoldify-artistic"],
+            sha256=hashlib.sha256(content).hexdigest(),
+            size=len(content),
+        )
+
+        def at(path: str) -> None:
+            urls = (f"{server.address}/{path}",)
+            monkeypatch.setitem(CATALOGUE, "deoldify-artistic", replace(checkpoint, urls=urls))
+
+        yield at
+
+
+def choose(panel, model: str) -> None:
+    panel.models.relist()
+    panel.models.show_model(model)
+    panel.models._fetch.click()
+
+
+def is_one_sentence(text: str) -> bool:
+    return text.endswith(".") and "\n" not in text and "Traceback" not in text
+
+
+def test_an_empty_viewer(make_napari_viewer, panel_of, told):
+    viewer = make_napari_viewer()
+
+    commands.colorize_selected(viewer)
+
+    assert told == ["There is no image to colorize: open one, or choose its layer."]
+
+
+def test_a_labels_layer(make_napari_viewer, panel_of, told):
+    viewer = make_napari_viewer()
+    viewer.add_labels(np.zeros((8, 8), int), name="cells")
+
+    commands.colorize_selected(viewer)
+
+    assert len(told) == 1 and is_one_sentence(told[0]) and "cells" in told[0]
+
+
+def test_a_model_is_fetched_with_its_size_said_first(
+    make_napari_viewer, panel_of, settle, photo, served, told
+):
+    served("good")
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.models.relist()
+    panel.models.show_model("deoldify-artistic")
+    assert panel.models._fetch.text() == "Fetch 9 MB"
+    panel.models._fetch.click()
+    settle(panel.desk)
+
+    assert panel.desk.result.record["model"] == "deoldify-artistic" and not told
+    assert not panel.models._fetch.isVisibleTo(panel.models)
+
+
+@pytest.mark.parametrize("answer", ["missing", "page", "wrong", "cut"])
+def test_a_download_that_is_refused_or_damaged(
+    make_napari_viewer, panel_of, settle, photo, served, told, qtbot, answer
+):
+    served(answer)
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    before = panel.desk.result_layer.data.copy()
+
+    choose(panel, "deoldify-artistic")
+    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+
+    assert "deoldify-artistic could not be fetched" in told[0] and is_one_sentence(told[0])
+    np.testing.assert_array_equal(panel.desk.result_layer.data, before)  # it stays
+    panel.desk.use_model("embedded")
+    settle(panel.desk)
+
+
+def test_a_download_can_be_cancelled(
+    make_napari_viewer, panel_of, settle, photo, served, told, qtbot
+):
+    served("stuck")
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    choose(panel, "deoldify-artistic")
+    qtbot.waitUntil(lambda: panel.stop.isVisibleTo(panel), timeout=60_000)
+    assert "MB" in panel.state.text()
+    panel.stop.click()
+    qtbot.waitUntil(lambda: panel.desk.session.doing == "idle", timeout=60_000)
+
+    folder = local_path(CATALOGUE["deoldify-artistic"]).parent
+    assert not list(folder.glob("*.pth")) and not told
+    assert panel.desk.result_layer is not None
+
+
+def test_a_corrupt_checkpoint(make_napari_viewer, panel_of, settle, photo, told, qtbot, tmp_path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"not a model at all")
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.desk.use_model(broken)
+    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+
+    assert "broken.safetensors" in told[0] and is_one_sentence(told[0])
+    assert panel.state.text() == told[0]
+
+
+def test_memory_that_runs_out(
+    make_napari_viewer, panel_of, settle, photo, told, qtbot, monkeypatch
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    panel.knobs.controls["render_factor"].slider.setValue(20)
+    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+
+    assert "does not fit into memory" in told[0] and is_one_sentence(told[0])
+
+
+def test_a_stack_whose_colours_do_not_fit(
+    make_napari_viewer, panel_of, settle, stack, told, qtbot, monkeypatch
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(stack)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    panel._guard(panel.desk.colorize_all)
+
+    assert len(told) == 1 and "GB" in told[0] and is_one_sentence(told[0])
+    assert not panel.desk.is_running

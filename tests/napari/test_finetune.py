@@ -327,7 +327,8 @@ def test_previews_come_as_one_layer_beside_the_others_and_stay_away_if_deleted(
 
 
 def test_without_the_training_extra_it_says_what_to_install(panel, pictures, notices, monkeypatch):
-    monkeypatch.setattr("napari_colorize.napari.finetune.panel.missing_packages", lambda: ["accelerate"])
+    module = "napari_colorize.napari.finetune.panel"
+    monkeypatch.setattr(f"{module}.missing_packages", lambda: ["accelerate"])
     widget = panel()
     widget.setup.data.add_folder(pictures)
 

@@ -120,7 +120,7 @@ class ColorizeWidget(QWidget):
         self.notes = QLabel()
         self.notes.setWordWrap(True)
         self.grid = SweepGrid()
-        self._has_failed = False
+        self._stays = False
         self._patience = QTimer()
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
@@ -289,10 +289,10 @@ class ColorizeWidget(QWidget):
             self.stop.hide()
             self.models.relist()
             self._show_devices()
-            if self.desk.result is not None and not self.desk.is_running and not self._has_failed:
+            if self.desk.result is not None and not self.desk.is_running and not self._stays:
                 self._say(said.done(self.desk.result))
         else:
-            self._has_failed = False
+            self._stays = False
             if not self._patience.isActive() and not self.bar.isVisible():
                 self._patience.start()
 
@@ -310,11 +310,12 @@ class ColorizeWidget(QWidget):
 
     def _show_end(self, end: RunEnd) -> None:
         self.bar.hide()
+        self._stays = True
         self._say(said.end(end))
 
     def _show_error(self, error: ColorizeError) -> None:
         self.bar.hide()
-        self._has_failed = True  # what went wrong stays to be read until something else is done
+        self._stays = True  # to be read until something else is done
         self._show_all()
         self._say(str(error))
 

@@ -92,7 +92,7 @@ class DataList(QWidget):
     def add_folder(self, path: str | Path) -> None:
         """Learn from the pictures in this folder (or CSV, tar shard, NumPy file) as well."""
         path = Path(path).absolute()
-        self._add(f"{path.name}  ({path.parent})", str(path), str(path))
+        self._add(f"folder {path.name}", str(path), str(path))
 
     def add_layers(self, layers: Any = None) -> None:
         """Learn from these layers as well; from the selected ones if none are given."""

@@ -1,0 +1,136 @@
+"""Pictures of the panels as a person sees them; `make screenshots` puts them into docs/images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from superqt import QCollapsible
+
+from napari_colorize.napari.dock import STACK
+
+VARIABLE = "NAPARI_COLORIZE_SCREENSHOTS"
+SIZE = (1300, 860)
+
+
+@pytest.fixture
+def shoot(tmp_path, qtbot):
+    """Writes a screenshot of a whole window, and looks whether something is in it."""
+    folder = Path(os.environ.get(VARIABLE, tmp_path))
+
+    def write(viewer, name: str) -> np.ndarray:
+        qtbot.wait(200)  # fades and layouts
+        path = folder / f"napari-{name}.png"
+        viewer.screenshot(path=str(path), canvas_only=False, flash=False)
+        with Image.open(path) as picture:
+            small = picture.convert("RGB")
+            small.quantize(256).save(path, optimize=True)  # a third of the bytes
+            return np.asarray(small)
+
+    return write
+
+
+@pytest.fixture
+def window(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(*SIZE)
+    return viewer
+
+
+def colorfulness(picture: np.ndarray) -> float:
+    return float(np.ptp(picture.astype(int), axis=-1).mean())
+
+
+def test_the_panel(window, panel_of, settle, shoot):
+    window.add_image(data.astronaut()[..., 1], name="astronaut")
+    panel = panel_of(window)
+    gray = colorfulness(shoot(window, "gray"))
+    settle(panel.desk)
+
+    picture = shoot(window, "panel")
+
+    assert picture.shape[:2] >= (800, 1200)
+    assert colorfulness(picture) > 1.5 * gray
+
+
+def test_the_sweep(window, panel_of, settle, shoot, qtbot):
+    window.add_image(data.chelsea()[..., 1], name="chelsea")
+    panel = panel_of(window)
+    settle(panel.desk)
+
+    panel.sweep.click()
+    qtbot.waitUntil(lambda: all(b.isEnabled() for b in panel.grid.buttons.values()), timeout=60_000)
+    picture = shoot(window, "sweep")
+
+    assert colorfulness(picture[:, 950:]) > 5  # thumbnails
+
+
+def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):
+    film = np.stack([np.roll(data.camera(), 20 * k, axis=1) for k in range(100)])
+    window.add_image(film, name="film")
+    panel = panel_of(window)
+    settle(panel.desk)
+    panel.findChild(QCollapsible).expand(animate=False)
+
+    panel.target.setCurrentIndex(STACK)
+    shoot(window, "stack")
+    panel.all.click()
+    qtbot.waitUntil(lambda: "Plane" in panel.state.text(), timeout=60_000)
+    shoot(window, "run")
+    panel.stop_keep.click()
+    qtbot.waitUntil(lambda: not panel.desk.is_running, timeout=60_000)
+
+    assert "kept" in panel.state.text()
+
+
+def test_explore(window, panel_of, settle, shoot, qtbot):
+    from napari_colorize.napari import ExploreWidget
+
+    window.add_image(data.astronaut()[..., 1], name="astronaut")
+    panel = panel_of(window)
+    explore = ExploreWidget(window)
+    window.window.add_dock_widget(explore, name="Explore", tabify=True)
+    settle(panel.desk)
+
+    explore.attend.click()
+    explore.attention.ask(np.array([300.0, 100.0]))
+    qtbot.waitUntil(lambda: "astronaut (attention)" in window.layers, timeout=60_000)
+    attention = shoot(window, "attention")
+    explore.attend.click()
+    explore.judge.click()
+    qtbot.waitUntil(lambda: "astronaut (expected error)" in window.layers, timeout=60_000)
+    error = shoot(window, "error")
+    explore.judge.click()
+    explore.draw.click()
+    curtain = shoot(window, "curtain")
+    explore.draw.click()
+    explore.compare.click()
+    qtbot.waitUntil(lambda: any("B:" in layer.name for layer in window.layers), timeout=60_000)
+    shoot(window, "compare")
+    explore.compare.click()
+
+    assert not np.array_equal(attention, error) and not np.array_equal(error, curtain)
+    assert [layer.name for layer in window.layers] == ["astronaut", "astronaut (colorized)"]
+
+
+def test_finetune(window, shoot, tmp_path):
+    from napari_colorize.napari import FinetuneWidget
+
+    pictures = tmp_path / "slides"
+    pictures.mkdir()
+    for left in (0, 128, 256, 384):
+        tile = data.immunohistochemistry()[:128, left : left + 128]
+        Image.fromarray(tile).save(pictures / f"{left}.png")
+    window.add_image(data.immunohistochemistry(), rgb=True, name="ihc")
+    widget = FinetuneWidget(window)
+    window.window.add_dock_widget(widget, name="Fine-tune")
+
+    widget.setup.data.add_folder(pictures)
+    picture = shoot(window, "finetune")
+
+    assert picture.shape[:2] >= (800, 1200)
+    widget.desk.close()

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+DEFAULTS = ColorizeSettings()
 PALE = 2 / 255  # mean length of (U, V) below which a prediction is all but gray
 SMALLER = 0.75  # factor on the render factor when memory runs out
 BATCH_PIXELS = 2**18  # network pixels at a time: several planes when they are small
@@ -146,6 +147,22 @@ class Colorizer:
         known = ARCHITECTURES[self.checkpoint.architecture]
         attends = known.has_self_attention and getattr(self.network, "has_self_attention", True)
         return replace(known, has_self_attention=attends)
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """Settings that this network cannot follow, each with a sentence that says why."""
+        lacking = {}
+        if not self.architecture.has_self_attention:
+            lacking["self_attention"] = (
+                f"{self.checkpoint.name} has no self-attention to switch off."
+            )
+        if not self.architecture.name.startswith(("deoldify", "ipol")):
+            lacking["fidelity"] = (
+                "A fidelity repeats the steps around the networks of DeOldify and the IPOL review; "
+                f"this model's network is {self.architecture.name}. Leave it at exact, or choose a "
+                "model of theirs."
+            )
+        return lacking
 
     @property
     def precision(self) -> str:
@@ -329,9 +346,9 @@ class Colorizer:
             If one is unknown, out of range, or not for this network.
         """
         chosen = settings_from(settings)
-        if not chosen.self_attention and not self.architecture.has_self_attention:
-            raise SettingsError(f"{self.checkpoint.name} has no self-attention to switch off.")
-        _check_fidelity(chosen, self.architecture)
+        for name, reason in self.lacks.items():
+            if getattr(chosen, name) != getattr(DEFAULTS, name):
+                raise SettingsError(reason)
         return replace(
             chosen,
             render_factor=chosen.render_factor or self.checkpoint.render_factor,
@@ -626,14 +643,3 @@ def _mean_chroma(colors: NDArray[np.uint8]) -> float:
     """Mean length of (U, V) of an 8-bit picture, as `Chroma.mean` has it."""
     some = torch.from_numpy(colors[::4, ::4, :3] / np.float32(255))
     return float(torch.linalg.vector_norm(rgb_to_yuv(some)[..., 1:], dim=-1).mean())
-
-
-def _check_fidelity(chosen: ColorizeSettings, architecture: Architecture) -> None:
-    if chosen.fidelity == "exact":
-        return
-    if not architecture.name.startswith(("deoldify", "ipol")):
-        raise SettingsError(
-            f'fidelity="{chosen.fidelity}" repeats the steps around the networks of DeOldify and '
-            f"the IPOL review; this model's network is {architecture.name}. Leave it at exact, or "
-            "choose a model of theirs."
-        )

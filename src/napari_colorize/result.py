@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 import os
 from dataclasses import dataclass, field, replace
@@ -22,6 +24,19 @@ from napari_colorize.settings import ColorizeSettings, settings_from
 
 # Settings that change nothing about what the network saw.
 COMPOSED = {"saturation", "provenance", "retry_smaller", "retry_on_cpu"}
+
+SHOWN = 1024  # pixels of the longer side of what a notebook shows, and keeps in its file
+WIDEST = 640  # of them on the page
+# Both pictures at one place, the gray one in a box whose lower right corner can be drawn to either
+# side: no script, so that it also works in pages that were saved.
+BEFORE_AND_AFTER = """<figure style="margin:0;width:{width}px;max-width:100%">
+<div style="position:relative;container-type:inline-size">
+<img alt="in colour" src="{after}" style="display:block;width:100%;max-width:none">
+<div style="position:absolute;left:0;top:0;bottom:0;width:50%;max-width:100%;overflow:hidden;\
+resize:horizontal;border-right:2px solid white;box-sizing:border-box">
+<img alt="in gray" src="{before}" style="display:block;width:100cqw;max-width:none">
+</div></div>
+<figcaption>{caption}</figcaption></figure>"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +153,34 @@ class Colorized:
 
     def _repr_png_(self) -> bytes:
         """The picture as PNG, 8 bits a channel, for notebooks."""
-        from PIL import Image
+        return _encoded(self._seen(), "PNG")
 
-        buffer = io.BytesIO()
-        shown = self.pixels if self.fixed is not None else as_bytes(self.pixels, self.plane)
-        Image.fromarray(shown).save(buffer, "PNG")
-        return buffer.getvalue()
+    def _repr_html_(self) -> str:
+        """Before and after, one over the other; what can be drawn is the gray one's corner."""
+        seen = _small(self._seen())
+        gray = _small(np.rint(np.nan_to_num(self.gray) * 255).astype(np.uint8))
+        used, model = self.settings, self.record.get("model", "")
+        caption = (
+            f"{model}, render factor {used.render_factor}, saturation {used.saturation:g}. "
+            "Colours are predicted, not measured."
+        )
+        return BEFORE_AND_AFTER.format(
+            width=min(WIDEST, seen.shape[1]),
+            after=_address(seen),
+            before=_address(gray),
+            caption=html.escape(caption),
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """Before and after; for what shows no HTML, the picture."""
+        return {
+            "text/plain": repr(self),
+            "text/html": self._repr_html_(),
+            "image/png": _encoded(_small(self._seen()), "PNG"),
+        }
+
+    def _seen(self) -> NDArray[np.uint8]:
+        return self.pixels if self.fixed is not None else as_bytes(self.pixels, self.plane)
 
 
 def as_bytes(pixels: Array, plane: Plane) -> NDArray[np.uint8]:
@@ -164,3 +201,27 @@ def alpha_as_bytes(alpha: Array) -> NDArray[np.uint8]:
     full = 1.0 if alpha.dtype.kind in "fb" else float(np.iinfo(alpha.dtype).max)
     unit = np.nan_to_num(alpha.astype(np.float64) / full, nan=0.0)
     return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _small(shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shrunk to what a notebook shows."""
+    from PIL import Image
+
+    picture = Image.fromarray(shown)
+    picture.thumbnail((SHOWN, SHOWN))
+    return np.asarray(picture)
+
+
+def _encoded(shown: NDArray[np.uint8], kind: str) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(shown).save(buffer, kind, quality=92)
+    return buffer.getvalue()
+
+
+def _address(shown: NDArray[np.uint8]) -> str:
+    """The picture itself, as an address within a page."""
+    kind = "PNG" if shown.shape[2:] == (4,) else "JPEG"
+    encoded = base64.b64encode(_encoded(shown, kind)).decode()
+    return f"data:image/{kind.lower()};base64,{encoded}"

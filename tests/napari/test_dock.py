@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.napari.dock import PLANE, SHAPES, STACK
 
@@ -282,3 +283,25 @@ def test_the_colours_stay_on_a_source_that_moves(make_napari_viewer, panel_of, s
             panel.desk.result_layer.data_to_world(corner), gray.data_to_world(corner)
         )
     assert [str(unit) for unit in panel.desk.result_layer.units] == ["micrometer"] * 2
+
+
+def test_a_knob_that_the_model_lacks_is_off_and_says_why(
+    make_napari_viewer, panel_of, settle, photo
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    panel.knobs.controls["self_attention"].click()
+    settle(panel.desk)
+
+    deaf = TintNetwork()
+    deaf.has_self_attention = False
+    panel.desk.session.model = colorizer_of(deaf)
+    settle(panel.desk)
+
+    knob = panel.knobs.controls["self_attention"]
+    assert not knob.isEnabled() and "no self-attention" in knob.toolTip()
+    panel.desk.use_model("embedded")
+    settle(panel.desk)
+    assert knob.isEnabled()

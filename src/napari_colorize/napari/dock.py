@@ -120,7 +120,7 @@ class ColorizeWidget(QWidget):
         self.notes = QLabel()
         self.notes.setWordWrap(True)
         self.grid = SweepGrid()
-        self._stays = False
+        self._stays, self._state = False, "idle"
         self._patience = QTimer()
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
@@ -260,6 +260,15 @@ class ColorizeWidget(QWidget):
             active = desk.viewer.layers.selection.active
             self._say(nothing_to_colorize(active))
 
+    def _show_lacks(self) -> None:
+        """What the model cannot follow is switched off, with the reason, at its default."""
+        lacks = self.desk.session.lacks
+        for knobs in (self.knobs, self.more_knobs):
+            for name in knobs.controls:
+                knobs.refuse(name, lacks.get(name))
+        usual = ColorizeSettings()
+        self.desk.choose(**{name: getattr(usual, name) for name in lacks})
+
     def _show_devices(self) -> None:
         devices = list(self.desk.session.devices)
         if [self.devices.itemText(at) for at in range(self.devices.count())] != devices:
@@ -283,12 +292,15 @@ class ColorizeWidget(QWidget):
     def _show_state(self, state: str) -> None:
         if state in said.STATES and not (self.desk.is_running and state == "predicting"):
             self._say(said.STATES[state])
+        if self._state == "downloading":
+            self.models.relist()  # another one is here now
+        self._state = state
         if state == "idle":
             self._patience.stop()
             self.bar.hide()
             self.stop.hide()
-            self.models.relist()
             self._show_devices()
+            self._show_lacks()
             if self.desk.result is not None and not self.desk.is_running and not self._stays:
                 self._say(said.done(self.desk.result))
         else:

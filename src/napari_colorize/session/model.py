@@ -40,6 +40,7 @@ class Model:
         self._loaded: tuple[tuple[Any, ...], Colorizer] | None = None
         self._hooks: list[Any] = []
         self._checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
+        self._lacks: dict[tuple[Any, ...], dict[str, str]] = {}
         self.devices: tuple[str, ...] = ("auto", "cpu")  # until torch can be asked
 
     @property
@@ -51,6 +52,10 @@ class Model:
         """The passport of the wish's network, if it was loaded before."""
         return self._checkpoints.get(wish.network)
 
+    def lacks(self, wish: Wish) -> dict[str, str]:
+        """Settings that the wish's network cannot follow, and why; empty before it was loaded."""
+        return self._lacks.get(wish.network, {})
+
     def ready(self, wish: Wish) -> Colorizer:
         """The wish's network, loaded if it is not the one in use."""
         if self._loaded is not None and self._loaded[0] == wish.network:
@@ -61,6 +66,7 @@ class Model:
         self._look_up_in(colorizer)
         self._loaded = wish.network, colorizer
         self._checkpoints[wish.network] = colorizer.checkpoint
+        self._lacks[wish.network] = colorizer.lacks
         self._pause()
         return colorizer
 
@@ -77,6 +83,7 @@ class Model:
         """Let go of the network and of all Colorizers that were ever used."""
         self.let_go()
         self._checkpoints.clear()
+        self._lacks.clear()
 
     def _load(self, wish: Wish) -> Colorizer:
         from napari_colorize.colorizer import Colorizer  # torch

@@ -297,6 +297,11 @@ class ColorizeSession(Worker):
         return self._model.devices
 
     @property
+    def lacks(self) -> dict[str, str]:
+        """Settings that the model cannot follow, each with a sentence; empty until it is loaded."""
+        return self._model.lacks(self._wish)
+
+    @property
     def seconds_per_picture(self) -> float | None:
         """What a new picture of this model took lately, predicted and composed; None before."""
         return self._pictures.seconds(self._wish)

@@ -84,7 +84,12 @@ class DataList(QWidget):
         layout.addWidget(self._list)
         layout.addLayout(self._buttons())
         self._list.itemChanged.connect(lambda _: self.changed.emit())
-        removed, drop = viewer.layers.events.removed, self._drop_layer
+        removed = viewer.layers.events.removed
+
+        # No method: to disconnect one, napari 0.6 compares this list, gone by then, with others.
+        def drop(event: Any) -> None:
+            self._drop_layer(event)
+
         removed.connect(drop)
         self.destroyed.connect(lambda: removed.disconnect(drop))
         self.show_corrections()

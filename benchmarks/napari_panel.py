@@ -82,32 +82,45 @@ def measure() -> dict[str, float]:
         "from opening to the first coloured plane": first - began,
         "longest pause while torch and the model come": longest_pause(opened),
     }
-    shown = []
-    panel.desk.shown.connect(lambda result: shown.append(result.settings))
-    found["longest pause while render factors are predicted"] = _turn(
-        panel, "render_factor", range(8, 8 + TURNS), shown, until, longest_pause
+    predicted, pause = _turn(panel, "render_factor", range(8, 8 + TURNS), beats)
+    found["from render factor to picture, median"] = predicted
+    found["longest pause while render factors are predicted"] = pause
+    timer.stop()  # beats take the interpreter from the worker: what is timed goes without
+    saturations = np.linspace(0.5, 1.6, TURNS)
+    found["from saturation slider to picture, median"] = _turn(panel, "saturation", saturations)[0]
+    timer.start(0)
+    found["longest pause while saturation is dragged"] = _turn(
+        panel, "saturation", saturations[:-1][::-1], beats
     )[1]
-    seconds, pause = _turn(
-        panel, "saturation", np.linspace(0.5, 1.6, TURNS), shown, until, longest_pause
-    )
-    found["from saturation slider to picture, median"] = sorted(seconds)[len(seconds) // 2]
-    found["longest pause while saturation is dragged"] = pause
     panel.desk.close()
     viewer.close()
     return found
 
 
-def _turn(panel, name, values, shown, until, longest_pause) -> tuple[list[float], float]:
-    """Seconds from each turn of a knob to its picture, and the longest pause."""
+def _turn(panel, name, values, beats=None) -> tuple[float, float]:
+    """Median seconds from each turn of a knob to its picture, and the longest pause."""
+    from qtpy.QtCore import QEventLoop
+
     slider = panel.knobs.controls[name].slider
+    loop = QEventLoop()
+    wanted: list[float] = []
+
+    def look(result) -> None:
+        if getattr(result.settings, name) == wanted[-1]:
+            loop.quit()
+
+    panel.desk.shown.connect(look)
     since, seconds = time.perf_counter(), []
     for value in values:
         began = time.perf_counter()
         slider.setValue(value)
-        wanted = getattr(panel.desk.settings, name)
-        until(lambda wanted=wanted: bool(shown) and getattr(shown[-1], name) == wanted)
+        wanted.append(getattr(panel.desk.settings, name))
+        loop.exec()
         seconds.append(time.perf_counter() - began)
-    return seconds, longest_pause(since)
+    panel.desk.shown.disconnect(look)
+    late = [beat for beat in beats or () if beat >= since]
+    pause = max((b - a for a, b in itertools.pairwise(late)), default=0.0)
+    return sorted(seconds)[len(seconds) // 2], pause
 
 
 if __name__ == "__main__":

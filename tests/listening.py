@@ -65,7 +65,7 @@ class Heard:
         return heard
 
     def hear_two(self, name):
-        return lambda first, second: self.hear(name)((first, second))
+        return lambda first, second, *_: self.hear(name)((first, second))
 
     def all(self, name):
         return [value for said, value in list(self.said) if said == name]

@@ -423,7 +423,7 @@ def test_a_run_colorizes_every_plane_as_the_colorizer_does(session, heard, ramp)
         np.testing.assert_array_equal(result.pixels, other.pixels)
     assert [step.done for step in heard.all("progress")] == [1, 2, 3]
     assert heard.all("progress")[-1].seconds_left == 0
-    assert heard.all("run_ended") == [RunEnd(3, 3, cancelled=False, keep=True)]
+    assert heard.all("run_ended") == [RunEnd(3, 3, cancelled=False, keep=True, run=1)]
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -442,7 +442,7 @@ def test_a_run_is_cancelled_within_a_plane(session, heard, network, ramp, monkey
     heard.settled()
 
     assert network.finished == finished + 1
-    assert heard.all("run_ended") == [RunEnd(1, 50, cancelled=True, keep=keep)]
+    assert heard.all("run_ended") == [RunEnd(1, 50, cancelled=True, keep=keep, run=1)]
     assert "cancelling" in heard.all("state") and heard.wait_for("state", 1)
 
 
@@ -652,6 +652,55 @@ def test_a_network_that_is_out_of_use_takes_no_memory(session, heard, ramp):
     assert gone() is None
 
 
+def gone_after_closing(make_source, wait=5.0):
+    """Whether a closed session lets go of its source, once its thread has ended."""
+    network = LayeredNetwork()
+    session = ColorizeSession(model=colorizer_of(network))
+    heard = Heard(session)
+    source = make_source()
+    gone = weakref.ref(source)
+    session.source = source
+    heard.settled()
+    network.held = True
+    session.run_all()
+    session.choose(render_factor=3)
+    network.wait_until_held()
+    heard.said.clear()
+    del source
+
+    closing = threading.Thread(target=session.close, args=[wait])
+    closing.start()
+    if wait == 0:
+        closing.join(SOON)
+    network.let_go()
+    session._thread.join(SOON)
+    gc.collect()
+    return gone() is None, weakref.ref(session)
+
+
+@pytest.mark.parametrize("wait", [0, 5])
+def test_a_closed_session_lets_go_of_its_source(ramp, wait):
+    is_gone, session = gone_after_closing(lambda: np.stack([ramp] * 3), wait)
+
+    gc.collect()
+    assert is_gone
+    assert session() is None  # not even the end of Python waits for it
+
+
+def test_a_source_whose_picture_failed_is_let_go_of(session, heard, ramp):
+    source = ramp.copy()
+    gone = weakref.ref(source)
+    session.update(source=source, model="deoldifi")
+    heard.settled()
+    session.choose(saturation=2.0)
+    heard.settled()
+
+    del source
+    session.close()
+
+    assert gone() is None
+
+
 # Errors
 
 
@@ -682,9 +731,9 @@ def test_an_error_is_one_sentence_and_the_session_lives(
 
 
 def held_by(error):
-    """Names of what the frames below the worker's own hold for as long as the error lives."""
+    """Names of what frames hold for as long as the error lives."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return [name for frame in frames[1:] for name in frame.f_locals]
+    return [name for frame in frames for name in frame.f_locals]
 
 
 def test_an_unexpected_error_is_told_with_its_cause_and_logged(session, heard, ramp, caplog):
@@ -731,7 +780,7 @@ def test_a_run_that_fails_ends(session, heard, ramp):
     heard.settled()
 
     assert len(heard.all("failed")) == 2
-    assert heard.all("run_ended") == [RunEnd(0, 0, cancelled=False, keep=True)]
+    assert heard.all("run_ended") == [RunEnd(0, 0, cancelled=False, keep=True, run=1)]
 
 
 def test_a_listener_that_raises_does_no_harm(session, heard, ramp, caplog):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from stand_ins import TintNetwork, colorizer_of
 
+from napari_colorize.napari import ExploreWidget
+from napari_colorize.napari.desk import known_desk
 from napari_colorize.napari.dock import PLANE, SHAPES, STACK
 
 
@@ -305,3 +307,172 @@ def test_a_knob_that_the_model_lacks_is_off_and_says_why(
     panel.desk.use_model("embedded")
     settle(panel.desk)
     assert knob.isEnabled()
+
+
+def close_by_x(qtbot, viewer, panel) -> None:
+    """As napari's X does it."""
+    dock = next(d for d in viewer.window.dock_widgets.values() if d is panel).parent()
+    while not hasattr(dock, "destroyOnClose"):
+        dock = dock.parent()
+    with qtbot.waitSignal(panel.destroyed, timeout=10_000):
+        dock.destroyOnClose()
+
+
+def test_closing_the_panel_ends_its_desk_and_leaves_the_layers(
+    make_napari_viewer, panel_of, settle, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    desk = panel.desk
+
+    close_by_x(qtbot, viewer, panel)
+
+    assert desk.is_closed and desk.session.is_closed and known_desk(viewer) is None
+    viewer.add_image(photo, name="later")
+    assert [layer.name for layer in viewer.layers] == ["p", "p (colorized)", "later"]
+
+
+def test_the_explorer_goes_on_when_the_panel_is_closed(
+    make_napari_viewer, panel_of, settle, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p")
+    panel = panel_of(viewer)
+    explore = ExploreWidget(viewer)
+    viewer.window.add_dock_widget(explore, name="Explore")
+    settle(panel.desk)
+    desk = panel.desk
+    explore.draw.click()
+
+    close_by_x(qtbot, viewer, panel)
+    desk.choose(saturation=0.5)
+    settle(desk)
+    assert not desk.is_closed and "p (curtain)" in viewer.layers
+
+    close_by_x(qtbot, viewer, explore)
+    assert desk.is_closed and "p (curtain)" not in viewer.layers
+
+
+def test_a_run_that_replaces_another_is_the_one_that_counts(
+    make_napari_viewer, panel_of, settle, stack, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.concatenate([stack] * 6))
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.desk.colorize_all()
+    qtbot.waitUntil(lambda: panel.desk.colors.knows((1,)), timeout=60_000)
+    panel.desk.colorize_all()
+    qtbot.waitUntil(lambda: not panel.desk.is_running, timeout=60_000)
+
+    assert panel.desk.colors.finished() is not None
+
+
+def test_another_layer_is_colorized_though_the_first_is_deleted_in_its_run(
+    make_napari_viewer, panel_of, settle, stack, photo
+):
+    viewer = make_napari_viewer()
+    first = viewer.add_image(np.concatenate([stack] * 40), name="first")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.desk.colorize_all()
+    viewer.add_image(photo, name="second")
+    viewer.layers.remove(first)
+    settle(panel.desk)
+
+    assert "second (colorized)" in viewer.layers and not panel.desk.is_running
+
+
+def test_a_layer_that_changed_meanwhile_is_read_anew(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    first = viewer.add_image(photo, name="first")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    second = viewer.add_image(photo.T.copy(), name="second")
+    settle(panel.desk)
+
+    first.scale, first.contrast_limits = (2, 2), (20, 120)
+    panel.desk.choose_layer(first)
+    settle(panel.desk)
+
+    colors = viewer.layers["first (colorized)"]
+    np.testing.assert_array_equal(colors.scale, (2, 2))
+    assert tuple(colors.contrast_limits) == (20, 120)
+    assert second.name == "second"
+
+
+def test_planes_looked_ahead_at_stay_with_their_layer(
+    make_napari_viewer, panel_of, settle, stack, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.concatenate([stack] * 3), name="stack")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    viewer.dims.set_current_step(0, 8)
+    viewer.dims.set_current_step(0, 9)
+    other = viewer.add_image(np.stack([photo] * 12)[:, :64, :64], name="other")
+    settle(panel.desk)
+    qtbot.waitUntil(lambda: panel.desk.session.wait(0), timeout=60_000)
+
+    assert panel.desk.layer is other
+    assert all(np.asarray(panel.desk.colors.data[k]).shape == (64, 64, 3) for k in range(12))
+
+
+def test_renaming_the_source_renames_its_colours(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo, name="before")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    gray.name = "after"
+
+    assert panel.desk.result_layer.name == "after (colorized)"
+    assert panel.layers.currentText() == "after"
+
+
+def test_a_cancelled_first_picture_can_be_asked_for_again(
+    make_napari_viewer, panel_of, settle, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    panel = panel_of(viewer)
+    viewer.add_image(photo)
+    panel.desk.cancel()
+    qtbot.waitUntil(lambda: panel.again.isVisibleTo(panel), timeout=60_000)
+    assert panel.state.text() == "Stopped."
+
+    panel.again.click()
+    settle(panel.desk)
+
+    assert not panel.again.isVisibleTo(panel)
+
+
+def test_replace_does_not_lose_a_stack(make_napari_viewer, panel_of, settle, stack):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(stack)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.replace.click()
+
+    assert gray in viewer.layers and "whole stack first" in panel.state.text()
+
+
+def test_shapes_that_are_deleted_give_the_plane_back(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo)
+    shapes = viewer.add_shapes([[[40, 50], [40, 200], [160, 200], [160, 50]]])
+    panel = panel_of(viewer)
+    panel.desk.choose_layer(gray)
+    panel.target.setCurrentIndex(SHAPES)
+    settle(panel.desk)
+
+    viewer.layers.remove(shapes)
+    settle(panel.desk)
+
+    assert panel.target.currentIndex() == PLANE
+    assert np.ptp(np.asarray(panel.desk.result_layer.data).astype(int), axis=-1)[:38].mean() > 1

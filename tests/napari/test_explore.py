@@ -11,9 +11,9 @@ from qtpy.QtCore import QPoint, Qt
 from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.napari.explore import ExploreWidget
-from napari_colorize.napari.explore.attention import in_words, share_that_says_half
 from napari_colorize.napari.explore.covering import camera_of
 from napari_colorize.napari.explore.panel import RENDER_FACTOR
+from napari_colorize.session.words import attention_in_words, share_that_says_half
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_half_is_said_by_the_fewest_places_that_say_it():
 
 
 def test_what_is_said_of_a_map_has_its_point():
-    said = in_words(np.array([7.2, 9.0]), np.full((20, 20), 1 / 400, np.float32))
+    said = attention_in_words((7, 9), np.full((20, 20), 1 / 400, np.float32))
 
     assert said == "Row 7, column 9 hears half of it from 50 % of the picture."
 

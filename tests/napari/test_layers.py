@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import dask.array
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
+from skimage.draw import polygon
 from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.errors import ColorizeError
@@ -28,6 +31,7 @@ from napari_colorize.napari.layers import (
     seen_limits,
     why_not,
 )
+from napari_colorize.napari.regions import _corners
 from napari_colorize.session.colors import PyramidColors, colors_for
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64"]
@@ -259,7 +263,7 @@ def test_multiscale_layers_stay_so(viewer):
     np.testing.assert_array_equal(seen[..., 0], seen[..., 2])
 
 
-def test_a_lazy_stack_is_shown_without_being_computed(viewer):
+def test_of_a_lazy_stack_the_planes_that_are_seen_in_gray_are_computed(viewer):
     computed = []
 
     def count(block):
@@ -271,14 +275,15 @@ def test_a_lazy_stack_is_shown_without_being_computed(viewer):
     )
     source = viewer.add_image(lazy, contrast_limits=(0, 255))
     colors, _ = colorized(source, (0,))
+    viewer.dims.set_current_step(0, 0)
     computed.clear()
 
     shown = add_result(viewer, source, colors, metadata=INFO)
     source.visible = False
-    for step in range(5):
+    for step in (0, 3, 0, 4):
         viewer.dims.set_current_step(0, step)
 
-    assert not computed and shown.data.shape == (5, 20, 30, 3)
+    assert computed == [(1, 20, 30)] * 2 and shown.data.shape == (5, 20, 30, 3)
 
 
 def test_channels_add_up_to_the_picture(viewer):
@@ -315,6 +320,49 @@ def test_an_ellipse_has_no_corners():
     inside = ((rows - 20) / 10) ** 2 + ((columns - 30) / 20) ** 2 <= 1
     wanted = inside[region.rows, region.columns]
     assert wanted.sum() == inside.sum() and (region.mask != wanted).mean() < 0.02
+
+
+def outlines(rng, kind):
+    """Of a shape as napari has it, somewhere around a picture of 90 x 70 pixels."""
+    if kind == "polygon":
+        return rng.uniform(-20, 110, (7, 2))
+    start, along, across = rng.uniform(-20, 90, 2), rng.uniform(-40, 60, 2), rng.uniform(5, 50)
+    turned = across * np.array([along[1], -along[0]]) / np.linalg.norm(along)
+    return np.array([start, start + along, start + along + turned, start + turned])
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "ellipse", "polygon"])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_region_is_what_scikit_image_fills(kind, seed):
+    rng = np.random.default_rng(seed)
+    corners = [outlines(rng, kind) for _ in range(3)]
+    shapes, layer = Shapes(corners, shape_type=kind), Image(np.zeros((90, 70)))
+    wanted = np.zeros((90, 70), bool)
+    for each in corners:
+        rows, columns = polygon(*_corners(each, kind).T, wanted.shape)
+        wanted[rows, columns] = True
+
+    region = region_of(shapes, layer, (90, 70))
+
+    found = np.zeros_like(wanted)
+    found[region.rows, region.columns] = region.mask
+    np.testing.assert_array_equal(found, wanted)
+    assert all(region.mask.any(axis)[[0, -1]].all() for axis in (0, 1))  # and no wider
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "ellipse"])
+def test_a_region_of_a_large_picture_is_found_at_once(kind):
+    layer = Image(np.broadcast_to(np.uint8(0), (3, 4096, 4096)))
+    square = [[0, 900, 900], [0, 900, 1900], [0, 1900, 1900], [0, 1900, 900]]
+    shapes = Shapes([square], shape_type=kind)
+
+    seconds = []
+    for _ in range(5):
+        began = time.thread_time()  # others at work on this machine must not count
+        region_of(shapes, layer, (4096, 4096))
+        seconds.append(time.thread_time() - began)
+
+    assert min(seconds) < 0.02
 
 
 def test_shapes_on_a_stack_and_in_other_units_find_their_pixels():

@@ -88,9 +88,39 @@ def test_one_picture_is_shown_as_it_came(tiny_colorizer, ramp):
 
     plain.put((), result)
 
-    assert plain.data is result.pixels and plain.knows(())
+    assert plain.data is result.pixels and plain.knows(()) and plain.knows_all()
     plain.outdate()
-    assert plain.data is result.pixels and not plain.knows(())
+    assert plain.data is result.pixels and not plain.knows(()) and not plain.knows_all()
+
+
+def reading(**changes):
+    """What layers are read as; the region anew each time, as shapes are."""
+    region = Region(slice(0, 5), slice(0, 5), np.ones((5, 5), bool))
+    return {"region": region} | PLAIN | changes
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (2, 9, 9)])
+@pytest.mark.parametrize("kind", ["plain", "region", "levels"])
+def test_colours_match_what_they_were_made_of(shape, kind):
+    stack, other = np.zeros(shape, "u1"), np.zeros(shape, "u1")
+    smaller = Region(slice(0, 5), slice(0, 5), np.eye(5, dtype=bool))
+    given = reading(stack=stack)
+    if kind != "region":
+        given["region"] = None
+    if kind == "levels":
+        given["levels"] = [stack, stack[..., ::2, ::2]]
+    made = colors_for(**given)
+
+    assert made.matches(**given | ({"region": reading()["region"]} if kind == "region" else {}))
+    for changes in (
+        {"stack": other, "levels": [other, other]},
+        {"levels": [stack, other]},
+        {"limits": (0, 200)},
+        {"gamma": 2.0},
+        {"rgb": True},
+        {"region": smaller},
+    ):
+        assert not made.matches(**given | changes)
 
 
 @pytest.mark.parametrize(

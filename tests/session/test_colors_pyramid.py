@@ -15,6 +15,7 @@ from stand_ins import TintNetwork, colorizer_of
 from napari_colorize.session import ColorizeSession
 from napari_colorize.session.colors import Look, PyramidColors, Region
 from napari_colorize.session.colors import levels as levels_module
+from napari_colorize.session.colors import pyramid as pyramid_module
 from napari_colorize.session.colors.levels import Means, halved, level_index
 
 LOOK = Look(False, (0, 255))
@@ -207,6 +208,24 @@ def test_a_session_reads_the_level_that_suits_it(tiny_colorizer):
         assert session.wait(SOON)
 
     assert taken == [((0,), (50, 30)), ((1,), (50, 30))]
+
+
+@pytest.mark.parametrize("is_multiscale", [False, True])
+def test_a_run_over_all_planes_leaves_all_known(tiny_colorizer, is_multiscale, monkeypatch):
+    monkeypatch.setattr(pyramid_module, "HELD_BYTES", 1)
+    stack = dask.array.from_array(picture(5, 200, 120), chunks=(1, 64, 64))
+    colors = PyramidColors([stack, stack[:, ::4, ::4]] if is_multiscale else [stack], LOOK)
+    colors.hold_all()
+    with ColorizeSession(source=colors.source, rgb=False, model=tiny_colorizer) as session:
+        session.plane_done.connect(lambda index, result, _: colors.put(index, result))
+        session.run_all()
+        before = colors.knows_all()
+        assert session.wait(SOON)
+
+    assert not before and colors.knows_all() and colors.finished() is None
+    assert all(np.ptp(colors.data[0][plane, :50, :50], axis=2).any() for plane in range(5))
+    colors.outdate()
+    assert not colors.knows_all()
 
 
 @pytest.mark.parametrize("rows", [slice(40, 160), slice(50, 71)])

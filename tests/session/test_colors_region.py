@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
+import dask
 import dask.array
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import basic_indices
 from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.session import ColorizeSession
@@ -45,20 +50,62 @@ def test_an_image_has_regions_too(stack):
     assert (np.ptp(colors.data[...], axis=2) > 0)[8:18, 4:24][MASK].any()
 
 
-def test_planes_of_a_lazy_stack_are_read_once_and_by_the_session(stack):
-    read = []
+@pytest.fixture
+def lazy(stack):
+    """The stack, lazily, and the names of the threads that read of it."""
+    readers = []
 
-    def count(block):
-        read.append(block.shape)
+    def note(block):
+        readers.append(threading.current_thread().name)
         return block
 
-    lazy = dask.array.from_array(stack, chunks=(1, -1, -1)).map_blocks(count, dtype="u1")
-    read.clear()
-    colors = RegionColors(lazy, LOOK, REGION)
-    tint = colorizer_of(TintNetwork())
-    with ColorizeSession(source=colors.source, rgb=False, plane=(2,), model=tint) as session:
-        assert session.wait(SOON)
-        colors.put((2,), session.result)
+    lazy = dask.array.from_array(stack, chunks=(1, -1, -1)).map_blocks(
+        note, dtype="u1", meta=np.zeros((0, 0, 0), "u1")
+    )
+    with dask.config.set(scheduler="synchronous"):
+        yield lazy, readers
 
-    assert read == [(1, 30, 40)]
-    np.testing.assert_array_equal(colors.data[2][20:, :, 0], stack[2, 20:])
+
+def test_putting_colours_reads_no_plane(stack, lazy):
+    lazy, readers = lazy
+    stacked = dask.array.concatenate([lazy] * 20)
+    colors = RegionColors(stacked, LOOK, REGION)
+    colors.hold_all()
+    results = []
+    tint = colorizer_of(TintNetwork())
+    with ColorizeSession(source=colors.source, rgb=False, model=tint) as session:
+        session.plane_done.connect(lambda *told: results.append(told))
+        session.run_all()
+        assert session.wait(SOON)
+
+    for index, result, _ in results:  # all at once, long after they were read
+        colors.put(index, result)
+
+    assert len(results) == 60 and colors.knows_all()
+    assert set(readers) == {"napari-colorize"}
+
+
+def test_a_plane_that_is_seen_is_read_once_whatever_colours_come(stack, lazy):
+    lazy, readers = lazy
+    colors = RegionColors(lazy, LOOK, REGION)
+    result = colorizer_of(TintNetwork())(stack[2, 8:18, 4:24])
+
+    for saturation in (0, 1, 2):
+        colors.put((2,), result.with_(saturation=saturation))
+        shown = colors.data[2]
+
+    assert len(readers) == 1
+    np.testing.assert_array_equal(shown[20:, :, 0], stack[2, 20:])
+    np.testing.assert_array_equal(colors.data[1][..., 0], stack[1])
+
+
+@given(key=basic_indices((3, 30, 40, 3), allow_newaxis=True))
+def test_a_part_is_that_part_of_the_whole(key):
+    stack = np.arange(3 * 30 * 40, dtype=np.uint16).reshape(3, 30, 40) % 251
+    colors = RegionColors(stack, Look(False, (0, 65535)), REGION)
+    colors.put((1,), colorizer_of(TintNetwork())(stack[1, 8:18, 4:24]))
+    colors.hold_all()
+    for plane in (0, 2):
+        colors.put((plane,), colorizer_of(TintNetwork())(stack[plane, 8:18, 4:24]))
+
+    np.testing.assert_array_equal(colors.data[key], colors.finished()[key])

@@ -74,19 +74,63 @@ def test_a_view_of_a_view_is_one_too(first, data):
     np.testing.assert_array_equal(View(whole)[first][second], Numbers.values[first][second])
 
 
-def test_a_lazy_stack_is_never_computed_to_be_shown(stack):
-    def refuse(block):
-        raise AssertionError("computed")
+class Upward:
+    """A lazy stack that counts what is read, and refuses places in reverse, as zarr does."""
 
-    lazy = dask.array.from_array(stack, chunks=(1, 1, -1, -1)).map_blocks(refuse, dtype="u1")
+    def __init__(self, values):
+        self.values, self.read = values, []
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def __getitem__(self, key):
+        assert all((place.step or 1) > 0 for place in key if isinstance(place, slice))
+        self.read.append(key[:2])
+        return self.values[key]
+
+
+def in_gray(stack):
+    return np.repeat(stack[..., None], 3, axis=-1)
+
+
+def test_a_plane_of_a_lazy_stack_is_its_own_gray_until_its_colours_come(stack):
+    lazy = Upward(stack)
     colors = StackColors(lazy, LOOK)
-    np.testing.assert_array_equal(colors.data[0, 0], np.zeros((12, 15, 3)))
-
     result = colorizer_of(TintNetwork())(stack[0, 1])
+    assert not lazy.read
+
     colors.put((0, 1), result)
 
-    np.testing.assert_array_equal(colors.data[1, 0], result.pixels)  # the one shown last
-    assert np.asarray(colors.data).shape == (2, 3, 12, 15, 3)
+    np.testing.assert_array_equal(colors.data[1, 0], in_gray(stack)[1, 0])
+    np.testing.assert_array_equal(colors.data[1, 0, ::-2, 3:9], in_gray(stack)[1, 0, ::-2, 3:9])
+    assert set(lazy.read) == {(1, 0)}
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_many_planes_at_once_are_each_their_own(stack, is_lazy):
+    colors = StackColors(dask.array.from_array(stack) if is_lazy else stack, LOOK)
+    result = colorizer_of(TintNetwork())(stack[1, 1])
+    colors.put((1, 1), result)
+
+    whole = np.asarray(colors.data)
+
+    wanted = in_gray(stack)
+    wanted[1, 1] = result.pixels
+    np.testing.assert_array_equal(whole, wanted)
+    np.testing.assert_array_equal(colors.data[:, 1, 2:5, 7], wanted[:, 1, 2:5, 7])
+    np.testing.assert_array_equal(colors.data[1:1], wanted[1:1])
+
+
+def test_a_lazy_stack_whose_planes_are_known_is_not_read(stack):
+    lazy = Upward(stack)
+    colors = StackColors(lazy, LOOK)
+    for index in np.ndindex(2, 3):
+        assert not colors.knows_all()
+        colors.put(index, colorizer_of(TintNetwork())(stack[index]))
+    colors.outdate()
+
+    whole = np.asarray(colors.data)
+
+    assert not lazy.read and not colors.knows_all()
+    assert (np.ptp(whole, axis=-1) > 0).any(axis=(2, 3)).all()
 
 
 def test_the_oldest_planes_are_forgotten_beyond_the_budget(stack):
@@ -105,9 +149,10 @@ def test_a_stack_that_is_held_forgets_nothing(stack):
     colors.hold_all()
 
     for index in np.ndindex(2, 3):
-        assert colors.finished() is None
+        assert colors.finished() is None and not colors.knows_all()
         colors.put(index, colorize(index))
 
+    assert colors.knows_all()
     wanted = [colorize(index).pixels for index in np.ndindex(2, 3)]
     np.testing.assert_array_equal(colors.finished().reshape(6, 12, 15, 3), wanted)
     np.testing.assert_array_equal(colors.data, colors.finished())

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QTo
 from superqt.utils import signals_blocked
 
 from napari_colorize.napari.layers import why_not
+from napari_colorize.session.words import cost_in_words
 from napari_colorize.zoo import CATALOGUE, is_local, own_models
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class LayerChooser(QComboBox):
         if self.currentIndex() < 0 and self._takes_first and self.count():
             with signals_blocked(self):
                 self.setCurrentIndex(0)
+            self.chosen.emit(self.layer)
 
     def _rename(self, event: Any = None) -> None:
         for at in range(self.count()):
@@ -139,7 +141,7 @@ class ModelChooser(QWidget):
         with signals_blocked(self._list):
             self._list.clear()
             for name, checkpoint in CATALOGUE.items():
-                self._list.addItem(f"{name}{_cost(name)}", name)
+                self._list.addItem(f"{name}{cost_in_words(name)}", name)
                 at = self._list.count() - 1
                 self._list.setItemData(at, f"{checkpoint.title}. {checkpoint.license}.", _TOOLTIP)
             for path in [*map(str, own_models()), *self._files]:
@@ -181,10 +183,3 @@ _TOOLTIP = 3  # Qt.ItemDataRole.ToolTipRole, as the number that every binding ta
 
 def _must_be_fetched(model: str) -> bool:
     return model in CATALOGUE and not is_local(CATALOGUE[model])
-
-
-def _cost(name: str) -> str:
-    checkpoint = CATALOGUE[name]
-    if not checkpoint.urls:
-        return ""
-    return " (here)" if is_local(checkpoint) else f" ({checkpoint.size / 1e6:.0f} MB to fetch)"

@@ -15,7 +15,7 @@ from app_model.types import KeyCode, KeyMod
 from napari.utils.notifications import show_error, show_info
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.desk import desk_of, known_desk
 from napari_colorize.napari.layers import why_not
 from napari_colorize.napari.preferences import PLUGIN
 
@@ -68,13 +68,13 @@ def sweep(viewer: Viewer) -> None:
 def keep(viewer: Viewer) -> None:
     """Make the colours shown a layer of their own."""
     with _explained():
-        desk_of(viewer).keep()
+        _open_desk(viewer).keep()
 
 
 def undo(viewer: Viewer) -> None:
     """Take back the last keep or replace."""
-    desk = desk_of(viewer)
-    if desk.undoable is None:
+    desk = known_desk(viewer)
+    if desk is None or desk.undoable is None:
         show_info("There is nothing to take back: nothing was kept or replaced yet.")
         return
     desk.undo()
@@ -82,13 +82,29 @@ def undo(viewer: Viewer) -> None:
 
 def cancel(viewer: Viewer) -> None:
     """Stop what is being done; planes that are done stay."""
-    desk_of(viewer).cancel(keep=True)
+    with _explained():
+        _open_desk(viewer).cancel(keep=True)
 
 
 def unload(viewer: Viewer) -> None:
     """Free the memory of the model until colours are wanted again."""
-    desk_of(viewer).rest()
-    show_info("The model was let go of; the next change loads it again.")
+    with _explained():
+        _open_desk(viewer).rest()
+        show_info("The model was let go of; the next change loads it again.")
+
+
+def _open_desk(viewer: Viewer) -> Desk:
+    """The desk of a viewer that has a panel open.
+
+    Raises
+    ------
+    ColorizeError
+        If it has none: there is nothing to keep, stop or free.
+    """
+    desk = known_desk(viewer)
+    if desk is None:
+        raise ColorizeError("Nothing is being colorized in this viewer: open the Colorize panel.")
+    return desk
 
 
 def _at_work_on_selected(viewer: Viewer) -> Desk:

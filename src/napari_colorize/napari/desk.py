@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
 from napari_colorize.napari.bridge import Bridge
-from napari_colorize.napari.keeping import Keeper, Work
+from napari_colorize.napari.keeping import Keeper
+from napari_colorize.napari.tenancy import Panel, Tenancy
+from napari_colorize.napari.work import Work
 from napari_colorize.session import ColorizeSession
 from napari_colorize.session.colors import Colors, colors_for
 from napari_colorize.settings import ColorizeSettings, settings_from
@@ -31,26 +34,30 @@ if TYPE_CHECKING:
 
     from napari import Viewer
     from napari.layers import Image, Layer, Shapes
-    from qtpy.QtWidgets import QWidget
 
     from napari_colorize.result import Colorized
-    from napari_colorize.session import Progress, RunEnd
+    from napari_colorize.session import Origin, Progress, RunEnd
 
 MILLISECONDS_TO_SETTLE = 300  # without another turn of a knob, before a whole stack follows it
 PLANES_AHEAD = 6  # of those that come next while a stack is played
-PLACED_BY = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-MOVED_BY = ("scale", "translate", "rotate", "shear", "affine")
 
 _desks: dict[int, Desk] = {}
 
 
 def desk_of(viewer: Viewer) -> Desk:
     """The desk of a viewer, made when first asked for; the viewer may come as a proxy."""
-    viewer = getattr(viewer, "__wrapped__", viewer)
-    desk = _desks.get(id(viewer))
-    if desk is None or desk.viewer is not viewer:
+    desk = known_desk(viewer)
+    if desk is None:
+        viewer = getattr(viewer, "__wrapped__", viewer)
         desk = _desks[id(viewer)] = Desk(viewer)
     return desk
+
+
+def known_desk(viewer: Viewer) -> Desk | None:
+    """The desk of a viewer, if it has one already: for what makes no sense without a panel."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    desk = _desks.get(id(viewer))
+    return desk if desk is not None and desk.viewer is viewer else None
 
 
 class Desk:
@@ -96,30 +103,33 @@ class Desk:
         self._works: dict[Layer, Work] = {}
         self._work: Work | None = None
         self._running: Work | None = None
+        self._run: int | None = None  # the number of that run
         self._region: Shapes | None = None
         self._keeper = Keeper(viewer, self.changed.emit)
         self._chosen = ColorizeSettings()
-        self._followed: list[tuple[Any, Callable[..., None]]] = []
         self._plane_before: tuple[int, ...] = ()
-        self._panels = 0
+        self._panels: list[Tenancy] = []
         self.is_live = True  # whether a selected layer is colorized without being asked
         self._bar = ActivityBar(self.cancel)
         self._settled = QTimer()
         self._settled.setSingleShot(True)
         self._settled.setInterval(MILLISECONDS_TO_SETTLE)
         self._settled.timeout.connect(self._recompose_stack)
+        self._rests = QTimer()
+        self._rests.setSingleShot(True)
+        self._rests.setInterval(MILLISECONDS_TO_SETTLE)
+        self._rests.timeout.connect(self._begin_anew_or_say)
         self._bridge = Bridge()
         self._listen()
         self._follow_viewer()
 
-    def serve(self, panel: QWidget) -> None:
+    def serve(self, panel: Panel) -> None:
         """Stay as long as this panel does, and go with the last one."""
-        self._panels += 1
-        panel.destroyed.connect(self._lose_panel)
+        self._panels.append(Tenancy(panel, self._lose_panel))
 
-    def _lose_panel(self) -> None:
-        self._panels -= 1
-        if self._panels == 0:
+    def _lose_panel(self, tenancy: Tenancy) -> None:
+        self._panels.remove(tenancy)
+        if not self._panels:
             self.close()
 
     # What is looked at
@@ -192,14 +202,17 @@ class Desk:
         if reason is not None:
             raise ImageError(reason)
         if self._work is not None and self._work.layer is layer:
+            if self.result is None and self.session.doing == "idle":
+                self.session.refresh()  # it was cancelled, or failed
             return
-        self._unfollow()
-        known = self._works.get(layer)
-        self._work = known or Work(layer, self._colors_of(layer))
-        self._works[layer] = self._work
-        self._follow_layer(layer)
-        self._plane_before = ()
+        work = self._works.get(layer)
+        if work is None:
+            work = self._works[layer] = Work(layer, self._colors_of(layer), self._renew)
+        elif not work.colors.matches(**layers.read(layer, self._region)):
+            work.colors = self._colors_of(layer)
+        self._work = work
         self._look()
+        self._plane_before = self.plane
         self.viewer.layers.selection.active = layer
         self.layer_changed.emit(layer)
         if self.result is not None:  # the same array in another layer: nothing is predicted anew
@@ -213,17 +226,17 @@ class Desk:
         ColorizeError
             If there is no shape that has an inside, or it lies beside the picture.
         """
-        before, self._region = self._region, shapes
-        try:
-            self._begin_anew()
-        except ColorizeError:
-            self._region = before
-            raise
-        if before is not None:
-            before.events.data.disconnect(self._begin_anew_or_tell)
+        if self._region is not None:
+            self._region.events.data.disconnect(self._drawn)
+        self._region = shapes
         if shapes is not None:
-            shapes.events.data.connect(self._begin_anew_or_tell)
+            shapes.events.data.connect(self._drawn)
         self.changed.emit()
+        self._begin_anew()
+
+    def _drawn(self, event: Any = None) -> None:
+        """A shape is being drawn or moved: wait until it rests."""
+        self._rests.start()
 
     # Knobs
 
@@ -302,18 +315,21 @@ class Desk:
         """
         if self._work is None:
             raise ImageError(layers.NO_LAYER)
-        hold_all = getattr(self._work.colors, "hold_all", None)
-        if hold_all is None:
+        if not layers.leading_shape(self._work.layer):
             self.session.refresh()
             return
-        hold_all()
-        self._work.is_whole = False
-        self._running = self._work
-        self.session.run_all()
+        self._work.colors.hold_all()
+        self._work.wants_whole = True
+        before, self._running = self._running, self._work
+        if before is not None:
+            before.wants_whole = before is self._work
+        self._run = self.session.run_all()
         self.changed.emit()
 
     def sweep(self, render_factors: Sequence[int]) -> None:
         """The plane looked at with each of several render factors; `swept` tells them."""
+        if self._running is not None:
+            raise ImageError("Wait until all planes are done, or stop: then try render factors.")
         self.session.sweep(render_factors)
 
     def cancel(self, keep: bool = True) -> None:
@@ -342,16 +358,19 @@ class Desk:
             return
         self.is_closed = True
         self._bridge.close()
-        self._settled.stop()
-        self._bar.close()
-        self._unfollow()
+        with suppress(RuntimeError):  # when Python ends, Qt's timers may be gone before
+            self._settled.stop()
+            self._rests.stop()
+            self._bar.close()
+        for work in self._works.values():
+            work.let_go()
         events = self.viewer.layers
         events.selection.events.active.disconnect(self._follow_selection)
         events.events.removed.disconnect(self._forget_removed)
         self.viewer.dims.events.current_step.disconnect(self._follow_plane)
         self.viewer.dims.events.ndisplay.disconnect(self._follow_plane)
         if self._region is not None:
-            self._region.events.data.disconnect(self._begin_anew_or_tell)
+            self._region.events.data.disconnect(self._drawn)
         self._keeper.clear()
         self._works.clear()
         self._work = self._running = None
@@ -377,23 +396,9 @@ class Desk:
         if self.is_live and not self._is_laying:
             self._telling(self.follow_selection)
 
-    def _follow_layer(self, layer: Layer) -> None:
-        for name in ("data", "contrast_limits", "gamma"):
-            self._connect(getattr(layer.events, name), self._begin_anew_or_tell)
-        for name in MOVED_BY:
-            self._connect(getattr(layer.events, name), self._move_result)
-        for name in ("units", "axis_labels"):
-            if hasattr(layer.events, name):
-                self._connect(getattr(layer.events, name), self._move_result)
-
-    def _connect(self, emitter: Any, slot: Callable[..., None]) -> None:
-        emitter.connect(slot)
-        self._followed.append((emitter, slot))
-
-    def _unfollow(self) -> None:
-        for emitter, slot in self._followed:
-            emitter.disconnect(slot)
-        self._followed.clear()
+    def _renew(self, work: Work) -> None:
+        if work is self._work:
+            self._begin_anew_or_tell()
 
     def _forget_removed(self, event: Any) -> None:
         gone = event.value
@@ -401,32 +406,25 @@ class Desk:
             if work.result_layer is gone:
                 work.result_layer = None
         if self._running is not None and self._running.layer is gone:
-            self.session.cancel(keep=False)
-            self._running = None
-        if self._region is gone:
-            event.value.events.data.disconnect(self._begin_anew_or_tell)
+            assert self._run is not None
+            self.session.cancel_run(self._run, keep=False)
+        if self._region is not None and self._region is gone:
+            self._region.events.data.disconnect(self._drawn)
             self._region = None
+            self.changed.emit()
             self._begin_anew_or_tell()
         was_source = self._work is not None and self._work.layer is gone
-        self._works.pop(gone, None)
+        lost = self._works.pop(gone, None)
+        if lost is not None:
+            lost.let_go()
         if was_source:
             self._leave()
 
     def _leave(self) -> None:
-        self._unfollow()
         self._work = None
         if not self.session.is_closed:
             self.session.source = None
         self.layer_changed.emit(None)
-
-    def _move_result(self, event: Any = None) -> None:
-        """The source was moved, or told its units: the colours stay on it."""
-        if self._work is None or self._work.result_layer is None:
-            return
-        placed = layers.placement(self._work.layer)
-        for name in PLACED_BY:
-            if name in placed:
-                setattr(self._work.result_layer, name, placed[name])
 
     def _follow_plane(self, event: Any = None) -> None:
         if self._work is None or self.viewer.dims.ndisplay == 3:
@@ -485,24 +483,32 @@ class Desk:
         if self._work is None:
             return
         self._work.colors = self._colors_of(self._work.layer)
-        self._work.is_whole = False
         before = self.session.source
         self._look()
         if self.session.source is before:
             self.session.refresh()
+        if self._work.wants_whole:
+            self._settled.start()
 
     def _begin_anew_or_tell(self, event: Any = None) -> None:
         self._telling(self._begin_anew)
 
+    def _begin_anew_or_say(self) -> None:
+        """While someone draws, an error is said in the panels but does not jump at them."""
+        try:
+            self._begin_anew()
+        except ColorizeError as error:
+            self.failed.emit(error)
+
     def _outdate(self) -> None:
         if self._work is not None:
             self._work.colors.outdate()
-            if self._work.is_whole:
+            if self._work.wants_whole:
                 self._settled.start()
 
     def _recompose_stack(self) -> None:
         """A stack that was colorized as a whole follows the knobs as a whole."""
-        if self._work is not None and self._work.is_whole and self._running is None:
+        if self._work is not None and self._work.wants_whole and self._running is None:
             self._telling(self.colorize_all)
 
     # What the session tells
@@ -527,9 +533,14 @@ class Desk:
         self._lay(work, result)
         self.shown.emit(result)
 
-    def _take_plane(self, index: tuple[int, ...], result: Colorized) -> None:
-        work = self._running or self._work
-        if work is None:
+    def _take_plane(self, index: tuple[int, ...], result: Colorized, origin: Origin) -> None:
+        """A plane of a run, or one that was looked ahead at; what nobody asks for now is left."""
+        work = self._work
+        if origin.run is not None:
+            work = self._running if origin.run == self._run else None
+        elif not self.session.is_current(origin):
+            return
+        if work is None or work.colors.source is not origin.source:
             return
         work.colors.put(index, result)
         if work is self._work and index == self.plane:
@@ -552,11 +563,11 @@ class Desk:
             self._is_laying = False
 
     def _end_run(self, end: RunEnd) -> None:
-        self._bar.close()
-        work, self._running = self._running, None
-        if work is not None:
-            work.is_whole = not end.cancelled and end.done == end.total
-            if end.cancelled and not end.keep:
+        if end.run == self._run and self._running is not None:
+            work, self._running, self._run = self._running, None, None
+            work.wants_whole = not end.cancelled and end.done == end.total
+            self._bar.close()
+            if end.cancelled and not end.keep and work.layer in self._works:
                 self._drop(work)
             elif work.result_layer is not None:
                 work.result_layer.refresh()

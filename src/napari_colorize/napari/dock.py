@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Shapes
+from psygnal import SignalInstance
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from superqt import QCollapsible
+from superqt.utils import signals_blocked
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
@@ -27,8 +29,9 @@ from napari_colorize.napari.desk import desk_of
 from napari_colorize.napari.knobs import LABEL_WIDTH, OF_THE_LAYER, Knobs
 from napari_colorize.napari.layers import nothing_to_colorize
 from napari_colorize.napari.preferences import Preferences, preferences
-from napari_colorize.napari.sweep import SweepGrid, factors_around
+from napari_colorize.napari.sweep import SweepGrid
 from napari_colorize.session import said
+from napari_colorize.session.words import factors_around
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.zoo import CATALOGUE
 
@@ -101,6 +104,7 @@ class ColorizeWidget(QWidget):
         ]
         self.more_knobs = Knobs(more)
         self.all = QPushButton()
+        self.again = _button("Colorize", "Ask the model again.")
         self.stop = _button("Cancel", "Stop this; the last picture stays.")
         self.stop_keep = QPushButton("Stop, keep what is done")
         self.stop_drop = QPushButton("Stop, drop it")
@@ -121,6 +125,8 @@ class ColorizeWidget(QWidget):
         self.notes.setWordWrap(True)
         self.grid = SweepGrid()
         self._stays, self._state = False, "idle"
+        self._had_region = False
+        self._links: list[tuple[SignalInstance, Callable[..., Any]]] = []
         self._patience = QTimer()
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
@@ -153,6 +159,7 @@ class ColorizeWidget(QWidget):
         column.addWidget(self.bar)
         column.addWidget(self.state)
         column.addWidget(self.stop)
+        column.addWidget(self.again)
         column.addWidget(self.notes)
         column.addWidget(self.grid)
         column.addWidget(more)
@@ -169,6 +176,7 @@ class ColorizeWidget(QWidget):
         self.grid.hide()
         self.bar.hide()
         self.stop.hide()
+        self.again.hide()
 
     def _connect(self) -> None:
         desk = self.desk
@@ -177,7 +185,7 @@ class ColorizeWidget(QWidget):
         for knobs in (self.knobs, self.more_knobs):
             knobs.changed.connect(self._turn)
         self.target.currentIndexChanged.connect(self._choose_target)
-        self.shapes.chosen.connect(lambda _: self._choose_target(SHAPES))
+        self.shapes.chosen.connect(lambda _: self._choose_target(self.target.currentIndex()))
         self.devices.activated.connect(lambda _: desk.use_device(self.devices.currentText()))
         self.all.clicked.connect(lambda: self._guard(desk.colorize_all))
         self.stop.clicked.connect(lambda: desk.cancel())
@@ -190,15 +198,29 @@ class ColorizeWidget(QWidget):
         self.channels.clicked.connect(lambda: self._guard(desk.show_channels))
         self.sweep.clicked.connect(lambda: self._guard(self.begin_sweep))
         self.grid.picked.connect(self._pick)
-        desk.layer_changed.connect(self._show_all)
-        desk.changed.connect(self._show_all)
-        desk.models_changed.connect(self.models.relist)
-        desk.shown.connect(self._show_result)
-        desk.state.connect(self._show_state)
-        desk.progress.connect(self._show_progress)
-        desk.failed.connect(self._show_error)
-        desk.run_ended.connect(self._show_end)
-        desk.swept.connect(self.grid.show_result)
+        self.again.clicked.connect(lambda: self._guard(lambda: desk.choose_layer(desk.layer)))
+        for signal, slot in (
+            (desk.layer_changed, self._show_all),
+            (desk.changed, self._show_all),
+            (desk.models_changed, self.models.relist),
+            (desk.shown, self._show_result),
+            (desk.state, self._show_state),
+            (desk.progress, self._show_progress),
+            (desk.failed, self._show_error),
+            (desk.run_ended, self._show_end),
+            (desk.swept, self.grid.show_result),
+        ):
+            signal.connect(slot)
+            self._links.append((signal, slot))
+
+    def let_go(self) -> None:
+        """The panel is gone: nothing is told to it any more; its layers stay."""
+        self._patience.stop()
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        self._links.clear()
+        self.layers.close_list()
+        self.shapes.close_list()
 
     # What was clicked
 
@@ -213,14 +235,12 @@ class ColorizeWidget(QWidget):
         self._guard(lambda: self.desk.choose(**{name: value}))
 
     def _choose_target(self, target: int) -> None:
-        self._shapes_label.setVisible(target == SHAPES)
-        self.shapes.setVisible(target == SHAPES)
         shapes = self.shapes.layer if target == SHAPES else None
-        if target == SHAPES and shapes is None:
-            self._say("Draw a rectangle, an ellipse or a polygon in a Shapes layer first.")
         if shapes is not self.desk.region:
             self._guard(lambda: self.desk.use_region(shapes))
         self._show_all()
+        if target == SHAPES and shapes is None:
+            self._say("Draw a rectangle, an ellipse or a polygon in a Shapes layer first.")
 
     def begin_sweep(self) -> None:
         """Ask for the same plane at several render factors."""
@@ -237,6 +257,9 @@ class ColorizeWidget(QWidget):
     def _show_all(self, *_: Any) -> None:
         desk = self.desk
         self.layers.show_layer(desk.layer)
+        if self.models.is_here:  # else one is being looked at that must be fetched first
+            self.models.show_model(str(desk.session.model))
+        self._show_target()
         self.knobs.show_settings(desk.settings, self._recommended())
         self.more_knobs.show_settings(desk.settings, {})
         self._show_devices()
@@ -259,6 +282,14 @@ class ColorizeWidget(QWidget):
         if desk.layer is None:
             active = desk.viewer.layers.selection.active
             self._say(nothing_to_colorize(active))
+
+    def _show_target(self) -> None:
+        """When the shapes in use are removed, what is colorized is the whole plane again."""
+        had, self._had_region = self._had_region, self.desk.region is not None
+        left = self.shapes.layer in self.desk.viewer.layers  # else its list is not told yet
+        if had and not self._had_region and not left:
+            with signals_blocked(self.target):
+                self.target.setCurrentIndex(PLANE)
 
     def _show_lacks(self) -> None:
         """What the model cannot follow is switched off, with the reason, at its default."""
@@ -303,8 +334,12 @@ class ColorizeWidget(QWidget):
             self._show_lacks()
             if self.desk.result is not None and not self.desk.is_running and not self._stays:
                 self._say(said.done(self.desk.result))
+            elif self.desk.layer is not None and self.desk.result is None and not self._stays:
+                self._say("Stopped.")
+            self.again.setVisible(self.desk.layer is not None and self.desk.result is None)
         else:
             self._stays = False
+            self.again.hide()
             if not self._patience.isActive() and not self.bar.isVisible():
                 self._patience.start()
 

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_colorize.errors import ImageError
 from napari_colorize.napari import layers
+from napari_colorize.napari.work import Work
 from napari_colorize.session import said
-from napari_colorize.session.colors import Colors, colors_for
+from napari_colorize.session.colors import colors_for
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Layer
 
     from napari_colorize.result import Colorized
-
-
-@dataclass(eq=False)
-class Work:
-    """One source layer, its colours as far as they are known, and the layer that shows them."""
-
-    layer: Image
-    colors: Colors
-    result_layer: Image | None = None
-    is_whole: bool = False  # a run over all planes came to its end
-
-    def finished(self) -> Any:
-        """The pictures of all planes as one array, or None."""
-        return getattr(self.colors, "finished", lambda: None)()
 
 
 class Keeper:
@@ -69,7 +55,15 @@ class Keeper:
         return kept
 
     def replace(self, work: Work, plane: tuple[int, ...], result: Colorized) -> Image:
-        """What is shown in the place of its source, which leaves the viewer."""
+        """What is shown in the place of its source, which leaves the viewer.
+
+        Raises
+        ------
+        ImageError
+            If it is one plane of a stack: the others would be lost.
+        """
+        if plane and work.finished() is None:
+            raise ImageError("Colorize the whole stack first: Replace would leave one plane of it.")
         kept = self._kept(work, plane, result)
         gray, shown = work.layer, self._viewer.layers
         place = shown.index(gray)
@@ -79,7 +73,8 @@ class Keeper:
         def back() -> None:
             at = shown.index(kept) if kept in shown else min(place, len(shown))
             self._take_out(kept)
-            shown.insert(at, gray)
+            if gray not in shown:
+                shown.insert(at, gray)
             shown.selection.active = gray
 
         self._push("replace", back)
@@ -96,15 +91,18 @@ class Keeper:
         finished = work.finished()
         if finished is None:
             raise ImageError("Colorize all planes first: a 3-D view needs the whole stack.")
-        made = layers.add_channels(self._viewer, work.layer, finished)
-        if work.result_layer is not None:
-            work.result_layer.visible = False
+        made = layers.add_channels(self._viewer, work.layer, finished.copy())
+        # Under layers that add up, what is there already would make them pale.
+        shown = work.layer, work.result_layer
+        hidden = [each for each in shown if each is not None and each.visible]
+        for each in hidden:
+            each.visible = False
 
         def back() -> None:
             for each in made:
                 self._take_out(each)
-            if work.result_layer is not None:
-                work.result_layer.visible = True
+            for each in hidden:
+                each.visible = True
 
         self._push("channels", back)
         return made

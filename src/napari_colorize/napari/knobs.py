@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 from superqt.utils import signals_blocked
 
+from napari_colorize.session.words import setting_in_words
 from napari_colorize.settings import ColorizeSettings, knob_of
 
 OF_THE_LAYER = ("contrast_limits", "gamma")  # set in napari's own layer controls
@@ -144,7 +145,7 @@ class Knobs(QWidget):
             control = self.controls[name] = control_for(known[name])
             control.setToolTip(f"<p>{knob_of(known[name]).help}</p>")  # HTML: Qt wraps it
             control.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            label = QLabel(in_words(name))
+            label = QLabel(setting_in_words(name))
             label.setMinimumWidth(LABEL_WIDTH)
             label.setToolTip(control.toolTip())
             layout.addRow(label, control)
@@ -171,8 +172,3 @@ def control_for(item: Field[Any]) -> Any:
     if knob.low is not None and knob.high is not None:
         return Number(knob.low, knob.high)
     return Switch()
-
-
-def in_words(name: str) -> str:
-    """A setting's name as a label."""
-    return {"self_attention": "self-attention"}.get(name, name.replace("_", " "))

@@ -17,7 +17,7 @@ from napari.layers import Image
 from napari_colorize.errors import ImageError
 from napari_colorize.napari.placement import at_units, placement
 from napari_colorize.napari.regions import region_of
-from napari_colorize.session.colors import Colors, Look, PyramidColors
+from napari_colorize.session.colors import Colors, Look, PyramidColors, Shown
 from napari_colorize.session.colors.gray import dtype_in_memory
 from napari_colorize.session.colors.plain import shown_limits
 from napari_colorize.settings import ColorizeSettings, knob_of
@@ -153,7 +153,7 @@ def result_name(layer: Layer) -> str:
 def add_result(
     viewer: Viewer,
     layer: Image,
-    colors: Colors | np.ndarray[Any, Any],
+    colors: Shown | np.ndarray[Any, Any],
     *,
     metadata: dict[str, Any],
     name: str | None = None,
@@ -200,7 +200,7 @@ def add_plane(
     )
 
 
-def refresh_result(layer: Image, colors: Colors, *, metadata: dict[str, Any]) -> None:
+def refresh_result(layer: Image, colors: Shown, *, metadata: dict[str, Any]) -> None:
     """Show new colours in the layer that showed the old ones."""
     limits = tuple(map(float, colors.limits))
     if _is_other(layer, colors):
@@ -268,7 +268,7 @@ def _limits_for(layer: Image, pictures: np.ndarray[Any, Any]) -> Limits:
     return shown_limits(_look(layer), dtype_in_memory(layer.dtype), pictures)
 
 
-def _is_other(layer: Image, colors: Colors) -> bool:
+def _is_other(layer: Image, colors: Shown) -> bool:
     """Whether a layer has other data than these colours, not only other values."""
     if not colors.multiscale:
         return layer.data is not colors.data

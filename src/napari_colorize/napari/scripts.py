@@ -21,7 +21,7 @@ from napari.utils import progress
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari import layers
-from napari_colorize.session.colors import Colors, PyramidColors, StackColors, colors_for
+from napari_colorize.session.colors import Colors, PyramidColors, Shown, colors_for
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.planes import Limits
-    from napari_colorize.result import Colorized
     from napari_colorize.settings import ColorizeSettings
 
 
@@ -38,19 +37,8 @@ class Finished:
     """Colours that are all there, or come by themselves when they are looked at."""
 
     data: Any
-    source: Any
     limits: Limits
     multiscale: bool = False
-
-    def put(self, index: tuple[int, ...], result: Colorized) -> None:
-        """Nothing is awaited."""
-
-    def outdate(self) -> None:
-        """What was asked for stays as it is."""
-
-    def knows(self, index: tuple[int, ...]) -> bool:
-        """Every plane."""
-        return True
 
 
 @dataclass(frozen=True)
@@ -110,7 +98,7 @@ def colorize_layer(
     colors.put(plane, result)
     there = tuple(slice(place, place + 1) for place in plane)
     data = colors.frozen(plane) if isinstance(colors, PyramidColors) else colors.data[there]
-    shown = Finished(data, colors.source, colors.limits, colors.multiscale)
+    shown = Finished(data, colors.limits, colors.multiscale)
     name = f"{asked.layer.name} {list(plane)} (colorized)"
     return _placed(asked, shown, result.provenance, name, plane)
 
@@ -190,17 +178,16 @@ def _found(layer: Image | str, viewer: Viewer) -> Image:
 def _colorized_whole(asked: Asked) -> Image:
     """Every plane, one after another, then the layer."""
     colors = asked.colors()
-    if isinstance(colors, StackColors):
-        colors.hold_all()
+    colors.hold_all()
     source, record = colors.source, {}
     planes = asked.colorizer.iter_planes(source, rgb=asked.layer.rgb, **vars(asked.settings))
     total = math.prod(layers.leading_shape(asked.layer))
     for index, result in progress(planes, total=total, desc=f"Colorize {asked.layer.name}"):
         colors.put(index, result)
         record = result.provenance
-    if isinstance(colors, StackColors):
-        colors = Finished(colors.finished(), source, colors.limits)
-    return _placed(asked, colors, record, layers.result_name(asked.layer))
+    whole = colors.finished()
+    shown: Shown = colors if whole is None else Finished(whole, colors.limits)
+    return _placed(asked, shown, record, layers.result_name(asked.layer))
 
 
 def _is_lazy(data: Any) -> bool:
@@ -234,7 +221,7 @@ def _lazily(asked: Asked) -> Finished:
         chunks=(*planes.chunks[: leading + 2], (like.shape[-1],)),
         new_axis=None if rgb else leading + 2,
     )
-    return Finished(pictures, stack, limits)
+    return Finished(pictures, limits)
 
 
 def _record(asked: Asked) -> dict[str, Any]:
@@ -256,7 +243,7 @@ def _record(asked: Asked) -> dict[str, Any]:
 
 def _placed(
     asked: Asked,
-    colors: Colors,
+    colors: Shown,
     record: dict[str, Any],
     name: str,
     plane: tuple[int, ...] | None = None,

@@ -12,15 +12,8 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QVBoxLayout, QWidge
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
 
-FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # of the present render factor
-LARGEST = 100  # render factor
 SIDE = 132  # of a thumbnail, in pixels
 COLUMNS = 2
-
-
-def factors_around(render_factor: int) -> list[int]:
-    """Render factors to compare with this one, ascending, each once."""
-    return sorted({min(LARGEST, max(1, round(render_factor * factor))) for factor in FACTORS})
 
 
 class SweepGrid(QWidget):

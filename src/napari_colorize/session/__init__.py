@@ -10,6 +10,6 @@ Importing this brings no torch: that is done on the worker.
 """
 
 from napari_colorize.session.session import ColorizeSession
-from napari_colorize.session.told import Progress, RunEnd, State
+from napari_colorize.session.told import Origin, Progress, RunEnd, State
 
-__all__ = ["ColorizeSession", "Progress", "RunEnd", "State"]
+__all__ = ["ColorizeSession", "Origin", "Progress", "RunEnd", "State"]

@@ -26,9 +26,14 @@ def explained(error: Exception) -> ColorizeError:
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Let go of what an error's frames hold: tensors on a GPU whose memory ran out, say."""
+    """Let go of what an error's frames hold: tensors on a GPU whose memory ran out, say.
+
+    Even cleared ones hold the functions that were called, and so what these were made with: the
+    source. A front end may keep the error for long, so it goes without.
+    """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
 

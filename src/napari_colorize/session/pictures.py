@@ -80,6 +80,12 @@ class Pictures:
             self._cache.put(key, entry, wish.generation)
         return entry
 
+    def are_alike(self, one: Wish, other: Wish) -> bool:
+        """Whether any plane of the two wishes' sources comes out the same; for any thread."""
+        keys = [self.key(replace(wish, plane=None)) for wish in (one, other)]
+        is_same = one.source is other.source and keys[0] == keys[1]
+        return is_same and self._saturation(one) == self._saturation(other)
+
     def seen(self, wish: Wish, shown: Colorized | None) -> tuple[Picture, ColorizeSettings]:
         """What the network is shown, and how: as for the picture shown, if there is one."""
         settings, _ = self._reader.with_limits(wish)
@@ -105,14 +111,17 @@ class Pictures:
         """A prediction as the settings want it shown, its pixels made; and its saturation."""
         changes: dict[str, Any] = {"provenance": wish.settings.provenance}
         if entry.fixed is None:
-            chosen = wish.settings.saturation
-            known = self._model.checkpoint(wish)
-            changes["saturation"] = known.saturation if chosen is None and known else chosen
+            changes["saturation"] = self._saturation(wish)
         result = entry.with_(**changes)
         began = time.monotonic()
         _ = result.pixels
         self._composing = time.monotonic() - began
         return result, result.settings.saturation
+
+    def _saturation(self, wish: Wish) -> float | None:
+        """As chosen, else as the model recommends; None as long as that is not known."""
+        chosen, known = wish.settings.saturation, self._model.checkpoint(wish)
+        return known.saturation if chosen is None and known is not None else chosen
 
     def planes(self, wish: Wish) -> tuple[int, Iterator[tuple[Index, Colorized]]]:
         """How many planes the source has, and each of them: those known already come first."""

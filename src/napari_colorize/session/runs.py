@@ -13,6 +13,7 @@ from napari_colorize.session.wish import Wish
 class Run:
     """What was wished for when it began, and how far it is; every step tells of one picture."""
 
+    number: int
     wish: Wish
     steps: Iterator[None] = field(default_factory=lambda: iter(()))
     total: int = 0
@@ -29,5 +30,5 @@ class Run:
 
     def end(self) -> RunEnd:
         """How it ended."""
-        cancelled = self.stopped and self.done < self.total
-        return RunEnd(self.done, self.total, cancelled, self.keep)
+        is_whole = 0 < self.total == self.done  # no total: it was stopped before its first step
+        return RunEnd(self.done, self.total, self.stopped and not is_whole, self.keep, self.number)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_colorize.session.questions import Attend, Judge
 from napari_colorize.session.runs import Run
-from napari_colorize.session.told import State
+from napari_colorize.session.told import Origin, State
 from napari_colorize.session.wish import Changes, Index, as_index, normalized
 from napari_colorize.session.worker import Worker
 from napari_colorize.settings import ColorizeSettings, settings_from
@@ -161,26 +161,36 @@ class ColorizeSession(Worker):
             self._warming = True
             self._wake()
 
-    def run_all(self) -> None:
+    def run_all(self) -> int:
         """Colorize every plane of the source, as settings and model are now.
 
         Each is told by `plane_done`, the end by `run_ended`. What is looked at may change
         meanwhile and comes first. A run or sweep that is under way is cancelled.
+
+        Returns
+        -------
+        int
+            The run's number, which `Origin.run` and `RunEnd.run` tell too.
 
         Raises
         ------
         ImageError
             If there is no source.
         """
-        run = Run(self._wish_with_source())
+        run = Run(next(self._run_numbers), self._wish_with_source())
         run.steps = self._planes(run)
-        self._start(run)
+        return self._start(run)
 
-    def sweep(self, render_factors: Sequence[int]) -> None:
+    def sweep(self, render_factors: Sequence[int]) -> int:
         """Colorize the plane looked at with each of several render factors.
 
         Each is told by `swept`, the end by `run_ended`; all are kept, so that choosing one of
         them shows it at once. A run or sweep that is under way is cancelled.
+
+        Returns
+        -------
+        int
+            The sweep's number, which `RunEnd.run` tells too.
 
         Raises
         ------
@@ -192,9 +202,9 @@ class ColorizeSession(Worker):
             replace(wish, settings=replace(wish.settings, render_factor=render_factor))
             for render_factor in render_factors
         ]
-        run = Run(wish, total=len(wishes))
+        run = Run(next(self._run_numbers), wish, total=len(wishes))
         run.steps = self._factors(run, wishes)
-        self._start(run)
+        return self._start(run)
 
     def attend(self, point: tuple[float, float]) -> None:
         """Ask where self-attention looks from a point of the picture that is looked at.
@@ -264,6 +274,21 @@ class ColorizeSession(Worker):
                 self._served = self._given_up = self._wish
             self._changed.notify_all()
 
+    def cancel_run(self, run: int, *, keep: bool = True) -> None:
+        """Stop this run or sweep, within a plane, and nothing else; none if it is over.
+
+        Parameters
+        ----------
+        run : int
+            What `run_all` or `sweep` returned.
+        keep : bool
+            As for `cancel`.
+        """
+        with self._changed:
+            for each in self._runs:
+                if each.number == run:
+                    each.stopped, each.keep = True, keep
+
     def unload(self) -> None:
         """Free the memory of network and predictions, on the GPU too; cancels what is going on.
 
@@ -284,6 +309,15 @@ class ColorizeSession(Worker):
             if self._result is None or self._result[1] != self._wish.picture:
                 return None
             return self._result[0]
+
+    def is_current(self, origin: Origin) -> bool:
+        """Whether a plane of this origin comes out the same, were it made now.
+
+        So it is if the source is the same (and was not refreshed), the network would be asked the
+        same, and the saturation is the same; whichever plane is looked at.
+        """
+        with self._changed:
+            return self._pictures.are_alike(origin.wish, self._wish)
 
     @property
     def doing(self) -> State:

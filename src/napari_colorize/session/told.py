@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
+
+if TYPE_CHECKING:
+    from napari_colorize.session.wish import Wish
 
 State = Literal["idle", "getting ready", "downloading", "predicting", "composing", "cancelling"]
 
@@ -28,12 +31,33 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a run over a stack or over render factors ended; `keep` is what `cancel` was told."""
+    """How a run over a stack or over render factors ended.
+
+    `keep` is what `cancel` was told, `run` the number that `run_all` or `sweep` gave. Of a run that
+    ended before it was known how many planes there are, `total` is 0.
+    """
 
     done: int
     total: int
     cancelled: bool
     keep: bool
+    run: int
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What a plane was made of and for whom; `ColorizeSession.is_current` tells if it still is so.
+
+    `run` is the number that `run_all` gave, None for a plane that was prefetched.
+    """
+
+    run: int | None
+    wish: Wish = field(repr=False)  # whose plane may be another
+
+    @property
+    def source(self) -> Any:
+        """The array that the session was given."""
+        return self.wish.source
 
 
 def seconds_left(began: float, done: int, total: int) -> float | None:
@@ -49,8 +73,8 @@ class Signals:
     composed : Signal(Colorized)
         The picture that is looked at, its pixels composed. A front end that receives signals
         later, in its own thread, should compare with `result` and leave what is other.
-    plane_done : Signal(tuple of int, Colorized)
-        A plane of `run_all` or `prefetch`: `source[index]`.
+    plane_done : Signal(tuple of int, Colorized, Origin)
+        A plane of `run_all` or `prefetch`: `origin.source[index]`.
     swept : Signal(int, Colorized)
         One render factor of `sweep`.
     run_ended : Signal(RunEnd)
@@ -68,7 +92,7 @@ class Signals:
     """
 
     composed = Signal(object)
-    plane_done = Signal(tuple, object)
+    plane_done = Signal(tuple, object, Origin)
     swept = Signal(int, object)
     run_ended = Signal(RunEnd)
     attended = Signal(object)

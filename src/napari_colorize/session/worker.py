@@ -10,6 +10,7 @@ saturation slider is followed while a new prediction is made.
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import threading
 import time
@@ -27,7 +28,7 @@ from napari_colorize.session.model import Model, give_back
 from napari_colorize.session.pictures import Pictures
 from napari_colorize.session.reading import Reader
 from napari_colorize.session.runs import Run
-from napari_colorize.session.told import Progress, Signals, State
+from napari_colorize.session.told import Origin, Progress, Signals, State
 from napari_colorize.session.wish import Index, Wish
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Worker(Signals):
         self._wish = Wish()
         self._questions: dict[str, Question] = {}  # the newest of each kind
         self._runs: deque[Run] = deque()
+        self._run_numbers = itertools.count(1)
         self._ahead: list[Index] = []  # planes to prefetch; another list for another call
         self._warming = self._unloading = self._cancelling = self._closed = False
         # What became of it.
@@ -96,11 +98,8 @@ class Worker(Signals):
             self._closed = True
             self._changed.notify_all()
             thread = self._thread
-        if thread is None or thread is threading.current_thread():
-            return
-        thread.join(wait)
-        if not thread.is_alive():
-            atexit.unregister(self.close)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(wait)
 
     # Said by callers' threads
 
@@ -114,13 +113,14 @@ class Worker(Signals):
             raise ImageError("There is no image to colorize: choose one first.")
         return wish
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: Run) -> int:
         with self._changed:
             self._refuse_if_closed()
             for other in self._runs:
                 other.stopped = True
             self._runs.append(run)
             self._wake()
+        return run.number
 
     def _ask(self, question: Question) -> None:
         with self._changed:
@@ -177,6 +177,7 @@ class Worker(Signals):
                 task()
         finally:
             self._release()
+            atexit.unregister(self.close)
 
     def _next(self) -> Callable[[], None] | None:
         while True:
@@ -234,13 +235,15 @@ class Worker(Signals):
         known = (index for index in ahead if self._pictures.is_known(replace(wish, plane=index)))
         one = replace(wish, plane=next(known, ahead[0]))
         result: Colorized | None = None
+        composed_for = one
 
         def work() -> None:
-            nonlocal result
+            nonlocal result, composed_for
             entry = self._pictures.known(one, in_passing=True)
             if entry is None:
                 entry = self._pictures.predict(one, in_passing=True)
-            result, _ = self._pictures.composed(self._wish_now(one), entry)
+            composed_for = self._wish_now(one)
+            result, _ = self._pictures.composed(composed_for, entry)
 
         error = self._attempt(work, wanted=lambda: self._is_next(ahead, one))
         with self._changed:
@@ -253,7 +256,7 @@ class Worker(Signals):
         if error is not None:
             self._emit(self.failed, error)
         else:
-            self._emit(self.plane_done, one.plane, result)
+            self._emit(self.plane_done, one.plane, result, Origin(None, composed_for))
 
     def _wish_now(self, one: Wish) -> Wish:
         """The same plane at the newest saturation, if that is all that has changed."""
@@ -363,7 +366,9 @@ class Worker(Signals):
         if entry is None:
             self._show_meanwhile(wish)
             if not may_ask:
-                self._served = wish
+                with self._changed:
+                    if self._wish is wish:
+                        self._served = wish
                 return
             entry = self._pictures.predict(wish)
         self._tell("composing")
@@ -419,10 +424,11 @@ class Worker(Signals):
         """Every plane of a stack, one a step."""
         run.total, planes = self._pictures.planes(run.wish)
         run.began = time.monotonic()
+        origin = Origin(run.number, run.wish)
         for index, entry in planes:
             result, _ = self._pictures.composed(run.wish, entry)
             run.done += 1
-            self._emit(self.plane_done, index, result)
+            self._emit(self.plane_done, index, result, origin)
             self._tell_progress(run.progress("Plane"))
             yield
             self._tell("predicting")
@@ -448,7 +454,8 @@ class Worker(Signals):
             self._shown = None
             if self._closed:
                 self._runs.clear()
-                self._wish, self._result = replace(self._wish, source=None), None
+                self._served = self._given_up = self._result = None
+                self._wish = replace(self._wish, source=None)
         self._model.forget()
 
     # What is told

@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.explore.covering import Cover, Floats, Part, part_seen, point_at
+from napari_colorize.session.words import attention_in_words
 
 if TYPE_CHECKING:
     from napari_colorize.insight.attention import AttentionMap
@@ -23,21 +24,6 @@ MARK = 41  # pixels of the mark's picture, odd
 MARK_SHARE = 0.05  # the mark's size, of the shorter side of the picture
 MARK_COLOR = (0.3, 1.0, 0.5)
 GAMMA = 0.5  # of the weights: a few are large, and the many small ones matter too
-
-
-def share_that_says_half(weights: NDArray[np.float32]) -> float:
-    """The smallest share of a picture from which half of what is heard comes; weights sum to 1."""
-    ordered = np.sort(weights, axis=None)[::-1]
-    enough = int(np.searchsorted(np.cumsum(ordered, dtype=np.float64), 0.5)) + 1
-    return min(enough, ordered.size) / ordered.size
-
-
-def in_words(point: Floats, weights: NDArray[np.float32]) -> str:
-    """What there is to read in the map of a row and column."""
-    percent = 100 * share_that_says_half(weights)
-    much = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
-    row, column = np.rint(point)
-    return f"Row {row:.0f}, column {column:.0f} hears half of it from {much} of the picture."
 
 
 def ring() -> NDArray[np.float32]:
@@ -155,7 +141,8 @@ class AttentionLayer:
         layer.contrast_limits_range = layer.contrast_limits = (0, float(told.weights.max()))
         layer.visible = True
         self._mark.raise_()
-        self.told.emit(in_words(self._point, told.weights))
+        row, column = np.rint(self._point)
+        self.told.emit(attention_in_words((int(row), int(column)), told.weights))
 
     def _show_mark(self, point: Floats) -> None:
         desk = self._desk

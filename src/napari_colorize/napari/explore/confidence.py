@@ -11,22 +11,14 @@ from qtpy.QtCore import QTimer
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.explore.covering import Cover, part_seen
+from napari_colorize.session.words import LARGEST_ERROR, errors_in_words
 
 if TYPE_CHECKING:
     from napari_colorize.napari.desk import Desk
     from napari_colorize.result import Colorized
 
-LARGEST_ERROR = 25.0  # CIEDE2000; above 10 a colour is a guess, above 25 any is as good
 COLORMAP = "viridis"
 MILLISECONDS_TO_SETTLE = 300  # without another picture, before the new one is judged
-SAMPLES = 512  # of each side that are enough to tell the middle of the errors
-
-
-def in_words(errors: NDArray[np.float32]) -> str:
-    """The middle of the errors, in a sentence."""
-    height, width = errors.shape
-    some = errors[:: -(-height // SAMPLES), :: -(-width // SAMPLES)]
-    return f"Half of the picture is expected to be within {np.median(some):.0f} of the truth."
 
 
 class ConfidenceLayer:
@@ -110,7 +102,7 @@ class ConfidenceLayer:
             return
         layer = self._errors.show(self._desk.layer, errors, part_seen(self._desk), self._desk.plane)
         layer.visible = True
-        self.told.emit(in_words(errors))
+        self.told.emit(errors_in_words(errors))
 
     def _clear(self, layer: Any = None) -> None:
         self._settled.stop()

@@ -30,9 +30,10 @@ from napari_colorize.napari.choosers import ModelChooser
 from napari_colorize.napari.desk import desk_of
 from napari_colorize.napari.explore.attention import AttentionLayer
 from napari_colorize.napari.explore.compare import Comparison, Variant
-from napari_colorize.napari.explore.confidence import COLORMAP, LARGEST_ERROR, ConfidenceLayer
+from napari_colorize.napari.explore.confidence import COLORMAP, ConfidenceLayer
 from napari_colorize.napari.explore.curtain import Curtain
 from napari_colorize.napari.knobs import Number
+from napari_colorize.session.words import LARGEST_ERROR
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -173,11 +174,14 @@ class ExploreWidget(QWidget):
         ):
             signal.connect(slot)
             self._links.append((signal, slot))
-        tools, links = self._tools(), self._links
-        self.destroyed.connect(lambda: _close(tools, links))
 
-    def _tools(self) -> tuple[Any, ...]:
-        return self.attention, self.confidence, self.curtain, self.comparison
+    def let_go(self) -> None:
+        """The panel is gone: nothing is told to it any more, and nothing of it stays."""
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        self._links.clear()
+        for tool in (self.attention, self.confidence, self.curtain, self.comparison):
+            tool.stop()
 
     # What was clicked
 
@@ -312,14 +316,6 @@ class ColorBar(QWidget):
             left = place * (self.width() - width) // (self.MARKS - 1)
             painter.drawText(left, self.height() - 1, text)
         painter.end()
-
-
-def _close(tools: tuple[Any, ...], links: list[tuple[Any, Callable[..., Any]]]) -> None:
-    """The panel is gone: nothing is told to it any more, and nothing of it stays."""
-    for signal, slot in links:
-        signal.disconnect(slot)
-    for tool in tools:
-        tool.stop()
 
 
 def _section(title: str, text: str, *content: Any) -> QVBoxLayout:

@@ -168,7 +168,7 @@ class FinetuneWidget(QWidget):
 
     def show_setup(self, text: str = "") -> None:
         """Back to the first page, with a word about what happened."""
-        self._let_go()
+        self._stop_following()
         self.setup.refresh(text)
         self._show_page(self.setup)
 
@@ -275,7 +275,7 @@ class FinetuneWidget(QWidget):
     # What the process tells
 
     def _follow(self, run: TrainingRun) -> None:
-        self._let_go()
+        self._stop_following()
         self._preview.begin()
         self.training.begin(run.asked)
         self._show_page(self.training)
@@ -284,7 +284,12 @@ class FinetuneWidget(QWidget):
         self._process.ended.connect(self._end)
         self._process.follow()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """The panel is gone; the training stays."""
+        self._is_cancelled.set()
+        self._stop_following()
+
+    def _stop_following(self) -> None:
         if self._process is not None:
             self._process.close()
             self._process.deleteLater()
@@ -320,12 +325,6 @@ class FinetuneWidget(QWidget):
     def _fail(self, text: str) -> None:
         show_error(text)
         self.show_setup(text)
-
-    def closeEvent(self, event: Any) -> None:
-        """The panel goes, the training stays."""
-        self._is_cancelled.set()
-        self._let_go()
-        super().closeEvent(event)
 
 
 class _SetupPage(QWidget):

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from napari_colorize.session.colors.basis import Region
 from napari_colorize.session.colors.gray import Look
 from napari_colorize.session.colors.plain import PlainColors
 from napari_colorize.session.colors.pyramid import PyramidColors
-from napari_colorize.session.colors.region import Region, RegionColors
+from napari_colorize.session.colors.region import RegionColors
 from napari_colorize.session.colors.stack import StackColors
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "PyramidColors",
     "Region",
     "RegionColors",
+    "Shown",
     "StackColors",
     "colors_for",
 ]
@@ -36,8 +38,8 @@ __all__ = [
 BIG = 2**23  # pixels of a plane above which its picture is composed in parts
 
 
-class Colors(Protocol):
-    """What a result layer shows."""
+class Shown(Protocol):
+    """What a layer of a viewer is made of."""
 
     @property
     def data(self) -> Any:
@@ -51,12 +53,16 @@ class Colors(Protocol):
         """Whether `data` is a list of levels, the largest first."""
 
     @property
-    def source(self) -> Any:
-        """What a session is to colorize: the stack, a smaller level of it, or a window."""
-
-    @property
     def limits(self) -> Limits:
         """Values of black and white in `data`, with which a viewer shows it."""
+
+
+class Colors(Shown, Protocol):
+    """What a result layer shows, and how colours come to it."""
+
+    @property
+    def source(self) -> Any:
+        """What a session is to colorize: the stack, a smaller level of it, or a window."""
 
     def put(self, index: tuple[int, ...], result: Colorized) -> None:
         """Colours of a plane have come: `source[index]` is what `result` was made of."""
@@ -66,6 +72,18 @@ class Colors(Protocol):
 
     def knows(self, index: tuple[int, ...]) -> bool:
         """Whether the colours of a plane are known, as the settings are now."""
+
+    def knows_all(self) -> bool:
+        """Whether those of every plane are."""
+
+    def hold_all(self) -> None:
+        """From now on no plane is forgotten; `OutOfMemoryError` if they would not fit."""
+
+    def finished(self) -> Any:
+        """All pictures as one array, if all are known and held so; of levels always None."""
+
+    def matches(self, **read: Any) -> bool:
+        """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
 
 
 def colors_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_colorize.session.colors.basis import Basis
 from napari_colorize.session.colors.gray import Look, dtype_in_memory
 
 if TYPE_CHECKING:
@@ -48,6 +49,21 @@ class PlainColors:
     def knows(self, index: tuple[int, ...]) -> bool:
         """Whether the picture is here, as the settings are now."""
         return self._is_known
+
+    def knows_all(self) -> bool:
+        """As `knows`: there is but one."""
+        return self._is_known
+
+    def hold_all(self) -> None:
+        """Nothing is forgotten anyway."""
+
+    def finished(self) -> Array | None:
+        """The picture, if it is here as the settings are now."""
+        return self.data if self._is_known else None
+
+    def matches(self, **read: Any) -> bool:
+        """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
+        return Basis([self.source], self._look).matches(**read)
 
 
 def shown_limits(look: Look, dtype: np.dtype[Any], shown: Any) -> Limits:

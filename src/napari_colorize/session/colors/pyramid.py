@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_colorize.session.colors.basis import Basis, Region
 from napari_colorize.session.colors.gray import Array, Look, dtype_of_picture, gray_picture
 from napari_colorize.session.colors.levels import Given, Levels, Means, level_index, seen_level
-from napari_colorize.session.colors.region import Region
 from napari_colorize.session.colors.view import Index, View, as_slice
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class PyramidColors:
         self._levels: Levels = Means(levels[0], look) if len(levels) == 1 else Given(levels, look)
         self._known: OrderedDict[Index, _Known] = OrderedDict()
         self._fresh: set[Index] = set()
+        self._holds_all = False
         self.data = [View(_Level(self, level)) for level in range(len(self._levels.shapes))]
         self._sizes = [look.size(shape) for shape in self._levels.shapes]
         self._windows, self.source = self._shown()
@@ -74,6 +75,10 @@ class PyramidColors:
         self._known[index] = _known(result)
         self._known.move_to_end(index)
         self._fresh.add(index)
+        if not self._holds_all:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         held = sum(known.uv.nbytes for known in self._known.values())
         while held > HELD_BYTES and len(self._known) > 1:
             oldest, known = self._known.popitem(last=False)
@@ -87,6 +92,21 @@ class PyramidColors:
     def knows(self, index: Index) -> bool:
         """Whether the colours of a plane are known, as the settings are now."""
         return index in self._fresh
+
+    def knows_all(self) -> bool:
+        """Whether those of every plane are known."""
+        return len(self._fresh) == math.prod(self._look.leading(self._levels.shapes[0]))
+
+    def matches(self, **read: Any) -> bool:
+        """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
+        return Basis(self._arrays, self._look, self._region).matches(**read)
+
+    def hold_all(self) -> None:
+        """From now on no plane's chrominance is forgotten; it is small, and no room is made."""
+        self._holds_all = True
+
+    def finished(self) -> None:
+        """None: there is no one array of all pictures, only levels; see `knows_all`."""
 
     def frozen(self, index: Index) -> list[View]:
         """The levels of one plane, each axis before Y and X of length 1, as they are now."""

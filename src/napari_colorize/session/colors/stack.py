@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_colorize.errors import OutOfMemoryError
+from napari_colorize.session.colors.basis import Basis
 from napari_colorize.session.colors.gray import (
     Look,
     dtype_in_memory,
     dtype_of_picture,
     gray_picture,
-    is_in_memory,
 )
 from napari_colorize.session.colors.plain import shown_limits
-from napari_colorize.session.colors.view import Index, View, as_slice
+from napari_colorize.session.colors.view import Index, View, as_slice, read
 
 if TYPE_CHECKING:
     from napari_colorize.planes import Limits
@@ -34,7 +34,8 @@ class StackColors:
     Parameters
     ----------
     stack : array, shape (..., Y, X) or (..., Y, X, 3 or 4)
-        What is colorized. Of one that is not in memory no value is read here.
+        What is colorized. One that is not in memory is read when a plane is to be shown whose
+        colours are not known: as its own layer does at that moment.
     look : Look
         How it is read.
     budget : int, optional
@@ -50,7 +51,6 @@ class StackColors:
         self._planes: OrderedDict[Index, Array] = OrderedDict()
         self._fresh: set[Index] = set()
         self._held: Array | None = None
-        self._last: Array | None = None
         self.data = View(_Planes(self, dtype_of_picture(stack.dtype)))
 
     @property
@@ -75,6 +75,14 @@ class StackColors:
         """Whether the colours of a plane are known, as the settings are now."""
         return index in self._fresh
 
+    def knows_all(self) -> bool:
+        """Whether those of every plane are known and held."""
+        return len(self._fresh) == math.prod(self.shape[:-3])
+
+    def matches(self, **read: Any) -> bool:
+        """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
+        return Basis([self.source], self._look).matches(**read)
+
     def hold_all(self) -> None:
         """Make room for every plane: from now on none is forgotten.
 
@@ -91,19 +99,19 @@ class StackColors:
 
     def finished(self) -> Array | None:
         """All pictures, if they are held and the colours of every plane are known."""
-        if self._held is None or len(self._fresh) < math.prod(self.shape[:-3]):
-            return None
-        return self._held
+        return self._held if self.knows_all() else None
 
-    def plane(self, index: Index) -> Array:
-        """What is shown of one plane now: its colours, else its gray, else what was shown last."""
-        known = self._planes.get(index)
+    def known(self, index: Index) -> Array | None:
+        """The picture of a plane, if it has come and was not forgotten."""
+        return self._planes.get(index)
+
+    def part(self, index: Index, rows: range, columns: range) -> Array:
+        """What is shown of a part of a plane now: its colours, else its gray."""
+        known = self.known(index)
         if known is not None:
-            self._last = known
-            return known
-        if is_in_memory(self.source):
-            return gray_picture(self.source[index], self._look, self.data.dtype)
-        return np.zeros(self.shape[-3:], self.data.dtype) if self._last is None else self._last
+            return known[as_slice(rows), as_slice(columns)]
+        gray = read(self.source, index, rows, columns)
+        return gray_picture(gray, self._look, self.data.dtype)
 
     def keep(self, index: Index, pixels: Array) -> None:
         """The picture of a plane has come."""
@@ -112,7 +120,7 @@ class StackColors:
         if self._held is not None:
             self._held[index] = pixels
             pixels = self._held[index]
-        self._planes[index] = self._last = pixels
+        self._planes[index] = pixels
         self._planes.move_to_end(index)
         self._fresh.add(index)
         if self._held is None:
@@ -131,7 +139,6 @@ class StackColors:
         """Pictures are of another dtype: a fidelity makes 8-bit ones of any stack."""
         self._planes.clear()
         self._fresh.clear()
-        self._last = None
         self.data = View(_Planes(self, dtype))
         if self._held is not None:
             self._held = None
@@ -148,7 +155,7 @@ class StackColors:
 
 
 class _Planes:
-    """The pictures of a stack, none of which is ever waited for."""
+    """The pictures of a stack; no colours are waited for."""
 
     defers = False
 
@@ -160,7 +167,7 @@ class _Planes:
 
     def part(self, index: Index, rows: range, columns: range) -> Array:
         """Rows and columns of one picture."""
-        return self._colors.plane(index)[as_slice(rows), as_slice(columns)]
+        return self._colors.part(index, rows, columns)
 
 
 def _free_bytes() -> int:

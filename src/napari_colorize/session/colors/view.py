@@ -96,22 +96,37 @@ class View:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         leading = self._whole.leading
-        places = [_as_range(part) for part in self._parts[:leading]]
-        planes = [self._plane(index) for index in itertools.product(*places)]
-        if len(planes) == 1:
-            found = planes[0]
-        else:
-            found = np.stack(planes) if planes else np.empty(self.shape, self.dtype)
-        return np.asarray(found.reshape(self.shape), dtype)
+        indices = itertools.product(*(_as_range(part) for part in self._parts[:leading]))
+        if self._planes == 1:
+            return np.asarray(self._plane(next(indices)).reshape(self.shape), dtype)
+        found = np.empty(self.shape, self.dtype)
+        planes = found.reshape(self._planes, *self._shape_of_plane)
+        for place, index in enumerate(indices):
+            planes[place] = self._plane(index)
+        return np.asarray(found, dtype)
 
     @property
     def _planes(self) -> int:
         return math.prod(len(_as_range(part)) for part in self._parts[: self._whole.leading])
 
+    @property
+    def _shape_of_plane(self) -> tuple[int, ...]:
+        rows, columns, *rest = self._parts[self._whole.leading :]
+        left = (len(part) for part in rest if isinstance(part, range))
+        return len(_as_range(rows)), len(_as_range(columns)), *left
+
     def _plane(self, index: Index) -> Array:
         rows, columns, *rest = self._parts[self._whole.leading :]
         part = self._whole.part(index, _as_range(rows), _as_range(columns))
         return part[(..., *(_as_key(places) for places in rest))]
+
+
+def read(stack: Any, index: Index, rows: range, columns: range) -> Array:
+    """Some rows and columns of a plane; no array is asked for places in reverse: zarr has none."""
+    upward = (places if places.step > 0 else places[::-1] for places in (rows, columns))
+    found = np.asarray(stack[(*index, *map(as_slice, upward))])
+    turned = (slice(None, None, 1 if places.step > 0 else -1) for places in (rows, columns))
+    return found[tuple(turned)]
 
 
 def as_slice(places: range) -> slice:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -104,3 +106,33 @@ def test_an_unknown_change_is_told_as_such(tiny_colorizer, ramp):
 def test_a_change_out_of_range_is_refused(tiny_colorizer, ramp):
     with pytest.raises(SettingsError, match="saturation must be"):
         tiny_colorizer(ramp).with_(saturation=5)
+
+
+def test_a_notebook_shows_before_and_after_without_a_script(tiny_colorizer):
+    image = np.linspace(0, 255, 40 * 2000).reshape(40, 2000).astype(np.uint8)
+    result = tiny_colorizer(image, saturation=2)
+
+    bundle = result._repr_mimebundle_()
+
+    shown = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
+        for encoded in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', bundle["text/html"])
+    ]
+    assert [picture.shape for picture in shown] == [(20, 1024, 3), (20, 1024)]  # small enough
+    assert np.ptp(shown[0].astype(int), axis=-1).mean() > 20
+    assert "saturation 2. Colours are predicted, not measured." in bundle["text/html"]
+    assert "<script" not in bundle["text/html"]
+
+
+def test_where_html_is_not_shown_the_picture_is(tiny_colorizer, ramp):
+    result = tiny_colorizer((ramp * 255).astype(np.uint8))
+
+    shown = np.asarray(Image.open(io.BytesIO(result._repr_mimebundle_()["image/png"])))
+
+    np.testing.assert_array_equal(shown, result.pixels)
+
+
+def test_a_page_shows_alpha(tiny_colorizer):
+    image = np.full((5, 6, 4), 128, np.uint8)
+
+    assert 'src="data:image/png;' in tiny_colorizer(image)._repr_html_()

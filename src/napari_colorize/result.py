@@ -32,9 +32,12 @@ WIDEST = 640  # of them on the page
 BEFORE_AND_AFTER = """<figure style="margin:0;width:{width}px;max-width:100%">
 <div style="position:relative;container-type:inline-size">
 <img alt="in colour" src="{after}" style="display:block;width:100%;max-width:none">
-<div style="position:absolute;left:0;top:0;bottom:0;width:50%;max-width:100%;overflow:hidden;\
-resize:horizontal;border-right:2px solid white;box-sizing:border-box">
+<div title="Draw the corner" style="position:absolute;left:0;top:0;bottom:0;width:50%;\
+max-width:100%;overflow:hidden;resize:horizontal;border-right:2px solid white;\
+box-sizing:border-box">
 <img alt="in gray" src="{before}" style="display:block;width:100cqw;max-width:none">
+<span style="position:absolute;right:0;bottom:0;padding:0 4px;font:14px/18px sans-serif;\
+color:white;background:black;pointer-events:none">↔</span>
 </div></div>
 <figcaption>{caption}</figcaption></figure>"""
 

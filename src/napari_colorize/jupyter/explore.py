@@ -1,0 +1,161 @@
+"""Seeing what the network does: maps over the picture, and which colours there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_colorize.jupyter import maps
+from napari_colorize.session.words import LARGEST_ERROR, attention_in_words, errors_in_words
+
+if TYPE_CHECKING:
+    from napari_colorize.insight.attention import AttentionMap
+    from napari_colorize.jupyter.view import View
+    from napari_colorize.result import Colorized
+    from napari_colorize.session import ColorizeSession
+
+OPACITY = 0.65
+
+
+class Attention:
+    """While it is on, a click into the picture shows where self-attention looks from there.
+
+    Attributes
+    ----------
+    told : Signal(str)
+        A sentence to show.
+    """
+
+    told = Signal(str)
+
+    def __init__(self, session: ColorizeSession, view: View) -> None:
+        self._session, self._view = session, view
+        self._point: tuple[float, float] | None = None  # shares of height and width
+        self._asked: Any = None  # about which prediction
+        self.is_on = False
+        view.clicked.connect(self.ask)
+
+    def switch(self, on: bool) -> None:
+        """Listen to clicks, or take the map away and listen no longer."""
+        self.is_on = self._view.asks = on
+        if on:
+            self.told.emit("Click into the picture.")
+        else:
+            self.clear()
+
+    def ask(self, row: float, column: float) -> None:
+        """Ask about a place, in shares of the picture's height and width."""
+        result = self._session.result
+        if not self.is_on or result is None or not (0 <= row < 1 and 0 <= column < 1):
+            return
+        self._point, self._asked = (row, column), result.chroma
+        height, width = result.plane.gray.shape
+        self._view.mark = [row, column]
+        self._session.attend((int(row * height), int(column * width)))
+
+    def follow(self, result: Colorized) -> None:
+        """Another picture is shown: of another prediction attention says another thing."""
+        if self.is_on and self._point is not None and result.chroma is not self._asked:
+            self._view.lay(None)  # a model without attention will not replace it
+            self.ask(*self._point)
+
+    def show(self, told: AttentionMap) -> None:
+        """The answer."""
+        if self.is_on and self._point is not None:
+            self._view.lay(maps.attention_map(told.weights), OPACITY)
+            self.told.emit(attention_in_words(told.point, told.weights))
+
+    def clear(self) -> None:
+        """Forget what was asked."""
+        self._point = self._asked = None
+        self._view.mark = []
+        self._view.lay(None)
+
+
+class Confidence:
+    """While it is on, the error expected of the picture's colours lies over it and follows it.
+
+    Attributes
+    ----------
+    told : Signal(str)
+        A sentence to show.
+    """
+
+    told = Signal(str)
+
+    def __init__(self, session: ColorizeSession, view: View) -> None:
+        self._session, self._view = session, view
+        self._judged: Any = None  # the picture that the map is of, or will be
+        self.is_on = False
+        low, high = "0", f"{LARGEST_ERROR:.0f}"
+        self.legend = widgets.HTML(
+            f'<div class="legend"><span>{low}</span><i style="background:'
+            f'{maps.gradient(maps.VIRIDIS)}"></i><span>{high} CIEDE2000</span></div>',
+            layout=widgets.Layout(display="none"),
+        )
+        self.legend.tooltip = "1 is just visible side by side, above 10 a colour is a guess."
+
+    def switch(self, on: bool) -> None:
+        """Ask and show what comes, or take the map away."""
+        self.is_on = on
+        self.legend.layout.display = "" if on else "none"
+        if on:
+            self.told.emit("Asking the model…")
+            self._ask()
+        else:
+            self.clear()
+
+    def follow(self, result: Colorized) -> None:
+        """Another picture is shown: the session judges the newest when it is idle."""
+        if not self.is_on or result is self._judged:
+            return
+        if self._judged is None or result.chroma is not self._judged.chroma:
+            self._view.lay(None)  # of other colours, which may not be judged at all
+        self._ask()
+
+    def show(self, result: Colorized, errors: NDArray[np.float32]) -> None:
+        """The answer."""
+        if self.is_on and self._session.result is not None:
+            self._view.lay(maps.error_map(errors), OPACITY)
+            self.told.emit(errors_in_words(errors))
+
+    def clear(self) -> None:
+        """Forget what was asked."""
+        self._judged = None
+        self._view.lay(None)
+
+    def _ask(self) -> None:
+        self._judged = self._session.result
+        if self._judged is not None:
+            self._session.judge()
+
+
+class Histogram(widgets.HBox):
+    """Which U and V the model predicted, at the saturation that is shown."""
+
+    def __init__(self) -> None:
+        self._picture = widgets.Image(format="png", layout=widgets.Layout(width="144px"))
+        self._picture.add_class("histogram")
+        said = widgets.HTML(
+            '<span class="word">U to the right, V upward, gray in the middle.</span>'
+        )
+        super().__init__([self._picture, said], layout=widgets.Layout(display="none"))
+        self.is_on = False
+
+    def switch(self, on: bool) -> None:
+        """Show it or hide it."""
+        self.is_on = on
+        self.layout.display = "" if on else "none"
+
+    def follow(self, result: Colorized) -> None:
+        """Another picture is shown."""
+        if not self.is_on:
+            return
+        shown = maps.chroma_histogram(result)
+        self._picture.layout.display = "none" if shown is None else ""
+        if shown is not None:
+            self._picture.value = maps.as_png(shown)

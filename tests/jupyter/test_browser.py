@@ -1,0 +1,417 @@
+"""The box in JupyterLab and Notebook 7, driven by a headless browser as a person would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+VARIABLE = "NAPARI_COLORIZE_SCREENSHOTS"
+MILLISECONDS = 120_000  # to wait at most: machines that test are slow and shared
+TOKEN = "tests"
+VIEW = ".napari-colorize-view"
+EXACT = f"{VIEW}[data-exact=true]"
+
+IMPORTS = """
+from skimage import data
+from napari_colorize.jupyter import ColorizeBox
+gray = data.astronaut()[..., 1]
+"""
+RUN_ALL = """async () => {
+  const panel = jupyterapp.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.sessionContext.session.kernel.info;
+  await jupyterapp.commands.execute("notebook:run-all-cells");
+}"""
+IN_KERNEL = """async (code) => {
+  const {kernel} = jupyterapp.shell.currentWidget.sessionContext.session;
+  const asked = kernel.requestExecute({code, store_history: false});
+  let said = "";
+  asked.onIOPub = (message) => {
+    said += message.content.text ?? message.content.traceback?.join("\\n") ?? "";
+  };
+  await asked.done;
+  return said.trim();
+}"""
+COLORS = """(number) => {
+  const canvas = document.querySelectorAll(".napari-colorize-view canvas")[number];
+  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let left = 0, right = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    const [r, g, b] = data.subarray(at, at + 3);
+    const color = Math.max(r, g, b) - Math.min(r, g, b);
+    if ((at / 4) % canvas.width < canvas.width / 2) left += color; else right += color;
+  }
+  return [left, right].map((sum) => sum / (data.length / 8));
+}"""
+
+
+def start(folder: Path, kind: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A server for the notebooks in a folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    models = str(folder / "models")  # none of the user's own
+    quiet = folder / ".settings" / "@jupyterlab" / "apputils-extension"
+    quiet.mkdir(parents=True)
+    news = {"fetchNews": "false", "checkForUpdates": False}
+    (quiet / "notification.jupyterlab-settings").write_text(json.dumps(news))
+    env = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    options = [
+        *("--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
+        *("--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"),
+        *(f"--ServerApp.root_dir={folder}", "--expose-app-in-browser"),
+        "--LabApp.extension_manager=readonly",
+    ]
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyter", kind, *options],
+            env={
+                **env,
+                "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"),
+                "NAPARI_COLORIZE_MODELS": models,
+            },
+            stdout=log,
+            stderr=log,
+        )
+    return server, port
+
+
+def wait_until_it_answers(port: int, server: subprocess.Popen[bytes]) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(MILLISECONDS // 200):
+        try:
+            opener.open(f"http://127.0.0.1:{port}/api/status?token={TOKEN}").close()
+            return
+        except OSError:
+            assert server.poll() is None, "The Jupyter server ended."
+            time.sleep(0.2)
+    raise AssertionError("The Jupyter server did not start.")
+
+
+class Notebook:
+    """A notebook that is open in a browser, its cells run."""
+
+    def __init__(self, browser: Any, folder: Path, port: int, kind: str, cells: list[str]) -> None:
+        self.folder = folder
+        self._write(cells)
+        self.page = browser.new_context(viewport={"width": 1280, "height": 960}).new_page()
+        self.page.set_default_timeout(MILLISECONDS)
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        where = "lab/tree/box.ipynb?reset&" if kind == "lab" else "notebooks/box.ipynb?"
+        self.page.goto(f"http://127.0.0.1:{port}/{where}token={TOKEN}")
+        self.page.wait_for_function(
+            "() => window.jupyterapp?.shell?.currentWidget?.sessionContext && true"
+        )
+        if kind == "lab":
+            self.page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
+        self.page.evaluate(RUN_ALL)
+
+    def close(self) -> None:
+        """End the kernel, without being asked whether to save."""
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        self.page.context.close()
+
+    def _write(self, cells: list[str]) -> None:
+        made = [
+            {
+                "cell_type": "code",
+                "id": f"cell-{number}",
+                "metadata": {},
+                "execution_count": None,
+                "outputs": [],
+                "source": source.strip(),
+            }
+            for number, source in enumerate(cells)
+        ]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        whole = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4}
+        (self.folder / "box.ipynb").write_text(json.dumps({**whole, "nbformat_minor": 5}))
+
+    def kernel(self, code: str) -> str:
+        """What the kernel prints."""
+        return str(self.page.evaluate(IN_KERNEL, code))
+
+    def colors(self, number: int = 0) -> tuple[float, float]:
+        """How colourful a view is, left and right of its middle."""
+        left, right = self.page.evaluate(COLORS, number)
+        return left, right
+
+    def wait_exact(self) -> None:
+        """Until the kernel's own pictures are shown, for what the controls say."""
+        self.page.wait_for_function(
+            """(view) => {
+              const all = [...document.querySelectorAll(view)];
+              return all.length && all.every((one) => one.dataset.exact === "true");
+            }""",
+            arg=VIEW,
+        )
+
+    def says(self, text: str) -> Any:
+        """The sentence that holds this text, once it is there."""
+        found = self.page.locator(".napari-colorize-box .said").get_by_text(re.compile(text))
+        found.first.wait_for()
+        return found.first
+
+    def slide(self, number: int, steps: int) -> None:
+        """Turn a slider of the box by keys; 0 is the render factor, 1 the saturation."""
+        self.page.locator(".napari-colorize-box .noUi-handle").nth(number).focus()
+        for _ in range(abs(steps)):
+            self.page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+    def shoot(self, name: str) -> None:
+        """Keep a screenshot."""
+        path = Path(os.environ.get(VARIABLE, self.folder)) / f"jupyter-{name}.png"
+        self.page.screenshot(path=path)
+        with Image.open(path) as picture:
+            picture.convert("RGB").quantize(256).save(path, optimize=True)
+
+
+@pytest.fixture(params=["lab", "notebook"])
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def server_of(tmp_path_factory) -> Iterator[Any]:
+    """A server of JupyterLab or Notebook 7: its folder and port."""
+    servers: dict[str, tuple[subprocess.Popen[bytes], Path, int]] = {}
+
+    def started(kind: str) -> tuple[Path, int]:
+        if kind not in servers:
+            folder = tmp_path_factory.mktemp(kind)
+            server, port = start(folder, kind)
+            servers[kind] = server, folder, port
+            wait_until_it_answers(port, server)
+        return servers[kind][1:]
+
+    yield started
+    for server, _, _ in servers.values():
+        server.terminate()
+    for server, _, _ in servers.values():
+        server.wait(60)
+
+
+@pytest.fixture
+def open_notebook(chromium, server_of) -> Iterator[Any]:
+    """Opens a notebook of these cells in JupyterLab or Notebook 7."""
+    notebooks: list[Notebook] = []
+
+    def opened(kind: str, *cells: str) -> Notebook:
+        folder, port = server_of(kind)
+        notebooks.append(Notebook(chromium, folder, port, kind, list(cells)))
+        return notebooks[-1]
+
+    yield opened
+    for notebook in notebooks:
+        notebook.close()
+
+
+def test_a_person_plays_with_a_picture(open_notebook, kind):
+    watch = "states, serial = [], box.view.serial; box.session.state.connect(states.append)"
+    seen = "[states, box.settings.saturation, box.view.serial - serial]"
+    notebook = open_notebook(kind, IMPORTS, "box = ColorizeBox(gray)\nbox")
+    page = notebook.page
+    notebook.wait_exact()
+    left, right = notebook.colors()
+    assert left < 1 < right
+    notebook.shoot(kind)
+
+    # Saturation: the picture follows and no network runs.
+    notebook.kernel(watch)
+    handle = page.locator(".noUi-handle").nth(1).bounding_box()
+    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y, steps=8)
+    page.wait_for_selector(f"{VIEW}[data-exact=false]")
+    page.mouse.up()
+    notebook.wait_exact()
+    assert notebook.colors()[1] > 1.3 * right
+    told = json.loads(notebook.kernel(f"import json; print(json.dumps({seen}))"))
+    assert "predicting" not in told[0] and told[1] > 1.3
+    assert told[2] == 0  # nothing was sent but the exact picture
+
+    # The divider, by mouse and by keys, which Jupyter's own shortcuts leave alone.
+    stage = page.locator(".stage").bounding_box()
+    page.mouse.move(stage["x"] + stage["width"] / 2, stage["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 2, stage["y"] + 40, steps=5)
+    page.mouse.up()
+    page.wait_for_function(f"() => ({COLORS})(0)[0] > 2")
+    divider = page.get_by_role("slider", name="Divider")
+    divider.focus()
+    for key in ("End", "0", "0", "Shift+ArrowLeft"):
+        page.keyboard.press(key)
+    page.locator("[aria-valuenow='90']").wait_for()
+    assert page.locator(".jp-Dialog").count() == 0  # 0, 0 would restart the kernel
+    page.keyboard.press("Home")
+
+    # Render factor and self-attention ask the network.
+    before = page.locator("canvas").evaluate("(canvas) => canvas.toDataURL()")
+    page.locator(".widget-readout").first.fill("16")  # Notebook 7 keeps a slider's arrow keys
+    page.keyboard.press("Enter")
+    notebook.says("render factor 16")
+    page.locator(".napari-colorize-box input[type=checkbox]").first.uncheck()
+    notebook.says("self-attention off")
+    notebook.wait_exact()
+    assert page.locator("canvas").evaluate("(canvas) => canvas.toDataURL()") != before
+
+    # Saved, it is what the box holds.
+    page.get_by_role("textbox").last.fill("colors.png")
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    notebook.says("Saved as")
+    shape = notebook.kernel("print(box.result.pixels.shape, box.result.settings.render_factor)")
+    assert shape == "(512, 512, 3) 16"
+    saved = np.asarray(Image.open(notebook.folder / "colors.png"))
+    assert saved.shape == (512, 512, 3) and np.ptp(saved.astype(int), axis=-1).mean() > 5
+    assert kind == "notebook" or notebook.errors == []  # Notebook 7 has one of its own
+
+
+def test_a_run_over_a_stack_is_cancelled(open_notebook):
+    stack = """
+import numpy as np
+stack = np.stack([np.roll(gray, k, 1)[:256, :256] for k in range(300)])
+"""
+    notebook = open_notebook("lab", IMPORTS, stack, "box = ColorizeBox(stack)\nbox")
+    notebook.wait_exact()
+
+    notebook.page.get_by_role("button", name="Colorize all planes").click()
+    notebook.says(r"Plane \d+ of 300")
+    notebook.shoot("run")
+    notebook.page.get_by_role("button", name="Stop", exact=True).click()
+    notebook.says("Stopped after")
+
+    notebook.slide(0, -4)  # of the plane; it stands before the knobs
+    notebook.slide(0, 2)
+    notebook.wait_exact()
+    assert notebook.kernel("print(box.plane)") == "(2,)"
+
+
+def test_boxes_are_many_and_keep_their_state_when_shown_again(open_notebook):
+    notebook = open_notebook(
+        "lab",
+        IMPORTS,
+        "one = ColorizeBox(gray, saturation=2)\none",
+        "two = ColorizeBox(data.camera())\ntwo",
+        "one",
+    )
+    notebook.page.wait_for_function(f"() => document.querySelectorAll('{EXACT}').length == 3")
+    assert notebook.colors(0) == notebook.colors(2)
+
+    again = notebook.page.locator(".napari-colorize-box").nth(2)
+    again.scroll_into_view_if_needed()
+    handle = again.locator(".noUi-handle").nth(1)
+    handle.focus()
+    for _ in range(40):
+        notebook.page.keyboard.press("ArrowLeft")
+    notebook.page.wait_for_function(f"() => ({COLORS})(0)[1] < 1")
+
+    assert notebook.colors(2)[1] < 1 < notebook.colors(1)[1]
+    notebook.kernel("one.choose(saturation=1.5)")  # from code to the controls
+    notebook.page.wait_for_function(f"() => ({COLORS})(0)[1] > 2")
+    assert again.locator(".widget-readout").nth(1).inner_text() == "1.50"
+
+
+def test_what_the_network_does_is_seen(open_notebook):
+    notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox(gray)\nbox")
+    page = notebook.page
+    notebook.wait_exact()
+
+    page.get_by_role("button", name="Attention").click()
+    page.get_by_text("Click into the picture.").wait_for()
+    stage = page.locator(".stage").bounding_box()
+    page.mouse.click(stage["x"] + stage["width"] * 0.75, stage["y"] + stage["height"] * 0.2)
+    page.get_by_text("hears half of it from").wait_for()
+    notebook.shoot("attention")
+    page.get_by_role("button", name="Confidence").click()
+    page.get_by_text("of the truth").wait_for()
+    page.get_by_role("button", name="Histogram").click()
+    page.locator("img.histogram").wait_for()
+    notebook.shoot("confidence")
+    page.get_by_role("button", name="Confidence").click()
+    page.get_by_role("button", name="Sweep").click()
+    notebook.says("Done: 6 of 6")
+    page.get_by_role("button", name="18", exact=True).scroll_into_view_if_needed()
+    notebook.shoot("sweep")
+    page.get_by_role("button", name="18", exact=True).click()
+    notebook.says("render factor 18")
+
+
+def test_bad_input_is_told_in_the_box(open_notebook):
+    notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox('nowhere.png')\nbox")
+    notebook.says("nowhere.png does not exist")
+    notebook.shoot("error")
+
+    notebook.kernel("from napari_colorize.media.images import write_picture")
+    notebook.kernel("write_picture('here.png', data.coffee())")
+    path = notebook.page.get_by_role("textbox").first
+    notebook.page.locator(".napari-colorize-box input[type=text]").first.fill("here.png")
+    notebook.page.keyboard.press("Enter")
+
+    notebook.wait_exact()
+    notebook.says("render factor 12")
+    assert path.count() == 1
+
+
+def test_a_result_is_shown_before_and_after(open_notebook):
+    notebook = open_notebook(
+        "lab", IMPORTS, "import napari_colorize as nc\nnc.colorize(gray, saturation=1.4)"
+    )
+    before = notebook.page.get_by_alt_text("in gray")
+    after = notebook.page.get_by_alt_text("in colour")
+    before.wait_for()
+
+    assert before.bounding_box()["width"] == pytest.approx(after.bounding_box()["width"], abs=1)
+    half = before.locator("..")
+    box = half.bounding_box()
+    assert box["width"] == pytest.approx(256, abs=3)
+    notebook.shoot("result")
+    mouse = notebook.page.mouse
+    corner = box["x"] + box["width"] - 6, box["y"] + box["height"] - 5
+    mouse.move(*corner)
+    mouse.down()
+    mouse.move(corner[0] - 100, corner[1], steps=4)
+    mouse.up()
+    assert half.bounding_box()["width"] == pytest.approx(156, abs=4)
+
+
+def test_a_training_is_watched(open_notebook):
+    child = next(Path(__file__).parents[1].rglob("finetune_child.py"))
+    stand_in = f"""
+import sys
+from skimage import data
+from napari_colorize.jupyter import FinetuneBox
+from napari_colorize.media.images import write_picture
+from napari_colorize.session.training.run import TrainingRun
+from napari_colorize.zoo import CATALOGUE, local_path
+whole = TrainingRun.command.fget
+TrainingRun.command = property(lambda self: [sys.executable, {str(child)!r}, *whole(self)[3:]])
+write_picture("tiles/one.png", data.coffee())
+base = str(local_path(CATALOGUE["embedded"]))
+"""
+    notebook = open_notebook("lab", stand_in, "box = FinetuneBox('tiles', base=base)\nbox")
+    page = notebook.page
+
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text(re.compile(r"Step \d+ of")).wait_for()
+    page.locator("svg polyline").first.wait_for(state="attached")
+    notebook.shoot("finetune")
+    page.get_by_role("button", name="Finish now").click()
+    page.get_by_text("my-model is ready").wait_for()
+
+    assert notebook.kernel("print(box.model)").endswith("my-model.safetensors")

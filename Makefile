@@ -19,7 +19,7 @@ DEBIAN := xvfb xauth libegl1 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb
 DISPLAYED := xvfb-run -a -s "-screen 0 1400x1000x24"
 
 .DEFAULT_GOAL := help
-.PHONY: help env debian lint test test-slow demo screenshots embedded clean
+.PHONY: help env debian lint test test-slow demo screenshots notebooks embedded clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,8 +41,12 @@ test-slow: env ## the slow tests
 demo: env ## colorize photographs with the command line; writes demo/
 	$(PY) tools/demo.py
 
-screenshots: env ## docs/images/napari-*.png, of the panels
-	NAPARI_COLORIZE_SCREENSHOTS=docs/images $(DISPLAYED) $(PY) -m pytest tests/napari/test_screenshots.py
+screenshots: env ## docs/images, of the panels in napari and the boxes in Jupyter
+	NAPARI_COLORIZE_SCREENSHOTS=$(CURDIR)/docs/images $(DISPLAYED) $(PY) -m pytest \
+	    tests/napari/test_screenshots.py tests/jupyter/test_browser.py
+
+notebooks: env ## run the notebooks and keep what they show
+	$(PY) tools/run_notebooks.py
 
 embedded: env ## train the model that ships in the package, on PHOTOS
 	$(PY) -m napari_colorize_training train embedded $(PHOTOS) --encoder $(ENCODER) \

@@ -355,7 +355,6 @@ def test_what_the_network_does_is_seen(open_notebook):
 def test_bad_input_is_told_in_the_box(open_notebook):
     notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox('nowhere.png')\nbox")
     notebook.says("nowhere.png does not exist")
-    notebook.shoot("error")
 
     notebook.kernel("from napari_colorize.media.images import write_picture")
     notebook.kernel("write_picture('here.png', data.coffee())")
@@ -380,7 +379,6 @@ def test_a_result_is_shown_before_and_after(open_notebook):
     half = before.locator("..")
     box = half.bounding_box()
     assert box["width"] == pytest.approx(256, abs=3)
-    notebook.shoot("result")
     mouse = notebook.page.mouse
     corner = box["x"] + box["width"] - 6, box["y"] + box["height"] - 5
     mouse.move(*corner)
@@ -410,7 +408,6 @@ base = str(local_path(CATALOGUE["embedded"]))
     page.get_by_role("button", name="Start training").click()
     page.get_by_text(re.compile(r"Step \d+ of")).wait_for()
     page.locator("svg polyline").first.wait_for(state="attached")
-    notebook.shoot("finetune")
     page.get_by_role("button", name="Finish now").click()
     page.get_by_text("my-model is ready").wait_for()
 

@@ -19,6 +19,7 @@ from machine import describe_machine, spread
 
 SIDE = 1024  # of the picture: a megapixel
 TURNS = 12  # of each knob
+REST = 150  # milliseconds between two turns
 
 
 def main() -> None:
@@ -99,7 +100,7 @@ def measure() -> dict[str, float]:
 
 def _turn(panel, name, values, beats=None) -> tuple[float, float]:
     """Median seconds from each turn of a knob to its picture, and the longest pause."""
-    from qtpy.QtCore import QEventLoop
+    from qtpy.QtCore import QEventLoop, QTimer
 
     slider = panel.knobs.controls[name].slider
     loop = QEventLoop()
@@ -112,6 +113,8 @@ def _turn(panel, name, values, beats=None) -> tuple[float, float]:
     panel.desk.shown.connect(look)
     since, seconds = time.perf_counter(), []
     for value in values:
+        QTimer.singleShot(REST, loop.quit)  # the last picture is still being painted
+        loop.exec()
         began = time.perf_counter()
         slider.setValue(value)
         wanted.append(getattr(panel.desk.settings, name))

@@ -1,0 +1,138 @@
+"""How quick the Jupyter box is in a real browser: a saturation slider in JupyterLab.
+
+    python benchmarks/jupyter_box.py
+
+Needs the packages that the tests need, and Chromium at /usr/bin/chromium.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from machine import describe_machine
+from playwright.sync_api import Page, sync_playwright
+
+TURNS = 24  # of the slider
+TOKEN = "benchmark"
+CODE = """
+from skimage import data
+from napari_colorize.jupyter import ColorizeBox
+ColorizeBox(data.retina()[200:1224, 200:1224, 1].copy())
+"""
+RUN_ALL = """async () => {
+  const panel = jupyterapp.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.sessionContext.session.kernel.info;
+  await jupyterapp.commands.execute("notebook:run-all-cells");
+}"""
+TURN = """async (turns) => {
+  const handle = document.querySelectorAll(".noUi-handle")[1];
+  const view = document.querySelector(".napari-colorize-view");
+  const canvas = view.querySelector("canvas");
+  const pixels = canvas.getContext("2d");
+  const frame = () => new Promise(requestAnimationFrame);
+  const sum = () => {
+    const {data} = pixels.getImageData(0.6 * canvas.width, 0.3 * canvas.height, 60, 60);
+    return data.reduce((total, value, at) => total + value * (at % 7), 0);
+  };
+  const found = [];
+  for (let turn = 0; turn < turns; turn++) {
+    const before = sum();
+    const [key, keyCode] = turn % 12 < 6 ? ["ArrowRight", 39] : ["ArrowLeft", 37];
+    await frame();
+    const began = performance.now();
+    const event = {key, code: key, keyCode, bubbles: true};
+    handle.dispatchEvent(new KeyboardEvent("keydown", event));
+    const handled = performance.now() - began;
+    while (sum() === before) await frame();
+    const seen = performance.now() - began;
+    while (view.dataset.exact !== "true") await frame();
+    found.push([handled, seen, performance.now() - began]);
+    await new Promise((done) => setTimeout(done, 250));
+  }
+  return found;
+}"""
+WHAT = ("event handled, composed in the browser", "to the new frame", "to the exact picture")
+
+
+def main() -> None:
+    """Print medians and nine tenths in milliseconds."""
+    with tempfile.TemporaryDirectory() as folder, lab(Path(folder)) as page:
+        page.wait_for_selector(".napari-colorize-view[data-exact=true]", timeout=120_000)
+        page.wait_for_timeout(3000)  # JupyterLab settles
+        page.locator(".noUi-handle").nth(1).focus()
+        rounds = page.evaluate(TURN, TURNS)
+    print(describe_machine())
+    for name, values in zip(WHAT, zip(*rounds, strict=True), strict=True):
+        ordered = sorted(values)
+        middle, late = ordered[len(ordered) // 2], ordered[9 * len(ordered) // 10]
+        print(f"{name}: median {middle:.1f} ms, 90 % {late:.1f} ms")
+
+
+@contextmanager
+def lab(folder: Path) -> Iterator[Page]:
+    """JupyterLab with a notebook of one cell, run in headless Chromium."""
+    cell = {"cell_type": "code", "id": "box", "metadata": {}, "execution_count": None}
+    notebook = {
+        "cells": [cell | {"outputs": [], "source": CODE}],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    (folder / "box.ipynb").write_text(json.dumps(notebook))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
+    options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"]
+    options += ["--expose-app-in-browser", "--LabApp.extension_manager=readonly"]
+    here = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    command = [sys.executable, "-m", "jupyter", "lab", *options]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, env=here, **silent)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{address}/api/status?token={TOKEN}")
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium",
+                args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
+            )
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.goto(f"{address}/lab/tree/box.ipynb?token={TOKEN}&reset")
+            page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
+            page.evaluate(RUN_ALL)
+            yield page
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(address: str, seconds: float = 60.0) -> None:
+    """Until a server answers there."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            opener.open(address).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise TimeoutError(f"No server answered at {address}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,8 +7,9 @@
 Importing this package is light: a name below brings its module, and torch, when it is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from napari_colorize.lazy import lazy_names
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer, colorize
@@ -42,15 +43,4 @@ _MODULES = {
     "colorize": "colorizer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import the module of a name on first use (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value  # from now on an ordinary attribute
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

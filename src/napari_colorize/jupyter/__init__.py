@@ -12,8 +12,9 @@ session says into the kernel's loop; `finetune` is a box of its own, with `curve
 used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from napari_colorize.lazy import lazy_names
 
 if TYPE_CHECKING:
     from napari_colorize.jupyter.box import ColorizeBox
@@ -23,15 +24,4 @@ __all__ = ["ColorizeBox", "FinetuneBox"]
 
 _MODULES = {"ColorizeBox": "box", "FinetuneBox": "finetune"}
 
-
-def __getattr__(name: str) -> Any:
-    """Import the module of a name on first use (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value  # from now on an ordinary attribute
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

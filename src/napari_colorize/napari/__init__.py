@@ -15,8 +15,9 @@ How the files fit: `desk` is what the plugin does in one viewer, whoever asks; `
 without a desk. Importing this package is light: a name brings its module when it is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from napari_colorize.lazy import lazy_names
 
 if TYPE_CHECKING:
     from napari_colorize.napari.dock import ColorizeWidget
@@ -40,15 +41,4 @@ _MODULES = {
     "colorize_stack": "scripts",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import the module of a name on first use (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value  # from now on an ordinary attribute
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

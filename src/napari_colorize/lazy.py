@@ -1,0 +1,35 @@
+"""Names of a package that bring their module when they are first used (PEP 562)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_names(
+    package: str, modules: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` for a package.
+
+    Parameters
+    ----------
+    package : str
+        Its `__name__`.
+    modules : mapping of str to str
+        Names, and the modules of the package that define them.
+    """
+
+    def getattribute(name: str) -> Any:
+        """Import the module of a name on first use."""
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        setattr(sys.modules[package], name, value)  # from now on an ordinary attribute
+        return value
+
+    def directory() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *modules})
+
+    return getattribute, directory

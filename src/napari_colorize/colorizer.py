@@ -249,10 +249,11 @@ class Colorizer:
         chosen: ColorizeSettings,
     ) -> Iterator[tuple[tuple[int, ...], Colorized]]:
         for batch in self._batches(stack, rgb, chosen):
-            pixels = [to_numpy(stack[index]) for index in batch]
+            parts = [stack[index] for index in batch]  # once: a slice of zarr is read at once
+            pixels = [to_numpy(part) for part in parts]
             planes = [
-                self._to_plane(stack[index], some, chosen, rgb, limits)
-                for index, some in zip(batch, pixels, strict=True)
+                self._to_plane(part, some, chosen, rgb, limits)
+                for part, some in zip(parts, pixels, strict=True)
             ]
             planes = [replace(plane, notes=(*notes, *plane.notes)) for plane in planes]
             if chosen.fidelity != "exact":

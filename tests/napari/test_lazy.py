@@ -176,9 +176,10 @@ def test_playing_shows_the_plane_where_it_stops(make_napari_viewer, panel_of, se
     np.testing.assert_array_equal(panel.desk.result_layer.data[plane], panel.desk.result.pixels)
 
 
-def test_a_run_reads_every_plane_once(make_napari_viewer, panel_of, settle, qtbot):
+@pytest.mark.parametrize("lazily", [as_dask, as_zarr])
+def test_a_run_reads_every_plane_once(make_napari_viewer, panel_of, settle, qtbot, lazily):
     reads: list[int] = []
-    stack = as_dask(planes_of(6), reads)
+    stack = lazily(planes_of(6), reads)
     viewer = make_napari_viewer()
     viewer.add_image(stack, contrast_limits=LIMITS)
     panel = panel_of(viewer)

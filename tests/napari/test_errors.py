@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from napari.utils.notifications import notification_manager
 
 from napari_colorize import memory
 from napari_colorize.napari import commands
-from napari_colorize.zoo import CATALOGUE, local_path
+from napari_colorize.zoo import CATALOGUE, download, local_path
 
 
 @pytest.fixture
@@ -176,3 +177,23 @@ def test_a_stack_whose_colours_do_not_fit(
 
     assert len(told) == 1 and "GB" in told[0] and is_one_sentence(told[0])
     assert not panel.desk.is_running
+
+
+def test_a_disk_that_gets_full(
+    make_napari_viewer, panel_of, settle, photo, served, told, qtbot, monkeypatch
+):
+    def refuse(file, piece) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    served("good")
+    monkeypatch.setattr(download, "_write_all", refuse)
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    choose(panel, "deoldify-artistic")
+    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+
+    assert "No space left" in told[0] and is_one_sentence(told[0])
+    assert not list(local_path(CATALOGUE["deoldify-artistic"]).parent.glob("*.pth"))

@@ -19,8 +19,6 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools" / "run_notebooks.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# It trains, in a process that gives way to all others: 45 s on a machine of its own, else minutes.
-SLOW = {"04_finetune"}
 LARGEST_NOTEBOOK = 1_000_000  # bytes
 LARGEST_PICTURE = 110_000
 WITHIN_A_PAGE = re.compile(r"data:image/\w+;base64,([^\"]+)")
@@ -72,10 +70,7 @@ def test_all_five_are_here():
 
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, marks=pytest.mark.slow if path.stem in SLOW else (), id=path.stem)
-        for path in NOTEBOOKS
-    ],
+    [pytest.param(path, id=path.stem) for path in NOTEBOOKS],
 )
 def test_it_runs_offline_from_start_to_end(path, notebook):
     fresh = TOOL["run"](path)  # raises if a cell fails

@@ -89,6 +89,11 @@ class Keeper:
             If the stack was not colorized as a whole.
         """
         finished = work.finished()
+        if work.colors.multiscale:
+            raise ImageError(
+                "Channel layers hold every pixel in memory, for which multiscale and very large "
+                "planes are not made: add a smaller level as a layer of its own."
+            )
         if finished is None:
             raise ImageError("Colorize all planes first: a 3-D view needs the whole stack.")
         made = layers.add_channels(self._viewer, work.layer, finished.copy())

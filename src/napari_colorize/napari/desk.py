@@ -22,6 +22,7 @@ from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
 from napari_colorize.napari.bridge import Bridge
 from napari_colorize.napari.keeping import Keeper
+from napari_colorize.napari.links import Links
 from napari_colorize.napari.tenancy import Panel, Tenancy
 from napari_colorize.napari.work import Work
 from napari_colorize.session import ColorizeSession
@@ -109,6 +110,7 @@ class Desk:
         self._chosen = ColorizeSettings()
         self._plane_before: tuple[int, ...] = ()
         self._panels: list[Tenancy] = []
+        self._links = Links()  # to the viewer
         self.is_live = True  # whether a selected layer is colorized without being asked
         self._bar = ActivityBar(self.cancel)
         self._settled = QTimer()
@@ -159,10 +161,7 @@ class Desk:
         """How many planes the source has."""
         if self.layer is None:
             return 0
-        count = 1
-        for length in layers.leading_shape(self.layer):
-            count *= length
-        return count
+        return math.prod(layers.leading_shape(self.layer))
 
     def bytes_of_stack(self) -> int:
         """What the colours of all planes take up in memory."""
@@ -364,11 +363,7 @@ class Desk:
             self._bar.close()
         for work in self._works.values():
             work.let_go()
-        events = self.viewer.layers
-        events.selection.events.active.disconnect(self._follow_selection)
-        events.events.removed.disconnect(self._forget_removed)
-        self.viewer.dims.events.current_step.disconnect(self._follow_plane)
-        self.viewer.dims.events.ndisplay.disconnect(self._follow_plane)
+        self._links.end()
         if self._region is not None:
             self._region.events.data.disconnect(self._drawn)
         self._keeper.clear()
@@ -380,11 +375,11 @@ class Desk:
     # What the viewer does
 
     def _follow_viewer(self) -> None:
-        events = self.viewer.layers
-        events.selection.events.active.connect(self._follow_selection)
-        events.events.removed.connect(self._forget_removed)
-        self.viewer.dims.events.current_step.connect(self._follow_plane)
-        self.viewer.dims.events.ndisplay.connect(self._follow_plane)
+        shown, dims = self.viewer.layers, self.viewer.dims.events
+        self._links.add(shown.selection.events.active, self._follow_selection)
+        self._links.add(shown.events.removed, self._forget_removed)
+        self._links.add(dims.current_step, self._follow_plane)
+        self._links.add(dims.ndisplay, self._follow_plane)
 
     def follow_selection(self) -> None:
         """Colorize the selected layer if it is gray; colours are only replaced if one says so."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Shapes
-from psygnal import SignalInstance
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -28,6 +27,7 @@ from napari_colorize.napari.commands import bind_shortcut
 from napari_colorize.napari.desk import desk_of
 from napari_colorize.napari.knobs import LABEL_WIDTH, OF_THE_LAYER, Knobs
 from napari_colorize.napari.layers import nothing_to_colorize
+from napari_colorize.napari.links import Links
 from napari_colorize.napari.preferences import Preferences, preferences
 from napari_colorize.napari.sweep import SweepGrid
 from napari_colorize.session import said
@@ -126,7 +126,7 @@ class ColorizeWidget(QWidget):
         self.grid = SweepGrid()
         self._stays, self._state = False, "idle"
         self._had_region = False
-        self._links: list[tuple[SignalInstance, Callable[..., Any]]] = []
+        self._links = Links()
         self._patience = QTimer()
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
@@ -210,15 +210,12 @@ class ColorizeWidget(QWidget):
             (desk.run_ended, self._show_end),
             (desk.swept, self.grid.show_result),
         ):
-            signal.connect(slot)
-            self._links.append((signal, slot))
+            self._links.add(signal, slot)
 
     def let_go(self) -> None:
         """The panel is gone: nothing is told to it any more; its layers stay."""
         self._patience.stop()
-        for signal, slot in self._links:
-            signal.disconnect(slot)
-        self._links.clear()
+        self._links.end()
         self.layers.close_list()
         self.shapes.close_list()
 
@@ -314,7 +311,6 @@ class ColorizeWidget(QWidget):
         return said.cost(desk.planes, desk.session.seconds_per_picture, desk.bytes_of_stack())
 
     def _show_result(self, result: Colorized) -> None:
-        self.knobs.show_settings(self.desk.settings, self._recommended())
         self._say(said.done(result))
         self.notes.setText("\n".join(result.notes))
         self.notes.setVisible(bool(result.notes))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_colorize.napari.layers import placement, result_name
+from napari_colorize.napari.links import Links
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -30,7 +31,7 @@ class Work:
     renewed: Callable[[Work], None]
     result_layer: Image | None = None
     wants_whole: bool = False  # all planes were colorized: they follow the knobs together
-    _followed: list[tuple[Any, Callable[..., None]]] = field(default_factory=list)
+    _links: Links = field(default_factory=Links)
 
     def __post_init__(self) -> None:
         self._name = result_name(self.layer)
@@ -42,14 +43,11 @@ class Work:
             for name in names:
                 emitter = getattr(self.layer.events, name, None)  # units came with napari 0.7
                 if emitter is not None:
-                    emitter.connect(slot)
-                    self._followed.append((emitter, slot))
+                    self._links.add(emitter, slot)
 
     def let_go(self) -> None:
         """Follow the source no longer."""
-        for emitter, slot in self._followed:
-            emitter.disconnect(slot)
-        self._followed.clear()
+        self._links.end()
 
     def finished(self) -> Any:
         """The pictures of all planes as one array, or None."""

@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.explore.covering import Cover, Floats, Part, part_seen, point_at
+from napari_colorize.napari.links import Links
 from napari_colorize.session.words import attention_in_words
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class AttentionLayer:
         )
         self._point: Floats | None = None
         self._asked: Any = None  # about which prediction
+        self._links = Links()
         self.is_on = False
 
     @property
@@ -80,9 +82,9 @@ class AttentionLayer:
             return
         self.is_on = True
         self._desk.viewer.mouse_drag_callbacks.append(self._listen)
-        self._desk.attended.connect(self._show)
-        self._desk.shown.connect(self._ask_again)
-        self._desk.layer_changed.connect(self._clear)
+        self._links.add(self._desk.attended, self._show)
+        self._links.add(self._desk.shown, self._ask_again)
+        self._links.add(self._desk.layer_changed, self._clear)
         self.told.emit("Click into the picture.")
 
     def stop(self) -> None:
@@ -91,9 +93,7 @@ class AttentionLayer:
             return
         self.is_on = False
         self._desk.viewer.mouse_drag_callbacks.remove(self._listen)
-        self._desk.attended.disconnect(self._show)
-        self._desk.shown.disconnect(self._ask_again)
-        self._desk.layer_changed.disconnect(self._clear)
+        self._links.end()
         self._clear()
 
     def ask(self, point: Floats) -> None:

@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.explore.covering import Cover, part_seen
+from napari_colorize.napari.links import Links
 from napari_colorize.session.words import LARGEST_ERROR, errors_in_words
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ConfidenceLayer:
         self._settled.setSingleShot(True)
         self._settled.setInterval(MILLISECONDS_TO_SETTLE)
         self._settled.timeout.connect(self._ask)
+        self._links = Links()
         self.is_on = False
 
     @property
@@ -63,9 +65,9 @@ class ConfidenceLayer:
         if self.is_on:
             return
         self.is_on = True
-        self._desk.judged.connect(self._show)
-        self._desk.shown.connect(self._follow)
-        self._desk.layer_changed.connect(self._clear)
+        self._links.add(self._desk.judged, self._show)
+        self._links.add(self._desk.shown, self._follow)
+        self._links.add(self._desk.layer_changed, self._clear)
         self._ask()
 
     def stop(self) -> None:
@@ -73,9 +75,7 @@ class ConfidenceLayer:
         if not self.is_on:
             return
         self.is_on = False
-        self._desk.judged.disconnect(self._show)
-        self._desk.shown.disconnect(self._follow)
-        self._desk.layer_changed.disconnect(self._clear)
+        self._links.end()
         self._clear()
 
     def _ask(self) -> None:

@@ -33,6 +33,7 @@ from napari_colorize.napari.explore.compare import Comparison, Variant
 from napari_colorize.napari.explore.confidence import COLORMAP, ConfidenceLayer
 from napari_colorize.napari.explore.curtain import Curtain
 from napari_colorize.napari.knobs import Number
+from napari_colorize.napari.links import Links
 from napari_colorize.session.words import LARGEST_ERROR
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ExploreWidget(QWidget):
         self.confidence = ConfidenceLayer(self.desk)
         self.comparison = Comparison(self.desk)
         self.curtain = Curtain(self.desk)
-        self._links: list[tuple[Any, Callable[..., Any]]] = []
+        self._links = Links()
         self._make_widgets()
         self._lay_out()
         self._connect()
@@ -172,14 +173,11 @@ class ExploreWidget(QWidget):
             (self.desk.shown, self._show_layer),
             (self.desk.failed, self._show_failure),
         ):
-            signal.connect(slot)
-            self._links.append((signal, slot))
+            self._links.add(signal, slot)
 
     def let_go(self) -> None:
         """The panel is gone: nothing is told to it any more, and nothing of it stays."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
-        self._links.clear()
+        self._links.end()
         for tool in (self.attention, self.confidence, self.curtain, self.comparison):
             tool.stop()
 

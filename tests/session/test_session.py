@@ -29,23 +29,6 @@ from napari_colorize.session import ColorizeSession, Progress, RunEnd, cache
 from napari_colorize.settings import ColorizeSettings
 
 
-@pytest.fixture
-def network():
-    return LayeredNetwork()
-
-
-@pytest.fixture
-def session(network):
-    with ColorizeSession(model=colorizer_of(network)) as session:
-        yield session
-        network.let_go()
-
-
-@pytest.fixture
-def heard(session):
-    return Heard(session)
-
-
 def saturations(heard):
     return [result.settings.saturation for result in heard.all("composed")]
 

@@ -4,7 +4,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from napari_colorize.jupyter.curves import HEIGHT, Curves, smooth
+from napari_colorize.jupyter.curves import HEIGHT, Curves
+from napari_colorize.session.training.curves import smooth
 
 
 def step(number: int, loss: float) -> dict:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Any
 
-Points = list[tuple[int, float]]
+from napari_colorize.session.training.curves import Points, smooth
 
 WIDTH, HEIGHT = 640, 120  # of one of the two
 LEFT, RIGHT, TOP, BOTTOM = 48, 40, 26, 18  # of them without a curve
 ERROR_COLOR, LOSS_COLOR = "#e8833a", "#4aa3df"  # the colour-blind tell them apart, too
-SMOOTH = 0.9  # of the mean line through the losses of single steps
 ROOM = 0.08  # of the range, above and below a curve
 
 
@@ -85,16 +83,6 @@ class Curves:
             _text(LEFT, HEIGHT - 4, "step 0"),
             _text(WIDTH - RIGHT, HEIGHT - 4, str(last), 'text-anchor="end"'),
         ]
-
-
-def smooth(points: Points) -> Points:
-    """A running mean that forgets; at the beginning it is the mean of what there is."""
-    sums = accumulate((y for _, y in points), lambda total, y: SMOOTH * total + y)
-    weights = accumulate((1.0 for _ in points), lambda total, one: SMOOTH * total + one)
-    return [
-        (step, total / weight)
-        for (step, _), total, weight in zip(points, sums, weights, strict=True)
-    ]
 
 
 class _Plot:

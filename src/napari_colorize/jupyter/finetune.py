@@ -27,17 +27,13 @@ from napari_colorize.session.training.run import (
     new_run_folder,
     runs,
 )
-from napari_colorize.session.training.told import Told
+from napari_colorize.session.training.told import INTRO, Told
 from napari_colorize.zoo import CATALOGUE, own_models
 from napari_colorize.zoo.own import new_model_path
 
 SECONDS = 0.2  # between two looks at what the process tells
 AUGMENT = ("automatic", "none", "photographs", "stains")
 DEGRADE = ("none", "tone-and-grain", "old-photograph")
-INTRO = (
-    "Show a model colour pictures of the kind that you want to colorize, and it learns their "
-    "colours. A few dozen are enough for a new subject; it takes minutes."
-)
 WITHOUT_DATA = "Name a folder with colour pictures to learn from first."
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]

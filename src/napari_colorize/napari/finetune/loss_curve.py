@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-Points = list[tuple[int, float]]
+from napari_colorize.session.training.curves import Points, smooth
 
 ERROR_COLOR = QColor(
     "#e8833a"
 )  # both are told apart on dark and light ground, by the colour-blind too
 LOSS_COLOR = QColor("#4aa3df")
-SMOOTH = 0.9  # of the mean line through the losses of single steps
 FAINT = 130  # of 255: the single steps behind it
 ROOM = 0.08  # of the range, above and below a curve
 TICKS = 3
@@ -113,18 +111,8 @@ class LossCurve(QWidget):
         faint = QColor(LOSS_COLOR)
         faint.setAlpha(FAINT)
         plot.line(self.losses, faint, 1)
-        plot.line(_smooth(self.losses), LOSS_COLOR, 2)
+        plot.line(smooth(self.losses), LOSS_COLOR, 2)
         plot.steps()
-
-
-def _smooth(points: Points) -> Points:
-    """A running mean that forgets; at the beginning it is the mean of what there is."""
-    sums = accumulate((y for _, y in points), lambda total, y: SMOOTH * total + y)
-    weights = accumulate((1.0 for _ in points), lambda total, one: SMOOTH * total + one)
-    return [
-        (step, total / weight)
-        for (step, _), total, weight in zip(points, sums, weights, strict=True)
-    ]
 
 
 class _Plot:

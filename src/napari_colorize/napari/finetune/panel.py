@@ -50,16 +50,12 @@ from napari_colorize.session.training.run import (
     new_run_folder,
     runs,
 )
-from napari_colorize.session.training.told import Told
+from napari_colorize.session.training.told import INTRO, Told
 from napari_colorize.zoo.own import new_model_path
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-INTRO = (
-    "Show a model colour pictures of the kind that you want to colorize, and it learns their "
-    "colours. A few dozen are enough for a new subject; it takes minutes."
-)
 WITHOUT_DATA = "Choose what to learn from first: a folder, a colour layer or your corrections."
 
 

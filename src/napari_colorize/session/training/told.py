@@ -7,6 +7,11 @@ from typing import Any
 from napari_colorize.session.said import duration
 from napari_colorize.zoo import CATALOGUE, is_local
 
+INTRO = (
+    "Show a model colour pictures of the kind that you want to colorize, and it learns their "
+    "colours. A few dozen are enough for a new subject; it takes minutes."
+)
+
 
 class Told:
     """The story so far of one training.

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from napari_colorize.networks import deoldify, layers
 from napari_colorize.networks.compact import CompactUNet
+from napari_colorize.networks.ddcolor import LARGE, DDColor
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, IpolUNet
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.pix2pix import Pix2PixUNet
+from napari_colorize.networks.siggraph import Siggraph17
 from napari_colorize.networks.winograd import quicken
 from napari_colorize.networks.zhang import Eccv16
 
@@ -25,6 +27,9 @@ BUILD: dict[str, Callable[[], nn.Module]] = {
     "ipol": IpolUNet,
     "compact": CompactUNet,
     "zhang-eccv16": Eccv16,
+    "siggraph17": Siggraph17,
+    "ddcolor-tiny": DDColor,
+    "ddcolor-large": lambda: DDColor(LARGE),
     "pix2pix": Pix2PixUNet,
 }
 
@@ -87,5 +92,6 @@ def picture(network: nn.Module, render_factor: int) -> Tensor:
     weight = next(network.parameters())
     side = 16 * render_factor
     convolutions = (part for part in network.modules() if isinstance(part, nn.Conv2d))
-    channels = next(convolutions).in_channels
+    # siggraph17 joins lightness and hints itself.
+    channels = 1 if isinstance(network, Siggraph17) else next(convolutions).in_channels
     return torch.randn(1, channels, side, side, device=weight.device, dtype=weight.dtype)

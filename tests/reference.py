@@ -11,13 +11,18 @@ import pytest
 import torch
 from torch import nn
 
+from napari_colorize.networks.ddcolor import LARGE, DDColor
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, IpolUNet
+from napari_colorize.networks.siggraph import Siggraph17
 
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
 NETWORKS = {
     "deep": (lambda: DeOldify(DEEP), "deoldify/keys_deep.txt"),
     "wide": (lambda: DeOldify(WIDE), "deoldify/keys_wide.txt"),
     "ipol": (IpolUNet, "ipol/keys_uv.txt"),
+    "siggraph17": (Siggraph17, "richzhang/keys_siggraph17.txt"),
+    "ddcolor-tiny": (DDColor, "ddcolor/keys_tiny.txt"),
+    "ddcolor-large": (lambda: DDColor(LARGE), "ddcolor/keys_large.txt"),
 }
 Entry = tuple[str, tuple[int, ...], str]
 

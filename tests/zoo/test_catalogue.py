@@ -23,7 +23,7 @@ def test_what_is_fetched_is_pinned(name):
     assert all(urlsplit(url).scheme == "https" for url in checkpoint.urls)
     assert len(checkpoint.sha256) == 64
     assert set(checkpoint.sha256) <= set("0123456789abcdef")
-    assert checkpoint.size > 200e6
+    assert checkpoint.size > 100e6
 
 
 def test_no_two_checkpoints_share_a_file():

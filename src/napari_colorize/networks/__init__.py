@@ -65,6 +65,8 @@ class Architecture:
         colours of what bfloat16 rounds off.
     fit : {"square", "aspect"}
         Pictures are squeezed to a square, or keep their proportions at the square's area.
+    takes_hints : bool
+        Its `forward` has `hints`: CIELAB a and b `(N, 2, H, W)`, and where they are `(N, 1, H, W)`.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Architecture:
     is_exact: bool = False
     fit: Fit = "square"
     unit: float = 1.0
+    takes_hints: bool = False
 
 
 def _is_compact(state: State) -> bool:
@@ -165,6 +168,28 @@ _ZHANG = Architecture(
     bytes_per_pixel=830,  # 550 in float32; bfloat16 takes 415, and is counted as half of this
     unit=110.0,
 )
+_SIGGRAPH17 = replace(
+    _ZHANG,
+    name="zhang-siggraph17",
+    build=_waiting("siggraph", "siggraph17_of"),
+    matches=_waiting("siggraph", "is_siggraph17"),
+    create=_waiting("siggraph", "Siggraph17"),
+    bytes_per_pixel=2800,  # bfloat16 takes 1370, and is counted as half of this
+    takes_hints=True,
+)
+_DDCOLOR = Architecture(
+    name="ddcolor",
+    build=_waiting("ddcolor", "ddcolor_of"),
+    matches=_waiting("ddcolor", "is_ddcolor"),
+    create=_waiting("ddcolor", "new_ddcolor"),
+    input_space="rgb",
+    output_space="ab",
+    normalized=False,  # it does that itself
+    multiple=32,
+    has_self_attention=False,  # only its queries consult each other
+    render_factor=32,  # 512 px, as in the release's demo
+    bytes_per_pixel=1210,  # large: 970 in float32; bfloat16 takes 600, and is counted as half
+)
 _PIX2PIX = replace(
     _ZHANG,
     name="pix2pix",
@@ -245,6 +270,8 @@ ARCHITECTURES = {
         _OTHER_IPOL,
         _COMPACT,
         _ZHANG,
+        _SIGGRAPH17,
+        _DDCOLOR,
         _PIX2PIX,
         _RESNET18_UNET,
         _CONVNET,

@@ -76,17 +76,17 @@ class Eccv16(nn.Module):
     def __init__(self, width: int = 64, temperature: float | None = TEMPERATURE) -> None:
         super().__init__()
         one, two, four, eight = (width * times for times in (1, 2, 4, 8))
-        self.model1 = _group(1, one, one, stride=2)
-        self.model2 = _group(one, two, two, stride=2)
-        self.model3 = _group(two, four, four, four, stride=2)
-        self.model4 = _group(four, eight, eight, eight)
-        self.model5 = _group(eight, eight, eight, eight, dilation=2)
-        self.model6 = _group(eight, eight, eight, eight, dilation=2)
-        self.model7 = _group(eight, eight, eight, eight)
+        self.model1 = group(1, one, one, stride=2)
+        self.model2 = group(one, two, two, stride=2)
+        self.model3 = group(two, four, four, four, stride=2)
+        self.model4 = group(four, eight, eight, eight)
+        self.model5 = group(eight, eight, eight, eight, dilation=2)
+        self.model6 = group(eight, eight, eight, eight, dilation=2)
+        self.model7 = group(eight, eight, eight, eight)
         self.model8 = nn.Sequential(
             nn.ConvTranspose2d(eight, four, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
-            *_convolutions(four, four, four),
+            *convolutions(four, four, four),
             nn.Conv2d(four, sum((last - first) // GRID + 1 for first, last in B_RANGES), 1),
         )
         self.model_out = BinMean()
@@ -128,13 +128,14 @@ class Eccv16(nn.Module):
         nn.init.normal_(self.get_parameter("model8.6.weight"), std=FIRST_SPREAD)
 
 
-def _group(*channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+def group(*channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """Convolutions from each number of channels to the next; the last one has the stride."""
-    convolutions = _convolutions(*channels, stride=stride, dilation=dilation)
-    return nn.Sequential(*convolutions, nn.BatchNorm2d(channels[-1]))
+    parts = convolutions(*channels, stride=stride, dilation=dilation)
+    return nn.Sequential(*parts, nn.BatchNorm2d(channels[-1]))
 
 
-def _convolutions(*channels: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+def convolutions(*channels: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+    """Convolutions 3 x 3, each with a ReLU; the last one has the stride."""
     pairs = list(pairwise(channels))
     strides = [1] * (len(pairs) - 1) + [stride]
     parts: list[nn.Module] = []

@@ -34,6 +34,8 @@ class Checkpoint:
         Fingerprint; None where the file comes with the package. A loaded checkpoint always has one.
     size : int
         Bytes; 0 where the file comes with the package. A loaded checkpoint always has them.
+    size_within : int
+        By how much `size` may be wrong: some publishers tell megabytes only.
     license, origin : str
         On what terms, and from whom.
     render_factor, saturation : int, float
@@ -49,14 +51,26 @@ class Checkpoint:
     urls: tuple[str, ...] = ()
     sha256: str | None = None
     size: int = 0
+    size_within: int = 0
     license: str
     origin: str
     render_factor: int
     saturation: float = 1.0
     fit: Fit = "square"
 
+    def is_of_size(self, size: int) -> bool:
+        """Whether a file of so many bytes may be this one."""
+        return abs(size - self.size) <= self.size_within
+
 
 _DEOLDIFY = "DeOldify by Jason Antic, https://github.com/jantic/DeOldify"
+_ZHANG = "Richard Zhang et al., https://github.com/richzhang/colorization"
+_BUCKET = "https://colorizers.s3.us-east-2.amazonaws.com/"
+_RELEASES = "https://github.com/clibdev/colorization/releases/latest/download/"
+_DDCOLOR = "DDColor by Xiaoyang Kang et al., https://github.com/piddnad/DDColor"
+_DDCOLOR_MODELS = "https://huggingface.co/piddnad/DDColor-models/resolve/main/"
+_DDCOLOR_MIRROR = "https://hf-mirror.com/piddnad/DDColor-models/resolve/main/"
+_ROUNDED = 1_000_000  # bytes that a size in whole megabytes may be off
 
 CATALOGUE: dict[str, Checkpoint] = {
     checkpoint.name: checkpoint
@@ -119,6 +133,98 @@ CATALOGUE: dict[str, Checkpoint] = {
             license="MIT",
             origin=_DEOLDIFY,
             render_factor=21,  # the default of DeOldify's video notebook
+        ),
+        Checkpoint(
+            name="eccv16",
+            title="Zhang et al. 2016: vivid, with a blotch now and then",
+            architecture="zhang-eccv16",
+            file="colorization_release_v2-9b330a0b.pth",
+            urls=(
+                _BUCKET + "colorization_release_v2-9b330a0b.pth",
+                _RELEASES + "colorization-eccv-16.pth",
+                "https://huggingface.co/ckpt/colorization/resolve/main/"
+                "colorization_release_v2-9b330a0b.pth",
+            ),
+            sha256="9b330a0bae53f4ded77b1e23defbf78beaa09c10ebc4c4999e8e4f4a160b93f9",
+            size=128_976_165,
+            license="BSD-2-Clause",
+            origin=_ZHANG,
+            render_factor=16,  # 256 px, as the release's demo shows it
+        ),
+        Checkpoint(
+            name="siggraph17",
+            title="Zhang et al. 2017: calm colours; it sees hints",
+            architecture="zhang-siggraph17",
+            file="siggraph17-df00044c.pth",
+            urls=(
+                _BUCKET + "siggraph17-df00044c.pth",
+                _RELEASES + "colorization-siggraph-17.pth",
+            ),
+            sha256="df00044c0a4d7c3edcecf6f75437ce346a66e7a42612d9b968e1a7e17dbc6f66",
+            size=136_787_426,
+            license="BSD-2-Clause",
+            origin=_ZHANG,
+            render_factor=16,  # 256 px, as the release's demo shows it
+        ),
+        Checkpoint(
+            name="ddcolor",
+            title="DDColor: rich colours, its authors' default",
+            architecture="ddcolor",
+            file="ddcolor_modelscope.pth",
+            urls=(
+                _DDCOLOR_MODELS + "ddcolor_modelscope.pth",
+                _DDCOLOR_MIRROR + "ddcolor_modelscope.pth",
+            ),
+            sha256="17c460d7e55b32a598370621d77173be59e03c24b0823f06821db23a50c263ce",
+            size=911_950_059,
+            size_within=_ROUNDED,
+            license="Apache-2.0",
+            origin=_DDCOLOR,
+            render_factor=32,  # 512 px, as the release's demo shows it
+        ),
+        Checkpoint(
+            name="ddcolor-artistic",
+            title="DDColor artistic: other colours, fewer blotches",
+            architecture="ddcolor",
+            file="ddcolor_artistic.pth",
+            urls=(
+                _DDCOLOR_MODELS + "ddcolor_artistic.pth",
+                _DDCOLOR_MIRROR + "ddcolor_artistic.pth",
+            ),
+            sha256="a591ee5beedad36de703d8977e92d0c30c1eedc6453fd1b300f3b460842a23a9",
+            size=911_950_059,
+            license="Apache-2.0",
+            origin=_DDCOLOR,
+            render_factor=32,
+        ),
+        Checkpoint(
+            name="ddcolor-paper",
+            title="DDColor paper: as in the article",
+            architecture="ddcolor",
+            file="ddcolor_paper.pth",
+            urls=(_DDCOLOR_MODELS + "ddcolor_paper.pth", _DDCOLOR_MIRROR + "ddcolor_paper.pth"),
+            sha256="789781789db1bafc2165e1cf9658580f871cce64a81901ec49127877813f10b9",
+            size=912_000_000,
+            size_within=_ROUNDED,
+            license="Apache-2.0",
+            origin=_DDCOLOR,
+            render_factor=32,
+        ),
+        Checkpoint(
+            name="ddcolor-tiny",
+            title="DDColor tiny: a quarter of the size",
+            architecture="ddcolor",
+            file="ddcolor_paper_tiny.pth",
+            urls=(
+                _DDCOLOR_MODELS + "ddcolor_paper_tiny.pth",
+                _DDCOLOR_MIRROR + "ddcolor_paper_tiny.pth",
+            ),
+            sha256="81dd643904f4664c3718513e3320ae3db0c567f0d3e18398606659adee7bfc17",
+            size=220_393_145,
+            size_within=_ROUNDED,
+            license="Apache-2.0",
+            origin=_DDCOLOR,
+            render_factor=32,
         ),
     )
 }

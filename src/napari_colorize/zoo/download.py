@@ -63,7 +63,7 @@ def is_local(checkpoint: Checkpoint) -> bool:
     path = local_path(checkpoint)
     if not checkpoint.size:
         return path.is_file()
-    return path.is_file() and path.stat().st_size == checkpoint.size
+    return path.is_file() and checkpoint.is_of_size(path.stat().st_size)
 
 
 def fetch(checkpoint: Checkpoint, *, progress: bool | Progress = False) -> Path:
@@ -134,7 +134,7 @@ class _Sink:
         if not self.received and is_web_page(piece):
             raise _BadAnswer("answered with a web page instead of the file")
         self.received += len(piece)
-        if self.received > self._checkpoint.size:
+        if self.received > self._checkpoint.size + self._checkpoint.size_within:
             raise _BadAnswer(f"sent more than the {self._checkpoint.size} bytes of the file")
         self._digest.update(piece)
         with _saving(self._checkpoint, Path(self._file.name).parent):
@@ -146,7 +146,7 @@ class _Sink:
         """Pooch asks for it; the file is unbuffered."""
 
     def check_whole(self) -> None:
-        if self.received < self._checkpoint.size:
+        if self.received < self._checkpoint.size - self._checkpoint.size_within:
             raise _BadAnswer(self.broke_off())
         if self._digest.hexdigest() != self._checkpoint.sha256:
             raise _BadAnswer("sent a damaged or different file (sha256 differs), now removed")
@@ -165,7 +165,7 @@ def _present(checkpoint: Checkpoint, path: Path) -> Path:
 
 def _is_verified(path: Path, checkpoint: Checkpoint) -> bool:
     try:
-        return path.stat().st_size == checkpoint.size and sha256_of(path) == checkpoint.sha256
+        return checkpoint.is_of_size(path.stat().st_size) and sha256_of(path) == checkpoint.sha256
     except OSError:
         return False
 

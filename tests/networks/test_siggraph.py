@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from reference import (
+    empty_network,
+    keys_of,
+    load_arrays,
+    published_keys,
+    reference_network,
+)
+from skimage.color import rgb2lab
+from torch import nn
+
+from napari_colorize.color import lab_to_rgb
+from napari_colorize.networks.fuse import fuse
+from napari_colorize.networks.siggraph import Siggraph17, is_siggraph17, siggraph17_of
+from napari_colorize.networks.zhang import UNIT, Eccv16, is_eccv16
+
+SIZES = ("64x64", "96x128")
+CLOSE = 1e-5 / 3 * UNIT  # the tolerance for outputs of -3 to 3, for those of -110 to 110
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, np.ndarray]:
+    return load_arrays("richzhang/siggraph17.npz")
+
+
+@pytest.fixture(scope="module")
+def published(stored) -> nn.Module:
+    network, checksum = reference_network("siggraph17")
+    assert checksum == stored["weights_crc32"]
+    return network.requires_grad_(False)
+
+
+def asked(network: nn.Module, stored: dict[str, np.ndarray], size: str, hinted: bool):
+    """What a network says, and what the published one said."""
+    names = ("input_l", "hint_ab", "hint_mask")
+    lightness, *hints = (torch.from_numpy(stored[f"{name}_{size}"]) for name in names)
+    with torch.inference_mode():
+        ab = network(lightness, hints=tuple(hints) if hinted else None)
+    return ab.numpy(), stored[f"output_ab_{'hint_' * hinted}{size}"]
+
+
+def test_keys_shapes_dtypes_and_order_are_the_published_ones():
+    assert keys_of(empty_network("siggraph17")) == published_keys("siggraph17")
+
+
+@pytest.mark.parametrize("hinted", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+def test_colors_are_the_published_ones(published, stored, size, hinted):
+    ours, theirs = asked(published, stored, size, hinted)
+
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=CLOSE)
+
+
+def test_layers_are_the_published_ones(published, stored):
+    names = [key.removeprefix("act_64x64_") for key in stored if key.startswith("act_")]
+    found = {}
+    handles = [
+        published.get_submodule("model_out.1" if name == "model_out" else name)
+        # the next layer may work in place
+        .register_forward_hook(lambda *parts, name=name: found.update({name: parts[2].clone()}))
+        for name in names
+    ]
+    asked(published, stored, "64x64", hinted=False)
+    for handle in handles:
+        handle.remove()
+
+    assert len(names) == 17
+    for name in names:
+        theirs = stored[f"act_64x64_{name}"]
+        ours = found[name][: len(theirs), : theirs.shape[1]]
+        np.testing.assert_allclose(
+            ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max(), err_msg=name
+        )
+
+
+def test_the_demo_picture_is_the_published_one(published, stored):
+    picture = stored["demo_input"]
+    small = Image.fromarray(picture).resize((256, 256), Image.Resampling.BICUBIC)
+
+    with torch.inference_mode():
+        ab = published(torch.from_numpy(rgb2lab(small)[None, None, ..., 0]).float())
+
+    theirs = stored["demo_output_ab_256_every4"]
+    np.testing.assert_allclose(ab[..., ::4, ::4], theirs, rtol=0, atol=CLOSE)
+    large = F.interpolate(ab, picture.shape[:2], mode="bilinear", align_corners=False)
+    lightness = torch.from_numpy(rgb2lab(picture)[None, None, ..., 0]).float()
+    rgb = lab_to_rgb(torch.cat([lightness, large], dim=1)[0].movedim(0, -1)).clamp(0, 1)
+    apart = np.abs((255 * rgb).round().numpy() - stored["demo_output"])
+    assert apart.max() <= 1 and np.count_nonzero(apart) <= 5e-4 * apart.size
+
+
+def test_made_ready_for_use_and_in_bfloat16_it_is_close_to_the_published_one(published, stored):
+    network = fuse(siggraph17_of(published.state_dict()))
+    network.load_state_dict(published.state_dict())
+    network.to(memory_format=torch.channels_last)
+
+    ours, theirs = asked(network, stored, "64x64", hinted=True)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=CLOSE)
+
+    ours, theirs = asked(network.to(torch.bfloat16), stored, "64x64", hinted=True)
+    error = np.abs(ours - theirs) / UNIT
+    assert ours.dtype == np.float32
+    assert error.max() < 0.05 and np.sqrt(np.square(error).mean()) < 0.008
+
+
+def test_hints_of_nothing_are_no_hints_and_a_hint_counts_at_its_place():
+    torch.manual_seed(0)
+    network = Siggraph17(width=8).eval().requires_grad_(False)
+    lightness = torch.rand(2, 1, 32, 48) * 100
+    ab, mask = torch.zeros(2, 2, 32, 48), torch.zeros(2, 1, 32, 48)
+    without = network(lightness)
+
+    assert torch.equal(network(lightness, hints=(ab, mask)), without)
+
+    ab[0, :, 8, 8], mask[0, :, 8, 8] = 60.0, 1.0
+    changed = (network(lightness, hints=(ab, mask)) - without).abs().amax(dim=1)
+    assert changed[0, 8, 8] > 0
+    assert changed[1].max() == 0
+
+
+def test_a_narrow_network_comes_back_from_its_weights_whole():
+    network = Siggraph17(width=8).eval()
+    network.model_class[0].weight.normal_()  # unused, and still kept
+    lightness = torch.rand(1, 1, 16, 24) * 100
+
+    again = siggraph17_of(network.state_dict()).eval()
+    again.load_state_dict(network.state_dict())
+
+    assert torch.equal(again(lightness), network(lightness))
+    assert torch.equal(again.model_class[0].weight, network.model_class[0].weight)
+    assert not any(name.startswith("model_class") for name, _ in again.named_parameters())
+
+
+def test_zhangs_two_networks_are_told_apart():
+    later, earlier = Siggraph17(width=8).state_dict(), Eccv16(width=8).state_dict()
+
+    assert is_siggraph17(later) and not is_siggraph17(earlier)
+    assert is_eccv16(earlier) and not is_eccv16(later)

@@ -67,7 +67,7 @@ $(STAMP): pyproject.toml constraints.txt | debian
 	$(PY) -m pip install --quiet --constraint constraints.txt pip  # dependency groups need pip 25.1
 	$(PY) -m pip install --constraint constraints.txt torch torchvision
 	$(PY) -m pip install --quiet --constraint constraints.txt \
-	    --group test --group lint --editable '.[dicom,jupyter,napari,training]'
+	    --group test --group lint --editable '.[cluster,dicom,jupyter,napari,training,video]'
 	touch $@
 
 # Debian ships Python without ensurepip. Install what is missing where we may, else name it.

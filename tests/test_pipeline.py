@@ -13,15 +13,14 @@ from skimage.color import lab2rgb, rgb2lab, rgb2yuv
 from napari_colorize import pipeline
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import (
-    Window,
     compose,
     network_input,
     predict,
     render_size,
-    resize,
     to_rgb,
 )
 from napari_colorize.planes import to_plane
+from napari_colorize.scaling import Window, resize
 
 
 @given(

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 from napari_colorize.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from napari_colorize.colorizer import Colorizer, colorize
+    from napari_colorize.colorizer import Colorizer
     from napari_colorize.errors import ColorizeError, ColorizeNote, ColorizeWarning
+    from napari_colorize.quick import colorize
+    from napari_colorize.refine.guides import Guides
+    from napari_colorize.refine.hints import Hints
+    from napari_colorize.refine.reference import Reference
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
     from napari_colorize.settings import ColorizeSettings
@@ -28,6 +32,9 @@ __all__ = [
     "ColorizeWarning",
     "Colorized",
     "Colorizer",
+    "Guides",
+    "Hints",
+    "Reference",
     "__version__",
     "colorize",
 ]
@@ -40,7 +47,10 @@ _MODULES = {
     "ColorizeWarning": "errors",
     "Colorized": "result",
     "Colorizer": "colorizer",
-    "colorize": "colorizer",
+    "Guides": "refine.guides",
+    "Hints": "refine.hints",
+    "Reference": "refine.reference",
+    "colorize": "quick",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import copy
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -36,7 +34,6 @@ from napari_colorize.pipeline import (
     Chroma,
     predict,
     render_size,
-    resize,
 )
 from napari_colorize.planes import (
     Array,
@@ -48,8 +45,11 @@ from napari_colorize.planes import (
     to_numpy,
     to_plane,
 )
+from napari_colorize.refine.guides import NONE, Guides
 from napari_colorize.result import Colorized, alpha_as_bytes
+from napari_colorize.scaling import resize
 from napari_colorize.settings import ColorizeSettings, settings_from
+from napari_colorize.steadying import Steadying, checked_axis
 
 if TYPE_CHECKING:
     from napari_colorize.insight.attention import AttentionMap
@@ -169,7 +169,15 @@ class Colorizer:
         """In words: float32 or bfloat16."""
         return str(self.dtype).removeprefix("torch.")
 
-    def __call__(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Colorized:
+    def __call__(
+        self,
+        image: Any,
+        *,
+        rgb: bool | None = None,
+        guides: Guides | None = None,
+        blend_with: Colorizer | None = None,
+        **settings: Any,
+    ) -> Colorized:
         """Colorize one image.
 
         Parameters
@@ -178,25 +186,26 @@ class Colorizer:
             NumPy, dask or torch; any real dtype. Colours are replaced, alpha is kept.
         rgb : bool, optional
             Whether the last axis holds colours. Default: if it has 3 or 4 entries.
+        guides : Guides, optional
+            Mask, hints, reference picture.
+        blend_with : Colorizer, optional
+            A second model, whose colours are blended with this one's; see `blend`, `blend_by`.
         **settings
             See `ColorizeSettings`.
 
         Raises
         ------
         ImageError
-            If it is not one image of real numbers.
+            If it is not one image of real numbers, or guides are not of its size.
         SettingsError
             If a setting is unknown, out of range, or not for this network.
         OutOfMemoryError
             If nothing that the settings allow made it fit; the message names what fits.
         """
-        chosen = self.choose(settings)
+        asking = self._asking(settings, guides, blend_with)
         pixels = to_numpy(image)
-        plane = self._to_plane(image, pixels, chosen, rgb)
-        if chosen.fidelity != "exact":
-            return self._with_fidelity(pixels, plane, chosen)
-        uv, used = self._predict([plane], chosen)
-        return self._result(plane, uv[0], used, chosen)
+        plane = self._to_plane(image, pixels, asking.chosen, rgb)
+        return next(self._colored([plane], [pixels], asking))
 
     def predict(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Chroma:
         """Only ask the network: chrominance of one image, as in `__call__`."""
@@ -207,7 +216,14 @@ class Colorizer:
         return chroma
 
     def iter_planes(
-        self, stack: Any, *, rgb: bool | None = None, **settings: Any
+        self,
+        stack: Any,
+        *,
+        rgb: bool | None = None,
+        guides: Guides | None = None,
+        blend_with: Colorizer | None = None,
+        time_axis: int | None = None,
+        **settings: Any,
     ) -> Iterator[tuple[tuple[int, ...], Colorized]]:
         """Colorize the planes of a stack, one after another; stop by not asking for the next.
 
@@ -220,25 +236,31 @@ class Colorizer:
             As in `__call__`; dask arrays are computed plane by plane.
         rgb : bool, optional
             Whether the last axis holds colours. Default: if it has 3 or 4 entries.
+        guides, blend_with
+            As in `__call__`, for every plane.
+        time_axis : int, optional
+            Along which colours are held steady, if `steadiness` is above 0. Default: the first.
         **settings
             See `ColorizeSettings`.
 
         Returns
         -------
         iterator of (tuple of int, Colorized)
-            The place of each plane, `stack[index]`, and its colours.
+            The place of each plane, `stack[index]`, and its colours; last axis quickest.
 
         Raises
         ------
         ImageError, SettingsError, OutOfMemoryError
             As in `__call__`; what is wrong with stack or settings is told at once.
         """
-        chosen = self.choose(settings)
+        asking = self._asking(settings, guides, blend_with)
         if not hasattr(stack, "shape"):
             stack = to_numpy(stack)
-        limits, note = stack_limits(stack, rgb, chosen.contrast_limits)
+        limits, note = stack_limits(stack, rgb, asking.chosen.contrast_limits)
         notes = (note,) if note else ()
-        return self._iter_planes(stack, spatial_axes(stack, rgb) == 3, limits, notes, chosen)
+        axes = spatial_axes(stack, rgb)
+        steadying = Steadying(checked_axis(time_axis, len(stack.shape) - axes))
+        return self._iter_planes(stack, axes == 3, limits, notes, asking, steadying)
 
     def _iter_planes(
         self,
@@ -246,23 +268,139 @@ class Colorizer:
         rgb: bool,
         limits: Limits,
         notes: tuple[str, ...],
-        chosen: ColorizeSettings,
+        asking: Asking,
+        steadying: Steadying,
     ) -> Iterator[tuple[tuple[int, ...], Colorized]]:
-        for batch in self._batches(stack, rgb, chosen):
+        for batch in self._batches(stack, rgb, asking.chosen):
             parts = [stack[index] for index in batch]  # once: a slice of zarr is read at once
             pixels = [to_numpy(part) for part in parts]
             planes = [
-                self._to_plane(part, some, chosen, rgb, limits)
+                self._to_plane(part, some, asking.chosen, rgb, limits)
                 for part, some in zip(parts, pixels, strict=True)
             ]
             planes = [replace(plane, notes=(*notes, *plane.notes)) for plane in planes]
-            if chosen.fidelity != "exact":
-                for index, some, plane in zip(batch, pixels, planes, strict=True):
-                    yield index, self._with_fidelity(some, plane, chosen)
-                continue
-            uv, used = self._predict(planes, chosen)
-            for place, (index, plane) in enumerate(zip(batch, planes, strict=True)):
-                yield index, self._result(plane, uv[place], used, chosen)
+            colored = self._colored(planes, pixels, asking)
+            for index, result in zip(batch, colored, strict=True):
+                yield index, steadying.applied(result, index)
+
+    def stream(
+        self,
+        images: Iterable[Any],
+        *,
+        rgb: bool | None = None,
+        guides: Guides | None = None,
+        blend_with: Colorizer | None = None,
+        **settings: Any,
+    ) -> Iterator[Colorized]:
+        """Colorize images that come one after another, such as a film's: no end need be known.
+
+        Small images go through the network several at a time, so as many are read ahead. Memory
+        is bounded.
+
+        Parameters
+        ----------
+        images : iterable of arrays
+            All of one size and dtype, as in `__call__`. Their contrast limits should be given, or
+            told by their dtype: otherwise every image has its own.
+        rgb, guides, blend_with, **settings
+            As in `iter_planes`.
+
+        Returns
+        -------
+        iterator of Colorized
+            In the images' order; steadied along it if `steadiness` is above 0.
+
+        Raises
+        ------
+        ImageError, SettingsError, OutOfMemoryError
+            As in `__call__`; what is wrong with settings is told at once.
+        """
+        asking = self._asking(settings, guides, blend_with)
+        return self._stream(iter(images), rgb, asking, Steadying(0))
+
+    def _stream(
+        self, images: Iterator[Any], rgb: bool | None, asking: Asking, steadying: Steadying
+    ) -> Iterator[Colorized]:
+        place, length = 0, 1
+        while batch := list(islice(images, length)):
+            pixels = [to_numpy(image) for image in batch]
+            planes = [
+                self._to_plane(image, some, asking.chosen, rgb)
+                for image, some in zip(batch, pixels, strict=True)
+            ]
+            height, width = planes[0].gray.shape
+            for result in self._colored(planes, pixels, asking):
+                yield steadying.applied(result, (place,))
+                place += 1
+            length = _planes_at_a_time(height, width, asking.chosen)
+
+    def _asking(
+        self, settings: dict[str, Any], guides: Guides | None, blend_with: Colorizer | None
+    ) -> Asking:
+        """All that is asked of this model, and of the second one, checked."""
+        chosen, given = self.choose(settings), guides or NONE
+        if chosen.fidelity != "exact" and (given or blend_with is not None):
+            raise SettingsError(
+                f'fidelity="{chosen.fidelity}" repeats another program\'s steps, which know no '
+                'guides and no second model: leave fidelity at "exact".'
+            )
+        if blend_with is None:
+            return Asking(chosen, given)
+        usual = {name: getattr(DEFAULTS, name) for name in blend_with.lacks}
+        return Asking(chosen, given, blend_with, blend_with.choose({**settings, **usual}))
+
+    def _colored(
+        self, planes: Sequence[Plane], pixels: Sequence[Array], asking: Asking
+    ) -> Iterator[Colorized]:
+        """Results of planes of one size."""
+        for plane in planes:
+            asking.guides.check((plane.gray.shape[0], plane.gray.shape[1]))
+        if asking.chosen.fidelity != "exact":
+            for plane, some in zip(planes, pixels, strict=True):
+                yield self._with_fidelity(some, plane, asking.chosen)
+            return
+        first = self._answers(planes, asking.chosen, asking.guides)
+        if asking.second is None or asking.second_chosen is None:
+            yield from first
+            return
+        others = asking.second._answers(planes, asking.second_chosen, asking.guides)
+        for one, other in zip(first, others, strict=True):
+            yield self._blended(one, asking.second, other, asking.chosen)
+
+    def _answers(
+        self, planes: Sequence[Plane], chosen: ColorizeSettings, guides: Guides
+    ) -> Iterator[Colorized]:
+        """What this model says of planes of one size."""
+        uv, used = self._predict(planes, chosen, guides)
+        for place, plane in enumerate(planes):
+            yield self._result(plane, uv[place], used, chosen, guides)
+
+    def _blended(
+        self, one: Colorized, second: Colorizer, other: Colorized, chosen: ColorizeSettings
+    ) -> Colorized:
+        """Two models' answers as one result, which says so."""
+        assert one.chroma is not None
+        assert other.chroma is not None
+        first, added = one.chroma, other.chroma
+        if chosen.blend_by == "confidence":
+            first = replace(first, errors=self._errors(one))
+            added = replace(added, errors=second._errors(other))
+        # Each model's colours are as vivid as its checkpoint recommends.
+        ratio = second.checkpoint.saturation / self.checkpoint.saturation
+        added = replace(added, uv=added.uv.to(first.uv.device) * ratio)
+        record = {**one.record, "blended_with": {**other.record}}
+        for name in ("statement", "software", "version", "settings", "notes", "guides"):
+            record["blended_with"].pop(name, None)
+        record["blended_with"]["render_factor"] = other.settings.render_factor
+        notes = tuple(dict.fromkeys((*one.notes, *other.notes)))
+        record["notes"] = list(notes)
+        return replace(one, chroma=first, other=added, record=record, notes=notes)
+
+    def _errors(self, result: Colorized) -> Tensor:
+        """CIEDE2000 that this model expects of its colours, `(h, w)`."""
+        from napari_colorize.insight.confidence import comparable_error
+
+        return torch.from_numpy(comparable_error(self, result)).to(self.device)
 
     def expected_error(self, result: Colorized) -> NDArray[np.float32]:
         """How far off the truth this model expects the colours of a result to be.
@@ -381,30 +519,29 @@ class Colorizer:
     def _batches(
         self, stack: Any, rgb: bool, chosen: ColorizeSettings
     ) -> Iterator[list[tuple[int, ...]]]:
-        assert chosen.render_factor is not None
-        pixels = (PIXELS_PER_RENDER_FACTOR * chosen.render_factor) ** 2
         height, width = tuple(stack.shape[:-1] if rgb else stack.shape)[-2:]
-        length = min(BATCH_PLANES, BATCH_PIXELS // pixels, PLANE_PIXELS // (height * width))
-        length = max(1, length)
+        length = _planes_at_a_time(height, width, chosen)
         indices = split_stack(stack, rgb)
         while batch := list(islice(indices, length)):
             yield batch
 
-    def _predict(self, planes: Sequence[Plane], chosen: ColorizeSettings) -> tuple[Tensor, Used]:
+    def _predict(
+        self, planes: Sequence[Plane], chosen: ColorizeSettings, guides: Guides
+    ) -> tuple[Tensor, Used]:
         """U and V of planes of one size, and how they were got if memory ran out."""
 
         def run(used: Used) -> Tensor:
             try:
-                return self._run(planes, used)
+                return self._run(planes, used, guides)
             except (RuntimeError, MemoryError) as error:
                 if len(planes) == 1 or not memory.is_exhausted(error):
                     raise
             memory.give_back()
-            return torch.cat([self._run([plane], used) for plane in planes])
+            return torch.cat([self._run([plane], used, guides) for plane in planes])
 
         return self._until_it_fits(run, chosen)
 
-    def _run(self, planes: Sequence[Plane], used: Used) -> Tensor:
+    def _run(self, planes: Sequence[Plane], used: Used, guides: Guides) -> Tensor:
         size = self._size(planes[0], used)
         self._check_memory(len(planes) * size[0] * size[1], used)
         uv = predict(
@@ -413,6 +550,7 @@ class Colorizer:
             (plane.gray.to(used.device) for plane in planes),
             size,
             self_attention=used.self_attention,
+            hints=guides.hints,
         )
         return uv.to(self.device)
 
@@ -469,7 +607,9 @@ class Colorizer:
     def _chroma(self, uv: Tensor, used: Used) -> Chroma:
         return Chroma(uv, self.checkpoint.name, used.render_factor, used.self_attention)
 
-    def _result(self, plane: Plane, uv: Tensor, used: Used, chosen: ColorizeSettings) -> Colorized:
+    def _result(
+        self, plane: Plane, uv: Tensor, used: Used, chosen: ColorizeSettings, guides: Guides
+    ) -> Colorized:
         notes = [*_announce(plane), *used.warn(chosen, self.device)]
         if not bool(uv.isfinite().all()):
             notes.append(NOT_A_NUMBER)
@@ -479,7 +619,9 @@ class Colorizer:
         notes += _warn_if_pale(chroma.mean())
         settings = _as_used(chosen, plane, used)
         record = self._describe(settings, notes, used)
-        return Colorized(plane, chroma, settings, record, tuple(notes))
+        if guides:
+            record["guides"] = guides.told()
+        return Colorized(plane, chroma, settings, record, tuple(notes), guides=guides)
 
     def _with_fidelity(self, image: Array, plane: Plane, chosen: ColorizeSettings) -> Colorized:
         """As DeOldify or the IPOL program would, in 8 bits all along."""
@@ -534,6 +676,16 @@ class Colorizer:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """What is asked of a model, and of a second one beside it."""
+
+    chosen: ColorizeSettings
+    guides: Guides = NONE
+    second: Colorizer | None = None
+    second_chosen: ColorizeSettings | None = None
+
+
 @dataclass(frozen=True)
 class Used:
     """How a prediction was really made; other than wanted only where memory ran out."""
@@ -558,56 +710,12 @@ class Used:
         return said
 
 
-_last: tuple[tuple[Any, ...], Colorizer] | None = None
-_last_lock = threading.Lock()
-
-
-def colorize(
-    image: Any,
-    model: str | os.PathLike[str] = "embedded",
-    *,
-    device: str | torch.device = "auto",
-    precision: Precision = "auto",
-    rgb: bool | None = None,
-    **settings: Any,
-) -> Colorized:
-    """Colorize one image; the model is kept for the next call.
-
-    Parameters
-    ----------
-    image : array, shape (Y, X), (Y, X, 3) or (Y, X, 4)
-        Any real dtype; see `Colorizer.__call__`.
-    model : str or path
-        A name in the catalogue, or a file.
-    device, precision
-        See `Colorizer.from_pretrained`.
-    rgb : bool, optional
-        Whether the last axis holds colours.
-    **settings
-        See `ColorizeSettings`.
-
-    Returns
-    -------
-    Colorized
-        `.rgb` is the picture.
-    """
-    global _last
-    wanted = (*_identity(model), str(device), precision)
-    with _last_lock:
-        if _last is None or _last[0] != wanted:
-            _last = None  # two models at once may not fit
-            _last = wanted, Colorizer.from_pretrained(model, device=device, precision=precision)
-        colorizer = _last[1]
-    return colorizer(image, rgb=rgb, **settings)
-
-
-def _identity(model: str | os.PathLike[str]) -> tuple[object, ...]:
-    """What tells a model from another: its name, or its file as it is now."""
-    path = Path(model)
-    if not path.is_file():
-        return (str(model),)
-    status = path.stat()
-    return path.resolve(), status.st_mtime_ns, status.st_size
+def _planes_at_a_time(height: int, width: int, chosen: ColorizeSettings) -> int:
+    """How many planes go through the network together."""
+    assert chosen.render_factor is not None
+    pixels = (PIXELS_PER_RENDER_FACTOR * chosen.render_factor) ** 2
+    length = min(BATCH_PLANES, BATCH_PIXELS // pixels, PLANE_PIXELS // (height * width))
+    return max(1, length)
 
 
 def _as_used(chosen: ColorizeSettings, plane: Plane, used: Used) -> ColorizeSettings:

@@ -10,22 +10,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.color import (
+    TINY,
     add_offset,
-    chroma_to_offset,
     gray_to_l,
     lab_to_rgb,
+    rgb_to_lab,
     rgb_to_yuv,
     yuv_to_rgb,
 )
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture, Fit
 from napari_colorize.planes import Array, Plane, empty_pixels, to_pixels
+from napari_colorize.refine.tint import Tint, TintedWindow, as_tint
+from napari_colorize.scaling import Window, resize, resize_map, whole
+
+if TYPE_CHECKING:
+    from napari_colorize.refine.hints import Hints
 
 PIXELS_PER_RENDER_FACTOR = 16
 WIDEST = 4.0  # pictures are shown to a network at most this much wider than high
@@ -47,12 +54,24 @@ class Chroma:
         At which it was asked (smaller than wanted if memory ran out).
     self_attention : bool
         Whether the layer was on.
+    steadied : Tensor, shape (h, w, 2), optional
+        The same held steady along time, see `refine.temporal`; None for a picture by itself.
+    errors : Tensor, shape (h, w), optional
+        How far off the truth the model expects its colours to be, in CIEDE2000, if that was asked.
     """
 
     uv: Tensor
     model: str
     render_factor: int
     self_attention: bool
+    steadied: Tensor | None = None
+    errors: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Chroma:
+        """The same on a device."""
+        steadied = None if self.steadied is None else self.steadied.to(device)
+        errors = None if self.errors is None else self.errors.to(device)
+        return replace(self, uv=self.uv.to(device), steadied=steadied, errors=errors)
 
     def mean(self) -> float:
         """Mean length of (U, V): 0 is gray, vivid photographs have 0.1."""
@@ -84,6 +103,7 @@ def predict(
     size: tuple[int, int],
     *,
     self_attention: bool = True,
+    hints: Hints | None = None,
 ) -> Tensor:
     """Chrominance of gray planes, as the network sees them.
 
@@ -99,6 +119,8 @@ def predict(
         Of the network's input, from `render_size`.
     self_attention : bool
         False replaces the layer by identity.
+    hints : Hints, optional
+        Of all planes, shown to a network that takes any.
 
     Returns
     -------
@@ -107,11 +129,35 @@ def predict(
     """
     gray = torch.cat([resize(_without_nan(plane)[None, None], size) for plane in grays])
     x = network_input(architecture, gray).contiguous(memory_format=torch.channels_last)
-    y = network(x, self_attention=self_attention).float()
+    options = {}
+    if hints is not None and architecture.takes_hints:
+        options["hints"] = network_hints(hints, x)
+    y = network(x, self_attention=self_attention, **options).float()
     if architecture.output_space == "uv":
         return y.movedim(1, -1).contiguous()
     rgb = to_rgb(architecture, y, gray).clamp(0, 1)
     return rgb_to_yuv(rgb.movedim(1, -1))[..., 1:].contiguous()
+
+
+def network_hints(hints: Hints, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Hints as a network takes them, at the size of its input `x` and on its device.
+
+    Returns
+    -------
+    Tensor, shape (N, 2, H, W)
+        CIELAB a and b, mean of those given within a pixel; 0 where there are none.
+    Tensor, shape (N, 1, H, W)
+        1 where there are any, else 0.
+    """
+    size = x.shape[-2], x.shape[-1]
+    mask = torch.from_numpy(hints.mask).float()
+    ab = rgb_to_lab(torch.from_numpy(hints.rgb).float())[..., 1:] * mask[..., None]
+    share = resize_map(mask, size)
+    mean = resize_map(ab, size) / share.clamp_min(TINY)[..., None]
+    mean[share == 0] = 0
+    planes = mean.movedim(-1, 0)[None], (share > 0).float()[None, None]
+    colors, given = (plane.expand(len(x), -1, -1, -1).to(x) for plane in planes)
+    return colors, given
 
 
 def network_input(architecture: Architecture, gray: Tensor) -> Tensor:
@@ -164,49 +210,23 @@ def _without_nan(gray: Tensor) -> Tensor:
     return torch.nan_to_num(gray, nan=0.0) if bool(gray.sum().isnan()) else gray
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures `(N, C, H, W)` at another size: means over areas down, bilinear up."""
-    smaller = min(size[0], x.shape[-2]), min(size[1], x.shape[-1])
-    if smaller != tuple(x.shape[-2:]):
-        x = F.interpolate(x, smaller, mode="area")
-    if smaller != size:
-        x = F.interpolate(x, size, mode="bilinear", align_corners=False)
-    return x
-
-
-@dataclass(frozen=True)
-class Window:
-    """A part of a larger picture, in the picture's pixels.
-
-    Parameters
-    ----------
-    rows, columns : range
-        Which pixels; every second one, say, with a step of 2.
-    height, width : tuple of float
-        From where to where the chrominance reaches; (0, Y) and (0, X) if it is of all of it.
-    """
-
-    rows: range
-    columns: range
-    height: tuple[float, float]
-    width: tuple[float, float]
-
-
 @torch.inference_mode()
-def compose(plane: Plane, uv: Tensor, saturation: float, window: Window | None = None) -> Array:
+def compose(
+    plane: Plane, colors: Tensor | Tint, saturation: float, window: Window | None = None
+) -> Array:
     """Join a plane's gray with chrominance: the picture, in the plane's dtype.
 
     Parameters
     ----------
     plane : Plane
         Gray at full size, on the device where the work is done.
-    uv : Tensor, shape (h, w, 2)
-        U and V at any size; enlarged bilinearly.
+    colors : Tensor, shape (h, w, 2), or Tint
+        U and V at any size, enlarged bilinearly; or all that `refine` made of them.
     saturation : float
-        Factor on U and V, 0 to 4.
+        Factor on predicted U and V, 0 to 4.
     window : Window, optional
-        If the plane is only a part of the picture that `uv` is of: what comes out is that part
-        of the composition of the whole.
+        If the plane is only a part of the picture that the colours are of: what comes out is that
+        part of the composition of the whole.
 
     Returns
     -------
@@ -214,45 +234,38 @@ def compose(plane: Plane, uv: Tensor, saturation: float, window: Window | None =
         With alpha if the image had it; integers span the limits, floats [0, 1].
     """
     pixels = empty_pixels(plane)
-    for rows, rgb in _strips(plane, uv, saturation, window):
+    tint = as_tint(colors).to(plane.gray.device)
+    tinted = TintedWindow(tint, window or whole(*plane.gray.shape), saturation)
+    for rows, rgb in _strips(plane, tinted):
         pixels[rows, :, :3] = to_pixels(rgb, plane)
+        outside = tinted.outside(rows)
+        if outside is not None:
+            pixels[rows, :, :3][outside] = _as_it_was(plane, rows)[outside]
     return pixels
 
 
-def _strips(
-    plane: Plane, uv: Tensor, saturation: float, window: Window | None
-) -> Iterator[tuple[slice, Tensor]]:
+def _strips(plane: Plane, tinted: TintedWindow) -> Iterator[tuple[slice, Tensor]]:
     """RGB of a few rows at a time, `(3, rows, X)`: memory stays bounded, and in the cache."""
-    gray = plane.gray
-    height, width = gray.shape
-    offset = chroma_to_offset(uv.movedim(-1, 0).to(gray.device))
-    if window is None:  # of all columns torch's own way is the quicker one
-        window = Window(range(height), range(width), (0, height), (0, width))
-        size = offset.shape[1], width
-        offset = F.interpolate(offset[None], size, mode="bilinear", align_corners=False)[0]
-    else:
-        offset = _enlarged(offset, 2, window.columns, window.width)
-    strip = STRIP_ON_CPU if gray.device.type == "cpu" else STRIP_ON_DEVICE
+    height, width = plane.gray.shape
+    strip = STRIP_ON_CPU if plane.gray.device.type == "cpu" else STRIP_ON_DEVICE
     step = max(1, strip // width)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        around = _enlarged(offset, 1, window.rows[rows], window.height)
-        yield rows, add_offset(gray[rows], around, saturation, *plane.bounds)
+        gray = plane.gray[rows]
+        offset, saturation = tinted.offset(rows, gray)
+        yield rows, add_offset(gray, offset, saturation, *plane.bounds)
 
 
-def _enlarged(planes: Tensor, axis: int, places: range, span: tuple[float, float]) -> Tensor:
-    """Planes (C, h, w) with one axis enlarged bilinearly to reach over `span`; at some places."""
-    last = planes.shape[axis] - 1
-    place = torch.arange(
-        places.start, places.stop, places.step, device=planes.device, dtype=torch.float32
-    )
-    scale = (last + 1) / (span[1] - span[0])
-    place = ((place + (0.5 - span[0])) * scale - 0.5).clamp_(0, last)
-    before = place.floor()
-    share = (place - before)[:, None] if axis == 1 else place - before
-    first = before.long()
-    second = (first + 1).clamp_max_(last)
-    return torch.lerp(planes.index_select(axis, first), planes.index_select(axis, second), share)
+def _as_it_was(plane: Plane, rows: slice) -> Array:
+    """The image's own pixels `(rows, X, 3)`: its colours, or its gray."""
+    if plane.colors is None:
+        return to_pixels(plane.gray[rows].expand(3, -1, -1), plane)
+    colors = plane.colors[rows]
+    if plane.dtype.kind != "f":
+        return colors
+    low, high = plane.limits
+    unit: Array = np.clip((colors - low) / ((high - low) or 1), 0, 1).astype(plane.dtype)
+    return unit
 
 
 def _per_channel(values: tuple[float, float, float], like: Tensor) -> Tensor:

@@ -57,6 +57,9 @@ class Plane:
         An empty torch tensor of the image's dtype and device, if it was one.
     notes, warnings : tuple of str
         How the image was read, and what may not be as wanted.
+    colors : ndarray, shape (Y, X, 3), optional
+        The image's own R, G and B if it had colours: the caller's array, for parts that are to
+        stay as they were.
     """
 
     gray: Tensor
@@ -67,6 +70,7 @@ class Plane:
     like: Tensor | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    colors: Array | None = None
 
     @property
     def bounds(self) -> Limits:
@@ -128,9 +132,8 @@ def to_plane(
             "For a stack use Colorizer.iter_planes, or choose one of its planes."
         )
     channels, alpha = _split_alpha(array, axes)
-    notes = []
-    if channels.ndim == 3 and not is_gray(channels):
-        notes.append(HAD_COLOR)
+    has_color = channels.ndim == 3 and not is_gray(channels)
+    notes = [HAD_COLOR] if has_color else []
     if limits is None:
         limits, note = default_limits(channels)
         notes += [note] if note else []
@@ -148,6 +151,7 @@ def to_plane(
         like=image.new_empty(0) if isinstance(image, Tensor) else None,
         notes=tuple(notes),
         warnings=() if finite else (NOT_FINITE,),
+        colors=channels if has_color else None,
     )
 
 

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,16 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_colorize import memory
 from napari_colorize.errors import SettingsError
 from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.planes import Array, Plane, give_back
-from napari_colorize.settings import ColorizeSettings, settings_from
+from napari_colorize.refine.guides import NONE, Guides
+from napari_colorize.refine.refinement import refine
+from napari_colorize.refine.taming import UNCOLORED_BELOW, uncolored
+from napari_colorize.refine.tint import Tint
+from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
 
-# Settings that change nothing about what the network saw.
-COMPOSED = {"saturation", "provenance", "retry_smaller", "retry_on_cpu"}
+# Settings that change nothing about what the network saw. The first change nothing about the tint
+# either.
+SCALED = {"saturation", "provenance", "retry_smaller", "retry_on_cpu"}
+COMPOSED = SCALED | set(REFINING)
 
 SHOWN = 1024  # pixels of the longer side of what a notebook shows, and keeps in its file
 WIDEST = 640  # of them on the page
@@ -62,6 +68,10 @@ class Colorized:
         What a user should know about this result.
     fixed : ndarray, optional
         The finished 8-bit picture of a fidelity.
+    guides : Guides
+        Mask, hints and reference that were given.
+    other : Chroma, optional
+        What a second model said, to be blended with the first.
     """
 
     plane: Plane = field(repr=False)
@@ -70,6 +80,8 @@ class Colorized:
     record: dict[str, Any] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     fixed: Array | None = field(default=None, repr=False)
+    guides: Guides = field(default=NONE, repr=False)
+    other: Chroma | None = field(default=None, repr=False)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -85,19 +97,50 @@ class Colorized:
         """
         if self.fixed is not None:
             return self.fixed
-        assert self.chroma is not None
-        saturation = self.settings.saturation
+        tint, saturation = self.tint, self.settings.saturation
         assert saturation is not None
-        return self._compose(self.chroma.uv, saturation)
-
-    def _compose(self, uv: Tensor, saturation: float) -> Array:
-        """Where gray is, or on the CPU if its device has no memory left."""
 
         def run(device: torch.device) -> Array:
             plane = replace(self.plane, gray=self.plane.gray.to(device))
-            return compose(plane, uv, saturation)
+            return compose(plane, tint, saturation)
 
+        # Where gray is, or on the CPU if its device has no memory left.
         return memory.here_or_on_cpu(run, self.plane.gray.device, "picture")
+
+    @cached_property
+    def tint(self) -> Tint:
+        """What the settings and guides make of the predicted colours; saturation is none of it.
+
+        Raises
+        ------
+        SettingsError
+            If the picture is one of a fidelity, or blended by a confidence that was not asked for.
+        """
+        if self.chroma is None:
+            raise SettingsError(
+                f'A picture of fidelity="{self.settings.fidelity}" is finished: '
+                "call the Colorizer again."
+            )
+        return refine(self.plane.gray, self.chroma, self.other, self.settings, self.guides)
+
+    def uncolored(self, below: float = UNCOLORED_BELOW) -> NDArray[np.bool_]:
+        """Where the picture got next to no colour: often hands, walls, what no model knows.
+
+        Parameters
+        ----------
+        below : float
+            CIELAB chroma, the distance from gray of the same lightness: 2 is just visible.
+
+        Returns
+        -------
+        ndarray of bool, shape (Y, X)
+        """
+        low, high = self.plane.limits if self.pixels.dtype.kind in "iu" else (0.0, 1.0)
+        if self.fixed is not None or self.plane.dtype.kind == "b":
+            low, high = 0.0, 255.0
+        unit = (self.pixels[..., :3].astype(np.float32) - low) / ((high - low) or 1.0)
+        pale: NDArray[np.bool_] = uncolored(torch.from_numpy(unit), below).numpy()
+        return pale
 
     @property
     def rgb(self) -> Any:
@@ -111,30 +154,61 @@ class Colorized:
         gray.flags.writeable = False  # pictures are composed from it
         return gray
 
-    def with_(self, **changes: Any) -> Colorized:
-        """The same prediction with another saturation; no network runs.
+    def with_(self, *, guides: Guides | None = None, **changes: Any) -> Colorized:
+        """The same prediction, composed otherwise; no network runs.
+
+        Parameters
+        ----------
+        guides : Guides, optional
+            In the place of those that were given. `Guides()` takes them away.
+        **changes
+            Saturation, edges, shadows, hues, blend, reference: see `ColorizeSettings`.
 
         Raises
         ------
         SettingsError
             If a setting is changed that the network would have to be asked again for.
+        ImageError
+            If the guides are for a picture of another size.
         """
         for name in changes.keys() - COMPOSED:
             settings_from(changes)  # an unknown name is told as such
             raise SettingsError(
                 f"{name} changes what the network sees: call the Colorizer again with {name}=..."
             )
-        if self.fixed is not None and "saturation" in changes:
+        guides = self.guides if guides is None else guides
+        settings = replace(self.settings, **changes)
+        held = self.chroma is not None and self.chroma.steadied is not None
+        if held and settings.steadiness not in (0, self.settings.steadiness):
+            raise SettingsError(
+                "Another steadiness needs the planes before this one: colorize the stack again "
+                "with steadiness=..., or take it away with steadiness=0."
+            )
+        if changes.get("saturation", 1) is None:
+            raise SettingsError("saturation must be a number from 0 to 4, got None.")
+        is_tinted_alike = guides is self.guides and all(
+            getattr(settings, name) == getattr(self.settings, name) for name in REFINING
+        )
+        is_new = not is_tinted_alike or settings.saturation != self.settings.saturation
+        if self.fixed is not None and is_new:
             raise SettingsError(
                 f'A picture of fidelity="{self.settings.fidelity}" is finished: '
                 "call the Colorizer again."
             )
-        if changes.get("saturation", 1) is None:
-            raise SettingsError("saturation must be a number from 0 to 4, got None.")
-        settings = replace(self.settings, **changes)
+        if guides is not self.guides:
+            guides.check((self.plane.gray.shape[0], self.plane.gray.shape[1]))
         changed = {name: getattr(settings, name) for name in changes}
-        record = {**self.record, "settings": {**self.record["settings"], **changed}}
-        return replace(self, settings=settings, record=record)
+        result = replace(
+            self, settings=settings, guides=guides, record=self._record_with(changed, guides)
+        )
+        if is_tinted_alike and "tint" in vars(self):
+            vars(result)["tint"] = self.tint  # what takes long is made once
+        return result
+
+    def _record_with(self, changes: Mapping[str, Any], guides: Guides) -> dict[str, Any]:
+        record = {**self.record, "settings": {**self.record["settings"], **changes}}
+        record.pop("guides", None)
+        return {**record, "guides": guides.told()} if guides else record
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the picture, its provenance inside; the suffix says the format.

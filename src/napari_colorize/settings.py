@@ -9,7 +9,23 @@ from typing import Any, Literal, get_args
 from napari_colorize.errors import SettingsError
 
 Fidelity = Literal["exact", "deoldify", "ipol"]
+ReferenceMethod = Literal["statistics", "patches"]
+BlendBy = Literal["mean", "confidence", "luminance"]
 LARGEST = sys.float_info.max
+
+# What is made of predicted colours before saturation: no network has to be asked for these.
+REFINING = (
+    "edges",
+    "shadows",
+    "hue_damping",
+    "hue_from",
+    "hue_to",
+    "steadiness",
+    "blend",
+    "blend_by",
+    "reference_strength",
+    "reference_method",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,53 @@ class ColorizeSettings:
     )
     self_attention: bool = knob(
         True, help="Off: parts of the picture far apart no longer consult each other."
+    )
+    edges: bool = knob(True, help="Colours stop at the edges of the picture; off: they fade over.")
+    shadows: float = knob(
+        0.0,
+        low=0.0,
+        high=1.0,
+        help="Luminance below which colours fade out: 0.1 or so calms blue or red shadows.",
+    )
+    hue_damping: float = knob(
+        0.0,
+        low=0.0,
+        high=1.0,
+        help="How much the colours between two hues are damped; 1 makes them gray.",
+    )
+    hue_from: float = knob(
+        290.0,
+        low=0.0,
+        high=360.0,
+        help="First hue that is damped, in degrees: 0 red, 120 green, 240 blue.",
+    )
+    hue_to: float = knob(
+        360.0, low=0.0, high=360.0, help="Last hue that is damped; the range may pass through 360."
+    )
+    steadiness: float = knob(
+        0.0,
+        low=0.0,
+        high=1.0,
+        help="How steady colours are held from one plane or frame to the next; 0 leaves each as "
+        "the model sees it.",
+    )
+    blend: float = knob(
+        0.5, low=0.0, high=1.0, help="Share of the second model, where there is one."
+    )
+    blend_by: BlendBy = knob(
+        "mean",
+        choices=get_args(BlendBy),
+        help="How two models are merged: mean everywhere alike; confidence, whichever is surer "
+        "counts more; luminance, the second one counts more the brighter it is.",
+    )
+    reference_strength: float = knob(
+        1.0, low=0.0, high=1.0, help="How much of a reference picture's palette is taken over."
+    )
+    reference_method: ReferenceMethod = knob(
+        "statistics",
+        choices=get_args(ReferenceMethod),
+        help="statistics takes over mean and spread of the reference's colours; patches the "
+        "colours of places that look alike.",
     )
     contrast_limits: tuple[float, float] | None = knob(
         None,

@@ -21,7 +21,7 @@ from napari_colorize.media import batch as batches
 from napari_colorize.media import task
 from napari_colorize.media.batch import AHEAD, Batch, Event, Failed, Opened, Stepped, Written
 from napari_colorize.media.images import read_picture, read_provenance
-from napari_colorize.media.jobs import plan
+from napari_colorize.media.jobs import COLORIZED, SWEEP, plan
 from napari_colorize.settings import ColorizeSettings
 
 PATIENCE = 60  # seconds that a thread may wait for another one before the test fails
@@ -57,7 +57,7 @@ def run(
     overwrite: bool = False,
     **settings: Any,
 ) -> list[Event]:
-    todo = plan(inputs, out, sweep=bool(sweep), overwrite=overwrite)
+    todo = plan(inputs, out, ending=SWEEP if sweep else COLORIZED, overwrite=overwrite)
     chosen = ColorizeSettings(**settings)
     batch = Batch(colorizer=colorizer, settings=chosen, sweep=sweep, overwrite=overwrite)
     return list(batch.run(todo.jobs))

@@ -20,7 +20,7 @@ from skimage.color import deltaE_ciede2000
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, SettingsError
 from napari_colorize.insight.confidence import uncalibrated_error
-from napari_colorize.pipeline import resize
+from napari_colorize.scaling import resize
 from napari_colorize.zoo.weights import read_weights, write_weights
 from napari_colorize_training.metrics import to_gray, to_lab
 from napari_colorize_training.truths import find_truths

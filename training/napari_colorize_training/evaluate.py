@@ -24,9 +24,9 @@ from skimage.color import deltaE_ciede2000
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, ImageError, SettingsError
 from napari_colorize.insight.confidence import expected_error, source_of
-from napari_colorize.pipeline import resize
 from napari_colorize.planes import to_plane
 from napari_colorize.result import Colorized
+from napari_colorize.scaling import resize
 from napari_colorize_training.evaluation import (
     Column,
     CurvePoint,

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from napari_colorize.cli import image, models
+from napari_colorize.cli import image, models, video
 from napari_colorize.errors import ColorizeError, SettingsError
 
 
@@ -46,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(image.image)
+app.command()(video.video)
 app.add_typer(models.app, name="models")
 
 

@@ -114,7 +114,7 @@ class Console:
         undone = len(plan.jobs) - self.written - (self.failed - len(plan.unread))
         counts = {
             f"{self.written} written in {perf_counter() - self._started:.1f} s": self.written,
-            f"{plan.kept} already there (--overwrite makes them again)": plan.kept,
+            f"{len(plan.kept)} already there (--overwrite makes them again)": len(plan.kept),
             f"{plan.results} results of earlier runs left out": plan.results,
             f"{self.failed} failed": self.failed,
             f"{undone} not done (repeat the command to go on)": undone,

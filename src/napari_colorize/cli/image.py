@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
-from typing import Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from napari_colorize.cli import options
 from napari_colorize.cli.knobs import with_knobs
 from napari_colorize.settings import ColorizeSettings
+
+if TYPE_CHECKING:
+    from napari_colorize.media.batch import Batch, Event
+    from napari_colorize.refine.guides import Guides
+    from napari_colorize.workers import Loadable
 
 
 @with_knobs
@@ -31,12 +39,7 @@ def image(
             "sub-folders of the input. Default: next to each picture, as NAME-colorized.",
         ),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="A name that `models` lists, or a .safetensors or .pth file."
-        ),
-    ] = "embedded",
+    model: options.Model = "embedded",
     settings: ColorizeSettings,
     sweep: Annotated[
         str | None,
@@ -46,17 +49,46 @@ def image(
             "factors, side by side.",
         ),
     ] = None,
+    map: Annotated[
+        Literal["disagreement", "error", "uncolored"] | None,
+        typer.Option(
+            help="Write a map instead, NAME-disagreement.png and so on: how much colours change "
+            "when the model is asked otherwise, how far off it expects them to be, or where the "
+            "picture got no colour.",
+        ),
+    ] = None,
+    hints: options.Hints = None,
+    mask: options.Mask = None,
+    reference: options.Reference = None,
+    blend_with: options.BlendWith = None,
+    time_axis: Annotated[
+        int | None,
+        typer.Option(
+            metavar="AXIS",
+            help="Of stacks, along which --steadiness holds colours steady. Default: the first.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make results again that are there already.")
     ] = False,
-    device: Annotated[
-        str,
-        typer.Option(help="auto takes a GPU if there is one; else cpu, cuda, cuda:1, mps, xpu."),
-    ] = "auto",
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="auto takes bfloat16 where the hardware has it; float32 is exact."),
-    ] = "auto",
+    device: options.Device = "auto",
+    precision: options.PrecisionChoice = "auto",
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Let the workers of this dask scheduler do it, tcp://machine:8786: they must find "
+            "all files under the same paths. local starts workers on this machine, local:4 four of "
+            "them. What is done or failed is noted in the output folder, in "
+            "napari-colorize-manifest.jsonl.",
+        ),
+    ] = None,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry/--no-retry", help="With --dask: try again what failed in an earlier run."
+        ),
+    ] = True,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Say nothing but paths of results and errors.")
     ] = False,
@@ -66,35 +98,76 @@ def image(
     A result that is there already is kept and its picture skipped, so an interrupted command is
     continued by repeating it; only if the one INPUT is a file, its result is not skipped but
     refused. Results of earlier runs (NAME-colorized) and hidden files are left out of folders.
+    With --dask the same holds for a command that was killed.
 
     Written paths go to stdout, all else to stderr. Exit code: 0 all went well, 1 some or all
     failed (the others are done), 2 the command makes no sense, 130 interrupted.
     """
     factors = _factors(sweep, settings)
+    if factors and map is not None:
+        raise typer.BadParameter("--sweep and --map exclude each other.")
+    how: dict[str, Any] = {
+        "settings": settings,
+        "sweep": factors,
+        "overwrite": overwrite,
+        "map": map,
+    }
 
-    from napari_colorize import zoo
     from napari_colorize.cli.console import Console
-    from napari_colorize.media.batch import Batch
-    from napari_colorize.media.jobs import plan
+    from napari_colorize.media.guiding import read_guides
+    from napari_colorize.media.jobs import COLORIZED, SWEEP, plan
 
-    todo = plan(inputs, out, sweep=bool(factors), overwrite=overwrite)
-    zoo.resolve(model)  # a name that does not exist is told at once
+    ending = SWEEP if factors else COLORIZED if map is None else f"-{map}"
+    todo = plan(inputs, out, ending=ending, overwrite=overwrite)
+    options.check_models(model, blend_with)
+    guides = read_guides(hints, mask, reference)
+
+    def here() -> Generator[Event, None, None]:
+        from napari_colorize.media.batch import Batch
+        from napari_colorize.media.task import Beside
+
+        colorizer, second = options.load_models(
+            model, blend_with, device=device, precision=precision, progress=not quiet
+        )
+        colorizer.choose(asdict(settings))  # what this network lacks is told once, not per file
+        beside = Beside(guides, second, time_axis)
+        return Batch(colorizer=colorizer, beside=beside, **how).run(todo.jobs)
+
+    def on_cluster(address: str) -> Generator[Event, None, None]:
+        from napari_colorize.media.cluster import ClusterBatch, manifest_folder
+        from napari_colorize.workers import Loadable
+
+        names = [name for name in (model, blend_with) if name is not None]
+        models = [Loadable.of(name, device=device, precision=precision) for name in names]
+        models[0].choose(asdict(settings))  # as above
+        cluster = ClusterBatch(
+            address=address,
+            make=partial(batch_on_worker, models, guides, time_axis, **how),
+            manifest=manifest_folder(inputs, out),
+            retry=retry,
+        )
+        return cluster.run(todo.jobs, todo.kept)
+
     with Console(todo, quiet=quiet) as console:
-        if todo.jobs:
-            from napari_colorize.colorizer import Colorizer  # brings torch
-
-            colorizer = Colorizer.from_pretrained(
-                model, device=device, precision=precision, progress=not quiet
-            )
-            colorizer.choose(asdict(settings))  # what this network lacks is told once, not per file
-            batch = Batch(
-                colorizer=colorizer, settings=settings, sweep=factors, overwrite=overwrite
-            )
-            with closing(batch.run(todo.jobs)) as events:
+        if dask is not None or todo.jobs:
+            with closing(here() if dask is None else on_cluster(dask)) as events:
                 for event in events:
                     console.show(event)
     if console.failed:
         raise typer.Exit(1)
+
+
+def batch_on_worker(
+    models: Sequence[Loadable], guides: Guides | None, time_axis: int | None, **how: Any
+) -> Batch:
+    """What `--dask` lets each worker do; it travels there by its name, the models by theirs."""
+    from napari_colorize.media.batch import Batch
+    from napari_colorize.media.task import Beside
+
+    first, second = (*models, None)[:2]
+    beside = Beside(guides, None if second is None else second.load(), time_axis)
+    assert first is not None
+    return Batch(colorizer=first.load(), beside=beside, **how)
 
 
 def _factors(sweep: str | None, settings: ColorizeSettings) -> tuple[int, ...]:

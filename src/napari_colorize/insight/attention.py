@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from napari_colorize.errors import ImageError
 from napari_colorize.networks import Architecture
 from napari_colorize.networks.layers import SelfAttention, WrittenAttention
-from napari_colorize.pipeline import predict, resize
+from napari_colorize.pipeline import predict
+from napari_colorize.scaling import resize
 
 Floats = NDArray[np.float32]
 

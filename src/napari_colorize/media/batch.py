@@ -21,7 +21,15 @@ from napari_colorize.atomic import remove_abandoned
 from napari_colorize.errors import ColorizeError
 from napari_colorize.media.images import Picture, read_picture
 from napari_colorize.media.jobs import Job
-from napari_colorize.media.task import BEHIND, Colors, Made, Task
+from napari_colorize.media.maps import MapKind
+from napari_colorize.media.task import (
+    BEHIND,
+    NOTHING_BESIDE,
+    Beside,
+    Colors,
+    Made,
+    Task,
+)
 from napari_colorize.settings import ColorizeSettings
 
 AHEAD = 2  # pictures decoded before the network wants them
@@ -77,12 +85,18 @@ class Batch:
         Render factors to show on contact sheets. Empty: the pictures themselves are colorized.
     overwrite : bool
         Whether results may replace files.
+    beside : Beside
+        Guides and a second model, for every picture.
+    map : {"disagreement", "error", "uncolored"}, optional
+        Draw this map of each picture instead of colorizing it.
     """
 
     colorizer: Colors
     settings: ColorizeSettings
     sweep: tuple[int, ...] = ()
     overwrite: bool = False
+    beside: Beside = NOTHING_BESIDE
+    map: MapKind | None = None
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """Colorize, and tell what happens: of each job its steps and at last its outcome.
@@ -94,7 +108,7 @@ class Batch:
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             try:
                 # Closed before the threads are: an open file ends in order.
-                with closing(self._run(jobs, reader, writer)) as events:
+                with closing(self.events(jobs, reader, writer)) as events:
                     for event in events:
                         yield event
                         if isinstance(event, Failed) and is_disk_full(event.error):
@@ -103,9 +117,10 @@ class Batch:
                 reader.shutdown(cancel_futures=True)
                 writer.shutdown(cancel_futures=True)
 
-    def _run(
+    def events(
         self, jobs: Sequence[Job], reader: Executor, writer: Executor
     ) -> Generator[Event, None, None]:
+        """As `run`, on threads that are there, and without a look at what lies in the folders."""
         results: deque[_Result] = deque()
         for job, reading in _read_ahead(jobs, reader):
             try:
@@ -131,6 +146,8 @@ class Batch:
             sweep=self.sweep,
             overwrite=self.overwrite,
             writer=writer,
+            beside=self.beside,
+            map=self.map,
         )
         yield Opened(job, task.steps)
         with closing(task.run()) as steps:

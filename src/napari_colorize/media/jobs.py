@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -21,6 +21,9 @@ from napari_colorize.media.search import Search, Source, is_folder, own_suffix
 
 COLORIZED = "-colorized"
 SWEEP = "-sweep"
+DISAGREEMENT, ERROR, UNCOLORED = "-disagreement", "-error", "-uncolored"
+# What is made of a picture other than the picture: in words that pictures may have in their names.
+OTHERS = (SWEEP, DISAGREEMENT, ERROR, UNCOLORED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +61,11 @@ class Job:
 
     def result(self) -> Path | None:
         """The result of an earlier run, if there is one."""
-        targets = map(self.target, possible_suffixes(own_suffix(self.source).lower()))
-        return next((target for target in targets if os.path.lexists(target)), None)
+        return next((path for path in self.possible_results() if os.path.lexists(path)), None)
+
+    def possible_results(self) -> Iterator[Path]:
+        """Every path that the result may get; which one, only the decoded picture can tell."""
+        return map(self.target, possible_suffixes(own_suffix(self.source).lower()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +76,7 @@ class Plan:
     ----------
     jobs : tuple of Job
         Pictures to colorize.
-    kept : int
+    kept : tuple of Job
         Pictures whose result is there already.
     results : int
         Results of earlier runs that were among the inputs.
@@ -79,7 +85,7 @@ class Plan:
     """
 
     jobs: tuple[Job, ...]
-    kept: int = 0
+    kept: tuple[Job, ...] = ()
     results: int = 0
     unread: tuple[str, ...] = ()
 
@@ -88,7 +94,7 @@ def plan(
     inputs: Sequence[str],
     out: str | None = None,
     *,
-    sweep: bool = False,
+    ending: str = COLORIZED,
     overwrite: bool = False,
 ) -> Plan:
     """Find the pictures and name their results.
@@ -100,8 +106,8 @@ def plan(
     out : str, optional
         A file for a single picture, else a folder, in which sub-folders are mirrored.
         Default: next to each picture, as `NAME-colorized`.
-    sweep : bool
-        Results are contact sheets, `NAME-sweep.png`.
+    ending : str
+        One of `OTHERS` for results that are sheets or maps, such as `NAME-sweep.png`.
     overwrite : bool
         Make results again that are there. Otherwise they are kept, or refused if the one and
         only input is a file.
@@ -119,9 +125,9 @@ def plan(
     if not sources:
         raise ImageError(f"All {len(found)} pictures are results of earlier runs.")
     single = len(inputs) == 1 and sources[0].named
-    jobs = _name_results(sources, out, single=single, sweep=sweep)
+    jobs = _name_results(sources, out, single=single, ending=ending)
     _check_sources_stay(jobs)
-    todo = jobs if overwrite else [job for job in jobs if job.result() is None]
+    todo, kept = (jobs, []) if overwrite else _split(jobs)
     if single and not todo:
         raise OutputError(
             f"{jobs[0].result()} exists. Replace it with --overwrite or choose a place with -o."
@@ -129,10 +135,29 @@ def plan(
     _check_writable(todo)
     return Plan(
         jobs=tuple(todo),
-        kept=len(jobs) - len(todo),
+        kept=tuple(kept),
         results=len(found) - len(sources),
         unread=tuple(search.unread),
     )
+
+
+def _split(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Those without a result and those with one, by one look at each folder of results."""
+    there = {folder: _names_in(folder) for folder in {job.folder for job in jobs}}
+    todo: list[Job] = []
+    kept: list[Job] = []
+    for job in jobs:
+        names = (target.name for target in job.possible_results())
+        (todo if there[job.folder].isdisjoint(names) else kept).append(job)
+    return todo, kept
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    """Names of what lies in a folder, links that lead nowhere included; none if it is missing."""
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return frozenset()
 
 
 def own_stem(path: Path) -> str:
@@ -151,7 +176,7 @@ def _without_results(found: Sequence[Source]) -> list[Source]:
     """Leave out what earlier runs wrote next to the pictures.
 
     Found in a folder, `NAME-colorized` is a result. A file that the user names, and `NAME-sweep`
-    (a word that pictures have in their names), is one only if NAME is among the inputs.
+    and the like (words that pictures have in their names), is one only if NAME is among the inputs.
     """
     names = {(source.path.parent, own_stem(source.path)) for source in found}
     names |= {(source.path.parent, source.path.name) for source in found}
@@ -160,34 +185,36 @@ def _without_results(found: Sequence[Source]) -> list[Source]:
         stem = own_stem(source.path)
         return (stem.endswith(COLORIZED) and not source.named) or any(
             stem.endswith(ending) and (source.path.parent, stem.removesuffix(ending)) in names
-            for ending in (COLORIZED, SWEEP)
+            for ending in (COLORIZED, *OTHERS)
         )
 
     return [source for source in found if not is_result(source)]
 
 
 def _name_results(
-    sources: Sequence[Source], out: str | None, *, single: bool, sweep: bool
+    sources: Sequence[Source], out: str | None, *, single: bool, ending: str
 ) -> list[Job]:
-    if single and out is not None and _is_file_name(out):
+    if single and out is not None and is_file_name(out):
         return [_in_file(sources[0], Path(out))]
     if out is not None:
         _check_is_folder(out, len(sources))
-    ending = SWEEP if sweep else COLORIZED if out is None else ""
+    suffix = None if ending == COLORIZED else ".png"
+    if ending == COLORIZED and out is not None:
+        ending = ""
     jobs = [
         Job(
             source=source.path,
             folder=source.path.parent if out is None else out / source.place.parent,
             stem=own_stem(source.path) + ending,
             other_stem=own_stem(source.path) + ending,
-            suffix=".png" if sweep else None,
+            suffix=suffix,
         )
         for source in sources
     ]
     return _told_apart(jobs, ending)
 
 
-def _is_file_name(out: str) -> bool:
+def is_file_name(out: str) -> bool:
     """Whether `-o` names a picture, not a folder."""
     return bool(own_suffix(Path(out))) and not out.endswith(("/", os.sep)) and not is_folder(out)
 
@@ -227,7 +254,7 @@ def _told_apart(jobs: Sequence[Job], ending: str) -> list[Job]:
 def _check_is_folder(out: str, pictures: int) -> None:
     if os.path.lexists(out) and not is_folder(out):
         raise OutputError(f"{out} is a file; give -o a folder for the results.")
-    if pictures > 1 and _is_file_name(out):
+    if pictures > 1 and is_file_name(out):
         raise OutputError(
             f"{out} names one file, but there are {pictures} pictures: give -o a folder."
         )
@@ -235,10 +262,16 @@ def _check_is_folder(out: str, pictures: int) -> None:
 
 def _check_sources_stay(jobs: Sequence[Job]) -> None:
     """No result may take the place of a picture that is to be colorized, even with overwrite."""
-    sources = {os.path.realpath(job.source) for job in jobs}
+    real = cache(os.path.realpath)  # of folders: the disk is asked once for each
+
+    def identity(path: Path) -> str:
+        folder, name = os.path.split(path)
+        return os.path.realpath(path) if path.is_symlink() else str(Path(real(folder), name))
+
+    sources = {identity(job.source) for job in jobs}
     for job in jobs:
         target = job.target(own_suffix(job.source))
-        if os.path.realpath(target) in sources:
+        if identity(target) in sources:
             raise OutputError(
                 f"{target} is an input and would be replaced by its result. Choose another place "
                 "with -o, or leave -o away to write NAME-colorized next to each picture."

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class Search:
     leave_out: InitVar[str | None] = None
     unread: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
+    _real: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self, leave_out: str | None) -> None:
         if leave_out is not None:
@@ -65,10 +66,10 @@ class Search:
         ImageError
             If an input is missing, or if there is no picture in any of them.
         """
-        sources: dict[Path, Source] = {}
+        sources: dict[tuple[str, str], Source] = {}
         for name in inputs:
             for source in self._find(name, one_of_several=len(inputs) > 1):
-                sources.setdefault(_identity(source.path), source)
+                sources.setdefault(self._identity(source.path), source)
         if not sources:
             nothing = f"There are no pictures in {', '.join(inputs)}."
             raise ImageError(" ".join([nothing, *self.unread]))
@@ -111,9 +112,10 @@ class Search:
         self._enter(folder)
         for parent, folders, names in os.walk(folder, onerror=self._note, followlinks=True):
             here = Path(parent)
+            there = place / here.relative_to(folder)
             folders[:] = [name for name in sorted(folders) if self._may_enter(here / name)]
             for name in sorted(filter(is_picture, names)):
-                yield Source(here / name, place / (here / name).relative_to(folder))
+                yield Source(here / name, there / name)
 
     def _enter(self, folder: Path) -> bool:
         """Remember a folder; whether it is new."""
@@ -125,6 +127,13 @@ class Search:
     def _may_enter(self, folder: Path) -> bool:
         return not folder.name.startswith(".") and self._enter(folder)
 
+    def _identity(self, path: Path) -> tuple[str, str]:
+        """The same for every way to a file through linked folders; a link to a file is its own."""
+        folder, name = os.path.split(path)
+        if folder not in self._real:  # the disk is asked once, not for each of 100,000 files
+            self._real[folder] = os.path.realpath(folder)
+        return self._real[folder], name
+
     def _note(self, error: OSError) -> None:
         self.unread.append(f"{error.filename} cannot be read: {error.strerror}.")
 
@@ -134,10 +143,9 @@ def is_picture(name: str) -> bool:
     return not name.startswith(".") and bool(own_suffix(name))
 
 
-@lru_cache(2**16)  # asked for many times of each picture
 def own_suffix(name: str | os.PathLike[str]) -> str:
     """A picture's suffix as it is spelled; none in names such as `IM.0001` or `1.2.840`."""
-    name = Path(name).name
+    name = os.path.basename(name)  # noqa: PTH119
     suffix = suffix_of(name)
     return name[len(name) - len(suffix) :] if suffix in _known_suffixes() else ""
 
@@ -150,8 +158,3 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 @cache
 def _known_suffixes() -> frozenset[str]:
     return readable_suffixes()
-
-
-def _identity(path: Path) -> Path:
-    """One path for every way to a file through linked folders; a link to a file is its own."""
-    return Path(os.path.realpath(path.parent), path.name)

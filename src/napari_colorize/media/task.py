@@ -26,6 +26,7 @@ from napari_colorize.media.images import (
     write_picture,
 )
 from napari_colorize.media.jobs import Job
+from napari_colorize.media.maps import MapKind, draw_map
 from napari_colorize.media.search import own_suffix
 from napari_colorize.media.sheet import contact_sheet, fit
 from napari_colorize.settings import ColorizeSettings
@@ -38,6 +39,25 @@ TIFF = (".tif", ".tiff", ".btf")
 Pixels = NDArray[Any]
 Settings = dict[str, Any]
 Record = dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What every picture is colorized with beside settings; only what there is is handed on."""
+
+    guides: Any = None
+    blend_with: Any = None
+    time_axis: int | None = None
+
+    def of_image(self) -> dict[str, Any]:
+        """Keywords for one image."""
+        given = {"guides": self.guides, "blend_with": self.blend_with}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def of_stack(self) -> dict[str, Any]:
+        """Keywords for a stack."""
+        along = {} if self.time_axis is None else {"time_axis": self.time_axis}
+        return {**self.of_image(), **along}
 
 
 class Colored(Protocol):
@@ -72,6 +92,9 @@ class Colors(Protocol):
         """Colorize a stack plane by plane."""
 
 
+NOTHING_BESIDE = Beside()
+
+
 @dataclass(frozen=True)
 class Made:
     """A result: its path, what is to be said about it, and when it was written completely."""
@@ -104,6 +127,10 @@ class Task:
         Whether the result may replace a file.
     writer : Executor
         One thread that writes, in order.
+    beside : Beside
+        Guides, a second model, the axis of time.
+    map : {"disagreement", "error", "uncolored"}, optional
+        What is drawn instead of the colours.
     """
 
     job: Job
@@ -113,20 +140,26 @@ class Task:
     sweep: tuple[int, ...]
     overwrite: bool
     writer: Executor
+    beside: Beside = NOTHING_BESIDE
+    map: MapKind | None = None
 
     @property
     def steps(self) -> int:
         """How often `run` stops on its way."""
-        return len(self.sweep) or math.prod(self._leading)
+        return len(self.sweep) or (1 if self.map else math.prod(self._leading))
 
     def run(self) -> Steps:
         """Do it; stops after each step and returns what was `Made`."""
         if self.sweep:
             return self._compare()
+        if self.map is not None:
+            return self._draw_map(self.map)
         return self._stack() if self.picture.is_stack else self._single()
 
     def _single(self) -> Steps:
-        colored = self.colorizer(self.picture.array, rgb=self.picture.rgb, **self._settings())
+        colored = self.colorizer(
+            self.picture.array, rgb=self.picture.rgb, **self.beside.of_image(), **self._settings()
+        )
         rgb = self._pixels(colored)
         yield
         notes = (*self.picture.notes, *colored.notes)
@@ -135,7 +168,7 @@ class Task:
     def _stack(self) -> Steps:
         """Planes go to the file one by one; an animation (`.webp`) is written as a whole."""
         planes = self.colorizer.iter_planes(
-            self.picture.array, rgb=self.picture.rgb, **self._settings()
+            self.picture.array, rgb=self.picture.rgb, **self.beside.of_stack(), **self._settings()
         )
         first = next(colored for _, colored in planes)
         notes = dict.fromkeys((*self.picture.notes, *first.notes))
@@ -185,13 +218,13 @@ class Task:
 
     def _compare(self) -> Steps:
         """A contact sheet of the picture, or of a stack's middle plane."""
-        image, notes = self._middle()
+        image, notes = self._middle("sheet")
         settings = self._settings()
         image = as_bytes(image, settings["contrast_limits"])
         pictures: list[NDArray[np.uint8]] = []
         for factor in self.sweep:
             now = {**settings, "contrast_limits": None, "render_factor": factor}
-            colored = self.colorizer(image, rgb=self.picture.rgb, **now)
+            colored = self.colorizer(image, rgb=self.picture.rgb, **self.beside.of_image(), **now)
             if not pictures:
                 pictures.append(fit(as_bytes(np.asarray(colored.gray), (0, 1)), CELL))
             pictures.append(fit(np.asarray(colored.rgb), CELL))
@@ -206,12 +239,27 @@ class Task:
             tuple(notes),
         )
 
-    def _middle(self) -> tuple[Pixels, dict[str, None]]:
+    def _draw_map(self, kind: MapKind) -> Steps:
+        """A map of the picture, or of a stack's middle plane."""
+        image, notes = self._middle("map")
+        drawn = draw_map(
+            kind,
+            self.colorizer,
+            image,
+            rgb=self.picture.rgb,
+            beside=self.beside.of_image(),
+            settings=self._settings(),
+        )
+        yield
+        notes.update(dict.fromkeys(drawn.notes))
+        return self._hand_over(drawn.pixels, Metadata(), drawn.provenance, tuple(notes))
+
+    def _middle(self, what: str) -> tuple[Pixels, dict[str, None]]:
         notes = dict.fromkeys(self.picture.notes)
         if not self.picture.is_stack:
             return self.picture.array, notes
         index = tuple(length // 2 for length in self._leading)
-        notes[f"The sheet shows plane {', '.join(map(str, index))} of the stack."] = None
+        notes[f"The {what} shows plane {', '.join(map(str, index))} of the stack."] = None
         return self.picture.array[index], notes
 
     def _hand_over(

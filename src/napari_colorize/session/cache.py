@@ -109,9 +109,12 @@ def _colors_of(entry: Colorized) -> Colorized | None:
     chroma = entry.chroma
     if chroma is None:
         return None
-    empty = replace(entry.plane, gray=entry.plane.gray.new_empty(0), alpha=None)
-    return replace(entry, plane=empty, chroma=replace(chroma, uv=chroma.uv.cpu()))
+    empty = replace(entry.plane, gray=entry.plane.gray.new_empty(0), alpha=None, colors=None)
+    other = None if entry.other is None else entry.other.to("cpu")
+    return replace(entry, plane=empty, chroma=chroma.to("cpu"), other=other)
 
 
 def _bytes_of(colors: Colorized | None) -> int:
-    return 0 if colors is None or colors.chroma is None else colors.chroma.uv.nbytes
+    if colors is None:
+        return 0
+    return sum(said.uv.nbytes for said in (colors.chroma, colors.other) if said is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ MOST = 64  # GPUs of a kind that are looked for
 
 
 class Model:
-    """One network at a time: two may not fit. For the worker only.
+    """The networks in use: one, or two that are blended; others may not fit. For the worker only.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class Model:
         tell_progress: Callable[[Progress], None],
     ) -> None:
         self._pause, self._tell_state, self._tell_progress = pause, tell_state, tell_progress
-        self._loaded: tuple[tuple[Any, ...], Colorizer] | None = None
-        self._hooks: list[Any] = []
+        self._loaded: dict[tuple[Any, ...], Colorizer] = {}
+        self._hooks: dict[tuple[Any, ...], list[Any]] = {}
         self._checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
         self._lacks: dict[tuple[Any, ...], dict[str, str]] = {}
         self.devices: tuple[str, ...] = ("auto", "cpu")  # until torch can be asked
@@ -46,7 +46,7 @@ class Model:
     @property
     def is_loaded(self) -> bool:
         """Whether a network takes up memory."""
-        return self._loaded is not None
+        return bool(self._loaded)
 
     def checkpoint(self, wish: Wish) -> Checkpoint | None:
         """The passport of the wish's network, if it was loaded before."""
@@ -58,26 +58,50 @@ class Model:
 
     def ready(self, wish: Wish) -> Colorizer:
         """The wish's network, loaded if it is not the one in use."""
-        if self._loaded is not None and self._loaded[0] == wish.network:
-            return self._loaded[1]
-        self._tell_state("getting ready")
-        self.let_go()
+        second = wish.second
+        wanted = [each for each in (wish, second) if each is not None]
+        self._let_go_of(self._loaded.keys() - {each.network for each in wanted})
+        for each in wanted:
+            if each.network not in self._loaded:
+                self._tell_state("getting ready")
+                self._take_up(each)
+        return self._loaded[wish.network]
+
+    def second(self, wish: Wish) -> Colorizer | None:
+        """The wish's second network, loaded if it is not in use."""
+        self.ready(wish)
+        return None if wish.second is None else self._loaded[wish.second.network]
+
+    def takes_hints(self, wish: Wish) -> bool:
+        """Whether one of the wish's networks is shown hints, as far as it was loaded before."""
+        from napari_colorize.networks import ARCHITECTURES
+
+        known = [self.checkpoint(each) for each in (wish, wish.second) if each is not None]
+        return any(
+            ARCHITECTURES[checkpoint.architecture].takes_hints
+            for checkpoint in known
+            if checkpoint is not None
+        )
+
+    def let_go(self) -> None:
+        """Free the networks' memory, unless someone else has the Colorizers too."""
+        self._let_go_of(set(self._loaded))
+
+    def _let_go_of(self, networks: Set[tuple[Any, ...]]) -> None:
+        for network in networks:
+            for hook in self._hooks.pop(network):
+                hook.remove()
+            del self._loaded[network]
+        if networks:
+            give_back()
+
+    def _take_up(self, wish: Wish) -> None:
         colorizer = self._load(wish)
-        self._look_up_in(colorizer)
-        self._loaded = wish.network, colorizer
+        self._hooks[wish.network] = self._look_up_in(colorizer)
+        self._loaded[wish.network] = colorizer
         self._checkpoints[wish.network] = colorizer.checkpoint
         self._lacks[wish.network] = colorizer.lacks
         self._pause()
-        return colorizer
-
-    def let_go(self) -> None:
-        """Free the network's memory, unless someone else has the Colorizer too."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-        if self._loaded is not None:
-            self._loaded = None
-            give_back()
 
     def forget(self) -> None:
         """Let go of the network and of all Colorizers that were ever used."""
@@ -104,7 +128,7 @@ class Model:
         fetch(checkpoint, progress=_Bar(checkpoint.name, self._tell_progress, self._pause))
         self._tell_state("getting ready")
 
-    def _look_up_in(self, colorizer: Colorizer) -> None:
+    def _look_up_in(self, colorizer: Colorizer) -> list[Any]:
         """Pause before every layer that this thread runs; others may use the network too."""
         worker, pause = threading.get_ident(), self._pause
 
@@ -114,7 +138,7 @@ class Model:
                 pause()
 
         modules = colorizer.network.modules()
-        self._hooks = [module.register_forward_pre_hook(look_up) for module in modules]
+        return [module.register_forward_pre_hook(look_up) for module in modules]
 
 
 class _Bar:

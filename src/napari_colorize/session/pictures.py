@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari_colorize.refine.guides import NONE
 from napari_colorize.session.reading import Some, Watched, as_stack
+from napari_colorize.session.steadying import SteadyPlanes
+from napari_colorize.settings import REFINING
 
 if TYPE_CHECKING:
     import torch
@@ -46,13 +49,20 @@ class Pictures:
     ) -> None:
         self._cache, self._reader, self._model = cache, reader, model
         self._pause, self._tell = pause, tell
+        self._steadying = SteadyPlanes()
+        self._last: Colorized | None = None
         self._predicting: tuple[tuple[Any, ...], float] | None = None  # by which network
         self._composing = 0.0
 
     def key(self, wish: Wish) -> tuple[Any, ...]:
         """Tells predictions from each other; for any thread."""
         known = self._model.checkpoint(wish)
-        return wish.asked(None if known is None else known.render_factor)
+        render_factor = None if known is None else known.render_factor
+        return wish.asked(render_factor, takes_hints=self._model.takes_hints(wish))
+
+    def tone(self, wish: Wish) -> tuple[Any, ...]:
+        """What is made of the networks' answers, with the saturation that comes of it."""
+        return self._saturation(wish), *wish.tone[1:]
 
     def seconds(self, wish: Wish) -> float | None:
         """What a new picture of the wish's network took lately; for any thread."""
@@ -84,7 +94,7 @@ class Pictures:
         """Whether any plane of the two wishes' sources comes out the same; for any thread."""
         keys = [self.key(replace(wish, plane=None)) for wish in (one, other)]
         is_same = one.source is other.source and keys[0] == keys[1]
-        return is_same and self._saturation(one) == self._saturation(other)
+        return is_same and self.tone(one) == self.tone(other)
 
     def seen(self, wish: Wish, shown: Colorized | None) -> tuple[Picture, ColorizeSettings]:
         """What the network is shown, and how: as for the picture shown, if there is one."""
@@ -99,7 +109,13 @@ class Pictures:
         self._pause()
         self._tell("predicting")
         began = time.monotonic()
-        entry = colorizer(picture.image, rgb=picture.rgb, **vars(settings))
+        entry = colorizer(
+            picture.image,
+            rgb=picture.rgb,
+            guides=wish.guides,
+            blend_with=self._model.second(wish),
+            **vars(settings),
+        )
         self._predicting = wish.network, time.monotonic() - began
         entry = _noted(entry, notes)
         if in_passing:
@@ -107,16 +123,28 @@ class Pictures:
         self._cache.put(self.key(wish), entry, wish.generation)
         return entry
 
-    def composed(self, wish: Wish, entry: Colorized) -> tuple[Colorized, float | None]:
-        """A prediction as the settings want it shown, its pixels made; and its saturation."""
-        changes: dict[str, Any] = {"provenance": wish.settings.provenance}
-        if entry.fixed is None:
-            changes["saturation"] = self._saturation(wish)
-        result = entry.with_(**changes)
+    def composed(self, wish: Wish, entry: Colorized) -> Colorized:
+        """A prediction as settings and guides want it shown, its pixels made."""
         began = time.monotonic()
+        if entry.fixed is not None:
+            result = entry.with_(provenance=wish.settings.provenance)
+        else:
+            result = self._toned(wish, entry)
         _ = result.pixels
         self._composing = time.monotonic() - began
-        return result, result.settings.saturation
+        return result
+
+    def _toned(self, wish: Wish, entry: Colorized) -> Colorized:
+        changes = {name: getattr(wish.settings, name) for name in (*REFINING, "provenance")}
+        changes["saturation"] = self._saturation(wish)
+        entry = self._steadying.applied(wish, self.key, entry)
+        last = self._last
+        if last is not None and all(
+            getattr(last, name) is getattr(entry, name) for name in ("plane", "chroma", "other")
+        ):
+            entry = last  # whose tint may be the one that is wanted
+        self._last = entry.with_(guides=wish.guides or NONE, **changes)
+        return self._last
 
     def _saturation(self, wish: Wish) -> float | None:
         """As chosen, else as the model recommends; None as long as that is not known."""
@@ -137,10 +165,24 @@ class Pictures:
             colorizer = self._model.ready(wish)
             self._tell("predicting")
             some = Some(Watched(stack, self._pause), others, axes)
-            asked = colorizer.iter_planes(some, rgb=axes == 3, **vars(settings))
-        return len(wishes), itertools.chain(
-            self._joined_planes(wishes, known), self._asked_planes(wishes, others, asked, notes)
-        )
+            asked = colorizer.iter_planes(
+                some,
+                rgb=axes == 3,
+                guides=wish.guides,
+                blend_with=self._model.second(wish),
+                # Steadied when they are composed: these are only some of the planes.
+                **vars(replace(settings, steadiness=0.0)),
+            )
+        old = self._joined_planes(wishes, known)
+        new = self._asked_planes(wishes, others, asked, notes)
+        if settings.steadiness > 0:  # each after the one before it
+            return len(wishes), (next(old if index in known else new) for index in wishes)
+        return len(wishes), itertools.chain(old, new)
+
+    def forget(self) -> None:
+        """Let go of what was composed last."""
+        self._last = None
+        self._steadying.forget()
 
     def _known_of(
         self, wishes: dict[Index, Wish], settings: ColorizeSettings
@@ -196,8 +238,9 @@ class Pictures:
             )
 
         plane = memory.here_or_on_cpu(run, colors.plane.gray.device, "image")
-        uv = chroma.uv.to(plane.gray.device)
-        return replace(colors, plane=plane, chroma=replace(chroma, uv=uv))
+        here = plane.gray.device
+        other = None if colors.other is None else colors.other.to(here)
+        return replace(colors, plane=plane, chroma=chroma.to(here), other=other)
 
 
 def _noted(entry: Colorized, notes: tuple[str, ...]) -> Colorized:

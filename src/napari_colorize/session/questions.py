@@ -43,6 +43,27 @@ class Attend:
 
 
 @dataclass(frozen=True, eq=False)
+class Doubt:
+    """How much a picture's colours change when the network is asked otherwise."""
+
+    kind: ClassVar[str] = "doubted"
+
+    def answer(
+        self, model: Model, pictures: Pictures, wish: Wish, shown: Colorized | None
+    ) -> tuple[Any, ...]:
+        """The `Disagreement`; a second model, if there is one, has its say too."""
+        from napari_colorize.insight.disagreement import disagreement
+
+        colorizer, second = model.ready(wish), model.second(wish)
+        picture, settings = pictures.seen(wish, shown)
+        others = () if second is None else (second,)
+        found = disagreement(
+            colorizer, picture.image, others=others, rgb=picture.rgb, **vars(settings)
+        )
+        return (found,)
+
+
+@dataclass(frozen=True, eq=False)
 class Judge:
     """How far off the truth a picture's colours are expected to be."""
 
@@ -55,5 +76,5 @@ class Judge:
         colorizer = model.ready(wish)
         if shown is None:
             entry = pictures.known(wish) or pictures.predict(wish)
-            shown, _ = pictures.composed(wish, entry)
+            shown = pictures.composed(wish, entry)
         return shown, colorizer.expected_error(shown)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_colorize.session.questions import Attend, Judge
+from napari_colorize.session.questions import Attend, Doubt, Judge
 from napari_colorize.session.runs import Run
 from napari_colorize.session.told import Origin, State
 from napari_colorize.session.wish import Changes, Index, as_index, normalized
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.devices import Precision
+    from napari_colorize.refine.guides import Guides
     from napari_colorize.result import Colorized
 
 
@@ -33,7 +34,7 @@ class ColorizeSession(Worker):
 
     Parameters
     ----------
-    source, plane, rgb, settings, model, device, precision
+    source, plane, rgb, settings, model, blend_with, guides, time_axis, device, precision
         See the properties of these names.
 
     Examples
@@ -103,6 +104,36 @@ class ColorizeSession(Worker):
     @model.setter
     def model(self, model: str | os.PathLike[str] | Colorizer) -> None:
         self.update(model=model)
+
+    @property
+    def blend_with(self) -> str | Colorizer | None:
+        """A second model, whose colours are blended with the first one's; None for none."""
+        return self._wish.blend_with
+
+    @blend_with.setter
+    def blend_with(self, model: str | os.PathLike[str] | Colorizer | None) -> None:
+        self.update(blend_with=model)
+
+    @property
+    def guides(self) -> Guides | None:
+        """Mask, hints and reference for the source's planes; None for none.
+
+        No network runs for them, but for one that takes hints.
+        """
+        return self._wish.guides
+
+    @guides.setter
+    def guides(self, guides: Guides | None) -> None:
+        self.update(guides=guides)
+
+    @property
+    def time_axis(self) -> int | None:
+        """Axis of a stack along which colours are held steady; None is the first."""
+        return self._wish.time_axis
+
+    @time_axis.setter
+    def time_axis(self, time_axis: int | None) -> None:
+        self.update(time_axis=time_axis)
 
     @property
     def device(self) -> str:
@@ -234,6 +265,18 @@ class ColorizeSession(Worker):
             If there is no source. The rest is told by `failed`.
         """
         self._ask(Judge())
+
+    def doubt(self) -> None:
+        """Ask where colours are a guess: how much they change when the network is asked otherwise.
+
+        Told by `doubted`; another source or plane drops it.
+
+        Raises
+        ------
+        ImageError
+            If there is no source. The rest is told by `failed`.
+        """
+        self._ask(Doubt())
 
     def prefetch(self, indices: Iterable[Sequence[int]]) -> None:
         """Predict these planes when nothing else is to be done; replaces those asked for before.

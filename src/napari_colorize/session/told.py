@@ -83,6 +83,8 @@ class Signals:
         What `attend` asked for.
     judged : Signal(Colorized, ndarray)
         What `judge` asked for: the picture, and the CIEDE2000 expected of each of its pixels.
+    doubted : Signal(Disagreement)
+        What `doubt` asked for.
     progress : Signal(Progress)
         Of a download or a run.
     failed : Signal(ColorizeError)
@@ -97,6 +99,7 @@ class Signals:
     run_ended = Signal(RunEnd)
     attended = Signal(object)
     judged = Signal(object, object)
+    doubted = Signal(object)
     progress = Signal(Progress)
     failed = Signal(ColorizeError)
     state = Signal(str)
@@ -104,4 +107,4 @@ class Signals:
     def __init__(self) -> None:
         # Signals are made when first asked for: not by two threads at once.
         _ = self.composed, self.plane_done, self.swept, self.run_ended
-        _ = self.attended, self.judged, self.progress, self.failed, self.state
+        _ = self.attended, self.judged, self.doubted, self.progress, self.failed, self.state

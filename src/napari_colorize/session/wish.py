@@ -9,15 +9,17 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from napari_colorize.errors import ImageError, SettingsError
-from napari_colorize.settings import ColorizeSettings
+from napari_colorize.settings import REFINING, ColorizeSettings
 
 if TYPE_CHECKING:
     import torch
 
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.devices import Precision
+    from napari_colorize.refine.guides import Guides
 
 Index = tuple[int, ...]
+USUAL = ColorizeSettings()
 
 
 class Changes(TypedDict, total=False):
@@ -28,6 +30,9 @@ class Changes(TypedDict, total=False):
     rgb: bool | None
     settings: ColorizeSettings
     model: str | os.PathLike[str] | Colorizer
+    blend_with: str | os.PathLike[str] | Colorizer | None
+    guides: Guides | None
+    time_axis: int | None
     device: str | torch.device
     precision: Precision
 
@@ -41,6 +46,9 @@ class Wish:
     rgb: bool | None = None
     settings: ColorizeSettings = field(default_factory=ColorizeSettings)
     model: str | Colorizer = "embedded"
+    blend_with: str | Colorizer | None = None
+    guides: Guides | None = None
+    time_axis: int | None = None
     device: str = "auto"
     precision: Precision = "auto"
     generation: int = 0
@@ -61,17 +69,42 @@ class Wish:
         """Tells a network that is ready from others."""
         return self.model, self.device, self.precision
 
-    def asked(self, render_factor: int | None = None) -> tuple[Any, ...]:
-        """What the network has to answer; what is only composed afterwards left out.
+    @property
+    def second(self) -> Wish | None:
+        """The same wish for the model that is blended with the first; None if there is none."""
+        if self.blend_with is None:
+            return None
+        return replace(self, model=self.blend_with, blend_with=None)
 
-        `render_factor` stands for one that the settings leave to the model.
+    @property
+    def tone(self) -> tuple[Any, ...]:
+        """What is made of the networks' answers; saturation as chosen."""
+        refining = tuple(getattr(self.settings, name) for name in REFINING)
+        return self.settings.saturation, refining, self.guides, self.time_axis
+
+    @property
+    def asks_confidence(self) -> bool:
+        """Whether two networks have to say how sure they are."""
+        return self.blend_with is not None and self.settings.blend_by == "confidence"
+
+    def asked(
+        self, render_factor: int | None = None, *, takes_hints: bool = False
+    ) -> tuple[Any, ...]:
+        """What the networks have to answer; what is only composed afterwards left out.
+
+        `render_factor` stands for one that the settings leave to the model; `takes_hints` says
+        that a network is shown the hints.
         """
         chosen = self.settings
         render_factor = chosen.render_factor or render_factor
         seen = replace(chosen, render_factor=render_factor, provenance=True)
         if chosen.fidelity == "exact":  # the others make finished pictures, saturation included
-            seen = replace(seen, saturation=None)
-        return *self.picture, *self.network, seen
+            usual = {name: getattr(USUAL, name) for name in REFINING}
+            if self.asks_confidence:
+                usual["blend_by"] = chosen.blend_by
+            seen = replace(seen, saturation=None, **usual)
+        hints = self.guides.hints if takes_hints and self.guides is not None else None
+        return *self.picture, *self.network, self.blend_with, seen, hints
 
     def is_of_the_same(self, other: Wish) -> bool:
         """Whether two look at planes of one stack in the same way, but for what is composed."""
@@ -81,10 +114,11 @@ class Wish:
     def changed(self, changes: dict[str, Any]) -> Wish:
         """The wish with changes (see `normalized`): itself if they change nothing.
 
-        Another source starts at its first plane.
+        Another source starts at its first plane, without guides.
         """
         if changes.get("source", self.source) is not self.source:
-            return replace(self.renewed(), **{"plane": None, "rgb": None, **changes})
+            anew = {"plane": None, "rgb": None, "guides": None, "time_axis": None}
+            return replace(self.renewed(), **{**anew, **changes})
         if all(_is_same(getattr(self, name), value) for name, value in changes.items()):
             return self
         return replace(self, **changes)
@@ -110,8 +144,11 @@ def normalized(changes: Changes) -> dict[str, Any]:
         raise SettingsError(f"settings must be ColorizeSettings, got {changed['settings']!r}.")
     if changed.get("plane") is not None:
         changed["plane"] = as_index(changed["plane"])
-    if isinstance(changed.get("model"), os.PathLike):
-        changed["model"] = os.fspath(changed["model"])
+    for name in ("model", "blend_with"):
+        if isinstance(changed.get(name), os.PathLike):
+            changed[name] = os.fspath(changed[name])
+    if changed.get("guides") is not None and not changed["guides"]:
+        changed["guides"] = None
     if "device" in changed:
         changed["device"] = str(changed["device"])
     return changed

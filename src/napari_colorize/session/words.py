@@ -9,7 +9,6 @@ from napari_colorize.zoo import CATALOGUE, is_local
 
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # of the present render factor
 LARGEST = 100  # render factor
-LARGEST_ERROR = 25.0  # CIEDE2000; above 10 a colour is a guess, above 25 any is as good
 SAMPLES = 512  # of each side that are enough to tell the middle of the errors
 
 

@@ -46,11 +46,11 @@ class _Unwanted(Exception):
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """What was shown last: a prediction, for which wish, at which saturation."""
+    """What was shown last: a prediction, for which wish, in which tone."""
 
     entry: Colorized
     wish: Wish
-    saturation: float | None
+    tone: tuple[Any, ...]
 
 
 class Worker(Signals):
@@ -137,6 +137,7 @@ class Worker(Signals):
         if wish.generation != self._wish.generation:  # nothing of the last source is kept
             self._cache.clear(wish.generation)
             self._reader.forget()
+            self._pictures.forget()
             self._served = self._given_up = self._shown = self._result = None
         self._wish = wish
         self._wake()
@@ -233,7 +234,8 @@ class Worker(Signals):
             if not ahead:
                 return
         known = (index for index in ahead if self._pictures.is_known(replace(wish, plane=index)))
-        one = replace(wish, plane=next(known, ahead[0]))
+        in_order = wish.settings.steadiness > 0  # each is steadied by the one before it
+        one = replace(wish, plane=ahead[0] if in_order else next(known, ahead[0]))
         result: Colorized | None = None
         composed_for = one
 
@@ -243,7 +245,7 @@ class Worker(Signals):
             if entry is None:
                 entry = self._pictures.predict(one, in_passing=True)
             composed_for = self._wish_now(one)
-            result, _ = self._pictures.composed(composed_for, entry)
+            result = self._pictures.composed(composed_for, entry)
 
         error = self._attempt(work, wanted=lambda: self._is_next(ahead, one))
         with self._changed:
@@ -386,27 +388,28 @@ class Worker(Signals):
 
     def _show(self, wish: Wish, entry: Colorized) -> None:
         """Compose and tell, unless the network would answer the newest wish otherwise."""
-        result, saturation = self._pictures.composed(wish, entry)
+        result = self._pictures.composed(wish, entry)
         with self._changed:
             if self._closed or self._cancelling or not self._is_still_asked(wish):
                 return
             self._served = wish
-            self._keep(result, _Shown(entry, wish, saturation))
+            self._keep(result, _Shown(entry, wish, self._pictures.tone(wish)))
         self._emit(self.composed, result)
 
     def _show_meanwhile(self, wish: Wish) -> None:
-        """Until a new prediction is there, the last one at the new saturation."""
-        shown, saturation = self._shown, wish.settings.saturation
-        if shown is None or saturation is None or saturation == shown.saturation:
+        """Until a new prediction is there, the last one in the new tone."""
+        shown, tone = self._shown, self._pictures.tone(wish)
+        if shown is None or wish.settings.saturation is None or tone == shown.tone:
             return
         if shown.wish.look != wish.look or shown.entry.fixed is not None:
             return
-        result = shown.entry.with_(saturation=saturation)
-        _ = result.pixels
+        if wish.blend_with != shown.wish.blend_with or wish.asks_confidence:
+            return
+        result = self._pictures.composed(wish, shown.entry)
         with self._changed:
             if self._closed or self._cancelling or self._wish.look != wish.look:
                 return
-            self._keep(result, replace(shown, saturation=saturation))
+            self._keep(result, replace(shown, tone=tone))
         self._emit(self.composed, result)
 
     def _keep(self, result: Colorized, shown: _Shown) -> None:
@@ -426,7 +429,7 @@ class Worker(Signals):
         run.began = time.monotonic()
         origin = Origin(run.number, run.wish)
         for index, entry in planes:
-            result, _ = self._pictures.composed(run.wish, entry)
+            result = self._pictures.composed(replace(run.wish, plane=index), entry)
             run.done += 1
             self._emit(self.plane_done, index, result, origin)
             self._tell_progress(run.progress("Plane"))
@@ -439,7 +442,7 @@ class Worker(Signals):
         run.began = time.monotonic()
         for wish in wishes:
             entry = self._pictures.known(wish) or self._pictures.predict(wish)
-            result, _ = self._pictures.composed(wish, entry)
+            result = self._pictures.composed(wish, entry)
             run.done += 1
             self._emit(self.swept, wish.settings.render_factor, result)
             self._tell_progress(run.progress("Picture"))
@@ -451,6 +454,7 @@ class Worker(Signals):
             self._unloading = False
             self._cache.clear()
             self._reader.forget()
+            self._pictures.forget()
             self._shown = None
             if self._closed:
                 self._runs.clear()

@@ -16,9 +16,8 @@ from napari_colorize.session.colors.levels import Given, Levels, Means, level_in
 from napari_colorize.session.colors.view import Index, View, as_slice
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from napari_colorize.planes import Limits
+    from napari_colorize.refine.tint import Tint
     from napari_colorize.result import Colorized
 
 Span = tuple[float, float]
@@ -29,9 +28,9 @@ HELD_BYTES = 2**29  # of chrominance; the oldest is forgotten beyond
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What is known of a plane: chrominance on the CPU, and how much of it is wanted."""
+    """What is known of a plane: its tint on the CPU, and how much of it is wanted."""
 
-    uv: Tensor
+    tint: Tint
     saturation: float
 
 
@@ -79,11 +78,11 @@ class PyramidColors:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        held = sum(known.uv.nbytes for known in self._known.values())
+        held = sum(known.tint.nbytes for known in self._known.values())
         while held > HELD_BYTES and len(self._known) > 1:
             oldest, known = self._known.popitem(last=False)
             self._fresh.discard(oldest)
-            held -= known.uv.nbytes
+            held -= known.tint.nbytes
 
     def outdate(self) -> None:
         """Settings changed: what is known is still shown, but no longer counts as known."""
@@ -136,13 +135,14 @@ class PyramidColors:
     def _composed(
         self, values: Array, known: _Known, level: int, rows: range, columns: range
     ) -> Array:
-        from napari_colorize.pipeline import Window, compose
+        from napari_colorize.pipeline import compose
         from napari_colorize.planes import to_numpy, to_plane
+        from napari_colorize.scaling import Window
 
         look = self._look
         plane = to_plane(to_numpy(values), limits=look.limits, gamma=look.gamma, rgb=look.rgb)
         window = Window(rows, columns, *self._windows[level])
-        return compose(plane, known.uv, known.saturation, window)
+        return compose(plane, known.tint, known.saturation, window)
 
     def _in_region(
         self,
@@ -264,12 +264,13 @@ def _scaled(spans: Sequence[Span], size: Sequence[int], wanted: Sequence[int]) -
 def _known(result: Colorized) -> _Known:
     if result.chroma is not None:
         assert result.settings.saturation is not None
-        return _Known(result.chroma.uv.cpu(), result.settings.saturation)
+        return _Known(result.tint.to("cpu"), result.settings.saturation)
     # A fidelity makes a finished picture of 8 bits, whose chrominance is as good.
     import torch
 
     from napari_colorize.color import rgb_to_yuv
+    from napari_colorize.refine.tint import as_tint
 
     assert result.fixed is not None
     rgb = torch.from_numpy(result.fixed[..., :3] / np.float32(255))
-    return _Known(rgb_to_yuv(rgb)[..., 1:].contiguous(), 1.0)
+    return _Known(as_tint(rgb_to_yuv(rgb)[..., 1:].contiguous()), 1.0)

@@ -1,0 +1,157 @@
+"""`napari-colorize video`: colorize films, folders of frames and image stacks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_colorize.cli import options
+from napari_colorize.cli.knobs import with_knobs
+from napari_colorize.settings import ColorizeSettings
+
+if TYPE_CHECKING:
+    from napari_colorize.colorizer import Colorizer
+
+STEADINESS = 0.7  # of films, unless something else is chosen: without it colours flicker
+
+
+def with_defaults(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give some knobs of a command (of `with_knobs`) other defaults than elsewhere."""
+
+    def changed(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        options = [
+            each.replace(default=defaults.get(name, each.default))
+            for name, each in signature.parameters.items()
+        ]
+        command.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
+        return command
+
+    return changed
+
+
+@with_defaults(steadiness=STEADINESS)
+@with_knobs
+def video(
+    given: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help="A film, a folder of numbered pictures, a TIFF stack, or a zarr or OME-Zarr.",
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT",
+            help="Its suffix tells what is written: .mp4, .mov, .mkv or .webm a film; .tif, "
+            ".ome.tif, .zarr or .ome.zarr a stack; none a folder of pictures.",
+        ),
+    ],
+    *,
+    model: options.Model = "embedded",
+    settings: ColorizeSettings,
+    hints: options.Hints = None,
+    mask: options.Mask = None,
+    reference: options.Reference = None,
+    blend_with: options.BlendWith = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder of a film, by FFmpeg's name. Default: libx264, libx265 for more than 8 "
+            "bits; libvpx-vp9 or libsvtav1 in .webm."
+        ),
+    ] = None,
+    quality: Annotated[
+        float | None,
+        typer.Option(help="Of a film, on the encoder's own scale (crf); smaller is better."),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="25|24000/1001",
+            help="Pictures a second of a film that is made of pictures. Default: 25.",
+        ),
+    ] = None,
+    start: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Where in a film to begin.")
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Where in a film to end.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a result that is there already.")
+    ] = False,
+    device: options.Device = "auto",
+    precision: options.PrecisionChoice = "auto",
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but the result's path and errors.")
+    ] = False,
+) -> None:
+    """Colorize a film, a folder of frames or an image stack, steadily along time.
+
+    Of a film, sound, subtitles, chapters and texts are copied, times and rotation kept; what OUT
+    cannot hold is named. Work in progress lies in OUT.part: an interrupted command goes on when
+    it is repeated, and OUT appears when it is whole.
+
+    The path of the result goes to stdout, all else to stderr. Exit code: 0 all went well, 1 it
+    failed, 2 the command makes no sense, 130 interrupted.
+    """
+    from napari_colorize.cli.reel import Reel
+    from napari_colorize.media.film.planning import Wishes, plan
+    from napari_colorize.media.guiding import identity_of, read_guides
+    from napari_colorize.media.task import Beside
+
+    wishes = Wishes(
+        encoder=codec,
+        quality=quality,
+        rate=_rate(rate),
+        start=start,
+        end=end,
+        overwrite=overwrite,
+    )
+    todo = plan(given, out, wishes)
+    options.check_models(model, blend_with)
+    guides = read_guides(hints, mask, reference)
+    with Reel(todo.source.facts.total, quiet=quiet) as reel:
+        colorizer, second = options.load_models(
+            model, blend_with, device=device, precision=precision, progress=not quiet
+        )
+        chosen = colorizer.choose(asdict(settings))
+        identity = {**_identity(colorizer), "guides": identity_of(hints, mask, reference)}
+        if second is not None:
+            identity["blend_with"] = _identity(second)
+        beside = Beside(guides, second).of_image()
+        work = todo.work(colorizer, chosen, identity, **beside)
+        reel.begin(work)
+        with closing(work):
+            for done in work:
+                reel.show(done)
+        reel.end(work, todo.target)
+
+
+def _identity(colorizer: Colorizer) -> dict[str, object]:
+    """What tells this model, and its numbers, from another."""
+    checkpoint = colorizer.checkpoint
+    return {
+        "model": checkpoint.name,
+        "weights": checkpoint.sha256,
+        "precision": colorizer.precision,
+    }
+
+
+def _rate(given: str | None) -> Fraction | None:
+    if given is None:
+        return None
+    try:
+        return Fraction(given)
+    except (ValueError, ZeroDivisionError):
+        raise typer.BadParameter(
+            f"--rate wants a number such as 25 or 24000/1001, got {given!r}."
+        ) from None

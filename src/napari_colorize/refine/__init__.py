@@ -1,0 +1,1 @@
+"""What happens to chrominance between network and picture; each step a pure function."""

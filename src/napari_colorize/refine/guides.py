@@ -1,0 +1,90 @@
+"""Guides: what a person gives beside the picture, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_colorize.errors import ImageError
+
+if TYPE_CHECKING:
+    from napari_colorize.refine.hints import Hints
+    from napari_colorize.refine.reference import Reference
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Guides:
+    """Where to colour, which colours go where, and whose palette to take.
+
+    Parameters
+    ----------
+    mask : array, shape (Y, X), optional
+        Of the picture's size; where it is zero the image stays as it was.
+    hints : Hints, optional
+        Scribbles: colours of some pixels, which spread to what belongs to them.
+    reference : Reference, optional
+        A picture in colour whose palette is taken over.
+    regions : array of int, shape (Y, X), optional
+        Parts of the picture, by number; each takes the palette of the part of the reference that
+        has the same number. 0 is no part.
+
+    Raises
+    ------
+    ImageError
+        If mask or regions have not two axes.
+    """
+
+    mask: NDArray[np.bool_] | None = field(default=None, repr=False)
+    hints: Hints | None = field(default=None, repr=False)
+    reference: Reference | None = field(default=None, repr=False)
+    regions: NDArray[np.integer[Any]] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mask is not None:
+            object.__setattr__(self, "mask", _plane("mask", self.mask) != 0)
+        if self.regions is not None:
+            object.__setattr__(self, "regions", _plane("regions", self.regions))
+
+    def __bool__(self) -> bool:
+        return any(value is not None for value in vars(self).values())
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Say it if they are not for a picture of this height and width.
+
+        Raises
+        ------
+        ImageError
+            With both sizes.
+        """
+        hinted = None if self.hints is None else self.hints.mask
+        for name, array in (("mask", self.mask), ("hints", hinted), ("regions", self.regions)):
+            if array is not None and array.shape != size:
+                raise ImageError(
+                    f"The {name} must cover the picture: expected {size[0]} x {size[1]} pixels, "
+                    f"got {array.shape[0]} x {array.shape[1]}."
+                )
+
+    def told(self) -> dict[str, object]:
+        """What a record says of them."""
+        told: dict[str, object] = {}
+        if self.mask is not None:
+            told["mask"] = f"{self.mask.mean():.1%} of the picture"
+        if self.hints is not None:
+            told["hints"] = f"{int(self.hints.mask.sum())} pixels"
+        if self.reference is not None:
+            height, width = self.reference.rgb.shape[:2]
+            told["reference"] = f"{width} x {height} pixels"
+        return told
+
+
+NONE = Guides()
+
+
+def _plane(name: str, array: Any) -> NDArray[Any]:
+    array = np.asarray(array)
+    if array.ndim != 2:
+        raise ImageError(f"The {name} must have two axes, (Y, X), got {array.shape}.")
+    return array

@@ -1,0 +1,133 @@
+"""Guides, a second model and maps from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from skimage.color import rgb2yuv
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from typer.testing import CliRunner, Result
+
+from napari_colorize.cli import app
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.media.images import read_picture, read_provenance
+
+runner = CliRunner()
+SIZE = (48, 64)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a picture to colorize, and networks that are there at once."""
+    networks = {"embedded": TintNetwork(), "deoldify-stable": HandedNetwork()}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        Colorizer,
+        "from_pretrained",
+        lambda name, **_: colorizer_of(networks[name], name=name),
+    )
+    gray = np.full(SIZE, 90, np.uint8)
+    gray[:, 32:] = 170
+    Image.fromarray(gray).save("photo.png")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return runner.invoke(app, ["image", *arguments], catch_exceptions=False)
+
+
+def test_hints_are_painted_on_a_transparent_picture() -> None:
+    scribbles = np.zeros((*SIZE, 4), np.uint8)
+    scribbles[20:26, 8:14] = (130, 80, 80, 255)
+    Image.fromarray(scribbles).save("hints.png")
+
+    assert run("photo.png", "--hints", "hints.png").exit_code == 0
+
+    made = rgb2yuv(read_picture("photo-colorized.png").array)
+    wanted = rgb2yuv(scribbles[22, 10, :3])
+    np.testing.assert_allclose(made[22, 10, 1:], wanted[1:], atol=2 / 255)
+    np.testing.assert_allclose(made[40, 4, 1:], wanted[1:], atol=0.02)
+    assert "hints" in read_provenance("photo-colorized.png")["guides"]
+
+
+def test_a_mask_keeps_the_rest_as_it_was() -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[:, :32] = 255
+    Image.fromarray(mask).save("mask.png")
+
+    run("photo.png", "--mask", "mask.png")
+
+    made = read_picture("photo-colorized.png").array
+    assert (made[:, 32:] == 170).all()
+    assert np.ptp(made[:, :30], axis=-1).max() > 0
+
+
+def test_a_reference_lends_its_palette() -> None:
+    Image.new("RGB", (30, 20), (200, 60, 60)).save("red.png")
+
+    run("photo.png", "--reference", "red.png")
+
+    assert rgb2yuv(read_picture("photo-colorized.png").array)[..., 2].mean() > 0.1
+
+
+def test_two_models_are_blended() -> None:
+    run("photo.png", "-o", "one.png")
+    run("photo.png", "-o", "both.png", "--blend-with", "deoldify-stable", "--blend", "1")
+    run("photo.png", "-o", "other.png", "--model", "deoldify-stable")
+
+    one, both, other = (read_picture(f"{name}.png").array for name in ("one", "both", "other"))
+    np.testing.assert_array_equal(both, other)
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("kind", ["disagreement", "error", "uncolored"])
+def test_a_map_is_a_picture_of_its_own(kind: str) -> None:
+    done = run("photo.png", "--map", kind)
+
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == f"photo-{kind}.png\n"
+    assert read_picture(f"photo-{kind}.png").array.shape == (*SIZE, 3)
+    said = "next to no colour" if kind == "uncolored" else "CIEDE2000: half below"
+    assert said in done.stderr
+
+
+def test_maps_are_no_pictures_to_colorize() -> None:
+    run(".", "--map", "disagreement")
+    assert run(".").stdout == "photo-colorized.png\n"
+
+
+def test_a_stack_is_held_steady_along_an_axis() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, *SIZE)).astype(np.uint8)
+    tifffile.imwrite("stack.tif", frames, photometric="minisblack")
+
+    run("stack.tif", "--steadiness", "1", "--time-axis", "0")
+
+    expected = colorizer_of(TintNetwork()).iter_planes(frames, steadiness=1.0)
+    made = read_picture("stack-colorized.tif").array
+    for (time,), result in expected:
+        np.testing.assert_array_equal(made[time], result.pixels)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--hints", "photo.png"], "photo.png has no transparency"),
+        (["--reference", "photo.png"], "photo.png is gray"),
+        (["--mask", "nothing.png"], "nothing.png"),
+        (["--mask", "small.png"], "The mask must cover the picture: expected 48 x 64"),
+        (["--blend-with", "no-such-model"], "No model is named 'no-such-model'"),
+        (["--map", "error", "--sweep", "2,4"], "exclude each other"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_a_sentence(options: list[str], sentence: str) -> None:
+    Image.new("L", (3, 3), 255).save("small.png")
+
+    done = run("photo.png", *options)
+
+    assert done.exit_code != 0
+    assert sentence in " ".join(done.stderr.split())
+    assert not Path("photo-colorized.png").exists()

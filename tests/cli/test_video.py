@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from films import decoded, make_film, packets_of
+from stand_ins import TintNetwork, colorizer_of
+from typer.testing import CliRunner, Result
+
+from napari_colorize.cli import OneSentence
+from napari_colorize.cli.video import STEADINESS, video, with_defaults
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.media.film import work, writing
+
+pytest.importorskip("av")
+
+app = typer.Typer(cls=OneSentence, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.command()(video)
+app.command("other")(lambda: None)  # so that the first one is called by its name
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, and a network that is there at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return runner.invoke(app, ["video", *arguments], catch_exceptions=False)
+
+
+def test_a_film_is_colorized_and_told_in_two_lines() -> None:
+    make_film(Path("a.mp4"), frames=12, audio="aac")
+    done = run("a.mp4", "b.mp4", "--render-factor", "2")
+    assert (done.exit_code, done.stdout) == (0, "b.mp4\n")
+    assert done.stderr.startswith("b.mp4: 12 frames in ")
+    assert len(done.stderr.splitlines()) == 1
+    assert len(decoded(Path("b.mp4"))) == 12
+    assert packets_of(Path("b.mp4"), "audio") == packets_of(Path("a.mp4"), "audio")
+
+
+def test_colors_are_the_colorizers() -> None:
+    make_film(Path("a.mkv"), frames=2, codec="ffv1", b_frames=0)
+    run("a.mkv", "b.mkv", "--codec", "libx264", "--quality", "0", "--steadiness", "0")
+    run("a.mkv", "gray.mkv", "--codec", "libx264", "--quality", "0", "--saturation", "0")
+    for name, vivid in (("b.mkv", True), ("gray.mkv", False)):
+        rgb = decoded(Path(name))[1].to_ndarray(format="rgb24").astype(int)
+        spread = (rgb.max(axis=-1) - rgb.min(axis=-1)).max()
+        assert spread > 40 if vivid else spread <= 2
+
+
+def test_films_are_steadied_unless_something_else_is_said() -> None:
+    asked: list[float] = []
+
+    def stream(self: Any, images: Any, *, steadiness: float, **settings: Any) -> Any:
+        asked.append(steadiness)
+        return undisturbed(self, images, steadiness=steadiness, **settings)
+
+    make_film(Path("a.mp4"), frames=2)
+    undisturbed = Colorizer.stream
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Colorizer, "stream", stream)
+        run("a.mp4", "b.mp4")
+        run("a.mp4", "c.mp4", "--steadiness", "0.2")
+    assert asked == [STEADINESS, 0.2]
+
+
+def test_only_named_defaults_change() -> None:
+    def command(*, a: int = 1, b: int = 2) -> None:
+        """Do nothing."""
+
+    changed = inspect.signature(with_defaults(b=5)(command))
+    assert [each.default for each in changed.parameters.values()] == [1, 5]
+
+
+def test_quiet_says_the_path_alone() -> None:
+    make_film(Path("a.mp4"), frames=2)
+    done = run("a.mp4", "b.mp4", "-q")
+    assert (done.stdout, done.stderr) == ("b.mp4\n", "")
+
+
+def test_notes_are_told_once_whatever_their_numbers() -> None:
+    make_film(Path("a.mp4"), frames=8, audio="aac")
+    done = run("a.mp4", "b.webm", "--saturation", "0", "--steadiness", "0")
+    said = done.stderr.splitlines()
+    assert sum("cannot hold its audio stream" in line for line in said) == 1
+    assert len(said) == len(set(said))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["a.mp4", "b.avi"], 1, "nothing is written as .avi"),
+        (["nope.mp4", "b.mp4"], 1, "There is no file or folder named nope.mp4."),
+        (["a.mp4", "a.mp4"], 1, "a.mp4 exists. Replace it with --overwrite"),
+        (["a.mp4", "b.mp4", "--rate", "25"], 2, "--rate says how many pictures"),
+        (["a.mp4", "b.mp4", "--rate", "fast"], 2, "--rate wants a number"),
+        (["a.mp4", "b.mp4", "--codec", "nope"], 2, "There is no encoder 'nope' here"),
+        (["a.mp4", "b.mp4", "--steadiness", "3"], 2, "--steadiness"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(
+    arguments: list[str], code: int, sentence: str
+) -> None:
+    make_film(Path("a.mp4"), frames=2)
+    done = run(*arguments)
+    assert done.exit_code == code
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(Path().glob("*.part"))
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_command_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_film(Path("a.mp4"), frames=30)
+    undisturbed: Callable[..., Any] = work._filled
+    calls = []
+
+    def struck(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return undisturbed(*arguments)
+
+    monkeypatch.setattr(writing, "SEGMENT_FRAMES", 8)
+    monkeypatch.setattr(work, "_filled", struck)
+    first = run("a.mp4", "b.mp4", "--steadiness", "0")
+    monkeypatch.setattr(work, "_filled", undisturbed)
+    second = run("a.mp4", "b.mp4", "--steadiness", "0")
+
+    assert first.exit_code == 130
+    assert first.stderr.splitlines() == [
+        "19 frames are done; repeat the command to go on.",
+        "Interrupted.",
+    ]
+    assert second.exit_code == 0
+    assert second.stderr.startswith("b.mp4.part is gone on with after frame 19.")
+    assert "11 frames in" in second.stderr
+    assert len(decoded(Path("b.mp4"))) == 30
+
+
+def test_help_needs_neither_torch_nor_pyav() -> None:
+    code = (
+        "import sys; from napari_colorize.cli import video; "
+        "print(*({'torch', 'av', 'zarr', 'skimage'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

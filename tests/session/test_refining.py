@@ -1,0 +1,125 @@
+"""Guides, blends and steadiness in a session: recomposed, not predicted anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+
+from napari_colorize.refine.guides import Guides
+from napari_colorize.session import ColorizeSession
+
+
+@pytest.fixture
+def mask(ramp):
+    mask = np.zeros(ramp.shape, bool)
+    mask[:, 20:] = True
+    return mask
+
+
+def newest(session):
+    assert session.wait(20)
+    return session.result
+
+
+def test_a_mask_takes_effect_without_the_network(session, heard, network, ramp, mask):
+    session.source = ramp
+    heard.wait_for("composed")
+    asked = network.finished
+
+    session.guides = Guides(mask=mask)
+    result = newest(session)
+
+    assert network.finished == asked
+    expected = colorizer_of(TintNetwork())(ramp, guides=Guides(mask=mask))
+    np.testing.assert_array_equal(result.pixels, expected.pixels)
+
+
+def test_no_guides_are_left_with_another_source(session, ramp, mask):
+    session.update(source=ramp, guides=Guides(mask=mask))
+    newest(session)
+
+    session.source = ramp[:30].copy()
+
+    assert session.guides is None
+    assert (newest(session).pixels[:, :20] != session.result.gray[:, :20, None]).any()
+
+
+def test_empty_guides_are_none(session, ramp):
+    session.update(source=ramp, guides=Guides())
+    assert session.guides is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"edges": False},
+        {"shadows": 0.5},
+        {"hue_damping": 1.0, "hue_from": 0.0},
+        {"saturation": 2.0},
+    ],
+)
+def test_refining_asks_no_network(session, heard, network, ramp, change):
+    session.source = ramp
+    heard.wait_for("composed")
+    asked = network.finished
+
+    session.choose(**change)
+
+    assert newest(session).settings == colorizer_of(TintNetwork())(ramp, **change).settings
+    assert network.finished == asked
+    expected = colorizer_of(TintNetwork())(ramp, **change)
+    np.testing.assert_array_equal(session.result.pixels, expected.pixels)
+
+
+def test_two_models_are_blended_and_the_share_asks_neither(ramp):
+    one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
+    with ColorizeSession(source=ramp, model=one, blend_with=other) as session:
+        blended = newest(session)
+        expected = one(ramp, blend_with=other)
+        np.testing.assert_array_equal(blended.pixels, expected.pixels)
+        chroma = session.result.chroma
+
+        session.choose(blend=0.0)
+
+        np.testing.assert_array_equal(newest(session).pixels, one(ramp).pixels)
+        assert session.result.chroma is chroma
+
+
+def test_without_the_second_model_the_first_is_alone_again(ramp):
+    one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
+    with ColorizeSession(source=ramp, model=one, blend_with=other) as session:
+        newest(session)
+
+        session.blend_with = None
+
+        np.testing.assert_array_equal(newest(session).pixels, one(ramp).pixels)
+
+
+def test_a_run_steadies_planes_in_order_of_time(ramp):
+    stack = np.stack([np.roll(ramp, 3 * shift, axis=1) for shift in range(5)])
+    colorizer = colorizer_of(TintNetwork())
+    with ColorizeSession(source=stack, plane=(3,), model=colorizer) as session:
+        newest(session)  # known before, by itself
+        planes = {}
+        session.plane_done.connect(lambda index, result, _: planes.setdefault(index, result))
+
+        session.choose(steadiness=0.8)
+        newest(session)
+        session.run_all()
+        assert session.wait(20)
+
+    assert sorted(planes) == [(time,) for time in range(5)]
+    for index, expected in colorizer.iter_planes(stack, steadiness=0.8):
+        np.testing.assert_array_equal(planes[index].pixels, expected.pixels)
+
+
+def test_played_planes_follow_each_other(ramp):
+    stack = np.stack([np.roll(ramp, 3 * shift, axis=1) for shift in range(4)])
+    colorizer = colorizer_of(TintNetwork())
+    expected = dict(colorizer.iter_planes(stack, steadiness=0.8))
+    with ColorizeSession(source=stack, model=colorizer) as session:
+        session.choose(steadiness=0.8)
+        for time in range(4):
+            session.plane = (time,)
+            np.testing.assert_array_equal(newest(session).pixels, expected[time,].pixels)

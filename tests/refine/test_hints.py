@@ -13,8 +13,9 @@ from torch import Tensor
 
 from napari_colorize.color import chroma_to_offset
 from napari_colorize.errors import ImageError, SettingsError
-from napari_colorize.refine import hints as module
-from napari_colorize.refine.hints import Hints, shrink, spread, strokes, work_size
+from napari_colorize.refine import spreading as module
+from napari_colorize.refine.hints import Hints, shrink, strokes
+from napari_colorize.refine.spreading import spread, work_size
 from napari_colorize.scaling import resize_map
 
 LEVEL = 1 / 255

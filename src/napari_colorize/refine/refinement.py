@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_colorize.errors import SettingsError
-from napari_colorize.refine import blend, edges, hints, reference, taming
+from napari_colorize.refine import blend, edges, hints, reference, spreading, taming
 from napari_colorize.refine.guides import Guides
 from napari_colorize.refine.hints import Hints
 from napari_colorize.refine.tint import Field, Strokes, Tint
@@ -68,7 +68,7 @@ def refine(
     size = uv.shape[0], uv.shape[1]
     if guides.reference is not None and settings.reference_strength > 0:
         uv = reference.take_palette(
-            _small(gray, size).to(device),
+            resize_map(gray, size).nan_to_num(nan=0.0).to(device),
             uv,
             guides.reference,
             strength=settings.reference_strength,
@@ -80,7 +80,7 @@ def refine(
     colors = _field(gray, uv, settings)
     tint = Tint(colors)
     if guides.hints is not None and guides.hints.mask.any():
-        tint = _hinted(gray, colors, guides.hints, settings)
+        tint = _hinted(gray, colors, guides.hints)
     return replace(tint, shadows=settings.shadows, mask=guides.mask)
 
 
@@ -101,7 +101,7 @@ def _blended(gray: Tensor, chroma: Said, other: Said | None, settings: ColorizeS
         _shown(other, settings).to(uv.device),
         settings.blend,
         by=settings.blend_by,
-        gray=_small(gray, (uv.shape[0], uv.shape[1])).to(uv.device),
+        gray=resize_map(gray, (uv.shape[0], uv.shape[1])).nan_to_num(nan=0.0).to(uv.device),
         errors=errors,
     )
 
@@ -118,35 +118,25 @@ def _field(gray: Tensor, uv: Tensor, settings: ColorizeSettings) -> Field:
     return Field(offset, slope)
 
 
-def _hinted(gray: Tensor, colors: Field, given: Hints, settings: ColorizeSettings) -> Tint:
+def _hinted(gray: Tensor, colors: Field, given: Hints) -> Tint:
     """Predicted colours give way where hints belong, and hints take their place.
 
     With c what `spread` makes of 1 and H what it makes of the hints' colours, the picture has
-    `saturation * (1 - c) * prediction + H`: exact at the hints, whatever the saturation.
+    `saturation * (1 - c) * prediction + H`: exact at the hints, whatever the saturation. Both are
+    enlarged without a slope of their own, so that nothing changes where c is 0.
     """
     device, full = colors.offset.device, (gray.shape[0], gray.shape[1])
-    size = hints.work_size(full)
+    size = spreading.work_size(full)
     mask, meant = (part.to(device) for part in hints.shrink(given, size))
-    small = _small(gray, size).to(device)
     values = torch.cat([torch.ones_like(meant[..., :1]), meant], dim=-1)
-    spread = hints.spread(small, mask, values)
-    taken = _at(colors, small, size) * spread[..., :1]
+    small = resize_map(gray, size).nan_to_num(nan=0.0).to(device)
+    spread = spreading.spread(small, mask, values)
+    cover = spread[..., :1]
+    slope = None if colors.slope is None else -cover * resize_map(colors.slope, size)
     rows, columns, uv = (part.to(device) for part in hints.strokes(given))
     return Tint(
         colors,
-        correction=_field(gray, -taken, settings),
-        hinted=_field(gray, spread[..., 1:], settings),
+        correction=Field(-cover * resize_map(colors.offset, size), slope),
+        hinted=Field(spread[..., 1:].contiguous()),
         strokes=Strokes(rows, columns, uv, full),
     )
-
-
-def _small(gray: Tensor, size: tuple[int, int]) -> Tensor:
-    return resize_map(gray, size).nan_to_num(nan=0.0)
-
-
-def _at(colors: Field, gray: Tensor, size: tuple[int, int]) -> Tensor:
-    """U and V of a field at a size whose gray is known."""
-    uv = resize_map(colors.offset, size)
-    if colors.slope is not None:
-        uv = uv + resize_map(colors.slope, size) * gray[..., None]
-    return uv

@@ -4,8 +4,9 @@ A network colours each frame by itself, so its colours flicker. A frame's chromi
 with that of the frames before it, carried along by the optical flow of the gray: a recursive mean
 for every pixel, over the frames in which it was seen. Where the gray that was carried along is not
 the gray that is there (uncovered, moved in another way, slowly dissolved into another picture) the
-mean begins anew, and so it does everywhere when a new scene begins. All that is remembered is a
-few maps of the chrominance's own size.
+mean begins anew, and so it does everywhere when a new scene begins. Grays are compared at a small
+size: that is quick, and deaf to grain. All that is remembered is the last chrominance and a few
+maps of that size.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_colorize.scaling import resize
+from napari_colorize.scaling import resize, resize_map
 
 # Frames before this one that count at a strength of 1: a second of cinema. Many more would let
 # errors grow: cubic interpolation strengthens some details by 3 % every time.
@@ -24,17 +25,15 @@ MEMORY = 24
 STRETCH = 2.0  # times that a mean is lengthened at most
 TINY = 1e-6  # keeps divisions finite; no visible chroma is so short
 
-# The flow (iterative Lucas-Kanade of scikit-image). Chosen for the best flow in a tenth of the time
-# of the embedded network.
-FLOW_PIXELS = 64**2  # the gray is made so small first
+# Grays are compared at no more than this size.
+GLANCE_PIXELS = 64**2
+LEAST_SIDE = 4  # a picture that is smaller has no motion
+# Iterative Lucas-Kanade: nearly the best flow in a tenth of the embedded network's time.
 FLOW_RADIUS = 5
 FLOW_WARPS = 2
-LEAST_SIDE = 4  # a picture that is smaller has no motion
 
-# What tells grays apart.
-NOISE = 0.02  # difference below which two grays are the same, if the whole frame is that quiet
-GRAINY = 0.06  # ... and if it is grainy: twice the median difference, up to here
-EXPOSURE = 0.25  # change of contrast between two frames that is taken for one of exposure
+SAME = 0.02  # difference of gray up to which a pixel surely shows the same; at twice that, another
+EXPOSURE = 2.0  # times as bright or as dark that the next frame can be
 WINDOW = 2  # radius within which the structure of two frames is compared
 FLAT = 1e-4  # variance of gray that counts as half structure
 # Correlation of structure below which a scene is new. Of 1,000 pairs of unrelated pictures none had
@@ -45,22 +44,22 @@ NEW_SCENE = 0.57
 
 @dataclass(frozen=True, eq=False)
 class Steady:
-    """All that is remembered of a sequence, at the size of the chrominance.
+    """All that is remembered of a sequence.
 
     Parameters
     ----------
-    gray : Tensor, shape (h, w)
-        Of the last frame.
     uv : Tensor, shape (h, w, 2)
         U and V of the last frame as steadied: what is shown.
-    mean_gray : Tensor, shape (h, w)
+    gray : Tensor, shape (y, x)
+        Luminance of the last frame at the size at which grays are compared, 64 x 64 or less.
+    mean_gray : Tensor, shape (y, x)
         Gray averaged as the chrominance was. It lags behind what changes slowly, as colours would.
-    frames : Tensor, shape (h, w)
-        How many frames each pixel's mean is of.
+    frames : Tensor, shape (y, x)
+        Of how many frames the mean at each place is.
     """
 
-    gray: Tensor
     uv: Tensor
+    gray: Tensor
     mean_gray: Tensor
     frames: Tensor
 
@@ -77,10 +76,10 @@ def steady(before: Steady | None, gray: Tensor, uv: Tensor, strength: float) -> 
     before : Steady or None
         What the call for the frame before gave; None for the first. A sequence begins anew if it is
         of another size, or if the frame shows another scene.
-    gray : Tensor, shape (h, w)
-        float32 luminance in [0, 1], without NaN, at the size of the chrominance.
+    gray : Tensor, shape (Y, X)
+        float32 luminance in [0, 1], without NaN, of any size.
     uv : Tensor, shape (h, w, 2)
-        float32 U and V of this frame by itself.
+        float32 U and V of this frame by itself, on the same device.
     strength : float
         0 gives exactly `uv`. 1 is the steadiest, a mean of up to 25 frames. In between, the frames
         before have that part of the share that they have at 1: 0.8 averages about the last four.
@@ -93,100 +92,97 @@ def steady(before: Steady | None, gray: Tensor, uv: Tensor, strength: float) -> 
     Raises
     ------
     ValueError
-        If `strength` is not within 0 to 1, or `gray` and `uv` are not of the same height and width.
+        If `strength` is not within 0 to 1.
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"The strength must lie within 0 to 1, got {strength:g}.")
-    if gray.shape != uv.shape[:2]:
-        raise ValueError(
-            f"gray and uv must cover the same pixels, got {tuple(gray.shape)} and "
-            f"{tuple(uv.shape)}."
-        )
-    anew = Steady(gray, uv, gray, torch.ones_like(gray))
-    if before is None or strength == 0 or before.gray.shape != gray.shape:
+    gray = resize_map(gray, _glance_size(uv.shape[0], uv.shape[1]))
+    anew = Steady(uv, gray, gray, torch.ones_like(gray))
+    if before is None or strength == 0 or before.uv.shape != uv.shape:
         return anew
-    carried, is_inside = _carried(before, _motion(before.gray, gray))
-    if _is_new_scene(carried.gray, gray):
+    flow = _motion(before.gray, gray)
+    was, was_on_average, frames = _carried(
+        torch.stack([before.gray, before.mean_gray, before.frames]), flow
+    )
+    if _is_new_scene(was, gray):
         return anew
+    gain = _gain(was, gray)
     largest = strength * MEMORY / (MEMORY + 1)
-    most = largest / (1 - largest)
-    frames = carried.frames.clamp(0, most) * is_inside * _is_same(carried, gray)
-    share = frames / (frames + 1)
+    kept = frames.clamp(0, largest / (1 - largest)) * _is_inside(flow)
+    kept = kept * _likeness(gain * was, gray) * _likeness(gain * was_on_average, gray)
+    share = kept / (kept + 1)
+    size = uv.shape[0], uv.shape[1]
+    flow_there = resize(flow[None], size)[0] * _steps(flow, size)
+    carried = gain * _carried(before.uv.movedim(-1, 0), flow_there).movedim(0, -1)
     return Steady(
+        _mean_chroma(uv, carried, resize_map(share, size)),
         gray,
-        _mean_chroma(uv, carried.uv, share),
-        torch.lerp(gray, carried.mean_gray, share),
-        frames + 1,
+        torch.lerp(gray, gain * was_on_average, share),
+        kept + 1,
     )
 
 
-def _mean_chroma(uv: Tensor, carried: Tensor, share: Tensor) -> Tensor:
-    """The mean of two chrominances, as long as the root mean square of their lengths."""
-    mean = torch.lerp(uv, carried, share[..., None])
-    squares = torch.lerp(uv.square().sum(-1), carried.square().sum(-1), share)
-    length = torch.linalg.vector_norm(mean, dim=-1)
-    # Where opposite hues cancel there is none to be had: what is left is lengthened, but not much.
-    stretch = (squares.sqrt() / length.clamp_min(TINY)).clamp_max(STRETCH)
-    return mean * stretch[..., None]
+def _glance_size(height: int, width: int) -> tuple[int, int]:
+    shrink = min(1.0, (GLANCE_PIXELS / (height * width)) ** 0.5)
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
 def _motion(before: Tensor, now: Tensor) -> Tensor:
-    """Rows and columns from each pixel of a gray to its place in the one before, (2, h, w).
+    """Rows and columns from each pixel of a gray to its place in the one before, (2, y, x).
 
-    The images are small and the search has many steps, so it is done on the CPU wherever they are.
+    The images are small and the search has many steps: it is done on the CPU wherever they are.
     """
     from skimage.registration import optical_flow_ilk
 
-    height, width = now.shape
-    shrink = min(1.0, (FLOW_PIXELS / (height * width)) ** 0.5)
-    size = max(1, round(height * shrink)), max(1, round(width * shrink))
-    if min(size) < LEAST_SIDE:
-        return now.new_zeros(2, height, width)
-    pair = torch.stack([_exposed_as(before, now), now])[:, None]
-    reference, moving = resize(pair, size)[:, 0].cpu().flip(0).numpy()
+    if min(now.shape) < LEAST_SIDE:
+        return now.new_zeros(2, *now.shape)
+    # Flow takes a change of exposure for motion.
+    before = (before - before.mean()) * (now.std() / before.std().clamp_min(TINY)) + now.mean()
+    moving, reference = torch.stack([before, now]).cpu().numpy()
     flow = optical_flow_ilk(
-        reference,
-        moving,
-        radius=FLOW_RADIUS,
-        num_warp=FLOW_WARPS,
-        gaussian=True,
-        dtype=reference.dtype,
+        reference, moving, radius=FLOW_RADIUS, num_warp=FLOW_WARPS, gaussian=True, dtype="float32"
     )
-    steps = now.new_tensor([height / size[0], width / size[1]])[:, None, None]
-    return resize(torch.from_numpy(flow).to(now)[None], (height, width))[0] * steps
+    return torch.from_numpy(flow).to(now)
 
 
-def _exposed_as(gray: Tensor, like: Tensor) -> Tensor:
-    """A gray with the mean and the contrast of another, as far as exposure explains it."""
-    gain = (like.std() / gray.std().clamp_min(TINY)).clamp(1 - EXPOSURE, 1 + EXPOSURE)
-    return (gray - gray.mean()) * gain + like.mean()
-
-
-def _carried(before: Steady, flow: Tensor) -> tuple[Steady, Tensor]:
-    """What is remembered, moved along the flow, and 1 where that was within the frame, else 0."""
-    height, width = before.gray.shape
+def _places(flow: Tensor) -> Tensor:
+    """Where the flow comes from, as `grid_sample` counts: (y, x, 2), x first, -1 to 1."""
+    height, width = flow.shape[1:]
     rows = torch.arange(0.5, height, device=flow.device)[:, None] + flow[0]
     columns = torch.arange(0.5, width, device=flow.device) + flow[1]
-    grid = torch.stack([columns * (2 / width), rows * (2 / height)], dim=-1) - 1
-    maps = torch.stack([before.gray, before.mean_gray, before.frames, *before.uv.unbind(-1)])
-    # Cubic: a mean that is interpolated linearly in every frame would become blurred.
-    gray, mean_gray, frames, u, v = F.grid_sample(
-        maps[None], grid[None], "bicubic", padding_mode="border", align_corners=False
+    return torch.stack([columns * (2 / width), rows * (2 / height)], dim=-1) - 1
+
+
+def _is_inside(flow: Tensor) -> Tensor:
+    return (_places(flow).abs() <= 1).all(-1)
+
+
+def _carried(maps: Tensor, flow: Tensor) -> Tensor:
+    """Maps (C, y, x) moved along; cubic, as linear interpolation in every frame would blur them."""
+    return F.grid_sample(
+        maps[None], _places(flow)[None], "bicubic", padding_mode="border", align_corners=False
     )[0]
-    is_inside = (grid.abs() <= 1).all(-1)
-    return Steady(gray, torch.stack([u, v], dim=-1), mean_gray, frames), is_inside
 
 
-def _is_same(carried: Steady, gray: Tensor) -> Tensor:
-    """How surely a pixel shows what it showed before, 0 to 1, (h, w)."""
-    change = _difference(carried.gray, gray)
-    bearable = (2 * change.median()).clamp(NOISE, GRAINY)
-    drift = torch.maximum(change, _difference(carried.mean_gray, gray))
-    return (2 - drift / bearable).clamp(0, 1)
+def _steps(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels of another size in a pixel of the flow, (2, 1, 1)."""
+    height, width = flow.shape[1:]
+    return flow.new_tensor([size[0] / height, size[1] / width])[:, None, None]
 
 
-def _difference(before: Tensor, now: Tensor) -> Tensor:
-    return _around((_exposed_as(before, now) - now).abs()[None], 1)[0]
+def _gain(before: Tensor, now: Tensor) -> Tensor:
+    """How many times as bright the same things are now; fades and unsteady exposure.
+
+    U and V are proportional to it, as R, G and B are.
+    """
+    gain = (before * now).sum() / before.square().sum().clamp_min(TINY)
+    return gain.clamp(1 / EXPOSURE, EXPOSURE)
+
+
+def _likeness(before: Tensor, now: Tensor) -> Tensor:
+    """How surely a place shows what it showed before, 0 to 1."""
+    change = _around((before - now)[None], 1)[0].abs()
+    return (2 - change / SAME).clamp(0, 1)
 
 
 def _is_new_scene(before: Tensor, now: Tensor) -> bool:
@@ -209,6 +205,16 @@ def _is_new_scene(before: Tensor, now: Tensor) -> bool:
 
 
 def _around(maps: Tensor, radius: int) -> Tensor:
-    """Means over the square window around each pixel, (C, h, w)."""
+    """Means over the square window around each pixel, (C, y, x)."""
     side = 2 * radius + 1
     return F.avg_pool2d(maps[None], side, 1, radius, count_include_pad=False)[0]
+
+
+def _mean_chroma(uv: Tensor, carried: Tensor, share: Tensor) -> Tensor:
+    """The mean of two chrominances, as long as the root mean square of their lengths."""
+    mean = torch.lerp(uv, carried, share[..., None])
+    squares = torch.lerp(uv.square().sum(-1), carried.square().sum(-1), share)
+    length = torch.linalg.vector_norm(mean, dim=-1)
+    # Where opposite hues cancel there is none to be had: what is left is lengthened, but not much.
+    stretch = (squares.sqrt() / length.clamp_min(TINY)).clamp_max(STRETCH)
+    return mean * stretch[..., None]

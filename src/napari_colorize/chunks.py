@@ -18,7 +18,7 @@ import torch
 from numpy.typing import DTypeLike
 
 from napari_colorize import provenance
-from napari_colorize.colorizer import Colorizer
+from napari_colorize.colorizer import Colorizer, refuse_beside_fidelity
 from napari_colorize.devices import Precision
 from napari_colorize.errors import ImageError
 from napari_colorize.planes import (
@@ -127,6 +127,9 @@ def colorize_lazily(
     dtype = to_numpy(np.zeros((1, 1), array.dtype)).dtype  # refuses what is no real number
     leading = array.ndim - axes
     _refuse_split_time(array, chosen, leading, time_axis)
+    if guides:
+        guides.check((array.shape[leading], array.shape[leading + 1]))
+    refuse_beside_fidelity(chosen, guides, other is not None)
 
     whole = array.rechunk(dict.fromkeys(range(leading, array.ndim), -1))
     channels = 4 if axes == 3 and array.shape[-1] == 4 else 3
@@ -143,7 +146,7 @@ def colorize_lazily(
         chunks=(*whole.chunks[: leading + 2], (channels,)),
         meta=np.empty((0,) * (leading + 3), _dtype_of_colors(dtype, chosen)),
     )
-    return LazyColorized(pictures, chosen, _record(loadable, chosen))
+    return LazyColorized(pictures, chosen, _record(loadable, chosen, guides, other))
 
 
 def _colorize_block(
@@ -266,11 +269,13 @@ def _once(guides: Guides | None) -> Delayed | None:
     return None if guides is None else delayed(guides, pure=True, traverse=False)
 
 
-def _record(model: Loadable, chosen: ColorizeSettings) -> dict[str, object]:
+def _record(
+    model: Loadable, chosen: ColorizeSettings, guides: Guides | None, other: Loadable | None
+) -> dict[str, object]:
     """What will be done to each plane, in the words of a record."""
     if not chosen.provenance:
         return {}
-    return provenance.describe(
+    record = provenance.describe(
         checkpoint_name=model.checkpoint.name,
         architecture=model.checkpoint.architecture,
         sha256=model.checkpoint.sha256,
@@ -278,3 +283,12 @@ def _record(model: Loadable, chosen: ColorizeSettings) -> dict[str, object]:
         device=model.device,
         precision=model.precision,
     )
+    if guides:
+        record["guides"] = guides.told()
+    if other is not None:
+        record["blended_with"] = {
+            "model": other.checkpoint.name,
+            "architecture": other.checkpoint.architecture,
+            "weights_sha256": other.checkpoint.sha256,
+        }
+    return record

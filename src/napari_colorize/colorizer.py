@@ -48,7 +48,7 @@ from napari_colorize.planes import (
 from napari_colorize.refine.guides import NONE, Guides
 from napari_colorize.result import Colorized, alpha_as_bytes
 from napari_colorize.scaling import resize
-from napari_colorize.settings import ColorizeSettings, settings_from
+from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
 from napari_colorize.steadying import Steadying, checked_axis
 
 if TYPE_CHECKING:
@@ -339,11 +339,7 @@ class Colorizer:
     ) -> Asking:
         """All that is asked of this model, and of the second one, checked."""
         chosen, given = self.choose(settings), guides or NONE
-        if chosen.fidelity != "exact" and (given or blend_with is not None):
-            raise SettingsError(
-                f'fidelity="{chosen.fidelity}" repeats another program\'s steps, which know no '
-                'guides and no second model: leave fidelity at "exact".'
-            )
+        refuse_beside_fidelity(chosen, given, blend_with is not None)
         if blend_with is None:
             return Asking(chosen, given)
         usual = {name: getattr(DEFAULTS, name) for name in blend_with.lacks}
@@ -384,7 +380,7 @@ class Colorizer:
         first, added = one.chroma, other.chroma
         if chosen.blend_by == "confidence":
             first = replace(first, errors=self._errors(one))
-            added = replace(added, errors=second._errors(other))
+            added = replace(added, errors=second._errors(other).to(first.uv.device))
         # Each model's colours are as vivid as its checkpoint recommends.
         ratio = second.checkpoint.saturation / self.checkpoint.saturation
         added = replace(added, uv=added.uv.to(first.uv.device) * ratio)
@@ -649,7 +645,8 @@ class Colorizer:
             warn(note, ColorizeNote)
         if saturation > 0:
             notes += _warn_if_pale(_mean_chroma(colors) / saturation)
-        settings = _as_used(chosen, plane, used)
+        usual = {name: getattr(DEFAULTS, name) for name in REFINING}  # a fidelity refines nothing
+        settings = replace(_as_used(chosen, plane, used), **usual)
         record = self._describe(settings, notes, used)
         return Colorized(plane, None, settings, record, tuple(notes), fixed=colors)
 
@@ -708,6 +705,23 @@ class Used:
         for sentence in said:
             warn(sentence)
         return said
+
+
+def refuse_beside_fidelity(
+    chosen: ColorizeSettings, guides: Guides | None, has_second: bool
+) -> None:
+    """Say it if a fidelity is asked to heed what its program knows nothing of.
+
+    Raises
+    ------
+    SettingsError
+        If there are guides or a second model.
+    """
+    if chosen.fidelity != "exact" and (guides or has_second):
+        raise SettingsError(
+            f'fidelity="{chosen.fidelity}" repeats another program\'s steps, which know no '
+            'guides and no second model: leave fidelity at "exact".'
+        )
 
 
 def _planes_at_a_time(height: int, width: int, chosen: ColorizeSettings) -> int:

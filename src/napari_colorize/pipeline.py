@@ -56,6 +56,8 @@ class Chroma:
         Whether the layer was on.
     steadied : Tensor, shape (h, w, 2), optional
         The same held steady along time, see `refine.temporal`; None for a picture by itself.
+    steadiness : float
+        How much that was; 0 for a picture by itself.
     errors : Tensor, shape (h, w), optional
         How far off the truth the model expects its colours to be, in CIEDE2000, if that was asked.
     """
@@ -65,6 +67,7 @@ class Chroma:
     render_factor: int
     self_attention: bool
     steadied: Tensor | None = None
+    steadiness: float = 0.0
     errors: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Chroma:
@@ -151,7 +154,8 @@ def network_hints(hints: Hints, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     size = x.shape[-2], x.shape[-1]
     mask = torch.from_numpy(hints.mask).float()
-    ab = rgb_to_lab(torch.from_numpy(hints.rgb).float())[..., 1:] * mask[..., None]
+    ab = rgb_to_lab(torch.from_numpy(hints.rgb).float())[..., 1:]
+    ab = torch.where(mask[..., None] > 0, ab, 0.0)  # elsewhere they may be anything
     share = resize_map(mask, size)
     mean = resize_map(ab, size) / share.clamp_min(TINY)[..., None]
     mean[share == 0] = 0
@@ -261,6 +265,9 @@ def _as_it_was(plane: Plane, rows: slice) -> Array:
     if plane.colors is None:
         return to_pixels(plane.gray[rows].expand(3, -1, -1), plane)
     colors = plane.colors[rows]
+    colors = colors if colors.ndim == 3 else np.repeat(colors[..., None], 3, axis=-1)
+    if plane.dtype.kind == "b":
+        return colors * np.uint8(255)
     if plane.dtype.kind != "f":
         return colors
     low, high = plane.limits

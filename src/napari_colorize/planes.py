@@ -57,9 +57,9 @@ class Plane:
         An empty torch tensor of the image's dtype and device, if it was one.
     notes, warnings : tuple of str
         How the image was read, and what may not be as wanted.
-    colors : ndarray, shape (Y, X, 3), optional
-        The image's own R, G and B if it had colours: the caller's array, for parts that are to
-        stay as they were.
+    colors : ndarray, shape (Y, X) or (Y, X, 3), optional
+        The image's own gray, or R, G and B: the caller's array, for parts that are to stay as they
+        were.
     """
 
     gray: Tensor
@@ -151,7 +151,7 @@ def to_plane(
         like=image.new_empty(0) if isinstance(image, Tensor) else None,
         notes=tuple(notes),
         warnings=() if finite else (NOT_FINITE,),
-        colors=channels if has_color else None,
+        colors=channels,
     )
 
 

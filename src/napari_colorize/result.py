@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from napari_colorize import memory
 from napari_colorize.errors import SettingsError
+from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.planes import Array, Plane, give_back
 from napari_colorize.refine.guides import NONE, Guides
@@ -121,7 +122,14 @@ class Colorized:
                 f'A picture of fidelity="{self.settings.fidelity}" is finished: '
                 "call the Colorizer again."
             )
-        return refine(self.plane.gray, self.chroma, self.other, self.settings, self.guides)
+        chroma, other = self.chroma, self.other
+
+        def run(device: torch.device) -> Tint:
+            second = None if other is None else other.to(device)
+            gray = self.plane.gray.to(device)
+            return refine(gray, chroma.to(device), second, self.settings, self.guides)
+
+        return memory.here_or_on_cpu(run, self.plane.gray.device, "picture")
 
     def uncolored(self, below: float = UNCOLORED_BELOW) -> NDArray[np.bool_]:
         """Where the picture got next to no colour: often hands, walls, what no model knows.
@@ -178,11 +186,15 @@ class Colorized:
             )
         guides = self.guides if guides is None else guides
         settings = replace(self.settings, **changes)
-        held = self.chroma is not None and self.chroma.steadied is not None
-        if held and settings.steadiness not in (0, self.settings.steadiness):
+        held = None if self.chroma is None else self.chroma.steadiness
+        if "steadiness" in changes and settings.steadiness not in (0, held):
             raise SettingsError(
                 "Another steadiness needs the planes before this one: colorize the stack again "
                 "with steadiness=..., or take it away with steadiness=0."
+            )
+        if guides.hints is not self.guides.hints and self._is_shown_hints:
+            raise SettingsError(
+                "This model is shown the hints: call the Colorizer again with guides=..."
             )
         if changes.get("saturation", 1) is None:
             raise SettingsError("saturation must be a number from 0 to 4, got None.")
@@ -204,6 +216,12 @@ class Colorized:
         if is_tinted_alike and "tint" in vars(self):
             vars(result)["tint"] = self.tint  # what takes long is made once
         return result
+
+    @property
+    def _is_shown_hints(self) -> bool:
+        known = (self.record, self.record.get("blended_with", {}))
+        names = [record.get("architecture") for record in known]
+        return any(ARCHITECTURES[name].takes_hints for name in names if name in ARCHITECTURES)
 
     def _record_with(self, changes: Mapping[str, Any], guides: Guides) -> dict[str, Any]:
         record = {**self.record, "settings": {**self.record["settings"], **changes}}

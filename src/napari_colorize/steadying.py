@@ -68,11 +68,11 @@ def steadied(result: Colorized, before: tuple[Steady, ...] | None) -> tuple[Stea
 
 def with_states(result: Colorized, states: tuple[Steady, ...]) -> Colorized:
     """The result, showing what was steadied."""
-    chroma, other = result.chroma, result.other
+    chroma, other, strength = result.chroma, result.other, result.settings.steadiness
     assert chroma is not None
-    chroma = replace(chroma, steadied=states[0].uv)
+    chroma = replace(chroma, steadied=states[0].uv, steadiness=strength)
     if other is not None:
-        other = replace(other, steadied=states[1].uv)
+        other = replace(other, steadied=states[1].uv, steadiness=strength)
     return replace(result, chroma=chroma, other=other)
 
 

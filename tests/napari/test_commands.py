@@ -166,3 +166,15 @@ def test_the_palette_offers_reading_dicom_to_nobody(viewer):
     palette = get_app_model().menus.get_menu(get_app_model().menus.COMMAND_PALETTE_ID)
     [item] = [item for item in palette if item.command.id == "napari-colorize.read_dicom"]
     assert item.command.enablement.eval({}) is False
+
+
+def test_hints_are_given_for_the_selected_layer(viewer, ramp, qtbot):
+    viewer.add_image(ramp, name="ramp")
+
+    run("hint")
+
+    desk = desk_of(viewer)
+    hints = viewer.layers.selection.active
+    assert hints.mode == "add" and desk.guiding.layer("hints") is hints
+    assert desk.layer is viewer.layers["ramp"]
+    assert commands.open_panel(viewer).guide_section.isExpanded()

@@ -127,6 +127,23 @@ def test_b_follows_as_knobs_and_plane_change(
     np.testing.assert_array_equal(comparison.layer.data[3], comparison.result.pixels)
 
 
+def test_b_is_guided_as_a_is(make_napari_viewer, photo, comparison_of, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p")
+    mask = viewer.add_labels(np.zeros((256, 256), int), visible=False)
+    comparison = comparison_of(viewer)
+    comparison.start(Variant())
+    qtbot.waitUntil(lambda: is_shown(comparison), timeout=60_000)
+
+    desk_of(viewer).guiding.use("mask", mask)
+    qtbot.waitUntil(
+        lambda: is_shown(comparison) and np.ptp(comparison.layer.data, axis=-1).max() == 0,
+        timeout=60_000,
+    )
+
+    assert "guides" in comparison.result.provenance
+
+
 @pytest.mark.parametrize("gone", ["p", "p (B: self-attention off)"])
 def test_it_ends_when_a_layer_it_needs_is_gone(
     make_napari_viewer, photo, comparison_of, qtbot, gone

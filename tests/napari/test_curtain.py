@@ -13,8 +13,9 @@ from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
 
 from napari_colorize.napari.desk import desk_of
-from napari_colorize.napari.explore.covering import Part, camera_of, placed_over
+from napari_colorize.napari.explore.covering import camera_of, placed_over
 from napari_colorize.napari.explore.curtain import Curtain, cut, left_of
+from napari_colorize.napari.parts import Part
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from stand_ins import TintNetwork, colorizer_of
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
 
+from napari_colorize.napari.desk import desk_of
 from napari_colorize.napari.explore import ExploreWidget
 from napari_colorize.napari.explore.covering import camera_of
 from napari_colorize.napari.explore.panel import RENDER_FACTOR
@@ -158,6 +159,45 @@ def test_the_expected_error_is_laid_over_and_follows(make_napari_viewer, photo, 
     assert np.abs(told[1] - told[0]).max() > 1
 
 
+def test_the_disagreement_is_laid_over_and_follows(make_napari_viewer, photo, explore, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p", scale=(2, 2))
+    panel = explore(viewer)
+    told = []
+    panel.desk.doubted.connect(told.append)
+
+    panel.ask_otherwise.click()
+    qtbot.waitUntil(lambda: len(told) == 1, timeout=60_000)
+    layer = viewer.layers["p (disagreement)"]
+    np.testing.assert_array_equal(layer.data, told[0].map)
+    assert tuple(layer.contrast_limits) == (0, 25) and tuple(layer.scale) == (2, 2)
+    middle = np.median(told[0].map)
+    assert panel.doubt_said.text().endswith(f"lie within {middle:.1f}.") and middle > 0.2
+
+    panel.desk.choose(saturation=0.0)
+    qtbot.waitUntil(lambda: len(told) == 2, timeout=60_000)
+    assert layer.data.max() < 0.01  # gray agrees with gray
+    panel.ask_otherwise.click()
+    assert names(viewer) == ["p", "p (colorized)"] and panel.doubt_said.text() == ""
+
+
+def test_what_got_no_colour_is_marked(make_napari_viewer, explore, qtbot):
+    viewer = make_napari_viewer()
+    desk = desk_of(viewer)
+    desk.session.model = colorizer_of(HandedNetwork())
+    viewer.add_image(np.full((80, 120), 128, np.uint8), name="p", contrast_limits=(0, 255))
+    panel = explore(viewer)
+
+    panel.find_pale.click()
+    qtbot.waitUntil(lambda: panel.pale.layer is not None, timeout=60_000)
+
+    marked = panel.pale.layer.data  # all but the lower left quarter
+    assert marked[:35].all() and marked[:, 70:].all() and not marked[45:, :50].any()
+    assert panel.pale_said.text().startswith(f"{marked.mean():.1%} of the picture")
+    panel.find_pale.click()
+    assert names(viewer) == ["p", "p (colorized)"]
+
+
 def test_comparing_ends_what_lies_over_one_picture(make_napari_viewer, photo, explore, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
@@ -216,7 +256,9 @@ def test_closing_the_panel_takes_its_layers_away(make_napari_viewer, photo, expl
     assert panel.desk.is_closed
 
 
-@pytest.mark.parametrize("tool", ["draw", "attend", "judge", "compare"])
+@pytest.mark.parametrize(
+    "tool", ["draw", "attend", "judge", "ask_otherwise", "find_pale", "compare"]
+)
 def test_the_viewer_can_close_while_a_tool_is_on(make_napari_viewer, photo, explore, qtbot, tool):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")

@@ -17,6 +17,7 @@ from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari import layers
+from napari_colorize.napari.filling import outline_of
 from napari_colorize.napari.layers import (
     add_channels,
     add_plane,
@@ -31,7 +32,6 @@ from napari_colorize.napari.layers import (
     seen_limits,
     why_not,
 )
-from napari_colorize.napari.regions import _corners
 from napari_colorize.session.colors import PyramidColors, colors_for
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64"]
@@ -339,7 +339,7 @@ def test_a_region_is_what_scikit_image_fills(kind, seed):
     shapes, layer = Shapes(corners, shape_type=kind), Image(np.zeros((90, 70)))
     wanted = np.zeros((90, 70), bool)
     for each in corners:
-        rows, columns = polygon(*_corners(each, kind).T, wanted.shape)
+        rows, columns = polygon(*outline_of(each, kind).T, wanted.shape)
         wanted[rows, columns] = True
 
     region = region_of(shapes, layer, (90, 70))

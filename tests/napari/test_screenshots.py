@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
-from superqt import QCollapsible
 
 from napari_colorize.napari.dock import STACK
 
@@ -75,7 +74,7 @@ def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):
     window.add_image(film, name="film")
     panel = panel_of(window)
     settle(panel.desk)
-    panel.findChild(QCollapsible).expand(animate=False)
+    panel.more_section.expand(animate=False)
 
     panel.target.setCurrentIndex(STACK)
     shoot(window, "stack")
@@ -86,6 +85,49 @@ def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):
     qtbot.waitUntil(lambda: not panel.desk.is_running, timeout=60_000)
 
     assert "kept" in panel.state.text()
+
+
+def test_hints(window, panel_of, settle, shoot, qtbot):
+    window.add_image(data.astronaut()[..., 1], name="astronaut")
+    panel = panel_of(window)
+    settle(panel.desk)
+    before = panel.desk.result_layer.data.astype(int)
+    panel.guide_section.expand(animate=False)
+
+    panel.guide.new.click()
+    hints = window.layers.selection.active
+    for color, places in (
+        ("#e0701c", [(270, 80), (390, 70), (470, 60), (310, 150), (380, 292), (310, 340)]),  # suit
+        ("#3c6ea5", [(60, 330)]),  # what is behind her
+    ):
+        hints.selected_data = set()  # else the one that was added last has the next colour too
+        hints.current_face_color = color
+        for place in places:
+            hints.add([place])
+    qtbot.waitUntil(lambda: panel.desk.session.guides is not None, timeout=60_000)
+    settle(panel.desk)
+    shoot(window, "hints")
+
+    changed = np.abs(panel.desk.result_layer.data - before).max(axis=-1)
+    assert changed[400, 75] > 50 and changed[150, 250] < 5  # the suit, and not her face
+
+
+def test_a_stack_is_guided(window, panel_of, settle, shoot, qtbot):
+    film = window.open_sample("napari-colorize", "film")[0]
+    window.add_image(data.coffee(), name="coffee", visible=False)
+    panel = panel_of(window)
+    panel.desk.choose_layer(film)
+    settle(panel.desk)
+    panel.guide_section.expand(animate=False)
+
+    panel.desk.guiding.use("reference", window.layers["coffee"])
+    panel.desk.blend_with("embedded")
+    panel.desk.choose(steadiness=0.8, hue_damping=0.4, reference_strength=0.5)
+    settle(panel.desk)
+    shoot(window, "guide")
+
+    shown = [panel.guide.steadiness, panel.guide.blend, panel.guide.palette]
+    assert all(widget.isVisible() for widget in shown)
 
 
 def test_explore(window, panel_of, settle, shoot, qtbot):
@@ -106,6 +148,14 @@ def test_explore(window, panel_of, settle, shoot, qtbot):
     qtbot.waitUntil(lambda: "astronaut (expected error)" in window.layers, timeout=60_000)
     error = shoot(window, "error")
     explore.judge.click()
+    explore.ask_otherwise.click()
+    qtbot.waitUntil(lambda: "astronaut (disagreement)" in window.layers, timeout=60_000)
+    shoot(window, "disagreement")
+    explore.ask_otherwise.click()
+    explore.find_pale.click()
+    qtbot.waitUntil(lambda: "astronaut (next to no colour)" in window.layers, timeout=60_000)
+    shoot(window, "pale")
+    explore.find_pale.click()
     explore.draw.click()
     curtain = shoot(window, "curtain")
     explore.draw.click()

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from skimage.color import rgb2yuv
+from stand_ins import HandedNetwork, colorizer_of
 
 from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize.napari import colorize_layer, colorize_stack
+from napari_colorize.refine.guides import Guides
+from napari_colorize.refine.hints import Hints
 
 
 @pytest.fixture
@@ -147,6 +150,57 @@ def test_a_multiscale_layer_gets_colours_on_every_level(viewer, tiny_colorizer, 
     seen = (gray[(0,) * len(leading)] - low) / (high - low)
     np.testing.assert_allclose(rgb2yuv(picture)[..., 0], seen.clip(0, 1), atol=1e-4)
     assert np.ptp(picture, axis=-1).max() > 0.1  # there is colour
+
+
+def test_guides_and_a_second_model_are_followed(viewer, ramp, tiny_colorizer):
+    layer = viewer.add_image(ramp, contrast_limits=(0, 1))
+    mask = np.zeros(ramp.shape, bool)
+    mask[10:30] = True
+    red = Hints.from_points([[20, 30]], [(1, 0, 0)], 5, ramp.shape)
+    beside = {"guides": Guides(mask=mask, hints=red), "blend_with": colorizer_of(HandedNetwork())}
+
+    made = colorize_layer(layer, viewer, model=tiny_colorizer, blend=0.7, **beside)
+
+    expected = tiny_colorizer(ramp, contrast_limits=(0, 1), blend=0.7, **beside)
+    np.testing.assert_array_equal(made.data, expected.pixels)
+
+
+def test_a_stack_is_held_steady_along_an_axis(viewer, tiny_colorizer):
+    stack = np.random.default_rng(0).random((2, 4, 20, 30), np.float32)
+    layer = viewer.add_image(stack, contrast_limits=(0, 1))
+    wanted = {"steadiness": 0.7, "time_axis": 1}
+
+    made = colorize_stack(layer, viewer, model=tiny_colorizer, **wanted)
+
+    for index, result in tiny_colorizer.iter_planes(stack, contrast_limits=(0, 1), **wanted):
+        np.testing.assert_array_equal(made.data[index], result.pixels)
+
+
+def test_a_lazy_stack_takes_guides_but_is_not_held_steady(viewer, stack, tiny_colorizer):
+    layer = viewer.add_image(da.from_array(stack, chunks=(1, 20, 30)), contrast_limits=(0, 40000))
+    mask = np.zeros((20, 30), bool)
+    mask[:, 10:] = True
+
+    made = colorize_stack(layer, viewer, model=tiny_colorizer, guides=Guides(mask=mask))
+
+    plane = np.asarray(made.data[2]).astype(int)
+    assert np.ptp(plane[:, :10], axis=-1).max() == 0 and np.ptp(plane[:, 10:], axis=-1).max() > 9
+    assert made.metadata["napari-colorize"]["guides"] == {"mask": "66.7% of the picture"}
+    with pytest.raises(SettingsError, match="load it first"):
+        colorize_stack(layer, viewer, model=tiny_colorizer, steadiness=0.5)
+
+
+def test_guides_of_a_large_picture_are_brought_to_the_size_that_is_seen(viewer, tiny_colorizer):
+    gray = np.full((1720, 2600), 90, np.uint8)
+    layer = viewer.add_image([gray, gray[::2, ::2]], multiscale=True)
+    mask = np.zeros(gray.shape, bool)
+    mask[:, 1300:] = True
+    dot = Hints.from_points([[801, 1701]], [(1, 0, 0)], 1, gray.shape)
+
+    made = colorize_layer(layer, viewer, model=tiny_colorizer, guides=Guides(mask=mask, hints=dot))
+
+    left, right = (np.asarray(made.data[0])[801, places].astype(int) for places in (1290, 1702))
+    assert np.ptp(left) == 0 and right[0] - right[1] > 60
 
 
 def test_without_a_viewer_the_one_in_front_is_meant(make_napari_viewer, ramp, tiny_colorizer):

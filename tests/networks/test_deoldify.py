@@ -26,7 +26,14 @@ from napari_colorize.networks.mobilenet import SameConv2d
 from napari_colorize.networks.winograd import quicken
 from napari_colorize.zoo.build import build
 
-ARCHITECTURE = {"deep": "deoldify-deep", "wide": "deoldify-wide", "ipol": "ipol-uv"}
+ARCHITECTURE = {
+    "deep": "deoldify-deep",
+    "wide": "deoldify-wide",
+    "ipol": "ipol-uv",
+    "siggraph17": "zhang-siggraph17",
+    "ddcolor-tiny": "ddcolor",
+    "ddcolor-large": "ddcolor",
+}
 # Other networks than the published: the name of each, and what to create it with.
 VARIANTS = [
     ("deoldify-deep", {"attention": 0}),

@@ -115,6 +115,7 @@ def uncalibrated_error(colorizer: Colorizer, result: Colorized) -> Floats:
     assert saturation is not None
     network: Any = colorizer.network
     gray = resize(result.plane.gray[None, None], _size(colorizer, result)).nan_to_num()
+    gray, uv = gray.to(colorizer.device), chroma.uv.to(colorizer.device)
     x = network_input(colorizer.architecture, gray)
     logits = network.logits(x, self_attention=chroma.self_attention).float()
     shares, classes = logits.softmax(1).topk(min(LIKELIEST, logits.shape[1]), dim=1)
@@ -122,7 +123,7 @@ def uncalibrated_error(colorizer: Colorizer, result: Colorized) -> Floats:
     grays = resize(gray, (logits.shape[-2], logits.shape[-1]))
     rgb = [
         to_rgb(colorizer.architecture, colors, grays.expand(len(colors), -1, -1, -1))
-        for colors in (_shown(colorizer, network, logits, chroma.uv) * saturation, centers)
+        for colors in (_shown(colorizer, network, logits, uv) * saturation, centers)
     ]
     lab = rgb2lab(torch.cat(rgb).clamp(0, 1).movedim(1, -1).cpu().numpy())
     distances = deltaE_ciede2000(lab[:1], lab[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_colorize.errors import ImageError
 from napari_colorize.media.images import read_picture
@@ -45,14 +46,22 @@ def read_guides(hints: str | None, mask: str | None, reference: str | None) -> G
         guides["hints"] = Hints.from_rgba(picture.array)
     if mask is not None:
         picture = _single(mask)
-        array = picture.array[..., :3].any(axis=-1) if picture.rgb else picture.array != 0
-        guides["mask"] = np.asarray(array)
+        guides["mask"] = _as_mask(picture)
     if reference is not None:
         picture = _single(reference)
         if not picture.rgb:
             raise ImageError(f"{reference} is gray: a reference is a picture in colour.")
         guides["reference"] = Reference(picture.array)
     return Guides(**guides)  # type: ignore[arg-type]
+
+
+def _as_mask(picture: Picture) -> NDArray[np.bool_]:
+    """Where it is bright; of labels where they are not 0."""
+    array = picture.array[..., :3].max(axis=-1) if picture.rgb else picture.array
+    white = np.iinfo(array.dtype).max if array.dtype in (np.uint8, np.uint16) else 1.0
+    # Lossy formats put faint grays along edges; where nothing is bright, numbers are labels.
+    is_picture = array.dtype.kind in "uf" and array.max() > white / 2
+    return np.asarray(array > white / 2 if is_picture else array != 0)
 
 
 def identity_of(*paths: str | None) -> list[str | None]:

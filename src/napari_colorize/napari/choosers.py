@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt.utils import signals_blocked
 
 from napari_colorize.napari.layers import why_not
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 NO_LAYER = "no image layer"
+LETTERS = 8  # of a name that are shown at least, so that panels may be narrow
 WEIGHTS = "Models (*.safetensors *.pth *.pt)"
 
 
@@ -34,6 +43,8 @@ class LayerChooser(QComboBox):
         A layer to whether it belongs in the list.
     takes_first : bool
         Whether the topmost is chosen as long as nobody chose.
+    none : str, optional
+        Words for choosing no layer, which is then possible.
     """
 
     chosen = Signal(object)
@@ -44,11 +55,13 @@ class LayerChooser(QComboBox):
         fits: Callable[[Layer], bool] = lambda layer: why_not(layer) is None,
         *,
         takes_first: bool = False,
+        none: str | None = None,
     ) -> None:
         super().__init__()
         self._viewer, self._fits, self._takes_first = viewer, fits, takes_first
+        self._none = none
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
+        self.setMinimumContentsLength(LETTERS)
         events = viewer.layers.events
         for emitter in (events.inserted, events.removed, events.reordered):
             emitter.connect(self._relist)
@@ -63,8 +76,9 @@ class LayerChooser(QComboBox):
     def show_layer(self, layer: Any) -> None:
         """Show a layer as chosen, silently."""
         with signals_blocked(self):
-            place = next((at for at in range(self.count()) if self.itemData(at) is layer), -1)
-            self.setCurrentIndex(place)
+            nowhere = -1 if self._none is None else 0
+            places = range(self.count())
+            self.setCurrentIndex(next((at for at in places if self.itemData(at) is layer), nowhere))
 
     def close_list(self) -> None:
         """Follow the viewer no longer."""
@@ -76,6 +90,8 @@ class LayerChooser(QComboBox):
         before = self.layer
         with signals_blocked(self):
             self.clear()
+            if self._none is not None:
+                self.addItem(self._none, None)
             for layer in reversed(self._viewer.layers):
                 if self._fits(layer):
                     self.addItem(layer.name, layer)
@@ -88,7 +104,8 @@ class LayerChooser(QComboBox):
 
     def _rename(self, event: Any = None) -> None:
         for at in range(self.count()):
-            self.setItemText(at, self.itemData(at).name)
+            if self.itemData(at) is not None:
+                self.setItemText(at, self.itemData(at).name)
 
     def _choose(self, at: int) -> None:
         self.chosen.emit(self.itemData(at))
@@ -99,26 +116,34 @@ class ModelChooser(QWidget):
 
     `chosen` brings a name or path whose file is here; one that must be fetched first is chosen
     when the button is pressed.
+
+    Parameters
+    ----------
+    none : str, optional
+        Words for choosing no model, which is then possible and comes as "".
     """
 
     chosen = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(self, none: str | None = None) -> None:
         super().__init__()
+        self._none = none
         self._list = QComboBox()
         self._list.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self._list.setMinimumContentsLength(12)
+        self._list.setMinimumContentsLength(LETTERS)
         self._fetch = QPushButton("Fetch")
         self._file = QToolButton()
         self._file.setText("…")
         self._file.setToolTip("Open a model of your own: a .safetensors or .pth file.")
-        layout = QHBoxLayout(self)
+        row = QHBoxLayout()
+        row.addWidget(self._list, 1)
+        row.addWidget(self._file)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._list, 1)
-        layout.addWidget(self._fetch)
-        layout.addWidget(self._file)
+        layout.addLayout(row)
+        layout.addWidget(self._fetch)  # below: a panel grows in height, not in width
         self._files: list[str] = []
         self._list.activated.connect(self._pick)
         self._fetch.clicked.connect(lambda: self.chosen.emit(self.model))
@@ -127,8 +152,8 @@ class ModelChooser(QWidget):
 
     @property
     def model(self) -> str:
-        """Name or path of the one that is shown."""
-        return str(self._list.currentData() or "embedded")
+        """Name or path of the one that is shown; "" for none."""
+        return str(self._list.currentData() or ("embedded" if self._none is None else ""))
 
     @property
     def is_here(self) -> bool:
@@ -140,6 +165,8 @@ class ModelChooser(QWidget):
         before = self.model
         with signals_blocked(self._list):
             self._list.clear()
+            if self._none is not None:
+                self._list.addItem(self._none, "")
             for name, checkpoint in CATALOGUE.items():
                 self._list.addItem(f"{name}{cost_in_words(name)}", name)
                 at = self._list.count() - 1

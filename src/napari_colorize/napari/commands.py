@@ -65,6 +65,14 @@ def sweep(viewer: Viewer) -> None:
         open_panel(desk.viewer).begin_sweep()
 
 
+def hint(viewer: Viewer) -> None:
+    """Add a layer above the selected one, to click colours into that its picture shall have."""
+    with _explained():
+        desk = _at_work_on_selected(viewer)
+        open_panel(desk.viewer).guide_section.expand(animate=False)
+        desk.add_hints()
+
+
 def keep(viewer: Viewer) -> None:
     """Make the colours shown a layer of their own."""
     with _explained():

@@ -21,8 +21,12 @@ from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
 from napari_colorize.napari.bridge import Bridge
+from napari_colorize.napari.guide.grid import grid_of
+from napari_colorize.napari.guide.guiding import Guiding
+from napari_colorize.napari.guide.making import add_hints
 from napari_colorize.napari.keeping import Keeper
 from napari_colorize.napari.links import Links
+from napari_colorize.napari.parts import part_of
 from napari_colorize.napari.tenancy import Panel, Tenancy
 from napari_colorize.napari.work import Work
 from napari_colorize.session import ColorizeSession
@@ -34,8 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari import Viewer
-    from napari.layers import Image, Layer, Shapes
+    from napari.layers import Image, Layer, Points, Shapes
 
+    from napari_colorize.refine.guides import Guides
     from napari_colorize.result import Colorized
     from napari_colorize.session import Origin, Progress, RunEnd
 
@@ -76,12 +81,12 @@ class Desk:
     layer_changed : Signal(object)
         Another source layer, or None.
     changed : Signal()
-        Settings, model, device, target, what can be undone.
+        Settings, models, device, target, guides, axis of time, what can be undone.
     models_changed : Signal()
         There is a new model of the user's own.
     shown : Signal(object)
         `Colorized`: the result layer shows it now.
-    state, progress, failed, run_ended, swept, attended, judged
+    state, progress, failed, run_ended, swept, attended, judged, doubted
         The session's, handed on.
     """
 
@@ -96,6 +101,7 @@ class Desk:
     swept = Signal(int, object)
     attended = Signal(object)
     judged = Signal(object, object)
+    doubted = Signal(object)
 
     def __init__(self, viewer: Viewer) -> None:
         self.viewer = viewer
@@ -107,6 +113,8 @@ class Desk:
         self._run: int | None = None  # the number of that run
         self._region: Shapes | None = None
         self._keeper = Keeper(viewer, self.changed.emit)
+        self.guiding = Guiding(viewer)
+        self.guiding.changed.connect(self._follow_guides)
         self._chosen = ColorizeSettings()
         self._plane_before: tuple[int, ...] = ()
         self._panels: list[Tenancy] = []
@@ -266,6 +274,48 @@ class Desk:
             self.session.refresh()  # it failed before, or was cancelled
         self.changed.emit()
 
+    def blend_with(self, name_or_path: str | os.PathLike[str] | None) -> None:
+        """Blend the model's colours with a second one's from now on; None for no second one."""
+        wanted = None if name_or_path is None else str(name_or_path)
+        if self.session.blend_with != wanted:
+            self._outdate()
+            self.session.blend_with = wanted
+        self.changed.emit()
+
+    def add_hints(self) -> Points:
+        """Add a layer to click colours into, which guides from now on.
+
+        Raises
+        ------
+        ImageError
+            If nothing is colorized.
+        """
+        if self._work is None:
+            raise ImageError(layers.NO_LAYER)
+        made = add_hints(self.viewer, self._work.layer)
+        self.guiding.use("hints", made)
+        return made
+
+    @property
+    def axes(self) -> list[str]:
+        """Names of the axes of a stack before those of a plane; none for a single image."""
+        if self._work is None:
+            return []
+        return layers.axes_of(self._work.layer, self.viewer.dims)
+
+    @property
+    def time_axis(self) -> int:
+        """Axis of the source along which colours are held steady."""
+        return 0 if self._work is None else self._work.time_axis
+
+    def hold_along(self, axis: int) -> None:
+        """Hold colours steady along this axis of the source, one before those of a plane."""
+        if self._work is not None and self._work.time_axis != axis:
+            self._work.time_axis = axis
+            self._outdate()
+            self.session.time_axis = axis
+        self.changed.emit()
+
     def use_device(self, device: str) -> None:
         """Run the network there: "auto", "cpu", "cuda", ..."""
         self.session.device = device
@@ -317,6 +367,11 @@ class Desk:
         if not layers.leading_shape(self._work.layer):
             self.session.refresh()
             return
+        if self.guiding.are_of_one_plane:
+            raise ImageError(
+                "Hints, masks and references in planes are followed where you look only: give each "
+                "as a single plane, or choose none, to colorize the whole stack."
+            )
         self._work.colors.hold_all()
         self._work.wants_whole = True
         before, self._running = self._running, self._work
@@ -364,6 +419,7 @@ class Desk:
         for work in self._works.values():
             work.let_go()
         self._links.end()
+        self.guiding.close()
         if self._region is not None:
             self._region.events.data.disconnect(self._drawn)
         self._keeper.clear()
@@ -426,7 +482,7 @@ class Desk:
             return
         plane = layers.plane_of(self._work.layer, self.viewer.dims)
         if plane != self.plane:
-            self._telling(lambda: self.session.update(plane=plane))
+            self._telling(lambda: self.session.update(plane=plane, guides=self._guides_at(plane)))
             self._look_ahead(plane)
 
     def _look_ahead(self, plane: tuple[int, ...]) -> None:
@@ -435,6 +491,8 @@ class Desk:
         steps = [now - then for now, then in zip(plane, before, strict=False)]
         if self._work is None or len(before) != len(plane) or sum(map(bool, steps)) != 1:
             return
+        if self.guiding.are_of_one_plane:
+            return  # these are not those of the next
         lengths = layers.leading_shape(self._work.layer)
         ahead = [
             tuple(place + distance * step for place, step in zip(plane, steps, strict=True))
@@ -466,12 +524,36 @@ class Desk:
         """Let the session see what the viewer shows."""
         work = self._work
         assert work is not None
+        plane = layers.plane_of(work.layer, self.viewer.dims)
         self.session.update(
             source=work.colors.source,
             rgb=work.layer.rgb,
-            plane=layers.plane_of(work.layer, self.viewer.dims),
+            plane=plane,
             settings=self._settings_for(work.layer),
+            guides=self._guides_at(plane),
+            time_axis=work.time_axis if plane else None,
         )
+
+    def _guides_at(self, plane: tuple[int, ...]) -> Guides | None:
+        """What the layers chosen to guide say of a plane; what cannot be followed is told."""
+        work = self._work
+        if work is None or not self.guiding.has_layers:
+            return None
+        part = part_of(work.layer, work.colors, self._region)
+        grid = grid_of(work.layer, part, work.colors.source, plane, self.viewer.dims)
+        try:
+            return self.guiding.on(grid)
+        except ColorizeError as error:
+            self.tell(error)
+            return None
+
+    def _follow_guides(self) -> None:
+        """Other layers guide, or they show something else."""
+        guides = self._guides_at(self.plane)
+        if guides is not self.session.guides:
+            self._outdate()
+            self.session.guides = guides
+        self.changed.emit()
 
     def _begin_anew(self) -> None:
         """Other values, limits or region: the colours so far are shown until new ones come."""
@@ -502,8 +584,14 @@ class Desk:
                 self._settled.start()
 
     def _recompose_stack(self) -> None:
-        """A stack that was colorized as a whole follows the knobs as a whole."""
-        if self._work is not None and self._work.wants_whole and self._running is None:
+        """A stack that was colorized as a whole follows the knobs as a whole.
+
+        Guides of one plane are none of the others: these follow when they are looked at.
+        """
+        work = self._work
+        if work is None or not work.wants_whole or self.guiding.are_of_one_plane:
+            return
+        if self._running is None:
             self._telling(self.colorize_all)
 
     # What the session tells
@@ -519,6 +607,7 @@ class Desk:
         carry(session.swept, self.swept.emit)
         carry(session.attended, self.attended.emit)
         carry(session.judged, self.judged.emit)
+        carry(session.doubted, self.doubted.emit)
 
     def _take(self, result: Colorized) -> None:
         work = self._work

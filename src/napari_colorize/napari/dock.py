@@ -25,6 +25,7 @@ from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
 from napari_colorize.napari.commands import bind_shortcut
 from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.guide.panel import GuidePanel
 from napari_colorize.napari.knobs import LABEL_WIDTH, OF_THE_LAYER, Knobs
 from napari_colorize.napari.layers import nothing_to_colorize
 from napari_colorize.napari.links import Links
@@ -32,7 +33,7 @@ from napari_colorize.napari.preferences import Preferences, preferences
 from napari_colorize.napari.sweep import SweepGrid
 from napari_colorize.session import said
 from napari_colorize.session.words import factors_around
-from napari_colorize.settings import ColorizeSettings
+from napari_colorize.settings import REFINING, ColorizeSettings
 from napari_colorize.zoo import CATALOGUE
 
 if TYPE_CHECKING:
@@ -100,9 +101,10 @@ class ColorizeWidget(QWidget):
         more = [
             name
             for name in ColorizeSettings.__dataclass_fields__
-            if name not in (*FIRST, *OF_THE_LAYER)
+            if name not in (*FIRST, *OF_THE_LAYER, *REFINING)
         ]
         self.more_knobs = Knobs(more)
+        self.guide = GuidePanel(desk, self._guard)
         self.all = QPushButton()
         self.again = _button("Colorize", "Ask the model again.")
         self.stop = _button("Cancel", "Stop this; the last picture stays.")
@@ -139,14 +141,13 @@ class ColorizeWidget(QWidget):
         targets.addRow(_label("colorize"), self.target)
         self._shapes_label = _label("shapes")
         targets.addRow(self._shapes_label, self.shapes)
-        more = QCollapsible("More")
-        more.layout().setContentsMargins(0, 0, 0, 0)
         hidden = QWidget()
         devices = _form(hidden)
         devices.addRow(_label("device"), self.devices)
         devices.addRow(self.more_knobs)
         devices.addRow(self.channels)
-        more.addWidget(hidden)
+        self.guide_section = _collapsible("Guide", self.guide)
+        self.more_section = _collapsible("More", hidden)
 
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -162,7 +163,8 @@ class ColorizeWidget(QWidget):
         column.addWidget(self.again)
         column.addWidget(self.notes)
         column.addWidget(self.grid)
-        column.addWidget(more)
+        column.addWidget(self.guide_section)
+        column.addWidget(self.more_section)
         column.addStretch(1)
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -172,11 +174,17 @@ class ColorizeWidget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)
-        self.setMinimumWidth(inside.minimumSizeHint().width() + 20)
+        self._area = area
         self.grid.hide()
         self.bar.hide()
         self.stop.hide()
         self.again.hide()
+
+    def showEvent(self, event: Any) -> None:
+        """Ask for room: how much is known as soon as the viewer's style is."""
+        super().showEvent(event)
+        bar = self._area.verticalScrollBar().sizeHint().width()
+        self.setMinimumWidth(self._area.widget().minimumSizeHint().width() + bar)
 
     def _connect(self) -> None:
         desk = self.desk
@@ -184,6 +192,7 @@ class ColorizeWidget(QWidget):
         self.models.chosen.connect(desk.use_model)
         for knobs in (self.knobs, self.more_knobs):
             knobs.changed.connect(self._turn)
+        self.guide.turned.connect(self._turn)
         self.target.currentIndexChanged.connect(self._choose_target)
         self.shapes.chosen.connect(lambda _: self._choose_target(self.target.currentIndex()))
         self.devices.activated.connect(lambda _: desk.use_device(self.devices.currentText()))
@@ -203,6 +212,7 @@ class ColorizeWidget(QWidget):
             (desk.layer_changed, self._show_all),
             (desk.changed, self._show_all),
             (desk.models_changed, self.models.relist),
+            (desk.models_changed, self.guide.models.relist),
             (desk.shown, self._show_result),
             (desk.state, self._show_state),
             (desk.progress, self._show_progress),
@@ -218,6 +228,7 @@ class ColorizeWidget(QWidget):
         self._links.end()
         self.layers.close_list()
         self.shapes.close_list()
+        self.guide.let_go()
 
     # What was clicked
 
@@ -259,6 +270,7 @@ class ColorizeWidget(QWidget):
         self._show_target()
         self.knobs.show_settings(desk.settings, self._recommended())
         self.more_knobs.show_settings(desk.settings, {})
+        self.guide.show_all()
         self._show_devices()
         planes, running = desk.planes, desk.is_running
         self.all.setVisible(self.target.currentIndex() == STACK and not running)
@@ -266,7 +278,8 @@ class ColorizeWidget(QWidget):
         self.all.setEnabled(planes > 1)
         self.stop_keep.setVisible(running)
         self.stop_drop.setVisible(running)
-        for widget in (self.knobs, self.more_knobs, self.models, self.target, self.devices):
+        chosen = self.knobs, self.more_knobs, self.guide, self.models, self.target, self.devices
+        for widget in chosen:
             widget.setEnabled(not running)  # a run is made with the knobs as they are
         has_result = desk.result is not None and desk.result_layer is not None
         for button in (self.keep, self.replace, self.sweep):
@@ -291,7 +304,7 @@ class ColorizeWidget(QWidget):
     def _show_lacks(self) -> None:
         """What the model cannot follow is switched off, with the reason, at its default."""
         lacks = self.desk.session.lacks
-        for knobs in (self.knobs, self.more_knobs):
+        for knobs in (self.knobs, self.more_knobs, *self.guide.knobs):
             for name in knobs.controls:
                 knobs.refuse(name, lacks.get(name))
         usual = ColorizeSettings()
@@ -321,6 +334,7 @@ class ColorizeWidget(QWidget):
             self._say(said.STATES[state])
         if self._state == "downloading":
             self.models.relist()  # another one is here now
+            self.guide.models.relist()
         self._state = state
         if state == "idle":
             self._patience.stop()
@@ -391,6 +405,13 @@ def _form(parent: QWidget | None = None) -> QFormLayout:
     form.setContentsMargins(0, 0, 0, 0)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     return form
+
+
+def _collapsible(title: str, content: QWidget) -> QCollapsible:
+    section = QCollapsible(title)
+    section.layout().setContentsMargins(0, 0, 0, 0)
+    section.addWidget(content)
+    return section
 
 
 def _row(*widgets: QWidget) -> QHBoxLayout:

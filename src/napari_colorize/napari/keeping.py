@@ -9,7 +9,6 @@ from napari_colorize.errors import ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.work import Work
 from napari_colorize.session import said
-from napari_colorize.session.colors import colors_for
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -120,11 +119,7 @@ class Keeper:
         whole = work.finished()
         if whole is not None:
             return layers.add_result(self._viewer, work.layer, whole.copy(), **options)
-        if plane:
-            return layers.add_plane(self._viewer, work.layer, plane, work.colors, **options)
-        fixed = colors_for(**layers.read(work.layer))
-        fixed.put((), result)
-        return layers.add_result(self._viewer, work.layer, fixed, **options)
+        return layers.add_plane(self._viewer, work.layer, plane, work.colors, **options)
 
     def _push(self, word: str, back: Callable[[], None]) -> None:
         self._done.append((word, back))

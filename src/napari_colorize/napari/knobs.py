@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields
 from typing import Any
 
@@ -24,6 +24,7 @@ from napari_colorize.session.words import setting_in_words
 from napari_colorize.settings import ColorizeSettings, knob_of
 
 OF_THE_LAYER = ("contrast_limits", "gamma")  # set in napari's own layer controls
+WIDE = 50  # a range of which nobody needs fractions
 LABEL_WIDTH = 96  # so that the forms of several `Knobs` stand in one line
 
 
@@ -67,21 +68,33 @@ class Choice(QComboBox):
 
 
 class Number(QWidget):
-    """A number on a slider; one that is left to the model says so, and can be given back to it."""
+    """A number on a slider, and a button that gives it back its default.
+
+    Parameters
+    ----------
+    low, high : float
+        Its range; of whole numbers if `low` is one.
+    default : float, optional
+        None leaves it to the model.
+    """
 
     changed = Signal(object)
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: float, high: float, default: float | None = None) -> None:
         super().__init__()
+        self._default = default
         whole = isinstance(low, int)
         self._slider = (QLabeledSlider if whole else QLabeledDoubleSlider)(
             Qt.Orientation.Horizontal
         )
         self._slider.setRange(low, high)
-        self._slider.setSingleStep(1 if whole else 0.05)
+        self._slider.setSingleStep(1 if whole or high > WIDE else 0.05)
+        if not whole and high > WIDE:
+            self._slider.setDecimals(0)
         self._back = QToolButton()
         self._back.setText("↺")
-        self._back.setToolTip("Back to what the model recommends.")
+        back_to = "what the model recommends" if default is None else f"{default:g}"
+        self._back.setToolTip(f"Back to {back_to}.")
         self._back.setAutoRaise(True)
         self._value: float | None = None
         layout = QHBoxLayout(self)
@@ -107,17 +120,16 @@ class Number(QWidget):
         with signals_blocked(self._slider):
             if shown is not None:
                 self._slider.setValue(shown)
-        self._back.setEnabled(value is not None)
+        self._back.setEnabled(value != self._default)
 
     def _turn(self, value: float) -> None:
         self._value = value
-        self._back.setEnabled(True)
+        self._back.setEnabled(value != self._default)
         self.changed.emit(value)
 
     def _give_back(self) -> None:
-        self._value = None
-        self._back.setEnabled(False)
-        self.changed.emit(None)
+        self.set(self._default, self._default)
+        self.changed.emit(self._default)
 
 
 class Knobs(QWidget):
@@ -128,16 +140,21 @@ class Knobs(QWidget):
     names : iterable of str
         Which fields of `ColorizeSettings`, in this order; by default all that are not the
         layer's own.
+    words : mapping of str to str, optional
+        Labels that are shorter, where what stands around says the rest.
     """
 
     changed = Signal(str, object)
 
-    def __init__(self, names: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, names: Iterable[str] | None = None, words: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__()
         known = {item.name: item for item in fields(ColorizeSettings)}
         if names is None:
             names = [name for name in known if name not in OF_THE_LAYER]
         self.controls: dict[str, Any] = {}
+        self._labels: dict[str, QLabel] = {}
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -145,16 +162,23 @@ class Knobs(QWidget):
             control = self.controls[name] = control_for(known[name])
             control.setToolTip(f"<p>{knob_of(known[name]).help}</p>")  # HTML: Qt wraps it
             control.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            label = QLabel(setting_in_words(name))
+            label = QLabel((words or {}).get(name) or setting_in_words(name))
             label.setMinimumWidth(LABEL_WIDTH)
             label.setToolTip(control.toolTip())
             layout.addRow(label, control)
+            self._labels[name] = label
             control.changed.connect(lambda value, name=name: self.changed.emit(name, value))
 
     def show_settings(self, settings: ColorizeSettings, recommended: dict[str, Any]) -> None:
         """Show settings, silently; `recommended` has values for those left to the model."""
         for name, control in self.controls.items():
             control.set(getattr(settings, name), recommended.get(name))
+
+    def show_rows(self, names: Iterable[str], visible: bool) -> None:
+        """Show some of the settings, or hide them."""
+        for name in names:
+            self.controls[name].setVisible(visible)
+            self._labels[name].setVisible(visible)
 
     def refuse(self, name: str, reason: str | None) -> None:
         """Switch a control off and say why, or on again with None."""
@@ -170,5 +194,6 @@ def control_for(item: Field[Any]) -> Any:
     if knob.choices is not None:
         return Choice(knob.choices)
     if knob.low is not None and knob.high is not None:
-        return Number(knob.low, knob.high)
+        default: Any = item.default
+        return Number(knob.low, knob.high, default)
     return Switch()

@@ -35,6 +35,7 @@ __all__ = [
     "add_channels",
     "add_plane",
     "add_result",
+    "axes_of",
     "leading_shape",
     "nothing_to_colorize",
     "placement",
@@ -90,6 +91,14 @@ def largest(layer: Image) -> Any:
 def leading_shape(layer: Image) -> tuple[int, ...]:
     """Lengths of the axes before those of one plane."""
     return _look(layer).leading(largest(layer).shape)
+
+
+def axes_of(layer: Image, dims: Dims) -> list[str]:
+    """Names of the axes before those of one plane, as the viewer calls them."""
+    names = dims.axis_labels[-layer.ndim :][: len(leading_shape(layer))]
+    # What nobody named, napari counts: from the last in some versions, from the first in others.
+    are_numbers = [name.lstrip("-").isdigit() for name in names]
+    return [f"axis {at}" if are_numbers[at] else name for at, name in enumerate(names)]
 
 
 def plane_of(layer: Image, dims: Dims) -> tuple[int, ...]:
@@ -184,7 +193,7 @@ def add_plane(
     metadata: dict[str, Any],
     name: str | None = None,
 ) -> Image:
-    """Show the colours of one plane of a stack, where it is in the stack, as they are now."""
+    """Show the colours of one plane, where it is in its stack if there is one, as they are now."""
     there = tuple(slice(place, place + 1) for place in plane)
     large = colors if isinstance(colors, PyramidColors) else None
     data = np.array(colors.data[there]) if large is None else large.frozen(plane)
@@ -244,6 +253,9 @@ def _insert(viewer: Viewer, source: Image, data: Any, **options: Any) -> Image:
     """A new layer above its source; above all if the source is gone."""
     if data is None:
         raise ImageError("There are no colours yet: wait for the first picture.")
+    rate = source.metadata.get("frame_rate")
+    if rate is not None:  # a film's colours are saved as a film of its rate
+        options["metadata"] = {"frame_rate": rate, **options.get("metadata", {})}
     made = Image(
         data,
         **{

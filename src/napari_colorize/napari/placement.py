@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,24 @@ def placement(layer: Layer, plane: tuple[int, ...] | None = None) -> dict[str, A
         "units": layer.units,
         "axis_labels": layer.axis_labels,
     }
+
+
+def to_pixels(other: Layer, layer: Layer) -> Callable[[Array], Array]:
+    """A map from places in another layer's data, `(N, axes)`, to rows and columns of a layer.
+
+    Layers take one point at a time, slowly. It is an affine map: a few points tell it.
+    """
+    shared = min(other.ndim, layer.ndim)
+    units = at_units(other.units, layer.units[-shared:])
+
+    def one(place: Array) -> Array:
+        world = np.asarray(other.data_to_world(place), float)
+        world[-shared:] *= units
+        return np.asarray(layer.world_to_data(world))[-2:]
+
+    start = one(np.zeros(other.ndim))
+    linear = np.array([one(step) - start for step in np.eye(other.ndim)])
+    return lambda places: places @ linear + start
 
 
 def at_units(units: Sequence[Any] | None, wanted: Sequence[Any]) -> Array:

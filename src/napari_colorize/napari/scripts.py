@@ -19,8 +19,10 @@ import numpy as np
 from napari.layers import Image
 from napari.utils import progress
 
-from napari_colorize.errors import ColorizeError
+from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize.napari import layers
+from napari_colorize.napari.guide.resizing import resized
+from napari_colorize.napari.parts import plane_size
 from napari_colorize.session.colors import Colors, PyramidColors, Shown, colors_for
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.planes import Limits
+    from napari_colorize.refine.guides import Guides
     from napari_colorize.settings import ColorizeSettings
 
 
@@ -49,6 +52,21 @@ class Asked:
     layer: Image
     colorizer: Colorizer
     settings: ColorizeSettings
+    guides: Guides | None = None
+    second: Colorizer | None = None
+    time_axis: int | None = None
+
+    def told(self, source: Any) -> dict[str, Any]:
+        """What a Colorizer wants to know besides an image or stack, of these pixels."""
+        guides = self.guides
+        if guides is not None:
+            guides = resized(guides, plane_size(source, self.layer.rgb))
+        return {
+            "rgb": self.layer.rgb,
+            "guides": guides,
+            "blend_with": self.second,
+            **vars(self.settings),
+        }
 
     def colors(self) -> Colors:
         """The way to show the layer's colours, none of which is known yet."""
@@ -62,6 +80,8 @@ def colorize_layer(
     *,
     model: str | os.PathLike[str] | Colorizer = "embedded",
     device: str | torch.device = "auto",
+    guides: Guides | None = None,
+    blend_with: str | os.PathLike[str] | Colorizer | None = None,
     **settings: Any,
 ) -> Image:
     """Colorize what a viewer shows of a layer: the image, or of a stack the plane looked at.
@@ -76,6 +96,10 @@ def colorize_layer(
         A name in the catalogue, a file, or a Colorizer that is there already: for many calls.
     device : str or torch.device
         As in `Colorizer.from_pretrained`.
+    guides : Guides, optional
+        Mask, hints, reference picture, in pixels of the layer's planes.
+    blend_with : str, path or Colorizer, optional
+        A second model, whose colours are blended with the first one's.
     **settings
         See `ColorizeSettings`. Contrast limits and gamma are the layer's if they are not given.
 
@@ -89,12 +113,12 @@ def colorize_layer(
     ColorizeError
         If there is no such layer, it cannot be colorized, or the Colorizer refuses.
     """
-    asked = _asked(layer, viewer, model, device, settings)
+    asked = _asked(layer, viewer, model, device, settings, guides, blend_with)
     plane = layers.plane_of(asked.layer, asked.viewer.dims)
     if not plane:
         return _colorized_whole(asked)
     colors = asked.colors()
-    result = asked.colorizer(colors.source[plane], rgb=asked.layer.rgb, **vars(asked.settings))
+    result = asked.colorizer(colors.source[plane], **asked.told(colors.source))
     colors.put(plane, result)
     there = tuple(slice(place, place + 1) for place in plane)
     data = colors.frozen(plane) if isinstance(colors, PyramidColors) else colors.data[there]
@@ -109,6 +133,9 @@ def colorize_stack(
     *,
     model: str | os.PathLike[str] | Colorizer = "embedded",
     device: str | torch.device = "auto",
+    guides: Guides | None = None,
+    blend_with: str | os.PathLike[str] | Colorizer | None = None,
+    time_axis: int | None = None,
     **settings: Any,
 ) -> Image:
     """Colorize every plane of a layer; of a lazy one each when it is looked at.
@@ -118,8 +145,10 @@ def colorize_stack(
 
     Parameters
     ----------
-    layer, viewer, model, device, **settings
-        As for `colorize_layer`.
+    layer, viewer, model, device, guides, blend_with, **settings
+        As for `colorize_layer`; guides are for every plane.
+    time_axis : int, optional
+        Along which colours are held steady, if `steadiness` is above 0. Default: the first.
 
     Returns
     -------
@@ -129,9 +158,10 @@ def colorize_stack(
     Raises
     ------
     ColorizeError
-        As for `colorize_layer`.
+        As for `colorize_layer`. Also if planes of a lazy stack, which come in any order, are to
+        be held steady.
     """
-    asked = _asked(layer, viewer, model, device, settings)
+    asked = _asked(layer, viewer, model, device, settings, guides, blend_with, time_axis)
     is_one = asked.layer.multiscale or not layers.leading_shape(asked.layer)
     if is_one or not _is_lazy(asked.layer.data):
         return _colorized_whole(asked)
@@ -145,6 +175,9 @@ def _asked(
     model: Any,
     device: Any,
     settings: dict[str, Any],
+    guides: Guides | None = None,
+    second: Any = None,
+    time_axis: int | None = None,
 ) -> Asked:
     from napari_colorize.colorizer import Colorizer
 
@@ -155,8 +188,10 @@ def _asked(
     seen = {"contrast_limits": layers.seen_limits(found), "gamma": layers.seen_gamma(found)}
     if not isinstance(model, Colorizer):
         model = Colorizer.from_pretrained(model, device=device)
+    if second is not None and not isinstance(second, Colorizer):
+        second = Colorizer.from_pretrained(second, device=device)
     given = {name: value for name, value in settings.items() if value is not None}
-    return Asked(viewer, found, model, model.choose(seen | given))
+    return Asked(viewer, found, model, model.choose(seen | given), guides, second, time_axis)
 
 
 def _found(layer: Image | str, viewer: Viewer) -> Image:
@@ -180,7 +215,7 @@ def _colorized_whole(asked: Asked) -> Image:
     colors = asked.colors()
     colors.hold_all()
     source, record = colors.source, {}
-    planes = asked.colorizer.iter_planes(source, rgb=asked.layer.rgb, **vars(asked.settings))
+    planes = asked.colorizer.iter_planes(source, time_axis=asked.time_axis, **asked.told(source))
     total = math.prod(layers.leading_shape(asked.layer))
     for index, result in progress(planes, total=total, desc=f"Colorize {asked.layer.name}"):
         colors.put(index, result)
@@ -199,14 +234,21 @@ def _lazily(asked: Asked) -> Finished:
     """A dask array of the colours: a chunk for each plane, computed when it is asked for."""
     import dask.array as da
 
+    if asked.settings.steadiness > 0:
+        raise SettingsError(
+            "Colours are held steady from each plane to the next, but planes of a lazy stack come "
+            "in any order: load it first (np.asarray), or leave steadiness at 0."
+        )
     stack, rgb, colorizer = asked.layer.data, asked.layer.rgb, asked.colorizer
     leading = len(layers.leading_shape(asked.layer))
     chunks = (1,) * leading + tuple(stack.shape)[leading:]
     is_dask = isinstance(stack, da.Array)
     planes = stack.rechunk(chunks) if is_dask else da.from_array(stack, chunks, name=False)
 
+    told = asked.told(stack)
+
     def colored(block: Any) -> Any:
-        result = colorizer(block[(0,) * leading], rgb=rgb, **vars(asked.settings))
+        result = colorizer(block[(0,) * leading], **told)
         return result.pixels[(None,) * leading]
 
     known = asked.colors()  # of no plane yet, but what they will be like
@@ -231,7 +273,7 @@ def _record(asked: Asked) -> dict[str, Any]:
     colorizer, settings = asked.colorizer, asked.settings
     if not settings.provenance:
         return {}
-    return provenance.describe(
+    record = provenance.describe(
         checkpoint_name=colorizer.checkpoint.name,
         architecture=colorizer.checkpoint.architecture,
         sha256=colorizer.checkpoint.sha256,
@@ -239,6 +281,11 @@ def _record(asked: Asked) -> dict[str, Any]:
         device=str(colorizer.device),
         precision=colorizer.precision,
     )
+    if asked.guides:
+        record["guides"] = asked.guides.told()
+    if asked.second is not None:
+        record["blended_with"] = {"model": asked.second.checkpoint.name}
+    return record
 
 
 def _placed(

@@ -31,6 +31,7 @@ class Work:
     renewed: Callable[[Work], None]
     result_layer: Image | None = None
     wants_whole: bool = False  # all planes were colorized: they follow the knobs together
+    time_axis: int = 0  # along which colours are held steady
     _links: Links = field(default_factory=Links)
 
     def __post_init__(self) -> None:

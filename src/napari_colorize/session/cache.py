@@ -93,7 +93,7 @@ class Cache:
                 self._generation = generation
 
     def _is_small(self) -> bool:
-        held = sum(entry.plane.gray.nbytes for entry in self._entries.values())
+        held = sum(_bytes_of_plane(entry) for entry in self._entries.values())
         return len(self._entries) <= CACHED and held <= CACHED_BYTES
 
     def _has_too_many_colors(self) -> bool:
@@ -117,4 +117,16 @@ def _colors_of(entry: Colorized) -> Colorized | None:
 def _bytes_of(colors: Colorized | None) -> int:
     if colors is None:
         return 0
-    return sum(said.uv.nbytes for said in (colors.chroma, colors.other) if said is not None)
+    maps = [
+        part
+        for said in (colors.chroma, colors.other)
+        if said is not None
+        for part in (said.uv, said.errors)
+    ]
+    return sum(part.nbytes for part in maps if part is not None)
+
+
+def _bytes_of_plane(entry: Colorized) -> int:
+    """Of its gray, and of its own colours, which may be held by nobody else."""
+    colors = entry.plane.colors
+    return entry.plane.gray.nbytes + (0 if colors is None else colors.nbytes)

@@ -90,10 +90,13 @@ class Pictures:
             self._cache.put(key, entry, wish.generation)
         return entry
 
+    def are_asked_alike(self, one: Wish, other: Wish) -> bool:
+        """Whether two look at planes of one stack alike, but for what is composed; any thread."""
+        return self.key(replace(one, plane=None)) == self.key(replace(other, plane=None))
+
     def are_alike(self, one: Wish, other: Wish) -> bool:
         """Whether any plane of the two wishes' sources comes out the same; for any thread."""
-        keys = [self.key(replace(wish, plane=None)) for wish in (one, other)]
-        is_same = one.source is other.source and keys[0] == keys[1]
+        is_same = one.source is other.source and self.are_asked_alike(one, other)
         return is_same and self.tone(one) == self.tone(other)
 
     def seen(self, wish: Wish, shown: Colorized | None) -> tuple[Picture, ColorizeSettings]:
@@ -137,7 +140,10 @@ class Pictures:
     def _toned(self, wish: Wish, entry: Colorized) -> Colorized:
         changes = {name: getattr(wish.settings, name) for name in (*REFINING, "provenance")}
         changes["saturation"] = self._saturation(wish)
-        entry = self._steadying.applied(wish, self.key, entry)
+        stack, axes = as_stack(wish)
+        entry = self._steadying.applied(wish, len(stack.shape) - axes, self.key, entry)
+        assert entry.chroma is not None
+        changes["steadiness"] = entry.chroma.steadiness  # none where there is no time
         last = self._last
         if last is not None and all(
             getattr(last, name) is getattr(entry, name) for name in ("plane", "chroma", "other")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_colorize.result import Colorized
     from napari_colorize.session.wish import Wish
 
-HELD = 512  # planes whose state is remembered: small maps, a megabyte or so each
+HELD = 2**28  # bytes of states that are remembered; the plane before one's own is always one
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,12 @@ class _Known:
     said: Tensor  # U and V of the plane by itself
     chroma: Chroma
     other: Chroma | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, the prediction's own maps left out."""
+        maps = [part for state in self.states for part in vars(state).values()]
+        return sum(part.nbytes for part in maps)
 
 
 class SteadyPlanes:
@@ -40,14 +46,33 @@ class SteadyPlanes:
         self._known = OrderedDict()
 
     def applied(
-        self, wish: Wish, key: Callable[[Wish], tuple[Any, ...]], entry: Colorized
+        self, wish: Wish, axes: int, key: Callable[[Wish], tuple[Any, ...]], entry: Colorized
     ) -> Colorized:
-        """The entry, steadied if the wish says so; the same object for the same state before."""
-        strength, axis, plane = wish.settings.steadiness, wish.time_axis or 0, wish.plane
-        if strength == 0 or entry.chroma is None or not plane or axis >= len(plane):
-            return entry
-        from napari_colorize.steadying import steadied, with_states
+        """The entry, steadied if the wish says so; the same chrominance for the same state before.
 
+        Parameters
+        ----------
+        wish : Wish
+            For which the entry was made.
+        axes : int
+            Leading axes of its source.
+        key : callable
+            Tells planes' predictions from each other.
+        entry : Colorized
+            The network's answer.
+
+        Raises
+        ------
+        SettingsError
+            If the wish's axis of time is none of them.
+        """
+        from napari_colorize.steadying import checked_axis, steadied, with_states
+
+        strength, plane = wish.settings.steadiness, wish.plane or (0,) * axes
+        axis = checked_axis(wish.time_axis, axes) if strength else None
+        if axis is None or entry.chroma is None:
+            return entry
+        wish = replace(wish, plane=plane)
         here = key(wish), strength, axis
         last = None
         if plane[axis] > 0:
@@ -65,6 +90,6 @@ class SteadyPlanes:
             known = _Known(before, states, entry.chroma.uv, held.chroma, held.other)
             self._known[here] = known
         self._known.move_to_end(here)
-        while len(self._known) > HELD:
+        while len(self._known) > 2 and sum(one.nbytes for one in self._known.values()) > HELD:
             self._known.popitem(last=False)
         return replace(entry, chroma=known.chroma, other=known.other)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.devices import Precision
     from napari_colorize.refine.guides import Guides
+    from napari_colorize.refine.hints import Hints
 
 Index = tuple[int, ...]
 USUAL = ColorizeSettings()
@@ -83,6 +84,11 @@ class Wish:
         return self.settings.saturation, refining, self.guides, self.time_axis
 
     @property
+    def hints(self) -> Hints | None:
+        """Of the guides, if there are any."""
+        return None if self.guides is None else self.guides.hints
+
+    @property
     def asks_confidence(self) -> bool:
         """Whether two networks have to say how sure they are."""
         return self.blend_with is not None and self.settings.blend_by == "confidence"
@@ -97,19 +103,14 @@ class Wish:
         """
         chosen = self.settings
         render_factor = chosen.render_factor or render_factor
-        seen = replace(chosen, render_factor=render_factor, provenance=True)
+        usual = {name: getattr(USUAL, name) for name in REFINING}
+        if self.asks_confidence:
+            usual["blend_by"] = chosen.blend_by
+        seen = replace(chosen, render_factor=render_factor, provenance=True, **usual)
         if chosen.fidelity == "exact":  # the others make finished pictures, saturation included
-            usual = {name: getattr(USUAL, name) for name in REFINING}
-            if self.asks_confidence:
-                usual["blend_by"] = chosen.blend_by
-            seen = replace(seen, saturation=None, **usual)
-        hints = self.guides.hints if takes_hints and self.guides is not None else None
+            seen = replace(seen, saturation=None)
+        hints = self.hints if takes_hints else None
         return *self.picture, *self.network, self.blend_with, seen, hints
-
-    def is_of_the_same(self, other: Wish) -> bool:
-        """Whether two look at planes of one stack in the same way, but for what is composed."""
-        one, another = (replace(wish, plane=None) for wish in (self, other))
-        return one.asked() == another.asked()
 
     def changed(self, changes: dict[str, Any]) -> Wish:
         """The wish with changes (see `normalized`): itself if they change nothing.

@@ -30,6 +30,7 @@ from napari_colorize.session.reading import Reader
 from napari_colorize.session.runs import Run
 from napari_colorize.session.told import Origin, Progress, Signals, State
 from napari_colorize.session.wish import Index, Wish
+from napari_colorize.settings import REFINING
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
@@ -132,7 +133,7 @@ class Worker(Signals):
     def _want(self, wish: Wish) -> None:
         if wish.picture != self._wish.picture:
             self._questions.clear()
-        if not wish.is_of_the_same(self._wish):
+        if not self._pictures.are_asked_alike(wish, self._wish):
             self._ahead = []
         if wish.generation != self._wish.generation:  # nothing of the last source is kept
             self._cache.clear(wish.generation)
@@ -263,7 +264,7 @@ class Worker(Signals):
     def _wish_now(self, one: Wish) -> Wish:
         """The same plane at the newest saturation, if that is all that has changed."""
         newest = replace(self._wish, plane=one.plane)
-        return newest if newest.is_of_the_same(one) else one
+        return newest if self._pictures.are_asked_alike(newest, one) else one
 
     def _is_next(self, ahead: list[Index], one: Wish) -> bool:
         """Whether nothing comes before a prefetched plane.
@@ -405,7 +406,13 @@ class Worker(Signals):
             return
         if wish.blend_with != shown.wish.blend_with or wish.asks_confidence:
             return
-        result = self._pictures.composed(wish, shown.entry)
+        if wish.hints is not shown.wish.hints and self._model.takes_hints(shown.wish):
+            return
+        # Of the wish that it was made for: its colours are not those of the new one's planes.
+        chosen = {name: getattr(wish.settings, name) for name in ("saturation", *REFINING)}
+        settings = replace(shown.wish.settings, **chosen)
+        old = replace(shown.wish, settings=settings, guides=wish.guides, time_axis=wish.time_axis)
+        result = self._pictures.composed(old, shown.entry)
         with self._changed:
             if self._closed or self._cancelling or self._wish.look != wish.look:
                 return

@@ -1,4 +1,4 @@
-"""Seeing what the network does: the Explore panel and its four tools."""
+"""Seeing what the network does: the Explore panel and its tools."""
 
 from napari_colorize.napari.explore.panel import ExploreWidget
 

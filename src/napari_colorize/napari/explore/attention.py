@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.explore.covering import Cover, Floats, Part, part_seen, point_at
+from napari_colorize.napari.explore.covering import Cover, point_at
 from napari_colorize.napari.links import Links
+from napari_colorize.napari.parts import Floats, Part, part_seen
 from napari_colorize.session.words import attention_in_words
 
 if TYPE_CHECKING:

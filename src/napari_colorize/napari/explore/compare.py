@@ -178,15 +178,18 @@ class Comparison:
             session.update(source=self._colors.source, rgb=desk.layer.rgb)
         elif begins_anew:
             session.refresh()
-        wanted = self._variant.of(settings)
-        if wanted != session.settings:
-            self._colors.outdate()
+        asked_before = _tone(session)
         session.update(
             plane=desk.session.plane,
-            settings=wanted,
+            settings=self._variant.of(settings),
             model=self._variant.model or desk.session.model,
+            blend_with=desk.session.blend_with,
+            guides=desk.session.guides,
+            time_axis=desk.session.time_axis,
             device=desk.session.device,
         )
+        if _tone(session) != asked_before:
+            self._colors.outdate()
         if session.result is None:
             self.told.emit("Colorizing B…")
         elif self.layer is not None:
@@ -234,3 +237,8 @@ class Comparison:
     def _tell_progress(self, told: Progress) -> None:
         percent = 100 * told.done / max(1, told.total)
         self.told.emit(f"{told.text}: {percent:.0f} %.")
+
+
+def _tone(session: ColorizeSession) -> tuple[Any, ...]:
+    """What makes known planes old when it is another."""
+    return session.settings, session.blend_with, session.guides, session.time_axis

@@ -6,9 +6,7 @@ is moved, and are gone without a trace when nobody wants them any more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image
@@ -17,64 +15,15 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_colorize.napari import layers
+from napari_colorize.napari.parts import Floats, Part
 from napari_colorize.napari.placement import at_units, placement
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Layer
 
-    from napari_colorize.napari.desk import Desk
-    from napari_colorize.session.colors import Colors
-
 Array = NDArray[Any]
-Floats = NDArray[np.float64]
 PLACED_BY = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a plane by its edges, in pixels from the plane's upper left corner."""
-
-    top: float
-    bottom: float
-    left: float
-    right: float
-
-    def pixel_size(self, shape: tuple[int, int]) -> Floats:
-        """Height and width, in the plane's pixels, of one pixel of an array that fills the part."""
-        return np.array([self.bottom - self.top, self.right - self.left]) / shape
-
-    def first_pixel(self, shape: tuple[int, int]) -> Floats:
-        """Where the middle of the array's first pixel is; in the plane middles are whole."""
-        return np.array([self.top, self.left]) + self.pixel_size(shape) / 2 - 0.5
-
-    def within(self, point: Floats, shape: tuple[int, int]) -> Floats:
-        """A point of the plane, in pixels of an array that fills the part."""
-        inside: Floats = (point - self.first_pixel(shape)) / self.pixel_size(shape)
-        return inside
-
-    def __contains__(self, point: Floats) -> bool:
-        row, column = point + 0.5
-        return bool(self.top <= row < self.bottom and self.left <= column < self.right)
-
-
-_around_shapes: WeakKeyDictionary[Colors, Part] = WeakKeyDictionary()
-
-
-def part_seen(desk: Desk) -> Part:
-    """The part of its layer's planes that a desk colorizes: all, or around the shapes chosen."""
-    assert desk.layer is not None
-    assert desk.colors is not None
-    if desk.region is not None:
-        if desk.colors not in _around_shapes:  # a drag asks often, and the shapes take time
-            region = layers.read(desk.layer, desk.region)["region"]
-            rows, columns = region.rows, region.columns
-            part = Part(rows.start, rows.stop, columns.start, columns.stop)
-            _around_shapes[desk.colors] = part
-        return _around_shapes[desk.colors]
-    data = layers.largest(desk.layer)
-    height, width = data.shape[-3:-1] if desk.layer.rgb else data.shape[-2:]
-    return Part(0, height, 0, width)
 
 
 def placed_over(

@@ -11,12 +11,11 @@ from psygnal import Signal
 
 from napari_colorize.napari.explore.covering import (
     Cover,
-    Part,
     camera_of,
     canvas_pixels_per_column,
-    part_seen,
     point_at,
 )
+from napari_colorize.napari.parts import Part, part_seen
 
 if TYPE_CHECKING:
     from napari_colorize.napari.desk import Desk

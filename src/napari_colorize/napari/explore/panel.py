@@ -1,8 +1,9 @@
-"""ExploreWidget, the panel that shows what the network does: it switches four tools on and off."""
+"""ExploreWidget, the panel that shows what the network does: it switches tools on and off."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,15 +27,18 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_colorize.errors import ColorizeError
+from napari_colorize.media.ramps import LARGEST_ERROR
 from napari_colorize.napari.choosers import ModelChooser
 from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.explore.asked import AskedLayer
 from napari_colorize.napari.explore.attention import AttentionLayer
 from napari_colorize.napari.explore.compare import Comparison, Variant
 from napari_colorize.napari.explore.confidence import COLORMAP, ConfidenceLayer
 from napari_colorize.napari.explore.curtain import Curtain
+from napari_colorize.napari.explore.doubt import DoubtLayer
+from napari_colorize.napari.explore.pale import PaleLayer
 from napari_colorize.napari.knobs import Number
 from napari_colorize.napari.links import Links
-from napari_colorize.session.words import LARGEST_ERROR
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -60,6 +64,8 @@ class ExploreWidget(QWidget):
         self.desk = desk_of(napari_viewer)
         self.attention = AttentionLayer(self.desk)
         self.confidence = ConfidenceLayer(self.desk)
+        self.doubt = DoubtLayer(self.desk)
+        self.pale = PaleLayer(self.desk)
         self.comparison = Comparison(self.desk)
         self.curtain = Curtain(self.desk)
         self._links = Links()
@@ -80,6 +86,10 @@ class ExploreWidget(QWidget):
         self.judge = _toggle("Show expected error")
         self.scale = ColorBar(COLORMAP, LARGEST_ERROR)
         self.confidence_said = _words("")
+        self.ask_otherwise = _toggle("Show disagreement")
+        self.doubt_said = _words("")
+        self.find_pale = _toggle("Show next to no colour")
+        self.pale_said = _words("")
         self.kind = QComboBox()
         self.kind.addItems(KINDS)
         self.kind.setSizeAdjustPolicy(
@@ -120,11 +130,15 @@ class ExploreWidget(QWidget):
         column.addLayout(
             _section(
                 "How sure the model is",
-                "How far off the true colours it expects its own to be, in CIEDE2000: 1 is just "
-                "visible side by side, above 10 it is a guess.",
-                self.judge,
+                "How far off the true colours it expects its own to be, and how far its answers "
+                "lie apart when it is asked otherwise, in CIEDE2000: 1 is just visible side by "
+                "side, above 10 it is a guess.",
+                _row(self.judge, self.ask_otherwise),
                 self.scale,
                 self.confidence_said,
+                self.doubt_said,
+                self.find_pale,
+                self.pale_said,
             )
         )
         column.addLayout(_section("A beside B", "", form, self.compare, self.comparison_said))
@@ -153,7 +167,10 @@ class ExploreWidget(QWidget):
 
     def _connect(self) -> None:
         self.attend.toggled.connect(self._switch_attention)
-        self.judge.toggled.connect(self._switch_confidence)
+        for toggle, tool, said in self._maps():
+            said.hide()
+            toggle.toggled.connect(partial(self._switch_map, tool, said))
+            self._links.add(tool.told, _says(said))
         self.compare.toggled.connect(self._switch_comparison)
         self.draw.toggled.connect(self._switch_curtain)
         self.kind.currentIndexChanged.connect(self._show_choice)
@@ -162,7 +179,6 @@ class ExploreWidget(QWidget):
         self.place.valueChanged.connect(lambda value: self.curtain.move_to(value / STEPS))
         for signal, slot in (
             (self.attention.told, _says(self.attention_said)),
-            (self.confidence.told, _says(self.confidence_said)),
             (self.comparison.told, _says(self.comparison_said)),
             (self.comparison.failed, self._show_error),
             (self.comparison.ended, self._show_comparison_ended),
@@ -178,8 +194,18 @@ class ExploreWidget(QWidget):
     def let_go(self) -> None:
         """The panel is gone: nothing is told to it any more, and nothing of it stays."""
         self._links.end()
-        for tool in (self.attention, self.confidence, self.curtain, self.comparison):
+        for _, tool, _ in self._maps():
             tool.stop()
+        for other in (self.attention, self.curtain, self.comparison):
+            other.stop()
+
+    def _maps(self) -> list[tuple[QPushButton, AskedLayer, QLabel]]:
+        """Maps that lie over the picture: what switches each on, and where it is told of."""
+        return [
+            (self.judge, self.confidence, self.confidence_said),
+            (self.ask_otherwise, self.doubt, self.doubt_said),
+            (self.find_pale, self.pale, self.pale_said),
+        ]
 
     # What was clicked
 
@@ -198,11 +224,12 @@ class ExploreWidget(QWidget):
         if not on:
             self.attention_said.setText("")
 
-    def _switch_confidence(self, on: bool) -> None:
+    def _switch_map(self, tool: AskedLayer, said: QLabel, on: bool) -> None:
         self._end_comparison(on)
-        self.confidence.start() if on else self.confidence.stop()
+        tool.start() if on else tool.stop()
         if not on:
-            self.confidence_said.setText("")
+            said.clear()
+            said.hide()
 
     def _switch_curtain(self, on: bool) -> None:
         self._end_comparison(on)
@@ -215,7 +242,8 @@ class ExploreWidget(QWidget):
             self.comparison.stop()
             self.comparison_said.setText("")
             return
-        for toggle in (self.attend, self.judge, self.draw):  # they lie over one picture
+        maps = [toggle for toggle, _, _ in self._maps()]
+        for toggle in (self.attend, *maps, self.draw):  # they lie over one picture
             toggle.setChecked(False)
         if not self._guard(lambda: self.comparison.start(self.variant())):
             self._show_comparison_ended()
@@ -274,8 +302,9 @@ class ExploreWidget(QWidget):
         """The desk's own; the Colorize panel notifies of it."""
         if self.attention.is_on:
             self.attention_said.setText(str(error))
-        if self.confidence.is_on:
-            self.confidence_said.setText(str(error))
+        for _, tool, said in self._maps():
+            if tool.is_on:
+                said.setText(str(error))
 
     def _show_error(self, error: ColorizeError) -> None:
         self.comparison_said.setText(str(error))
@@ -329,7 +358,11 @@ def _section(title: str, text: str, *content: Any) -> QVBoxLayout:
 
 
 def _says(label: QLabel) -> Callable[[str], None]:
-    return lambda sentence: label.setText(sentence)
+    def say(sentence: str) -> None:
+        label.setText(sentence)
+        label.show()
+
+    return say
 
 
 def _toggle(text: str) -> QPushButton:

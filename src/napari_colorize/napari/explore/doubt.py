@@ -1,0 +1,48 @@
+"""Where colour is a guess, as a layer: how much it changes when the model is asked otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_colorize.media.ramps import LARGEST_ERROR
+from napari_colorize.napari.explore.asked import AskedLayer
+from napari_colorize.napari.explore.confidence import COLORMAP
+
+if TYPE_CHECKING:
+    from napari_colorize.insight.disagreement import Disagreement
+    from napari_colorize.napari.desk import Desk
+    from napari_colorize.result import Colorized
+
+SAMPLES = 512  # of each side that are enough to tell the middle of a map
+
+
+class DoubtLayer(AskedLayer):
+    """How far answers for mirror images, render factors and models lie apart, in CIEDE2000."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(
+            desk,
+            desk.doubted,
+            name="{} (disagreement)",
+            colormap=COLORMAP,
+            contrast_limits=(0, LARGEST_ERROR),
+            opacity=0.7,
+        )
+
+    def ask(self, result: Colorized) -> None:
+        """Ask the model, and the one that is blended with it."""
+        self._desk.session.doubt()
+
+    def take(self, told: Disagreement) -> None:
+        """Show where the answers differ."""
+        self.show(told.map, disagreement_in_words(told.map, len(told.variants)))
+
+
+def disagreement_in_words(differences: NDArray[np.float32], answers: int) -> str:
+    """The middle of the differences, in a sentence."""
+    height, width = differences.shape
+    some = differences[:: -(-height // SAMPLES), :: -(-width // SAMPLES)]
+    return f"In half of the picture {answers} answers lie within {np.median(some):.1f}."

@@ -1,0 +1,6 @@
+"""Guiding colours by layers: scribbles, a mask, a picture whose palette is taken over.
+
+`guiding` follows the layers that were chosen and makes `Guides` of them, for the pixels that a
+session colorizes (`grid`): out of dots, strokes and areas (`scribbles`) and of numbers painted
+(`labels`), or of a picture in colour (`palette`). `panel` is where they are chosen.
+"""

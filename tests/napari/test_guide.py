@@ -1,0 +1,414 @@
+"""Colours guided by layers: hints, mask, reference, a second model, steadiness; no window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.colormaps import DirectLabelColormap
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+
+from napari_colorize.napari.desk import Desk, desk_of
+
+RED, GREEN = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0)
+
+
+@pytest.fixture
+def halves() -> np.ndarray:
+    """A picture (96, 128), dark at the left and bright at the right, with a sharp edge."""
+    picture = np.full((96, 128), 90, np.uint8)
+    picture[:, 64:] = 180
+    return picture
+
+
+@pytest.fixture
+def at_work(qtbot, settle) -> Iterator[Callable[..., Desk]]:
+    """A desk that has colorized the layers given, with a network that is quick."""
+    desks = []
+
+    def begin(data: np.ndarray, **options: Any) -> Desk:
+        viewer = ViewerModel()
+        desk = desk_of(viewer)
+        desks.append(desk)
+        desk.session.model = colorizer_of(TintNetwork())
+        desk.choose_layer(viewer.add_image(data, name="gray", **options))
+        settle(desk)
+        return desk
+
+    yield begin
+    for desk in desks:
+        desk.close()
+
+
+@pytest.fixture
+def guided(qtbot, settle) -> Callable[..., np.ndarray]:
+    """Waits until a desk's picture has the guides of what it looks at, and gives its pixels."""
+
+    def wait(desk: Desk) -> np.ndarray:
+        rest = desk.guiding._rest
+        qtbot.waitUntil(lambda: not rest.isActive(), timeout=10_000)
+        settle(desk)
+        qtbot.waitUntil(lambda: desk.colors.knows(desk.plane), timeout=60_000)
+        shown = desk.colors.data[0] if desk.colors.multiscale else desk.colors.data
+        return np.asarray(shown[desk.plane] if desk.plane else shown)
+
+    return wait
+
+
+def hint(desk: Desk, *where: float, color: Any = RED) -> Any:
+    layer = desk.guiding.layer("hints") or desk.add_hints()
+    layer.current_face_color = color
+    layer.add([where])
+    return layer
+
+
+def redness(pixels: np.ndarray) -> np.ndarray:
+    return pixels[..., 0].astype(int) - pixels[..., 1]
+
+
+def test_a_hint_changes_what_belongs_to_it_and_nothing_else(at_work, guided, halves):
+    desk = at_work(halves)
+    before = guided(desk)
+
+    hint(desk, 48, 20)
+    after = guided(desk)
+
+    assert (redness(after)[:, :56] > 60).all()
+    np.testing.assert_array_equal(after[:, 76:], before[:, 76:])
+
+
+def test_hints_are_followed_while_they_are_drawn_and_taken_away(at_work, guided, halves):
+    desk = at_work(halves)
+    before = guided(desk)
+    points = hint(desk, 48, 20)
+    red = guided(desk)
+
+    points.face_color = [GREEN]
+    green = guided(desk)
+    points.data = np.zeros((0, 2))
+    nothing = guided(desk)
+
+    assert redness(red)[48, 20] > 60 and redness(green)[48, 20] < -60
+    np.testing.assert_array_equal(nothing, before)
+
+
+def test_a_removed_layer_hints_nothing(at_work, guided, halves):
+    desk = at_work(halves)
+    before = guided(desk)
+    points = hint(desk, 48, 20)
+    guided(desk)
+
+    desk.viewer.layers.remove(points)
+
+    np.testing.assert_array_equal(guided(desk), before)
+    assert desk.guiding.layer("hints") is None and desk.session.guides is None
+
+
+def test_painted_labels_hint_in_their_colors(at_work, guided, halves):
+    desk = at_work(halves)
+    colormap = DirectLabelColormap(color_dict={None: (0, 0, 0, 0), 1: RED})
+    labels = desk.viewer.add_labels(np.zeros((96, 128), int), colormap=colormap)
+    desk.guiding.use("hints", labels)
+    before = guided(desk)
+
+    labels.brush_size = 6
+    labels.paint((48, 20), 1)
+    painted = guided(desk)
+    labels.undo()
+
+    assert redness(painted)[48, 20] > 60
+    np.testing.assert_array_equal(guided(desk), before)
+
+
+def test_shapes_hint_in_their_colors(at_work, guided, halves):
+    desk = at_work(halves)
+    shapes = desk.viewer.add_shapes()
+    desk.guiding.use("hints", shapes)
+
+    shapes.add_paths([[40, 10], [50, 40]], edge_width=4, edge_color=[RED])
+
+    assert redness(guided(desk))[45, 25] > 60
+
+
+def test_hints_move_with_the_picture_and_with_their_layer(at_work, guided, halves):
+    desk = at_work(halves, scale=(2, 2), translate=(10, 0))
+    points = hint(desk, 48, 20)
+    left = guided(desk)
+
+    points.translate = (10, 140)  # 70 pixels to the right
+    right = guided(desk)
+    desk.layer.translate = (10, 140)
+    together = guided(desk)
+
+    assert redness(left)[48, 20] > 60 > redness(left)[48, 100]
+    assert redness(right)[48, 90] > 60 > redness(right)[48, 20]
+    np.testing.assert_array_equal(together, left)
+
+
+def test_what_shows_the_same_composes_nothing_anew(at_work, guided, halves, qtbot):
+    desk = at_work(halves)
+    points = hint(desk, 48, 20)
+    guided(desk)
+    guides = desk.session.guides
+
+    points.refresh()
+    points.symbol = "square"
+    guided(desk)
+
+    assert desk.session.guides is guides
+
+
+def test_outside_of_a_mask_the_image_stays_as_it_was(at_work, guided, halves):
+    desk = at_work(halves)
+    labels = desk.viewer.add_labels(np.zeros((96, 128), int))
+    colored = guided(desk).copy()
+    desk.guiding.use("mask", labels)
+
+    labels.data[20:40, 30:90] = 3
+    labels.refresh()
+    masked = guided(desk)
+
+    gray = np.repeat(halves[..., None], 3, axis=-1)
+    np.testing.assert_array_equal(masked[20:40, 30:90], colored[20:40, 30:90])
+    gray[20:40, 30:90] = masked[20:40, 30:90]
+    np.testing.assert_array_equal(masked, gray)
+    assert np.ptp(colored.astype(int), axis=-1).min() > 2
+
+
+def test_a_reference_gives_its_palette_as_far_as_wanted(at_work, guided, halves):
+    desk = at_work(halves)
+    before = guided(desk)
+    green = np.zeros((30, 40, 3), np.uint8) + np.array([60, 120, 60], np.uint8)
+    green[::2] += 20
+
+    reference = desk.viewer.add_image(green, rgb=True, visible=False)
+    desk.guiding.use("reference", reference)
+    taken = guided(desk)
+    desk.choose(reference_strength=0.0)
+
+    assert redness(taken).mean() < redness(before).mean() - 10
+    np.testing.assert_array_equal(guided(desk), before)
+
+
+def test_each_region_takes_its_own_palette(at_work, guided, halves):
+    desk = at_work(halves)
+    two = np.zeros((30, 40, 3), np.uint8)
+    two[:, :20], two[:, 20:] = (60, 120, 60), (140, 60, 60)
+    numbers = np.repeat([[1, 2]], 64, axis=1).repeat(96, axis=0).astype(int)
+    viewer = desk.viewer
+
+    desk.guiding.use("regions", viewer.add_labels(numbers))
+    there = np.repeat([[2, 1]], 20, axis=1).repeat(30, axis=0).astype(int)
+    desk.guiding.use("reference_regions", viewer.add_labels(there, translate=(200, 0)))
+    desk.guiding.use("reference", viewer.add_image(two, rgb=True, translate=(200, 0)))
+    taken = guided(desk)
+
+    assert redness(taken)[:, 10:50].mean() > 20 and redness(taken)[:, 80:120].mean() < -20
+
+
+def test_a_second_model_has_its_share(at_work, guided, halves):
+    desk = at_work(halves)
+    first = guided(desk)
+    desk.session.blend_with = colorizer_of(HandedNetwork(), name="handed")
+    half = guided(desk)
+
+    desk.choose(blend=1.0)
+    second = guided(desk)
+
+    alone = colorizer_of(HandedNetwork())(halves, contrast_limits=desk.layer.contrast_limits)
+    np.testing.assert_array_equal(second, alone.pixels)
+    between = (first.astype(float) + second) / 2
+    assert np.abs(half - between).mean() < 2 < np.abs(half - first.astype(float)).mean()
+
+
+def test_guides_of_a_region_are_those_of_its_window(at_work, guided, halves):
+    desk = at_work(halves)
+    window = desk.viewer.add_shapes([[[20, 10], [20, 50], [79, 50], [79, 10]]], name="window")
+
+    desk.use_region(window)
+    hint(desk, 40, 20)
+    pixels = guided(desk)
+
+    assert desk.result.pixels.shape[:2] == (60, 41)
+    assert redness(pixels)[40, 20] > 60 and redness(pixels)[25, 45] > 60
+    assert np.ptp(pixels[:18].astype(int), axis=-1).max() == 0
+
+
+def test_guides_of_a_picture_in_levels_are_at_the_size_that_is_seen(at_work, guided):
+    large = np.full((1720, 2600), 90, np.uint8)
+    large[:, 1300:] = 180
+    desk = at_work([large, large[::2, ::2], large[::4, ::4]], multiscale=True)
+
+    labels = desk.viewer.add_labels((large == 90).astype(int))
+    desk.guiding.use("mask", labels)
+    hint(desk, 800, 600)
+    pixels = guided(desk)
+
+    seen = desk.colors.source.shape
+    assert desk.session.guides.mask.shape == seen != large.shape
+    assert (redness(pixels)[780:820, 1180:1198] > 60).all()
+    assert np.ptp(pixels[780:820, 1302:1320].astype(int), axis=-1).max() == 0
+
+
+def test_what_is_kept_of_a_large_picture_is_what_is_shown(at_work, guided):
+    large = np.full((3000, 3000), 90, np.uint8)
+    desk = at_work(large)
+    mask = desk.viewer.add_labels((np.indices((30, 30))[0] < 9).astype(int), scale=(100, 100))
+    mask.translate = (49.5, 49.5)
+    window = desk.viewer.add_shapes([[[200, 300], [200, 1400], [1700, 1400], [1700, 300]]])
+
+    desk.guiding.use("mask", mask)
+    desk.use_region(window)
+    shown = guided(desk)[::20, ::20]
+    kept = desk.keep()
+    desk.guiding.use("mask", None)
+    guided(desk)
+
+    np.testing.assert_array_equal(np.asarray(kept.data[0])[::20, ::20], shown)
+    colored = np.ptp(shown.astype(int), axis=-1) > 2
+    expected = np.zeros((150, 150), bool)
+    expected[10:45, 15:71] = True  # within the window, and where the mask is
+    assert (colored ^ expected).sum() < 150  # pixels at the rims
+
+
+def test_hints_of_a_stack_are_for_their_plane(at_work, guided, halves, settle):
+    desk = at_work(np.stack([halves] * 4))
+    desk.viewer.dims.set_current_step(0, 1)
+    before = guided(desk).copy()
+
+    hint(desk, 1, 48, 20)
+    hinted = guided(desk).copy()
+    desk.viewer.dims.set_current_step(0, 2)
+    other = guided(desk).copy()
+    desk.viewer.dims.set_current_step(0, 1)
+
+    assert redness(hinted)[48, 20] > 60
+    np.testing.assert_array_equal(other, before)
+    np.testing.assert_array_equal(guided(desk), hinted)
+
+
+def test_guides_that_are_chosen_later_hold_for_a_whole_stack(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves, halves[:, ::-1], halves]))
+    desk.colorize_all()
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    inside = np.zeros((96, 128), int)
+    inside[:48] = 1
+
+    desk.guiding.use("mask", desk.viewer.add_labels(inside))
+    assert desk.colors.finished() is None  # what is known is old
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+
+    whole = desk.colors.finished().astype(int)
+    assert np.ptp(whole[:, 48:], axis=-1).max() == 0 and np.ptp(whole[:, :48], axis=-1).min() > 2
+
+
+def test_hints_of_a_plane_leave_a_whole_stack_at_peace(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves, halves[:, ::-1], halves]))
+    desk.colorize_all()
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    whole, told, runs = desk.colors.finished().copy(), [], []
+    desk.failed.connect(told.append)
+    desk.run_ended.connect(runs.append)
+
+    points = hint(desk, desk.plane[0], 48, 20)
+    guided(desk)
+    qtbot.waitUntil(lambda: not desk._settled.isActive(), timeout=10_000)
+    assert np.abs(np.asarray(desk.colors.data).astype(int) - whole).any(axis=(1, 2, 3)).sum() == 1
+    assert told == [] and runs == []
+
+    desk.viewer.layers.remove(points)
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    np.testing.assert_array_equal(desk.colors.finished(), whole)
+
+
+@pytest.mark.parametrize("knobs", [{"edges": False}, {"shadows": 1.0}, {"blend": 0.9}])
+def test_knobs_that_compose_hold_for_a_whole_stack(at_work, halves, qtbot, knobs):
+    desk = at_work(np.stack([halves, halves[:, ::-1], halves]))
+    desk.session.blend_with = second = colorizer_of(HandedNetwork(), name="handed")
+    desk.colorize_all()
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+
+    desk.choose(**knobs)
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+
+    limits = tuple(desk.layer.contrast_limits)
+    model = desk.session.model
+    for plane, pixels in zip(desk.layer.data, desk.colors.finished(), strict=True):
+        expected = model(plane, blend_with=second, contrast_limits=limits, **knobs).pixels
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.fixture
+def flicker() -> np.ndarray:
+    """Two films (z, t, y, x) whose brightness changes from plane to plane."""
+    noise = np.random.default_rng(0).normal(0, 25, (2, 6, 1, 1))
+    ramp = np.linspace(60, 200, 64 * 64).reshape(64, 64)
+    return (ramp + noise).clip(0, 255).astype(np.uint8)
+
+
+def test_colors_are_held_steady_while_a_stack_is_played(at_work, guided, flicker):
+    desk = at_work(flicker[0])
+    desk.viewer.dims.set_current_step(0, 0)
+    desk.choose(steadiness=0.8)
+
+    shown = []
+    for plane in range(6):
+        desk.viewer.dims.set_current_step(0, plane)
+        shown.append(guided(desk).copy())
+
+    model, limits = desk.session.model, tuple(desk.layer.contrast_limits)
+    held = model.iter_planes(flicker[0], steadiness=0.8, contrast_limits=limits)
+    for pixels, (_, result) in zip(shown, held, strict=True):
+        np.testing.assert_array_equal(pixels, result.pixels)
+    alone = [model(plane, contrast_limits=limits).pixels for plane in flicker[0]]
+    assert np.abs(np.stack(shown[1:]).astype(int) - alone[1:]).max(axis=(1, 2, 3)).min() > 2
+
+
+def test_a_run_holds_colors_steady_along_time(at_work, qtbot, flicker):
+    desk = at_work(flicker)
+
+    desk.hold_along(1)
+    desk.choose(steadiness=0.8)
+    desk.colorize_all()
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+
+    limits = tuple(desk.layer.contrast_limits)
+    expected = desk.session.model.iter_planes(
+        flicker, time_axis=1, steadiness=0.8, contrast_limits=limits
+    )
+    for index, result in expected:
+        np.testing.assert_array_equal(desk.colors.finished()[index], result.pixels)
+
+
+def test_the_axes_of_a_stack_have_names(at_work, halves):
+    desk = at_work(np.stack([[halves] * 2] * 3), axis_labels=("t", "z", "y", "x"))
+    assert desk.axes == ["t", "z"] and desk.time_axis == 0
+
+    desk.hold_along(1)
+
+    assert desk.session.time_axis == 1 and desk.time_axis == 1
+
+
+def test_what_cannot_guide_is_told_in_one_sentence(at_work, halves, guided):
+    desk = at_work(halves)
+    told = []
+    desk.failed.connect(told.append)
+    clear = np.zeros((8, 9, 4), np.uint8)
+
+    desk.guiding.use("reference", desk.viewer.add_image(clear, rgb=True))
+
+    assert len(told) == 1 and "opaque" in str(told[0])
+
+
+def test_a_closed_desk_follows_no_layer(at_work, halves, guided):
+    desk = at_work(halves)
+    points = hint(desk, 48, 20)
+    guided(desk)
+
+    desk.close()
+    points.add([[10, 10]])
+
+    assert not desk.guiding._rest.isActive()

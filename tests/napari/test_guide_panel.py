@@ -1,0 +1,160 @@
+"""The Guide section of the panel, used as a person would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from stand_ins import TintNetwork, colorizer_of
+
+from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.dock import ColorizeWidget
+
+
+@pytest.fixture
+def opened(make_napari_viewer, panel_of, settle, photo) -> Callable[..., ColorizeWidget]:
+    """The panel of a viewer with one layer, in colours of a network that is quick."""
+
+    def begin(data: np.ndarray = photo, **options: Any) -> ColorizeWidget:
+        viewer = make_napari_viewer(show=True)
+        desk_of(viewer).session.model = colorizer_of(TintNetwork())
+        viewer.add_image(data, name="gray", **options)
+        panel = panel_of(viewer)
+        desk = panel.desk
+        desk.session.model = colorizer_of(TintNetwork())  # the panel begins with the user's own
+        settle(desk)
+        panel.guide_section.expand(animate=False)
+        return panel
+
+    return begin
+
+
+def choose(chooser: Any, name: str) -> None:
+    """As a click into the list does."""
+    at = chooser.findText(name)
+    chooser.setCurrentIndex(at)
+    chooser.activated.emit(at)
+
+
+def test_new_hints_are_ready_to_be_clicked(opened, settle):
+    panel = opened()
+    viewer = panel.desk.viewer
+
+    panel.guide.new.click()
+    layer = viewer.layers.selection.active
+    layer.add([100, 100])
+    panel.desk.guiding._rest.timeout.emit()
+    settle(panel.desk)
+
+    assert layer.name == "hints" and layer.mode == "add" and viewer.layers[-1] is layer
+    assert panel.guide.choosers["hints"].currentText() == "hints"
+    assert panel.desk.layer.name == "gray"  # what is worked on stays
+    shown = panel.desk.result_layer.data[100, 100].astype(int)
+    assert shown[0] - shown[2] > 30  # reddish
+
+
+def test_layers_are_chosen_where_they_fit_and_taken_back(opened, photo):
+    panel = opened()
+    viewer, choosers, guiding = panel.desk.viewer, panel.guide.choosers, panel.desk.guiding
+    labels = viewer.add_labels(np.ones((256, 256), int), name="numbers")
+    viewer.add_image(np.dstack([photo] * 3), name="colors")
+
+    choose(choosers["mask"], "numbers")
+    choose(choosers["reference"], "colors")
+
+    listed = {
+        role: [chooser.itemText(at) for at in range(chooser.count())]
+        for role, chooser in choosers.items()
+    }
+    assert listed["hints"] == listed["mask"] == ["none", "numbers"]
+    assert listed["reference"] == ["none", "colors"]  # not our own result
+    assert guiding.layer("mask") is labels and panel.guide.palette.isVisible()
+    viewer.layers.remove(labels)
+    choose(choosers["reference"], "none")
+    assert choosers["mask"].currentText() == "none" and guiding.layer("mask") is None
+    assert guiding.layer("reference") is None and not panel.guide.palette.isVisible()
+
+
+def test_a_second_model_brings_its_knobs(opened, settle):
+    panel = opened()
+    models = panel.guide.models
+    assert models.model == "" and not panel.guide.blend.isVisible()
+
+    models.show_model("embedded")
+    models.chosen.emit("embedded")
+    settle(panel.desk)
+
+    assert panel.desk.session.blend_with == "embedded" and panel.guide.blend.isVisible()
+    assert panel.desk.result.other is not None
+    models.show_model("")
+    models.chosen.emit("")
+    settle(panel.desk)
+    assert panel.desk.session.blend_with is None and not panel.guide.blend.isVisible()
+
+
+def test_time_is_there_for_stacks_only(opened, stack, settle):
+    panel = opened(np.stack([stack] * 2), axis_labels=("t", "z", "y", "x"))
+    axis = panel.guide.axis
+    assert [axis.itemText(at) for at in range(axis.count())] == ["t", "z"]
+
+    choose(axis, "z")
+    assert panel.desk.time_axis == panel.desk.session.time_axis == 1
+    panel.desk.viewer.add_image(stack[0], name="flat")
+
+    assert panel.desk.layer.name == "flat"
+    assert not axis.isVisible() and not panel.guide.steadiness.isVisible()
+
+
+def test_a_knob_goes_back_to_its_default(opened, settle):
+    panel = opened()
+    knob = panel.guide.colors.controls["shadows"]
+    assert not knob._back.isEnabled()
+
+    knob.slider.setValue(0.5)
+    assert panel.desk.settings.shadows == 0.5 and knob._back.isEnabled()
+    knob._back.click()
+
+    assert panel.desk.settings.shadows == 0 and not knob._back.isEnabled()
+
+
+def test_hues_are_asked_for_when_they_are_damped(opened):
+    panel = opened()
+    colors = panel.guide.colors
+    assert not colors.controls["hue_from"].isVisible()
+    before = colors.height()
+
+    colors.controls["hue_damping"].slider.setValue(0.5)
+
+    assert colors.controls["hue_from"].isVisible() and panel.guide_section.isExpanded()
+    assert colors.sizeHint().height() > before
+
+
+def test_a_stack_with_guides_of_one_plane_is_not_run_over(opened, stack):
+    panel = opened(stack)
+    panel.guide.new.click()
+
+    panel._guard(panel.desk.colorize_all)
+
+    assert "where you look" in panel.state.text() and not panel.desk.is_running
+
+
+def test_keeping_a_hinted_picture_keeps_it(opened, settle, qtbot):
+    panel = opened()
+    desk = panel.desk
+    panel.guide.new.click()
+    hints = desk.viewer.layers.selection.active
+    hints.add([100, 100])
+    qtbot.waitUntil(lambda: desk.session.guides is not None, timeout=60_000)
+    settle(desk)
+    hinted = desk.result_layer.data.copy()
+
+    panel.keep.click()
+    kept = desk.viewer.layers[desk.viewer.layers.index(desk.layer) + 1]
+    desk.viewer.layers.remove(hints)
+    settle(desk)
+
+    np.testing.assert_array_equal(kept.data, hinted)
+    assert np.abs(desk.result_layer.data.astype(int) - hinted).max() > 9
+    assert kept.metadata["napari-colorize"]["guides"]["hints"].endswith("pixels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from napari_colorize.jupyter.view import HERE, View
+from napari_colorize.jupyter.view import SCRIPT, STYLE, View
 
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -33,14 +35,19 @@ class Model {
 }
 const decoded = (text) =>
   new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+/** With bytes, which came as text, in the place of all { bytes }. */
+const whole = (value) => {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  if ("bytes" in value) return decoded(value.bytes);
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, whole(part)]));
+};
 """
 BEGIN = """async ([source, style, model, state]) => {
   const load = (text) => import(URL.createObjectURL(new Blob([text], {type: "text/javascript"})));
   window.view = await load(source);
-  const made = await load(model + "export { Model, decoded };");
-  window.decoded = made.decoded;
-  for (const name of ["gray", "uv", "overlay"]) state[name] = made.decoded(state[name]);
-  window.model = new made.Model(state);
+  const made = await load(model + "export { Model, whole };");
+  window.whole = made.whole;
+  window.model = new made.Model(whole(state));
   document.head.append(Object.assign(document.createElement("style"), {textContent: style}));
   document.body.innerHTML = '<div style="width: 400px"></div>';
   window.forget = view.default.render({model: window.model, el: document.body.firstChild});
@@ -50,11 +57,19 @@ PIXEL = """([x, y]) => {
   const place = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
   return [...canvas.getContext("2d").getImageData(...place, 1, 1).data];
 }"""
+SHOW = """(state) => {
+  Object.assign(model.state, whole(state));
+  model.tell("change:serial");
+}"""
+PLAIN = (bytes, int, float, str, list, dict, type(None))
 FRAME = "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
 
 
-def encoded(value: bytes) -> str:
-    return base64.b64encode(value).decode()
+def encoded(value: Any) -> Any:
+    """A value with its bytes as text, for a browser."""
+    if isinstance(value, dict):
+        return {name: encoded(part) for name, part in value.items()}
+    return {"bytes": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
 class Page:
@@ -69,22 +84,30 @@ class Page:
     """
 
     def __init__(self, browser: Any, result: Any, **context: Any) -> None:
-        view = View()
-        view.show(result)
-        state = {name: getattr(view, name) for name in view.trait_names(sync=True)}
-        state = {name: value for name, value in state.items() if name[0] != "_"}
-        state = {
-            name: encoded(value) if isinstance(value, bytes) else value
-            for name, value in state.items()
-            if isinstance(value, (bytes, int, float, list, type(None)))
-        }
-        self.view = view
+        self.view = View()
+        self.view.show(result)
         self.page = browser.new_context(
             viewport={"width": 500, "height": 600}, **context
         ).new_page()
-        sources = (HERE / "view.js").read_text(), (HERE / "view.css").read_text()
-        self.page.evaluate(BEGIN, [*sources, MODEL, state])
+        self.page.evaluate(BEGIN, [SCRIPT, STYLE, MODEL, self.state()])
         self.stage = self.page.locator(".stage")
+        self.settle()
+
+    def state(self) -> dict[str, Any]:
+        """All that the kernel's side has for the browser."""
+        state = {name: getattr(self.view, name) for name in self.view.trait_names(sync=True)}
+        return {
+            name: encoded(value)
+            for name, value in state.items()
+            if name[0] != "_" and isinstance(value, PLAIN)
+        }
+
+    def show(self, result: Any) -> None:
+        """Show another result, as a kernel that is connected would."""
+        before = self.state()
+        self.view.show(result)
+        new = {name: value for name, value in self.state().items() if value != before[name]}
+        self.page.evaluate(SHOW, new)
         self.settle()
 
     def settle(self) -> None:
@@ -98,6 +121,13 @@ class Page:
         self.page.evaluate("([name, value]) => model.set(name, value)", [name, value])
         self.settle()
 
+    def paint(self) -> np.ndarray:
+        """The strokes that the kernel was sent last, RGBA; once there are any."""
+        self.page.wait_for_function("() => model.get('paint').byteLength && model.saved")
+        self.page.wait_for_selector("[data-unsent=false]")
+        png = bytes(self.page.evaluate("() => [...new Uint8Array(model.get('paint').buffer)]"))
+        return np.asarray(Image.open(io.BytesIO(png)))
+
     def sent(self) -> list[dict[str, Any]]:
         """What the view told the kernel."""
         return list(self.page.evaluate("() => model.sent"))
@@ -110,7 +140,7 @@ class Page:
     def tell(self, message: dict[str, Any], pixels: np.ndarray) -> None:
         """Say something as the kernel does."""
         self.page.evaluate(
-            "([message, data]) => model.tell('msg:custom', message, [decoded(data)])",
+            "([message, data]) => model.tell('msg:custom', message, [whole(data)])",
             [message, encoded(pixels.tobytes())],
         )
         self.settle()
@@ -123,6 +153,13 @@ class Page:
     def pixel(self, x: float, y: float) -> list[int]:
         """Red, green and blue of what is drawn at a share of the stage."""
         return self.page.evaluate(PIXEL, [x, y])[:3]
+
+    def wait_pixel(self, x: float, y: float, color: list[int]) -> None:
+        """Until a colour is drawn there."""
+        self.page.wait_for_function(
+            f"([place, color]) => ({PIXEL})(place).slice(0, 3).join() === color",
+            arg=[[x, y], ",".join(map(str, color))],
+        )
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """With the mouse, in shares of the stage."""

@@ -45,7 +45,7 @@ def sentence(box) -> str:
 
 def turn(box, name, value) -> None:
     """As a hand does it."""
-    control = {**box.knobs.controls, **box.more_knobs.controls}[name]
+    control = {**box.knobs.controls, **box.controls}[name]
     control._parts[0].value = value
     assert box.wait(SOON)
 
@@ -99,7 +99,7 @@ def test_settings_reach_the_controls_and_controls_the_settings(box_of, photo):
 
     box.settings = ColorizeSettings(render_factor=7, gamma=2)
     assert box.knobs.controls["render_factor"].slider.value == 7
-    assert box.more_knobs.controls["gamma"].slider.value == 2
+    assert box.controls["gamma"].slider.value == 2
     turn(box, "self_attention", False)
     turn(box, "render_factor", 3)
 
@@ -109,7 +109,7 @@ def test_settings_reach_the_controls_and_controls_the_settings(box_of, photo):
 
 def test_every_setting_has_a_control_that_shows_it(box_of):
     box = box_of()
-    shown = {**box.knobs.controls, **box.more_knobs.controls}
+    shown = {**box.knobs.controls, **box.controls}
 
     assert set(shown) == {item.name for item in fields(ColorizeSettings)}
     for control in shown.values():
@@ -130,7 +130,7 @@ def test_a_knob_can_be_given_back_to_the_model(box_of, photo):
 
 def test_black_and_white_can_be_set(box_of, photo):
     box = box_of(photo)
-    limits = box.more_knobs.controls["contrast_limits"]
+    limits = box.controls["contrast_limits"]
     assert limits.automatic.value and (limits.low.value, limits.high.value) == (0, 255)
 
     limits.automatic.value = False
@@ -143,7 +143,7 @@ def test_black_and_white_can_be_set(box_of, photo):
 
 def test_limits_the_wrong_way_round_are_told_and_can_be_mended(box_of, photo):
     box = box_of(photo, contrast_limits=(50, 200))
-    limits = box.more_knobs.controls["contrast_limits"]
+    limits = box.controls["contrast_limits"]
 
     limits.high.value = 20
     assert "the smaller first" in sentence(box)
@@ -395,6 +395,6 @@ def test_it_goes_on_after_it_was_gone(box_of, photo):
 def test_a_knob_that_the_model_lacks_is_off_with_the_reason(box_of, photo):
     box = box_of(photo)
 
-    fidelity = box.more_knobs.controls["fidelity"]
+    fidelity = box.controls["fidelity"]
     assert fidelity.list.disabled and "compact" in fidelity.list.tooltip
     assert not box.knobs.controls["self_attention"].box.disabled

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 
-from napari_colorize.color import rgb_from_yuv
-from napari_colorize.jupyter.view import LONGEST, MOST, pixels_of, shown_size
+from napari_colorize.jupyter.sending import LONGEST, MOST, pixels_of, shown_size
 from napari_colorize.pipeline import compose
 from napari_colorize.planes import to_plane
+from napari_colorize.refine.tint import Field, Strokes, Tint
 
-COMPOSE = """([gray, uv, size, grid, matrix, bounds, saturation]) => {
-  const parts = view.prepare({
-    gray: new Uint16Array(decoded(gray).buffer), uv: new Float32Array(decoded(uv).buffer),
-    size, grid, matrix, bounds,
-  });
+COMPOSE = """(saturation) => {
+  const {gray, size, kept} = model.state;
+  const parts = view.prepare({...model.state, gray: new Uint16Array(gray.buffer)});
   const image = new ImageData(size[1], size[0]);
-  view.compose(parts, saturation, new Uint32Array(image.data.buffer));
+  const rgba = new Uint32Array(image.data.buffer);
+  view.compose(parts, saturation, rgba);
+  view.keep(view.outside(kept), rgba);
   return [...image.data];
 }"""
 
@@ -36,25 +37,83 @@ def is_gray(pixel: list[int]) -> bool:
     return max(pixel) - min(pixel) <= 1
 
 
-@pytest.mark.parametrize("limits", [(0, 65535), (-20000, 90000)], ids=["all", "beyond"])
-@pytest.mark.parametrize(
-    ("size", "grid"), [((1, 1), (1, 1)), ((7, 5), (3, 9)), ((64, 48), (16, 12)), ((5, 300), (4, 4))]
-)
-def test_the_browser_composes_as_the_kernel_does(open_view, result, size, grid, limits):
+def shown(result, plane, tint):
+    """A result of this plane, tinted so."""
+    made = replace(result, plane=plane)
+    vars(made)["tint"] = tint
+    return made
+
+
+def field(random, size, slope=True):
+    """Maps of colours, beyond what RGB has room for here and there."""
+    offset, steep = (torch.from_numpy(random.uniform(-0.4, 0.4, (*size, 2))) for _ in range(2))
+    return Field(offset.float(), 3 * steep.float() if slope else None)
+
+
+def given(random, size):
+    """Strokes over a third of the pixels."""
+    rows, columns = np.nonzero(random.random(size) < 0.3)
+    uv = torch.from_numpy(random.uniform(-0.3, 0.3, (len(rows), 2))).float()
+    return Strokes(torch.from_numpy(rows), torch.from_numpy(columns), uv, size)
+
+
+TINTS = {
+    "enlarged": lambda random, size, grid: Tint(field(random, grid, slope=False)),
+    "along edges": lambda random, size, grid: Tint(field(random, grid)),
+    "without shadows": lambda random, size, grid: Tint(field(random, grid), shadows=0.6),
+    "hinted": lambda random, size, grid: Tint(
+        field(random, grid),
+        correction=field(random, (1, grid[1])),
+        hinted=field(random, (grid[0], 1), slope=False),
+        strokes=given(random, size),
+        shadows=0.3,
+    ),
+    "strokes only": lambda random, size, grid: Tint(
+        field(random, grid), strokes=given(random, size)
+    ),
+    "masked": lambda random, size, grid: Tint(field(random, grid), mask=random.random(size) < 0.5),
+}
+
+
+@pytest.mark.parametrize("make", TINTS.values(), ids=TINTS.keys())
+def test_the_browser_composes_as_the_kernel_does(open_view, result, make):
     random = np.random.default_rng(0)
-    plane = to_plane(random.integers(0, 65536, size).astype(np.uint16), limits=limits)
-    gray = np.rint(plane.gray.numpy() * 65535).astype(np.uint16)
-    uv = random.uniform(-0.4, 0.4, (*grid, 2)).astype(np.float32)
-    sent = [base64.b64encode(values.tobytes()).decode() for values in (gray, uv)]
-    matrix = rgb_from_yuv()[:, 1:].flatten().tolist()
-    page = open_view(result).page
+    page = open_view(result)
+    sizes = [((1, 1), (1, 1)), ((7, 5), (3, 5)), ((64, 48), (16, 12)), ((5, 300), (4, 4))]
+    ranges = (0, 65535), (-20000, 90000)  # the second reaches beyond what the dtype holds
 
-    for saturation in (0.0, 1.0, 2.5, 4.0):
-        got = page.evaluate(COMPOSE, [*sent, size, grid, matrix, list(plane.bounds), saturation])
+    for (size, grid), limits in product(sizes, ranges):
+        image = random.integers(0, 65536, (*size, 3)).astype(np.uint16)
+        plane, tint = to_plane(image, limits=limits), make(random, size, grid)
+        page.show(shown(result, plane, tint))
+        for saturation in (0.0, 1.0, 4.0):
+            got = page.page.evaluate(COMPOSE, saturation)
 
-        pixels = compose(plane, torch.from_numpy(uv), saturation).astype(np.float64)
-        wanted = (pixels - limits[0]) / (limits[1] - limits[0]) * 255
-        np.testing.assert_allclose(np.reshape(got, (*size, 4))[..., :3], wanted, atol=2)
+            pixels = compose(plane, tint, saturation).astype(np.float64)
+            wanted = ((pixels - limits[0]) / (limits[1] - limits[0])).clip(0, 1) * 255
+            np.testing.assert_allclose(np.reshape(got, (*size, 4))[..., :3], wanted, atol=2)
+
+
+def test_a_larger_picture_is_composed_at_the_size_that_is_shown(open_view, result, monkeypatch):
+    monkeypatch.setattr("napari_colorize.jupyter.sending.MOST", 600)
+    random = np.random.default_rng(0)
+    plane = to_plane(np.linspace(0.3, 0.7, 4800, dtype=np.float32).reshape(60, 80))
+    strokes = np.zeros((60, 80), bool)
+    strokes[10:20, 8:60] = True
+    rows, columns = (torch.from_numpy(places) for places in np.nonzero(strokes))
+    uv = torch.full((len(rows), 2), 0.1)
+    mask = np.ones((60, 80), bool)
+    mask[40:50, 30:70] = False
+    small = Field(torch.from_numpy(random.uniform(-0.1, 0.1, (2, 3, 2))).float())
+    tint = Tint(small, strokes=Strokes(rows, columns, uv, (60, 80)), mask=mask)
+    made = shown(result, plane, tint)
+
+    page = open_view(made)
+    got = np.reshape(page.page.evaluate(COMPOSE, 1.0), (*page.get("size"), 4))[..., :3]
+
+    assert page.get("size") == [21, 28]
+    away = np.abs(got - pixels_of(made).astype(int)).max(axis=-1)
+    assert (away > 2).mean() < 0.05 and away.max() < 20  # along the rim of strokes
 
 
 def test_gray_is_left_of_the_divider_and_colour_right_of_it(open_view, result):
@@ -209,7 +268,7 @@ def test_a_map_lies_over_the_picture_until_it_is_taken_away(open_view, result):
     page = open_view(result)
     before = page.pixel(0.8, 0.5)
     red = base64.b64encode(bytes([255, 0, 0, 255])).decode()
-    page.page.evaluate("red => Object.assign(model.state, {overlay: decoded(red)})", red)
+    page.page.evaluate("red => Object.assign(model.state, {overlay: whole({bytes: red})})", red)
 
     page.page.evaluate("() => Object.assign(model.state, {overlay_size: [1, 1], opacity: 0.5})")
     page.set("overlay_serial", 7)

@@ -13,25 +13,41 @@ import ipywidgets as widgets
 import traitlets
 
 from napari_colorize.errors import ColorizeError, ImageError
-from napari_colorize.jupyter.choosers import ImageChooser, ModelChooser, PlaneChooser
-from napari_colorize.jupyter.explore import Attention, Confidence, Histogram
-from napari_colorize.jupyter.knobs import Knobs, growing, row, style
+from napari_colorize.jupyter.choosers import (
+    ImageChooser,
+    ModelChooser,
+    PlaneChooser,
+    ReferenceChooser,
+)
+from napari_colorize.jupyter.explore import Attention, Confidence, Doubt, Histogram, Pale, Tool
+from napari_colorize.jupyter.guiding import Guiding
+from napari_colorize.jupyter.knobs import Control, Knobs, growing, row, style
 from napari_colorize.jupyter.loop import Loop
+from napari_colorize.jupyter.opening import open_path
+from napari_colorize.jupyter.painting import Painting
 from napari_colorize.jupyter.sweep import SweepGrid
-from napari_colorize.jupyter.view import View
+from napari_colorize.jupyter.view import DIVIDER, View
 from napari_colorize.session import ColorizeSession, said
 from napari_colorize.session.words import factors_around
-from napari_colorize.settings import ColorizeSettings, settings_from
+from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
 from napari_colorize.zoo import CATALOGUE
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.devices import Precision
+    from napari_colorize.refine.guides import Guides
+    from napari_colorize.refine.hints import Hints
+    from napari_colorize.refine.reference import Reference
     from napari_colorize.result import Colorized
     from napari_colorize.session import Origin, Progress, RunEnd
     from napari_colorize.session.colors.stack import StackColors
 
 FIRST = ("render_factor", "saturation", "self_attention")
+REFINED = ("edges", "shadows", "hue_damping", "hue_from", "hue_to")
+REFERENCE = ("reference_strength", "reference_method")
+BLEND = ("blend", "blend_by")
+STEADY = ("steadiness",)
+FINISHED = "A fidelity makes finished pictures: leave it at exact."
 NOTHING = "Upload a picture, or give its path."
 
 
@@ -43,13 +59,17 @@ class ColorizeBox(widgets.VBox):
     Parameters
     ----------
     source : array or path, optional
-        An image or a stack, or the file of one; see `source`.
+        An image or a stack, or the file of one or of a film; see `source`.
     plane : tuple of int, optional
         Which plane of a stack; the first by default.
     rgb : bool, optional
         Whether the last axis holds colours. Default: if it has 3 or 4 entries.
     model : str, path or Colorizer
         A name in the catalogue, a file, or a Colorizer of yours.
+    blend_with : str, path or Colorizer, optional
+        A second model, whose colours are blended with the first one's.
+    guides : Guides, optional
+        Mask, hints and reference; `mask`, `hints` and `reference` set one of them.
     device, precision : str
         Where and in which precision the network runs; "auto" asks the hardware.
     **settings
@@ -79,13 +99,19 @@ class ColorizeBox(widgets.VBox):
         plane: Sequence[int] | None = None,
         rgb: bool | None = None,
         model: str | os.PathLike[str] | Colorizer = "embedded",
+        blend_with: str | os.PathLike[str] | Colorizer | None = None,
+        guides: Guides | None = None,
         device: str = "auto",
         precision: Precision = "auto",
         **settings: Any,
     ) -> None:
         chosen = settings_from(settings)
         self.session = ColorizeSession(
-            model=model, device=device, precision=precision, settings=chosen
+            model=model,
+            blend_with=blend_with,
+            device=device,
+            precision=precision,
+            settings=chosen,
         )
         self._loop = Loop()
         self._colors: StackColors | None = None  # of a run over all planes
@@ -100,12 +126,21 @@ class ColorizeBox(widgets.VBox):
         self._show_settings()
         self._show_model()
         self._open(source, plane, rgb)
+        if guides is not None:
+            self.guides = guides
+
+    def __repr__(self) -> str:  # of all widgets in it, it would take seconds and be read by nobody
+        model = self.model if isinstance(self.model, str) else self.model.checkpoint.name
+        return f"ColorizeBox({getattr(self.source, 'shape', None)}, model={model!r})"
 
     # What code uses
 
     @property
     def source(self) -> Any:
-        """The image or stack that is colorized, as an array; set an array, a path, or None."""
+        """The image or stack that is colorized, as an array; set an array, a path, or None.
+
+        A film is a stack whose frames are decoded when they are looked at.
+        """
         return self.session.source
 
     @source.setter
@@ -131,6 +166,75 @@ class ColorizeBox(widgets.VBox):
         self._stays = False
         self.session.model = model
         self._show_model()
+
+    @property
+    def blend_with(self) -> str | Colorizer | None:
+        """A second model, blended with the first; see `blend` and `blend_by`. None for none."""
+        return self.session.blend_with
+
+    @blend_with.setter
+    def blend_with(self, model: str | os.PathLike[str] | Colorizer | None) -> None:
+        self._stays = False
+        self.session.blend_with = model
+        self._show_model()
+        self._show_lacks()
+
+    @property
+    def guides(self) -> Guides:
+        """Mask, hints and reference; another picture keeps only the last.
+
+        They hold for all planes of a stack. What does not fit the picture is told in the box.
+        """
+        return self._guiding.guides
+
+    @guides.setter
+    def guides(self, guides: Guides | None) -> None:
+        self._guide(lambda: self._guiding.give(guides))
+
+    @property
+    def hints(self) -> Hints | None:
+        """Colours of some pixels, which spread; set `Hints`, or RGBA pixels `(Y, X, 4)`.
+
+        What is painted in the view is here too.
+        """
+        return self.guides.hints
+
+    @hints.setter
+    def hints(self, hints: Any) -> None:
+        self._guide(lambda: self._guiding.give_hints(hints))
+
+    @property
+    def reference(self) -> Reference | None:
+        """A picture whose palette is taken over; set an array in colour, or a path."""
+        return self.guides.reference
+
+    @reference.setter
+    def reference(self, reference: Any) -> None:
+        self._guide(lambda: self._guiding.give_reference(reference))
+
+    @property
+    def mask(self) -> Any:
+        """Where to colour, an array `(Y, X)`; elsewhere the image stays as it was."""
+        return self.guides.mask
+
+    @mask.setter
+    def mask(self, mask: Any) -> None:
+        self._guide(lambda: self._guiding.give_mask(mask))
+
+    @property
+    def time_axis(self) -> int | None:
+        """Axis of a stack along which colours are held steady; None is the first."""
+        return self.session.time_axis
+
+    @time_axis.setter
+    def time_axis(self, axis: int | None) -> None:
+        self.session.time_axis = axis
+        self._planes.show_time(axis or 0)
+
+    @property
+    def controls(self) -> dict[str, Control]:
+        """The control of each setting."""
+        return {name: one for knobs in self._forms for name, one in knobs.controls.items()}
 
     @property
     def stack(self) -> Any:
@@ -189,6 +293,7 @@ class ColorizeBox(widgets.VBox):
         self._loop.close()
         self.session.close(wait=1.0)
         self._saturation.close()
+        self._painting.close()
         self.view.close()
         super().close()
 
@@ -198,21 +303,13 @@ class ColorizeBox(widgets.VBox):
         self.view = View()
         self.view.layout.width = "100%"
         self._images, self._planes, self._models = ImageChooser(), PlaneChooser(), ModelChooser()
-        names = [name for name in ColorizeSettings.__dataclass_fields__ if name not in FIRST]
-        self.knobs, self.more_knobs = Knobs(FIRST), Knobs(names)
-        self._saturation = widgets.jslink(  # in the browser: no kernel has to be asked
-            (self.knobs.controls["saturation"].slider, "value"), (self.view, "saturation")
-        )
-        self._attention = Attention(self.session, self.view)
-        self._confidence = Confidence(self.session, self.view)
-        self._histogram = Histogram()
-        self._sweep = SweepGrid()
-        self._attend = _toggle("Attention", "Click a place: bright is where its colour comes from.")
-        self._judge = _toggle("Confidence", "How far off the true colours the model expects to be.")
-        self._count = _toggle("Histogram", "Which colours there are.")
-        self._sweep_button = _button("Sweep", "See several render factors and take one.")
+        self._others = ModelChooser(is_optional=True)
+        self._references = ReferenceChooser()
+        self._painting = Painting(self.view)
+        self._guiding = Guiding(self.session, self._painting, self._references)
+        self._make_knobs()
+        self._make_tools()
         self._all = _button("Colorize all planes", "")
-        self._all.layout.display = "none"
         self._stop = _button("Stop", "What is shown stays.")
         self._stop.add_class("stop")
         self._path = widgets.Text("colorized.png", layout=growing())
@@ -222,20 +319,68 @@ class ColorizeBox(widgets.VBox):
         for words in (self._notes, self._told):
             self._tell(words, "")
 
+    def _make_knobs(self) -> None:
+        self.knobs, self._refined = Knobs(FIRST), Knobs(REFINED)
+        self._palette = Knobs(REFERENCE, reference_strength="strength", reference_method="method")
+        self._blend, self._steady = Knobs(BLEND, blend="share", blend_by="by"), Knobs(STEADY)
+        shown = {*FIRST, *REFINED, *REFERENCE, *BLEND, *STEADY}
+        self._rest_of_knobs = Knobs(
+            name for name in ColorizeSettings.__dataclass_fields__ if name not in shown
+        )
+        self._forms = (
+            *(self.knobs, self._refined, self._palette),
+            *(self._blend, self._steady, self._rest_of_knobs),
+        )
+        self._saturation = widgets.jslink(  # in the browser: no kernel has to be asked
+            (self.knobs.controls["saturation"].slider, "value"), (self.view, "saturation")
+        )
+
+    def _make_tools(self) -> None:
+        session, view = self.session, self.view
+        self._attention, self._confidence = Attention(session, view), Confidence(session, view)
+        self._doubt, self._pale = Doubt(session, view), Pale(session, view)
+        self._histogram = Histogram()
+        self._sweep = SweepGrid()
+        self._attend = _toggle("Attention", "Click a place: bright is where its colour comes from.")
+        self._judge = _toggle("Confidence", "How far off the true colours the model expects to be.")
+        self._differ = _toggle(
+            "Disagreement", "How much colours change when the model is asked in other ways."
+        )
+        self._mark = _toggle("Pale", "What got next to no colour.")
+        self._count = _toggle("Histogram", "Which colours there are.")
+        self._sweep_button = _button("Sweep", "See several render factors and take one.")
+        self._tools: dict[widgets.ToggleButton, Tool] = {
+            self._attend: self._attention,
+            self._judge: self._confidence,
+            self._differ: self._doubt,
+            self._mark: self._pale,
+        }
+
     def _laid_out(self) -> list[widgets.Widget]:
-        more = widgets.Accordion([self.more_knobs], titles=("More",))
+        tools = widgets.HBox([*self._tools, self._count, self._sweep_button])
+        tools.add_class("tools")
+        self._stacked = widgets.VBox([self._steady, self._planes.time, self._all])
+        self._stacked.layout.display = "none"
+        groups = {
+            "Paint hints": self._painting,
+            "Edges, shadows, hues": self._refined,
+            "Reference picture": widgets.VBox([self._references, self._palette]),
+            "Second model": widgets.VBox([self._others, self._blend]),
+            "More": self._rest_of_knobs,
+        }
         panel = widgets.VBox(
             [
                 self._images,
                 self._models,
                 self.knobs,
-                widgets.HBox([self._attend, self._judge, self._count, self._sweep_button]),
+                tools,
                 self._confidence.legend,
+                self._doubt.legend,
                 self._told,
                 self._histogram,
-                self._all,
+                self._stacked,
                 row("save as", self._path, self._save),
-                more,
+                widgets.Accordion(list(groups.values()), titles=tuple(groups)),
             ]
         )
         panel.add_class("panel")
@@ -251,12 +396,17 @@ class ColorizeBox(widgets.VBox):
         self.view.gone.connect(self._rest)
         self._images.chosen.connect(self._open)
         self._planes.chosen.connect(lambda plane: self._guard(lambda: self._look_at(plane)))
+        self._planes.timed.connect(lambda axis: setattr(self, "time_axis", axis))
         self._models.chosen.connect(lambda model: setattr(self, "model", model))
-        for knobs in (self.knobs, self.more_knobs):
+        self._others.chosen.connect(lambda model: setattr(self, "blend_with", model))
+        self._guiding.failed.connect(self._show_error)
+        self._references.chosen.connect(lambda _: self._show_lacks())
+        for knobs in self._forms:
             knobs.changed.connect(self._turn)
-        for toggle, tool in ((self._attend, self._attention), (self._judge, self._confidence)):
+        for toggle, tool in self._tools.items():
             toggle.observe(lambda change, tool=tool: self._explore(tool, change["new"]), "value")
             tool.told.connect(lambda sentence: self._tell(self._told, sentence))
+        self._painting.tool.observe(lambda change: self._take_brush(change["new"]), "value")
         self._count.observe(lambda change: self._show_histogram(change["new"]), "value")
         self._sweep_button.on_click(lambda _: self._guard(self.sweep))
         self._sweep.picked.connect(lambda factor: self.choose(render_factor=factor))
@@ -271,6 +421,7 @@ class ColorizeBox(widgets.VBox):
         carry(session.swept, self._sweep.show_result)
         carry(session.attended, self._attention.show)
         carry(session.judged, self._confidence.show)
+        carry(session.doubted, self._doubt.show)
         carry(session.run_ended, self._end_run)
         carry(session.progress, self._show_progress)
         carry(session.state, self._show_state)
@@ -296,13 +447,12 @@ class ColorizeBox(widgets.VBox):
     def _look(self, source: Any, plane: Sequence[int] | None, rgb: bool | None) -> None:
         """Let the session see an array, or what a file holds."""
         if isinstance(source, (str, os.PathLike)):
-            from napari_colorize.media.images import read_picture
-
-            picture = read_picture(source)
-            source, rgb = picture.array, picture.rgb
-            self.choose(contrast_limits=picture.contrast_limits)
+            opened = open_path(source)
+            source, rgb = opened.array, opened.rgb
+            self.choose(contrast_limits=opened.contrast_limits)
         self._say_what_is_shown()
-        self.session.update(source=source, plane=plane, rgb=rgb)
+        guides = self._guiding.begin()
+        self.session.update(source=source, plane=plane, rgb=rgb, guides=guides)
 
     def _forget(self) -> None:
         """Another picture is wanted: nothing of the last one is shown."""
@@ -311,8 +461,8 @@ class ColorizeBox(widgets.VBox):
         self._colors = self._run = None
         self.set_trait("result", None)
         self.view.clear()
-        self._attention.clear()
-        self._confidence.clear()
+        for tool in self._tools.values():
+            tool.clear()
         self._sweep.clear()
         self._tell(self._notes, "")
         self._planes.show_plane((), ())
@@ -323,6 +473,11 @@ class ColorizeBox(widgets.VBox):
         self._sweep.clear()
         self.session.plane = plane
 
+    def _guide(self, work: Callable[[], object]) -> None:
+        self._stays = False
+        work()
+        self._show_lacks()
+
     def _turn(self, name: str, value: Any) -> None:
         self._guard(lambda: self.choose(**{name: value}))
 
@@ -332,13 +487,18 @@ class ColorizeBox(widgets.VBox):
         self.session.settings = change["new"]
         self._show_settings()
 
-    def _explore(self, tool: Attention | Confidence, on: bool) -> None:
-        others = {self._attend: self._attention, self._judge: self._confidence}
+    def _explore(self, tool: Tool, on: bool) -> None:
         self._tell(self._told, "")
-        for toggle, other in others.items():
+        for toggle, other in self._tools.items():
             if on and other is not tool:
                 toggle.value = False  # one map at a time lies over the picture
+        if on and tool is self._attention:
+            self._painting.tool.value = DIVIDER  # a click asks or paints
         self._guard(lambda: tool.switch(on))
+
+    def _take_brush(self, tool: int) -> None:
+        if tool != DIVIDER:
+            self._attend.value = False
 
     def _rest(self) -> None:
         """Nobody looks: give back the network's memory until something is wanted again."""
@@ -359,8 +519,8 @@ class ColorizeBox(widgets.VBox):
             return  # a newer one is on its way
         self.set_trait("result", result)
         self.view.show(result)
-        self._attention.follow(result)
-        self._confidence.follow(result)
+        for tool in self._tools.values():
+            tool.follow(result)
         self._histogram.follow(result)
         self._tell(self._notes, " ".join(result.notes))
         self._show_settings()
@@ -408,22 +568,38 @@ class ColorizeBox(widgets.VBox):
 
     def _show_settings(self) -> None:
         recommended = self._recommended()
-        self.knobs.show_settings(self.settings, recommended)
-        self.more_knobs.show_settings(self.settings, recommended)
+        for knobs in self._forms:
+            knobs.show_settings(self.settings, recommended)
 
     def _show_model(self) -> None:
-        model = self.session.model
+        model, other = self.session.model, self.session.blend_with
         if isinstance(model, str):
             self._models.relist(model)
+        if other is None or isinstance(other, str):
+            self._others.relist(other or "")
 
     def _show_lacks(self) -> None:
-        """What this model has no use for is switched off, back at its default, with the reason."""
+        """What has no use is switched off with the reason; what the model lacks is at its default.
+
+        So are knobs of what was not given: a reference, a second model.
+        """
         lacks = self.session.lacks
-        for knobs in (self.knobs, self.more_knobs):
-            for name, control in knobs.controls.items():
-                control.explain(lacks.get(name))
+        reasons = {**self._idle(), **lacks}
+        for name, control in self.controls.items():
+            control.explain(reasons.get(name))
         usual = ColorizeSettings()
         self.choose(**{name: getattr(usual, name) for name in lacks})
+
+    def _idle(self) -> dict[str, str]:
+        """Knobs that change nothing as things are."""
+        if self.settings.fidelity != "exact":
+            return dict.fromkeys(REFINING, FINISHED)
+        idle = {}
+        if self.reference is None:
+            idle.update(dict.fromkeys(REFERENCE, "Choose a reference picture first."))
+        if self.blend_with is None:
+            idle.update(dict.fromkeys(BLEND, "Choose a second model first."))
+        return idle
 
     def _show_planes(self) -> None:
         from napari_colorize.planes import spatial_axes  # torch, which is here by now
@@ -432,12 +608,14 @@ class ColorizeBox(widgets.VBox):
         if len(shape) > 2:
             leading = shape[: -spatial_axes(self.source, self.session.rgb)]
             self._planes.show_plane(leading, self.plane or (0,) * len(leading))
+            self._planes.show_time(self.time_axis or 0)
 
     def _show_controls(self) -> None:
         has_result = self.result is not None
-        for button in (self._sweep_button, self._save, self._attend, self._judge, self._count):
+        for button in (self._sweep_button, self._save, self._count, *self._tools):
             button.disabled = not has_result or self._run is not None
-        self._all.layout.display = "" if self._planes.sliders else "none"
+        self._painting.tool.disabled = not has_result
+        self._stacked.layout.display = "" if self._planes.sliders else "none"
         self._all.disabled = not has_result or self._run is not None
 
     def _show_state(self, state: str) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
 from napari_colorize.jupyter import maps
-from napari_colorize.session.words import LARGEST_ERROR, attention_in_words, errors_in_words
+from napari_colorize.media.ramps import LARGEST_ERROR, VIRIDIS
+from napari_colorize.session.words import attention_in_words, errors_in_words
 
 if TYPE_CHECKING:
     from napari_colorize.insight.attention import AttentionMap
+    from napari_colorize.insight.disagreement import Disagreement
     from napari_colorize.jupyter.view import View
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
@@ -76,6 +78,21 @@ class Attention:
         self._view.lay(None)
 
 
+class Tool(Protocol):
+    """What lies over the picture while it is on."""
+
+    told: SignalInstance
+
+    def switch(self, on: bool) -> None:
+        """Show it, or take it away."""
+
+    def follow(self, result: Colorized) -> None:
+        """Another picture is shown."""
+
+    def clear(self) -> None:
+        """The picture is gone: forget what was asked about it."""
+
+
 class Confidence:
     """While it is on, the error expected of the picture's colours lies over it and follows it.
 
@@ -89,15 +106,9 @@ class Confidence:
 
     def __init__(self, session: ColorizeSession, view: View) -> None:
         self._session, self._view = session, view
-        self._judged: Any = None  # the picture that the map is of, or will be
+        self._judged: Colorized | None = None  # the picture that the map is of, or will be
         self.is_on = False
-        low, high = "0", f"{LARGEST_ERROR:.0f}"
-        self.legend = widgets.HTML(
-            f'<div class="legend"><span>{low}</span><i style="background:'
-            f'{maps.gradient(maps.VIRIDIS)}"></i><span>{high} CIEDE2000</span></div>',
-            layout=widgets.Layout(display="none"),
-        )
-        self.legend.tooltip = "1 is just visible side by side, above 10 a colour is a guess."
+        self.legend = legend("1 is just visible side by side, above 10 a colour is a guess.")
 
     def switch(self, on: bool) -> None:
         """Ask and show what comes, or take the map away."""
@@ -132,6 +143,103 @@ class Confidence:
         self._judged = self._session.result
         if self._judged is not None:
             self._session.judge()
+
+
+class Doubt:
+    """While it is on, the disagreement of several answers lies over the picture.
+
+    It takes as long as several predictions, so only another prediction asks again; another
+    saturation does not.
+
+    Attributes
+    ----------
+    told : Signal(str)
+        A sentence to show.
+    """
+
+    told = Signal(str)
+
+    def __init__(self, session: ColorizeSession, view: View) -> None:
+        self._session, self._view = session, view
+        self._asked: tuple[Any, Any] | None = None  # about which predictions
+        self.is_on = False
+        self.legend = legend("0 where all answers agree, above 10 the colour is a guess.")
+
+    def switch(self, on: bool) -> None:
+        """Ask and show what comes, or take the map away."""
+        self.is_on = on
+        self.legend.layout.display = "" if on else "none"
+        if not on:
+            self.clear()
+        elif self._session.result is not None:
+            self.follow(self._session.result)
+
+    def follow(self, result: Colorized) -> None:
+        """Another picture is shown."""
+        asked = result.chroma, result.other
+        if not self.is_on or asked == self._asked:
+            return
+        self._asked = asked
+        self._view.lay(None)
+        self.told.emit("Asking in several ways…")
+        self._session.doubt()
+
+    def show(self, doubt: Disagreement) -> None:
+        """The answer."""
+        if self.is_on and self._asked is not None:
+            self._view.lay(maps.error_map(doubt.map), OPACITY)
+            self.told.emit(maps.doubt_in_words(doubt))
+
+    def clear(self) -> None:
+        """Forget what was asked."""
+        self._asked = None
+        self._view.lay(None)
+
+
+class Pale:
+    """While it is on, what got next to no colour is marked and followed.
+
+    Attributes
+    ----------
+    told : Signal(str)
+        A sentence to show.
+    """
+
+    told = Signal(str)
+
+    def __init__(self, session: ColorizeSession, view: View) -> None:
+        self._session, self._view = session, view
+        self.is_on = False
+
+    def switch(self, on: bool) -> None:
+        """Mark it, or do so no longer."""
+        self.is_on = on
+        if not on:
+            self.clear()
+        elif self._session.result is not None:
+            self.follow(self._session.result)
+
+    def follow(self, result: Colorized) -> None:
+        """Another picture is shown."""
+        if self.is_on:
+            lit, share = maps.pale_map(result)
+            self._view.lay(lit, OPACITY)
+            self.told.emit(maps.pale_in_words(share))
+
+    def clear(self) -> None:
+        """Nothing is marked any more."""
+        self._view.lay(None)
+
+
+def legend(tooltip: str) -> widgets.HTML:
+    """What the colours of a map of errors mean; hidden at first."""
+    made = widgets.HTML(
+        f'<div class="legend"><span>0</span><i style="background:'
+        f'{maps.gradient(VIRIDIS)}"></i><span>{LARGEST_ERROR:.0f} CIEDE2000</span></div>',
+        layout=widgets.Layout(display="none"),
+    )
+    made.tooltip = tooltip
+    return made
 
 
 class Histogram(widgets.HBox):

@@ -16,6 +16,8 @@ from napari_colorize.settings import ColorizeSettings, knob_of
 
 STYLE = Path(__file__).with_name("box.css")
 LABEL = "96px"
+FINE = 130  # steps of such a slider from its lowest value to 1
+STEPS = ((1, 0.01, 2), (10, 0.05, 2), (math.inf, 1.0, 0))  # of others up to a width, and digits
 WIDE_RANGE = 100  # a factor between lowest and highest above which a slider is logarithmic
 
 
@@ -27,7 +29,7 @@ class Control(widgets.HBox):
     def __init__(self, item: Field[Any], *parts: widgets.Widget) -> None:
         self.help = knob_of(item).help
         made = row(setting_in_words(item.name), *parts)
-        self.label = made.children[0]
+        self.label: widgets.Label = made.children[0]
         self._parts = parts
         self._is_showing = False
         self._refusal: str | None = None
@@ -150,14 +152,17 @@ class Knobs(widgets.VBox):
     ----------
     names : iterable of str
         Which fields of `ColorizeSettings`, in this order.
+    **labels : str
+        What some of them are called here, where the form itself says the rest.
     """
 
     changed = Signal(str, object)
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], **labels: str) -> None:
         known = {item.name: item for item in fields(ColorizeSettings)}
         self.controls: dict[str, Control] = {name: control_for(known[name]) for name in names}
         for name, control in self.controls.items():
+            control.label.value = labels.get(name, control.label.value)
             control.changed.connect(lambda value, name=name: self.changed.emit(name, value))
         super().__init__(list(self.controls.values()))
 
@@ -191,10 +196,13 @@ def _slider(item: Field[Any]) -> widgets.Widget:
     if isinstance(low, int):
         return widgets.IntSlider(low, low, high, layout=growing())
     if low > 0 and high / low > WIDE_RANGE:
-        return widgets.FloatLogSlider(
-            1, base=10, min=math.log10(low), max=math.log10(high), step=0.01, layout=growing()
-        )
-    return widgets.FloatSlider(low, min=low, max=high, step=0.05, layout=growing())
+        least, most = math.log10(low), math.log10(high)
+        step = abs(least) / FINE  # 1 is on one
+        return widgets.FloatLogSlider(1, base=10, min=least, max=most, step=step, layout=growing())
+    step, digits = next((step, digits) for width, step, digits in STEPS if high - low <= width)
+    return widgets.FloatSlider(
+        low, min=low, max=high, step=step, readout_format=f".{digits}f", layout=growing()
+    )
 
 
 def growing() -> widgets.Layout:

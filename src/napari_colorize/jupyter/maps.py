@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_colorize.session.words import LARGEST_ERROR
+from napari_colorize.media.ramps import INFERNO, LARGEST_ERROR, VIRIDIS, Ramp
+from napari_colorize.media.ramps import colored as opaque
 
 if TYPE_CHECKING:
+    from napari_colorize.insight.disagreement import Disagreement
     from napari_colorize.result import Colorized
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# matplotlib's viridis and inferno (CC0) at five places, evenly from 0 to 1.
-VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-INFERNO = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
-Ramp = tuple[tuple[int, int, int], ...]
-
 GAMMA = 0.5  # of attention: a few weights are large, and the many small ones matter too
 SIDE = 512  # pixels of a map that a browser gets, at most; it enlarges them smoothly
+TINY = 1e-30  # of a picture of one value
+PALE = (255, 0, 200, 255)  # of no photograph's colours
 BINS = 96  # of the histogram, a side
 U_LIMIT, V_LIMIT = 0.436, 0.615  # of U and V in RGB, Rec. 601
 
@@ -38,12 +38,42 @@ def error_map(errors: Floats) -> Bytes:
     return colored(errors[::step, ::step] / LARGEST_ERROR, VIRIDIS)
 
 
+def pale_map(result: Colorized) -> tuple[Bytes, float]:
+    """Where a picture got next to no colour, as `(h, w, 4)`, and the share of it that is so."""
+    import torch
+
+    from napari_colorize.refine.taming import uncolored
+    from napari_colorize.result import as_bytes
+
+    step = -(-max(result.pixels.shape[:2]) // SIDE)
+    some = result.pixels[::step, ::step]
+    shown = as_bytes(some, replace(result.plane, alpha=None))[..., :3]
+    pale = uncolored(torch.from_numpy(shown / np.float32(255))).numpy()
+    lit = np.zeros((*pale.shape, 4), np.uint8)
+    lit[pale] = PALE
+    return lit, float(pale.mean())
+
+
+def pale_in_words(share: float) -> str:
+    """How much of a picture is gray to an eye."""
+    percent = "Less than 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+    return f"{percent} of the picture got next to no colour (CIELAB chroma below 2)."
+
+
+def doubt_in_words(doubt: Disagreement) -> str:
+    """How much answers disagree, in a sentence."""
+    height, width = doubt.map.shape
+    some = doubt.map[:: -(-height // SIDE), :: -(-width // SIDE)]
+    half, most = np.quantile(some, (0.5, 0.9))
+    return (
+        f"{len(doubt.variants)} answers: half of the picture differs by less than {half:.0f}, a "
+        f"tenth by more than {most:.0f}."
+    )
+
+
 def colored(values: Floats, ramp: Ramp) -> Bytes:
     """Values in [0, 1] as opaque colours `(h, w, 4)` of a ramp."""
-    places = np.linspace(0, 1, len(ramp))
-    unit = np.nan_to_num(values).clip(0, 1)
-    channels = [np.interp(unit, places, channel) for channel in zip(*ramp, strict=True)]
-    return np.rint(np.stack([*channels, np.full(unit.shape, 255.0)], -1)).astype(np.uint8)
+    return np.dstack([opaque(values, ramp), np.full(values.shape, 255, np.uint8)])
 
 
 def gradient(ramp: Ramp) -> str:
@@ -84,6 +114,21 @@ def thumbnail(result: Colorized, side: int) -> Bytes:
     from napari_colorize.result import as_bytes
 
     small = Image.fromarray(np.ascontiguousarray(as_bytes(result.pixels, result.plane)[..., :3]))
+    small.thumbnail((side, side))
+    return np.asarray(small)
+
+
+def preview(rgb: NDArray[Any], side: int) -> Bytes:
+    """A small picture of one in colour of any dtype `(Y, X, 3 or more)`."""
+    from PIL import Image
+
+    from napari_colorize.planes import default_limits
+
+    step = max(1, max(rgb.shape[:2]) // (2 * side))
+    low, high = default_limits(rgb[..., :3])[0]
+    some = np.nan_to_num(rgb[::step, ::step, :3].astype(np.float32))
+    unit = ((some - low) / max(high - low, TINY)).clip(0, 1)
+    small = Image.fromarray(np.rint(unit * 255).astype(np.uint8))
     small.thumbnail((side, side))
     return np.asarray(small)
 

@@ -1,176 +1,14 @@
-// The view: a picture before and after, with a divider, zoom and pan.
+// The view: a picture before and after, with a divider, zoom, pan and a brush.
 //
 // Gray and chrominance come once for each prediction. The picture is composed from them here, so
 // that it follows the saturation slider without asking anyone; when the slider rests, the kernel is
-// asked for its exact picture, which takes the place of ours. Plain ESM for anywidget, no build.
+// asked for its exact picture, which takes the place of ours. Plain ESM for anywidget, no build:
+// compose.js, picture.js, paint.js and this file are joined as they are.
 
 const REST = 32; // milliseconds without a new saturation, two frames, before the kernel is asked
 const SLOP = 4; // pixels that a hand moves during a click
 const MOST_ZOOM = 64;
-const TINY = 1e-30; // as in color.py: keeps divisions by a vanishing chroma finite
-
-/** What is the same for all saturations, pixel by pixel.
- *
- * U and V enlarged bilinearly as the kernel does it, and the largest factor on them that keeps R, G
- * and B within bounds: `color.add_offset` in napari_colorize, in two halves.
- */
-export function prepare({ gray, size, uv, grid, matrix, bounds }) {
-  const [height, width] = size;
-  const [rows, columns] = grid;
-  const [low, high] = bounds;
-  const [ru, rv, gu, gv, bu, bv] = matrix;
-  const pixels = height * width;
-  const y = new Float32Array(pixels);
-  const u = new Float32Array(pixels);
-  const v = new Float32Array(pixels);
-  const most = new Float32Array(pixels);
-  const across = places(columns, width);
-  const down = places(rows, height);
-  for (let row = 0, at = 0; row < height; row++) {
-    const above = 2 * columns * down.first[row];
-    const below = 2 * columns * down.second[row];
-    const share = down.share[row];
-    for (let column = 0; column < width; column++, at++) {
-      const left = 2 * across.first[column];
-      const right = 2 * across.second[column];
-      const part = across.share[column];
-      const pu = between(uv, above + left, above + right, below + left, below + right, part, share);
-      const pv = between(
-        uv, above + left + 1, above + right + 1, below + left + 1, below + right + 1, part, share,
-      );
-      const r = ru * pu + rv * pv;
-      const g = gu * pu + gv * pv;
-      const b = bu * pu + bv * pv;
-      const light = gray[at] / 65535;
-      const up = Math.max(r, g, b, TINY);
-      const downward = Math.min(r, g, b, -TINY);
-      y[at] = 255 * light;
-      u[at] = 255 * pu;
-      v[at] = 255 * pv;
-      most[at] = Math.max(0, Math.min((high - light) / up, (low - light) / downward));
-    }
-  }
-  return { y, u, v, most, matrix };
-}
-
-/** For each pixel of a longer side: its two neighbours on the shorter one, and the second's share. */
-function places(short, long) {
-  const first = new Int32Array(long);
-  const second = new Int32Array(long);
-  const share = new Float32Array(long);
-  for (let at = 0; at < long; at++) {
-    const place = Math.min(Math.max(((at + 0.5) * short) / long - 0.5, 0), short - 1);
-    first[at] = Math.floor(place);
-    second[at] = Math.min(first[at] + 1, short - 1);
-    share[at] = place - first[at];
-  }
-  return { first, second, share };
-}
-
-function between(values, aboveLeft, aboveRight, belowLeft, belowRight, part, share) {
-  const above = values[aboveLeft] + part * (values[aboveRight] - values[aboveLeft]);
-  const below = values[belowLeft] + part * (values[belowRight] - values[belowLeft]);
-  return above + share * (below - above);
-}
-
-/** Colour every pixel: chroma gives way where RGB has no such colour, luminance stays.
- *
- * `rgba` is a Uint32Array over the bytes of an ImageData.
- */
-export function compose({ y, u, v, most, matrix }, saturation, rgba) {
-  const [ru, rv, gu, gv, bu, bv] = matrix;
-  for (let at = 0; at < rgba.length; at++) {
-    const factor = Math.min(most[at], saturation);
-    const pu = factor * u[at];
-    const pv = factor * v[at];
-    const light = y[at] + 0.5; // to round
-    const r = light + ru * pu + rv * pv;
-    const g = light + gu * pu + gv * pv;
-    const b = light + bu * pu + bv * pv;
-    rgba[at] = 0xff000000 | (b << 16) | (g << 8) | r;
-  }
-}
-
-/** The gray picture, as `compose` at no saturation. */
-export function grayscale(gray, rgba) {
-  for (let at = 0; at < rgba.length; at++) {
-    const light = (gray[at] / 257 + 0.5) | 0;
-    rgba[at] = 0xff000000 | (light << 16) | (light << 8) | light;
-  }
-}
-
-/** A picture that is drawn from: a canvas of its own size, and its pixels. */
-class Layer {
-  constructor([height, width]) {
-    this.canvas = new OffscreenCanvas(width, height);
-    this.context = this.canvas.getContext("2d");
-    this.image = this.context.createImageData(width, height);
-    this.rgba = new Uint32Array(this.image.data.buffer);
-  }
-
-  show() {
-    this.context.putImageData(this.image, 0, 0);
-  }
-}
-
-/** The pixels of a plane before and after; knows nothing of the screen. */
-class Picture {
-  constructor(model) {
-    this.model = model;
-    this.before = this.after = this.parts = null;
-    this.isExact = false;
-  }
-
-  get size() {
-    return this.model.get("size");
-  }
-
-  /** Another plane or prediction has come. */
-  read() {
-    this.before = this.after = this.parts = null;
-    const [height, width] = this.size;
-    if (!height || !width) return;
-    const gray = new Uint16Array(bytesOf(this.model.get("gray")));
-    this.before = new Layer(this.size);
-    grayscale(gray, this.before.rgba);
-    this.before.show();
-    const grid = this.model.get("grid");
-    if (!grid[0]) return; // a finished picture: it comes as a whole
-    this.parts = prepare({
-      gray,
-      size: this.size,
-      uv: new Float32Array(bytesOf(this.model.get("uv"))),
-      grid,
-      matrix: this.model.get("matrix"),
-      bounds: this.model.get("bounds"),
-    });
-    this.compose();
-  }
-
-  compose() {
-    if (!this.parts) return;
-    this.after ??= new Layer(this.size);
-    compose(this.parts, this.model.get("saturation"), this.after.rgba);
-    this.after.show();
-    this.isExact = false;
-  }
-
-  /** The kernel's own picture: three bytes a pixel. */
-  take(rgb) {
-    this.after ??= new Layer(this.size);
-    const rgba = this.after.rgba;
-    for (let at = 0, from = 0; at < rgba.length; at++, from += 3) {
-      rgba[at] = 0xff000000 | (rgb[from + 2] << 16) | (rgb[from + 1] << 8) | rgb[from];
-    }
-    this.after.show();
-    this.isExact = true;
-  }
-}
-
-/** A buffer of its own, so that numbers of any width may start at its first byte. */
-function bytesOf(view) {
-  return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-}
+const ERASER = 2; // of the tools; 0 is none, 1 the brush
 
 /** Where the picture lies on the stage: `zoom` 1 fits; x and y are the middle, as shares of it. */
 class Camera {
@@ -265,11 +103,13 @@ function render({ model, el }) {
   el.append(root);
 
   const picture = new Picture(model);
+  const paint = new Paint(model, schedule);
   const camera = new Camera(model, stage);
   const context = canvas.getContext("2d");
   let overlay = null;
   let frame = 0;
   let resting = 0;
+  let hand = null; // where the mouse or a finger is on the stage
 
   // What is drawn
 
@@ -296,11 +136,14 @@ function render({ model, el }) {
       part(overlay, 0, width, ratio, true);
       context.globalAlpha = 1;
     }
+    drawPaint(edge, ratio);
     drawMark(ratio);
     divider.hidden = !picture.after;
     divider.style.left = `${100 * share}%`;
     divider.setAttribute("aria-valuenow", Math.round(100 * share));
     root.dataset.exact = picture.isExact;
+    root.dataset.unsent = paint.isUnsent;
+    root.dataset.pending = paint.isPending;
   }
 
   /** A picture as the camera sees it, in some columns of the canvas. */
@@ -317,15 +160,28 @@ function render({ model, el }) {
     context.restore();
   }
 
+  /** Strokes lie over the gray; over the colours only until these show them, or to be erased. */
+  function drawPaint(edge, ratio) {
+    const tool = model.get("tool");
+    if (!tool || !paint.layer) return;
+    const isOverAll = paint.isPending || tool === ERASER || !picture.after;
+    part(paint.layer.canvas, 0, isOverAll ? canvas.width : edge, ratio);
+    if (hand) ring(...hand, model.get("brush") / 2, ratio);
+  }
+
   function drawMark(ratio) {
     const mark = model.get("mark");
     if (!mark.length) return;
-    const [left, top] = camera.toStage(mark[1], mark[0]).map((place) => place * ratio);
+    const [left, top] = camera.toStage(mark[1], mark[0]);
+    ring(left, top, 9, ratio);
+    ring(left, top, 1, ratio);
+  }
+
+  /** Black in white: seen on anything. */
+  function ring(left, top, radius, ratio) {
     for (const [color, line] of [["#000a", 4], ["#fff", 2]]) {
       context.beginPath();
-      context.arc(left, top, 9 * ratio, 0, 2 * Math.PI);
-      context.moveTo(left + ratio, top);
-      context.arc(left, top, ratio, 0, 2 * Math.PI);
+      context.arc(left * ratio, top * ratio, radius * ratio, 0, 2 * Math.PI);
       [context.strokeStyle, context.lineWidth] = [color, line * ratio];
       context.stroke();
     }
@@ -342,8 +198,14 @@ function render({ model, el }) {
     root.classList.toggle("empty", !height);
     stage.style.setProperty("--ratio", height ? width / height : 1.5);
     picture.read();
+    paint.settle();
+    readPaint();
     schedule();
     rest();
+  }
+
+  function readPaint() {
+    if (model.get("tool")) paint.read().then(schedule);
   }
 
   function saturate() {
@@ -390,6 +252,12 @@ function render({ model, el }) {
     root.classList.toggle("asks", model.get("asks"));
   }
 
+  function take() {
+    root.classList.toggle("paints", model.get("tool") > 0);
+    readPaint();
+    schedule();
+  }
+
   const heard = {
     "change:serial": read,
     "change:saturation": saturate,
@@ -398,6 +266,9 @@ function render({ model, el }) {
     "change:divider": schedule,
     "change:progress": tell,
     "change:asks": tell,
+    "change:tool": take,
+    "change:brush": schedule,
+    "change:paint": readPaint,
     "msg:custom": hear,
   };
   for (const [event, slot] of Object.entries(heard)) model.on(event, slot);
@@ -424,13 +295,45 @@ function render({ model, el }) {
     const onDivider = divider.contains(event.target);
     gesture = { divides: onDivider || camera.zoom === 1, moved: onDivider, from: place(event) };
     if (onDivider) divider.focus({ preventScroll: true });
+    else if (model.get("tool")) gesture = touch(event);
     if (fingers.size === 2) gesture = { pinch: spread(), moved: true };
   });
 
+  /** The brush comes down: it paints, or with Alt takes up a colour. */
+  function touch(event) {
+    const at = inPicture(place(event));
+    const isInside = at.every((value, axis) => value >= 0 && value < picture.size[1 - axis]);
+    if (event.altKey && isInside) {
+      model.set("ink", picture.colorAt(...at));
+      model.save_changes();
+    } else if (!event.altKey) {
+      hand = place(event);
+      model.set("stroke", model.get("stroke") + 1);
+      dab(hand, hand);
+    }
+    return { paints: !event.altKey, moved: true };
+  }
+
+  function dab(from, to) {
+    const radius = (model.get("brush") / 2 / (stage.clientWidth * camera.zoom)) * picture.size[1];
+    const color = model.get("tool") === ERASER ? null : model.get("ink");
+    paint.stroke(inPicture(from), inPicture(to), radius, color);
+    schedule();
+  }
+
+  function inPicture(at) {
+    const [x, y] = camera.toPicture(...at);
+    return [x * picture.size[1], y * picture.size[0]];
+  }
+
   stage.addEventListener("pointermove", (event) => {
     const before = fingers.get(event.pointerId);
-    if (!before || !gesture) return;
     const now = place(event);
+    if (model.get("tool")) {
+      hand = event.target.closest(".tools, .divider") ? null : now;
+      schedule();
+    }
+    if (!before || !gesture) return;
     if (!gesture.moved && Math.hypot(now[0] - gesture.from[0], now[1] - gesture.from[1]) <= SLOP) {
       return;
     }
@@ -441,6 +344,8 @@ function render({ model, el }) {
       camera.zoomTo((camera.zoom * width) / gesture.pinch[1], ...gesture.pinch[0]);
       camera.pan(middle[0] - gesture.pinch[0][0], middle[1] - gesture.pinch[0][1]);
       gesture.pinch = [middle, width];
+    } else if (gesture.paints) {
+      dab(before, now);
     } else if (gesture.divides) {
       divide(now[0] / stage.clientWidth);
     } else {
@@ -452,11 +357,15 @@ function render({ model, el }) {
   function release(event) {
     if (!fingers.delete(event.pointerId) || fingers.size) return;
     if (gesture && !gesture.moved && event.type === "pointerup") click(gesture.from);
+    if (!gesture?.paints) camera.keep();
     gesture = null;
-    camera.keep();
   }
   stage.addEventListener("pointerup", release);
   stage.addEventListener("pointercancel", release);
+  stage.addEventListener("pointerleave", () => {
+    hand = null;
+    schedule();
+  });
 
   /** The middle of two fingers and how far they are apart. */
   function spread() {
@@ -484,7 +393,7 @@ function render({ model, el }) {
   }
 
   stage.addEventListener("dblclick", (event) => {
-    if (event.target.closest(".tools, .divider") || model.get("asks")) return;
+    if (event.target.closest(".tools, .divider") || model.get("asks") || model.get("tool")) return;
     if (camera.zoom > 1) fit();
     else zoomBy(4, place(event));
     camera.keep();
@@ -539,6 +448,7 @@ function render({ model, el }) {
   read();
   lay();
   tell();
+  take();
   zoomBy(1);
   model.send({ kind: "shown" });
 

@@ -1,13 +1,12 @@
-"""The view: before and after in the browser, composed there (`view.js`) and, at rest, here.
+"""The view: before and after in the browser, composed there and, at rest, here.
 
-What is sent: the gray plane (16 bits) and what the network said about it, once for each prediction.
-The browser joins them at any saturation by itself. When the slider rests, it asks (`rest`) and gets
-the pixels that the kernel composed. Pictures of more than `MOST` pixels are shown smaller.
+What is sent (see `sending`): the gray plane once, and small maps of its colours whenever they
+change. The browser joins them at any saturation by itself (compose.js). When the slider rests, it
+asks (`rest`) and gets the pixels that the kernel composed. What is painted there comes as a PNG.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,46 +14,63 @@ import anywidget
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
-from traitlets import Bool, Bytes, Float, Int, List
+from traitlets import Bool, Bytes, Dict, Float, Int, List, Unicode
+
+from napari_colorize.jupyter import sending
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from napari_colorize.result import Colorized
 
 HERE = Path(__file__).parent
-MOST = 2**21  # pixels that a browser composes in well under a sixtieth of a second
-LONGEST = 2**13  # pixels of a side that every browser's canvas can have
+SCRIPT = "\n".join(
+    (HERE / name).read_text() for name in ("compose.js", "picture.js", "paint.js", "view.js")
+)
+STYLE = (HERE / "view.css").read_text()
+TOOLS = DIVIDER, BRUSH, ERASER = 0, 1, 2  # what the mouse is for, as view.js has it
 
 
 class View(anywidget.AnyWidget):
-    """A picture in gray and in colour, with a divider between them, zoom and pan.
+    """A picture in gray and in colour, with a divider between them, zoom, pan and a brush.
 
     Attributes
     ----------
     clicked : Signal(float, float)
         Where, as shares of the picture's height and width; only while `asks` is on.
+    painted : Signal(bytes)
+        What there is of paint after a stroke: a PNG of the shown size with transparency.
     gone : Signal()
         It is shown nowhere any more: its cell was run again, or removed.
     saturation : float
         At which the browser composes; linked there to a slider.
     progress : float or None
         From 0 to 1, negative while nobody knows, None while nothing is done.
+    tool : int
+        Of `TOOLS`; linked in the browser to its buttons.
+    ink : str
+        Colour of the brush, #rrggbb.
+    brush : int
+        Its diameter in pixels of the screen.
     """
 
     clicked = Signal(float, float)
+    painted = Signal(bytes)
     gone = Signal()
 
-    _esm = HERE / "view.js"
-    _css = HERE / "view.css"
+    _esm = SCRIPT
+    _css = STYLE
 
     serial = Int().tag(sync=True)  # counts what `show` sent
+    plane = Int().tag(sync=True)  # counts the gray planes among it
     size = List(Int(), [0, 0]).tag(sync=True)
     gray = Bytes().tag(sync=True)
-    grid = List(Int(), [0, 0]).tag(sync=True)
-    uv = Bytes().tag(sync=True)
     bounds = List(Float(), [0.0, 1.0]).tag(sync=True)
     matrix = List(Float()).tag(sync=True)
+    colors = Dict().tag(sync=True)
+    correction = Dict().tag(sync=True)
+    hinted = Dict().tag(sync=True)
+    strokes = Dict().tag(sync=True)
+    shadows = Float().tag(sync=True)
+    kept = Bytes().tag(sync=True)
     saturation = Float(1.0).tag(sync=True)
     overlay_serial = Int().tag(sync=True)
     overlay_size = List(Int(), [0, 0]).tag(sync=True)
@@ -65,19 +81,26 @@ class View(anywidget.AnyWidget):
     camera = List(Float(), [1.0, 0.5, 0.5]).tag(sync=True)
     progress = Float(None, allow_none=True).tag(sync=True)
     asks = Bool().tag(sync=True)
+    tool = Int().tag(sync=True)
+    ink = Unicode("#c0392b").tag(sync=True)
+    brush = Int(12).tag(sync=True)
+    paint = Bytes().tag(sync=True, from_json=lambda value, widget: bytes(value))
+    stroke = Int().tag(sync=True)  # counts how often the brush came down
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self._result: Colorized | None = None
         self._awaited: float | None = None  # the saturation whose exact picture was asked for
         self._places = 0  # where it is shown
+        self._is_laying = False
         self.on_msg(self._hear)
+        self.observe(self._hear_paint, "paint")
 
     def show(self, result: Colorized) -> None:
         """Show a result: what the browser does not have of it, and its pixels if it waits."""
         before, self._result = self._result, result
-        if before is None or before.chroma is not result.chroma or before.fixed is not result.fixed:
-            self._send_parts(result)
+        if before is None or not _are_drawn_alike(before, result):
+            self._send_parts(before, result)
         elif self._awaited is not None:
             self._send_exact()
 
@@ -85,9 +108,12 @@ class View(anywidget.AnyWidget):
         """Show nothing."""
         self._result = None
         with self.hold_sync():
-            self.size, self.grid, self.gray, self.uv = [0, 0], [0, 0], b"", b""
+            self.size, self.gray, self.kept = [0, 0], b"", b""
+            self.colors = self.correction = self.hinted = self.strokes = {}
+            self.plane += 1
             self.serial += 1
         self.lay(None)
+        self.lay_paint(b"")
 
     def lay(self, rgba: NDArray[np.uint8] | None, opacity: float = 0.7) -> None:
         """Lay a map `(h, w, 4)` over the whole picture; None takes it away."""
@@ -97,28 +123,56 @@ class View(anywidget.AnyWidget):
             self.opacity = opacity
             self.overlay_serial += 1
 
-    def _send_parts(self, result: Colorized) -> None:
-        import torch
+    def lay_paint(self, png: bytes) -> None:
+        """Show strokes that did not come of the brush, silently; b"" for none."""
+        self._is_laying = True
+        self.paint = png
+        self._is_laying = False
 
-        from napari_colorize.color import rgb_from_yuv
-        from napari_colorize.pipeline import resize
-
-        gray = result.plane.gray
-        size = shown_size(*gray.shape)
+    def _send_parts(self, before: Colorized | None, result: Colorized) -> None:
+        is_new = before is None or before.plane is not result.plane
         with self.hold_sync():
-            self.size = list(size)
-            self.gray = as_uint16(resize(gray[None, None], size)[0, 0]).tobytes()
-            self.bounds = list(result.plane.bounds)
-            self.matrix = rgb_from_yuv()[:, 1:].flatten().tolist()
-            if result.chroma is None:
-                self.grid, self.uv = [0, 0], b""
-            else:
-                uv = result.chroma.uv.movedim(-1, 0)[None]
-                uv = resize(uv, (min(size[0], uv.shape[-2]), min(size[1], uv.shape[-1])))
-                uv = uv[0].movedim(0, -1).to(torch.float32)
-                self.grid = list(uv.shape[:2])
-                self.uv = uv.cpu().contiguous().numpy().tobytes()
+            if is_new:
+                self._send_plane(result)
+            self._send_tint(result, None if is_new else before)
             self.serial += 1
+
+    def _send_plane(self, result: Colorized) -> None:
+        from napari_colorize.color import rgb_from_yuv
+
+        plane = result.plane
+        self.size = list(sending.shown_size(*plane.gray.shape))
+        self.gray = sending.gray_of(plane, self._shown)
+        self.bounds = list(plane.bounds)
+        self.matrix = rgb_from_yuv()[:, 1:].flatten().tolist()
+        self.plane += 1
+
+    def _send_tint(self, result: Colorized, before: Colorized | None) -> None:
+        if result.chroma is None:
+            self.colors = self.correction = self.hinted = self.strokes = {}
+            self.kept = b""
+            return
+        tint, size = result.tint, self._shown
+        self.colors = sending.field_of(tint.colors, size)
+        self.correction = sending.field_of(tint.correction, size)
+        self.hinted = sending.field_of(tint.hinted, size)
+        self.strokes = sending.strokes_of(tint.strokes, size)
+        self.shadows = tint.shadows
+        if before is None or before.chroma is None or before.tint.mask is not tint.mask:
+            self.kept = sending.kept_of(result.plane, tint.mask, size)
+
+    @property
+    def full_size(self) -> sending.Size | None:
+        """Height and width of the picture, of which a smaller one may be shown."""
+        if self._result is None:
+            return None
+        height, width = self._result.plane.gray.shape
+        return height, width
+
+    @property
+    def _shown(self) -> sending.Size:
+        height, width = self.size
+        return height, width
 
     def _hear(self, _: Any, message: dict[str, Any], buffers: Any) -> None:
         kind = message.get("kind")
@@ -133,6 +187,10 @@ class View(anywidget.AnyWidget):
             if not self._places:
                 self.gone.emit()
 
+    def _hear_paint(self, change: Any) -> None:
+        if not self._is_laying:
+            self.painted.emit(bytes(change["new"]))
+
     def _send_exact(self) -> None:
         """The pixels, if they are of the saturation that the browser waits for."""
         result = self._result
@@ -142,33 +200,11 @@ class View(anywidget.AnyWidget):
             return  # its picture is being composed
         told = {"kind": "exact", "serial": self.serial, "saturation": self._awaited}
         self._awaited = None
-        self.send(told, buffers=[pixels_of(result).tobytes()])
+        self.send(told, buffers=[sending.pixels_of(result).tobytes()])
 
 
-def shown_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width at which a picture is sent."""
-    share = min(1.0, math.sqrt(MOST / (height * width)), LONGEST / max(height, width))
-    return max(1, int(height * share)), max(1, int(width * share))
-
-
-def as_uint16(gray: Tensor) -> NDArray[np.uint16]:
-    """Gray in [0, 1] as whole numbers from 0 to 65535; what is no number is black."""
-    scaled = (gray.nan_to_num(nan=0.0) * 65535).round().clamp(0, 65535)
-    numbers: NDArray[np.uint16] = scaled.cpu().numpy().astype(np.uint16)
-    return numbers
-
-
-def pixels_of(result: Colorized) -> NDArray[np.uint8]:
-    """The finished picture `(Y, X, 3)` at the size at which it is sent; alpha is left out."""
-    import torch
-
-    from napari_colorize.pipeline import resize
-    from napari_colorize.result import as_bytes
-
-    shown = as_bytes(result.pixels, result.plane)[..., :3]
-    size = shown_size(*shown.shape[:2])
-    if size == shown.shape[:2]:
-        return np.ascontiguousarray(shown)
-    planes = torch.from_numpy(np.ascontiguousarray(shown)).movedim(-1, 0)[None].float()
-    small = resize(planes, size)[0].movedim(0, -1).round()
-    return small.to(torch.uint8).contiguous().numpy()
+def _are_drawn_alike(one: Colorized, other: Colorized) -> bool:
+    """Whether what the browser has of one is what it needs of the other."""
+    if one.plane is not other.plane or one.fixed is not other.fixed:
+        return False
+    return other.chroma is None or (one.chroma is not None and one.tint is other.tint)

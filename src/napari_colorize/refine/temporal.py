@@ -32,14 +32,19 @@ LEAST_SIDE = 4  # a picture that is smaller has no motion
 FLOW_RADIUS = 5
 FLOW_WARPS = 2
 
-SAME = 0.02  # difference of gray up to which a pixel surely shows the same; at twice that, another
+SAME = 0.015  # difference of gray up to which a place shows the same; at twice that, another
+# Of what looks as it did a frame before, the share that also looks as it did on average: in scenes
+# that last it is more, and in dissolves less.
+LASTING, DISSOLVING = 0.85, 0.6
 EXPOSURE = 2.0  # times as bright or as dark that the next frame can be
+BLACK = 1e-4  # mean square of gray that is too dark to tell
 WINDOW = 2  # radius within which the structure of two frames is compared
 FLAT = 1e-4  # variance of gray that counts as half structure
-# Correlation of structure below which a scene is new. Of 1,000 pairs of unrelated pictures none had
-# more than 0.50, with black bars; of 1,700 pairs of neighbours (fast, flashing or noisy) none less
-# than 0.65.
-NEW_SCENE = 0.57
+SAME_STRUCTURE, OTHER_STRUCTURE = 0.9, 0.7
+# Of 3,000 pairs of unrelated pictures, most of them with black bars, none had more than 0.49 of
+# their structure in common; of 1,700 pairs of neighbours (fast, flashing or grainy) none less than
+# 0.64.
+NEW_SCENE = 0.55
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +109,14 @@ def steady(before: Steady | None, gray: Tensor, uv: Tensor, strength: float) -> 
     was, was_on_average, frames = _carried(
         torch.stack([before.gray, before.mean_gray, before.frames]), flow
     )
-    if _is_new_scene(was, gray):
+    structure, weight = _structure(was, gray)
+    if _is_new_scene(structure, weight):
         return anew
     gain = _gain(was, gray)
     largest = strength * MEMORY / (MEMORY + 1)
     kept = frames.clamp(0, largest / (1 - largest)) * _is_inside(flow)
-    kept = kept * _likeness(gain * was, gray) * _likeness(gain * was_on_average, gray)
+    kept = kept * _step(structure, OTHER_STRUCTURE, SAME_STRUCTURE)
+    kept = kept * _sameness(gain * was, gain * was_on_average, gray)
     share = kept / (kept + 1)
     size = uv.shape[0], uv.shape[1]
     flow_there = resize(flow[None], size)[0] * _steps(flow, size)
@@ -175,22 +182,39 @@ def _gain(before: Tensor, now: Tensor) -> Tensor:
 
     U and V are proportional to it, as R, G and B are.
     """
-    gain = (before * now).sum() / before.square().sum().clamp_min(TINY)
+    # As in a regression of now on before; black stays black, whatever the light.
+    gain = ((before * now).mean() + BLACK) / (before.square().mean() + BLACK)
     return gain.clamp(1 / EXPOSURE, EXPOSURE)
 
 
+def _sameness(before: Tensor, on_average: Tensor, now: Tensor) -> Tensor:
+    """How surely a place shows what it showed in the frame before and on average, 0 to 1.
+
+    While one scene dissolves into another each frame is much like the last, and in places of like
+    gray nothing is to be seen of it; but elsewhere the average lags behind. If that is so in much
+    of the frame, the mean begins anew in all of it.
+    """
+    like_last, like_average = _likeness(before, now), _likeness(on_average, now)
+    same = like_last * like_average
+    lasting = same.mean() / like_last.mean().clamp_min(TINY)
+    return same * _step(lasting, DISSOLVING, LASTING)
+
+
 def _likeness(before: Tensor, now: Tensor) -> Tensor:
-    """How surely a place shows what it showed before, 0 to 1."""
     change = _around((before - now)[None], 1)[0].abs()
-    return (2 - change / SAME).clamp(0, 1)
+    return 1 - _step(change, SAME, 2 * SAME)
 
 
-def _is_new_scene(before: Tensor, now: Tensor) -> bool:
-    """Whether there is next to nothing of the frame before, already moved along, in this one.
+def _step(values: Tensor, low: float, high: float) -> Tensor:
+    """From 0 at `low` to 1 at `high`."""
+    return ((values - low) / (high - low)).clamp(0, 1)
 
-    Compared is the structure within small windows (the correlation of Wang et al. 2004, eq. (10)),
-    as another exposure leaves it what it is; windows count as far as they have any, as the black
-    bars of two films are the same.
+
+def _structure(before: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
+    """How alike the structure around each place is, and how much there is; both up to 1.
+
+    The correlation within a small window (Wang et al. 2004, eq. (10)), which a change of exposure
+    leaves what it is. Two windows without structure are alike.
     """
     maps = torch.stack([before, now, before * before, now * now, before * now])
     mean, other_mean, square, other_square, product = _around(maps, WINDOW)
@@ -199,9 +223,15 @@ def _is_new_scene(before: Tensor, now: Tensor) -> bool:
     alike = product - mean * other_mean + FLAT
     alike = alike / ((variance + FLAT) * (other_variance + FLAT)).sqrt()
     most = torch.maximum(variance, other_variance)
-    weight = most / (most + FLAT)
-    # Two frames without any structure are of one scene.
-    return bool((alike * weight).mean() + FLAT < NEW_SCENE * (weight.mean() + FLAT))
+    return alike, most / (most + FLAT)
+
+
+def _is_new_scene(structure: Tensor, weight: Tensor) -> bool:
+    """Whether there is next to nothing of the frame before, already moved along, in this one.
+
+    Windows count as far as there is structure in them, as the black bars of two films are the same.
+    """
+    return bool((structure * weight).mean() + FLAT < NEW_SCENE * (weight.mean() + FLAT))
 
 
 def _around(maps: Tensor, radius: int) -> Tensor:

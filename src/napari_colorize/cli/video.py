@@ -18,7 +18,7 @@ from napari_colorize.settings import ColorizeSettings
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
 
-STEADINESS = 0.7  # of films, unless something else is chosen: without it colours flicker
+STEADINESS = 0.85  # of films, unless something else is chosen; see docs/stacks.md
 
 
 def with_defaults(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -45,7 +45,7 @@ def sentence(box) -> str:
 
 def turn(box, name, value) -> None:
     """As a hand does it."""
-    control = {**box.knobs.controls, **box.controls}[name]
+    control = {**box.controls, **box.controls}[name]
     control._parts[0].value = value
     assert box.wait(SOON)
 
@@ -95,10 +95,10 @@ def test_an_upload_gets_its_colours(box_of, photo, tmp_path):
 
 def test_settings_reach_the_controls_and_controls_the_settings(box_of, photo):
     box = box_of(photo, saturation=1.5)
-    assert box.knobs.controls["saturation"].slider.value == 1.5
+    assert box.controls["saturation"].slider.value == 1.5
 
     box.settings = ColorizeSettings(render_factor=7, gamma=2)
-    assert box.knobs.controls["render_factor"].slider.value == 7
+    assert box.controls["render_factor"].slider.value == 7
     assert box.controls["gamma"].slider.value == 2
     turn(box, "self_attention", False)
     turn(box, "render_factor", 3)
@@ -109,7 +109,7 @@ def test_settings_reach_the_controls_and_controls_the_settings(box_of, photo):
 
 def test_every_setting_has_a_control_that_shows_it(box_of):
     box = box_of()
-    shown = {**box.knobs.controls, **box.controls}
+    shown = {**box.controls, **box.controls}
 
     assert set(shown) == {item.name for item in fields(ColorizeSettings)}
     for control in shown.values():
@@ -119,7 +119,7 @@ def test_every_setting_has_a_control_that_shows_it(box_of):
 def test_a_knob_can_be_given_back_to_the_model(box_of, photo):
     box = box_of(photo)
     turn(box, "render_factor", 9)
-    number = box.knobs.controls["render_factor"]
+    number = box.controls["render_factor"]
 
     number.back.click()
     box.wait(SOON)
@@ -166,7 +166,7 @@ def test_saturation_asks_no_network_and_sends_nothing_anew(box_of, photo):
 def test_the_slider_and_the_view_are_linked_in_the_browser(box_of):
     box = box_of()
 
-    slider, view = box.knobs.controls["saturation"].slider, box.view
+    slider, view = box.controls["saturation"].slider, box.view
     assert box._saturation.source == (slider, "value")
     assert box._saturation.target == (view, "saturation")
 
@@ -244,7 +244,7 @@ def test_another_picture_ends_a_run_over_the_last(photo):
 def test_a_sweep_shows_several_and_takes_one(box_of, photo):
     box = box_of(photo)
 
-    box._sweep_button.click()
+    box._toolbox.sweep.click()
     box.wait(SOON)
     assert list(box._sweep.buttons) == [2, 3, 4, 6, 8, 12]
     assert all(not button.disabled for button in box._sweep.buttons.values())
@@ -252,21 +252,21 @@ def test_a_sweep_shows_several_and_takes_one(box_of, photo):
     box.wait(SOON)
 
     assert box.result.chroma.render_factor == 8
-    assert box.knobs.controls["render_factor"].slider.value == 8
+    assert box.controls["render_factor"].slider.value == 8
 
 
 def test_a_click_shows_where_attention_looks(photo):
     box = ColorizeBox(photo)
     assert box.wait(SOON)
-    box._attend.value = True
+    box._toolbox.attend.value = True
     assert box.view.asks
 
     box.view._hear(None, {"kind": "click", "point": [0.25, 0.5]}, [])
     assert box.wait(SOON)
     assert box.view.overlay_size != [0, 0] and box.view.mark == [0.25, 0.5]
-    assert "Row 24, column 64" in box._told.value
+    assert "Row 24, column 64" in box._toolbox.told.value
 
-    box._attend.value = False
+    box._toolbox.attend.value = False
     assert box.view.overlay_size == [0, 0] and box.view.mark == [] and not box.view.asks
     box.close()
 
@@ -274,7 +274,7 @@ def test_a_click_shows_where_attention_looks(photo):
 def test_confidence_lies_over_the_picture_and_follows_it(photo):
     box = ColorizeBox(photo)
     assert box.wait(SOON)
-    box._judge.value = True
+    box._toolbox.judge.value = True
     box.wait(SOON)
     before = box.view.overlay
 
@@ -282,20 +282,20 @@ def test_confidence_lies_over_the_picture_and_follows_it(photo):
     box.wait(SOON)
 
     assert box.view.overlay_size == [96, 128] and box.view.overlay != before
-    assert "of the truth" in box._told.value
-    box._attend.value = True  # one map at a time
-    assert not box._judge.value and box.view.overlay_size == [0, 0]
+    assert "of the truth" in box._toolbox.told.value
+    box._toolbox.attend.value = True  # one map at a time
+    assert not box._toolbox.judge.value and box.view.overlay_size == [0, 0]
     box.close()
 
 
 def test_the_histogram_follows_the_saturation(box_of, photo):
     box = box_of(photo)
-    box._count.value = True
-    before = box._histogram._picture.value
+    box._toolbox.count.value = True
+    before = box._toolbox.histogram._picture.value
 
     turn(box, "saturation", 3.0)
 
-    assert before and box._histogram._picture.value != before
+    assert before and box._toolbox.histogram._picture.value != before
 
 
 BAD = {
@@ -365,7 +365,7 @@ def test_boxes_do_not_disturb_each_other(box_of, photo):
     turn(one, "saturation", 0.0)
 
     assert one.result.settings.saturation == 0 and two.result.settings.saturation == 1
-    assert two.knobs.controls["saturation"].slider.value == 1
+    assert two.controls["saturation"].slider.value == 1
 
 
 def test_a_box_that_nobody_sees_gives_back_its_network(box_of, photo):
@@ -397,4 +397,4 @@ def test_a_knob_that_the_model_lacks_is_off_with_the_reason(box_of, photo):
 
     fidelity = box.controls["fidelity"]
     assert fidelity.list.disabled and "compact" in fidelity.list.tooltip
-    assert not box.knobs.controls["self_attention"].box.disabled
+    assert not box.controls["self_attention"].box.disabled

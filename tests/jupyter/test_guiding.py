@@ -257,9 +257,9 @@ def test_disagreement_lies_over_the_picture_and_asks_again_for_another_predictio
     doubt = box.session.doubt
     box.session.doubt = lambda: (asked.append(True), doubt())
 
-    box._differ.value = True
+    box._toolbox.differ.value = True
     box.wait(SOON)
-    assert box.view.overlay_size == [96, 128] and "4 answers" in box._told.value
+    assert box.view.overlay_size == [96, 128] and "4 answers" in box._toolbox.told.value
     box.choose(saturation=0.5)
     box.wait(SOON)
     assert len(asked) == 1
@@ -267,14 +267,14 @@ def test_disagreement_lies_over_the_picture_and_asks_again_for_another_predictio
     box.wait(SOON)
 
     assert len(asked) == 2 and box.view.overlay_size == [96, 128]
-    box._differ.value = False
+    box._toolbox.differ.value = False
     assert box.view.overlay_size == [0, 0]
 
 
 def test_what_got_no_colour_is_marked(box_of, photo):
     box = box_of(photo, saturation=0.0)
-    box._mark.value = True
-    assert "100 % of the picture" in box._told.value
+    box._toolbox.mark.value = True
+    assert "100 % of the picture" in box._toolbox.told.value
     assert np.frombuffer(box.view.overlay, np.uint8).reshape(96, 128, 4)[..., 3].all()
 
     box.choose(saturation=2.0)
@@ -282,16 +282,16 @@ def test_what_got_no_colour_is_marked(box_of, photo):
 
     marked = np.frombuffer(box.view.overlay, np.uint8).reshape(96, 128, 4)[..., 3] > 0
     np.testing.assert_array_equal(marked, box.result.uncolored())
-    assert "100 %" not in box._told.value
+    assert "100 %" not in box._toolbox.told.value
 
 
 def test_the_brush_and_attention_share_no_mouse(box_of, photo):
     box = box_of(photo)
-    box._attend.value = True
+    box._toolbox.attend.value = True
     box._painting.tool.value = BRUSH
-    assert not box._attend.value and not box.view.asks
+    assert not box._toolbox.attend.value and not box.view.asks
 
-    box._attend.value = True
+    box._toolbox.attend.value = True
 
     assert box._painting.tool.value == box.view.tool == 0
 

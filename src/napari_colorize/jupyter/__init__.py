@@ -6,11 +6,11 @@
 >>> box.result.save("colors.png")  # doctest: +SKIP
 
 How the files fit: `box` translates between a `ColorizeSession` and its parts: `view` (with *.js,
-which compose and paint in the browser), `knobs`, `choosers`, `sweep`, `explore`, `painting`;
-`guiding` sees to hints, mask and reference. `loop` brings what the session says into the kernel's
-loop; `finetune` is a box of its own, with `curves`. `sending` and `paint` (what travels to and from
-the browser), `maps` and `opening` know no toolkit. Importing this package is light: a name brings
-its module when it is first used.
+which compose and paint in the browser), `forms` of `knobs`, `choosers`, `painting`, `sweep` and the
+`toolbox` with what there is to `explore`; `guiding` sees to hints, mask and reference. `loop`
+brings what the session says into the kernel's loop; `finetune` is a box of its own, with `curves`.
+`sending` and `paint` (what travels to and from the browser), `maps` and `opening` know no toolkit.
+Importing this package is light: a name brings its module when it is first used.
 """
 
 from typing import TYPE_CHECKING

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,17 +18,18 @@ from napari_colorize.jupyter.choosers import (
     PlaneChooser,
     ReferenceChooser,
 )
-from napari_colorize.jupyter.explore import Attention, Confidence, Doubt, Histogram, Pale, Tool
+from napari_colorize.jupyter.forms import Forms, without_effect
 from napari_colorize.jupyter.guiding import Guiding
-from napari_colorize.jupyter.knobs import Control, Knobs, growing, row, style
+from napari_colorize.jupyter.knobs import Control, growing, row, style
 from napari_colorize.jupyter.loop import Loop
 from napari_colorize.jupyter.opening import open_path
 from napari_colorize.jupyter.painting import Painting
 from napari_colorize.jupyter.sweep import SweepGrid
-from napari_colorize.jupyter.view import DIVIDER, View
+from napari_colorize.jupyter.toolbox import Toolbox, tell
+from napari_colorize.jupyter.view import View
 from napari_colorize.session import ColorizeSession, said
 from napari_colorize.session.words import factors_around
-from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
+from napari_colorize.settings import ColorizeSettings, settings_from
 from napari_colorize.zoo import CATALOGUE
 
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ if TYPE_CHECKING:
     from napari_colorize.session import Origin, Progress, RunEnd
     from napari_colorize.session.colors.stack import StackColors
 
-FIRST = ("render_factor", "saturation", "self_attention")
-REFINED = ("edges", "shadows", "hue_damping", "hue_from", "hue_to")
-REFERENCE = ("reference_strength", "reference_method")
-BLEND = ("blend", "blend_by")
-STEADY = ("steadiness",)
-FINISHED = "A fidelity makes finished pictures: leave it at exact."
 NOTHING = "Upload a picture, or give its path."
 
 
@@ -234,7 +228,7 @@ class ColorizeBox(widgets.VBox):
     @property
     def controls(self) -> dict[str, Control]:
         """The control of each setting."""
-        return {name: one for knobs in self._forms for name, one in knobs.controls.items()}
+        return self._forms.controls
 
     @property
     def stack(self) -> Any:
@@ -307,77 +301,37 @@ class ColorizeBox(widgets.VBox):
         self._references = ReferenceChooser()
         self._painting = Painting(self.view)
         self._guiding = Guiding(self.session, self._painting, self._references)
-        self._make_knobs()
-        self._make_tools()
+        self._forms = Forms()
+        self._saturation = widgets.jslink(  # in the browser: no kernel has to be asked
+            (self.controls["saturation"].slider, "value"), (self.view, "saturation")
+        )
+        self._toolbox, self._sweep = Toolbox(self.session, self.view, self._painting), SweepGrid()
         self._all = _button("Colorize all planes", "")
         self._stop = _button("Stop", "What is shown stays.")
         self._stop.add_class("stop")
         self._path = widgets.Text("colorized.png", layout=growing())
         self._save = _button("Save", "Write the picture where the kernel runs.")
         self._sentence = widgets.HTML()
-        self._notes, self._told = widgets.HTML(), widgets.HTML()
-        for words in (self._notes, self._told):
-            self._tell(words, "")
-
-    def _make_knobs(self) -> None:
-        self.knobs, self._refined = Knobs(FIRST), Knobs(REFINED)
-        self._palette = Knobs(REFERENCE, reference_strength="strength", reference_method="method")
-        self._blend, self._steady = Knobs(BLEND, blend="share", blend_by="by"), Knobs(STEADY)
-        shown = {*FIRST, *REFINED, *REFERENCE, *BLEND, *STEADY}
-        self._rest_of_knobs = Knobs(
-            name for name in ColorizeSettings.__dataclass_fields__ if name not in shown
-        )
-        self._forms = (
-            *(self.knobs, self._refined, self._palette),
-            *(self._blend, self._steady, self._rest_of_knobs),
-        )
-        self._saturation = widgets.jslink(  # in the browser: no kernel has to be asked
-            (self.knobs.controls["saturation"].slider, "value"), (self.view, "saturation")
-        )
-
-    def _make_tools(self) -> None:
-        session, view = self.session, self.view
-        self._attention, self._confidence = Attention(session, view), Confidence(session, view)
-        self._doubt, self._pale = Doubt(session, view), Pale(session, view)
-        self._histogram = Histogram()
-        self._sweep = SweepGrid()
-        self._attend = _toggle("Attention", "Click a place: bright is where its colour comes from.")
-        self._judge = _toggle("Confidence", "How far off the true colours the model expects to be.")
-        self._differ = _toggle(
-            "Disagreement", "How much colours change when the model is asked in other ways."
-        )
-        self._mark = _toggle("Pale", "What got next to no colour.")
-        self._count = _toggle("Histogram", "Which colours there are.")
-        self._sweep_button = _button("Sweep", "See several render factors and take one.")
-        self._tools: dict[widgets.ToggleButton, Tool] = {
-            self._attend: self._attention,
-            self._judge: self._confidence,
-            self._differ: self._doubt,
-            self._mark: self._pale,
-        }
+        self._notes = widgets.HTML()
+        tell(self._notes, "")
 
     def _laid_out(self) -> list[widgets.Widget]:
-        tools = widgets.HBox([*self._tools, self._count, self._sweep_button])
-        tools.add_class("tools")
-        self._stacked = widgets.VBox([self._steady, self._planes.time, self._all])
+        forms = self._forms
+        self._stacked = widgets.VBox([forms.steady, self._planes.time, self._all])
         self._stacked.layout.display = "none"
         groups = {
             "Paint hints": self._painting,
-            "Edges, shadows, hues": self._refined,
-            "Reference picture": widgets.VBox([self._references, self._palette]),
-            "Second model": widgets.VBox([self._others, self._blend]),
-            "More": self._rest_of_knobs,
+            "Edges, shadows, hues": forms.refined,
+            "Reference picture": widgets.VBox([self._references, forms.palette]),
+            "Second model": widgets.VBox([self._others, forms.blend]),
+            "More": forms.rest,
         }
         panel = widgets.VBox(
             [
                 self._images,
                 self._models,
-                self.knobs,
-                tools,
-                self._confidence.legend,
-                self._doubt.legend,
-                self._told,
-                self._histogram,
+                forms.first,
+                self._toolbox,
                 self._stacked,
                 row("save as", self._path, self._save),
                 widgets.Accordion(list(groups.values()), titles=tuple(groups)),
@@ -401,14 +355,9 @@ class ColorizeBox(widgets.VBox):
         self._others.chosen.connect(lambda model: setattr(self, "blend_with", model))
         self._guiding.failed.connect(self._show_error)
         self._references.chosen.connect(lambda _: self._show_lacks())
-        for knobs in self._forms:
-            knobs.changed.connect(self._turn)
-        for toggle, tool in self._tools.items():
-            toggle.observe(lambda change, tool=tool: self._explore(tool, change["new"]), "value")
-            tool.told.connect(lambda sentence: self._tell(self._told, sentence))
-        self._painting.tool.observe(lambda change: self._take_brush(change["new"]), "value")
-        self._count.observe(lambda change: self._show_histogram(change["new"]), "value")
-        self._sweep_button.on_click(lambda _: self._guard(self.sweep))
+        self._forms.changed.connect(self._turn)
+        self._toolbox.failed.connect(self._show_error)
+        self._toolbox.sweep.on_click(lambda _: self._guard(self.sweep))
         self._sweep.picked.connect(lambda factor: self.choose(render_factor=factor))
         self._all.on_click(lambda _: self._guard(self.colorize_all))
         self._stop.on_click(lambda _: self.cancel())
@@ -419,9 +368,9 @@ class ColorizeBox(widgets.VBox):
         carry(session.composed, self._take)
         carry(session.plane_done, self._take_plane)
         carry(session.swept, self._sweep.show_result)
-        carry(session.attended, self._attention.show)
-        carry(session.judged, self._confidence.show)
-        carry(session.doubted, self._doubt.show)
+        carry(session.attended, self._toolbox.attention.show)
+        carry(session.judged, self._toolbox.confidence.show)
+        carry(session.doubted, self._toolbox.doubt.show)
         carry(session.run_ended, self._end_run)
         carry(session.progress, self._show_progress)
         carry(session.state, self._show_state)
@@ -461,15 +410,14 @@ class ColorizeBox(widgets.VBox):
         self._colors = self._run = None
         self.set_trait("result", None)
         self.view.clear()
-        for tool in self._tools.values():
-            tool.clear()
+        self._toolbox.clear()
         self._sweep.clear()
-        self._tell(self._notes, "")
+        tell(self._notes, "")
         self._planes.show_plane((), ())
 
     def _look_at(self, plane: tuple[int, ...]) -> None:
         self._stays = False
-        self._attention.clear()
+        self._toolbox.attention.clear()
         self._sweep.clear()
         self.session.plane = plane
 
@@ -486,19 +434,6 @@ class ColorizeBox(widgets.VBox):
         self._stays = False
         self.session.settings = change["new"]
         self._show_settings()
-
-    def _explore(self, tool: Tool, on: bool) -> None:
-        self._tell(self._told, "")
-        for toggle, other in self._tools.items():
-            if on and other is not tool:
-                toggle.value = False  # one map at a time lies over the picture
-        if on and tool is self._attention:
-            self._painting.tool.value = DIVIDER  # a click asks or paints
-        self._guard(lambda: tool.switch(on))
-
-    def _take_brush(self, tool: int) -> None:
-        if tool != DIVIDER:
-            self._attend.value = False
 
     def _rest(self) -> None:
         """Nobody looks: give back the network's memory until something is wanted again."""
@@ -519,10 +454,8 @@ class ColorizeBox(widgets.VBox):
             return  # a newer one is on its way
         self.set_trait("result", result)
         self.view.show(result)
-        for tool in self._tools.values():
-            tool.follow(result)
-        self._histogram.follow(result)
-        self._tell(self._notes, " ".join(result.notes))
+        self._toolbox.follow(result)
+        tell(self._notes, " ".join(result.notes))
         self._show_settings()
         self._show_lacks()
         self._show_planes()
@@ -561,15 +494,8 @@ class ColorizeBox(widgets.VBox):
         self._say(said.end(end) + where)
         self._show_controls()
 
-    def _show_histogram(self, on: bool) -> None:
-        self._histogram.switch(on)
-        if self.result is not None:
-            self._histogram.follow(self.result)
-
     def _show_settings(self) -> None:
-        recommended = self._recommended()
-        for knobs in self._forms:
-            knobs.show_settings(self.settings, recommended)
+        self._forms.show_settings(self.settings, self._recommended())
 
     def _show_model(self) -> None:
         model, other = self.session.model, self.session.blend_with
@@ -584,22 +510,14 @@ class ColorizeBox(widgets.VBox):
         So are knobs of what was not given: a reference, a second model.
         """
         lacks = self.session.lacks
-        reasons = {**self._idle(), **lacks}
-        for name, control in self.controls.items():
-            control.explain(reasons.get(name))
+        idle = without_effect(
+            self.settings,
+            has_reference=self.reference is not None,
+            has_second=self.blend_with is not None,
+        )
+        self._forms.switch_off({**idle, **lacks})
         usual = ColorizeSettings()
         self.choose(**{name: getattr(usual, name) for name in lacks})
-
-    def _idle(self) -> dict[str, str]:
-        """Knobs that change nothing as things are."""
-        if self.settings.fidelity != "exact":
-            return dict.fromkeys(REFINING, FINISHED)
-        idle = {}
-        if self.reference is None:
-            idle.update(dict.fromkeys(REFERENCE, "Choose a reference picture first."))
-        if self.blend_with is None:
-            idle.update(dict.fromkeys(BLEND, "Choose a second model first."))
-        return idle
 
     def _show_planes(self) -> None:
         from napari_colorize.planes import spatial_axes  # torch, which is here by now
@@ -612,11 +530,12 @@ class ColorizeBox(widgets.VBox):
 
     def _show_controls(self) -> None:
         has_result = self.result is not None
-        for button in (self._sweep_button, self._save, self._count, *self._tools):
-            button.disabled = not has_result or self._run is not None
+        is_free = has_result and self._run is None
+        self._toolbox.enable(is_free)
+        self._save.disabled = not is_free
         self._painting.tool.disabled = not has_result
         self._stacked.layout.display = "" if self._planes.sliders else "none"
-        self._all.disabled = not has_result or self._run is not None
+        self._all.disabled = not is_free
 
     def _show_state(self, state: str) -> None:
         is_busy = state not in ("idle", "composing")
@@ -638,7 +557,7 @@ class ColorizeBox(widgets.VBox):
 
     def _show_error(self, error: ColorizeError) -> None:
         self._stays = True  # to be read until something else is done
-        self._tell(self._sentence, str(error), kind="error")
+        tell(self._sentence, str(error), kind="error")
         if self.session.source is not None and self.result is None:
             self._guard_planes()
         self._show_controls()
@@ -651,11 +570,7 @@ class ColorizeBox(widgets.VBox):
             self._planes.show_plane((), ())
 
     def _say(self, sentence: str) -> None:
-        self._tell(self._sentence, sentence)
-
-    def _tell(self, where: widgets.HTML, sentence: str, kind: str = "word") -> None:
-        where.value = f'<span class="{kind}">{html.escape(sentence)}</span>' if sentence else ""
-        where.layout.display = "" if sentence else "none"
+        tell(self._sentence, sentence)
 
     def _recommended(self) -> dict[str, Any]:
         """What stands for settings that are left to the model: what it used, or will."""
@@ -669,10 +584,4 @@ class ColorizeBox(widgets.VBox):
 def _button(text: str, tooltip: str) -> widgets.Button:
     return widgets.Button(
         description=text, tooltip=tooltip, layout=widgets.Layout(width="auto", flex="0 1 auto")
-    )
-
-
-def _toggle(text: str, tooltip: str) -> widgets.ToggleButton:
-    return widgets.ToggleButton(
-        description=text, tooltip=tooltip, layout=widgets.Layout(width="auto", flex="1 1 auto")
     )

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FILMS = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv"}
-)
+from napari_colorize.media.formats import FILM_SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +28,7 @@ def open_path(path: str | os.PathLike[str]) -> Opened:
         If it cannot be read.
     """
     path = Path(path)
-    if path.suffix.lower() in FILMS and path.is_file():
+    if path.suffix.lower() in FILM_SUFFIXES and path.is_file():
         from napari_colorize.media.film.lazy import open_film
 
         frames = open_film(path)

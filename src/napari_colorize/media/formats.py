@@ -109,6 +109,10 @@ FORMATS: dict[str, Format] = {
 }
 """Suffix -> format, for writing. GIF is absent: 256 colours cannot keep the luminance."""
 
+FILM_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv"}
+    | {".flv", ".ogv", ".3gp", ".mxf"}
+)
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 # What Pillow opens by suffix but what is no photograph: drawings, films, containers of data.
 _NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF", "XVTHUMB"})

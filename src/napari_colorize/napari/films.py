@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from napari_colorize.media.film.lazy import FilmFrames
     from napari_colorize.media.film.opening import Film
 
-SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv"}
-    | {".flv", ".ogv", ".3gp", ".mxf"}
-)
 AXES = ("t", "y", "x")
 
 # In the metadata of a layer.
@@ -32,8 +28,10 @@ def get_reader(path: OnePath | Sequence[OnePath]) -> Callable[..., list[LayerDat
 
     npe2 names the argument `path` when it asks. No film is looked at before it is opened.
     """
+    from napari_colorize.media.formats import FILM_SUFFIXES
+
     suffixes = {Path(each).suffix.lower() for each in _as_list(path)}
-    return read_films if suffixes and suffixes <= SUFFIXES else None
+    return read_films if suffixes and suffixes <= FILM_SUFFIXES else None
 
 
 def read_films(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:

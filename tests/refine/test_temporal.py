@@ -75,9 +75,9 @@ def test_flicker_of_a_still_scene_falls_as_it_must(strength):
 
 
 def test_colours_go_along_with_a_pan():
-    wide, colours = texture(40, 120), painted(40, 120)
+    wide, colors = texture(40, 120), painted(40, 120)
     grays = [wide[:, 3 * time :][:, :48] for time in range(16)]
-    truths = [colours[:, 3 * time :][:, :48] for time in range(16)]
+    truths = [colors[:, 3 * time :][:, :48] for time in range(16)]
     random = torch.Generator().manual_seed(2)
     casts = [uv + 0.05 * torch.randn(2, generator=random) for uv in truths]
 

@@ -19,6 +19,8 @@ DEBIAN := xvfb xauth libegl1 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb
 # on Debian the screen is what there is.
 IS_DEBIAN := $(shell command -v dpkg-query)
 DISPLAYED := $(if $(IS_DEBIAN),xvfb-run -a -s "-screen 0 1400x1000x24")
+# Threads that wait for work sleep: where processes share cores, spinning costs many times over.
+export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help env debian lint test test-slow demo screenshots notebooks embedded clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -12,12 +13,29 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from napari_colorize_training.__main__ import app
 from napari_colorize_training.progress import STOPPED
-from tiny_runs import command, draw_pictures, environment, eventful_table, log_of, to_toml
-from typer.testing import CliRunner
+from tiny_runs import command, draw_pictures, eventful_table, log_of, to_toml
 
 STEPS = 60
+
+# A run that kills itself a moment after a step: however busy the machine is, not after the end.
+DOOMED = """
+import json, os, signal, sys, threading
+from napari_colorize_training.__main__ import main
+
+step, seconds = int(sys.argv.pop(1)), float(sys.argv.pop(1))
+death = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+write = sys.stdout.write
+
+def watched(line):
+    told = json.loads(line)
+    if told["event"] == "step" and told["step"] >= step and not death.is_alive():
+        death.start()
+    return write(line)
+
+sys.stdout.write = watched
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +58,32 @@ def folder(tmp_path):
     return tmp_path
 
 
+def alike() -> dict[str, str]:
+    """Of child processes that round alike: the number of threads decides how sums are rounded."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 def to_the_end(recipe, folder) -> None:
-    result = CliRunner().invoke(app, command(recipe, folder, "--progress", "none")[2:])
-    assert result.exit_code == 0, result.output
+    line = [sys.executable, *command(recipe, folder, "--progress", "none")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=alike())
+    assert done.returncode == 0, done.stderr
 
 
-def start(recipe, folder) -> subprocess.Popen[str]:
+def to_its_death(recipe, folder, step: int, seconds: float) -> None:
+    """Run until so many seconds after a step, and be killed there."""
+    arguments = command(recipe, folder, "--progress", "json")[2:]
+    line = [sys.executable, "-c", DOOMED, str(step), str(seconds), *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=alike())
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def start(recipe, folder, *words: str) -> subprocess.Popen[str]:
+    """A run that has been told words before it begins."""
     pipe = subprocess.PIPE
     line = [sys.executable, *command(recipe, folder, "--progress", "json")]
-    return subprocess.Popen(
-        line, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment()
-    )
+    process = subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=alike())
+    say(process, *words)
+    return process
 
 
 def events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
@@ -62,13 +95,13 @@ def events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         yield told
 
 
-def wait_for_step(process: subprocess.Popen[str], step: int) -> None:
-    next(told for told in events(process) if told["event"] == "step" and told["step"] >= step)
+def wait_for(process: subprocess.Popen[str], event: str) -> dict[str, Any]:
+    return next(told for told in events(process) if told["event"] == event)
 
 
-def say(process: subprocess.Popen[str], word: str) -> None:
+def say(process: subprocess.Popen[str], *words: str) -> None:
     assert process.stdin is not None
-    process.stdin.write(word + "\n")
+    process.stdin.write("".join(f"{word}\n" for word in words))
     process.stdin.flush()
 
 
@@ -88,12 +121,7 @@ def assert_the_same(folder, other) -> None:
 def test_killed_at_any_moment_it_goes_on_with_the_same_losses(recipe, folder, unbroken):
     chance = random.Random(time.time())
     for begin in (3, 22, 41):  # in the first stage, before its first line is old, in the game
-        process = start(recipe, folder)
-        wait_for_step(process, begin + chance.randrange(3))
-        time.sleep(chance.uniform(0, 0.1))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-        process.communicate()
+        to_its_death(recipe, folder, begin + chance.randrange(3), chance.uniform(0, 0.1))
 
     to_the_end(recipe, folder)
 
@@ -101,21 +129,21 @@ def test_killed_at_any_moment_it_goes_on_with_the_same_losses(recipe, folder, un
 
 
 def test_interrupted_or_told_to_stop_it_saves_and_says_how_to_go_on(recipe, folder, unbroken):
-    process = start(recipe, folder)
-    wait_for_step(process, 5)
+    process = start(recipe, folder, "pause")
+    wait_for(process, "paused")
     process.send_signal(signal.SIGINT)
     told, said = end_of(process)
     assert process.returncode == STOPPED and told[-1]["event"] == "stopped"
     assert said == "Stopped. The same command goes on from here.\n"
     assert not (folder / "run" / "model.safetensors").exists()
 
-    process = start(recipe, folder)
-    first = next(event for event in events(process) if event["event"] == "start")
+    process = start(recipe, folder, "pause")
+    first = wait_for(process, "start")
     assert first["step"] == told[-1]["step"] and first["steps"] == STEPS
-    say(process, "pause")
-    next(event for event in events(process) if event["event"] == "paused")
-    say(process, "resume")
-    next(event for event in events(process) if event["event"] == "resumed")
+    wait_for(process, "paused")
+    say(process, "resume", "pause")  # in one breath: it ends soon
+    wait_for(process, "resumed")
+    wait_for(process, "paused")
     say(process, "stop")
     told, _ = end_of(process)
     assert process.returncode == STOPPED and told[-1]["event"] == "stopped"

@@ -45,7 +45,7 @@ from napari_colorize.planes import (
     to_numpy,
     to_plane,
 )
-from napari_colorize.refine.guides import NONE, Guides
+from napari_colorize.refine.guides import NONE, Guides, PlaneGuides, guides_at
 from napari_colorize.result import Colorized, alpha_as_bytes
 from napari_colorize.scaling import resize
 from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
@@ -53,6 +53,7 @@ from napari_colorize.steadying import Steadying, checked_axis
 
 if TYPE_CHECKING:
     from napari_colorize.insight.attention import AttentionMap
+    from napari_colorize.refine.hints import Hints
     from napari_colorize.zoo import Checkpoint
 
 Result = TypeVar("Result")
@@ -205,7 +206,7 @@ class Colorizer:
         asking = self._asking(settings, guides, blend_with)
         pixels = to_numpy(image)
         plane = self._to_plane(image, pixels, asking.chosen, rgb)
-        return next(self._colored([plane], [pixels], asking))
+        return next(self._colored([plane], [pixels], [()], asking))
 
     def predict(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Chroma:
         """Only ask the network: chrominance of one image, as in `__call__`."""
@@ -220,7 +221,7 @@ class Colorizer:
         stack: Any,
         *,
         rgb: bool | None = None,
-        guides: Guides | None = None,
+        guides: Guides | PlaneGuides | None = None,
         blend_with: Colorizer | None = None,
         time_axis: int | None = None,
         **settings: Any,
@@ -236,8 +237,11 @@ class Colorizer:
             As in `__call__`; dask arrays are computed plane by plane.
         rgb : bool, optional
             Whether the last axis holds colours. Default: if it has 3 or 4 entries.
-        guides, blend_with
-            As in `__call__`, for every plane.
+        guides : Guides or callable, optional
+            Mask, hints, reference picture for every plane; or what tells those of the plane at an
+            index, perhaps None.
+        blend_with
+            As in `__call__`.
         time_axis : int, optional
             Along which colours are held steady, if `steadiness` is above 0. Default: the first.
         **settings
@@ -279,7 +283,7 @@ class Colorizer:
                 for part, some in zip(parts, pixels, strict=True)
             ]
             planes = [replace(plane, notes=(*notes, *plane.notes)) for plane in planes]
-            colored = self._colored(planes, pixels, asking)
+            colored = self._colored(planes, pixels, batch, asking)
             for index, result in zip(batch, colored, strict=True):
                 yield index, steadying.applied(result, index)
 
@@ -288,7 +292,7 @@ class Colorizer:
         images: Iterable[Any],
         *,
         rgb: bool | None = None,
-        guides: Guides | None = None,
+        guides: Guides | PlaneGuides | None = None,
         blend_with: Colorizer | None = None,
         **settings: Any,
     ) -> Iterator[Colorized]:
@@ -303,7 +307,7 @@ class Colorizer:
             All of one size and dtype, as in `__call__`. Their contrast limits should be given, or
             told by their dtype: otherwise every image has its own.
         rgb, guides, blend_with, **settings
-            As in `iter_planes`.
+            As in `iter_planes`; the index of an image is `(place,)`.
 
         Returns
         -------
@@ -328,14 +332,20 @@ class Colorizer:
                 self._to_plane(image, some, asking.chosen, rgb)
                 for image, some in zip(batch, pixels, strict=True)
             ]
+            indices = [(place + number,) for number in range(len(batch))]
+            for index, result in zip(
+                indices, self._colored(planes, pixels, indices, asking), strict=True
+            ):
+                yield steadying.applied(result, index)
+            place += len(batch)
             height, width = planes[0].gray.shape
-            for result in self._colored(planes, pixels, asking):
-                yield steadying.applied(result, (place,))
-                place += 1
             length = _planes_at_a_time(height, width, asking.chosen)
 
     def _asking(
-        self, settings: dict[str, Any], guides: Guides | None, blend_with: Colorizer | None
+        self,
+        settings: dict[str, Any],
+        guides: Guides | PlaneGuides | None,
+        blend_with: Colorizer | None,
     ) -> Asking:
         """All that is asked of this model, and of the second one, checked."""
         chosen, given = self.choose(settings), guides or NONE
@@ -346,30 +356,36 @@ class Colorizer:
         return Asking(chosen, given, blend_with, blend_with.choose({**settings, **usual}))
 
     def _colored(
-        self, planes: Sequence[Plane], pixels: Sequence[Array], asking: Asking
+        self,
+        planes: Sequence[Plane],
+        pixels: Sequence[Array],
+        indices: Sequence[tuple[int, ...]],
+        asking: Asking,
     ) -> Iterator[Colorized]:
         """Results of planes of one size."""
-        for plane in planes:
-            asking.guides.check((plane.gray.shape[0], plane.gray.shape[1]))
+        guides = [guides_at(asking.guides, index) for index in indices]
+        for plane, given in zip(planes, guides, strict=True):
+            given.check((plane.gray.shape[0], plane.gray.shape[1]))
         if asking.chosen.fidelity != "exact":
             for plane, some in zip(planes, pixels, strict=True):
                 yield self._with_fidelity(some, plane, asking.chosen)
             return
-        first = self._answers(planes, asking.chosen, asking.guides)
+        first = self._answers(planes, asking.chosen, guides)
         if asking.second is None or asking.second_chosen is None:
             yield from first
             return
-        others = asking.second._answers(planes, asking.second_chosen, asking.guides)
+        others = asking.second._answers(planes, asking.second_chosen, guides)
         for one, other in zip(first, others, strict=True):
             yield self._blended(one, asking.second, other, asking.chosen)
 
     def _answers(
-        self, planes: Sequence[Plane], chosen: ColorizeSettings, guides: Guides
+        self, planes: Sequence[Plane], chosen: ColorizeSettings, guides: Sequence[Guides]
     ) -> Iterator[Colorized]:
         """What this model says of planes of one size."""
-        uv, used = self._predict(planes, chosen, guides)
-        for place, plane in enumerate(planes):
-            yield self._result(plane, uv[place], used, chosen, guides)
+        shown = [each.hints if self.architecture.takes_hints else None for each in guides]
+        uv, used = self._predict(planes, chosen, shown)
+        for place, (plane, given) in enumerate(zip(planes, guides, strict=True)):
+            yield self._result(plane, uv[place], used, chosen, given)
 
     def _blended(
         self, one: Colorized, second: Colorizer, other: Colorized, chosen: ColorizeSettings
@@ -522,22 +538,25 @@ class Colorizer:
             yield batch
 
     def _predict(
-        self, planes: Sequence[Plane], chosen: ColorizeSettings, guides: Guides
+        self, planes: Sequence[Plane], chosen: ColorizeSettings, hints: Sequence[Hints | None]
     ) -> tuple[Tensor, Used]:
         """U and V of planes of one size, and how they were got if memory ran out."""
+        are_alike = all(each is hints[0] for each in hints)
 
         def run(used: Used) -> Tensor:
-            try:
-                return self._run(planes, used, guides)
-            except (RuntimeError, MemoryError) as error:
-                if len(planes) == 1 or not memory.is_exhausted(error):
-                    raise
-            memory.give_back()
-            return torch.cat([self._run([plane], used, guides) for plane in planes])
+            if are_alike:
+                try:
+                    return self._run(planes, used, hints[0])
+                except (RuntimeError, MemoryError) as error:
+                    if len(planes) == 1 or not memory.is_exhausted(error):
+                        raise
+                memory.give_back()
+            each = zip(planes, hints, strict=True)
+            return torch.cat([self._run([plane], used, shown) for plane, shown in each])
 
         return self._until_it_fits(run, chosen)
 
-    def _run(self, planes: Sequence[Plane], used: Used, guides: Guides) -> Tensor:
+    def _run(self, planes: Sequence[Plane], used: Used, hints: Hints | None) -> Tensor:
         size = self._size(planes[0], used)
         self._check_memory(len(planes) * size[0] * size[1], used)
         uv = predict(
@@ -546,7 +565,7 @@ class Colorizer:
             (plane.gray.to(used.device) for plane in planes),
             size,
             self_attention=used.self_attention,
-            hints=guides.hints,
+            hints=hints,
         )
         return uv.to(self.device)
 
@@ -678,7 +697,7 @@ class Asking:
     """What is asked of a model, and of a second one beside it."""
 
     chosen: ColorizeSettings
-    guides: Guides = NONE
+    guides: Guides | PlaneGuides = NONE
     second: Colorizer | None = None
     second_chosen: ColorizeSettings | None = None
 
@@ -708,7 +727,7 @@ class Used:
 
 
 def refuse_beside_fidelity(
-    chosen: ColorizeSettings, guides: Guides | None, has_second: bool
+    chosen: ColorizeSettings, guides: Guides | PlaneGuides | None, has_second: bool
 ) -> None:
     """Say it if a fidelity is asked to heed what its program knows nothing of.
 

@@ -45,7 +45,7 @@ def main() -> int:
             losses = {"G": 1 / step}
             tell("step", step=step, steps=steps, stage="1", losses=losses, seconds_left=9.0)
         was = word
-        state.write_text(str(step))
+        keep(step, state)
         if word == "stop":
             tell("stopped", step=step)
             return 130
@@ -55,6 +55,13 @@ def main() -> int:
     tell("finetuned", improved=True, text="Better.", before=before, after=after)
     tell("done", model=option("--out"))
     return 0
+
+
+def keep(step: int, state: Path) -> None:
+    """In one step, whenever it is killed."""
+    part = state.with_suffix(".part")
+    part.write_text(str(step))
+    part.replace(state)
 
 
 def pngs(folder: str) -> list[Path]:

@@ -115,8 +115,9 @@ def test_a_download_that_is_refused_or_damaged(
 
 
 def test_a_download_can_be_cancelled(
-    make_napari_viewer, panel_of, settle, photo, served, told, qtbot
+    make_napari_viewer, panel_of, settle, photo, served, told, qtbot, monkeypatch
 ):
+    monkeypatch.setattr(download, "_TIMEOUT", (10.0, 1.0))  # after which Stop is heard
     served("stuck")
     viewer = make_napari_viewer()
     viewer.add_image(photo)

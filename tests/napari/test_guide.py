@@ -327,6 +327,49 @@ def test_hints_of_a_plane_leave_a_whole_stack_at_peace(at_work, guided, halves, 
     qtbot.waitUntil(lambda: other_planes() == 0, timeout=60_000)
 
 
+def test_a_whole_stack_has_the_hints_of_each_plane(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves] * 4))
+    for plane in (0, 2):
+        desk.viewer.dims.set_current_step(0, plane)
+        hint(desk, plane, 48, 20)
+        guided(desk)
+
+    desk.colorize_all()
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    whole = desk.colors.finished().copy()
+    assert [bool(redness(pixels)[48, 20] > 60) for pixels in whole] == [True, False, True, False]
+
+    desk.guiding.layer("hints").translate = (1, 0, 0)  # every dot a plane further
+    qtbot.waitUntil(lambda: desk.colors.finished() is None, timeout=60_000)
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    np.testing.assert_array_equal(desk.colors.finished(), np.roll(whole, 1, axis=0))
+
+
+def test_masks_painted_in_planes_hold_for_a_whole_stack(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves] * 3))
+    inside = np.zeros((3, 96, 128), int)
+    inside[1, :48] = 1
+    labels = desk.viewer.add_labels(inside)
+    desk.guiding.use("mask", labels)
+    desk.viewer.dims.set_current_step(0, 1)
+    guided(desk)
+
+    desk.colorize_all()
+    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    runs = []
+    desk.run_ended.connect(runs.append)
+    before = desk.colors.finished().copy()
+
+    labels.brush_size = 10
+    labels.paint((1, 80, 20), 1)
+    after = guided(desk)
+
+    colored = np.ptp(before.astype(int), axis=-1) > 2
+    assert colored.any(axis=(1, 2)).tolist() == [False, True, False] and colored[1, :48].all()
+    assert np.ptp(after[80, 20].astype(int)) > 2 and runs == []
+    np.testing.assert_array_equal(desk.colors.finished()[[0, 2]], before[[0, 2]])
+
+
 @pytest.mark.parametrize("knobs", [{"edges": False}, {"shadows": 1.0}, {"blend": 0.9}])
 def test_knobs_that_compose_hold_for_a_whole_stack(at_work, halves, qtbot, knobs):
     desk = at_work(np.stack([halves, halves[:, ::-1], halves]))

@@ -21,7 +21,7 @@ from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
 from napari_colorize.napari.bridge import Bridge
-from napari_colorize.napari.guide.grid import grid_of
+from napari_colorize.napari.guide.grid import Grid, grid_of
 from napari_colorize.napari.guide.guiding import Guiding
 from napari_colorize.napari.guide.making import add_hints
 from napari_colorize.napari.keeping import Keeper
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Layer, Points, Shapes
 
+    from napari_colorize.napari.guide.reading import StackGuides
     from napari_colorize.refine.guides import Guides
     from napari_colorize.result import Colorized
     from napari_colorize.session import Origin, Progress, RunEnd
@@ -367,11 +368,6 @@ class Desk:
         if not layers.leading_shape(self._work.layer):
             self.session.refresh()
             return
-        if self.guiding.are_of_one_plane:
-            raise ImageError(
-                "Hints, masks and references in planes are followed where you look only: give each "
-                "as a single plane, or choose none, to colorize the whole stack."
-            )
         self._work.colors.hold_all()
         self._work.wants_whole = True
         before, self._running = self._running, self._work
@@ -482,7 +478,8 @@ class Desk:
             return
         plane = layers.plane_of(self._work.layer, self.viewer.dims)
         if plane != self.plane:
-            self._telling(lambda: self.session.update(plane=plane, guides=self._guides_at(plane)))
+            guides = self._new_guides_at(plane)
+            self._telling(lambda: self.session.update(plane=plane, guides=guides))
             self._look_ahead(plane)
 
     def _look_ahead(self, plane: tuple[int, ...]) -> None:
@@ -491,8 +488,6 @@ class Desk:
         steps = [now - then for now, then in zip(plane, before, strict=False)]
         if self._work is None or len(before) != len(plane) or sum(map(bool, steps)) != 1:
             return
-        if self.guiding.are_of_one_plane:
-            return  # these are not those of the next
         lengths = layers.leading_shape(self._work.layer)
         ahead = [
             tuple(place + distance * step for place, step in zip(plane, steps, strict=True))
@@ -534,25 +529,35 @@ class Desk:
             time_axis=work.time_axis if plane else None,
         )
 
-    def _guides_at(self, plane: tuple[int, ...]) -> Guides | None:
+    def _grid_at(self, work: Work, plane: tuple[int, ...]) -> Grid:
+        part = part_of(work.layer, work.colors, self._region)
+        return grid_of(work.layer, part, work.colors.source, plane, self.viewer.dims)
+
+    def _guides_at(self, plane: tuple[int, ...]) -> Guides | StackGuides | None:
         """What the layers chosen to guide say of a plane; what cannot be followed is told."""
         work = self._work
         if work is None or not self.guiding.has_layers:
             return None
-        part = part_of(work.layer, work.colors, self._region)
-        grid = grid_of(work.layer, part, work.colors.source, plane, self.viewer.dims)
         try:
-            return self.guiding.on(grid)
+            return self.guiding.on(self._grid_at(work, plane))
         except ColorizeError as error:
             self.tell(error)
             return None
 
+    def _new_guides_at(self, plane: tuple[int, ...]) -> Guides | StackGuides | None:
+        """The same; if they are not what they were, colours of other planes are known as old."""
+        before, guides = self.session.guides, self._guides_at(plane)
+        if guides is before or self._work is None:
+            return guides
+        grid = self._grid_at(self._work, plane)
+        # A run that has begun would bring this plane as it was.
+        if self._running is not None or not self.guiding.differ_only_at(grid, before, guides):
+            self._outdate()
+        return guides
+
     def _follow_guides(self) -> None:
         """Other layers guide, or they show something else."""
-        guides = self._guides_at(self.plane)
-        if guides is not self.session.guides:
-            self._outdate()
-            self.session.guides = guides
+        self._telling(lambda: self.session.update(guides=self._new_guides_at(self.plane)))
         self.changed.emit()
 
     def _begin_anew(self) -> None:
@@ -584,12 +589,9 @@ class Desk:
                 self._settled.start()
 
     def _recompose_stack(self) -> None:
-        """A stack that was colorized as a whole follows the knobs as a whole.
-
-        Guides of one plane are none of the others: these follow when they are looked at.
-        """
+        """A stack that was colorized as a whole follows the knobs as a whole."""
         work = self._work
-        if work is None or not work.wants_whole or self.guiding.are_of_one_plane:
+        if work is None or not work.wants_whole:
             return
         if self._running is None:
             self._telling(self.colorize_all)

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info
@@ -184,7 +184,7 @@ class Order:
             session.blend_with,
             session.device,
             session.precision,
-            session.guides,
+            cast("Guides | None", session.guides),  # those of single planes were refused
         )
 
     def models(self) -> tuple[Colorizer, Colorizer | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,13 @@ class Guides:
 
 
 NONE = Guides()
+PlaneGuides = Callable[[tuple[int, ...]], Guides | None]  # of each plane of a stack, by its index
+
+
+def guides_at(guides: Guides | PlaneGuides | None, index: tuple[int, ...]) -> Guides:
+    """What is given for one plane of a stack; `NONE` if that is nothing."""
+    given = guides if guides is None or isinstance(guides, Guides) else guides(index)
+    return given or NONE
 
 
 def _plane(name: str, array: Any) -> NDArray[Any]:

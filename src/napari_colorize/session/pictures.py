@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_colorize.refine.guides import NONE
+from napari_colorize.refine.guides import guides_at
 from napari_colorize.session.reading import Some, Watched, as_stack
 from napari_colorize.session.steadying import SteadyPlanes
 from napari_colorize.settings import REFINING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_colorize.planes import Plane
+    from napari_colorize.refine.guides import Guides
     from napari_colorize.result import Colorized
     from napari_colorize.session.cache import Cache
     from napari_colorize.session.model import Model
@@ -51,6 +52,7 @@ class Pictures:
         self._pause, self._tell = pause, tell
         self._steadying = SteadyPlanes()
         self._last: Colorized | None = None
+        self._told: tuple[tuple[Any, ...], Guides] | None = None
         self._predicting: tuple[tuple[Any, ...], float] | None = None  # by which network
         self._composing = 0.0
 
@@ -115,7 +117,7 @@ class Pictures:
         entry = colorizer(
             picture.image,
             rgb=picture.rgb,
-            guides=wish.guides,
+            guides=self._guides(wish),
             blend_with=self._model.second(wish),
             **vars(settings),
         )
@@ -149,8 +151,15 @@ class Pictures:
             getattr(last, name) is getattr(entry, name) for name in ("plane", "chroma", "other")
         ):
             entry = last  # whose tint may be the one that is wanted
-        self._last = entry.with_(guides=wish.guides or NONE, **changes)
+        self._last = entry.with_(guides=self._guides(wish), **changes)
         return self._last
+
+    def _guides(self, wish: Wish) -> Guides:
+        """Of the wish's plane: the same object as long as the same is looked at."""
+        asked, told = (wish.guides, *wish.picture), self._told
+        if told is None or told[0] != asked:
+            told = self._told = asked, guides_at(wish.guides, wish.plane or ())
+        return told[1]
 
     def _saturation(self, wish: Wish) -> float | None:
         """As chosen, else as the model recommends; None as long as that is not known."""
@@ -171,10 +180,14 @@ class Pictures:
             colorizer = self._model.ready(wish)
             self._tell("predicting")
             some = Some(Watched(stack, self._pause), others, axes)
+
+            def guides(place: Index) -> Guides:
+                return self._guides(wishes[others[place[0]]])
+
             asked = colorizer.iter_planes(
                 some,
                 rgb=axes == 3,
-                guides=wish.guides,
+                guides=None if wish.guides is None else guides,
                 blend_with=self._model.second(wish),
                 # Steadied when they are composed: these are only some of the planes.
                 **vars(replace(settings, steadiness=0.0)),
@@ -187,7 +200,7 @@ class Pictures:
 
     def forget(self) -> None:
         """Let go of what was composed last."""
-        self._last = None
+        self._last = self._told = None
         self._steadying.forget()
 
     def _known_of(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.devices import Precision
-    from napari_colorize.refine.guides import Guides
+    from napari_colorize.refine.guides import Guides, PlaneGuides
     from napari_colorize.result import Colorized
 
 
@@ -115,15 +115,17 @@ class ColorizeSession(Worker):
         self.update(blend_with=model)
 
     @property
-    def guides(self) -> Guides | None:
+    def guides(self) -> Guides | PlaneGuides | None:
         """Mask, hints and reference for the source's planes; None for none.
 
-        No network runs for them, but for one that takes hints.
+        Planes that have each their own are told by a callable, which is given a plane's index, in
+        the worker's thread; give another one when it would say something else. No network runs
+        for guides, but for one that takes hints.
         """
         return self._wish.guides
 
     @guides.setter
-    def guides(self, guides: Guides | None) -> None:
+    def guides(self, guides: Guides | PlaneGuides | None) -> None:
         self.update(guides=guides)
 
     @property

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.devices import Precision
-    from napari_colorize.refine.guides import Guides
-    from napari_colorize.refine.hints import Hints
+    from napari_colorize.refine.guides import Guides, PlaneGuides
 
 Index = tuple[int, ...]
 USUAL = ColorizeSettings()
@@ -32,7 +31,7 @@ class Changes(TypedDict, total=False):
     settings: ColorizeSettings
     model: str | os.PathLike[str] | Colorizer
     blend_with: str | os.PathLike[str] | Colorizer | None
-    guides: Guides | None
+    guides: Guides | PlaneGuides | None
     time_axis: int | None
     device: str | torch.device
     precision: Precision
@@ -48,7 +47,7 @@ class Wish:
     settings: ColorizeSettings = field(default_factory=ColorizeSettings)
     model: str | Colorizer = "embedded"
     blend_with: str | Colorizer | None = None
-    guides: Guides | None = None
+    guides: Guides | PlaneGuides | None = None
     time_axis: int | None = None
     device: str = "auto"
     precision: Precision = "auto"
@@ -84,9 +83,9 @@ class Wish:
         return self.settings.saturation, refining, self.guides, self.time_axis
 
     @property
-    def hints(self) -> Hints | None:
-        """Of the guides, if there are any."""
-        return None if self.guides is None else self.guides.hints
+    def hints(self) -> object:
+        """Of the guides, if there are any; or who tells those of each plane."""
+        return getattr(self.guides, "hints", self.guides)
 
     @property
     def asks_confidence(self) -> bool:

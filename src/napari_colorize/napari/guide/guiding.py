@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import is_
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_colorize.napari.guide.labels import labels_on
-from napari_colorize.napari.guide.palette import (
-    plane_of_reference,
-    reference_of,
-    regions_of_reference,
-)
-from napari_colorize.napari.guide.scribbles import Scribbles, scribbles_of
+from napari_colorize.napari.guide.drawn import drawn_in
+from napari_colorize.napari.guide.reading import GuideReader, StackGuides
 from napari_colorize.napari.links import Links
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
 
     from napari_colorize.napari.guide.grid import Grid, Index
-    from napari_colorize.napari.guide.labels import Array
+    from napari_colorize.napari.guide.reading import Role
     from napari_colorize.refine.guides import Guides
-    from napari_colorize.refine.hints import Hints
-    from napari_colorize.refine.reference import Reference
-
-Role = Literal["hints", "mask", "reference", "regions", "reference_regions"]
 
 MILLISECONDS_TO_REST = 120  # without another stroke, before what was drawn is taken over
 DRAWN_BY = (
@@ -76,8 +65,8 @@ class Guiding:
         self._layers: dict[Role, Layer] = {}
         self._links: dict[Role, Links] = {}
         self._versions: dict[Role, int] = {}  # of a layer's values: they change in place
-        self._known: dict[str, tuple[Any, Any]] = {}  # what was seen last, and what it became
-        self._guides: Guides | None = None
+        self._reader = GuideReader(self._layers, self._versions)
+        self._stack: StackGuides | None = None
         self._rest = QTimer()
         self._rest.setSingleShot(True)
         self._rest.setInterval(MILLISECONDS_TO_REST)
@@ -118,81 +107,40 @@ class Guiding:
             layer.ndim > 2 for role, layer in self._layers.items() if role != "reference_regions"
         )
 
-    def on(self, grid: Grid) -> Guides | None:
-        """What the layers say of a grid's plane; the same object as long as they say the same.
+    def on(self, grid: Grid) -> Guides | StackGuides | None:
+        """What the layers say of a grid's plane, or of each plane if these differ.
+
+        The same object as long as they say the same.
 
         Raises
         ------
         ImageError
             If they cannot be followed, in one sentence.
         """
-        from napari_colorize.refine.guides import Guides  # torch
+        here = self._reader.on(grid)
+        if not self.are_of_one_plane:
+            self._stack = None
+            return here
+        stack, drawn = self._stack, drawn_in(self._layers, grid)
+        is_same = stack is not None and stack.drawn.is_same_but_at(grid, drawn)
+        if stack is None or not is_same or not stack.agrees(grid.plane, here):
+            reader = GuideReader(dict(self._layers), self._versions)  # for another thread
 
-        parts: dict[str, Any] = {
-            "mask": self._mask(grid),
-            "hints": self._hints(grid),
-            "reference": self._reference(grid),
-            "regions": self._regions(grid),
-        }
-        before = self._guides
-        if before is None or any(vars(before)[name] is not part for name, part in parts.items()):
-            self._guides = Guides(**parts)
-        return self._guides or None
+            def read(plane: Index) -> Guides | None:
+                return reader.on(replace(grid, plane=plane))
 
-    def _mask(self, grid: Grid) -> Array | None:
-        layer = self.layer("mask")
-        if layer is None:
-            return None
-        return self._made("mask", labels_on(layer, grid) != 0, np.array_equal, _as_it_is)
+            stack = self._stack = StackGuides(drawn, read)
+        stack.hold(grid.plane, here)
+        return stack
 
-    def _hints(self, grid: Grid) -> Hints | None:
-        layer = self.layer("hints")
-        if layer is None:
-            return None
-        drawn, made = scribbles_of(layer, grid), Scribbles.hints
-        hints: Hints | None = self._made("hints", drawn, Scribbles.is_same, made)
-        return hints
-
-    def _reference(self, grid: Grid) -> Reference | None:
-        layer = self.layer("reference")
-        if layer is None:
-            return None
-        plane = plane_of_reference(layer, grid)
-        regions = self._regions_of(layer, plane, grid)
-        seen = (layer, regions, plane, self._versions["reference"])
-        reference: Reference = self._made(
-            "reference",
-            seen,
-            lambda one, other: all(map(is_, one[:2], other[:2])) and one[2:] == other[2:],
-            lambda _: reference_of(layer, plane, regions),
-        )
-        return reference
-
-    def _regions_of(self, layer: Image, plane: Index, grid: Grid) -> Array | None:
-        regions = self.layer("reference_regions")
-        if regions is None:
-            return None
-        seen = np.array(regions_of_reference(layer, plane, regions, grid))
-        return self._made("reference_regions", seen, np.array_equal, _as_it_is)
-
-    def _regions(self, grid: Grid) -> Array | None:
-        layer = self.layer("regions")
-        if layer is None or self.layer("reference") is None:
-            return None
-        return self._made("regions", np.array(labels_on(layer, grid)), np.array_equal, _as_it_is)
-
-    def _made(
-        self,
-        name: str,
-        seen: Any,
-        is_same: Callable[[Any, Any], bool],
-        make: Callable[[Any], Any],
-    ) -> Any:
-        """What was made before of the same, else made now."""
-        known = self._known.get(name)
-        if known is None or not is_same(known[0], seen):
-            known = self._known[name] = seen, make(seen)
-        return known[1]
+    def differ_only_at(self, grid: Grid, one: Any, other: Any) -> bool:
+        """Whether other planes than a grid's have the same of two things that `on` gave."""
+        drawn = [
+            drawn_in({}, grid) if each is None else getattr(each, "drawn", None)
+            for each in (one, other)
+        ]
+        first, second = drawn
+        return first is not None and second is not None and first.is_same_but_at(grid, second)
 
     def _follow(self, role: Role, layer: Layer) -> None:
         links = self._links[role] = Links()
@@ -221,7 +169,3 @@ class Guiding:
             self._let_go(role)
         if lost:
             self.changed.emit()
-
-
-def _as_it_is(seen: Any) -> Any:
-    return seen

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_colorize.napari.desk import Desk
-    from napari_colorize.napari.guide.guiding import Role
+    from napari_colorize.napari.guide.reading import Role
 
 NONE = "none"
 GAP = 10  # pixels between what belongs to different guides

@@ -1,0 +1,185 @@
+"""What layers in their roles say of a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import is_
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from napari_colorize.errors import ColorizeError
+from napari_colorize.napari.guide.labels import labels_on
+from napari_colorize.napari.guide.palette import (
+    plane_of_reference,
+    reference_of,
+    regions_of_reference,
+)
+from napari_colorize.napari.guide.scribbles import Scribbles, scribbles_of
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+    from napari_colorize.napari.guide.drawn import Drawn
+    from napari_colorize.napari.guide.grid import Grid, Index
+    from napari_colorize.napari.guide.labels import Array
+    from napari_colorize.refine.guides import Guides
+    from napari_colorize.refine.hints import Hints
+    from napari_colorize.refine.reference import Reference
+
+Role = Literal["hints", "mask", "reference", "regions", "reference_regions"]
+
+HELD = 4  # planes whose guides are remembered, so that it is seen whether they changed
+NOT_HELD = object()
+
+
+class GuideReader:
+    """Makes guides of layers; parts that say the same twice are one object.
+
+    Parameters
+    ----------
+    layers : mapping of str to Layer
+        By role; the mapping may change.
+    versions : mapping of str to int
+        Of each layer's values, which change in place.
+    """
+
+    def __init__(self, layers: Mapping[Role, Layer], versions: Mapping[Role, int]) -> None:
+        self._layers, self._versions = layers, versions
+        self._known: dict[str, tuple[Any, Any]] = {}  # what was seen last, and what it became
+        self._guides: Guides | None = None
+
+    def on(self, grid: Grid) -> Guides | None:
+        """What the layers say of a grid's plane; the same object as long as they say the same.
+
+        Raises
+        ------
+        ImageError
+            If they cannot be followed, in one sentence.
+        """
+        from napari_colorize.refine.guides import Guides  # torch
+
+        parts: dict[str, Any] = {
+            "mask": self._mask(grid),
+            "hints": self._hints(grid),
+            "reference": self._reference(grid),
+            "regions": self._regions(grid),
+        }
+        before = self._guides
+        if before is None or any(vars(before)[name] is not part for name, part in parts.items()):
+            self._guides = Guides(**parts)
+        return self._guides or None
+
+    def _layer(self, role: Role) -> Any:
+        return self._layers.get(role)
+
+    def _mask(self, grid: Grid) -> Array | None:
+        layer = self._layer("mask")
+        if layer is None:
+            return None
+        return self._made("mask", labels_on(layer, grid) != 0, np.array_equal, _as_it_is)
+
+    def _hints(self, grid: Grid) -> Hints | None:
+        layer = self._layer("hints")
+        if layer is None:
+            return None
+        drawn, made = scribbles_of(layer, grid), Scribbles.hints
+        hints: Hints | None = self._made("hints", drawn, Scribbles.is_same, made)
+        return hints
+
+    def _reference(self, grid: Grid) -> Reference | None:
+        layer = self._layer("reference")
+        if layer is None:
+            return None
+        plane = plane_of_reference(layer, grid)
+        regions = self._regions_of(layer, plane, grid)
+        seen = (layer, regions, plane, self._versions["reference"])
+        reference: Reference = self._made(
+            "reference",
+            seen,
+            lambda one, other: all(map(is_, one[:2], other[:2])) and one[2:] == other[2:],
+            lambda _: reference_of(layer, plane, regions),
+        )
+        return reference
+
+    def _regions_of(self, layer: Image, plane: Index, grid: Grid) -> Array | None:
+        regions = self._layer("reference_regions")
+        if regions is None:
+            return None
+        seen = np.array(regions_of_reference(layer, plane, regions, grid))
+        return self._made("reference_regions", seen, np.array_equal, _as_it_is)
+
+    def _regions(self, grid: Grid) -> Array | None:
+        layer = self._layer("regions")
+        if layer is None or self._layer("reference") is None:
+            return None
+        return self._made("regions", np.array(labels_on(layer, grid)), np.array_equal, _as_it_is)
+
+    def _made(
+        self,
+        name: str,
+        seen: Any,
+        is_same: Callable[[Any, Any], bool],
+        make: Callable[[Any], Any],
+    ) -> Any:
+        """What was made before of the same, else made now."""
+        known = self._known.get(name)
+        if known is None or not is_same(known[0], seen):
+            known = self._known[name] = seen, make(seen)
+        return known[1]
+
+
+class StackGuides:
+    """Guides of each plane of a stack, read from the layers when they are asked for.
+
+    Called by one thread, the session's; the viewer's thread says what it saw itself.
+
+    Parameters
+    ----------
+    drawn : Drawn
+        What lies in the layers by now.
+    read : callable
+        From the index of a plane to its guides.
+    """
+
+    def __init__(self, drawn: Drawn, read: Callable[[Index], Guides | None]) -> None:
+        self.drawn = drawn
+        self._read = read
+        self._seen: dict[Index, Guides | None] = {}
+
+    def __call__(self, plane: Index) -> Guides | None:
+        """Of the plane at an index; None if they cannot be followed there."""
+        seen: Any = self._seen.get(plane, NOT_HELD)
+        if seen is not NOT_HELD:
+            return cast("Guides | None", seen)
+        try:
+            return self._read(plane)
+        except ColorizeError:
+            return None  # said in a sentence where it is looked at
+
+    def agrees(self, plane: Index, guides: Guides | None) -> bool:
+        """Whether a plane's guides, seen now, are what they were; True if they were not seen."""
+        before: Any = self._seen.get(plane, NOT_HELD)
+        return before is NOT_HELD or _are_same(before, guides)
+
+    def hold(self, plane: Index, guides: Guides | None) -> None:
+        """Remember what a plane's guides are, unless that is known."""
+        if plane not in self._seen:
+            self._seen = dict([*self._seen.items(), (plane, guides)][-HELD:])
+
+
+def _are_same(one: Guides | None, other: Guides | None) -> bool:
+    if one is None or other is None or one is other:
+        return one is other
+    if (one.hints is None) != (other.hints is None) or one.reference is not other.reference:
+        return False
+    arrays: list[tuple[Any, Any]] = [(one.mask, other.mask), (one.regions, other.regions)]
+    if one.hints is not None and other.hints is not None:
+        arrays += [(one.hints.mask, other.hints.mask), (one.hints.rgb, other.hints.rgb)]
+    return all(
+        np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in arrays
+    )
+
+
+def _as_it_is(seen: Any) -> Any:
+    return seen

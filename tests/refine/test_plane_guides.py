@@ -1,0 +1,143 @@
+"""Guides of each plane of a stack, told by a callable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stand_ins import TintNetwork, colorizer_of
+from torch import Tensor, nn
+
+from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.refine.guides import Guides
+from napari_colorize.refine.hints import Hints
+from napari_colorize.session import ColorizeSession
+
+SIZE = (48, 64)
+
+
+@pytest.fixture
+def stack(ramp):
+    return np.stack([ramp, ramp[:, ::-1], ramp * 0.5, ramp])
+
+
+def red_dot(*where: int) -> Guides:
+    return Guides(hints=Hints.from_points([where], [(1, 0, 0)], 2, SIZE))
+
+
+def of_plane(index: tuple[int, ...]) -> Guides | None:
+    """A mask on the second plane, a hint on the third, nothing elsewhere."""
+    mask = np.zeros(SIZE, bool)
+    mask[:20] = True
+    return {1: Guides(mask=mask), 2: red_dot(20, 20)}.get(index[-1])
+
+
+class Obedient(nn.Module):
+    """Paints all in the mean colour that it is hinted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(
+        self, lightness: Tensor, self_attention: bool = True, hints: Tensor | None = None
+    ) -> Tensor:
+        self.batches.append(len(lightness))
+        ab = lightness.new_zeros(len(lightness), 2, *lightness.shape[-2:])
+        if hints is not None:
+            color, mask = hints
+            ab = ab + color.sum((-2, -1), keepdim=True) / mask.sum().clamp(min=1)
+        return ab
+
+
+def test_each_plane_of_a_stack_has_its_own(stack):
+    colorizer = colorizer_of(TintNetwork())
+    planes = dict(colorizer.iter_planes(stack, guides=of_plane))
+
+    for index, result in planes.items():
+        expected = colorizer(stack[index], guides=of_plane(index), contrast_limits=(0, 1))
+        np.testing.assert_array_equal(result.pixels, expected.pixels)
+        assert ("guides" in result.provenance) == (index in [(1,), (2,)])
+    assert not np.array_equal(planes[2,].pixels, colorizer(stack[2]).pixels)
+
+
+def test_images_of_a_stream_are_known_by_their_place(stack):
+    colorizer = colorizer_of(TintNetwork())
+    planes = dict(colorizer.iter_planes(stack, guides=of_plane))
+    streamed = list(colorizer.stream(stack, guides=of_plane, contrast_limits=(0, 1)))
+
+    for place, result in enumerate(streamed):
+        np.testing.assert_array_equal(result.pixels, planes[place,].pixels)
+
+
+def test_a_network_that_takes_hints_is_shown_those_of_each_plane(stack):
+    network = Obedient()
+    colorizer = colorizer_of(network, architecture="zhang-siggraph17")
+    planes = dict(colorizer.iter_planes(stack, guides=of_plane))
+    chroma = [result.chroma.uv.abs().max() for result in planes.values()]
+
+    assert chroma[2] > 0.05 > 1e-3 > max(chroma[0], chroma[1], chroma[3])
+    assert network.batches == [1] * 4  # these hints are not those of the next
+
+    list(colorizer.iter_planes(stack))
+    assert network.batches[4:] == [4]
+
+
+def test_guides_of_another_size_and_beside_a_fidelity_are_refused(stack):
+    colorizer = colorizer_of(TintNetwork(), architecture="deoldify-wide")
+    small = Guides(mask=np.ones((3, 3), bool))
+
+    with pytest.raises(ImageError, match="expected 48 x 64 pixels, got 3 x 3"):
+        list(colorizer.iter_planes(stack, guides=lambda index: small))
+    with pytest.raises(SettingsError, match="no guides"):
+        colorizer.iter_planes(stack, guides=of_plane, fidelity="ipol")
+
+
+def test_a_session_asks_once_for_each_plane_it_looks_at(stack):
+    colorizer = colorizer_of(TintNetwork())
+    asked = []
+
+    def guides(index):
+        asked.append(index)
+        return of_plane(index)
+
+    with ColorizeSession(source=stack, plane=(2,), model=colorizer, guides=guides) as session:
+        assert session.wait(20)
+        session.choose(saturation=2.0)
+        assert session.wait(20)
+        expected = colorizer(stack[2], guides=of_plane((2,)), contrast_limits=(0, 1), saturation=2)
+        np.testing.assert_array_equal(session.result.pixels, expected.pixels)
+        assert asked == [(2,)]
+
+        session.plane = (1,)
+        assert session.wait(20)
+        session.guides = None
+        assert session.wait(20)
+    assert asked == [(2,), (1,)]
+
+
+@pytest.mark.parametrize("steadiness", [0.0, 0.5])
+def test_a_run_of_a_session_guides_each_plane(stack, steadiness):
+    colorizer = colorizer_of(TintNetwork())
+    planes = {}
+    with ColorizeSession(source=stack, plane=(3,), model=colorizer, guides=of_plane) as session:
+        session.choose(steadiness=steadiness)
+        assert session.wait(20)  # known before
+        session.plane_done.connect(lambda index, result, _: planes.setdefault(index, result))
+        session.run_all()
+        assert session.wait(20)
+
+    assert len(planes) == 4
+    expected = colorizer.iter_planes(stack, guides=of_plane, steadiness=steadiness)
+    for index, result in expected:
+        np.testing.assert_array_equal(planes[index].pixels, result.pixels)
+
+
+def test_a_session_shows_hints_of_a_plane_to_a_network_that_takes_them(stack):
+    colorizer = colorizer_of(Obedient(), architecture="zhang-siggraph17")
+    with ColorizeSession(source=stack, plane=(2,), model=colorizer, guides=of_plane) as session:
+        assert session.wait(20)
+        hinted = session.result.chroma.uv.abs().max()
+        session.guides = lambda index: None
+        assert session.wait(20)
+
+        assert hinted > 0.05 > 1e-3 > session.result.chroma.uv.abs().max()

@@ -166,6 +166,15 @@ class Colorizer:
         return lacking
 
     @property
+    def identity(self) -> dict[str, object]:
+        """What tells this model, and its numbers, from another: work goes on only with the same."""
+        return {
+            "model": self.checkpoint.name,
+            "weights": self.checkpoint.sha256,
+            "precision": self.precision,
+        }
+
+    @property
     def precision(self) -> str:
         """In words: float32 or bfloat16."""
         return str(self.dtype).removeprefix("torch.")

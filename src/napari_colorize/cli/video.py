@@ -16,7 +16,7 @@ from napari_colorize.cli.knobs import with_knobs
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
-    from napari_colorize.colorizer import Colorizer
+    pass
 
 STEADINESS = 0.85  # of films, unless something else is chosen; see docs/stacks.md
 
@@ -124,9 +124,9 @@ def video(
             model, blend_with, device=device, precision=precision, progress=not quiet
         )
         chosen = colorizer.choose(asdict(settings))
-        identity = {**_identity(colorizer), "guides": identity_of(hints, mask, reference)}
+        identity = {**colorizer.identity, "guides": identity_of(hints, mask, reference)}
         if second is not None:
-            identity["blend_with"] = _identity(second)
+            identity["blend_with"] = second.identity
         beside = Beside(guides, second).of_image()
         work = todo.work(colorizer, chosen, identity, **beside)
         reel.begin(work)
@@ -134,16 +134,6 @@ def video(
             for done in work:
                 reel.show(done)
         reel.end(work, todo.target)
-
-
-def _identity(colorizer: Colorizer) -> dict[str, object]:
-    """What tells this model, and its numbers, from another."""
-    checkpoint = colorizer.checkpoint
-    return {
-        "model": checkpoint.name,
-        "weights": checkpoint.sha256,
-        "precision": colorizer.precision,
-    }
 
 
 def _rate(given: str | None) -> Fraction | None:

@@ -201,8 +201,8 @@ class Order:
 
     def identity(self, colorizer: Colorizer, second: Colorizer | None) -> dict[str, object]:
         """What a former run must have in common with this one to be gone on with."""
-        told = {**_identity(colorizer), "guides": _sum(self.guides)}
-        return told if second is None else {**told, "blend_with": _identity(second)}
+        told = {**colorizer.identity, "guides": _sum(self.guides)}
+        return told if second is None else {**told, "blend_with": second.identity}
 
 
 @dataclass(frozen=True)
@@ -361,16 +361,6 @@ def _as_seen(settings: ColorizeSettings, layer: Image) -> ColorizeSettings:
     return replace(
         settings, contrast_limits=None if is_all else limits, gamma=layers.seen_gamma(layer)
     )
-
-
-def _identity(colorizer: Colorizer) -> dict[str, object]:
-    """What tells a model, and its numbers, from another."""
-    checkpoint = colorizer.checkpoint
-    return {
-        "model": checkpoint.name,
-        "weights": checkpoint.sha256,
-        "precision": colorizer.precision,
-    }
 
 
 def _sum(guides: Guides | None) -> str | None:

@@ -20,7 +20,6 @@ from napari_colorize.media.picture import Metadata, Picture
 from napari_colorize.media.search import is_picture, own_suffix
 
 PICTURES = "pictures"
-EVERY = 16  # frames between two lines in the ledger
 
 Limits = tuple[float, float] | None
 
@@ -144,21 +143,17 @@ class FolderWriter:
     ledger: Ledger
     suffix: str = ".png"
     overwrite: bool = False
-    _border: Border | None = field(default=None, init=False)
 
     def write(self, frame: Frame, rgb: Pixels) -> None:
         """Write one picture."""
         metadata, record = frame.metadata or Metadata(), self.ledger.record
         path = self._folder / self._name(frame, rgb)
         write_picture(path, rgb, metadata, record, overwrite=True)
-        self._border = Border(frame.place + 1, frame.time)
-        if self._border.done % EVERY == 0:
-            self.pause()
+        self.ledger.reach(frame)
 
     def pause(self) -> None:
         """Say in the ledger how many are there."""
-        if self._border is not None:
-            self.ledger.mark(self._border)
+        self.ledger.mark_reached()
 
     def finish(self, record: Record) -> tuple[str, ...]:
         """Give the folder its name, or bring the pictures into it."""

@@ -15,10 +15,11 @@ from typing import Any
 
 from napari_colorize.atomic import explained, new_file, remove_abandoned
 from napari_colorize.errors import OutputError
-from napari_colorize.media.film.frame import Border, Record
+from napari_colorize.media.film.frame import Border, Frame, Record
 
 FILE = "work.json"
 SOFTWARE = "napari-colorize"
+EVERY = 16  # frames between two lines in the ledger
 GOES_ON = "{} is gone on with after frame {}."
 BEGINS_ANEW = "{} was of another film or other settings: it is begun anew."
 STEADY_AGAIN = (
@@ -56,6 +57,7 @@ class Ledger:
     record: Record = field(default_factory=dict)
     kept: Record = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    _reached: Border | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def open(cls, target: Path, identity: Record, *, run_in: int = 0) -> Ledger:
@@ -112,6 +114,17 @@ class Ledger:
         """Remember that work is done up to here."""
         self.border, self.segments = border, segments
         self._write()
+
+    def reach(self, frame: Frame) -> None:
+        """A frame is on disk by itself; that is remembered at every few of them."""
+        self._reached = Border(frame.place + 1, frame.time)
+        if self._reached.done % EVERY == 0:
+            self.mark_reached()
+
+    def mark_reached(self) -> None:
+        """Remember it now."""
+        if self._reached is not None:
+            self.mark(self._reached)
 
     def remember(self, record: Record) -> None:
         """Keep how the colours are made: a later run may have none left to make."""

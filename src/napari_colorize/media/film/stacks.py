@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,6 @@ from napari_colorize.media.film.ranges import limits_of
 from napari_colorize.media.images import StackWriter, read_picture
 from napari_colorize.media.picture import Metadata
 
-EVERY = 16  # planes between two lines in the ledger
 RAW = "planes.raw"
 
 
@@ -184,7 +183,6 @@ class TiffWriter:
     metadata: Metadata
     leading: tuple[int, ...] | None
     overwrite: bool = False
-    _border: Border | None = field(default=None, init=False)
 
     def write(self, frame: Frame, rgb: Pixels) -> None:
         """Put a plane where it belongs."""
@@ -196,14 +194,11 @@ class TiffWriter:
             with self._raw.open("r+b") as file:
                 file.seek(number * rgb.nbytes)
                 file.write(np.ascontiguousarray(rgb).data)
-        self._border = Border(frame.place + 1, frame.time)
-        if self._border.done % EVERY == 0:
-            self.pause()
+        self.ledger.reach(frame)
 
     def pause(self) -> None:
         """Say in the ledger how many are there."""
-        if self._border is not None:
-            self.ledger.mark(self._border)
+        self.ledger.mark_reached()
 
     def finish(self, record: Record) -> tuple[str, ...]:
         """Write the TIFF from them."""

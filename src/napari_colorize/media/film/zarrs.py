@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from napari_colorize.atomic import explained
 from napari_colorize.errors import ImageError, OutputError
-from napari_colorize.media.film.frame import Border, Frame, Pixels, Record
+from napari_colorize.media.film.frame import Frame, Pixels, Record
 from napari_colorize.media.film.ledger import Ledger
 from napari_colorize.media.film.stacks import StackSource, facts_of
 from napari_colorize.media.picture import Metadata
@@ -28,7 +28,6 @@ from napari_colorize.media.picture import Metadata
 SUFFIX = ".zarr"
 OME_SUFFIX = ".ome.zarr"
 SIGNS = ("zarr.json", ".zgroup", ".zarray")
-EVERY = 16  # planes between two lines in the ledger
 CHUNK = 1024  # pixels of a chunk's side
 SMALLEST = 256  # a level whose sides are no longer is the last
 GROWTH = 64  # planes that are added to a film's array when it turns out too short
@@ -176,7 +175,6 @@ class ZarrWriter:
     expected: int | None = None
     version: str | None = None
     overwrite: bool = False
-    _border: Border | None = field(default=None, init=False)
     _levels: list[Any] = field(default_factory=list, init=False)
     _axes: str = field(default="", init=False)
 
@@ -196,14 +194,11 @@ class ZarrWriter:
                 self._make_room(level, index)
                 level[self._place(index)] = np.moveaxis(rgb, -1, 0) if self.version else rgb
                 rgb = halved(rgb)
-        self._border = Border(frame.place + 1, frame.time)
-        if self._border.done % EVERY == 0:
-            self.pause()
+        self.ledger.reach(frame)
 
     def pause(self) -> None:
         """Say in the ledger how many are there."""
-        if self._border is not None:
-            self.ledger.mark(self._border)
+        self.ledger.mark_reached()
 
     def finish(self, record: Record) -> tuple[str, ...]:
         """Write what is said beside the planes, and give the folder its name."""

@@ -11,7 +11,12 @@ from psygnal import Signal, SignalInstance
 
 from napari_colorize.jupyter import maps
 from napari_colorize.media.ramps import LARGEST_ERROR, VIRIDIS
-from napari_colorize.session.words import attention_in_words, errors_in_words
+from napari_colorize.session.words import (
+    attention_in_words,
+    disagreement_in_words,
+    errors_in_words,
+    pale_in_words,
+)
 
 if TYPE_CHECKING:
     from napari_colorize.insight.attention import AttentionMap
@@ -188,7 +193,7 @@ class Doubt:
         """The answer."""
         if self.is_on and self._asked is not None:
             self._view.lay(maps.error_map(doubt.map), OPACITY)
-            self.told.emit(maps.doubt_in_words(doubt))
+            self.told.emit(disagreement_in_words(doubt.map, len(doubt.variants)))
 
     def clear(self) -> None:
         """Forget what was asked."""
@@ -224,7 +229,7 @@ class Pale:
         if self.is_on:
             lit, share = maps.pale_map(result)
             self._view.lay(lit, OPACITY)
-            self.told.emit(maps.pale_in_words(share))
+            self.told.emit(pale_in_words(share))
 
     def clear(self) -> None:
         """Nothing is marked any more."""

@@ -13,7 +13,6 @@ from napari_colorize.media.ramps import INFERNO, LARGEST_ERROR, VIRIDIS, Ramp
 from napari_colorize.media.ramps import colored as opaque
 
 if TYPE_CHECKING:
-    from napari_colorize.insight.disagreement import Disagreement
     from napari_colorize.result import Colorized
 
 Bytes = NDArray[np.uint8]
@@ -52,23 +51,6 @@ def pale_map(result: Colorized) -> tuple[Bytes, float]:
     lit = np.zeros((*pale.shape, 4), np.uint8)
     lit[pale] = PALE
     return lit, float(pale.mean())
-
-
-def pale_in_words(share: float) -> str:
-    """How much of a picture is gray to an eye."""
-    percent = "Less than 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
-    return f"{percent} of the picture got next to no colour (CIELAB chroma below 2)."
-
-
-def doubt_in_words(doubt: Disagreement) -> str:
-    """How much answers disagree, in a sentence."""
-    height, width = doubt.map.shape
-    some = doubt.map[:: -(-height // SIDE), :: -(-width // SIDE)]
-    half, most = np.quantile(some, (0.5, 0.9))
-    return (
-        f"{len(doubt.variants)} answers: half of the picture differs by less than {half:.0f}, a "
-        f"tenth by more than {most:.0f}."
-    )
 
 
 def colored(values: Floats, ramp: Ramp) -> Bytes:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_colorize.media.ramps import LARGEST_ERROR
 from napari_colorize.napari.explore.asked import AskedLayer
 from napari_colorize.napari.explore.confidence import COLORMAP
+from napari_colorize.session.words import disagreement_in_words
 
 if TYPE_CHECKING:
     from napari_colorize.insight.disagreement import Disagreement
     from napari_colorize.napari.desk import Desk
     from napari_colorize.result import Colorized
-
-SAMPLES = 512  # of each side that are enough to tell the middle of a map
 
 
 class DoubtLayer(AskedLayer):
@@ -39,10 +35,3 @@ class DoubtLayer(AskedLayer):
     def take(self, told: Disagreement) -> None:
         """Show where the answers differ."""
         self.show(told.map, disagreement_in_words(told.map, len(told.variants)))
-
-
-def disagreement_in_words(differences: NDArray[np.float32], answers: int) -> str:
-    """The middle of the differences, in a sentence."""
-    height, width = differences.shape
-    some = differences[:: -(-height // SAMPLES), :: -(-width // SAMPLES)]
-    return f"In half of the picture {answers} answers lie within {np.median(some):.1f}."

@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_colorize.napari.bridge import Bridge
 from napari_colorize.napari.explore.asked import AskedLayer
+from napari_colorize.session.words import pale_in_words
 
 if TYPE_CHECKING:
     from napari_colorize.napari.desk import Desk
@@ -50,4 +51,4 @@ class PaleLayer(AskedLayer):
     def take(self, result: Colorized, pale: NDArray[Any]) -> None:
         """Mark what was found, unless another picture is looked at by now."""
         if result is self._asked:
-            self.show(pale.astype(np.uint8), f"{pale.mean():.1%} of the picture, in magenta.")
+            self.show(pale.astype(np.uint8), pale_in_words(float(pale.mean())))

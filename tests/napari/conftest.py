@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settled_heap() -> None:
+    """napari's fixture collects garbage behind each window: not among all that was there before."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +88,8 @@ def settle(qtbot) -> Callable[[Any], None]:
                 and layer.metadata["napari-colorize"] == result.provenance
             )
 
+        qtbot.waitUntil(is_settled, timeout=SECONDS)
+        qtbot.wait(1)  # the last picture may be on its way, and be told as the one before it
         qtbot.waitUntil(is_settled, timeout=SECONDS)
 
     return wait

@@ -42,6 +42,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "--strike":
         name, moment, number = sys.argv[2:5]
         del sys.argv[1:5]
+        # A shell that starts the tests in the background lets its children ignore SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         strike(name, moment, int(number))
     Colorizer.from_pretrained = lambda *_, **__: colorizer_of(TintNetwork())  # type: ignore[method-assign]
     main()

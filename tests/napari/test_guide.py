@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.colormaps import DirectLabelColormap
-from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from stand_ins import HandedNetwork, HintedNetwork, TintNetwork, colorizer_of
 
 from napari_colorize.napari.desk import Desk, desk_of
 
@@ -305,26 +305,127 @@ def test_guides_that_are_chosen_later_hold_for_a_whole_stack(at_work, guided, ha
     assert np.ptp(whole[:, 48:], axis=-1).max() == 0 and np.ptp(whole[:, :48], axis=-1).min() > 2
 
 
-def test_hints_of_a_plane_leave_a_whole_stack_at_peace(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves, halves[:, ::-1], halves]))
-    desk.colorize_all()
+def whole(desk: Desk, qtbot: Any) -> np.ndarray:
+    """All planes, once they are what is wanted now."""
+    qtbot.waitUntil(lambda: not desk._settled.isActive() and not desk.is_running, timeout=60_000)
     qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
-    whole, told, runs = desk.colors.finished().copy(), [], []
-    desk.failed.connect(told.append)
-    desk.run_ended.connect(runs.append)
+    return desk.colors.finished().copy()
 
-    def other_planes():
-        return (np.asarray(desk.colors.data) != whole).any(axis=(1, 2, 3)).sum()
+
+def colorized_whole(desk: Desk, qtbot: Any) -> np.ndarray:
+    desk.colorize_all()
+    return whole(desk, qtbot)
+
+
+def changed_planes(one: np.ndarray, other: np.ndarray) -> list[int]:
+    return np.flatnonzero((one != other).any(axis=(1, 2, 3))).tolist()
+
+
+def test_a_hint_in_a_plane_changes_that_plane_of_a_whole_stack(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves, halves[:, ::-1], halves]))
+    before, told = colorized_whole(desk, qtbot), []
+    desk.failed.connect(told.append)
 
     points = hint(desk, desk.plane[0], 48, 20)
     guided(desk)
-    qtbot.waitUntil(lambda: not desk._settled.isActive(), timeout=10_000)
-    qtbot.waitUntil(lambda: other_planes() == 1, timeout=60_000)
-    assert told == [] and runs == []
-
+    hinted = whole(desk, qtbot)
     desk.viewer.layers.remove(points)
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
-    qtbot.waitUntil(lambda: other_planes() == 0, timeout=60_000)
+    qtbot.waitUntil(lambda: desk.colors.finished() is None, timeout=10_000)
+
+    assert changed_planes(hinted, before) == [desk.plane[0]] and told == []
+    assert changed_planes(whole(desk, qtbot), before) == []
+
+
+def test_what_is_drawn_across_planes_is_heard_of_in_each(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves] * 4))
+    viewer = desk.viewer
+    mask = viewer.add_labels(np.ones((4, 96, 128), int))
+    desk.guiding.use("mask", mask)
+    guided(desk)
+    before = colorized_whole(desk, qtbot)
+
+    flat = viewer.add_points([[48, 20]], size=4, face_color=[RED])  # beside a mask with planes
+    desk.guiding.use("hints", flat)
+    assert changed_planes(whole(desk, qtbot), before) == [0, 1, 2, 3]
+
+    desk.guiding.use("hints", None)
+    assert changed_planes(whole(desk, qtbot), before) == []
+    mask.data[1:3] = 0  # by a script
+    mask.refresh()
+    guided(desk)
+    assert changed_planes(whole(desk, qtbot), before) == [1, 2]
+
+
+def test_guides_in_planes_follow_to_another_region_and_layer(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves] * 3))
+    viewer, told = desk.viewer, []
+    desk.failed.connect(told.append)
+    viewer.dims.set_current_step(0, 1)
+    hint(desk, 0, 48, 20)
+    guided(desk)
+
+    window = viewer.add_shapes([[[20, 10], [20, 50], [79, 50], [79, 10]]], name="window")
+    desk.use_region(window)
+    inside = colorized_whole(desk, qtbot)
+    desk.use_region(None)
+    desk.choose_layer(viewer.add_image(np.stack([halves[:60, :80]] * 2), name="small"))
+    guided(desk)
+    small = colorized_whole(desk, qtbot)
+
+    assert told == []
+    assert redness(inside[0])[48, 20] > 60 > redness(inside[1])[48, 20]
+    assert redness(small[0])[48, 20] > 60 > redness(small[1])[48, 20]
+
+
+def test_dots_that_are_clicked_during_a_run_are_in_its_planes(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves] * 40))
+    told = []
+    desk.failed.connect(told.append)
+    hint(desk, 0, 48, 20)
+    guided(desk)
+
+    desk.colorize_all()
+    for plane in range(1, 30, 4):
+        hint(desk, plane, 48, 20)
+        qtbot.wait(20)
+    qtbot.waitUntil(lambda: not desk.guiding._rest.isActive(), timeout=10_000)
+    pixels = whole(desk, qtbot)
+
+    red = [plane for plane in range(40) if redness(pixels[plane])[48, 20] > 60]
+    assert red == [0, *range(1, 30, 4)] and told == []
+
+
+def test_a_network_that_takes_hints_is_shown_each_planes(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves] * 6))
+    told = []
+    desk.failed.connect(told.append)
+    desk.session.model = colorizer_of(HintedNetwork(), architecture="zhang-siggraph17")
+    for plane in range(0, 6, 2):
+        desk.viewer.dims.set_current_step(0, plane)
+        hint(desk, plane, 48, 20)
+        guided(desk)
+
+    pixels = colorized_whole(desk, qtbot)
+    for plane in (5, 4, 3, 2, 1, 0):
+        desk.viewer.dims.set_current_step(0, plane)
+        guided(desk)
+
+    assert told == []
+    red = [plane for plane in range(6) if redness(pixels[plane])[48, 20] > 60]
+    assert red == [0, 2, 4]
+    # As the stand-in has it, the colour of the hints is that of the whole plane.
+    assert [bool((redness(each)[:, 100] > 20).all()) for each in pixels] == [True, False] * 3
+
+
+def test_layers_that_left_are_not_held(at_work, guided, halves):
+    desk = at_work(np.stack([halves] * 3))
+    hint(desk, 0, 48, 20)
+    guided(desk)
+    assert desk.guiding._stack is not None
+
+    desk.viewer.layers.remove(desk.guiding.layer("hints"))
+
+    assert desk.guiding._stack is None and desk.session.guides is None
 
 
 def test_a_whole_stack_has_the_hints_of_each_plane(at_work, guided, halves, qtbot):
@@ -334,15 +435,12 @@ def test_a_whole_stack_has_the_hints_of_each_plane(at_work, guided, halves, qtbo
         hint(desk, plane, 48, 20)
         guided(desk)
 
-    desk.colorize_all()
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
-    whole = desk.colors.finished().copy()
-    assert [bool(redness(pixels)[48, 20] > 60) for pixels in whole] == [True, False, True, False]
+    pixels = colorized_whole(desk, qtbot)
+    assert [bool(redness(each)[48, 20] > 60) for each in pixels] == [True, False, True, False]
 
     desk.guiding.layer("hints").translate = (1, 0, 0)  # every dot a plane further
     qtbot.waitUntil(lambda: desk.colors.finished() is None, timeout=60_000)
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
-    np.testing.assert_array_equal(desk.colors.finished(), np.roll(whole, 1, axis=0))
+    np.testing.assert_array_equal(whole(desk, qtbot), np.roll(pixels, 1, axis=0))
 
 
 def test_masks_painted_in_planes_hold_for_a_whole_stack(at_work, guided, halves, qtbot):
@@ -353,21 +451,42 @@ def test_masks_painted_in_planes_hold_for_a_whole_stack(at_work, guided, halves,
     desk.guiding.use("mask", labels)
     desk.viewer.dims.set_current_step(0, 1)
     guided(desk)
-
-    desk.colorize_all()
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
-    runs = []
-    desk.run_ended.connect(runs.append)
-    before = desk.colors.finished().copy()
+    before = colorized_whole(desk, qtbot)
 
     labels.brush_size = 10
     labels.paint((1, 80, 20), 1)
-    after = guided(desk)
+    guided(desk)
+    painted = whole(desk, qtbot)
+    desk.viewer.dims.set_current_step(0, 2)
+    guided(desk)
+    labels.undo()  # in a plane that is not looked at
+    guided(desk)
 
     colored = np.ptp(before.astype(int), axis=-1) > 2
     assert colored.any(axis=(1, 2)).tolist() == [False, True, False] and colored[1, :48].all()
-    assert np.ptp(after[80, 20].astype(int)) > 2 and runs == []
-    np.testing.assert_array_equal(desk.colors.finished()[[0, 2]], before[[0, 2]])
+    assert changed_planes(painted, before) == [1] and np.ptp(painted[1, 80, 20].astype(int)) > 2
+    assert changed_planes(whole(desk, qtbot), before) == []
+
+
+def test_looking_around_makes_nothing_anew(at_work, guided, halves, qtbot):
+    desk = at_work(np.stack([halves] * 4))
+    labels = desk.viewer.add_labels(np.ones((4, 96, 128), int))
+    desk.guiding.use("mask", labels)
+    hint(desk, 0, 48, 20)
+    guided(desk)
+    colorized_whole(desk, qtbot)
+    guides, runs = desk.session.guides, []
+    desk.run_ended.connect(runs.append)
+
+    for plane in (1, 2, 3, 0, 2):
+        desk.viewer.dims.set_current_step(0, plane)
+        guided(desk)
+    labels.new_colormap()  # of a mask: that it is there counts
+    labels.selected_label = 3
+    guided(desk)
+
+    assert desk.session.guides is guides and runs == []
+    assert desk.colors.finished() is not None
 
 
 @pytest.mark.parametrize("knobs", [{"edges": False}, {"shadows": 1.0}, {"blend": 0.9}])

@@ -129,3 +129,23 @@ def test_hues_are_asked_for_when_they_are_damped(opened):
 
     assert colors.controls["hue_from"].isVisible() and panel.guide_section.isExpanded()
     assert colors.sizeHint().height() > before
+
+
+def test_keeping_a_hinted_picture_keeps_it(opened, settle, qtbot):
+    panel = opened()
+    desk = panel.desk
+    panel.guide.new.click()
+    hints = desk.viewer.layers.selection.active
+    hints.add([100, 100])
+    qtbot.waitUntil(lambda: desk.session.guides is not None, timeout=60_000)
+    settle(desk)
+    hinted = desk.result_layer.data.copy()
+
+    panel.keep.click()
+    kept = desk.viewer.layers[desk.viewer.layers.index(desk.layer) + 1]
+    desk.viewer.layers.remove(hints)
+    settle(desk)
+
+    np.testing.assert_array_equal(kept.data, hinted)
+    assert np.abs(desk.result_layer.data.astype(int) - hinted).max() > 9
+    assert kept.metadata["napari-colorize"]["guides"]["hints"].endswith("pixels")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stand_ins import TintNetwork, colorizer_of
-from torch import Tensor, nn
+from stand_ins import HintedNetwork, TintNetwork, colorizer_of
 
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.refine.guides import Guides
@@ -31,24 +30,6 @@ def of_plane(index: tuple[int, ...]) -> Guides | None:
     return {1: Guides(mask=mask), 2: red_dot(20, 20)}.get(index[-1])
 
 
-class Obedient(nn.Module):
-    """Paints all in the mean colour that it is hinted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batches: list[int] = []
-
-    def forward(
-        self, lightness: Tensor, self_attention: bool = True, hints: Tensor | None = None
-    ) -> Tensor:
-        self.batches.append(len(lightness))
-        ab = lightness.new_zeros(len(lightness), 2, *lightness.shape[-2:])
-        if hints is not None:
-            color, mask = hints
-            ab = ab + color.sum((-2, -1), keepdim=True) / mask.sum().clamp(min=1)
-        return ab
-
-
 def test_each_plane_of_a_stack_has_its_own(stack):
     colorizer = colorizer_of(TintNetwork())
     planes = dict(colorizer.iter_planes(stack, guides=of_plane))
@@ -70,7 +51,7 @@ def test_images_of_a_stream_are_known_by_their_place(stack):
 
 
 def test_a_network_that_takes_hints_is_shown_those_of_each_plane(stack):
-    network = Obedient()
+    network = HintedNetwork()
     colorizer = colorizer_of(network, architecture="zhang-siggraph17")
     planes = dict(colorizer.iter_planes(stack, guides=of_plane))
     chroma = [result.chroma.uv.abs().max() for result in planes.values()]
@@ -115,9 +96,13 @@ def test_a_session_asks_once_for_each_plane_it_looks_at(stack):
     assert asked == [(2,), (1,)]
 
 
+NETWORKS = [(TintNetwork, "compact"), (HintedNetwork, "zhang-siggraph17")]
+
+
+@pytest.mark.parametrize(("network", "architecture"), NETWORKS)
 @pytest.mark.parametrize("steadiness", [0.0, 0.5])
-def test_a_run_of_a_session_guides_each_plane(stack, steadiness):
-    colorizer = colorizer_of(TintNetwork())
+def test_a_run_of_a_session_guides_each_plane(stack, steadiness, network, architecture):
+    colorizer = colorizer_of(network(), architecture=architecture)
     planes = {}
     with ColorizeSession(source=stack, plane=(3,), model=colorizer, guides=of_plane) as session:
         session.choose(steadiness=steadiness)
@@ -132,8 +117,23 @@ def test_a_run_of_a_session_guides_each_plane(stack, steadiness):
         np.testing.assert_array_equal(planes[index].pixels, result.pixels)
 
 
+@pytest.mark.parametrize(("network", "architecture"), NETWORKS)
+def test_planes_may_be_looked_at_again(stack, network, architecture):
+    colorizer, failed = colorizer_of(network(), architecture=architecture), []
+    with ColorizeSession(source=stack, model=colorizer, guides=of_plane) as session:
+        session.failed.connect(failed.append)
+        for plane in (None, (1,), (2,), (3,), (2,), (1,), (2,)):
+            session.plane = plane
+            assert session.wait(20)
+            expected = colorizer(
+                stack[plane or (0,)], guides=of_plane(plane or (0,)), contrast_limits=(0, 1)
+            )
+            np.testing.assert_array_equal(session.result.pixels, expected.pixels)
+    assert failed == []
+
+
 def test_a_session_shows_hints_of_a_plane_to_a_network_that_takes_them(stack):
-    colorizer = colorizer_of(Obedient(), architecture="zhang-siggraph17")
+    colorizer = colorizer_of(HintedNetwork(), architecture="zhang-siggraph17")
     with ColorizeSession(source=stack, plane=(2,), model=colorizer, guides=of_plane) as session:
         assert session.wait(20)
         hinted = session.result.chroma.uv.abs().max()

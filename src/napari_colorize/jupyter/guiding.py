@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.jupyter.paint import as_hints
-from napari_colorize.refine.guides import NONE, Guides, guides_at
+from napari_colorize.refine.guides import NONE, Guides
 
 if TYPE_CHECKING:
     from napari_colorize.jupyter.choosers import ReferenceChooser
@@ -42,7 +42,8 @@ class Guiding:
     @property
     def guides(self) -> Guides:
         """All that guides the colours of the present source."""
-        return guides_at(self._session.guides, self._session.plane or ())
+        guides = self._session.guides
+        return guides if isinstance(guides, Guides) else NONE  # a box has the same for all planes
 
     def give(self, guides: Guides | None) -> None:
         """Take these in the place of all, and show them."""

@@ -21,7 +21,7 @@ from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
 from napari_colorize.napari.bridge import Bridge
-from napari_colorize.napari.guide.grid import Grid, grid_of
+from napari_colorize.napari.guide.grid import grid_of
 from napari_colorize.napari.guide.guiding import Guiding
 from napari_colorize.napari.guide.making import add_hints
 from napari_colorize.napari.keeping import Keeper
@@ -112,6 +112,7 @@ class Desk:
         self._work: Work | None = None
         self._running: Work | None = None
         self._run: int | None = None  # the number of that run
+        self._is_run_old = False  # whether it makes what is no longer wanted
         self._region: Shapes | None = None
         self._keeper = Keeper(viewer, self.changed.emit)
         self.guiding = Guiding(viewer)
@@ -373,7 +374,7 @@ class Desk:
         before, self._running = self._running, self._work
         if before is not None:
             before.wants_whole = before is self._work
-        self._run = self.session.run_all()
+        self._run, self._is_run_old = self.session.run_all(), False
         self.changed.emit()
 
     def sweep(self, render_factors: Sequence[int]) -> None:
@@ -529,29 +530,24 @@ class Desk:
             time_axis=work.time_axis if plane else None,
         )
 
-    def _grid_at(self, work: Work, plane: tuple[int, ...]) -> Grid:
-        part = part_of(work.layer, work.colors, self._region)
-        return grid_of(work.layer, part, work.colors.source, plane, self.viewer.dims)
-
     def _guides_at(self, plane: tuple[int, ...]) -> Guides | StackGuides | None:
         """What the layers chosen to guide say of a plane; what cannot be followed is told."""
-        work = self._work
+        work, guides = self._work, None
         if work is None or not self.guiding.has_layers:
             return None
+        part = part_of(work.layer, work.colors, self._region)
+        grid = grid_of(work.layer, part, work.colors.source, plane, self.viewer.dims)
         try:
-            return self.guiding.on(self._grid_at(work, plane))
+            guides = self.guiding.on(grid)
+            self.guiding.check(grid)
         except ColorizeError as error:
             self.tell(error)
-            return None
+        return guides
 
     def _new_guides_at(self, plane: tuple[int, ...]) -> Guides | StackGuides | None:
-        """The same; if they are not what they were, colours of other planes are known as old."""
-        before, guides = self.session.guides, self._guides_at(plane)
-        if guides is before or self._work is None:
-            return guides
-        grid = self._grid_at(self._work, plane)
-        # A run that has begun would bring this plane as it was.
-        if self._running is not None or not self.guiding.differ_only_at(grid, before, guides):
+        """The same; if they are not what they were, all colours are known as old."""
+        guides = self._guides_at(plane)
+        if guides is not self.session.guides:
             self._outdate()
         return guides
 
@@ -595,6 +591,8 @@ class Desk:
             return
         if self._running is None:
             self._telling(self.colorize_all)
+        elif self._running is work:
+            self._is_run_old = True
 
     # What the session tells
 
@@ -628,6 +626,9 @@ class Desk:
             return
         if work is None or work.colors.source is not origin.source:
             return
+        is_old = origin.run is not None and (self._is_run_old or self._settled.isActive())
+        if is_old and work is self._work and index == self.plane:
+            return  # what is looked at is made anew beside the run
         work.colors.put(index, result)
         if work is self._work and index == self.plane:
             self._lay(work, result)
@@ -652,6 +653,9 @@ class Desk:
         if end.run == self._run and self._running is not None:
             work, self._running, self._run = self._running, None, None
             work.wants_whole = not end.cancelled and end.done == end.total
+            if self._is_run_old and work.wants_whole:  # something changed while it was on
+                work.colors.outdate()
+                self._settled.start()
             self._bar.close()
             if end.cancelled and not end.keep and work.layer in self._works:
                 self._drop(work)

@@ -151,14 +151,19 @@ class Pictures:
             getattr(last, name) is getattr(entry, name) for name in ("plane", "chroma", "other")
         ):
             entry = last  # whose tint may be the one that is wanted
-        self._last = entry.with_(guides=self._guides(wish), **changes)
+        guides = self._guides(wish)
+        if self._model.takes_hints(wish):  # those that it was shown are the wish's: see `key`
+            guides = replace(guides, hints=entry.guides.hints)
+        self._last = entry.with_(guides=guides, **changes)
         return self._last
 
     def _guides(self, wish: Wish) -> Guides:
         """Of the wish's plane: the same object as long as the same is looked at."""
         asked, told = (wish.guides, *wish.picture), self._told
         if told is None or told[0] != asked:
-            told = self._told = asked, guides_at(wish.guides, wish.plane or ())
+            stack, axes = as_stack(wish)
+            plane = wish.plane or (0,) * (len(stack.shape) - axes)
+            told = self._told = asked, guides_at(wish.guides, plane)
         return told[1]
 
     def _saturation(self, wish: Wish) -> float | None:

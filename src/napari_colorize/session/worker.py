@@ -406,7 +406,7 @@ class Worker(Signals):
             return
         if wish.blend_with != shown.wish.blend_with or wish.asks_confidence:
             return
-        if wish.hints is not shown.wish.hints and self._model.takes_hints(shown.wish):
+        if wish.hints != shown.wish.hints and self._model.takes_hints(shown.wish):
             return
         # Of the wish that it was made for: its colours are not those of the new one's planes.
         chosen = {name: getattr(wish.settings, name) for name in ("saturation", *REFINING)}

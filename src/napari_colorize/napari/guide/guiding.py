@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_colorize.napari.guide.drawn import drawn_in
 from napari_colorize.napari.guide.reading import GuideReader, StackGuides
+from napari_colorize.napari.guide.still import is_empty, state_of, where
 from napari_colorize.napari.links import Links
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Layer
 
-    from napari_colorize.napari.guide.grid import Grid, Index
+    from napari_colorize.napari.guide.grid import Grid
     from napari_colorize.napari.guide.reading import Role
     from napari_colorize.refine.guides import Guides
 
@@ -65,6 +64,7 @@ class Guiding:
         self._layers: dict[Role, Layer] = {}
         self._links: dict[Role, Links] = {}
         self._versions: dict[Role, int] = {}  # of a layer's values: they change in place
+        self._drawn: dict[Role, int] = {}  # the same, but for looks at another plane
         self._reader = GuideReader(self._layers, self._versions)
         self._stack: StackGuides | None = None
         self._rest = QTimer()
@@ -80,6 +80,7 @@ class Guiding:
         for links in self._links.values():
             links.end()
         self._layers.clear()
+        self.let_go()
 
     def layer(self, role: Role) -> Any:
         """The layer in a role, or None."""
@@ -104,63 +105,75 @@ class Guiding:
     def are_of_one_plane(self) -> bool:
         """Whether other planes of a stack have other guides."""
         return any(
-            layer.ndim > 2 for role, layer in self._layers.items() if role != "reference_regions"
+            layer.ndim > 2
+            for role, layer in self._layers.items()
+            if role != "reference_regions" and not is_empty(layer)
         )
 
     def on(self, grid: Grid) -> Guides | StackGuides | None:
         """What the layers say of a grid's plane, or of each plane if these differ.
 
         The same object as long as they say the same.
+        """
+        if not self.are_of_one_plane:
+            self._stack = None
+            return self._reader.on(grid)
+        state = self._state_on(grid)
+        if self._stack is None or self._stack.state != state:
+            hints = dict(state[1:]).get("hints")
+            self._stack = StackGuides(state, hints, self._layers, grid)
+        return self._stack
+
+    def check(self, grid: Grid) -> None:
+        """Say it if the layers cannot be followed in a grid's plane.
 
         Raises
         ------
         ImageError
-            If they cannot be followed, in one sentence.
+            In one sentence.
         """
-        here = self._reader.on(grid)
-        if not self.are_of_one_plane:
-            self._stack = None
-            return here
-        stack, drawn = self._stack, drawn_in(self._layers, grid)
-        is_same = stack is not None and stack.drawn.is_same_but_at(grid, drawn)
-        if stack is None or not is_same or not stack.agrees(grid.plane, here):
-            reader = GuideReader(dict(self._layers), self._versions)  # for another thread
+        if self.layer("reference") is not None:
+            self._reader.on(grid)
 
-            def read(plane: Index) -> Guides | None:
-                return reader.on(replace(grid, plane=plane))
+    def let_go(self) -> None:
+        """Forget what was made of the layers."""
+        self._reader, self._stack = GuideReader(self._layers, self._versions), None
 
-            stack = self._stack = StackGuides(drawn, read)
-        stack.hold(grid.plane, here)
-        return stack
-
-    def differ_only_at(self, grid: Grid, one: Any, other: Any) -> bool:
-        """Whether other planes than a grid's have the same of two things that `on` gave."""
-        drawn = [
-            drawn_in({}, grid) if each is None else getattr(each, "drawn", None)
-            for each in (one, other)
-        ]
-        first, second = drawn
-        return first is not None and second is not None and first.is_same_but_at(grid, second)
+    def _state_on(self, grid: Grid) -> tuple[Any, ...]:
+        """Tells what the layers say of all planes from what they said before."""
+        outside = tuple(grid.point[: -grid.layer.ndim].tolist())
+        source = (id(grid.layer), where(grid.layer), grid.part, grid.size, outside)
+        said = (
+            (role, state_of(layer, self._drawn.get(role, 0), in_color=role == "hints"))
+            for role, layer in sorted(self._layers.items())
+            if not is_empty(layer)
+        )
+        return source, *said
 
     def _follow(self, role: Role, layer: Layer) -> None:
         links = self._links[role] = Links()
 
-        def renew(event: Any = None) -> None:
+        def look_again(event: Any = None) -> None:
             self._versions[role] = self._versions.get(role, 0) + 1
             self._rest.start()
+
+        def renew(event: Any = None) -> None:
+            self._drawn[role] = self._drawn.get(role, 0) + 1
+            look_again()
 
         # A picture is drawn anew whenever another plane is looked at; its values change by `data`.
         names = ("data",) if role == "reference" else DRAWN_BY
         for name in names:
             emitter = getattr(layer.events, name, None)
-            if emitter is not None:
-                links.add(emitter, renew)
+            if emitter is not None:  # the data are set whenever another plane is looked at, too
+                links.add(emitter, look_again if name == "set_data" else renew)
 
     def _let_go(self, role: Role) -> None:
         links = self._links.pop(role, None)
         if links is not None:
             links.end()
         self._layers.pop(role, None)
+        self.let_go()
         self._versions[role] = self._versions.get(role, 0) + 1
 
     def _forget_removed(self, event: Any) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from operator import is_
-from typing import TYPE_CHECKING, Any, Literal, cast
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,11 +19,11 @@ from napari_colorize.napari.guide.palette import (
     regions_of_reference,
 )
 from napari_colorize.napari.guide.scribbles import Scribbles, scribbles_of
+from napari_colorize.napari.guide.still import Still
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-    from napari_colorize.napari.guide.drawn import Drawn
     from napari_colorize.napari.guide.grid import Grid, Index
     from napari_colorize.napari.guide.labels import Array
     from napari_colorize.refine.guides import Guides
@@ -28,9 +31,6 @@ if TYPE_CHECKING:
     from napari_colorize.refine.reference import Reference
 
 Role = Literal["hints", "mask", "reference", "regions", "reference_regions"]
-
-HELD = 4  # planes whose guides are remembered, so that it is seen whether they changed
-NOT_HELD = object()
 
 
 class GuideReader:
@@ -130,55 +130,35 @@ class GuideReader:
 
 
 class StackGuides:
-    """Guides of each plane of a stack, read from the layers when they are asked for.
-
-    Called by one thread, the session's; the viewer's thread says what it saw itself.
+    """Guides of each plane of a stack, as the layers were at one moment; for any thread.
 
     Parameters
     ----------
-    drawn : Drawn
-        What lies in the layers by now.
-    read : callable
-        From the index of a plane to its guides.
+    state : hashable
+        Tells what the layers say from what they said before.
+    hints : hashable or None
+        The same of the hints alone: networks may be shown them.
+    layers : mapping of str to Layer
+        By role.
+    grid : Grid
+        Of one of the planes.
     """
 
-    def __init__(self, drawn: Drawn, read: Callable[[Index], Guides | None]) -> None:
-        self.drawn = drawn
-        self._read = read
-        self._seen: dict[Index, Guides | None] = {}
+    def __init__(
+        self, state: Hashable, hints: Hashable, layers: Mapping[Role, Layer], grid: Grid
+    ) -> None:
+        self.state, self.hints = state, hints
+        self._grid = grid
+        stills: dict[Role, Any] = {role: Still(layer) for role, layer in layers.items()}
+        self._reader = GuideReader(stills, dict.fromkeys(stills, 0))
+        self._turn = Lock()
+        self._layers = tuple(layers.values())  # what `state` tells apart by its id stays alive
 
     def __call__(self, plane: Index) -> Guides | None:
         """Of the plane at an index; None if they cannot be followed there."""
-        seen: Any = self._seen.get(plane, NOT_HELD)
-        if seen is not NOT_HELD:
-            return cast("Guides | None", seen)
-        try:
-            return self._read(plane)
-        except ColorizeError:
-            return None  # said in a sentence where it is looked at
-
-    def agrees(self, plane: Index, guides: Guides | None) -> bool:
-        """Whether a plane's guides, seen now, are what they were; True if they were not seen."""
-        before: Any = self._seen.get(plane, NOT_HELD)
-        return before is NOT_HELD or _are_same(before, guides)
-
-    def hold(self, plane: Index, guides: Guides | None) -> None:
-        """Remember what a plane's guides are, unless that is known."""
-        if plane not in self._seen:
-            self._seen = dict([*self._seen.items(), (plane, guides)][-HELD:])
-
-
-def _are_same(one: Guides | None, other: Guides | None) -> bool:
-    if one is None or other is None or one is other:
-        return one is other
-    if (one.hints is None) != (other.hints is None) or one.reference is not other.reference:
-        return False
-    arrays: list[tuple[Any, Any]] = [(one.mask, other.mask), (one.regions, other.regions)]
-    if one.hints is not None and other.hints is not None:
-        arrays += [(one.hints.mask, other.hints.mask), (one.hints.rgb, other.hints.rgb)]
-    return all(
-        np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in arrays
-    )
+        with self._turn, suppress(ColorizeError):  # said in a sentence where it is looked at
+            return self._reader.on(replace(self._grid, plane=plane))
+        return None
 
 
 def _as_it_is(seen: Any) -> Any:

@@ -6,6 +6,7 @@ shapes' own. So all is brought to the grid first and drawn there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_colorize.napari.filling import fill, outline_of
 from napari_colorize.napari.guide.labels import labels_on
+from napari_colorize.napari.guide.still import kind_of
 
 if TYPE_CHECKING:
     from napari_colorize.napari.guide.grid import Grid
@@ -80,11 +82,12 @@ def scribbles_of(layer: Points | Shapes | Labels, grid: Grid) -> Scribbles:
     grid : Grid
         Whose pixels are meant.
     """
-    if isinstance(layer, Labels):
-        return _of_labels(layer, grid)
-    if isinstance(layer, Points):
-        return _of_points(layer, grid)
-    return _of_shapes(layer, grid)
+    make: dict[type, Callable[[Any, Grid], Scribbles]] = {
+        Labels: _of_labels,
+        Points: _of_points,
+        Shapes: _of_shapes,
+    }
+    return make[kind_of(layer)](layer, grid)
 
 
 def _of_labels(layer: Labels, grid: Grid) -> Scribbles:

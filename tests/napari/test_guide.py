@@ -468,11 +468,13 @@ def test_masks_painted_in_planes_hold_for_a_whole_stack(at_work, guided, halves,
     assert changed_planes(whole(desk, qtbot), before) == []
 
 
-def test_looking_around_makes_nothing_anew(at_work, guided, halves, qtbot):
+@pytest.mark.parametrize("shape", [(4, 96, 128), (96, 128)])
+def test_looking_around_makes_nothing_anew(at_work, guided, halves, qtbot, shape):
     desk = at_work(np.stack([halves] * 4))
-    labels = desk.viewer.add_labels(np.ones((4, 96, 128), int))
+    labels = desk.viewer.add_labels(np.ones(shape, int))
     desk.guiding.use("mask", labels)
-    hint(desk, 0, 48, 20)
+    if len(shape) == 3:
+        hint(desk, 0, 48, 20)
     guided(desk)
     colorized_whole(desk, qtbot)
     guides, runs = desk.session.guides, []
@@ -483,6 +485,8 @@ def test_looking_around_makes_nothing_anew(at_work, guided, halves, qtbot):
         guided(desk)
     labels.new_colormap()  # of a mask: that it is there counts
     labels.selected_label = 3
+    if len(shape) == 2:
+        desk.add_hints()  # with nothing in it
     guided(desk)
 
     assert desk.session.guides is guides and runs == []

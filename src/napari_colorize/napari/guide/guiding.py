@@ -77,10 +77,8 @@ class Guiding:
         """Follow no layer any more."""
         self._rest.stop()
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
-        for links in self._links.values():
-            links.end()
-        self._layers.clear()
-        self.let_go()
+        for role in list(self._layers):
+            self._let_go(role)
 
     def layer(self, role: Role) -> Any:
         """The layer in a role, or None."""
@@ -135,10 +133,6 @@ class Guiding:
         if self.layer("reference") is not None:
             self._reader.on(grid)
 
-    def let_go(self) -> None:
-        """Forget what was made of the layers."""
-        self._reader, self._stack = GuideReader(self._layers, self._versions), None
-
     def _state_on(self, grid: Grid) -> tuple[Any, ...]:
         """Tells what the layers say of all planes from what they said before."""
         outside = tuple(grid.point[: -grid.layer.ndim].tolist())
@@ -173,7 +167,8 @@ class Guiding:
         if links is not None:
             links.end()
         self._layers.pop(role, None)
-        self.let_go()
+        self._reader.forget(role)
+        self._stack = None
         self._versions[role] = self._versions.get(role, 0) + 1
 
     def _forget_removed(self, event: Any) -> None:

@@ -47,6 +47,7 @@ class GuideReader:
     def __init__(self, layers: Mapping[Role, Layer], versions: Mapping[Role, int]) -> None:
         self._layers, self._versions = layers, versions
         self._known: dict[str, tuple[Any, Any]] = {}  # what was seen last, and what it became
+        self._made_of: dict[str, Any] | None = None
         self._guides: Guides | None = None
 
     def on(self, grid: Grid) -> Guides | None:
@@ -65,10 +66,14 @@ class GuideReader:
             "reference": self._reference(grid),
             "regions": self._regions(grid),
         }
-        before = self._guides
-        if before is None or any(vars(before)[name] is not part for name, part in parts.items()):
-            self._guides = Guides(**parts)
+        before = self._made_of
+        if before is None or any(before[name] is not part for name, part in parts.items()):
+            self._made_of, self._guides = parts, Guides(**parts)
         return self._guides or None
+
+    def forget(self, role: Role) -> None:
+        """Let go of what was made of the layer in a role."""
+        self._known.pop(role, None)
 
     def _layer(self, role: Role) -> Any:
         return self._layers.get(role)

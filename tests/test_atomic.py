@@ -47,7 +47,12 @@ def test_nothing_changes_when_the_block_fails(tmp_path, error, overwrite):
 def test_an_existing_file_is_refused_at_once(tmp_path):
     path = tmp_path / "c.png"
     path.write_bytes(b"before")
-    with pytest.raises(OutputError, match=r"exists already\. Allow"), new_file(path):
+    with (
+        pytest.raises(
+            OutputError, match=r"exists already\. Choose another name, or set overwrite=True"
+        ),
+        new_file(path),
+    ):
         pytest.fail("the block must not begin")
     assert path.read_bytes() == b"before"
 

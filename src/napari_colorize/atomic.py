@@ -123,4 +123,4 @@ def _publish_without_links(temporary: Path, path: Path) -> None:
 
 
 def _taken(path: Path) -> OutputError:
-    return OutputError(f"{path} exists already. Allow overwriting, or choose another name.")
+    return OutputError(f"{path} exists already. Choose another name, or set overwrite=True.")

@@ -127,8 +127,15 @@ def colorize_lazily(
     dtype = to_numpy(np.zeros((1, 1), array.dtype)).dtype  # refuses what is no real number
     leading = array.ndim - axes
     _refuse_split_time(array, chosen, leading, time_axis)
-    if guides:
-        guides.check((array.shape[leading], array.shape[leading + 1]))
+    if guides is not None:
+        from napari_colorize.refine.guides import checked
+
+        if callable(guides):
+            raise ImageError(
+                "The planes of a dask array share their guides: give one Guides object, or compute "
+                "planes with Colorizer.iter_planes."
+            )
+        checked(guides).check((array.shape[leading], array.shape[leading + 1]))
     refuse_beside_fidelity(chosen, guides, other is not None)
 
     whole = array.rechunk(dict.fromkeys(range(leading, array.ndim), -1))

@@ -45,7 +45,7 @@ from napari_colorize.planes import (
     to_numpy,
     to_plane,
 )
-from napari_colorize.refine.guides import NONE, Guides, PlaneGuides, guides_at
+from napari_colorize.refine.guides import NONE, Guides, PlaneGuides, checked, guides_at
 from napari_colorize.result import Colorized, alpha_as_bytes
 from napari_colorize.scaling import resize
 from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
@@ -357,7 +357,9 @@ class Colorizer:
         blend_with: Colorizer | None,
     ) -> Asking:
         """All that is asked of this model, and of the second one, checked."""
-        chosen, given = self.choose(settings), guides or NONE
+        chosen, given = self.choose(settings), NONE if guides is None else guides
+        if not callable(given):
+            checked(given)
         refuse_beside_fidelity(chosen, given, blend_with is not None)
         if blend_with is None:
             return Asking(chosen, given)

@@ -21,7 +21,7 @@ from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.planes import Array, Plane, give_back
-from napari_colorize.refine.guides import NONE, Guides
+from napari_colorize.refine.guides import NONE, Guides, checked
 from napari_colorize.refine.refinement import refine
 from napari_colorize.refine.taming import UNCOLORED_BELOW, uncolored
 from napari_colorize.refine.tint import Tint
@@ -184,7 +184,7 @@ class Colorized:
             raise SettingsError(
                 f"{name} changes what the network sees: call the Colorizer again with {name}=..."
             )
-        guides = self.guides if guides is None else guides
+        guides = self.guides if guides is None else checked(guides)
         settings = replace(self.settings, **changes)
         held = None if self.chroma is None else self.chroma.steadiness
         if "steadiness" in changes and settings.steadiness not in (0, held):

@@ -118,7 +118,7 @@ def test_a_stack_is_held_steady_along_an_axis() -> None:
         (["--hints", "photo.png"], "photo.png has no transparency"),
         (["--reference", "photo.png"], "photo.png is gray"),
         (["--mask", "nothing.png"], "nothing.png"),
-        (["--mask", "small.png"], "The mask must cover the picture: expected 48 x 64"),
+        (["--mask", "small.png"], "The mask must cover the picture: expected 64 x 48"),
         (["--blend-with", "no-such-model"], "No model is named 'no-such-model'"),
         (["--map", "error", "--sweep", "2,4"], "exclude each other"),
     ],
@@ -131,3 +131,16 @@ def test_what_does_not_fit_is_told_in_a_sentence(options: list[str], sentence: s
     assert done.exit_code != 0
     assert sentence in " ".join(done.stderr.split())
     assert not Path("photo-colorized.png").exists()
+
+
+def test_guides_that_would_do_nothing_are_refused(tmp_path) -> None:
+    Image.fromarray(np.full((12, 16), 90, np.uint8)).save("gray.png")
+    Image.fromarray(np.full((12, 16, 4), 99, np.uint8)).save("faint.png")
+    Image.fromarray(np.zeros((12, 16), np.uint8)).save("black.png")
+    for option, file, said in (
+        ("--hints", "faint.png", "at least half opaque"),
+        ("--mask", "black.png", "dark everywhere"),
+    ):
+        done = run("gray.png", option, file)
+        assert done.exit_code == 1 and file in done.stderr and said in done.stderr
+        assert not (tmp_path / "gray-colorized.png").exists()

@@ -119,7 +119,7 @@ def test_guides_of_another_size_are_told_and_the_box_lives_on(box_of, photo):
 
     box.mask = np.ones((5, 5))
     box.wait(SOON)
-    assert "expected 96 x 128 pixels, got 5 x 5" in box._sentence.value
+    assert "expected 128 x 96 pixels (width x height), got 5 x 5" in box._sentence.value
     box.mask = None
     box.wait(SOON)
 

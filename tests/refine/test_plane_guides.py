@@ -67,7 +67,7 @@ def test_guides_of_another_size_and_beside_a_fidelity_are_refused(stack):
     colorizer = colorizer_of(TintNetwork(), architecture="deoldify-wide")
     small = Guides(mask=np.ones((3, 3), bool))
 
-    with pytest.raises(ImageError, match="expected 48 x 64 pixels, got 3 x 3"):
+    with pytest.raises(ImageError, match="expected 64 x 48 pixels .width x height., got 3 x 3"):
         list(colorizer.iter_planes(stack, guides=lambda index: small))
     with pytest.raises(SettingsError, match="no guides"):
         colorizer.iter_planes(stack, guides=of_plane, fidelity="ipol")
@@ -141,3 +141,25 @@ def test_a_session_shows_hints_of_a_plane_to_a_network_that_takes_them(stack):
         assert session.wait(20)
 
         assert hinted > 0.05 > 1e-3 > session.result.chroma.uv.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda: Guides(hints="a.png"), "hints must be a Hints object, got str"),
+        (lambda: Guides(reference=np.zeros((3, 3, 3))), "reference must be a Reference object"),
+        (lambda: Guides(mask="a.png"), "got a path: read the file first"),
+        (lambda: red_dot(20, 20).hints, "guides must be a Guides object"),
+        (lambda: lambda index: red_dot(20, 20).hints, "guides must be a Guides object"),
+        (dict, "guides must be a Guides object, .* got dict"),
+    ],
+)
+def test_what_is_no_guides_is_told_in_a_sentence(stack, given, said):
+    colorizer = colorizer_of(TintNetwork())
+    with pytest.raises(ImageError, match=said):
+        list(colorizer.iter_planes(stack, guides=given()))
+
+
+def test_a_result_takes_guides_only(ramp):
+    with pytest.raises(ImageError, match="guides must be a Guides object"):
+        colorizer_of(TintNetwork())(ramp).with_(guides=red_dot(20, 20).hints)

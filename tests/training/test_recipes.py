@@ -62,9 +62,9 @@ SMALL = {
         norm_statistics="frozen",
         changes={"shown.vividness": 1.0},  # what is known by heart is not pale
     ),
-    "deoldify-artistic": Small((40, 20, 10, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
+    "deoldify-artistic": Small((80, 40, 15, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
-    "deoldify-video": Small((40, 20, 10, 5, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
+    "deoldify-video": Small((60, 30, 10, 5, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
     "ipol": Small((30, 20, 20, 10), changes=IPOL),
     "sagan-progressive": Small((20, 20, 10, 10), changes={**DEEP, **SAGAN, **CRITIC}),
     "pix2pix": Small(

@@ -20,15 +20,17 @@ Hints = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="A picture with transparency, of the picture's size: what is painted on it are "
-        "colours of these places, which spread to what belongs to them.",
+        help="A picture with transparency, of the picture's size: what is painted on it (at "
+        "least half opaque) are colours of these places, which spread to what belongs to them. "
+        "Hue and strength count, brightness stays the picture's.",
     ),
 ]
 Mask = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="A picture of the picture's size: where it is black, nothing is colorized.",
+        help="A picture of the picture's size: where it is darker than middle gray, nothing is "
+        "colorized.",
     ),
 ]
 Reference = Annotated[

@@ -88,7 +88,9 @@ class Reel:
         tqdm.write(str(path), file=sys.stdout)
         sys.stdout.flush()  # for whoever reads along in a pipe
         seconds, frames = perf_counter() - self._started, self._done - self._before
-        self._note(f"{path}: {frames} frames in {seconds:.1f} s ({frames / seconds:.1f} a second)")
+        whole = f", {self._done} in all" if self._before else ""
+        speed = f"{seconds:.1f} s ({frames / seconds:.1f} a second)"
+        self._note(f"{path}: {frames} frames in {speed}{whole}")
 
     def _notes(self, sentences: tuple[str, ...]) -> None:
         for sentence in sentences:

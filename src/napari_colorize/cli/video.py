@@ -70,7 +70,12 @@ def video(
     ] = None,
     quality: Annotated[
         float | None,
-        typer.Option(help="Of a film, on the encoder's own scale (crf); smaller is better."),
+        typer.Option(
+            min=0,
+            max=63,
+            help="Of a film, on the encoder's own scale (crf): 0 is best and largest, about 17 "
+            "looks like the source in libx264. Default: what is next to lossless.",
+        ),
     ] = None,
     rate: Annotated[
         str | None,

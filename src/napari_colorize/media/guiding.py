@@ -43,10 +43,20 @@ def read_guides(hints: str | None, mask: str | None, reference: str | None) -> G
                 f"{hints} has no transparency: hints are painted on a transparent layer of the "
                 "picture's size, and saved as PNG."
             )
-        guides["hints"] = Hints.from_rgba(picture.array)
+        painted = guides["hints"] = Hints.from_rgba(picture.array)
+        if not painted.mask.any():
+            raise ImageError(
+                f"{hints} has no pixel that is at least half opaque: paint hints with a hard brush "
+                "at full opacity."
+            )
     if mask is not None:
         picture = _single(mask)
-        guides["mask"] = _as_mask(picture)
+        inside = guides["mask"] = _as_mask(picture)
+        if not inside.any():
+            raise ImageError(
+                f"{mask} is dark everywhere, so nothing would be colorized: paint white where "
+                "colours should go."
+            )
     if reference is not None:
         picture = _single(reference)
         if not picture.rgb:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_colorize import provenance as record
 from napari_colorize.errors import ColorizeNote, ImageError
 from napari_colorize.media import exif, icc, png16
-from napari_colorize.media.formats import PNG, Format
+from napari_colorize.media.formats import FILM_SUFFIXES, PNG, Format
 from napari_colorize.media.picture import Metadata, Picture
 from napari_colorize.media.reading import owned, refuse_huge
 
@@ -85,6 +85,10 @@ def _opened(path: Path) -> Image.Image:
         try:
             return Image.open(path)
         except UnidentifiedImageError:
+            if path.suffix.lower() in FILM_SUFFIXES:
+                raise ImageError(
+                    f"{path.name} is a film, not a picture: use `napari-colorize video`."
+                ) from None
             raise ImageError(
                 f"{path.name} is not a picture in a format that can be read here, whatever its "
                 "name says."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ class Guides:
     Raises
     ------
     ImageError
-        If mask or regions have not two axes.
+        If mask or regions have not two axes, or hints or a reference are no such objects.
     """
 
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
@@ -44,10 +45,26 @@ class Guides:
     regions: NDArray[np.integer[Any]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if self.hints is not None or self.reference is not None:
+            self._check_kinds()
         if self.mask is not None:
             object.__setattr__(self, "mask", _plane("mask", self.mask) != 0)
         if self.regions is not None:
             object.__setattr__(self, "regions", _plane("regions", self.regions))
+
+    def _check_kinds(self) -> None:
+        from napari_colorize.refine.hints import Hints  # torch
+        from napari_colorize.refine.reference import Reference
+
+        for name, kind, how in (
+            ("hints", Hints, "Hints.from_rgba, from_points or from_labels make one"),
+            ("reference", Reference, "Reference(rgb) makes one"),
+        ):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, kind):
+                raise ImageError(
+                    f"{name} must be a {kind.__name__} object, got {type(given).__name__}: {how}."
+                )
 
     def __bool__(self) -> bool:
         return any(value is not None for value in vars(self).values())
@@ -64,8 +81,8 @@ class Guides:
         for name, array in (("mask", self.mask), ("hints", hinted), ("regions", self.regions)):
             if array is not None and array.shape != size:
                 raise ImageError(
-                    f"The {name} must cover the picture: expected {size[0]} x {size[1]} pixels, "
-                    f"got {array.shape[0]} x {array.shape[1]}."
+                    f"The {name} must cover the picture: expected {size[1]} x {size[0]} pixels "
+                    f"(width x height), got {array.shape[1]} x {array.shape[0]}."
                 )
 
     def told(self) -> dict[str, object]:
@@ -87,11 +104,29 @@ PlaneGuides = Callable[[tuple[int, ...]], Guides | None]  # of each plane of a s
 
 def guides_at(guides: Guides | PlaneGuides | None, index: tuple[int, ...]) -> Guides:
     """What is given for one plane of a stack; `NONE` if that is nothing."""
-    given = guides if guides is None or isinstance(guides, Guides) else guides(index)
-    return given or NONE
+    given = guides(index) if callable(guides) else guides
+    return NONE if given is None else checked(given)
+
+
+def checked(guides: object) -> Guides:
+    """Say it if something else was given.
+
+    Raises
+    ------
+    ImageError
+        In one sentence.
+    """
+    if not isinstance(guides, Guides):
+        raise ImageError(
+            "guides must be a Guides object, such as Guides(hints=...), got "
+            f"{type(guides).__name__}."
+        )
+    return guides
 
 
 def _plane(name: str, array: Any) -> NDArray[Any]:
+    if isinstance(array, str | os.PathLike):
+        raise ImageError(f"The {name} must be an array (Y, X), got a path: read the file first.")
     array = np.asarray(array)
     if array.ndim != 2:
         raise ImageError(f"The {name} must have two axes, (Y, X), got {array.shape}.")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.media.film.folder import natural
+from napari_colorize.media.film.ledger import part_of
 from napari_colorize.media.images import read_picture, read_provenance
 
 Run = Callable[..., Any]
@@ -117,3 +118,17 @@ def test_an_empty_folder_holds_no_frames(tmp_path: Path, run: Run) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(ImageError, match="There are no pictures in"):
         run(tmp_path / "in", tmp_path / "out")
+
+
+def test_pictures_of_another_film_that_stay_are_told(tmp_path: Path, run: Run) -> None:
+    for name, count in (("long", 5), ("short", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            Image.new("L", (16, 12), 90).save(tmp_path / name / f"{number}.png")
+    run(tmp_path / "long", tmp_path / "out")
+
+    work = run(tmp_path / "short", tmp_path / "out", overwrite=True)
+
+    assert len(list((tmp_path / "out").iterdir())) == 5
+    assert any("3 other pictures are left" in note for note in work.notes)
+    assert not part_of(tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import tifffile
 from films import Tinted, decoded, make_film
 
 from napari_colorize.errors import ImageError, OutputError
-from napari_colorize.media.film import stacks
+from napari_colorize.media.film import ledger
 from napari_colorize.settings import ColorizeSettings
 
 Run = Callable[..., Any]
@@ -49,7 +49,7 @@ def test_a_stack_is_colorized_along_time(
 def test_an_interrupted_stack_goes_on(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, frames: int
 ) -> None:
-    monkeypatch.setattr(stacks, "EVERY", 4)
+    monkeypatch.setattr(ledger, "EVERY", 4)
     stack = make_stack(tmp_path / "a.tif", (3, 5, 12, 16), "ZTYX")
     run(tmp_path / "a.tif", tmp_path / "out.tif", frames=frames)
     assert not (tmp_path / "out.tif").exists()

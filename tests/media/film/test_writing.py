@@ -281,7 +281,10 @@ def test_other_settings_or_another_film_begin_anew(tmp_path: Path, run: Run, wha
 
     if what == "film":
         make_film(given, frames=31)
-    work = run(given, out, settings=ColorizeSettings(saturation=2.0) if what != "film" else None)
+    changed = ColorizeSettings(saturation=2.0) if what != "film" else None
+    with pytest.raises(OutputError, match=r"holds \d+ frames .* or begin anew with --overwrite"):
+        run(given, out, settings=changed)
+    work = run(given, out, settings=changed, overwrite=True)
 
     assert work.before == 0
     assert "it is begun anew" in work.ledger.notes[0]

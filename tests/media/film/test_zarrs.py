@@ -9,7 +9,7 @@ import pytest
 from films import Tinted, make_film
 
 from napari_colorize.errors import ImageError, OutputError
-from napari_colorize.media.film import zarrs
+from napari_colorize.media.film import ledger, zarrs
 from napari_colorize.media.film.zarrs import halved, leading_axes
 
 zarr = pytest.importorskip("zarr")
@@ -120,7 +120,7 @@ def test_a_film_becomes_ome_zarr_however_long_it_turns_out(
 def test_an_interrupted_zarr_goes_on(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, frames: int
 ) -> None:
-    monkeypatch.setattr(zarrs, "EVERY", 2)
+    monkeypatch.setattr(ledger, "EVERY", 2)
     stack = random(9, 12, 16)
     make_ome(tmp_path / "in.zarr", stack, "tyx")
     run(tmp_path / "in.zarr", tmp_path / "out.zarr", frames=frames)

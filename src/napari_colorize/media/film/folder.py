@@ -20,6 +20,7 @@ from napari_colorize.media.picture import Metadata, Picture
 from napari_colorize.media.search import is_picture, own_suffix
 
 PICTURES = "pictures"
+OTHERS = "{} other pictures are left in {}: remove them if they were of another film."
 
 Limits = tuple[float, float] | None
 
@@ -163,11 +164,15 @@ class FolderWriter:
             if not self.target.exists():
                 self.target.parent.mkdir(parents=True, exist_ok=True)
                 self._folder.replace(self.target)
+                others = 0
             else:
-                for picture in sorted(self._folder.iterdir()):
-                    picture.replace(self._free(self.target / picture.name))
+                ours = {picture.name for picture in self._folder.iterdir()}
+                names = {each.name for each in self.target.iterdir() if is_picture(each.name)}
+                others = len(names - ours)
+                for name in sorted(ours):
+                    (self._folder / name).replace(self._free(self.target / name))
         self.ledger.remove()
-        return ()
+        return (OTHERS.format(others, self.target),) if others else ()
 
     @property
     def _folder(self) -> Path:

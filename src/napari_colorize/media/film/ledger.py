@@ -22,6 +22,10 @@ SOFTWARE = "napari-colorize"
 EVERY = 16  # frames between two lines in the ledger
 GOES_ON = "{} is gone on with after frame {}."
 BEGINS_ANEW = "{} was of another film or other settings: it is begun anew."
+WOULD_BE_LOST = (
+    "{} holds {} frames of another film or with other settings: repeat that command to go on with "
+    "them, or begin anew with --overwrite."
+)
 STEADY_AGAIN = (
     "Colours are held steady anew there, from the {} frames before: they may differ a little from "
     "those of a run without a break."
@@ -60,7 +64,9 @@ class Ledger:
     _reached: Border | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def open(cls, target: Path, identity: Record, *, run_in: int = 0) -> Ledger:
+    def open(
+        cls, target: Path, identity: Record, *, run_in: int = 0, overwrite: bool = False
+    ) -> Ledger:
         """The ledger of a result: as a former run left it, or a new one.
 
         Parameters
@@ -71,11 +77,13 @@ class Ledger:
             See above.
         run_in : int
             Frames before the border that are looked at again, at most.
+        overwrite : bool
+            Whether frames of a former run with other settings may be lost.
 
         Raises
         ------
         OutputError
-            If something else has the folder's name, or it cannot be written.
+            If something else has the folder's name, there are such frames, or it cannot be written.
         """
         folder = part_of(target)
         remove_abandoned(target.parent)  # of a run that was killed while it joined all segments
@@ -85,6 +93,8 @@ class Ledger:
             return cls._resumed(folder, identity, found, run_in)
         notes: tuple[str, ...] = ()
         if found is not None:
+            if found["done"] and not overwrite:
+                raise OutputError(WOULD_BE_LOST.format(folder, found["done"]))
             shutil.rmtree(folder)
             notes = (BEGINS_ANEW.format(folder.name),)
         with explained(folder):

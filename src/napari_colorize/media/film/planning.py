@@ -75,7 +75,11 @@ class Wishes:
     def __post_init__(self) -> None:
         start, end = self.start or 0, self.end
         if start < 0 or (end is not None and end <= start):
-            raise SettingsError(f"A part of a film ends after it starts, got {start:g} to {end} s.")
+            until = "its end" if end is None else f"{end:g} s"
+            raise SettingsError(
+                f"A part of a film begins at 0 s or later and ends after that, got {start:g} s to "
+                f"{until}."
+            )
         if self.rate is not None and self.rate <= 0:
             raise SettingsError(f"The rate must be above 0 pictures a second, got {self.rate}.")
 
@@ -135,7 +139,7 @@ class Plan:
         limits = settings.contrast_limits or facts.limits
         given = {**asdict(settings), "contrast_limits": limits, **guides}
         whole = {**self.source.identity(), **identity, "settings": asdict(settings), **self._form()}
-        ledger = Ledger.open(self.target, whole, run_in=run_in)
+        ledger = Ledger.open(self.target, whole, run_in=run_in, overwrite=self.wishes.overwrite)
         steps = work(
             self.source,
             self._sink(ledger, settings),
@@ -211,7 +215,12 @@ class Work:
     notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[int]:
-        self.notes = yield from self.steps
+        try:
+            self.notes = yield from self.steps
+        except Exception:
+            if not self.ledger.border.done:
+                self.ledger.remove()
+            raise
 
     def close(self) -> None:
         """Stop; what is done stays."""

@@ -1,4 +1,4 @@
-"""How quick the panel is in napari: first colours, longest pauses, a saturation slider.
+"""How quick the panel is in napari: first colours, longest pauses, a saturation slider, hints.
 
     xvfb-run -a -s "-screen 0 1400x1000x24" python benchmarks/napari_panel.py
 
@@ -20,6 +20,7 @@ from machine import describe_machine, spread
 SIDE = 1024  # of the picture: a megapixel
 TURNS = 12  # of each knob
 REST = 150  # milliseconds between two turns
+DOTS = [(100 + 90 * number, 200 + 77 * number) for number in range(9)]  # rows and columns
 
 
 def main() -> None:
@@ -93,9 +94,41 @@ def measure() -> dict[str, float]:
     found["longest pause while saturation is dragged"] = _turn(
         panel, "saturation", saturations[:-1][::-1], beats
     )[1]
+    timer.stop()
+    found["from a hint's dot to picture, median"] = _click(panel, DOTS)[0]
+    timer.start(0)
+    found["longest pause while dots are clicked"] = _click(panel, DOTS[::-1], beats)[1]
     panel.desk.close()
     viewer.close()
     return found
+
+
+def _click(panel, places, beats=None) -> tuple[float, float]:
+    """Median seconds from each dot of hints to its picture, and the longest pause."""
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    loop, desk, before = QEventLoop(), panel.desk, []
+
+    def look(result) -> None:
+        if result.guides.hints is not None and result.guides is not before[-1]:
+            loop.quit()
+
+    hints = desk.add_hints()
+    since, seconds = time.perf_counter(), []
+    for place in places:
+        QTimer.singleShot(REST, loop.quit)
+        loop.exec()
+        before.append(desk.result.guides)
+        desk.shown.connect(look)
+        began = time.perf_counter()
+        hints.add([place])
+        loop.exec()
+        seconds.append(time.perf_counter() - began)
+        desk.shown.disconnect(look)
+    desk.viewer.layers.remove(hints)
+    late = [beat for beat in beats or () if beat >= since]
+    pause = max((b - a for a, b in itertools.pairwise(late)), default=0.0)
+    return sorted(seconds)[len(seconds) // 2], pause
 
 
 def _turn(panel, name, values, beats=None) -> tuple[float, float]:

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from listening import SOON
 from PIL import Image
+from skimage import data
 
+from napari_colorize.jupyter import ColorizeBox
 from napari_colorize.jupyter.view import SCRIPT, STYLE, View
 
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
@@ -169,6 +172,27 @@ class Page:
         mouse.move(*self.place(*end), steps=4)
         mouse.up()
         self.settle()
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A gray photograph, uint8 (96, 128)."""
+    return data.astronaut()[:96, 128:256, 1].copy()
+
+
+@pytest.fixture
+def box_of(tiny_colorizer):
+    """Opens a box of the quick model and waits for its picture."""
+    boxes = []
+
+    def opened(source=None, **wanted):
+        boxes.append(ColorizeBox(source, **{"model": tiny_colorizer, **wanted}))
+        assert boxes[-1].wait(SOON)
+        return boxes[-1]
+
+    yield opened
+    for box in boxes:
+        box.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,36 +7,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from listening import LayeredNetwork
-from skimage import data
+from listening import SOON, LayeredNetwork
 from stand_ins import colorizer_of
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.jupyter import ColorizeBox
 from napari_colorize.settings import ColorizeSettings
-
-SOON = 100  # seconds after which a test that waits has failed
-
-
-@pytest.fixture
-def photo() -> np.ndarray:
-    """A gray photograph, uint8 (96, 128)."""
-    return data.astronaut()[:96, 128:256, 1].copy()
-
-
-@pytest.fixture
-def box_of(tiny_colorizer):
-    """Opens a box of the quick model and waits for its picture."""
-    boxes = []
-
-    def opened(source=None, **wanted):
-        boxes.append(ColorizeBox(source, **{"model": tiny_colorizer, **wanted}))
-        assert boxes[-1].wait(SOON)
-        return boxes[-1]
-
-    yield opened
-    for box in boxes:
-        box.close()
 
 
 def sentence(box) -> str:
@@ -45,8 +21,7 @@ def sentence(box) -> str:
 
 def turn(box, name, value) -> None:
     """As a hand does it."""
-    control = {**box.controls, **box.controls}[name]
-    control._parts[0].value = value
+    box.controls[name]._parts[0].value = value
     assert box.wait(SOON)
 
 

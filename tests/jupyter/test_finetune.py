@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from listening import SOON
 from PIL import Image
 from skimage import data
 
@@ -16,7 +17,6 @@ from napari_colorize.jupyter import ColorizeBox, FinetuneBox
 from napari_colorize.session.training.run import State, TrainingRun
 
 CHILD = next(Path(__file__).parents[1].rglob("finetune_child.py"))
-SOON = 100  # seconds after which a test that waits has failed
 
 
 @pytest.fixture(autouse=True)

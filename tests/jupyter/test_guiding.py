@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from listening import SOON
 from skimage import data
 
 from napari_colorize.errors import ImageError
-from napari_colorize.jupyter import ColorizeBox, paint
+from napari_colorize.jupyter import paint
 from napari_colorize.jupyter.view import BRUSH
 from napari_colorize.media.images import write_picture
 from napari_colorize.refine.guides import Guides
 from napari_colorize.refine.hints import Hints
 from napari_colorize.refine.reference import Reference
-
-SOON = 100  # seconds after which a test that waits has failed
-
-
-@pytest.fixture
-def photo() -> np.ndarray:
-    """A gray photograph, uint8 (96, 128)."""
-    return data.astronaut()[:96, 128:256, 1].copy()
 
 
 @pytest.fixture
@@ -36,21 +29,6 @@ def strokes() -> np.ndarray:
     rgba = np.zeros((96, 128, 4), np.uint8)
     rgba[80:84, 10:40] = (20, 160, 60, 255)
     return rgba
-
-
-@pytest.fixture
-def box_of(tiny_colorizer):
-    """Opens a box of the quick model and waits for its picture."""
-    boxes = []
-
-    def opened(source=None, **wanted):
-        boxes.append(ColorizeBox(source, **{"model": tiny_colorizer, **wanted}))
-        assert boxes[-1].wait(SOON)
-        return boxes[-1]
-
-    yield opened
-    for box in boxes:
-        box.close()
 
 
 def is_off(box, name) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
-from psygnal import Signal, SignalInstance
+from psygnal import Signal
 
 from napari_colorize.jupyter import maps
 from napari_colorize.media.ramps import LARGEST_ERROR, VIRIDIS
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 OPACITY = 0.65
 
 
-class Attention:
-    """While it is on, a click into the picture shows where self-attention looks from there.
+class Tool:
+    """What lies over the picture while it is on.
 
     Attributes
     ----------
@@ -41,9 +41,32 @@ class Attention:
 
     def __init__(self, session: ColorizeSession, view: View) -> None:
         self._session, self._view = session, view
+        self.is_on = False
+
+    def switch(self, on: bool) -> None:
+        """Show it for the picture that is there, or take it away."""
+        self.is_on = on
+        if not on:
+            self.clear()
+        elif self._session.result is not None:
+            self.follow(self._session.result)
+
+    def follow(self, result: Colorized) -> None:
+        """Another picture is shown."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """The picture is gone: forget what was asked about it."""
+        self._view.lay(None)
+
+
+class Attention(Tool):
+    """While it is on, a click into the picture shows where self-attention looks from there."""
+
+    def __init__(self, session: ColorizeSession, view: View) -> None:
+        super().__init__(session, view)
         self._point: tuple[float, float] | None = None  # shares of height and width
         self._asked: Any = None  # about which prediction
-        self.is_on = False
         view.clicked.connect(self.ask)
 
     def switch(self, on: bool) -> None:
@@ -80,39 +103,15 @@ class Attention:
         """Forget what was asked."""
         self._point = self._asked = None
         self._view.mark = []
-        self._view.lay(None)
+        super().clear()
 
 
-class Tool(Protocol):
-    """What lies over the picture while it is on."""
-
-    told: SignalInstance
-
-    def switch(self, on: bool) -> None:
-        """Show it, or take it away."""
-
-    def follow(self, result: Colorized) -> None:
-        """Another picture is shown."""
-
-    def clear(self) -> None:
-        """The picture is gone: forget what was asked about it."""
-
-
-class Confidence:
-    """While it is on, the error expected of the picture's colours lies over it and follows it.
-
-    Attributes
-    ----------
-    told : Signal(str)
-        A sentence to show.
-    """
-
-    told = Signal(str)
+class Confidence(Tool):
+    """While it is on, the error expected of the picture's colours lies over it and follows it."""
 
     def __init__(self, session: ColorizeSession, view: View) -> None:
-        self._session, self._view = session, view
+        super().__init__(session, view)
         self._judged: Colorized | None = None  # the picture that the map is of, or will be
-        self.is_on = False
         self.legend = legend("1 is just visible side by side, above 10 a colour is a guess.")
 
     def switch(self, on: bool) -> None:
@@ -142,7 +141,7 @@ class Confidence:
     def clear(self) -> None:
         """Forget what was asked."""
         self._judged = None
-        self._view.lay(None)
+        super().clear()
 
     def _ask(self) -> None:
         self._judged = self._session.result
@@ -150,34 +149,22 @@ class Confidence:
             self._session.judge()
 
 
-class Doubt:
+class Doubt(Tool):
     """While it is on, the disagreement of several answers lies over the picture.
 
     It takes as long as several predictions, so only another prediction asks again; another
     saturation does not.
-
-    Attributes
-    ----------
-    told : Signal(str)
-        A sentence to show.
     """
 
-    told = Signal(str)
-
     def __init__(self, session: ColorizeSession, view: View) -> None:
-        self._session, self._view = session, view
+        super().__init__(session, view)
         self._asked: tuple[Any, Any] | None = None  # about which predictions
-        self.is_on = False
         self.legend = legend("0 where all answers agree, above 10 the colour is a guess.")
 
     def switch(self, on: bool) -> None:
         """Ask and show what comes, or take the map away."""
-        self.is_on = on
         self.legend.layout.display = "" if on else "none"
-        if not on:
-            self.clear()
-        elif self._session.result is not None:
-            self.follow(self._session.result)
+        super().switch(on)
 
     def follow(self, result: Colorized) -> None:
         """Another picture is shown."""
@@ -198,31 +185,11 @@ class Doubt:
     def clear(self) -> None:
         """Forget what was asked."""
         self._asked = None
-        self._view.lay(None)
+        super().clear()
 
 
-class Pale:
-    """While it is on, what got next to no colour is marked and followed.
-
-    Attributes
-    ----------
-    told : Signal(str)
-        A sentence to show.
-    """
-
-    told = Signal(str)
-
-    def __init__(self, session: ColorizeSession, view: View) -> None:
-        self._session, self._view = session, view
-        self.is_on = False
-
-    def switch(self, on: bool) -> None:
-        """Mark it, or do so no longer."""
-        self.is_on = on
-        if not on:
-            self.clear()
-        elif self._session.result is not None:
-            self.follow(self._session.result)
+class Pale(Tool):
+    """While it is on, what got next to no colour is marked and followed."""
 
     def follow(self, result: Colorized) -> None:
         """Another picture is shown."""
@@ -230,10 +197,6 @@ class Pale:
             lit, share = maps.pale_map(result)
             self._view.lay(lit, OPACITY)
             self.told.emit(pale_in_words(share))
-
-    def clear(self) -> None:
-        """Nothing is marked any more."""
-        self._view.lay(None)
 
 
 def legend(tooltip: str) -> widgets.HTML:

@@ -64,7 +64,6 @@ class Guiding:
         self._layers: dict[Role, Layer] = {}
         self._links: dict[Role, Links] = {}
         self._versions: dict[Role, int] = {}  # of a layer's values: they change in place
-        self._drawn: dict[Role, int] = {}  # the same, but for looks at another plane
         self._reader = GuideReader(self._layers, self._versions)
         self._stack: StackGuides | None = None
         self._rest = QTimer()
@@ -130,15 +129,14 @@ class Guiding:
         ImageError
             In one sentence.
         """
-        if self.layer("reference") is not None:
-            self._reader.on(grid)
+        self._reader.reference_on(grid)
 
     def _state_on(self, grid: Grid) -> tuple[Any, ...]:
         """Tells what the layers say of all planes from what they said before."""
         outside = tuple(grid.point[: -grid.layer.ndim].tolist())
         source = (id(grid.layer), where(grid.layer), grid.part, grid.size, outside)
         said = (
-            (role, state_of(layer, self._drawn.get(role, 0), in_color=role == "hints"))
+            (role, state_of(layer, self._versions.get(role, 0), in_color=role == "hints"))
             for role, layer in sorted(self._layers.items())
             if not is_empty(layer)
         )
@@ -148,11 +146,10 @@ class Guiding:
         links = self._links[role] = Links()
 
         def look_again(event: Any = None) -> None:
-            self._versions[role] = self._versions.get(role, 0) + 1
             self._rest.start()
 
         def renew(event: Any = None) -> None:
-            self._drawn[role] = self._drawn.get(role, 0) + 1
+            self._versions[role] = self._versions.get(role, 0) + 1
             look_again()
 
         # A picture is drawn anew whenever another plane is looked at; its values change by `data`.

@@ -63,7 +63,7 @@ class GuideReader:
         parts: dict[str, Any] = {
             "mask": self._mask(grid),
             "hints": self._hints(grid),
-            "reference": self._reference(grid),
+            "reference": self.reference_on(grid),
             "regions": self._regions(grid),
         }
         before = self._made_of
@@ -92,7 +92,14 @@ class GuideReader:
         hints: Hints | None = self._made("hints", drawn, Scribbles.is_same, made)
         return hints
 
-    def _reference(self, grid: Grid) -> Reference | None:
+    def reference_on(self, grid: Grid) -> Reference | None:
+        """The picture in colour that belongs to a grid's plane, if there is one.
+
+        Raises
+        ------
+        ImageError
+            If nothing of it is opaque.
+        """
         layer = self._layer("reference")
         if layer is None:
             return None

@@ -26,12 +26,12 @@ import psutil
 from machine import describe_machine
 from PIL import Image
 
-from napari_colorize.media.batch import Batch
-from napari_colorize.media.cluster import ClusterBatch
-from napari_colorize.media.jobs import plan
-from napari_colorize.media.manifest import NAME, read_manifest
+from napari_colorize.batch.dask_cluster import ClusterBatch
+from napari_colorize.batch.manifest import NAME, read_manifest
+from napari_colorize.batch.naming import plan
+from napari_colorize.batch.runner import Batch
+from napari_colorize.model_spec import Loadable
 from napari_colorize.settings import ColorizeSettings
-from napari_colorize.workers import Loadable
 
 SIDE = 48
 LOOK = 0.05  # seconds between two looks at how far the driver is

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 from machine import describe_machine, in_turn
-from napari_colorize_training.augment import PHOTOGRAPHS, augment
-from napari_colorize_training.cache import Photographs, prepare
-from napari_colorize_training.crops import Crops
-from napari_colorize_training.degrade import OLD_PHOTOGRAPH, TONE_AND_GRAIN, degrade
+from napari_colorize_training.data.augment import PHOTOGRAPHS, augment
+from napari_colorize_training.data.cache import Photographs, prepare
+from napari_colorize_training.data.crops import Crops
+from napari_colorize_training.data.degrade import OLD_PHOTOGRAPH, TONE_AND_GRAIN, degrade
 
 BATCH = 64
 SIDES = 64, 128, 160

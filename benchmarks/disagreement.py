@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 from machine import describe_machine
-from napari_colorize_training.metrics import to_gray, to_lab
-from napari_colorize_training.truths import read_pictures
+from napari_colorize_training.evaluation.ground_truth import read_pictures
+from napari_colorize_training.evaluation.metrics import to_gray, to_lab
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from skimage.color import deltaE_ciede2000
 
+from napari_colorize.analysis.disagreement import disagreement
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.insight.disagreement import disagreement
 
 EVERY = 4  # pixel in both directions; neighbours are much alike
 CONFIDENCE = "own confidence"

@@ -21,17 +21,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine import describe_machine, in_turn, spread
-from napari_colorize_training.metrics import ciede2000, psnr
+from napari_colorize_training.evaluation.metrics import ciede2000, psnr
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from napari_colorize.color import rgb_to_yuv
+from napari_colorize.imaging.color import rgb_to_yuv
+from napari_colorize.imaging.planes import Plane, to_plane
+from napari_colorize.imaging.resample import resize_map
 from napari_colorize.pipeline import compose, render_size
-from napari_colorize.planes import Plane, to_plane
+from napari_colorize.refine.chroma_field import Field, Tint
 from napari_colorize.refine.edges import follow_edges
-from napari_colorize.refine.tint import Field, Tint
-from napari_colorize.scaling import resize_map
 
 Pixels = NDArray[np.uint8]
 Losses = tuple[tuple[float, float], tuple[float, float]]

@@ -71,7 +71,7 @@ def measure() -> dict[str, float]:
 
     until(lambda: len(beats) > 1000)
     began = time.perf_counter()
-    from napari_colorize.napari.dock import ColorizeWidget
+    from napari_colorize.napari.widget import ColorizeWidget
 
     panel = ColorizeWidget(viewer)
     viewer.window.add_dock_widget(panel, name="Colorize")

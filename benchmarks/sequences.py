@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from napari_colorize_training.metrics import Motion, Pixels
+from napari_colorize_training.evaluation.metrics import Motion, Pixels
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import describe_machine, in_turn
-from napari_colorize_training.metrics import (
+from napari_colorize_training.evaluation.metrics import (
     ColorConsistency,
     Pixels,
     ciede2000,

@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 import torch
 from napari_colorize_training.data import files_in, prepare
-from napari_colorize_training.engine import RunOptions, Trainer
-from napari_colorize_training.evaluate import quick_score
-from napari_colorize_training.metrics import (
+from napari_colorize_training.evaluation.evaluate import quick_score
+from napari_colorize_training.evaluation.ground_truth import read_pictures
+from napari_colorize_training.evaluation.metrics import (
     ColorConsistency,
     colorfulness,
     motion_between,
     to_gray,
     warping_error,
 )
-from napari_colorize_training.progress import Bar
+from napari_colorize_training.loop.engine import RunOptions, Trainer
+from napari_colorize_training.loop.progress import Bar
 from napari_colorize_training.recipe import Recipe, read_recipe
-from napari_colorize_training.truths import read_pictures
 from numpy.typing import NDArray
 from PIL import Image
 

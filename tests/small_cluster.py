@@ -39,16 +39,16 @@ def two_processes() -> Iterator[Any]:
 
 def loads() -> int:
     """How often the process that runs this has loaded a model."""
-    from napari_colorize import workers
+    from napari_colorize import model_spec
 
-    return workers._load.cache_info().misses
+    return model_spec._load.cache_info().misses
 
 
 def embedded_batch() -> Any:
     """What workers do with picture files."""
-    from napari_colorize.media.batch import Batch
+    from napari_colorize.batch.runner import Batch
+    from napari_colorize.model_spec import Loadable
     from napari_colorize.settings import ColorizeSettings
-    from napari_colorize.workers import Loadable
 
     model = Loadable.of("embedded", device="cpu")
     return Batch(colorizer=model.load(), settings=ColorizeSettings(render_factor=1))

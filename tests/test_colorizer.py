@@ -18,8 +18,8 @@ from napari_colorize.errors import (
     OutOfMemoryError,
     SettingsError,
 )
+from napari_colorize.imaging.planes import FROM_DATA, HAD_COLOR, NOT_FINITE
 from napari_colorize.networks import ARCHITECTURES
-from napari_colorize.planes import FROM_DATA, HAD_COLOR, NOT_FINITE
 
 
 class Crowded(TintNetwork):

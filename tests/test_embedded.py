@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from napari_colorize_training.evaluate import quick_score
-from napari_colorize_training.metrics import ciede2000, to_gray
-from napari_colorize_training.truths import read_pictures
+from napari_colorize_training.evaluation.evaluate import quick_score
+from napari_colorize_training.evaluation.ground_truth import read_pictures
+from napari_colorize_training.evaluation.metrics import ciede2000, to_gray
 
 from napari_colorize import zoo
+from napari_colorize.analysis.expected_error import CALIBRATED, expected_error, source_of
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.insight.confidence import CALIBRATED, expected_error, source_of
 from napari_colorize.zoo import CATALOGUE
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from skimage.color import lab2rgb, rgb2lab, rgb2yuv
 
 from napari_colorize import pipeline
+from napari_colorize.imaging.planes import to_plane
+from napari_colorize.imaging.resample import Window, resize
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import (
     compose,
@@ -19,8 +21,6 @@ from napari_colorize.pipeline import (
     render_size,
     to_rgb,
 )
-from napari_colorize.planes import to_plane
-from napari_colorize.scaling import Window, resize
 
 
 @given(

@@ -80,8 +80,6 @@ def test_a_caption_is_kept_without_an_older_record():
 
 
 def test_importing_files_and_provenance_is_light():
-    code = (
-        "import sys, napari_colorize.provenance, napari_colorize.media.images; print(*sys.modules)"
-    )
+    code = "import sys, napari_colorize.provenance, napari_colorize.io.images; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert not {"torch", "skimage", "tifffile", "PIL", "pydicom", "imagecodecs"} & set(loaded)

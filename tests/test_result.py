@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from napari_colorize.errors import OutputError, SettingsError
-from napari_colorize.media.images import read_picture, read_provenance
+from napari_colorize.io.images import read_picture, read_provenance
 
 
 @pytest.mark.parametrize(("dtype", "suffix"), [("uint8", ".png"), ("uint16", ".tif")])

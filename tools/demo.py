@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from napari_colorize_training.metrics import to_gray
+from napari_colorize_training.evaluation.metrics import to_gray
 from PIL import Image
 
-from napari_colorize.media.sheet import contact_sheet
+from napari_colorize.batch.contact_sheet import contact_sheet
 
 FOLDER = Path(__file__).parents[1] / "demo"
 PHOTOGRAPHS = ("camera", "astronaut", "rocket", "chelsea", "coffee")

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import napari_colorize as nc
-from napari_colorize.color import rgb_to_yuv
-from napari_colorize.insight.disagreement import disagreement
-from napari_colorize.media.ramps import LARGEST_ERROR, VIRIDIS, colored
-from napari_colorize.media.sheet import contact_sheet, fit
+from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS, colored
+from napari_colorize.analysis.disagreement import disagreement
+from napari_colorize.batch.contact_sheet import contact_sheet, fit
+from napari_colorize.imaging.color import rgb_to_yuv
+from napari_colorize.imaging.planes import to_plane
+from napari_colorize.imaging.resample import resize_map
 from napari_colorize.pipeline import compose
-from napari_colorize.planes import to_plane
+from napari_colorize.refine.chroma_field import Field, Tint
 from napari_colorize.refine.edges import follow_edges
-from napari_colorize.refine.tint import Field, Tint
-from napari_colorize.scaling import resize_map
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CELL = 300

@@ -9,15 +9,15 @@ Importing this package is light: a name below brings its module, and torch, when
 
 from typing import TYPE_CHECKING
 
-from napari_colorize.lazy import lazy_names
+from napari_colorize.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
+    from napari_colorize.api import colorize
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.errors import ColorizeError, ColorizeNote, ColorizeWarning
-    from napari_colorize.quick import colorize
     from napari_colorize.refine.guides import Guides
     from napari_colorize.refine.hints import Hints
-    from napari_colorize.refine.reference import Reference
+    from napari_colorize.refine.palette_transfer import Reference
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
     from napari_colorize.settings import ColorizeSettings
@@ -50,7 +50,7 @@ _MODULES = {
     "Guides": "refine.guides",
     "Hints": "refine.hints",
     "Reference": "refine.reference",
-    "colorize": "quick",
+    "colorize": "api",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -19,23 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_colorize import __version__, fidelity, memory, provenance
-from napari_colorize.color import rgb_to_yuv
-from napari_colorize.devices import Precision, choose_device, choose_dtype
+from napari_colorize import __version__, fidelity, provenance
 from napari_colorize.errors import (
     ColorizeNote,
     OutOfMemoryError,
     SettingsError,
     warn,
 )
-from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize.pipeline import (
-    PIXELS_PER_RENDER_FACTOR,
-    Chroma,
-    predict,
-    render_size,
-)
-from napari_colorize.planes import (
+from napari_colorize.imaging.color import rgb_to_yuv
+from napari_colorize.imaging.planes import (
     Array,
     Limits,
     Plane,
@@ -45,14 +37,23 @@ from napari_colorize.planes import (
     to_numpy,
     to_plane,
 )
+from napari_colorize.imaging.resample import resize
+from napari_colorize.networks import ARCHITECTURES, Architecture
+from napari_colorize.pipeline import (
+    PIXELS_PER_RENDER_FACTOR,
+    Chroma,
+    predict,
+    render_size,
+)
 from napari_colorize.refine.guides import NONE, Guides, PlaneGuides, checked, guides_at
 from napari_colorize.result import Colorized, alpha_as_bytes
-from napari_colorize.scaling import resize
+from napari_colorize.runtime import memory
+from napari_colorize.runtime.devices import Precision, choose_device, choose_dtype
+from napari_colorize.sequence_smoothing import Steadying, checked_axis
 from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
-from napari_colorize.steadying import Steadying, checked_axis
 
 if TYPE_CHECKING:
-    from napari_colorize.insight.attention import AttentionMap
+    from napari_colorize.analysis.attention import AttentionMap
     from napari_colorize.refine.hints import Hints
     from napari_colorize.zoo import Checkpoint
 
@@ -421,7 +422,7 @@ class Colorizer:
 
     def _errors(self, result: Colorized) -> Tensor:
         """CIEDE2000 that this model expects of its colours, `(h, w)`."""
-        from napari_colorize.insight.confidence import comparable_error
+        from napari_colorize.analysis.expected_error import comparable_error
 
         return torch.from_numpy(comparable_error(self, result)).to(self.device)
 
@@ -445,7 +446,7 @@ class Colorizer:
         SettingsError
             If the result is one of a fidelity, which keeps no chrominance.
         """
-        from napari_colorize.insight.confidence import expected_error
+        from napari_colorize.analysis.expected_error import expected_error
 
         errors = torch.from_numpy(expected_error(self, result))[None, None]
         height, width = result.plane.gray.shape
@@ -476,7 +477,7 @@ class Colorizer:
         OutOfMemoryError
             As in `__call__`.
         """
-        from napari_colorize.insight.attention import (
+        from napari_colorize.analysis.attention import (
             AttentionMap,
             attention_layers,
             attention_of,

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
+from napari_colorize.imaging.planes import Limits, to_plane
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD
 from napari_colorize.pipeline import PIXELS_PER_RENDER_FACTOR
-from napari_colorize.planes import Limits, to_plane
 
 Pixels = NDArray[np.uint8]
 Network = Callable[[Tensor, bool], Tensor]

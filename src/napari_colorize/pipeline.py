@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_colorize.color import (
+from napari_colorize.imaging.color import (
     TINY,
     add_offset,
     gray_to_l,
@@ -26,10 +26,10 @@ from napari_colorize.color import (
     rgb_to_yuv,
     yuv_to_rgb,
 )
+from napari_colorize.imaging.planes import Array, Plane, empty_pixels, to_pixels
+from napari_colorize.imaging.resample import Window, resize, resize_map, whole
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture, Fit
-from napari_colorize.planes import Array, Plane, empty_pixels, to_pixels
-from napari_colorize.refine.tint import Tint, TintedWindow, as_tint
-from napari_colorize.scaling import Window, resize, resize_map, whole
+from napari_colorize.refine.chroma_field import Tint, TintedWindow, as_tint
 
 if TYPE_CHECKING:
     from napari_colorize.refine.hints import Hints

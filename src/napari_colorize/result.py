@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_colorize import memory
 from napari_colorize.errors import SettingsError
+from napari_colorize.imaging.planes import Array, Plane, give_back
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import Chroma, compose
-from napari_colorize.planes import Array, Plane, give_back
+from napari_colorize.refine.apply import refine
+from napari_colorize.refine.chroma_field import Tint
+from napari_colorize.refine.damping import UNCOLORED_BELOW, uncolored
 from napari_colorize.refine.guides import NONE, Guides, checked
-from napari_colorize.refine.refinement import refine
-from napari_colorize.refine.taming import UNCOLORED_BELOW, uncolored
-from napari_colorize.refine.tint import Tint
+from napari_colorize.runtime import memory
 from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
 
 # Settings that change nothing about what the network saw. The first change nothing about the tint
@@ -236,7 +236,7 @@ class Colorized:
         OutputError
             If it cannot be written there, is there already, or the format cannot hold the dtype.
         """
-        from napari_colorize.media.images import write_picture
+        from napari_colorize.io.images import write_picture
 
         write_picture(
             Path(path), self.pixels, provenance=self.provenance or None, overwrite=overwrite

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import app
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.media.images import read_picture, read_provenance
+from napari_colorize.io.images import read_picture, read_provenance
 
 runner = CliRunner()
 SIZE = (48, 64)

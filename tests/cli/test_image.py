@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import app
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.media.images import read_picture, read_provenance
+from napari_colorize.io.images import read_picture, read_provenance
 
 runner = CliRunner()
 
@@ -207,8 +207,8 @@ def test_a_knob_that_the_network_lacks_is_told_once(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_full_disk_says_what_was_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_colorize.batch import task
     from napari_colorize.errors import OutputError
-    from napari_colorize.media import task
 
     def write(path: Path, *_: Any, **__: Any) -> None:
         raise OutputError(f"{path}: the disk is full.") from OSError(errno.ENOSPC, "full")

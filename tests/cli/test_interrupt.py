@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import app
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.media.images import read_picture
+from napari_colorize.io.images import read_picture
 
 COMMAND = ["image", "in", "-o", "out"]
 PICTURES = 7

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import typer
-from films import decoded, make_film, packets_of
+from sample_videos import decoded, make_film, packets_of
 from stand_ins import TintNetwork, colorizer_of
 from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import OneSentence
 from napari_colorize.cli.video import STEADINESS, video, with_defaults
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.media.film import work, writing
+from napari_colorize.video import encoder, runner
 
 pytest.importorskip("av")
 
@@ -24,7 +24,7 @@ app = typer.Typer(cls=OneSentence, rich_markup_mode=None, pretty_exceptions_enab
 app.command()(video)
 app.command("other")(lambda: None)  # so that the first one is called by its name
 
-runner = CliRunner()
+cli_runner = CliRunner()
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    return runner.invoke(app, ["video", *arguments], catch_exceptions=False)
+    return cli_runner.invoke(app, ["video", *arguments], catch_exceptions=False)
 
 
 def test_a_film_is_colorized_and_told_in_two_lines() -> None:
@@ -124,7 +124,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_command_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_film(Path("a.mp4"), frames=30)
-    undisturbed: Callable[..., Any] = work._filled
+    undisturbed: Callable[..., Any] = runner._filled
     calls = []
 
     def struck(*arguments: Any) -> Any:
@@ -133,10 +133,10 @@ def test_ctrl_c_keeps_what_is_done_and_the_command_goes_on(
             raise KeyboardInterrupt
         return undisturbed(*arguments)
 
-    monkeypatch.setattr(writing, "SEGMENT_FRAMES", 8)
-    monkeypatch.setattr(work, "_filled", struck)
+    monkeypatch.setattr(encoder, "SEGMENT_FRAMES", 8)
+    monkeypatch.setattr(runner, "_filled", struck)
     first = run("a.mp4", "b.mp4", "--steadiness", "0")
-    monkeypatch.setattr(work, "_filled", undisturbed)
+    monkeypatch.setattr(runner, "_filled", undisturbed)
     second = run("a.mp4", "b.mp4", "--steadiness", "0")
 
     assert first.exit_code == 130

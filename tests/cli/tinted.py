@@ -17,9 +17,9 @@ from typing import Any
 from stand_ins import TintNetwork, colorizer_of
 from torch import Tensor
 
-from napari_colorize import atomic
 from napari_colorize.cli import main
 from napari_colorize.colorizer import Colorizer
+from napari_colorize.runtime import atomic
 
 
 def strike(name: str, moment: str, number: int) -> None:

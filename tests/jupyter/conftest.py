@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from listening import SOON
 from PIL import Image
+from recorder import SOON
 from skimage import data
 
 from napari_colorize.jupyter import ColorizeBox

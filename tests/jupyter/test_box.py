@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from listening import SOON, LayeredNetwork
+from recorder import SOON, LayeredNetwork
 from stand_ins import colorizer_of
 
 from napari_colorize.errors import SettingsError
@@ -34,7 +34,7 @@ def test_an_array_gets_its_colours(box_of, tiny_colorizer, photo):
 
 
 def test_a_file_gets_its_colours(box_of, photo, tmp_path):
-    from napari_colorize.media.images import write_picture
+    from napari_colorize.io.images import write_picture
 
     path = tmp_path / "photo.png"
     write_picture(path, np.dstack([photo] * 3))
@@ -48,7 +48,7 @@ def test_a_file_gets_its_colours(box_of, photo, tmp_path):
 
 
 def test_an_upload_gets_its_colours(box_of, photo, tmp_path):
-    from napari_colorize.media.images import write_picture
+    from napari_colorize.io.images import write_picture
 
     write_picture(tmp_path / "photo.tif", np.dstack([photo] * 3))
     box = box_of()

@@ -420,7 +420,7 @@ def test_bad_input_is_told_in_the_box(open_notebook):
     notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox('nowhere.png')\nbox")
     notebook.says("nowhere.png does not exist")
 
-    notebook.kernel("from napari_colorize.media.images import write_picture")
+    notebook.kernel("from napari_colorize.io.images import write_picture")
     notebook.kernel("write_picture('here.png', data.coffee())")
     path = notebook.page.get_by_role("textbox").first
     notebook.page.locator(".napari-colorize-box input[type=text]").first.fill("here.png")
@@ -458,8 +458,8 @@ def test_a_training_is_watched(open_notebook):
 import sys
 from skimage import data
 from napari_colorize.jupyter import FinetuneBox
-from napari_colorize.media.images import write_picture
-from napari_colorize.session.training.run import TrainingRun
+from napari_colorize.io.images import write_picture
+from napari_colorize.finetune.training_run import TrainingRun
 from napari_colorize.zoo import CATALOGUE, local_path
 whole = TrainingRun.command.fget
 TrainingRun.command = property(lambda self: [sys.executable, {str(child)!r}, *whole(self)[3:]])

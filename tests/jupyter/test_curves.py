@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from napari_colorize.finetune.curves import smooth
 from napari_colorize.jupyter.curves import HEIGHT, Curves
-from napari_colorize.session.training.curves import smooth
 
 
 def step(number: int, loss: float) -> dict:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from listening import SOON
 from PIL import Image
+from recorder import SOON
 from skimage import data
 
+from napari_colorize.finetune.training_run import State, TrainingRun
 from napari_colorize.jupyter import ColorizeBox, FinetuneBox
-from napari_colorize.session.training.run import State, TrainingRun
 
 CHILD = next(Path(__file__).parents[1].rglob("finetune_child.py"))
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from napari_colorize.jupyter import paint, sending
+from napari_colorize.jupyter import paint, transfer
 from napari_colorize.jupyter.painting import Painting
 from napari_colorize.jupyter.view import BRUSH, ERASER, View
 from napari_colorize.refine.hints import Hints
@@ -196,7 +196,7 @@ def test_hints_from_code_are_shown_and_painting_adds_to_them(painting):
 
 
 def test_in_a_larger_picture_strokes_grow_and_finer_hints_stay(painting, monkeypatch):
-    monkeypatch.setattr(sending, "MOST", 60 * 90 // 9)
+    monkeypatch.setattr(transfer, "MOST", 60 * 90 // 9)
     made, view, told = painting
     mask = np.zeros((60, 90), bool)
     mask[8, 8] = True

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_colorize.jupyter.sending import LONGEST, MOST, pixels_of, shown_size
+from napari_colorize.imaging.planes import to_plane
+from napari_colorize.jupyter.transfer import LONGEST, MOST, pixels_of, shown_size
 from napari_colorize.pipeline import compose
-from napari_colorize.planes import to_plane
-from napari_colorize.refine.tint import Field, Strokes, Tint
+from napari_colorize.refine.chroma_field import Field, Strokes, Tint
 
 COMPOSE = """(saturation) => {
   const {gray, size, kept} = model.state;
@@ -95,7 +95,7 @@ def test_the_browser_composes_as_the_kernel_does(open_view, result, make):
 
 
 def test_a_larger_picture_is_composed_at_the_size_that_is_shown(open_view, result, monkeypatch):
-    monkeypatch.setattr("napari_colorize.jupyter.sending.MOST", 600)
+    monkeypatch.setattr("napari_colorize.jupyter.transfer.MOST", 600)
     random = np.random.default_rng(0)
     plane = to_plane(np.linspace(0.3, 0.7, 4800, dtype=np.float32).reshape(60, 80))
     strokes = np.zeros((60, 80), bool)

@@ -57,7 +57,7 @@ def stack(photo) -> np.ndarray:
 @pytest.fixture
 def panel_of(qtbot) -> Iterator[Callable[[Any], Any]]:
     """Opens the panel in a viewer, as its menu does, and waits until the model is ready."""
-    from napari_colorize.napari.dock import ColorizeWidget
+    from napari_colorize.napari.widget import ColorizeWidget
 
     opened = []
 

@@ -16,7 +16,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari_colorize.napari.layers import add_result, leading_shape, read, refresh_result
 from napari_colorize.session import ColorizeSession
-from napari_colorize.session.colors import colors_for
+from napari_colorize.display import colors_for
 from napari_colorize.settings import ColorizeSettings
 
 SIDE, is_multiscale, dtype = 20_000, sys.argv[1] == "multiscale", sys.argv[2]

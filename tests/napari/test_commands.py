@@ -13,7 +13,7 @@ from npe2 import PluginManifest
 
 import napari_colorize
 from napari_colorize.napari import commands
-from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.controller import desk_of
 
 MANIFEST = Path(napari_colorize.__file__).with_name("napari.yaml")
 

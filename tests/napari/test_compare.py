@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from napari_colorize.errors import ImageError
-from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.controller import desk_of
 from napari_colorize.napari.explore.compare import Comparison, Variant
-from napari_colorize.napari.explore.covering import camera_of
+from napari_colorize.napari.explore.overlay_layer import camera_of
 from napari_colorize.napari.explore.side_by_side import SideBySide, grid_of, rows_and_columns
 from napari_colorize.settings import ColorizeSettings
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
 
-from napari_colorize.napari.desk import desk_of
-from napari_colorize.napari.explore.covering import camera_of, placed_over
+from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.crop import Part
 from napari_colorize.napari.explore.curtain import Curtain, cut, left_of
-from napari_colorize.napari.parts import Part
+from napari_colorize.napari.explore.overlay_layer import camera_of, placed_over
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from loopback import serving
 from napari.utils.notifications import notification_manager
 
-from napari_colorize import memory
 from napari_colorize.napari import commands
+from napari_colorize.runtime import memory
 from napari_colorize.zoo import CATALOGUE, download, local_path
 
 

@@ -10,9 +10,9 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from stand_ins import HandedNetwork, TintNetwork, colorizer_of
 
-from napari_colorize.napari.desk import desk_of
+from napari_colorize.napari.controller import desk_of
 from napari_colorize.napari.explore import ExploreWidget
-from napari_colorize.napari.explore.covering import camera_of
+from napari_colorize.napari.explore.overlay_layer import camera_of
 from napari_colorize.napari.explore.panel import RENDER_FACTOR
 from napari_colorize.session.words import attention_in_words, share_that_says_half
 

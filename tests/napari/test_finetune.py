@@ -19,12 +19,12 @@ from qtpy.QtWidgets import QMessageBox
 from skimage import data
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from napari_colorize.napari.desk import desk_of
+from napari_colorize.finetune.status import Told
+from napari_colorize.finetune.training_run import State, TrainingRun, runs
+from napari_colorize.napari.controller import desk_of
 from napari_colorize.napari.finetune import FinetuneWidget
 from napari_colorize.napari.finetune.pictures import corrections
 from napari_colorize.napari.finetune.preview import NAME as PREVIEW
-from napari_colorize.session.training.run import State, TrainingRun, runs
-from napari_colorize.session.training.told import Told
 
 CHILD = Path(__file__).with_name("finetune_child.py")
 PROGRAM = Path(__file__).with_name("finetune_viewer.py")

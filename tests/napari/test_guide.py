@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.utils.colormaps import DirectLabelColormap
 from stand_ins import HandedNetwork, HintedNetwork, TintNetwork, colorizer_of
 
-from napari_colorize.napari.desk import Desk, desk_of
+from napari_colorize.napari.controller import Desk, desk_of
 
 RED, GREEN = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0)
 

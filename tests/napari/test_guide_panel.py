@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from stand_ins import TintNetwork, colorizer_of
 
-from napari_colorize.napari.desk import desk_of
-from napari_colorize.napari.dock import ColorizeWidget
+from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.widget import ColorizeWidget
 
 
 @pytest.fixture

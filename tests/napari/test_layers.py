@@ -15,9 +15,9 @@ from napari.layers import Image, Labels, Points, Shapes
 from skimage.draw import polygon
 from stand_ins import TintNetwork, colorizer_of
 
+from napari_colorize.display import PyramidColors, colors_for
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari import layers
-from napari_colorize.napari.filling import outline_of
 from napari_colorize.napari.layers import (
     add_channels,
     add_plane,
@@ -32,7 +32,7 @@ from napari_colorize.napari.layers import (
     seen_limits,
     why_not,
 )
-from napari_colorize.session.colors import PyramidColors, colors_for
+from napari_colorize.napari.polygons import outline_of
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64"]
 INFO = {layers.METADATA: {"model": "tint"}}

@@ -12,7 +12,7 @@ from skimage import data
 from zarr.storage import MemoryStore
 
 from napari_colorize import Colorizer
-from napari_colorize.napari.desk import PLANES_AHEAD
+from napari_colorize.napari.controller import PLANES_AHEAD
 
 LENGTH = 200
 SHAPE = (48, 64)

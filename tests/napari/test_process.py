@@ -71,6 +71,6 @@ def test_the_panel_is_there_and_colours_come_by_themselves(photo, tmp_path):
 
     assert found["layers"] == ["photo", "photo (colorized)"]
     assert found["docks"] == {
-        "Colorize (napari-colorize)": ["napari_colorize.napari.dock", "ColorizeWidget", True]
+        "Colorize (napari-colorize)": ["napari_colorize.napari.widget", "ColorizeWidget", True]
     }
     assert found["spread"][0] > 20  # levels between R, G and B: not gray

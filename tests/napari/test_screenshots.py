@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from napari_colorize.napari.dock import STACK
+from napari_colorize.napari.widget import STACK
 
 VARIABLE = "NAPARI_COLORIZE_SCREENSHOTS"
 SIZE = (1300, 860)

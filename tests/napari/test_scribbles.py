@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
 from napari.utils.colormaps import DirectLabelColormap
 
+from napari_colorize.napari.crop import Part, whole_plane
 from napari_colorize.napari.guide.grid import Grid, grid_of
 from napari_colorize.napari.guide.labels import labels_on
 from napari_colorize.napari.guide.making import add_hints
@@ -18,7 +19,6 @@ from napari_colorize.napari.guide.palette import (
     regions_of_reference,
 )
 from napari_colorize.napari.guide.scribbles import scribbles_of
-from napari_colorize.napari.parts import Part, whole_plane
 
 RED, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
 PLACED = {"scale": (2.0, 3.0), "translate": (7.0, -5.0), "rotate": 20.0}

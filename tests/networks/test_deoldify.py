@@ -18,7 +18,7 @@ from napari_colorize.networks import (
     vision,
 )
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, UNet
-from napari_colorize.networks.deoldify_plans import narrow, widths_for, widths_of
+from napari_colorize.networks.deoldify_specs import narrow, widths_for, widths_of
 from napari_colorize.networks.encoders import ENCODED
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.layers import SelfAttention, WrittenAttention

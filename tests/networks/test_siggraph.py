@@ -15,7 +15,7 @@ from reference import (
 from skimage.color import rgb2lab
 from torch import nn
 
-from napari_colorize.color import lab_to_rgb
+from napari_colorize.imaging.color import lab_to_rgb
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.siggraph import Siggraph17, is_siggraph17, siggraph17_of
 from napari_colorize.networks.zhang import UNIT, Eccv16, is_eccv16

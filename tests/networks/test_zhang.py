@@ -8,7 +8,7 @@ from PIL import Image
 from reference import Entry, keys_of, load_arrays, named_weights, parity_file
 from skimage.color import rgb2lab
 
-from napari_colorize.color import lab_to_rgb
+from napari_colorize.imaging.color import lab_to_rgb
 from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.zhang import GRID, TEMPERATURE, Eccv16, bin_centers

@@ -11,12 +11,12 @@ from skimage.color import rgb2yuv
 from skimage.data import chelsea
 from torch import Tensor
 
-from napari_colorize.color import chroma_to_offset
 from napari_colorize.errors import ImageError, SettingsError
-from napari_colorize.refine import spreading as module
+from napari_colorize.imaging.color import chroma_to_offset
+from napari_colorize.imaging.resample import resize_map
+from napari_colorize.refine import propagation as module
 from napari_colorize.refine.hints import Hints, shrink, strokes
-from napari_colorize.refine.spreading import spread, work_size
-from napari_colorize.scaling import resize_map
+from napari_colorize.refine.propagation import spread, work_size
 
 LEVEL = 1 / 255
 

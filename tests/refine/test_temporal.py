@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_colorize.imaging.resample import resize
 from napari_colorize.refine.temporal import MEMORY, Steady, steady
-from napari_colorize.scaling import resize
 
 SIZE = 40, 48
 ORANGE, BLUE = torch.tensor([-0.15, 0.2]), torch.tensor([0.2, -0.1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from listening import Heard, LayeredNetwork
+from recorder import Heard, LayeredNetwork
 from stand_ins import colorizer_of
 
 from napari_colorize.session import ColorizeSession

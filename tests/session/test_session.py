@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from listening import SOON, Heard, LayeredNetwork
+from recorder import SOON, Heard, LayeredNetwork
 from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.errors import (

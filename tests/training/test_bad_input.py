@@ -11,7 +11,7 @@ import pytest
 import torch
 from napari_colorize_training.__main__ import app
 from PIL import Image
-from tiny_runs import command, draw_pictures, eventful_table, tiny_table, to_toml
+from tiny_training import command, draw_pictures, eventful_table, tiny_table, to_toml
 from typer.testing import CliRunner
 
 from napari_colorize.networks import ARCHITECTURES

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from napari_colorize_training.__main__ import app
+from napari_colorize_training.data.split import place
 from napari_colorize_training.finetune import SIZES, finetune, recipe_for
-from napari_colorize_training.progress import STOPPED, Control, Lines
-from napari_colorize_training.split import place
+from napari_colorize_training.loop.progress import STOPPED, Control, Lines
 from PIL import Image
 from typer.testing import CliRunner
 

@@ -12,7 +12,7 @@ from napari_colorize_training.recipe import (
     recipe_from,
     recipe_names,
 )
-from tiny_runs import tiny_table, to_toml
+from tiny_training import tiny_table, to_toml
 from typer.testing import CliRunner
 
 from napari_colorize.errors import SettingsError

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from napari_colorize_training import backbones
 from napari_colorize_training.data import Photographs
+from napari_colorize_training.models import backbones
 from napari_colorize_training.recipe import put, read_recipe, recipe_from, recipe_names
-from tiny_runs import cached, figures_on_training, run, small_features
+from tiny_training import cached, figures_on_training, run, small_features
 
 PICTURES = 8
 

@@ -16,7 +16,7 @@ from napari_colorize.errors import ColorizeError
 from napari_colorize_training.evaluate_command import evaluate
 
 if TYPE_CHECKING:
-    from napari_colorize_training.progress import Control, Progress
+    from napari_colorize_training.loop.progress import Control, Progress
 
 RUN = ("--run", "--run-folder")  # torchrun takes the short one, wherever it stands, for its own
 MENDABLE = (ColorizeError, OSError, ValueError)  # by the user, whom their sentences tell how
@@ -100,9 +100,9 @@ def train(
     progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
 ) -> None:
     """Run a recipe on pictures; called again, it goes on where it was stopped."""
-    from napari_colorize_training.begin import open_base
-    from napari_colorize_training.engine import RunOptions
-    from napari_colorize_training.export import copy_model
+    from napari_colorize_training.loop.engine import RunOptions
+    from napari_colorize_training.loop.initialize import open_base
+    from napari_colorize_training.models.export import copy_model
     from napari_colorize_training.recipe import parse_change, read_recipe
     from napari_colorize_training.run import run_recipe
 
@@ -207,7 +207,7 @@ def calibrate(
     """Measure how far off a model's colours are where it is unsure, and let its file say so."""
     from tqdm import tqdm
 
-    from napari_colorize_training.calibration import calibrate_model
+    from napari_colorize_training.evaluation.calibration import calibrate_model
 
     with tqdm(desc="calibrate", unit="picture") as bar:  # on stderr
 
@@ -225,7 +225,7 @@ def calibrate(
 @contextmanager
 def _front(progress: str) -> Iterator[tuple[Progress, Control]]:
     """Who is told, and how the run is stopped: Ctrl-C, or words on standard input."""
-    from napari_colorize_training.progress import Bar, Control, Lines, Silent
+    from napari_colorize_training.loop.progress import Bar, Control, Lines, Silent
 
     kinds = {"bar": Bar, "json": Lines, "none": Silent}
     if progress not in kinds:
@@ -245,7 +245,7 @@ def _front(progress: str) -> Iterator[tuple[Progress, Control]]:
 
 def _stopped() -> typer.Exit:
     """What ends a command whose run was stopped."""
-    from napari_colorize_training.progress import STOPPED
+    from napari_colorize_training.loop.progress import STOPPED
 
     typer.echo("Stopped. The same command goes on from here.", err=True)
     return typer.Exit(STOPPED)

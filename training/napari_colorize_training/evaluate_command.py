@@ -62,9 +62,14 @@ def evaluate(
     """Measure models side by side on pictures whose colours are known, against gray."""
     from tqdm import tqdm
 
-    from napari_colorize_training.evaluate import evaluate as measure
-    from napari_colorize_training.evaluation import Exam
-    from napari_colorize_training.report import refuse_unwritable, to_text, write_html, write_json
+    from napari_colorize_training.evaluation.evaluate import evaluate as measure
+    from napari_colorize_training.evaluation.records import Exam
+    from napari_colorize_training.evaluation.report import (
+        refuse_unwritable,
+        to_text,
+        write_html,
+        write_json,
+    )
 
     if data is None:
         raise ValueError("Say what to measure on: napari-colorize-train evaluate MODEL... DATA")

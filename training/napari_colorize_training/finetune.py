@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, SettingsError
 from napari_colorize.zoo import load
-from napari_colorize_training.begin import open_base
-from napari_colorize_training.card import FineTuned, write_card
 from napari_colorize_training.data import Photographs, Picture, Report, prepare
-from napari_colorize_training.engine import RunOptions, Trainer
-from napari_colorize_training.evaluate import Score, evaluate, quick_score
-from napari_colorize_training.evaluation import Exam
-from napari_colorize_training.export import copy_model
-from napari_colorize_training.progress import Control, Progress, Silent, Stopped
+from napari_colorize_training.evaluation.evaluate import Score, evaluate, quick_score
+from napari_colorize_training.evaluation.records import Exam
+from napari_colorize_training.evaluation.report import example_sheet, refuse_unwritable
+from napari_colorize_training.loop.engine import RunOptions, Trainer
+from napari_colorize_training.loop.initialize import open_base
+from napari_colorize_training.loop.progress import Control, Progress, Silent, Stopped
+from napari_colorize_training.model_card import FineTuned, write_card
+from napari_colorize_training.models.export import copy_model
 from napari_colorize_training.recipe import Recipe, put, recipe_from
-from napari_colorize_training.report import example_sheet, refuse_unwritable
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_colorize_training.data import prepare
-from napari_colorize_training.engine import RunOptions, Trainer, make_accelerator
-from napari_colorize_training.progress import Control, Progress, Silent, Stopped
+from napari_colorize_training.loop.engine import RunOptions, Trainer, make_accelerator
+from napari_colorize_training.loop.progress import Control, Progress, Silent, Stopped
 from napari_colorize_training.recipe import Recipe
 
 

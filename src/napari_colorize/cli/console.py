@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from napari_colorize.batch.naming import Job, Plan
+from napari_colorize.batch.runner import Event, Failed, Opened, Stepped, Written
 from napari_colorize.errors import ColorizeError, ColorizeWarning
-from napari_colorize.media.batch import Event, Failed, Opened, Stepped, Written
-from napari_colorize.media.jobs import Job, Plan
 
 
 class Console:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from napari_colorize.cli import options
-from napari_colorize.cli.knobs import with_knobs
+from napari_colorize.cli.setting_options import with_knobs
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
-    from napari_colorize.media.batch import Batch, Event
+    from napari_colorize.batch.runner import Batch, Event
+    from napari_colorize.model_spec import Loadable
     from napari_colorize.refine.guides import Guides
-    from napari_colorize.workers import Loadable
 
 
 @with_knobs
@@ -113,9 +113,9 @@ def image(
         "map": map,
     }
 
+    from napari_colorize.batch.guide_files import read_guides
+    from napari_colorize.batch.naming import COLORIZED, SWEEP, plan
     from napari_colorize.cli.console import Console
-    from napari_colorize.media.guiding import read_guides
-    from napari_colorize.media.jobs import COLORIZED, SWEEP, plan
 
     ending = SWEEP if factors else COLORIZED if map is None else f"-{map}"
     todo = plan(inputs, out, ending=ending, overwrite=overwrite)
@@ -123,8 +123,8 @@ def image(
     guides = read_guides(hints, mask, reference)
 
     def here() -> Generator[Event, None, None]:
-        from napari_colorize.media.batch import Batch
-        from napari_colorize.media.task import Beside
+        from napari_colorize.batch.runner import Batch
+        from napari_colorize.batch.task import Beside
 
         colorizer, second = options.load_models(
             model, blend_with, device=device, precision=precision, progress=not quiet
@@ -134,8 +134,8 @@ def image(
         return Batch(colorizer=colorizer, beside=beside, **how).run(todo.jobs)
 
     def on_cluster(address: str) -> Generator[Event, None, None]:
-        from napari_colorize.media.cluster import ClusterBatch, manifest_folder
-        from napari_colorize.workers import Loadable
+        from napari_colorize.batch.dask_cluster import ClusterBatch, manifest_folder
+        from napari_colorize.model_spec import Loadable
 
         names = [name for name in (model, blend_with) if name is not None]
         models = [Loadable.of(name, device=device, precision=precision) for name in names]
@@ -161,8 +161,8 @@ def batch_on_worker(
     models: Sequence[Loadable], guides: Guides | None, time_axis: int | None, **how: Any
 ) -> Batch:
     """What `--dask` lets each worker do; it travels there by its name, the models by theirs."""
-    from napari_colorize.media.batch import Batch
-    from napari_colorize.media.task import Beside
+    from napari_colorize.batch.runner import Batch
+    from napari_colorize.batch.task import Beside
 
     first, second = (*models, None)[:2]
     beside = Beside(guides, None if second is None else second.load(), time_axis)

@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
-    from napari_colorize.devices import Precision
+    from napari_colorize.runtime.devices import Precision
 
 Model = Annotated[
     str,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_colorize.cli import options
-from napari_colorize.cli.knobs import with_knobs
+from napari_colorize.cli.setting_options import with_knobs
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def video(
     The path of the result goes to stdout, all else to stderr. Exit code: 0 all went well, 1 it
     failed, 2 the command makes no sense, 130 interrupted.
     """
-    from napari_colorize.cli.reel import Reel
-    from napari_colorize.media.film.planning import Wishes, plan
-    from napari_colorize.media.guiding import identity_of, read_guides
-    from napari_colorize.media.task import Beside
+    from napari_colorize.batch.guide_files import identity_of, read_guides
+    from napari_colorize.batch.task import Beside
+    from napari_colorize.cli.progress import Reel
+    from napari_colorize.video.plan import Wishes, plan
 
     wishes = Wishes(
         encoder=codec,

@@ -15,7 +15,7 @@ Importing this package is light: a name brings its module when it is first used.
 
 from typing import TYPE_CHECKING
 
-from napari_colorize.lazy import lazy_names
+from napari_colorize.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from napari_colorize.jupyter.box import ColorizeBox

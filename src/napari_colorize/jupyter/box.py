@@ -18,29 +18,29 @@ from napari_colorize.jupyter.choosers import (
     PlaneChooser,
     ReferenceChooser,
 )
+from napari_colorize.jupyter.controls import Control, growing, row, style
 from napari_colorize.jupyter.forms import Forms, without_effect
-from napari_colorize.jupyter.guiding import Guiding
-from napari_colorize.jupyter.knobs import Control, growing, row, style
-from napari_colorize.jupyter.loop import Loop
-from napari_colorize.jupyter.opening import open_path
+from napari_colorize.jupyter.guide_inputs import Guiding
+from napari_colorize.jupyter.image_input import open_path
+from napari_colorize.jupyter.loop_relay import Loop
 from napari_colorize.jupyter.painting import Painting
 from napari_colorize.jupyter.sweep import SweepGrid
 from napari_colorize.jupyter.toolbox import Toolbox, tell
 from napari_colorize.jupyter.view import View
-from napari_colorize.session import ColorizeSession, said
+from napari_colorize.session import ColorizeSession, messages
 from napari_colorize.session.words import factors_around
 from napari_colorize.settings import ColorizeSettings, settings_from
 from napari_colorize.zoo import CATALOGUE
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
-    from napari_colorize.devices import Precision
+    from napari_colorize.display.stack import StackColors
     from napari_colorize.refine.guides import Guides
     from napari_colorize.refine.hints import Hints
-    from napari_colorize.refine.reference import Reference
+    from napari_colorize.refine.palette_transfer import Reference
     from napari_colorize.result import Colorized
+    from napari_colorize.runtime.devices import Precision
     from napari_colorize.session import Origin, Progress, RunEnd
-    from napari_colorize.session.colors.stack import StackColors
 
 NOTHING = "Upload a picture, or give its path."
 
@@ -465,8 +465,8 @@ class ColorizeBox(widgets.VBox):
     def _take_plane(self, index: tuple[int, ...], result: Colorized, origin: Origin) -> None:
         if self._run is None or origin.run != self._run:
             return
-        from napari_colorize.session.colors import Look
-        from napari_colorize.session.colors.stack import StackColors
+        from napari_colorize.display import Look
+        from napari_colorize.display.stack import StackColors
 
         if self._colors is None:
             rgb = len(origin.source.shape) - len(index) == 3
@@ -491,7 +491,7 @@ class ColorizeBox(widgets.VBox):
         elif not self._sweep.buttons:
             return  # of a picture that is gone
         self._stays = True
-        self._say(said.end(end) + where)
+        self._say(messages.end(end) + where)
         self._show_controls()
 
     def _show_settings(self) -> None:
@@ -520,7 +520,7 @@ class ColorizeBox(widgets.VBox):
         self.choose(**{name: getattr(usual, name) for name in lacks})
 
     def _show_planes(self) -> None:
-        from napari_colorize.planes import spatial_axes  # torch, which is here by now
+        from napari_colorize.imaging.planes import spatial_axes  # torch, which is here by now
 
         shape = tuple(getattr(self.source, "shape", ()))
         if len(shape) > 2:
@@ -544,16 +544,16 @@ class ColorizeBox(widgets.VBox):
         if state == "idle":
             self._show_model()
             self._say_what_is_shown()
-        elif state in said.STATES and not self._stays and self._run is None:
-            self._say(said.STATES[state])
+        elif state in messages.STATES and not self._stays and self._run is None:
+            self._say(messages.STATES[state])
 
     def _say_what_is_shown(self) -> None:
         if not self._stays and self._run is None:
-            self._say(NOTHING if self.result is None else said.done(self.result))
+            self._say(NOTHING if self.result is None else messages.done(self.result))
 
     def _show_progress(self, told: Progress) -> None:
         self.view.progress = told.done / max(1, told.total)
-        self._say(said.progress(told))
+        self._say(messages.progress(told))
 
     def _show_error(self, error: ColorizeError) -> None:
         self._stays = True  # to be read until something else is done

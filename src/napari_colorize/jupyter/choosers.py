@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 from psygnal import Signal
 
-from napari_colorize.jupyter.knobs import growing, row
+from napari_colorize.jupyter.controls import growing, row
 from napari_colorize.jupyter.maps import as_png, preview
 from napari_colorize.session.words import cost_in_words
 from napari_colorize.zoo import CATALOGUE, is_local, own_models
 
 if TYPE_CHECKING:
-    from napari_colorize.refine.reference import Reference
+    from napari_colorize.refine.palette_transfer import Reference
 
 THUMBNAIL = 96  # pixels of the longer side
 PICTURES = "image/*,.tif,.tiff,.dcm"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_colorize.session.training.curves import Points, smooth
+from napari_colorize.finetune.curves import Points, smooth
 
 WIDTH, HEIGHT = 640, 120  # of one of the two
 LEFT, RIGHT, TOP, BOTTOM = 48, 40, 26, 18  # of them without a curve

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS
 from napari_colorize.jupyter import maps
-from napari_colorize.media.ramps import LARGEST_ERROR, VIRIDIS
 from napari_colorize.session.words import (
     attention_in_words,
     disagreement_in_words,
@@ -19,8 +19,8 @@ from napari_colorize.session.words import (
 )
 
 if TYPE_CHECKING:
-    from napari_colorize.insight.attention import AttentionMap
-    from napari_colorize.insight.disagreement import Disagreement
+    from napari_colorize.analysis.attention import AttentionMap
+    from napari_colorize.analysis.disagreement import Disagreement
     from napari_colorize.jupyter.view import View
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession

@@ -17,9 +17,8 @@ import ipywidgets as widgets
 import traitlets
 
 from napari_colorize.errors import ColorizeError, SettingsError
-from napari_colorize.jupyter.curves import Curves
-from napari_colorize.jupyter.knobs import growing, row, style
-from napari_colorize.session.training.run import (
+from napari_colorize.finetune.status import INTRO, Told
+from napari_colorize.finetune.training_run import (
     Asked,
     State,
     TrainingRun,
@@ -27,9 +26,10 @@ from napari_colorize.session.training.run import (
     new_run_folder,
     runs,
 )
-from napari_colorize.session.training.told import INTRO, Told
+from napari_colorize.jupyter.controls import growing, row, style
+from napari_colorize.jupyter.curves import Curves
 from napari_colorize.zoo import CATALOGUE, own_models
-from napari_colorize.zoo.own import new_model_path
+from napari_colorize.zoo.user_models import new_model_path
 
 SECONDS = 0.2  # between two looks at what the process tells
 AUGMENT = ("automatic", "none", "photographs", "stains")

@@ -7,7 +7,7 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_colorize.jupyter.knobs import Control, Knobs
+from napari_colorize.jupyter.controls import Control, Knobs
 from napari_colorize.settings import REFINING, ColorizeSettings
 
 FIRST = ("render_factor", "saturation", "self_attention")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_colorize.media.ramps import INFERNO, LARGEST_ERROR, VIRIDIS, Ramp
-from napari_colorize.media.ramps import colored as opaque
+from napari_colorize.analysis.colormaps import INFERNO, LARGEST_ERROR, VIRIDIS, Ramp
+from napari_colorize.analysis.colormaps import colored as opaque
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
@@ -41,7 +41,7 @@ def pale_map(result: Colorized) -> tuple[Bytes, float]:
     """Where a picture got next to no colour, as `(h, w, 4)`, and the share of it that is so."""
     import torch
 
-    from napari_colorize.refine.taming import uncolored
+    from napari_colorize.refine.damping import uncolored
     from napari_colorize.result import as_bytes
 
     step = -(-max(result.pixels.shape[:2]) // SIDE)
@@ -104,7 +104,7 @@ def preview(rgb: NDArray[Any], side: int) -> Bytes:
     """A small picture of one in colour of any dtype `(Y, X, 3 or more)`."""
     from PIL import Image
 
-    from napari_colorize.planes import default_limits
+    from napari_colorize.imaging.planes import default_limits
 
     step = max(1, max(rgb.shape[:2]) // (2 * side))
     low, high = default_limits(rgb[..., :3])[0]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_colorize.jupyter.maps import as_png
-from napari_colorize.jupyter.sending import Size, shown_size
+from napari_colorize.jupyter.transfer import Size, shown_size
 
 if TYPE_CHECKING:
     from napari_colorize.refine.hints import Hints

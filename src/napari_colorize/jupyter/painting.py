@@ -10,8 +10,8 @@ import numpy as np
 from psygnal import Signal
 
 from napari_colorize.jupyter import paint
-from napari_colorize.jupyter.knobs import growing, row
-from napari_colorize.jupyter.sending import shown_size
+from napari_colorize.jupyter.controls import growing, row
+from napari_colorize.jupyter.transfer import shown_size
 from napari_colorize.jupyter.view import BRUSH, DIVIDER, ERASER
 
 if TYPE_CHECKING:

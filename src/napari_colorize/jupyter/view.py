@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 from traitlets import Bool, Bytes, Dict, Float, Int, List, Unicode
 
-from napari_colorize.jupyter import sending
+from napari_colorize.jupyter import transfer
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
@@ -138,11 +138,11 @@ class View(anywidget.AnyWidget):
             self.serial += 1
 
     def _send_plane(self, result: Colorized) -> None:
-        from napari_colorize.color import rgb_from_yuv
+        from napari_colorize.imaging.color import rgb_from_yuv
 
         plane = result.plane
-        self.size = list(sending.shown_size(*plane.gray.shape))
-        self.gray = sending.gray_of(plane, self._shown)
+        self.size = list(transfer.shown_size(*plane.gray.shape))
+        self.gray = transfer.gray_of(plane, self._shown)
         self.bounds = list(plane.bounds)
         self.matrix = rgb_from_yuv()[:, 1:].flatten().tolist()
         self.plane += 1
@@ -153,16 +153,16 @@ class View(anywidget.AnyWidget):
             self.kept = b""
             return
         tint, size = result.tint, self._shown
-        self.colors = sending.field_of(tint.colors, size)
-        self.correction = sending.field_of(tint.correction, size)
-        self.hinted = sending.field_of(tint.hinted, size)
-        self.strokes = sending.strokes_of(tint.strokes, size)
+        self.colors = transfer.field_of(tint.colors, size)
+        self.correction = transfer.field_of(tint.correction, size)
+        self.hinted = transfer.field_of(tint.hinted, size)
+        self.strokes = transfer.strokes_of(tint.strokes, size)
         self.shadows = tint.shadows
         if before is None or before.chroma is None or before.tint.mask is not tint.mask:
-            self.kept = sending.kept_of(result.plane, tint.mask, size)
+            self.kept = transfer.kept_of(result.plane, tint.mask, size)
 
     @property
-    def full_size(self) -> sending.Size | None:
+    def full_size(self) -> transfer.Size | None:
         """Height and width of the picture, of which a smaller one may be shown."""
         if self._result is None:
             return None
@@ -170,7 +170,7 @@ class View(anywidget.AnyWidget):
         return height, width
 
     @property
-    def _shown(self) -> sending.Size:
+    def _shown(self) -> transfer.Size:
         height, width = self.size
         return height, width
 
@@ -200,7 +200,7 @@ class View(anywidget.AnyWidget):
             return  # its picture is being composed
         told = {"kind": "exact", "serial": self.serial, "saturation": self._awaited}
         self._awaited = None
-        self.send(told, buffers=[sending.pixels_of(result).tobytes()])
+        self.send(told, buffers=[transfer.pixels_of(result).tobytes()])
 
 
 def _are_drawn_alike(one: Colorized, other: Colorized) -> bool:

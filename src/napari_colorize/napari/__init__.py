@@ -17,13 +17,13 @@ without a desk. Importing this package is light: a name brings its module when i
 
 from typing import TYPE_CHECKING
 
-from napari_colorize.lazy import lazy_names
+from napari_colorize.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.dock import ColorizeWidget
     from napari_colorize.napari.explore import ExploreWidget
     from napari_colorize.napari.finetune import FinetuneWidget
-    from napari_colorize.napari.scripts import colorize_layer, colorize_stack
+    from napari_colorize.napari.layer_functions import colorize_layer, colorize_stack
+    from napari_colorize.napari.widget import ColorizeWidget
 
 __all__ = [
     "ColorizeWidget",
@@ -34,11 +34,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ColorizeWidget": "dock",
+    "ColorizeWidget": "widget",
     "ExploreWidget": "explore",
     "FinetuneWidget": "finetune",
-    "colorize_layer": "scripts",
-    "colorize_stack": "scripts",
+    "colorize_layer": "layer_functions",
+    "colorize_stack": "layer_functions",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -15,7 +15,7 @@ from app_model.types import KeyCode, KeyMod
 from napari.utils.notifications import show_error, show_info
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.desk import desk_of, known_desk
+from napari_colorize.napari.controller import desk_of, known_desk
 from napari_colorize.napari.layers import why_not
 from napari_colorize.napari.preferences import PLUGIN
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Layer
 
-    from napari_colorize.napari.desk import Desk
-    from napari_colorize.napari.dock import ColorizeWidget
+    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.widget import ColorizeWidget
 
 PANEL = "Colorize"
 SHORTCUT = KeyMod.CtrlCmd | KeyMod.Alt | KeyCode.KeyC

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 
+from napari_colorize.display import Colors, Look, PyramidColors, Shown
+from napari_colorize.display.gray import dtype_in_memory
+from napari_colorize.display.single import shown_limits
 from napari_colorize.errors import ImageError
-from napari_colorize.napari.placement import at_units, placement
 from napari_colorize.napari.regions import region_of
-from napari_colorize.session.colors import Colors, Look, PyramidColors, Shown
-from napari_colorize.session.colors.gray import dtype_in_memory
-from napari_colorize.session.colors.plain import shown_limits
+from napari_colorize.napari.transforms import at_units, placement
 from napari_colorize.settings import ColorizeSettings, knob_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
     from napari.viewer import Viewer
 
-    from napari_colorize.planes import Limits
+    from napari_colorize.imaging.planes import Limits
 
 __all__ = [
     "KEPT",

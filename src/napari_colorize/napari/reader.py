@@ -14,7 +14,7 @@ from napari_colorize.errors import ImageError
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-    from napari_colorize.media.picture import Picture
+    from napari_colorize.io.image_record import Picture
 
 MM_PER_UNIT = {"cm": 10.0, "inch": 25.4}
 
@@ -26,7 +26,7 @@ def get_reader(path: OnePath | Sequence[OnePath]) -> Callable[..., list[LayerDat
 
     npe2 names the argument `path` when it asks.
     """
-    from napari_colorize.media.formats import DICOM_SUFFIXES
+    from napari_colorize.io.formats import DICOM_SUFFIXES
 
     suffixes = {Path(each).suffix.lower() for each in _as_list(path)}
     return read_layers if suffixes and suffixes <= DICOM_SUFFIXES else None
@@ -40,7 +40,7 @@ def read_layers(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
     ImageError
         If a file cannot be read, or the files do not make a stack.
     """
-    from napari_colorize.media.images import read_picture
+    from napari_colorize.io.images import read_picture
 
     files = [Path(path) for path in _as_list(paths)]
     pictures = [read_picture(file) for file in files]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_colorize.display import Region
 from napari_colorize.errors import ImageError
-from napari_colorize.napari.filling import fill, outline_of
-from napari_colorize.napari.placement import to_pixels
-from napari_colorize.session.colors import Region
+from napari_colorize.napari.polygons import fill, outline_of
+from napari_colorize.napari.transforms import to_pixels
 
 if TYPE_CHECKING:
     from napari.layers import Image, Shapes

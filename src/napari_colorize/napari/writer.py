@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_colorize.errors import ColorizeError, OutputError
-from napari_colorize.napari.films import PATH, RATE
+from napari_colorize.napari.video_reader import PATH, RATE
 
 if TYPE_CHECKING:
-    from napari_colorize.media.film.coding import Coding
-    from napari_colorize.napari.desk import Desk
+    from napari_colorize.napari.controller import Desk
+    from napari_colorize.video.encoding import Coding
 
 RATE_OF_A_STACK = Fraction(24)  # frames a second, where nothing says
 LARGEST_DENOMINATOR = 1001  # 24000/1001 is the rate of most films that are called 23.976
@@ -60,7 +60,7 @@ def write_film(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]
     try:
         desk = _desk_that_shows(stack)
         if desk is not None and _is_film(desk):
-            from napari_colorize.napari.saving import save_film
+            from napari_colorize.napari.video_export import save_film
 
             save_film(desk, path, overwrite=True)
         else:
@@ -131,10 +131,10 @@ def encode(stack: _Stack, target: Path) -> None:
     from napari.utils import progress
     from napari.utils.notifications import show_info
 
-    from napari_colorize.atomic import explained
-    from napari_colorize.media.film.frame import Frame
-    from napari_colorize.media.film.ledger import Ledger
-    from napari_colorize.media.film.writing import FilmWriter
+    from napari_colorize.runtime.atomic import explained
+    from napari_colorize.video.encoder import FilmWriter
+    from napari_colorize.video.frames import Frame
+    from napari_colorize.video.resume import Ledger
 
     coding = _coding(stack, target)
     with explained(target), TemporaryDirectory(prefix=".", dir=target.parent) as folder:
@@ -153,8 +153,8 @@ def encode(stack: _Stack, target: Path) -> None:
 
 
 def _coding(stack: _Stack, target: Path) -> Coding:
-    from napari_colorize.media.film.coding import CONTAINERS, coding_of
-    from napari_colorize.media.film.tones import standard_tones
+    from napari_colorize.video.encoding import CONTAINERS, coding_of
+    from napari_colorize.video.ycbcr import standard_tones
 
     suffix = target.suffix.lower()
     if suffix not in CONTAINERS:
@@ -174,7 +174,7 @@ def _coding(stack: _Stack, target: Path) -> Coding:
 
 def _from_black_to_white(values: Pixels, limits: tuple[float, float]) -> Pixels:
     """As uint8 or uint16 that span their type; what is beyond the limits is black or white."""
-    from napari_colorize.media.picture import fill_range
+    from napari_colorize.io.image_record import fill_range
 
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
@@ -191,7 +191,7 @@ def _desk_that_shows(stack: Any) -> Desk | None:
     """The desk whose colours these are, if they are any desk's."""
     from napari import current_viewer
 
-    from napari_colorize.napari.desk import known_desk
+    from napari_colorize.napari.controller import known_desk
 
     viewer = current_viewer()
     desk = None if viewer is None else known_desk(viewer)
@@ -202,7 +202,7 @@ def _desk_that_shows(stack: Any) -> Desk | None:
 
 
 def _is_film(desk: Desk) -> bool:
-    from napari_colorize.media.film.lazy import FilmFrames
+    from napari_colorize.video.lazy_frames import FilmFrames
 
     return desk.layer is not None and isinstance(desk.layer.data, FilmFrames)
 
@@ -216,7 +216,7 @@ def _refuse_itself(attributes: Mapping[str, Any], path: str) -> None:
 
 def _refuse_unfinished(stack: Any, desk: Desk | None) -> None:
     """Frames without colours would be written in gray."""
-    from napari_colorize.session.colors.view import View
+    from napari_colorize.display.lazy_array import View
 
     if not isinstance(stack, View):
         return

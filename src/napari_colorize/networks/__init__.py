@@ -102,9 +102,9 @@ def _waiting(module: str, name: str) -> Callable[..., Any]:
 
 _DEEP = Architecture(
     name="deoldify-deep",
-    build=_waiting("deoldify_plans", "network_of"),
-    matches=_waiting("deoldify_plans", "is_deep"),
-    create=_waiting("deoldify_plans", "new_deep"),
+    build=_waiting("deoldify_specs", "network_of"),
+    matches=_waiting("deoldify_specs", "is_deep"),
+    create=_waiting("deoldify_specs", "new_deep"),
     input_space="rgb",
     output_space="rgb",
     normalized=True,
@@ -116,28 +116,28 @@ _DEEP = Architecture(
 _WIDE = replace(
     _DEEP,
     name="deoldify-wide",
-    matches=_waiting("deoldify_plans", "is_wide"),
-    create=_waiting("deoldify_plans", "new_wide"),
+    matches=_waiting("deoldify_specs", "is_wide"),
+    create=_waiting("deoldify_specs", "new_wide"),
 )
 _IPOL = replace(
     _WIDE,
     name="ipol-uv",
-    matches=_waiting("deoldify_plans", "is_ipol"),
-    create=_waiting("deoldify_plans", "new_ipol"),
+    matches=_waiting("deoldify_specs", "is_ipol"),
+    create=_waiting("deoldify_specs", "new_ipol"),
     render_factor=12,  # this and the saturation are defaults of the IPOL review's program
     saturation=2.0,
 )
 _OTHER_DEOLDIFY = replace(
     _DEEP,
     name="deoldify-other",
-    matches=_waiting("deoldify_plans", "is_other_deoldify"),
-    create=_waiting("deoldify_plans", "new_other_deoldify"),
+    matches=_waiting("deoldify_specs", "is_other_deoldify"),
+    create=_waiting("deoldify_specs", "new_other_deoldify"),
 )
 _OTHER_IPOL = replace(
     _IPOL,
     name="ipol-other",
-    matches=_waiting("deoldify_plans", "is_other_ipol"),
-    create=_waiting("deoldify_plans", "new_other_ipol"),
+    matches=_waiting("deoldify_specs", "is_other_ipol"),
+    create=_waiting("deoldify_specs", "new_other_ipol"),
 )
 _COMPACT = Architecture(
     name="compact",

@@ -6,7 +6,7 @@ what the encoder saw at that size; at 1/8, all parts of the picture consult each
 `UNet` whose parameters are named as in their published files.
 
 Both also stand on smaller encoders, with narrower decoders, with no or two attention layers and
-without spectral norm (the IPOL review's ablations); `deoldify_plans` says which there are.
+without spectral norm (the IPOL review's ablations); `deoldify_specs` says which there are.
 
 Jason Antic, DeOldify, 2018 to 2022. Salmona, Bouza and Delon, "DeOldify: a review and
 implementation of an automatic colorization method", Image Processing On Line 12, 2022.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from napari_colorize.scaling import resize_map
+from napari_colorize.imaging.resample import resize_map
 from napari_colorize.settings import BlendBy
 
 # CIEDE2000: about what is just visible. Below it no model is surer than another.

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_colorize.scaling import resize
+from napari_colorize.imaging.resample import resize
 
 STEPS = 1e-3  # variance of gray that halves a slope, that of a step of 0.07; epsilon of the filter
 GRAIN = 0.5  # weight of the variance inside small pixels

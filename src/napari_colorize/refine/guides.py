@@ -14,7 +14,7 @@ from napari_colorize.errors import ImageError
 
 if TYPE_CHECKING:
     from napari_colorize.refine.hints import Hints
-    from napari_colorize.refine.reference import Reference
+    from napari_colorize.refine.palette_transfer import Reference
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,7 +54,7 @@ class Guides:
 
     def _check_kinds(self) -> None:
         from napari_colorize.refine.hints import Hints  # torch
-        from napari_colorize.refine.reference import Reference
+        from napari_colorize.refine.palette_transfer import Reference
 
         for name, kind, how in (
             ("hints", Hints, "Hints.from_rgba, from_points or from_labels make one"),

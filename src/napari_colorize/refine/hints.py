@@ -15,9 +15,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from napari_colorize.color import rgb_to_yuv
 from napari_colorize.errors import ImageError, SettingsError
-from napari_colorize.planes import default_limits, to_numpy
+from napari_colorize.imaging.color import rgb_to_yuv
+from napari_colorize.imaging.planes import default_limits, to_numpy
 
 Floats = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_colorize.scaling import resize, resize_map
+from napari_colorize.imaging.resample import resize, resize_map
 
 # Frames before this one that count at a strength of 1: a second of cinema. Many more would let
 # errors grow: cubic interpolation strengthens some details by 3 % every time.

@@ -99,7 +99,7 @@ class Cache:
     def _has_too_many_colors(self) -> bool:
         if self._colors_bytes <= COLORS_BYTES:
             return False
-        from napari_colorize import memory  # torch
+        from napari_colorize.runtime import memory  # torch
 
         return self._colors_bytes > (memory.available() + self._colors_bytes) / COLORS_SHARE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from napari_colorize.session.told import Progress, RunEnd, seconds_left
-from napari_colorize.session.wish import Wish
+from napari_colorize.session.events import Progress, RunEnd, seconds_left
+from napari_colorize.session.request import Wish
 
 
 @dataclass(eq=False)

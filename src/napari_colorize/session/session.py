@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_colorize.session.questions import Attend, Doubt, Judge
+from napari_colorize.session.events import Origin, State
+from napari_colorize.session.queries import Attend, Doubt, Judge
+from napari_colorize.session.request import Changes, Index, as_index, normalized
 from napari_colorize.session.runs import Run
-from napari_colorize.session.told import Origin, State
-from napari_colorize.session.wish import Changes, Index, as_index, normalized
 from napari_colorize.session.worker import Worker
 from napari_colorize.settings import ColorizeSettings, settings_from
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import torch
 
     from napari_colorize.colorizer import Colorizer
-    from napari_colorize.devices import Precision
     from napari_colorize.refine.guides import Guides, PlaneGuides
     from napari_colorize.result import Colorized
+    from napari_colorize.runtime.devices import Precision
 
 
 class ColorizeSession(Worker):

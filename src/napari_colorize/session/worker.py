@@ -23,18 +23,18 @@ from psygnal import EmitLoopError, SignalInstance
 
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.session.cache import Cache
-from napari_colorize.session.failing import explained, forget_frames, quietly
-from napari_colorize.session.model import Model, give_back
-from napari_colorize.session.pictures import Pictures
-from napari_colorize.session.reading import Reader
+from napari_colorize.session.events import Origin, Progress, Signals, State
+from napari_colorize.session.model_cache import Model, give_back
+from napari_colorize.session.renderer import Pictures
+from napari_colorize.session.request import Index, Wish
 from napari_colorize.session.runs import Run
-from napari_colorize.session.told import Origin, Progress, Signals, State
-from napari_colorize.session.wish import Index, Wish
+from napari_colorize.session.source import Reader
+from napari_colorize.session.worker_errors import explained, forget_frames, quietly
 from napari_colorize.settings import REFINING
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
-    from napari_colorize.session.questions import Question
+    from napari_colorize.session.queries import Question
 
 SECONDS_TO_CLOSE = 5.0
 

@@ -18,7 +18,7 @@ from napari_colorize.errors import CheckpointError, UnknownModelError
 from napari_colorize.settings import ColorizeSettings, knob_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 from napari_colorize.zoo.download import Progress, cache_folder, fetch, is_local, local_path
-from napari_colorize.zoo.own import own_checkpoint, own_folder, own_models
+from napari_colorize.zoo.user_models import own_checkpoint, own_folder, own_models
 
 if TYPE_CHECKING:
     from napari_colorize.networks import Architecture

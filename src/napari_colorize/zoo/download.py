@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from napari_colorize.atomic import part_of, put, remove_abandoned
 from napari_colorize.errors import DownloadError
+from napari_colorize.runtime.atomic import part_of, put, remove_abandoned
 from napari_colorize.zoo.catalogue import Checkpoint
 from napari_colorize.zoo.files import is_web_page, sha256_of
 

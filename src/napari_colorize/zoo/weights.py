@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from napari_colorize.atomic import explained, new_file
 from napari_colorize.errors import CheckpointError, OutputError
-from napari_colorize.zoo import inert
+from napari_colorize.runtime.atomic import explained, new_file
+from napari_colorize.zoo import safe_pickle
 from napari_colorize.zoo.files import is_web_page, sha256_of
 
 # DeOldify; IPOL and many trainers; DDColor. Else the file is the state dict itself.
@@ -54,8 +54,8 @@ def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Wei
     """The weights in a `.safetensors` or `.pth` file; its content decides which it is.
 
     Nothing that a file holds is run: a pickle that asks for more than tensors is read by
-    `napari_colorize.zoo.inert`, which keeps the tensors and ignores the rest. Files that torch
-    0.4.1 wrote come out as if written today, see `_with_spectral_vectors`.
+    `napari_colorize.zoo.safe_pickle`, which keeps the tensors and ignores the rest. Files that
+    torch 0.4.1 wrote come out as if written today, see `_with_spectral_vectors`.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def _load_without_running(file: IO[bytes]) -> Any:
         # Only this error: TorchScript and the tar form of before 2017 raise others here and must
         # not come further, for torch would run the one and unpack the other.
         file.seek(0)
-        return torch.load(file, map_location="cpu", weights_only=False, pickle_module=inert)
+        return torch.load(file, map_location="cpu", weights_only=False, pickle_module=safe_pickle)
 
 
 def _unwrapped(content: Any) -> Any:

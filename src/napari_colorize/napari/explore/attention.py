@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.explore.covering import Cover, point_at
-from napari_colorize.napari.links import Links
-from napari_colorize.napari.parts import Floats, Part, part_seen
+from napari_colorize.napari.connections import Links
+from napari_colorize.napari.crop import Floats, Part, part_seen
+from napari_colorize.napari.explore.overlay_layer import Cover, point_at
 from napari_colorize.session.words import attention_in_words
 
 if TYPE_CHECKING:
-    from napari_colorize.insight.attention import AttentionMap
-    from napari_colorize.napari.desk import Desk
+    from napari_colorize.analysis.attention import AttentionMap
+    from napari_colorize.napari.controller import Desk
     from napari_colorize.result import Colorized
 
 SLOP = 4  # canvas pixels that a hand moves during a click

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_colorize.display import Colors, colors_for
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
-from napari_colorize.napari.bridge import Bridge
 from napari_colorize.napari.explore.side_by_side import SideBySide
+from napari_colorize.napari.qt_relay import Bridge
 from napari_colorize.session import ColorizeSession
-from napari_colorize.session.colors import Colors, colors_for
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_colorize.napari.desk import Desk
+    from napari_colorize.napari.controller import Desk
     from napari_colorize.result import Colorized
     from napari_colorize.session import Progress
     from napari_colorize.settings import ColorizeSettings

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_colorize.media.ramps import LARGEST_ERROR
-from napari_colorize.napari.explore.asked import AskedLayer
+from napari_colorize.analysis.colormaps import LARGEST_ERROR
+from napari_colorize.napari.explore.overlays import AskedLayer
 from napari_colorize.session.words import errors_in_words
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.desk import Desk
+    from napari_colorize.napari.controller import Desk
     from napari_colorize.result import Colorized
 
 COLORMAP = "viridis"

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_colorize.napari.explore.covering import (
+from napari_colorize.napari.crop import Part, part_seen
+from napari_colorize.napari.explore.overlay_layer import (
     Cover,
     camera_of,
     canvas_pixels_per_column,
     point_at,
 )
-from napari_colorize.napari.parts import Part, part_seen
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.desk import Desk
+    from napari_colorize.napari.controller import Desk
     from napari_colorize.result import Colorized
 
 LINE_WIDTH = 2.5  # canvas pixels

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_colorize.media.ramps import LARGEST_ERROR
-from napari_colorize.napari.explore.asked import AskedLayer
+from napari_colorize.analysis.colormaps import LARGEST_ERROR
 from napari_colorize.napari.explore.confidence import COLORMAP
+from napari_colorize.napari.explore.overlays import AskedLayer
 from napari_colorize.session.words import disagreement_in_words
 
 if TYPE_CHECKING:
-    from napari_colorize.insight.disagreement import Disagreement
-    from napari_colorize.napari.desk import Desk
+    from napari_colorize.analysis.disagreement import Disagreement
+    from napari_colorize.napari.controller import Desk
     from napari_colorize.result import Colorized
 
 

@@ -10,12 +10,12 @@ from napari.utils import Colormap
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_colorize.napari.bridge import Bridge
-from napari_colorize.napari.explore.asked import AskedLayer
+from napari_colorize.napari.explore.overlays import AskedLayer
+from napari_colorize.napari.qt_relay import Bridge
 from napari_colorize.session.words import pale_in_words
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.desk import Desk
+    from napari_colorize.napari.controller import Desk
     from napari_colorize.result import Colorized
 
 COLOR = (1.0, 0.0, 1.0)  # no photograph has it

@@ -26,19 +26,19 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from napari_colorize.analysis.colormaps import LARGEST_ERROR
 from napari_colorize.errors import ColorizeError
-from napari_colorize.media.ramps import LARGEST_ERROR
 from napari_colorize.napari.choosers import ModelChooser
-from napari_colorize.napari.desk import desk_of
-from napari_colorize.napari.explore.asked import AskedLayer
+from napari_colorize.napari.connections import Links
+from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.controls import Number
 from napari_colorize.napari.explore.attention import AttentionLayer
 from napari_colorize.napari.explore.compare import Comparison, Variant
 from napari_colorize.napari.explore.confidence import COLORMAP, ConfidenceLayer
 from napari_colorize.napari.explore.curtain import Curtain
 from napari_colorize.napari.explore.doubt import DoubtLayer
+from napari_colorize.napari.explore.overlays import AskedLayer
 from napari_colorize.napari.explore.pale import PaleLayer
-from napari_colorize.napari.knobs import Number
-from napari_colorize.napari.links import Links
 
 if TYPE_CHECKING:
     from napari import Viewer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_colorize.napari.explore.covering import camera_of
+from napari_colorize.napari.explore.overlay_layer import camera_of
 
 if TYPE_CHECKING:
     from napari import Viewer

@@ -8,7 +8,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_colorize.session.training.curves import Points, smooth
+from napari_colorize.finetune.curves import Points, smooth
 
 ERROR_COLOR = QColor(
     "#e8833a"

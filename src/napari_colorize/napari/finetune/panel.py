@@ -35,14 +35,8 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_colorize.errors import ColorizeError, OutputError, SettingsError
-from napari_colorize.napari.desk import desk_of
-from napari_colorize.napari.finetune.choices import BaseChooser, Recipe
-from napari_colorize.napari.finetune.data import Chosen, DataList
-from napari_colorize.napari.finetune.loss_curve import LossCurve
-from napari_colorize.napari.finetune.pictures import add_correction, colors_of, write_pictures
-from napari_colorize.napari.finetune.preview import PreviewLayer
-from napari_colorize.napari.finetune.process import TrainingProcess
-from napari_colorize.session.training.run import (
+from napari_colorize.finetune.status import INTRO, Told
+from napari_colorize.finetune.training_run import (
     Asked,
     State,
     TrainingRun,
@@ -50,8 +44,14 @@ from napari_colorize.session.training.run import (
     new_run_folder,
     runs,
 )
-from napari_colorize.session.training.told import INTRO, Told
-from napari_colorize.zoo.own import new_model_path
+from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.finetune.choices import BaseChooser, Recipe
+from napari_colorize.napari.finetune.data import Chosen, DataList
+from napari_colorize.napari.finetune.loss_curve import LossCurve
+from napari_colorize.napari.finetune.pictures import add_correction, colors_of, write_pictures
+from napari_colorize.napari.finetune.preview import PreviewLayer
+from napari_colorize.napari.finetune.process import TrainingProcess
+from napari_colorize.zoo.user_models import new_model_path
 
 if TYPE_CHECKING:
     from napari import Viewer

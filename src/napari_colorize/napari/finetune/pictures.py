@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_colorize.atomic import explained, new_file
 from napari_colorize.errors import ImageError
-from napari_colorize.zoo.own import own_folder
+from napari_colorize.runtime.atomic import explained, new_file
+from napari_colorize.zoo.user_models import own_folder
 
 if TYPE_CHECKING:
     from napari.layers import Layer

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_colorize.session.training.run import State
+from napari_colorize.finetune.training_run import State
 
 if TYPE_CHECKING:
-    from napari_colorize.session.training.run import TrainingRun
+    from napari_colorize.finetune.training_run import TrainingRun
 
 MILLISECONDS = 200  # between two looks
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.napari.parts import Floats, Part, plane_size, whole_plane
-from napari_colorize.napari.placement import at_units, to_pixels
+from napari_colorize.napari.crop import Floats, Part, plane_size, whole_plane
+from napari_colorize.napari.transforms import at_units, to_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_colorize.napari.crop import Floats
     from napari_colorize.napari.guide.grid import Grid
-    from napari_colorize.napari.parts import Floats
 
 Array = NDArray[Any]
 

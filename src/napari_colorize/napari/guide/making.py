@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Points
 
+from napari_colorize.napari.crop import plane_size
 from napari_colorize.napari.layers import largest, placement
-from napari_colorize.napari.parts import plane_size
 
 if TYPE_CHECKING:
     from napari import Viewer

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 
+from napari_colorize.napari.crop import plane_size
 from napari_colorize.napari.guide.grid import over
 from napari_colorize.napari.guide.labels import Array, labels_on
 from napari_colorize.napari.layers import KEPT, METADATA, largest
-from napari_colorize.napari.parts import plane_size
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
 
     from napari_colorize.napari.guide.grid import Grid, Index
-    from napari_colorize.refine.reference import Reference
+    from napari_colorize.refine.palette_transfer import Reference
 
 ENOUGH = 2**18  # pixels of a level of which a palette is taken
 
@@ -48,7 +48,7 @@ def reference_of(layer: Image, plane: Index, regions: Array | None) -> Reference
     ImageError
         If nothing of it is opaque.
     """
-    from napari_colorize.refine.reference import Reference  # torch
+    from napari_colorize.refine.palette_transfer import Reference  # torch
 
     return Reference(np.asarray(_level(layer)[plane]), regions)
 

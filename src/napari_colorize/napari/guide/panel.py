@@ -19,15 +19,15 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
+from napari_colorize.napari.controls import LABEL_WIDTH, Knobs
 from napari_colorize.napari.guide.palette import has_palette
 from napari_colorize.napari.guide.scribbles import KINDS
-from napari_colorize.napari.knobs import LABEL_WIDTH, Knobs
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_colorize.napari.desk import Desk
-    from napari_colorize.napari.guide.reading import Role
+    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.guide.guide_values import Role
 
 NONE = "none"
 GAP = 10  # pixels between what belongs to different guides

@@ -15,13 +15,13 @@ import numpy as np
 from napari.layers import Labels, Points, Shapes
 from numpy.typing import NDArray
 
-from napari_colorize.napari.filling import fill, outline_of
 from napari_colorize.napari.guide.labels import labels_on
-from napari_colorize.napari.guide.still import kind_of
+from napari_colorize.napari.guide.layer_snapshot import kind_of
+from napari_colorize.napari.polygons import fill, outline_of
 
 if TYPE_CHECKING:
+    from napari_colorize.napari.crop import Floats
     from napari_colorize.napari.guide.grid import Grid
-    from napari_colorize.napari.parts import Floats
     from napari_colorize.refine.hints import Hints
 
 Numbers = NDArray[np.int32]

@@ -1,0 +1,1 @@
+"""Colorize many image files: discovery, naming, the reader/writer pipeline, dask clusters."""

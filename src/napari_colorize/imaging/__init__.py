@@ -1,0 +1,1 @@
+"""Color spaces, arrays to planes and back, resampling: functions without I/O or networks."""

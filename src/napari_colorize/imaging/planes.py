@@ -1,0 +1,457 @@
+"""Any array to gray planes and back: axes, dtypes, contrast limits, RGB and alpha, dask, torch.
+
+An image comes in as a `Plane`: its gray as float32 on a device, and what is needed to give colours
+back as the image came (`to_pixels`): dtype, limits, alpha, whether it was NumPy, dask or torch.
+A stack is a row of images: `split_stack` tells where its planes are and `stack_limits` reads its
+range once, so that all planes are mapped alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_colorize.errors import ImageError
+from napari_colorize.imaging.color import yuv_from_rgb
+from napari_colorize.runtime import memory
+
+Kind = Literal["numpy", "dask", "torch"]
+Limits = tuple[float, float]
+Array = NDArray[Any]
+
+HAD_COLOR = "The image had colours; they were replaced by predicted ones (its luminance was kept)."
+NOT_FINITE = "NaN or infinite values got no colour."
+FROM_DATA = "Black and white were taken from the data: {:.10g} and {:.10g}."
+LOSSY_GRAY = 2  # levels between the channels of a gray picture that was saved as WebP
+BLOCK = 2**20  # pixels mapped at a time
+PILLOW_MODES = {"1", "L", "I", "I;16", "F", "RGB", "RGBA"}  # whose arrays are what they show
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One image, ready for the network, and how its colours go back.
+
+    Parameters
+    ----------
+    gray : Tensor, shape (Y, X)
+        float32 luminance in [0, 1]; NaN where the image has NaN.
+    dtype : np.dtype
+        Of the image; bool comes back as uint8.
+    limits : tuple of float
+        Values of the image that became 0 and 1.
+    alpha : ndarray, shape (Y, X), optional
+        Opacity as it came.
+    kind : {"numpy", "dask", "torch"}
+        What the image was.
+    like : Tensor, optional
+        An empty torch tensor of the image's dtype and device, if it was one.
+    notes, warnings : tuple of str
+        How the image was read, and what may not be as wanted.
+    colors : ndarray, shape (Y, X) or (Y, X, 3), optional
+        The image's own gray, or R, G and B: the caller's array, for parts that are to stay as they
+        were.
+    """
+
+    gray: Tensor
+    dtype: np.dtype[Any]
+    limits: Limits
+    alpha: Array | None = None
+    kind: Kind = "numpy"
+    like: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    colors: Array | None = None
+
+    @property
+    def bounds(self) -> Limits:
+        """Range of R, G and B, in units of gray, that the dtype can hold: 0 to 1 or less."""
+        if self.dtype.kind not in "iu":
+            return 0.0, 1.0
+        return bounds_of(self.dtype, self.limits)
+
+
+def bounds_of(dtype: np.dtype[Any], limits: Limits) -> Limits:
+    """The part of 0 to 1, in units of gray, that integers of this dtype can hold."""
+    low, high = limits
+    if low == high:
+        return 0.0, 1.0
+    info = np.iinfo(dtype)
+    first, last = ((edge - low) / (high - low) for edge in (info.min, info.max))
+    return min(max(0.0, first), 1.0), min(max(0.0, last), 1.0)
+
+
+def to_plane(
+    image: Any,
+    *,
+    pixels: Array | None = None,
+    limits: Limits | None = None,
+    gamma: float = 1.0,
+    device: torch.device | str = "cpu",
+    rgb: bool | None = None,
+) -> Plane:
+    """Read an image of any real dtype.
+
+    Parameters
+    ----------
+    image : array, shape (Y, X), (Y, X, 1), (Y, X, 3) or (Y, X, 4)
+        NumPy, dask or torch (or what NumPy makes an array of). Colours are replaced by their
+        Rec. 601 luminance; a fourth channel is alpha and kept.
+    pixels : ndarray, optional
+        The image as `to_numpy` has it, if that was done already.
+    limits : tuple of float, optional
+        Values of black and white. Default: see `default_limits`.
+    gamma : float
+        Exponent on gray.
+    device : torch.device
+        Where gray goes.
+    rgb : bool, optional
+        Whether the last axis holds colours. Default: if it has 3 or 4 entries and two axes stand
+        before it.
+
+    Raises
+    ------
+    ImageError
+        If it is not one plane of numbers, or has no pixel.
+    """
+    kind = kind_of(image)
+    array = to_numpy(image) if pixels is None else pixels
+    axes = spatial_axes(array, rgb)
+    if array.ndim != axes:
+        raise ImageError(
+            f"Expected one image, (Y, X) or (Y, X, 3 or 4), got an array of shape {array.shape}. "
+            "For a stack use Colorizer.iter_planes, or choose one of its planes."
+        )
+    channels, alpha = _split_alpha(array, axes)
+    has_color = channels.ndim == 3 and not is_gray(channels)
+    notes = [HAD_COLOR] if has_color else []
+    if limits is None:
+        limits, note = default_limits(channels)
+        notes += [note] if note else []
+    gray, finite = _gray(channels, limits, torch.device(device))
+    if gamma != 1:
+        gray = gray.pow_(gamma)
+    if array.dtype.kind in "iu":
+        gray = gray.clamp_(*bounds_of(array.dtype, limits))
+    return Plane(
+        gray=gray,
+        dtype=array.dtype,
+        limits=limits,
+        alpha=alpha,
+        kind=kind,
+        like=image.new_empty(0) if isinstance(image, Tensor) else None,
+        notes=tuple(notes),
+        warnings=() if finite else (NOT_FINITE,),
+        colors=channels,
+    )
+
+
+def kind_of(image: Any) -> Kind:
+    """Which library an array belongs to, without importing any."""
+    if isinstance(image, Tensor):
+        return "torch"
+    dask = sys.modules.get("dask.array")
+    return "dask" if dask is not None and isinstance(image, dask.Array) else "numpy"
+
+
+def to_numpy(image: Any) -> Array:
+    """The pixels in memory, of a real dtype, in this machine's byte order.
+
+    Raises
+    ------
+    ImageError
+        If they are no real numbers, or none at all.
+    """
+    _refuse_misleading(image)
+    try:
+        if isinstance(image, Tensor):
+            image = image.detach().cpu()
+            image = image.float() if image.dtype == torch.bfloat16 else image
+            array = image.resolve_conj().numpy()
+        else:
+            array = np.asarray(image)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if memory.is_exhausted(error):
+            raise
+        raise ImageError(f"This is not an image: {error}.") from error
+    if array.dtype.kind not in "biuf":
+        raise ImageError(
+            f"An image holds real numbers, got values of type {array.dtype}. "
+            "Convert it to integers or floats first."
+        )
+    if array.size == 0:
+        raise ImageError(f"The image has no pixels: its shape is {array.shape}.")
+    if array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _refuse_misleading(image: Any) -> None:
+    """Raise for what NumPy would make an array of, but of something else than the picture."""
+    if isinstance(image, (str, os.PathLike)):
+        raise ImageError(
+            f"An array was expected, got the path {os.fspath(image)!r}: read it first, with "
+            "napari_colorize.io.images.read_picture(path).array."
+        )
+    if np.ma.isMaskedArray(image) and np.ma.is_masked(image):
+        raise ImageError(
+            "A masked array has pixels without a value: choose one, with image.filled(value)."
+        )
+    mode = getattr(image, "mode", None)
+    if hasattr(image, "getbands") and mode not in PILLOW_MODES:
+        raise ImageError(
+            f'A Pillow image of mode {mode} has other channels: use image.convert("RGB").'
+        )
+
+
+def spatial_axes(array: Any, rgb: bool | None) -> int:
+    """How many axes one image of this array has: 2, or 3 with colours.
+
+    Raises
+    ------
+    ImageError
+        If it has too few axes, or colours where there are none.
+    """
+    shape = tuple(array.shape)
+    if any(length != length for length in shape):
+        raise ImageError("The array does not know its shape: call compute_chunk_sizes() first.")
+    if rgb is None:
+        rgb = len(shape) >= 3 and shape[-1] in (1, 3, 4)
+    axes = 3 if rgb else 2
+    if len(shape) < axes or (rgb and shape[-1] not in (1, 3, 4)):
+        expected = "(Y, X, 3 or 4)" if rgb else "at least two axes, (Y, X)"
+        raise ImageError(f"Expected an image of shape {expected}, got {shape}.")
+    return axes
+
+
+def is_gray(channels: Array) -> bool:
+    """Whether R, G and B are the same everywhere (NaN counts as the same).
+
+    In 8 bits they may differ by what lossy formats without a gray mode make of gray.
+    """
+    red, green, blue = (channels[..., index] for index in range(3))
+    if channels.dtype == np.uint8:
+        low, high = np.minimum(red, green), np.maximum(red, green)
+        spread = np.maximum(high, blue) - np.minimum(low, blue)
+        return int(spread.max()) <= LOSSY_GRAY
+    if channels.dtype.kind == "f":
+        return np.array_equal(red, green, equal_nan=True) and np.array_equal(
+            green, blue, equal_nan=True
+        )
+    return np.array_equal(red, green) and np.array_equal(green, blue)
+
+
+def default_limits(channels: Array) -> tuple[Limits, str | None]:
+    """Values of black and white that a dtype implies, and a note if the data had to tell.
+
+    0 to the largest value for bool, uint8 and uint16; 0 to 1 for floats that lie within; else the
+    smallest and largest finite value. An image of one value is black. Limits
+    of integers are integers.
+    """
+    if channels.dtype.kind == "b":
+        return (0, 1), None
+    if channels.dtype in (np.uint8, np.uint16):
+        return (0, np.iinfo(channels.dtype).max), None
+    return limits_of_range(channels.dtype, data_range(channels))
+
+
+def limits_of_range(dtype: np.dtype[Any], data: Limits | None) -> tuple[Limits, str | None]:
+    """As `default_limits`, from a range already known; `None` if no value is finite."""
+    if data is None or (dtype.kind == "f" and data[0] >= 0 and data[1] <= 1):
+        return (0, 1), None
+    return data, FROM_DATA.format(*data)
+
+
+def data_range(array: Array) -> Limits | None:
+    """Smallest and largest finite value as Python numbers (exact for any integer)."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        array = array[np.isfinite(array)]
+        if array.size == 0:
+            return None
+    return array.min().item(), array.max().item()
+
+
+def to_pixels(rgb: Tensor, plane: Plane) -> Array:
+    """R, G and B `(3, Y, X)` in [0, 1] as an array `(Y, X, 3)` of the plane's dtype.
+
+    Integers span the limits, floats [0, 1]; bool comes back as uint8 from 0 to 255.
+    """
+    if plane.dtype.kind == "f":
+        # Only rounding is clamped: chroma has given way before.
+        return _interleave(rgb.clamp(0, 1).to(_TORCH_FLOATS[plane.dtype.itemsize]))
+    if plane.dtype.kind == "b":
+        return _interleave((rgb * 255).round_().to(torch.uint8))
+    low, high = plane.limits
+    if plane.dtype == np.uint8:
+        values = rgb * float(high - low) + float(low)
+        return _interleave(values.round_().clamp_(0, 255).to(torch.uint8))
+    return _to_integers(_interleave(rgb), plane.dtype, low, high)
+
+
+def empty_pixels(plane: Plane) -> Array:
+    """An array for the colours of a plane, to be filled by `to_pixels`; alpha is in place."""
+    dtype = np.dtype(np.uint8) if plane.dtype.kind == "b" else plane.dtype
+    shape = (*plane.gray.shape, 3 if plane.alpha is None else 4)
+    pixels = np.empty(shape, dtype)
+    if plane.alpha is not None:
+        pixels[..., 3] = plane.alpha if plane.dtype.kind != "b" else plane.alpha * np.uint8(255)
+    return pixels
+
+
+def give_back(pixels: Array, plane: Plane) -> Any:
+    """Pixels as the library that the image came from holds them."""
+    if plane.like is not None:
+        colors = torch.from_numpy(pixels).to(plane.like.device)
+        is_bfloat16 = plane.like.dtype == torch.bfloat16 and pixels.dtype.kind == "f"
+        return colors.bfloat16() if is_bfloat16 else colors
+    if plane.kind == "dask":
+        import dask.array
+
+        return dask.array.from_array(pixels, chunks=-1)
+    return pixels
+
+
+def split_stack(stack: Any, rgb: bool | None) -> Iterator[tuple[int, ...]]:
+    """Indices of a stack's planes, last axis quickest."""
+    axes = spatial_axes(stack, rgb)
+    leading = tuple(stack.shape)[:-axes]
+    return itertools.product(*(range(length) for length in leading))
+
+
+def stack_limits(
+    stack: Any, rgb: bool | None, limits: Limits | None = None
+) -> tuple[Limits, str | None]:
+    """`default_limits` of a whole stack, read plane by plane unless `limits` are given.
+
+    Raises
+    ------
+    ImageError
+        If it has no planes.
+    """
+    first = next(split_stack(stack, rgb), None)
+    if first is None or 0 in stack.shape:
+        raise ImageError(f"The stack has no planes: its shape is {tuple(stack.shape)}.")
+    if limits is not None:
+        return limits, None
+    axes = spatial_axes(stack, rgb)
+    sample = _split_alpha(to_numpy(stack[first]), axes)[0]
+    if sample.dtype.kind == "b" or sample.dtype in (np.uint8, np.uint16):
+        return default_limits(sample)
+    ranges = []
+    for index in split_stack(stack, rgb):
+        found = data_range(_split_alpha(to_numpy(stack[index]), axes)[0])
+        ranges += [found] if found is not None else []
+    low = min((pair[0] for pair in ranges), default=0)
+    high = max((pair[1] for pair in ranges), default=1)
+    return limits_of_range(sample.dtype, (low, high))
+
+
+def _split_alpha(array: Array, axes: int) -> tuple[Array, Array | None]:
+    if axes == 2:
+        return array, None
+    if array.shape[-1] == 1:
+        return array[..., 0], None
+    # A copy: the caller's array may change, and need not stay for the sake of its alpha.
+    return array[..., :3], array[..., 3].copy() if array.shape[-1] == 4 else None
+
+
+def _gray(channels: Array, limits: Limits, device: torch.device) -> tuple[Tensor, bool]:
+    """Luminance in [0, 1] as float32, and whether every value was finite."""
+    if channels.dtype == np.uint8 and _is_float32_enough(limits):
+        return _gray_of_bytes(channels, limits, device), True
+    rows = max(1, BLOCK // max(1, channels[0].size))
+    gray = np.empty(channels.shape[:2], np.float32)
+    finite = True
+    for top in range(0, len(channels), rows):
+        block = channels[top : top + rows]
+        unit = _unit(block, limits)
+        if unit.ndim == 3:
+            with np.errstate(invalid="ignore"):  # infinite red and blue have no difference
+                unit = unit @ yuv_from_rgb()[0].numpy().astype(unit.dtype)
+        if block.dtype.kind == "f":
+            finite = finite and bool(np.isfinite(block).all())
+        gray[top : top + rows] = np.clip(unit, 0, 1)
+    return torch.from_numpy(gray).to(device), finite
+
+
+def _gray_of_bytes(channels: Array, limits: Limits, device: torch.device) -> Tensor:
+    """The common case, on the device: bytes travel, floats are made there."""
+    low, high = limits
+    # Torch wants memory that it may write to, and says so of any other.
+    values = torch.from_numpy(np.require(channels, requirements=["C", "W"])).to(device)
+    if channels.ndim == 3:
+        red, green, blue = (float(weight) for weight in yuv_from_rgb()[0])
+        gray = values[..., 0] * red
+        gray.add_(values[..., 1], alpha=green).add_(values[..., 2], alpha=blue)
+    else:
+        gray = values.float()
+    return gray.sub_(low).div_(high - low).clamp_(0, 1)
+
+
+def _unit(values: Array, limits: Limits) -> Array:
+    """Values as floats with 0 and 1 at the limits; float32 where that is exact enough."""
+    low, high = limits
+    if low == high:
+        return np.where(np.isfinite(values), 0, values).astype(np.float64)
+    narrow = values.dtype.kind == "b" or values.dtype.itemsize <= 2
+    if (narrow and _is_float32_enough(limits)) or (values.dtype == np.float32 and limits == (0, 1)):
+        return (values.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    if values.dtype.kind in "iu" and _are_exact(limits):
+        return _offset(values, int(low), int(high)) / (int(high) - int(low))
+    half = 0.5 if not math.isfinite(high - low) else 1.0  # the range of float64 can overflow
+    with np.errstate(invalid="ignore", over="ignore"):
+        unit: Array = (values * np.float64(half) - low * half) / (high * half - low * half)
+    return unit
+
+
+def _offset(values: Array, low: int, high: int) -> NDArray[np.float64]:
+    """values - low for wide integers, exact however far from zero: differences modulo 2**64."""
+    info = np.iinfo(values.dtype)
+    if low > info.max or high < info.min:  # all values are on one side of the limits
+        return np.full(values.shape, 0.0 if low > info.max else float(high - low))
+    clipped = np.clip(values, max(low, info.min), min(high, info.max))
+    modulus = clipped.astype(np.uint64) - np.uint64(low % 2**64)
+    return modulus.astype(np.float64)
+
+
+def _to_integers(unit: Array, dtype: np.dtype[Any], low: float, high: float) -> Array:
+    """low + unit * (high - low), rounded, exact for limits that are whole however large."""
+    info = np.iinfo(dtype)
+    if _are_exact((low, high)) and info.min <= high and low <= info.max:
+        first, last = max(info.min - int(low), 0), min(int(high), info.max) - int(low)
+        steps = np.rint(unit.astype(np.float64) * (int(high) - int(low)))
+        steps = np.clip(steps, 0, np.nextafter(2.0**64, 0)).astype(np.uint64)
+        steps = np.clip(steps, np.uint64(first), np.uint64(last))
+        return (steps + np.uint64(int(low) % 2**64)).astype(dtype)
+    values = np.rint(unit.astype(np.float64) * (high - low) + low)
+    # The largest 64-bit integers are no float64: the next lower one is.
+    largest = min(float(info.max), np.nextafter(float(info.max) + 1, 0))
+    return np.clip(values, info.min, largest).astype(dtype)
+
+
+def _are_exact(limits: Limits) -> bool:
+    """Whether differences from these limits can be computed in 64-bit integers."""
+    low, high = limits
+    return all(float(limit).is_integer() for limit in limits) and -(2**63) <= low <= high < 2**64
+
+
+def _is_float32_enough(limits: Limits) -> bool:
+    """Whether small numbers lose nothing when these limits are taken off in float32."""
+    low, high = limits
+    return abs(low) <= 2**20 and 2**-20 <= high - low <= 2**21
+
+
+def _interleave(rgb: Tensor) -> Array:
+    return np.asarray(rgb.movedim(0, -1).cpu().numpy())
+
+
+_TORCH_FLOATS = {2: torch.float16, 4: torch.float32, 8: torch.float64}

@@ -1,0 +1,243 @@
+"""TIFF out: a single picture or a stack, page by page, with all that travels along."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from napari_colorize import provenance as record
+from napari_colorize.errors import OutputError
+from napari_colorize.io import exif, ome
+from napari_colorize.io.formats import OME, TIFF, Format, can_hold, format_of
+from napari_colorize.io.image_record import Metadata
+from napari_colorize.runtime.atomic import explained, new_file
+
+_CLASSIC_LIMIT = 2**32 - 2**25  # offsets are 32 bits wide; room is left for the tags
+_BYTE, _ASCII, _LONG = 1, 2, 4  # types of a tag
+
+
+class StackWriter:
+    """Write a stack page by page, so that it is never in memory as RGB; whole or not at all.
+
+    The file appears when the block ends without an error after all pages came; otherwise nothing
+    does. Four-dimensional and larger stacks come back in shape: their axes are in the description
+    (tifffile's JSON, or OME-XML if the name ends in .ome.tif). Above 4 GB it becomes a BigTIFF.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in a TIFF suffix.
+    shape : tuple of int
+        `(..., Y, X, 3|4)`; no leading axes for a single picture.
+    dtype : DTypeLike
+        Of the pages.
+    metadata, provenance
+        As for `write_picture`.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Examples
+    --------
+    >>> with StackWriter("a.tif", shape=(9, 64, 64, 3), dtype="u1") as writer:  # doctest: +SKIP
+    ...     for index, colorized in colorizer.iter_planes(stack):
+    ...         writer.write(colorized.rgb)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        metadata: Metadata | None = None,
+        provenance: Mapping[str, object] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.shape = tuple(int(side) for side in shape)
+        self.dtype = np.dtype(dtype)
+        self._metadata = metadata or Metadata()
+        self._provenance = provenance or {}
+        self._overwrite = overwrite
+        self._count = math.prod(self.shape[:-3])
+        self._written = 0
+        self._into = _tiff_for(self.path, self.dtype)
+
+    def __enter__(self) -> Self:
+        from tifffile import TiffWriter
+
+        nbytes = math.prod(self.shape) * self.dtype.itemsize
+        with ExitStack() as exits:
+            temporary = exits.enter_context(new_file(self.path, overwrite=self._overwrite))
+            self._temporary = temporary
+            self._is_big = nbytes > _CLASSIC_LIMIT
+            exits.push(self._finish)  # after the writer below has closed, before the file appears
+            with explained(self.path):
+                writer = TiffWriter(temporary, bigtiff=self._is_big, byteorder="<", ome=False)
+            self._tiff = exits.enter_context(writer)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with explained(self.path):  # the last bytes may be one too many for the disk
+            self._exits.__exit__(kind, error, traceback)
+
+    def write(self, page: NDArray[Any]) -> None:
+        """Append the next page, `(Y, X, 3|4)`; pages come in C order of the leading axes."""
+        if page.shape != self.shape[-3:] or page.dtype != self.dtype:
+            raise ValueError(
+                f"A page must be {self.shape[-3:]} of {self.dtype}, got {page.shape} of "
+                f"{page.dtype}."
+            )
+        is_first = self._written == 0
+        whole_numbers = self.dtype.kind in "ui"
+        with explained(self.path):
+            self._tiff.write(
+                np.ascontiguousarray(page),
+                photometric="rgb",
+                extrasamples=["unassalpha"] if page.shape[-1] == 4 else None,
+                compression="zlib",
+                predictor=whole_numbers and self.dtype.itemsize <= 4,
+                metadata=None,
+                **self._resolution(),
+                **(self._told() if is_first else {"software": False}),
+            )
+        self._written += 1
+
+    def _told(self) -> dict[str, Any]:
+        """What the first page says beside its pixels."""
+        known = exif.load(self._metadata.exif)
+        tags: list[tuple[int, int, int, Any, bool]] = [
+            _as_tag(tag, known[tag])
+            for tag in sorted(exif.TEXT_TAGS & known.keys())
+            if tag not in (exif.DESCRIPTION, exif.SOFTWARE) and isinstance(known[tag], (str, bytes))
+        ]
+        tags += [(_stand_in(ifd), _LONG, 1, 0, True) for ifd in self._directories()]
+        software = record.software(self._provenance) or exif.decoded(known.get(exif.SOFTWARE, ""))
+        return {
+            "description": self._description().encode(),
+            "software": software.encode("ascii", "replace") or False,
+            "iccprofile": self._metadata.icc,
+            "extratags": tags,
+        }
+
+    def _description(self) -> str:
+        told = record.to_text(self._provenance)
+        caption = exif.with_record(self._metadata.exif, told)
+        leading = self.shape[:-3]
+        axes = self._metadata.axes if len(self._metadata.axes) == len(leading) else ""
+        if self._into is OME:
+            return ome.document(self.shape, self.dtype, axes, self._metadata.spacing, caption)
+        if not leading:
+            return caption
+        # tifffile's own convention, read back by it and by napari.
+        shaped: dict[str, object] = {
+            "shape": self.shape,
+            "axes": (axes or "Q" * len(leading)) + "YXS",
+        }
+        shaped |= self._metadata.spacing
+        shaped["caption"] = exif.with_record(self._metadata.exif, "")
+        return json.dumps(shaped | ({"provenance": json.loads(told)} if told else {}))
+
+    def _resolution(self) -> dict[str, Any]:
+        known = self._metadata.resolution
+        if known is None:
+            return {}
+        return {"resolution": (known.x, known.y), "resolutionunit": exif.UNIT_CODES[known.unit]}
+
+    def _directories(self) -> dict[int, dict[int, Any]]:
+        if self._is_big:
+            return {}  # theirs are of another kind, which Pillow does not write
+        return exif.directories(self._metadata.exif, size=(self.shape[-2], self.shape[-3]))
+
+    def _finish(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Refuse a stack with pages missing; add EXIF's directories, which tifffile cannot."""
+        if error is not None:
+            return
+        if self._written != self._count:
+            raise OutputError(
+                f"{self.path} was not written: {self._written} of {self._count} pages came."
+            )
+        with explained(self.path):
+            _append_directories(self._temporary, self._directories())
+
+
+def write(
+    path: Path,
+    array: NDArray[Any],
+    metadata: Metadata,
+    provenance: Mapping[str, object],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write `(..., Y, X, 3|4)`."""
+    with StackWriter(
+        path,
+        shape=array.shape,
+        dtype=array.dtype,
+        metadata=metadata,
+        provenance=provenance,
+        overwrite=overwrite,
+    ) as writer:
+        for index in np.ndindex(array.shape[:-3]):
+            writer.write(array[index])
+
+
+def _tiff_for(path: Path, dtype: np.dtype[Any]) -> Format:
+    into = format_of(path)
+    if into not in (TIFF, OME):
+        raise OutputError(f"{path.name}: stacks are written as TIFF. Choose a name ending in .tif.")
+    if not can_hold(into, dtype, has_alpha=True, is_stack=True):
+        raise OutputError(f"{path.name}: {into.name} cannot hold {dtype}. Choose .tif.")
+    return into
+
+
+def _as_tag(tag: int, value: str | bytes) -> tuple[int, int, int, bytes, bool]:
+    """A text tag as tifffile wants it: code, type, count (found out), content, first page only."""
+    content = value.encode("ascii", "replace") if isinstance(value, str) else value
+    if tag in exif.WINDOWS_TAGS:
+        return tag, _BYTE, len(content), content, True
+    return tag, _ASCII, 0, content + b"\0", True
+
+
+def _append_directories(path: Path, directories: Mapping[int, Mapping[int, Any]]) -> None:
+    """Put EXIF directories at the end of a classic TIFF and their places into its first page."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+    from tifffile import TiffFile
+
+    with TiffFile(path) as tiff:
+        entries = {ifd: tiff.pages.first.tags[_stand_in(ifd)].offset for ifd in directories}
+    with path.open("r+b") as file:
+        for ifd, content in directories.items():
+            start = file.seek(0, 2)
+            start += file.write(bytes(start % 2))  # directories begin at even places
+            directory = ImageFileDirectory_v2(b"II*\0\x08\0\0\0", group=ifd)
+            directory.update(content)
+            file.write(directory.tobytes(start))
+            file.seek(entries[ifd])
+            file.write(struct.pack("<HHII", ifd, _LONG, 1, start))
+
+
+def _stand_in(ifd: int) -> int:
+    """tifffile refuses to write these tags: one that sorts into the same place is put for each."""
+    return ifd - 1

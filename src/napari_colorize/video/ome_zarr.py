@@ -1,0 +1,456 @@
+"""Zarr arrays and OME-Zarr images, in and out: one plane at a time.
+
+OME-Zarr is read in the versions 0.4 and 0.5 (and what differs little from them), at full size.
+Written are full size and halved levels; red, green and blue are its three channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.io.image_record import Metadata
+from napari_colorize.runtime.atomic import explained
+from napari_colorize.video.frames import Frame, Pixels, Record
+from napari_colorize.video.resume import Ledger
+from napari_colorize.video.stacks import StackSource, facts_of
+
+SUFFIX = ".zarr"
+OME_SUFFIX = ".ome.zarr"
+SIGNS = ("zarr.json", ".zgroup", ".zarray")
+CHUNK = 1024  # pixels of a chunk's side
+SMALLEST = 256  # a level whose sides are no longer is the last
+GROWTH = 64  # planes that are added to a film's array when it turns out too short
+STORE = "planes.zarr"
+
+RGB = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
+# OME-Zarr spells units out (UDUNITS-2), OME-TIFF abbreviates them.
+UNITS = {
+    "micrometer": "\N{MICRO SIGN}m",
+    "nanometer": "nm",
+    "millimeter": "mm",
+    "meter": "m",
+    "second": "s",
+    "millisecond": "ms",
+    "minute": "min",
+}
+SIZES = {
+    "x": "PhysicalSizeX",
+    "y": "PhysicalSizeY",
+    "z": "PhysicalSizeZ",
+    "t": "TimeIncrement",
+}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr array or group."""
+    return any((path / sign).is_file() for sign in SIGNS)
+
+
+def zarr() -> ModuleType:
+    """The library, or one sentence on how to get it.
+
+    Raises
+    ------
+    ImageError
+        If it is not installed.
+    """
+    try:
+        import zarr as library
+    except ImportError:
+        raise ImageError('For zarr files: pip install "napari-colorize[video]".') from None
+    module: ModuleType = library
+    return module
+
+
+@dataclass(frozen=True)
+class ZarrPlanes:
+    """A zarr array as planes `(..., Y, X)` or `(..., Y, X, 3)`; see `stacks.Planes`.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        As it is stored.
+    channel : int, optional
+        Its axis of channels, which is not among the leading ones.
+    rgb : bool
+        Whether those are red, green and blue; else there is one.
+    """
+
+    array: Any
+    channel: int | None = None
+    rgb: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Without the axis of channels, but for red, green and blue, which are last."""
+        shape = tuple(self.array.shape)
+        if self.channel is None:
+            return shape
+        rest = (*shape[: self.channel], *shape[self.channel + 1 :])
+        return (*rest, shape[self.channel]) if self.rgb else rest
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As it is stored."""
+        return np.dtype(self.array.dtype)
+
+    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
+        if self.channel is None:
+            return np.asarray(self.array[index])
+        part: slice | int = slice(None) if self.rgb else 0
+        plane = np.asarray(self.array[(*index[: self.channel], part, *index[self.channel :])])
+        return np.ascontiguousarray(np.moveaxis(plane, 0, -1)) if self.rgb else plane
+
+
+def open_zarr(path: Path, rate: Fraction) -> StackSource:
+    """Open an array, an OME-Zarr image, or a group of a single array, as `rate` planes a second.
+
+    Raises
+    ------
+    ImageError
+        If it is none of these, or of channels that are not red, green and blue.
+    """
+    try:
+        found = zarr().open(str(path), mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        raise ImageError(f"{path} cannot be read as zarr: {error}.") from error
+    told = _multiscales(found)
+    version = None if told is None else "0.5" if "ome" in found.attrs else "0.4"
+    planes, metadata = _plain(path, found) if told is None else _image(path, found, told)
+    rgb = planes.rgb or (planes.channel is None and _looks_rgb(planes.shape))
+    facts = facts_of(path, planes, rate, metadata, rgb)
+    if not facts.leading:
+        raise ImageError(f"{path} holds a single picture, not a stack of them.")
+    return StackSource(planes, facts, _state(path), version=version)
+
+
+def _state(path: Path) -> Record:
+    """Names, sizes and dates of all files."""
+    digest = hashlib.sha256()
+    for parent, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            status = Path(parent, name).stat()
+            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return {"files": digest.hexdigest()}
+
+
+@dataclass
+class ZarrWriter:
+    """A zarr array, or an OME-Zarr image, as a sink; see `frame.Sink`.
+
+    Parameters
+    ----------
+    target : Path
+        The folder, which appears when all planes are there.
+    ledger : Ledger
+        Where they are until then.
+    metadata : Metadata
+        Axes and spacing.
+    leading : tuple of int, optional
+        Lengths of the axes before Y and X; None if only the end will tell (a film).
+    expected : int, optional
+        How many planes of a film there are about.
+    version : str, optional
+        Of OME-Zarr; None writes a plain array, `(..., Y, X, 3|4)`.
+    overwrite : bool
+        Whether a zarr of that name may be replaced.
+    """
+
+    target: Path
+    ledger: Ledger
+    metadata: Metadata
+    leading: tuple[int, ...] | None
+    expected: int | None = None
+    version: str | None = None
+    overwrite: bool = False
+    _levels: list[Any] = field(default_factory=list, init=False)
+    _axes: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.leading) if self.leading is not None else 1
+        self._axes = leading_axes(self.metadata.axes, count, is_ome=self.version is not None)
+
+    def write(self, frame: Frame, rgb: Pixels) -> None:
+        """Put a plane where it belongs, on all levels."""
+        if self.version is not None:
+            rgb = rgb[..., :3]
+        if not self._levels:
+            self._levels = self._opened(rgb)
+        index = frame.index if self.leading is not None else (frame.place,)
+        with explained(self._store):
+            for level in self._levels:
+                self._make_room(level, index)
+                level[self._place(index)] = np.moveaxis(rgb, -1, 0) if self.version else rgb
+                rgb = halved(rgb)
+        self.ledger.reach(frame)
+
+    def pause(self) -> None:
+        """Say in the ledger how many are there."""
+        self.ledger.mark_reached()
+
+    def finish(self, record: Record) -> tuple[str, ...]:
+        """Write what is said beside the planes, and give the folder its name."""
+        self.pause()
+        group = zarr().open_group(str(self._store), mode="r+")
+        if self.leading is None:
+            for level in self._arrays(group):
+                level.resize((self.ledger.border.done, *level.shape[1:]))
+        self._tell(group, record)
+        with explained(self.target):
+            if self.target.exists():
+                if not self.overwrite:
+                    raise OutputError(f"{self.target} exists. Replace it with --overwrite.")
+                self.target.replace(self.ledger.folder / "replaced")
+            whole = self._store if self.version else self._store / "0"
+            whole.replace(self.target)
+        self.ledger.remove()
+        return ()
+
+    @property
+    def _store(self) -> Path:
+        return self.ledger.folder / STORE
+
+    def _opened(self, rgb: Pixels) -> list[Any]:
+        """The arrays of all levels: as a former run left them, or new ones."""
+        library = zarr()
+        if self.ledger.border.done:
+            return self._arrays(library.open_group(str(self._store), mode="r+"))
+        form = 2 if self.version == "0.4" else 3
+        group = library.open_group(str(self._store), mode="w", zarr_format=form)
+        leading = self.leading if self.leading is not None else (self.expected or GROWTH,)
+        levels = []
+        for number, (height, width) in enumerate(self._sizes(rgb)):
+            channels = rgb.shape[-1]
+            sides = (min(CHUNK, height), min(CHUNK, width))
+            if self.version is None:
+                shape = (*leading, height, width, channels)
+                chunks = (*(1 for _ in leading), *sides, channels)
+            else:
+                shape = self._ordered(leading, (height, width), channels)
+                chunks = self._ordered(tuple(1 for _ in leading), sides, channels)
+            levels.append(self._array(group, f"{number}", shape, chunks, rgb.dtype, form))
+        return levels
+
+    def _array(
+        self,
+        group: Any,
+        name: str,
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        dtype: np.dtype[Any],
+        form: int,
+    ) -> Any:
+        more: dict[str, Any] = {}
+        if form == 2:
+            more["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
+        else:
+            more["dimension_names"] = tuple(self._names())
+        return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, **more)
+
+    def _sizes(self, rgb: Pixels) -> list[tuple[int, int]]:
+        height, width = rgb.shape[:2]
+        sizes = [(height, width)]
+        while self.version is not None and max(sizes[-1]) > SMALLEST:
+            height, width = (height + 1) // 2, (width + 1) // 2
+            sizes.append((height, width))
+        return sizes
+
+    def _arrays(self, group: Any) -> list[Any]:
+        return [group[name] for name in sorted(group.array_keys(), key=int)]
+
+    def _names(self) -> list[str]:
+        """Of all axes of what is written."""
+        if self.version is None:
+            return [*self._axes, "y", "x", "c"]
+        return ["t"] * ("t" in self._axes) + ["c"] + ["z"] * ("z" in self._axes) + ["y", "x"]
+
+    def _ordered(
+        self, leading: Sequence[Any], sides: tuple[Any, ...], channels: Any
+    ) -> tuple[Any, ...]:
+        """One value for each axis in OME-Zarr's order: t, c, z, y, x."""
+        known = dict(zip(self._axes, leading, strict=True)) | {"c": channels}
+        known |= dict(zip("yx", sides, strict=True))
+        return tuple(known[name] for name in self._names())
+
+    def _place(self, index: tuple[int, ...]) -> tuple[Any, ...]:
+        if self.version is None:
+            return index
+        everything = slice(None)
+        return self._ordered(index, (everything, everything), everything)
+
+    def _make_room(self, level: Any, index: tuple[int, ...]) -> None:
+        if self.leading is None and index[0] >= level.shape[0]:
+            level.resize((index[0] + GROWTH, *level.shape[1:]))
+
+    def _tell(self, group: Any, record: Record) -> None:
+        if self.version is None:
+            group["0"].attrs["napari-colorize"] = record
+            return
+        image: dict[str, Any] = {
+            "multiscales": [self._multiscale(group)],
+            "omero": _omero(np.dtype(group["0"].dtype)),
+        }
+        if self.version == "0.5":
+            group.attrs["ome"] = {"version": "0.5", **image}
+        else:
+            image["multiscales"][0]["version"] = "0.4"
+            group.attrs.update(image)
+        group.attrs["napari-colorize"] = record
+
+    def _multiscale(self, group: Any) -> dict[str, Any]:
+        spacing = self.metadata.spacing
+        axes: list[dict[str, str]] = []
+        kinds = {"t": "time", "c": "channel"}
+        spelled = {short: long for long, short in UNITS.items()}
+        for name in self._names():
+            axis = {"name": name, "type": kinds.get(name, "space")}
+            unit = spelled.get(str(spacing.get(f"{SIZES.get(name)}Unit", "")))
+            axes.append(axis | ({"unit": unit} if unit else {}))
+        datasets = []
+        for number in range(len(self._arrays(group))):
+            scale = [
+                float(spacing.get(SIZES.get(name, ""), 1)) * (2**number if name in "yx" else 1)
+                for name in self._names()
+            ]
+            transform = {"type": "scale", "scale": scale}
+            datasets.append({"path": f"{number}", "coordinateTransformations": [transform]})
+        name = self.target.name.removesuffix(OME_SUFFIX).removesuffix(SUFFIX)
+        return {"name": name, "axes": axes, "datasets": datasets}
+
+
+def leading_axes(axes: str, count: int, *, is_ome: bool) -> str:
+    """Names of the axes before y and x, each once; OME-Zarr knows only t and z.
+
+    Raises
+    ------
+    OutputError
+        If OME-Zarr cannot have them.
+    """
+    known = axes.lower() if len(axes) == count else "q" * count
+    if not is_ome:
+        free = [name for name in "tzuvw" + "abdefghijklmnopqrs" if name not in known]
+        names = ""
+        for name in known:
+            names += name if name.isalpha() and name not in names + "yxcq" else free.pop(0)
+        return names
+    free = [name for name in "tz" if name not in known]
+    names = ""
+    for name in known:
+        if name not in "tz" or name in names:
+            if not free:
+                raise OutputError(
+                    f"OME-Zarr has no place for the axes {axes or count} beside its channels, "
+                    "which the colours take: write to a name that ends in .zarr only, or in .tif."
+                )
+            name = free.pop(0)
+        names += name
+    return names
+
+
+def halved(rgb: Pixels) -> Pixels:
+    """Half the height and width: means of two by two pixels, rounded up in number."""
+    padded = np.pad(rgb, [(0, side % 2) for side in rgb.shape[:2]] + [(0, 0)], mode="edge")
+    wide: Pixels = padded.astype(np.float32 if rgb.dtype.kind == "f" else np.int64)
+    sums = wide[0::2, 0::2] + wide[1::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 1::2]
+    if rgb.dtype.kind == "f":
+        return (sums / 4).astype(rgb.dtype)
+    return ((sums + 2) // 4).astype(rgb.dtype)
+
+
+def _multiscales(found: Any) -> Mapping[str, Any] | None:
+    """What an OME-Zarr image says of itself; None if it is none."""
+    attributes = dict(found.attrs)
+    told = attributes.get("ome", attributes)
+    return told if isinstance(told, Mapping) and told.get("multiscales") else None
+
+
+def _image(path: Path, group: Any, told: Mapping[str, Any]) -> tuple[ZarrPlanes, Metadata]:
+    scales = told["multiscales"][0]
+    dataset = scales["datasets"][0]
+    array = group[dataset["path"]]
+    given = scales.get("axes") or "tczyx"[-array.ndim :]
+    axes = [axis if isinstance(axis, str) else axis["name"] for axis in given]
+    kinds = ["" if isinstance(axis, str) else axis.get("type", "") for axis in given]
+    channel = next(
+        (place for place, name in enumerate(axes) if name == "c" or kinds[place] == "channel"), None
+    )
+    rest = [name for place, name in enumerate(axes) if place != channel]
+    rgb = channel is not None and _is_rgb(path, array, channel, told.get("omero"))
+    letters = "".join(name[:1].upper() for name in rest[:-2])
+    spacing = _spacing(given, axes, dataset.get("coordinateTransformations", ()))
+    return ZarrPlanes(array, channel, rgb), Metadata(axes=letters, spacing=spacing)
+
+
+def _is_rgb(path: Path, array: Any, channel: int, omero: Any) -> bool:
+    """Whether channels are red, green and blue; several others are refused."""
+    count = array.shape[channel]
+    if count == 1:
+        return False
+    channels = (omero or {}).get("channels") or []
+    colors = tuple(str(each.get("color", "")).upper() for each in channels)
+    named = colors == tuple(color for _, color in RGB)
+    if count == 3 and (named or (not channels and array.dtype == np.uint8)):
+        return True
+    raise ImageError(
+        f"{path} has {count} channels that are not red, green and blue: one at a time can be "
+        "colorized. Save the one that you want by itself."
+    )
+
+
+def _spacing(
+    given: Sequence[Any], axes: Sequence[str], transforms: Sequence[Mapping[str, Any]]
+) -> dict[str, float | str]:
+    scale = next((each["scale"] for each in transforms if each.get("type") == "scale"), None)
+    if scale is None:
+        return {}
+    spacing: dict[str, float | str] = {}
+    for axis, name, size in zip(given, axes, scale, strict=False):
+        word = SIZES.get(name)
+        unit = None if isinstance(axis, str) else UNITS.get(axis.get("unit", ""))
+        if word and unit:
+            spacing |= {word: float(size), f"{word}Unit": unit}
+    return spacing
+
+
+def _plain(path: Path, found: Any) -> tuple[ZarrPlanes, Metadata]:
+    array = found
+    if hasattr(found, "array_keys"):
+        names = sorted(found.array_keys())
+        if len(names) != 1:
+            raise ImageError(
+                f"{path} holds {len(names)} arrays and does not say which one is the picture: "
+                f"name one of them ({', '.join(names[:5]) or 'there is none'})."
+            )
+        array = found[names[0]]
+    if array.ndim < 2:
+        raise ImageError(f"{path} is not a stack of pictures: its shape is {array.shape}.")
+    named = getattr(array.metadata, "dimension_names", None) or ()
+    count = array.ndim - (3 if _looks_rgb(array.shape) else 2)
+    letters = "".join((name or "?")[:1].upper() for name in named[:count])
+    return ZarrPlanes(array), Metadata(axes=letters if "?" not in letters else "")
+
+
+def _looks_rgb(shape: Sequence[int]) -> bool:
+    return len(shape) > 3 and shape[-1] in (3, 4)
+
+
+def _omero(dtype: np.dtype[Any]) -> dict[str, Any]:
+    """How viewers show three channels as one picture in colour."""
+    white = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+    window = {"min": 0.0, "start": 0.0, "max": white, "end": white}
+    channels = [
+        {"label": name, "color": color, "active": True, "window": window} for name, color in RGB
+    ]
+    return {"channels": channels, "rdefs": {"model": "color"}}

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.color
+import skimage.data
+import torch
+import torch.nn.functional as F
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from torch import Tensor
+
+from napari_colorize.analysis.expected_error import (
+    BY_CLASSES,
+    BY_MIRROR,
+    CALIBRATED,
+    expected_error,
+    source_of,
+    uncalibrated_error,
+)
+from napari_colorize.errors import SettingsError
+
+GRAY = skimage.data.camera()[::4, ::4]
+
+
+class TwoColors(TintNetwork):
+    """Two colours, as likely as each other, `spread` from the middle; U and V may be larger."""
+
+    def __init__(self, spread: float, enlarged: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("centers", torch.tensor([[-spread, 0.05], [spread, 0.05]]))
+        self.register_buffer("calibration", None)
+        self.enlarged = enlarged
+
+    def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        uv = self.expected(self.logits(gray, self_attention))
+        return F.interpolate(uv, scale_factor=self.enlarged)
+
+    def logits(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        sure = 0.0 if self_attention else 20.0
+        scores = torch.zeros_like(gray).expand(-1, 2, -1, -1)[..., ::4, ::4].clone()
+        scores[:, 0] += sure
+        return scores
+
+    def expected(self, logits: Tensor) -> Tensor:
+        return torch.einsum("nkhw,kc->nchw", logits.softmax(1), self.centers)
+
+
+def distance(gray: float, one: float, other: float) -> float:
+    """CIEDE2000 of two values of U at V = 0.05."""
+    yuv = np.array([[[gray, u, 0.05] for u in (one, other)]])
+    lab = skimage.color.rgb2lab(skimage.color.yuv2rgb(yuv).clip(0, 1))
+    return float(skimage.color.deltaE_ciede2000(lab[0, 0], lab[0, 1]))
+
+
+@pytest.mark.parametrize("enlarged", [1, 2])
+def test_it_is_the_mean_distance_of_what_may_be_from_what_is_shown(enlarged):
+    gray = np.full((64, 64), 128, np.uint8)
+    colorizer = colorizer_of(TwoColors(0.1, enlarged))
+
+    errors = expected_error(colorizer, colorizer(gray))
+
+    assert errors.dtype == np.float32
+    assert errors.shape == (16, 16)
+    wanted = (distance(128 / 255, 0, -0.1) + distance(128 / 255, 0, 0.1)) / 2
+    np.testing.assert_allclose(errors, wanted, rtol=1e-3)
+
+
+def test_more_saturation_moves_what_is_shown_but_not_what_may_be():
+    gray = np.full((64, 64), 128, np.uint8)
+    colorizer = colorizer_of(TwoColors(0.1))
+    result = colorizer(gray, self_attention=False)  # sure of the first colour
+
+    sure, wrong = (
+        expected_error(colorizer, result.with_(saturation=value)).mean() for value in (1.0, 0.0)
+    )
+
+    assert sure < 0.5
+    assert wrong > 5
+
+
+def test_a_calibration_corrects_what_the_classes_tell():
+    colorizer = colorizer_of(TwoColors(0.1))
+    result = colorizer(GRAY)
+    told = uncalibrated_error(colorizer, result)
+    assert source_of(colorizer) == BY_CLASSES
+
+    colorizer.network.calibration = torch.tensor([[0.0, 10.0, 200.0], [1.0, 6.0, 6.0]])
+
+    assert source_of(colorizer) == CALIBRATED
+    expected = np.where(told < 10, 1 + told / 2, 6)
+    np.testing.assert_allclose(expected_error(colorizer, result), expected, rtol=1e-5)
+
+
+def test_of_a_network_without_classes_the_mirror_image_is_asked():
+    colorizer = colorizer_of(HandedNetwork())
+
+    errors = expected_error(colorizer, colorizer(GRAY))
+
+    assert source_of(colorizer) == BY_MIRROR
+    assert errors.shape == GRAY.shape
+    assert errors[:50].max() < 0.5 < errors[80:].mean()
+
+
+def test_the_mirror_is_asked_about_the_same_limits():
+    colorizer = colorizer_of(TintNetwork())
+    deep = GRAY.astype(np.uint16) * 16
+
+    errors = expected_error(colorizer, colorizer(deep, contrast_limits=(0, 4095)))
+
+    assert errors.max() < 0.5  # a tint has no hands
+
+
+def test_a_finished_picture_has_nothing_to_judge():
+    colorizer = colorizer_of(TwoColors(0.1))
+    result = colorizer(GRAY)
+    finished = type(result)(result.plane, None, result.settings, fixed=result.pixels)
+
+    with pytest.raises(SettingsError, match="fidelity"):
+        expected_error(colorizer, finished)
+
+
+def test_a_colorizer_gives_the_map_at_full_size():
+    colorizer = colorizer_of(TwoColors(0.1))
+    result = colorizer(GRAY)
+
+    errors = colorizer.expected_error(result)
+
+    assert errors.shape == GRAY.shape and errors.dtype == np.float32
+    assert errors.mean() == pytest.approx(expected_error(colorizer, result).mean(), rel=0.01)

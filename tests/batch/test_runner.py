@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from stand_ins import TintNetwork, colorizer_of
+from torch import Tensor
+
+from napari_colorize.batch import runner as batches
+from napari_colorize.batch import task
+from napari_colorize.batch.naming import COLORIZED, SWEEP, plan
+from napari_colorize.batch.runner import AHEAD, Batch, Event, Failed, Opened, Stepped, Written
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.errors import OutputError
+from napari_colorize.io.images import read_picture, read_provenance
+from napari_colorize.settings import ColorizeSettings
+
+PATIENCE = 60  # seconds that a thread may wait for another one before the test fails
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save(name: str, pixels: np.ndarray) -> None:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    if name.endswith(".tif"):
+        import tifffile
+
+        tifffile.imwrite(name, pixels, photometric="minisblack")
+    else:
+        Image.fromarray(pixels).save(name)
+
+
+def gray(seed: int = 0, *shape: int, dtype: Any = np.uint8) -> np.ndarray:
+    """Noise of a few gray values all over the range of a dtype."""
+    steps = np.random.default_rng(seed).integers(0, 256, shape or (32, 48))
+    return (steps * (np.iinfo(dtype).max // 255)).astype(dtype)
+
+
+def run(
+    colorizer: Colorizer,
+    *inputs: str,
+    out: str | None = "out",
+    sweep: tuple[int, ...] = (),
+    overwrite: bool = False,
+    **settings: Any,
+) -> list[Event]:
+    todo = plan(inputs, out, ending=SWEEP if sweep else COLORIZED, overwrite=overwrite)
+    chosen = ColorizeSettings(**settings)
+    batch = Batch(colorizer=colorizer, settings=chosen, sweep=sweep, overwrite=overwrite)
+    return list(batch.run(todo.jobs))
+
+
+def written(events: list[Event]) -> list[str]:
+    return [event.path.as_posix() for event in events if isinstance(event, Written)]
+
+
+def test_every_picture_becomes_what_the_colorizer_makes_of_it(
+    folder: Path, tiny_colorizer: Colorizer
+) -> None:
+    pictures = {f"in/{seed}.png": gray(seed) for seed in range(5)}
+    for name, pixels in pictures.items():
+        save(name, pixels)
+
+    events = run(tiny_colorizer, "in", saturation=2.0)
+
+    assert written(events) == [name.replace("in", "out") for name in pictures]
+    for name, pixels in pictures.items():
+        result = read_picture(name.replace("in", "out"))
+        np.testing.assert_array_equal(result.array, tiny_colorizer(pixels, saturation=2.0).rgb)
+
+
+def test_events_tell_of_steps_and_of_the_outcome(folder: Path, tiny_colorizer: Colorizer) -> None:
+    save("stack.tif", gray(0, 5, 16, 24))
+    (event, *steps, end) = run(tiny_colorizer, "stack.tif", out=None)
+    assert isinstance(event, Opened)
+    assert event.steps == len(steps) == 5
+    assert all(isinstance(step, Stepped) for step in steps)
+    assert isinstance(end, Written)
+    assert end.seconds > 0
+
+
+@pytest.mark.parametrize("shape", [(7, 16, 24), (2, 3, 16, 24), (40, 16, 24)])
+def test_a_stack_comes_back_plane_by_plane(
+    folder: Path, tiny_colorizer: Colorizer, shape: tuple[int, ...]
+) -> None:
+    stack = gray(1, *shape, dtype=np.uint16)
+    save("in/stack.tif", stack)
+
+    assert written(run(tiny_colorizer, "in")) == ["out/stack.tif"]
+
+    result = read_picture("out/stack.tif").array
+    assert result.shape == (*shape, 3)
+    for index in np.ndindex(*shape[:-2]):
+        np.testing.assert_array_equal(result[index], tiny_colorizer(stack[index]).rgb)
+
+
+def test_an_animation_stays_one(folder: Path, tiny_colorizer: Colorizer) -> None:
+    frames = [Image.fromarray(gray(seed)) for seed in range(3)]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=[100, 200, 300])
+    assert written(run(tiny_colorizer, "a.gif")) == ["out/a.webp"]
+    result = read_picture("out/a.webp")
+    assert result.array.shape == (3, 32, 48, 3)
+    assert result.metadata.durations == (100, 200, 300)
+
+
+def test_a_broken_file_is_an_event_and_the_rest_go_on(
+    folder: Path, tiny_colorizer: Colorizer
+) -> None:
+    for name in ("in/a.png", "in/c.png"):
+        save(name, gray())
+    Path("in/b.png").write_bytes(Path("in/a.png").read_bytes()[:60])
+    Path("in/d.png").touch()
+
+    events = run(tiny_colorizer, "in")
+
+    assert written(events) == ["out/a.png", "out/c.png"]
+    failed = {event.job.source.name: str(event.error) for event in events if type(event) is Failed}
+    assert failed.keys() == {"b.png", "d.png"}
+    assert "empty" in failed["d.png"]
+
+
+def test_a_result_that_cannot_be_written_is_an_event_too(
+    folder: Path, tiny_colorizer: Colorizer
+) -> None:
+    for name in ("in/a.png", "in/sub/b.png", "in/z.png"):
+        save(name, gray())
+    save("in/sub/stack.tif", gray(0, 3, 8, 8))
+    Path("out").mkdir()
+    Path("out/sub").touch()  # a file where a folder should be, made after the plan
+    todo = plan(["in"], "elsewhere").jobs
+    moved = [replace(job, folder=Path("out", *job.folder.parts[1:])) for job in todo]
+
+    events = list(Batch(colorizer=tiny_colorizer, settings=ColorizeSettings()).run(moved))
+
+    assert written(events) == ["out/a.png", "out/z.png"]
+    assert [type(event.error) for event in events if type(event) is Failed] == [OutputError] * 2
+
+
+def test_a_full_disk_ends_the_batch(
+    folder: Path, tiny_colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, *_: Any, **__: Any) -> None:
+        raise OutputError(f"{path} could not be written.") from OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(task, "write_picture", write)
+    for seed in range(9):
+        save(f"in/{seed}.png", gray(seed))
+    outcomes = [
+        event for event in run(tiny_colorizer, "in") if isinstance(event, (Failed, Written))
+    ]
+    assert len(outcomes) == 1
+
+
+class Watched(TintNetwork):
+    """A stand-in that tells when it is at work."""
+
+    def __init__(self, at_work: Any) -> None:
+        super().__init__()
+        self.at_work = at_work
+
+    def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        self.at_work()
+        return super().forward(gray, self_attention)
+
+
+def test_decoding_and_encoding_go_on_while_the_network_works(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first network run waits for the second decoding, the first writing for the second run."""
+    for seed in range(3):
+        save(f"in/{seed}.png", gray(seed))
+    second_read, second_run = threading.Event(), threading.Event()
+    met: list[bool] = []
+    read, write = batches.read_picture, task.write_picture
+
+    def reading(path: Path) -> Any:
+        if path.name == "1.png":
+            second_read.set()
+        return read(path)
+
+    def network() -> None:
+        if met:
+            second_run.set()
+        else:
+            met.append(second_read.wait(PATIENCE))
+
+    def writing(path: Path, *rest: Any, **options: Any) -> None:
+        if path.name == "0.png":
+            met.append(second_run.wait(PATIENCE))
+        write(path, *rest, **options)
+
+    monkeypatch.setattr(batches, "read_picture", reading)
+    monkeypatch.setattr(task, "write_picture", writing)
+    events = run(colorizer_of(Watched(network)), "in")
+
+    assert len(written(events)) == 3
+    assert met == [True, True]
+
+
+def test_few_pictures_are_in_memory_at_a_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(12):
+        save(f"in/{seed:02}.png", gray(seed, 8, 8))
+    counts = {"read": 0, "run": 0, "written": 0}
+    ahead: list[int] = []
+    behind: list[int] = []
+    read, write = batches.read_picture, task.write_picture
+
+    def reading(path: Path) -> Any:
+        counts["read"] += 1
+        ahead.append(counts["read"] - counts["run"])
+        return read(path)
+
+    def network() -> None:
+        counts["run"] += 1
+        behind.append(counts["run"] - counts["written"])
+
+    def writing(*rest: Any, **options: Any) -> None:
+        write(*rest, **options)
+        counts["written"] += 1
+
+    monkeypatch.setattr(batches, "read_picture", reading)
+    monkeypatch.setattr(task, "write_picture", writing)
+    run(colorizer_of(Watched(network)), "in")
+
+    assert max(ahead) <= AHEAD + 1
+    assert max(behind) <= task.BEHIND + 2
+
+
+def test_a_batch_that_is_closed_leaves_whole_files_only(folder: Path) -> None:
+    for seed in range(8):
+        save(f"in/{seed}.png", gray(seed))
+    save("in/3.tif", gray(0, 9, 8, 8))
+    todo = plan(["in"], "out")
+    batch = Batch(colorizer=colorizer_of(TintNetwork()), settings=ColorizeSettings())
+    with closing(batch.run(todo.jobs)) as events:
+        for event in events:
+            if isinstance(event, Stepped) and event.job.source.name == "3.tif":
+                break  # the stack is open, pictures wait to be written
+
+    there = sorted(path.name for path in Path("out").iterdir())
+    assert "3.tif" not in there
+    assert all(re.fullmatch(r"\d\.png", name) for name in there)
+    for name in there:
+        assert read_picture(Path("out") / name).array.shape == (32, 48, 3)
+    assert threading.active_count() == 1 + _foreign_threads()
+    rest = list(batch.run(plan(["in"], "out").jobs))
+    assert len(there) + len(written(rest)) == 9
+
+
+def _foreign_threads() -> int:
+    """Threads that are not ours: of pytest's timeout, of progress bars."""
+    return sum(
+        not thread.name.startswith("ThreadPoolExecutor")
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread()
+    )
+
+
+def test_pieces_of_a_killed_run_are_removed_once_they_are_old(
+    folder: Path, tiny_colorizer: Colorizer
+) -> None:
+    save("in/a.png", gray())
+    Path("out").mkdir()
+    old, young, foreign = (Path("out") / f".{name}.part" for name in ("0" * 12, "f" * 12, "yours"))
+    for piece in (old, young, foreign):
+        piece.touch()
+    for piece in (old, foreign):
+        os.utime(piece, (0, 0))
+    run(tiny_colorizer, "in")
+    assert {path.name for path in Path("out").iterdir()} == {"a.png", young.name, foreign.name}
+
+
+def test_results_say_how_they_were_made_unless_told_not_to(
+    folder: Path, tiny_colorizer: Colorizer
+) -> None:
+    save("in/a.png", gray())
+    save("in/stack.tif", gray(0, 3, 8, 8))
+    run(tiny_colorizer, "in", out="with", saturation=1.5)
+    run(tiny_colorizer, "in", out="without", provenance=False)
+    for name in ("a.png", "stack.tif"):
+        told = read_provenance(f"with/{name}")
+        assert told is not None
+        assert told["settings"]["saturation"] == 1.5  # type: ignore[index]
+        assert read_provenance(f"without/{name}") is None
+
+
+def test_explicit_limits_are_black_and_white_in_the_file(
+    folder: Path, tiny_colorizer: Colorizer
+) -> None:
+    pixels = np.linspace(-1000, 3000, 32 * 48).astype(np.int16).reshape(32, 48)
+    save("a.tif", pixels)
+    run(tiny_colorizer, "a.tif", contrast_limits=(-200.0, 400.0), saturation=0.0)
+    result = read_picture("out/a.tif").array
+    expected = np.clip((pixels + 200.0) / 600, 0, 1) * 65535
+    assert result.dtype == np.uint16
+    assert np.abs(result[..., 0] - expected).max() <= 65535 / 600
+
+
+def test_a_sheet_shows_gray_and_every_render_factor(
+    folder: Path, tiny_colorizer: Colorizer
+) -> None:
+    save("in/a.png", gray(0, 48, 32))
+    save("in/deep.tif", gray(0, 5, 48, 32, dtype=np.uint16))
+    events = run(tiny_colorizer, "in", sweep=(2, 4, 8))
+    assert written(events) == ["out/a-sweep.png", "out/deep-sweep.png"]
+    assert [event.steps for event in events if type(event) is Opened] == [3, 3]
+    sheets = [read_picture(name) for name in written(events)]
+    assert sheets[0].array.shape == sheets[1].array.shape  # a grid of 2 x 2
+    told = read_provenance("out/a-sweep.png")
+    assert told is not None
+    assert told["settings"]["render_factor"] == [2, 4, 8]  # type: ignore[index]
+    (note,) = (event.notes for event in events if type(event) is Written and event.notes)
+    assert note == ("The sheet shows plane 2 of the stack.",)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_a_sheet_shows_any_dtype_as_it_looks(
+    folder: Path, tiny_colorizer: Colorizer, dtype: Any
+) -> None:
+    ramp = np.tile(np.linspace(0, 1, 64), (64, 1))
+    scale = {np.uint16: 65535, np.int32: 10**6, np.float32: 1}.get(dtype, 255)
+    save("a.tif", (ramp * scale).astype(dtype))
+    run(tiny_colorizer, "a.tif", sweep=(4,))
+    shown = read_picture("out/a-sweep.png").array[200, 12 : 12 + 480, 0].astype(int)
+    assert shown[0] <= 3
+    assert shown[-1] >= 252
+    assert (np.diff(shown) >= 0).all()
+
+
+def test_a_stack_that_a_format_cannot_hold_is_refused_at_once(folder: Path) -> None:
+    runs: list[int] = []
+    save("stack.tif", gray(0, 40, 16, 16, dtype=np.uint16))
+    colorizer = colorizer_of(Watched(lambda: runs.append(1)))
+    (_, end) = run(colorizer, "stack.tif", out="stack.png")
+    assert isinstance(end, Failed)
+    assert "PNG cannot hold this stack of uint16" in str(end.error)
+    assert len(runs) == 1

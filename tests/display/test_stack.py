@@ -1,0 +1,190 @@
+"""Stacks that fill up: planes known, gray planes, what is forgotten and what is held."""
+
+from __future__ import annotations
+
+import dask.array
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import basic_indices
+from stand_ins import TintNetwork, colorizer_of
+
+from napari_colorize.display import Look, StackColors
+from napari_colorize.display import stack as stack_module
+from napari_colorize.display.lazy_array import View
+from napari_colorize.errors import OutOfMemoryError
+
+LOOK = Look(False, (0, 255))
+
+
+@pytest.fixture
+def stack():
+    return np.random.default_rng(0).integers(0, 256, (2, 3, 12, 15), np.uint8)
+
+
+def colors_of(stack, **settings):
+    """A stack's colours, none known, and what its Colorizer says of a plane."""
+    colorizer = colorizer_of(TintNetwork())
+    return StackColors(stack, LOOK, **settings), lambda index: colorizer(stack[index])
+
+
+def test_planes_get_their_colours_one_by_one(stack):
+    colors, colorize = colors_of(stack)
+    result = colorize((1, 2))
+
+    colors.put((1, 2), result)
+
+    np.testing.assert_array_equal(colors.data[1, 2], result.pixels)
+    np.testing.assert_array_equal(colors.data[0, 2], np.repeat(stack[0, 2][..., None], 3, 2))
+    assert colors.knows((1, 2)) and not colors.knows((0, 2))
+
+
+class Numbers:
+    """An array in memory as a view's whole."""
+
+    defers = False
+    leading = 2
+    values = np.arange(2 * 3 * 4 * 5 * 3).reshape(2, 3, 4, 5, 3)
+    shape, dtype = values.shape, values.dtype
+
+    def part(self, index, rows, columns):
+        return self.values[index][list(rows)][:, list(columns)]
+
+
+@given(key=basic_indices(Numbers.shape, allow_newaxis=True))
+def test_a_view_is_indexed_as_an_array_is(key):
+    whole = Numbers()
+
+    found = View(whole)[key]
+
+    np.testing.assert_array_equal(found, Numbers.values[key])
+    assert np.shape(found) == Numbers.values[key].shape
+
+
+@given(
+    first=basic_indices(Numbers.shape, allow_newaxis=False, allow_ellipsis=False),
+    data=st.data(),
+)
+def test_a_view_of_a_view_is_one_too(first, data):
+    whole = Numbers()
+    whole.defers = True
+    second = data.draw(basic_indices(np.shape(Numbers.values[first])))
+
+    np.testing.assert_array_equal(View(whole)[first][second], Numbers.values[first][second])
+
+
+class Upward:
+    """A lazy stack that counts what is read, and refuses places in reverse, as zarr does."""
+
+    def __init__(self, values):
+        self.values, self.read = values, []
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def __getitem__(self, key):
+        assert all((place.step or 1) > 0 for place in key if isinstance(place, slice))
+        self.read.append(key[:2])
+        return self.values[key]
+
+
+def in_gray(stack):
+    return np.repeat(stack[..., None], 3, axis=-1)
+
+
+def test_a_plane_of_a_lazy_stack_is_its_own_gray_until_its_colours_come(stack):
+    lazy = Upward(stack)
+    colors = StackColors(lazy, LOOK)
+    result = colorizer_of(TintNetwork())(stack[0, 1])
+    assert not lazy.read
+
+    colors.put((0, 1), result)
+
+    np.testing.assert_array_equal(colors.data[1, 0], in_gray(stack)[1, 0])
+    np.testing.assert_array_equal(colors.data[1, 0, ::-2, 3:9], in_gray(stack)[1, 0, ::-2, 3:9])
+    assert set(lazy.read) == {(1, 0)}
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_many_planes_at_once_are_each_their_own(stack, is_lazy):
+    colors = StackColors(dask.array.from_array(stack) if is_lazy else stack, LOOK)
+    result = colorizer_of(TintNetwork())(stack[1, 1])
+    colors.put((1, 1), result)
+
+    whole = np.asarray(colors.data)
+
+    wanted = in_gray(stack)
+    wanted[1, 1] = result.pixels
+    np.testing.assert_array_equal(whole, wanted)
+    np.testing.assert_array_equal(colors.data[:, 1, 2:5, 7], wanted[:, 1, 2:5, 7])
+    np.testing.assert_array_equal(colors.data[1:1], wanted[1:1])
+
+
+def test_a_lazy_stack_whose_planes_are_known_is_not_read(stack):
+    lazy = Upward(stack)
+    colors = StackColors(lazy, LOOK)
+    for index in np.ndindex(2, 3):
+        assert not colors.knows_all()
+        colors.put(index, colorizer_of(TintNetwork())(stack[index]))
+    colors.outdate()
+
+    whole = np.asarray(colors.data)
+
+    assert not lazy.read and not colors.knows_all()
+    assert (np.ptp(whole, axis=-1) > 0).any(axis=(2, 3)).all()
+
+
+def test_the_oldest_planes_are_forgotten_beyond_the_budget(stack):
+    colors, colorize = colors_of(stack, budget=2 * 12 * 15 * 3)
+
+    for index in [(0, 0), (0, 1), (0, 2)]:
+        colors.put(index, colorize(index))
+
+    assert [colors.knows((0, place)) for place in range(3)] == [False, True, True]
+    np.testing.assert_array_equal(colors.data[0, 0, ..., 1], stack[0, 0])
+
+
+def test_a_stack_that_is_held_forgets_nothing(stack):
+    colors, colorize = colors_of(stack, budget=1)
+    colors.put((0, 0), colorize((0, 0)))
+    colors.hold_all()
+
+    for index in np.ndindex(2, 3):
+        assert colors.finished() is None and not colors.knows_all()
+        colors.put(index, colorize(index))
+
+    assert colors.knows_all()
+    wanted = [colorize(index).pixels for index in np.ndindex(2, 3)]
+    np.testing.assert_array_equal(colors.finished().reshape(6, 12, 15, 3), wanted)
+    np.testing.assert_array_equal(colors.data, colors.finished())
+
+
+def test_outdated_planes_are_shown_until_new_ones_come(stack):
+    colors, colorize = colors_of(stack)
+    colors.put((0, 0), colorize((0, 0)))
+
+    colors.outdate()
+
+    assert not colors.knows((0, 0))
+    np.testing.assert_array_equal(colors.data[0, 0], colorize((0, 0)).pixels)
+
+
+def test_what_does_not_fit_is_refused_with_the_bytes(stack, monkeypatch):
+    monkeypatch.setattr(stack_module, "_free_bytes", lambda: 1_000_000)
+    large = np.broadcast_to(stack, (10**6, *stack.shape))
+
+    with pytest.raises(OutOfMemoryError, match=r"need 3\.2 GB .* 0\.0 GB are free"):
+        StackColors(large, LOOK).hold_all()
+
+
+def test_a_fidelity_shows_any_stack_in_8_bits(stack):
+    deep = stack.astype(np.uint16) * 100
+    look = Look(False, (0, 25500))
+    colors = StackColors(deep, look)
+    before = colors.data
+    result = colorizer_of(TintNetwork())(stack[0, 0])
+
+    colors.put((0, 0), result)
+
+    assert colors.data is not before and colors.data.dtype == np.uint8
+    assert colors.limits == (0, 255)
+    np.testing.assert_array_equal(colors.data[1, 1, ..., 0], stack[1, 1])

@@ -1,0 +1,197 @@
+"""DICOM: what a radiologist's screen would show, and nothing about the patient."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from napari_colorize.errors import ImageError
+from napari_colorize.io.images import Resolution, read_picture, write_picture
+
+pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+
+PATIENT = "Doe^Jane"
+GRAY = np.array([[0, 1000], [2000, 4095]], np.uint16)
+
+
+def dicom_file(path, array=GRAY, *, bits=None, has_magic=True, **changes):
+    """A small DICOM file; `changes` are attributes of its data set."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = changes.pop("syntax", ExplicitVRLittleEndian)
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
+    dataset.PatientName, dataset.PatientID = PATIENT, "12345678"
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows, dataset.Columns = array.shape[-2:]
+    dataset.BitsAllocated = 8 * array.dtype.itemsize
+    dataset.BitsStored = bits or (12 if array.dtype == np.uint16 else dataset.BitsAllocated)
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(array.dtype.kind == "i")
+    dataset.PixelData = array.tobytes() + b"\0" * (array.nbytes % 2)
+    for name, value in changes.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=has_magic, implicit_vr=False, little_endian=True)
+    return path
+
+
+def in_gray(picture):
+    """As the pipeline maps it."""
+    low, high = picture.contrast_limits
+    return np.clip((picture.array - np.float64(low)) / (high - low), 0, 1)
+
+
+def test_without_a_window_the_stored_bits_are_the_limits(tmp_path):
+    picture = read_picture(dicom_file(tmp_path / "a.dcm"))
+    assert picture.contrast_limits == (0, 4095)
+    assert picture.array.dtype == np.uint16
+    np.testing.assert_array_equal(picture.array, GRAY)
+
+
+def test_slope_and_intercept_give_hounsfield_units(tmp_path):
+    picture = read_picture(dicom_file(tmp_path / "a.dcm", RescaleSlope=1, RescaleIntercept=-1024))
+    np.testing.assert_array_equal(picture.array, GRAY.astype(int) - 1024)
+    assert picture.array.dtype == np.int16
+    assert picture.contrast_limits == (-1024, 3071)
+
+
+def test_fractions_become_floats(tmp_path):
+    picture = read_picture(dicom_file(tmp_path / "a.dcm", RescaleSlope=0.5, RescaleIntercept=0.25))
+    assert picture.array.dtype == np.float32
+    np.testing.assert_array_equal(picture.array, GRAY * 0.5 + 0.25)
+
+
+@pytest.mark.parametrize(
+    ("function", "limits"),
+    [(None, (-160.0, 239.0)), ("LINEAR_EXACT", (-160, 240)), ("SIGMOID", (-160, 240))],
+)
+def test_a_window_becomes_the_limits(tmp_path, function, limits):
+    told = {"VOILUTFunction": function} if function else {}
+    path = dicom_file(
+        tmp_path / "a.dcm", WindowCenter=40, WindowWidth=400, RescaleSlope=1,
+        RescaleIntercept=-1024, **told,
+    )  # fmt: skip
+    picture = read_picture(path)
+    assert picture.contrast_limits == limits
+    assert bool(picture.notes) == (function == "SIGMOID")
+
+
+def test_a_window_is_pydicoms_window(tmp_path):
+    from pydicom.pixels import apply_voi_lut
+
+    path = dicom_file(tmp_path / "a.dcm", WindowCenter=1500, WindowWidth=2000)
+    dataset = pydicom.dcmread(path)
+    expected = apply_voi_lut(dataset.pixel_array, dataset) / 4095
+    np.testing.assert_allclose(in_gray(read_picture(path)), expected, atol=1e-9)
+
+
+def test_of_several_windows_the_first_counts(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm", WindowCenter=[1000.5, 9], WindowWidth=[1001, 9])
+    assert read_picture(path).contrast_limits == (500, 1500)
+
+
+@pytest.mark.parametrize("array", [GRAY, (GRAY // 16).astype(np.uint8), GRAY.astype(np.int16)])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 100, "WindowWidth": 50}])
+@pytest.mark.parametrize("rescale", [{}, {"RescaleSlope": 2, "RescaleIntercept": -7}])
+def test_where_low_is_white_it_is_turned_around(tmp_path, array, window, rescale):
+    told = window | rescale
+    upright = read_picture(dicom_file(tmp_path / "a.dcm", array, **told))
+    told["PhotometricInterpretation"] = "MONOCHROME1"
+    inverted = read_picture(dicom_file(tmp_path / "b.dcm", array, **told))
+    assert inverted.array.dtype == upright.array.dtype
+    np.testing.assert_allclose(in_gray(inverted), 1 - in_gray(upright), atol=1e-9)
+
+
+@pytest.mark.parametrize(("told", "axis"), [({}, "Z"), ({"FrameTime": 33.3}, "T")])
+def test_several_frames_are_a_stack(tmp_path, told, axis):
+    array = np.stack([GRAY, GRAY[::-1], GRAY])
+    picture = read_picture(dicom_file(tmp_path / "a.dcm", array, NumberOfFrames=3, **told))
+    assert picture.is_stack
+    assert picture.metadata.axes == axis
+    np.testing.assert_array_equal(picture.array, array)
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_colour_is_rgb(tmp_path, planar):
+    color = np.random.default_rng(0).integers(0, 255, (4, 6, 3), dtype=np.uint8)
+    stored = np.moveaxis(color, -1, 0) if planar else color
+    path = dicom_file(
+        tmp_path / "a.dcm", stored, Rows=4, Columns=6, SamplesPerPixel=3,
+        PhotometricInterpretation="RGB", PlanarConfiguration=planar,
+    )  # fmt: skip
+    picture = read_picture(path)
+    assert picture.rgb
+    assert picture.contrast_limits is None
+    np.testing.assert_array_equal(picture.array, color)
+
+
+def test_spacing_is_the_resolution_rows_first(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm", PixelSpacing=[0.5, 0.25])
+    assert read_picture(path).metadata.resolution == Resolution(40, 20, "cm")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
+def test_no_result_knows_the_patient(tmp_path, name):
+    picture = read_picture(dicom_file(tmp_path / "a.dcm"))
+    colors = np.zeros((2, 2, 3), np.uint8)
+    write_picture(tmp_path / name, colors, picture.metadata, {"software": "napari-colorize"})
+    for secret in (PATIENT, "Jane", "12345678"):
+        assert secret.encode() not in (tmp_path / name).read_bytes()
+
+
+def test_dicom_is_known_by_its_content(tmp_path):
+    assert read_picture(dicom_file(tmp_path / "IM0001")).contrast_limits == (0, 4095)
+
+
+def test_old_files_without_the_magic_are_known_by_their_suffix(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm", has_magic=False)
+    np.testing.assert_array_equal(read_picture(path).array, GRAY)
+
+
+def test_without_pydicom_it_is_said_what_to_install(tmp_path, monkeypatch):
+    path = dicom_file(tmp_path / "a.dcm")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ImageError, match=r'pip install "napari-colorize\[dicom\]"'):
+        read_picture(path)
+
+
+def test_a_compression_without_a_decoder_is_named(tmp_path, monkeypatch):
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders import JPEGLSLosslessDecoder
+    from pydicom.uid import JPEGLSLossless
+
+    monkeypatch.setattr(JPEGLSLosslessDecoder, "_available", {})
+    content = encapsulate([bytes(8)])
+    path = dicom_file(tmp_path / "a.dcm", syntax=JPEGLSLossless, PixelData=content)
+    with pytest.raises(ImageError, match=r"a\.dcm is compressed as JPEG-LS.*no decoder"):
+        read_picture(path)
+
+
+def test_a_report_without_pixels_is_refused(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm")
+    dataset = pydicom.dcmread(path)
+    del dataset.PixelData
+    dataset.save_as(path)
+    with pytest.raises(ImageError, match=r"a\.dcm holds no image"):
+        read_picture(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+@pytest.mark.parametrize("content", [b"not DICOM at all", bytes(500)])
+def test_what_only_claims_to_be_dicom_is_refused(tmp_path, content):
+    (tmp_path / "a.dcm").write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.dcm"):
+        read_picture(tmp_path / "a.dcm")
+
+
+def test_sizes_that_the_file_cannot_hold_are_refused(tmp_path):
+    with pytest.raises(ImageError, match=r"a\.dcm is damaged"):
+        read_picture(dicom_file(tmp_path / "a.dcm", Rows=500, Columns=500))
+    with pytest.raises(ImageError, match="more than the limit"):
+        read_picture(dicom_file(tmp_path / "b.dcm", Rows=65535, Columns=65535))

@@ -1,0 +1,350 @@
+"""TIFF: what the tags say a sample means, stacks in shape, pages one by one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tracemalloc
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_colorize import provenance
+from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.io import tiff_reader, tiff_writer
+from napari_colorize.io.images import (
+    Metadata,
+    Resolution,
+    StackWriter,
+    read_picture,
+    read_provenance,
+    write_picture,
+)
+from napari_colorize.settings import ColorizeSettings
+
+RECORD = provenance.describe(
+    checkpoint_name="embedded",
+    architecture="compact",
+    sha256="ab" * 32,
+    settings=ColorizeSettings(render_factor=12, saturation=1.5),
+)
+MICRONS = {
+    "PhysicalSizeX": 0.25,
+    "PhysicalSizeY": 0.25,
+    "PhysicalSizeZ": 1.5,
+    "PhysicalSizeXUnit": "µm",
+    "PhysicalSizeYUnit": "µm",
+    "PhysicalSizeZUnit": "µm",
+}
+
+
+def noise(shape: tuple[int, ...], dtype: str = "uint8") -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if np.dtype(dtype).kind == "f":
+        return rng.standard_normal(shape).astype(dtype)
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
+)
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("shape", [(5, 7), (3, 5, 7), (5, 7, 3)])
+def test_every_number_type_is_read_as_it_is(tmp_path, dtype, byteorder, shape):
+    array = noise(shape) > 127 if dtype == "bool" else noise(shape, dtype)
+    rgb = shape[-1] == 3
+    if rgb and dtype == "bool":
+        pytest.skip("no such thing")
+    photometric = "rgb" if rgb else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", array, byteorder=byteorder, photometric=photometric)
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.array.dtype == dtype
+    assert picture.array.dtype.isnative
+    assert (picture.rgb, picture.is_stack) == (rgb, shape[0] == 3)
+    np.testing.assert_array_equal(picture.array, array)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "lzw"},
+        {"compression": "zlib", "predictor": True},
+        {"compression": "zstd"},
+        {"compression": "packbits"},
+        {"tile": (16, 16)},
+        {"rowsperstrip": 3},
+        {"bigtiff": True},
+        {"planarconfig": "separate"},
+    ],
+)
+def test_every_layout_is_read(tmp_path, options):
+    array = noise((40, 50, 3), "uint16")
+    stored = np.moveaxis(array, -1, 0) if "planarconfig" in options else array
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", **options)
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.rgb
+    np.testing.assert_array_equal(picture.array, array)
+
+
+def test_jpeg_inside_tiff_is_rgb(tmp_path):
+    color = np.zeros((32, 32, 3), np.uint8)
+    color[..., 0] = 200
+    tifffile.imwrite(tmp_path / "a.tif", color, photometric="rgb", compression="jpeg")
+    read = read_picture(tmp_path / "a.tif").array
+    np.testing.assert_allclose(read.astype(int), color.astype(int), atol=4)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "int16", "float32"])
+def test_white_is_zero_is_turned_around(tmp_path, dtype):
+    array = np.array([[0, 1]], dtype)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite")
+    black, white = read_picture(tmp_path / "a.tif").array[0, ::-1].astype(float)
+    assert black < white
+
+
+def test_twelve_bits_fill_sixteen(tmp_path):
+    # Two samples of 12 bits, 0xFFF and 0x000, in three bytes.
+    packed = b"\xff\xf0\x00"
+    array = np.array([[0xFFF, 0]], np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", iter([packed]), shape=(1, 2), dtype=array.dtype,
+                     bitspersample=12, photometric="minisblack", compression=1)  # fmt: skip
+    assert read_picture(tmp_path / "a.tif").array.tolist() == [[65535, 0]]
+
+
+@pytest.mark.parametrize(("mode", "ndim"), [("L", 2), ("RGB", 3)])
+def test_a_palette_is_looked_up(tmp_path, mode, ndim):
+    source = Image.fromarray(noise((8, 8, 3))).convert(mode).quantize(16)
+    source.save(tmp_path / "a.tif")
+    picture = read_picture(tmp_path / "a.tif")
+    expected = np.asarray(source.convert(mode))
+    assert picture.array.ndim == ndim
+    np.testing.assert_array_equal(picture.array, expected)
+
+
+def test_gray_with_alpha_is_rgba(tmp_path):
+    array = noise((5, 7, 2), "uint16")
+    tifffile.imwrite(
+        tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig",
+        extrasamples=["unassalpha"],
+    )  # fmt: skip
+    picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.array, array[..., [0, 0, 0, 1]])
+
+
+def test_alpha_that_was_multiplied_in_is_taken_out(tmp_path):
+    stored = np.array([[[50, 100, 0, 128], [10, 20, 30, 255], [0, 0, 0, 0]]], np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
+    read = read_picture(tmp_path / "a.tif").array
+    assert read.tolist() == [[[100, 199, 0, 128], [10, 20, 30, 255], [0, 0, 0, 0]]]
+
+
+def test_samples_without_a_meaning_are_left_out_with_a_note(tmp_path):
+    array = noise((5, 7, 5))
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unspecified"] * 2)
+    picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.array, array[..., :3])
+    assert any("left out" in note for note in picture.notes)
+
+
+def test_bands_that_are_no_colours_are_a_stack(tmp_path):
+    array = noise((5, 7, 6))
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig")
+    picture = read_picture(tmp_path / "a.tif")
+    assert (picture.is_stack, picture.rgb, picture.metadata.axes) == (True, False, "C")
+    np.testing.assert_array_equal(picture.array, np.moveaxis(array, -1, 0))
+
+
+def test_pages_of_other_sizes_are_mentioned(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(noise((5, 7)))
+        writer.write(noise((8, 9)))
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.array.shape == (5, 7)
+    assert any("holds 2 images" in note for note in picture.notes)
+
+
+def test_complex_numbers_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise((5, 7), "float32").astype("complex64"))
+    with pytest.raises(ImageError, match=r"a\.tif holds values of type complex64"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 11), (2, 3, 9, 11, 3)])
+def test_axes_without_names_are_a_stack_too(tmp_path, shape):
+    array = noise(shape)
+    photometric = "rgb" if len(shape) == 5 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric)
+    picture = read_picture(tmp_path / "a.tif")
+    assert (picture.rgb, picture.is_stack) == (len(shape) == 5, True)
+    np.testing.assert_array_equal(picture.array, array)
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_lzw", "packbits"])
+def test_scans_of_two_tones_are_read(tmp_path, compression):
+    source = Image.fromarray(noise((40, 50)) > 127)
+    source.save(tmp_path / "a.tif", compression=compression)
+    read = read_picture(tmp_path / "a.tif").array
+    assert read.dtype == bool
+    np.testing.assert_array_equal(read, np.asarray(source))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_large_plain_stack_is_not_read_until_it_is_looked_at(tmp_path, monkeypatch, samples):
+    array = noise((4, 50, 60, samples), "uint16").squeeze()
+    photometric = "rgb" if samples == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric)
+    monkeypatch.setattr(tiff_reader, "_LARGE", array.nbytes)
+    read = read_picture(tmp_path / "a.tif").array
+    assert isinstance(read, np.memmap)
+    assert read.flags.writeable
+    np.testing.assert_array_equal(read, array)
+
+
+def test_imagej_says_how_large_a_pixel_is(tmp_path):
+    metadata = {"axes": "TZYX", "unit": "um", "spacing": 1.5, "finterval": 20.0}
+    tifffile.imwrite(
+        tmp_path / "a.tif", noise((2, 3, 5, 7)), imagej=True, resolution=(4, 4), metadata=metadata
+    )
+    read = read_picture(tmp_path / "a.tif").metadata
+    assert read.axes == "TZ"
+    assert read.spacing == MICRONS | {"TimeIncrement": 20.0}
+    assert read.exif is None or b"ImageJ=" not in read.exif
+
+
+# Writing
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+@pytest.mark.parametrize(
+    ("axes", "leading"), [("", ()), ("T", (3,)), ("TZ", (2, 3)), ("TZC", (2, 3, 2)), ("QI", (2, 3))]
+)
+@pytest.mark.parametrize("samples", [3, 4])
+def test_a_stack_comes_back_in_shape(tmp_path, name, axes, leading, samples):
+    array = noise((*leading, 9, 11, samples), "uint16")
+    write_picture(tmp_path / name, array, Metadata(axes=axes, spacing=MICRONS), RECORD)
+    picture = read_picture(tmp_path / name)
+    np.testing.assert_array_equal(picture.array, array)
+    assert (picture.rgb, picture.is_stack) == (True, bool(leading))
+    assert read_provenance(tmp_path / name) == RECORD
+    if name == "a.ome.tif" or leading:
+        assert picture.metadata.spacing == MICRONS
+    if axes != "QI":  # which OME has no words for
+        assert picture.metadata.axes == axes
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / name), array)
+
+
+def test_ome_in_is_ome_out(tmp_path):
+    gray = noise((2, 3, 9, 11), "uint16")
+    told = {"axes": "TZYX", "Description": "Zebra <fish> & co.", "TimeIncrement": 20.0}
+    tifffile.imwrite(tmp_path / "a.ome.tif", gray, metadata=told | MICRONS)
+    source = read_picture(tmp_path / "a.ome.tif")
+    colors = np.stack([source.array] * 3, axis=-1)
+    write_picture(tmp_path / "b.ome.tif", colors, source.metadata, RECORD)
+
+    result = read_picture(tmp_path / "b.ome.tif")
+    assert result.metadata.axes == "TZ"
+    assert result.metadata.spacing == MICRONS | {"TimeIncrement": 20.0}
+    assert read_provenance(tmp_path / "b.ome.tif") == RECORD
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as file:
+        assert file.is_ome
+        assert "Zebra &lt;fish&gt; &amp; co." in file.ome_metadata
+
+
+def test_a_plain_picture_carries_a_plain_description(tmp_path):
+    write_picture(tmp_path / "a.tif", noise((9, 11, 3)), None, RECORD)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.pages[0].description == provenance.to_text(RECORD)
+        assert file.pages[0].software == provenance.software(RECORD)
+
+
+def test_other_programs_read_it(tmp_path):
+    array = noise((9, 11, 3))
+    write_picture(tmp_path / "a.tif", array, Metadata(resolution=Resolution(300, 300)), RECORD)
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.info["dpi"] == (300, 300)
+        np.testing.assert_array_equal(np.asarray(image), array)
+
+
+def test_nan_stays(tmp_path):
+    array = noise((5, 7, 3), "float32")
+    array[2, 3] = np.nan
+    write_picture(tmp_path / "a.tif", array)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").array, array)
+
+
+def test_above_four_gigabytes_it_is_a_bigtiff(tmp_path, monkeypatch):
+    array = noise((5, 7, 3))
+    monkeypatch.setattr(tiff_writer, "_CLASSIC_LIMIT", array.nbytes - 1)
+    write_picture(tmp_path / "a.tif", array, None, RECORD)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.is_bigtiff
+    assert read_provenance(tmp_path / "a.tif") == RECORD
+
+
+def test_page_by_page_the_stack_is_never_in_memory(tmp_path):
+    shape = (30, 200, 200, 3)
+    page = noise(shape[1:])
+    tracemalloc.start()
+    with StackWriter(tmp_path / "a.tif", shape=shape, dtype="uint8") as writer:
+        for _ in range(shape[0]):
+            writer.write(page)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < page.nbytes * shape[0] / 2
+    assert read_picture(tmp_path / "a.tif").array.shape == shape
+
+
+def test_a_stack_with_pages_missing_is_not_written(tmp_path):
+    with (
+        pytest.raises(OutputError, match="1 of 2 pages came"),
+        StackWriter(tmp_path / "a.tif", shape=(2, 5, 7, 3), dtype="uint8") as writer,
+    ):
+        writer.write(noise((5, 7, 3)))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_stack_leaves_nothing(tmp_path, error):
+    def write_half():
+        with StackWriter(tmp_path / "a.tif", shape=(2, 5, 7, 3), dtype="uint8") as writer:
+            writer.write(noise((5, 7, 3)))
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+    def fill(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write_too_much():
+        with StackWriter(tmp_path / "a.tif", shape=(2, 5, 7, 3), dtype="uint8") as writer:
+            writer.write(noise((5, 7, 3)))
+            monkeypatch.setattr(tifffile.TiffWriter, "write", fill)
+            writer.write(noise((5, 7, 3)))
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        write_too_much()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.dcm"])
+def test_pages_go_into_tiff_only(tmp_path, name):
+    with pytest.raises(OutputError, match=r"\.tif"):
+        StackWriter(tmp_path / name, shape=(2, 5, 7, 3), dtype="uint8")
+
+
+def test_a_page_of_another_shape_is_our_mistake(tmp_path):
+    with (
+        pytest.raises(ValueError, match="A page must be"),
+        StackWriter(tmp_path / "a.tif", shape=(2, 5, 7, 3), dtype="uint8") as writer,
+    ):
+        writer.write(noise((5, 7, 4)))

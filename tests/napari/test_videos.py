@@ -1,0 +1,411 @@
+"""Films in napari: opened lazily, coloured as they are looked at, saved with their sound."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from stand_ins import TintNetwork, colorizer_of
+
+import napari_colorize
+from napari_colorize.display import stack as colors_of_stacks
+from napari_colorize.errors import ImageError, OutOfMemoryError, OutputError
+from napari_colorize.napari import video_export, video_reader
+from napari_colorize.napari.controller import PLANES_AHEAD, Desk, desk_of
+from napari_colorize.napari.video_export import SavingEnd, ask_and_save, save_film
+from napari_colorize.napari.writer import write_film
+from napari_colorize.video import lazy_frames
+
+av = pytest.importorskip("av", reason="the extra video is not installed")
+
+from sample_videos import decoded, make_film, packets_of  # noqa: E402
+
+MANIFEST = Path(napari_colorize.__file__).with_name("napari.yaml")
+SECONDS = 60_000
+FRAMES = 40
+LOOKED_AT = lazy_frames.SAMPLES + 1  # frames that opening may decode: some for colours, one to show
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    """A gray film with sound, 25 frames a second."""
+    made = tmp_path / "old.mp4"
+    make_film(made, frames=FRAMES, audio="aac")
+    return made
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[int]:
+    """Numbers of the frames that were decoded to be shown."""
+    found: list[int] = []
+    own = lazy_frames.FilmFrames._raw
+
+    def raw(frames: lazy_frames.FilmFrames, number: int) -> Any:
+        found.append(number)
+        return own(frames, number)
+
+    monkeypatch.setattr(lazy_frames.FilmFrames, "_raw", raw)
+    return found
+
+
+@pytest.fixture
+def plugin(npe2pm) -> Iterator[None]:
+    """napari knows this plugin, installed or not, and no other."""
+    with npe2pm.tmp_plugin(manifest=MANIFEST):
+        yield
+
+
+@pytest.fixture
+def model(plugin) -> ViewerModel:
+    """A viewer without a window."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, plugin) -> Any:
+    """A viewer with a window."""
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def desk_for(qapp) -> Iterator[Callable[[Any], Desk]]:
+    """Gives a viewer's desk, with a model that is quick."""
+    made = []
+
+    def desk(viewer: Any) -> Desk:
+        made.append(desk_of(viewer))
+        made[-1].session.model = colorizer_of(TintNetwork())
+        return made[-1]
+
+    yield desk
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def desk(model, desk_for) -> Desk:
+    """The desk of a viewer without a window."""
+    return desk_for(model)
+
+
+@pytest.fixture
+def ended(qtbot) -> Callable[[video_export.FilmSaving], SavingEnd]:
+    """Waits until a film is saved, and says how it went."""
+
+    def wait(saved: video_export.FilmSaving) -> SavingEnd:
+        ends: list[SavingEnd] = []
+        saved.ended.connect(ends.append)
+        qtbot.waitUntil(lambda: bool(ends), timeout=SECONDS)
+        return ends[0]
+
+    return wait
+
+
+def opened(viewer: Any, path: Path) -> Any:
+    [layer] = viewer.open(str(path), plugin="napari-colorize")
+    return layer
+
+
+def rate_of(path: Path) -> Fraction:
+    with av.open(str(path)) as container:
+        return Fraction(container.streams.video[0].average_rate)
+
+
+def colorfulness(picture: Any) -> float:
+    return float(np.ptp(np.asarray(picture)[..., :3].astype(int), axis=-1).mean())
+
+
+# Opening
+
+
+def test_a_film_opens_without_being_decoded(model, path, reads):
+    layer = opened(model, path)
+
+    assert len(reads) <= LOOKED_AT + 1
+    assert layer.data.shape == (FRAMES, 48, 64) and not layer.rgb
+    assert layer.name == "old" and tuple(layer.contrast_limits) == (0, 255)
+    assert layer.axis_labels == ("t", "y", "x")
+    assert layer.metadata["path"] == str(path) and layer.metadata["frame_rate"] == 25
+
+
+def test_stepping_decodes_what_is_looked_at(model, path, reads):
+    layer = opened(model, path)
+    model.dims.set_current_step(0, 3)
+    reads.clear()
+
+    for number in (4, 5, 6):
+        model.dims.set_current_step(0, number)
+
+    assert reads == [4, 5, 6]
+    np.testing.assert_array_equal(layer._slice.image.raw, layer.data[6])
+
+
+def test_a_film_with_colours_is_an_rgb_layer(model, tmp_path):
+    make_film(tmp_path / "new.mkv", frames=3, chroma=(90, 180))
+    layer = opened(model, tmp_path / "new.mkv")
+    assert layer.rgb and layer.data.shape == (3, 48, 64, 3)
+
+
+def test_ten_bits_span_sixteen(model, tmp_path):
+    make_film(tmp_path / "deep.mkv", frames=3, codec="ffv1", layout="yuv420p10le", b_frames=0)
+    layer = opened(model, tmp_path / "deep.mkv")
+    assert layer.dtype == np.uint16 and tuple(layer.contrast_limits) == (0, 65535)
+
+
+@pytest.mark.parametrize(("rotation", "scale"), [(0, (1, 1, 2)), (90, (1, 2, 1))])
+def test_pixels_that_are_not_square_are_shown_so(model, tmp_path, rotation, scale):
+    wide = tmp_path / "wide.mp4"
+    make_film(wide, frames=3, pixel_ratio=Fraction(2), rotation=rotation)
+    np.testing.assert_allclose(opened(model, wide).scale, scale)
+
+
+def test_films_do_not_make_a_stack(path):
+    reader = video_reader.get_reader([str(path), str(path)])
+    assert reader is not None
+    with pytest.raises(ImageError, match="one by one"):
+        reader([str(path), str(path)])
+
+
+@pytest.mark.parametrize("paths", ["photo.png", ["a.mp4", "b.png"], [], "mp4"])
+def test_other_files_are_left_to_other_readers(paths):
+    assert video_reader.get_reader(paths) is None
+
+
+def test_without_pyav_one_sentence_says_how_to_get_it(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImageError, match=r'PyAV is needed: pip install "napari-colorize\[video\]"'):
+        video_reader.read_films(str(path))
+
+
+# Colours
+
+
+def test_colours_follow_what_is_looked_at(model, desk, path, reads, settle):
+    desk.choose_layer(opened(model, path))
+    settle(desk)
+    [first] = desk.plane
+    shown, known = desk.result_layer, set(reads)
+    colors = colorfulness(shown.data[first])
+
+    model.dims.set_current_step(0, 8)
+    settle(desk)
+
+    assert len(known) <= LOOKED_AT and shown is desk.result_layer and shown.rgb
+    assert min(colors, colorfulness(shown.data[8])) > 3
+    assert colorfulness(shown.data[35]) == 0
+
+
+def test_frames_that_come_next_are_coloured_before_they_are_shown(model, desk, path, qtbot):
+    desk.choose_layer(opened(model, path))
+    for number in (1, 2, 3):
+        model.dims.set_current_step(0, number)
+
+    ahead = [(number,) for number in range(4, 4 + PLANES_AHEAD)]
+    qtbot.waitUntil(lambda: all(map(desk.colors.knows, ahead)), timeout=SECONDS)
+    assert not desk.colors.knows((4 + PLANES_AHEAD + 2,))
+
+
+def test_a_whole_film_that_does_not_fit_is_refused(model, desk, path, monkeypatch):
+    desk.choose_layer(opened(model, path))
+    monkeypatch.setattr(colors_of_stacks, "_free_bytes", lambda: 10**5)
+    with pytest.raises(OutOfMemoryError, match="0.4 GB|0.0 GB of memory"):
+        desk.colorize_all()
+
+
+# Saving a film
+
+
+def test_a_film_is_saved_with_its_sound(model, desk, path, tmp_path, ended):
+    desk.choose_layer(opened(model, path))
+    desk.choose(saturation=2.0, steadiness=0.5)
+    target = tmp_path / "new.mp4"
+
+    end = ended(save_film(desk, target))
+
+    assert end == SavingEnd(FRAMES, notes=end.notes) and end.notes[0] == f"Saved {target}."
+    assert len(decoded(target)) == FRAMES and rate_of(target) == rate_of(path)
+    assert packets_of(target, "audio") == packets_of(path, "audio")
+    assert colorfulness(decoded(target)[7].to_ndarray(format="rgb24")) > 3
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_saved_film_keeps_the_old_luminance(model, desk, path, tmp_path, ended):
+    layer = opened(model, path)
+    desk.choose_layer(layer)
+    ended(save_film(desk, tmp_path / "new.mp4"))
+
+    saved = lazy_frames.open_film(tmp_path / "new.mp4", rgb=False)
+    assert np.abs(saved[12].astype(int) - layer.data[12]).mean() < 1
+
+
+def test_a_mask_holds_for_the_saved_film(model, desk, path, tmp_path, ended):
+    desk.choose_layer(opened(model, path))
+    mask = np.zeros((48, 64), int)
+    mask[:, 32:] = 1
+    desk.guiding.use("mask", model.add_labels(mask))
+
+    ended(save_film(desk, tmp_path / "new.mp4"))
+
+    picture = lazy_frames.open_film(tmp_path / "new.mp4", rgb=True)[5]
+    assert colorfulness(picture[:, :28]) < 2 < 3 < colorfulness(picture[:, 36:])
+
+
+def test_a_film_that_was_stopped_is_gone_on_with(model, desk, path, tmp_path, ended, monkeypatch):
+    desk.choose_layer(opened(model, path))
+    target = tmp_path / "new.mkv"
+    saved = save_film(desk, target)
+    saved.progress.connect(lambda told: saved.cancel() if told.done >= 5 else None)
+    first = ended(saved)
+    assert first.cancelled and not target.exists()
+
+    end = ended(save_film(desk, target))
+
+    assert any("gone on with after frame" in note for note in end.notes)
+    assert len(decoded(target)) == FRAMES
+
+
+def test_one_film_is_saved_at_a_time(model, desk, path, tmp_path, ended):
+    desk.choose_layer(opened(model, path))
+    saved = save_film(desk, tmp_path / "new.mp4")
+    with pytest.raises(OutputError, match="new.mp4 is being saved"):
+        save_film(desk, tmp_path / "other.mp4")
+    ended(saved)
+
+
+def test_what_cannot_be_saved_is_told_at_once(model, desk, path, tmp_path):
+    layer = opened(model, path)
+    desk.choose_layer(layer)
+    with pytest.raises(OutputError, match="exists"):
+        save_film(desk, path)
+    with pytest.raises(OutputError, match="the input itself"):
+        save_film(desk, path, overwrite=True)
+    desk.guiding.use("mask", model.add_labels(np.ones((FRAMES, 48, 64), int)))
+    with pytest.raises(ImageError, match="single frames"):
+        save_film(desk, tmp_path / "new.mp4")
+    desk.choose_layer(model.add_image(np.zeros((4, 48, 64), np.uint8)))
+    with pytest.raises(ImageError, match="is no film"):
+        save_film(desk, tmp_path / "new.mp4")
+
+
+def test_what_goes_wrong_on_the_way_is_told(model, desk, path, tmp_path, ended):
+    desk.choose_layer(opened(model, path))
+    desk.session.model = str(tmp_path / "missing.safetensors")
+    end = ended(save_film(desk, tmp_path / "new.mp4"))
+    assert end.error is not None and "missing.safetensors" in str(end.error)
+
+
+def test_a_window_that_closes_stops_it(viewer, desk_for, path, tmp_path, qtbot):
+    desk = desk_for(viewer)
+    desk.choose_layer(opened(viewer, path))
+    is_closed = Event()
+    saved = save_film(desk, tmp_path / "new.mp4")
+    saved.progress.connect(lambda told: is_closed.wait(SECONDS / 1000))
+    with qtbot.waitSignal(viewer.window._qt_window.destroyed, timeout=SECONDS):
+        viewer.close()
+    is_closed.set()
+
+    assert saved.wait(SECONDS / 1000) and not video_export._savings
+    assert not (tmp_path / "new.mp4").exists()
+
+
+def test_the_command_asks_for_a_name(viewer, desk_for, path, tmp_path, qtbot, monkeypatch):
+    from qtpy.QtWidgets import QFileDialog
+
+    layer, asked = opened(viewer, path), []
+
+    def answer(parent: Any, title: str, suggested: str, names: str) -> tuple[str, str]:
+        asked.append(Path(suggested).name)
+        return str(tmp_path / "named"), names
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+    viewer.layers.selection.active = layer
+    desk = desk_for(viewer)
+
+    ask_and_save(viewer)
+    qtbot.waitUntil((tmp_path / "named.mp4").exists, timeout=SECONDS)
+    qtbot.waitUntil(lambda: not video_export._savings, timeout=SECONDS)
+
+    assert asked == ["old (colorized).mp4"] and desk.layer is layer
+    assert len(decoded(tmp_path / "named.mp4")) == FRAMES
+
+
+# Saving a layer
+
+
+def test_the_colours_of_a_film_are_saved_in_the_background(
+    viewer, desk_for, path, tmp_path, settle, qtbot
+):
+    desk = desk_for(viewer)
+    desk.choose_layer(opened(viewer, path))
+    settle(desk)
+    target = tmp_path / "new.mp4"
+
+    assert desk.result_layer.save(str(target), plugin="napari-colorize") == [str(target)]
+    qtbot.waitUntil(lambda: not video_export._savings, timeout=SECONDS)
+
+    assert len(decoded(target)) == FRAMES
+    assert packets_of(target, "audio") == packets_of(path, "audio")
+
+
+@pytest.mark.parametrize(("told", "rate"), [({}, 24), ({"frame_rate": 24000 / 1001}, 23.976)])
+def test_a_stack_of_colours_is_saved_frame_by_frame(model, tmp_path, told, rate):
+    colors = np.random.default_rng(7).integers(60, 190, (6, 1, 1, 3), dtype=np.uint8)
+    colors = np.broadcast_to(colors, (6, 48, 64, 3))
+    layer = model.add_image(colors, rgb=True, metadata=told)
+    target = tmp_path / "colors.mkv"
+
+    layer.save(str(target), plugin="napari-colorize")
+
+    shown = [frame.to_ndarray(format="rgb24") for frame in decoded(target)]
+    np.testing.assert_allclose([frame[20, 20] for frame in shown], colors[:, 20, 20], atol=6)
+    assert float(rate_of(target)) == pytest.approx(rate, abs=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_limits_become_black_and_white(model, tmp_path, dtype):
+    values = np.zeros((3, 48, 64), dtype)
+    values[1:], values[2:] = 500, 1000
+    layer = model.add_image(values, contrast_limits=(0, 1000))
+
+    layer.save(str(tmp_path / "gray.mp4"), plugin="napari-colorize")
+
+    seen = lazy_frames.open_film(tmp_path / "gray.mp4", rgb=False)
+    means = [frame.mean() / 65535 for frame in seen]
+    np.testing.assert_allclose(means, [0, 0.5, 1], atol=0.01)
+
+
+def test_a_stack_is_saved_when_all_of_it_has_colours(
+    viewer, desk_for, stack, tmp_path, settle, qtbot
+):
+    desk = desk_for(viewer)
+    desk.choose_layer(viewer.add_image(stack))
+    settle(desk)
+    target = tmp_path / "stack.mp4"
+    with pytest.raises(OutputError, match="colorize the whole stack"):
+        desk.result_layer.save(str(target), plugin="napari-colorize")
+
+    desk.colorize_all()
+    qtbot.waitUntil(desk.colors.knows_all, timeout=SECONDS)
+    desk.result_layer.save(str(target), plugin="napari-colorize")
+
+    assert len(decoded(target)) == len(stack) and rate_of(target) == 24
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (2, 3, 48, 64)])
+def test_a_film_has_one_axis_of_time(tmp_path, shape):
+    with pytest.raises(OutputError, match="one axis, time"):
+        write_film(str(tmp_path / "a.mp4"), np.zeros(shape, np.uint8), {})
+
+
+def test_an_open_film_is_not_written_over_itself(model, path):
+    layer = opened(model, path)
+    with pytest.raises(OutputError, match="the film itself"):
+        layer.save(str(path), plugin="napari-colorize")

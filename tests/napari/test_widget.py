@@ -1,0 +1,478 @@
+"""The panel, used as a person would: choose, drag, wait, keep, close."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stand_ins import TintNetwork, colorizer_of
+
+from napari_colorize.napari import ExploreWidget
+from napari_colorize.napari.controller import known_desk
+from napari_colorize.napari.widget import PLANE, SHAPES, STACK
+
+
+def test_the_first_picture_comes_by_itself(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo, name="portrait")
+
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    colors = viewer.layers["portrait (colorized)"]
+    assert colors.rgb and colors.data.shape == (256, 256, 3)
+    assert np.ptp(colors.data.astype(int), axis=-1).mean() > 5  # there is colour
+    assert viewer.layers.selection.active is gray
+    assert viewer.layers.index(colors) == viewer.layers.index(gray) + 1
+
+
+def test_a_layer_that_comes_later_is_colorized_too(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    panel = panel_of(viewer)
+    assert "open one" in panel.state.text()
+
+    viewer.add_image(photo, name="late")
+    settle(panel.desk)
+
+    assert "late (colorized)" in viewer.layers
+
+
+def test_saturation_runs_no_network(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    before, layer = panel.desk.result, panel.desk.result_layer
+
+    panel.knobs.controls["saturation"].slider.setValue(0)
+    settle(panel.desk)
+
+    assert panel.desk.result.chroma is before.chroma
+    assert panel.desk.result_layer is layer
+    assert np.ptp(layer.data.astype(int), axis=-1).max() <= 1  # gray now
+
+
+def test_another_render_factor_replaces_the_picture_in_place(
+    make_napari_viewer, panel_of, settle, photo
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    before, layer = panel.desk.result, panel.desk.result_layer
+
+    for factor in (5, 9, 7):  # a drag: the newest wins
+        panel.knobs.controls["render_factor"].slider.setValue(factor)
+    np.testing.assert_array_equal(layer.data, before.pixels)  # the last one stays meanwhile
+    settle(panel.desk)
+
+    assert panel.desk.result.chroma.render_factor == 7
+    assert len(viewer.layers) == 2 and panel.desk.result_layer is layer
+
+
+def test_self_attention_can_be_switched_off(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    before = panel.desk.result_layer.data
+
+    panel.knobs.controls["self_attention"].click()
+    settle(panel.desk)
+
+    assert np.abs(panel.desk.result_layer.data.astype(int) - before).max() > 3
+    assert "self-attention off" in panel.state.text()
+
+
+def test_keep_stays_and_undo_takes_it_back(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.keep.click()
+    kept = viewer.layers["p (embedded 12, 1)"]
+    pixels = kept.data.copy()
+    panel.knobs.controls["saturation"].slider.setValue(0)
+    settle(panel.desk)
+
+    np.testing.assert_array_equal(kept.data, pixels)
+    assert kept is not panel.desk.result_layer
+    panel.undo.click()
+    assert kept not in viewer.layers and not panel.undo.isEnabled()
+
+
+def test_replace_takes_the_grays_place_and_undo_brings_it_back(
+    make_napari_viewer, panel_of, settle, photo
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="below")
+    gray = viewer.add_image(photo, name="p")
+    viewer.add_image(photo, name="above")
+    panel = panel_of(viewer)
+    panel.desk.choose_layer(gray)
+    settle(panel.desk)
+
+    panel.replace.click()
+    assert gray not in viewer.layers
+    assert [layer.rgb for layer in viewer.layers[:3]] == [False, True, False]
+
+    panel.undo.click()
+    assert [layer.name for layer in viewer.layers][:3] == ["below", "p", "above"]
+
+
+def test_a_click_in_the_sweep_takes_its_render_factor(
+    make_napari_viewer, panel_of, settle, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.sweep.click()
+    qtbot.waitUntil(lambda: all(b.isEnabled() for b in panel.grid.buttons.values()), timeout=60_000)
+    smallest = min(panel.grid.buttons)
+    panel.grid.buttons[smallest].click()
+    settle(panel.desk)
+
+    assert panel.desk.result.chroma.render_factor == smallest
+    assert panel.knobs.controls["render_factor"].slider.value() == smallest
+
+
+def test_a_stack_shows_the_plane_looked_at(make_napari_viewer, panel_of, settle, stack, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(stack, name="s")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    viewer.dims.set_current_step(0, 3)
+    settle(panel.desk)
+
+    colors = panel.desk.result_layer
+    assert colors.data.shape == (5, 128, 96, 3)
+    np.testing.assert_array_equal(np.asarray(colors.data[3]), panel.desk.result.pixels)
+    assert panel.desk.plane == (3,)
+
+
+def test_the_whole_stack_is_colorized_on_demand(make_napari_viewer, panel_of, settle, stack, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(stack)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.target.setCurrentIndex(STACK)
+    assert "all 5 planes" in panel.all.text() and "kB" in panel.all.text()
+    panel.all.click()
+    qtbot.waitUntil(lambda: panel.desk.colors.finished() is not None, timeout=60_000)
+
+    whole = panel.desk.colors.finished()
+    assert whole.shape == (5, 128, 96, 3)
+    assert all(np.ptp(plane.astype(int), axis=-1).mean() > 2 for plane in whole)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_run_stops_and_keeps_or_drops_what_is_done(
+    make_napari_viewer, panel_of, settle, stack, qtbot, keep
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.concatenate([stack] * 40))
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    ends = []
+    panel.desk.run_ended.connect(ends.append)
+
+    panel.desk.colorize_all()
+    qtbot.waitUntil(lambda: panel.desk.colors.knows((2,)), timeout=60_000)
+    (panel.stop_keep if keep else panel.stop_drop).click()
+    qtbot.waitUntil(lambda: bool(ends), timeout=60_000)
+
+    assert ends[0].cancelled and ends[0].done < 200
+    assert panel.desk.colors.knows((2,)) is keep
+    assert not panel.desk.is_running and panel.knobs.isEnabled()
+
+
+def test_only_the_inside_of_shapes_gets_colour(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo)
+    viewer.add_shapes([[[40, 50], [40, 200], [160, 200], [160, 50]]], shape_type="rectangle")
+    panel = panel_of(viewer)
+    panel.desk.choose_layer(gray)
+    settle(panel.desk)
+
+    panel.target.setCurrentIndex(SHAPES)
+    settle(panel.desk)
+
+    spread = np.ptp(np.asarray(panel.desk.result_layer.data).astype(int), axis=-1)
+    assert spread[45:155, 55:195].mean() > 3
+    assert spread[:38].max() == 0 and spread[:, 204:].max() == 0
+    panel.target.setCurrentIndex(PLANE)
+    settle(panel.desk)
+    assert np.ptp(panel.desk.result_layer.data.astype(int), axis=-1)[:38].mean() > 1
+
+
+def test_contrast_limits_are_what_the_network_sees(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    gray.contrast_limits = (20, 120)
+    gray.gamma = 0.5
+    settle(panel.desk)
+
+    expected = ((photo.astype(float) - 20) / 100).clip(0, 1) ** 0.5
+    np.testing.assert_allclose(panel.desk.result.gray, expected, atol=1e-3)
+    assert tuple(panel.desk.result_layer.contrast_limits) == (20, 120)
+    assert panel.desk.result_layer.gamma == 1
+
+
+def test_what_cannot_be_colorized_is_told_in_one_sentence(make_napari_viewer, panel_of, photo):
+    viewer = make_napari_viewer()
+    panel = panel_of(viewer)
+
+    viewer.add_labels(np.zeros((8, 8), int), name="cells")
+    panel._show_all()
+
+    assert panel.state.text().count(".") == 1 and "cells" in panel.state.text()
+    assert not panel.keep.isEnabled()
+
+
+def test_the_source_may_be_deleted_while_a_run_is_on(
+    make_napari_viewer, panel_of, settle, stack, qtbot
+):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(np.concatenate([stack] * 40))
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.desk.colorize_all()
+    viewer.layers.remove(gray)
+    qtbot.waitUntil(lambda: panel.desk.session.wait(0), timeout=60_000)
+
+    assert panel.desk.layer is None and not panel.desk.is_running
+    viewer.add_image(stack[0], name="next")
+    settle(panel.desk)
+    assert "next (colorized)" in viewer.layers
+
+
+def test_two_viewers_have_two_desks(make_napari_viewer, panel_of, settle, photo):
+    first, second = make_napari_viewer(), make_napari_viewer()
+    first.add_image(photo, name="one")
+    second.add_image(photo.T.copy(), name="two")
+    panels = panel_of(first), panel_of(second)
+    for panel in panels:
+        settle(panel.desk)
+
+    panels[0].knobs.controls["saturation"].slider.setValue(0)
+    settle(panels[0].desk)
+
+    assert [layer.name for layer in first.layers] == ["one", "one (colorized)"]
+    assert np.ptp(second.layers["two (colorized)"].data.astype(int), axis=-1).mean() > 3
+
+
+def test_the_colours_stay_on_a_source_that_moves(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo, scale=(2, 3), units=("um", "um"))
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    gray.scale = (0.5, 0.25)
+    gray.translate = (7, -3)
+    gray.rotate = 30
+
+    corners = [(0, 0), (255, 0), (17, 200)]
+    for corner in corners:
+        np.testing.assert_allclose(
+            panel.desk.result_layer.data_to_world(corner), gray.data_to_world(corner)
+        )
+    assert [str(unit) for unit in panel.desk.result_layer.units] == ["micrometer"] * 2
+
+
+def test_a_knob_that_the_model_lacks_is_off_and_says_why(
+    make_napari_viewer, panel_of, settle, photo
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    panel.knobs.controls["self_attention"].click()
+    settle(panel.desk)
+
+    deaf = TintNetwork()
+    deaf.has_self_attention = False
+    panel.desk.session.model = colorizer_of(deaf)
+    settle(panel.desk)
+
+    knob = panel.knobs.controls["self_attention"]
+    assert not knob.isEnabled() and "no self-attention" in knob.toolTip()
+    panel.desk.use_model("embedded")
+    settle(panel.desk)
+    assert knob.isEnabled()
+
+
+def close_by_x(qtbot, viewer, panel) -> None:
+    """As napari's X does it."""
+    dock = next(d for d in viewer.window.dock_widgets.values() if d is panel).parent()
+    while not hasattr(dock, "destroyOnClose"):
+        dock = dock.parent()
+    with qtbot.waitSignal(panel.destroyed, timeout=10_000):
+        dock.destroyOnClose()
+
+
+def test_closing_the_panel_ends_its_desk_and_leaves_the_layers(
+    make_napari_viewer, panel_of, settle, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    desk = panel.desk
+
+    close_by_x(qtbot, viewer, panel)
+
+    assert desk.is_closed and desk.session.is_closed and known_desk(viewer) is None
+    viewer.add_image(photo, name="later")
+    assert [layer.name for layer in viewer.layers] == ["p", "p (colorized)", "later"]
+
+
+def test_the_explorer_goes_on_when_the_panel_is_closed(
+    make_napari_viewer, panel_of, settle, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo, name="p")
+    panel = panel_of(viewer)
+    explore = ExploreWidget(viewer)
+    viewer.window.add_dock_widget(explore, name="Explore")
+    settle(panel.desk)
+    desk = panel.desk
+    explore.draw.click()
+
+    close_by_x(qtbot, viewer, panel)
+    desk.choose(saturation=0.5)
+    settle(desk)
+    assert not desk.is_closed and "p (curtain)" in viewer.layers
+
+    close_by_x(qtbot, viewer, explore)
+    assert desk.is_closed and "p (curtain)" not in viewer.layers
+
+
+def test_a_run_that_replaces_another_is_the_one_that_counts(
+    make_napari_viewer, panel_of, settle, stack, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.concatenate([stack] * 6))
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.desk.colorize_all()
+    qtbot.waitUntil(lambda: panel.desk.colors.knows((1,)), timeout=60_000)
+    panel.desk.colorize_all()
+    qtbot.waitUntil(lambda: not panel.desk.is_running, timeout=60_000)
+
+    assert panel.desk.colors.finished() is not None
+
+
+def test_another_layer_is_colorized_though_the_first_is_deleted_in_its_run(
+    make_napari_viewer, panel_of, settle, stack, photo
+):
+    viewer = make_napari_viewer()
+    first = viewer.add_image(np.concatenate([stack] * 40), name="first")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.desk.colorize_all()
+    viewer.add_image(photo, name="second")
+    viewer.layers.remove(first)
+    settle(panel.desk)
+
+    assert "second (colorized)" in viewer.layers and not panel.desk.is_running
+
+
+def test_a_layer_that_changed_meanwhile_is_read_anew(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    first = viewer.add_image(photo, name="first")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+    second = viewer.add_image(photo.T.copy(), name="second")
+    settle(panel.desk)
+
+    first.scale, first.contrast_limits = (2, 2), (20, 120)
+    panel.desk.choose_layer(first)
+    settle(panel.desk)
+
+    colors = viewer.layers["first (colorized)"]
+    np.testing.assert_array_equal(colors.scale, (2, 2))
+    assert tuple(colors.contrast_limits) == (20, 120)
+    assert second.name == "second"
+
+
+def test_planes_looked_ahead_at_stay_with_their_layer(
+    make_napari_viewer, panel_of, settle, stack, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.concatenate([stack] * 3), name="stack")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    viewer.dims.set_current_step(0, 8)
+    viewer.dims.set_current_step(0, 9)
+    other = viewer.add_image(np.stack([photo] * 12)[:, :64, :64], name="other")
+    settle(panel.desk)
+    qtbot.waitUntil(lambda: panel.desk.session.wait(0), timeout=60_000)
+
+    assert panel.desk.layer is other
+    assert all(np.asarray(panel.desk.colors.data[k]).shape == (64, 64, 3) for k in range(12))
+
+
+def test_renaming_the_source_renames_its_colours(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo, name="before")
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    gray.name = "after"
+
+    assert panel.desk.result_layer.name == "after (colorized)"
+    assert panel.layers.currentText() == "after"
+
+
+def test_a_cancelled_first_picture_can_be_asked_for_again(
+    make_napari_viewer, panel_of, settle, photo, qtbot
+):
+    viewer = make_napari_viewer()
+    panel = panel_of(viewer)
+    viewer.add_image(photo)
+    panel.desk.cancel()
+    qtbot.waitUntil(lambda: panel.again.isVisibleTo(panel), timeout=60_000)
+    assert panel.state.text() == "Stopped."
+
+    panel.again.click()
+    settle(panel.desk)
+
+    assert not panel.again.isVisibleTo(panel)
+
+
+def test_replace_does_not_lose_a_stack(make_napari_viewer, panel_of, settle, stack):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(stack)
+    panel = panel_of(viewer)
+    settle(panel.desk)
+
+    panel.replace.click()
+
+    assert gray in viewer.layers and "whole stack first" in panel.state.text()
+
+
+def test_shapes_that_are_deleted_give_the_plane_back(make_napari_viewer, panel_of, settle, photo):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo)
+    shapes = viewer.add_shapes([[[40, 50], [40, 200], [160, 200], [160, 50]]])
+    panel = panel_of(viewer)
+    panel.desk.choose_layer(gray)
+    panel.target.setCurrentIndex(SHAPES)
+    settle(panel.desk)
+
+    viewer.layers.remove(shapes)
+    settle(panel.desk)
+
+    assert panel.target.currentIndex() == PLANE
+    assert np.ptp(np.asarray(panel.desk.result_layer.data).astype(int), axis=-1)[:38].mean() > 1

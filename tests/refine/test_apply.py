@@ -1,0 +1,127 @@
+"""Refinement: what settings and guides make of predicted colours, in the finished picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.color import rgb2yuv
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+
+from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.refine.guides import Guides
+from napari_colorize.refine.hints import Hints
+from napari_colorize.refine.palette_transfer import Reference
+
+
+@pytest.fixture
+def halves():
+    """Dark on the left, bright on the right, a little grain."""
+    gray = np.full((96, 128), 0.3, np.float32)
+    gray[:, 64:] = 0.7
+    return gray + np.random.default_rng(0).normal(0, 0.004, gray.shape).astype(np.float32)
+
+
+def dot(shape, row, column, color, size=5.0):
+    return Guides(hints=Hints.from_points([(row, column)], [color], size, shape))
+
+
+def uv_of(result):
+    return rgb2yuv(np.asarray(result.pixels, np.float64))[..., 1:]
+
+
+@pytest.mark.parametrize("saturation", [0.0, 1.0, 2.0])
+def test_a_hint_colours_its_own_half_and_leaves_the_other(tiny_colorizer, halves, saturation):
+    color = (0.45, 0.3, 0.3)
+    before = tiny_colorizer(halves, saturation=saturation)
+
+    after = before.with_(guides=dot(halves.shape, 48, 20, color))
+
+    wanted = rgb2yuv(np.array(color))[1:]
+    np.testing.assert_allclose(
+        uv_of(after)[:, :56], np.broadcast_to(wanted, (96, 56, 2)), atol=0.02
+    )
+    np.testing.assert_allclose(after.pixels[:, 72:], before.pixels[:, 72:], atol=1 / 255)
+    np.testing.assert_allclose(uv_of(after)[48, 20], wanted, atol=2 / 255)
+
+
+def test_hints_keep_the_luminance(tiny_colorizer, halves):
+    result = tiny_colorizer(halves, guides=dot(halves.shape, 48, 20, (0.5, 0.3, 0.2)))
+    np.testing.assert_allclose(rgb2yuv(result.pixels)[..., 0], halves, atol=1e-5)
+
+
+def test_a_reference_lends_its_palette(tiny_colorizer, ramp):
+    red = np.zeros((20, 20, 3), np.uint8) + np.array([200, 60, 60], np.uint8)
+
+    plain = tiny_colorizer(ramp)
+    lent = plain.with_(guides=Guides(reference=Reference(red)))
+
+    assert uv_of(lent)[..., 1].mean() > uv_of(plain)[..., 1].mean() + 0.05
+    np.testing.assert_array_equal(lent.with_(reference_strength=0.0).pixels, plain.pixels)
+
+
+def test_a_blend_lies_between_its_two_models(ramp):
+    one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
+
+    blended = one(ramp, blend_with=other, edges=False)
+
+    first, second = one(ramp, edges=False), other(ramp, edges=False)
+    mean = (first.chroma.uv + second.chroma.uv) / 2
+    np.testing.assert_allclose(blended.tint.colors.offset, mean, atol=1e-7)
+    np.testing.assert_array_equal(blended.with_(blend=0.0).pixels, first.pixels)
+    np.testing.assert_array_equal(blended.with_(blend=1.0).pixels, second.pixels)
+    assert blended.provenance["blended_with"]["model"] == "handed"
+
+
+def test_a_blend_by_confidence_asks_both_models(ramp):
+    one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
+
+    blended = one(ramp, blend_with=other, blend_by="confidence")
+
+    assert blended.chroma.errors is not None
+    assert blended.other.errors is not None
+    with pytest.raises(SettingsError, match='blend_by="confidence"'):
+        _ = one(ramp, blend_with=other).with_(blend_by="confidence").pixels
+
+
+def test_a_tint_is_made_once_for_all_saturations(tiny_colorizer, ramp):
+    result = tiny_colorizer(ramp)
+    tint = result.tint
+
+    assert result.with_(saturation=2.0).tint is tint
+    assert result.with_(edges=False).tint is not tint
+
+
+@pytest.mark.parametrize("name", ["mask", "regions"])
+def test_guides_of_another_size_are_told_with_both_sizes(tiny_colorizer, ramp, name):
+    guides = Guides(**{name: np.ones((3, 4), int)})
+    with pytest.raises(ImageError, match="expected 64 x 48 pixels .width x height., got 4 x 3"):
+        tiny_colorizer(ramp, guides=guides)
+    with pytest.raises(ImageError, match="got 4 x 3"):
+        tiny_colorizer(ramp).with_(guides=guides)
+
+
+def test_what_was_given_is_recorded(tiny_colorizer, ramp):
+    mask = np.zeros(ramp.shape, bool)
+    mask[:12] = True
+
+    result = tiny_colorizer(ramp, guides=Guides(mask=mask))
+
+    assert result.provenance["guides"] == {"mask": "25.0% of the picture"}
+    assert "guides" not in result.with_(guides=Guides()).provenance
+
+
+def test_a_fidelity_takes_no_guides(ramp):
+    colorizer = colorizer_of(TintNetwork(), architecture="deoldify-deep")
+    mask = Guides(mask=np.ones(ramp.shape, bool))
+    with pytest.raises(SettingsError, match="leave fidelity"):
+        colorizer(ramp, fidelity="deoldify", guides=mask)
+
+
+def test_gray_pixels_are_found(tiny_colorizer):
+    gray = np.full((32, 32), 0.5, np.float32)
+    gray[:, 16:] = 1.0
+
+    pale = tiny_colorizer(gray, edges=False).uncolored()
+
+    assert pale.shape == gray.shape
+    assert pale[:, -8:].all()  # white has no colour

@@ -1,0 +1,125 @@
+"""Tints: a picture composed in parts is the picture composed as a whole, whatever is laid over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import rgb2yuv
+
+from napari_colorize.imaging.planes import to_plane
+from napari_colorize.imaging.resample import Window
+from napari_colorize.pipeline import compose
+from napari_colorize.refine import chroma_field as tint_module
+from napari_colorize.refine.chroma_field import Field, Strokes, Tint
+
+
+def random(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).random(shape, dtype=np.float32))
+
+
+def full_tint(height=40, width=56):
+    colors = Field((random(5, 7, 2) - 0.5) * 0.2, (random(5, 7, 2, seed=1) - 0.5) * 0.1)
+    hinted = Field((random(10, 14, 2, seed=2) - 0.5) * 0.1)
+    rows, columns = torch.tensor([3, 3, 20, 39]), torch.tensor([5, 6, 30, 55])
+    strokes = Strokes(rows, columns, torch.full((4, 2), 0.05), (height, width))
+    mask = np.ones((height, width), bool)
+    mask[:, :9] = False
+    correction = Field((random(10, 14, 2, seed=5) - 0.5) * 0.1)
+    return Tint(colors, correction, hinted, strokes, shadows=0.3, mask=mask)
+
+
+def test_a_slope_makes_colours_follow_the_gray():
+    gray = np.tile(np.array([0.3, 0.7], np.float32), (4, 8))
+    slope = torch.zeros(1, 1, 2)
+    slope[..., 1] = 0.25
+
+    picture = compose(to_plane(gray), Tint(Field(torch.zeros(1, 1, 2), slope)), 1.0)
+
+    np.testing.assert_allclose(rgb2yuv(picture)[..., 2], 0.25 * gray, atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_window_is_part_of_the_whole(step):
+    gray = random(40, 56, seed=3).numpy()
+    tint = full_tint()
+    rows, columns = range(2, 37, step), range(4, 56, step)
+
+    part = compose(
+        to_plane(np.ascontiguousarray(gray[2:37:step, 4:56:step])),
+        tint,
+        1.3,
+        Window(rows, columns, (0, 40), (0, 56)),
+    )
+
+    whole = compose(to_plane(gray), tint, 1.3)
+    np.testing.assert_allclose(part, whole[2:37:step, 4:56:step], atol=2e-6)
+
+
+def test_very_wide_pictures_come_out_the_same(monkeypatch):
+    gray = random(40, 56, seed=3).numpy()
+    expected = compose(to_plane(gray), full_tint(), 1.3)
+
+    monkeypatch.setattr(tint_module, "WIDE", 0)
+
+    np.testing.assert_allclose(compose(to_plane(gray), full_tint(), 1.3), expected, atol=2e-6)
+
+
+def test_saturation_scales_predictions_and_leaves_what_was_given():
+    gray = np.full((4, 4), 0.5, np.float32)
+    hinted = Field(torch.full((1, 1, 2), 0.05))
+    tint = Tint(Field(torch.full((1, 1, 2), 0.02)), hinted=hinted)
+
+    for saturation in (0.0, 1.0, 2.0):
+        uv = rgb2yuv(compose(to_plane(gray), tint, saturation))[..., 1:]
+        np.testing.assert_allclose(uv, 0.02 * saturation + 0.05, atol=1e-6)
+
+
+@pytest.mark.parametrize("saturation", [0.0, 1.0, 4.0])
+def test_strokes_are_exact_at_any_saturation(saturation):
+    gray = np.full((40, 56), 0.5, np.float32)
+
+    picture = compose(to_plane(gray), full_tint(), saturation)
+
+    np.testing.assert_allclose(rgb2yuv(picture[20, 30])[1:], 0.05, atol=1e-6)
+
+
+def test_outside_a_mask_colours_stay_as_they_were():
+    image = np.random.default_rng(4).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+
+    picture = compose(to_plane(image), full_tint(), 1.0)
+
+    np.testing.assert_array_equal(picture[:, :9], image[:, :9])
+    assert (picture[:, 9:] != image[:, 9:]).any()
+
+
+def test_outside_a_mask_gray_stays_gray():
+    gray = random(40, 56).numpy()
+
+    picture = compose(to_plane(gray), full_tint(), 1.0)
+
+    np.testing.assert_allclose(picture[:, :9], np.repeat(gray[:, :9, None], 3, -1), atol=1e-6)
+
+
+def test_shadows_keep_the_luminance_and_lose_the_colour():
+    gray = np.tile(np.array([0.0, 0.02, 0.8], np.float32), (3, 1))
+    colors = Field(torch.full((1, 1, 2), 0.05))
+
+    plain = rgb2yuv(compose(to_plane(gray), Tint(colors), 1.0))
+    tamed = rgb2yuv(compose(to_plane(gray), Tint(colors, shadows=0.4), 1.0))
+
+    np.testing.assert_allclose(tamed[..., 0], gray, atol=1e-6)
+    assert np.abs(tamed[:, 1, 1:]).max() < 0.2 * np.abs(plain[:, 1, 1:]).max()
+    np.testing.assert_allclose(tamed[:, 2], plain[:, 2], atol=1e-6)
+
+
+def test_a_pixel_without_a_value_harms_no_other():
+    gray = np.full((4, 4), 0.5, np.float32)
+    gray[1, 1] = np.nan
+    colors = Field(torch.full((2, 2, 2), 0.05), torch.full((2, 2, 2), 0.05))
+
+    picture = compose(to_plane(gray), Tint(colors), 1.0)
+
+    others = np.delete(picture.reshape(-1, 3), 5, axis=0)
+    assert np.isnan(picture[1, 1]).all()
+    np.testing.assert_array_equal(others, np.broadcast_to(others[0], others.shape))

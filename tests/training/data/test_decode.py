@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from napari_colorize_training.data.decode import decode, shrink, shrunk_size, to_color, to_gray
+from PIL import Image
+from skimage import data
+
+from napari_colorize.errors import ImageError
+from napari_colorize.io.images import write_picture
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tif"])
+def test_what_was_written_is_read(tmp_path, suffix):
+    picture = data.astronaut()[:60, :80]
+    options = {"lossless": True} if suffix == ".webp" else {}
+    Image.fromarray(picture).save(tmp_path / f"one{suffix}", **options)
+
+    decoded = decode(tmp_path / f"one{suffix}", 160)
+
+    np.testing.assert_array_equal(decoded.pixels, picture)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_stay_sixteen_bits(tmp_path, suffix):
+    picture = np.random.default_rng(0).integers(0, 65536, (40, 50, 3), dtype=np.uint16)
+    write_picture(tmp_path / f"one{suffix}", picture)
+
+    decoded = decode(tmp_path / f"one{suffix}", 160)
+
+    np.testing.assert_array_equal(decoded.pixels, picture)
+
+
+def test_a_machine_without_tifffile_reads_what_pillow_can(tmp_path, monkeypatch):
+    picture = data.astronaut()[:60, :80]
+    Image.fromarray(picture).save(tmp_path / "one.tif")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+
+    np.testing.assert_array_equal(decode(tmp_path / "one.tif", 160).pixels, picture)
+
+
+def test_a_large_jpeg_is_decoded_at_no_less_than_twice_the_side(tmp_path):
+    large = Image.fromarray(data.astronaut()).resize((2000, 1200))
+    large.save(tmp_path / "large.jpg", quality=95)
+
+    quick = decode(tmp_path / "large.jpg", 160).pixels
+
+    assert 320 <= min(quick.shape[:2]) < 1200
+    size = shrunk_size(quick.shape, 160)
+    assert size == (160, 267)
+    whole = np.asarray(Image.open(tmp_path / "large.jpg"))
+    difference = shrink(quick, size).astype(float) - shrink(whole, size)
+    assert np.abs(difference).mean() < 1
+
+
+def test_a_picture_that_was_taken_sideways_stands_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turned by a quarter
+    Image.new("RGB", (200, 160)).save(tmp_path / "one.jpg", exif=exif)
+
+    assert decode(tmp_path / "one.jpg", 160).pixels.shape == (200, 160, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_damage_is_told(tmp_path, content):
+    (tmp_path / "broken.png").write_bytes(content)
+
+    with pytest.raises(ImageError):
+        decode(tmp_path / "broken.png", 160)
+
+
+def test_a_file_cut_short_is_told(tmp_path):
+    Image.fromarray(data.astronaut()).save(tmp_path / "one.jpg")
+    content = (tmp_path / "one.jpg").read_bytes()
+    (tmp_path / "one.jpg").write_bytes(content[: len(content) // 2])
+
+    with pytest.raises(ImageError, match="truncated"):
+        decode(tmp_path / "one.jpg", 160)
+
+
+@pytest.mark.parametrize(
+    "error", [Image.DecompressionBombError("too large"), ValueError("chunk"), SyntaxError("PNG")]
+)
+def test_a_picture_that_pillow_refuses_is_told(tmp_path, monkeypatch, error):
+    Image.new("RGB", (40, 40)).save(tmp_path / "one.png")
+
+    def refuse(file):
+        raise error
+
+    monkeypatch.setattr(Image, "open", refuse)
+
+    with pytest.raises(ImageError, match=str(error)):
+        decode(tmp_path / "one.png", 160)
+
+
+def test_a_stack_is_told(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "stack.tif", np.zeros((3, 40, 40), np.uint16), photometric="minisblack"
+    )
+
+    with pytest.raises(ImageError, match="it is a stack"):
+        decode(tmp_path / "stack.tif", 160)
+
+
+def test_a_file_has_the_same_digest_wherever_it_is_read(tmp_path):
+    picture = Image.fromarray(data.astronaut())
+    for name in ("one.png", "two.png"):
+        picture.save(tmp_path / name)
+
+    assert decode(tmp_path / "one.png", 160).digest == decode(tmp_path / "two.png", 40).digest
+    assert decode(tmp_path / "one.png", 160).digest != decode(data.astronaut(), 160).digest
+
+
+def test_ten_bits_in_sixteen_have_limits_of_their_own():
+    picture = np.random.default_rng(0).integers(100, 924, (200, 200, 3), dtype=np.uint16)
+    picture[0, 0] = 65535  # a hot pixel
+
+    rgb, (low, high) = to_color(decode(picture, 160))
+
+    np.testing.assert_array_equal(rgb, picture)
+    assert low == pytest.approx(100, abs=2)
+    assert high == pytest.approx(923, abs=2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_become_sixteen_bits(dtype):
+    picture = np.linspace(0, 1, 40 * 40 * 3).reshape(40, 40, 3).astype(dtype)
+    picture[0, 0] = np.nan
+
+    rgb, limits = to_color(decode(picture, 160))
+
+    assert (rgb.dtype, limits) == (np.uint16, (0, 65535))
+    np.testing.assert_allclose(rgb[1:] / 65535, picture[1:], atol=1e-5)
+    assert not rgb[0, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("gray", "dtype", "limits"),
+    [
+        (np.full((4, 4), 7, np.uint8), np.uint8, (0, 255)),
+        (np.full((4, 4), 7, np.uint16), np.uint16, (0, 65535)),
+        (np.array([[-1000, 3000]], np.int16), np.float32, (-1000, 3000)),
+        (np.array([[0.2, 0.5]]), np.float32, (0, 1)),
+        (np.array([[False, True]]), np.uint8, (0, 255)),
+    ],
+)
+def test_grays_have_the_limits_that_the_colorizer_would_take(gray, dtype, limits):
+    plane, found = to_gray(decode(gray, 160), None)
+
+    assert (plane.dtype, found) == (dtype, limits)
+
+
+def test_limits_that_are_known_are_kept():
+    plane, limits = to_gray(decode(np.zeros((4, 4), np.uint16), 160), (5, 900))
+
+    assert (plane.dtype, limits) == (np.uint16, (5, 900))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(64, 96), (64, 96, 3)])
+def test_pictures_are_shrunk_in_their_own_dtype(dtype, shape):
+    scale = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    picture = (np.random.default_rng(0).random(shape) * scale).astype(dtype)
+
+    small = shrink(picture, (32, 48))
+
+    assert (small.dtype, small.shape) == (dtype, (32, 48, *shape[2:]))
+    assert small.mean() / scale == pytest.approx(picture.mean() / scale, abs=0.01)
+    assert shrink(picture, (64, 96)) is picture

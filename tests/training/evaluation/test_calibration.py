@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from napari_colorize_training.__main__ import app
+from napari_colorize_training.evaluation.calibration import (
+    calibrate_model,
+    curve_of,
+    told_and_measured,
+)
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_colorize.analysis.expected_error import expected_error
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.errors import SettingsError
+from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.networks.compact import CompactUNet
+from napari_colorize.zoo.weights import read_weights, write_weights
+
+CAT = skimage.data.chelsea()
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    network = CompactUNet(upsampled=(8, 8, 8), widths=(8, 8, 8))
+    torch.nn.init.normal_(network.head.weight, std=2.0)
+    path = tmp_path / "model.safetensors"
+    metadata = {"architecture": "compact", "license": "BSD-3-Clause"}
+    write_weights(path, network.state_dict(), metadata)
+    return path
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for index, left in enumerate((0, 90, 180)):
+        Image.fromarray(CAT[:160, left : left + 200]).save(folder / f"{index}.png")
+    return folder
+
+
+def test_the_curve_is_monotone_and_covers_every_error():
+    random = np.random.default_rng(0)
+    told = random.uniform(2, 20, 5000)
+    measured = 0.5 * told + random.normal(0, 3, told.size)
+
+    curve = curve_of(told, measured)
+
+    assert (np.diff(curve[0]) > 0).all() and (np.diff(curve[1]) >= 0).all()
+    assert curve[0, 0] == 0 and curve[0, -1] > 100
+    np.testing.assert_allclose(curve[1, 1:-1], 0.5 * curve[0, 1:-1], atol=0.6)
+
+
+def test_a_calibrated_model_expects_the_errors_it_makes(model, photographs):
+    curve = calibrate_model(model, photographs, validation=False)
+
+    colorizer = Colorizer.from_pretrained(model, precision="float32")
+    rgb = np.asarray(Image.open(photographs / "0.png"))
+    told, measured = told_and_measured(colorizer, rgb)
+    expected = expected_error(colorizer, colorizer(rgb))
+    assert curve.shape[0] == 2
+    assert abs(expected.mean() - measured.mean()) < abs(told.mean() - measured.mean())
+    assert read_weights(model).metadata["license"] == "BSD-3-Clause"
+
+
+def test_it_can_be_done_again(model, photographs):
+    first = calibrate_model(model, photographs, validation=False)
+    content = model.read_bytes()
+
+    np.testing.assert_allclose(calibrate_model(model, photographs, validation=False), first)
+
+    assert model.read_bytes() == content
+
+
+def test_from_the_shell_it_prints_the_curve(model, photographs):
+    result = CliRunner().invoke(app, ["calibrate", str(model), str(photographs), "--all"])
+
+    assert result.exit_code == 0, result.output
+    assert "measured" in result.output
+    assert "calibration" in read_weights(model).state
+
+
+def test_a_network_without_classes_cannot_be_calibrated(tmp_path, photographs):
+    network = ARCHITECTURES["lab-autoencoder"].create(widths=(8, 8, 8, 8))
+    path = tmp_path / "other.safetensors"
+    write_weights(path, network.state_dict(), {"architecture": "lab-autoencoder"})
+
+    with pytest.raises(SettingsError, match="colour classes"):
+        calibrate_model(path, photographs)
+
+
+def test_without_pictures_in_color_nothing_is_written(model, tmp_path):
+    folder = tmp_path / "gray"
+    folder.mkdir()
+    Image.fromarray(CAT[..., 0]).save(folder / "gray.png")
+    content = model.read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="no pictures in colour"):
+        calibrate_model(model, folder, validation=False)
+
+    assert model.read_bytes() == content

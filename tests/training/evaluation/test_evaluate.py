@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from napari_colorize_training.__main__ import app
+from napari_colorize_training.evaluate_command import load_models, numbers_in
+from napari_colorize_training.evaluation.evaluate import evaluate, quick_score
+from napari_colorize_training.evaluation.ground_truth import find_truths
+from napari_colorize_training.evaluation.metrics import ciede2000, colorfulness, psnr, to_gray
+from napari_colorize_training.evaluation.records import Exam
+from PIL import Image
+from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from torch import Tensor
+from typer.testing import CliRunner
+
+from napari_colorize.analysis.expected_error import expected_error
+from napari_colorize.errors import ImageError, SettingsError
+
+CAT = skimage.data.chelsea()[40:200:2, 100:300:2]
+
+
+class ClassNetwork(TintNetwork):
+    """A tint that is spread over two colours, as far apart as `spread` says."""
+
+    def __init__(self, spread: float) -> None:
+        super().__init__()
+        self.register_buffer("centers", torch.tensor([[-spread, 0.05], [spread, 0.05]]))
+
+    def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        return self.expected(self.logits(gray, self_attention))
+
+    def logits(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        return torch.zeros_like(gray).expand(-1, 2, -1, -1)[..., ::4, ::4]
+
+    def expected(self, logits: Tensor) -> Tensor:
+        return torch.einsum("nkhw,kc->nchw", logits.softmax(1), self.centers)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for index in range(3):
+        Image.fromarray(np.roll(CAT, index * 9, axis=1)).save(tmp_path / f"cat{index}.png")
+    return tmp_path
+
+
+def column_of(models, data, **exam):
+    return evaluate(models, data, Exam(**exam)).models[0]
+
+
+def test_gray_has_no_lead_over_itself(tiny_colorizer):
+    score = quick_score(tiny_colorizer, [CAT], saturation=0)
+
+    assert score.psnr == score.psnr_gray
+    assert score.ciede2000 == score.ciede2000_gray
+    assert score.better == 0
+
+
+def test_a_quick_score_takes_any_function_of_gray():
+    score = quick_score(lambda gray: CAT, [CAT])
+
+    assert score.ciede2000 == 0 and score.better == 1
+    assert score.colorfulness == pytest.approx(1)
+    with pytest.raises(ValueError, match="no pictures"):
+        quick_score(lambda gray: CAT, [])
+
+
+def test_models_stand_side_by_side_on_the_same_pictures(tiny_colorizer, folder):
+    models = {"tint": tiny_colorizer, "other": colorizer_of(ClassNetwork(0.1))}
+
+    found = evaluate(models, folder)
+
+    shown = tiny_colorizer(to_gray(CAT)).pixels
+    first = found.models[0].pictures[0]
+    assert found.pictures == ("cat0.png", "cat1.png", "cat2.png")
+    assert [column.name for column in found.columns] == ["gray", "tint", "other"]
+    assert first.psnr == pytest.approx(psnr(CAT, shown))
+    assert first.ciede2000 == pytest.approx(ciede2000(CAT, shown))
+    assert first.colorfulness == pytest.approx(colorfulness(shown))
+    assert found.gray.mean("colorfulness") == 0 and found.gray.mean("uncolored") == 1
+    gains = [
+        gray.ciede2000 > figures.ciede2000
+        for gray, figures in zip(found.gray.pictures, found.models[0].pictures, strict=True)
+    ]
+    assert found.models[0].better == np.mean(gains)
+
+
+def test_the_full_and_the_quick_way_agree(tiny_colorizer, folder):
+    column = column_of({"tint": tiny_colorizer}, folder)
+    score = quick_score(tiny_colorizer, [truth.rgb for truth in find_truths(folder)])
+
+    assert column.mean("psnr") == pytest.approx(score.psnr)
+    assert column.mean("ciede2000") == pytest.approx(score.ciede2000)
+
+
+def test_the_curve_over_saturation_runs_no_network(tiny_colorizer, folder, monkeypatch):
+    calls = []
+    forward = TintNetwork.forward
+    monkeypatch.setattr(
+        TintNetwork,
+        "forward",
+        lambda self, *args, **more: calls.append(1) or forward(self, *args, **more),
+    )
+
+    curve = column_of(
+        {"tint": tiny_colorizer}, folder, saturations=(0.0, 1.0, 3.0), calibration=False
+    ).curve
+
+    assert len(calls) == 3  # pictures
+    assert curve[0].colorfulness == 0
+    assert curve[1].psnr == pytest.approx(column_of({"tint": tiny_colorizer}, folder).mean("psnr"))
+    assert curve[1].colorfulness < curve[2].colorfulness
+
+
+def test_a_class_network_expects_the_distance_of_its_colors():
+    gray = np.full((64, 64), 128, np.uint8)
+    errors = []
+    for spread in (0.0, 0.05, 0.1):
+        colorizer = colorizer_of(ClassNetwork(spread))
+        errors.append(expected_error(colorizer, colorizer(gray)).mean())
+
+    # Both colours are as likely, so the error is their mean distance from the middle one.
+    yuv = np.array([[[128 / 255, u, 0.05]] for u in (-0.1, 0, 0.1)])
+    lab = skimage.color.rgb2lab(skimage.color.yuv2rgb(yuv))
+    distance = np.mean(
+        [skimage.color.deltaE_ciede2000(lab[1], other) for other in (lab[0], lab[2])]
+    )
+    assert errors[0] == pytest.approx(0, abs=1e-6)
+    assert errors[0] < errors[1] < errors[2]
+    assert errors[2] == pytest.approx(distance, rel=1e-3)
+
+
+def test_another_network_is_unsure_where_its_mirror_image_differs(folder):
+    column = column_of({"handed": colorizer_of(HandedNetwork())}, folder)
+
+    assert "mirror" in column.uncertainty
+    assert column.calibration is not None
+    assert column.calibration.expected[0] < 0.5 < column.calibration.expected[-1]
+
+
+def test_a_model_that_knows_its_errors_is_called_calibrated(folder):
+    class Half(ClassNetwork):
+        """Sure above, at sea below."""
+
+        def logits(self, gray, self_attention=True):
+            logits = super().logits(gray, self_attention).clone()
+            logits[:, 0, : logits.shape[2] // 2] = 9
+            return logits
+
+    calibration = column_of({"half": colorizer_of(Half(0.1))}, folder).calibration
+
+    assert calibration is not None
+    assert calibration.expected[0] == pytest.approx(0, abs=0.1)
+    assert calibration.expected[-1] > 5
+
+
+def test_what_has_no_colors_or_cannot_be_read_is_left_out(tiny_colorizer, folder):
+    Image.fromarray(to_gray(CAT)).save(folder / "gray.png")
+    Image.fromarray(to_gray(CAT)).convert("RGB").save(folder / "gray too.jpg")
+    (folder / "broken.png").write_bytes((folder / "cat0.png").read_bytes()[:200])
+
+    found = evaluate({"tint": tiny_colorizer}, folder)
+
+    assert len(found.pictures) == 3 and found.skipped == 3
+
+
+def test_grays_of_their_own_are_what_models_see(tiny_colorizer, tmp_path):
+    negative = 255 - to_gray(CAT)
+    for name, picture in (("color", CAT), ("gray", negative)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(picture).save(tmp_path / name / "cat.png")
+
+    found = evaluate({"tint": tiny_colorizer}, tmp_path)
+
+    np.testing.assert_array_equal(found.samples[0].gray, negative)
+    assert found.models[0].pictures[0].psnr == pytest.approx(
+        psnr(CAT, tiny_colorizer(negative).pixels)
+    )
+
+
+def test_worn_pictures_are_seen_but_colors_are_measured_on_the_clean_gray(tiny_colorizer, folder):
+    clean = evaluate({"tint": tiny_colorizer}, folder, Exam(calibration=False))
+    worn = evaluate(
+        {"tint": tiny_colorizer}, folder, Exam(degrade="old-photograph", calibration=False)
+    )
+    again = evaluate(
+        {"tint": tiny_colorizer}, folder, Exam(degrade="old-photograph", calibration=False)
+    )
+
+    assert worn.gray == clean.gray
+    assert worn.models[0].mean("ciede2000") != clean.models[0].mean("ciede2000")
+    assert not np.array_equal(worn.samples[0].gray, clean.samples[0].gray)
+    assert to_gray(worn.samples[0].predicted[0]).astype(int) == pytest.approx(
+        clean.samples[0].gray, abs=2
+    )
+    assert again.models[0].pictures == worn.models[0].pictures
+
+
+def test_groups_have_figures_of_their_own(tiny_colorizer, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(CAT).save(tmp_path / name / "one.png")
+    Image.fromarray(CAT[:, ::-1]).save(tmp_path / "b" / "two.png")
+
+    found = evaluate({"tint": tiny_colorizer}, tmp_path, Exam(group="folder"))
+
+    assert found.members() == {"a": [0], "b": [1, 2]}
+    assert found.gray.mean("psnr", [0]) == found.gray.pictures[0].psnr
+
+
+def test_validation_takes_only_what_training_holds_back(tmp_path):
+    from napari_colorize_training.data.cache import Photographs, prepare
+
+    random = np.random.default_rng(0)
+    for number in range(60):
+        pixels = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((40, 40)).save(tmp_path / f"{number}.png")
+
+    chosen = {truth.name for truth in find_truths(tmp_path, validation=True)}
+
+    prepare(tmp_path, tmp_path / "cache")
+    held = {picture.name for picture in Photographs(tmp_path / "cache", validation=True)}
+    assert chosen and chosen <= held
+
+
+def test_a_film_is_measured_for_steadiness(tiny_colorizer, tmp_path):
+    for number in (1, 2, 10, 11, 12):  # sorted as text, 10 would come before 2
+        shift = 2 * min(number, 8 - number % 10)
+        Image.fromarray(np.roll(CAT, shift, axis=1)).save(tmp_path / f"frame{number}.png")
+
+    class Flicker(TintNetwork):
+        """Another colour each time."""
+
+        turn = 0
+
+        def forward(self, gray, self_attention=True):
+            Flicker.turn += 1
+            uv = super().forward(gray, self_attention)
+            return uv * 0 + 0.1 * (-1) ** Flicker.turn
+
+    models = {"steady": tiny_colorizer, "flicker": colorizer_of(Flicker())}
+
+    found = evaluate(models, tmp_path, Exam(stack=True, calibration=False))
+
+    steady, flicker = found.models
+    assert found.pictures[1:3] == ("frame2.png", "frame10.png")
+    assert flicker.warping_error > 5 * steady.warping_error
+    assert flicker.cdc > steady.cdc
+    assert found.truth_cdc is not None and found.gray.warping_error is not None
+
+
+def test_frames_of_several_sizes_are_no_film(tiny_colorizer, folder):
+    Image.fromarray(CAT[:40]).save(folder / "cat9.png")
+
+    with pytest.raises(ImageError, match="cat9.png is not as large as the frame before"):
+        evaluate({"tint": tiny_colorizer}, folder, Exam(stack=True, calibration=False))
+
+
+def test_a_stack_in_one_file_is_a_film(tiny_colorizer, tmp_path):
+    np.save(tmp_path / "film.npy", np.stack([CAT, CAT, CAT]))
+
+    found = evaluate(
+        {"tint": tiny_colorizer}, tmp_path / "film.npy", Exam(stack=True, calibration=False)
+    )
+
+    assert found.models[0].cdc == 0 and found.models[0].warping_error == pytest.approx(0, abs=1e-9)
+
+
+def test_tiny_and_odd_pictures_are_measured_too(tiny_colorizer):
+    found = evaluate({"tint": tiny_colorizer}, [CAT[:3, :5], CAT[:37, :53]])
+
+    assert np.isnan(found.gray.pictures[0].ssim)
+    assert found.gray.mean("ssim") == found.gray.pictures[1].ssim
+    assert found.models[0].calibration is not None
+
+
+def test_warnings_of_each_picture_are_spared(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate({"dull": colorizer_of(ClassNetwork(0.0))}, folder, Exam(saturation=0.0))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"saturations": (5.0,)}, "between 0 and 4"),
+        ({"limit": 0}, "at least 1 picture"),
+        ({"degrade": "nosuch"}, "No degradation is named 'nosuch'"),
+        ({"render_factor": 1000}, "render_factor"),
+    ],
+)
+def test_a_wrong_wish_is_told_before_the_first_picture(tiny_colorizer, folder, wrong, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        evaluate({"tint": tiny_colorizer}, folder, Exam(**wrong))
+
+
+def test_numbers_are_read_from_the_command_line():
+    assert numbers_in("0.5, 1,2") == (0.5, 1.0, 2.0)
+    assert numbers_in("") == ()
+    with pytest.raises(ValueError, match="between commas"):
+        numbers_in("a")
+
+
+def test_one_model_given_twice_is_measured_once():
+    assert list(load_models(["embedded", "embedded"], "cpu")) == ["embedded"]
+
+
+def test_the_command_writes_table_json_and_html(folder):
+    arguments = ["evaluate", "embedded", str(folder), "--limit", "1", "--no-calibration"]
+    written = ["--json", str(folder / "out" / "r.json"), "--html", str(folder / "r.html")]
+
+    result = CliRunner().invoke(app, [*arguments, *written])
+
+    assert result.exit_code == 0, result.output
+    assert "CIEDE2000" in result.stdout and "embedded" in result.stdout
+    assert "picture" not in result.stdout.splitlines()[-1]  # the bar is on stderr
+    assert json.loads((folder / "out" / "r.json").read_text())["columns"]["embedded"]["psnr"] > 0
+    assert (folder / "r.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nosuch", "DATA"], "No model is named 'nosuch'"),
+        (["embedded", "DATA/empty"], "holds no pictures to measure on"),
+        (["embedded", "DATA/nowhere"], "does not exist"),
+        (["embedded", "DATA/gray"], "can be read and has colours"),
+        (["embedded", "DATA", "--html", "DATA/empty"], "is a folder"),
+        (["embedded", "DATA", "--backbone", "DATA/cat0.png"], "cat0.png"),
+        (["embedded", "DATA", "--lpips", "DATA/none.pth"], "none.pth"),
+        (["embedded", "DATA", "--group", "("], "regular expression"),
+        ([], "Say what to measure on"),
+    ],
+)
+def test_the_command_ends_in_one_sentence_and_writes_nothing(folder, arguments, sentence):
+    (folder / "empty").mkdir()
+    (folder / "gray").mkdir()
+    Image.fromarray(to_gray(CAT)).save(folder / "gray" / "one.png")
+    given = [argument.replace("DATA", str(folder)) for argument in arguments]
+
+    result = CliRunner().invoke(app, ["evaluate", *given, "--json", str(folder / "r.json")])
+
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.exit_code == 1
+    assert len(lines) == 1 and sentence in lines[0]
+    assert "Traceback" not in result.output
+    assert not (folder / "r.json").exists()

@@ -1,0 +1,277 @@
+"""What a run leaves behind: the best, the last and the named checkpoints, and two logs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from napari_colorize_training.loop.engine import Trainer
+from napari_colorize_training.loop.progress import Control
+from napari_colorize_training.loop.validation import Figures
+from napari_colorize_training.recipe import Recipe, recipe_from
+from tiny_training import (
+    cached,
+    command,
+    draw_pictures,
+    environment,
+    eventful_table,
+    log_of,
+    log_quickly,
+    options_of,
+    run,
+    tiny,
+    tiny_table,
+    to_toml,
+)
+
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.errors import SettingsError
+from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.zoo.weights import read_weights
+
+HEAVY = ["pooch", "psygnal", "platformdirs", "torchmetrics"]  # a bare GPU machine has none of them
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return cached(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch):
+    log_quickly(monkeypatch)
+
+
+class Heard:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict]] = []
+
+    def tell(self, event: str, **facts: object) -> None:
+        self.events.append((event, facts))
+
+    def of(self, kind: str) -> list[dict]:
+        return [facts for event, facts in self.events if event == kind]
+
+
+def validating(monkeypatch: pytest.MonkeyPatch, measures: list[float]) -> None:
+    """Let validation find these, one after the other, and the last ever after."""
+    left = iter(measures)
+
+    def find(self: Trainer) -> Figures:
+        value = next(left, measures[-1])
+        return Figures(uv=0.1, uv_gray=0.1, ciede2000=value, ciede2000_gray=1.0, colorfulness=1.0)
+
+    monkeypatch.setattr(Trainer, "_measure", find)
+
+
+def with_optimiser(table: dict, **options: object) -> Recipe:
+    return recipe_from(table | {"optimiser": {"lr": 3e-3, **options}})
+
+
+def test_what_was_trained_opens_in_the_core(cache, tmp_path):
+    model = run(tiny(), tmp_path, cache)
+
+    colorizer = Colorizer.from_pretrained(model)
+
+    assert colorizer.checkpoint.architecture == "lab-autoencoder"
+    assert colorizer(torch.rand(40, 60).numpy(), render_factor=2).rgb.shape == (40, 60, 3)
+
+
+def test_training_ends_when_validation_no_longer_improves(cache, tmp_path, monkeypatch):
+    validating(monkeypatch, [0.9, 0.8, 0.85, 0.81, 0.7])
+    heard = Heard()
+
+    recipe = tiny(steps=100, keep_every=2, patience=2)
+    Trainer(recipe, options_of(tmp_path, cache), heard).train()
+
+    assert [line["step"] for line in log_of(tmp_path)] == ["2", "4", "6", "8"]
+    assert "of its checkpoints, that of step 4 is the best" in heard.of("note")[-1]["text"]
+
+
+def test_the_best_checkpoint_is_what_is_kept(cache, tmp_path, monkeypatch):
+    validating(monkeypatch, [0.9, 0.5, 0.8])
+    steps = {}
+    compare = Trainer._compare
+
+    def remember(self, figures):
+        steps[self.step] = {k: v.half() for k, v in self.painter.network.state_dict().items()}
+        compare(self, figures)
+
+    monkeypatch.setattr(Trainer, "_compare", remember)
+
+    model = run(tiny(steps=8, keep_every=2), tmp_path, cache)
+
+    state = read_weights(model).state
+    name = next(name for name, value in state.items() if value.ndim == 4)
+    torch.testing.assert_close(state[name], steps[4][name])
+    assert not torch.equal(state[name], steps[8][name])
+
+
+def test_a_rate_falls_at_a_plateau(cache, tmp_path, monkeypatch):
+    validating(monkeypatch, [0.5])
+
+    run(tiny(steps=40, schedule="plateau", keep_every=2), tmp_path, cache)
+
+    rates = [float(line["lr"]) for line in log_of(tmp_path)]
+    assert rates[0] == pytest.approx(3e-3) and 0 < rates[-1] <= 3e-4
+
+
+def test_models_are_written_at_named_epochs(cache, tmp_path):
+    recipe = recipe_from(tiny_table(steps=8) | {"snapshots": [1, 3, 9]})
+
+    model = run(recipe, tmp_path, cache)  # 8 pictures, 4 at a time: an epoch is 2 steps
+
+    steps = {path.stem: read_weights(path).metadata["steps"] for path in tmp_path.glob("*.safe*")}
+    assert steps == {"epoch-1": "2", "epoch-3": "6", "model": "8"}
+    assert model == tmp_path / "model.safetensors"
+
+
+def test_loras_additions_become_part_of_plain_weights(cache, tmp_path):
+    table = tiny_table() | {
+        "network": {"architecture": "lab-autoencoder", "options": {"widths": [16, 16, 16, 16]}}
+    }
+    trainer = Trainer(with_optimiser(table, lora=2), options_of(tmp_path, cache))
+    names = ARCHITECTURES["lab-autoencoder"].create(widths=(16, 16, 16, 16)).state_dict().keys()
+    gray = torch.rand(1, 1, 32, 32)
+
+    state = read_weights(trainer.train()).state
+
+    assert state.keys() == names
+    network = ARCHITECTURES["lab-autoencoder"].build(state)
+    network.load_state_dict(state)
+    ours = trainer.painter.network.eval()(gray * 100)
+    torch.testing.assert_close(network.float().eval()(gray * 100), ours, atol=0.2, rtol=0)
+
+
+def test_the_average_is_what_is_written(cache, tmp_path):
+    trainer = Trainer(with_optimiser(tiny_table(), average=0.9), options_of(tmp_path, cache))
+
+    state = read_weights(trainer.train()).state
+
+    average = trainer.average.state_dict()
+    own = trainer.painter.network.state_dict()
+    name = next(name for name, value in own.items() if value.ndim == 4)
+    torch.testing.assert_close(state[name], average[name].half())
+    assert not torch.allclose(own[name], average[name])
+
+
+def test_the_generator_stands_still_while_the_critic_alone_learns(cache, tmp_path):
+    table = eventful_table(2, 2)
+    table["stages"][1] = {"train": "critic", "side": 64, "batch": 4, "steps": 3}
+    trainer = Trainer(recipe_from(table), options_of(tmp_path, cache))
+    trainer._run(trainer.legs[0])
+    before = {key: value.clone() for key, value in trainer.painter.network.state_dict().items()}
+    critic = next(iter(trainer.critic.network.parameters())).clone()
+
+    trainer._run(trainer.legs[1])
+
+    after = trainer.painter.network.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    assert not torch.equal(critic, next(iter(trainer.critic.network.parameters())))
+
+
+def test_the_critic_learns_again_after_a_generators_last_turn(cache, tmp_path):
+    table = eventful_table(2, 2)
+    table["stages"] += [{"train": "gan", "side": 64, "batch": 4, "steps": 2}] * 2
+
+    assert run(recipe_from(table), tmp_path, cache).is_file()
+
+
+def test_a_base_that_nothing_surpasses_is_what_is_kept(cache, tmp_path, monkeypatch):
+    validating(monkeypatch, [0.1, 0.9])
+    architecture = ARCHITECTURES["lab-autoencoder"]
+    network = architecture.create(widths=(8, 8, 8, 8))
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+
+    base = (network, architecture)
+    model = run(tiny(steps=4, keep_every=2), tmp_path, cache, base=base, base_name="mine")
+
+    weights = read_weights(model)
+    assert weights.metadata["base"] == "mine"
+    for name, value in state.items():
+        torch.testing.assert_close(weights.state[name].float(), value.float(), atol=1e-3, rtol=1e-3)
+
+
+def test_a_state_is_of_its_recipe_its_length_and_its_pictures(cache, tmp_path):
+    run(tiny(), tmp_path / "run", cache)
+    other = cached(tmp_path / "more", count=10)
+
+    for recipe, pictures in ((tiny(side=48), cache), (tiny(steps=13), cache), (tiny(), other)):
+        with pytest.raises(SettingsError, match="choose another --run folder"):
+            Trainer(recipe, options_of(tmp_path / "run", pictures))
+
+
+def test_what_happens_is_told(cache, tmp_path):
+    heard = Heard()
+
+    model = Trainer(tiny(steps=4), options_of(tmp_path, cache), heard).train()
+
+    kinds = [event for event, _ in heard.events]
+    assert kinds[0] == "start" and kinds[-1] == "done" and kinds.count("step") == 4
+    assert heard.of("done") == [{"model": str(model)}]
+    assert heard.of("step")[-1]["step"] == 4 and heard.of("step")[-1]["losses"]["G_L2"] > 0
+    assert {"uv", "uv_gray", "measure"} <= {
+        name.removeprefix("validation_") for name in heard.of("validation")[-1]
+    }
+    assert (tmp_path / "preview.png").is_file()
+
+
+def test_stopped_before_its_end_it_has_no_model(cache, tmp_path):
+    control = Control()
+    control.stop()
+
+    model = Trainer(tiny(), options_of(tmp_path, cache), control=control).train()
+
+    assert model is None and (tmp_path / "state.pt").is_file()
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_tensorboard_shows_the_log_once_however_often_it_was_stopped(cache, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe, options = tiny(steps=6), options_of(tmp_path, cache, save_every=1e9)
+    trainer = Trainer(recipe, options)
+    trainer._check = lambda values: (_ for _ in ()).throw(KeyError) if trainer.step == 4 else None
+    with pytest.raises(KeyError):  # killed behind a line of the log, before any state
+        trainer.train()
+
+    Trainer(recipe, options).train()
+
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("G_L2")
+    lines = log_of(tmp_path)
+    assert [event.step for event in shown] == [int(line["step"]) for line in lines] == [2, 4, 6]
+    losses = [float(line["G_L2"]) for line in lines]
+    assert [event.value for event in shown] == pytest.approx(losses, rel=1e-4)
+
+
+def test_a_bare_machine_can_train(tmp_path):
+    draw_pictures(tmp_path / "pictures")
+    recipe = to_toml(eventful_table(3, 2), tmp_path / "recipe.toml")
+    block = f"import sys; sys.modules.update(dict.fromkeys({[*HEAVY, 'tensorboard']}))"
+    start = "from napari_colorize_training.__main__ import main; main()"
+    arguments = command(recipe, tmp_path, "--progress", "none")[2:]
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"{block}; {start}", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_critic_that_no_stage_asks_is_not_made(cache, tmp_path):
+    table = tiny_table() | {"critic": {"name": "patch"}}
+
+    model = run(recipe_from(table), tmp_path / "run", cache)
+
+    assert model.is_file()

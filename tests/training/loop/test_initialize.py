@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from napari_colorize_training.loop.initialize import begin_network
+from napari_colorize_training.recipe import NetworkPlan
+from safetensors.torch import save_file
+
+from napari_colorize.errors import SettingsError
+from napari_colorize.networks import ARCHITECTURES, identify
+
+
+def begun(plan: NetworkPlan, encoder=None):
+    return begin_network(plan, encoder=encoder, untrained=encoder is None, base=None)
+
+
+@pytest.mark.parametrize(
+    ("target", "architecture"), [("ab", "lab-autoencoder"), ("rgb", "lab-autoencoder-rgb")]
+)
+def test_an_autoencoder_gives_what_its_target_says(target, architecture):
+    plan = NetworkPlan(
+        architecture="lab-autoencoder", target=target, options={"widths": (8, 8, 8, 8)}
+    )
+
+    network, passport, _ = begun(plan)
+
+    assert passport.name == architecture
+    assert identify(network.state_dict()).name == architecture
+
+
+def test_an_architecture_without_an_rgb_variant_says_so():
+    with pytest.raises(SettingsError, match="no architecture 'convnet-rgb'"):
+        begun(NetworkPlan(architecture="convnet", target="rgb"))
+
+
+def test_edges_may_be_all_that_a_network_sees():
+    widths = (8,) * 6
+    network, _, _ = begun(
+        NetworkPlan(architecture="convnet", input="edges", options={"widths": widths})
+    )
+    bright, dark = torch.full((2, 1, 64, 64), 0.9), torch.full((2, 1, 64, 64), 0.1)
+
+    assert torch.equal(network.eval()(bright), network(dark))  # neither has an edge
+
+
+@pytest.mark.parametrize(
+    ("architecture", "other"), [("deoldify-deep", "deoldify-other"), ("ipol-uv", "ipol-other")]
+)
+def test_deoldifys_networks_adapt_to_the_encoder_that_is_given(tmp_path, architecture, other):
+    small = ARCHITECTURES["resnet18-unet"].create(depth="layer3").encoder.state_dict()
+    small["conv1.weight"] = small["conv1.weight"].repeat(1, 3, 1, 1) / 3
+    save_file(small, tmp_path / "encoder.safetensors")
+    plan = NetworkPlan(architecture=architecture, options={"width": 0.0625})
+
+    network, passport, note = begun(plan, tmp_path / "encoder.safetensors")
+
+    assert passport.name == other
+    assert "resnet18 up to layer3" in note
+    loaded = network.encoder.state_dict()
+    assert torch.equal(loaded["layer3.1.conv2.weight"], small["layer3.1.conv2.weight"])

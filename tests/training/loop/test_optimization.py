@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from napari_colorize_training.loop.engine import make_accelerator
+from napari_colorize_training.loop.optimization import Group, Player
+from torch import nn
+
+
+@pytest.fixture
+def player():
+    torch.manual_seed(0)
+    network = nn.Linear(3, 1)
+    player = Player(network, make_accelerator("float32"))
+    player.begin(
+        [Group(list(network.parameters()), 0.1)], name="adam", betas=(0.9, 0.99), weight_decay=0.0
+    )
+    return player
+
+
+def test_a_step_goes_down(player):
+    x = torch.ones(2, 3)
+    before = player.network(x).square().mean()
+
+    player.learn(before)
+
+    assert player.network(x).square().mean() < before
+
+
+def test_a_gradient_that_is_no_number_is_not_followed(player):
+    weight = player.network.weight.detach().clone()
+    loss = player.network(torch.ones(2, 3)).mean()
+
+    # The loss is a number; the slope of a square root at zero is none.
+    player.learn(loss + (player.network.weight.sum() * 0).sqrt())
+
+    assert torch.equal(player.network.weight, weight)

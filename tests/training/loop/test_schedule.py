@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from napari_colorize_training.loop.schedule import (
+    COURSES,
+    Plateau,
+    cyclic_momentum,
+    one_cycle,
+    rate_at,
+)
+
+from napari_colorize.errors import SettingsError
+
+SHARES = [float(share) for share in np.linspace(0, 1, 1000, endpoint=False)]
+
+
+@pytest.mark.parametrize("kind", COURSES)
+def test_every_course_is_a_share_of_the_peak(kind):
+    rates = [rate_at(kind, share, warmup=0.3) for share in SHARES]
+
+    assert max(rates) == pytest.approx(1, abs=1e-2)
+    assert all(0 < rate <= 1 for rate in rates)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.8])
+def test_linear_cosine_rises_from_nothing_and_ends_there(warmup):
+    rates = [rate_at("linear-cosine", share, warmup=warmup) for share in SHARES]
+
+    for share, rate in zip(SHARES, rates, strict=True):
+        if share < warmup:
+            assert rate == pytest.approx(max(0.01, share / warmup))
+        else:
+            assert rate == pytest.approx(
+                (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))) / 2
+            )
+    assert rates[-1] < 1e-4
+
+
+def test_ipols_cycle_goes_back_to_where_it_began():
+    rates = [rate_at("ipol", share, warmup=0.8) for share in SHARES]
+
+    np.testing.assert_allclose(rates[:801], np.linspace(1 / 25, 1, 801))
+    assert rates[-1] == pytest.approx(1 / 25, abs=1e-4)
+    middle = 1 / 25 + (1 - 1 / 25) / 2  # half a cosine is half way down in its middle
+    assert rates[900] == pytest.approx(middle)
+
+
+def test_ipols_article_ends_at_zero():
+    assert one_cycle(0.9999, warmup=0.8, end=0.0) < 1e-5
+
+
+def test_with_deoldifys_warmup_the_rate_only_falls():
+    rates = [rate_at("fastai", share, warmup=1e-8) for share in SHARES[1:]]
+
+    assert rates[0] == pytest.approx(1, abs=1e-4)
+    assert all(later < earlier for earlier, later in pairwise(rates))
+    assert rates[-1] < 1e-4
+
+
+def test_fastais_cycle_is_a_cosine_both_ways():
+    first, top, last = (rate_at("fastai", share, warmup=0.3) for share in (0, 0.3, 1))
+
+    assert (first, top) == (pytest.approx(1 / 25), pytest.approx(1))
+    assert last == pytest.approx(1 / 250_000)
+    assert rate_at("fastai", 0.15, warmup=0.3) == pytest.approx((1 / 25 + 1) / 2)
+    # A cosine starts flat; a straight line would be at 1/10 of the way.
+    assert rate_at("fastai", 0.03, warmup=0.3) < 1 / 25 + 0.03
+
+
+def test_pix2pixs_rate_falls_in_the_second_half():
+    assert [rate_at("linear-decay", share) for share in (0, 0.49, 0.75)] == [1, 1, 0.5]
+    assert rate_at("linear-decay", 0.999) == pytest.approx(0.002)
+
+
+def test_zhangs_rate_falls_in_steps():
+    shares = [step / 500_000 for step in (0, 224_999, 225_000, 449_999, 450_000)]
+
+    rates = [rate_at("step", share) for share in shares]
+
+    np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01])
+
+
+def test_momentum_is_least_where_the_rate_is_highest():
+    shares = np.array(SHARES)
+    for warmup in (0.3, 0.8):
+        rates = [one_cycle(share, warmup, start=0.0, end=0.0) for share in shares]
+        momenta = [cyclic_momentum(share, warmup) for share in shares]
+
+        np.testing.assert_allclose(momenta, 0.95 - 0.1 * np.array(rates))
+        assert min(momenta) == pytest.approx(0.85) and momenta[0] == pytest.approx(0.95)
+
+
+def test_the_last_share_is_no_trap():
+    assert all(math.isfinite(rate_at(kind, 1.0, warmup=1.0)) for kind in COURSES)
+
+
+def test_an_unknown_course_or_option_is_refused_by_name():
+    with pytest.raises(SettingsError, match="Choose one of: constant, linear-cosine, ipol"):
+        rate_at("exponential", 0.5)
+    with pytest.raises(SettingsError, match="'warm'. They have: end, every"):
+        rate_at("ipol", 0.5, warm=0.3)
+
+
+def test_an_option_of_another_course_changes_nothing():
+    assert rate_at("constant", 0.5, warmup=0.3) == 1
+
+
+def test_the_rate_is_cut_after_so_many_measures_without_progress():
+    plateau = Plateau(cut=0.1, patience=2)
+
+    cuts = [plateau.update(measure) for measure in (1.0, 0.9, 0.95, 0.9, 0.9, 0.9)]
+
+    assert cuts == [False, False, False, False, True, False]
+    assert plateau.factor == pytest.approx(0.1)
+
+
+def test_progress_keeps_the_rate():
+    plateau = Plateau(patience=0)
+
+    assert not any(plateau.update(0.9**step) for step in range(50))
+    assert plateau.factor == 1
+
+
+def test_a_hairs_breadth_is_no_progress():
+    plateau = Plateau(patience=1, threshold=1e-3)
+
+    assert [plateau.update(1 - step * 1e-4) for step in range(3)] == [False, False, True]
+
+
+def test_nan_is_no_progress():
+    plateau = Plateau(patience=0)
+
+    assert plateau.update(math.nan) and plateau.best == math.inf
+    assert not plateau.update(1.0) and plateau.best == 1
+
+
+def test_the_rate_is_not_cut_for_ever():
+    plateau = Plateau(cut=0.1, patience=0, lowest=0.05)
+    plateau.update(1.0)
+
+    assert [plateau.update(1.0) for _ in range(3)] == [True, True, False]
+    assert plateau.factor == 0.05
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 7])
+def test_a_plateau_goes_on_as_if_never_stopped(stop):
+    measures = [1.0, 0.9, 0.91, 0.92, 0.93, 0.8, 0.81, 0.82, 0.83]
+    whole, first = Plateau(patience=1), Plateau(patience=1)
+    factors = [(whole.update(measure), whole.factor) for measure in measures]
+
+    for measure in measures[:stop]:
+        first.update(measure)
+    resumed = Plateau(patience=1)
+    resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+
+    assert [(resumed.update(m), resumed.factor) for m in measures[stop:]] == factors[stop:]

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sample_videos import make_film, picture
+
+from napari_colorize.video.decoder import HAD_COLOR, FilmSource
+from napari_colorize.video.frames import Border, Frame
+
+
+def frames_of(source: FilmSource, border: Border | None = None, run_in: int = 0) -> list[Frame]:
+    (series,) = source.series(border or Border(), run_in)
+    return list(series)
+
+
+CONTAINERS: list[dict[str, Any]] = [
+    {"name": "a.mp4"},
+    {"name": "a.mkv"},
+    {"name": "a.ts"},
+    {"name": "a.avi", "codec": "mpeg4", "time_base": Fraction(1, 25)},
+    {"name": "a.mpg", "codec": "mpeg2video", "time_base": Fraction(1, 25)},
+    {"name": "a.webm", "codec": "libvpx-vp9", "b_frames": 0},
+]
+
+
+@pytest.mark.parametrize("how", CONTAINERS, ids=lambda how: how["name"])
+@pytest.mark.parametrize("done", [1, 17, 30])
+def test_after_a_border_the_same_frames_come(
+    tmp_path: Path, how: dict[str, Any], done: int
+) -> None:
+    how = dict(how)
+    path = tmp_path / how.pop("name")
+    make_film(path, frames=30, **how)
+    source = FilmSource.of(path)
+    whole = frames_of(source)
+
+    rest = frames_of(source, Border(done, whole[done - 1].time), run_in=4)
+
+    wanted = whole[max(0, done - 4) :] if done < 30 else []
+    assert len(whole) == 30
+    assert [(f.place, f.time) for f in rest] == [(f.place, f.time) for f in wanted]
+    for one, other in zip(rest, wanted, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_frames_are_upright_and_span_their_type(tmp_path: Path) -> None:
+    make_film(tmp_path / "a.mp4", frames=2, rotation=90, options={"crf": "0"})
+    frame = frames_of(FilmSource.of(tmp_path / "a.mp4"))[1]
+    wanted = np.rot90(picture(1, 48, 64)) * 255
+    assert frame.image.shape == (64, 48)
+    np.testing.assert_allclose(frame.image, wanted, atol=3)
+
+
+@pytest.mark.parametrize(
+    ("codec", "layout"),
+    [("ffv1", "gray16le"), ("ffv1", "yuv410p"), ("ffv1", "yuv422p10le"), ("rawvideo", "nv12")],
+)
+def test_rare_layouts_come_out_the_same(tmp_path: Path, codec: str, layout: str) -> None:
+    make_film(tmp_path / "a.mkv", frames=2, codec=codec, layout=layout, b_frames=0)
+    source = FilmSource.of(tmp_path / "a.mkv")
+    image = frames_of(source)[0].image / np.iinfo(source.facts.dtype).max
+    is_full = source.film.tones.full
+    wanted = picture(0, 48, 64)
+    np.testing.assert_allclose(image, (16 + 219 * wanted) / 255 if is_full else wanted, atol=0.01)
+
+
+def test_rgb_becomes_gray_by_rec_601(tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "a.mov"), "w") as out:
+        stream = out.add_stream("qtrle", rate=25, pix_fmt="rgb24", width=16, height=8)
+        pixels = np.zeros((8, 16, 3), np.uint8)
+        pixels[:, :8] = 200, 30, 60
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        out.mux(stream.encode(None))
+    source = FilmSource.of(tmp_path / "a.mov")
+    (frame,) = frames_of(source)
+    assert frame.image[0, [0, 15]].tolist() == [round(0.299 * 200 + 0.587 * 30 + 0.114 * 60), 0]
+    assert source.notes() == (HAD_COLOR,)
+
+
+def test_chroma_of_a_film_in_bt709_adds_to_luminance(tmp_path: Path) -> None:
+    tags = {"colors": (1, 1, 1, 1), "chroma": (90, 170), "options": {"crf": "0"}}
+    make_film(tmp_path / "a.mp4", frames=1, **tags)
+    source = FilmSource.of(tmp_path / "a.mp4")
+    (frame,) = frames_of(source)
+    added = (0.10158 * (90 - 128) + 0.19608 * (170 - 128)) / 224
+    np.testing.assert_allclose(frame.image / 255, picture(0, 48, 64) + added, atol=0.015)
+    assert source.notes() == (HAD_COLOR,)
+
+
+def test_a_part_of_a_film_has_its_own_count(tmp_path: Path) -> None:
+    times = make_film(tmp_path / "a.mp4", frames=50)
+    source = FilmSource.of(tmp_path / "a.mp4", start=0.5, end=1.0)
+    frames = frames_of(source)
+    assert [frame.time for frame in frames] == [t for t in times if 45000 <= t < 90000]
+    assert (frames[0].place, source.facts.total) == (0, len(frames))
+
+
+def test_damaged_packets_are_left_out_and_told(tmp_path: Path) -> None:
+    make_film(tmp_path / "a.mov", frames=20, codec="png", layout="gray", b_frames=0)
+    data = (tmp_path / "a.mov").read_bytes()
+    tenth = -1
+    for _ in range(10):
+        tenth = data.index(b"\x89PNG", tenth + 1)
+    (tmp_path / "a.mov").write_bytes(data[:tenth] + bytes(8) + data[tenth + 8 :])
+    source = FilmSource.of(tmp_path / "a.mov")
+    assert len(frames_of(source)) == 19
+    assert source.notes() == ("1 damaged packets were left out.",)

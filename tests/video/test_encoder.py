@@ -1,0 +1,375 @@
+"""Film to film: what stays as it was, and what is told of what cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sample_videos import decoded, make_film, packets_of, picture
+
+from napari_colorize.errors import OutputError
+from napari_colorize.settings import ColorizeSettings
+from napari_colorize.video import encoder
+from napari_colorize.video.decoder import luma_of
+from napari_colorize.video.probe import look_at
+from napari_colorize.video.resume import part_of
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+    "0000000c4944415408d763f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+VARIABLE = [3003, 4504, 1800, 3003, 6006]
+TESTS = Path(__file__).parents[1]
+
+Run = Callable[..., Any]
+
+
+def variable_times(frames: int) -> list[int]:
+    return np.cumsum([0, *(VARIABLE * frames)])[:frames].tolist()
+
+
+def lumas(path: Path) -> np.ndarray:
+    film = look_at(path)
+    return np.stack([luma_of(frame, film)[0] for frame in decoded(path)]).astype(int)
+
+
+@pytest.fixture
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "SEGMENT_FRAMES", 8)
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_all_of_a_film_is_kept_but_its_colors(tmp_path: Path, run: Run) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
+    make_film(
+        given,
+        times=variable_times(30),
+        rotation=90,
+        colors=(1, 1, 1, 1),
+        pixel_ratio=Fraction(16, 15),
+        audio="aac",
+        subtitles="mov_text",
+    )
+    work = run(given, out, quality=10)
+
+    before, after = decoded(given), decoded(out)
+    assert work.notes == ()
+    assert [f.pts for f in after] == [f.pts for f in before]
+    assert after[0].time_base == before[0].time_base
+    assert after[0].rotation == 90
+    tags = [(f.color_range, f.color_primaries, f.color_trc, f.colorspace) for f in after]
+    assert set(tags) == {(1, 1, 1, 1)}
+    assert look_at(out).pixel_ratio == Fraction(16, 15)
+    for kind in ("audio", "subtitle"):
+        assert packets_of(out, kind) == packets_of(given, kind) != []
+    np.testing.assert_allclose(lumas(out), lumas(given), atol=12)
+    assert np.abs(lumas(out) - lumas(given)).mean() < 1
+    assert part_of(out).exists() is False
+
+
+def test_texts_chapters_and_provenance_are_in_the_file(tmp_path: Path, run: Run) -> None:
+    import av
+
+    make_film(tmp_path / "given.mp4", frames=50)
+    run(tmp_path / "given.mp4", tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        texts = {name.lower(): text for name, text in container.metadata.items()}
+        chapters = [chapter["metadata"]["title"] for chapter in container.chapters()]
+    assert texts["title"] == "A film of the tests"
+    assert texts["comment"].startswith('made by hand\n{"statement": "Colours are predicted')
+    assert chapters == ["one", "two"]
+
+
+def test_the_model_sees_pictures_upright_and_colors_lie_as_the_film(
+    tmp_path: Path, run: Run
+) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
+    make_film(given, frames=3, rotation=-90)
+    run(given, out, quality=5)
+    lying = decoded(out)[1].to_ndarray(format="rgb24").astype(int)
+    upright = np.rot90(lying, -1)
+    redness = upright[..., 0] - upright[..., 1]
+    assert redness[:30].mean() > 10  # the stand-in makes the upper half red
+    assert redness[34:].mean() < -5
+
+
+def test_ten_bits_stay_ten_bits(tmp_path: Path, run: Run) -> None:
+    given, out = tmp_path / "given.mkv", tmp_path / "out.mp4"
+    make_film(given, frames=4, codec="ffv1", layout="yuv420p10le", b_frames=0)
+    run(given, out, quality=8)
+    assert decoded(out)[0].format.name == "yuv420p10le"
+    wanted = np.rint((16 + 219 * picture(2, 48, 64)) * 4)
+    assert np.abs(lumas(out)[2] - wanted).mean() < 2
+    assert len(np.unique(lumas(out)[2] % 4)) == 4
+
+
+@pytest.mark.parametrize("matrix", [1, 6])
+def test_without_loss_the_luminance_is_the_films_to_the_last_code(
+    tmp_path: Path, run: Run, matrix: int
+) -> None:
+    given, out = tmp_path / "given.mkv", tmp_path / "out.mkv"
+    make_film(given, frames=3, colors=(1, matrix, matrix, matrix), options={"crf": "0"})
+    run(given, out, encoder="libx264", quality=0)
+    np.testing.assert_array_equal(lumas(out), lumas(given))
+    assert np.ptp(decoded(out)[0].to_ndarray(format="rgb24").astype(int), axis=-1).max() > 20
+
+
+def test_gamma_reaches_the_luminance(tmp_path: Path, run: Run) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
+    make_film(given, frames=2)
+
+    class Dark:
+        def stream(self, images: Any, **settings: Any) -> Any:
+            from sample_videos import Tinted
+
+            for image in images:
+                yield Tinted((image / 2).astype(np.uint8))
+
+    run(given, out, settings=ColorizeSettings(gamma=2.0), model=Dark())
+    assert lumas(out).mean() - 16 == pytest.approx((lumas(given).mean() - 16) / 2, abs=1)
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv", ".webm"])
+def test_other_containers_hold_what_they_can(tmp_path: Path, run: Run, suffix: str) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / f"out{suffix}"
+    times = make_film(given, frames=12, audio="aac", subtitles="mov_text", rotation=90)
+    work = run(given, out)
+    after = decoded(out)
+    first = after[0].pts * after[0].time_base
+    seconds = [frame.pts * frame.time_base - first for frame in after]
+    assert seconds == [Fraction(time, 90000) for time in times]
+    assert after[0].rotation == 90
+    left_out = [note for note in work.notes if "cannot hold" in note]
+    assert len(left_out) == {".mov": 0, ".mkv": 1, ".webm": 2}[suffix]
+    if suffix == ".webm":
+        assert left_out[0] == (
+            ".webm cannot hold its audio stream 1 (aac, eng); that was left out. "
+            "Choose .mkv, which holds nearly all."
+        )
+
+
+def test_times_that_matroska_rounds_are_told(tmp_path: Path, run: Run) -> None:
+    make_film(tmp_path / "given.mp4", times=variable_times(8))
+    work = run(tmp_path / "given.mp4", tmp_path / "out.mkv")
+    assert work.notes == (
+        ".mkv counts time in coarser steps than the film; its times were rounded. .mp4 keeps them.",
+    )
+
+
+def test_a_broadcast_begins_at_zero(tmp_path: Path, run: Run) -> None:
+    make_film(tmp_path / "given.ts", times=[9_000_000 + 3600 * n for n in range(6)], audio="aac")
+    run(tmp_path / "given.ts", tmp_path / "out.mp4")
+    frames = decoded(tmp_path / "out.mp4")
+    assert 0 <= frames[0].pts * frames[0].time_base < Fraction(1, 10)
+    assert packets_of(tmp_path / "out.mp4", "audio")[0][0] < Fraction(1, 10)
+
+
+def test_a_part_of_a_film_begins_at_zero_with_its_sound(tmp_path: Path, run: Run) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
+    make_film(given, frames=60, audio="aac")
+    run(given, out, start=1.0, end=2.0)
+    frames = decoded(out)
+    assert [frame.pts * frame.time_base for frame in frames] == [Fraction(n, 25) for n in range(25)]
+    sound = packets_of(out, "audio")
+    assert sound[0][0] >= 0
+    assert sound[-1][0] < 1
+    assert {data for _, _, data in sound} < {data for _, _, data in packets_of(given, "audio")}
+
+
+def test_odd_sides_stay(tmp_path: Path, run: Run) -> None:
+    make_film(tmp_path / "given.mkv", frames=2, size=(47, 65), codec="ffv1", b_frames=0)
+    work = run(tmp_path / "given.mkv", tmp_path / "out.mp4")
+    frame = decoded(tmp_path / "out.mp4")[0]
+    assert (frame.height, frame.width, frame.format.name) == (47, 65, "yuv444p")
+    assert "are odd" in work.notes[0]
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("frames", [1, 8, 21])
+def test_an_interrupted_film_goes_on_and_comes_out_the_same(
+    tmp_path: Path, run: Run, frames: int
+) -> None:
+    given = tmp_path / "given.mp4"
+    make_film(given, times=variable_times(30), audio="aac")
+    run(given, tmp_path / "whole.mp4", encoder="libx264", quality=0)
+
+    run(given, tmp_path / "out.mp4", frames=frames, encoder="libx264", quality=0)
+    assert not (tmp_path / "out.mp4").exists()
+    work = run(given, tmp_path / "out.mp4", encoder="libx264", quality=0)
+
+    assert work.before >= frames
+    assert work.ledger.notes == (f"out.mp4.part is gone on with after frame {work.before}.",)
+    assert_same_film(tmp_path / "out.mp4", tmp_path / "whole.mp4")
+
+
+def assert_same_film(one: Path, other: Path) -> None:
+    here, there = decoded(one), decoded(other)
+    assert [frame.pts for frame in here] == [frame.pts for frame in there]
+    for frame, wanted in zip(here, there, strict=True):
+        np.testing.assert_array_equal(
+            frame.to_ndarray(format="rgb24"), wanted.to_ndarray(format="rgb24")
+        )
+    assert packets_of(one, "audio") == packets_of(other, "audio")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sample_videos import tinted
+from napari_colorize.video import writing
+from napari_colorize.video.plan import Wishes, plan
+from napari_colorize.settings import ColorizeSettings
+
+writing.SEGMENT_FRAMES = 8
+
+class Model:
+    def stream(self, images, **settings):
+        for number, colored in enumerate(tinted(images)):
+            if number == int(sys.argv[3]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield colored
+
+wishes = Wishes(encoder="libx264", quality=0)
+for _ in plan(sys.argv[1], sys.argv[2], wishes).work(
+    Model(), ColorizeSettings(), {"model": "tint"}
+):
+    pass
+"""
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+def test_a_killed_run_goes_on_after_its_last_whole_segment(tmp_path: Path, run: Run) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
+    make_film(given, times=variable_times(30), audio="aac")
+    run(given, tmp_path / "whole.mp4", encoder="libx264", quality=0)
+    places = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
+
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(given), str(out), "25"],
+        env={**os.environ, "PYTHONPATH": places},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert not out.exists()
+    work = run(given, out, encoder="libx264", quality=0)
+
+    assert work.before in (8, 16)  # the frames of a segment that was not whole are made again
+    assert_same_film(out, tmp_path / "whole.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "given.mp4",
+        "out.mp4",
+        "whole.mp4",
+    ]
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("what", ["settings", "film"])
+def test_other_settings_or_another_film_begin_anew(tmp_path: Path, run: Run, what: str) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
+    make_film(given, frames=30)
+    run(given, out, frames=20)
+
+    if what == "film":
+        make_film(given, frames=31)
+    changed = ColorizeSettings(saturation=2.0) if what != "film" else None
+    with pytest.raises(OutputError, match=r"holds \d+ frames .* or begin anew with --overwrite"):
+        run(given, out, settings=changed)
+    work = run(given, out, settings=changed, overwrite=True)
+
+    assert work.before == 0
+    assert "it is begun anew" in work.ledger.notes[0]
+    assert len(decoded(out)) == (31 if what == "film" else 30)
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_steadiness_looks_back_over_the_border(tmp_path: Path, run: Run, tints: Any) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
+    make_film(given, frames=40)
+    steady = ColorizeSettings(steadiness=0.5)
+    run(given, out, frames=33, settings=steady)
+
+    work = run(given, out, settings=steady, model=tints)
+
+    assert len(tints.shown) == 40 - work.before + 24
+    assert "held steady anew" in work.ledger.notes[1]
+    assert len(decoded(out)) == 40
+
+
+def test_what_cannot_be_written_is_not_passed_over(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
+    make_film(given, frames=30)
+    undisturbed, calls = encoder.append, []
+
+    def full(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 12:
+            raise OSError(28, "No space left on device")
+        undisturbed(*arguments)
+
+    monkeypatch.setattr(encoder, "append", full)
+    monkeypatch.setattr(encoder, "SEGMENT_FRAMES", 5)
+    with pytest.raises(OutputError, match="the disk is full"):
+        run(given, out)
+    told = json.loads((part_of(out) / "work.json").read_text())
+    assert told["done"] == 10  # two segments; nothing after the frame that is missing
+
+    monkeypatch.setattr(encoder, "append", undisturbed)
+    run(given, out)
+    assert len(decoded(out)) == 30
+
+
+def test_a_folder_that_is_not_ours_is_not_touched(tmp_path: Path, run: Run) -> None:
+    make_film(tmp_path / "given.mp4", frames=3)
+    (tmp_path / "out.mp4.part").mkdir()
+    (tmp_path / "out.mp4.part" / "mine.txt").write_text("precious")
+    with pytest.raises(OutputError, match="is in the way"):
+        run(tmp_path / "given.mp4", tmp_path / "out.mp4")
+    assert (tmp_path / "out.mp4.part" / "mine.txt").read_text() == "precious"
+
+
+def test_cover_and_attachments_come_along(tmp_path: Path, run: Run) -> None:
+    import av
+
+    given, out = tmp_path / "given.mkv", tmp_path / "out.mkv"
+    make_film(tmp_path / "plain.mp4", frames=5)
+    with av.open(str(tmp_path / "plain.mp4")) as plain, av.open(str(given), "w") as film:
+        stream = film.add_stream_from_template(plain.streams.video[0], opaque=True)
+        film.add_attachment("letters.ttf", "font/ttf", b"no font" * 50)
+        film.add_attachment("cover.png", "image/png", PNG)
+        for packet in plain.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                film.mux(packet)
+
+    assert run(given, out).notes == ()
+    with av.open(str(out)) as container:
+        (letters,) = container.streams.attachments
+        assert (letters.name, letters.data) == ("letters.ttf", b"no font" * 50)
+        cover = container.streams.video[1]
+        assert cover.disposition == av.stream.Disposition.attached_pic
+        assert next(bytes(packet) for packet in container.demux(cover)) == PNG
+
+    notes = run(given, tmp_path / "out.mov").notes
+    assert [note.split(";")[0] for note in notes] == [
+        ".mov cannot hold its attachment stream 1 (letters.ttf)",
+        ".mov cannot hold its video stream 2 (png)",
+    ]
+
+
+def test_interlaced_frames_are_told(tmp_path: Path, run: Run) -> None:
+    flags = {"flags": "+ildct+ilme", "x264-params": "tff=1"}
+    make_film(tmp_path / "given.mp4", frames=3, options=flags)
+    work = run(tmp_path / "given.mp4", tmp_path / "out.mp4")
+    assert work.source.notes()[0].startswith("Its frames are interlaced")

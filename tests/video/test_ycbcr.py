@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_colorize.video.ycbcr import (
+    BLUE,
+    BT709,
+    GREEN,
+    RED,
+    SMPTE170M,
+    Tones,
+    gray_of,
+    has_color,
+    luminance,
+    standard_tones,
+    to_codes,
+    to_gray,
+    to_planes,
+)
+
+MATRICES = [1, 4, 5, 6, 7, 9]
+
+
+def tones_of(matrix: int = BT709, depth: int = 8, full: bool = False) -> Tones:
+    return Tones(depth, full, matrix, matrix, matrix)
+
+
+def colors(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:
+    """Smooth but vivid RGB."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin((x + shift) / 5) * np.cos((y - shift) / 7) for shift in (0, 4, 9)]
+    unit = np.stack([0.5 + 0.45 * wave for wave in waves], axis=-1)
+    return np.rint(unit * np.iinfo(dtype).max).astype(dtype)
+
+
+def test_luminance_is_the_projects() -> None:
+    from napari_colorize.imaging.color import yuv_from_rgb
+
+    np.testing.assert_allclose([RED, GREEN, BLUE], yuv_from_rgb()[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("depth", [8, 10, 12])
+def test_gray_goes_back_to_the_codes_it_came_from(depth: int, full: bool) -> None:
+    tones = tones_of(depth=depth, full=full)
+    codes = np.arange(tones.black, tones.black + tones.span + 1)
+    np.testing.assert_array_equal(to_codes(to_gray(codes, tones), tones), codes)
+    assert to_gray(codes, tones)[[0, -1]].tolist() == [0, np.iinfo(tones.dtype).max]
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("depth", [8, 10])
+@pytest.mark.parametrize("halved", [(True, True), (False, True), (False, False)])
+def test_planes_have_the_luminance_that_was_wanted(
+    matrix: int, depth: int, halved: tuple[bool, bool]
+) -> None:
+    tones = tones_of(matrix, depth)
+    wanted = np.random.default_rng(0).integers(tones.top // 4, tones.top // 2, (48, 64))
+    planes = to_planes(colors(48, 64, tones.dtype.type), wanted, tones, halved=halved)
+    np.testing.assert_allclose(luminance(*planes, tones).astype(int), wanted, atol=1)
+
+
+@pytest.mark.parametrize(("matrix", "space"), [(1, 1), (6, 5), (9, 9)])
+def test_ffmpeg_sees_the_same_colors(matrix: int, space: int) -> None:
+    av = pytest.importorskip("av")
+    tones = tones_of(matrix)
+    rgb = colors(48, 64)
+    luma = to_codes(gray_of(rgb), tones)
+
+    frame = av.VideoFrame(64, 48, "yuv444p")
+    planes = to_planes(rgb, luma, tones, halved=(False, False))
+    for plane, values in zip(frame.planes, planes, strict=True):
+        np.ndarray((48, 64), np.uint8, plane, 0, (plane.line_size, 1))[:] = values
+    seen = frame.to_ndarray(
+        format="rgb24", src_colorspace=space, src_color_range=1, dst_color_range=2
+    )
+
+    assert np.abs(seen.astype(int) - rgb).max() <= 4
+    assert np.abs(seen.astype(int) - rgb).mean() < 1
+
+
+def test_chroma_of_gray_is_neutral() -> None:
+    tones = tones_of()
+    gray = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=-1)
+    _, cb, cr = to_planes(gray, gray[..., 0], tones, halved=(True, True))
+    assert not has_color(cb, cr, tones)
+    assert has_color(cb + np.uint8(9), cr, tones)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "matrix"),
+    [(480, 640, SMPTE170M), (576, 720, 5), (720, 1280, BT709), (1080, 1440, BT709)],
+)
+def test_an_untagged_film_is_taken_for_what_is_usual(height: int, width: int, matrix: int) -> None:
+    tones = standard_tones(height, width)
+    assert (tones.matrix, tones.full) == (matrix, False)

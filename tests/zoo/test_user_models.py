@@ -1,0 +1,110 @@
+"""The user's own models: where they are, what they are called, what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_colorize.errors import CheckpointError, UnknownModelError
+from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.zoo import load, resolve
+from napari_colorize.zoo.user_models import (
+    MODELS_VARIABLE,
+    new_model_path,
+    own_checkpoint,
+    own_folder,
+    own_models,
+)
+from napari_colorize.zoo.weights import write_weights
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def write_model(path: Path, age: float = 0.0, **metadata: str) -> Path:
+    torch.manual_seed(0)
+    network = ARCHITECTURES["convnet"].create(widths=(8, 8, 16, 16, 32, 32))
+    write_weights(path, network.state_dict(), {"architecture": "convnet", **metadata})
+    os.utime(path, (1e9 - age, 1e9 - age))
+    return path
+
+
+def test_without_a_wish_they_are_in_the_users_data(monkeypatch):
+    monkeypatch.delenv(MODELS_VARIABLE)
+
+    assert own_folder().name == "models" and "napari-colorize" in own_folder().parts
+
+
+def test_the_newest_comes_first_and_files_that_grow_do_not_count(folder):
+    old, new = (write_model(folder / f"{age}.safetensors", age) for age in (50, 5))
+    write_model(folder / ".0123456789ab.safetensors")
+
+    assert own_models() == [new, old]
+
+
+def test_no_folder_no_models(folder, monkeypatch):
+    monkeypatch.setenv(MODELS_VARIABLE, str(folder / "missing"))
+
+    assert own_models() == []
+
+
+@pytest.mark.parametrize(
+    ("wished", "given"),
+    [
+        ("slides", "slides-2"),
+        ("embedded", "embedded-2"),
+        ("a/b: c?.safetensors", "a-b- c-"),
+        (" .. ", "model"),
+        ("NUL", "NUL-model"),
+        ("Würfel 3", "Würfel 3"),
+    ],
+)
+def test_names_are_free_and_fit_for_every_file_system(folder, wished, given):
+    write_model(folder / "slides.safetensors")
+
+    assert new_model_path(wished) == folder / f"{given.strip('-') or given}.safetensors"
+
+
+def test_a_model_of_ones_own_is_loaded_by_its_name(folder):
+    path = write_model(folder / "slides.safetensors")
+
+    assert resolve("slides") == path
+    assert load("slides")[0].architecture == "convnet"
+
+
+def test_who_asks_for_an_unknown_name_reads_of_them(folder):
+    write_model(folder / "slides.safetensors")
+
+    with pytest.raises(UnknownModelError, match="embedded.*slides"):
+        resolve("slide")
+
+
+def test_a_model_says_what_it_is_without_its_weights_being_read(folder):
+    recipe = json.dumps({"title": "embedded, fine-tuned on 19 pictures"})
+    path = write_model(
+        folder / "xray.safetensors", recipe=recipe, base="embedded", render_factor="9"
+    )
+
+    told, loaded = own_checkpoint(path), load(path)[0]
+
+    assert told.title == "embedded, fine-tuned on 19 pictures"
+    assert told.origin == "yours; began as embedded"
+    assert (told.name, told.render_factor) == ("xray", 9)
+    same = ("name", "architecture", "size", "render_factor", "saturation", "fit", "license")
+    assert [getattr(told, name) for name in same] == [getattr(loaded, name) for name in same]
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors at all"])
+def test_a_damaged_file_is_refused_in_a_sentence(folder, content):
+    path = folder / "broken.safetensors"
+    path.write_bytes(content)
+
+    with pytest.raises(CheckpointError, match="broken.safetensors cannot be read"):
+        own_checkpoint(path)

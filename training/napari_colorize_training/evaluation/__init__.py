@@ -1,0 +1,1 @@
+"""Measuring models: metrics, evaluation runs, calibration, reports."""

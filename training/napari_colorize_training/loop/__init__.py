@@ -1,0 +1,1 @@
+"""The training loop: stages, optimization, losses, schedules, run folder, progress."""

@@ -1,0 +1,1 @@
+"""Networks for training: pretrained encoders, critics, adapters, export."""

@@ -28,9 +28,9 @@ from PIL import Image
 
 from napari_colorize.batch.dask_cluster import ClusterBatch
 from napari_colorize.batch.manifest import NAME, read_manifest
-from napari_colorize.batch.naming import plan
-from napari_colorize.batch.runner import Batch
-from napari_colorize.model_spec import Loadable
+from napari_colorize.batch.naming import plan_batch
+from napari_colorize.batch.runner import BatchRunner
+from napari_colorize.model_spec import ModelSpec
 from napari_colorize.settings import ColorizeSettings
 
 SIDE = 48
@@ -111,21 +111,23 @@ def count_results(folder: Path) -> int:
 def drive(folder: Path, workers: int) -> None:
     """Colorize what is not colorized yet, as `napari-colorize image --dask` does."""
     inputs, out = [str(folder / "in")], str(folder / "out")
-    todo = plan(inputs, out).jobs
+    todo = plan_batch(inputs, out).jobs
     missing = {job.source for job in todo}
-    kept = [job for job in plan(inputs, out, overwrite=True).jobs if job.source not in missing]
+    kept = [
+        job for job in plan_batch(inputs, out, overwrite=True).jobs if job.source not in missing
+    ]
     batch = ClusterBatch(
         address=f"local:{workers}",
-        make=partial(batch_of, Loadable.of("embedded")),
+        make=partial(batch_of, ModelSpec.of("embedded")),
         manifest=folder / "out",
     )
     for _ in batch.run(todo, kept):
         pass
 
 
-def batch_of(model: Loadable) -> Batch:
+def batch_of(model: ModelSpec) -> BatchRunner:
     """What a worker does with pictures."""
-    return Batch(colorizer=model.load(), settings=ColorizeSettings())
+    return BatchRunner(colorizer=model.load(), settings=ColorizeSettings())
 
 
 def check(folder: Path, count: int) -> None:

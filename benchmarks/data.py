@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from machine import describe_machine, in_turn
 from napari_colorize_training.data.augment import PHOTOGRAPHS, augment
-from napari_colorize_training.data.cache import Photographs, prepare
+from napari_colorize_training.data.cache import ImageCache, prepare
 from napari_colorize_training.data.crops import Crops
 from napari_colorize_training.data.degrade import OLD_PHOTOGRAPH, TONE_AND_GRAIN, degrade
 
@@ -42,7 +42,7 @@ def main() -> None:
         start = time.perf_counter()
         report = prepare(options.data, cache)
         seconds = time.perf_counter() - start
-        photographs = Photographs(cache, validation=False)
+        photographs = ImageCache(cache, validation=False)
         for picture in photographs:  # else the first row would measure the disk
             picture.rgb.max()
         size = (cache / "pixels").stat().st_size / 1e6
@@ -57,7 +57,7 @@ def main() -> None:
         print(f"| {name} | {middle:.0f} ({rates[0]:.0f} to {rates[-1]:.0f}) |")
 
 
-def crop_runs(photographs: Photographs) -> Iterator[tuple[str, Callable[[], object]]]:
+def crop_runs(photographs: ImageCache) -> Iterator[tuple[str, Callable[[], object]]]:
     """One batch of random crops, a new one each time."""
     for side in SIDES:
         for threads in THREADS:
@@ -73,9 +73,7 @@ def next_batch(crops: Crops, steps: Iterator[int]) -> object:
     return crops.at(next(steps))
 
 
-def device_runs(
-    photographs: Photographs, device: str
-) -> Iterator[tuple[str, Callable[[], object]]]:
+def device_runs(photographs: ImageCache, device: str) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is done to a batch on the device."""
     crops = Crops(photographs, side=128, batch=BATCH, shrink=(0.65, 1.0), seed=0)
     rgb = crops.at(0).to(device).floats()

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from machine import describe_machine
-from napari_colorize_training.evaluation.ground_truth import read_pictures
+from napari_colorize_training.evaluation.ground_truth import read_images
 from napari_colorize_training.evaluation.metrics import to_gray, to_lab
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
@@ -47,7 +47,7 @@ def main() -> None:
     others = [Colorizer.from_pretrained(name) for name in options.others]
     maps: dict[str, list[Floats]] = defaultdict(list)
     errors: list[Floats] = []
-    for truth in islice(read_pictures(options.pictures), options.limit):
+    for truth in islice(read_images(options.pictures), options.limit):
         gray = to_gray(truth)
         true = deltaE_ciede2000(to_lab(truth), to_lab(colorizer(gray).pixels))
         errors.append(thinned(true))

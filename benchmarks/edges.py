@@ -30,7 +30,7 @@ from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize.imaging.planes import Plane, to_plane
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.pipeline import compose, render_size
-from napari_colorize.refine.chroma_field import Field, Tint
+from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers
 from napari_colorize.refine.edges import follow_edges
 
 Pixels = NDArray[np.uint8]
@@ -108,17 +108,19 @@ def losses(rgb: Pixels, size: tuple[int, int]) -> Losses:
     """PSNR and CIEDE2000 of the picture composed bilinearly, and along edges."""
     plane = to_plane(rgb)
     uv = resize_map(rgb_to_yuv(torch.from_numpy(rgb) / 255)[..., 1:], size)
-    bilinear, edges = (compose(plane, tint, 1.0) for tint in (Tint(Field(uv)), along(plane, uv)))
+    bilinear, edges = (
+        compose(plane, tint, 1.0) for tint in (ChromaLayers(ChromaField(uv)), along(plane, uv))
+    )
     return (psnr(rgb, bilinear), ciede2000(rgb, bilinear)), (
         psnr(rgb, edges),
         ciede2000(rgb, edges),
     )
 
 
-def along(plane: Plane, uv: Tensor) -> Tint:
+def along(plane: Plane, uv: Tensor) -> ChromaLayers:
     """Small chrominance as it follows the plane's edges."""
     slope, offset = follow_edges(plane.gray, uv)
-    return Tint(Field(offset, slope))
+    return ChromaLayers(ChromaField(offset, slope))
 
 
 def table_of_times(rounds: int) -> None:
@@ -128,7 +130,7 @@ def table_of_times(rounds: int) -> None:
     large, small = (
         to_plane(random.integers(0, 256, size, dtype=np.uint8)) for size in (LARGE, SMALL)
     )
-    bilinear, known = Tint(Field(uv)), along(small, uv)
+    bilinear, known = ChromaLayers(ChromaField(uv)), along(small, uv)
     runs: dict[str, Callable[[], object]] = {
         "12 megapixels, bilinear": lambda: compose(large, bilinear, 1.0),
         "12 megapixels, along edges": lambda: compose(large, along(large, uv), 1.0),

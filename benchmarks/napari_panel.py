@@ -76,7 +76,7 @@ def measure() -> dict[str, float]:
     panel = ColorizeWidget(viewer)
     viewer.window.add_dock_widget(panel, name="Colorize")
     opened = time.perf_counter()
-    until(lambda: panel.desk.result_layer is not None)
+    until(lambda: panel.controller.result_layer is not None)
     first = time.perf_counter()
     until(lambda: time.perf_counter() > first + 1)
     found = {
@@ -98,7 +98,7 @@ def measure() -> dict[str, float]:
     found["from a hint's dot to picture, median"] = _click(panel, DOTS)[0]
     timer.start(0)
     found["longest pause while dots are clicked"] = _click(panel, DOTS[::-1], beats)[1]
-    panel.desk.close()
+    panel.controller.close()
     viewer.close()
     return found
 
@@ -107,25 +107,25 @@ def _click(panel, places, beats=None) -> tuple[float, float]:
     """Median seconds from each dot of hints to its picture, and the longest pause."""
     from qtpy.QtCore import QEventLoop, QTimer
 
-    loop, desk, before = QEventLoop(), panel.desk, []
+    loop, controller, before = QEventLoop(), panel.controller, []
 
     def look(result) -> None:
         if result.guides.hints is not None and result.guides is not before[-1]:
             loop.quit()
 
-    hints = desk.add_hints()
+    hints = controller.add_hints()
     since, seconds = time.perf_counter(), []
     for place in places:
         QTimer.singleShot(REST, loop.quit)
         loop.exec()
-        before.append(desk.result.guides)
-        desk.shown.connect(look)
+        before.append(controller.result.guides)
+        controller.shown.connect(look)
         began = time.perf_counter()
         hints.add([place])
         loop.exec()
         seconds.append(time.perf_counter() - began)
-        desk.shown.disconnect(look)
-    desk.viewer.layers.remove(hints)
+        controller.shown.disconnect(look)
+    controller.viewer.layers.remove(hints)
     late = [beat for beat in beats or () if beat >= since]
     pause = max((b - a for a, b in itertools.pairwise(late)), default=0.0)
     return sorted(seconds)[len(seconds) // 2], pause
@@ -143,17 +143,17 @@ def _turn(panel, name, values, beats=None) -> tuple[float, float]:
         if getattr(result.settings, name) == wanted[-1]:
             loop.quit()
 
-    panel.desk.shown.connect(look)
+    panel.controller.shown.connect(look)
     since, seconds = time.perf_counter(), []
     for value in values:
         QTimer.singleShot(REST, loop.quit)  # the last picture is still being painted
         loop.exec()
         began = time.perf_counter()
         slider.setValue(value)
-        wanted.append(getattr(panel.desk.settings, name))
+        wanted.append(getattr(panel.controller.settings, name))
         loop.exec()
         seconds.append(time.perf_counter() - began)
-    panel.desk.shown.disconnect(look)
+    panel.controller.shown.disconnect(look)
     late = [beat for beat in beats or () if beat >= since]
     pause = max((b - a for a, b in itertools.pairwise(late)), default=0.0)
     return sorted(seconds)[len(seconds) // 2], pause

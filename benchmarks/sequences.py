@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from napari_colorize_training.evaluation.metrics import Motion, Pixels
+from napari_colorize_training.evaluation.metrics import OpticalFlow, Pixels
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -88,7 +88,7 @@ class Frame:
     """
 
     rgb: Pixels
-    motion: Motion | None
+    motion: OpticalFlow | None
     is_cut: bool
 
 
@@ -168,7 +168,7 @@ def picture(layers: list[Layer], time: int) -> Floats:
     return rgb.clip(0, 1)
 
 
-def motion_of(layers: list[Layer], time: int) -> Motion:
+def motion_of(layers: list[Layer], time: int) -> OpticalFlow:
     """Where each pixel was a frame before, and whether it was seen there."""
     now, before = (_owners(layers, moment) for moment in (time, time - 1))
     pixels = np.moveaxis(np.indices(FRAME), 0, -1).astype(float)
@@ -180,7 +180,7 @@ def motion_of(layers: list[Layer], time: int) -> Motion:
     inside = ((last >= 0) & (last <= np.array(FRAME) - 1)).all(-1)
     rows, columns = np.moveaxis(np.rint(last).astype(int).clip(0, np.array(FRAME) - 1), -1, 0)
     same = (now >= 0) & (before[rows, columns] == now)
-    return Motion(np.moveaxis(last - pixels, -1, 0), inside & same)
+    return OpticalFlow(np.moveaxis(last - pixels, -1, 0), inside & same)
 
 
 def _owners(layers: list[Layer], time: int) -> NDArray[np.int_]:

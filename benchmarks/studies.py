@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from napari_colorize_training.data import files_in, prepare
 from napari_colorize_training.evaluation.evaluate import quick_score
-from napari_colorize_training.evaluation.ground_truth import read_pictures
+from napari_colorize_training.evaluation.ground_truth import read_images
 from napari_colorize_training.evaluation.metrics import (
     ColorConsistency,
     colorfulness,
@@ -35,7 +35,7 @@ from napari_colorize_training.evaluation.metrics import (
     warping_error,
 )
 from napari_colorize_training.loop.engine import RunOptions, Trainer
-from napari_colorize_training.loop.progress import Bar
+from napari_colorize_training.loop.progress import ProgressBar
 from napari_colorize_training.recipe import Recipe, read_recipe
 from numpy.typing import NDArray
 from PIL import Image
@@ -96,7 +96,9 @@ def noise(options: argparse.Namespace) -> None:
         base = build(architecture, weights.state).requires_grad_(True), architecture
         model = trained(recipe, f"noise-{weight:g}", options, base=base)
         colorizer = Colorizer.from_pretrained(model)
-        cdc, error, colorful = np.mean([steadiness(colorizer, clip) for clip in clips], axis=0)
+        cdc, error, colorful = np.mean(
+            [temporal_smoothing(colorizer, clip) for clip in clips], axis=0
+        )
         print(f"| {weight:g} | {cdc:.5f} | {error:.5f} | {colorful:.2f} |")
 
 
@@ -130,7 +132,7 @@ def source(options: argparse.Namespace) -> None:
 def nogan(options: argparse.Namespace) -> None:
     """A generator after NoGAN against the one before it, saturated to equal colourfulness."""
     before, after = (Colorizer.from_pretrained(path) for path in (options.before, options.after))
-    pictures = list(islice(read_pictures(options.pictures), options.limit))
+    pictures = list(islice(read_images(options.pictures), options.limit))
     at = {"render_factor": options.render_factor}
     wanted = quick_score(after, pictures, saturation=1.0, **at).colorfulness
     low, high = 0.0, 4.0
@@ -150,7 +152,7 @@ def contrast(options: argparse.Namespace) -> None:
     print("| model | contrast | mean chroma, share of that at 1 | mean change, share of chroma |")
     print("|---|---|---|---|")
     pictures = [
-        to_gray(picture) for picture in islice(read_pictures(options.pictures), options.limit)
+        to_gray(picture) for picture in islice(read_images(options.pictures), options.limit)
     ]
     for name in options.models:
         colorizer = Colorizer.from_pretrained(name)
@@ -192,7 +194,7 @@ def trained(
         base_name="" if base is None else str(options.base),
         steps=options.steps,
     )
-    model = Trainer(recipe, run, Bar()).train()
+    model = Trainer(recipe, run, ProgressBar()).train()
     assert model is not None  # nobody stops it
     return model
 
@@ -200,7 +202,7 @@ def trained(
 def print_score(title: str, model: Any, pictures: Any, limit: int | None, **settings: Any) -> None:
     """A line of the table."""
     colorizer = model if isinstance(model, Colorizer) else Colorizer.from_pretrained(model)
-    truths: Iterable[Pixels] = read_pictures(pictures) if isinstance(pictures, Path) else pictures
+    truths: Iterable[Pixels] = read_images(pictures) if isinstance(pictures, Path) else pictures
     score = quick_score(colorizer, islice(truths, limit), **settings)
     print(
         f"| {title} | {score.psnr:.2f} ({score.psnr_gray:.2f}) | {score.ciede2000:.2f} "
@@ -212,14 +214,14 @@ def print_score(title: str, model: Any, pictures: Any, limit: int | None, **sett
 def pans(pictures: Path) -> Iterator[list[Pixels]]:
     """Films made of photographs: a window that moves over each of them, with a sensor's noise."""
     random = np.random.default_rng(0)
-    for picture in read_pictures(pictures):
+    for picture in read_images(pictures):
         width = picture.shape[1] - FRAMES * STEP
         frames = [picture[:, STEP * n : STEP * n + width].astype(np.float64) for n in range(FRAMES)]
         noisy = [frame + random.normal(0, SENSOR, (*frame.shape[:2], 1)) for frame in frames]
         yield [np.rint(frame).clip(0, 255).astype(np.uint8) for frame in noisy]
 
 
-def steadiness(colorizer: Colorizer, clip: list[Pixels]) -> tuple[float, float, float]:
+def temporal_smoothing(colorizer: Colorizer, clip: list[Pixels]) -> tuple[float, float, float]:
     """CDC, warping error, and colourfulness as a share of the truth's."""
     consistency, errors = ColorConsistency(), []
     painted = [colorizer(to_gray(frame)).pixels for frame in clip]

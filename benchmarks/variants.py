@@ -18,7 +18,7 @@ from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, IpolUNet
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.pix2pix import Pix2PixUNet
 from napari_colorize.networks.siggraph import Siggraph17
-from napari_colorize.networks.winograd import quicken
+from napari_colorize.networks.winograd import accelerate_convs
 from napari_colorize.networks.zhang import Eccv16
 
 BUILD: dict[str, Callable[[], nn.Module]] = {
@@ -47,7 +47,7 @@ def direct(network: nn.Module) -> nn.Module:
 def in_float32(network: nn.Module) -> nn.Module:
     """As `Colorizer` computes at precision "float32" on a processor."""
     network = direct(network)
-    quicken(network)
+    accelerate_convs(network)
     return network
 
 

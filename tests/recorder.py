@@ -51,9 +51,16 @@ class Heard:
         self.session = session
         self.said = []
         self.new = threading.Condition()
-        for name in ("composed", "attended", "failed", "state", "progress", "run_ended"):
+        for name in (
+            "result_ready",
+            "attention_ready",
+            "failed",
+            "state",
+            "progress",
+            "run_finished",
+        ):
             getattr(session, name).connect(self.hear(name), check_nargs=False)
-        for name in ("plane_done", "swept", "judged"):
+        for name in ("plane_ready", "sweep_ready", "expected_error_ready"):
             getattr(session, name).connect(self.hear_two(name), check_nargs=False)
 
     def hear(self, name):

@@ -46,12 +46,12 @@ def loads() -> int:
 
 def embedded_batch() -> Any:
     """What workers do with picture files."""
-    from napari_colorize.batch.runner import Batch
-    from napari_colorize.model_spec import Loadable
+    from napari_colorize.batch.runner import BatchRunner
+    from napari_colorize.model_spec import ModelSpec
     from napari_colorize.settings import ColorizeSettings
 
-    model = Loadable.of("embedded", device="cpu")
-    return Batch(colorizer=model.load(), settings=ColorizeSettings(render_factor=1))
+    model = ModelSpec.of("embedded", device="cpu")
+    return BatchRunner(colorizer=model.load(), settings=ColorizeSettings(render_factor=1))
 
 
 class Gate:

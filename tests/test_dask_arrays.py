@@ -20,7 +20,7 @@ from napari_colorize import model_spec, zoo
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.dask_arrays import colorize_lazily
 from napari_colorize.errors import ImageError, SettingsError, UnknownModelError
-from napari_colorize.model_spec import Loadable
+from napari_colorize.model_spec import ModelSpec
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.refine.guides import Guides
 
@@ -184,7 +184,7 @@ def test_colors_are_steady_along_one_chunk_and_refused_across_several(
 ) -> None:
     stack = stack_of("uint8", (2, 6, 20, 30))
     whole = da.from_array(stack, chunks=(1, 6, 20, 30))
-    wishes = {"steadiness": 0.8, "time_axis": 1}
+    wishes = {"temporal_smoothing": 0.8, "time_axis": 1}
 
     colors = colorize_lazily(whole, **wishes, **QUICK).rgb.compute()
 
@@ -245,7 +245,7 @@ def test_two_processes_load_the_model_once_each(colorizer: Colorizer, cluster: A
     lazy = colorize_lazily(da.from_array(stack, chunks=(1, 20, 30)), **QUICK)
 
     colors = cluster.compute(lazy.rgb).result(PATIENCE)
-    cluster.run(Loadable.of("embedded", precision="float32", device="cpu").load)  # an idle one's
+    cluster.run(ModelSpec.of("embedded", precision="float32", device="cpu").load)  # an idle one's
 
     assert_same(colors, by_planes(colorizer, stack))
     assert list(cluster.run(loads).values()) == [1, 1]

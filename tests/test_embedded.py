@@ -12,7 +12,7 @@ import pytest
 import skimage.data
 import torch
 from napari_colorize_training.evaluation.evaluate import quick_score
-from napari_colorize_training.evaluation.ground_truth import read_pictures
+from napari_colorize_training.evaluation.ground_truth import read_images
 from napari_colorize_training.evaluation.metrics import ciede2000, to_gray
 
 from napari_colorize import zoo
@@ -111,7 +111,7 @@ def test_a_picture_needs_neither_torchvision_nor_timm():
 def test_it_beats_gray_on_photographs_it_never_saw(colorizer, shared):
     from itertools import islice
 
-    truths = list(islice(read_pictures(Path(shared) / "data" / "heldout-dev.tar"), 0, None, 10))
+    truths = list(islice(read_images(Path(shared) / "data" / "heldout-dev.tar"), 0, None, 10))
 
     score = quick_score(colorizer, truths)
 
@@ -124,7 +124,7 @@ def test_it_beats_gray_on_photographs_it_never_saw(colorizer, shared):
 def test_it_expects_errors_of_the_size_that_it_makes(colorizer, shared):
     from itertools import islice
 
-    truths = islice(read_pictures(Path(shared) / "data" / "heldout-dev.tar"), 0, None, 20)
+    truths = islice(read_images(Path(shared) / "data" / "heldout-dev.tar"), 0, None, 20)
 
     told, measured = zip(*map(partial(errors_of, colorizer), truths), strict=True)
 

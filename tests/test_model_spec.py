@@ -15,7 +15,7 @@ from stand_ins import TintNetwork, colorizer_of
 from napari_colorize import model_spec, zoo
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import CheckpointError, SettingsError, UnknownModelError
-from napari_colorize.model_spec import Loadable, turn
+from napari_colorize.model_spec import ModelSpec, inference_lock
 from napari_colorize.zoo import CATALOGUE
 
 
@@ -31,7 +31,7 @@ def own_file(tmp_path: Path) -> Path:
 
 
 def test_a_model_by_name_travels_without_its_weights() -> None:
-    model = Loadable.of("embedded", precision="float32")
+    model = ModelSpec.of("embedded", precision="float32")
     assert (model.source, model.precision) == ("embedded", "float32")
     assert len(pickle.dumps(model)) < 2000
     assert model.load().checkpoint.sha256 == model.checkpoint.sha256
@@ -39,35 +39,35 @@ def test_a_model_by_name_travels_without_its_weights() -> None:
 
 def test_a_file_is_named_by_its_whole_path(own_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(own_file.parent)
-    assert Loadable.of(own_file.name).source == str(own_file)
+    assert ModelSpec.of(own_file.name).source == str(own_file)
 
 
 @pytest.mark.parametrize("has_name", [True, False])
 def test_a_colorizer_is_found_again_where_it_came_from(has_name: bool, own_file: Path) -> None:
     colorizer = Colorizer.from_pretrained("embedded" if has_name else own_file, device="cpu")
-    model = Loadable.of(colorizer)
+    model = ModelSpec.of(colorizer)
     assert model.source == ("embedded" if has_name else str(own_file))
     assert (model.device, model.precision) == ("cpu", colorizer.precision)
 
 
 def test_a_colorizer_of_no_file_is_refused() -> None:
     with pytest.raises(UnknownModelError, match="tint was made in this process"):
-        Loadable.of(colorizer_of(TintNetwork()))
+        ModelSpec.of(colorizer_of(TintNetwork()))
 
 
 def test_settings_are_checked_and_filled_in_without_weights() -> None:
-    model = Loadable.of("embedded")
-    assert model.choose({"gamma": 2}).render_factor == CATALOGUE["embedded"].render_factor
+    model = ModelSpec.of("embedded")
+    assert model.resolve_settings({"gamma": 2}).render_factor == CATALOGUE["embedded"].render_factor
     with pytest.raises(SettingsError, match="fidelity"):
-        model.choose({"fidelity": "ipol"})
+        model.resolve_settings({"fidelity": "ipol"})
     assert model_spec._load.cache_info().misses == 0
 
 
 def test_mistakes_are_told_before_anything_is_given_out() -> None:
     with pytest.raises(UnknownModelError, match="No model is named 'nobody'"):
-        Loadable.of("nobody")
+        ModelSpec.of("nobody")
     with pytest.raises(SettingsError, match="precision"):
-        Loadable.of("embedded", precision="float8")  # type: ignore[arg-type]
+        ModelSpec.of("embedded", precision="float8")  # type: ignore[arg-type]
 
 
 def test_threads_that_come_at_once_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,14 +77,14 @@ def test_threads_that_come_at_once_load_once(monkeypatch: pytest.MonkeyPatch) ->
         Colorizer, "from_pretrained", lambda *some, **more: begun.append(1) or load(*some, **more)
     )
     with ThreadPoolExecutor(8) as threads:
-        models = [Loadable.of("embedded") for _ in range(8)]
-        loaded = list(threads.map(Loadable.load, models))
+        models = [ModelSpec.of("embedded") for _ in range(8)]
+        loaded = list(threads.map(ModelSpec.load, models))
     assert len(begun) == 1
     assert all(each is loaded[0] for each in loaded)
 
 
 def test_other_weights_under_the_same_name_are_told() -> None:
-    model = Loadable.of("embedded")
+    model = ModelSpec.of("embedded")
     other = replace(model, checkpoint=replace(model.checkpoint, sha256="0" * 64))
     with pytest.raises(CheckpointError, match="holds other weights here"):
         other.load()
@@ -96,7 +96,7 @@ def test_predictions_take_turns_where_each_takes_all_cores(threads: int, waits: 
     colorizer = colorizer_of(TintNetwork())
     try:
         torch.set_num_threads(threads)
-        with turn(colorizer):
+        with inference_lock(colorizer):
             assert model_spec._turn.locked() is waits
         assert not model_spec._turn.locked()
     finally:

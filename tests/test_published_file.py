@@ -24,7 +24,7 @@ def network() -> DeOldify:
 
 @pytest.fixture(scope="module")
 def published(network, tmp_path_factory) -> Path:
-    """In torch's old format, with an optimiser's odds and ends, under a name that misleads."""
+    """In torch's old format, with an optimizer's odds and ends, under a name that misleads."""
     path = tmp_path_factory.mktemp("models") / "ColorizeStable_gen.pth"
     content = {
         "model": network.state_dict(),

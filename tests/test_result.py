@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from napari_colorize.errors import OutputError, SettingsError
-from napari_colorize.io.images import read_picture, read_provenance
+from napari_colorize.io.images import read_image, read_provenance
 
 
 @pytest.mark.parametrize(("dtype", "suffix"), [("uint8", ".png"), ("uint16", ".tif")])
@@ -22,7 +22,7 @@ def test_a_saved_picture_reads_back_with_its_provenance(
 
     path = result.save(tmp_path / f"colors{suffix}")
 
-    np.testing.assert_array_equal(read_picture(path).array, result.pixels)
+    np.testing.assert_array_equal(read_image(path).array, result.pixels)
     provenance = read_provenance(path)
     assert provenance["model"] == "tint"
     assert provenance["settings"]["saturation"] == 1.5

@@ -41,7 +41,7 @@ def colored(stack, **settings):
 def test_a_still_scene_flickers_less(scene):
     stack = np.stack([scene] * 12)
 
-    before, after = colored(stack), colored(stack, steadiness=1.0)
+    before, after = colored(stack), colored(stack, temporal_smoothing=1.0)
 
     assert casts(after)[4:].std() < 0.5 * casts(before)[4:].std()
 
@@ -49,7 +49,7 @@ def test_a_still_scene_flickers_less(scene):
 def test_without_steadiness_planes_are_by_themselves(scene):
     stack = np.stack([scene] * 3)
 
-    for alone, result in zip(colored(stack), colored(stack, steadiness=0.0), strict=True):
+    for alone, result in zip(colored(stack), colored(stack, temporal_smoothing=0.0), strict=True):
         np.testing.assert_array_equal(alone.pixels, result.pixels)
 
 
@@ -57,10 +57,12 @@ def test_sequences_beside_each_other_do_not_mix(scene):
     other = np.ascontiguousarray(scene[::-1])
     both = np.stack([np.stack([scene, other])] * 5)  # (t, c, y, x)
 
-    together = dict(colorizer_of(TintNetwork()).iter_planes(both, steadiness=1.0, time_axis=0))
+    together = dict(
+        colorizer_of(TintNetwork()).iter_planes(both, temporal_smoothing=1.0, time_axis=0)
+    )
 
     for channel in range(2):
-        alone = colorizer_of(TintNetwork()).iter_planes(both[:, channel], steadiness=1.0)
+        alone = colorizer_of(TintNetwork()).iter_planes(both[:, channel], temporal_smoothing=1.0)
         for (time,), result in alone:
             np.testing.assert_array_equal(result.pixels, together[time, channel].pixels)
 
@@ -69,10 +71,10 @@ def test_a_stream_is_steadied_as_a_stack_is(scene):
     stack = np.stack([np.roll(scene, shift, axis=1) for shift in range(6)])
     colorizer = colorizer_of(TintNetwork())
 
-    streamed = colorizer.stream(iter(stack), steadiness=0.8)
+    streamed = colorizer.stream(iter(stack), temporal_smoothing=0.8)
 
     for (_, expected), result in zip(
-        colorizer.iter_planes(stack, steadiness=0.8), streamed, strict=True
+        colorizer.iter_planes(stack, temporal_smoothing=0.8), streamed, strict=True
     ):
         np.testing.assert_array_equal(result.pixels, expected.pixels)
 
@@ -93,14 +95,14 @@ def test_a_stream_reads_no_further_than_a_batch(scene):
 
 
 def test_steadiness_can_be_taken_away_but_not_changed(scene):
-    last = colored(np.stack([scene] * 3), steadiness=0.8)[-1]
+    last = colored(np.stack([scene] * 3), temporal_smoothing=0.8)[-1]
 
-    alone = last.with_(steadiness=0.0)
+    alone = last.with_(temporal_smoothing=0.0)
 
-    assert last.chroma.steadied is not None
+    assert last.chroma.smoothed_uv is not None
     assert (alone.pixels != last.pixels).any()
     with pytest.raises(SettingsError, match="colorize the stack again"):
-        last.with_(steadiness=0.4)
+        last.with_(temporal_smoothing=0.4)
 
 
 @pytest.mark.parametrize("axis", [2, -3])

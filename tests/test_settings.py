@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_colorize.errors import SettingsError
-from napari_colorize.settings import ColorizeSettings, knob_of, settings_from
+from napari_colorize.settings import ColorizeSettings, setting_of, settings_from
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_value_out_of_range_is_refused_in_a_sentence_that_names_it(name, value
 
 @pytest.mark.parametrize("name", ["render_factor", "saturation"])
 def test_both_ends_of_a_range_are_allowed(name):
-    (knob,) = (knob_of(item) for item in fields(ColorizeSettings) if item.name == name)
+    (knob,) = (setting_of(item) for item in fields(ColorizeSettings) if item.name == name)
 
     assert getattr(ColorizeSettings(**{name: knob.low}), name) == knob.low
     assert getattr(ColorizeSettings(**{name: knob.high}), name) == knob.high
@@ -81,8 +81,8 @@ def test_an_unknown_setting_is_answered_with_those_there_are():
 def test_the_docstring_has_every_knob_with_its_help():
     for item in fields(ColorizeSettings):
         assert f"    {item.name} : " in ColorizeSettings.__doc__
-        assert knob_of(item).help in ColorizeSettings.__doc__
+        assert setting_of(item).help in ColorizeSettings.__doc__
 
 
 def test_every_setting_has_a_help_text():
-    assert all(knob_of(item).help.endswith(".") for item in fields(ColorizeSettings))
+    assert all(setting_of(item).help.endswith(".") for item in fields(ColorizeSettings))

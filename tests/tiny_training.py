@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from napari_colorize_training.data import Crops, Photographs, prepare
-from napari_colorize_training.data.batch import prepare_pictures
+from napari_colorize_training.data import Crops, ImageCache, prepare
+from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.loop import engine
 from napari_colorize_training.loop.engine import RunOptions, Trainer
-from napari_colorize_training.loop.objective import Painter
-from napari_colorize_training.loop.validation import Figures, measure
+from napari_colorize_training.loop.objective import GeneratorWrapper
+from napari_colorize_training.loop.validation import ValidationFigures, measure
 from napari_colorize_training.models.backbones import FeatureNetwork
 from napari_colorize_training.recipe import DataPlan, Recipe, recipe_from
 from PIL import Image
@@ -66,7 +66,7 @@ def tiny_table(**stage: Any) -> dict[str, Any]:
         "source": "A test",
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [8, 8, 8, 8]}},
         "data": {"shrink": [0.8, 1.0]},
-        "optimiser": {"lr": 3e-3},
+        "optimizer": {"lr": 3e-3},
         "loss": {"pixel": "l2"},
         "stages": [{"side": 32, "batch": 4, "steps": 12, **stage}],
     }
@@ -83,7 +83,7 @@ def eventful_table(first: int = 40, second: int = 20) -> dict[str, Any]:
     game = {"train": "gan", "side": 32, "batch": 4, "steps": second, "keep_every": 25}
     return table | {
         "data": {"augment": "photographs", "degrade": "old-photograph"},
-        "optimiser": {"lr": 3e-3, "average": 0.9},
+        "optimizer": {"lr": 3e-3, "average": 0.9},
         "loss": {"pixel": "l2", "noise": 0.1},
         "critic": {"name": "sagan", "options": {"width": 8}},
         "stages": [
@@ -151,15 +151,15 @@ def log_of(folder: Path) -> list[dict[str, str]]:
     return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
 
 
-def figures_on_training(model: Path, cache: Path, side: int) -> Figures:
+def figures_on_training(model: Path, cache: Path, side: int) -> ValidationFigures:
     """How a finished model does on the very pictures it was trained on."""
     weights = read_weights(model)
     architecture = ARCHITECTURES[weights.metadata["architecture"]]
     network = build(architecture, weights.state).float().eval()
-    pictures = Photographs(cache, validation=False)
+    pictures = ImageCache(cache, validation=False)
     crops = Crops(pictures, side=side, batch=len(pictures), shrink=(1, 1), seed=0, mirror=False)
-    whole = prepare_pictures(crops.at(0), DataPlan(), torch.device("cpu"), training=False)
-    return measure(Painter(network, architecture, classes=False), [whole])
+    whole = prepare_batch(crops.at(0), DataPlan(), torch.device("cpu"), training=False)
+    return measure(GeneratorWrapper(network, architecture, classes=False), [whole])
 
 
 def small_features(*_: Any, layers: int = 3, **__: Any) -> FeatureNetwork:

@@ -19,7 +19,7 @@ from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize.imaging.planes import to_plane
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.pipeline import compose
-from napari_colorize.refine.chroma_field import Field, Tint
+from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers
 from napari_colorize.refine.edges import follow_edges
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -54,7 +54,7 @@ def edges(truth: Bytes) -> list[Cell]:
     return [
         ("truth", truth[part]),
         ("its colours at 32 px, --no-edges", compose(plane, small, 1.0)[part]),
-        ("--edges", compose(plane, Tint(Field(offset, slope)), 1.0)[part]),
+        ("--edges", compose(plane, ChromaLayers(ChromaField(offset, slope)), 1.0)[part]),
     ]
 
 

@@ -11,7 +11,7 @@ import torch
 
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.dask_arrays import LazyColorized, colorize_lazily
-from napari_colorize.imaging.planes import kind_of
+from napari_colorize.imaging.planes import array_kind
 from napari_colorize.refine.guides import Guides
 from napari_colorize.result import Colorized
 from napari_colorize.runtime.devices import Precision
@@ -59,7 +59,7 @@ def colorize(
         `.rgb` is the picture.
     """
     global _last
-    if kind_of(image) == "dask":
+    if array_kind(image) == "dask":
         return colorize_lazily(
             image,
             model,

@@ -49,7 +49,7 @@ from napari_colorize.refine.guides import NONE, Guides, PlaneGuides, checked, gu
 from napari_colorize.result import Colorized, alpha_as_bytes
 from napari_colorize.runtime import memory
 from napari_colorize.runtime.devices import Precision, choose_device, choose_dtype
-from napari_colorize.sequence_smoothing import Steadying, checked_axis
+from napari_colorize.sequence_smoothing import SequenceSmoother, checked_axis
 from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Colorizer:
         """
         from napari_colorize import zoo
         from napari_colorize.networks.fuse import fuse
-        from napari_colorize.networks.winograd import quicken
+        from napari_colorize.networks.winograd import accelerate_convs
         from napari_colorize.zoo.build import build
 
         chosen_device = choose_device(device)
@@ -140,7 +140,7 @@ class Colorizer:
         network = network.to(chosen_device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if chosen_device.type == "cpu" and dtype == torch.float32:
-            quicken(network)
+            accelerate_convs(network)
         return cls(network, checkpoint, chosen_device, dtype)
 
     @property
@@ -151,7 +151,7 @@ class Colorizer:
         return replace(known, has_self_attention=attends)
 
     @property
-    def lacks(self) -> dict[str, str]:
+    def unsupported(self) -> dict[str, str]:
         """Settings that this network cannot follow, each with a sentence that says why."""
         lacking = {}
         if not self.architecture.has_self_attention:
@@ -253,7 +253,7 @@ class Colorizer:
         blend_with
             As in `__call__`.
         time_axis : int, optional
-            Along which colours are held steady, if `steadiness` is above 0. Default: the first.
+            Along which colours are held steady, if `temporal_smoothing` is above 0. Default: the first.
         **settings
             See `ColorizeSettings`.
 
@@ -273,7 +273,7 @@ class Colorizer:
         limits, note = stack_limits(stack, rgb, asking.chosen.contrast_limits)
         notes = (note,) if note else ()
         axes = spatial_axes(stack, rgb)
-        steadying = Steadying(checked_axis(time_axis, len(stack.shape) - axes))
+        steadying = SequenceSmoother(checked_axis(time_axis, len(stack.shape) - axes))
         return self._iter_planes(stack, axes == 3, limits, notes, asking, steadying)
 
     def _iter_planes(
@@ -282,8 +282,8 @@ class Colorizer:
         rgb: bool,
         limits: Limits,
         notes: tuple[str, ...],
-        asking: Asking,
-        steadying: Steadying,
+        asking: Call,
+        steadying: SequenceSmoother,
     ) -> Iterator[tuple[tuple[int, ...], Colorized]]:
         for batch in self._batches(stack, rgb, asking.chosen):
             parts = [stack[index] for index in batch]  # once: a slice of zarr is read at once
@@ -322,7 +322,7 @@ class Colorizer:
         Returns
         -------
         iterator of Colorized
-            In the images' order; steadied along it if `steadiness` is above 0.
+            In the images' order; steadied along it if `temporal_smoothing` is above 0.
 
         Raises
         ------
@@ -330,10 +330,10 @@ class Colorizer:
             As in `__call__`; what is wrong with settings is told at once.
         """
         asking = self._asking(settings, guides, blend_with)
-        return self._stream(iter(images), rgb, asking, Steadying(0))
+        return self._stream(iter(images), rgb, asking, SequenceSmoother(0))
 
     def _stream(
-        self, images: Iterator[Any], rgb: bool | None, asking: Asking, steadying: Steadying
+        self, images: Iterator[Any], rgb: bool | None, asking: Call, steadying: SequenceSmoother
     ) -> Iterator[Colorized]:
         place, length = 0, 1
         while batch := list(islice(images, length)):
@@ -356,23 +356,23 @@ class Colorizer:
         settings: dict[str, Any],
         guides: Guides | PlaneGuides | None,
         blend_with: Colorizer | None,
-    ) -> Asking:
+    ) -> Call:
         """All that is asked of this model, and of the second one, checked."""
-        chosen, given = self.choose(settings), NONE if guides is None else guides
+        chosen, given = self.resolve_settings(settings), NONE if guides is None else guides
         if not callable(given):
             checked(given)
         refuse_beside_fidelity(chosen, given, blend_with is not None)
         if blend_with is None:
-            return Asking(chosen, given)
-        usual = {name: getattr(DEFAULTS, name) for name in blend_with.lacks}
-        return Asking(chosen, given, blend_with, blend_with.choose({**settings, **usual}))
+            return Call(chosen, given)
+        usual = {name: getattr(DEFAULTS, name) for name in blend_with.unsupported}
+        return Call(chosen, given, blend_with, blend_with.resolve_settings({**settings, **usual}))
 
     def _colored(
         self,
         planes: Sequence[Plane],
         pixels: Sequence[Array],
         indices: Sequence[tuple[int, ...]],
-        asking: Asking,
+        asking: Call,
     ) -> Iterator[Colorized]:
         """Results of planes of one size."""
         guides = [guides_at(asking.guides, index) for index in indices]
@@ -418,7 +418,7 @@ class Colorizer:
         record["blended_with"]["render_factor"] = other.settings.render_factor
         notes = tuple(dict.fromkeys((*one.notes, *other.notes)))
         record["notes"] = list(notes)
-        return replace(one, chroma=first, other=added, record=record, notes=notes)
+        return replace(one, chroma=first, second_chroma=added, record=record, notes=notes)
 
     def _errors(self, result: Colorized) -> Tensor:
         """CIEDE2000 that this model expects of its colours, `(h, w)`."""
@@ -480,27 +480,27 @@ class Colorizer:
         from napari_colorize.analysis.attention import (
             AttentionMap,
             attention_layers,
-            attention_of,
-            place_of,
+            compute_attention,
+            position_of,
         )
 
         if not attention_layers(self.network):
             raise SettingsError(f"{self.checkpoint.name} has no self-attention to look at.")
-        chosen = self.choose({**settings, "self_attention": True})
+        chosen = self.resolve_settings({**settings, "self_attention": True})
         plane = self._to_plane(image, to_numpy(image), chosen, rgb)
         height, width = plane.gray.shape
-        place = place_of(point, (height, width))
+        place = position_of(point, (height, width))
 
-        def run(used: Used) -> NDArray[np.float32]:
+        def run(used: InferenceConfig) -> NDArray[np.float32]:
             size = self._size(plane, used)
             self._check_memory(size[0] * size[1], used)
             network, gray = self._network_on(used), plane.gray.to(used.device)
-            return attention_of(network, self.architecture, gray, size, place)
+            return compute_attention(network, self.architecture, gray, size, place)
 
-        weights, _ = self._until_it_fits(run, chosen)
+        weights, _ = self._run_with_fallbacks(run, chosen)
         return AttentionMap(weights, place, (height, width))
 
-    def choose(self, settings: dict[str, Any]) -> ColorizeSettings:
+    def resolve_settings(self, settings: dict[str, Any]) -> ColorizeSettings:
         """Settings from keywords, with this checkpoint's recommendations filled in.
 
         Raises
@@ -509,7 +509,7 @@ class Colorizer:
             If one is unknown, out of range, or not for this network.
         """
         chosen = settings_from(settings)
-        for name, reason in self.lacks.items():
+        for name, reason in self.unsupported.items():
             if getattr(chosen, name) != getattr(DEFAULTS, name):
                 raise SettingsError(reason)
         return replace(
@@ -538,7 +538,7 @@ class Colorizer:
                 rgb=rgb,
             )
 
-        return memory.here_or_on_cpu(run, self.device, "image")
+        return memory.with_cpu_fallback(run, self.device, "image")
 
     def _batches(
         self, stack: Any, rgb: bool, chosen: ColorizeSettings
@@ -551,24 +551,24 @@ class Colorizer:
 
     def _predict(
         self, planes: Sequence[Plane], chosen: ColorizeSettings, hints: Sequence[Hints | None]
-    ) -> tuple[Tensor, Used]:
+    ) -> tuple[Tensor, InferenceConfig]:
         """U and V of planes of one size, and how they were got if memory ran out."""
         are_alike = all(each is hints[0] for each in hints)
 
-        def run(used: Used) -> Tensor:
+        def run(used: InferenceConfig) -> Tensor:
             if are_alike:
                 try:
                     return self._run(planes, used, hints[0])
                 except (RuntimeError, MemoryError) as error:
                     if len(planes) == 1 or not memory.is_exhausted(error):
                         raise
-                memory.give_back()
+                memory.empty_device_cache()
             each = zip(planes, hints, strict=True)
             return torch.cat([self._run([plane], used, shown) for plane, shown in each])
 
-        return self._until_it_fits(run, chosen)
+        return self._run_with_fallbacks(run, chosen)
 
-    def _run(self, planes: Sequence[Plane], used: Used, hints: Hints | None) -> Tensor:
+    def _run(self, planes: Sequence[Plane], used: InferenceConfig, hints: Hints | None) -> Tensor:
         size = self._size(planes[0], used)
         self._check_memory(len(planes) * size[0] * size[1], used)
         uv = predict(
@@ -581,7 +581,7 @@ class Colorizer:
         )
         return uv.to(self.device)
 
-    def _size(self, plane: Plane, used: Used) -> tuple[int, int]:
+    def _size(self, plane: Plane, used: InferenceConfig) -> tuple[int, int]:
         """Of what the network sees."""
         height, width = plane.gray.shape
         return render_size(
@@ -592,22 +592,24 @@ class Colorizer:
             multiple=self.architecture.multiple,
         )
 
-    def _check_memory(self, pixels: int, used: Used) -> None:
+    def _check_memory(self, pixels: int, used: InferenceConfig) -> None:
         each = self.architecture.bytes_per_pixel * used.dtype.itemsize // torch.float32.itemsize
         memory.refuse_too_large(pixels, each, used.device)
 
-    def _network_on(self, used: Used) -> nn.Module:
+    def _network_on(self, used: InferenceConfig) -> nn.Module:
         if used.device == self.device:
             return self.network
         return copy.deepcopy(self.network).to(used.device, used.dtype)
 
-    def _until_it_fits(
-        self, run: Callable[[Used], Result], chosen: ColorizeSettings
-    ) -> tuple[Result, Used]:
+    def _run_with_fallbacks(
+        self, run: Callable[[InferenceConfig], Result], chosen: ColorizeSettings
+    ) -> tuple[Result, InferenceConfig]:
         """What `run` gives, as wanted or in the next best way that memory suffices for."""
         assert chosen.render_factor is not None
-        wanted = Used(chosen.render_factor, self.device, self.dtype, chosen.self_attention)
-        found = memory.first_that_fits(run, self._ways(wanted, chosen))
+        wanted = InferenceConfig(
+            chosen.render_factor, self.device, self.dtype, chosen.self_attention
+        )
+        found = memory.first_that_fits(run, self._fallbacks(wanted, chosen))
         if found is not None:
             return found
         said = f"Render factor {wanted.render_factor} does not fit into memory"
@@ -619,7 +621,9 @@ class Colorizer:
         fits = smaller[1].render_factor
         raise OutOfMemoryError(f"{said}; {fits} does: use render_factor={fits}.")
 
-    def _ways(self, wanted: Used, chosen: ColorizeSettings) -> Iterator[Used]:
+    def _fallbacks(
+        self, wanted: InferenceConfig, chosen: ColorizeSettings
+    ) -> Iterator[InferenceConfig]:
         """As wanted, then on the CPU, then smaller, as far as the settings allow."""
         yield wanted
         if chosen.retry_on_cpu and wanted.device.type != "cpu":
@@ -631,11 +635,16 @@ class Colorizer:
         if chosen.retry_smaller:
             yield from _smaller(wanted)
 
-    def _chroma(self, uv: Tensor, used: Used) -> Chroma:
+    def _chroma(self, uv: Tensor, used: InferenceConfig) -> Chroma:
         return Chroma(uv, self.checkpoint.name, used.render_factor, used.self_attention)
 
     def _result(
-        self, plane: Plane, uv: Tensor, used: Used, chosen: ColorizeSettings, guides: Guides
+        self,
+        plane: Plane,
+        uv: Tensor,
+        used: InferenceConfig,
+        chosen: ColorizeSettings,
+        guides: Guides,
     ) -> Colorized:
         notes = [*_announce(plane), *used.warn(chosen, self.device)]
         if not bool(uv.isfinite().all()):
@@ -657,7 +666,7 @@ class Colorizer:
         saturation = chosen.saturation
         assert saturation is not None
 
-        def run(used: Used) -> NDArray[np.uint8]:
+        def run(used: InferenceConfig) -> NDArray[np.uint8]:
             return steps(
                 pixels,
                 lambda x, self_attention: self._ask(x, self_attention, used),
@@ -666,7 +675,7 @@ class Colorizer:
                 saturation=saturation,
             )
 
-        colors, used = self._until_it_fits(run, chosen)
+        colors, used = self._run_with_fallbacks(run, chosen)
         colors = np.array(colors)  # Pillow's own memory may not be written to
         if plane.alpha is not None:
             colors = np.dstack([colors, alpha_as_bytes(plane.alpha)])
@@ -679,9 +688,9 @@ class Colorizer:
         usual = {name: getattr(DEFAULTS, name) for name in REFINING}  # a fidelity refines nothing
         settings = replace(_as_used(chosen, plane, used), **usual)
         record = self._describe(settings, notes, used)
-        return Colorized(plane, None, settings, record, tuple(notes), fixed=colors)
+        return Colorized(plane, None, settings, record, tuple(notes), pixels_8bit=colors)
 
-    def _ask(self, x: Tensor, self_attention: bool, used: Used) -> Tensor:
+    def _ask(self, x: Tensor, self_attention: bool, used: InferenceConfig) -> Tensor:
         """The bare network, for a fidelity: its input and output are as the original's."""
         self._check_memory(x.shape[-2] * x.shape[-1], used)
         network = self._network_on(used)
@@ -690,7 +699,7 @@ class Colorizer:
         return answer
 
     def _describe(
-        self, settings: ColorizeSettings, notes: Sequence[str], used: Used
+        self, settings: ColorizeSettings, notes: Sequence[str], used: InferenceConfig
     ) -> dict[str, Any]:
         return provenance.describe(
             checkpoint_name=self.checkpoint.name,
@@ -705,7 +714,7 @@ class Colorizer:
 
 
 @dataclass(frozen=True, eq=False)
-class Asking:
+class Call:
     """What is asked of a model, and of a second one beside it."""
 
     chosen: ColorizeSettings
@@ -715,7 +724,7 @@ class Asking:
 
 
 @dataclass(frozen=True)
-class Used:
+class InferenceConfig:
     """How a prediction was really made; other than wanted only where memory ran out."""
 
     render_factor: int
@@ -763,13 +772,13 @@ def _planes_at_a_time(height: int, width: int, chosen: ColorizeSettings) -> int:
     return max(1, length)
 
 
-def _as_used(chosen: ColorizeSettings, plane: Plane, used: Used) -> ColorizeSettings:
+def _as_used(chosen: ColorizeSettings, plane: Plane, used: InferenceConfig) -> ColorizeSettings:
     """The settings with what was left open or changed on the way."""
     limits = plane.limits if plane.limits[0] < plane.limits[1] else None
     return replace(chosen, render_factor=used.render_factor, contrast_limits=limits)
 
 
-def _smaller(used: Used) -> Iterator[Used]:
+def _smaller(used: InferenceConfig) -> Iterator[InferenceConfig]:
     render_factor = used.render_factor
     while render_factor > 1:
         render_factor = max(1, int(render_factor * SMALLER))

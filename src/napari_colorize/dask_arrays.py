@@ -30,7 +30,7 @@ from napari_colorize.imaging.planes import (
     stack_limits,
     to_numpy,
 )
-from napari_colorize.model_spec import Loadable, turn
+from napari_colorize.model_spec import ModelSpec, inference_lock
 from napari_colorize.result import Colorized
 from napari_colorize.runtime.devices import Precision
 from napari_colorize.sequence_smoothing import checked_axis
@@ -115,13 +115,13 @@ def colorize_lazily(
     UnknownModelError, DownloadError, CheckpointError, SettingsError
         If there is no such model, or a setting is unknown, out of range, or not for it.
     """
-    loadable = Loadable.of(model, device=device, precision=precision)
+    loadable = ModelSpec.of(model, device=device, precision=precision)
     other = (
         None
         if blend_with is None
-        else Loadable.of(blend_with, device=loadable.device, precision=loadable.precision)
+        else ModelSpec.of(blend_with, device=loadable.device, precision=loadable.precision)
     )
-    chosen = loadable.choose(settings)
+    chosen = loadable.resolve_settings(settings)
     axes = spatial_axes(array, rgb)
     stack_limits(array, rgb, (0, 1))  # reads nothing, and refuses a stack without planes
     dtype = to_numpy(np.zeros((1, 1), array.dtype)).dtype  # refuses what is no real number
@@ -159,12 +159,12 @@ def colorize_lazily(
 def _colorize_block(
     block: Array,
     *,
-    model: Loadable,
+    model: ModelSpec,
     settings: ColorizeSettings,
     limits: Limits | None,
     rgb: bool,
     guides: Guides | None,
-    other: Loadable | None,
+    other: ModelSpec | None,
     time_axis: int | None,
 ) -> Array:
     """One chunk, whose planes are whole, on a worker."""
@@ -194,7 +194,7 @@ def _in_turn(
 ) -> Iterator[tuple[tuple[int, ...], Colorized]]:
     """The same, but the network runs only when it is this thread's turn; composing needs none."""
     while True:
-        with turn(colorizer):
+        with inference_lock(colorizer):
             found = next(planes, None)
         if found is None:
             return
@@ -256,12 +256,12 @@ def _refuse_split_time(
 ) -> None:
     """Steady colours follow from those of the plane before; a chunk knows its own planes only."""
     axis = checked_axis(time_axis, leading)
-    if chosen.steadiness == 0 or axis is None or array.numblocks[axis] == 1:
+    if chosen.temporal_smoothing == 0 or axis is None or array.numblocks[axis] == 1:
         return
     raise ImageError(
         f"Colours are held steady along axis {axis} within a chunk only, and there are "
         f"{array.numblocks[axis]} along it: use array.rechunk({{{axis}: -1}}), "
-        "Colorizer.iter_planes, or steadiness=0."
+        "Colorizer.iter_planes, or temporal_smoothing=0."
     )
 
 
@@ -277,7 +277,7 @@ def _once(guides: Guides | None) -> Delayed | None:
 
 
 def _record(
-    model: Loadable, chosen: ColorizeSettings, guides: Guides | None, other: Loadable | None
+    model: ModelSpec, chosen: ColorizeSettings, guides: Guides | None, other: ModelSpec | None
 ) -> dict[str, object]:
     """What will be done to each plane, in the words of a record."""
     if not chosen.provenance:

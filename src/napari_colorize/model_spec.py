@@ -32,7 +32,7 @@ _turn = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loadable:
+class ModelSpec:
     """A model as a task carries it: a few hundred bytes, from which any process can load it.
 
     Parameters
@@ -61,7 +61,7 @@ class Loadable:
         *,
         device: str | torch.device = "auto",
         precision: Precision = "auto",
-    ) -> Loadable:
+    ) -> ModelSpec:
         """A model by its name, its file or a Colorizer made from either; no network is built.
 
         Parameters
@@ -87,13 +87,13 @@ class Loadable:
                 precision="float32" if model.dtype == torch.float32 else "bfloat16",
             )
         choose_dtype(precision, torch.device("cpu"))  # a wrong word is told at once
-        checkpoint = _passport(model)
+        checkpoint = _metadata(model)
         source = model if model in zoo.CATALOGUE else checkpoint.file
         return cls(
             checkpoint=checkpoint, source=str(source), device=str(device), precision=precision
         )
 
-    def choose(self, settings: dict[str, Any]) -> ColorizeSettings:
+    def resolve_settings(self, settings: dict[str, Any]) -> ColorizeSettings:
         """Settings from keywords, as `Colorizer.choose` gives them; no weights are needed.
 
         Raises
@@ -102,7 +102,7 @@ class Loadable:
             If one is unknown, out of range, or not for this network.
         """
         on_paper = Colorizer(nn.Identity(), self.checkpoint, torch.device("cpu"), torch.float32)
-        return on_paper.choose(settings)
+        return on_paper.resolve_settings(settings)
 
     def load(self) -> Colorizer:
         """The Colorizer; a process loads it once, however many of its threads ask.
@@ -118,7 +118,7 @@ class Loadable:
             return _load(self)
 
 
-def turn(colorizer: Colorizer) -> AbstractContextManager[object]:
+def inference_lock(colorizer: Colorizer) -> AbstractContextManager[object]:
     """To be held while a network runs in one of many threads.
 
     Where torch works on all cores by itself, or on a GPU, predictions take turns: side by side they
@@ -130,7 +130,7 @@ def turn(colorizer: Colorizer) -> AbstractContextManager[object]:
 
 
 @lru_cache(maxsize=KEPT)
-def _load(model: Loadable) -> Colorizer:
+def _load(model: ModelSpec) -> Colorizer:
     colorizer = Colorizer.from_pretrained(
         model.source, device=model.device, precision=model.precision
     )
@@ -142,7 +142,7 @@ def _load(model: Loadable) -> Colorizer:
     return colorizer
 
 
-def _passport(model: str | os.PathLike[str]) -> Checkpoint:
+def _metadata(model: str | os.PathLike[str]) -> Checkpoint:
     """With the sha256; a file has to be read for it, a name of the catalogue knows it."""
     found = zoo.resolve(model)
     if isinstance(found, Path):
@@ -153,7 +153,7 @@ def _passport(model: str | os.PathLike[str]) -> Checkpoint:
 def _source_of(checkpoint: Checkpoint) -> str:
     """Where a loaded checkpoint came from: a name of the catalogue, or a file."""
     name = checkpoint.name
-    if name in zoo.CATALOGUE and _passport(name).sha256 == checkpoint.sha256:
+    if name in zoo.CATALOGUE and _metadata(name).sha256 == checkpoint.sha256:
         return name
     if Path(checkpoint.file).is_absolute() and Path(checkpoint.file).is_file():
         return checkpoint.file

@@ -27,9 +27,9 @@ from napari_colorize.imaging.color import (
     yuv_to_rgb,
 )
 from napari_colorize.imaging.planes import Array, Plane, empty_pixels, to_pixels
-from napari_colorize.imaging.resample import Window, resize, resize_map, whole
+from napari_colorize.imaging.resample import Window, full_window, resize, resize_map
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture, Fit
-from napari_colorize.refine.chroma_field import Tint, TintedWindow, as_tint
+from napari_colorize.refine.chroma_field import ChromaLayers, ChromaWindow, as_tint
 
 if TYPE_CHECKING:
     from napari_colorize.refine.hints import Hints
@@ -56,7 +56,7 @@ class Chroma:
         Whether the layer was on.
     steadied : Tensor, shape (h, w, 2), optional
         The same held steady along time, see `refine.temporal`; None for a picture by itself.
-    steadiness : float
+    temporal_smoothing : float
         How much that was; 0 for a picture by itself.
     errors : Tensor, shape (h, w), optional
         How far off the truth the model expects its colours to be, in CIEDE2000, if that was asked.
@@ -66,15 +66,15 @@ class Chroma:
     model: str
     render_factor: int
     self_attention: bool
-    steadied: Tensor | None = None
-    steadiness: float = 0.0
+    smoothed_uv: Tensor | None = None
+    temporal_smoothing: float = 0.0
     errors: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Chroma:
         """The same on a device."""
-        steadied = None if self.steadied is None else self.steadied.to(device)
+        steadied = None if self.smoothed_uv is None else self.smoothed_uv.to(device)
         errors = None if self.errors is None else self.errors.to(device)
-        return replace(self, uv=self.uv.to(device), steadied=steadied, errors=errors)
+        return replace(self, uv=self.uv.to(device), smoothed_uv=steadied, errors=errors)
 
     def mean(self) -> float:
         """Mean length of (U, V): 0 is gray, vivid photographs have 0.1."""
@@ -216,7 +216,7 @@ def _without_nan(gray: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def compose(
-    plane: Plane, colors: Tensor | Tint, saturation: float, window: Window | None = None
+    plane: Plane, colors: Tensor | ChromaLayers, saturation: float, window: Window | None = None
 ) -> Array:
     """Join a plane's gray with chrominance: the picture, in the plane's dtype.
 
@@ -239,7 +239,7 @@ def compose(
     """
     pixels = empty_pixels(plane)
     tint = as_tint(colors).to(plane.gray.device)
-    tinted = TintedWindow(tint, window or whole(*plane.gray.shape), saturation)
+    tinted = ChromaWindow(tint, window or full_window(*plane.gray.shape), saturation)
     for rows, rgb in _strips(plane, tinted):
         pixels[rows, :, :3] = to_pixels(rgb, plane)
         outside = tinted.outside(rows)
@@ -248,7 +248,7 @@ def compose(
     return pixels
 
 
-def _strips(plane: Plane, tinted: TintedWindow) -> Iterator[tuple[slice, Tensor]]:
+def _strips(plane: Plane, tinted: ChromaWindow) -> Iterator[tuple[slice, Tensor]]:
     """RGB of a few rows at a time, `(3, rows, X)`: memory stays bounded, and in the cache."""
     height, width = plane.gray.shape
     strip = STRIP_ON_CPU if plane.gray.device.type == "cpu" else STRIP_ON_DEVICE

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from napari_colorize.errors import SettingsError
-from napari_colorize.imaging.planes import Array, Plane, give_back
+from napari_colorize.imaging.planes import Array, Plane, to_input_type
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.refine.apply import refine
-from napari_colorize.refine.chroma_field import Tint
+from napari_colorize.refine.chroma_field import ChromaLayers
 from napari_colorize.refine.damping import UNCOLORED_BELOW, uncolored
 from napari_colorize.refine.guides import NONE, Guides, checked
 from napari_colorize.runtime import memory
@@ -80,9 +80,9 @@ class Colorized:
     settings: ColorizeSettings
     record: dict[str, Any] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
-    fixed: Array | None = field(default=None, repr=False)
+    pixels_8bit: Array | None = field(default=None, repr=False)
     guides: Guides = field(default=NONE, repr=False)
-    other: Chroma | None = field(default=None, repr=False)
+    second_chroma: Chroma | None = field(default=None, repr=False)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -96,9 +96,9 @@ class Colorized:
         dtype is the image's (bool comes out as uint8 from 0 to 255). Integers span the contrast
         limits, floats [0, 1].
         """
-        if self.fixed is not None:
-            return self.fixed
-        tint, saturation = self.tint, self.settings.saturation
+        if self.pixels_8bit is not None:
+            return self.pixels_8bit
+        tint, saturation = self.chroma_layers, self.settings.saturation
         assert saturation is not None
 
         def run(device: torch.device) -> Array:
@@ -106,10 +106,10 @@ class Colorized:
             return compose(plane, tint, saturation)
 
         # Where gray is, or on the CPU if its device has no memory left.
-        return memory.here_or_on_cpu(run, self.plane.gray.device, "picture")
+        return memory.with_cpu_fallback(run, self.plane.gray.device, "picture")
 
     @cached_property
-    def tint(self) -> Tint:
+    def chroma_layers(self) -> ChromaLayers:
         """What the settings and guides make of the predicted colours; saturation is none of it.
 
         Raises
@@ -122,14 +122,14 @@ class Colorized:
                 f'A picture of fidelity="{self.settings.fidelity}" is finished: '
                 "call the Colorizer again."
             )
-        chroma, other = self.chroma, self.other
+        chroma, other = self.chroma, self.second_chroma
 
-        def run(device: torch.device) -> Tint:
+        def run(device: torch.device) -> ChromaLayers:
             second = None if other is None else other.to(device)
             gray = self.plane.gray.to(device)
             return refine(gray, chroma.to(device), second, self.settings, self.guides)
 
-        return memory.here_or_on_cpu(run, self.plane.gray.device, "picture")
+        return memory.with_cpu_fallback(run, self.plane.gray.device, "picture")
 
     def uncolored(self, below: float = UNCOLORED_BELOW) -> NDArray[np.bool_]:
         """Where the picture got next to no colour: often hands, walls, what no model knows.
@@ -144,7 +144,7 @@ class Colorized:
         ndarray of bool, shape (Y, X)
         """
         low, high = self.plane.limits if self.pixels.dtype.kind in "iu" else (0.0, 1.0)
-        if self.fixed is not None or self.plane.dtype.kind == "b":
+        if self.pixels_8bit is not None or self.plane.dtype.kind == "b":
             low, high = 0.0, 255.0
         unit = (self.pixels[..., :3].astype(np.float32) - low) / ((high - low) or 1.0)
         pale: NDArray[np.bool_] = uncolored(torch.from_numpy(unit), below).numpy()
@@ -153,7 +153,7 @@ class Colorized:
     @property
     def rgb(self) -> Any:
         """`pixels` as what the image was: a NumPy array, a dask array or a torch tensor."""
-        return give_back(self.pixels, self.plane)
+        return to_input_type(self.pixels, self.plane)
 
     @property
     def gray(self) -> NDArray[np.float32]:
@@ -186,11 +186,11 @@ class Colorized:
             )
         guides = self.guides if guides is None else checked(guides)
         settings = replace(self.settings, **changes)
-        held = None if self.chroma is None else self.chroma.steadiness
-        if "steadiness" in changes and settings.steadiness not in (0, held):
+        held = None if self.chroma is None else self.chroma.temporal_smoothing
+        if "temporal_smoothing" in changes and settings.temporal_smoothing not in (0, held):
             raise SettingsError(
-                "Another steadiness needs the planes before this one: colorize the stack again "
-                "with steadiness=..., or take it away with steadiness=0."
+                "Another temporal_smoothing needs the planes before this one: colorize the stack again "
+                "with temporal_smoothing=..., or take it away with temporal_smoothing=0."
             )
         if guides.hints is not self.guides.hints and self._is_shown_hints:
             raise SettingsError(
@@ -202,7 +202,7 @@ class Colorized:
             getattr(settings, name) == getattr(self.settings, name) for name in REFINING
         )
         is_new = not is_tinted_alike or settings.saturation != self.settings.saturation
-        if self.fixed is not None and is_new:
+        if self.pixels_8bit is not None and is_new:
             raise SettingsError(
                 f'A picture of fidelity="{self.settings.fidelity}" is finished: '
                 "call the Colorizer again."
@@ -214,7 +214,7 @@ class Colorized:
             self, settings=settings, guides=guides, record=self._record_with(changed, guides)
         )
         if is_tinted_alike and "tint" in vars(self):
-            vars(result)["tint"] = self.tint  # what takes long is made once
+            vars(result)["tint"] = self.chroma_layers  # what takes long is made once
         return result
 
     @property
@@ -236,9 +236,9 @@ class Colorized:
         OutputError
             If it cannot be written there, is there already, or the format cannot hold the dtype.
         """
-        from napari_colorize.io.images import write_picture
+        from napari_colorize.io.images import write_image
 
-        write_picture(
+        write_image(
             Path(path), self.pixels, provenance=self.provenance or None, overwrite=overwrite
         )
         return Path(path)
@@ -275,7 +275,7 @@ class Colorized:
         }
 
     def _seen(self) -> NDArray[np.uint8]:
-        return self.pixels if self.fixed is not None else as_bytes(self.pixels, self.plane)
+        return self.pixels if self.pixels_8bit is not None else as_bytes(self.pixels, self.plane)
 
 
 def as_bytes(pixels: Array, plane: Plane) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.imaging.resample import resize_map
-from napari_colorize.refine.temporal import Steady, steady
+from napari_colorize.refine.temporal import TemporalState, smooth_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Index = tuple[int, ...]
 
 
-class Steadying:
+class SequenceSmoother:
     """Remembers of each sequence its last plane, at render size: memory stays bounded.
 
     Planes that differ in another axis than time (channels, depth) are sequences of their own.
@@ -32,7 +32,7 @@ class Steadying:
 
     def __init__(self, time_axis: int | None) -> None:
         self._time_axis = time_axis
-        self._last: dict[Hashable, tuple[int, tuple[Steady, ...]]] = {}
+        self._last: dict[Hashable, tuple[int, tuple[TemporalState, ...]]] = {}
 
     def applied(self, result: Colorized, index: Index) -> Colorized:
         """The same result, steadied if its settings say so; planes come in order of time.
@@ -44,36 +44,42 @@ class Steadying:
         index : tuple of int
             Its place in the stack.
         """
-        strength, axis = result.settings.steadiness, self._time_axis
+        strength, axis = result.settings.temporal_smoothing, self._time_axis
         if strength == 0 or axis is None or result.chroma is None:
             return result
         sequence = (*index[:axis], *index[axis + 1 :])
         before = self._last.get(sequence)
         follows = before is not None and before[0] == index[axis] - 1
-        states = steadied(result, before[1] if before is not None and follows else None)
+        states = smoothing_states(result, before[1] if before is not None and follows else None)
         self._last[sequence] = index[axis], states
         return with_states(result, states)
 
 
-def steadied(result: Colorized, before: tuple[Steady, ...] | None) -> tuple[Steady, ...]:
+def smoothing_states(
+    result: Colorized, before: tuple[TemporalState, ...] | None
+) -> tuple[TemporalState, ...]:
     """The states after a result, of its model and of the one it is blended with."""
-    gray, strength = result.plane.gray, result.settings.steadiness
-    said = [chroma for chroma in (result.chroma, result.other) if chroma is not None]
-    last: tuple[Steady | None, ...] = before if before is not None else (None,) * len(said)
+    gray, strength = result.plane.gray, result.settings.temporal_smoothing
+    said = [chroma for chroma in (result.chroma, result.second_chroma) if chroma is not None]
+    last: tuple[TemporalState | None, ...] = before if before is not None else (None,) * len(said)
     return tuple(
-        steady(state, _small(gray, chroma), chroma.uv, strength)
+        smooth_step(state, _small(gray, chroma), chroma.uv, strength)
         for state, chroma in zip(last, said, strict=True)
     )
 
 
-def with_states(result: Colorized, states: tuple[Steady, ...]) -> Colorized:
+def with_states(result: Colorized, states: tuple[TemporalState, ...]) -> Colorized:
     """The result, showing what was steadied."""
-    chroma, other, strength = result.chroma, result.other, result.settings.steadiness
+    chroma, other, strength = (
+        result.chroma,
+        result.second_chroma,
+        result.settings.temporal_smoothing,
+    )
     assert chroma is not None
-    chroma = replace(chroma, steadied=states[0].uv, steadiness=strength)
+    chroma = replace(chroma, smoothed_uv=states[0].uv, temporal_smoothing=strength)
     if other is not None:
-        other = replace(other, steadied=states[1].uv, steadiness=strength)
-    return replace(result, chroma=chroma, other=other)
+        other = replace(other, smoothed_uv=states[1].uv, temporal_smoothing=strength)
+    return replace(result, chroma=chroma, second_chroma=other)
 
 
 def _small(gray: Tensor, chroma: Chroma) -> Tensor:

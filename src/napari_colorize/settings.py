@@ -20,7 +20,7 @@ REFINING = (
     "hue_damping",
     "hue_from",
     "hue_to",
-    "steadiness",
+    "temporal_smoothing",
     "blend",
     "blend_by",
     "reference_strength",
@@ -29,7 +29,7 @@ REFINING = (
 
 
 @dataclass(frozen=True)
-class Knob:
+class Setting:
     """What a front end needs to show a setting; kept in the metadata of the dataclass field."""
 
     help: str
@@ -38,7 +38,7 @@ class Knob:
     choices: tuple[str, ...] | None = None
 
 
-def knob(
+def setting(
     default: Any,
     *,
     help: str,
@@ -47,7 +47,7 @@ def knob(
     choices: tuple[str, ...] | None = None,
 ) -> Any:
     """A dataclass field that knows its range and its help text."""
-    return field(default=default, metadata={"knob": Knob(help, low, high, choices)})
+    return field(default=default, metadata={"knob": Setting(help, low, high, choices)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,89 +63,91 @@ class ColorizeSettings:
         If a value is out of its range, in one sentence with the range.
     """
 
-    render_factor: int | None = knob(
+    render_factor: int | None = setting(
         None,
         low=1,
         high=100,
         help="The network sees sides of 16 x this many pixels: small is bold and even, large "
         "follows details. Default: what the model recommends.",
     )
-    saturation: float | None = knob(
+    saturation: float | None = setting(
         None,
         low=0.0,
         high=4.0,
         help="Factor on the predicted colours; 1 is as predicted, 0 is gray. Default: what the "
         "model recommends.",
     )
-    self_attention: bool = knob(
+    self_attention: bool = setting(
         True, help="Off: parts of the picture far apart no longer consult each other."
     )
-    edges: bool = knob(True, help="Colours stop at the edges of the picture; off: they fade over.")
-    shadows: float = knob(
+    edges: bool = setting(
+        True, help="Colours stop at the edges of the picture; off: they fade over."
+    )
+    shadows: float = setting(
         0.0,
         low=0.0,
         high=1.0,
         help="Luminance below which colours fade out: 0.1 or so calms blue or red shadows.",
     )
-    hue_damping: float = knob(
+    hue_damping: float = setting(
         0.0,
         low=0.0,
         high=1.0,
         help="How much the colours between two hues are damped; 1 makes them gray.",
     )
-    hue_from: float = knob(
+    hue_from: float = setting(
         290.0,
         low=0.0,
         high=360.0,
         help="First hue that is damped, in degrees: 0 red, 120 green, 240 blue.",
     )
-    hue_to: float = knob(
+    hue_to: float = setting(
         360.0, low=0.0, high=360.0, help="Last hue that is damped; the range may pass through 360."
     )
-    steadiness: float = knob(
+    temporal_smoothing: float = setting(
         0.0,
         low=0.0,
         high=1.0,
         help="How steady colours are held from one plane or frame to the next; 0 leaves each as "
         "the model sees it.",
     )
-    blend: float = knob(
+    blend: float = setting(
         0.5, low=0.0, high=1.0, help="Share of the second model, where there is one."
     )
-    blend_by: BlendBy = knob(
+    blend_by: BlendBy = setting(
         "mean",
         choices=get_args(BlendBy),
         help="How two models are merged: mean everywhere alike; confidence, whichever is surer "
         "counts more; luminance, the second one counts more the brighter it is.",
     )
-    reference_strength: float = knob(
+    reference_strength: float = setting(
         1.0, low=0.0, high=1.0, help="How much of a reference picture's palette is taken over."
     )
-    reference_method: ReferenceMethod = knob(
+    reference_method: ReferenceMethod = setting(
         "statistics",
         choices=get_args(ReferenceMethod),
         help="statistics takes over mean and spread of the reference's colours; patches the "
         "colours of places that look alike.",
     )
-    contrast_limits: tuple[float, float] | None = knob(
+    contrast_limits: tuple[float, float] | None = setting(
         None,
         help="Values of black and white. Default: 0 and the largest value of 8- and 16-bit "
         "images without a sign, 0 and 1 for floats within them, else the smallest and largest "
         "value. What lies beyond becomes black or white, in the result too.",
     )
-    gamma: float = knob(
+    gamma: float = setting(
         1.0, low=0.05, high=20.0, help="Exponent on gray, in the result too; 1 leaves it."
     )
-    fidelity: Fidelity = knob(
+    fidelity: Fidelity = setting(
         "exact",
         choices=get_args(Fidelity),
         help="exact keeps the luminance; deoldify and ipol repeat those programs' own 8-bit steps.",
     )
-    retry_smaller: bool = knob(
+    retry_smaller: bool = setting(
         True, help="When memory runs out, try again with a smaller render factor."
     )
-    retry_on_cpu: bool = knob(True, help="When the GPU's memory runs out, try again on the CPU.")
-    provenance: bool = knob(
+    retry_on_cpu: bool = setting(True, help="When the GPU's memory runs out, try again on the CPU.")
+    provenance: bool = setting(
         True, help="Write into results which model made the colours, with which settings."
     )
 
@@ -157,15 +159,15 @@ class ColorizeSettings:
 
 
 def _describe(item: Field[Any]) -> str:
-    wanted = knob_of(item)
+    wanted = setting_of(item)
     scope = f", one of {', '.join(wanted.choices)}" if wanted.choices else ""
     scope = f", {wanted.low:g} to {wanted.high:g}" if wanted.high is not None else scope
     return f"    {item.name} : {item.type}, default {item.default}{scope}\n        {wanted.help}"
 
 
-def knob_of(item: Field[Any]) -> Knob:
+def setting_of(item: Field[Any]) -> Setting:
     """The `Knob` of a field of `ColorizeSettings`."""
-    found: Knob = item.metadata["knob"]
+    found: Setting = item.metadata["knob"]
     return found
 
 
@@ -194,7 +196,7 @@ def settings_from(chosen: dict[str, Any]) -> ColorizeSettings:
 
 def _checked(item: Field[Any], value: Any) -> Any:
     """A value of a setting as Python's own, so that no NumPy type overflows further on."""
-    wanted = knob_of(item)
+    wanted = setting_of(item)
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if item.name == "contrast_limits":

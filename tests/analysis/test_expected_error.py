@@ -113,7 +113,7 @@ def test_the_mirror_is_asked_about_the_same_limits():
 def test_a_finished_picture_has_nothing_to_judge():
     colorizer = colorizer_of(TwoColors(0.1))
     result = colorizer(GRAY)
-    finished = type(result)(result.plane, None, result.settings, fixed=result.pixels)
+    finished = type(result)(result.plane, None, result.settings, pixels_8bit=result.pixels)
 
     with pytest.raises(SettingsError, match="fidelity"):
         expected_error(colorizer, finished)

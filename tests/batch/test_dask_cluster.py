@@ -32,10 +32,17 @@ from napari_colorize.batch.dask_cluster import (
     manifest_folder,
 )
 from napari_colorize.batch.manifest import NAME, read_manifest
-from napari_colorize.batch.naming import Job, plan
-from napari_colorize.batch.runner import Batch, Event, Failed, Opened, Stepped, Written
+from napari_colorize.batch.naming import Job, plan_batch
+from napari_colorize.batch.runner import (
+    BatchRunner,
+    Event,
+    ImageFailed,
+    ImageWritten,
+    OpenedJob,
+    StepDone,
+)
 from napari_colorize.errors import CheckpointError, ColorizeError, OutputError
-from napari_colorize.io.images import read_picture
+from napari_colorize.io.images import read_image
 from napari_colorize.settings import ColorizeSettings
 
 distributed = pytest.importorskip("distributed")
@@ -76,9 +83,9 @@ def save(*names: str, shape: tuple[int, ...] = (20, 30)) -> None:
             Image.fromarray(pixels).save(name)
 
 
-def tinting(**options: Any) -> Batch:
+def tinting(**options: Any) -> BatchRunner:
     usual: dict[str, Any] = {"settings": ColorizeSettings()}
-    return Batch(colorizer=colorizer_of(TintNetwork()), **{**usual, **options})
+    return BatchRunner(colorizer=colorizer_of(TintNetwork()), **{**usual, **options})
 
 
 def batch_at(address: str, **options: Any) -> ClusterBatch:
@@ -86,10 +93,10 @@ def batch_at(address: str, **options: Any) -> ClusterBatch:
 
 
 def jobs_of(*inputs: str, **options: Any) -> tuple[Job, ...]:
-    return plan(inputs or ["in"], "out", **options).jobs
+    return plan_batch(inputs or ["in"], "out", **options).jobs
 
 
-def outcomes(events: list[Event], kind: Any = (Written, Failed)) -> list[str]:
+def outcomes(events: list[Event], kind: Any = (ImageWritten, ImageFailed)) -> list[str]:
     return sorted(event.job.source.name for event in events if isinstance(event, kind))
 
 
@@ -103,20 +110,20 @@ def test_every_picture_becomes_what_the_colorizer_makes_of_it(folder: Path, sche
         )
     )
 
-    paths = sorted(event.path.as_posix() for event in events if isinstance(event, Written))
+    paths = sorted(event.path.as_posix() for event in events if isinstance(event, ImageWritten))
     assert paths == sorted(f"out/{name}" for name in names)  # as they were given
     for name in names[::13]:
-        expected = colorizer_of(TintNetwork())(read_picture(f"in/{name}").array, saturation=2.0).rgb
-        np.testing.assert_array_equal(read_picture(f"out/{name}").array, expected)
+        expected = colorizer_of(TintNetwork())(read_image(f"in/{name}").array, saturation=2.0).rgb
+        np.testing.assert_array_equal(read_image(f"out/{name}").array, expected)
 
 
 def test_events_are_those_of_a_batch(folder: Path, scheduler: str) -> None:
     save("in/stack.tif", shape=(5, 16, 24))
     (opened, *steps, written) = batch_at(scheduler).run(jobs_of())
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, OpenedJob)
     assert opened.steps == len(steps) == 5
-    assert all(isinstance(step, Stepped) for step in steps)
-    assert isinstance(written, Written)
+    assert all(isinstance(step, StepDone) for step in steps)
+    assert isinstance(written, ImageWritten)
     assert written.seconds > 0
     assert {event.job for event in (opened, *steps, written)} == set(jobs_of(overwrite=True))
 
@@ -127,7 +134,10 @@ def test_done_and_failed_stand_in_the_manifest(folder: Path, scheduler: str) -> 
 
     events = list(batch_at(scheduler).run(jobs_of()))
 
-    assert (outcomes(events, Written), outcomes(events, Failed)) == (["a.png", "c.png"], ["b.png"])
+    assert (outcomes(events, ImageWritten), outcomes(events, ImageFailed)) == (
+        ["a.png", "c.png"],
+        ["b.png"],
+    )
     known = read_manifest(Path("out"))
     assert known.keys() == {str(folder / "in" / name) for name in ("a.png", "b.png", "c.png")}
     done, failed = known[str(folder / "in/a.png")], known[str(folder / "in/b.png")]
@@ -147,8 +157,8 @@ def test_what_failed_is_tried_again_unless_told_not_to(
 
     events = list(batch_at(scheduler, retry=retry).run(jobs_of()))
 
-    assert outcomes(events, Written) == (["b.png", "c.png"] if retry else ["c.png"])
-    failed = [str(event.error) for event in events if isinstance(event, Failed)]
+    assert outcomes(events, ImageWritten) == (["b.png", "c.png"] if retry else ["c.png"])
+    failed = [str(event.error) for event in events if isinstance(event, ImageFailed)]
     assert failed == ([] if retry else ["It failed before: b.png is empty (0 bytes)."])
     assert len((folder / "out" / NAME).read_text().splitlines()) == 2 + len(events) // 3
 
@@ -174,7 +184,7 @@ def test_a_result_of_a_worker_that_died_is_taken_for_what_it_is(folder: Path) ->
 
     done = colorize_files(jobs, tinting)
 
-    assert outcomes(list(done.events), Written) == ["a.png", "b.png"]
+    assert outcomes(list(done.events), ImageWritten) == ["a.png", "b.png"]
     assert Path("out/a.png").stat() == before
     colorize_files(jobs, partial(tinting, overwrite=True))
     assert Path("out/a.png").stat().st_mtime_ns > before.st_mtime_ns
@@ -182,15 +192,15 @@ def test_a_result_of_a_worker_that_died_is_taken_for_what_it_is(folder: Path) ->
 
 def test_two_that_write_the_same_result_agree(folder: Path, monkeypatch: Any) -> None:
     save("in/a.png")
-    write = task.write_picture
+    write = task.write_image
 
     def second(*some: Any, **more: Any) -> None:
         write(*some, **more)
         write(*some, **more)  # the name is taken by now
 
-    monkeypatch.setattr(task, "write_picture", second)
+    monkeypatch.setattr(task, "write_image", second)
     done = colorize_files(jobs_of(), tinting)
-    assert outcomes(list(done.events), Written) == ["a.png"]
+    assert outcomes(list(done.events), ImageWritten) == ["a.png"]
 
 
 def test_a_bounded_number_of_tasks_is_under_way(
@@ -208,7 +218,7 @@ def test_a_bounded_number_of_tasks_is_under_way(
     save(*[f"in/{number:03}.png" for number in range(160)], shape=(4, 4))
 
     with closing(batch_at(scheduler).run(jobs_of())) as events:
-        next(event for event in events if isinstance(event, Written))
+        next(event for event in events if isinstance(event, ImageWritten))
         assert len(sizes) <= AHEAD * THREADS
         list(events)
 
@@ -219,7 +229,7 @@ def test_a_bounded_number_of_tasks_is_under_way(
 def test_no_more_is_written_when_nobody_asks(folder: Path, scheduler: str) -> None:
     save(*[f"in/{number:03}.png" for number in range(160)], shape=(4, 4))
     events = batch_at(scheduler).run(jobs_of())
-    next(event for event in events if isinstance(event, Written))
+    next(event for event in events if isinstance(event, ImageWritten))
     events.close()
     assert 0 < len(list(Path("out").glob("*.png"))) < 160
 
@@ -228,16 +238,16 @@ def test_a_full_disk_ends_it(folder: Path, scheduler: str, monkeypatch: pytest.M
     def write(path: Path, *_: Any, **__: Any) -> None:
         raise OutputError(f"{path} could not be written.") from OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(task, "write_picture", write)
+    monkeypatch.setattr(task, "write_image", write)
     save(*[f"in/{number:03}.png" for number in range(40)], shape=(4, 4))
     assert len(outcomes(list(batch_at(scheduler).run(jobs_of())))) == 1
 
 
-def refuse() -> Batch:
+def refuse() -> BatchRunner:
     raise CheckpointError("other weights")
 
 
-def break_down() -> Batch:
+def break_down() -> BatchRunner:
     raise KeyError("a bug")
 
 
@@ -277,7 +287,7 @@ def test_of_pictures_that_workers_die_over_each_is_tried_alone(folder: Path) -> 
 
     assert done is not None
     (event,) = done.told_of(jobs[:1])
-    assert isinstance(event, Failed)
+    assert isinstance(event, ImageFailed)
     assert event.job == jobs[0]
     assert "died" in str(event.error)
 
@@ -355,7 +365,7 @@ def test_two_processes_of_this_machine_do_the_work(folder: Path) -> None:
         list(events)
 
     assert len(list(Path("out").glob("*.png"))) == 12
-    assert read_picture("out/000.png").array.shape == (20, 30, 3)
+    assert read_image("out/000.png").array.shape == (20, 30, 3)
     assert len(workers) == 2
     _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
     assert not alive
@@ -371,11 +381,11 @@ def test_a_worker_that_is_killed_costs_no_picture(folder: Path) -> None:
     with two_processes() as client:
         batch = batch_at(client.scheduler.address, make=embedded_batch)
         with closing(batch.run(jobs_of())) as events:
-            next(event for event in events if isinstance(event, Written))
+            next(event for event in events if isinstance(event, ImageWritten))
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
             list(events)
     for number in range(60):
-        assert read_picture(f"out/{number:03}.png").array.shape == (20, 30, 3)
+        assert read_image(f"out/{number:03}.png").array.shape == (20, 30, 3)
     assert len(Path("out", NAME).read_text().splitlines()) == 60
 
 

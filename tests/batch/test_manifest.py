@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from napari_colorize.batch.manifest import NAME, Entry, Manifest, read_manifest
+from napari_colorize.batch.manifest import NAME, Manifest, ManifestEntry, read_manifest
 from napari_colorize.errors import OutputError
 
-DONE = Entry(source="/in/a.png", result="/out/a.png", seconds=0.125)
-FAILED = Entry(source="/in/b.png", error="b.png is empty (0 bytes).")
+DONE = ManifestEntry(source="/in/a.png", result="/out/a.png", seconds=0.125)
+FAILED = ManifestEntry(source="/in/b.png", error="b.png is empty (0 bytes).")
 
 
 def test_what_is_noted_is_read_again_and_the_last_word_counts(tmp_path: Path) -> None:
-    mended = Entry(source=FAILED.source, result="/out/b.png", seconds=2.0)
+    mended = ManifestEntry(source=FAILED.source, result="/out/b.png", seconds=2.0)
     with Manifest(tmp_path / "out") as manifest:
         manifest.append(DONE)
         manifest.append(FAILED)
@@ -40,7 +40,7 @@ def test_a_torn_line_spoils_no_other(tmp_path: Path, kept: int) -> None:
     file.write_bytes(whole[: first + kept] if kept > 0 else whole[:kept])
 
     with Manifest(tmp_path) as manifest:
-        manifest.append(Entry(source="/in/c.png", error="later"))
+        manifest.append(ManifestEntry(source="/in/c.png", error="later"))
 
     known = read_manifest(tmp_path)
     assert known.pop("/in/c.png").error == "later"
@@ -51,13 +51,13 @@ def test_a_torn_line_spoils_no_other(tmp_path: Path, kept: int) -> None:
 def test_lines_that_are_no_entries_are_passed_over(tmp_path: Path) -> None:
     lines = [b"", b"[1]", b"7", b'{"source": 7}', b'{"source": "/a", "mood": "good"}', b"\xff\x00"]
     (tmp_path / NAME).write_bytes(b"\n".join(lines) + b'\n{"source": "/in/b.png"}')
-    assert read_manifest(tmp_path) == {"/in/b.png": Entry(source="/in/b.png")}
+    assert read_manifest(tmp_path) == {"/in/b.png": ManifestEntry(source="/in/b.png")}
 
 
 def test_names_that_are_no_text_are_kept(tmp_path: Path) -> None:
     source = b"/in/\xe4 \n.png".decode(errors="surrogateescape")
     with Manifest(tmp_path) as manifest:
-        manifest.append(Entry(source=source))
+        manifest.append(ManifestEntry(source=source))
     assert list(read_manifest(tmp_path)) == [source]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_colorize.batch.naming import SWEEP, Plan, plan
+from napari_colorize.batch.naming import SWEEP, BatchPlan, plan_batch
 from napari_colorize.errors import ImageError, OutputError
 
 
@@ -21,24 +21,24 @@ def touch(*names: str) -> None:
         Path(name).touch()
 
 
-def targets(made: Plan, suffix: str | None = None) -> list[str]:
+def targets(made: BatchPlan, suffix: str | None = None) -> list[str]:
     """Names of results, as if each had been found to fit the format of its source."""
     return [job.target(suffix or job.source.suffix).as_posix() for job in made.jobs]
 
 
 def test_results_lie_next_to_their_pictures() -> None:
     touch("in/a.png", "in/sub/b.TIF")
-    assert targets(plan(["in"])) == ["in/a-colorized.png", "in/sub/b-colorized.TIF"]
+    assert targets(plan_batch(["in"])) == ["in/a-colorized.png", "in/sub/b-colorized.TIF"]
 
 
 def test_a_folder_for_results_mirrors_the_sub_folders() -> None:
     touch("in/a.png", "in/sub/b.jpg")
-    assert targets(plan(["in"], "out")) == ["out/a.png", "out/sub/b.jpg"]
+    assert targets(plan_batch(["in"], "out")) == ["out/a.png", "out/sub/b.jpg"]
 
 
 def test_folders_of_several_keep_their_names() -> None:
     touch("x/a.png", "y/a.png")
-    assert targets(plan(["x", "y"], "out")) == ["out/x/a.png", "out/y/a.png"]
+    assert targets(plan_batch(["x", "y"], "out")) == ["out/x/a.png", "out/y/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_folders_of_several_keep_their_names() -> None:
 )
 def test_a_single_picture_goes_to_a_file_or_a_folder(out: str, result: str) -> None:
     touch("a.png")
-    assert targets(plan(["a.png"], out)) == [result]
+    assert targets(plan_batch(["a.png"], out)) == [result]
 
 
 def test_another_format_gets_another_suffix() -> None:
     touch("scan.dcm", "IM0001")
-    assert targets(plan(["scan.dcm", "IM0001"]), ".tif") == [
+    assert targets(plan_batch(["scan.dcm", "IM0001"]), ".tif") == [
         "scan-colorized.tif",
         "IM0001-colorized.tif",
     ]
@@ -65,68 +65,68 @@ def test_another_format_gets_another_suffix() -> None:
 
 def test_pictures_of_one_name_both_find_a_place() -> None:
     touch("a.dcm", "a.tif")
-    assert targets(plan(["a.dcm", "a.tif"], "out"), ".tif") == ["out/a.dcm.tif", "out/a.tif"]
+    assert targets(plan_batch(["a.dcm", "a.tif"], "out"), ".tif") == ["out/a.dcm.tif", "out/a.tif"]
 
 
 def test_sheets_are_png_whatever_the_picture_is() -> None:
     touch("in/a.jpg", "in/a.png", "in/b.tif")
-    made = plan(["in"], ending=SWEEP)
+    made = plan_batch(["in"], ending=SWEEP)
     assert targets(made) == ["in/a.jpg-sweep.png", "in/a-sweep.png", "in/b-sweep.png"]
 
 
 def test_two_pictures_for_one_place_are_refused() -> None:
     touch("x/a.png", "y/a.png")
     with pytest.raises(OutputError, match="would both become out.a.png"):
-        plan(["x/a.png", "y/a.png"], "out")
+        plan_batch(["x/a.png", "y/a.png"], "out")
 
 
 def test_a_batch_goes_on_from_what_is_there() -> None:
     touch("in/a.png", "in/b.png", "out/a.png")
-    made = plan(["in"], "out")
+    made = plan_batch(["in"], "out")
     assert (targets(made), len(made.kept)) == (["out/b.png"], 1)
-    assert not plan(["in"], "out", overwrite=True).kept
+    assert not plan_batch(["in"], "out", overwrite=True).kept
 
 
 def test_a_result_in_another_format_is_known_as_one() -> None:
     touch("in/a.gif", "in/b.dcm", "out/a.webp", "out/b.tif")
-    assert len(plan(["in"], "out").kept) == 2
+    assert len(plan_batch(["in"], "out").kept) == 2
 
 
 def test_a_namesake_in_another_format_is_not_mistaken_for_a_result() -> None:
     touch("in/a.png", "in/a.tif", "out/a.tif")
-    assert targets(plan(["in"], "out")) == ["out/a.png"]
+    assert targets(plan_batch(["in"], "out")) == ["out/a.png"]
 
 
 def test_a_single_file_is_refused_rather_than_skipped() -> None:
     touch("a.png", "a-colorized.png")
     with pytest.raises(OutputError, match="--overwrite"):
-        plan(["a.png"])
-    assert targets(plan(["a.png"], overwrite=True)) == ["a-colorized.png"]
+        plan_batch(["a.png"])
+    assert targets(plan_batch(["a.png"], overwrite=True)) == ["a-colorized.png"]
 
 
 def test_results_are_never_colorized_again() -> None:
     touch("in/a.png", "in/a-colorized.png", "in/a-sweep.png", "in/old-colorized.png")
-    made = plan(["in"], overwrite=True)
+    made = plan_batch(["in"], overwrite=True)
     assert (targets(made), made.results) == (["in/a-colorized.png"], 3)
     everything = [path.as_posix() for path in Path("in").glob("a*")]  # as a shell would put it
-    assert targets(plan(everything, overwrite=True)) == ["in/a-colorized.png"]
+    assert targets(plan_batch(everything, overwrite=True)) == ["in/a-colorized.png"]
 
 
 def test_a_name_that_only_sounds_like_a_result_is_a_picture() -> None:
     touch("in/chimney-sweep.png", "b-colorized.png")
-    assert targets(plan(["in"])) == ["in/chimney-sweep-colorized.png"]
-    assert targets(plan(["b-colorized.png"])) == ["b-colorized-colorized.png"]
+    assert targets(plan_batch(["in"])) == ["in/chimney-sweep-colorized.png"]
+    assert targets(plan_batch(["b-colorized.png"])) == ["b-colorized-colorized.png"]
 
 
 def test_nothing_but_results_is_said_to_be_so() -> None:
     touch("in/a-colorized.png")
     with pytest.raises(ImageError, match="results of earlier runs"):
-        plan(["in"])
+        plan_batch(["in"])
 
 
 def test_results_within_the_input_folder_are_left_alone() -> None:
     touch("in/a.png", "in/out/a.png")
-    made = plan(["in"], "in/out", overwrite=True)
+    made = plan_batch(["in"], "in/out", overwrite=True)
     assert targets(made) == ["in/out/a.png"]
 
 
@@ -135,7 +135,7 @@ def test_a_picture_is_never_replaced_by_its_result(out: str) -> None:
     touch("a.png")
     Path("link.png").symlink_to("a.png")
     with pytest.raises(OutputError, match="is an input"):
-        plan(["a.png"], out, overwrite=True)
+        plan_batch(["a.png"], out, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_picture_is_never_replaced_by_its_result(out: str) -> None:
 def test_an_impossible_place_is_one_sentence(inputs: list[str], out: str, sentence: str) -> None:
     touch("in/a.png", "in/b.png", "a.png", "file")
     with pytest.raises(OutputError) as error:
-        plan(inputs, out)
+        plan_batch(inputs, out)
     assert sentence in str(error.value)
 
 
@@ -162,10 +162,10 @@ def test_a_folder_without_the_right_to_write_is_told_before_any_work() -> None:
     touch("in/a.png")
     Path("in").chmod(0o500)
     with pytest.raises(OutputError, match="in cannot be written to"):
-        plan(["in"])
+        plan_batch(["in"])
 
 
 def test_asking_whether_a_place_is_writable_leaves_nothing_behind(folder: Path) -> None:
     touch("a.png")
-    plan(["a.png"], "out/deep")
+    plan_batch(["a.png"], "out/deep")
     assert [path.name for path in folder.iterdir()] == ["a.png"]

@@ -17,11 +17,19 @@ from torch import Tensor
 
 from napari_colorize.batch import runner as batches
 from napari_colorize.batch import task
-from napari_colorize.batch.naming import COLORIZED, SWEEP, plan
-from napari_colorize.batch.runner import AHEAD, Batch, Event, Failed, Opened, Stepped, Written
+from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
+from napari_colorize.batch.runner import (
+    AHEAD,
+    BatchRunner,
+    Event,
+    ImageFailed,
+    ImageWritten,
+    OpenedJob,
+    StepDone,
+)
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import OutputError
-from napari_colorize.io.images import read_picture, read_provenance
+from napari_colorize.io.images import read_image, read_provenance
 from napari_colorize.settings import ColorizeSettings
 
 PATIENCE = 60  # seconds that a thread may wait for another one before the test fails
@@ -57,14 +65,14 @@ def run(
     overwrite: bool = False,
     **settings: Any,
 ) -> list[Event]:
-    todo = plan(inputs, out, ending=SWEEP if sweep else COLORIZED, overwrite=overwrite)
+    todo = plan_batch(inputs, out, ending=SWEEP if sweep else COLORIZED, overwrite=overwrite)
     chosen = ColorizeSettings(**settings)
-    batch = Batch(colorizer=colorizer, settings=chosen, sweep=sweep, overwrite=overwrite)
+    batch = BatchRunner(colorizer=colorizer, settings=chosen, sweep=sweep, overwrite=overwrite)
     return list(batch.run(todo.jobs))
 
 
 def written(events: list[Event]) -> list[str]:
-    return [event.path.as_posix() for event in events if isinstance(event, Written)]
+    return [event.path.as_posix() for event in events if isinstance(event, ImageWritten)]
 
 
 def test_every_picture_becomes_what_the_colorizer_makes_of_it(
@@ -78,17 +86,17 @@ def test_every_picture_becomes_what_the_colorizer_makes_of_it(
 
     assert written(events) == [name.replace("in", "out") for name in pictures]
     for name, pixels in pictures.items():
-        result = read_picture(name.replace("in", "out"))
+        result = read_image(name.replace("in", "out"))
         np.testing.assert_array_equal(result.array, tiny_colorizer(pixels, saturation=2.0).rgb)
 
 
 def test_events_tell_of_steps_and_of_the_outcome(folder: Path, tiny_colorizer: Colorizer) -> None:
     save("stack.tif", gray(0, 5, 16, 24))
     (event, *steps, end) = run(tiny_colorizer, "stack.tif", out=None)
-    assert isinstance(event, Opened)
+    assert isinstance(event, OpenedJob)
     assert event.steps == len(steps) == 5
-    assert all(isinstance(step, Stepped) for step in steps)
-    assert isinstance(end, Written)
+    assert all(isinstance(step, StepDone) for step in steps)
+    assert isinstance(end, ImageWritten)
     assert end.seconds > 0
 
 
@@ -101,7 +109,7 @@ def test_a_stack_comes_back_plane_by_plane(
 
     assert written(run(tiny_colorizer, "in")) == ["out/stack.tif"]
 
-    result = read_picture("out/stack.tif").array
+    result = read_image("out/stack.tif").array
     assert result.shape == (*shape, 3)
     for index in np.ndindex(*shape[:-2]):
         np.testing.assert_array_equal(result[index], tiny_colorizer(stack[index]).rgb)
@@ -111,7 +119,7 @@ def test_an_animation_stays_one(folder: Path, tiny_colorizer: Colorizer) -> None
     frames = [Image.fromarray(gray(seed)) for seed in range(3)]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=[100, 200, 300])
     assert written(run(tiny_colorizer, "a.gif")) == ["out/a.webp"]
-    result = read_picture("out/a.webp")
+    result = read_image("out/a.webp")
     assert result.array.shape == (3, 32, 48, 3)
     assert result.metadata.durations == (100, 200, 300)
 
@@ -127,7 +135,9 @@ def test_a_broken_file_is_an_event_and_the_rest_go_on(
     events = run(tiny_colorizer, "in")
 
     assert written(events) == ["out/a.png", "out/c.png"]
-    failed = {event.job.source.name: str(event.error) for event in events if type(event) is Failed}
+    failed = {
+        event.job.source.name: str(event.error) for event in events if type(event) is ImageFailed
+    }
     assert failed.keys() == {"b.png", "d.png"}
     assert "empty" in failed["d.png"]
 
@@ -140,13 +150,15 @@ def test_a_result_that_cannot_be_written_is_an_event_too(
     save("in/sub/stack.tif", gray(0, 3, 8, 8))
     Path("out").mkdir()
     Path("out/sub").touch()  # a file where a folder should be, made after the plan
-    todo = plan(["in"], "elsewhere").jobs
+    todo = plan_batch(["in"], "elsewhere").jobs
     moved = [replace(job, folder=Path("out", *job.folder.parts[1:])) for job in todo]
 
-    events = list(Batch(colorizer=tiny_colorizer, settings=ColorizeSettings()).run(moved))
+    events = list(BatchRunner(colorizer=tiny_colorizer, settings=ColorizeSettings()).run(moved))
 
     assert written(events) == ["out/a.png", "out/z.png"]
-    assert [type(event.error) for event in events if type(event) is Failed] == [OutputError] * 2
+    assert [type(event.error) for event in events if type(event) is ImageFailed] == [
+        OutputError
+    ] * 2
 
 
 def test_a_full_disk_ends_the_batch(
@@ -155,11 +167,13 @@ def test_a_full_disk_ends_the_batch(
     def write(path: Path, *_: Any, **__: Any) -> None:
         raise OutputError(f"{path} could not be written.") from OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(task, "write_picture", write)
+    monkeypatch.setattr(task, "write_image", write)
     for seed in range(9):
         save(f"in/{seed}.png", gray(seed))
     outcomes = [
-        event for event in run(tiny_colorizer, "in") if isinstance(event, (Failed, Written))
+        event
+        for event in run(tiny_colorizer, "in")
+        if isinstance(event, (ImageFailed, ImageWritten))
     ]
     assert len(outcomes) == 1
 
@@ -184,7 +198,7 @@ def test_decoding_and_encoding_go_on_while_the_network_works(
         save(f"in/{seed}.png", gray(seed))
     second_read, second_run = threading.Event(), threading.Event()
     met: list[bool] = []
-    read, write = batches.read_picture, task.write_picture
+    read, write = batches.read_image, task.write_image
 
     def reading(path: Path) -> Any:
         if path.name == "1.png":
@@ -202,8 +216,8 @@ def test_decoding_and_encoding_go_on_while_the_network_works(
             met.append(second_run.wait(PATIENCE))
         write(path, *rest, **options)
 
-    monkeypatch.setattr(batches, "read_picture", reading)
-    monkeypatch.setattr(task, "write_picture", writing)
+    monkeypatch.setattr(batches, "read_image", reading)
+    monkeypatch.setattr(task, "write_image", writing)
     events = run(colorizer_of(Watched(network)), "in")
 
     assert len(written(events)) == 3
@@ -218,7 +232,7 @@ def test_few_pictures_are_in_memory_at_a_time(
     counts = {"read": 0, "run": 0, "written": 0}
     ahead: list[int] = []
     behind: list[int] = []
-    read, write = batches.read_picture, task.write_picture
+    read, write = batches.read_image, task.write_image
 
     def reading(path: Path) -> Any:
         counts["read"] += 1
@@ -233,8 +247,8 @@ def test_few_pictures_are_in_memory_at_a_time(
         write(*rest, **options)
         counts["written"] += 1
 
-    monkeypatch.setattr(batches, "read_picture", reading)
-    monkeypatch.setattr(task, "write_picture", writing)
+    monkeypatch.setattr(batches, "read_image", reading)
+    monkeypatch.setattr(task, "write_image", writing)
     run(colorizer_of(Watched(network)), "in")
 
     assert max(ahead) <= AHEAD + 1
@@ -245,20 +259,20 @@ def test_a_batch_that_is_closed_leaves_whole_files_only(folder: Path) -> None:
     for seed in range(8):
         save(f"in/{seed}.png", gray(seed))
     save("in/3.tif", gray(0, 9, 8, 8))
-    todo = plan(["in"], "out")
-    batch = Batch(colorizer=colorizer_of(TintNetwork()), settings=ColorizeSettings())
+    todo = plan_batch(["in"], "out")
+    batch = BatchRunner(colorizer=colorizer_of(TintNetwork()), settings=ColorizeSettings())
     with closing(batch.run(todo.jobs)) as events:
         for event in events:
-            if isinstance(event, Stepped) and event.job.source.name == "3.tif":
+            if isinstance(event, StepDone) and event.job.source.name == "3.tif":
                 break  # the stack is open, pictures wait to be written
 
     there = sorted(path.name for path in Path("out").iterdir())
     assert "3.tif" not in there
     assert all(re.fullmatch(r"\d\.png", name) for name in there)
     for name in there:
-        assert read_picture(Path("out") / name).array.shape == (32, 48, 3)
+        assert read_image(Path("out") / name).array.shape == (32, 48, 3)
     assert threading.active_count() == 1 + _foreign_threads()
-    rest = list(batch.run(plan(["in"], "out").jobs))
+    rest = list(batch.run(plan_batch(["in"], "out").jobs))
     assert len(there) + len(written(rest)) == 9
 
 
@@ -305,7 +319,7 @@ def test_explicit_limits_are_black_and_white_in_the_file(
     pixels = np.linspace(-1000, 3000, 32 * 48).astype(np.int16).reshape(32, 48)
     save("a.tif", pixels)
     run(tiny_colorizer, "a.tif", contrast_limits=(-200.0, 400.0), saturation=0.0)
-    result = read_picture("out/a.tif").array
+    result = read_image("out/a.tif").array
     expected = np.clip((pixels + 200.0) / 600, 0, 1) * 65535
     assert result.dtype == np.uint16
     assert np.abs(result[..., 0] - expected).max() <= 65535 / 600
@@ -318,13 +332,13 @@ def test_a_sheet_shows_gray_and_every_render_factor(
     save("in/deep.tif", gray(0, 5, 48, 32, dtype=np.uint16))
     events = run(tiny_colorizer, "in", sweep=(2, 4, 8))
     assert written(events) == ["out/a-sweep.png", "out/deep-sweep.png"]
-    assert [event.steps for event in events if type(event) is Opened] == [3, 3]
-    sheets = [read_picture(name) for name in written(events)]
+    assert [event.steps for event in events if type(event) is OpenedJob] == [3, 3]
+    sheets = [read_image(name) for name in written(events)]
     assert sheets[0].array.shape == sheets[1].array.shape  # a grid of 2 x 2
     told = read_provenance("out/a-sweep.png")
     assert told is not None
     assert told["settings"]["render_factor"] == [2, 4, 8]  # type: ignore[index]
-    (note,) = (event.notes for event in events if type(event) is Written and event.notes)
+    (note,) = (event.notes for event in events if type(event) is ImageWritten and event.notes)
     assert note == ("The sheet shows plane 2 of the stack.",)
 
 
@@ -336,7 +350,7 @@ def test_a_sheet_shows_any_dtype_as_it_looks(
     scale = {np.uint16: 65535, np.int32: 10**6, np.float32: 1}.get(dtype, 255)
     save("a.tif", (ramp * scale).astype(dtype))
     run(tiny_colorizer, "a.tif", sweep=(4,))
-    shown = read_picture("out/a-sweep.png").array[200, 12 : 12 + 480, 0].astype(int)
+    shown = read_image("out/a-sweep.png").array[200, 12 : 12 + 480, 0].astype(int)
     assert shown[0] <= 3
     assert shown[-1] >= 252
     assert (np.diff(shown) >= 0).all()
@@ -347,6 +361,6 @@ def test_a_stack_that_a_format_cannot_hold_is_refused_at_once(folder: Path) -> N
     save("stack.tif", gray(0, 40, 16, 16, dtype=np.uint16))
     colorizer = colorizer_of(Watched(lambda: runs.append(1)))
     (_, end) = run(colorizer, "stack.tif", out="stack.png")
-    assert isinstance(end, Failed)
+    assert isinstance(end, ImageFailed)
     assert "PNG cannot hold this stack of uint16" in str(end.error)
     assert len(runs) == 1

@@ -80,6 +80,6 @@ def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("napari_colorize.batch.naming.plan", fail)
+    monkeypatch.setattr("napari_colorize.batch.naming.plan_batch", fail)
     outcome = runner.invoke(app, ["image", "a.png"])
     assert isinstance(outcome.exception, ZeroDivisionError)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import app
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.io.images import read_picture, read_provenance
+from napari_colorize.io.images import read_image, read_provenance
 
 runner = CliRunner()
 SIZE = (48, 64)
@@ -47,7 +47,7 @@ def test_hints_are_painted_on_a_transparent_picture() -> None:
 
     assert run("photo.png", "--hints", "hints.png").exit_code == 0
 
-    made = rgb2yuv(read_picture("photo-colorized.png").array)
+    made = rgb2yuv(read_image("photo-colorized.png").array)
     wanted = rgb2yuv(scribbles[22, 10, :3])
     np.testing.assert_allclose(made[22, 10, 1:], wanted[1:], atol=2 / 255)
     np.testing.assert_allclose(made[40, 4, 1:], wanted[1:], atol=0.02)
@@ -61,7 +61,7 @@ def test_a_mask_keeps_the_rest_as_it_was() -> None:
 
     run("photo.png", "--mask", "mask.png")
 
-    made = read_picture("photo-colorized.png").array
+    made = read_image("photo-colorized.png").array
     assert (made[:, 32:] == 170).all()
     assert np.ptp(made[:, :30], axis=-1).max() > 0
 
@@ -71,7 +71,7 @@ def test_a_reference_lends_its_palette() -> None:
 
     run("photo.png", "--reference", "red.png")
 
-    assert rgb2yuv(read_picture("photo-colorized.png").array)[..., 2].mean() > 0.1
+    assert rgb2yuv(read_image("photo-colorized.png").array)[..., 2].mean() > 0.1
 
 
 def test_two_models_are_blended() -> None:
@@ -79,7 +79,7 @@ def test_two_models_are_blended() -> None:
     run("photo.png", "-o", "both.png", "--blend-with", "deoldify-stable", "--blend", "1")
     run("photo.png", "-o", "other.png", "--model", "deoldify-stable")
 
-    one, both, other = (read_picture(f"{name}.png").array for name in ("one", "both", "other"))
+    one, both, other = (read_image(f"{name}.png").array for name in ("one", "both", "other"))
     np.testing.assert_array_equal(both, other)
     assert (one != other).any()
 
@@ -90,7 +90,7 @@ def test_a_map_is_a_picture_of_its_own(kind: str) -> None:
 
     assert done.exit_code == 0, done.stderr
     assert done.stdout == f"photo-{kind}.png\n"
-    assert read_picture(f"photo-{kind}.png").array.shape == (*SIZE, 3)
+    assert read_image(f"photo-{kind}.png").array.shape == (*SIZE, 3)
     said = "next to no colour" if kind == "uncolored" else "CIEDE2000: half below"
     assert said in done.stderr
 
@@ -104,10 +104,10 @@ def test_a_stack_is_held_steady_along_an_axis() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, *SIZE)).astype(np.uint8)
     tifffile.imwrite("stack.tif", frames, photometric="minisblack")
 
-    run("stack.tif", "--steadiness", "1", "--time-axis", "0")
+    run("stack.tif", "--temporal-smoothing", "1", "--time-axis", "0")
 
-    expected = colorizer_of(TintNetwork()).iter_planes(frames, steadiness=1.0)
-    made = read_picture("stack-colorized.tif").array
+    expected = colorizer_of(TintNetwork()).iter_planes(frames, temporal_smoothing=1.0)
+    made = read_image("stack-colorized.tif").array
     for (time,), result in expected:
         np.testing.assert_array_equal(made[time], result.pixels)
 

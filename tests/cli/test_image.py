@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import app
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.io.images import read_picture, read_provenance
+from napari_colorize.io.images import read_image, read_provenance
 
 runner = CliRunner()
 
@@ -48,7 +48,7 @@ def test_a_picture_is_colorized_next_to_itself() -> None:
     save("photo.jpg")
     done = run("photo.jpg")
     assert (done.exit_code, lines(done.stdout)) == (0, ["photo-colorized.jpg"])
-    assert read_picture("photo-colorized.jpg").array.shape == (24, 32, 3)
+    assert read_image("photo-colorized.jpg").array.shape == (24, 32, 3)
 
 
 def test_of_one_picture_path_and_seconds_are_told_without_a_bar() -> None:
@@ -150,7 +150,7 @@ def test_a_sweep_is_a_sheet_for_each_picture() -> None:
     save("in/a.png", "in/b.jpg")
     done = run("in", "--sweep", "2,4,8,16")
     assert lines(done.stdout) == ["in/a-sweep.png", "in/b-sweep.png"]
-    sheet = read_picture("in/a-sweep.png").array
+    sheet = read_image("in/a-sweep.png").array
     assert sheet.shape == (12 + 2 * (360 + 48 + 12), 12 + 3 * 492, 3)  # five pictures, 3 in a row
 
 
@@ -213,7 +213,7 @@ def test_a_full_disk_says_what_was_not_done(monkeypatch: pytest.MonkeyPatch) -> 
     def write(path: Path, *_: Any, **__: Any) -> None:
         raise OutputError(f"{path}: the disk is full.") from OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(task, "write_picture", write)
+    monkeypatch.setattr(task, "write_image", write)
     save(*(f"in/{number}.png" for number in range(6)))
     done = run("in", "-o", "out")
     assert done.exit_code == 1

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import app
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.io.images import read_picture
+from napari_colorize.io.images import read_image
 
 COMMAND = ["image", "in", "-o", "out"]
 PICTURES = 7
@@ -52,7 +52,7 @@ def results(folder: Path) -> dict[str, bytes]:
     found = [path for path in (folder / "out").rglob("*") if path.is_file()]
     whole = [path for path in found if not path.name.startswith(".")]
     for path in whole:
-        shape = read_picture(path).array.shape
+        shape = read_image(path).array.shape
         assert shape == ((20, 24, 32, 3) if path.suffix == ".tif" else (40, 56, 3))
     return {path.name: path.read_bytes() for path in whole}
 

@@ -8,8 +8,8 @@ import typer
 from typer.testing import CliRunner
 
 from napari_colorize.cli import app
-from napari_colorize.cli.setting_options import with_knobs
-from napari_colorize.settings import ColorizeSettings, knob_of
+from napari_colorize.cli.setting_options import with_setting_options
+from napari_colorize.settings import ColorizeSettings, setting_of
 
 runner = CliRunner()
 said: list[ColorizeSettings] = []
@@ -17,7 +17,7 @@ small = typer.Typer(rich_markup_mode=None)
 
 
 @small.command()
-@with_knobs
+@with_setting_options
 def colorize(name: str, *, settings: ColorizeSettings) -> None:
     said.append(settings)
 
@@ -41,7 +41,7 @@ def option(name: str) -> str:
 @pytest.mark.parametrize("item", fields(ColorizeSettings), ids=lambda item: item.name)
 def test_help_is_that_of_the_knob(item) -> None:
     shown = runner.invoke(app, ["image", "--help"]).stdout
-    assert words(knob_of(item).help) in words(shown)
+    assert words(setting_of(item).help) in words(shown)
     assert option(item.name) in shown
 
 
@@ -68,10 +68,10 @@ def test_options_become_settings(options: list[str], settings: dict[str, object]
 
 
 @pytest.mark.parametrize(
-    "item", [item for item in fields(ColorizeSettings) if knob_of(item).low is not None]
+    "item", [item for item in fields(ColorizeSettings) if setting_of(item).low is not None]
 )
 def test_a_value_out_of_range_is_a_usage_error_that_names_the_option(item) -> None:
-    for value in (knob_of(item).low - 1, knob_of(item).high + 1):
+    for value in (setting_of(item).low - 1, setting_of(item).high + 1):
         outcome = runner.invoke(app, ["image", "a.png", option(item.name), f"{value:g}"])
         assert outcome.exit_code == 2
         assert option(item.name) in outcome.stderr

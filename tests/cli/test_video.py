@@ -14,7 +14,7 @@ from stand_ins import TintNetwork, colorizer_of
 from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import OneSentence
-from napari_colorize.cli.video import STEADINESS, video, with_defaults
+from napari_colorize.cli.video import TEMPORAL_SMOOTHING, video, with_defaults
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.video import encoder, runner
 
@@ -51,7 +51,7 @@ def test_a_film_is_colorized_and_told_in_two_lines() -> None:
 
 def test_colors_are_the_colorizers() -> None:
     make_film(Path("a.mkv"), frames=2, codec="ffv1", b_frames=0)
-    run("a.mkv", "b.mkv", "--codec", "libx264", "--quality", "0", "--steadiness", "0")
+    run("a.mkv", "b.mkv", "--codec", "libx264", "--quality", "0", "--temporal-smoothing", "0")
     run("a.mkv", "gray.mkv", "--codec", "libx264", "--quality", "0", "--saturation", "0")
     for name, vivid in (("b.mkv", True), ("gray.mkv", False)):
         rgb = decoded(Path(name))[1].to_ndarray(format="rgb24").astype(int)
@@ -62,17 +62,17 @@ def test_colors_are_the_colorizers() -> None:
 def test_films_are_steadied_unless_something_else_is_said() -> None:
     asked: list[float] = []
 
-    def stream(self: Any, images: Any, *, steadiness: float, **settings: Any) -> Any:
-        asked.append(steadiness)
-        return undisturbed(self, images, steadiness=steadiness, **settings)
+    def stream(self: Any, images: Any, *, temporal_smoothing: float, **settings: Any) -> Any:
+        asked.append(temporal_smoothing)
+        return undisturbed(self, images, temporal_smoothing=temporal_smoothing, **settings)
 
     make_film(Path("a.mp4"), frames=2)
     undisturbed = Colorizer.stream
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Colorizer, "stream", stream)
         run("a.mp4", "b.mp4")
-        run("a.mp4", "c.mp4", "--steadiness", "0.2")
-    assert asked == [STEADINESS, 0.2]
+        run("a.mp4", "c.mp4", "--temporal-smoothing", "0.2")
+    assert asked == [TEMPORAL_SMOOTHING, 0.2]
 
 
 def test_only_named_defaults_change() -> None:
@@ -91,7 +91,7 @@ def test_quiet_says_the_path_alone() -> None:
 
 def test_notes_are_told_once_whatever_their_numbers() -> None:
     make_film(Path("a.mp4"), frames=8, audio="aac")
-    done = run("a.mp4", "b.webm", "--saturation", "0", "--steadiness", "0")
+    done = run("a.mp4", "b.webm", "--saturation", "0", "--temporal-smoothing", "0")
     said = done.stderr.splitlines()
     assert sum("cannot hold its audio stream" in line for line in said) == 1
     assert len(said) == len(set(said))
@@ -106,7 +106,7 @@ def test_notes_are_told_once_whatever_their_numbers() -> None:
         (["a.mp4", "b.mp4", "--rate", "25"], 2, "--rate says how many pictures"),
         (["a.mp4", "b.mp4", "--rate", "fast"], 2, "--rate wants a number"),
         (["a.mp4", "b.mp4", "--codec", "nope"], 2, "There is no encoder 'nope' here"),
-        (["a.mp4", "b.mp4", "--steadiness", "3"], 2, "--steadiness"),
+        (["a.mp4", "b.mp4", "--temporal-smoothing", "3"], 2, "--temporal-smoothing"),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(
@@ -135,9 +135,9 @@ def test_ctrl_c_keeps_what_is_done_and_the_command_goes_on(
 
     monkeypatch.setattr(encoder, "SEGMENT_FRAMES", 8)
     monkeypatch.setattr(runner, "_filled", struck)
-    first = run("a.mp4", "b.mp4", "--steadiness", "0")
+    first = run("a.mp4", "b.mp4", "--temporal-smoothing", "0")
     monkeypatch.setattr(runner, "_filled", undisturbed)
-    second = run("a.mp4", "b.mp4", "--steadiness", "0")
+    second = run("a.mp4", "b.mp4", "--temporal-smoothing", "0")
 
     assert first.exit_code == 130
     assert first.stderr.splitlines() == [

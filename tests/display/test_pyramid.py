@@ -12,13 +12,13 @@ import pytest
 import torch
 from stand_ins import TintNetwork, colorizer_of
 
-from napari_colorize.display import Look, PyramidColors, Region
+from napari_colorize.display import DisplayRange, PyramidColors, Region
 from napari_colorize.display import pyramid as pyramid_module
 from napari_colorize.display import pyramid_levels as levels_module
-from napari_colorize.display.pyramid_levels import Means, halved, level_index
+from napari_colorize.display.pyramid_levels import MeanPyramid, halved, level_index
 from napari_colorize.session import ColorizeSession
 
-LOOK = Look(False, (0, 255))
+LOOK = DisplayRange(False, (0, 255))
 SOON = 100
 
 
@@ -63,7 +63,7 @@ def test_means_of_the_largest_integers_do_not_overflow():
 
 def test_strips_make_no_seams_in_the_means():
     image = picture(203, 117)
-    means = Means(image, LOOK)
+    means = MeanPyramid(image, LOOK)
 
     levels = [means.plane(level, ()) for level in range(len(means.shapes))]
 
@@ -166,7 +166,7 @@ def test_planes_of_a_multiscale_stack_are_known_each_for_itself():
 
     colors.put((1,), colorize(colors.source[1]))
 
-    assert colors.knows((1,)) and not colors.knows((0,))
+    assert colors.is_current((1,)) and not colors.is_current((0,))
     seen = colors.data[0][:, 10:20, 30:50]  # as napari asks: the part first, then the plane
     assert seen.shape == (3, 10, 20, 3)
     assert not np.array_equal(seen[1][..., 0], seen[1][..., 2])
@@ -203,8 +203,8 @@ def test_a_session_reads_the_level_that_suits_it(tiny_colorizer):
     colors = PyramidColors([stack], LOOK)
     taken = []
     with ColorizeSession(source=colors.source, rgb=False, model=tiny_colorizer) as session:
-        session.plane_done.connect(lambda index, result: taken.append((index, result.gray.shape)))
-        session.run_all()
+        session.plane_ready.connect(lambda index, result: taken.append((index, result.gray.shape)))
+        session.colorize_stack()
         assert session.wait(SOON)
 
     assert taken == [((0,), (50, 30)), ((1,), (50, 30))]
@@ -215,17 +215,17 @@ def test_a_run_over_all_planes_leaves_all_known(tiny_colorizer, is_multiscale, m
     monkeypatch.setattr(pyramid_module, "HELD_BYTES", 1)
     stack = dask.array.from_array(picture(5, 200, 120), chunks=(1, 64, 64))
     colors = PyramidColors([stack, stack[:, ::4, ::4]] if is_multiscale else [stack], LOOK)
-    colors.hold_all()
+    colors.allocate_all()
     with ColorizeSession(source=colors.source, rgb=False, model=tiny_colorizer) as session:
-        session.plane_done.connect(lambda index, result, _: colors.put(index, result))
-        session.run_all()
-        before = colors.knows_all()
+        session.plane_ready.connect(lambda index, result, _: colors.put(index, result))
+        session.colorize_stack()
+        before = colors.all_current()
         assert session.wait(SOON)
 
-    assert not before and colors.knows_all() and colors.finished() is None
+    assert not before and colors.all_current() and colors.array() is None
     assert all(np.ptp(colors.data[0][plane, :50, :50], axis=2).any() for plane in range(5))
-    colors.outdate()
-    assert not colors.knows_all()
+    colors.mark_stale()
+    assert not colors.all_current()
 
 
 @pytest.mark.parametrize("rows", [slice(40, 160), slice(50, 71)])

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis.extra.numpy import basic_indices
 from stand_ins import TintNetwork, colorizer_of
 
-from napari_colorize.display import Look, Region, RegionColors
+from napari_colorize.display import DisplayRange, Region, RegionColors
 from napari_colorize.session import ColorizeSession
 
 SOON = 100
-LOOK = Look(False, (0, 255))
+LOOK = DisplayRange(False, (0, 255))
 MASK = np.tri(10, 20, 5, dtype=bool)
 REGION = Region(slice(8, 18), slice(4, 24), MASK)
 
@@ -46,7 +46,7 @@ def test_an_image_has_regions_too(stack):
 
     colors.put((), colorizer_of(TintNetwork())(np.asarray(colors.source)))
 
-    assert colors.data.shape == (30, 40, 3) and colors.knows(())
+    assert colors.data.shape == (30, 40, 3) and colors.is_current(())
     assert (np.ptp(colors.data[...], axis=2) > 0)[8:18, 4:24][MASK].any()
 
 
@@ -70,18 +70,18 @@ def test_putting_colours_reads_no_plane(stack, lazy):
     lazy, readers = lazy
     stacked = dask.array.concatenate([lazy] * 20)
     colors = RegionColors(stacked, LOOK, REGION)
-    colors.hold_all()
+    colors.allocate_all()
     results = []
     tint = colorizer_of(TintNetwork())
     with ColorizeSession(source=colors.source, rgb=False, model=tint) as session:
-        session.plane_done.connect(lambda *told: results.append(told))
-        session.run_all()
+        session.plane_ready.connect(lambda *told: results.append(told))
+        session.colorize_stack()
         assert session.wait(SOON)
 
     for index, result, _ in results:  # all at once, long after they were read
         colors.put(index, result)
 
-    assert len(results) == 60 and colors.knows_all()
+    assert len(results) == 60 and colors.all_current()
     assert set(readers) == {"napari-colorize"}
 
 
@@ -102,10 +102,10 @@ def test_a_plane_that_is_seen_is_read_once_whatever_colours_come(stack, lazy):
 @given(key=basic_indices((3, 30, 40, 3), allow_newaxis=True))
 def test_a_part_is_that_part_of_the_whole(key):
     stack = np.arange(3 * 30 * 40, dtype=np.uint16).reshape(3, 30, 40) % 251
-    colors = RegionColors(stack, Look(False, (0, 65535)), REGION)
+    colors = RegionColors(stack, DisplayRange(False, (0, 65535)), REGION)
     colors.put((1,), colorizer_of(TintNetwork())(stack[1, 8:18, 4:24]))
-    colors.hold_all()
+    colors.allocate_all()
     for plane in (0, 2):
         colors.put((plane,), colorizer_of(TintNetwork())(stack[plane, 8:18, 4:24]))
 
-    np.testing.assert_array_equal(colors.data[key], colors.finished()[key])
+    np.testing.assert_array_equal(colors.data[key], colors.array()[key])

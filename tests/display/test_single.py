@@ -11,7 +11,7 @@ from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize import display
 from napari_colorize.display import (
-    Look,
+    DisplayRange,
     PlainColors,
     PyramidColors,
     Region,
@@ -45,7 +45,7 @@ def test_gray_is_what_a_picture_without_saturation_is(dtype, channels, gamma):
     low, high = (10.25, 100) if np.dtype(dtype).kind in "iu" else (0.125, 0.75)
     settings = {"contrast_limits": (low, high), "gamma": gamma, "saturation": 0}
 
-    gray = gray_picture(image, Look(bool(channels), (low, high), gamma))
+    gray = gray_picture(image, DisplayRange(bool(channels), (low, high), gamma))
 
     wanted = colorizer_of(TintNetwork())(image, rgb=bool(channels), **settings).pixels
     assert gray.dtype == wanted.dtype
@@ -58,13 +58,13 @@ def test_gray_is_what_a_picture_without_saturation_is(dtype, channels, gamma):
 def test_integers_within_the_limits_keep_their_values(dtype):
     image = values(dtype, (9, 14))
 
-    gray = gray_picture(image, Look(False, (0, 200)))
+    gray = gray_picture(image, DisplayRange(False, (0, 200)))
 
     np.testing.assert_array_equal(gray, np.repeat(image[..., None], 3, axis=2))
 
 
 def test_nan_is_shown_as_nan():
-    gray = gray_picture(np.array([[0.25, np.nan]]), Look(False, (0, 1)))
+    gray = gray_picture(np.array([[0.25, np.nan]]), DisplayRange(False, (0, 1)))
 
     np.testing.assert_array_equal(gray, [[[0.25] * 3, [np.nan] * 3]])
 
@@ -83,14 +83,14 @@ def test_each_layer_gets_the_way_that_suits_it(monkeypatch):
 
 def test_one_picture_is_shown_as_it_came(tiny_colorizer, ramp):
     plain = colors_for(ramp, rgb=False, limits=(0, 1), gamma=1.0)
-    assert plain.data is None and plain.source is ramp and not plain.knows(())
+    assert plain.data is None and plain.source is ramp and not plain.is_current(())
     result = tiny_colorizer(ramp)
 
     plain.put((), result)
 
-    assert plain.data is result.pixels and plain.knows(()) and plain.knows_all()
-    plain.outdate()
-    assert plain.data is result.pixels and not plain.knows(()) and not plain.knows_all()
+    assert plain.data is result.pixels and plain.is_current(()) and plain.all_current()
+    plain.mark_stale()
+    assert plain.data is result.pixels and not plain.is_current(()) and not plain.all_current()
 
 
 def reading(**changes):

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import basic_indices
 from stand_ins import TintNetwork, colorizer_of
 
-from napari_colorize.display import Look, StackColors
+from napari_colorize.display import DisplayRange, StackColors
 from napari_colorize.display import stack as stack_module
-from napari_colorize.display.lazy_array import View
+from napari_colorize.display.lazy_array import LazyArray
 from napari_colorize.errors import OutOfMemoryError
 
-LOOK = Look(False, (0, 255))
+LOOK = DisplayRange(False, (0, 255))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_planes_get_their_colours_one_by_one(stack):
 
     np.testing.assert_array_equal(colors.data[1, 2], result.pixels)
     np.testing.assert_array_equal(colors.data[0, 2], np.repeat(stack[0, 2][..., None], 3, 2))
-    assert colors.knows((1, 2)) and not colors.knows((0, 2))
+    assert colors.is_current((1, 2)) and not colors.is_current((0, 2))
 
 
 class Numbers:
@@ -56,7 +56,7 @@ class Numbers:
 def test_a_view_is_indexed_as_an_array_is(key):
     whole = Numbers()
 
-    found = View(whole)[key]
+    found = LazyArray(whole)[key]
 
     np.testing.assert_array_equal(found, Numbers.values[key])
     assert np.shape(found) == Numbers.values[key].shape
@@ -71,7 +71,7 @@ def test_a_view_of_a_view_is_one_too(first, data):
     whole.defers = True
     second = data.draw(basic_indices(np.shape(Numbers.values[first])))
 
-    np.testing.assert_array_equal(View(whole)[first][second], Numbers.values[first][second])
+    np.testing.assert_array_equal(LazyArray(whole)[first][second], Numbers.values[first][second])
 
 
 class Upward:
@@ -123,13 +123,13 @@ def test_a_lazy_stack_whose_planes_are_known_is_not_read(stack):
     lazy = Upward(stack)
     colors = StackColors(lazy, LOOK)
     for index in np.ndindex(2, 3):
-        assert not colors.knows_all()
+        assert not colors.all_current()
         colors.put(index, colorizer_of(TintNetwork())(stack[index]))
-    colors.outdate()
+    colors.mark_stale()
 
     whole = np.asarray(colors.data)
 
-    assert not lazy.read and not colors.knows_all()
+    assert not lazy.read and not colors.all_current()
     assert (np.ptp(whole, axis=-1) > 0).any(axis=(2, 3)).all()
 
 
@@ -139,32 +139,32 @@ def test_the_oldest_planes_are_forgotten_beyond_the_budget(stack):
     for index in [(0, 0), (0, 1), (0, 2)]:
         colors.put(index, colorize(index))
 
-    assert [colors.knows((0, place)) for place in range(3)] == [False, True, True]
+    assert [colors.is_current((0, place)) for place in range(3)] == [False, True, True]
     np.testing.assert_array_equal(colors.data[0, 0, ..., 1], stack[0, 0])
 
 
 def test_a_stack_that_is_held_forgets_nothing(stack):
     colors, colorize = colors_of(stack, budget=1)
     colors.put((0, 0), colorize((0, 0)))
-    colors.hold_all()
+    colors.allocate_all()
 
     for index in np.ndindex(2, 3):
-        assert colors.finished() is None and not colors.knows_all()
+        assert colors.array() is None and not colors.all_current()
         colors.put(index, colorize(index))
 
-    assert colors.knows_all()
+    assert colors.all_current()
     wanted = [colorize(index).pixels for index in np.ndindex(2, 3)]
-    np.testing.assert_array_equal(colors.finished().reshape(6, 12, 15, 3), wanted)
-    np.testing.assert_array_equal(colors.data, colors.finished())
+    np.testing.assert_array_equal(colors.array().reshape(6, 12, 15, 3), wanted)
+    np.testing.assert_array_equal(colors.data, colors.array())
 
 
 def test_outdated_planes_are_shown_until_new_ones_come(stack):
     colors, colorize = colors_of(stack)
     colors.put((0, 0), colorize((0, 0)))
 
-    colors.outdate()
+    colors.mark_stale()
 
-    assert not colors.knows((0, 0))
+    assert not colors.is_current((0, 0))
     np.testing.assert_array_equal(colors.data[0, 0], colorize((0, 0)).pixels)
 
 
@@ -173,12 +173,12 @@ def test_what_does_not_fit_is_refused_with_the_bytes(stack, monkeypatch):
     large = np.broadcast_to(stack, (10**6, *stack.shape))
 
     with pytest.raises(OutOfMemoryError, match=r"need 3\.2 GB .* 0\.0 GB are free"):
-        StackColors(large, LOOK).hold_all()
+        StackColors(large, LOOK).allocate_all()
 
 
 def test_a_fidelity_shows_any_stack_in_8_bits(stack):
     deep = stack.astype(np.uint16) * 100
-    look = Look(False, (0, 25500))
+    look = DisplayRange(False, (0, 25500))
     colors = StackColors(deep, look)
     before = colors.data
     result = colorizer_of(TintNetwork())(stack[0, 0])

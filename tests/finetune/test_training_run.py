@@ -15,7 +15,13 @@ import pytest
 from PIL import Image
 
 from napari_colorize.finetune import training_run as training_run
-from napari_colorize.finetune.training_run import Asked, State, TrainingRun, new_run_folder, runs
+from napari_colorize.finetune.training_run import (
+    State,
+    TrainingRequest,
+    TrainingRun,
+    new_run_folder,
+    runs,
+)
 from napari_colorize.zoo import CATALOGUE, local_path
 
 CHILD = Path(__file__).with_name("finetune_child.py")
@@ -33,7 +39,7 @@ def run(own, tmp_path, monkeypatch) -> Iterator[TrainingRun]:
     use_stand_in(monkeypatch)
     Image.new("RGB", (40, 40), (200, 90, 30)).save(tmp_path / "one.png")
     base = str(local_path(CATALOGUE["embedded"]))
-    asked = Asked(base=base, data=(str(tmp_path),), model=str(own / "mine.safetensors"))
+    asked = TrainingRequest(base=base, data=(str(tmp_path),), model=str(own / "mine.safetensors"))
     run = TrainingRun.begin(asked, new_run_folder("mine"))
     yield run
     run.kill()
@@ -56,14 +62,14 @@ def until(claim: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 
 def last(run: TrainingRun) -> str:
-    return str(run.last_told().get("event"))
+    return str(run.last_event().get("event"))
 
 
 def test_the_command_is_one_that_training_knows(run):
     from napari_colorize_training.__main__ import app
     from typer.testing import CliRunner
 
-    asked = Asked(
+    asked = TrainingRequest(
         base="no-such-model",
         data=("a", "b"),
         model="m",
@@ -213,7 +219,9 @@ def test_a_long_story_is_read_in_pieces_and_whole(run):
 
 
 def test_runs_come_newest_first_and_other_folders_are_passed_over(run, own):
-    later = Asked(base="embedded", data=(), model=str(own / "b"), begun=run.asked.begun + 9)
+    later = TrainingRequest(
+        base="embedded", data=(), model=str(own / "b"), begun=run.asked.begun + 9
+    )
     TrainingRun.begin(later, new_run_folder("mine"))
     (own / "runs" / "stray").mkdir()
     (own / "runs" / "broken").mkdir()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_colorize.errors import ImageError
-from napari_colorize.io.images import read_picture, read_provenance, write_picture
+from napari_colorize.io.images import read_image, read_provenance, write_image
 
 PHOTOGRAPH = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
 
@@ -29,7 +29,7 @@ def picture_file(folder, suffix):
         Image.fromarray(PHOTOGRAPH).save(path)
     else:
         array = PHOTOGRAPH.astype(np.uint16) * 257 if suffix == ".png" else PHOTOGRAPH
-        write_picture(path, array)
+        write_image(path, array)
     return path
 
 
@@ -46,7 +46,7 @@ def png_that_claims(width, height):
 def refused(path, **options):
     """The sentence with which a file is refused."""
     with pytest.raises(ImageError) as caught:
-        read_picture(path, **options)
+        read_image(path, **options)
     sentence = str(caught.value)
     assert path.name in sentence
     assert sentence.strip()
@@ -105,7 +105,7 @@ def test_a_stack_that_was_cut_is_never_a_shorter_stack(tmp_path, share, by_page,
     content = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(content[: int(len(content) * share)])
     with suppress(ImageError):  # or else only tags were cut, and the pixels are whole
-        np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").array, stack)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, stack)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
@@ -120,12 +120,12 @@ def test_above_pillows_limit_pictures_are_read_in_silence(tmp_path, monkeypatch,
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_picture(path).array.shape == PHOTOGRAPH.shape
+        assert read_image(path).array.shape == PHOTOGRAPH.shape
 
 
 def test_pillows_own_limit_is_left_alone(tmp_path):
     before = Image.MAX_IMAGE_PIXELS
-    read_picture(picture_file(tmp_path, ".jpg"))
+    read_image(picture_file(tmp_path, ".jpg"))
     (tmp_path / "b.png").write_bytes(b"no")
     refused(tmp_path / "b.png")
     assert before == Image.MAX_IMAGE_PIXELS
@@ -135,7 +135,7 @@ def test_pillows_own_limit_is_left_alone(tmp_path):
 def test_the_limit_can_be_chosen(tmp_path, suffix):
     path = picture_file(tmp_path, suffix)
     assert "40 x 50 pixels, more than the limit of 1,999" in refused(path, max_pixels=1999)
-    assert read_picture(path, max_pixels=2000).array.shape[:2] == (40, 50)
+    assert read_image(path, max_pixels=2000).array.shape[:2] == (40, 50)
 
 
 def test_an_animation_counts_as_a_whole(tmp_path):
@@ -177,7 +177,7 @@ def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(tmp_path, suffix, d
     try:
         with warnings.catch_warnings(), suppress(ImageError):
             warnings.simplefilter("ignore")
-            assert read_picture(tmp_path / "b", max_pixels=100_000).array.size
+            assert read_image(tmp_path / "b", max_pixels=100_000).array.size
     finally:
         logging.disable(logging.NOTSET)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_colorize.errors import ImageError
-from napari_colorize.io.images import Resolution, read_picture, write_picture
+from napari_colorize.io.images import Resolution, read_image, write_image
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
@@ -48,21 +48,21 @@ def in_gray(picture):
 
 
 def test_without_a_window_the_stored_bits_are_the_limits(tmp_path):
-    picture = read_picture(dicom_file(tmp_path / "a.dcm"))
+    picture = read_image(dicom_file(tmp_path / "a.dcm"))
     assert picture.contrast_limits == (0, 4095)
     assert picture.array.dtype == np.uint16
     np.testing.assert_array_equal(picture.array, GRAY)
 
 
 def test_slope_and_intercept_give_hounsfield_units(tmp_path):
-    picture = read_picture(dicom_file(tmp_path / "a.dcm", RescaleSlope=1, RescaleIntercept=-1024))
+    picture = read_image(dicom_file(tmp_path / "a.dcm", RescaleSlope=1, RescaleIntercept=-1024))
     np.testing.assert_array_equal(picture.array, GRAY.astype(int) - 1024)
     assert picture.array.dtype == np.int16
     assert picture.contrast_limits == (-1024, 3071)
 
 
 def test_fractions_become_floats(tmp_path):
-    picture = read_picture(dicom_file(tmp_path / "a.dcm", RescaleSlope=0.5, RescaleIntercept=0.25))
+    picture = read_image(dicom_file(tmp_path / "a.dcm", RescaleSlope=0.5, RescaleIntercept=0.25))
     assert picture.array.dtype == np.float32
     np.testing.assert_array_equal(picture.array, GRAY * 0.5 + 0.25)
 
@@ -77,7 +77,7 @@ def test_a_window_becomes_the_limits(tmp_path, function, limits):
         tmp_path / "a.dcm", WindowCenter=40, WindowWidth=400, RescaleSlope=1,
         RescaleIntercept=-1024, **told,
     )  # fmt: skip
-    picture = read_picture(path)
+    picture = read_image(path)
     assert picture.contrast_limits == limits
     assert bool(picture.notes) == (function == "SIGMOID")
 
@@ -88,12 +88,12 @@ def test_a_window_is_pydicoms_window(tmp_path):
     path = dicom_file(tmp_path / "a.dcm", WindowCenter=1500, WindowWidth=2000)
     dataset = pydicom.dcmread(path)
     expected = apply_voi_lut(dataset.pixel_array, dataset) / 4095
-    np.testing.assert_allclose(in_gray(read_picture(path)), expected, atol=1e-9)
+    np.testing.assert_allclose(in_gray(read_image(path)), expected, atol=1e-9)
 
 
 def test_of_several_windows_the_first_counts(tmp_path):
     path = dicom_file(tmp_path / "a.dcm", WindowCenter=[1000.5, 9], WindowWidth=[1001, 9])
-    assert read_picture(path).contrast_limits == (500, 1500)
+    assert read_image(path).contrast_limits == (500, 1500)
 
 
 @pytest.mark.parametrize("array", [GRAY, (GRAY // 16).astype(np.uint8), GRAY.astype(np.int16)])
@@ -101,9 +101,9 @@ def test_of_several_windows_the_first_counts(tmp_path):
 @pytest.mark.parametrize("rescale", [{}, {"RescaleSlope": 2, "RescaleIntercept": -7}])
 def test_where_low_is_white_it_is_turned_around(tmp_path, array, window, rescale):
     told = window | rescale
-    upright = read_picture(dicom_file(tmp_path / "a.dcm", array, **told))
+    upright = read_image(dicom_file(tmp_path / "a.dcm", array, **told))
     told["PhotometricInterpretation"] = "MONOCHROME1"
-    inverted = read_picture(dicom_file(tmp_path / "b.dcm", array, **told))
+    inverted = read_image(dicom_file(tmp_path / "b.dcm", array, **told))
     assert inverted.array.dtype == upright.array.dtype
     np.testing.assert_allclose(in_gray(inverted), 1 - in_gray(upright), atol=1e-9)
 
@@ -111,7 +111,7 @@ def test_where_low_is_white_it_is_turned_around(tmp_path, array, window, rescale
 @pytest.mark.parametrize(("told", "axis"), [({}, "Z"), ({"FrameTime": 33.3}, "T")])
 def test_several_frames_are_a_stack(tmp_path, told, axis):
     array = np.stack([GRAY, GRAY[::-1], GRAY])
-    picture = read_picture(dicom_file(tmp_path / "a.dcm", array, NumberOfFrames=3, **told))
+    picture = read_image(dicom_file(tmp_path / "a.dcm", array, NumberOfFrames=3, **told))
     assert picture.is_stack
     assert picture.metadata.axes == axis
     np.testing.assert_array_equal(picture.array, array)
@@ -125,7 +125,7 @@ def test_colour_is_rgb(tmp_path, planar):
         tmp_path / "a.dcm", stored, Rows=4, Columns=6, SamplesPerPixel=3,
         PhotometricInterpretation="RGB", PlanarConfiguration=planar,
     )  # fmt: skip
-    picture = read_picture(path)
+    picture = read_image(path)
     assert picture.rgb
     assert picture.contrast_limits is None
     np.testing.assert_array_equal(picture.array, color)
@@ -133,32 +133,32 @@ def test_colour_is_rgb(tmp_path, planar):
 
 def test_spacing_is_the_resolution_rows_first(tmp_path):
     path = dicom_file(tmp_path / "a.dcm", PixelSpacing=[0.5, 0.25])
-    assert read_picture(path).metadata.resolution == Resolution(40, 20, "cm")
+    assert read_image(path).metadata.resolution == Resolution(40, 20, "cm")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
 def test_no_result_knows_the_patient(tmp_path, name):
-    picture = read_picture(dicom_file(tmp_path / "a.dcm"))
+    picture = read_image(dicom_file(tmp_path / "a.dcm"))
     colors = np.zeros((2, 2, 3), np.uint8)
-    write_picture(tmp_path / name, colors, picture.metadata, {"software": "napari-colorize"})
+    write_image(tmp_path / name, colors, picture.metadata, {"software": "napari-colorize"})
     for secret in (PATIENT, "Jane", "12345678"):
         assert secret.encode() not in (tmp_path / name).read_bytes()
 
 
 def test_dicom_is_known_by_its_content(tmp_path):
-    assert read_picture(dicom_file(tmp_path / "IM0001")).contrast_limits == (0, 4095)
+    assert read_image(dicom_file(tmp_path / "IM0001")).contrast_limits == (0, 4095)
 
 
 def test_old_files_without_the_magic_are_known_by_their_suffix(tmp_path):
     path = dicom_file(tmp_path / "a.dcm", has_magic=False)
-    np.testing.assert_array_equal(read_picture(path).array, GRAY)
+    np.testing.assert_array_equal(read_image(path).array, GRAY)
 
 
 def test_without_pydicom_it_is_said_what_to_install(tmp_path, monkeypatch):
     path = dicom_file(tmp_path / "a.dcm")
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImageError, match=r'pip install "napari-colorize\[dicom\]"'):
-        read_picture(path)
+        read_image(path)
 
 
 def test_a_compression_without_a_decoder_is_named(tmp_path, monkeypatch):
@@ -170,7 +170,7 @@ def test_a_compression_without_a_decoder_is_named(tmp_path, monkeypatch):
     content = encapsulate([bytes(8)])
     path = dicom_file(tmp_path / "a.dcm", syntax=JPEGLSLossless, PixelData=content)
     with pytest.raises(ImageError, match=r"a\.dcm is compressed as JPEG-LS.*no decoder"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_a_report_without_pixels_is_refused(tmp_path):
@@ -179,7 +179,7 @@ def test_a_report_without_pixels_is_refused(tmp_path):
     del dataset.PixelData
     dataset.save_as(path)
     with pytest.raises(ImageError, match=r"a\.dcm holds no image"):
-        read_picture(path)
+        read_image(path)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -187,11 +187,11 @@ def test_a_report_without_pixels_is_refused(tmp_path):
 def test_what_only_claims_to_be_dicom_is_refused(tmp_path, content):
     (tmp_path / "a.dcm").write_bytes(content)
     with pytest.raises(ImageError, match=r"a\.dcm"):
-        read_picture(tmp_path / "a.dcm")
+        read_image(tmp_path / "a.dcm")
 
 
 def test_sizes_that_the_file_cannot_hold_are_refused(tmp_path):
     with pytest.raises(ImageError, match=r"a\.dcm is damaged"):
-        read_picture(dicom_file(tmp_path / "a.dcm", Rows=500, Columns=500))
+        read_image(dicom_file(tmp_path / "a.dcm", Rows=500, Columns=500))
     with pytest.raises(ImageError, match="more than the limit"):
-        read_picture(dicom_file(tmp_path / "b.dcm", Rows=65535, Columns=65535))
+        read_image(dicom_file(tmp_path / "b.dcm", Rows=65535, Columns=65535))

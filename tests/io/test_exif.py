@@ -88,12 +88,12 @@ def test_resolution_goes_in_and_comes_out():
     known = Resolution(300, 150, "cm")
     result = Image.Exif()
     result.load(exif.composed(None, size=(4, 3), resolution=known))
-    assert exif.facts_of(lambda: result).resolution == known
+    assert exif.read_exif(lambda: result).resolution == known
 
 
 def test_a_damaged_block_costs_no_picture():
     source = Image.Exif()
-    facts = exif.facts_of(lambda: source.load(b"Exif\0\0nonsense") or source)
+    facts = exif.read_exif(lambda: source.load(b"Exif\0\0nonsense") or source)
     assert facts.block is None
     assert facts.notes
 

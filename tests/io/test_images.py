@@ -22,9 +22,9 @@ from napari_colorize.io.images import (
     Metadata,
     Resolution,
     fill_range,
-    read_picture,
+    read_image,
     read_provenance,
-    write_picture,
+    write_image,
 )
 from napari_colorize.settings import ColorizeSettings
 
@@ -81,8 +81,8 @@ def test_pixels_come_back_as_they_were(tmp_path, suffix, dtype, samples):
     array = photograph((33, 40, samples), dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ColorizeNote)
-        write_picture(tmp_path / f"a{suffix}", array, None, RECORD)
-    picture = read_picture(tmp_path / f"a{suffix}")
+        write_image(tmp_path / f"a{suffix}", array, None, RECORD)
+    picture = read_image(tmp_path / f"a{suffix}")
     assert picture.rgb
     assert not picture.is_stack
     assert picture.array.dtype == dtype
@@ -92,13 +92,13 @@ def test_pixels_come_back_as_they_were(tmp_path, suffix, dtype, samples):
 @pytest.mark.parametrize("suffix", [".jpg", ".avif"])
 def test_formats_with_losses_stay_close(tmp_path, suffix):
     array = photograph((33, 40, 3))
-    write_picture(tmp_path / f"a{suffix}", array)
-    read = read_picture(tmp_path / f"a{suffix}").array
+    write_image(tmp_path / f"a{suffix}", array)
+    read = read_image(tmp_path / f"a{suffix}").array
     np.testing.assert_allclose(read.astype(int), array.astype(int), atol=6)
 
 
 def test_jpeg_keeps_colour_at_full_size(tmp_path):
-    write_picture(tmp_path / "a.jpg", photograph((16, 16, 3)))
+    write_image(tmp_path / "a.jpg", photograph((16, 16, 3)))
     with Image.open(tmp_path / "a.jpg") as image:
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
 
@@ -112,13 +112,13 @@ def test_any_shape_and_any_values_come_back(tmp_path, data, suffix):
     samples = data.draw(st.sampled_from([3, 4]))
     sides = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
     array = data.draw(hnp.arrays(dtype, (*sides, samples)))
-    write_picture(tmp_path / f"a{suffix}", array, overwrite=True)
-    np.testing.assert_array_equal(read_picture(tmp_path / f"a{suffix}").array, array)
+    write_image(tmp_path / f"a{suffix}", array, overwrite=True)
+    np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}").array, array)
 
 
 def test_what_is_read_can_be_written_to_and_is_in_order(tmp_path):
     path = gray_file(tmp_path / "a.jpg", exif=_oriented(6))
-    array = read_picture(path).array
+    array = read_image(path).array
     assert array.flags.writeable
     assert array.flags.c_contiguous
     assert array.dtype.isnative
@@ -154,7 +154,7 @@ def test_every_way_of_storing_a_picture_is_gray_or_rgb(tmp_path, mode, suffix, d
     else:
         image = color.convert("P").convert("PA") if mode == "PA" else color.convert(mode)
     image.save(tmp_path / f"a{suffix}")
-    picture = read_picture(tmp_path / f"a{suffix}")
+    picture = read_image(tmp_path / f"a{suffix}")
     assert (picture.array.dtype, picture.array.shape) == (np.dtype(dtype), shape)
     assert picture.rgb == (len(shape) == 3)
 
@@ -162,14 +162,14 @@ def test_every_way_of_storing_a_picture_is_gray_or_rgb(tmp_path, mode, suffix, d
 def test_sixteen_bits_of_gray_with_alpha_stay(tmp_path):
     array = photograph((5, 7, 3), "uint16")[..., :2].copy()
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(array))
-    read = read_picture(tmp_path / "a.png").array
+    read = read_image(tmp_path / "a.png").array
     np.testing.assert_array_equal(read, array[..., [0, 0, 0, 1]])
 
 
 def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path):
     image = Image.fromarray(photograph((24, 40, 3))).convert("P")
     image.save(tmp_path / "a.png", transparency=image.getpixel((0, 0)))
-    array = read_picture(tmp_path / "a.png").array
+    array = read_image(tmp_path / "a.png").array
     assert array.shape == (24, 40, 4)
     assert array[0, 0, 3] == 0
     assert array[-1, -1, 3] == 255
@@ -178,7 +178,7 @@ def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path):
 def test_cmyk_becomes_srgb_with_a_note_and_without_its_profile(tmp_path):
     image = Image.fromarray(photograph((24, 40, 3))).convert("CMYK")
     image.save(tmp_path / "a.jpg", icc_profile=bytes(16) + b"CMYK" + bytes(200))
-    picture = read_picture(tmp_path / "a.jpg")
+    picture = read_image(tmp_path / "a.jpg")
     assert picture.metadata.icc is None
     assert any("CMYK" in note for note in picture.notes)
 
@@ -189,7 +189,7 @@ def test_an_animation_is_a_stack_in_time(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     options = {"lossless": True} if suffix == ".webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=[40, 60, 80], **options)
-    picture = read_picture(path)
+    picture = read_image(path)
     assert picture.is_stack
     assert not picture.rgb
     assert picture.array[:, 0, 0].tolist() == [0, 100, 200]
@@ -201,10 +201,10 @@ def test_an_animation_is_a_stack_in_time(tmp_path, suffix):
 def test_an_animation_is_written_with_its_timing(tmp_path, suffix):
     stack = np.stack([np.full((6, 8, 3), value, np.uint8) for value in (0, 100, 200)])
     metadata = Metadata(axes="T", durations=(40, 60, 80))
-    write_picture(tmp_path / f"a{suffix}", stack, metadata, RECORD)
+    write_image(tmp_path / f"a{suffix}", stack, metadata, RECORD)
     with Image.open(tmp_path / f"a{suffix}") as image:
         assert image.n_frames == 3
-    assert read_picture(tmp_path / f"a{suffix}").metadata.durations == (40, 60, 80)
+    assert read_image(tmp_path / f"a{suffix}").metadata.durations == (40, 60, 80)
     assert read_provenance(tmp_path / f"a{suffix}") == RECORD
 
 
@@ -217,13 +217,13 @@ def test_pictures_come_upright_and_stay_so(tmp_path, orientation, suffix):
     source = Image.fromarray(photograph((24, 40, 3)))
     options = {"lossless": True} if suffix == ".webp" else {}
     source.save(tmp_path / f"a{suffix}", exif=_oriented(orientation), **options)
-    picture = read_picture(tmp_path / f"a{suffix}")
+    picture = read_image(tmp_path / f"a{suffix}")
     with Image.open(tmp_path / f"a{suffix}") as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(picture.array, expected)
 
-    write_picture(tmp_path / f"b{suffix}", picture.array, picture.metadata)
-    assert read_picture(tmp_path / f"b{suffix}").array.shape == expected.shape
+    write_image(tmp_path / f"b{suffix}", picture.array, picture.metadata)
+    assert read_image(tmp_path / f"b{suffix}").array.shape == expected.shape
     with Image.open(tmp_path / f"b{suffix}") as image:
         assert image.getexif().get(Base.Orientation, 1) == 1
         assert image.getexif()[Base.Make] == "Zeiss Ikon"
@@ -231,7 +231,7 @@ def test_pictures_come_upright_and_stay_so(tmp_path, orientation, suffix):
 
 def test_a_resolution_turns_with_its_picture(tmp_path):
     path = gray_file(tmp_path / "a.jpg", exif=_oriented(6), dpi=(300, 150))
-    assert read_picture(path).metadata.resolution == Resolution(150, 300)
+    assert read_image(path).metadata.resolution == Resolution(150, 300)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif", ".ome.tif", ".bmp"])
@@ -239,8 +239,8 @@ def test_a_resolution_turns_with_its_picture(tmp_path):
 def test_resolution_is_kept(tmp_path, suffix, known, per_inch):
     unit, number = known
     metadata = Metadata(resolution=Resolution(number, number, unit))
-    write_picture(tmp_path / f"a{suffix}", photograph((24, 40, 3)), metadata)
-    found = read_picture(tmp_path / f"a{suffix}").metadata.resolution
+    write_image(tmp_path / f"a{suffix}", photograph((24, 40, 3)), metadata)
+    found = read_image(tmp_path / f"a{suffix}").metadata.resolution
     factor = 2.54 if found.unit == "cm" else 1
     # JPEG holds whole numbers.
     assert found.x * factor == pytest.approx(per_inch, abs=0.5)
@@ -253,13 +253,13 @@ def test_a_colour_profile_is_kept(tmp_path, suffix, dtype):
     if dtype not in EXACT.get(suffix, "uint8"):
         pytest.skip("holds no 16 bits")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    write_picture(tmp_path / f"a{suffix}", photograph((24, 40, 3), dtype), Metadata(icc=profile))
-    assert read_picture(tmp_path / f"a{suffix}").metadata.icc == profile
+    write_image(tmp_path / f"a{suffix}", photograph((24, 40, 3), dtype), Metadata(icc=profile))
+    assert read_image(tmp_path / f"a{suffix}").metadata.icc == profile
 
 
 def test_a_gray_profile_becomes_one_for_rgb(tmp_path):
     gray = bytes(imagecodecs.cms_profile("gray", gamma=1.8))
-    picture = read_picture(gray_file(tmp_path / "a.jpg", icc_profile=gray))
+    picture = read_image(gray_file(tmp_path / "a.jpg", icc_profile=gray))
     assert picture.metadata.icc[16:20] == b"RGB "
 
 
@@ -273,10 +273,10 @@ def test_camera_date_artist_and_caption_are_kept(tmp_path, source_suffix, suffix
     source.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
     source.get_ifd(ExifTags.IFD.Exif)[Base.DateTimeOriginal] = "1921:05:01 12:00:00"
     path = gray_file(tmp_path / f"a{source_suffix}", exif=source.tobytes())
-    picture = read_picture(path)
-    write_picture(tmp_path / f"b{suffix}", photograph((24, 40, 3)), picture.metadata, RECORD)
+    picture = read_image(path)
+    write_image(tmp_path / f"b{suffix}", photograph((24, 40, 3)), picture.metadata, RECORD)
 
-    kept = read_picture(tmp_path / f"b{suffix}").metadata.exif
+    kept = read_image(tmp_path / f"b{suffix}").metadata.exif
     result = Image.Exif()
     result.load(kept)
     assert result[Base.Make] == "Zeiss Ikon"
@@ -293,8 +293,8 @@ def test_a_gray_thumbnail_does_not_travel(tmp_path):
     gray_file(tmp_path / "thumbnail.jpg", quality=20)
     thumbnail = (tmp_path / "thumbnail.jpg").read_bytes()
     path = gray_file(tmp_path / "a.jpg", exif=_with_thumbnail(thumbnail))
-    picture = read_picture(path)
-    write_picture(tmp_path / "b.jpg", photograph((24, 40, 3)), picture.metadata)
+    picture = read_image(path)
+    write_image(tmp_path / "b.jpg", photograph((24, 40, 3)), picture.metadata)
     assert thumbnail in path.read_bytes()
     assert thumbnail not in (tmp_path / "b.jpg").read_bytes()
 
@@ -304,8 +304,8 @@ def test_a_pngs_own_words_are_kept(tmp_path):
 
     words = PngInfo()
     words.add_itxt("Author", "Åse")
-    picture = read_picture(gray_file(tmp_path / "a.png", pnginfo=words))
-    write_picture(tmp_path / "b.tif", photograph((24, 40, 3)), picture.metadata)
+    picture = read_image(gray_file(tmp_path / "a.png", pnginfo=words))
+    write_image(tmp_path / "b.tif", photograph((24, 40, 3)), picture.metadata)
     with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
         assert "Åse" in repr(tiff.pages[0].tags["Artist"].value)
 
@@ -315,7 +315,7 @@ def test_a_pngs_own_words_are_kept(tmp_path):
 
 @pytest.mark.parametrize("suffix", TELLING)
 def test_a_result_says_how_it_was_made(tmp_path, suffix):
-    write_picture(tmp_path / f"a{suffix}", photograph((40, 40, 3)), None, RECORD)
+    write_image(tmp_path / f"a{suffix}", photograph((40, 40, 3)), None, RECORD)
     assert read_provenance(tmp_path / f"a{suffix}") == RECORD
     # The plain sentence can be found by anyone who looks into the file.
     assert b"Colours are predicted" in (tmp_path / f"a{suffix}").read_bytes()
@@ -324,29 +324,27 @@ def test_a_result_says_how_it_was_made(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", TELLING)
 def test_provenance_can_be_switched_off(tmp_path, suffix):
     for nothing in (None, {}):
-        write_picture(
-            tmp_path / f"a{suffix}", photograph((40, 40, 3)), None, nothing, overwrite=True
-        )
+        write_image(tmp_path / f"a{suffix}", photograph((40, 40, 3)), None, nothing, overwrite=True)
         assert read_provenance(tmp_path / f"a{suffix}") is None
         assert b"predicted" not in (tmp_path / f"a{suffix}").read_bytes()
 
 
 def test_deep_png_says_it_too(tmp_path):
-    write_picture(tmp_path / "a.png", photograph((9, 9, 3), "uint16"), None, RECORD)
+    write_image(tmp_path / "a.png", photograph((9, 9, 3), "uint16"), None, RECORD)
     assert read_provenance(tmp_path / "a.png") == RECORD
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tga", ".ppm"])
 def test_formats_without_a_place_for_it_warn(tmp_path, suffix):
     with pytest.warns(ColorizeNote, match="no place for the note"):
-        write_picture(tmp_path / f"a{suffix}", photograph((9, 9, 3)), None, RECORD)
+        write_image(tmp_path / f"a{suffix}", photograph((9, 9, 3)), None, RECORD)
 
 
 def test_a_new_record_replaces_the_one_of_the_source(tmp_path):
-    write_picture(tmp_path / "a.jpg", photograph((16, 16, 3)), None, RECORD)
+    write_image(tmp_path / "a.jpg", photograph((16, 16, 3)), None, RECORD)
     again = RECORD | {"model": "deoldify-artistic"}
-    source = read_picture(tmp_path / "a.jpg")
-    write_picture(tmp_path / "b.jpg", source.array, source.metadata, again)
+    source = read_image(tmp_path / "a.jpg")
+    write_image(tmp_path / "b.jpg", source.array, source.metadata, again)
     assert read_provenance(tmp_path / "b.jpg") == again
     assert (tmp_path / "b.jpg").read_bytes().count(b"Colours are predicted") == 1
 
@@ -367,14 +365,14 @@ def test_a_new_record_replaces_the_one_of_the_source(tmp_path):
 )
 def test_a_format_that_would_lose_something_is_refused(tmp_path, name, dtype, samples, words):
     with pytest.raises(OutputError, match=words):
-        write_picture(tmp_path / name, photograph((5, 7, samples), dtype))
+        write_image(tmp_path / name, photograph((5, 7, samples), dtype))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.bmp"])
 def test_a_format_without_frames_refuses_stacks(tmp_path, name):
     with pytest.raises(OutputError, match=r"as a stack\. Choose \.tif"):
-        write_picture(tmp_path / name, photograph((2, 5, 7, 3)))
+        write_image(tmp_path / name, photograph((2, 5, 7, 3)))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
@@ -382,10 +380,10 @@ def test_nothing_is_overwritten_unless_allowed(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"precious")
     with pytest.raises(OutputError, match="exists already"):
-        write_picture(path, photograph((5, 7, 3)))
+        write_image(path, photograph((5, 7, 3)))
     assert path.read_bytes() == b"precious"
-    write_picture(path, photograph((5, 7, 3)), overwrite=True)
-    assert read_picture(path).array.shape == (5, 7, 3)
+    write_image(path, photograph((5, 7, 3)), overwrite=True)
+    assert read_image(path).array.shape == (5, 7, 3)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
@@ -397,21 +395,21 @@ def test_a_failing_disk_leaves_everything_as_it_was(tmp_path, monkeypatch, suffi
     monkeypatch.setattr(Image.Image, "save", _fill_the_disk)
     monkeypatch.setattr(tifffile.TiffWriter, "write", _fill_the_disk)
     with pytest.raises(OutputError, match="the disk is full"):
-        write_picture(path, photograph((5, 7, 3)), overwrite=overwrite)
+        write_image(path, photograph((5, 7, 3)), overwrite=overwrite)
     assert [one.name for one in tmp_path.iterdir()] == [path.name] * overwrite
     assert not overwrite or path.read_bytes() == b"precious"
 
 
 def test_what_an_encoder_cannot_do_is_said(tmp_path):
     with pytest.raises(OutputError, match=r"could not be written as WEBP.*Choose \.png or \.tif"):
-        write_picture(tmp_path / "a.webp", np.zeros((1, 20_000, 3), np.uint8))
+        write_image(tmp_path / "a.webp", np.zeros((1, 20_000, 3), np.uint8))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 2), (0, 7, 3)])
 def test_only_colour_can_be_written(tmp_path, shape):
     with pytest.raises(ValueError, match="RGB or RGBA"):
-        write_picture(tmp_path / "a.png", np.zeros(shape, np.uint8))
+        write_image(tmp_path / "a.png", np.zeros(shape, np.uint8))
 
 
 # Filling the range

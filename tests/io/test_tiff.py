@@ -18,9 +18,9 @@ from napari_colorize.io.images import (
     Metadata,
     Resolution,
     StackWriter,
-    read_picture,
+    read_image,
     read_provenance,
-    write_picture,
+    write_image,
 )
 from napari_colorize.settings import ColorizeSettings
 
@@ -63,7 +63,7 @@ def test_every_number_type_is_read_as_it_is(tmp_path, dtype, byteorder, shape):
         pytest.skip("no such thing")
     photometric = "rgb" if rgb else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", array, byteorder=byteorder, photometric=photometric)
-    picture = read_picture(tmp_path / "a.tif")
+    picture = read_image(tmp_path / "a.tif")
     assert picture.array.dtype == dtype
     assert picture.array.dtype.isnative
     assert (picture.rgb, picture.is_stack) == (rgb, shape[0] == 3)
@@ -87,7 +87,7 @@ def test_every_layout_is_read(tmp_path, options):
     array = noise((40, 50, 3), "uint16")
     stored = np.moveaxis(array, -1, 0) if "planarconfig" in options else array
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", **options)
-    picture = read_picture(tmp_path / "a.tif")
+    picture = read_image(tmp_path / "a.tif")
     assert picture.rgb
     np.testing.assert_array_equal(picture.array, array)
 
@@ -96,7 +96,7 @@ def test_jpeg_inside_tiff_is_rgb(tmp_path):
     color = np.zeros((32, 32, 3), np.uint8)
     color[..., 0] = 200
     tifffile.imwrite(tmp_path / "a.tif", color, photometric="rgb", compression="jpeg")
-    read = read_picture(tmp_path / "a.tif").array
+    read = read_image(tmp_path / "a.tif").array
     np.testing.assert_allclose(read.astype(int), color.astype(int), atol=4)
 
 
@@ -104,7 +104,7 @@ def test_jpeg_inside_tiff_is_rgb(tmp_path):
 def test_white_is_zero_is_turned_around(tmp_path, dtype):
     array = np.array([[0, 1]], dtype)
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite")
-    black, white = read_picture(tmp_path / "a.tif").array[0, ::-1].astype(float)
+    black, white = read_image(tmp_path / "a.tif").array[0, ::-1].astype(float)
     assert black < white
 
 
@@ -114,14 +114,14 @@ def test_twelve_bits_fill_sixteen(tmp_path):
     array = np.array([[0xFFF, 0]], np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", iter([packed]), shape=(1, 2), dtype=array.dtype,
                      bitspersample=12, photometric="minisblack", compression=1)  # fmt: skip
-    assert read_picture(tmp_path / "a.tif").array.tolist() == [[65535, 0]]
+    assert read_image(tmp_path / "a.tif").array.tolist() == [[65535, 0]]
 
 
 @pytest.mark.parametrize(("mode", "ndim"), [("L", 2), ("RGB", 3)])
 def test_a_palette_is_looked_up(tmp_path, mode, ndim):
     source = Image.fromarray(noise((8, 8, 3))).convert(mode).quantize(16)
     source.save(tmp_path / "a.tif")
-    picture = read_picture(tmp_path / "a.tif")
+    picture = read_image(tmp_path / "a.tif")
     expected = np.asarray(source.convert(mode))
     assert picture.array.ndim == ndim
     np.testing.assert_array_equal(picture.array, expected)
@@ -133,21 +133,21 @@ def test_gray_with_alpha_is_rgba(tmp_path):
         tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig",
         extrasamples=["unassalpha"],
     )  # fmt: skip
-    picture = read_picture(tmp_path / "a.tif")
+    picture = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(picture.array, array[..., [0, 0, 0, 1]])
 
 
 def test_alpha_that_was_multiplied_in_is_taken_out(tmp_path):
     stored = np.array([[[50, 100, 0, 128], [10, 20, 30, 255], [0, 0, 0, 0]]], np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
-    read = read_picture(tmp_path / "a.tif").array
+    read = read_image(tmp_path / "a.tif").array
     assert read.tolist() == [[[100, 199, 0, 128], [10, 20, 30, 255], [0, 0, 0, 0]]]
 
 
 def test_samples_without_a_meaning_are_left_out_with_a_note(tmp_path):
     array = noise((5, 7, 5))
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unspecified"] * 2)
-    picture = read_picture(tmp_path / "a.tif")
+    picture = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(picture.array, array[..., :3])
     assert any("left out" in note for note in picture.notes)
 
@@ -155,7 +155,7 @@ def test_samples_without_a_meaning_are_left_out_with_a_note(tmp_path):
 def test_bands_that_are_no_colours_are_a_stack(tmp_path):
     array = noise((5, 7, 6))
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig")
-    picture = read_picture(tmp_path / "a.tif")
+    picture = read_image(tmp_path / "a.tif")
     assert (picture.is_stack, picture.rgb, picture.metadata.axes) == (True, False, "C")
     np.testing.assert_array_equal(picture.array, np.moveaxis(array, -1, 0))
 
@@ -164,7 +164,7 @@ def test_pages_of_other_sizes_are_mentioned(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(noise((5, 7)))
         writer.write(noise((8, 9)))
-    picture = read_picture(tmp_path / "a.tif")
+    picture = read_image(tmp_path / "a.tif")
     assert picture.array.shape == (5, 7)
     assert any("holds 2 images" in note for note in picture.notes)
 
@@ -172,7 +172,7 @@ def test_pages_of_other_sizes_are_mentioned(tmp_path):
 def test_complex_numbers_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", noise((5, 7), "float32").astype("complex64"))
     with pytest.raises(ImageError, match=r"a\.tif holds values of type complex64"):
-        read_picture(tmp_path / "a.tif")
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 9, 11), (2, 3, 9, 11, 3)])
@@ -180,7 +180,7 @@ def test_axes_without_names_are_a_stack_too(tmp_path, shape):
     array = noise(shape)
     photometric = "rgb" if len(shape) == 5 else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric)
-    picture = read_picture(tmp_path / "a.tif")
+    picture = read_image(tmp_path / "a.tif")
     assert (picture.rgb, picture.is_stack) == (len(shape) == 5, True)
     np.testing.assert_array_equal(picture.array, array)
 
@@ -189,7 +189,7 @@ def test_axes_without_names_are_a_stack_too(tmp_path, shape):
 def test_scans_of_two_tones_are_read(tmp_path, compression):
     source = Image.fromarray(noise((40, 50)) > 127)
     source.save(tmp_path / "a.tif", compression=compression)
-    read = read_picture(tmp_path / "a.tif").array
+    read = read_image(tmp_path / "a.tif").array
     assert read.dtype == bool
     np.testing.assert_array_equal(read, np.asarray(source))
 
@@ -200,7 +200,7 @@ def test_a_large_plain_stack_is_not_read_until_it_is_looked_at(tmp_path, monkeyp
     photometric = "rgb" if samples == 3 else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric)
     monkeypatch.setattr(tiff_reader, "_LARGE", array.nbytes)
-    read = read_picture(tmp_path / "a.tif").array
+    read = read_image(tmp_path / "a.tif").array
     assert isinstance(read, np.memmap)
     assert read.flags.writeable
     np.testing.assert_array_equal(read, array)
@@ -211,7 +211,7 @@ def test_imagej_says_how_large_a_pixel_is(tmp_path):
     tifffile.imwrite(
         tmp_path / "a.tif", noise((2, 3, 5, 7)), imagej=True, resolution=(4, 4), metadata=metadata
     )
-    read = read_picture(tmp_path / "a.tif").metadata
+    read = read_image(tmp_path / "a.tif").metadata
     assert read.axes == "TZ"
     assert read.spacing == MICRONS | {"TimeIncrement": 20.0}
     assert read.exif is None or b"ImageJ=" not in read.exif
@@ -227,8 +227,8 @@ def test_imagej_says_how_large_a_pixel_is(tmp_path):
 @pytest.mark.parametrize("samples", [3, 4])
 def test_a_stack_comes_back_in_shape(tmp_path, name, axes, leading, samples):
     array = noise((*leading, 9, 11, samples), "uint16")
-    write_picture(tmp_path / name, array, Metadata(axes=axes, spacing=MICRONS), RECORD)
-    picture = read_picture(tmp_path / name)
+    write_image(tmp_path / name, array, Metadata(axes=axes, spacing=MICRONS), RECORD)
+    picture = read_image(tmp_path / name)
     np.testing.assert_array_equal(picture.array, array)
     assert (picture.rgb, picture.is_stack) == (True, bool(leading))
     assert read_provenance(tmp_path / name) == RECORD
@@ -243,11 +243,11 @@ def test_ome_in_is_ome_out(tmp_path):
     gray = noise((2, 3, 9, 11), "uint16")
     told = {"axes": "TZYX", "Description": "Zebra <fish> & co.", "TimeIncrement": 20.0}
     tifffile.imwrite(tmp_path / "a.ome.tif", gray, metadata=told | MICRONS)
-    source = read_picture(tmp_path / "a.ome.tif")
+    source = read_image(tmp_path / "a.ome.tif")
     colors = np.stack([source.array] * 3, axis=-1)
-    write_picture(tmp_path / "b.ome.tif", colors, source.metadata, RECORD)
+    write_image(tmp_path / "b.ome.tif", colors, source.metadata, RECORD)
 
-    result = read_picture(tmp_path / "b.ome.tif")
+    result = read_image(tmp_path / "b.ome.tif")
     assert result.metadata.axes == "TZ"
     assert result.metadata.spacing == MICRONS | {"TimeIncrement": 20.0}
     assert read_provenance(tmp_path / "b.ome.tif") == RECORD
@@ -257,7 +257,7 @@ def test_ome_in_is_ome_out(tmp_path):
 
 
 def test_a_plain_picture_carries_a_plain_description(tmp_path):
-    write_picture(tmp_path / "a.tif", noise((9, 11, 3)), None, RECORD)
+    write_image(tmp_path / "a.tif", noise((9, 11, 3)), None, RECORD)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.pages[0].description == provenance.to_text(RECORD)
         assert file.pages[0].software == provenance.software(RECORD)
@@ -265,7 +265,7 @@ def test_a_plain_picture_carries_a_plain_description(tmp_path):
 
 def test_other_programs_read_it(tmp_path):
     array = noise((9, 11, 3))
-    write_picture(tmp_path / "a.tif", array, Metadata(resolution=Resolution(300, 300)), RECORD)
+    write_image(tmp_path / "a.tif", array, Metadata(resolution=Resolution(300, 300)), RECORD)
     with Image.open(tmp_path / "a.tif") as image:
         assert image.info["dpi"] == (300, 300)
         np.testing.assert_array_equal(np.asarray(image), array)
@@ -274,14 +274,14 @@ def test_other_programs_read_it(tmp_path):
 def test_nan_stays(tmp_path):
     array = noise((5, 7, 3), "float32")
     array[2, 3] = np.nan
-    write_picture(tmp_path / "a.tif", array)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").array, array)
+    write_image(tmp_path / "a.tif", array)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, array)
 
 
 def test_above_four_gigabytes_it_is_a_bigtiff(tmp_path, monkeypatch):
     array = noise((5, 7, 3))
     monkeypatch.setattr(tiff_writer, "_CLASSIC_LIMIT", array.nbytes - 1)
-    write_picture(tmp_path / "a.tif", array, None, RECORD)
+    write_image(tmp_path / "a.tif", array, None, RECORD)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.is_bigtiff
     assert read_provenance(tmp_path / "a.tif") == RECORD
@@ -297,7 +297,7 @@ def test_page_by_page_the_stack_is_never_in_memory(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < page.nbytes * shape[0] / 2
-    assert read_picture(tmp_path / "a.tif").array.shape == shape
+    assert read_image(tmp_path / "a.tif").array.shape == shape
 
 
 def test_a_stack_with_pages_missing_is_not_written(tmp_path):

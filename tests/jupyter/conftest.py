@@ -16,7 +16,7 @@ from recorder import SOON
 from skimage import data
 
 from napari_colorize.jupyter import ColorizeBox
-from napari_colorize.jupyter.view import SCRIPT, STYLE, View
+from napari_colorize.jupyter.view import SCRIPT, STYLE, ImageView
 
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -87,7 +87,7 @@ class Page:
     """
 
     def __init__(self, browser: Any, result: Any, **context: Any) -> None:
-        self.view = View()
+        self.view = ImageView()
         self.view.show(result)
         self.page = browser.new_context(
             viewport={"width": 500, "height": 600}, **context

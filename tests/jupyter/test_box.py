@@ -34,10 +34,10 @@ def test_an_array_gets_its_colours(box_of, tiny_colorizer, photo):
 
 
 def test_a_file_gets_its_colours(box_of, photo, tmp_path):
-    from napari_colorize.io.images import write_picture
+    from napari_colorize.io.images import write_image
 
     path = tmp_path / "photo.png"
-    write_picture(path, np.dstack([photo] * 3))
+    write_image(path, np.dstack([photo] * 3))
 
     by_path, by_hand = box_of(path), box_of()
     by_hand._images.path.value = str(path)
@@ -48,9 +48,9 @@ def test_a_file_gets_its_colours(box_of, photo, tmp_path):
 
 
 def test_an_upload_gets_its_colours(box_of, photo, tmp_path):
-    from napari_colorize.io.images import write_picture
+    from napari_colorize.io.images import write_image
 
-    write_picture(tmp_path / "photo.tif", np.dstack([photo] * 3))
+    write_image(tmp_path / "photo.tif", np.dstack([photo] * 3))
     box = box_of()
 
     sent = (tmp_path / "photo.tif").read_bytes()
@@ -253,7 +253,7 @@ def test_confidence_lies_over_the_picture_and_follows_it(photo):
     box.wait(SOON)
     before = box.view.overlay
 
-    box.choose(self_attention=False)
+    box.set_settings(self_attention=False)
     box.wait(SOON)
 
     assert box.view.overlay_size == [96, 128] and box.view.overlay != before

@@ -8,7 +8,7 @@ from recorder import SOON
 from skimage import data
 
 from napari_colorize.errors import ImageError
-from napari_colorize.io.images import write_picture
+from napari_colorize.io.images import write_image
 from napari_colorize.jupyter import paint
 from napari_colorize.jupyter.view import BRUSH
 from napari_colorize.refine.guides import Guides
@@ -123,7 +123,7 @@ def test_a_reference_gives_its_palette_as_much_as_wanted(box_of, tiny_colorizer,
 
 
 def test_a_reference_is_chosen_by_its_file_and_taken_away(box_of, photo, orange, tmp_path):
-    write_picture(tmp_path / "orange.png", orange)
+    write_image(tmp_path / "orange.png", orange)
     box = box_of(photo)
 
     box._references.files.path.value = str(tmp_path / "orange.png")
@@ -137,7 +137,7 @@ def test_a_reference_is_chosen_by_its_file_and_taken_away(box_of, photo, orange,
 
 
 def test_a_reference_that_is_none_is_told(box_of, photo, tmp_path):
-    write_picture(tmp_path / "stack.tif", np.zeros((2, 4, 4, 3), np.uint8))
+    write_image(tmp_path / "stack.tif", np.zeros((2, 4, 4, 3), np.uint8))
     box = box_of(photo)
 
     for name, said in (("gone.png", "does not exist"), ("stack.tif", "(Y, X, 3 or 4)")):
@@ -201,10 +201,10 @@ def test_a_stack_has_steadiness_and_an_axis_of_time(box_of, photo):
     assert box._stacked.layout.display == box._planes.time.layout.display == ""
     assert [name for name, _ in box._planes._axes.options] == ["axis 0", "axis 1"]
     box._planes._axes.value = 1
-    box.controls["steadiness"].slider.value = 0.5
+    box.controls["temporal_smoothing"].slider.value = 0.5
 
     assert box.time_axis == box.session.time_axis == 1
-    assert box.session.settings.steadiness == 0.5
+    assert box.session.settings.temporal_smoothing == 0.5
     box.time_axis = 0
     assert box._planes._axes.value == 0
 
@@ -218,7 +218,7 @@ def test_a_film_is_a_stack_whose_frames_are_read_when_seen(box_of, photo, tmp_pa
             frame = av.VideoFrame.from_ndarray(np.roll(photo, 4 * shift, 1), "gray")
             film.mux(stream.encode(frame))
         film.mux(stream.encode())
-    box = box_of(tmp_path / "film.mp4", steadiness=0.7)
+    box = box_of(tmp_path / "film.mp4", temporal_smoothing=0.7)
 
     (slider,) = box._planes.sliders
     slider.value = 5

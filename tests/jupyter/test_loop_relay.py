@@ -5,7 +5,7 @@ import threading
 
 from psygnal import Signal
 
-from napari_colorize.jupyter.loop_relay import Loop
+from napari_colorize.jupyter.loop_relay import LoopRelay
 
 
 class Speaker:
@@ -22,14 +22,14 @@ def test_what_is_said_elsewhere_is_heard_on_the_loop_in_order():
     speaker, heard = Speaker(), []
 
     async def main() -> None:
-        loop, done = Loop(), asyncio.Event()
+        loop, done = LoopRelay(), asyncio.Event()
 
         def hear(number: int) -> None:
             heard.append((number, threading.get_ident()))
             if number == 9:
                 done.set()
 
-        loop.carry(speaker.said, hear)
+        loop.connect(speaker.said, hear)
         tell_from_elsewhere(speaker, range(10))
         assert heard == []
         await asyncio.wait_for(done.wait(), 60)
@@ -41,8 +41,8 @@ def test_what_is_said_elsewhere_is_heard_on_the_loop_in_order():
 
 def test_without_a_loop_it_is_heard_when_asked_for():
     speaker, heard = Speaker(), []
-    loop = Loop()
-    loop.carry(speaker.said, heard.append)
+    loop = LoopRelay()
+    loop.connect(speaker.said, heard.append)
 
     tell_from_elsewhere(speaker, range(3))
     assert heard == []
@@ -53,8 +53,8 @@ def test_without_a_loop_it_is_heard_when_asked_for():
 
 def test_once_closed_nothing_is_heard():
     speaker, heard = Speaker(), []
-    loop = Loop()
-    loop.carry(speaker.said, heard.append)
+    loop = LoopRelay()
+    loop.connect(speaker.said, heard.append)
     tell_from_elsewhere(speaker, range(3))
 
     loop.close()

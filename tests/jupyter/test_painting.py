@@ -9,7 +9,7 @@ import pytest
 
 from napari_colorize.jupyter import paint, transfer
 from napari_colorize.jupyter.painting import Painting
-from napari_colorize.jupyter.view import BRUSH, ERASER, View
+from napari_colorize.jupyter.view import BRUSH, ERASER, ImageView
 from napari_colorize.refine.hints import Hints
 
 INK = "#3070d0"
@@ -133,7 +133,7 @@ def test_what_the_kernel_painted_is_shown_and_painted_on(open_painted):
 @pytest.fixture
 def painting():
     """A panel, its view with a picture (60, 90), and what it told."""
-    view = View()
+    view = ImageView()
     view._result = SimpleNamespace(plane=SimpleNamespace(gray=np.zeros((60, 90))))
     made = Painting(view)
     told: list[Hints | None] = []

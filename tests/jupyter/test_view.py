@@ -13,7 +13,7 @@ import torch
 from napari_colorize.imaging.planes import to_plane
 from napari_colorize.jupyter.transfer import LONGEST, MOST, pixels_of, shown_size
 from napari_colorize.pipeline import compose
-from napari_colorize.refine.chroma_field import Field, Strokes, Tint
+from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers, FixedPixels
 
 COMPOSE = """(saturation) => {
   const {gray, size, kept} = model.state;
@@ -47,31 +47,33 @@ def shown(result, plane, tint):
 def field(random, size, slope=True):
     """Maps of colours, beyond what RGB has room for here and there."""
     offset, steep = (torch.from_numpy(random.uniform(-0.4, 0.4, (*size, 2))) for _ in range(2))
-    return Field(offset.float(), 3 * steep.float() if slope else None)
+    return ChromaField(offset.float(), 3 * steep.float() if slope else None)
 
 
 def given(random, size):
     """Strokes over a third of the pixels."""
     rows, columns = np.nonzero(random.random(size) < 0.3)
     uv = torch.from_numpy(random.uniform(-0.3, 0.3, (len(rows), 2))).float()
-    return Strokes(torch.from_numpy(rows), torch.from_numpy(columns), uv, size)
+    return FixedPixels(torch.from_numpy(rows), torch.from_numpy(columns), uv, size)
 
 
 TINTS = {
-    "enlarged": lambda random, size, grid: Tint(field(random, grid, slope=False)),
-    "along edges": lambda random, size, grid: Tint(field(random, grid)),
-    "without shadows": lambda random, size, grid: Tint(field(random, grid), shadows=0.6),
-    "hinted": lambda random, size, grid: Tint(
+    "enlarged": lambda random, size, grid: ChromaLayers(field(random, grid, slope=False)),
+    "along edges": lambda random, size, grid: ChromaLayers(field(random, grid)),
+    "without shadows": lambda random, size, grid: ChromaLayers(field(random, grid), shadows=0.6),
+    "hinted": lambda random, size, grid: ChromaLayers(
         field(random, grid),
         correction=field(random, (1, grid[1])),
         hinted=field(random, (grid[0], 1), slope=False),
         strokes=given(random, size),
         shadows=0.3,
     ),
-    "strokes only": lambda random, size, grid: Tint(
+    "strokes only": lambda random, size, grid: ChromaLayers(
         field(random, grid), strokes=given(random, size)
     ),
-    "masked": lambda random, size, grid: Tint(field(random, grid), mask=random.random(size) < 0.5),
+    "masked": lambda random, size, grid: ChromaLayers(
+        field(random, grid), mask=random.random(size) < 0.5
+    ),
 }
 
 
@@ -104,8 +106,8 @@ def test_a_larger_picture_is_composed_at_the_size_that_is_shown(open_view, resul
     uv = torch.full((len(rows), 2), 0.1)
     mask = np.ones((60, 80), bool)
     mask[40:50, 30:70] = False
-    small = Field(torch.from_numpy(random.uniform(-0.1, 0.1, (2, 3, 2))).float())
-    tint = Tint(small, strokes=Strokes(rows, columns, uv, (60, 80)), mask=mask)
+    small = ChromaField(torch.from_numpy(random.uniform(-0.1, 0.1, (2, 3, 2))).float())
+    tint = ChromaLayers(small, strokes=FixedPixels(rows, columns, uv, (60, 80)), mask=mask)
     made = shown(result, plane, tint)
 
     page = open_view(made)
@@ -296,7 +298,7 @@ def test_a_view_that_is_gone_listens_no_longer(open_view, result):
 
 def test_a_finished_picture_is_shown_as_it_comes(open_view, result):
     random = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    result = replace(result, chroma=None, fixed=random)
+    result = replace(result, chroma=None, pixels_8bit=random)
     page = open_view(result)
     asked = page.wait_sent("rest")
 

@@ -69,20 +69,20 @@ def panel_of(qtbot) -> Iterator[Callable[[Any], Any]]:
 
     yield panel
     for widget in opened:
-        widget.desk.close()
+        widget.controller.close()
 
 
 @pytest.fixture
 def settle(qtbot) -> Callable[[Any], None]:
     """Waits until a desk has nothing left to do and the viewer shows it."""
 
-    def wait(desk: Any) -> None:
+    def wait(controller: Any) -> None:
         def is_settled() -> bool:
-            result = desk.session.result
-            layer = desk.result_layer
+            result = controller.session.result
+            layer = controller.result_layer
             return (
-                desk.session.doing == "idle"
-                and desk.session.wait(0)
+                controller.session.doing == "idle"
+                and controller.session.wait(0)
                 and result is not None
                 and layer is not None
                 and layer.metadata["napari-colorize"] == result.provenance

@@ -13,7 +13,7 @@ from npe2 import PluginManifest
 
 import napari_colorize
 from napari_colorize.napari import commands
-from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.controller import get_controller
 
 MANIFEST = Path(napari_colorize.__file__).with_name("napari.yaml")
 
@@ -44,7 +44,7 @@ def told():
 
 
 def _quick(viewer, colorizer):
-    desk_of(viewer).session.model = colorizer
+    get_controller(viewer).session.model = colorizer
     return viewer
 
 
@@ -87,13 +87,13 @@ def test_of_several_selected_layers_the_topmost_image_is_taken(viewer, ramp):
 
     run("selected")
 
-    assert desk_of(viewer).layer is high
+    assert get_controller(viewer).layer is high
 
 
 def test_keep_can_be_taken_back(viewer, ramp, qtbot):
     viewer.add_image(ramp, name="ramp")
     run("selected")
-    qtbot.waitUntil(lambda: desk_of(viewer).result_layer is not None, timeout=20000)
+    qtbot.waitUntil(lambda: get_controller(viewer).result_layer is not None, timeout=20000)
 
     run("keep")
     assert len(viewer.layers) == 3
@@ -105,7 +105,7 @@ def test_every_plane_is_colorized(viewer, ramp, qtbot):
     viewer.add_image(np.stack([ramp, ramp / 2, ramp / 3]), name="film")
 
     ended = []
-    desk_of(viewer).run_ended.connect(ended.append)
+    get_controller(viewer).run_ended.connect(ended.append)
 
     run("stack")
 
@@ -144,11 +144,11 @@ def test_undo_says_when_there_is_nothing_to_take_back(viewer, told):
 def test_a_key_colorizes_once_the_panel_is_open(viewer, ramp):
     layer = viewer.add_image(np.dstack([ramp] * 3), rgb=True)  # not without being asked to
     commands.open_panel(viewer)
-    assert desk_of(viewer).layer is None
+    assert get_controller(viewer).layer is None
 
     viewer.keymap[KeyBinding.from_int(commands.SHORTCUT)](viewer)
 
-    assert desk_of(viewer).layer is layer
+    assert get_controller(viewer).layer is layer
 
 
 def test_a_command_is_for_the_viewer_in_front(viewer, make_napari_viewer, tiny_colorizer, ramp):
@@ -158,7 +158,7 @@ def test_a_command_is_for_the_viewer_in_front(viewer, make_napari_viewer, tiny_c
 
     commands.colorize_selected(other)
 
-    assert desk_of(other).layer is layer
+    assert get_controller(other).layer is layer
     assert not panels(viewer)
 
 
@@ -173,8 +173,8 @@ def test_hints_are_given_for_the_selected_layer(viewer, ramp, qtbot):
 
     run("hint")
 
-    desk = desk_of(viewer)
+    controller = get_controller(viewer)
     hints = viewer.layers.selection.active
-    assert hints.mode == "add" and desk.guiding.layer("hints") is hints
-    assert desk.layer is viewer.layers["ramp"]
+    assert hints.mode == "add" and controller.guiding.layer("hints") is hints
+    assert controller.layer is viewer.layers["ramp"]
     assert commands.open_panel(viewer).guide_section.isExpanded()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_colorize.errors import ImageError
-from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.explore.compare import Comparison, Variant
 from napari_colorize.napari.explore.overlay_layer import camera_of
 from napari_colorize.napari.explore.side_by_side import SideBySide, grid_of, rows_and_columns
@@ -22,16 +22,16 @@ def comparison_of(settle) -> Iterator[Callable[[Any], Comparison]]:
     made = []
 
     def compare(viewer: Any) -> Comparison:
-        desk = desk_of(viewer)
-        desk.choose_layer(viewer.layers[0])
-        settle(desk)
-        made.append((Comparison(desk), desk))
+        controller = get_controller(viewer)
+        controller.choose_layer(viewer.layers[0])
+        settle(controller)
+        made.append((Comparison(controller), controller))
         return made[-1][0]
 
     yield compare
-    for comparison, desk in made:
+    for comparison, controller in made:
         comparison.stop()
-        desk.close()
+        controller.close()
 
 
 def is_shown(comparison: Comparison) -> bool:
@@ -114,16 +114,16 @@ def test_b_follows_as_knobs_and_plane_change(
     comparison = comparison_of(viewer)
     comparison.start(Variant())
 
-    desk_of(viewer).choose(saturation=0.5)
+    get_controller(viewer).set_settings(saturation=0.5)
     viewer.dims.set_current_step(0, 3)
-    settle(desk_of(viewer))
+    settle(get_controller(viewer))
     qtbot.waitUntil(
         lambda: is_shown(comparison) and comparison.result.settings.saturation == 0.5,
         timeout=60_000,
     )
 
     assert comparison.result.settings.self_attention is False
-    np.testing.assert_array_equal(comparison.result.gray, desk_of(viewer).result.gray)
+    np.testing.assert_array_equal(comparison.result.gray, get_controller(viewer).result.gray)
     np.testing.assert_array_equal(comparison.layer.data[3], comparison.result.pixels)
 
 
@@ -135,7 +135,7 @@ def test_b_is_guided_as_a_is(make_napari_viewer, photo, comparison_of, qtbot):
     comparison.start(Variant())
     qtbot.waitUntil(lambda: is_shown(comparison), timeout=60_000)
 
-    desk_of(viewer).guiding.use("mask", mask)
+    get_controller(viewer).guiding.assign("mask", mask)
     qtbot.waitUntil(
         lambda: is_shown(comparison) and np.ptp(comparison.layer.data, axis=-1).max() == 0,
         timeout=60_000,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
 
-from napari_colorize.napari.controller import desk_of
-from napari_colorize.napari.crop import Part
+from napari_colorize.napari.controller import get_controller
+from napari_colorize.napari.crop import PlaneCrop
 from napari_colorize.napari.explore.curtain import Curtain, cut, left_of
 from napari_colorize.napari.explore.overlay_layer import camera_of, placed_over
 
@@ -24,23 +24,23 @@ def curtain_of(settle) -> Iterator[Callable[[Any], Curtain]]:
     drawn = []
 
     def draw(viewer: Any) -> Curtain:
-        desk = desk_of(viewer)
-        desk.choose_layer(viewer.layers[0])
-        settle(desk)
-        curtain = Curtain(desk)
+        controller = get_controller(viewer)
+        controller.choose_layer(viewer.layers[0])
+        settle(controller)
+        curtain = Curtain(controller)
         curtain.start()
-        drawn.append((curtain, desk))
+        drawn.append((curtain, controller))
         return curtain
 
     yield draw
-    for curtain, desk in drawn:
+    for curtain, controller in drawn:
         curtain.stop()
-        desk.close()
+        controller.close()
 
 
 @given(st.floats(0, 1), st.integers(1, 50))
 def test_the_gray_ends_where_its_last_column_does(share, columns):
-    whole = Part(0, 30, 10, 110)
+    whole = PlaneCrop(0, 30, 10, 110)
     gray = cut(np.zeros((3, columns)), share)
 
     left = left_of(whole, share, columns)
@@ -70,7 +70,7 @@ def test_what_lies_over_a_part_lies_there_in_the_world(
         np.zeros((5, 12, 8)), scale=scale, translate=translate, rotate=(angle, 7, 3), shear=shear
     )
     top, left = corner
-    part = Part(top, top + 4, left, left + 2)  # two rows and one column of two by two pixels
+    part = PlaneCrop(top, top + 4, left, left + 2)  # two rows and one column of two by two pixels
 
     over = Image(np.zeros((1, 2, 1)), **placed_over(source, part, (2, 1), (plane,)))
 
@@ -124,7 +124,7 @@ def test_it_follows_the_plane_looked_at(make_napari_viewer, stack, curtain_of, s
     curtain = curtain_of(viewer)
 
     viewer.dims.set_current_step(0, 2)
-    settle(desk_of(viewer))
+    settle(get_controller(viewer))
 
     before = viewer.layers["s (before)"]
     assert before.data_to_world((0, 0, 0)) == (6, 0, 0)
@@ -138,8 +138,8 @@ def test_with_shapes_it_covers_what_is_around_them(make_napari_viewer, photo, cu
     corners = [[80, 100], [80, 400], [320, 400], [320, 100]]
     shapes = viewer.add_shapes([corners], shape_type="rectangle")
 
-    desk_of(viewer).use_region(shapes)
-    settle(desk_of(viewer))
+    get_controller(viewer).use_region(shapes)
+    settle(get_controller(viewer))
 
     before, (rows, columns) = viewer.layers["p (before)"], (slice(40, 160), slice(50, 125))
     assert before.data_to_world((0, 0)) == (80, 100)

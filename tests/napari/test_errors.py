@@ -82,15 +82,15 @@ def test_a_model_is_fetched_with_its_size_said_first(
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     panel.models.relist()
     panel.models.show_model("deoldify-artistic")
     assert panel.models._fetch.text() == "Fetch 9 MB"
     panel.models._fetch.click()
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert panel.desk.result.record["model"] == "deoldify-artistic" and not told
+    assert panel.controller.result.record["model"] == "deoldify-artistic" and not told
     assert not panel.models._fetch.isVisibleTo(panel.models)
 
 
@@ -102,16 +102,16 @@ def test_a_download_that_is_refused_or_damaged(
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
-    before = panel.desk.result_layer.data.copy()
+    settle(panel.controller)
+    before = panel.controller.result_layer.data.copy()
 
     choose(panel, "deoldify-artistic")
     qtbot.waitUntil(lambda: bool(told), timeout=60_000)
 
     assert "deoldify-artistic could not be fetched" in told[0] and is_one_sentence(told[0])
-    np.testing.assert_array_equal(panel.desk.result_layer.data, before)  # it stays
-    panel.desk.use_model("embedded")
-    settle(panel.desk)
+    np.testing.assert_array_equal(panel.controller.result_layer.data, before)  # it stays
+    panel.controller.use_model("embedded")
+    settle(panel.controller)
 
 
 def test_a_download_can_be_cancelled(
@@ -122,17 +122,17 @@ def test_a_download_can_be_cancelled(
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     choose(panel, "deoldify-artistic")
     qtbot.waitUntil(lambda: panel.stop.isVisibleTo(panel), timeout=60_000)
     assert "MB" in panel.state.text()
     panel.stop.click()
-    qtbot.waitUntil(lambda: panel.desk.session.doing == "idle", timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.session.doing == "idle", timeout=60_000)
 
     folder = local_path(CATALOGUE["deoldify-artistic"]).parent
     assert not list(folder.glob("*.pth")) and not told
-    assert panel.desk.result_layer is not None
+    assert panel.controller.result_layer is not None
 
 
 def test_a_corrupt_checkpoint(make_napari_viewer, panel_of, settle, photo, told, qtbot, tmp_path):
@@ -141,9 +141,9 @@ def test_a_corrupt_checkpoint(make_napari_viewer, panel_of, settle, photo, told,
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    panel.desk.use_model(broken)
+    panel.controller.use_model(broken)
     qtbot.waitUntil(lambda: bool(told), timeout=60_000)
 
     assert "broken.safetensors" in told[0] and is_one_sentence(told[0])
@@ -156,7 +156,7 @@ def test_memory_that_runs_out(
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     monkeypatch.setattr(memory, "available", lambda: 1000)
     panel.knobs.controls["render_factor"].slider.setValue(20)
@@ -171,13 +171,13 @@ def test_a_stack_whose_colours_do_not_fit(
     viewer = make_napari_viewer()
     viewer.add_image(stack)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     monkeypatch.setattr(memory, "available", lambda: 1000)
-    panel._guard(panel.desk.colorize_all)
+    panel._guard(panel.controller.colorize_all)
 
     assert len(told) == 1 and "GB" in told[0] and is_one_sentence(told[0])
-    assert not panel.desk.is_running
+    assert not panel.controller.is_running
 
 
 def test_a_disk_that_gets_full(
@@ -191,7 +191,7 @@ def test_a_disk_that_gets_full(
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     choose(panel, "deoldify-artistic")
     qtbot.waitUntil(lambda: bool(told), timeout=60_000)

@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from stand_ins import HandedNetwork, TintNetwork, colorizer_of
 
-from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.explore import ExploreWidget
 from napari_colorize.napari.explore.overlay_layer import camera_of
 from napari_colorize.napari.explore.panel import RENDER_FACTOR
@@ -25,13 +25,13 @@ def explore(settle) -> Iterator[Callable[[Any], ExploreWidget]]:
     def panel(viewer: Any) -> ExploreWidget:
         widget = ExploreWidget(viewer)
         viewer.window.add_dock_widget(widget, name="Explore")
-        opened.append(widget.desk)
-        settle(widget.desk)
+        opened.append(widget.controller)
+        settle(widget.controller)
         return widget
 
     yield panel
-    for desk in opened:
-        desk.close()
+    for controller in opened:
+        controller.close()
 
 
 def names(viewer: Any) -> list[str]:
@@ -68,7 +68,7 @@ def test_a_click_shows_where_attention_looks(make_napari_viewer, photo, explore,
     callbacks = list(viewer.mouse_drag_callbacks)
     panel.attend.click()
     asked = []
-    panel.desk.attended.connect(asked.append)
+    panel.controller.attended.connect(asked.append)
     qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel(viewer, 80, 120))
     qtbot.waitUntil(lambda: panel.attention.layer is not None, timeout=60_000)
 
@@ -134,7 +134,7 @@ def test_a_model_without_attention_says_so(make_napari_viewer, photo, explore, q
     panel.attention.ask(np.array([40.0, 50.0]))
     qtbot.waitUntil(lambda: panel.attention.layer is not None, timeout=60_000)
 
-    panel.desk.session.model = colorizer_of(TintNetwork())
+    panel.controller.session.model = colorizer_of(TintNetwork())
     qtbot.waitUntil(lambda: "has no self-attention" in panel.attention_said.text(), timeout=60_000)
 
     assert not panel.attention.layer.visible  # it was another model's
@@ -145,7 +145,7 @@ def test_the_expected_error_is_laid_over_and_follows(make_napari_viewer, photo, 
     viewer.add_image(photo, name="p", scale=(2, 2))
     panel = explore(viewer)
     told = []
-    panel.desk.judged.connect(lambda result, errors: told.append(errors))
+    panel.controller.judged.connect(lambda result, errors: told.append(errors))
 
     panel.judge.click()
     qtbot.waitUntil(lambda: len(told) == 1, timeout=60_000)
@@ -153,7 +153,7 @@ def test_the_expected_error_is_laid_over_and_follows(make_napari_viewer, photo, 
     np.testing.assert_array_equal(layer.data, told[0])
     assert tuple(layer.contrast_limits) == (0, 25) and tuple(layer.scale) == (2, 2)
 
-    panel.desk.choose(saturation=0.0)
+    panel.controller.choose(saturation=0.0)
     qtbot.waitUntil(lambda: len(told) == 2, timeout=60_000)
     np.testing.assert_array_equal(layer.data, told[1])
     assert np.abs(told[1] - told[0]).max() > 1
@@ -164,7 +164,7 @@ def test_the_disagreement_is_laid_over_and_follows(make_napari_viewer, photo, ex
     viewer.add_image(photo, name="p", scale=(2, 2))
     panel = explore(viewer)
     told = []
-    panel.desk.doubted.connect(told.append)
+    panel.controller.doubted.connect(told.append)
 
     panel.ask_otherwise.click()
     qtbot.waitUntil(lambda: len(told) == 1, timeout=60_000)
@@ -175,7 +175,7 @@ def test_the_disagreement_is_laid_over_and_follows(make_napari_viewer, photo, ex
     said = f"differs by less than {half:.0f}, a tenth by more than {most:.0f}."
     assert panel.doubt_said.text().endswith(said) and half > 0.2
 
-    panel.desk.choose(saturation=0.0)
+    panel.controller.choose(saturation=0.0)
     qtbot.waitUntil(lambda: len(told) == 2, timeout=60_000)
     assert layer.data.max() < 0.01  # gray agrees with gray
     panel.ask_otherwise.click()
@@ -184,8 +184,8 @@ def test_the_disagreement_is_laid_over_and_follows(make_napari_viewer, photo, ex
 
 def test_what_got_no_colour_is_marked(make_napari_viewer, explore, qtbot):
     viewer = make_napari_viewer()
-    desk = desk_of(viewer)
-    desk.session.model = colorizer_of(HandedNetwork())
+    controller = get_controller(viewer)
+    controller.session.model = colorizer_of(HandedNetwork())
     viewer.add_image(np.full((80, 120), 128, np.uint8), name="p", contrast_limits=(0, 255))
     panel = explore(viewer)
 
@@ -240,7 +240,7 @@ def test_with_no_picture_it_says_what_to_do(make_napari_viewer, qtbot):
 
     assert "wait for the first picture" in panel.comparison_said.text()
     assert not panel.compare.isChecked() and "Choose a gray image" in panel.of.text()
-    panel.desk.close()
+    panel.controller.close()
 
 
 def test_closing_the_panel_takes_its_layers_away(make_napari_viewer, photo, explore, qtbot):
@@ -254,7 +254,7 @@ def test_closing_the_panel_takes_its_layers_away(make_napari_viewer, photo, expl
         panel.deleteLater()
 
     assert names(viewer) == ["p", "p (colorized)"]
-    assert panel.desk.is_closed
+    assert panel.controller.is_closed
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from qtpy.QtWidgets import QMessageBox
 from skimage import data
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from napari_colorize.finetune.status import Told
+from napari_colorize.finetune.status import TrainingStatus
 from napari_colorize.finetune.training_run import State, TrainingRun, runs
-from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.finetune import FinetuneWidget
 from napari_colorize.napari.finetune.pictures import corrections
 from napari_colorize.napari.finetune.preview import NAME as PREVIEW
@@ -146,10 +146,10 @@ def test_the_new_model_colorizes_and_can_be_gone_on_from(viewer, started, own, q
     click(qtbot, started.training.use)
     click(qtbot, started.training.again)
 
-    desk, model = desk_of(viewer), str(own / "my-model.safetensors")
-    assert desk.session.model == model
+    controller, model = get_controller(viewer), str(own / "my-model.safetensors")
+    assert controller.session.model == model
     assert started.setup.base.findData(model) > 0 and not started.setup.isHidden()
-    desk.close()
+    controller.close()
 
 
 def test_the_curve_has_both_lines_and_the_best_point(started, qtbot):
@@ -360,10 +360,10 @@ def test_a_layer_that_cannot_be_read_is_told_of(viewer, panel, notices, qtbot):
 
 
 def test_a_model_that_is_no_better_is_called_so():
-    told = Told("mine", "embedded")
+    told = TrainingStatus("mine", "embedded")
     score = {"pictures": 3, "ciede2000": 9.0, "ciede2000_gray": 12.0}
 
-    told.hear({"event": "finetuned", "improved": False, "before": score, "after": score})
+    told.update({"event": "finetuned", "improved": False, "before": score, "after": score})
 
     assert not told.is_better
     assert "so mine is its base once more" in told.sentence and "Use the base" in told.sentence
@@ -379,7 +379,7 @@ def test_it_really_trains_is_paused_survives_its_viewer_and_colorizes(own, tmp_p
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     (run,) = runs()
-    assert run.is_running and run.last_told()["event"] == "paused"
+    assert run.is_running and run.last_event()["event"] == "paused"
 
     second = viewer_process("go-on", tmp_path)
     end = last_line(second)

@@ -1,4 +1,4 @@
-"""Colours guided by layers: hints, mask, reference, a second model, steadiness; no window."""
+"""Colours guided by layers: hints, mask, reference, a second model, temporal_smoothing; no window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.utils.colormaps import DirectLabelColormap
 from stand_ins import HandedNetwork, HintedNetwork, TintNetwork, colorizer_of
 
-from napari_colorize.napari.controller import Desk, desk_of
+from napari_colorize.napari.controller import ColorizeController, get_controller
 
 RED, GREEN = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0)
 
@@ -25,41 +25,43 @@ def halves() -> np.ndarray:
 
 
 @pytest.fixture
-def at_work(qtbot, settle) -> Iterator[Callable[..., Desk]]:
+def at_work(qtbot, settle) -> Iterator[Callable[..., ColorizeController]]:
     """A desk that has colorized the layers given, with a network that is quick."""
-    desks = []
+    controllers = []
 
-    def begin(data: np.ndarray, **options: Any) -> Desk:
+    def begin(data: np.ndarray, **options: Any) -> ColorizeController:
         viewer = ViewerModel()
-        desk = desk_of(viewer)
-        desks.append(desk)
-        desk.session.model = colorizer_of(TintNetwork())
-        desk.choose_layer(viewer.add_image(data, name="gray", **options))
-        settle(desk)
-        return desk
+        controller = get_controller(viewer)
+        controllers.append(controller)
+        controller.session.model = colorizer_of(TintNetwork())
+        controller.choose_layer(viewer.add_image(data, name="gray", **options))
+        settle(controller)
+        return controller
 
     yield begin
-    for desk in desks:
-        desk.close()
+    for controller in controllers:
+        controller.close()
 
 
 @pytest.fixture
 def guided(qtbot, settle) -> Callable[..., np.ndarray]:
     """Waits until a desk's picture has the guides of what it looks at, and gives its pixels."""
 
-    def wait(desk: Desk) -> np.ndarray:
-        rest = desk.guiding._rest
+    def wait(controller: ColorizeController) -> np.ndarray:
+        rest = controller.guiding._rest
         qtbot.waitUntil(lambda: not rest.isActive(), timeout=10_000)
-        settle(desk)
-        qtbot.waitUntil(lambda: desk.colors.knows(desk.plane), timeout=60_000)
-        shown = desk.colors.data[0] if desk.colors.multiscale else desk.colors.data
-        return np.asarray(shown[desk.plane] if desk.plane else shown)
+        settle(controller)
+        qtbot.waitUntil(lambda: controller.colors.is_current(controller.plane), timeout=60_000)
+        shown = (
+            controller.colors.data[0] if controller.colors.multiscale else controller.colors.data
+        )
+        return np.asarray(shown[controller.plane] if controller.plane else shown)
 
     return wait
 
 
-def hint(desk: Desk, *where: float, color: Any = RED) -> Any:
-    layer = desk.guiding.layer("hints") or desk.add_hints()
+def hint(controller: ColorizeController, *where: float, color: Any = RED) -> Any:
+    layer = controller.guiding.layer("hints") or controller.add_hints()
     layer.current_face_color = color
     layer.add([where])
     return layer
@@ -70,78 +72,78 @@ def redness(pixels: np.ndarray) -> np.ndarray:
 
 
 def test_a_hint_changes_what_belongs_to_it_and_nothing_else(at_work, guided, halves):
-    desk = at_work(halves)
-    before = guided(desk)
+    controller = at_work(halves)
+    before = guided(controller)
 
-    hint(desk, 48, 20)
-    after = guided(desk)
+    hint(controller, 48, 20)
+    after = guided(controller)
 
     assert (redness(after)[:, :56] > 60).all()
     np.testing.assert_array_equal(after[:, 76:], before[:, 76:])
 
 
 def test_hints_are_followed_while_they_are_drawn_and_taken_away(at_work, guided, halves):
-    desk = at_work(halves)
-    before = guided(desk)
-    points = hint(desk, 48, 20)
-    red = guided(desk)
+    controller = at_work(halves)
+    before = guided(controller)
+    points = hint(controller, 48, 20)
+    red = guided(controller)
 
     points.face_color = [GREEN]
-    green = guided(desk)
+    green = guided(controller)
     points.data = np.zeros((0, 2))
-    nothing = guided(desk)
+    nothing = guided(controller)
 
     assert redness(red)[48, 20] > 60 and redness(green)[48, 20] < -60
     np.testing.assert_array_equal(nothing, before)
 
 
 def test_a_removed_layer_hints_nothing(at_work, guided, halves):
-    desk = at_work(halves)
-    before = guided(desk)
-    points = hint(desk, 48, 20)
-    guided(desk)
+    controller = at_work(halves)
+    before = guided(controller)
+    points = hint(controller, 48, 20)
+    guided(controller)
 
-    desk.viewer.layers.remove(points)
+    controller.viewer.layers.remove(points)
 
-    np.testing.assert_array_equal(guided(desk), before)
-    assert desk.guiding.layer("hints") is None and desk.session.guides is None
+    np.testing.assert_array_equal(guided(controller), before)
+    assert controller.guiding.layer("hints") is None and controller.session.guides is None
 
 
 def test_painted_labels_hint_in_their_colors(at_work, guided, halves):
-    desk = at_work(halves)
+    controller = at_work(halves)
     colormap = DirectLabelColormap(color_dict={None: (0, 0, 0, 0), 1: RED})
-    labels = desk.viewer.add_labels(np.zeros((96, 128), int), colormap=colormap)
-    desk.guiding.use("hints", labels)
-    before = guided(desk)
+    labels = controller.viewer.add_labels(np.zeros((96, 128), int), colormap=colormap)
+    controller.guiding.use("hints", labels)
+    before = guided(controller)
 
     labels.brush_size = 6
     labels.paint((48, 20), 1)
-    painted = guided(desk)
+    painted = guided(controller)
     labels.undo()
 
     assert redness(painted)[48, 20] > 60
-    np.testing.assert_array_equal(guided(desk), before)
+    np.testing.assert_array_equal(guided(controller), before)
 
 
 def test_shapes_hint_in_their_colors(at_work, guided, halves):
-    desk = at_work(halves)
-    shapes = desk.viewer.add_shapes()
-    desk.guiding.use("hints", shapes)
+    controller = at_work(halves)
+    shapes = controller.viewer.add_shapes()
+    controller.guiding.use("hints", shapes)
 
     shapes.add_paths([[40, 10], [50, 40]], edge_width=4, edge_color=[RED])
 
-    assert redness(guided(desk))[45, 25] > 60
+    assert redness(guided(controller))[45, 25] > 60
 
 
 def test_hints_move_with_the_picture_and_with_their_layer(at_work, guided, halves):
-    desk = at_work(halves, scale=(2, 2), translate=(10, 0))
-    points = hint(desk, 48, 20)
-    left = guided(desk)
+    controller = at_work(halves, scale=(2, 2), translate=(10, 0))
+    points = hint(controller, 48, 20)
+    left = guided(controller)
 
     points.translate = (10, 140)  # 70 pixels to the right
-    right = guided(desk)
-    desk.layer.translate = (10, 140)
-    together = guided(desk)
+    right = guided(controller)
+    controller.layer.translate = (10, 140)
+    together = guided(controller)
 
     assert redness(left)[48, 20] > 60 > redness(left)[48, 100]
     assert redness(right)[48, 90] > 60 > redness(right)[48, 20]
@@ -149,27 +151,27 @@ def test_hints_move_with_the_picture_and_with_their_layer(at_work, guided, halve
 
 
 def test_what_shows_the_same_composes_nothing_anew(at_work, guided, halves, qtbot):
-    desk = at_work(halves)
-    points = hint(desk, 48, 20)
-    guided(desk)
-    guides = desk.session.guides
+    controller = at_work(halves)
+    points = hint(controller, 48, 20)
+    guided(controller)
+    guides = controller.session.guides
 
     points.refresh()
     points.symbol = "square"
-    guided(desk)
+    guided(controller)
 
-    assert desk.session.guides is guides
+    assert controller.session.guides is guides
 
 
 def test_outside_of_a_mask_the_image_stays_as_it_was(at_work, guided, halves):
-    desk = at_work(halves)
-    labels = desk.viewer.add_labels(np.zeros((96, 128), int))
-    colored = guided(desk).copy()
-    desk.guiding.use("mask", labels)
+    controller = at_work(halves)
+    labels = controller.viewer.add_labels(np.zeros((96, 128), int))
+    colored = guided(controller).copy()
+    controller.guiding.use("mask", labels)
 
     labels.data[20:40, 30:90] = 3
     labels.refresh()
-    masked = guided(desk)
+    masked = guided(controller)
 
     gray = np.repeat(halves[..., None], 3, axis=-1)
     np.testing.assert_array_equal(masked[20:40, 30:90], colored[20:40, 30:90])
@@ -179,60 +181,60 @@ def test_outside_of_a_mask_the_image_stays_as_it_was(at_work, guided, halves):
 
 
 def test_a_reference_gives_its_palette_as_far_as_wanted(at_work, guided, halves):
-    desk = at_work(halves)
-    before = guided(desk)
+    controller = at_work(halves)
+    before = guided(controller)
     green = np.zeros((30, 40, 3), np.uint8) + np.array([60, 120, 60], np.uint8)
     green[::2] += 20
 
-    reference = desk.viewer.add_image(green, rgb=True, visible=False)
-    desk.guiding.use("reference", reference)
-    taken = guided(desk)
-    desk.choose(reference_strength=0.0)
+    reference = controller.viewer.add_image(green, rgb=True, visible=False)
+    controller.guiding.use("reference", reference)
+    taken = guided(controller)
+    controller.choose(reference_strength=0.0)
 
     assert redness(taken).mean() < redness(before).mean() - 10
-    np.testing.assert_array_equal(guided(desk), before)
+    np.testing.assert_array_equal(guided(controller), before)
 
 
 def test_each_region_takes_its_own_palette(at_work, guided, halves):
-    desk = at_work(halves)
+    controller = at_work(halves)
     two = np.zeros((30, 40, 3), np.uint8)
     two[:, :20], two[:, 20:] = (60, 120, 60), (140, 60, 60)
     numbers = np.repeat([[1, 2]], 64, axis=1).repeat(96, axis=0).astype(int)
-    viewer = desk.viewer
+    viewer = controller.viewer
 
-    desk.guiding.use("regions", viewer.add_labels(numbers))
+    controller.guiding.use("regions", viewer.add_labels(numbers))
     there = np.repeat([[2, 1]], 20, axis=1).repeat(30, axis=0).astype(int)
-    desk.guiding.use("reference_regions", viewer.add_labels(there, translate=(200, 0)))
-    desk.guiding.use("reference", viewer.add_image(two, rgb=True, translate=(200, 0)))
-    taken = guided(desk)
+    controller.guiding.use("reference_regions", viewer.add_labels(there, translate=(200, 0)))
+    controller.guiding.use("reference", viewer.add_image(two, rgb=True, translate=(200, 0)))
+    taken = guided(controller)
 
     assert redness(taken)[:, 10:50].mean() > 20 and redness(taken)[:, 80:120].mean() < -20
 
 
 def test_a_second_model_has_its_share(at_work, guided, halves):
-    desk = at_work(halves)
-    first = guided(desk)
-    desk.session.blend_with = colorizer_of(HandedNetwork(), name="handed")
-    half = guided(desk)
+    controller = at_work(halves)
+    first = guided(controller)
+    controller.session.blend_with = colorizer_of(HandedNetwork(), name="handed")
+    half = guided(controller)
 
-    desk.choose(blend=1.0)
-    second = guided(desk)
+    controller.choose(blend=1.0)
+    second = guided(controller)
 
-    alone = colorizer_of(HandedNetwork())(halves, contrast_limits=desk.layer.contrast_limits)
+    alone = colorizer_of(HandedNetwork())(halves, contrast_limits=controller.layer.contrast_limits)
     np.testing.assert_array_equal(second, alone.pixels)
     between = (first.astype(float) + second) / 2
     assert np.abs(half - between).mean() < 2 < np.abs(half - first.astype(float)).mean()
 
 
 def test_guides_of_a_region_are_those_of_its_window(at_work, guided, halves):
-    desk = at_work(halves)
-    window = desk.viewer.add_shapes([[[20, 10], [20, 50], [79, 50], [79, 10]]], name="window")
+    controller = at_work(halves)
+    window = controller.viewer.add_shapes([[[20, 10], [20, 50], [79, 50], [79, 10]]], name="window")
 
-    desk.use_region(window)
-    hint(desk, 40, 20)
-    pixels = guided(desk)
+    controller.use_region(window)
+    hint(controller, 40, 20)
+    pixels = guided(controller)
 
-    assert desk.result.pixels.shape[:2] == (60, 41)
+    assert controller.result.pixels.shape[:2] == (60, 41)
     assert redness(pixels)[40, 20] > 60 and redness(pixels)[25, 45] > 60
     assert np.ptp(pixels[:18].astype(int), axis=-1).max() == 0
 
@@ -240,32 +242,32 @@ def test_guides_of_a_region_are_those_of_its_window(at_work, guided, halves):
 def test_guides_of_a_picture_in_levels_are_at_the_size_that_is_seen(at_work, guided):
     large = np.full((1720, 2600), 90, np.uint8)
     large[:, 1300:] = 180
-    desk = at_work([large, large[::2, ::2], large[::4, ::4]], multiscale=True)
+    controller = at_work([large, large[::2, ::2], large[::4, ::4]], multiscale=True)
 
-    labels = desk.viewer.add_labels((large == 90).astype(int))
-    desk.guiding.use("mask", labels)
-    hint(desk, 800, 600)
-    pixels = guided(desk)
+    labels = controller.viewer.add_labels((large == 90).astype(int))
+    controller.guiding.use("mask", labels)
+    hint(controller, 800, 600)
+    pixels = guided(controller)
 
-    seen = desk.colors.source.shape
-    assert desk.session.guides.mask.shape == seen != large.shape
+    seen = controller.colors.source.shape
+    assert controller.session.guides.mask.shape == seen != large.shape
     assert (redness(pixels)[780:820, 1180:1198] > 60).all()
     assert np.ptp(pixels[780:820, 1302:1320].astype(int), axis=-1).max() == 0
 
 
 def test_what_is_kept_of_a_large_picture_is_what_is_shown(at_work, guided):
     large = np.full((3000, 3000), 90, np.uint8)
-    desk = at_work(large)
-    mask = desk.viewer.add_labels((np.indices((30, 30))[0] < 9).astype(int), scale=(100, 100))
+    controller = at_work(large)
+    mask = controller.viewer.add_labels((np.indices((30, 30))[0] < 9).astype(int), scale=(100, 100))
     mask.translate = (49.5, 49.5)
-    window = desk.viewer.add_shapes([[[200, 300], [200, 1400], [1700, 1400], [1700, 300]]])
+    window = controller.viewer.add_shapes([[[200, 300], [200, 1400], [1700, 1400], [1700, 300]]])
 
-    desk.guiding.use("mask", mask)
-    desk.use_region(window)
-    shown = guided(desk)[::20, ::20]
-    kept = desk.keep()
-    desk.guiding.use("mask", None)
-    guided(desk)
+    controller.guiding.use("mask", mask)
+    controller.use_region(window)
+    shown = guided(controller)[::20, ::20]
+    kept = controller.keep()
+    controller.guiding.use("mask", None)
+    guided(controller)
 
     np.testing.assert_array_equal(np.asarray(kept.data[0])[::20, ::20], shown)
     colored = np.ptp(shown.astype(int), axis=-1) > 2
@@ -275,46 +277,49 @@ def test_what_is_kept_of_a_large_picture_is_what_is_shown(at_work, guided):
 
 
 def test_hints_of_a_stack_are_for_their_plane(at_work, guided, halves, settle):
-    desk = at_work(np.stack([halves] * 4))
-    desk.viewer.dims.set_current_step(0, 1)
-    before = guided(desk).copy()
+    controller = at_work(np.stack([halves] * 4))
+    controller.viewer.dims.set_current_step(0, 1)
+    before = guided(controller).copy()
 
-    hint(desk, 1, 48, 20)
-    hinted = guided(desk).copy()
-    desk.viewer.dims.set_current_step(0, 2)
-    other = guided(desk).copy()
-    desk.viewer.dims.set_current_step(0, 1)
+    hint(controller, 1, 48, 20)
+    hinted = guided(controller).copy()
+    controller.viewer.dims.set_current_step(0, 2)
+    other = guided(controller).copy()
+    controller.viewer.dims.set_current_step(0, 1)
 
     assert redness(hinted)[48, 20] > 60
     np.testing.assert_array_equal(other, before)
-    np.testing.assert_array_equal(guided(desk), hinted)
+    np.testing.assert_array_equal(guided(controller), hinted)
 
 
 def test_guides_that_are_chosen_later_hold_for_a_whole_stack(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves, halves[:, ::-1], halves]))
-    desk.colorize_all()
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    controller = at_work(np.stack([halves, halves[:, ::-1], halves]))
+    controller.colorize_all()
+    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
     inside = np.zeros((96, 128), int)
     inside[:48] = 1
 
-    desk.guiding.use("mask", desk.viewer.add_labels(inside))
-    assert desk.colors.finished() is None  # what is known is old
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    controller.guiding.use("mask", controller.viewer.add_labels(inside))
+    assert controller.colors.finished() is None  # what is known is old
+    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
 
-    whole = desk.colors.finished().astype(int)
+    whole = controller.colors.finished().astype(int)
     assert np.ptp(whole[:, 48:], axis=-1).max() == 0 and np.ptp(whole[:, :48], axis=-1).min() > 2
 
 
-def whole(desk: Desk, qtbot: Any) -> np.ndarray:
+def whole(controller: ColorizeController, qtbot: Any) -> np.ndarray:
     """All planes, once they are what is wanted now."""
-    qtbot.waitUntil(lambda: not desk._settled.isActive() and not desk.is_running, timeout=60_000)
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
-    return desk.colors.finished().copy()
+    qtbot.waitUntil(
+        lambda: not controller._recompose_timer.isActive() and not controller.is_running,
+        timeout=60_000,
+    )
+    qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
+    return controller.colors.array().copy()
 
 
-def colorized_whole(desk: Desk, qtbot: Any) -> np.ndarray:
-    desk.colorize_all()
-    return whole(desk, qtbot)
+def colorized_whole(controller: ColorizeController, qtbot: Any) -> np.ndarray:
+    controller.colorize_all()
+    return whole(controller, qtbot)
 
 
 def changed_planes(one: np.ndarray, other: np.ndarray) -> list[int]:
@@ -322,55 +327,55 @@ def changed_planes(one: np.ndarray, other: np.ndarray) -> list[int]:
 
 
 def test_a_hint_in_a_plane_changes_that_plane_of_a_whole_stack(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves, halves[:, ::-1], halves]))
-    before, told = colorized_whole(desk, qtbot), []
-    desk.failed.connect(told.append)
+    controller = at_work(np.stack([halves, halves[:, ::-1], halves]))
+    before, told = colorized_whole(controller, qtbot), []
+    controller.failed.connect(told.append)
 
-    points = hint(desk, desk.plane[0], 48, 20)
-    guided(desk)
-    hinted = whole(desk, qtbot)
-    desk.viewer.layers.remove(points)
-    qtbot.waitUntil(lambda: desk.colors.finished() is None, timeout=10_000)
+    points = hint(controller, controller.plane[0], 48, 20)
+    guided(controller)
+    hinted = whole(controller, qtbot)
+    controller.viewer.layers.remove(points)
+    qtbot.waitUntil(lambda: controller.colors.finished() is None, timeout=10_000)
 
-    assert changed_planes(hinted, before) == [desk.plane[0]] and told == []
-    assert changed_planes(whole(desk, qtbot), before) == []
+    assert changed_planes(hinted, before) == [controller.plane[0]] and told == []
+    assert changed_planes(whole(controller, qtbot), before) == []
 
 
 def test_what_is_drawn_across_planes_is_heard_of_in_each(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves] * 4))
-    viewer = desk.viewer
+    controller = at_work(np.stack([halves] * 4))
+    viewer = controller.viewer
     mask = viewer.add_labels(np.ones((4, 96, 128), int))
-    desk.guiding.use("mask", mask)
-    guided(desk)
-    before = colorized_whole(desk, qtbot)
+    controller.guiding.use("mask", mask)
+    guided(controller)
+    before = colorized_whole(controller, qtbot)
 
     flat = viewer.add_points([[48, 20]], size=4, face_color=[RED])  # beside a mask with planes
-    desk.guiding.use("hints", flat)
-    assert changed_planes(whole(desk, qtbot), before) == [0, 1, 2, 3]
+    controller.guiding.use("hints", flat)
+    assert changed_planes(whole(controller, qtbot), before) == [0, 1, 2, 3]
 
-    desk.guiding.use("hints", None)
-    assert changed_planes(whole(desk, qtbot), before) == []
+    controller.guiding.use("hints", None)
+    assert changed_planes(whole(controller, qtbot), before) == []
     mask.data[1:3] = 0  # by a script
     mask.refresh()
-    guided(desk)
-    assert changed_planes(whole(desk, qtbot), before) == [1, 2]
+    guided(controller)
+    assert changed_planes(whole(controller, qtbot), before) == [1, 2]
 
 
 def test_guides_in_planes_follow_to_another_region_and_layer(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves] * 3))
-    viewer, told = desk.viewer, []
-    desk.failed.connect(told.append)
+    controller = at_work(np.stack([halves] * 3))
+    viewer, told = controller.viewer, []
+    controller.failed.connect(told.append)
     viewer.dims.set_current_step(0, 1)
-    hint(desk, 0, 48, 20)
-    guided(desk)
+    hint(controller, 0, 48, 20)
+    guided(controller)
 
     window = viewer.add_shapes([[[20, 10], [20, 50], [79, 50], [79, 10]]], name="window")
-    desk.use_region(window)
-    inside = colorized_whole(desk, qtbot)
-    desk.use_region(None)
-    desk.choose_layer(viewer.add_image(np.stack([halves[:60, :80]] * 2), name="small"))
-    guided(desk)
-    small = colorized_whole(desk, qtbot)
+    controller.use_region(window)
+    inside = colorized_whole(controller, qtbot)
+    controller.use_region(None)
+    controller.choose_layer(viewer.add_image(np.stack([halves[:60, :80]] * 2), name="small"))
+    guided(controller)
+    small = colorized_whole(controller, qtbot)
 
     assert told == []
     assert redness(inside[0])[48, 20] > 60 > redness(inside[1])[48, 20]
@@ -378,37 +383,37 @@ def test_guides_in_planes_follow_to_another_region_and_layer(at_work, guided, ha
 
 
 def test_dots_that_are_clicked_during_a_run_are_in_its_planes(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves] * 40))
+    controller = at_work(np.stack([halves] * 40))
     told = []
-    desk.failed.connect(told.append)
-    hint(desk, 0, 48, 20)
-    guided(desk)
+    controller.failed.connect(told.append)
+    hint(controller, 0, 48, 20)
+    guided(controller)
 
-    desk.colorize_all()
+    controller.colorize_all()
     for plane in range(1, 30, 4):
-        hint(desk, plane, 48, 20)
+        hint(controller, plane, 48, 20)
         qtbot.wait(20)
-    qtbot.waitUntil(lambda: not desk.guiding._rest.isActive(), timeout=10_000)
-    pixels = whole(desk, qtbot)
+    qtbot.waitUntil(lambda: not controller.guiding._rest.isActive(), timeout=10_000)
+    pixels = whole(controller, qtbot)
 
     red = [plane for plane in range(40) if redness(pixels[plane])[48, 20] > 60]
     assert red == [0, *range(1, 30, 4)] and told == []
 
 
 def test_a_network_that_takes_hints_is_shown_each_planes(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves] * 6))
+    controller = at_work(np.stack([halves] * 6))
     told = []
-    desk.failed.connect(told.append)
-    desk.session.model = colorizer_of(HintedNetwork(), architecture="zhang-siggraph17")
+    controller.failed.connect(told.append)
+    controller.session.model = colorizer_of(HintedNetwork(), architecture="zhang-siggraph17")
     for plane in range(0, 6, 2):
-        desk.viewer.dims.set_current_step(0, plane)
-        hint(desk, plane, 48, 20)
-        guided(desk)
+        controller.viewer.dims.set_current_step(0, plane)
+        hint(controller, plane, 48, 20)
+        guided(controller)
 
-    pixels = colorized_whole(desk, qtbot)
+    pixels = colorized_whole(controller, qtbot)
     for plane in (5, 4, 3, 2, 1, 0):
-        desk.viewer.dims.set_current_step(0, plane)
-        guided(desk)
+        controller.viewer.dims.set_current_step(0, plane)
+        guided(controller)
 
     assert told == []
     red = [plane for plane in range(6) if redness(pixels[plane])[48, 20] > 60]
@@ -418,94 +423,94 @@ def test_a_network_that_takes_hints_is_shown_each_planes(at_work, guided, halves
 
 
 def test_layers_that_left_are_not_held(at_work, guided, halves):
-    desk = at_work(np.stack([halves] * 3))
-    hint(desk, 0, 48, 20)
-    guided(desk)
-    assert desk.guiding._stack is not None
+    controller = at_work(np.stack([halves] * 3))
+    hint(controller, 0, 48, 20)
+    guided(controller)
+    assert controller.guiding._stack is not None
 
-    desk.viewer.layers.remove(desk.guiding.layer("hints"))
+    controller.viewer.layers.remove(controller.guiding.layer("hints"))
 
-    assert desk.guiding._stack is None and desk.session.guides is None
+    assert controller.guiding._stack is None and controller.session.guides is None
 
 
 def test_a_whole_stack_has_the_hints_of_each_plane(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves] * 4))
+    controller = at_work(np.stack([halves] * 4))
     for plane in (0, 2):
-        desk.viewer.dims.set_current_step(0, plane)
-        hint(desk, plane, 48, 20)
-        guided(desk)
+        controller.viewer.dims.set_current_step(0, plane)
+        hint(controller, plane, 48, 20)
+        guided(controller)
 
-    pixels = colorized_whole(desk, qtbot)
+    pixels = colorized_whole(controller, qtbot)
     assert [bool(redness(each)[48, 20] > 60) for each in pixels] == [True, False, True, False]
 
-    desk.guiding.layer("hints").translate = (1, 0, 0)  # every dot a plane further
-    qtbot.waitUntil(lambda: desk.colors.finished() is None, timeout=60_000)
-    np.testing.assert_array_equal(whole(desk, qtbot), np.roll(pixels, 1, axis=0))
+    controller.guiding.layer("hints").translate = (1, 0, 0)  # every dot a plane further
+    qtbot.waitUntil(lambda: controller.colors.finished() is None, timeout=60_000)
+    np.testing.assert_array_equal(whole(controller, qtbot), np.roll(pixels, 1, axis=0))
 
 
 def test_masks_painted_in_planes_hold_for_a_whole_stack(at_work, guided, halves, qtbot):
-    desk = at_work(np.stack([halves] * 3))
+    controller = at_work(np.stack([halves] * 3))
     inside = np.zeros((3, 96, 128), int)
     inside[1, :48] = 1
-    labels = desk.viewer.add_labels(inside)
-    desk.guiding.use("mask", labels)
-    desk.viewer.dims.set_current_step(0, 1)
-    guided(desk)
-    before = colorized_whole(desk, qtbot)
+    labels = controller.viewer.add_labels(inside)
+    controller.guiding.use("mask", labels)
+    controller.viewer.dims.set_current_step(0, 1)
+    guided(controller)
+    before = colorized_whole(controller, qtbot)
 
     labels.brush_size = 10
     labels.paint((1, 80, 20), 1)
-    guided(desk)
-    painted = whole(desk, qtbot)
-    desk.viewer.dims.set_current_step(0, 2)
-    guided(desk)
+    guided(controller)
+    painted = whole(controller, qtbot)
+    controller.viewer.dims.set_current_step(0, 2)
+    guided(controller)
     labels.undo()  # in a plane that is not looked at
-    guided(desk)
+    guided(controller)
 
     colored = np.ptp(before.astype(int), axis=-1) > 2
     assert colored.any(axis=(1, 2)).tolist() == [False, True, False] and colored[1, :48].all()
     assert changed_planes(painted, before) == [1] and np.ptp(painted[1, 80, 20].astype(int)) > 2
-    assert changed_planes(whole(desk, qtbot), before) == []
+    assert changed_planes(whole(controller, qtbot), before) == []
 
 
 @pytest.mark.parametrize("shape", [(4, 96, 128), (96, 128)])
 def test_looking_around_makes_nothing_anew(at_work, guided, halves, qtbot, shape):
-    desk = at_work(np.stack([halves] * 4))
-    labels = desk.viewer.add_labels(np.ones(shape, int))
-    desk.guiding.use("mask", labels)
+    controller = at_work(np.stack([halves] * 4))
+    labels = controller.viewer.add_labels(np.ones(shape, int))
+    controller.guiding.use("mask", labels)
     if len(shape) == 3:
-        hint(desk, 0, 48, 20)
-    guided(desk)
-    colorized_whole(desk, qtbot)
-    guides, runs = desk.session.guides, []
-    desk.run_ended.connect(runs.append)
+        hint(controller, 0, 48, 20)
+    guided(controller)
+    colorized_whole(controller, qtbot)
+    guides, runs = controller.session.guides, []
+    controller.run_ended.connect(runs.append)
 
     for plane in (1, 2, 3, 0, 2):
-        desk.viewer.dims.set_current_step(0, plane)
-        guided(desk)
+        controller.viewer.dims.set_current_step(0, plane)
+        guided(controller)
     labels.new_colormap()  # of a mask: that it is there counts
     labels.selected_label = 3
     if len(shape) == 2:
-        desk.add_hints()  # with nothing in it
-    guided(desk)
+        controller.add_hints()  # with nothing in it
+    guided(controller)
 
-    assert desk.session.guides is guides and runs == []
-    assert desk.colors.finished() is not None
+    assert controller.session.guides is guides and runs == []
+    assert controller.colors.finished() is not None
 
 
 @pytest.mark.parametrize("knobs", [{"edges": False}, {"shadows": 1.0}, {"blend": 0.9}])
 def test_knobs_that_compose_hold_for_a_whole_stack(at_work, halves, qtbot, knobs):
-    desk = at_work(np.stack([halves, halves[:, ::-1], halves]))
-    desk.session.blend_with = second = colorizer_of(HandedNetwork(), name="handed")
-    desk.colorize_all()
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    controller = at_work(np.stack([halves, halves[:, ::-1], halves]))
+    controller.session.blend_with = second = colorizer_of(HandedNetwork(), name="handed")
+    controller.colorize_all()
+    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
 
-    desk.choose(**knobs)
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    controller.choose(**knobs)
+    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
 
-    limits = tuple(desk.layer.contrast_limits)
-    model = desk.session.model
-    for plane, pixels in zip(desk.layer.data, desk.colors.finished(), strict=True):
+    limits = tuple(controller.layer.contrast_limits)
+    model = controller.session.model
+    for plane, pixels in zip(controller.layer.data, controller.colors.finished(), strict=True):
         expected = model(plane, blend_with=second, contrast_limits=limits, **knobs).pixels
         np.testing.assert_array_equal(pixels, expected)
 
@@ -519,17 +524,17 @@ def flicker() -> np.ndarray:
 
 
 def test_colors_are_held_steady_while_a_stack_is_played(at_work, guided, flicker):
-    desk = at_work(flicker[0])
-    desk.viewer.dims.set_current_step(0, 0)
-    desk.choose(steadiness=0.8)
+    controller = at_work(flicker[0])
+    controller.viewer.dims.set_current_step(0, 0)
+    controller.choose(temporal_smoothing=0.8)
 
     shown = []
     for plane in range(6):
-        desk.viewer.dims.set_current_step(0, plane)
-        shown.append(guided(desk).copy())
+        controller.viewer.dims.set_current_step(0, plane)
+        shown.append(guided(controller).copy())
 
-    model, limits = desk.session.model, tuple(desk.layer.contrast_limits)
-    held = model.iter_planes(flicker[0], steadiness=0.8, contrast_limits=limits)
+    model, limits = controller.session.model, tuple(controller.layer.contrast_limits)
+    held = model.iter_planes(flicker[0], temporal_smoothing=0.8, contrast_limits=limits)
     for pixels, (_, result) in zip(shown, held, strict=True):
         np.testing.assert_array_equal(pixels, result.pixels)
     alone = [model(plane, contrast_limits=limits).pixels for plane in flicker[0]]
@@ -537,47 +542,47 @@ def test_colors_are_held_steady_while_a_stack_is_played(at_work, guided, flicker
 
 
 def test_a_run_holds_colors_steady_along_time(at_work, qtbot, flicker):
-    desk = at_work(flicker)
+    controller = at_work(flicker)
 
-    desk.hold_along(1)
-    desk.choose(steadiness=0.8)
-    desk.colorize_all()
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
+    controller.hold_along(1)
+    controller.choose(temporal_smoothing=0.8)
+    controller.colorize_all()
+    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
 
-    limits = tuple(desk.layer.contrast_limits)
-    expected = desk.session.model.iter_planes(
-        flicker, time_axis=1, steadiness=0.8, contrast_limits=limits
+    limits = tuple(controller.layer.contrast_limits)
+    expected = controller.session.model.iter_planes(
+        flicker, time_axis=1, temporal_smoothing=0.8, contrast_limits=limits
     )
     for index, result in expected:
-        np.testing.assert_array_equal(desk.colors.finished()[index], result.pixels)
+        np.testing.assert_array_equal(controller.colors.finished()[index], result.pixels)
 
 
 def test_the_axes_of_a_stack_have_names(at_work, halves):
-    desk = at_work(np.stack([[halves] * 2] * 3), axis_labels=("t", "z", "y", "x"))
-    assert desk.axes == ["t", "z"] and desk.time_axis == 0
+    controller = at_work(np.stack([[halves] * 2] * 3), axis_labels=("t", "z", "y", "x"))
+    assert controller.axes == ["t", "z"] and controller.time_axis == 0
 
-    desk.hold_along(1)
+    controller.hold_along(1)
 
-    assert desk.session.time_axis == 1 and desk.time_axis == 1
+    assert controller.session.time_axis == 1 and controller.time_axis == 1
 
 
 def test_what_cannot_guide_is_told_in_one_sentence(at_work, halves, guided):
-    desk = at_work(halves)
+    controller = at_work(halves)
     told = []
-    desk.failed.connect(told.append)
+    controller.failed.connect(told.append)
     clear = np.zeros((8, 9, 4), np.uint8)
 
-    desk.guiding.use("reference", desk.viewer.add_image(clear, rgb=True))
+    controller.guiding.use("reference", controller.viewer.add_image(clear, rgb=True))
 
     assert len(told) == 1 and "opaque" in str(told[0])
 
 
 def test_a_closed_desk_follows_no_layer(at_work, halves, guided):
-    desk = at_work(halves)
-    points = hint(desk, 48, 20)
-    guided(desk)
+    controller = at_work(halves)
+    points = hint(controller, 48, 20)
+    guided(controller)
 
-    desk.close()
+    controller.close()
     points.add([[10, 10]])
 
-    assert not desk.guiding._rest.isActive()
+    assert not controller.guiding._rest.isActive()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from stand_ins import TintNetwork, colorizer_of
 
-from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.widget import ColorizeWidget
 
 
@@ -19,12 +19,14 @@ def opened(make_napari_viewer, panel_of, settle, photo) -> Callable[..., Coloriz
 
     def begin(data: np.ndarray = photo, **options: Any) -> ColorizeWidget:
         viewer = make_napari_viewer(show=True)
-        desk_of(viewer).session.model = colorizer_of(TintNetwork())
+        get_controller(viewer).session.model = colorizer_of(TintNetwork())
         viewer.add_image(data, name="gray", **options)
         panel = panel_of(viewer)
-        desk = panel.desk
-        desk.session.model = colorizer_of(TintNetwork())  # the panel begins with the user's own
-        settle(desk)
+        controller = panel.controller
+        controller.session.model = colorizer_of(
+            TintNetwork()
+        )  # the panel begins with the user's own
+        settle(controller)
         panel.guide_section.expand(animate=False)
         return panel
 
@@ -40,24 +42,28 @@ def choose(chooser: Any, name: str) -> None:
 
 def test_new_hints_are_ready_to_be_clicked(opened, settle):
     panel = opened()
-    viewer = panel.desk.viewer
+    viewer = panel.controller.viewer
 
     panel.guide.new.click()
     layer = viewer.layers.selection.active
     layer.add([100, 100])
-    panel.desk.guiding._rest.timeout.emit()
-    settle(panel.desk)
+    panel.controller.guiding._rest.timeout.emit()
+    settle(panel.controller)
 
     assert layer.name == "hints" and layer.mode == "add" and viewer.layers[-1] is layer
     assert panel.guide.choosers["hints"].currentText() == "hints"
-    assert panel.desk.layer.name == "gray"  # what is worked on stays
-    shown = panel.desk.result_layer.data[100, 100].astype(int)
+    assert panel.controller.layer.name == "gray"  # what is worked on stays
+    shown = panel.controller.result_layer.data[100, 100].astype(int)
     assert shown[0] - shown[2] > 30  # reddish
 
 
 def test_layers_are_chosen_where_they_fit_and_taken_back(opened, photo):
     panel = opened()
-    viewer, choosers, guiding = panel.desk.viewer, panel.guide.choosers, panel.desk.guiding
+    viewer, choosers, guiding = (
+        panel.controller.viewer,
+        panel.guide.choosers,
+        panel.controller.guiding,
+    )
     labels = viewer.add_labels(np.ones((256, 256), int), name="numbers")
     viewer.add_image(np.dstack([photo] * 3), name="colors")
 
@@ -84,14 +90,14 @@ def test_a_second_model_brings_its_knobs(opened, settle):
 
     models.show_model("embedded")
     models.chosen.emit("embedded")
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert panel.desk.session.blend_with == "embedded" and panel.guide.blend.isVisible()
-    assert panel.desk.result.other is not None
+    assert panel.controller.session.blend_with == "embedded" and panel.guide.blend.isVisible()
+    assert panel.controller.result.other is not None
     models.show_model("")
     models.chosen.emit("")
-    settle(panel.desk)
-    assert panel.desk.session.blend_with is None and not panel.guide.blend.isVisible()
+    settle(panel.controller)
+    assert panel.controller.session.blend_with is None and not panel.guide.blend.isVisible()
 
 
 def test_time_is_there_for_stacks_only(opened, stack, settle):
@@ -100,11 +106,11 @@ def test_time_is_there_for_stacks_only(opened, stack, settle):
     assert [axis.itemText(at) for at in range(axis.count())] == ["t", "z"]
 
     choose(axis, "z")
-    assert panel.desk.time_axis == panel.desk.session.time_axis == 1
-    panel.desk.viewer.add_image(stack[0], name="flat")
+    assert panel.controller.time_axis == panel.controller.session.time_axis == 1
+    panel.controller.viewer.add_image(stack[0], name="flat")
 
-    assert panel.desk.layer.name == "flat"
-    assert not axis.isVisible() and not panel.guide.steadiness.isVisible()
+    assert panel.controller.layer.name == "flat"
+    assert not axis.isVisible() and not panel.guide.temporal_smoothing.isVisible()
 
 
 def test_a_knob_goes_back_to_its_default(opened, settle):
@@ -113,10 +119,10 @@ def test_a_knob_goes_back_to_its_default(opened, settle):
     assert not knob._back.isEnabled()
 
     knob.slider.setValue(0.5)
-    assert panel.desk.settings.shadows == 0.5 and knob._back.isEnabled()
+    assert panel.controller.settings.shadows == 0.5 and knob._back.isEnabled()
     knob._back.click()
 
-    assert panel.desk.settings.shadows == 0 and not knob._back.isEnabled()
+    assert panel.controller.settings.shadows == 0 and not knob._back.isEnabled()
 
 
 def test_hues_are_asked_for_when_they_are_damped(opened):
@@ -133,19 +139,19 @@ def test_hues_are_asked_for_when_they_are_damped(opened):
 
 def test_keeping_a_hinted_picture_keeps_it(opened, settle, qtbot):
     panel = opened()
-    desk = panel.desk
+    controller = panel.controller
     panel.guide.new.click()
-    hints = desk.viewer.layers.selection.active
+    hints = controller.viewer.layers.selection.active
     hints.add([100, 100])
-    qtbot.waitUntil(lambda: desk.session.guides is not None, timeout=60_000)
-    settle(desk)
-    hinted = desk.result_layer.data.copy()
+    qtbot.waitUntil(lambda: controller.session.guides is not None, timeout=60_000)
+    settle(controller)
+    hinted = controller.result_layer.data.copy()
 
     panel.keep.click()
-    kept = desk.viewer.layers[desk.viewer.layers.index(desk.layer) + 1]
-    desk.viewer.layers.remove(hints)
-    settle(desk)
+    kept = controller.viewer.layers[controller.viewer.layers.index(controller.layer) + 1]
+    controller.viewer.layers.remove(hints)
+    settle(controller)
 
     np.testing.assert_array_equal(kept.data, hinted)
-    assert np.abs(desk.result_layer.data.astype(int) - hinted).max() > 9
+    assert np.abs(controller.result_layer.data.astype(int) - hinted).max() > 9
     assert kept.metadata["napari-colorize"]["guides"]["hints"].endswith("pixels")

@@ -168,7 +168,7 @@ def test_guides_and_a_second_model_are_followed(viewer, ramp, tiny_colorizer):
 def test_a_stack_is_held_steady_along_an_axis(viewer, tiny_colorizer):
     stack = np.random.default_rng(0).random((2, 4, 20, 30), np.float32)
     layer = viewer.add_image(stack, contrast_limits=(0, 1))
-    wanted = {"steadiness": 0.7, "time_axis": 1}
+    wanted = {"temporal_smoothing": 0.7, "time_axis": 1}
 
     made = colorize_stack(layer, viewer, model=tiny_colorizer, **wanted)
 
@@ -187,7 +187,7 @@ def test_a_lazy_stack_takes_guides_but_is_not_held_steady(viewer, stack, tiny_co
     assert np.ptp(plane[:, :10], axis=-1).max() == 0 and np.ptp(plane[:, 10:], axis=-1).max() > 9
     assert made.metadata["napari-colorize"]["guides"] == {"mask": "66.7% of the picture"}
     with pytest.raises(SettingsError, match="load it first"):
-        colorize_stack(layer, viewer, model=tiny_colorizer, steadiness=0.5)
+        colorize_stack(layer, viewer, model=tiny_colorizer, temporal_smoothing=0.5)
 
 
 def test_guides_of_a_large_picture_are_brought_to_the_size_that_is_seen(viewer, tiny_colorizer):

@@ -25,12 +25,12 @@ from napari_colorize.napari.layers import (
     placement,
     plane_of,
     read,
+    reason_not_colorizable,
     refresh_result,
     region_of,
     result_name,
     seen_gamma,
     seen_limits,
-    why_not,
 )
 from napari_colorize.napari.polygons import outline_of
 
@@ -65,7 +65,7 @@ def colorized(layer, plane=()):
     ],
 )
 def test_what_cannot_be_colorized_says_why(layer, said):
-    reason = why_not(layer)
+    reason = reason_not_colorizable(layer)
 
     assert reason is None if said is None else said in reason
 
@@ -75,7 +75,7 @@ def test_values_that_are_no_brightness_are_refused(monkeypatch, dtype, said):
     layer = Image(np.ones((5, 5)))
     monkeypatch.setattr(Image, "dtype", np.dtype(dtype))  # napari draws none today
 
-    assert said in why_not(layer)
+    assert said in reason_not_colorizable(layer)
 
 
 @pytest.mark.parametrize("point", [0.0, 0.49, 0.5, 1.5, 2.7, 6.6, -3.0, 90.0])
@@ -203,7 +203,7 @@ def test_a_result_lies_above_its_source_and_says_what_it_is(viewer):
 
     assert [layer.name for layer in viewer.layers] == ["cells", "cells (colorized)", "other"]
     assert result.name == result_name(source) and result.metadata == INFO
-    assert result.interpolation2d == "linear" and why_not(result) is not None
+    assert result.interpolation2d == "linear" and reason_not_colorizable(result) is not None
 
 
 def test_a_result_changes_in_place(viewer):
@@ -296,7 +296,7 @@ def test_channels_add_up_to_the_picture(viewer):
     for channel, layer in enumerate(made):
         np.testing.assert_array_equal(layer.data, pictures[..., channel])
         assert layer.blending == "additive" and tuple(layer.scale) == (3, 1, 1)
-        assert why_not(layer) is not None
+        assert reason_not_colorizable(layer) is not None
 
 
 def test_shapes_are_a_region_through_world_coordinates():

@@ -83,10 +83,10 @@ def test_opening_the_panel_reads_the_plane_looked_at(make_napari_viewer, panel_o
     reads.clear()
 
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     assert set(reads) <= {0, 120}  # every new layer is first looked at where it begins
-    assert np.ptp(panel.desk.result_layer.data[120].astype(int), axis=-1).mean() > 3
+    assert np.ptp(panel.controller.result_layer.data[120].astype(int), axis=-1).mean() > 3
 
 
 def test_showing_the_result_computes_what_has_no_colours(
@@ -97,8 +97,8 @@ def test_showing_the_result_computes_what_has_no_colours(
     viewer.add_image(stack, contrast_limits=LIMITS)
     viewer.dims.set_current_step(0, 0)
     panel = panel_of(viewer)
-    settle(panel.desk)
-    shown = panel.desk.result_layer
+    settle(panel.controller)
+    shown = panel.controller.result_layer
     reads.clear()
 
     shown.refresh()
@@ -109,7 +109,7 @@ def test_showing_the_result_computes_what_has_no_colours(
     assert not known and sorted(reads) == [1, 2, 150]
     gray = np.clip(planes_of(LENGTH), *LIMITS)  # no plane stands in the place of another
     np.testing.assert_array_equal(other[..., 1], gray[150])
-    np.testing.assert_array_equal(some[0], panel.desk.result.pixels)
+    np.testing.assert_array_equal(some[0], panel.controller.result.pixels)
     np.testing.assert_array_equal(some[1:, ..., 1], gray[1:3])
 
 
@@ -119,20 +119,20 @@ def test_stepping_makes_what_comes_next(make_napari_viewer, panel_of, settle, la
     viewer.add_image(stack, contrast_limits=LIMITS)
     viewer.dims.set_current_step(0, 50)
     panel = panel_of(viewer)
-    settle(panel.desk)
-    knows, last = panel.desk.colors.knows, 49 - PLANES_AHEAD
+    settle(panel.controller)
+    knows, last = panel.controller.colors.knows, 49 - PLANES_AHEAD
     reads.clear()
 
     viewer.dims.set_current_step(0, 49)
     qtbot.waitUntil(lambda: knows((last,)), timeout=60_000)
-    settle(panel.desk)
+    settle(panel.controller)
 
     assert all(knows((plane,)) for plane in range(last, 51))
     assert min(reads) == last
-    before = panel.desk.result_layer.data[48]
+    before = panel.controller.result_layer.data[48]
     viewer.dims.set_current_step(0, 48)
-    settle(panel.desk)
-    np.testing.assert_array_equal(before, panel.desk.result.pixels)
+    settle(panel.controller)
+    np.testing.assert_array_equal(before, panel.controller.result.pixels)
 
 
 def test_a_plane_that_is_known_is_colorized_by_no_network(
@@ -142,17 +142,17 @@ def test_a_plane_that_is_known_is_colorized_by_no_network(
     viewer.add_image(lazy[0], contrast_limits=LIMITS)
     viewer.dims.set_current_step(0, 0)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     viewer.dims.set_current_step(0, 1)
-    qtbot.waitUntil(lambda: panel.desk.colors.knows((1 + PLANES_AHEAD,)), timeout=60_000)
-    settle(panel.desk)
+    qtbot.waitUntil(lambda: panel.controller.colors.knows((1 + PLANES_AHEAD,)), timeout=60_000)
+    settle(panel.controller)
     states: list[str] = []
-    panel.desk.session.state.connect(states.append)
+    panel.controller.session.state.connect(states.append)
 
     viewer.dims.set_current_step(0, 0)  # back: nothing comes before it
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert panel.desk.plane == (0,) and "predicting" not in states
+    assert panel.controller.plane == (0,) and "predicting" not in states
 
 
 def test_playing_shows_the_plane_where_it_stops(make_napari_viewer, panel_of, settle, lazy, qtbot):
@@ -160,7 +160,7 @@ def test_playing_shows_the_plane_where_it_stops(make_napari_viewer, panel_of, se
     viewer = make_napari_viewer(show=True)  # it waits for each frame to be drawn
     viewer.add_image(stack, contrast_limits=LIMITS)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     player = viewer.window._qt_viewer.dims
 
     viewer.dims.set_current_step(0, 0)
@@ -169,11 +169,13 @@ def test_playing_shows_the_plane_where_it_stops(make_napari_viewer, panel_of, se
     qtbot.waitUntil(lambda: viewer.dims.current_step[0] >= 8, timeout=60_000)
     player.stop()
     qtbot.waitUntil(lambda: not player.is_playing, timeout=60_000)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    (plane,) = panel.desk.plane
+    (plane,) = panel.controller.plane
     assert plane == viewer.dims.current_step[0] and max(reads) <= plane + PLANES_AHEAD
-    np.testing.assert_array_equal(panel.desk.result_layer.data[plane], panel.desk.result.pixels)
+    np.testing.assert_array_equal(
+        panel.controller.result_layer.data[plane], panel.controller.result.pixels
+    )
 
 
 @pytest.mark.parametrize("lazily", [as_dask, as_zarr])
@@ -183,12 +185,12 @@ def test_a_run_reads_every_plane_once(make_napari_viewer, panel_of, settle, qtbo
     viewer = make_napari_viewer()
     viewer.add_image(stack, contrast_limits=LIMITS)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     reads.clear()
 
-    panel.desk.colorize_all()
-    qtbot.waitUntil(lambda: panel.desk.colors.finished() is not None, timeout=60_000)
-    settle(panel.desk)
+    panel.controller.colorize_all()
+    qtbot.waitUntil(lambda: panel.controller.colors.finished() is not None, timeout=60_000)
+    settle(panel.controller)
 
     looked_at = viewer.dims.current_step[0]
     assert sorted({*reads, looked_at}) == list(range(6)) and len(reads) <= 6
@@ -201,15 +203,15 @@ def test_time_and_depth(make_napari_viewer, panel_of, settle, colorizer):
         dask.array.from_array(stack, chunks=(1, 1, -1, -1)), scale=(2, 3, 1, 1)
     )
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     viewer.dims.set_point((0, 1), (4, 6))  # in the world: the layer is scaled
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert panel.desk.plane == (2, 2)
-    assert panel.desk.result_layer.data.shape == (3, 4, *SHAPE, 3)
+    assert panel.controller.plane == (2, 2)
+    assert panel.controller.result_layer.data.shape == (3, 4, *SHAPE, 3)
     wanted = colorizer(stack[2, 2], contrast_limits=tuple(layer.contrast_limits)).pixels
-    np.testing.assert_array_equal(panel.desk.result_layer.data[2, 2], wanted)
+    np.testing.assert_array_equal(panel.controller.result_layer.data[2, 2], wanted)
 
 
 @pytest.mark.parametrize("is_stack", [False, True], ids=["image", "stack"])
@@ -227,10 +229,10 @@ def test_colours_that_are_there_are_replaced(
     viewer.dims.set_current_step(0, 0)
     panel = panel_of(viewer)
 
-    panel.desk.choose_layer(layer)
-    settle(panel.desk)
+    panel.controller.choose_layer(layer)
+    settle(panel.controller)
 
-    shown = panel.desk.result_layer
+    shown = panel.controller.result_layer
     wanted = colorizer(image, rgb=True, contrast_limits=tuple(layer.contrast_limits)).pixels
     assert shown.data.shape == (*source.shape[:-1], channels)
     np.testing.assert_array_equal(shown.data[0] if is_stack else shown.data, wanted)
@@ -243,12 +245,12 @@ def test_levels_stay_levels_and_lazy(make_napari_viewer, panel_of, settle, color
     viewer = make_napari_viewer()
     layer = viewer.add_image(levels, multiscale=True, contrast_limits=LIMITS)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    shown = panel.desk.result_layer
+    shown = panel.controller.result_layer
     assert shown.multiscale
     assert [level.shape for level in shown.data] == [(*level.shape, 3) for level in levels]
-    assert panel.desk.session.source is layer.data[0]  # the coarsest of a megapixel
+    assert panel.controller.session.source is layer.data[0]  # the coarsest of a megapixel
     wanted = colorizer(largest, contrast_limits=LIMITS).pixels
     part = np.asarray(shown.data[0][500:700, 600:900]).astype(int)
     assert np.abs(part - wanted[500:700, 600:900]).max() <= 1
@@ -275,9 +277,9 @@ def test_the_panel_and_a_script_make_the_same_colours(
     layer = viewer.add_image(source)
     viewer.dims.set_current_step(0, 0)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    shown = panel.desk.result_layer
+    shown = panel.controller.result_layer
     wanted = colorizer(plane, contrast_limits=tuple(layer.contrast_limits)).pixels
     found = shown.data[0] if is_stack else shown.data
     assert found.dtype == wanted.dtype
@@ -290,7 +292,7 @@ def test_every_kind_of_values_is_seen_in_colour(make_napari_viewer, panel_of, se
     viewer = make_napari_viewer(show=True)
     viewer.add_image(plane)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     canvas = viewer.screenshot(canvas_only=True, flash=False)
     top, start = canvas.shape[0] // 2 - 40, canvas.shape[1] // 2 - 40

@@ -14,7 +14,7 @@ from npe2 import PluginManifest
 
 import napari_colorize
 from napari_colorize.napari.preferences import PLUGIN, Preferences, preferences
-from napari_colorize.settings import ColorizeSettings, knob_of
+from napari_colorize.settings import ColorizeSettings, setting_of
 from napari_colorize.zoo import CATALOGUE
 
 PATH = Path(napari_colorize.__file__).with_name("napari.yaml")
@@ -68,7 +68,7 @@ def test_the_model_is_chosen_among_those_of_the_catalogue(manifest):
 
 @pytest.mark.parametrize("name", ["render_factor", "saturation"])
 def test_preferences_range_from_as_recommended_to_what_the_knob_allows(manifest, name):
-    knob = next(knob_of(item) for item in fields(ColorizeSettings) if item.name == name)
+    knob = next(setting_of(item) for item in fields(ColorizeSettings) if item.name == name)
     written = manifest.contributions.configurations["panel"].properties[name]
     assert (written.minimum, written.maximum, written.default) == (0, knob.high, 0)
 

@@ -40,13 +40,13 @@ def test_predictions_block_nobody(make_napari_viewer, panel_of, settle, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(megapixel())
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     pulse, pauses = Pulse(), []
 
     for render_factor in range(8, 8 + TRIES):
         pulse.pauses()
         panel.knobs.controls["render_factor"].slider.setValue(render_factor)
-        settle(panel.desk)
+        settle(panel.controller)
         pauses.append(pulse.pauses())
 
     assert min(pauses) < BLOCKED, pauses
@@ -56,14 +56,14 @@ def test_saturation_follows_the_slider(make_napari_viewer, panel_of, settle, qtb
     viewer = make_napari_viewer()
     viewer.add_image(megapixel())
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     shown, took = [], []
-    panel.desk.shown.connect(lambda result: shown.append(result.settings.saturation))
+    panel.controller.shown.connect(lambda result: shown.append(result.settings.saturation))
 
     for saturation in np.linspace(0.5, 1.5, TRIES):
         began = time.perf_counter()
         panel.knobs.controls["saturation"].slider.setValue(saturation)
-        qtbot.waitUntil(lambda: bool(shown) and shown[-1] == panel.desk.settings.saturation)
+        qtbot.waitUntil(lambda: bool(shown) and shown[-1] == panel.controller.settings.saturation)
         took.append(time.perf_counter() - began)
 
     assert min(took) < BLOCKED, took
@@ -73,13 +73,13 @@ def test_a_run_over_a_stack_blocks_nobody(make_napari_viewer, panel_of, settle, 
     viewer = make_napari_viewer()
     viewer.add_image(np.stack([data.camera()] * 8))
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     pulse, pauses = Pulse(), []
 
     for _ in range(TRIES):
         pulse.pauses()
-        panel.desk.colorize_all()
-        qtbot.waitUntil(lambda: not panel.desk.is_running, timeout=60_000)
+        panel.controller.colorize_all()
+        qtbot.waitUntil(lambda: not panel.controller.is_running, timeout=60_000)
         pauses.append(pulse.pauses())
 
     assert min(pauses) < BLOCKED, pauses

@@ -22,9 +22,9 @@ def in_napari(make_napari_viewer, panel_of, settle, photo, settings) -> np.ndarr
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    panel.desk.choose(**settings)
-    settle(panel.desk)
-    return np.asarray(panel.desk.result_layer.data)
+    panel.controller.choose(**settings)
+    settle(panel.controller)
+    return np.asarray(panel.controller.result_layer.data)
 
 
 def in_jupyter(photo, settings) -> np.ndarray:

@@ -42,7 +42,7 @@ def test_a_photograph_is_its_rec_601_luminance(key):
 
 
 def test_the_film_is_a_stack_that_moves():
-    [(film, looks, _)] = samples.film()
+    [(film, looks, _)] = samples.video()
 
     assert film.shape == (samples.FRAMES, *samples.FRAME_SHAPE)
     assert looks["axis_labels"] == ("t", "y", "x")
@@ -50,7 +50,7 @@ def test_the_film_is_a_stack_that_moves():
 
 
 def test_the_deep_one_has_steps_that_8_bits_cannot_hold():
-    [(gray, looks, _)] = samples.deep()
+    [(gray, looks, _)] = samples.deep_16bit()
 
     assert gray.dtype == np.uint16 and len(np.unique(gray)) > 10 * 256
     assert looks["contrast_limits"] == (0, 65535)

@@ -47,10 +47,10 @@ def colorfulness(picture: np.ndarray) -> float:
 def test_the_panel(window, panel_of, settle, shoot):
     window.add_image(data.astronaut()[..., 1], name="astronaut")
     panel = panel_of(window)
-    settle(panel.desk)
+    settle(panel.controller)
 
     picture = shoot(window, "panel")
-    panel.desk.result_layer.visible = False
+    panel.controller.result_layer.visible = False
     gray = shoot(window, "gray")
 
     assert picture.shape[:2] >= (800, 1200)
@@ -60,7 +60,7 @@ def test_the_panel(window, panel_of, settle, shoot):
 def test_the_sweep(window, panel_of, settle, shoot, qtbot):
     window.add_image(data.chelsea()[..., 1], name="chelsea")
     panel = panel_of(window)
-    settle(panel.desk)
+    settle(panel.controller)
 
     panel.sweep.click()
     qtbot.waitUntil(lambda: all(b.isEnabled() for b in panel.grid.buttons.values()), timeout=60_000)
@@ -73,7 +73,7 @@ def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):
     film = np.stack([np.roll(data.camera(), 20 * k, axis=1) for k in range(100)])
     window.add_image(film, name="film")
     panel = panel_of(window)
-    settle(panel.desk)
+    settle(panel.controller)
     panel.more_section.expand(animate=False)
 
     panel.target.setCurrentIndex(STACK)
@@ -82,7 +82,7 @@ def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):
     qtbot.waitUntil(lambda: "Plane" in panel.state.text(), timeout=60_000)
     shoot(window, "run")
     panel.stop_keep.click()
-    qtbot.waitUntil(lambda: not panel.desk.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.controller.is_running, timeout=60_000)
 
     assert "kept" in panel.state.text()
 
@@ -90,8 +90,8 @@ def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):
 def test_hints(window, panel_of, settle, shoot, qtbot):
     window.add_image(data.astronaut()[..., 1], name="astronaut")
     panel = panel_of(window)
-    settle(panel.desk)
-    before = panel.desk.result_layer.data.astype(int)
+    settle(panel.controller)
+    before = panel.controller.result_layer.data.astype(int)
     panel.guide_section.expand(animate=False)
 
     panel.guide.new.click()
@@ -104,11 +104,11 @@ def test_hints(window, panel_of, settle, shoot, qtbot):
         hints.current_face_color = color
         for place in places:
             hints.add([place])
-    qtbot.waitUntil(lambda: panel.desk.session.guides is not None, timeout=60_000)
-    settle(panel.desk)
+    qtbot.waitUntil(lambda: panel.controller.session.guides is not None, timeout=60_000)
+    settle(panel.controller)
     shoot(window, "hints")
 
-    changed = np.abs(panel.desk.result_layer.data - before).max(axis=-1)
+    changed = np.abs(panel.controller.result_layer.data - before).max(axis=-1)
     assert changed[400, 75] > 50 and changed[150, 250] < 5  # the suit, and not her face
 
 
@@ -116,17 +116,17 @@ def test_a_stack_is_guided(window, panel_of, settle, shoot, qtbot):
     film = window.open_sample("napari-colorize", "film")[0]
     window.add_image(data.coffee(), name="coffee", visible=False)
     panel = panel_of(window)
-    panel.desk.choose_layer(film)
-    settle(panel.desk)
+    panel.controller.choose_layer(film)
+    settle(panel.controller)
     panel.guide_section.expand(animate=False)
 
-    panel.desk.guiding.use("reference", window.layers["coffee"])
-    panel.desk.blend_with("embedded")
-    panel.desk.choose(steadiness=0.8, hue_damping=0.4, reference_strength=0.5)
-    settle(panel.desk)
+    panel.controller.guiding.use("reference", window.layers["coffee"])
+    panel.controller.blend_with("embedded")
+    panel.controller.choose(temporal_smoothing=0.8, hue_damping=0.4, reference_strength=0.5)
+    settle(panel.controller)
     shoot(window, "guide")
 
-    shown = [panel.guide.steadiness, panel.guide.blend, panel.guide.palette]
+    shown = [panel.guide.temporal_smoothing, panel.guide.blend, panel.guide.palette]
     assert all(widget.isVisible() for widget in shown)
 
 
@@ -137,7 +137,7 @@ def test_explore(window, panel_of, settle, shoot, qtbot):
     panel = panel_of(window)
     explore = ExploreWidget(window)
     window.window.add_dock_widget(explore, name="Explore", tabify=True)
-    settle(panel.desk)
+    settle(panel.controller)
 
     explore.attend.click()
     explore.attention.ask(np.array([300.0, 100.0]))
@@ -184,4 +184,4 @@ def test_finetune(window, shoot, tmp_path):
     picture = shoot(window, "finetune")
 
     assert picture.shape[:2] >= (800, 1200)
-    widget.desk.close()
+    widget.controller.close()

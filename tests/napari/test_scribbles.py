@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_colorize.napari.crop import Part, whole_plane
+from napari_colorize.napari.crop import PlaneCrop, whole_plane
 from napari_colorize.napari.guide.grid import Grid, grid_of
 from napari_colorize.napari.guide.labels import labels_on
 from napari_colorize.napari.guide.making import add_hints
@@ -178,7 +178,7 @@ def test_labels_are_taken_where_the_pixel_lies_on_them(image, moved, placed):
 
 
 def test_a_window_of_the_picture_has_its_own_pixels(image):
-    part = Part(10, 20, 30, 50)
+    part = PlaneCrop(10, 20, 30, 50)
     grid = Grid(image, part, (5, 10), (), np.zeros(2))  # of two by two pixels each
     labels = Labels(np.arange(1, 2401).reshape(40, 60))
 

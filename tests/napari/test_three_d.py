@@ -15,9 +15,9 @@ def opened(make_napari_viewer, panel_of, settle, stack) -> tuple[Any, Any]:
     """A window, and the desk of its panel, with the middle plane of a stack in colour."""
     viewer = make_napari_viewer(show=True)
     viewer.add_image(stack, name="s")
-    desk = panel_of(viewer).desk
-    settle(desk)
-    return viewer, desk
+    controller = panel_of(viewer).controller
+    settle(controller)
+    return viewer, controller
 
 
 @pytest.fixture
@@ -40,37 +40,37 @@ def colorfulness(picture: np.ndarray) -> float:
     return float(np.ptp(picture[top : top + 120, start : start + 120], axis=-1).mean())
 
 
-def colorize_all(desk: Any, settle: Any, qtbot: Any) -> None:
-    desk.colorize_all()
-    qtbot.waitUntil(lambda: desk.colors.finished() is not None, timeout=60_000)
-    qtbot.waitUntil(lambda: not desk.is_running, timeout=60_000)
-    settle(desk)
+def colorize_all(controller: Any, settle: Any, qtbot: Any) -> None:
+    controller.colorize_all()
+    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: not controller.is_running, timeout=60_000)
+    settle(controller)
 
 
 def test_there_and_back_the_picture_is_the_same(opened, failures, settle):
-    viewer, desk = opened
-    layer, plane, before = desk.result_layer, desk.plane, seen(viewer)
+    viewer, controller = opened
+    layer, plane, before = controller.result_layer, controller.plane, seen(viewer)
 
     viewer.dims.ndisplay = 3
     assert seen(viewer).any()
     viewer.dims.ndisplay = 2
-    settle(desk)
+    settle(controller)
 
-    assert desk.result_layer is layer and desk.plane == plane and not failures
-    np.testing.assert_array_equal(layer.data[plane], desk.result.pixels)
+    assert controller.result_layer is layer and controller.plane == plane and not failures
+    np.testing.assert_array_equal(layer.data[plane], controller.result.pixels)
     assert colorfulness(seen(viewer)) == pytest.approx(colorfulness(before), rel=0.1)
 
 
 def test_a_knob_turned_in_three_dimensions_is_heard(opened, failures, settle):
-    viewer, desk = opened
+    viewer, controller = opened
     viewer.dims.ndisplay = 3
 
-    desk.choose(saturation=0)
-    settle(desk)
+    controller.choose(saturation=0)
+    settle(controller)
     viewer.dims.ndisplay = 2
-    settle(desk)
+    settle(controller)
 
-    shown = np.asarray(desk.result_layer.data[desk.plane]).astype(int)
+    shown = np.asarray(controller.result_layer.data[controller.plane]).astype(int)
     assert np.ptp(shown, axis=-1).max() <= 1 and not failures
 
 
@@ -79,18 +79,18 @@ def test_a_layer_that_comes_in_three_dimensions_is_colorized(
 ):
     viewer = make_napari_viewer(show=True)
     viewer.dims.ndisplay = 3
-    desk = panel_of(viewer).desk
+    controller = panel_of(viewer).controller
     failures: list[Any] = []
-    desk.failed.connect(failures.append)
+    controller.failed.connect(failures.append)
 
     viewer.add_image(stack, name="late")
-    settle(desk)
+    settle(controller)
     viewer.dims.ndisplay = 2
     viewer.dims.set_current_step(0, 3)
-    settle(desk)
+    settle(controller)
 
     assert "late (colorized)" in viewer.layers and not failures
-    np.testing.assert_array_equal(desk.result_layer.data[3], desk.result.pixels)
+    np.testing.assert_array_equal(controller.result_layer.data[3], controller.result.pixels)
 
 
 def test_a_volume_that_moves_in_time_is_followed_when_one_is_back(
@@ -98,47 +98,49 @@ def test_a_volume_that_moves_in_time_is_followed_when_one_is_back(
 ):
     viewer = make_napari_viewer(show=True)
     viewer.add_image(np.stack([stack, stack[::-1], stack]))
-    desk = panel_of(viewer).desk
-    settle(desk)
+    controller = panel_of(viewer).controller
+    settle(controller)
     viewer.dims.ndisplay = 3
 
     viewer.dims.set_current_step(0, 0)
-    settle(desk)
-    assert desk.plane[0] == 1  # in a volume no plane is looked at
+    settle(controller)
+    assert controller.plane[0] == 1  # in a volume no plane is looked at
     viewer.dims.ndisplay = 2
-    settle(desk)
+    settle(controller)
 
-    assert desk.plane == tuple(viewer.dims.current_step[:2]) and desk.plane[0] == 0
-    np.testing.assert_array_equal(desk.result_layer.data[desk.plane], desk.result.pixels)
+    assert controller.plane == tuple(viewer.dims.current_step[:2]) and controller.plane[0] == 0
+    np.testing.assert_array_equal(
+        controller.result_layer.data[controller.plane], controller.result.pixels
+    )
 
 
 def test_channels_need_the_whole_stack(opened):
-    viewer, desk = opened
+    viewer, controller = opened
 
     with pytest.raises(ImageError, match="all planes first"):
-        desk.show_channels()
+        controller.show_channels()
 
     assert [layer.name for layer in viewer.layers] == ["s", "s (colorized)"]
 
 
 def test_three_channels_look_like_the_picture(opened, settle, qtbot):
-    viewer, desk = opened
-    colorize_all(desk, settle, qtbot)
+    viewer, controller = opened
+    colorize_all(controller, settle, qtbot)
     picture = seen(viewer)
 
-    made = desk.show_channels()
+    made = controller.show_channels()
 
     assert [layer.name for layer in made] == ["s (red)", "s (green)", "s (blue)"]
     assert np.abs(seen(viewer) - picture).mean() < 3
-    desk.undo()
+    controller.undo()
     assert [layer.name for layer in viewer.layers if layer.visible] == ["s", "s (colorized)"]
     assert np.abs(seen(viewer) - picture).mean() < 1
 
 
 def test_three_channels_have_colour_in_three_dimensions(opened, failures, settle, qtbot):
-    viewer, desk = opened
-    colorize_all(desk, settle, qtbot)
-    made = desk.show_channels()
+    viewer, controller = opened
+    colorize_all(controller, settle, qtbot)
+    made = controller.show_channels()
 
     viewer.dims.ndisplay = 3
     volume = seen(viewer)
@@ -147,7 +149,7 @@ def test_three_channels_have_colour_in_three_dimensions(opened, failures, settle
     empty = seen(viewer)
 
     assert colorfulness(volume) > colorfulness(empty) + 1 and not failures
-    desk.undo()
+    controller.undo()
     viewer.dims.ndisplay = 2
-    settle(desk)
-    assert desk.result_layer.visible
+    settle(controller)
+    assert controller.result_layer.visible

@@ -18,9 +18,9 @@ import napari_colorize
 from napari_colorize.display import stack as colors_of_stacks
 from napari_colorize.errors import ImageError, OutOfMemoryError, OutputError
 from napari_colorize.napari import video_export, video_reader
-from napari_colorize.napari.controller import PLANES_AHEAD, Desk, desk_of
-from napari_colorize.napari.video_export import SavingEnd, ask_and_save, save_film
-from napari_colorize.napari.writer import write_film
+from napari_colorize.napari.controller import PLANES_AHEAD, ColorizeController, get_controller
+from napari_colorize.napari.video_export import ExportFinished, ask_and_export, export_video
+from napari_colorize.napari.writer import write_video
 from napari_colorize.video import lazy_frames
 
 av = pytest.importorskip("av", reason="the extra video is not installed")
@@ -45,13 +45,13 @@ def path(tmp_path) -> Path:
 def reads(monkeypatch) -> list[int]:
     """Numbers of the frames that were decoded to be shown."""
     found: list[int] = []
-    own = lazy_frames.FilmFrames._raw
+    own = lazy_frames.VideoFrames._raw
 
-    def raw(frames: lazy_frames.FilmFrames, number: int) -> Any:
+    def raw(frames: lazy_frames.VideoFrames, number: int) -> Any:
         found.append(number)
         return own(frames, number)
 
-    monkeypatch.setattr(lazy_frames.FilmFrames, "_raw", raw)
+    monkeypatch.setattr(lazy_frames.VideoFrames, "_raw", raw)
     return found
 
 
@@ -75,32 +75,32 @@ def viewer(make_napari_viewer, plugin) -> Any:
 
 
 @pytest.fixture
-def desk_for(qapp) -> Iterator[Callable[[Any], Desk]]:
+def desk_for(qapp) -> Iterator[Callable[[Any], ColorizeController]]:
     """Gives a viewer's desk, with a model that is quick."""
     made = []
 
-    def desk(viewer: Any) -> Desk:
-        made.append(desk_of(viewer))
+    def controller(viewer: Any) -> ColorizeController:
+        made.append(get_controller(viewer))
         made[-1].session.model = colorizer_of(TintNetwork())
         return made[-1]
 
-    yield desk
+    yield controller
     for each in made:
         each.close()
 
 
 @pytest.fixture
-def desk(model, desk_for) -> Desk:
+def controller(model, desk_for) -> ColorizeController:
     """The desk of a viewer without a window."""
     return desk_for(model)
 
 
 @pytest.fixture
-def ended(qtbot) -> Callable[[video_export.FilmSaving], SavingEnd]:
+def ended(qtbot) -> Callable[[video_export.VideoExport], ExportFinished]:
     """Waits until a film is saved, and says how it went."""
 
-    def wait(saved: video_export.FilmSaving) -> SavingEnd:
-        ends: list[SavingEnd] = []
+    def wait(saved: video_export.VideoExport) -> ExportFinished:
+        ends: list[ExportFinished] = []
         saved.ended.connect(ends.append)
         qtbot.waitUntil(lambda: bool(ends), timeout=SECONDS)
         return ends[0]
@@ -181,131 +181,133 @@ def test_other_files_are_left_to_other_readers(paths):
 def test_without_pyav_one_sentence_says_how_to_get_it(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImageError, match=r'PyAV is needed: pip install "napari-colorize\[video\]"'):
-        video_reader.read_films(str(path))
+        video_reader.read_videos(str(path))
 
 
 # Colours
 
 
-def test_colours_follow_what_is_looked_at(model, desk, path, reads, settle):
-    desk.choose_layer(opened(model, path))
-    settle(desk)
-    [first] = desk.plane
-    shown, known = desk.result_layer, set(reads)
+def test_colours_follow_what_is_looked_at(model, controller, path, reads, settle):
+    controller.choose_layer(opened(model, path))
+    settle(controller)
+    [first] = controller.plane
+    shown, known = controller.result_layer, set(reads)
     colors = colorfulness(shown.data[first])
 
     model.dims.set_current_step(0, 8)
-    settle(desk)
+    settle(controller)
 
-    assert len(known) <= LOOKED_AT and shown is desk.result_layer and shown.rgb
+    assert len(known) <= LOOKED_AT and shown is controller.result_layer and shown.rgb
     assert min(colors, colorfulness(shown.data[8])) > 3
     assert colorfulness(shown.data[35]) == 0
 
 
-def test_frames_that_come_next_are_coloured_before_they_are_shown(model, desk, path, qtbot):
-    desk.choose_layer(opened(model, path))
+def test_frames_that_come_next_are_coloured_before_they_are_shown(model, controller, path, qtbot):
+    controller.choose_layer(opened(model, path))
     for number in (1, 2, 3):
         model.dims.set_current_step(0, number)
 
     ahead = [(number,) for number in range(4, 4 + PLANES_AHEAD)]
-    qtbot.waitUntil(lambda: all(map(desk.colors.knows, ahead)), timeout=SECONDS)
-    assert not desk.colors.knows((4 + PLANES_AHEAD + 2,))
+    qtbot.waitUntil(lambda: all(map(controller.colors.knows, ahead)), timeout=SECONDS)
+    assert not controller.colors.knows((4 + PLANES_AHEAD + 2,))
 
 
-def test_a_whole_film_that_does_not_fit_is_refused(model, desk, path, monkeypatch):
-    desk.choose_layer(opened(model, path))
+def test_a_whole_film_that_does_not_fit_is_refused(model, controller, path, monkeypatch):
+    controller.choose_layer(opened(model, path))
     monkeypatch.setattr(colors_of_stacks, "_free_bytes", lambda: 10**5)
     with pytest.raises(OutOfMemoryError, match="0.4 GB|0.0 GB of memory"):
-        desk.colorize_all()
+        controller.colorize_all()
 
 
 # Saving a film
 
 
-def test_a_film_is_saved_with_its_sound(model, desk, path, tmp_path, ended):
-    desk.choose_layer(opened(model, path))
-    desk.choose(saturation=2.0, steadiness=0.5)
+def test_a_film_is_saved_with_its_sound(model, controller, path, tmp_path, ended):
+    controller.choose_layer(opened(model, path))
+    controller.choose(saturation=2.0, temporal_smoothing=0.5)
     target = tmp_path / "new.mp4"
 
-    end = ended(save_film(desk, target))
+    end = ended(export_video(controller, target))
 
-    assert end == SavingEnd(FRAMES, notes=end.notes) and end.notes[0] == f"Saved {target}."
+    assert end == ExportFinished(FRAMES, notes=end.notes) and end.notes[0] == f"Saved {target}."
     assert len(decoded(target)) == FRAMES and rate_of(target) == rate_of(path)
     assert packets_of(target, "audio") == packets_of(path, "audio")
     assert colorfulness(decoded(target)[7].to_ndarray(format="rgb24")) > 3
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_the_saved_film_keeps_the_old_luminance(model, desk, path, tmp_path, ended):
+def test_the_saved_film_keeps_the_old_luminance(model, controller, path, tmp_path, ended):
     layer = opened(model, path)
-    desk.choose_layer(layer)
-    ended(save_film(desk, tmp_path / "new.mp4"))
+    controller.choose_layer(layer)
+    ended(export_video(controller, tmp_path / "new.mp4"))
 
-    saved = lazy_frames.open_film(tmp_path / "new.mp4", rgb=False)
+    saved = lazy_frames.open_video(tmp_path / "new.mp4", rgb=False)
     assert np.abs(saved[12].astype(int) - layer.data[12]).mean() < 1
 
 
-def test_a_mask_holds_for_the_saved_film(model, desk, path, tmp_path, ended):
-    desk.choose_layer(opened(model, path))
+def test_a_mask_holds_for_the_saved_film(model, controller, path, tmp_path, ended):
+    controller.choose_layer(opened(model, path))
     mask = np.zeros((48, 64), int)
     mask[:, 32:] = 1
-    desk.guiding.use("mask", model.add_labels(mask))
+    controller.guiding.use("mask", model.add_labels(mask))
 
-    ended(save_film(desk, tmp_path / "new.mp4"))
+    ended(export_video(controller, tmp_path / "new.mp4"))
 
-    picture = lazy_frames.open_film(tmp_path / "new.mp4", rgb=True)[5]
+    picture = lazy_frames.open_video(tmp_path / "new.mp4", rgb=True)[5]
     assert colorfulness(picture[:, :28]) < 2 < 3 < colorfulness(picture[:, 36:])
 
 
-def test_a_film_that_was_stopped_is_gone_on_with(model, desk, path, tmp_path, ended, monkeypatch):
-    desk.choose_layer(opened(model, path))
+def test_a_film_that_was_stopped_is_gone_on_with(
+    model, controller, path, tmp_path, ended, monkeypatch
+):
+    controller.choose_layer(opened(model, path))
     target = tmp_path / "new.mkv"
-    saved = save_film(desk, target)
+    saved = export_video(controller, target)
     saved.progress.connect(lambda told: saved.cancel() if told.done >= 5 else None)
     first = ended(saved)
     assert first.cancelled and not target.exists()
 
-    end = ended(save_film(desk, target))
+    end = ended(export_video(controller, target))
 
     assert any("gone on with after frame" in note for note in end.notes)
     assert len(decoded(target)) == FRAMES
 
 
-def test_one_film_is_saved_at_a_time(model, desk, path, tmp_path, ended):
-    desk.choose_layer(opened(model, path))
-    saved = save_film(desk, tmp_path / "new.mp4")
+def test_one_film_is_saved_at_a_time(model, controller, path, tmp_path, ended):
+    controller.choose_layer(opened(model, path))
+    saved = export_video(controller, tmp_path / "new.mp4")
     with pytest.raises(OutputError, match="new.mp4 is being saved"):
-        save_film(desk, tmp_path / "other.mp4")
+        export_video(controller, tmp_path / "other.mp4")
     ended(saved)
 
 
-def test_what_cannot_be_saved_is_told_at_once(model, desk, path, tmp_path):
+def test_what_cannot_be_saved_is_told_at_once(model, controller, path, tmp_path):
     layer = opened(model, path)
-    desk.choose_layer(layer)
+    controller.choose_layer(layer)
     with pytest.raises(OutputError, match="exists"):
-        save_film(desk, path)
+        export_video(controller, path)
     with pytest.raises(OutputError, match="the input itself"):
-        save_film(desk, path, overwrite=True)
-    desk.guiding.use("mask", model.add_labels(np.ones((FRAMES, 48, 64), int)))
+        export_video(controller, path, overwrite=True)
+    controller.guiding.use("mask", model.add_labels(np.ones((FRAMES, 48, 64), int)))
     with pytest.raises(ImageError, match="single frames"):
-        save_film(desk, tmp_path / "new.mp4")
-    desk.choose_layer(model.add_image(np.zeros((4, 48, 64), np.uint8)))
+        export_video(controller, tmp_path / "new.mp4")
+    controller.choose_layer(model.add_image(np.zeros((4, 48, 64), np.uint8)))
     with pytest.raises(ImageError, match="is no film"):
-        save_film(desk, tmp_path / "new.mp4")
+        export_video(controller, tmp_path / "new.mp4")
 
 
-def test_what_goes_wrong_on_the_way_is_told(model, desk, path, tmp_path, ended):
-    desk.choose_layer(opened(model, path))
-    desk.session.model = str(tmp_path / "missing.safetensors")
-    end = ended(save_film(desk, tmp_path / "new.mp4"))
+def test_what_goes_wrong_on_the_way_is_told(model, controller, path, tmp_path, ended):
+    controller.choose_layer(opened(model, path))
+    controller.session.model = str(tmp_path / "missing.safetensors")
+    end = ended(export_video(controller, tmp_path / "new.mp4"))
     assert end.error is not None and "missing.safetensors" in str(end.error)
 
 
 def test_a_window_that_closes_stops_it(viewer, desk_for, path, tmp_path, qtbot):
-    desk = desk_for(viewer)
-    desk.choose_layer(opened(viewer, path))
+    controller = desk_for(viewer)
+    controller.choose_layer(opened(viewer, path))
     is_closed = Event()
-    saved = save_film(desk, tmp_path / "new.mp4")
+    saved = export_video(controller, tmp_path / "new.mp4")
     saved.progress.connect(lambda told: is_closed.wait(SECONDS / 1000))
     with qtbot.waitSignal(viewer.window._qt_window.destroyed, timeout=SECONDS):
         viewer.close()
@@ -326,13 +328,13 @@ def test_the_command_asks_for_a_name(viewer, desk_for, path, tmp_path, qtbot, mo
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
     viewer.layers.selection.active = layer
-    desk = desk_for(viewer)
+    controller = desk_for(viewer)
 
-    ask_and_save(viewer)
+    ask_and_export(viewer)
     qtbot.waitUntil((tmp_path / "named.mp4").exists, timeout=SECONDS)
     qtbot.waitUntil(lambda: not video_export._savings, timeout=SECONDS)
 
-    assert asked == ["old (colorized).mp4"] and desk.layer is layer
+    assert asked == ["old (colorized).mp4"] and controller.layer is layer
     assert len(decoded(tmp_path / "named.mp4")) == FRAMES
 
 
@@ -342,12 +344,12 @@ def test_the_command_asks_for_a_name(viewer, desk_for, path, tmp_path, qtbot, mo
 def test_the_colours_of_a_film_are_saved_in_the_background(
     viewer, desk_for, path, tmp_path, settle, qtbot
 ):
-    desk = desk_for(viewer)
-    desk.choose_layer(opened(viewer, path))
-    settle(desk)
+    controller = desk_for(viewer)
+    controller.choose_layer(opened(viewer, path))
+    settle(controller)
     target = tmp_path / "new.mp4"
 
-    assert desk.result_layer.save(str(target), plugin="napari-colorize") == [str(target)]
+    assert controller.result_layer.save(str(target), plugin="napari-colorize") == [str(target)]
     qtbot.waitUntil(lambda: not video_export._savings, timeout=SECONDS)
 
     assert len(decoded(target)) == FRAMES
@@ -376,7 +378,7 @@ def test_limits_become_black_and_white(model, tmp_path, dtype):
 
     layer.save(str(tmp_path / "gray.mp4"), plugin="napari-colorize")
 
-    seen = lazy_frames.open_film(tmp_path / "gray.mp4", rgb=False)
+    seen = lazy_frames.open_video(tmp_path / "gray.mp4", rgb=False)
     means = [frame.mean() / 65535 for frame in seen]
     np.testing.assert_allclose(means, [0, 0.5, 1], atol=0.01)
 
@@ -384,16 +386,16 @@ def test_limits_become_black_and_white(model, tmp_path, dtype):
 def test_a_stack_is_saved_when_all_of_it_has_colours(
     viewer, desk_for, stack, tmp_path, settle, qtbot
 ):
-    desk = desk_for(viewer)
-    desk.choose_layer(viewer.add_image(stack))
-    settle(desk)
+    controller = desk_for(viewer)
+    controller.choose_layer(viewer.add_image(stack))
+    settle(controller)
     target = tmp_path / "stack.mp4"
     with pytest.raises(OutputError, match="colorize the whole stack"):
-        desk.result_layer.save(str(target), plugin="napari-colorize")
+        controller.result_layer.save(str(target), plugin="napari-colorize")
 
-    desk.colorize_all()
-    qtbot.waitUntil(desk.colors.knows_all, timeout=SECONDS)
-    desk.result_layer.save(str(target), plugin="napari-colorize")
+    controller.colorize_all()
+    qtbot.waitUntil(controller.colors.knows_all, timeout=SECONDS)
+    controller.result_layer.save(str(target), plugin="napari-colorize")
 
     assert len(decoded(target)) == len(stack) and rate_of(target) == 24
     assert list(tmp_path.iterdir()) == [target]
@@ -402,7 +404,7 @@ def test_a_stack_is_saved_when_all_of_it_has_colours(
 @pytest.mark.parametrize("shape", [(48, 64), (2, 3, 48, 64)])
 def test_a_film_has_one_axis_of_time(tmp_path, shape):
     with pytest.raises(OutputError, match="one axis, time"):
-        write_film(str(tmp_path / "a.mp4"), np.zeros(shape, np.uint8), {})
+        write_video(str(tmp_path / "a.mp4"), np.zeros(shape, np.uint8), {})
 
 
 def test_an_open_film_is_not_written_over_itself(model, path):

@@ -7,7 +7,7 @@ import pytest
 from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.napari import ExploreWidget
-from napari_colorize.napari.controller import known_desk
+from napari_colorize.napari.controller import existing_controller
 from napari_colorize.napari.widget import PLANE, SHAPES, STACK
 
 
@@ -16,7 +16,7 @@ def test_the_first_picture_comes_by_itself(make_napari_viewer, panel_of, settle,
     gray = viewer.add_image(photo, name="portrait")
 
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     colors = viewer.layers["portrait (colorized)"]
     assert colors.rgb and colors.data.shape == (256, 256, 3)
@@ -31,7 +31,7 @@ def test_a_layer_that_comes_later_is_colorized_too(make_napari_viewer, panel_of,
     assert "open one" in panel.state.text()
 
     viewer.add_image(photo, name="late")
-    settle(panel.desk)
+    settle(panel.controller)
 
     assert "late (colorized)" in viewer.layers
 
@@ -40,14 +40,14 @@ def test_saturation_runs_no_network(make_napari_viewer, panel_of, settle, photo)
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
-    before, layer = panel.desk.result, panel.desk.result_layer
+    settle(panel.controller)
+    before, layer = panel.controller.result, panel.controller.result_layer
 
     panel.knobs.controls["saturation"].slider.setValue(0)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert panel.desk.result.chroma is before.chroma
-    assert panel.desk.result_layer is layer
+    assert panel.controller.result.chroma is before.chroma
+    assert panel.controller.result_layer is layer
     assert np.ptp(layer.data.astype(int), axis=-1).max() <= 1  # gray now
 
 
@@ -57,29 +57,29 @@ def test_another_render_factor_replaces_the_picture_in_place(
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
-    before, layer = panel.desk.result, panel.desk.result_layer
+    settle(panel.controller)
+    before, layer = panel.controller.result, panel.controller.result_layer
 
     for factor in (5, 9, 7):  # a drag: the newest wins
         panel.knobs.controls["render_factor"].slider.setValue(factor)
     np.testing.assert_array_equal(layer.data, before.pixels)  # the last one stays meanwhile
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert panel.desk.result.chroma.render_factor == 7
-    assert len(viewer.layers) == 2 and panel.desk.result_layer is layer
+    assert panel.controller.result.chroma.render_factor == 7
+    assert len(viewer.layers) == 2 and panel.controller.result_layer is layer
 
 
 def test_self_attention_can_be_switched_off(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
-    before = panel.desk.result_layer.data
+    settle(panel.controller)
+    before = panel.controller.result_layer.data
 
     panel.knobs.controls["self_attention"].click()
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert np.abs(panel.desk.result_layer.data.astype(int) - before).max() > 3
+    assert np.abs(panel.controller.result_layer.data.astype(int) - before).max() > 3
     assert "self-attention off" in panel.state.text()
 
 
@@ -87,16 +87,16 @@ def test_keep_stays_and_undo_takes_it_back(make_napari_viewer, panel_of, settle,
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     panel.keep.click()
     kept = viewer.layers["p (embedded 12, 1)"]
     pixels = kept.data.copy()
     panel.knobs.controls["saturation"].slider.setValue(0)
-    settle(panel.desk)
+    settle(panel.controller)
 
     np.testing.assert_array_equal(kept.data, pixels)
-    assert kept is not panel.desk.result_layer
+    assert kept is not panel.controller.result_layer
     panel.undo.click()
     assert kept not in viewer.layers and not panel.undo.isEnabled()
 
@@ -109,8 +109,8 @@ def test_replace_takes_the_grays_place_and_undo_brings_it_back(
     gray = viewer.add_image(photo, name="p")
     viewer.add_image(photo, name="above")
     panel = panel_of(viewer)
-    panel.desk.choose_layer(gray)
-    settle(panel.desk)
+    panel.controller.choose_layer(gray)
+    settle(panel.controller)
 
     panel.replace.click()
     assert gray not in viewer.layers
@@ -126,15 +126,15 @@ def test_a_click_in_the_sweep_takes_its_render_factor(
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     panel.sweep.click()
     qtbot.waitUntil(lambda: all(b.isEnabled() for b in panel.grid.buttons.values()), timeout=60_000)
     smallest = min(panel.grid.buttons)
     panel.grid.buttons[smallest].click()
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert panel.desk.result.chroma.render_factor == smallest
+    assert panel.controller.result.chroma.render_factor == smallest
     assert panel.knobs.controls["render_factor"].slider.value() == smallest
 
 
@@ -142,29 +142,29 @@ def test_a_stack_shows_the_plane_looked_at(make_napari_viewer, panel_of, settle,
     viewer = make_napari_viewer()
     viewer.add_image(stack, name="s")
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     viewer.dims.set_current_step(0, 3)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    colors = panel.desk.result_layer
+    colors = panel.controller.result_layer
     assert colors.data.shape == (5, 128, 96, 3)
-    np.testing.assert_array_equal(np.asarray(colors.data[3]), panel.desk.result.pixels)
-    assert panel.desk.plane == (3,)
+    np.testing.assert_array_equal(np.asarray(colors.data[3]), panel.controller.result.pixels)
+    assert panel.controller.plane == (3,)
 
 
 def test_the_whole_stack_is_colorized_on_demand(make_napari_viewer, panel_of, settle, stack, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(stack)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     panel.target.setCurrentIndex(STACK)
     assert "all 5 planes" in panel.all.text() and "kB" in panel.all.text()
     panel.all.click()
-    qtbot.waitUntil(lambda: panel.desk.colors.finished() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.colors.finished() is not None, timeout=60_000)
 
-    whole = panel.desk.colors.finished()
+    whole = panel.controller.colors.finished()
     assert whole.shape == (5, 128, 96, 3)
     assert all(np.ptp(plane.astype(int), axis=-1).mean() > 2 for plane in whole)
 
@@ -176,18 +176,18 @@ def test_a_run_stops_and_keeps_or_drops_what_is_done(
     viewer = make_napari_viewer()
     viewer.add_image(np.concatenate([stack] * 40))
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     ends = []
-    panel.desk.run_ended.connect(ends.append)
+    panel.controller.run_ended.connect(ends.append)
 
-    panel.desk.colorize_all()
-    qtbot.waitUntil(lambda: panel.desk.colors.knows((2,)), timeout=60_000)
+    panel.controller.colorize_all()
+    qtbot.waitUntil(lambda: panel.controller.colors.knows((2,)), timeout=60_000)
     (panel.stop_keep if keep else panel.stop_drop).click()
     qtbot.waitUntil(lambda: bool(ends), timeout=60_000)
 
     assert ends[0].cancelled and ends[0].done < 200
-    assert panel.desk.colors.knows((2,)) is keep
-    assert not panel.desk.is_running and panel.knobs.isEnabled()
+    assert panel.controller.colors.knows((2,)) is keep
+    assert not panel.controller.is_running and panel.knobs.isEnabled()
 
 
 def test_only_the_inside_of_shapes_gets_colour(make_napari_viewer, panel_of, settle, photo):
@@ -195,34 +195,34 @@ def test_only_the_inside_of_shapes_gets_colour(make_napari_viewer, panel_of, set
     gray = viewer.add_image(photo)
     viewer.add_shapes([[[40, 50], [40, 200], [160, 200], [160, 50]]], shape_type="rectangle")
     panel = panel_of(viewer)
-    panel.desk.choose_layer(gray)
-    settle(panel.desk)
+    panel.controller.choose_layer(gray)
+    settle(panel.controller)
 
     panel.target.setCurrentIndex(SHAPES)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    spread = np.ptp(np.asarray(panel.desk.result_layer.data).astype(int), axis=-1)
+    spread = np.ptp(np.asarray(panel.controller.result_layer.data).astype(int), axis=-1)
     assert spread[45:155, 55:195].mean() > 3
     assert spread[:38].max() == 0 and spread[:, 204:].max() == 0
     panel.target.setCurrentIndex(PLANE)
-    settle(panel.desk)
-    assert np.ptp(panel.desk.result_layer.data.astype(int), axis=-1)[:38].mean() > 1
+    settle(panel.controller)
+    assert np.ptp(panel.controller.result_layer.data.astype(int), axis=-1)[:38].mean() > 1
 
 
 def test_contrast_limits_are_what_the_network_sees(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     gray.contrast_limits = (20, 120)
     gray.gamma = 0.5
-    settle(panel.desk)
+    settle(panel.controller)
 
     expected = ((photo.astype(float) - 20) / 100).clip(0, 1) ** 0.5
-    np.testing.assert_allclose(panel.desk.result.gray, expected, atol=1e-3)
-    assert tuple(panel.desk.result_layer.contrast_limits) == (20, 120)
-    assert panel.desk.result_layer.gamma == 1
+    np.testing.assert_allclose(panel.controller.result.gray, expected, atol=1e-3)
+    assert tuple(panel.controller.result_layer.contrast_limits) == (20, 120)
+    assert panel.controller.result_layer.gamma == 1
 
 
 def test_what_cannot_be_colorized_is_told_in_one_sentence(make_napari_viewer, panel_of, photo):
@@ -242,15 +242,15 @@ def test_the_source_may_be_deleted_while_a_run_is_on(
     viewer = make_napari_viewer()
     gray = viewer.add_image(np.concatenate([stack] * 40))
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    panel.desk.colorize_all()
+    panel.controller.colorize_all()
     viewer.layers.remove(gray)
-    qtbot.waitUntil(lambda: panel.desk.session.wait(0), timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.session.wait(0), timeout=60_000)
 
-    assert panel.desk.layer is None and not panel.desk.is_running
+    assert panel.controller.layer is None and not panel.controller.is_running
     viewer.add_image(stack[0], name="next")
-    settle(panel.desk)
+    settle(panel.controller)
     assert "next (colorized)" in viewer.layers
 
 
@@ -260,10 +260,10 @@ def test_two_viewers_have_two_desks(make_napari_viewer, panel_of, settle, photo)
     second.add_image(photo.T.copy(), name="two")
     panels = panel_of(first), panel_of(second)
     for panel in panels:
-        settle(panel.desk)
+        settle(panel.controller)
 
     panels[0].knobs.controls["saturation"].slider.setValue(0)
-    settle(panels[0].desk)
+    settle(panels[0].controller)
 
     assert [layer.name for layer in first.layers] == ["one", "one (colorized)"]
     assert np.ptp(second.layers["two (colorized)"].data.astype(int), axis=-1).mean() > 3
@@ -273,7 +273,7 @@ def test_the_colours_stay_on_a_source_that_moves(make_napari_viewer, panel_of, s
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo, scale=(2, 3), units=("um", "um"))
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     gray.scale = (0.5, 0.25)
     gray.translate = (7, -3)
@@ -282,9 +282,9 @@ def test_the_colours_stay_on_a_source_that_moves(make_napari_viewer, panel_of, s
     corners = [(0, 0), (255, 0), (17, 200)]
     for corner in corners:
         np.testing.assert_allclose(
-            panel.desk.result_layer.data_to_world(corner), gray.data_to_world(corner)
+            panel.controller.result_layer.data_to_world(corner), gray.data_to_world(corner)
         )
-    assert [str(unit) for unit in panel.desk.result_layer.units] == ["micrometer"] * 2
+    assert [str(unit) for unit in panel.controller.result_layer.units] == ["micrometer"] * 2
 
 
 def test_a_knob_that_the_model_lacks_is_off_and_says_why(
@@ -293,19 +293,19 @@ def test_a_knob_that_the_model_lacks_is_off_and_says_why(
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     panel.knobs.controls["self_attention"].click()
-    settle(panel.desk)
+    settle(panel.controller)
 
     deaf = TintNetwork()
     deaf.has_self_attention = False
-    panel.desk.session.model = colorizer_of(deaf)
-    settle(panel.desk)
+    panel.controller.session.model = colorizer_of(deaf)
+    settle(panel.controller)
 
     knob = panel.knobs.controls["self_attention"]
     assert not knob.isEnabled() and "no self-attention" in knob.toolTip()
-    panel.desk.use_model("embedded")
-    settle(panel.desk)
+    panel.controller.use_model("embedded")
+    settle(panel.controller)
     assert knob.isEnabled()
 
 
@@ -324,12 +324,16 @@ def test_closing_the_panel_ends_its_desk_and_leaves_the_layers(
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     panel = panel_of(viewer)
-    settle(panel.desk)
-    desk = panel.desk
+    settle(panel.controller)
+    controller = panel.controller
 
     close_by_x(qtbot, viewer, panel)
 
-    assert desk.is_closed and desk.session.is_closed and known_desk(viewer) is None
+    assert (
+        controller.is_closed
+        and controller.session.is_closed
+        and existing_controller(viewer) is None
+    )
     viewer.add_image(photo, name="later")
     assert [layer.name for layer in viewer.layers] == ["p", "p (colorized)", "later"]
 
@@ -342,17 +346,17 @@ def test_the_explorer_goes_on_when_the_panel_is_closed(
     panel = panel_of(viewer)
     explore = ExploreWidget(viewer)
     viewer.window.add_dock_widget(explore, name="Explore")
-    settle(panel.desk)
-    desk = panel.desk
+    settle(panel.controller)
+    controller = panel.controller
     explore.draw.click()
 
     close_by_x(qtbot, viewer, panel)
-    desk.choose(saturation=0.5)
-    settle(desk)
-    assert not desk.is_closed and "p (curtain)" in viewer.layers
+    controller.choose(saturation=0.5)
+    settle(controller)
+    assert not controller.is_closed and "p (curtain)" in viewer.layers
 
     close_by_x(qtbot, viewer, explore)
-    assert desk.is_closed and "p (curtain)" not in viewer.layers
+    assert controller.is_closed and "p (curtain)" not in viewer.layers
 
 
 def test_a_run_that_replaces_another_is_the_one_that_counts(
@@ -361,14 +365,14 @@ def test_a_run_that_replaces_another_is_the_one_that_counts(
     viewer = make_napari_viewer()
     viewer.add_image(np.concatenate([stack] * 6))
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    panel.desk.colorize_all()
-    qtbot.waitUntil(lambda: panel.desk.colors.knows((1,)), timeout=60_000)
-    panel.desk.colorize_all()
-    qtbot.waitUntil(lambda: not panel.desk.is_running, timeout=60_000)
+    panel.controller.colorize_all()
+    qtbot.waitUntil(lambda: panel.controller.colors.knows((1,)), timeout=60_000)
+    panel.controller.colorize_all()
+    qtbot.waitUntil(lambda: not panel.controller.is_running, timeout=60_000)
 
-    assert panel.desk.colors.finished() is not None
+    assert panel.controller.colors.finished() is not None
 
 
 def test_another_layer_is_colorized_though_the_first_is_deleted_in_its_run(
@@ -377,27 +381,27 @@ def test_another_layer_is_colorized_though_the_first_is_deleted_in_its_run(
     viewer = make_napari_viewer()
     first = viewer.add_image(np.concatenate([stack] * 40), name="first")
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    panel.desk.colorize_all()
+    panel.controller.colorize_all()
     viewer.add_image(photo, name="second")
     viewer.layers.remove(first)
-    settle(panel.desk)
+    settle(panel.controller)
 
-    assert "second (colorized)" in viewer.layers and not panel.desk.is_running
+    assert "second (colorized)" in viewer.layers and not panel.controller.is_running
 
 
 def test_a_layer_that_changed_meanwhile_is_read_anew(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     first = viewer.add_image(photo, name="first")
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
     second = viewer.add_image(photo.T.copy(), name="second")
-    settle(panel.desk)
+    settle(panel.controller)
 
     first.scale, first.contrast_limits = (2, 2), (20, 120)
-    panel.desk.choose_layer(first)
-    settle(panel.desk)
+    panel.controller.choose_layer(first)
+    settle(panel.controller)
 
     colors = viewer.layers["first (colorized)"]
     np.testing.assert_array_equal(colors.scale, (2, 2))
@@ -411,27 +415,27 @@ def test_planes_looked_ahead_at_stay_with_their_layer(
     viewer = make_napari_viewer()
     viewer.add_image(np.concatenate([stack] * 3), name="stack")
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     viewer.dims.set_current_step(0, 8)
     viewer.dims.set_current_step(0, 9)
     other = viewer.add_image(np.stack([photo] * 12)[:, :64, :64], name="other")
-    settle(panel.desk)
-    qtbot.waitUntil(lambda: panel.desk.session.wait(0), timeout=60_000)
+    settle(panel.controller)
+    qtbot.waitUntil(lambda: panel.controller.session.wait(0), timeout=60_000)
 
-    assert panel.desk.layer is other
-    assert all(np.asarray(panel.desk.colors.data[k]).shape == (64, 64, 3) for k in range(12))
+    assert panel.controller.layer is other
+    assert all(np.asarray(panel.controller.colors.data[k]).shape == (64, 64, 3) for k in range(12))
 
 
 def test_renaming_the_source_renames_its_colours(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo, name="before")
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     gray.name = "after"
 
-    assert panel.desk.result_layer.name == "after (colorized)"
+    assert panel.controller.result_layer.name == "after (colorized)"
     assert panel.layers.currentText() == "after"
 
 
@@ -441,12 +445,12 @@ def test_a_cancelled_first_picture_can_be_asked_for_again(
     viewer = make_napari_viewer()
     panel = panel_of(viewer)
     viewer.add_image(photo)
-    panel.desk.cancel()
+    panel.controller.cancel()
     qtbot.waitUntil(lambda: panel.again.isVisibleTo(panel), timeout=60_000)
     assert panel.state.text() == "Stopped."
 
     panel.again.click()
-    settle(panel.desk)
+    settle(panel.controller)
 
     assert not panel.again.isVisibleTo(panel)
 
@@ -455,7 +459,7 @@ def test_replace_does_not_lose_a_stack(make_napari_viewer, panel_of, settle, sta
     viewer = make_napari_viewer()
     gray = viewer.add_image(stack)
     panel = panel_of(viewer)
-    settle(panel.desk)
+    settle(panel.controller)
 
     panel.replace.click()
 
@@ -467,12 +471,14 @@ def test_shapes_that_are_deleted_give_the_plane_back(make_napari_viewer, panel_o
     gray = viewer.add_image(photo)
     shapes = viewer.add_shapes([[[40, 50], [40, 200], [160, 200], [160, 50]]])
     panel = panel_of(viewer)
-    panel.desk.choose_layer(gray)
+    panel.controller.choose_layer(gray)
     panel.target.setCurrentIndex(SHAPES)
-    settle(panel.desk)
+    settle(panel.controller)
 
     viewer.layers.remove(shapes)
-    settle(panel.desk)
+    settle(panel.controller)
 
     assert panel.target.currentIndex() == PLANE
-    assert np.ptp(np.asarray(panel.desk.result_layer.data).astype(int), axis=-1)[:38].mean() > 1
+    assert (
+        np.ptp(np.asarray(panel.controller.result_layer.data).astype(int), axis=-1)[:38].mean() > 1
+    )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.networks import ARCHITECTURES, Architecture, identify
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.winograd import quicken
+from napari_colorize.networks.winograd import accelerate_convs
 from napari_colorize.pipeline import network_input, predict, render_size, to_rgb
 from napari_colorize.zoo.build import build
 
@@ -78,7 +78,7 @@ def _ready(architecture: Architecture, state: dict[str, Tensor]) -> Colorizer:
     """What `Colorizer.from_pretrained` makes of a file, on a processor in float32."""
     network = fuse(build(architecture, state))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    quicken(network)
+    accelerate_convs(network)
     return colorizer_of(network, architecture=architecture.name, fit=architecture.fit)
 
 

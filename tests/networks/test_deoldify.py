@@ -21,9 +21,9 @@ from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, UNet
 from napari_colorize.networks.deoldify_specs import narrow, widths_for, widths_of
 from napari_colorize.networks.encoders import ENCODED
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.layers import SelfAttention, WrittenAttention
+from napari_colorize.networks.layers import PublishedAttention, SelfAttention
 from napari_colorize.networks.mobilenet import SameConv2d
-from napari_colorize.networks.winograd import quicken
+from napari_colorize.networks.winograd import accelerate_convs
 from napari_colorize.zoo.build import build
 
 ARCHITECTURE = {
@@ -270,7 +270,7 @@ def test_a_variant_colours_the_same_when_it_is_fused_and_quickened(name, options
     monkeypatch.setattr(deoldify, "BAND_BYTES", 1)
 
     fused = fuse(build(ARCHITECTURES[name], network.state_dict()))
-    quicken(fused.to(memory_format=torch.channels_last))
+    accelerate_convs(fused.to(memory_format=torch.channels_last))
 
     assert expected[0].shape == x.shape
     found = fused(x), fused(x, self_attention=False)
@@ -283,7 +283,7 @@ def test_a_variant_attends_where_it_was_asked_to(name, options):
     x = torch.randn(1, 3, 64, 96)
     sizes = []
     for part in network.modules():
-        if isinstance(part, SelfAttention | WrittenAttention):
+        if isinstance(part, SelfAttention | PublishedAttention):
             part.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[2:]))
 
     with torch.no_grad():

@@ -11,14 +11,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_colorize.networks import layers
 from napari_colorize.networks.layers import (
+    PublishedAttention,
     SelfAttention,
     SubPixelUpsample,
     WeightNormConv2d,
-    WrittenAttention,
     attend,
+    attention_weights_at,
     blur,
     conv2d,
-    heard_at,
 )
 
 
@@ -168,7 +168,7 @@ def test_what_is_heard_at_a_position_are_the_weights_of_attention(monkeypatch, s
     weights = attend(query, key, each, softmax_over=softmax_over)[..., 11]
 
     monkeypatch.setattr(layers, "BLOCK_NUMBERS", 7 * 2 * 30)
-    heard = heard_at(query, key, 11, softmax_over=softmax_over)
+    heard = attention_weights_at(query, key, 11, softmax_over=softmax_over)
 
     torch.testing.assert_close(heard, weights / weights.sum(-1, keepdim=True))
 
@@ -176,7 +176,7 @@ def test_what_is_heard_at_a_position_are_the_weights_of_attention(monkeypatch, s
 def test_a_position_that_next_to_nothing_is_written_to_still_hears_from_somewhere():
     query, key, _ = random_attention()
 
-    heard = heard_at(query.abs() * 1e3, key - 10, 0, softmax_over="written")
+    heard = attention_weights_at(query.abs() * 1e3, key - 10, 0, softmax_over="written")
 
     torch.testing.assert_close(heard.sum(-1), torch.ones(2))
 
@@ -185,12 +185,12 @@ def test_the_weights_of_one_row_need_no_table_of_all_pairs():
     query, key, _ = random_attention(positions=100)
 
     with LargestTensor() as largest:
-        heard_at(query, key, 50)
+        attention_weights_at(query, key, 50)
 
     assert largest.numbers == query.numel()
 
 
-@pytest.mark.parametrize("make", [SelfAttention, WrittenAttention])
+@pytest.mark.parametrize("make", [SelfAttention, PublishedAttention])
 def test_an_attention_tells_its_weights_at_a_pixel(make):
     attention = make(16).eval()
     nn.init.constant_(attention.gamma, 1.0)
@@ -204,7 +204,7 @@ def test_an_attention_tells_its_weights_at_a_pixel(make):
     torch.testing.assert_close(F.normalize(heard), F.normalize(direction))
 
 
-@pytest.mark.parametrize("make", [SelfAttention, WrittenAttention])
+@pytest.mark.parametrize("make", [SelfAttention, PublishedAttention])
 def test_a_new_attention_is_the_identity_and_can_be_turned_off(make):
     attention = make(16).eval()
     x = torch.randn(2, 16, 5, 3)
@@ -217,7 +217,7 @@ def test_a_new_attention_is_the_identity_and_can_be_turned_off(make):
     assert attention(x, self_attention=False) is x
 
 
-@pytest.mark.parametrize("make", [SelfAttention, WrittenAttention])
+@pytest.mark.parametrize("make", [SelfAttention, PublishedAttention])
 def test_attention_is_the_same_however_memory_is_laid_out(make):
     attention = make(16).eval()
     nn.init.constant_(attention.gamma, 0.7)

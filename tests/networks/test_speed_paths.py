@@ -15,7 +15,7 @@ from napari_colorize.networks import deoldify
 from napari_colorize.networks.deoldify import DEEP, DeOldify, IpolUNet, Residual
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.layers import conv2d, convolve_rows
-from napari_colorize.networks.winograd import WinogradConv2d, quicken, transform_filters
+from napari_colorize.networks.winograd import WinogradConv2d, accelerate_convs, transform_filters
 
 # What rounding may change of numbers around 1; an ordinary convolution in float32 does as badly.
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -149,7 +149,7 @@ def test_only_large_features_are_convolved_the_quick_way(build):
     network = fuse(network.to_empty(device="cpu"))
     before = {name for name, part in network.named_modules() if type(part) is nn.Conv2d}
 
-    quicken(network)
+    accelerate_convs(network)
 
     quick = {name for name, part in network.named_modules() if isinstance(part, WinogradConv2d)}
     net = network.stages()
@@ -165,7 +165,7 @@ def test_only_large_features_are_convolved_the_quick_way(build):
 def test_the_quick_network_is_the_published_one(name, monkeypatch):
     stored = load_arrays(f"deoldify/outputs_{name}.npz")
     network, _ = reference_network(name)
-    quicken(fuse(network).to(memory_format=torch.channels_last))
+    accelerate_convs(fuse(network).to(memory_format=torch.channels_last))
     monkeypatch.setattr(deoldify, "BAND_BYTES", 1)
 
     for size in ("80x80", "128x160"):
@@ -179,7 +179,7 @@ def test_a_quick_network_can_be_copied():
     whole = nn.Module()
     whole.part = residual
     whole.finest = lambda: [residual]
-    quicken(whole)
+    accelerate_convs(whole)
     x = torch.randn(1, 8, 9, 9)
 
     assert isinstance(residual[0][0], WinogradConv2d)

@@ -66,7 +66,7 @@ def test_a_blend_lies_between_its_two_models(ramp):
 
     first, second = one(ramp, edges=False), other(ramp, edges=False)
     mean = (first.chroma.uv + second.chroma.uv) / 2
-    np.testing.assert_allclose(blended.tint.colors.offset, mean, atol=1e-7)
+    np.testing.assert_allclose(blended.chroma_layers.colors.offset, mean, atol=1e-7)
     np.testing.assert_array_equal(blended.with_(blend=0.0).pixels, first.pixels)
     np.testing.assert_array_equal(blended.with_(blend=1.0).pixels, second.pixels)
     assert blended.provenance["blended_with"]["model"] == "handed"
@@ -78,7 +78,7 @@ def test_a_blend_by_confidence_asks_both_models(ramp):
     blended = one(ramp, blend_with=other, blend_by="confidence")
 
     assert blended.chroma.errors is not None
-    assert blended.other.errors is not None
+    assert blended.second_chroma.errors is not None
     with pytest.raises(SettingsError, match='blend_by="confidence"'):
         _ = one(ramp, blend_with=other).with_(blend_by="confidence").pixels
 

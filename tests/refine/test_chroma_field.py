@@ -11,7 +11,7 @@ from napari_colorize.imaging.planes import to_plane
 from napari_colorize.imaging.resample import Window
 from napari_colorize.pipeline import compose
 from napari_colorize.refine import chroma_field as tint_module
-from napari_colorize.refine.chroma_field import Field, Strokes, Tint
+from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers, FixedPixels
 
 
 def random(*shape, seed=0):
@@ -19,14 +19,14 @@ def random(*shape, seed=0):
 
 
 def full_tint(height=40, width=56):
-    colors = Field((random(5, 7, 2) - 0.5) * 0.2, (random(5, 7, 2, seed=1) - 0.5) * 0.1)
-    hinted = Field((random(10, 14, 2, seed=2) - 0.5) * 0.1)
+    colors = ChromaField((random(5, 7, 2) - 0.5) * 0.2, (random(5, 7, 2, seed=1) - 0.5) * 0.1)
+    hinted = ChromaField((random(10, 14, 2, seed=2) - 0.5) * 0.1)
     rows, columns = torch.tensor([3, 3, 20, 39]), torch.tensor([5, 6, 30, 55])
-    strokes = Strokes(rows, columns, torch.full((4, 2), 0.05), (height, width))
+    strokes = FixedPixels(rows, columns, torch.full((4, 2), 0.05), (height, width))
     mask = np.ones((height, width), bool)
     mask[:, :9] = False
-    correction = Field((random(10, 14, 2, seed=5) - 0.5) * 0.1)
-    return Tint(colors, correction, hinted, strokes, shadows=0.3, mask=mask)
+    correction = ChromaField((random(10, 14, 2, seed=5) - 0.5) * 0.1)
+    return ChromaLayers(colors, correction, hinted, strokes, shadows=0.3, mask=mask)
 
 
 def test_a_slope_makes_colours_follow_the_gray():
@@ -34,7 +34,7 @@ def test_a_slope_makes_colours_follow_the_gray():
     slope = torch.zeros(1, 1, 2)
     slope[..., 1] = 0.25
 
-    picture = compose(to_plane(gray), Tint(Field(torch.zeros(1, 1, 2), slope)), 1.0)
+    picture = compose(to_plane(gray), ChromaLayers(ChromaField(torch.zeros(1, 1, 2), slope)), 1.0)
 
     np.testing.assert_allclose(rgb2yuv(picture)[..., 2], 0.25 * gray, atol=1e-6)
 
@@ -67,8 +67,8 @@ def test_very_wide_pictures_come_out_the_same(monkeypatch):
 
 def test_saturation_scales_predictions_and_leaves_what_was_given():
     gray = np.full((4, 4), 0.5, np.float32)
-    hinted = Field(torch.full((1, 1, 2), 0.05))
-    tint = Tint(Field(torch.full((1, 1, 2), 0.02)), hinted=hinted)
+    hinted = ChromaField(torch.full((1, 1, 2), 0.05))
+    tint = ChromaLayers(ChromaField(torch.full((1, 1, 2), 0.02)), hinted=hinted)
 
     for saturation in (0.0, 1.0, 2.0):
         uv = rgb2yuv(compose(to_plane(gray), tint, saturation))[..., 1:]
@@ -103,10 +103,10 @@ def test_outside_a_mask_gray_stays_gray():
 
 def test_shadows_keep_the_luminance_and_lose_the_colour():
     gray = np.tile(np.array([0.0, 0.02, 0.8], np.float32), (3, 1))
-    colors = Field(torch.full((1, 1, 2), 0.05))
+    colors = ChromaField(torch.full((1, 1, 2), 0.05))
 
-    plain = rgb2yuv(compose(to_plane(gray), Tint(colors), 1.0))
-    tamed = rgb2yuv(compose(to_plane(gray), Tint(colors, shadows=0.4), 1.0))
+    plain = rgb2yuv(compose(to_plane(gray), ChromaLayers(colors), 1.0))
+    tamed = rgb2yuv(compose(to_plane(gray), ChromaLayers(colors, shadows=0.4), 1.0))
 
     np.testing.assert_allclose(tamed[..., 0], gray, atol=1e-6)
     assert np.abs(tamed[:, 1, 1:]).max() < 0.2 * np.abs(plain[:, 1, 1:]).max()
@@ -116,9 +116,9 @@ def test_shadows_keep_the_luminance_and_lose_the_colour():
 def test_a_pixel_without_a_value_harms_no_other():
     gray = np.full((4, 4), 0.5, np.float32)
     gray[1, 1] = np.nan
-    colors = Field(torch.full((2, 2, 2), 0.05), torch.full((2, 2, 2), 0.05))
+    colors = ChromaField(torch.full((2, 2, 2), 0.05), torch.full((2, 2, 2), 0.05))
 
-    picture = compose(to_plane(gray), Tint(colors), 1.0)
+    picture = compose(to_plane(gray), ChromaLayers(colors), 1.0)
 
     others = np.delete(picture.reshape(-1, 3), 5, axis=0)
     assert np.isnan(picture[1, 1]).all()

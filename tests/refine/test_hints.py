@@ -16,7 +16,7 @@ from napari_colorize.imaging.color import chroma_to_offset
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.refine import propagation as module
 from napari_colorize.refine.hints import Hints, shrink, strokes
-from napari_colorize.refine.propagation import spread, work_size
+from napari_colorize.refine.propagation import propagate, work_size
 
 LEVEL = 1 / 255
 
@@ -100,7 +100,7 @@ def test_it_is_the_solution_of_the_full_system(shape, contrast):
     mask[0, 0] = True
     values = random.standard_normal((*shape, 3))
 
-    found = spread(*map(torch.from_numpy, (gray, mask, values)))
+    found = propagate(*map(torch.from_numpy, (gray, mask, values)))
 
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, densely_spread(gray, mask, values), atol=2e-6)
@@ -114,7 +114,7 @@ def test_hints_are_kept_and_nothing_goes_beyond_them(seed, contrast):
     mask = torch.rand(12, 15, generator=random) < 0.05
     values = torch.randn(12, 15, 2, generator=random)
 
-    found = spread(gray, mask, values)
+    found = propagate(gray, mask, values)
 
     torch.testing.assert_close(found[mask], values[mask])
     given_values = torch.cat([values[mask], torch.zeros(1, 2)])
@@ -126,9 +126,9 @@ def test_it_is_linear_and_channels_do_not_mix():
     gray, mask = two_regions(30, grain=0.05), dots((30, 30), (5, 4), (20, 22), (25, 10))
     one, other = torch.randn(2, 30, 30, 2, generator=torch.Generator().manual_seed(0))
 
-    together = spread(gray, mask, torch.cat([one, other, 2 * one - 3 * other], dim=-1))
+    together = propagate(gray, mask, torch.cat([one, other, 2 * one - 3 * other], dim=-1))
 
-    parts = 2 * spread(gray, mask, one) - 3 * spread(gray, mask, other)
+    parts = 2 * propagate(gray, mask, one) - 3 * propagate(gray, mask, other)
     torch.testing.assert_close(together[..., 4:], parts, atol=1e-5, rtol=0)
 
 
@@ -136,9 +136,9 @@ def test_a_picture_turned_around_is_the_same_picture():
     gray, mask = two_regions(31, grain=0.05)[:, :24], dots((31, 24), (5, 4), (20, 22))
     values = torch.randn(31, 24, 2, generator=torch.Generator().manual_seed(0))
 
-    turned = spread(*(part.flip(0).transpose(0, 1) for part in (gray, mask, values)))
+    turned = propagate(*(part.flip(0).transpose(0, 1) for part in (gray, mask, values)))
 
-    found = spread(gray, mask, values).flip(0).transpose(0, 1)
+    found = propagate(gray, mask, values).flip(0).transpose(0, 1)
     torch.testing.assert_close(turned, found, atol=1e-5, rtol=0)
 
 
@@ -146,7 +146,7 @@ def test_a_picture_turned_around_is_the_same_picture():
 def test_a_dot_fills_its_region_and_leaves_the_other_one_alone(grain):
     gray, mask = two_regions(grain=grain), dots((60, 60), (12, 7))
 
-    found = spread(gray, mask, torch.ones(60, 60, 1))[..., 0]
+    found = propagate(gray, mask, torch.ones(60, 60, 1))[..., 0]
 
     assert (1 - found[:, :30]).mean() < 2 * LEVEL
     assert found[:, 30:].abs().max() < 0.1 * LEVEL
@@ -155,7 +155,7 @@ def test_a_dot_fills_its_region_and_leaves_the_other_one_alone(grain):
 def test_a_scribble_fills_a_region_of_strong_texture():
     gray, mask = two_regions(grain=0.08), dots((60, 60), *((row, 15) for row in range(20, 40)))
 
-    found = spread(gray, mask, torch.ones(60, 60, 1))[..., 0]
+    found = propagate(gray, mask, torch.ones(60, 60, 1))[..., 0]
 
     assert (found[:, :30] > 0.9).float().mean() > 0.8
     assert found[:, 34:].abs().max() < LEVEL
@@ -165,7 +165,7 @@ def test_regions_meet_where_the_luminance_changes():
     gray, mask = two_regions(), dots((60, 60), (50, 3), (10, 56))
     values = torch.where(torch.arange(60)[:, None] < 30, -1.0, 1.0).expand(60, 60)[..., None]
 
-    found = spread(gray, mask, values)[..., 0]
+    found = propagate(gray, mask, values)[..., 0]
 
     torch.testing.assert_close(found[:, :30], torch.ones(60, 30), atol=0.03, rtol=0)
     torch.testing.assert_close(found[:, 30:], -torch.ones(60, 30), atol=0.03, rtol=0)
@@ -177,7 +177,7 @@ def test_a_dot_on_the_cats_eye_colours_the_eye_and_nothing_else():
     size = work_size(tuple(picture.shape))
     mask, uv = shrink(dot, size)
 
-    found = resize_map(spread(resize_map(picture, size), mask, uv), tuple(picture.shape))
+    found = resize_map(propagate(resize_map(picture, size), mask, uv), tuple(picture.shape))
 
     change = chroma_to_offset(found.movedim(-1, 0)).abs().amax(dim=0)
     rows, columns = torch.meshgrid(*map(torch.arange, picture.shape), indexing="ij")
@@ -190,7 +190,7 @@ def test_a_dot_on_the_cats_eye_colours_the_eye_and_nothing_else():
 
 
 def test_without_hints_nothing_is_spread():
-    found = spread(two_regions(20), dots((20, 20)), torch.ones(20, 20, 3))
+    found = propagate(two_regions(20), dots((20, 20)), torch.ones(20, 20, 3))
 
     assert found.shape == (20, 20, 3) and not found.any()
 
@@ -201,7 +201,7 @@ def test_pixels_without_a_value_count_as_black():
     gray[3:5, 3:5], broken[3:5, 3:5] = 0, torch.nan
 
     found, wanted = (
-        spread(plane, dots((20, 20), (8, 8)), torch.ones(20, 20, 1)) for plane in (broken, gray)
+        propagate(plane, dots((20, 20), (8, 8)), torch.ones(20, 20, 1)) for plane in (broken, gray)
     )
 
     assert torch.equal(found, wanted)
@@ -209,7 +209,7 @@ def test_pixels_without_a_value_count_as_black():
 
 def test_maps_of_other_sizes_are_refused():
     with pytest.raises(ValueError, match="must cover the same pixels"):
-        spread(torch.zeros(4, 5), torch.zeros(4, 5, dtype=torch.bool), torch.zeros(5, 4, 2))
+        propagate(torch.zeros(4, 5), torch.zeros(4, 5, dtype=torch.bool), torch.zeros(5, 4, 2))
 
 
 @given(height=st.integers(1, 20_000), width=st.integers(1, 20_000))

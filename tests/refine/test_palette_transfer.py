@@ -18,7 +18,7 @@ from napari_colorize.refine.palette_transfer import (
     match_patches,
     match_statistics,
     resize_labels,
-    take_palette,
+    transfer_palette,
 )
 
 METHODS = ("statistics", "patches")
@@ -157,7 +157,9 @@ def test_parts_of_one_luminance_are_told_apart_by_their_texture():
 def test_a_picture_as_its_own_reference_gets_back_near_its_colours():
     rgb, gray, uv = picture()
 
-    taken = take_palette(gray, torch.zeros_like(uv), Reference(rgb), strength=1, method="patches")
+    taken = transfer_palette(
+        gray, torch.zeros_like(uv), Reference(rgb), strength=1, method="patches"
+    )
 
     error = torch.linalg.vector_norm(taken - uv, dim=-1).mean()
     assert error < 0.6 * torch.linalg.vector_norm(uv, dim=-1).mean()  # gray has 1
@@ -169,7 +171,7 @@ def test_strength_goes_from_the_prediction_to_the_palette(method):
     reference = Reference(even((20, 30), (0.9, 0.1, 0.1), (0.1, 0.2, 0.9)))
 
     none, half, whole = (
-        take_palette(gray, uv, reference, strength=strength, method=method)
+        transfer_palette(gray, uv, reference, strength=strength, method=method)
         for strength in (0, 0.5, 1)
     )
 
@@ -183,9 +185,9 @@ def test_the_same_question_has_the_same_answer(method):
     rgb, gray, uv = picture()
 
     torch.manual_seed(1)
-    one = take_palette(gray, uv, Reference(rgb), strength=1, method=method)
+    one = transfer_palette(gray, uv, Reference(rgb), strength=1, method=method)
     torch.manual_seed(2)
-    other = take_palette(gray, uv, Reference(rgb), strength=1, method=method)
+    other = transfer_palette(gray, uv, Reference(rgb), strength=1, method=method)
 
     assert torch.equal(one, other)
 
@@ -194,7 +196,7 @@ def test_a_photograph_as_reference_gives_its_statistics():
     rgb, gray, uv = picture()
     predicted = 0.5 * uv.flip(1) + 0.05
 
-    taken = take_palette(gray, predicted, Reference(rgb), strength=1)
+    taken = transfer_palette(gray, predicted, Reference(rgb), strength=1)
 
     torch.testing.assert_close(taken.mean((0, 1)), uv.mean((0, 1)), atol=1e-4, rtol=0)
     torch.testing.assert_close(taken.std((0, 1)), uv.std((0, 1)), atol=1e-3, rtol=0)
@@ -207,7 +209,7 @@ def test_each_region_takes_from_its_like_and_the_others_stay(method):
     theirs = np.repeat([[7, 2, 0]], 30, axis=0).repeat(30, axis=1)
     regions = np.repeat([[0, 2, 7, 5]], 48, axis=0).repeat(20, axis=1)
 
-    taken = take_palette(
+    taken = transfer_palette(
         gray, uv, Reference(rgb, theirs), strength=1, method=method, regions=regions
     )
 
@@ -223,10 +225,12 @@ def test_regions_of_only_one_of_them_do_not_part_it():
     rgb = random(30, 90, 3).numpy()
     regions, theirs = np.eye(24, 40, dtype=int), np.eye(30, 90, dtype=int)
 
-    whole = take_palette(gray, uv, Reference(rgb), strength=1)
+    whole = transfer_palette(gray, uv, Reference(rgb), strength=1)
 
-    assert torch.equal(take_palette(gray, uv, Reference(rgb, theirs), strength=1), whole)
-    assert torch.equal(take_palette(gray, uv, Reference(rgb), strength=1, regions=regions), whole)
+    assert torch.equal(transfer_palette(gray, uv, Reference(rgb, theirs), strength=1), whole)
+    assert torch.equal(
+        transfer_palette(gray, uv, Reference(rgb), strength=1, regions=regions), whole
+    )
 
 
 def test_what_is_transparent_gives_no_colours():
@@ -235,7 +239,7 @@ def test_what_is_transparent_gives_no_colours():
     rgb = np.where(seen[..., None], (0.9, 0.1, 0.1), (0.1, 0.2, 0.9))
     rgba = np.dstack([rgb, np.where(seen, 1.0, 0.2)])
 
-    taken = take_palette(gray, uv, Reference(rgba), strength=1)
+    taken = transfer_palette(gray, uv, Reference(rgba), strength=1)
 
     red = rgb2yuv(rgb[:1, 0])[0, 1:]
     np.testing.assert_allclose(taken.mean((0, 1)), red, atol=1e-4)
@@ -246,7 +250,7 @@ def test_pixels_without_a_value_give_no_colours():
     rgb = even((40, 60), (0.9, 0.1, 0.1), (0.1, 0.2, 0.9))
     rgb[:, 30:, 1] = np.nan
 
-    taken = take_palette(gray, uv, Reference(rgb), strength=1)
+    taken = transfer_palette(gray, uv, Reference(rgb), strength=1)
 
     np.testing.assert_allclose(taken.mean((0, 1)), rgb2yuv(rgb[:1, 0])[0, 1:], atol=1e-4)
 
@@ -259,7 +263,7 @@ def test_a_reference_may_have_any_depth(dtype):
     gray, uv = random(24, 40), colors(24 * 40, 1).view(24, 40, 2)
 
     taken, wanted = (
-        take_palette(gray, uv, Reference(image), strength=1)
+        transfer_palette(gray, uv, Reference(image), strength=1)
         for image in ((rgb * full).astype(dtype), rgb)
     )
 
@@ -268,10 +272,10 @@ def test_a_reference_may_have_any_depth(dtype):
 
 def test_a_large_reference_is_read_in_parts_and_means_the_same(monkeypatch):
     rgb, gray, uv = picture()
-    whole = take_palette(gray, uv.flip(0), Reference(rgb), strength=1)
+    whole = transfer_palette(gray, uv.flip(0), Reference(rgb), strength=1)
 
     monkeypatch.setattr(module, "READ", rgb.shape[0] * rgb.shape[1] // 4)
-    some = take_palette(gray, uv.flip(0), Reference(rgb), strength=1)
+    some = transfer_palette(gray, uv.flip(0), Reference(rgb), strength=1)
 
     torch.testing.assert_close(some, whole, atol=0.02, rtol=0)
 
@@ -281,7 +285,9 @@ def test_a_large_reference_is_read_in_parts_and_means_the_same(monkeypatch):
 def test_the_smallest_pictures_and_references_work(method, size):
     reference = Reference(np.full((*size[::-1], 3), (0.8, 0.2, 0.2)))
 
-    taken = take_palette(random(*size), torch.zeros(*size, 2), reference, strength=1, method=method)
+    taken = transfer_palette(
+        random(*size), torch.zeros(*size, 2), reference, strength=1, method=method
+    )
 
     wanted = rgb2yuv(reference.rgb[:1, 0])[0, 1:]
     np.testing.assert_allclose(taken, np.broadcast_to(wanted, (*size, 2)), atol=1e-5)
@@ -318,6 +324,6 @@ def test_a_reference_must_show_something(rgb):
 
 def test_an_unknown_method_is_told():
     with pytest.raises(SettingsError, match="statistics, patches"):
-        take_palette(
+        transfer_palette(
             random(2, 2), random(2, 2, 2), Reference(np.ones((2, 2, 3))), strength=1, method="luck"
         )

@@ -83,7 +83,7 @@ def test_a_session_asks_once_for_each_plane_it_looks_at(stack):
 
     with ColorizeSession(source=stack, plane=(2,), model=colorizer, guides=guides) as session:
         assert session.wait(20)
-        session.choose(saturation=2.0)
+        session.set_settings(saturation=2.0)
         assert session.wait(20)
         expected = colorizer(stack[2], guides=of_plane((2,)), contrast_limits=(0, 1), saturation=2)
         np.testing.assert_array_equal(session.result.pixels, expected.pixels)
@@ -100,19 +100,19 @@ NETWORKS = [(TintNetwork, "compact"), (HintedNetwork, "zhang-siggraph17")]
 
 
 @pytest.mark.parametrize(("network", "architecture"), NETWORKS)
-@pytest.mark.parametrize("steadiness", [0.0, 0.5])
-def test_a_run_of_a_session_guides_each_plane(stack, steadiness, network, architecture):
+@pytest.mark.parametrize("temporal_smoothing", [0.0, 0.5])
+def test_a_run_of_a_session_guides_each_plane(stack, temporal_smoothing, network, architecture):
     colorizer = colorizer_of(network(), architecture=architecture)
     planes = {}
     with ColorizeSession(source=stack, plane=(3,), model=colorizer, guides=of_plane) as session:
-        session.choose(steadiness=steadiness)
+        session.set_settings(temporal_smoothing=temporal_smoothing)
         assert session.wait(20)  # known before
-        session.plane_done.connect(lambda index, result, _: planes.setdefault(index, result))
-        session.run_all()
+        session.plane_ready.connect(lambda index, result, _: planes.setdefault(index, result))
+        session.colorize_stack()
         assert session.wait(20)
 
     assert len(planes) == 4
-    expected = colorizer.iter_planes(stack, guides=of_plane, steadiness=steadiness)
+    expected = colorizer.iter_planes(stack, guides=of_plane, temporal_smoothing=temporal_smoothing)
     for index, result in expected:
         np.testing.assert_array_equal(planes[index].pixels, result.pixels)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_colorize.imaging.resample import resize
-from napari_colorize.refine.temporal import MEMORY, Steady, steady
+from napari_colorize.refine.temporal import MEMORY, TemporalState, smooth_step
 
 SIZE = 40, 48
 ORANGE, BLUE = torch.tensor([-0.15, 0.2]), torch.tensor([0.2, -0.1])
@@ -40,10 +40,10 @@ def flickering(uv: Tensor, frames: int, amount: float) -> list[Tensor]:
     return [uv + amount * torch.randn(uv.shape, generator=random) for _ in range(frames)]
 
 
-def steadied(grays: list[Tensor], uvs: list[Tensor], strength: float) -> list[Steady]:
-    states: list[Steady] = []
+def steadied(grays: list[Tensor], uvs: list[Tensor], strength: float) -> list[TemporalState]:
+    states: list[TemporalState] = []
     for gray, uv in zip(grays, uvs, strict=True):
-        states.append(steady(states[-1] if states else None, gray, uv, strength))
+        states.append(smooth_step(states[-1] if states else None, gray, uv, strength))
     return states
 
 
@@ -52,10 +52,10 @@ def distance(one: Tensor, other: Tensor) -> float:
 
 
 def test_a_strength_of_0_changes_nothing():
-    before = steady(None, texture(*SIZE), painted(*SIZE, seed=5), 1.0)
+    before = smooth_step(None, texture(*SIZE), painted(*SIZE, seed=5), 1.0)
     uv = painted(*SIZE)
 
-    after = steady(before, texture(*SIZE), uv, 0.0)
+    after = smooth_step(before, texture(*SIZE), uv, 0.0)
 
     torch.testing.assert_close(after.uv, uv, rtol=0, atol=0)
 
@@ -100,7 +100,7 @@ def test_after_a_cut_nothing_is_left_of_the_last_scene():
     before = steadied([texture(*SIZE)] * 5, [ORANGE.expand(*SIZE, 2)] * 5, 1.0)[-1]
     uv = BLUE.expand(*SIZE, 2)
 
-    after = steady(before, texture(*SIZE, seed=1), uv, 1.0)
+    after = smooth_step(before, texture(*SIZE, seed=1), uv, 1.0)
 
     torch.testing.assert_close(after.uv, uv, rtol=0, atol=0)
 
@@ -112,7 +112,7 @@ def test_black_bars_do_not_hide_a_cut():
     before = steadied([scene] * 5, [ORANGE.expand(*SIZE, 2)] * 5, 1.0)[-1]
     uv = BLUE.expand(*SIZE, 2)
 
-    torch.testing.assert_close(steady(before, other, uv, 1.0).uv, uv, rtol=0, atol=0)
+    torch.testing.assert_close(smooth_step(before, other, uv, 1.0).uv, uv, rtol=0, atol=0)
 
 
 def test_what_is_uncovered_has_its_own_colour():
@@ -183,10 +183,10 @@ def test_a_dissolve_lets_go_of_the_colours_before():
 
 
 def test_another_size_begins_anew():
-    before = steady(None, texture(*SIZE), painted(*SIZE), 1.0)
+    before = smooth_step(None, texture(*SIZE), painted(*SIZE), 1.0)
     uv = painted(20, 30)
 
-    after = steady(before, texture(20, 30), uv, 1.0)
+    after = smooth_step(before, texture(20, 30), uv, 1.0)
 
     torch.testing.assert_close(after.uv, uv, rtol=0, atol=0)
 
@@ -225,4 +225,4 @@ def test_tiny_black_and_flat_pictures_are_steadied_too(size, level):
 @pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan])
 def test_a_strength_out_of_range_is_refused(strength):
     with pytest.raises(ValueError, match="within 0 to 1"):
-        steady(None, texture(*SIZE), painted(*SIZE), strength)
+        smooth_step(None, texture(*SIZE), painted(*SIZE), strength)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from napari_colorize.errors import OutputError
-from napari_colorize.runtime.atomic import explained, new_file
+from napari_colorize.runtime.atomic import new_file, write_errors
 
 
 def everything_in(folder):
@@ -122,7 +122,7 @@ def test_a_file_in_place_of_a_folder_is_said(tmp_path):
     ],
 )
 def test_what_the_system_says_becomes_a_sentence(tmp_path, code, words):
-    with pytest.raises(OutputError, match=words) as caught, explained(tmp_path / "c.png"):
+    with pytest.raises(OutputError, match=words) as caught, write_errors(tmp_path / "c.png"):
         raise OSError(code, os.strerror(code))
     assert str(caught.value).startswith(str(tmp_path / "c.png"))
     assert str(caught.value).endswith(".")

@@ -31,7 +31,7 @@ def test_devices_are_those_of_this_machine(monkeypatch, cuda, mps, expected):
     monkeypatch.setattr(torch.xpu, "is_available", lambda: False)
     with ColorizeSession(model=colorizer_of(TintNetwork())) as session:
         before = session.devices
-        session.get_ready()
+        session.warm_up()
         session.wait(SOON)
 
         assert (before, session.devices) == (("auto", "cpu"), expected)

@@ -1,4 +1,4 @@
-"""Guides, blends and steadiness in a session: recomposed, not predicted anew."""
+"""Guides, blends and temporal_smoothing in a session: recomposed, not predicted anew."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def newest(session):
 
 def test_a_mask_takes_effect_without_the_network(session, heard, network, ramp, mask):
     session.source = ramp
-    heard.wait_for("composed")
+    heard.wait_for("result_ready")
     asked = network.finished
 
     session.guides = Guides(mask=mask)
@@ -61,7 +61,7 @@ def test_empty_guides_are_none(session, ramp):
 )
 def test_refining_asks_no_network(session, heard, network, ramp, change):
     session.source = ramp
-    heard.wait_for("composed")
+    heard.wait_for("result_ready")
     asked = network.finished
 
     session.choose(**change)
@@ -80,7 +80,7 @@ def test_two_models_are_blended_and_the_share_asks_neither(ramp):
         np.testing.assert_array_equal(blended.pixels, expected.pixels)
         chroma = session.result.chroma
 
-        session.choose(blend=0.0)
+        session.set_settings(blend=0.0)
 
         np.testing.assert_array_equal(newest(session).pixels, one(ramp).pixels)
         assert session.result.chroma is chroma
@@ -102,24 +102,24 @@ def test_a_run_steadies_planes_in_order_of_time(ramp):
     with ColorizeSession(source=stack, plane=(3,), model=colorizer) as session:
         newest(session)  # known before, by itself
         planes = {}
-        session.plane_done.connect(lambda index, result, _: planes.setdefault(index, result))
+        session.plane_ready.connect(lambda index, result, _: planes.setdefault(index, result))
 
-        session.choose(steadiness=0.8)
+        session.set_settings(temporal_smoothing=0.8)
         newest(session)
-        session.run_all()
+        session.colorize_stack()
         assert session.wait(20)
 
     assert sorted(planes) == [(time,) for time in range(5)]
-    for index, expected in colorizer.iter_planes(stack, steadiness=0.8):
+    for index, expected in colorizer.iter_planes(stack, temporal_smoothing=0.8):
         np.testing.assert_array_equal(planes[index].pixels, expected.pixels)
 
 
 def test_played_planes_follow_each_other(ramp):
     stack = np.stack([np.roll(ramp, 3 * shift, axis=1) for shift in range(4)])
     colorizer = colorizer_of(TintNetwork())
-    expected = dict(colorizer.iter_planes(stack, steadiness=0.8))
+    expected = dict(colorizer.iter_planes(stack, temporal_smoothing=0.8))
     with ColorizeSession(source=stack, model=colorizer) as session:
-        session.choose(steadiness=0.8)
+        session.set_settings(temporal_smoothing=0.8)
         for time in range(4):
             session.plane = (time,)
             np.testing.assert_array_equal(newest(session).pixels, expected[time,].pixels)

@@ -35,7 +35,7 @@ def test_after_a_run_another_saturation_never_asks_the_network(
     expected = dict(colorizer_of(TintNetwork()).iter_planes(stack, saturation=2.5))
     for place in (0, 1, PLANES - 1):
         session.plane = (place,)
-        shown = heard.settled().all("composed")[-1]
+        shown = heard.settled().all("result_ready")[-1]
 
         np.testing.assert_array_equal(shown.pixels, expected[place,].pixels)
         assert shown.notes == expected[place,].notes
@@ -54,7 +54,7 @@ def test_a_run_at_another_saturation_only_composes(session, heard, network, sour
     heard.settled()
 
     assert len(network.sizes) == asked
-    again = dict(heard.all("plane_done")[PLANES:])
+    again = dict(heard.all("plane_ready")[PLANES:])
     for index, expected in colorizer_of(TintNetwork()).iter_planes(stack, saturation=0.5):
         np.testing.assert_array_equal(again[index].pixels, expected.pixels)
 
@@ -69,7 +69,7 @@ def test_a_cancelled_run_goes_on_where_it_ended(session, heard, network, stack, 
     asked = len(network.sizes)
     session.run_all()
     heard.settled()
-    told = [index for index, _ in heard.all("plane_done")]
+    told = [index for index, _ in heard.all("plane_ready")]
 
     assert told == [(i,) for i in (*range(4), *range(4))]  # told again, and cancelled again
     session.plane_done.disconnect()

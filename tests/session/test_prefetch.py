@@ -16,7 +16,7 @@ def stack():
 
 
 def told(heard):
-    return [index for index, _ in heard.all("plane_done")]
+    return [index for index, _ in heard.all("plane_ready")]
 
 
 def test_each_plane_is_told_of_and_shown_at_once_when_it_is_looked_at(
@@ -29,9 +29,9 @@ def test_each_plane_is_told_of_and_shown_at_once_when_it_is_looked_at(
     assert told(heard) == [(3,), (4,)]
     asked = len(network.sizes)
     session.plane = (4,)
-    shown = heard.settled().all("composed")[-1]
+    shown = heard.settled().all("result_ready")[-1]
     assert len(network.sizes) == asked == 3
-    np.testing.assert_array_equal(shown.pixels, heard.all("plane_done")[1][1].pixels)
+    np.testing.assert_array_equal(shown.pixels, heard.all("plane_ready")[1][1].pixels)
     expected = colorizer_of(TintNetwork())(stack[4], contrast_limits=(0, 1))
     np.testing.assert_array_equal(shown.pixels, expected.pixels)
 
@@ -49,7 +49,7 @@ def test_what_is_known_is_told_first_and_without_a_network(session, heard, netwo
     network.wait_until_held()
 
     assert told(heard)[2:] == [(2,), (1,), (0,)]
-    assert all(one.settings.saturation == 3 for _, one in heard.all("plane_done")[2:])
+    assert all(one.settings.saturation == 3 for _, one in heard.all("plane_ready")[2:])
     assert len(network.sizes) == asked + 1
 
 
@@ -98,7 +98,7 @@ def test_another_saturation_is_followed(session, heard, network, stack):
     heard.settled()
 
     assert told(heard) == [(1,), (2,)] and len(network.sizes) == 3  # none began anew
-    assert {one.settings.saturation for _, one in heard.all("plane_done")} == {2.0}
+    assert {one.settings.saturation for _, one in heard.all("plane_ready")} == {2.0}
 
 
 def test_what_is_looked_at_comes_first(session, heard, network, stack):
@@ -112,8 +112,8 @@ def test_what_is_looked_at_comes_first(session, heard, network, stack):
     network.let_go()
     heard.settled()
 
-    names = [name for name, _ in heard.said if name in ("composed", "plane_done")]
-    assert names == ["composed", "composed", "plane_done", "plane_done"]
+    names = [name for name, _ in heard.said if name in ("result_ready", "plane_ready")]
+    assert names == ["result_ready", "result_ready", "plane_ready", "plane_ready"]
     assert len(network.sizes) == 5  # the one that was interrupted began anew
 
 
@@ -127,7 +127,7 @@ def test_a_known_plane_is_shown_while_another_is_predicted(session, heard, netwo
 
     session.plane = (1,)
     network.go.release()  # one layer further
-    shown = heard.wait_for("composed", 2)
+    shown = heard.wait_for("result_ready", 2)
 
     np.testing.assert_array_equal(shown.gray, stack[1])
     network.let_go()
@@ -161,8 +161,17 @@ def test_runs_and_questions_come_first(session, heard, network, stack):
     network.let_go()
     heard.settled()
 
-    names = [name for name, _ in heard.said if name in ("judged", "plane_done", "run_ended")]
-    assert names == ["judged", *["plane_done"] * 3, "run_ended", *["plane_done"] * 2]
+    names = [
+        name
+        for name, _ in heard.said
+        if name in ("expected_error_ready", "plane_ready", "run_finished")
+    ]
+    assert names == [
+        "expected_error_ready",
+        *["plane_ready"] * 3,
+        "run_finished",
+        *["plane_ready"] * 2,
+    ]
 
 
 def test_what_is_looked_at_is_not_read_again(session, heard, stack):

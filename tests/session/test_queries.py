@@ -30,7 +30,7 @@ def network():
 
 
 def points(heard):
-    return [found.point for found in heard.all("attended")]
+    return [found.point for found in heard.all("attention_ready")]
 
 
 def test_attention_is_of_the_plane_looked_at_as_it_is_shown(session, heard, network, ramp):
@@ -39,7 +39,7 @@ def test_attention_is_of_the_plane_looked_at_as_it_is_shown(session, heard, netw
     session.choose(gamma=2.0, render_factor=3)
 
     session.attend((40, 60))
-    found = heard.wait_for("attended")
+    found = heard.wait_for("attention_ready")
 
     expected = session.model.attention_map(
         stack[1], (40, 60), gamma=2.0, render_factor=3, contrast_limits=(0, 300)
@@ -47,7 +47,7 @@ def test_attention_is_of_the_plane_looked_at_as_it_is_shown(session, heard, netw
     np.testing.assert_array_equal(found.weights, expected.weights)
     assert (found.point, found.size) == ((40, 60), ramp.shape)
     names = [name for name, _ in heard.said]
-    assert names.index("composed") < names.index("attended")
+    assert names.index("result_ready") < names.index("attention_ready")
 
 
 def test_attention_is_of_the_picture_shown_not_of_other_limits(session, heard, ramp):
@@ -58,7 +58,7 @@ def test_attention_is_of_the_picture_shown_not_of_other_limits(session, heard, r
     session.choose(saturation=2.0)  # from now on between the limits of the whole stack
 
     session.attend((40, 60))
-    found = heard.wait_for("attended")
+    found = heard.wait_for("attention_ready")
 
     expected = session.model.attention_map(ramp, (40, 60), contrast_limits=(0, 300))
     np.testing.assert_array_equal(found.weights, expected.weights)
@@ -95,7 +95,11 @@ def test_a_question_about_what_is_gone_is_dropped(session, heard, network, ramp,
     network.let_go()
     heard.settled()
 
-    assert not heard.all("attended") and not heard.all("judged") and not heard.all("failed")
+    assert (
+        not heard.all("attention_ready")
+        and not heard.all("expected_error_ready")
+        and not heard.all("failed")
+    )
 
 
 def test_other_settings_are_waited_for(session, heard, network, ramp):
@@ -109,7 +113,7 @@ def test_other_settings_are_waited_for(session, heard, network, ramp):
     network.let_go()
     heard.settled()
 
-    ((result, _),) = heard.all("judged")
+    ((result, _),) = heard.all("expected_error_ready")
     assert result.settings.render_factor == 9 and result is session.result
 
 
@@ -118,7 +122,7 @@ def test_the_error_is_of_the_picture_shown(session, heard, ramp):
     session.choose(saturation=2.0)
 
     session.judge()
-    result, errors = heard.wait_for("judged")
+    result, errors = heard.wait_for("expected_error_ready")
 
     assert result is session.result
     np.testing.assert_array_equal(errors, session.model.expected_error(result))
@@ -138,8 +142,12 @@ def test_questions_come_before_the_rest_of_a_run(session, heard, network, ramp, 
     network.let_go()
     heard.settled()
 
-    names = [name for name, _ in heard.said if name in ("plane_done", "attended", "judged")]
-    assert names == ["plane_done", "attended", "judged"] + ["plane_done"] * 4
+    names = [
+        name
+        for name, _ in heard.said
+        if name in ("plane_ready", "attention_ready", "expected_error_ready")
+    ]
+    assert names == ["plane_ready", "attention_ready", "expected_error_ready"] + ["plane_ready"] * 4
 
 
 def test_a_network_without_attention_says_so_and_goes_on(session, heard, ramp):
@@ -151,7 +159,7 @@ def test_a_network_without_attention_says_so_and_goes_on(session, heard, ramp):
     assert isinstance(error, SettingsError) and "no self-attention" in str(error)
     session.choose(saturation=2.0)
     assert len(heard.settled().all("failed")) == 1
-    assert heard.all("composed")[-1].settings.saturation == 2.0
+    assert heard.all("result_ready")[-1].settings.saturation == 2.0
 
 
 def test_a_point_outside_is_told(session, heard, ramp):

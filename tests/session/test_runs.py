@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stand_ins import TintNetwork, colorizer_of
 
-from napari_colorize.session import Origin
+from napari_colorize.session import PlaneSource
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def stack():
 @pytest.fixture
 def origins(session):
     """Of every plane that was told of."""
-    origins: list[Origin] = []
+    origins: list[PlaneSource] = []
     session.plane_done.connect(lambda index, result, origin: origins.append(origin))
     return origins
 
@@ -32,7 +32,7 @@ def test_every_run_has_a_number_of_its_own(session, heard, origins, stack):
     session.prefetch([(1,)])
     heard.settled()
 
-    assert [end.run for end in heard.all("run_ended")] == [first, second, third]
+    assert [end.run for end in heard.all("run_finished")] == [first, second, third]
     assert [origin.run for origin in origins] == [first] * 4 + [third] * 4 + [None]
     assert len({first, second, third}) == 3
     assert all(origin.source is stack for origin in origins)
@@ -117,10 +117,10 @@ def test_cancelling_a_run_leaves_the_picture_alone(session, heard, network, stac
     network.let_go()
     heard.settled()
 
-    (end,) = heard.all("run_ended")
+    (end,) = heard.all("run_finished")
     assert (end.run, end.cancelled, end.keep) == (run, True, False)
-    assert heard.all("composed")[-1].settings.render_factor == 9
-    assert not heard.all("plane_done")
+    assert heard.all("result_ready")[-1].settings.render_factor == 9
+    assert not heard.all("plane_ready")
 
 
 def test_a_run_that_never_began_is_no_whole_one(session, heard, network, stack):
@@ -133,8 +133,8 @@ def test_a_run_that_never_began_is_no_whole_one(session, heard, network, stack):
     network.let_go()
     heard.settled()
 
-    (end,) = heard.all("run_ended")
-    assert end.cancelled and end.done == 0 and len(heard.all("composed")) == 1
+    (end,) = heard.all("run_finished")
+    assert end.cancelled and end.done == 0 and len(heard.all("result_ready")) == 1
 
 
 def test_only_the_run_that_is_meant_is_cancelled(session, heard, stack):
@@ -147,4 +147,4 @@ def test_only_the_run_that_is_meant_is_cancelled(session, heard, stack):
     session.cancel_run(run + 1)
     heard.settled()
 
-    assert [end.cancelled for end in heard.all("run_ended")] == [False, False]
+    assert [end.cancelled for end in heard.all("run_finished")] == [False, False]

@@ -25,16 +25,16 @@ from napari_colorize.errors import (
     SettingsError,
     UnknownModelError,
 )
-from napari_colorize.session import ColorizeSession, Progress, RunEnd, cache
+from napari_colorize.session import ColorizeSession, RunFinished, RunProgress, cache
 from napari_colorize.settings import ColorizeSettings
 
 
 def saturations(heard):
-    return [result.settings.saturation for result in heard.all("composed")]
+    return [result.settings.saturation for result in heard.all("result_ready")]
 
 
 def factors(heard):
-    return [result.settings.render_factor for result in heard.all("composed")]
+    return [result.settings.render_factor for result in heard.all("result_ready")]
 
 
 # What is shown
@@ -43,7 +43,7 @@ def factors(heard):
 def test_the_picture_is_the_colorizers(session, heard, ramp):
     session.update(source=ramp, settings=ColorizeSettings(saturation=1.5, render_factor=3))
 
-    result = heard.wait_for("composed")
+    result = heard.wait_for("result_ready")
 
     expected = colorizer_of(TintNetwork())(ramp, saturation=1.5, render_factor=3)
     np.testing.assert_array_equal(result.pixels, expected.pixels)
@@ -55,14 +55,16 @@ def test_what_is_left_open_is_as_the_model_recommends(heard, session, ramp):
     session.model = colorizer_of(TintNetwork(), render_factor=7, saturation=2.0)
     session.source = ramp
 
-    result = heard.wait_for("composed")
+    result = heard.wait_for("result_ready")
 
     assert (result.settings.render_factor, result.settings.saturation) == (7, 2.0)
 
 
 def test_the_embedded_model_is_loaded_by_its_name(ramp):
     with ColorizeSession(source=ramp, precision="float32") as session:
-        result = Heard(session).wait_for("composed") if session.result is None else session.result
+        result = (
+            Heard(session).wait_for("result_ready") if session.result is None else session.result
+        )
 
     assert result.provenance["model"] == "embedded"
 
@@ -70,7 +72,7 @@ def test_the_embedded_model_is_loaded_by_its_name(ramp):
 def test_pixels_are_composed_before_they_are_told(session, heard, ramp):
     session.source = ramp
 
-    assert "pixels" in vars(heard.wait_for("composed"))
+    assert "pixels" in vars(heard.wait_for("result_ready"))
 
 
 def test_saturation_never_asks_the_network(session, heard, network, ramp):
@@ -105,7 +107,7 @@ def test_what_the_network_would_answer_otherwise_is_predicted_anew(
 
     assert len(network.sizes) == 2
     expected = colorizer_of(TintNetwork())(ramp, **change)
-    np.testing.assert_array_equal(heard.all("composed")[-1].pixels, expected.pixels)
+    np.testing.assert_array_equal(heard.all("result_ready")[-1].pixels, expected.pixels)
 
 
 def test_saying_the_same_again_does_nothing(session, heard, ramp):
@@ -115,18 +117,18 @@ def test_saying_the_same_again_does_nothing(session, heard, ramp):
     session.update(source=ramp, plane=[], settings=ColorizeSettings(), device="auto")
 
     assert session.wait(0)
-    assert len(heard.settled().all("composed")) == 1
+    assert len(heard.settled().all("result_ready")) == 1
 
 
 def test_a_source_that_changed_in_place_is_refreshed(session, heard, ramp):
     image = ramp.copy()
     session.source = image
-    before = heard.wait_for("composed")
+    before = heard.wait_for("result_ready")
 
     image[:] = 1 - ramp
     session.refresh()
 
-    after = heard.wait_for("composed", 2)
+    after = heard.wait_for("result_ready", 2)
     np.testing.assert_array_equal(after.gray, (1 - ramp))
     assert (after.pixels != before.pixels).any()
 
@@ -167,7 +169,7 @@ def test_a_prediction_that_nobody_wants_ends_between_two_layers(session, heard, 
 
     assert network.finished == 0 and len(network.sizes) == 2
     network.let_go()
-    assert heard.wait_for("composed").settings.render_factor == 3
+    assert heard.wait_for("result_ready").settings.render_factor == 3
 
 
 def test_a_picture_of_another_source_is_never_shown(session, heard, network, ramp):
@@ -179,7 +181,7 @@ def test_a_picture_of_another_source_is_never_shown(session, heard, network, ram
     network.let_go()
     heard.settled()
 
-    (result,) = heard.all("composed")
+    (result,) = heard.all("result_ready")
     np.testing.assert_array_equal(result.gray, other)
 
 
@@ -194,7 +196,7 @@ def test_a_result_that_came_too_late_is_dropped(session, heard, network, ramp, c
     network.at_end = changes[change]
     session.source = np.stack([ramp, 1 - ramp])
 
-    shown = heard.settled().all("composed")
+    shown = heard.settled().all("result_ready")
 
     assert len(shown) == (change != "cancel")
     assert session.result is (shown[-1] if shown else None)
@@ -226,12 +228,12 @@ def test_the_slider_is_followed_while_a_new_prediction_is_made(session, heard, n
 
     session.choose(saturation=3.0)
     network.go.release()
-    interim = heard.wait_for("composed", 2)
+    interim = heard.wait_for("result_ready", 2)
 
     assert (interim.settings.render_factor, interim.settings.saturation) == (2, 3.0)
     assert network.finished == 1
     network.let_go()
-    final = heard.wait_for("composed", 3)
+    final = heard.wait_for("result_ready", 3)
     assert (final.settings.render_factor, final.settings.saturation) == (3, 3.0)
     assert len(network.sizes) == 2
 
@@ -239,14 +241,14 @@ def test_the_slider_is_followed_while_a_new_prediction_is_made(session, heard, n
 def test_a_result_is_only_of_what_is_looked_at_now(session, heard, network, ramp):
     session.source = np.stack([ramp, 1 - ramp])
     heard.settled()
-    assert session.result is heard.all("composed")[-1]
+    assert session.result is heard.all("result_ready")[-1]
 
     network.held = True
     session.plane = (1,)
 
     assert session.result is None
     network.let_go()
-    assert heard.settled().all("composed")[-1] is session.result
+    assert heard.settled().all("result_ready")[-1] is session.result
 
 
 def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
@@ -292,15 +294,15 @@ def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
     shown = saturations(heard)[1:]  # the first is as the model recommends
     assert shown == sorted(shown)
     assert not heard.all("failed")
-    last = heard.all("composed")[-1]
+    last = heard.all("result_ready")[-1]
     expected = colorizer_of(TintNetwork())(
         stack[(session.plane or (0,))], render_factor=5, contrast_limits=(0, 1)
     )
     np.testing.assert_array_equal(last.pixels, expected.pixels)
-    for result in heard.all("composed")[1:]:  # never another plane than the one of that moment
+    for result in heard.all("result_ready")[1:]:  # never another plane than the one of that moment
         plane = serials.get(result.settings.saturation, session.plane or (0,))
         np.testing.assert_array_equal(result.gray, stack[plane])
-    for index, result in heard.all("plane_done"):
+    for index, result in heard.all("plane_ready"):
         np.testing.assert_array_equal(result.gray, stack[index])
 
 
@@ -318,7 +320,7 @@ def test_going_back_is_instant(session, heard, network, ramp):
         heard.settled()
 
     assert len(network.sizes) == asked + 1
-    assert len(heard.all("composed")) >= 5
+    assert len(heard.all("result_ready")) >= 5
 
 
 def test_few_predictions_are_kept(session, heard, network, ramp, monkeypatch):
@@ -384,7 +386,7 @@ def test_planes_of_a_stack_in_memory_share_their_limits(session, heard, ramp):
     stack = np.stack([ramp * 300, ramp * 100])
     session.update(source=stack, plane=(1,))
 
-    result = heard.wait_for("composed")
+    result = heard.wait_for("result_ready")
 
     with pytest.warns(ColorizeNote, match="taken from the data: 0 and 300"):
         _, expected = colorizer_of(TintNetwork()).iter_planes(stack)
@@ -400,13 +402,13 @@ def test_a_run_colorizes_every_plane_as_the_colorizer_does(session, heard, ramp)
     heard.settled()
 
     expected = list(colorizer_of(TintNetwork()).iter_planes(stack))
-    told = heard.all("plane_done")
+    told = heard.all("plane_ready")
     assert [index for index, _ in told] == [(0,), (1,), (2,)]
     for (_, result), (_, other) in zip(told, expected, strict=True):
         np.testing.assert_array_equal(result.pixels, other.pixels)
     assert [step.done for step in heard.all("progress")] == [1, 2, 3]
     assert heard.all("progress")[-1].seconds_left == 0
-    assert heard.all("run_ended") == [RunEnd(3, 3, cancelled=False, keep=True, run=1)]
+    assert heard.all("run_finished") == [RunFinished(3, 3, cancelled=False, keep=True, run=1)]
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -425,7 +427,7 @@ def test_a_run_is_cancelled_within_a_plane(session, heard, network, ramp, monkey
     heard.settled()
 
     assert network.finished == finished + 1
-    assert heard.all("run_ended") == [RunEnd(1, 50, cancelled=True, keep=keep, run=1)]
+    assert heard.all("run_finished") == [RunFinished(1, 50, cancelled=True, keep=keep, run=1)]
     assert "cancelling" in heard.all("state") and heard.wait_for("state", 1)
 
 
@@ -444,9 +446,9 @@ def test_what_is_looked_at_comes_before_the_rest_of_a_run(
     heard.settled()
 
     names = [name for name, _ in heard.said]
-    assert names.index("plane_done") < len(names) - 1 - names[::-1].index("composed")
-    assert len(names) - 1 - names[::-1].index("composed") < names.index("run_ended")
-    assert [index for index, _ in heard.all("plane_done")] == [(i,) for i in range(5)]
+    assert names.index("plane_ready") < len(names) - 1 - names[::-1].index("result_ready")
+    assert len(names) - 1 - names[::-1].index("result_ready") < names.index("run_finished")
+    assert [index for index, _ in heard.all("plane_ready")] == [(i,) for i in range(5)]
 
 
 def test_saturation_is_followed_in_the_midst_of_a_run(session, heard, network, ramp):
@@ -458,9 +460,9 @@ def test_saturation_is_followed_in_the_midst_of_a_run(session, heard, network, r
 
     session.choose(saturation=2.5)
     network.go.release()
-    result = heard.wait_for("composed", 2)
+    result = heard.wait_for("result_ready", 2)
 
-    assert result.settings.saturation == 2.5 and not heard.all("plane_done")
+    assert result.settings.saturation == 2.5 and not heard.all("plane_ready")
 
 
 def test_a_run_goes_on_when_its_source_is_taken_away(session, heard, network, ramp):
@@ -474,7 +476,7 @@ def test_a_run_goes_on_when_its_source_is_taken_away(session, heard, network, ra
     network.let_go()
     heard.settled()
 
-    assert len(heard.all("plane_done")) == 3
+    assert len(heard.all("plane_ready")) == 3
 
 
 def test_a_newer_run_ends_the_older(session, heard, network, ramp):
@@ -488,8 +490,8 @@ def test_a_newer_run_ends_the_older(session, heard, network, ramp):
     network.let_go()
     heard.settled()
 
-    assert [end.cancelled for end in heard.all("run_ended")] == [True, False]
-    assert not heard.all("plane_done")
+    assert [end.cancelled for end in heard.all("run_finished")] == [True, False]
+    assert not heard.all("plane_ready")
 
 
 def test_a_sweep_shows_every_render_factor_and_keeps_them(session, heard, network, ramp):
@@ -502,10 +504,10 @@ def test_a_sweep_shows_every_render_factor_and_keeps_them(session, heard, networ
     session.choose(render_factor=5)
     heard.settled()
 
-    told = heard.all("swept")
+    told = heard.all("sweep_ready")
     assert [factor for factor, _ in told] == [2, 3, 5]
     assert len(network.sizes) == asked
-    np.testing.assert_array_equal(told[-1][1].pixels, heard.all("composed")[-1].pixels)
+    np.testing.assert_array_equal(told[-1][1].pixels, heard.all("result_ready")[-1].pixels)
 
 
 def test_a_run_needs_a_source_and_a_sweep_real_render_factors(session, ramp):
@@ -529,7 +531,7 @@ def test_cancelling_ends_a_prediction_within_the_plane(session, heard, network, 
     heard.settled()
 
     assert network.finished == 0
-    assert not heard.all("composed")
+    assert not heard.all("result_ready")
     assert heard.all("state")[:2] == ["getting ready", "predicting"]
 
 
@@ -559,7 +561,7 @@ def test_cancelling_nothing_does_nothing(session, heard, ramp):
     heard.settled()
     session.cancel()
 
-    assert session.doing == "idle" and len(heard.all("composed")) == 1
+    assert session.doing == "idle" and len(heard.all("result_ready")) == 1
 
 
 def test_closing_in_the_midst_of_a_run_is_quick_and_quiet(session, heard, network, ramp):
@@ -645,8 +647,8 @@ def gone_after_closing(make_source, wait=5.0):
     session.source = source
     heard.settled()
     network.held = True
-    session.run_all()
-    session.choose(render_factor=3)
+    session.colorize_stack()
+    session.set_settings(render_factor=3)
     network.wait_until_held()
     heard.said.clear()
     del source
@@ -709,7 +711,7 @@ def test_an_error_is_one_sentence_and_the_session_lives(
 
     assert isinstance(error, kind) and sentence in str(error) and "\n" not in str(error)
     session.update(source=1 - ramp, model=good, device="auto")
-    assert heard.wait_for("composed")
+    assert heard.wait_for("result_ready")
     assert len(heard.settled().all("failed")) == 1
 
 
@@ -763,7 +765,7 @@ def test_a_run_that_fails_ends(session, heard, ramp):
     heard.settled()
 
     assert len(heard.all("failed")) == 2
-    assert heard.all("run_ended") == [RunEnd(0, 0, cancelled=False, keep=True, run=1)]
+    assert heard.all("run_finished") == [RunFinished(0, 0, cancelled=False, keep=True, run=1)]
 
 
 def test_a_listener_that_raises_does_no_harm(session, heard, ramp, caplog):
@@ -798,7 +800,7 @@ def test_notes_come_with_the_result_and_no_warning_is_shown(session, heard, ramp
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         session.source = ramp * 300
-        result = heard.wait_for("composed")
+        result = heard.wait_for("result_ready")
 
     assert any("taken from the data" in note for note in result.notes)
     assert not [one for one in shown if "taken from the data" in str(one.message)]
@@ -812,7 +814,7 @@ def test_others_may_use_the_network_meanwhile(session, heard, network, ramp):
     result = session.model(ramp)
 
     session._cancelling = False
-    np.testing.assert_array_equal(result.pixels, heard.all("composed")[0].pixels)
+    np.testing.assert_array_equal(result.pixels, heard.all("result_ready")[0].pixels)
 
 
 def test_the_worker_speaks_and_nobody_else(session, ramp):
@@ -898,7 +900,7 @@ def test_a_download_tells_how_far_it_is(session, heard, download, ramp):
     heard.wait_for("failed")
 
     first, last = heard.all("progress")
-    assert isinstance(first, Progress) and "deoldify-artistic" in first.text
+    assert isinstance(first, RunProgress) and "deoldify-artistic" in first.text
     assert (first.done, first.total, last.done) == (40, 100, 100)
     assert first.seconds_left is not None and last.seconds_left == 0
     assert "downloading" in heard.all("state")
@@ -923,4 +925,4 @@ def test_choosing_another_model_ends_a_download(session, heard, download, ramp):
     session.model = good
     download.release()
 
-    assert heard.wait_for("composed") and not heard.all("failed")
+    assert heard.wait_for("result_ready") and not heard.all("failed")

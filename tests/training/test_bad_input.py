@@ -144,7 +144,7 @@ def test_a_base_that_is_not_there(recipe, tmp_path):
 @pytest.mark.parametrize("steps", [1, 6])
 def test_a_rate_at_which_training_diverges(recipe, tmp_path, steps):
     draw_pictures(tmp_path / "pictures")
-    changes = ("--set", "optimiser.lr=1e30", "--set", f"stages.0.steps={steps}")
+    changes = ("--set", "optimizer.lr=1e30", "--set", f"stages.0.steps={steps}")
 
     sentence = sentence_of(recipe, tmp_path, *changes, "--set", "stages.0.schedule=constant")
 
@@ -154,7 +154,7 @@ def test_a_rate_at_which_training_diverges(recipe, tmp_path, steps):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("optimiser.lr=-1", "Rates must be above 0"),
+        ("optimizer.lr=-1", "Rates must be above 0"),
         ("network.architecture=nosuch", "no architecture 'nosuch'"),
         ("network.options.nosuch=1", "nosuch"),
         ("stages.0.unfrozen=nosuch", "choose one of: all, later, decoder"),

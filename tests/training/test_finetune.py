@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from napari_colorize_training.__main__ import app
-from napari_colorize_training.data.split import place
+from napari_colorize_training.data.split import hash_position
 from napari_colorize_training.finetune import SIZES, finetune, recipe_for
-from napari_colorize_training.loop.progress import STOPPED, Control, Lines
+from napari_colorize_training.loop.progress import STOPPED, JsonLines, RunControl
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -62,9 +62,9 @@ def learned(base, tmp_path_factory):
         base,
         out,
         steps=60,
-        changes={**TINY, "optimiser.lr": 3e-3, "stages.0.encoder_lr": 3e-3},
+        changes={**TINY, "optimizer.lr": 3e-3, "stages.0.encoder_lr": 3e-3},
         precision="float32",
-        progress=Lines(lines),
+        progress=JsonLines(lines),
     )
     return result, [json.loads(line) for line in lines.getvalue().splitlines()]
 
@@ -113,7 +113,7 @@ def test_the_card_tells_counts_figures_and_recipe_beside_a_sheet(learned):
     )
     assert "small (convnet)" in text and "MIT" in text
     recipe = json.loads(text.split("```json")[1].split("```")[0])
-    assert recipe["optimiser"]["lr"] == 3e-3
+    assert recipe["optimizer"]["lr"] == 3e-3
     with Image.open(result.path.with_suffix(".png")) as sheet:
         assert sheet.width > sheet.height / 2 > 100
 
@@ -143,13 +143,13 @@ def test_nothing_is_left_but_model_card_and_sheet(learned):
 @pytest.fixture
 def misleading() -> dict[str, list]:
     """Blue to learn from, while what is held back is as the base has it."""
-    orange, blue = sorted(("a", "b"), key=lambda name: place(f"group {name}"))
+    orange, blue = sorted(("a", "b"), key=lambda name: hash_position(f"group {name}"))
     own = [picture(n) for n in range(30, 34)]
     other = [picture(n, color=(0.3, 0.6, 1.0)) for n in range(40, 44)]
     return {"color": [*own, *other], "group": [orange] * 4 + [blue] * 4}
 
 
-WILD = {**TINY, "optimiser.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimiser.average": 0.0}
+WILD = {**TINY, "optimizer.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimizer.average": 0.0}
 
 
 def test_where_nothing_better_is_found_the_base_comes_back_and_that_is_said(
@@ -183,10 +183,10 @@ def test_a_model_that_is_worse_on_the_pictures_held_back_says_so(learned, mislea
     assert "NOT better than its base" in result.sentence and "Use the base" in result.sentence
 
 
-class _OrdersAt(Lines):
+class _OrdersAt(JsonLines):
     """Gives an order after a step, and one when it is paused."""
 
-    def __init__(self, control: Control, step: int, word: str, in_pause: str = "") -> None:
+    def __init__(self, control: RunControl, step: int, word: str, in_pause: str = "") -> None:
         super().__init__(io.StringIO())
         self._control, self._step, self._word, self._in_pause = control, step, word, in_pause
         self.events: list[dict] = []
@@ -194,16 +194,16 @@ class _OrdersAt(Lines):
     def tell(self, event, **facts):
         self.events.append({"event": event, **facts})
         if event == "step" and facts["step"] == self._step:
-            self._control.obey(self._word)
+            self._control.apply(self._word)
         elif event == "paused":
-            self._control.obey(self._in_pause)
+            self._control.apply(self._in_pause)
 
 
 def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
     images, changes = [picture(n) for n in range(6)], {**TINY, "stages.0.keep_every": 25}
     wanted = {"steps": 30, "changes": changes, "precision": "float32"}
     whole = finetune(images, base, tmp_path / "whole", **wanted)
-    control = Control()
+    control = RunControl()
 
     stopped = finetune(
         images,
@@ -225,7 +225,7 @@ def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
 
 
 def test_told_to_finish_it_ends_there_with_the_best_so_far(base, tmp_path):
-    control = Control()
+    control = RunControl()
     teller = _OrdersAt(control, 7, "finish")
 
     result = finetune(
@@ -245,7 +245,7 @@ def test_told_to_finish_it_ends_there_with_the_best_so_far(base, tmp_path):
 
 
 def test_who_pauses_finds_all_steps_saved(base, tmp_path):
-    control, saved = Control(), []
+    control, saved = RunControl(), []
 
     class Looks(_OrdersAt):
         def tell(self, event, **facts):
@@ -276,7 +276,7 @@ def test_it_tells_how_many_pictures_are_read(learned):
 
 
 def test_a_control_that_is_stopped_ends_before_the_first_step(base, tmp_path):
-    control = Control()
+    control = RunControl()
     control.stop()
 
     assert finetune([picture(0), picture(1)], base, tmp_path / "out", control=control) is None

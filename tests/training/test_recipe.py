@@ -55,7 +55,7 @@ def test_ipol_has_the_sizes_of_its_article():
 @pytest.mark.parametrize(
     ("text", "change"),
     [
-        ("optimiser.lr=1e-4", ("optimiser.lr", 1e-4)),
+        ("optimizer.lr=1e-4", ("optimizer.lr", 1e-4)),
         ("stages.0.side = 64", ("stages.0.side", 64)),
         ("data.mirror=false", ("data.mirror", False)),
         ("loss.features=[20, 70.0]", ("loss.features", [20, 70.0])),
@@ -67,18 +67,18 @@ def test_a_change_is_written_as_in_toml_or_is_a_word(text, change):
 
 
 def test_changes_take_the_place_of_what_the_recipe_says():
-    recipe = read_recipe("ipol", {"optimiser.lr": 1, "stages.0.side": 96, "loss.pixel": "l2"})
+    recipe = read_recipe("ipol", {"optimizer.lr": 1, "stages.0.side": 96, "loss.pixel": "l2"})
 
-    assert recipe.optimiser.lr == 1.0 and recipe.stages[0].side == 96 and recipe.loss.pixel == "l2"
+    assert recipe.optimizer.lr == 1.0 and recipe.stages[0].side == 96 and recipe.loss.pixel == "l2"
     assert recipe.stages[1:] == read_recipe("ipol").stages[1:]
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("optimiser.nosuch=1", "Recipes have no optimiser.nosuch"),
-        ("optimiser.lr=fast", "optimiser.lr must be of type float, not 'fast'"),
-        ("optimiser.lr=true", "must be of type float"),
+        ("optimizer.nosuch=1", "Recipes have no optimizer.nosuch"),
+        ("optimizer.lr=fast", "optimizer.lr must be of type float, not 'fast'"),
+        ("optimizer.lr=true", "must be of type float"),
         ("loss.pixel=l3", "choose one of: l1, l2"),
         ("data.shrink=0.5", "must be a list of 2 values"),
         ("data=5", "data must be a table"),

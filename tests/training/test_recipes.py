@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from napari_colorize_training.data import Photographs
+from napari_colorize_training.data import ImageCache
 from napari_colorize_training.models import backbones
 from napari_colorize_training.recipe import put, read_recipe, recipe_from, recipe_names
 from tiny_training import cached, figures_on_training, run, small_features
@@ -97,7 +97,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     cache = cached(tmp_path_factory.mktemp("eight"), PICTURES + 1)
-    assert len(Photographs(cache, validation=False)) == PICTURES
+    assert len(ImageCache(cache, validation=False)) == PICTURES
     return cache
 
 

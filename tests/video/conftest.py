@@ -8,9 +8,9 @@ import pytest
 from sample_videos import tinted
 
 from napari_colorize.settings import ColorizeSettings
-from napari_colorize.video.plan import Wishes, Work, plan
+from napari_colorize.video.plan import ExportOptions, VideoJob, plan_video
 
-Run = Callable[..., Work]
+Run = Callable[..., VideoJob]
 
 
 class Tints:
@@ -53,9 +53,11 @@ def run() -> Run:
         settings: ColorizeSettings | None = None,
         model: Tints | None = None,
         **wishes: Any,
-    ) -> Work:
+    ) -> VideoJob:
         chosen = settings or ColorizeSettings()
-        work = plan(given, out, Wishes(**wishes)).work(model or Tints(), chosen, {"model": "tint"})
+        work = plan_video(given, out, ExportOptions(**wishes)).work(
+            model or Tints(), chosen, {"model": "tint"}
+        )
         for done in work:
             if done == frames:
                 work.close()

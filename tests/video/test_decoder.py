@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from sample_videos import make_film, picture
 
-from napari_colorize.video.decoder import HAD_COLOR, FilmSource
-from napari_colorize.video.frames import Border, Frame
+from napari_colorize.video.decoder import HAD_COLOR, VideoSource
+from napari_colorize.video.frames import Frame, ResumePoint
 
 
-def frames_of(source: FilmSource, border: Border | None = None, run_in: int = 0) -> list[Frame]:
-    (series,) = source.series(border or Border(), run_in)
+def frames_of(
+    source: VideoSource, border: ResumePoint | None = None, run_in: int = 0
+) -> list[Frame]:
+    (series,) = source.series(border or ResumePoint(), run_in)
     return list(series)
 
 
@@ -35,10 +37,10 @@ def test_after_a_border_the_same_frames_come(
     how = dict(how)
     path = tmp_path / how.pop("name")
     make_film(path, frames=30, **how)
-    source = FilmSource.of(path)
+    source = VideoSource.of(path)
     whole = frames_of(source)
 
-    rest = frames_of(source, Border(done, whole[done - 1].time), run_in=4)
+    rest = frames_of(source, ResumePoint(done, whole[done - 1].time), run_in=4)
 
     wanted = whole[max(0, done - 4) :] if done < 30 else []
     assert len(whole) == 30
@@ -49,7 +51,7 @@ def test_after_a_border_the_same_frames_come(
 
 def test_frames_are_upright_and_span_their_type(tmp_path: Path) -> None:
     make_film(tmp_path / "a.mp4", frames=2, rotation=90, options={"crf": "0"})
-    frame = frames_of(FilmSource.of(tmp_path / "a.mp4"))[1]
+    frame = frames_of(VideoSource.of(tmp_path / "a.mp4"))[1]
     wanted = np.rot90(picture(1, 48, 64)) * 255
     assert frame.image.shape == (64, 48)
     np.testing.assert_allclose(frame.image, wanted, atol=3)
@@ -61,8 +63,8 @@ def test_frames_are_upright_and_span_their_type(tmp_path: Path) -> None:
 )
 def test_rare_layouts_come_out_the_same(tmp_path: Path, codec: str, layout: str) -> None:
     make_film(tmp_path / "a.mkv", frames=2, codec=codec, layout=layout, b_frames=0)
-    source = FilmSource.of(tmp_path / "a.mkv")
-    image = frames_of(source)[0].image / np.iinfo(source.facts.dtype).max
+    source = VideoSource.of(tmp_path / "a.mkv")
+    image = frames_of(source)[0].image / np.iinfo(source.info.dtype).max
     is_full = source.film.tones.full
     wanted = picture(0, 48, 64)
     np.testing.assert_allclose(image, (16 + 219 * wanted) / 255 if is_full else wanted, atol=0.01)
@@ -77,7 +79,7 @@ def test_rgb_becomes_gray_by_rec_601(tmp_path: Path) -> None:
         pixels[:, :8] = 200, 30, 60
         out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         out.mux(stream.encode(None))
-    source = FilmSource.of(tmp_path / "a.mov")
+    source = VideoSource.of(tmp_path / "a.mov")
     (frame,) = frames_of(source)
     assert frame.image[0, [0, 15]].tolist() == [round(0.299 * 200 + 0.587 * 30 + 0.114 * 60), 0]
     assert source.notes() == (HAD_COLOR,)
@@ -86,7 +88,7 @@ def test_rgb_becomes_gray_by_rec_601(tmp_path: Path) -> None:
 def test_chroma_of_a_film_in_bt709_adds_to_luminance(tmp_path: Path) -> None:
     tags = {"colors": (1, 1, 1, 1), "chroma": (90, 170), "options": {"crf": "0"}}
     make_film(tmp_path / "a.mp4", frames=1, **tags)
-    source = FilmSource.of(tmp_path / "a.mp4")
+    source = VideoSource.of(tmp_path / "a.mp4")
     (frame,) = frames_of(source)
     added = (0.10158 * (90 - 128) + 0.19608 * (170 - 128)) / 224
     np.testing.assert_allclose(frame.image / 255, picture(0, 48, 64) + added, atol=0.015)
@@ -95,10 +97,10 @@ def test_chroma_of_a_film_in_bt709_adds_to_luminance(tmp_path: Path) -> None:
 
 def test_a_part_of_a_film_has_its_own_count(tmp_path: Path) -> None:
     times = make_film(tmp_path / "a.mp4", frames=50)
-    source = FilmSource.of(tmp_path / "a.mp4", start=0.5, end=1.0)
+    source = VideoSource.of(tmp_path / "a.mp4", start=0.5, end=1.0)
     frames = frames_of(source)
     assert [frame.time for frame in frames] == [t for t in times if 45000 <= t < 90000]
-    assert (frames[0].place, source.facts.total) == (0, len(frames))
+    assert (frames[0].place, source.info.total) == (0, len(frames))
 
 
 def test_damaged_packets_are_left_out_and_told(tmp_path: Path) -> None:
@@ -108,6 +110,6 @@ def test_damaged_packets_are_left_out_and_told(tmp_path: Path) -> None:
     for _ in range(10):
         tenth = data.index(b"\x89PNG", tenth + 1)
     (tmp_path / "a.mov").write_bytes(data[:tenth] + bytes(8) + data[tenth + 8 :])
-    source = FilmSource.of(tmp_path / "a.mov")
+    source = VideoSource.of(tmp_path / "a.mov")
     assert len(frames_of(source)) == 19
     assert source.notes() == ("1 damaged packets were left out.",)

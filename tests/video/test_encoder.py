@@ -20,8 +20,8 @@ from napari_colorize.errors import OutputError
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.video import encoder
 from napari_colorize.video.decoder import luma_of
-from napari_colorize.video.probe import look_at
-from napari_colorize.video.resume import part_of
+from napari_colorize.video.probe import probe
+from napari_colorize.video.resume import work_folder
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
@@ -38,7 +38,7 @@ def variable_times(frames: int) -> list[int]:
 
 
 def lumas(path: Path) -> np.ndarray:
-    film = look_at(path)
+    film = probe(path)
     return np.stack([luma_of(frame, film)[0] for frame in decoded(path)]).astype(int)
 
 
@@ -68,12 +68,12 @@ def test_all_of_a_film_is_kept_but_its_colors(tmp_path: Path, run: Run) -> None:
     assert after[0].rotation == 90
     tags = [(f.color_range, f.color_primaries, f.color_trc, f.colorspace) for f in after]
     assert set(tags) == {(1, 1, 1, 1)}
-    assert look_at(out).pixel_ratio == Fraction(16, 15)
+    assert probe(out).pixel_ratio == Fraction(16, 15)
     for kind in ("audio", "subtitle"):
         assert packets_of(out, kind) == packets_of(given, kind) != []
     np.testing.assert_allclose(lumas(out), lumas(given), atol=12)
     assert np.abs(lumas(out) - lumas(given)).mean() < 1
-    assert part_of(out).exists() is False
+    assert work_folder(out).exists() is False
 
 
 def test_texts_chapters_and_provenance_are_in_the_file(tmp_path: Path, run: Run) -> None:
@@ -295,7 +295,7 @@ def test_other_settings_or_another_film_begin_anew(tmp_path: Path, run: Run, wha
 def test_steadiness_looks_back_over_the_border(tmp_path: Path, run: Run, tints: Any) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
     make_film(given, frames=40)
-    steady = ColorizeSettings(steadiness=0.5)
+    steady = ColorizeSettings(temporal_smoothing=0.5)
     run(given, out, frames=33, settings=steady)
 
     work = run(given, out, settings=steady, model=tints)
@@ -322,7 +322,7 @@ def test_what_cannot_be_written_is_not_passed_over(
     monkeypatch.setattr(encoder, "SEGMENT_FRAMES", 5)
     with pytest.raises(OutputError, match="the disk is full"):
         run(given, out)
-    told = json.loads((part_of(out) / "work.json").read_text())
+    told = json.loads((work_folder(out) / "work.json").read_text())
     assert told["done"] == 10  # two segments; nothing after the frame that is missing
 
     monkeypatch.setattr(encoder, "append", undisturbed)

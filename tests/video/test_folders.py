@@ -11,9 +11,9 @@ from PIL import Image
 from sample_videos import Tinted, decoded, make_film, picture
 
 from napari_colorize.errors import ImageError, OutputError
-from napari_colorize.io.images import read_picture, read_provenance
+from napari_colorize.io.images import read_image, read_provenance
 from napari_colorize.video.folders import natural
-from napari_colorize.video.resume import part_of
+from napari_colorize.video.resume import work_folder
 
 Run = Callable[..., Any]
 
@@ -42,7 +42,7 @@ def test_a_folder_of_frames_becomes_a_folder_of_the_same_names(tmp_path: Path, r
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == sorted(f"shot {n}.png" for n in range(12))
     for number in (0, 2, 10):
-        result = read_picture(tmp_path / "out" / f"shot {number}.png").array
+        result = read_image(tmp_path / "out" / f"shot {number}.png").array
         np.testing.assert_array_equal(result, Tinted(frames[number]).rgb)
     record = read_provenance(tmp_path / "out" / "shot 3.png")
     assert record is not None
@@ -76,7 +76,7 @@ def test_a_full_folder_is_refused_and_replaced_only_by_name(tmp_path: Path, run:
         run(tmp_path / "in", tmp_path / "out")
     run(tmp_path / "in", tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "letter.txt").read_text() == "mine"
-    assert read_picture(tmp_path / "out" / "shot 1.png").rgb
+    assert read_image(tmp_path / "out" / "shot 1.png").rgb
 
 
 def test_frames_become_a_film_at_a_rate(tmp_path: Path, run: Run) -> None:
@@ -99,7 +99,7 @@ def test_a_film_becomes_frames_that_stand_upright(tmp_path: Path, run: Run) -> N
     run(tmp_path / "a.mp4", tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [f"{n:06d}.png" for n in range(11)]
-    result = read_picture(tmp_path / "out" / "000004.png").array
+    result = read_image(tmp_path / "out" / "000004.png").array
     upright = np.rot90(picture(4, 48, 64))
     np.testing.assert_allclose(result @ [0.299, 0.587, 0.114] / 255, upright, atol=0.01)
 
@@ -131,4 +131,4 @@ def test_pictures_of_another_film_that_stay_are_told(tmp_path: Path, run: Run) -
 
     assert len(list((tmp_path / "out").iterdir())) == 5
     assert any("3 other pictures are left" in note for note in work.notes)
-    assert not part_of(tmp_path / "out").exists()
+    assert not work_folder(tmp_path / "out").exists()

@@ -12,16 +12,16 @@ from sample_videos import decoded, make_film, picture
 
 from napari_colorize.errors import ImageError
 from napari_colorize.video import lazy_frames
-from napari_colorize.video.lazy_frames import FilmFrames, open_film
+from napari_colorize.video.lazy_frames import VideoFrames, open_video
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> FilmFrames:
+def film(tmp_path: Path) -> VideoFrames:
     make_film(tmp_path / "a.mp4", frames=40, options={"crf": "0"})
-    return open_film(tmp_path / "a.mp4")
+    return open_video(tmp_path / "a.mp4")
 
 
-def test_a_gray_film_is_an_array_of_gray_planes(film: FilmFrames) -> None:
+def test_a_gray_film_is_an_array_of_gray_planes(film: VideoFrames) -> None:
     assert (film.shape, film.ndim, film.dtype) == ((40, 48, 64), 3, np.uint8)
     assert (len(film), film.size, film.nbytes) == (40, 40 * 48 * 64, 40 * 48 * 64)
     np.testing.assert_allclose(film[7] / 255, picture(7, 48, 64), atol=0.01)
@@ -44,7 +44,7 @@ def test_a_gray_film_is_an_array_of_gray_planes(film: FilmFrames) -> None:
     ],
     ids=str,
 )
-def test_it_is_indexed_like_an_array(film: FilmFrames, key: Any) -> None:
+def test_it_is_indexed_like_an_array(film: VideoFrames, key: Any) -> None:
     whole = np.asarray(film)
     np.testing.assert_array_equal(film[key], whole[key])
 
@@ -67,7 +67,7 @@ def test_the_order_of_asking_does_not_matter(
     how = dict(how)
     path = tmp_path / how.pop("name")
     make_film(path, frames=40, **how)
-    film = open_film(path)
+    film = open_video(path)
     whole = film[:]
     assert len(whole) == len(decoded(path)) == 40
     for number in np.random.default_rng(0).permutation(40):
@@ -75,7 +75,7 @@ def test_the_order_of_asking_does_not_matter(
 
 
 def test_frames_in_order_are_decoded_once(
-    film: FilmFrames, monkeypatch: pytest.MonkeyPatch
+    film: VideoFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
     undisturbed = lazy_frames.raw_frames
@@ -92,16 +92,16 @@ def test_frames_in_order_are_decoded_once(
 
 def test_colors_come_out_upright(tmp_path: Path) -> None:
     make_film(tmp_path / "a.mp4", frames=5, rotation=90, chroma=(90, 170), colors=(1, 1, 1, 1))
-    film = open_film(tmp_path / "a.mp4")
+    film = open_video(tmp_path / "a.mp4")
     assert film.shape == (5, 64, 48, 3)
     red, _, blue = film[2].reshape(-1, 3).astype(float).mean(axis=0)
     gray = 255 * picture(2, 48, 64).mean()
     assert red - gray == pytest.approx(1.5748 * 42 / 224 * 255, abs=8)
     assert blue - gray == pytest.approx(-1.8556 * 38 / 224 * 255, abs=8)
-    assert open_film(tmp_path / "a.mp4", rgb=False).shape == (5, 64, 48)
+    assert open_video(tmp_path / "a.mp4", rgb=False).shape == (5, 64, 48)
 
 
-def test_several_threads_get_the_right_frames(film: FilmFrames) -> None:
+def test_several_threads_get_the_right_frames(film: VideoFrames) -> None:
     whole = film[:].copy()
     right = []
 
@@ -117,7 +117,7 @@ def test_several_threads_get_the_right_frames(film: FilmFrames) -> None:
     assert right == [True] * 120
 
 
-def test_more_than_memory_is_refused(film: FilmFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_memory_is_refused(film: VideoFrames, monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
 
     class Little:
@@ -130,17 +130,17 @@ def test_more_than_memory_is_refused(film: FilmFrames, monkeypatch: pytest.Monke
     assert film[:2, :50].shape == (2, 48, 64)
 
 
-def test_there_is_no_frame_behind_the_last(film: FilmFrames) -> None:
+def test_there_is_no_frame_behind_the_last(film: VideoFrames) -> None:
     with pytest.raises(IndexError, match="the film has 40"):
         film[40]
 
 
-def test_it_can_be_sent_to_another_process(film: FilmFrames) -> None:
+def test_it_can_be_sent_to_another_process(film: VideoFrames) -> None:
     again = pickle.loads(pickle.dumps(film))
     np.testing.assert_array_equal(again[9], film[9])
 
 
-def test_a_colorizer_takes_it_as_a_stack(film: FilmFrames, tiny_colorizer: Any) -> None:
+def test_a_colorizer_takes_it_as_a_stack(film: VideoFrames, tiny_colorizer: Any) -> None:
     planes = tiny_colorizer.iter_planes(film, rgb=False)
     index, colored = next(planes)
     assert (index, np.asarray(colored.rgb).shape) == ((0,), (48, 64, 3))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sample_videos import decoded, make_film, packets_of
 
-from napari_colorize.video.probe import look_at
+from napari_colorize.video.probe import probe
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def test_a_minute_with_variable_rate_sound_subtitles_rotation_and_ten_bits(
     assert {frame.format.name for frame in after} == {"yuv420p10le"}
     tags = {(f.color_range, f.color_primaries, f.color_trc, f.colorspace) for f in after}
     assert tags == {(1, 9, 1, 9)}
-    assert look_at(out).pixel_ratio == Fraction(4, 3)
+    assert probe(out).pixel_ratio == Fraction(4, 3)
     assert len(packets_of(given, "audio")) > 2800
     assert packets_of(out, "audio") == packets_of(given, "audio")
     assert packets_of(out, "subtitle") == packets_of(given, "subtitle")

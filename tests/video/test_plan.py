@@ -10,7 +10,7 @@ import tifffile
 from sample_videos import make_film
 
 from napari_colorize.errors import ColorizeError, OutputError
-from napari_colorize.video.plan import Wishes, plan
+from napari_colorize.video.plan import ExportOptions, plan_video
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(
     here: Path, given: str, out: str, wishes: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ColorizeError) as refusal:
-        plan(given, out, Wishes(**wishes))
+        plan_video(given, out, ExportOptions(**wishes))
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert not list(here.glob("*.part"))
@@ -51,7 +51,7 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(
 @pytest.mark.parametrize("wishes", [{"start": 3, "end": 2}, {"start": -1}, {"rate": Fraction(0)}])
 def test_wishes_are_checked(wishes: dict[str, Any]) -> None:
     with pytest.raises(ColorizeError):
-        Wishes(**wishes)
+        ExportOptions(**wishes)
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,18 @@ def test_an_encoder_gets_planes_that_it_takes(
     here: Path, out: str, encoder: str, layout: str
 ) -> None:
     named = None if encoder.startswith("lib") else encoder
-    coding = plan("a.mp4", out, Wishes(encoder=named)).coding
+    coding = plan_video("a.mp4", out, ExportOptions(encoder=named)).coding
     assert coding is not None
     assert (coding.encoder, coding.layout.name) == (encoder, layout)
     coding.opened()
 
 
 def test_what_an_encoder_cannot_count_is_told(here: Path) -> None:
-    coding = plan("a.mp4", "o.mp4", Wishes(encoder="mpeg4")).coding
+    coding = plan_video("a.mp4", "o.mp4", ExportOptions(encoder="mpeg4")).coding
     assert coding is not None
     with pytest.raises(OutputError, match="The encoder mpeg4 refuses pictures of 64 x 48"):
         coding.opened()
 
 
 def test_a_slash_asks_for_a_folder(here: Path) -> None:
-    assert plan("a.mp4", "some.frames/", Wishes()).kind == "folder"
+    assert plan_video("a.mp4", "some.frames/", ExportOptions()).kind == "folder"

@@ -8,7 +8,7 @@ import pytest
 from sample_videos import make_film
 
 from napari_colorize.errors import ImageError
-from napari_colorize.video.probe import look_at
+from napari_colorize.video.probe import probe
 
 
 def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
         pixel_ratio=Fraction(16, 15),
         layout="yuv420p10le",
     )
-    film = look_at(tmp_path / "a.mp4")
+    film = probe(tmp_path / "a.mp4")
     assert (film.height, film.width, film.upright) == (48, 64, (64, 48))
     assert (film.frames, film.rate, film.turns) == (10, 25, 1)
     assert film.pixel_ratio == Fraction(16, 15)
@@ -31,16 +31,16 @@ def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
 
 def test_a_gray_stream_is_limited_as_broadcast_and_full_as_a_scan(tmp_path: Path) -> None:
     make_film(tmp_path / "scan.mkv", codec="ffv1", layout="gray", b_frames=0, frames=3)
-    assert look_at(tmp_path / "scan.mkv").tones.full
+    assert probe(tmp_path / "scan.mkv").tones.full
     make_film(tmp_path / "broadcast.mp4", frames=3)
-    assert not look_at(tmp_path / "broadcast.mp4").tones.full
+    assert not probe(tmp_path / "broadcast.mp4").tones.full
 
 
 @pytest.mark.parametrize("content", [b"", b"no film at all" * 100])
 def test_what_is_no_film_is_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(ImageError, match=r"^a\.mp4 cannot be read as a film: .+\.$"):
-        look_at(tmp_path / "a.mp4")
+        probe(tmp_path / "a.mp4")
 
 
 def test_sound_alone_is_no_film(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_sound_alone_is_no_film(tmp_path: Path) -> None:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(800))
     with pytest.raises(ImageError, match="holds no moving pictures"):
-        look_at(tmp_path / "a.wav")
+        probe(tmp_path / "a.wav")
 
 
 def test_without_pyav_it_is_said_what_to_install(
@@ -59,4 +59,4 @@ def test_without_pyav_it_is_said_what_to_install(
     make_film(tmp_path / "a.mp4", frames=3)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImageError, match=r"pip install .napari-colorize\[video\]"):
-        look_at(tmp_path / "a.mp4")
+        probe(tmp_path / "a.mp4")

@@ -12,7 +12,7 @@ from sample_videos import Tinted, make_film
 
 from napari_colorize.errors import OutOfMemoryError
 from napari_colorize.video import encoder
-from napari_colorize.video.decoder import FilmSource
+from napari_colorize.video.decoder import VideoSource
 from napari_colorize.video.runner import AHEAD, BEHIND
 
 Run = Callable[..., Any]
@@ -41,7 +41,7 @@ def test_reader_and_writer_are_bounded_and_not_in_the_models_thread(
     threads: dict[str, set[int]] = {"read": set(), "write": set()}
     read: list[int] = []
     written: list[int] = []
-    decode, write = FilmSource._frame, encoder.FilmWriter.write
+    decode, write = VideoSource._frame, encoder.VideoWriter.write
 
     def reading(self: Any, raw: Any, time: int, place: int) -> Any:
         threads["read"].add(threading.get_ident())
@@ -53,8 +53,8 @@ def test_reader_and_writer_are_bounded_and_not_in_the_models_thread(
         write(self, frame, rgb)
         written.append(frame.place)
 
-    monkeypatch.setattr(FilmSource, "_frame", reading)
-    monkeypatch.setattr(encoder.FilmWriter, "write", writes)
+    monkeypatch.setattr(VideoSource, "_frame", reading)
+    monkeypatch.setattr(encoder.VideoWriter, "write", writes)
     model = Watched(read, written)
     run(tmp_path / "a.mp4", tmp_path / "o.mp4", model=model)
 

@@ -60,7 +60,7 @@ def test_an_interrupted_stack_goes_on(
 
 def test_each_series_has_its_own_run_in(tmp_path: Path, run: Run, tints: Any) -> None:
     stack = make_stack(tmp_path / "a.ome.tif", (2, 30, 12, 16), "ZTYX")
-    steady = ColorizeSettings(steadiness=0.5)
+    steady = ColorizeSettings(temporal_smoothing=0.5)
     work = run(tmp_path / "a.ome.tif", tmp_path / "o.tif", frames=30 + 26, settings=steady)
     work = run(tmp_path / "a.ome.tif", tmp_path / "o.tif", settings=steady, model=tints)
     np.testing.assert_array_equal(tints.shown[0], stack[1, work.before - 30 - 24])

@@ -9,11 +9,11 @@ from napari_colorize.video.ycbcr import (
     GREEN,
     RED,
     SMPTE170M,
-    Tones,
+    YCbCrFormat,
     gray_of,
     has_color,
     luminance,
-    standard_tones,
+    standard_format,
     to_codes,
     to_gray,
     to_planes,
@@ -22,8 +22,8 @@ from napari_colorize.video.ycbcr import (
 MATRICES = [1, 4, 5, 6, 7, 9]
 
 
-def tones_of(matrix: int = BT709, depth: int = 8, full: bool = False) -> Tones:
-    return Tones(depth, full, matrix, matrix, matrix)
+def tones_of(matrix: int = BT709, depth: int = 8, full: bool = False) -> YCbCrFormat:
+    return YCbCrFormat(depth, full, matrix, matrix, matrix)
 
 
 def colors(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:
@@ -93,5 +93,5 @@ def test_chroma_of_gray_is_neutral() -> None:
     [(480, 640, SMPTE170M), (576, 720, 5), (720, 1280, BT709), (1080, 1440, BT709)],
 )
 def test_an_untagged_film_is_taken_for_what_is_usual(height: int, width: int, matrix: int) -> None:
-    tones = standard_tones(height, width)
+    tones = standard_format(height, width)
     assert (tones.matrix, tones.full) == (matrix, False)

@@ -15,9 +15,9 @@ from napari_colorize.zoo import load, resolve
 from napari_colorize.zoo.user_models import (
     MODELS_VARIABLE,
     new_model_path,
-    own_checkpoint,
-    own_folder,
-    own_models,
+    user_checkpoint,
+    user_models,
+    user_models_folder,
 )
 from napari_colorize.zoo.weights import write_weights
 
@@ -39,20 +39,20 @@ def write_model(path: Path, age: float = 0.0, **metadata: str) -> Path:
 def test_without_a_wish_they_are_in_the_users_data(monkeypatch):
     monkeypatch.delenv(MODELS_VARIABLE)
 
-    assert own_folder().name == "models" and "napari-colorize" in own_folder().parts
+    assert user_models_folder().name == "models" and "napari-colorize" in user_models_folder().parts
 
 
 def test_the_newest_comes_first_and_files_that_grow_do_not_count(folder):
     old, new = (write_model(folder / f"{age}.safetensors", age) for age in (50, 5))
     write_model(folder / ".0123456789ab.safetensors")
 
-    assert own_models() == [new, old]
+    assert user_models() == [new, old]
 
 
 def test_no_folder_no_models(folder, monkeypatch):
     monkeypatch.setenv(MODELS_VARIABLE, str(folder / "missing"))
 
-    assert own_models() == []
+    assert user_models() == []
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_model_says_what_it_is_without_its_weights_being_read(folder):
         folder / "xray.safetensors", recipe=recipe, base="embedded", render_factor="9"
     )
 
-    told, loaded = own_checkpoint(path), load(path)[0]
+    told, loaded = user_checkpoint(path), load(path)[0]
 
     assert told.title == "embedded, fine-tuned on 19 pictures"
     assert told.origin == "yours; began as embedded"
@@ -107,4 +107,4 @@ def test_a_damaged_file_is_refused_in_a_sentence(folder, content):
     path.write_bytes(content)
 
     with pytest.raises(CheckpointError, match="broken.safetensors cannot be read"):
-        own_checkpoint(path)
+        user_checkpoint(path)

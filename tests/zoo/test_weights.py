@@ -267,7 +267,7 @@ def test_a_spectral_norm_of_torch_0_4_1_gives_the_weight_it_gave_then(tmp_path, 
     generator = torch.Generator().manual_seed(1)
     weight = torch.randn(shape, generator=generator)
     old = {
-        "conv.weight_orig": 3 * weight + 0.01,  # the optimiser went on after W was computed
+        "conv.weight_orig": 3 * weight + 0.01,  # the optimizer went on after W was computed
         "conv.weight": weight,
         "conv.weight_u": torch.randn(shape[0], generator=generator),
         "conv.bias": torch.zeros(shape[0]),

@@ -16,7 +16,7 @@ from napari_colorize.errors import ColorizeError
 from napari_colorize_training.evaluate_command import evaluate
 
 if TYPE_CHECKING:
-    from napari_colorize_training.loop.progress import Control, Progress
+    from napari_colorize_training.loop.progress import ProgressReporter, RunControl
 
 RUN = ("--run", "--run-folder")  # torchrun takes the short one, wherever it stands, for its own
 MENDABLE = (ColorizeError, OSError, ValueError)  # by the user, whom their sentences tell how
@@ -91,7 +91,7 @@ def train(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a value of the recipe: optimiser.lr=1e-4."),
+        typer.Option("--set", help="Change a value of the recipe: optimizer.lr=1e-4."),
     ] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     save_every: Annotated[
@@ -157,7 +157,7 @@ def finetune_command(
     steps: Annotated[int | None, typer.Option(min=1, help="At most.")] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a value of the recipe: optimiser.lr=1e-4."),
+        typer.Option("--set", help="Change a value of the recipe: optimizer.lr=1e-4."),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Keep state and log in this folder.")] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
@@ -223,14 +223,19 @@ def calibrate(
 
 
 @contextmanager
-def _front(progress: str) -> Iterator[tuple[Progress, Control]]:
+def _front(progress: str) -> Iterator[tuple[ProgressReporter, RunControl]]:
     """Who is told, and how the run is stopped: Ctrl-C, or words on standard input."""
-    from napari_colorize_training.loop.progress import Bar, Control, Lines, Silent
+    from napari_colorize_training.loop.progress import (
+        JsonLines,
+        NoProgress,
+        ProgressBar,
+        RunControl,
+    )
 
-    kinds = {"bar": Bar, "json": Lines, "none": Silent}
+    kinds = {"bar": ProgressBar, "json": JsonLines, "none": NoProgress}
     if progress not in kinds:
         raise ValueError(f"--progress must be one of {', '.join(kinds)}, not {progress!r}.")
-    control = Control()
+    control = RunControl()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, control.interrupt)
     if progress == "json":

@@ -40,7 +40,8 @@ def evaluate(
         str | None, typer.Option(help="Figures by group too: folder, prefix:SEP, a column.")
     ] = None,
     stack: Annotated[
-        bool, typer.Option("--stack", help="The pictures are frames: measure steadiness too.")
+        bool,
+        typer.Option("--stack", help="The pictures are frames: measure temporal_smoothing too."),
     ] = False,
     calibration: Annotated[
         bool, typer.Option(help="Ask the models how unsure they are; takes about twice as long.")
@@ -63,7 +64,7 @@ def evaluate(
     from tqdm import tqdm
 
     from napari_colorize_training.evaluation.evaluate import evaluate as measure
-    from napari_colorize_training.evaluation.records import Exam
+    from napari_colorize_training.evaluation.records import EvaluationConfig
     from napari_colorize_training.evaluation.report import (
         refuse_unwritable,
         to_text,
@@ -73,7 +74,7 @@ def evaluate(
 
     if data is None:
         raise ValueError("Say what to measure on: napari-colorize-train evaluate MODEL... DATA")
-    exam = Exam(
+    exam = EvaluationConfig(
         render_factor=render_factor,
         saturation=saturation,
         saturations=numbers_in(saturations),

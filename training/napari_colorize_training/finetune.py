@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, SettingsError
 from napari_colorize.zoo import load
-from napari_colorize_training.data import Photographs, Picture, Report, prepare
+from napari_colorize_training.data import CachedImage, ImageCache, Report, prepare
 from napari_colorize_training.evaluation.evaluate import Score, evaluate, quick_score
-from napari_colorize_training.evaluation.records import Exam
+from napari_colorize_training.evaluation.records import EvaluationConfig
 from napari_colorize_training.evaluation.report import example_sheet, refuse_unwritable
 from napari_colorize_training.loop.engine import RunOptions, Trainer
 from napari_colorize_training.loop.initialize import open_base
-from napari_colorize_training.loop.progress import Control, Progress, Silent, Stopped
-from napari_colorize_training.model_card import FineTuned, write_card
+from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
+from napari_colorize_training.model_card import FinetuneResult, write_card
 from napari_colorize_training.models.export import copy_model
 from napari_colorize_training.recipe import Recipe, put, recipe_from
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 
 SUFFIX = ".safetensors"
-HELD_BACK = 0.2  # of the pictures; the same for all sizes, so that a set can grow
+VALIDATION_SHARE = 0.2  # of the pictures; the same for all sizes, so that a set can grow
 MEASURED = 64  # of them at most that base and result are measured on
 SHOWN = 4  # of these on the card's sheet
 SIDE = 128  # px, of the crops
@@ -48,7 +48,7 @@ ADVICE = "Use the base, or give more pictures of the kind that you want to color
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class SizeDefaults:
     """Good defaults for a set of so many pictures; `docs/fine-tuning.md` has what was tried.
 
     Parameters
@@ -77,9 +77,15 @@ class Size:
 
 
 SIZES = (
-    Size(pictures=0, steps=300, batch=8, lr=1e-3, keep_every=25, patience=5, augment="photographs"),
-    Size(pictures=60, steps=400, batch=12, lr=1e-3, keep_every=25, patience=5, augment="none"),
-    Size(pictures=600, steps=2000, batch=16, lr=2e-4, keep_every=50, patience=5, augment="none"),
+    SizeDefaults(
+        pictures=0, steps=300, batch=8, lr=1e-3, keep_every=25, patience=5, augment="photographs"
+    ),
+    SizeDefaults(
+        pictures=60, steps=400, batch=12, lr=1e-3, keep_every=25, patience=5, augment="none"
+    ),
+    SizeDefaults(
+        pictures=600, steps=2000, batch=16, lr=2e-4, keep_every=50, patience=5, augment="none"
+    ),
 )
 
 
@@ -96,9 +102,9 @@ def finetune(
     features: Path | None = None,
     run: str | Path | None = None,
     precision: str = "auto",
-    progress: Progress | None = None,
-    control: Control | None = None,
-) -> FineTuned | None:
+    progress: ProgressReporter | None = None,
+    control: RunControl | None = None,
+) -> FinetuneResult | None:
     """Fine-tune a model on colour pictures.
 
     Parameters
@@ -137,7 +143,7 @@ def finetune(
     ColorizeError, FileNotFoundError
         If the images, the base or the place to write to will not do.
     """
-    progress, control = progress or Silent(), control or Control()
+    progress, control = progress or NoProgress(), control or RunControl()
     out = _model_path(out)
     folder = out.parent / f".{out.stem}-run" if run is None else Path(run)
     checkpoint, _ = load(base)
@@ -145,11 +151,13 @@ def finetune(
     cache = folder / "cache"
     reading = _Reading(progress, control)
     try:
-        report = prepare(images, cache, group=group, validation_share=HELD_BACK, progress=reading)
+        report = prepare(
+            images, cache, group=group, validation_share=VALIDATION_SHARE, progress=reading
+        )
     except Stopped:
-        progress.tell("stopped", step=0)
+        progress.report("stopped", step=0)
         return None
-    progress.tell("note", text=report.sentence())
+    progress.report("note", text=report.sentence())
     recipe = recipe_for(
         checkpoint,
         report.training,
@@ -172,12 +180,12 @@ def finetune(
     if model is None:
         return None
     colorizers = Colorizer.from_pretrained(base), Colorizer.from_pretrained(model)
-    exam = _Exam(Photographs(cache, validation=True), recipe.data.degrade)
+    exam = _BaseComparison(ImageCache(cache, validation=True), recipe.data.degrade)
     copy_model(model, out)
     kept_base = bool(trainer.best.state) and trainer.best.step == 0
     result = exam.judge(*colorizers, out, report, kept_base=kept_base)
     write_card(result, recipe, checkpoint, exam.sheet(*colorizers))
-    _tell(progress, result)
+    _report(progress, result)
     if run is None:
         shutil.rmtree(folder)
     return result
@@ -207,7 +215,7 @@ def recipe_for(
             "validate_degraded": True,
             "shrink": [0.6, 1.0],
         },
-        "optimiser": {"lr": size.lr, "weight_decay": 0.01, "clip": 5.0, "average": 0.98},
+        "optimizer": {"lr": size.lr, "weight_decay": 0.01, "clip": 5.0, "average": 0.98},
         "loss": _loss_for(checkpoint.architecture, features=features),
         "stages": [
             {
@@ -245,33 +253,33 @@ def _model_path(out: str | Path) -> Path:
 class _Reading:
     """Tells how many pictures are read, now and then, and may stop it."""
 
-    def __init__(self, progress: Progress, control: Control) -> None:
+    def __init__(self, progress: ProgressReporter, control: RunControl) -> None:
         self._progress, self._control = progress, control
 
     def __call__(self, done: int, total: int) -> None:
         self._control.check()
         if done % max(1, total // 100) == 0:
-            self._progress.tell("reading", done=done, total=total)
+            self._progress.report("reading", done=done, total=total)
 
 
 class _Training:
     """Tells on what training tells, but for its end: the model is still to be judged."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: ProgressReporter) -> None:
         self._progress = progress
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def report(self, event: str, **facts: Any) -> None:
         if event != "done":
-            self._progress.tell(event, **facts)
+            self._progress.report(event, **facts)
 
 
-class _Exam:
+class _BaseComparison:
     """Base and result colorize pictures that were held back, whole and at their cached size.
 
     Where the recipe damages gray, damaged gray is what they are shown.
     """
 
-    def __init__(self, held_back: Photographs, degrade: str) -> None:
+    def __init__(self, held_back: ImageCache, degrade: str) -> None:
         count = min(MEASURED, len(held_back))
         chosen = np.linspace(0, len(held_back) - 1, count).round()  # some from everywhere
         pictures = [held_back[int(index)] for index in chosen]
@@ -281,7 +289,7 @@ class _Exam:
 
     def judge(
         self, base: Colorizer, model: Colorizer, path: Path, report: Report, *, kept_base: bool
-    ) -> FineTuned:
+    ) -> FinetuneResult:
         """Both by their means over the pictures."""
         with warnings.catch_warnings():
             # What a model warns of is in its figures; here a warning would come once a picture.
@@ -290,7 +298,7 @@ class _Exam:
                 quick_score(colorizer, self._truths, grays=self._grays, degrade=self._degrade)
                 for colorizer in (base, model)
             )
-        return FineTuned(
+        return FinetuneResult(
             path=path,
             improved=bool(after.ciede2000 < before.ciede2000) and not kept_base,
             before=before,
@@ -304,23 +312,23 @@ class _Exam:
         pictures: dict[str, list[Any]] = {"color": self._truths[:SHOWN]}
         if all(gray is not None for gray in self._grays):
             pictures["gray"] = self._grays[:SHOWN]
-        exam = Exam(degrade=self._degrade, calibration=False, saturations=())
+        exam = EvaluationConfig(degrade=self._degrade, calibration=False, saturations=())
         colorizers = {"base": base, "this model": model}
         return example_sheet(evaluate(colorizers, pictures, exam).samples, list(colorizers))
 
 
-def _tell(progress: Progress, result: FineTuned) -> None:
+def _report(progress: ProgressReporter, result: FinetuneResult) -> None:
     figures = {"before": asdict(result.before), "after": asdict(result.after)}
-    progress.tell("finetuned", improved=result.improved, text=result.sentence, **figures)
-    progress.tell("done", model=str(result.path))
+    progress.report("finetuned", improved=result.improved, text=result.sentence, **figures)
+    progress.report("done", model=str(result.path))
 
 
-def _color(picture: Picture) -> Pixels:
+def _color(picture: CachedImage) -> Pixels:
     """Cached colours as 8 bits; deeper ones lose what a screen does not show."""
     return picture.rgb if picture.rgb.dtype == np.uint8 else _bytes(picture.rgb, picture.limits)
 
 
-def _gray(picture: Picture) -> Pixels | None:
+def _gray(picture: CachedImage) -> Pixels | None:
     return None if picture.gray is None else _bytes(picture.gray, picture.gray_limits)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from napari_colorize.provenance import STATEMENT
-from napari_colorize.runtime.atomic import explained, new_file
+from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data import Report
 from napari_colorize_training.evaluation.evaluate import Score
 from napari_colorize_training.recipe import Recipe
@@ -27,7 +27,7 @@ ROWS = (
 
 
 @dataclass(frozen=True)
-class FineTuned:
+class FinetuneResult:
     """What came of it.
 
     Parameters
@@ -53,18 +53,18 @@ class FineTuned:
 
 
 def write_card(
-    result: FineTuned, recipe: Recipe, base: Checkpoint, sheet: Image.Image
+    result: FinetuneResult, recipe: Recipe, base: Checkpoint, sheet: Image.Image
 ) -> tuple[Path, Path]:
     """Write `model.md` and `model.png` beside `model.safetensors`; returns their paths."""
     picture, path = result.path.with_suffix(".png"), result.path.with_suffix(".md")
-    with new_file(picture, overwrite=True) as part, explained(picture):
+    with new_file(picture, overwrite=True) as part, write_errors(picture):
         sheet.save(part, format="PNG")
-    with new_file(path, overwrite=True) as part, explained(path):
+    with new_file(path, overwrite=True) as part, write_errors(path):
         part.write_text(_text(result, recipe, base, picture.name), encoding="utf-8")
     return path, picture
 
 
-def _text(result: FineTuned, recipe: Recipe, base: Checkpoint, picture: str) -> str:
+def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, picture: str) -> str:
     report = result.report
     pictures = "Gray, base, this model and truth, with their CIEDE2000"
     if recipe.data.degrade != "none":
@@ -96,7 +96,7 @@ def _text(result: FineTuned, recipe: Recipe, base: Checkpoint, picture: str) -> 
 """
 
 
-def _table(result: FineTuned) -> str:
+def _table(result: FinetuneResult) -> str:
     lines = ["| on the pictures held back | gray | base | this model |", "|---|---|---|---|"]
     for title, name, gray in ROWS:
         first = f"{getattr(result.after, gray):.2f}" if gray else ""

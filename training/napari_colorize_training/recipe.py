@@ -74,7 +74,7 @@ class DataPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserPlan:
+class OptimizerPlan:
     """How weights move.
 
     Parameters
@@ -88,7 +88,7 @@ class OptimiserPlan:
     cyclic_momentum : bool
         Let beta1 fall from 0.95 to 0.85 while the rate rises, and rise again.
     weight_decay : float
-        As the optimiser understands it.
+        As the optimizer understands it.
     clip : float
         Largest norm of the gradient; 0 for no limit.
     average : float
@@ -201,7 +201,7 @@ class CriticPlan:
     conditional : bool
         Whether it sees the gray beside the colours.
     lr, betas, weight_decay : float, tuple of float, float
-        Of its optimiser, unless a stage names a rate.
+        Of its optimizer, unless a stage names a rate.
     """
 
     name: str
@@ -235,7 +235,7 @@ class Stage:
     critic_lr : float, optional
         Of the critic in a "gan" stage.
     betas : tuple of float, optional
-        Of the generator's optimiser, in this stage.
+        Of the generator's optimizer, in this stage.
     schedule : str
         A course of `schedule.rate_at`; or "plateau", which cuts the rate to a tenth when the
         validation measure no longer falls.
@@ -331,7 +331,7 @@ class Recipe:
     snapshots: tuple[float, ...] = ()
     network: NetworkPlan
     data: DataPlan = field(default_factory=DataPlan)
-    optimiser: OptimiserPlan = field(default_factory=OptimiserPlan)
+    optimizer: OptimizerPlan = field(default_factory=OptimizerPlan)
     loss: LossPlan = field(default_factory=LossPlan)
     critic: CriticPlan | None = None
     stages: tuple[Stage, ...]
@@ -372,7 +372,7 @@ def read_recipe(name_or_path: str, changes: Mapping[str, Any] | None = None) -> 
     name_or_path : str
         A name of `recipe_names`, or a TOML file.
     changes : mapping of str to value, optional
-        Values to put in place of the recipe's, by dotted name: `{"optimiser.lr": 1e-4}`,
+        Values to put in place of the recipe's, by dotted name: `{"optimizer.lr": 1e-4}`,
         `{"stages.0.side": 96}`.
 
     Raises
@@ -405,7 +405,7 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
 
 
 def parse_change(text: str) -> tuple[str, Any]:
-    """`"optimiser.lr=1e-4"` as a name and a value; values are written as in TOML, or are words.
+    """`"optimizer.lr=1e-4"` as a name and a value; values are written as in TOML, or are words.
 
     Raises
     ------
@@ -414,7 +414,7 @@ def parse_change(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise SettingsError(f"{text!r} is no change; write NAME=VALUE, as optimiser.lr=1e-4.")
+        raise SettingsError(f"{text!r} is no change; write NAME=VALUE, as optimizer.lr=1e-4.")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from napari_colorize.errors import ImageError
 from napari_colorize.imaging.resample import resize
 from napari_colorize.networks import Architecture
-from napari_colorize.networks.layers import SelfAttention, WrittenAttention
+from napari_colorize.networks.layers import PublishedAttention, SelfAttention
 from napari_colorize.pipeline import predict
 
 Floats = NDArray[np.float32]
@@ -55,13 +55,13 @@ class AttentionMap:
         return enlarged
 
 
-def attention_layers(network: nn.Module) -> list[SelfAttention | WrittenAttention]:
+def attention_layers(network: nn.Module) -> list[SelfAttention | PublishedAttention]:
     """The layers of self-attention of a network, first to last; none if it was built without."""
     parts = network.modules()
-    return [part for part in parts if isinstance(part, SelfAttention | WrittenAttention)]
+    return [part for part in parts if isinstance(part, SelfAttention | PublishedAttention)]
 
 
-def place_of(point: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:
+def position_of(point: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:
     """The pixel of a picture that a point lies in; its centre has whole numbers.
 
     Raises
@@ -82,7 +82,7 @@ def place_of(point: tuple[float, float], size: tuple[int, int]) -> tuple[int, in
     return row, column
 
 
-def attention_of(
+def compute_attention(
     network: nn.Module,
     architecture: Architecture,
     gray: Tensor,

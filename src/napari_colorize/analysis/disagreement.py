@@ -20,7 +20,7 @@ from napari_colorize.errors import SettingsError
 from napari_colorize.imaging.color import add_offset, chroma_to_offset
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.pipeline import render_size
-from napari_colorize.settings import ColorizeSettings, knob_of
+from napari_colorize.settings import ColorizeSettings, setting_of
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
@@ -124,7 +124,7 @@ def disagreement(
     ImageError, OutOfMemoryError
         As for `Colorizer.__call__`.
     """
-    first = _Variant(colorizer, colorizer.choose(settings))
+    first = _Variant(colorizer, colorizer.resolve_settings(settings))
     if first.chosen.fidelity != "exact":
         raise SettingsError(
             f'A picture of fidelity="{first.chosen.fidelity}" keeps no chrominance to compare: '
@@ -165,8 +165,8 @@ def _rest(
     for render_factor in _render_factors(first.chosen, render_factors):
         yield replace(first, chosen=replace(first.chosen, render_factor=render_factor))
     for other in others:
-        known = {name: value for name, value in settings.items() if name not in other.lacks}
-        variant = _Variant(other, other.choose(known))
+        known = {name: value for name, value in settings.items() if name not in other.unsupported}
+        variant = _Variant(other, other.resolve_settings(known))
         yield variant
         if flips:
             yield replace(variant, mirrored=True)
@@ -177,7 +177,7 @@ def _render_factors(chosen: ColorizeSettings, wanted: Sequence[int] | None) -> l
     usual = chosen.render_factor
     assert usual is not None
     if wanted is None:
-        knob = knob_of(next(item for item in fields(chosen) if item.name == "render_factor"))
+        knob = setting_of(next(item for item in fields(chosen) if item.name == "render_factor"))
         assert knob.low is not None
         assert knob.high is not None
         wanted = [round(min(max(usual * scale, knob.low), knob.high)) for scale in SCALES]

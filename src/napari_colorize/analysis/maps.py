@@ -13,7 +13,7 @@ from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS, colored
 MapKind = Literal["disagreement", "error", "uncolored"]
 
 UNCOLORED = (255, 0, 255)  # no photograph has it
-FAINT = 0.5  # of the gray picture under marked pixels
+UNCOLORED_CHROMA = 0.5  # of the gray picture under marked pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def _uncolored(result: Any) -> DrawnMap:
     pale = result.uncolored()
     gray = np.rint(np.nan_to_num(result.gray) * 255).astype(np.uint8)
     pixels = np.repeat(gray[..., None], 3, axis=-1)
-    marked = pixels[pale] * (1 - FAINT) + np.array(UNCOLORED) * FAINT
+    marked = pixels[pale] * (1 - UNCOLORED_CHROMA) + np.array(UNCOLORED) * UNCOLORED_CHROMA
     pixels[pale] = np.rint(marked).astype(np.uint8)
     note = f"{pale.mean():.1%} of the picture has next to no colour."
     return DrawnMap(pixels, (*result.notes, note), result.provenance)

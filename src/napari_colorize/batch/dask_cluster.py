@@ -25,15 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_colorize.batch.discovery import is_folder
-from napari_colorize.batch.manifest import Entry, Manifest
+from napari_colorize.batch.manifest import Manifest, ManifestEntry
 from napari_colorize.batch.naming import Job, is_file_name
 from napari_colorize.batch.runner import (
-    Batch,
+    BatchRunner,
     Event,
-    Failed,
-    Opened,
-    Stepped,
-    Written,
+    ImageFailed,
+    ImageWritten,
+    OpenedJob,
+    StepDone,
     is_disk_full,
 )
 from napari_colorize.errors import ColorizeError, ColorizeWarning
@@ -75,7 +75,7 @@ class ClusterBatch:
     """
 
     address: str
-    make: Callable[[], Batch]
+    make: Callable[[], BatchRunner]
     manifest: Path
     retry: bool = True
 
@@ -118,7 +118,7 @@ class ClusterBatch:
             if entry is None or entry.error is None:
                 todo.append(job)
             else:
-                yield Failed(job, ColorizeError(f"It failed before: {entry.error}"))
+                yield ImageFailed(job, ColorizeError(f"It failed before: {entry.error}"))
         return todo
 
     def _run(self, jobs: Sequence[Job], client: Client) -> Generator[Event, None, None]:
@@ -163,13 +163,13 @@ class Done:
         known = {_everywhere(job): job for job in jobs}
         for event in self.events:
             job = known[event.job]
-            if isinstance(event, Written):
+            if isinstance(event, ImageWritten):
                 yield replace(event, job=job, path=job.folder / event.path.name)
             else:
                 yield replace(event, job=job)
 
 
-def colorize_files(jobs: Sequence[Job], make: Callable[[], Batch]) -> Done:
+def colorize_files(jobs: Sequence[Job], make: Callable[[], BatchRunner]) -> Done:
     """The work of one task, on a worker.
 
     A result that is there already was made by a worker that died before it could say so, and is
@@ -184,9 +184,9 @@ def colorize_files(jobs: Sequence[Job], make: Callable[[], Batch]) -> Done:
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         # Without Batch.run's look for what dead writers left: in every task it would be too much.
         for event in batch.events(todo, reader, writer):
-            path = event.job.result() if isinstance(event, Failed) and not is_new else None
-            events.append(event if path is None else Written(event.job, path, 0, ()))
-            if isinstance(event, Failed) and is_disk_full(event.error):
+            path = event.job.result() if isinstance(event, ImageFailed) and not is_new else None
+            events.append(event if path is None else ImageWritten(event.job, path, 0, ()))
+            if isinstance(event, ImageFailed) and is_disk_full(event.error):
                 return Done(tuple(events), is_disk_full=True)
     return Done(tuple(events))
 
@@ -274,7 +274,7 @@ def _local_cluster(address: str) -> Any:
         )
 
 
-def _handed_on(make: Callable[[], Batch]) -> Callable[[], Batch]:
+def _handed_on(make: Callable[[], BatchRunner]) -> Callable[[], BatchRunner]:
     return make
 
 
@@ -304,7 +304,7 @@ def _outcome(future: Future[Done], jobs: Sequence[Job]) -> Done | None:
         if len(jobs) > 1:
             return None
         died = "The workers that took it up died; perhaps it needs more memory than they have."
-        return Done((Failed(_everywhere(jobs[0]), ColorizeError(died)),))
+        return Done((ImageFailed(_everywhere(jobs[0]), ColorizeError(died)),))
     except CancelledError:
         raise ColorizeError(
             "The connection to the scheduler was lost: repeat the command to go on."
@@ -321,13 +321,15 @@ def _outcome(future: Future[Done], jobs: Sequence[Job]) -> Done | None:
 
 
 def _note(event: Event, manifest: Manifest) -> None:
-    if isinstance(event, Written):
+    if isinstance(event, ImageWritten):
         seconds = round(event.seconds, 3) or None
-        entry = Entry(source=_name(event.job.source), result=_name(event.path), seconds=seconds)
+        entry = ManifestEntry(
+            source=_name(event.job.source), result=_name(event.path), seconds=seconds
+        )
         manifest.append(entry)
-    elif isinstance(event, Failed):
+    elif isinstance(event, ImageFailed):
         error = " ".join(str(event.error).split()) or "It does not fit into memory."
-        manifest.append(Entry(source=_name(event.job.source), error=error))
+        manifest.append(ManifestEntry(source=_name(event.job.source), error=error))
 
 
 def _note_found(jobs: Sequence[Job], manifest: Manifest) -> None:
@@ -336,11 +338,11 @@ def _note_found(jobs: Sequence[Job], manifest: Manifest) -> None:
         entry = manifest.known.get(_name(job.source))
         is_noted = entry is not None and entry.error is None
         if not is_noted and (path := job.result()) is not None:
-            manifest.append(Entry(source=_name(job.source), result=_name(path)))
+            manifest.append(ManifestEntry(source=_name(job.source), result=_name(path)))
 
 
 def _found(job: Job, path: Path) -> tuple[Event, ...]:
-    return Opened(job, 1), Stepped(job), Written(job, path, 0, ())
+    return OpenedJob(job, 1), StepDone(job), ImageWritten(job, path, 0, ())
 
 
 def _everywhere(job: Job) -> Job:

@@ -16,7 +16,7 @@ from napari_colorize.io.formats import readable_suffixes, suffix_of
 
 
 @dataclass(frozen=True)
-class Source:
+class FoundFile:
     """A picture that was found.
 
     Parameters
@@ -55,7 +55,7 @@ class Search:
         if leave_out is not None:
             self._enter(Path(leave_out))
 
-    def find(self, inputs: Sequence[str]) -> list[Source]:
+    def find(self, inputs: Sequence[str]) -> list[FoundFile]:
         """Pictures of all inputs, each once: files as named, folders and globs in order.
 
         In folders and globs, pictures are told by their suffix; hidden files are not looked at.
@@ -66,7 +66,7 @@ class Search:
         ImageError
             If an input is missing, or if there is no picture in any of them.
         """
-        sources: dict[tuple[str, str], Source] = {}
+        sources: dict[tuple[str, str], FoundFile] = {}
         for name in inputs:
             for source in self._find(name, one_of_several=len(inputs) > 1):
                 sources.setdefault(self._identity(source.path), source)
@@ -75,7 +75,7 @@ class Search:
             raise ImageError(" ".join([nothing, *self.unread]))
         return list(sources.values())
 
-    def _find(self, name: str, *, one_of_several: bool) -> Iterable[Source]:
+    def _find(self, name: str, *, one_of_several: bool) -> Iterable[FoundFile]:
         if not name.strip():  # an unset variable of a script, not the folder we are in
             raise ImageError('An INPUT is empty: name a file or a folder ("." for this one).')
         path = Path(name)
@@ -90,10 +90,10 @@ class Search:
         if stat.S_ISDIR(mode):
             return self._walk(path, Path(path.resolve().name if one_of_several else ""))
         if stat.S_ISREG(mode):
-            return [Source(path, Path(path.name), named=True)]
+            return [FoundFile(path, Path(path.name), named=True)]
         raise ImageError(f"{name} is neither a file nor a folder.")
 
-    def _glob(self, pattern: str) -> Iterator[Source]:
+    def _glob(self, pattern: str) -> Iterator[FoundFile]:
         """What a shell would have made of the pattern; shells of Windows leave it to us."""
         base = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
         # Not `Path.glob`, which knows no absolute patterns.
@@ -105,9 +105,9 @@ class Search:
             if is_folder(path):
                 yield from self._walk(path, place)
             elif is_picture(path.name):
-                yield Source(path, place)
+                yield FoundFile(path, place)
 
-    def _walk(self, folder: Path, place: Path) -> Iterator[Source]:
+    def _walk(self, folder: Path, place: Path) -> Iterator[FoundFile]:
         """Pictures in a folder and below it, links followed, no folder entered twice."""
         self._enter(folder)
         for parent, folders, names in os.walk(folder, onerror=self._note, followlinks=True):
@@ -115,7 +115,7 @@ class Search:
             there = place / here.relative_to(folder)
             folders[:] = [name for name in sorted(folders) if self._may_enter(here / name)]
             for name in sorted(filter(is_picture, names)):
-                yield Source(here / name, there / name)
+                yield FoundFile(here / name, there / name)
 
     def _enter(self, folder: Path) -> bool:
         """Remember a folder; whether it is new."""

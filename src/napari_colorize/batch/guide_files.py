@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_colorize.errors import ImageError
-from napari_colorize.io.image_record import Picture
-from napari_colorize.io.images import read_picture
+from napari_colorize.io.image_record import ImageRecord
+from napari_colorize.io.images import read_image
 from napari_colorize.refine.guides import Guides
 
 
@@ -65,7 +65,7 @@ def read_guides(hints: str | None, mask: str | None, reference: str | None) -> G
     return Guides(**guides)  # type: ignore[arg-type]
 
 
-def _as_mask(picture: Picture) -> NDArray[np.bool_]:
+def _as_mask(picture: ImageRecord) -> NDArray[np.bool_]:
     """Where it is bright; of labels where they are not 0."""
     array = picture.array[..., :3].max(axis=-1) if picture.rgb else picture.array
     white = np.iinfo(array.dtype).max if array.dtype in (np.uint8, np.uint16) else 1.0
@@ -81,8 +81,8 @@ def identity_of(*paths: str | None) -> list[str | None]:
     return [None if path is None else sha256_of(Path(path)) for path in paths]
 
 
-def _single(path: str) -> Picture:
-    picture = read_picture(path)
+def _single(path: str) -> ImageRecord:
+    picture = read_image(path)
     if picture.is_stack:
         raise ImageError(f"{path} is a stack: a single picture is wanted.")
     return picture

@@ -14,13 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from napari_colorize.runtime.atomic import explained
+from napari_colorize.runtime.atomic import write_errors
 
 NAME = "napari-colorize-manifest.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ManifestEntry:
     """What became of one file.
 
     Parameters
@@ -58,7 +58,7 @@ class Manifest:
         self.known = read_manifest(folder)
 
     def __enter__(self) -> Self:
-        with explained(self.path):
+        with write_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab", buffering=0)
             if _is_torn(self.path):
@@ -71,17 +71,17 @@ class Manifest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with explained(self.path), self._file:
+        with write_errors(self.path), self._file:
             os.fsync(self._file.fileno())
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: ManifestEntry) -> None:
         """Write a line; it is on its way to the disk when this returns."""
-        with explained(self.path):
+        with write_errors(self.path):
             self._file.write(json.dumps(asdict(entry)).encode() + b"\n")
         self.known[entry.source] = entry
 
 
-def read_manifest(folder: Path) -> dict[str, Entry]:
+def read_manifest(folder: Path) -> dict[str, ManifestEntry]:
     """What a manifest says of each source, its last word; empty if there is none.
 
     Lines that are torn, or no entries, are passed over.
@@ -92,7 +92,7 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
         If there is one that cannot be read.
     """
     path = folder / NAME
-    with explained(path):
+    with write_errors(path):
         try:
             lines = path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -101,10 +101,10 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
     return {entry.source: entry for entry in entries if entry is not None}
 
 
-def _entry(line: bytes) -> Entry | None:
+def _entry(line: bytes) -> ManifestEntry | None:
     try:
         found = json.loads(line)
-        return Entry(**found) if isinstance(found.get("source"), str) else None
+        return ManifestEntry(**found) if isinstance(found.get("source"), str) else None
     except (ValueError, TypeError, AttributeError):
         return None
 

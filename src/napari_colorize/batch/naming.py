@@ -15,7 +15,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
-from napari_colorize.batch.discovery import Search, Source, is_folder, own_suffix
+from napari_colorize.batch.discovery import FoundFile, Search, is_folder, own_suffix
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.formats import format_of, suggest_suffix
 
@@ -69,7 +69,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class BatchPlan:
     """What a command is going to do.
 
     Parameters
@@ -90,13 +90,13 @@ class Plan:
     unread: tuple[str, ...] = ()
 
 
-def plan(
+def plan_batch(
     inputs: Sequence[str],
     out: str | None = None,
     *,
     ending: str = COLORIZED,
     overwrite: bool = False,
-) -> Plan:
+) -> BatchPlan:
     """Find the pictures and name their results.
 
     Parameters
@@ -133,7 +133,7 @@ def plan(
             f"{jobs[0].result()} exists. Replace it with --overwrite or choose a place with -o."
         )
     _check_writable(todo)
-    return Plan(
+    return BatchPlan(
         jobs=tuple(todo),
         kept=tuple(kept),
         results=len(found) - len(sources),
@@ -172,7 +172,7 @@ def possible_suffixes(suffix: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(suggest_suffix(suffix, *kind) for kind in kinds))
 
 
-def _without_results(found: Sequence[Source]) -> list[Source]:
+def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
     """Leave out what earlier runs wrote next to the pictures.
 
     Found in a folder, `NAME-colorized` is a result. A file that the user names, and `NAME-sweep`
@@ -181,7 +181,7 @@ def _without_results(found: Sequence[Source]) -> list[Source]:
     names = {(source.path.parent, own_stem(source.path)) for source in found}
     names |= {(source.path.parent, source.path.name) for source in found}
 
-    def is_result(source: Source) -> bool:
+    def is_result(source: FoundFile) -> bool:
         stem = own_stem(source.path)
         return (stem.endswith(COLORIZED) and not source.named) or any(
             stem.endswith(ending) and (source.path.parent, stem.removesuffix(ending)) in names
@@ -192,7 +192,7 @@ def _without_results(found: Sequence[Source]) -> list[Source]:
 
 
 def _name_results(
-    sources: Sequence[Source], out: str | None, *, single: bool, ending: str
+    sources: Sequence[FoundFile], out: str | None, *, single: bool, ending: str
 ) -> list[Job]:
     if single and out is not None and is_file_name(out):
         return [_in_file(sources[0], Path(out))]
@@ -219,7 +219,7 @@ def is_file_name(out: str) -> bool:
     return bool(own_suffix(Path(out))) and not out.endswith(("/", os.sep)) and not is_folder(out)
 
 
-def _in_file(source: Source, file: Path) -> Job:
+def _in_file(source: FoundFile, file: Path) -> Job:
     format_of(file)  # refuses what cannot be written
     stem = own_stem(file)
     return Job(

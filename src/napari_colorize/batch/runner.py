@@ -21,14 +21,14 @@ from napari_colorize.analysis.maps import MapKind
 from napari_colorize.batch.naming import Job
 from napari_colorize.batch.task import (
     BEHIND,
-    NOTHING_BESIDE,
-    Beside,
+    NO_EXTRAS,
     Colors,
-    Made,
+    Extras,
+    Output,
     Task,
 )
 from napari_colorize.errors import ColorizeError
-from napari_colorize.io.images import Picture, read_picture
+from napari_colorize.io.images import ImageRecord, read_image
 from napari_colorize.runtime.atomic import remove_abandoned
 from napari_colorize.settings import ColorizeSettings
 
@@ -36,7 +36,7 @@ AHEAD = 2  # pictures decoded before the network wants them
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedJob:
     """A picture was decoded; `steps` (planes, or pictures of a sheet) lie before it."""
 
     job: Job
@@ -44,14 +44,14 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Stepped:
+class StepDone:
     """One of its steps was taken."""
 
     job: Job
 
 
 @dataclass(frozen=True)
-class Written:
+class ImageWritten:
     """Its result is complete, `seconds` after the network took it up, its decoding added."""
 
     job: Job
@@ -61,18 +61,18 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Failed:
+class ImageFailed:
     """It could not be read, colorized or written."""
 
     job: Job
     error: ColorizeError | MemoryError
 
 
-Event = Opened | Stepped | Written | Failed
+Event = OpenedJob | StepDone | ImageWritten | ImageFailed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class BatchRunner:
     """How all pictures of a batch are treated.
 
     Parameters
@@ -95,7 +95,7 @@ class Batch:
     settings: ColorizeSettings
     sweep: tuple[int, ...] = ()
     overwrite: bool = False
-    beside: Beside = NOTHING_BESIDE
+    extras: Extras = NO_EXTRAS
     map: MapKind | None = None
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
@@ -111,7 +111,7 @@ class Batch:
                 with closing(self.events(jobs, reader, writer)) as events:
                     for event in events:
                         yield event
-                        if isinstance(event, Failed) and is_disk_full(event.error):
+                        if isinstance(event, ImageFailed) and is_disk_full(event.error):
                             return
             finally:  # what waits is dropped, what runs comes to its end
                 reader.shutdown(cancel_futures=True)
@@ -126,7 +126,7 @@ class Batch:
             try:
                 results.append((yield from self._make(job, reading, writer)))
             except (ColorizeError, MemoryError) as error:
-                yield Failed(job, error)
+                yield ImageFailed(job, error)
             while results and (len(results) > BEHIND or results[0].is_complete()):
                 yield results.popleft().outcome()
         for result in results:
@@ -146,22 +146,22 @@ class Batch:
             sweep=self.sweep,
             overwrite=self.overwrite,
             writer=writer,
-            beside=self.beside,
+            extras=self.extras,
             map=self.map,
         )
-        yield Opened(job, task.steps)
+        yield OpenedJob(job, task.steps)
         with closing(task.run()) as steps:
             while True:
                 try:
                     next(steps)
                 except StopIteration as end:
                     return _Result(job, started, end.value)
-                yield Stepped(job)
+                yield StepDone(job)
 
 
 @dataclass(frozen=True)
 class _Read:
-    picture: Picture
+    picture: ImageRecord
     seconds: float
 
 
@@ -171,18 +171,18 @@ class _Result:
 
     job: Job
     started: float
-    made: Made
+    made: Output
 
     def is_complete(self) -> bool:
         return self.made.finished.done()
 
-    def outcome(self) -> Written | Failed:
+    def outcome(self) -> ImageWritten | ImageFailed:
         """How it ended; waits for the writer."""
         try:
             seconds = self.made.finished.result() - self.started
         except (ColorizeError, MemoryError) as error:
-            return Failed(self.job, error)
-        return Written(self.job, self.made.path, seconds, self.made.notes)
+            return ImageFailed(self.job, error)
+        return ImageWritten(self.job, self.made.path, seconds, self.made.notes)
 
 
 def _read_ahead(jobs: Sequence[Job], reader: Executor) -> Iterator[tuple[Job, Future[_Read]]]:
@@ -198,7 +198,7 @@ def _read_ahead(jobs: Sequence[Job], reader: Executor) -> Iterator[tuple[Job, Fu
 
 def _read(path: Path) -> _Read:
     started = perf_counter()
-    picture = read_picture(path)
+    picture = read_image(path)
     return _Read(picture, perf_counter() - started)
 
 

@@ -21,13 +21,13 @@ from napari_colorize.batch.naming import Job
 from napari_colorize.errors import OutputError
 from napari_colorize.io.formats import can_hold, format_of
 from napari_colorize.io.images import (
+    ImageRecord,
     Metadata,
-    Picture,
     StackWriter,
     fill_range,
     suffix_of,
     suggest_suffix,
-    write_picture,
+    write_image,
 )
 from napari_colorize.settings import ColorizeSettings
 
@@ -42,7 +42,7 @@ Record = dict[str, object]
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class Extras:
     """What every picture is colorized with beside settings; only what there is is handed on."""
 
     guides: Any = None
@@ -92,11 +92,11 @@ class Colors(Protocol):
         """Colorize a stack plane by plane."""
 
 
-NOTHING_BESIDE = Beside()
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
-class Made:
+class Output:
     """A result: its path, what is to be said about it, and when it was written completely."""
 
     path: Path
@@ -104,7 +104,7 @@ class Made:
     finished: Future[float]
 
 
-Steps = Generator[None, None, Made]
+Steps = Generator[None, None, Output]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +134,13 @@ class Task:
     """
 
     job: Job
-    picture: Picture
+    picture: ImageRecord
     colorizer: Colors
     settings: ColorizeSettings
     sweep: tuple[int, ...]
     overwrite: bool
     writer: Executor
-    beside: Beside = NOTHING_BESIDE
+    extras: Extras = NO_EXTRAS
     map: MapKind | None = None
 
     @property
@@ -158,7 +158,7 @@ class Task:
 
     def _single(self) -> Steps:
         colored = self.colorizer(
-            self.picture.array, rgb=self.picture.rgb, **self.beside.of_image(), **self._settings()
+            self.picture.array, rgb=self.picture.rgb, **self.extras.of_image(), **self._settings()
         )
         rgb = self._pixels(colored)
         yield
@@ -168,7 +168,7 @@ class Task:
     def _stack(self) -> Steps:
         """Planes go to the file one by one; an animation (`.webp`) is written as a whole."""
         planes = self.colorizer.iter_planes(
-            self.picture.array, rgb=self.picture.rgb, **self.beside.of_stack(), **self._settings()
+            self.picture.array, rgb=self.picture.rgb, **self.extras.of_stack(), **self._settings()
         )
         first = next(colored for _, colored in planes)
         notes = dict.fromkeys((*self.picture.notes, *first.notes))
@@ -183,7 +183,7 @@ class Task:
         target = self._target(page)
         if suffix_of(target).endswith(TIFF):
             yield from self._stream(target, pages(), page, first.provenance)
-            return Made(target, tuple(notes), self.writer.submit(perf_counter))
+            return Output(target, tuple(notes), self.writer.submit(perf_counter))
         _refuse_stack(target, page, len(self._leading))
         frames = []
         for frame in pages():
@@ -224,7 +224,7 @@ class Task:
         pictures: list[NDArray[np.uint8]] = []
         for factor in self.sweep:
             now = {**settings, "contrast_limits": None, "render_factor": factor}
-            colored = self.colorizer(image, rgb=self.picture.rgb, **self.beside.of_image(), **now)
+            colored = self.colorizer(image, rgb=self.picture.rgb, **self.extras.of_image(), **now)
             if not pictures:
                 pictures.append(fit(as_bytes(np.asarray(colored.gray), (0, 1)), CELL))
             pictures.append(fit(np.asarray(colored.rgb), CELL))
@@ -247,7 +247,7 @@ class Task:
             self.colorizer,
             image,
             rgb=self.picture.rgb,
-            beside=self.beside.of_image(),
+            beside=self.extras.of_image(),
             settings=self._settings(),
         )
         yield
@@ -268,15 +268,15 @@ class Task:
         metadata: Metadata,
         provenance: Record,
         notes: tuple[str, ...],
-    ) -> Made:
+    ) -> Output:
         """Let the writer write a result as soon as it can."""
         target = self._target(rgb)
 
         def write() -> float:
-            write_picture(target, rgb, metadata, provenance, overwrite=self.overwrite)
+            write_image(target, rgb, metadata, provenance, overwrite=self.overwrite)
             return perf_counter()
 
-        return Made(target, notes, self.writer.submit(write))
+        return Output(target, notes, self.writer.submit(write))
 
     def _target(self, rgb: Pixels) -> Path:
         suffix = suggest_suffix(

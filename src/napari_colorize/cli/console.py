@@ -12,12 +12,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from napari_colorize.batch.naming import Job, Plan
-from napari_colorize.batch.runner import Event, Failed, Opened, Stepped, Written
+from napari_colorize.batch.naming import BatchPlan, Job
+from napari_colorize.batch.runner import Event, ImageFailed, ImageWritten, OpenedJob, StepDone
 from napari_colorize.errors import ColorizeError, ColorizeWarning
 
 
-class Console:
+class BatchConsole:
     """Shows the events of a batch, and counts them.
 
     Paths of results go to stdout, all else to stderr. While it is open it also shows warnings: a
@@ -31,7 +31,7 @@ class Console:
         Only paths and errors are shown.
     """
 
-    def __init__(self, plan: Plan, *, quiet: bool = False) -> None:
+    def __init__(self, plan: BatchPlan, *, quiet: bool = False) -> None:
         self.failed = len(plan.unread)
         self.written = 0
         self._plan = plan
@@ -44,7 +44,7 @@ class Console:
         self._warned: dict[Job, dict[str, None]] = {}
         self._open = ExitStack()
 
-    def __enter__(self) -> Console:
+    def __enter__(self) -> BatchConsole:
         self._open.enter_context(warnings.catch_warnings())
         warnings.simplefilter("always", ColorizeWarning)
         warnings.showwarning = self._warn
@@ -67,14 +67,14 @@ class Console:
     def show(self, event: Event) -> None:
         """Tell the user what happened."""
         match event:
-            case Opened(job, steps):
+            case OpenedJob(job, steps):
                 self._job = job
                 self._begin(job, steps)
-            case Stepped(job):
+            case StepDone(job):
                 self._advance(job, 1)
-            case Written():
+            case ImageWritten():
                 self._tell_result(event)
-            case Failed(job, error):
+            case ImageFailed(job, error):
                 self.failed += 1
                 self._say(f"{job.source}: {_sentence(error)}")
                 self._advance(job, self._steps_left.get(job, 1))
@@ -100,7 +100,7 @@ class Console:
         if self._bar is not None:
             self._bar.update(steps)
 
-    def _tell_result(self, result: Written) -> None:
+    def _tell_result(self, result: ImageWritten) -> None:
         self.written += 1
         for note in {**dict.fromkeys(result.notes), **self._warned.pop(result.job, {})}:
             self._note(f"{result.job.source}: {note}")

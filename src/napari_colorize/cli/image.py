@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from napari_colorize.cli import options
-from napari_colorize.cli.setting_options import with_knobs
+from napari_colorize.cli.setting_options import with_setting_options
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
-    from napari_colorize.batch.runner import Batch, Event
-    from napari_colorize.model_spec import Loadable
+    from napari_colorize.batch.runner import BatchRunner, Event
+    from napari_colorize.model_spec import ModelSpec
     from napari_colorize.refine.guides import Guides
 
 
-@with_knobs
+@with_setting_options
 def image(
     inputs: Annotated[
         list[str],
@@ -65,7 +65,7 @@ def image(
         int | None,
         typer.Option(
             metavar="AXIS",
-            help="Of stacks, along which --steadiness holds colours steady. Default: the first.",
+            help="Of stacks, along which --temporal-smoothing holds colours steady. Default: the first.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -114,41 +114,43 @@ def image(
     }
 
     from napari_colorize.batch.guide_files import read_guides
-    from napari_colorize.batch.naming import COLORIZED, SWEEP, plan
-    from napari_colorize.cli.console import Console
+    from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
+    from napari_colorize.cli.console import BatchConsole
 
     ending = SWEEP if factors else COLORIZED if map is None else f"-{map}"
-    todo = plan(inputs, out, ending=ending, overwrite=overwrite)
+    todo = plan_batch(inputs, out, ending=ending, overwrite=overwrite)
     options.check_models(model, blend_with)
     guides = read_guides(hints, mask, reference)
 
     def here() -> Generator[Event, None, None]:
-        from napari_colorize.batch.runner import Batch
-        from napari_colorize.batch.task import Beside
+        from napari_colorize.batch.runner import BatchRunner
+        from napari_colorize.batch.task import Extras
 
         colorizer, second = options.load_models(
             model, blend_with, device=device, precision=precision, progress=not quiet
         )
-        colorizer.choose(asdict(settings))  # what this network lacks is told once, not per file
-        beside = Beside(guides, second, time_axis)
-        return Batch(colorizer=colorizer, beside=beside, **how).run(todo.jobs)
+        colorizer.resolve_settings(
+            asdict(settings)
+        )  # what this network lacks is told once, not per file
+        extras = Extras(guides, second, time_axis)
+        return BatchRunner(colorizer=colorizer, extras=extras, **how).run(todo.jobs)
 
     def on_cluster(address: str) -> Generator[Event, None, None]:
         from napari_colorize.batch.dask_cluster import ClusterBatch, manifest_folder
-        from napari_colorize.model_spec import Loadable
+        from napari_colorize.model_spec import ModelSpec
 
         names = [name for name in (model, blend_with) if name is not None]
-        models = [Loadable.of(name, device=device, precision=precision) for name in names]
-        models[0].choose(asdict(settings))  # as above
+        models = [ModelSpec.of(name, device=device, precision=precision) for name in names]
+        models[0].resolve_settings(asdict(settings))  # as above
         cluster = ClusterBatch(
             address=address,
-            make=partial(batch_on_worker, models, guides, time_axis, **how),
+            make=partial(make_worker_batch, models, guides, time_axis, **how),
             manifest=manifest_folder(inputs, out),
             retry=retry,
         )
         return cluster.run(todo.jobs, todo.kept)
 
-    with Console(todo, quiet=quiet) as console:
+    with BatchConsole(todo, quiet=quiet) as console:
         if dask is not None or todo.jobs:
             with closing(here() if dask is None else on_cluster(dask)) as events:
                 for event in events:
@@ -157,17 +159,17 @@ def image(
         raise typer.Exit(1)
 
 
-def batch_on_worker(
-    models: Sequence[Loadable], guides: Guides | None, time_axis: int | None, **how: Any
-) -> Batch:
+def make_worker_batch(
+    models: Sequence[ModelSpec], guides: Guides | None, time_axis: int | None, **how: Any
+) -> BatchRunner:
     """What `--dask` lets each worker do; it travels there by its name, the models by theirs."""
-    from napari_colorize.batch.runner import Batch
-    from napari_colorize.batch.task import Beside
+    from napari_colorize.batch.runner import BatchRunner
+    from napari_colorize.batch.task import Extras
 
     first, second = (*models, None)[:2]
-    beside = Beside(guides, None if second is None else second.load(), time_axis)
+    extras = Extras(guides, None if second is None else second.load(), time_axis)
     assert first is not None
-    return Batch(colorizer=first.load(), beside=beside, **how)
+    return BatchRunner(colorizer=first.load(), extras=extras, **how)
 
 
 def _factors(sweep: str | None, settings: ColorizeSettings) -> tuple[int, ...]:

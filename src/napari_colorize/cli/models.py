@@ -16,9 +16,9 @@ from napari_colorize.zoo import (
     fetch,
     is_local,
     local_path,
-    own_checkpoint,
-    own_models,
     resolve,
+    user_checkpoint,
+    user_models,
 )
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -97,9 +97,9 @@ def size_of(checkpoint: Checkpoint) -> int:
 def _own() -> list[Checkpoint]:
     """The user's own models; one that is damaged is told of and left out."""
     found = []
-    for path in own_models():
+    for path in user_models():
         try:
-            found.append(own_checkpoint(path))
+            found.append(user_checkpoint(path))
         except CheckpointError as error:
             typer.echo(f"Left out: {error}", err=True)
     return found

@@ -15,10 +15,10 @@ from tqdm import tqdm
 from napari_colorize.errors import ColorizeWarning
 
 if TYPE_CHECKING:
-    from napari_colorize.video.plan import Work
+    from napari_colorize.video.plan import VideoJob
 
 
-class Reel:
+class SequenceConsole:
     """Shows how far the work is.
 
     The path of the result goes to stdout, all else to stderr. While it is open, a
@@ -40,7 +40,7 @@ class Reel:
         self._started = perf_counter()
         self._open = ExitStack()
 
-    def __enter__(self) -> Reel:
+    def __enter__(self) -> SequenceConsole:
         self._open.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", ColorizeWarning)
         return self
@@ -57,7 +57,7 @@ class Reel:
         if kind is KeyboardInterrupt and self._done:
             self._note(f"{self._done} frames are done; repeat the command to go on.")
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: VideoJob) -> None:
         """Say what a former run left, and begin to count."""
         self._before = self._done = work.before
         self._notes(work.ledger.notes)
@@ -79,7 +79,7 @@ class Reel:
             self._bar.update(done - self._done)
         self._done = done
 
-    def end(self, work: Work, path: Path) -> None:
+    def end(self, work: VideoJob, path: Path) -> None:
         """Tell the result and how long it took."""
         if self._bar is not None:
             self._bar.close()

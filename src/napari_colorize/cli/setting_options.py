@@ -10,12 +10,12 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from napari_colorize.settings import ColorizeSettings, knob_of
+from napari_colorize.settings import ColorizeSettings, setting_of
 
 SETTINGS = "settings"  # the parameter of a command that the knobs take the place of
 
 
-def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
+def with_setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option per knob; it receives them whole, as its `settings`.
 
     What the ranges of single options cannot say (limits in the wrong order) is a `SettingsError`.
@@ -37,7 +37,7 @@ def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
 
 def option_for(item: Field[Any]) -> inspect.Parameter:
     """One knob as a parameter that typer makes an option of: name, type, range, default, help."""
-    wanted = knob_of(item)
+    wanted = setting_of(item)
     option = typer.Option(
         *_flags(item),
         min=wanted.low,

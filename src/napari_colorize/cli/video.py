@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_colorize.cli import options
-from napari_colorize.cli.setting_options import with_knobs
+from napari_colorize.cli.setting_options import with_setting_options
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
     pass
 
-STEADINESS = 0.85  # of films, unless something else is chosen; see docs/stacks.md
+TEMPORAL_SMOOTHING = 0.85  # of films, unless something else is chosen; see docs/stacks.md
 
 
 def with_defaults(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -36,8 +36,8 @@ def with_defaults(**defaults: Any) -> Callable[[Callable[..., None]], Callable[.
     return changed
 
 
-@with_defaults(steadiness=STEADINESS)
-@with_knobs
+@with_defaults(temporal_smoothing=TEMPORAL_SMOOTHING)
+@with_setting_options
 def video(
     given: Annotated[
         str,
@@ -109,11 +109,11 @@ def video(
     failed, 2 the command makes no sense, 130 interrupted.
     """
     from napari_colorize.batch.guide_files import identity_of, read_guides
-    from napari_colorize.batch.task import Beside
-    from napari_colorize.cli.progress import Reel
-    from napari_colorize.video.plan import Wishes, plan
+    from napari_colorize.batch.task import Extras
+    from napari_colorize.cli.progress import SequenceConsole
+    from napari_colorize.video.plan import ExportOptions, plan_video
 
-    wishes = Wishes(
+    wishes = ExportOptions(
         encoder=codec,
         quality=quality,
         rate=_rate(rate),
@@ -121,19 +121,19 @@ def video(
         end=end,
         overwrite=overwrite,
     )
-    todo = plan(given, out, wishes)
+    todo = plan_video(given, out, wishes)
     options.check_models(model, blend_with)
     guides = read_guides(hints, mask, reference)
-    with Reel(todo.source.facts.total, quiet=quiet) as reel:
+    with SequenceConsole(todo.source.info.total, quiet=quiet) as reel:
         colorizer, second = options.load_models(
             model, blend_with, device=device, precision=precision, progress=not quiet
         )
-        chosen = colorizer.choose(asdict(settings))
+        chosen = colorizer.resolve_settings(asdict(settings))
         identity = {**colorizer.identity, "guides": identity_of(hints, mask, reference)}
         if second is not None:
             identity["blend_with"] = second.identity
-        beside = Beside(guides, second).of_image()
-        work = todo.work(colorizer, chosen, identity, **beside)
+        extras = Extras(guides, second).of_image()
+        work = todo.work(colorizer, chosen, identity, **extras)
         reel.begin(work)
         with closing(work):
             for done in work:

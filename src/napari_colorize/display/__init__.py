@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari_colorize.display.gray import Look
+from napari_colorize.display.gray import DisplayRange
 from napari_colorize.display.pyramid import PyramidColors
 from napari_colorize.display.region import RegionColors
 from napari_colorize.display.single import PlainColors
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BIG",
-    "Colors",
-    "Look",
+    "ColorArrays",
+    "DisplayRange",
+    "LayerData",
     "PlainColors",
     "PyramidColors",
     "Region",
     "RegionColors",
-    "Shown",
     "StackColors",
     "colors_for",
 ]
@@ -38,7 +38,7 @@ __all__ = [
 BIG = 2**23  # pixels of a plane above which its picture is composed in parts
 
 
-class Shown(Protocol):
+class LayerData(Protocol):
     """What a layer of a viewer is made of."""
 
     @property
@@ -57,7 +57,7 @@ class Shown(Protocol):
         """Values of black and white in `data`, with which a viewer shows it."""
 
 
-class Colors(Shown, Protocol):
+class ColorArrays(LayerData, Protocol):
     """What a result layer shows, and how colours come to it."""
 
     @property
@@ -67,19 +67,19 @@ class Colors(Shown, Protocol):
     def put(self, index: tuple[int, ...], result: Colorized) -> None:
         """Colours of a plane have come: `source[index]` is what `result` was made of."""
 
-    def outdate(self) -> None:
+    def mark_stale(self) -> None:
         """Settings changed: what is known is still shown, but no longer counts as known."""
 
-    def knows(self, index: tuple[int, ...]) -> bool:
+    def is_current(self, index: tuple[int, ...]) -> bool:
         """Whether the colours of a plane are known, as the settings are now."""
 
-    def knows_all(self) -> bool:
+    def all_current(self) -> bool:
         """Whether those of every plane are."""
 
-    def hold_all(self) -> None:
+    def allocate_all(self) -> None:
         """From now on no plane is forgotten; `OutOfMemoryError` if they would not fit."""
 
-    def finished(self) -> Any:
+    def array(self) -> Any:
         """All pictures as one array, if all are known and held so; of levels always None."""
 
     def matches(self, **read: Any) -> bool:
@@ -94,7 +94,7 @@ def colors_for(
     limits: Limits,
     gamma: float,
     region: Region | None = None,
-) -> Colors:
+) -> ColorArrays:
     """The way to show colours that suits a layer.
 
     Parameters
@@ -110,7 +110,7 @@ def colors_for(
     region : Region, optional
         To colorize only a part of each plane.
     """
-    look = Look(rgb, limits, gamma)
+    look = DisplayRange(rgb, limits, gamma)
     height, width = look.size(stack.shape)
     if levels is not None or height * width > BIG:
         return PyramidColors(levels if levels is not None else [stack], look, region)

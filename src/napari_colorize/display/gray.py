@@ -21,7 +21,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601, as skimage.color.rgb2yuv has it
 
 
 @dataclass(frozen=True)
-class Look:
+class DisplayRange:
     """How a layer's values are read: colours in the last axis, values of black and white, gamma."""
 
     rgb: bool
@@ -74,7 +74,7 @@ def is_in_memory(array: Any) -> bool:
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
-def gray_picture(image: Array, look: Look, dtype: Any = None) -> Array:
+def gray_picture(image: Array, look: DisplayRange, dtype: Any = None) -> Array:
     """A plane `(Y, X)` or `(Y, X, 3 or 4)` as a gray picture `(Y, X, 3 or 4)`, alpha kept.
 
     In the dtype that a result has, or another: 8 bits, as a fidelity makes them.
@@ -98,7 +98,7 @@ def _alpha(alpha: Array, dtype: np.dtype[Any]) -> Array:
     return np.rint(unit.clip(0, 1) * 255).astype(dtype)
 
 
-def _gray(channels: Array, look: Look, wanted: np.dtype[Any]) -> Array:
+def _gray(channels: Array, look: DisplayRange, wanted: np.dtype[Any]) -> Array:
     """Gray in the dtype of the picture."""
     dtype = channels.dtype
     if channels.ndim == 2 and dtype in (np.uint8, np.uint16):
@@ -109,7 +109,7 @@ def _gray(channels: Array, look: Look, wanted: np.dtype[Any]) -> Array:
     return _mapped(channels, look, wanted)
 
 
-def _mapped(values: Array, look: Look, wanted: np.dtype[Any]) -> Array:
+def _mapped(values: Array, look: DisplayRange, wanted: np.dtype[Any]) -> Array:
     dtype, limits = values.dtype, look.limits
     if dtype.kind in "iu" and wanted == dtype and look.gamma == 1 and values.ndim < 3:
         return _clipped(values, limits)

@@ -13,7 +13,7 @@ from napari_colorize.display.gray import Array
 Index = tuple[int, ...]
 
 
-class Whole(Protocol):
+class BlockProvider(Protocol):
     """What makes the values; its axes are some leading ones, Y and X, and perhaps channels."""
 
     @property
@@ -39,7 +39,7 @@ class Whole(Protocol):
         """Values of one plane, `(rows, columns)` or `(rows, columns, channels)`."""
 
 
-class View:
+class LazyArray:
     """A part of a whole, as an array that takes any basic index.
 
     Parameters
@@ -50,7 +50,7 @@ class View:
         Which place or places along each axis of the whole. Default: all.
     """
 
-    def __init__(self, whole: Whole, parts: tuple[range | int, ...] | None = None) -> None:
+    def __init__(self, whole: BlockProvider, parts: tuple[range | int, ...] | None = None) -> None:
         self._whole = whole
         self._parts = tuple(map(range, whole.shape)) if parts is None else parts
 
@@ -84,7 +84,7 @@ class View:
         parts = tuple(
             part[_place(next(given))] if isinstance(part, range) else part for part in self._parts
         )
-        chosen = View(self._whole, parts)
+        chosen = LazyArray(self._whole, parts)
         if self._whole.defers and chosen._planes > 1 and None not in keys:
             return chosen
         axes = tuple(

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.display.gray import Array, Look, dtype_of_picture, gray_picture
-from napari_colorize.display.lazy_array import Index, View, as_slice
-from napari_colorize.display.pyramid_levels import Given, Levels, Means, level_index, seen_level
-from napari_colorize.display.source_spec import Basis, Region
+from napari_colorize.display.gray import Array, DisplayRange, dtype_of_picture, gray_picture
+from napari_colorize.display.lazy_array import Index, LazyArray, as_slice
+from napari_colorize.display.pyramid_levels import (
+    GivenPyramid,
+    Levels,
+    MeanPyramid,
+    level_index,
+    seen_level,
+)
+from napari_colorize.display.source_spec import Region, SourceSpec
 
 if TYPE_CHECKING:
     from napari_colorize.imaging.planes import Limits
-    from napari_colorize.refine.chroma_field import Tint
+    from napari_colorize.refine.chroma_field import ChromaLayers
     from napari_colorize.result import Colorized
 
 Span = tuple[float, float]
@@ -30,7 +36,7 @@ HELD_BYTES = 2**29  # of chrominance; the oldest is forgotten beyond
 class _Known:
     """What is known of a plane: its tint on the CPU, and how much of it is wanted."""
 
-    tint: Tint
+    tint: ChromaLayers
     saturation: float
 
 
@@ -49,13 +55,17 @@ class PyramidColors:
 
     multiscale = True
 
-    def __init__(self, levels: Sequence[Any], look: Look, region: Region | None = None) -> None:
+    def __init__(
+        self, levels: Sequence[Any], look: DisplayRange, region: Region | None = None
+    ) -> None:
         self._arrays, self._look, self._region = levels, look, region
-        self._levels: Levels = Means(levels[0], look) if len(levels) == 1 else Given(levels, look)
+        self._levels: Levels = (
+            MeanPyramid(levels[0], look) if len(levels) == 1 else GivenPyramid(levels, look)
+        )
         self._known: OrderedDict[Index, _Known] = OrderedDict()
         self._fresh: set[Index] = set()
         self._holds_all = False
-        self.data = [View(_Level(self, level)) for level in range(len(self._levels.shapes))]
+        self.data = [LazyArray(_Level(self, level)) for level in range(len(self._levels.shapes))]
         self._sizes = [look.size(shape) for shape in self._levels.shapes]
         self._windows, self.source = self._shown()
 
@@ -84,37 +94,37 @@ class PyramidColors:
             self._fresh.discard(oldest)
             held -= known.tint.nbytes
 
-    def outdate(self) -> None:
+    def mark_stale(self) -> None:
         """Settings changed: what is known is still shown, but no longer counts as known."""
         self._fresh.clear()
 
-    def knows(self, index: Index) -> bool:
+    def is_current(self, index: Index) -> bool:
         """Whether the colours of a plane are known, as the settings are now."""
         return index in self._fresh
 
-    def knows_all(self) -> bool:
+    def all_current(self) -> bool:
         """Whether those of every plane are known."""
         return len(self._fresh) == math.prod(self._look.leading(self._levels.shapes[0]))
 
     def matches(self, **read: Any) -> bool:
         """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
-        return Basis(self._arrays, self._look, self._region).matches(**read)
+        return SourceSpec(self._arrays, self._look, self._region).matches(**read)
 
-    def hold_all(self) -> None:
+    def allocate_all(self) -> None:
         """From now on no plane's chrominance is forgotten; it is small, and no room is made."""
         self._holds_all = True
 
-    def finished(self) -> None:
+    def array(self) -> None:
         """None: there is no one array of all pictures, only levels; see `knows_all`."""
 
-    def frozen(self, index: Index) -> list[View]:
+    def frozen(self, index: Index) -> list[LazyArray]:
         """The levels of one plane, each axis before Y and X of length 1, as they are now."""
         copy = PyramidColors(self._arrays, self._look, self._region)
         copy._levels = self._levels  # means are made once
         copy._known = OrderedDict((at, known) for at, known in self._known.items() if at == index)
         full = self._levels.shapes[0][: len(index)]
         return [
-            View(_Alone(_Level(copy, level), level_index(index, shape[: len(index)], full)))
+            LazyArray(_Alone(_Level(copy, level), level_index(index, shape[: len(index)], full)))
             for level, shape in enumerate(self._levels.shapes)
         ]
 
@@ -199,7 +209,7 @@ class PyramidColors:
             for (start, stop), length in zip(windows[seen], sizes[seen], strict=True)
         ]
         rows, columns = (range(*span) for span in whole)
-        source = View(_Cut(self._levels.source(seen), self._look, rows, columns))
+        source = LazyArray(_Cut(self._levels.source(seen), self._look, rows, columns))
         return [_scaled(whole, sizes[seen], size) for size in sizes], source
 
 
@@ -239,7 +249,7 @@ class _Cut:
 
     defers = True
 
-    def __init__(self, stack: Any, look: Look, rows: range, columns: range) -> None:
+    def __init__(self, stack: Any, look: DisplayRange, rows: range, columns: range) -> None:
         self._stack, self._rows, self._columns = stack, rows, columns
         self.dtype = np.dtype(stack.dtype)
         self.leading = len(look.leading(stack.shape))
@@ -264,13 +274,13 @@ def _scaled(spans: Sequence[Span], size: Sequence[int], wanted: Sequence[int]) -
 def _known(result: Colorized) -> _Known:
     if result.chroma is not None:
         assert result.settings.saturation is not None
-        return _Known(result.tint.to("cpu"), result.settings.saturation)
+        return _Known(result.chroma_layers.to("cpu"), result.settings.saturation)
     # A fidelity makes a finished picture of 8 bits, whose chrominance is as good.
     import torch
 
     from napari_colorize.imaging.color import rgb_to_yuv
     from napari_colorize.refine.chroma_field import as_tint
 
-    assert result.fixed is not None
-    rgb = torch.from_numpy(result.fixed[..., :3] / np.float32(255))
+    assert result.pixels_8bit is not None
+    rgb = torch.from_numpy(result.pixels_8bit[..., :3] / np.float32(255))
     return _Known(as_tint(rgb_to_yuv(rgb)[..., 1:].contiguous()), 1.0)

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from napari_colorize.display.gray import Array, Look, is_in_memory
-from napari_colorize.display.lazy_array import Index, View, as_slice
+from napari_colorize.display.gray import Array, DisplayRange, is_in_memory
+from napari_colorize.display.lazy_array import Index, LazyArray, as_slice
 
 SMALLEST = 2**9  # pixels: the coarsest level's longer side is at most this
 SEEN = 2**20  # pixels of a level that the network is shown, or more
@@ -55,10 +55,10 @@ def level_index(index: Index, lengths: Index, full: Index) -> Index:
     )
 
 
-class Given:
+class GivenPyramid:
     """The levels of a multiscale layer."""
 
-    def __init__(self, levels: Sequence[Any], look: Look) -> None:
+    def __init__(self, levels: Sequence[Any], look: DisplayRange) -> None:
         self._levels, self._look = levels, look
         self.shapes = [tuple(level.shape) for level in levels]
 
@@ -71,17 +71,17 @@ class Given:
         chosen, largest = self._levels[level], self._levels[0]
         if self._look.leading(chosen.shape) == self._look.leading(largest.shape):
             return chosen
-        return View(_Source(self, level, self._look, chosen.dtype))
+        return LazyArray(_Source(self, level, self._look, chosen.dtype))
 
 
-class Means:
+class MeanPyramid:
     """A large picture, or a stack of them, and its coarser levels of block means.
 
     Each level has half the height and width of the one before, rounded up; integers stay what
     they are.
     """
 
-    def __init__(self, stack: Any, look: Look) -> None:
+    def __init__(self, stack: Any, look: DisplayRange) -> None:
         self._stack, self._look = stack, look
         height, width = look.size(stack.shape)
         self._count = max(1, math.ceil(math.log2(max(height, width) / SMALLEST)))
@@ -113,7 +113,7 @@ class Means:
 
     def source(self, level: int) -> Any:
         """A level whose means are made when a plane of it is read."""
-        return View(_Source(self, level, self._look, self._stack.dtype))
+        return LazyArray(_Source(self, level, self._look, self._stack.dtype))
 
     def plane(self, level: int, index: Index) -> Array:
         """A whole plane of a level, its means made if they are not yet."""
@@ -162,7 +162,9 @@ class _Source:
 
     defers = True
 
-    def __init__(self, levels: Means | Given, level: int, look: Look, dtype: Any) -> None:
+    def __init__(
+        self, levels: MeanPyramid | GivenPyramid, level: int, look: DisplayRange, dtype: Any
+    ) -> None:
         self._levels, self._level = levels, level
         self.dtype = np.dtype(dtype)
         self.leading = len(levels.shapes[0]) - (3 if look.rgb else 2)
@@ -173,7 +175,7 @@ class _Source:
     def part(self, index: Index, rows: range, columns: range) -> Array:
         """Of a plane of the largest level."""
         own = level_index(index, self._own, self._full)
-        if isinstance(self._levels, Means):
+        if isinstance(self._levels, MeanPyramid):
             return self._levels.plane(self._level, own)[as_slice(rows), as_slice(columns)]
         return self._levels.part(self._level, own, rows, columns)
 
@@ -197,7 +199,7 @@ def halved(values: Array) -> Array:
     return np.asarray(quarters + ((remainders + 2) >> 2), values.dtype)
 
 
-def _rows_of_chunks(stack: Any, look: Look) -> int:
+def _rows_of_chunks(stack: Any, look: DisplayRange) -> int:
     """How many rows the chunks of a lazy stack have (dask, zarr); 0 if it has none."""
     chunks = getattr(stack, "chunks", None)
     if not chunks:

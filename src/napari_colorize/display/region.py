@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.display.gray import Array, Look, gray_picture, is_in_memory
-from napari_colorize.display.lazy_array import Index, View, as_slice, read
-from napari_colorize.display.source_spec import Basis, Region
+from napari_colorize.display.gray import Array, DisplayRange, gray_picture, is_in_memory
+from napari_colorize.display.lazy_array import Index, LazyArray, as_slice, read
+from napari_colorize.display.source_spec import Region, SourceSpec
 from napari_colorize.display.stack import StackColors
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class RegionColors:
 
     multiscale = False
 
-    def __init__(self, stack: Any, look: Look, region: Region) -> None:
+    def __init__(self, stack: Any, look: DisplayRange, region: Region) -> None:
         self._stack, self._look, self._region = stack, look, region
-        self.source = View(_Windows(stack, look, region))
+        self.source = LazyArray(_Windows(stack, look, region))
         self._inside = StackColors(self.source, look)
         self._read: tuple[tuple[Index, range, range], Array] | None = None
-        self.data = View(_Pictures(self, self._inside.data.dtype))
+        self.data = LazyArray(_Pictures(self, self._inside.data.dtype))
 
     @property
     def limits(self) -> Limits:
@@ -52,31 +52,31 @@ class RegionColors:
         """Colours of a plane's window have come; nothing is read."""
         self._inside.put(index, result)
         if self.data.dtype != self._inside.data.dtype:
-            self.data = View(_Pictures(self, self._inside.data.dtype))
+            self.data = LazyArray(_Pictures(self, self._inside.data.dtype))
 
-    def outdate(self) -> None:
+    def mark_stale(self) -> None:
         """Settings changed: what is known is still shown, but no longer counts as known."""
-        self._inside.outdate()
+        self._inside.mark_stale()
 
-    def knows(self, index: Index) -> bool:
+    def is_current(self, index: Index) -> bool:
         """Whether the colours of a plane are known, as the settings are now."""
-        return self._inside.knows(index)
+        return self._inside.is_current(index)
 
-    def knows_all(self) -> bool:
+    def all_current(self) -> bool:
         """Whether those of every plane are known and held."""
-        return self._inside.knows_all()
+        return self._inside.all_current()
 
     def matches(self, **read: Any) -> bool:
         """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
-        return Basis([self._stack], self._look, self._region).matches(**read)
+        return SourceSpec([self._stack], self._look, self._region).matches(**read)
 
-    def hold_all(self) -> None:
+    def allocate_all(self) -> None:
         """Make room for the window of every plane; see `StackColors.hold_all`."""
-        self._inside.hold_all()
+        self._inside.allocate_all()
 
-    def finished(self) -> Array | None:
+    def array(self) -> Array | None:
         """All pictures, if the colours of every plane are held; the stack is read for it."""
-        return None if self._inside.finished() is None else np.asarray(self.data)
+        return None if self._inside.array() is None else np.asarray(self.data)
 
     def part(self, index: Index, rows: range, columns: range) -> Array:
         """What is shown of a part of a plane: gray, and colours where the mask is."""
@@ -122,7 +122,7 @@ class _Windows:
 
     defers = True
 
-    def __init__(self, stack: Any, look: Look, region: Region) -> None:
+    def __init__(self, stack: Any, look: DisplayRange, region: Region) -> None:
         self._stack, self._region = stack, region
         self.dtype = np.dtype(stack.dtype)
         self.leading = len(look.leading(stack.shape))

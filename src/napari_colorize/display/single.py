@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_colorize.display.gray import Look, dtype_in_memory
-from napari_colorize.display.source_spec import Basis
+from napari_colorize.display.gray import DisplayRange, dtype_in_memory
+from napari_colorize.display.source_spec import SourceSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ class PlainColors:
 
     multiscale = False
 
-    def __init__(self, image: Any, look: Look) -> None:
+    def __init__(self, image: Any, look: DisplayRange) -> None:
         self.source = image
         self.data: Array | None = None
         self._look, self._is_known = look, False
@@ -42,31 +42,31 @@ class PlainColors:
         """The picture has come."""
         self.data, self._is_known = result.pixels, True
 
-    def outdate(self) -> None:
+    def mark_stale(self) -> None:
         """Settings changed: the picture is still shown, but no longer counts as known."""
         self._is_known = False
 
-    def knows(self, index: tuple[int, ...]) -> bool:
+    def is_current(self, index: tuple[int, ...]) -> bool:
         """Whether the picture is here, as the settings are now."""
         return self._is_known
 
-    def knows_all(self) -> bool:
+    def all_current(self) -> bool:
         """As `knows`: there is but one."""
         return self._is_known
 
-    def hold_all(self) -> None:
+    def allocate_all(self) -> None:
         """Nothing is forgotten anyway."""
 
-    def finished(self) -> Array | None:
+    def array(self) -> Array | None:
         """The picture, if it is here as the settings are now."""
         return self.data if self._is_known else None
 
     def matches(self, **read: Any) -> bool:
         """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
-        return Basis([self.source], self._look).matches(**read)
+        return SourceSpec([self.source], self._look).matches(**read)
 
 
-def shown_limits(look: Look, dtype: np.dtype[Any], shown: Any) -> Limits:
+def shown_limits(look: DisplayRange, dtype: np.dtype[Any], shown: Any) -> Limits:
     """Values of black and white in `shown`, which may hold an 8-bit fidelity of another dtype."""
     if shown is not None and shown.dtype.kind == "u" and shown.dtype != dtype:
         return 0, 255

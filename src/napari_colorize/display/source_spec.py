@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.display.gray import Array, Look
+from napari_colorize.display.gray import Array, DisplayRange
 
 if TYPE_CHECKING:
     from napari_colorize.imaging.planes import Limits
@@ -37,11 +37,11 @@ class Region:
 
 
 @dataclass(frozen=True, eq=False)
-class Basis:
+class SourceSpec:
     """The arrays, the largest first if they are levels of one picture; a look; perhaps a region."""
 
     arrays: Sequence[Any]
-    look: Look
+    look: DisplayRange
     region: Region | None = None
 
     def matches(
@@ -56,7 +56,7 @@ class Basis:
     ) -> bool:
         """Whether `colors_for` is asked for the same: the same arrays, changed or not."""
         arrays = [stack] if levels is None else list(levels)
-        if self.look != Look(rgb, limits, gamma) or len(arrays) != len(self.arrays):
+        if self.look != DisplayRange(rgb, limits, gamma) or len(arrays) != len(self.arrays):
             return False
         if any(one is not other for one, other in zip(arrays, self.arrays, strict=True)):
             return False

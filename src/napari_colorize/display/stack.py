@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_colorize.display.gray import (
-    Look,
+    DisplayRange,
     dtype_in_memory,
     dtype_of_picture,
     gray_picture,
 )
-from napari_colorize.display.lazy_array import Index, View, as_slice, read
+from napari_colorize.display.lazy_array import Index, LazyArray, as_slice, read
 from napari_colorize.display.single import shown_limits
-from napari_colorize.display.source_spec import Basis
+from napari_colorize.display.source_spec import SourceSpec
 from napari_colorize.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class StackColors:
 
     multiscale = False
 
-    def __init__(self, stack: Any, look: Look, *, budget: int | None = None) -> None:
+    def __init__(self, stack: Any, look: DisplayRange, *, budget: int | None = None) -> None:
         self.source = stack
         self._look, self._budget = look, budget
         self._planes: OrderedDict[Index, Array] = OrderedDict()
         self._fresh: set[Index] = set()
         self._held: Array | None = None
-        self.data = View(_Planes(self, dtype_of_picture(stack.dtype)))
+        self.data = LazyArray(_Planes(self, dtype_of_picture(stack.dtype)))
 
     @property
     def limits(self) -> Limits:
@@ -67,23 +67,23 @@ class StackColors:
         """Colours of a plane have come."""
         self.keep(index, result.pixels)
 
-    def outdate(self) -> None:
+    def mark_stale(self) -> None:
         """Settings changed: what is known is still shown, but no longer counts as known."""
         self._fresh.clear()
 
-    def knows(self, index: Index) -> bool:
+    def is_current(self, index: Index) -> bool:
         """Whether the colours of a plane are known, as the settings are now."""
         return index in self._fresh
 
-    def knows_all(self) -> bool:
+    def all_current(self) -> bool:
         """Whether those of every plane are known and held."""
         return len(self._fresh) == math.prod(self.shape[:-3])
 
     def matches(self, **read: Any) -> bool:
         """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
-        return Basis([self.source], self._look).matches(**read)
+        return SourceSpec([self.source], self._look).matches(**read)
 
-    def hold_all(self) -> None:
+    def allocate_all(self) -> None:
         """Make room for every plane: from now on none is forgotten.
 
         Raises
@@ -97,9 +97,9 @@ class StackColors:
                 self._held[index] = plane
                 self._planes[index] = self._held[index]
 
-    def finished(self) -> Array | None:
+    def array(self) -> Array | None:
         """All pictures, if they are held and the colours of every plane are known."""
-        return self._held if self.knows_all() else None
+        return self._held if self.all_current() else None
 
     def known(self, index: Index) -> Array | None:
         """The picture of a plane, if it has come and was not forgotten."""
@@ -139,7 +139,7 @@ class StackColors:
         """Pictures are of another dtype: a fidelity makes 8-bit ones of any stack."""
         self._planes.clear()
         self._fresh.clear()
-        self.data = View(_Planes(self, dtype))
+        self.data = LazyArray(_Planes(self, dtype))
         if self._held is not None:
             self._held = None
             self._held = self._allocated(dtype)

@@ -13,7 +13,7 @@ INTRO = (
 )
 
 
-class Told:
+class TrainingStatus:
     """The story so far of one training.
 
     Parameters
@@ -31,7 +31,7 @@ class Told:
         self.sentence = f"Starting{_to_fetch(base)}… You can go on working, or close napari."
         self._first: float | None = None
 
-    def hear(self, event: dict[str, Any]) -> None:
+    def update(self, event: dict[str, Any]) -> None:
         """Take in one event; kinds that are not known here change nothing."""
         hear = getattr(self, f"_hear_{event['event']}", None)
         if hear is not None:

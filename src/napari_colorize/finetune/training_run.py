@@ -33,8 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.runtime.atomic import explained, new_file
-from napari_colorize.zoo.user_models import own_folder
+from napari_colorize.runtime.atomic import new_file, write_errors
+from napari_colorize.zoo.user_models import user_models_folder
 
 MODULE = "napari_colorize_training"  # never imported here: it runs in the child
 BYTES_AT_A_TIME = 2**16  # of what was told: a few hundred lines, 2 ms
@@ -60,7 +60,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class TrainingRequest:
     """What a training is to do.
 
     Parameters
@@ -93,11 +93,11 @@ class Asked:
 
     def save(self, folder: Path) -> None:
         """Write `asked.json`."""
-        with new_file(folder / "asked.json", overwrite=True) as part, explained(folder):
+        with new_file(folder / "asked.json", overwrite=True) as part, write_errors(folder):
             part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Asked:
+    def load(cls, folder: Path) -> TrainingRequest:
         """Read it; ValueError, KeyError, TypeError or OSError if it is none."""
         told = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
         return cls(**{**told, "data": tuple(told["data"])})
@@ -114,11 +114,11 @@ class TrainingRun:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.asked = Asked.load(folder)
+        self.asked = TrainingRequest.load(folder)
         self._read = 0  # bytes of what was told
 
     @classmethod
-    def begin(cls, asked: Asked, folder: Path) -> TrainingRun:
+    def begin(cls, asked: TrainingRequest, folder: Path) -> TrainingRun:
         """Keep what is asked; nothing runs yet.
 
         Raises
@@ -126,7 +126,7 @@ class TrainingRun:
         OutputError
             If the folder cannot be written.
         """
-        with explained(folder):
+        with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         asked.save(folder)
         return cls(folder)
@@ -162,11 +162,11 @@ class TrainingRun:
         self.order("resume")  # whatever was ordered last held for the process before
         told, errors = self.folder / "told.jsonl", self.folder / "errors.txt"
         _end_line(told)
-        with explained(self.folder), told.open("ab") as out, errors.open("wb") as error:
+        with write_errors(self.folder), told.open("ab") as out, errors.open("wb") as error:
             child = _start(self.command, self.folder, out, error)
         _children.append(child)
         passport = {"pid": child.pid, "started": _started(child.pid)}
-        with explained(self.folder):
+        with write_errors(self.folder):
             (self.folder / "process.json").write_text(json.dumps(passport), encoding="utf-8")
 
     def order(self, word: str) -> None:
@@ -177,7 +177,7 @@ class TrainingRun:
         OutputError
             If it cannot be written.
         """
-        with explained(self.folder):
+        with write_errors(self.folder):
             (self.folder / "orders.txt").write_text(word, encoding="utf-8")
 
     def kill(self) -> None:
@@ -186,7 +186,7 @@ class TrainingRun:
 
         with suppress(psutil.Error):
             if self.is_running:
-                psutil.Process(self._passport()["pid"]).kill()
+                psutil.Process(self._process_record()["pid"]).kill()
                 _reap()
 
     @property
@@ -196,7 +196,7 @@ class TrainingRun:
 
         _reap()
         with suppress(psutil.Error, OSError, ValueError, KeyError):
-            passport = self._passport()
+            passport = self._process_record()
             process = psutil.Process(passport["pid"])
             same = abs(process.create_time() - passport["started"]) < SAME_MOMENT
             return same and process.status() != psutil.STATUS_ZOMBIE
@@ -209,7 +209,7 @@ class TrainingRun:
             return State.RUNNING
         ends = {"done": State.DONE, "stopped": State.STOPPED, "error": State.FAILED}
         otherwise = State.FAILED if self._crash() else State.INTERRUPTED
-        return ends.get(self.last_told().get("event", ""), otherwise)
+        return ends.get(self.last_event().get("event", ""), otherwise)
 
     @property
     def is_whole(self) -> bool:
@@ -230,14 +230,14 @@ class TrainingRun:
         """Let `read` begin at the first line."""
         self._read = 0
 
-    def last_told(self) -> dict[str, Any]:
+    def last_event(self) -> dict[str, Any]:
         """The last event; empty if there was none."""
         events = list(_events(_tail(self.folder / "told.jsonl")))
         return events[-1] if events else {}
 
     def why(self) -> str:
         """Why it failed, in a sentence if it could say so itself."""
-        last = self.last_told()
+        last = self.last_event()
         return str(last.get("text", "")) if last.get("event") == "error" else self._crash()
 
     def tidy(self) -> None:
@@ -261,7 +261,7 @@ class TrainingRun:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1] if lines and "Traceback" in text else ""
 
-    def _passport(self) -> dict[str, Any]:
+    def _process_record(self) -> dict[str, Any]:
         text = (self.folder / "process.json").read_text(encoding="utf-8")
         passport: dict[str, Any] = json.loads(text)
         return passport
@@ -269,7 +269,7 @@ class TrainingRun:
 
 def runs_folder() -> Path:
     """Where all runs are."""
-    return own_folder() / "runs"
+    return user_models_folder() / "runs"
 
 
 def runs() -> list[TrainingRun]:

@@ -123,7 +123,7 @@ def to_plane(
     ImageError
         If it is not one plane of numbers, or has no pixel.
     """
-    kind = kind_of(image)
+    kind = array_kind(image)
     array = to_numpy(image) if pixels is None else pixels
     axes = spatial_axes(array, rgb)
     if array.ndim != axes:
@@ -155,7 +155,7 @@ def to_plane(
     )
 
 
-def kind_of(image: Any) -> Kind:
+def array_kind(image: Any) -> Kind:
     """Which library an array belongs to, without importing any."""
     if isinstance(image, Tensor):
         return "torch"
@@ -307,7 +307,7 @@ def empty_pixels(plane: Plane) -> Array:
     return pixels
 
 
-def give_back(pixels: Array, plane: Plane) -> Any:
+def to_input_type(pixels: Array, plane: Plane) -> Any:
     """Pixels as the library that the image came from holds them."""
     if plane.like is not None:
         colors = torch.from_numpy(pixels).to(plane.like.device)

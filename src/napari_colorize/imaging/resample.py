@@ -31,7 +31,7 @@ class Window:
     width: tuple[float, float]
 
 
-def whole(height: int, width: int) -> Window:
+def full_window(height: int, width: int) -> Window:
     """All of a picture."""
     return Window(range(height), range(width), (0, height), (0, width))
 

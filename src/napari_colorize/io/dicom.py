@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_colorize.errors import ImageError
-from napari_colorize.io.image_record import Metadata, Picture, Resolution
-from napari_colorize.io.limits import owned, refuse_huge
+from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution
+from napari_colorize.io.limits import refuse_huge, with_owned_memory
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -26,7 +26,7 @@ def is_dicom(start: bytes) -> bool:
     return start[_MAGIC_AT:START] == _MAGIC
 
 
-def read(path: Path, *, max_pixels: int) -> Picture:
+def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read an image or a multi-frame stack.
 
     Stored values become values of the modality (rescale slope and intercept); the first window
@@ -46,10 +46,12 @@ def read(path: Path, *, max_pixels: int) -> Picture:
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored, rgb = _through_palette(stored, dataset), True
     if rgb:
-        return Picture(array=owned(stored), is_stack=is_stack, rgb=True, metadata=metadata)
+        return ImageRecord(
+            array=with_owned_memory(stored), is_stack=is_stack, rgb=True, metadata=metadata
+        )
     array, limits, notes = _in_gray(stored, dataset)
-    return Picture(
-        array=owned(array),
+    return ImageRecord(
+        array=with_owned_memory(array),
         is_stack=is_stack,
         rgb=False,
         contrast_limits=limits,

@@ -66,7 +66,7 @@ _DAMAGE = (SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, Att
 
 
 @dataclass(frozen=True)
-class Facts:
+class ExifFields:
     """What a source's EXIF says: how it lies, its resolution, and the block that is `kept`."""
 
     orientation: int = 1
@@ -85,7 +85,7 @@ def upright(array: NDArray[Any], orientation: int, *, rgb: bool) -> NDArray[Any]
     return np.flip(array, tuple(mirrored)) if mirrored else array
 
 
-def facts_of(read: Callable[[], Image.Exif], extra: Mapping[int, str] | None = None) -> Facts:
+def read_exif(read: Callable[[], Image.Exif], extra: Mapping[int, str] | None = None) -> ExifFields:
     """Everything that a reader wants of EXIF; of a damaged block nothing, with a note.
 
     A photograph is not refused because of its EXIF.
@@ -99,9 +99,9 @@ def facts_of(read: Callable[[], Image.Exif], extra: Mapping[int, str] | None = N
     """
     try:
         found = read()
-        return Facts(_orientation(found), _resolution(found), kept(found, extra))
+        return ExifFields(_orientation(found), _resolution(found), kept(found, extra))
     except _DAMAGE:
-        return Facts(notes=("Its EXIF block is damaged and was left out.",))
+        return ExifFields(notes=("Its EXIF block is damaged and was left out.",))
 
 
 def _orientation(exif: Image.Exif) -> int:

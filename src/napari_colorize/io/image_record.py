@@ -52,7 +52,7 @@ class Metadata:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
+class ImageRecord:
     """A picture or a stack of them, as read from a file.
 
     Parameters

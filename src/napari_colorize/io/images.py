@@ -24,28 +24,28 @@ from napari_colorize.io.formats import (
     suffix_of,
     suggest_suffix,
 )
-from napari_colorize.io.image_record import Metadata, Picture, Resolution, fill_range
-from napari_colorize.io.limits import MAX_PIXELS, refuse_unreal
+from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution, fill_range
+from napari_colorize.io.limits import MAX_PIXELS, refuse_complex
 from napari_colorize.io.tiff_writer import StackWriter
-from napari_colorize.runtime.atomic import explained, new_file, refuse_existing
+from napari_colorize.runtime.atomic import new_file, refuse_existing, write_errors
 
 __all__ = [
     "MAX_PIXELS",
+    "ImageRecord",
     "Metadata",
-    "Picture",
     "Resolution",
     "StackWriter",
     "fill_range",
-    "read_picture",
+    "read_image",
     "read_provenance",
     "readable_suffixes",
     "suffix_of",
     "suggest_suffix",
-    "write_picture",
+    "write_image",
 ]
 
 
-def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageRecord:
     """Read a picture or a stack of pictures from a file of any known format.
 
     The content decides about the format, not the name. EXIF orientation is applied, colour spaces
@@ -73,11 +73,11 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     start = _start_of(path)
     with _damage_explained(path):
         picture = _reader(path, start)(path, max_pixels=max_pixels)
-        refuse_unreal(path, picture.array)
+        refuse_complex(path, picture.array)
     return picture
 
 
-def write_picture(
+def write_image(
     path: str | os.PathLike[str],
     array: NDArray[Any],
     metadata: Metadata | None = None,
@@ -146,7 +146,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, object] | None:
         )
 
 
-def _reader(path: Path, start: bytes) -> Callable[..., Picture]:
+def _reader(path: Path, start: bytes) -> Callable[..., ImageRecord]:
     if dicom.is_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
         return dicom.read
     return tiff_reader.read if tiff_reader.is_tiff(start) else raster.read
@@ -190,7 +190,7 @@ def _damage_explained(path: Path) -> Iterator[None]:
 def _refusal_explained(path: Path, into: Format) -> Iterator[None]:
     """One sentence for what an encoder cannot do (WebP ends at 16383 pixels a side)."""
     try:
-        with explained(path):
+        with write_errors(path):
             yield
     except (ValueError, OverflowError, RuntimeError) as error:
         raise OutputError(

@@ -27,7 +27,7 @@ def refuse_huge(path: Path, *shape: int, max_pixels: int) -> None:
         )
 
 
-def owned(array: NDArray[Any]) -> NDArray[Any]:
+def with_owned_memory(array: NDArray[Any]) -> NDArray[Any]:
     """The same values as a writable C-contiguous array of this machine's byte order.
 
     PyTorch takes no other. Nothing is copied where nothing has to be.
@@ -36,7 +36,7 @@ def owned(array: NDArray[Any]) -> NDArray[Any]:
     return np.require(native, requirements=["C", "W"])
 
 
-def refuse_unreal(path: Path, array: NDArray[Any]) -> None:
+def refuse_complex(path: Path, array: NDArray[Any]) -> None:
     """Raise `ImageError` for complex numbers, records and the like."""
     if array.dtype.kind not in "buif":
         raise ImageError(

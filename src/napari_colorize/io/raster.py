@@ -15,8 +15,8 @@ from napari_colorize import provenance as record
 from napari_colorize.errors import ColorizeNote, ImageError
 from napari_colorize.io import exif, icc, png16
 from napari_colorize.io.formats import FILM_SUFFIXES, PNG, Format
-from napari_colorize.io.image_record import Metadata, Picture
-from napari_colorize.io.limits import owned, refuse_huge
+from napari_colorize.io.image_record import ImageRecord, Metadata
+from napari_colorize.io.limits import refuse_huge, with_owned_memory
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,7 +31,7 @@ _LIMIT_LOCK = Lock()
 _PNG_WORDS = {"Author": exif.ARTIST, "Copyright": exif.COPYRIGHT, "Description": exif.DESCRIPTION}
 
 
-def read(path: Path, *, max_pixels: int) -> Picture:
+def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read what Pillow can open; several frames become a stack."""
     with _opened(path) as image:
         frames = getattr(image, "n_frames", 1) if image.format in _ANIMATIONS else 1
@@ -97,14 +97,14 @@ def _opened(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _read_single(path: Path, image: Image.Image) -> Picture:
+def _read_single(path: Path, image: Image.Image) -> ImageRecord:
     image.load()
     is_deep = image.format == "PNG" and png16.is_deep(path)
     array, notes = (png16.read_pixels(path), ()) if is_deep else _pixels(image)
     return _with_metadata(image, array, notes)
 
 
-def _read_frames(image: Image.Image) -> Picture:
+def _read_frames(image: Image.Image) -> ImageRecord:
     from PIL import ImageSequence
 
     frames, durations = [], []
@@ -122,19 +122,19 @@ def _with_metadata(
     *,
     axes: str = "",
     durations: tuple[int, ...] = (),
-) -> Picture:
+) -> ImageRecord:
     """Turn pixels upright and put beside them what travels along."""
     words: dict[str, Any] = getattr(image, "text", {})
     extra = {tag: str(words[word]) for word, tag in _PNG_WORDS.items() if word in words}
-    facts = exif.facts_of(image.getexif, extra)
+    facts = exif.read_exif(image.getexif, extra)
     # The profile of these was applied, or never described RGB.
     is_converted = image.mode in ("CMYK", "LAB")
     profile, lost = icc.for_rgb(None if is_converted else image.info.get("icc_profile"))
     x, y = image.info.get("dpi") or (None, None)
     resolution = exif.positive(x, y, "inch") or facts.resolution
     rgb = array.ndim - len(axes) == 3
-    return Picture(
-        array=owned(exif.upright(array, facts.orientation, rgb=rgb)),
+    return ImageRecord(
+        array=with_owned_memory(exif.upright(array, facts.orientation, rgb=rgb)),
         is_stack=bool(axes),
         rgb=rgb,
         metadata=Metadata(

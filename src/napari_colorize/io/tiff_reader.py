@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from napari_colorize import provenance as record
 from napari_colorize.errors import ImageError
 from napari_colorize.io import exif, icc, ome, raster, tiff_samples
-from napari_colorize.io.image_record import Metadata, Picture, Resolution, Unit
-from napari_colorize.io.limits import owned, refuse_huge, refuse_unreal
+from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution, Unit
+from napari_colorize.io.limits import refuse_complex, refuse_huge, with_owned_memory
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,7 +34,7 @@ def is_tiff(start: bytes) -> bool:
     return start[:4] in _MAGIC
 
 
-def read(path: Path, *, max_pixels: int) -> Picture:
+def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read the first image or stack of a TIFF."""
     from tifffile import TiffFile
 
@@ -47,14 +47,14 @@ def read(path: Path, *, max_pixels: int) -> Picture:
             return raster.read(path, max_pixels=max_pixels)
         refuse_huge(path, page.imagelength, page.imagewidth, max_pixels=max_pixels)
         _refuse_truncated(path, tiff, series)
-        seen = tiff_samples.as_seen(_loaded(path, series), series.axes, page)
-        refuse_unreal(path, seen.array)
+        seen = tiff_samples.decode_samples(_loaded(path, series), series.axes, page)
+        refuse_complex(path, seen.array)
         metadata, notes = _metadata(path, tiff, page, seen.axes)
         if len(tiff.series) > 1:
             notes += (f"{path.name} holds {len(tiff.series)} images; the first one was taken.",)
         upright = exif.upright(seen.array, _orientation(page), rgb=seen.rgb)
-        return Picture(
-            array=owned(upright),
+        return ImageRecord(
+            array=with_owned_memory(upright),
             is_stack=bool(seen.axes),
             rgb=seen.rgb,
             metadata=metadata,
@@ -114,7 +114,7 @@ def _metadata(
     profile = page.tags.valueof(_ICC)
     promoted, notes = icc.for_rgb(profile if isinstance(profile, bytes) else None)
     caption = _caption(tiff, page)
-    facts = exif.facts_of(
+    facts = exif.read_exif(
         lambda: _exif(path, tiff), {exif.DESCRIPTION: caption} if caption else None
     )
     metadata = Metadata(

@@ -19,7 +19,7 @@ _COLORMAP = 320
 _PREMULTIPLIED, _ALPHA = 1, 2  # kinds of an extra sample
 
 
-class Seen(NamedTuple):
+class DecodedSamples(NamedTuple):
     """`(..., Y, X)` or `(..., Y, X, 3|4)`, letters of its leading axes, and what was left out."""
 
     array: NDArray[Any]
@@ -42,7 +42,7 @@ def is_pillows(page: TiffPage) -> bool:
     return photometric in _PILLOWS_OWN or is_palette_with_alpha
 
 
-def as_seen(array: NDArray[Any], axes: str, page: TiffPage) -> Seen:
+def decode_samples(array: NDArray[Any], axes: str, page: TiffPage) -> DecodedSamples:
     """Stored values as gray or RGB(A) with Y and X last.
 
     Parameters
@@ -62,9 +62,9 @@ def as_seen(array: NDArray[Any], axes: str, page: TiffPage) -> Seen:
     leading = "".join(axes[place] for place in first)
     array = array.transpose(first + [axes.index(axis) for axis in "YXS" if axis in axes])
     if "S" not in axes:
-        return Seen(array, leading, rgb=False)
+        return DecodedSamples(array, leading, rgb=False)
     array, notes = _color_and_alpha(array, page, is_gray=is_gray)
-    return Seen(array, leading, rgb=True, notes=notes)
+    return DecodedSamples(array, leading, rgb=True, notes=notes)
 
 
 def _color_and_alpha(

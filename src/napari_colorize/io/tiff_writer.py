@@ -20,7 +20,7 @@ from napari_colorize.errors import OutputError
 from napari_colorize.io import exif, ome
 from napari_colorize.io.formats import OME, TIFF, Format, can_hold, format_of
 from napari_colorize.io.image_record import Metadata
-from napari_colorize.runtime.atomic import explained, new_file
+from napari_colorize.runtime.atomic import new_file, write_errors
 
 _CLASSIC_LIMIT = 2**32 - 2**25  # offsets are 32 bits wide; room is left for the tags
 _BYTE, _ASCII, _LONG = 1, 2, 4  # types of a tag
@@ -82,7 +82,7 @@ class StackWriter:
             self._temporary = temporary
             self._is_big = nbytes > _CLASSIC_LIMIT
             exits.push(self._finish)  # after the writer below has closed, before the file appears
-            with explained(self.path):
+            with write_errors(self.path):
                 writer = TiffWriter(temporary, bigtiff=self._is_big, byteorder="<", ome=False)
             self._tiff = exits.enter_context(writer)
             self._exits = exits.pop_all()
@@ -94,7 +94,7 @@ class StackWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with explained(self.path):  # the last bytes may be one too many for the disk
+        with write_errors(self.path):  # the last bytes may be one too many for the disk
             self._exits.__exit__(kind, error, traceback)
 
     def write(self, page: NDArray[Any]) -> None:
@@ -106,7 +106,7 @@ class StackWriter:
             )
         is_first = self._written == 0
         whole_numbers = self.dtype.kind in "ui"
-        with explained(self.path):
+        with write_errors(self.path):
             self._tiff.write(
                 np.ascontiguousarray(page),
                 photometric="rgb",
@@ -178,7 +178,7 @@ class StackWriter:
             raise OutputError(
                 f"{self.path} was not written: {self._written} of {self._count} pages came."
             )
-        with explained(self.path):
+        with write_errors(self.path):
             _append_directories(self._temporary, self._directories())
 
 

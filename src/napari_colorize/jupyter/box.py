@@ -18,15 +18,15 @@ from napari_colorize.jupyter.choosers import (
     PlaneChooser,
     ReferenceChooser,
 )
-from napari_colorize.jupyter.controls import Control, growing, row, style
+from napari_colorize.jupyter.controls import SettingControl, growing, row, style
 from napari_colorize.jupyter.forms import Forms, without_effect
-from napari_colorize.jupyter.guide_inputs import Guiding
+from napari_colorize.jupyter.guide_inputs import GuideInputs
 from napari_colorize.jupyter.image_input import open_path
-from napari_colorize.jupyter.loop_relay import Loop
+from napari_colorize.jupyter.loop_relay import LoopRelay
 from napari_colorize.jupyter.painting import Painting
 from napari_colorize.jupyter.sweep import SweepGrid
 from napari_colorize.jupyter.toolbox import Toolbox, tell
-from napari_colorize.jupyter.view import View
+from napari_colorize.jupyter.view import ImageView
 from napari_colorize.session import ColorizeSession, messages
 from napari_colorize.session.words import factors_around
 from napari_colorize.settings import ColorizeSettings, settings_from
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from napari_colorize.refine.palette_transfer import Reference
     from napari_colorize.result import Colorized
     from napari_colorize.runtime.devices import Precision
-    from napari_colorize.session import Origin, Progress, RunEnd
+    from napari_colorize.session import PlaneSource, RunFinished, RunProgress
 
 NOTHING = "Upload a picture, or give its path."
 
@@ -107,7 +107,7 @@ class ColorizeBox(widgets.VBox):
             precision=precision,
             settings=chosen,
         )
-        self._loop = Loop()
+        self._loop = LoopRelay()
         self._colors: StackColors | None = None  # of a run over all planes
         self._run: int | None = None  # over all planes, while it is on
         self._stays = False  # what is said, until something else is done
@@ -116,7 +116,7 @@ class ColorizeBox(widgets.VBox):
         self.add_class("napari-colorize-box")
         self._connect()
         self._listen()
-        self.session.get_ready()
+        self.session.warm_up()
         self._show_settings()
         self._show_model()
         self._open(source, plane, rgb)
@@ -226,16 +226,16 @@ class ColorizeBox(widgets.VBox):
         self._planes.show_time(axis or 0)
 
     @property
-    def controls(self) -> dict[str, Control]:
+    def controls(self) -> dict[str, SettingControl]:
         """The control of each setting."""
         return self._forms.controls
 
     @property
     def stack(self) -> Any:
         """The pictures of all planes as one array, after `colorize_all`; None before."""
-        return None if self._colors is None else self._colors.finished()
+        return None if self._colors is None else self._colors.array()
 
-    def choose(self, **settings: Any) -> None:
+    def set_settings(self, **settings: Any) -> None:
         """Turn some knobs, the others stay; see `ColorizeSettings`."""
         self.settings = settings_from({**vars(self.settings), **settings})
 
@@ -248,7 +248,7 @@ class ColorizeBox(widgets.VBox):
             If there is no source.
         """
         self._stays, self._colors = False, None
-        self._run = self.session.run_all()
+        self._run = self.session.colorize_stack()
         self._show_controls()
 
     def sweep(self, render_factors: Sequence[int] | None = None) -> None:
@@ -294,13 +294,13 @@ class ColorizeBox(widgets.VBox):
     # What it is made of
 
     def _make_widgets(self) -> None:
-        self.view = View()
+        self.view = ImageView()
         self.view.layout.width = "100%"
         self._images, self._planes, self._models = ImageChooser(), PlaneChooser(), ModelChooser()
         self._others = ModelChooser(is_optional=True)
         self._references = ReferenceChooser()
         self._painting = Painting(self.view)
-        self._guiding = Guiding(self.session, self._painting, self._references)
+        self._guiding = GuideInputs(self.session, self._painting, self._references)
         self._forms = Forms()
         self._saturation = widgets.jslink(  # in the browser: no kernel has to be asked
             (self.controls["saturation"].slider, "value"), (self.view, "saturation")
@@ -347,7 +347,7 @@ class ColorizeBox(widgets.VBox):
         return [style(), body, self._sweep]
 
     def _connect(self) -> None:
-        self.view.gone.connect(self._rest)
+        self.view.gone.connect(self._release_memory)
         self._images.chosen.connect(self._open)
         self._planes.chosen.connect(lambda plane: self._guard(lambda: self._look_at(plane)))
         self._planes.timed.connect(lambda axis: setattr(self, "time_axis", axis))
@@ -358,20 +358,20 @@ class ColorizeBox(widgets.VBox):
         self._forms.changed.connect(self._turn)
         self._toolbox.failed.connect(self._show_error)
         self._toolbox.sweep.on_click(lambda _: self._guard(self.sweep))
-        self._sweep.picked.connect(lambda factor: self.choose(render_factor=factor))
+        self._sweep.picked.connect(lambda factor: self.set_settings(render_factor=factor))
         self._all.on_click(lambda _: self._guard(self.colorize_all))
         self._stop.on_click(lambda _: self.cancel())
         self._save.on_click(lambda _: self._guard(self._write))
 
     def _listen(self) -> None:
-        carry, session = self._loop.carry, self.session
-        carry(session.composed, self._take)
-        carry(session.plane_done, self._take_plane)
-        carry(session.swept, self._sweep.show_result)
-        carry(session.attended, self._toolbox.attention.show)
-        carry(session.judged, self._toolbox.confidence.show)
-        carry(session.doubted, self._toolbox.doubt.show)
-        carry(session.run_ended, self._end_run)
+        carry, session = self._loop.connect, self.session
+        carry(session.result_ready, self._on_result)
+        carry(session.plane_ready, self._take_plane)
+        carry(session.sweep_ready, self._sweep.show_result)
+        carry(session.attention_ready, self._toolbox.attention.show)
+        carry(session.expected_error_ready, self._toolbox.confidence.show)
+        carry(session.disagreement_ready, self._toolbox.doubt.show)
+        carry(session.run_finished, self._end_run)
         carry(session.progress, self._show_progress)
         carry(session.state, self._show_state)
         carry(session.failed, self._show_error)
@@ -398,7 +398,7 @@ class ColorizeBox(widgets.VBox):
         if isinstance(source, (str, os.PathLike)):
             opened = open_path(source)
             source, rgb = opened.array, opened.rgb
-            self.choose(contrast_limits=opened.contrast_limits)
+            self.set_settings(contrast_limits=opened.contrast_limits)
         self._say_what_is_shown()
         guides = self._guiding.begin()
         self.session.update(source=source, plane=plane, rgb=rgb, guides=guides)
@@ -427,7 +427,7 @@ class ColorizeBox(widgets.VBox):
         self._show_lacks()
 
     def _turn(self, name: str, value: Any) -> None:
-        self._guard(lambda: self.choose(**{name: value}))
+        self._guard(lambda: self.set_settings(**{name: value}))
 
     @traitlets.observe("settings")
     def _choose(self, change: Any) -> None:
@@ -435,10 +435,10 @@ class ColorizeBox(widgets.VBox):
         self.session.settings = change["new"]
         self._show_settings()
 
-    def _rest(self) -> None:
+    def _release_memory(self) -> None:
         """Nobody looks: give back the network's memory until something is wanted again."""
-        if self.session.doing == "idle":
-            self.session.unload()
+        if self.session.status == "idle":
+            self.session.release_memory()
 
     def _write(self) -> None:
         if self.result is None:
@@ -449,7 +449,7 @@ class ColorizeBox(widgets.VBox):
 
     # What is shown
 
-    def _take(self, result: Colorized) -> None:
+    def _on_result(self, result: Colorized) -> None:
         if self.session.result is not result:
             return  # a newer one is on its way
         self.set_trait("result", result)
@@ -462,19 +462,19 @@ class ColorizeBox(widgets.VBox):
         self._show_controls()
         self._say_what_is_shown()
 
-    def _take_plane(self, index: tuple[int, ...], result: Colorized, origin: Origin) -> None:
+    def _take_plane(self, index: tuple[int, ...], result: Colorized, origin: PlaneSource) -> None:
         if self._run is None or origin.run != self._run:
             return
-        from napari_colorize.display import Look
+        from napari_colorize.display import DisplayRange
         from napari_colorize.display.stack import StackColors
 
         if self._colors is None:
             rgb = len(origin.source.shape) - len(index) == 3
             colors = StackColors(
-                origin.source, Look(rgb, result.plane.limits, result.settings.gamma)
+                origin.source, DisplayRange(rgb, result.plane.limits, result.settings.gamma)
             )
             try:
-                colors.hold_all()
+                colors.allocate_all()
             except ColorizeError as error:
                 self.session.cancel_run(self._run)
                 self._run = None
@@ -483,7 +483,7 @@ class ColorizeBox(widgets.VBox):
             self._colors = colors
         self._colors.put(index, result)
 
-    def _end_run(self, end: RunEnd) -> None:
+    def _end_run(self, end: RunFinished) -> None:
         where = ""
         if end.run == self._run:
             self._run = None
@@ -491,7 +491,7 @@ class ColorizeBox(widgets.VBox):
         elif not self._sweep.buttons:
             return  # of a picture that is gone
         self._stays = True
-        self._say(messages.end(end) + where)
+        self._say(messages.run_end(end) + where)
         self._show_controls()
 
     def _show_settings(self) -> None:
@@ -509,7 +509,7 @@ class ColorizeBox(widgets.VBox):
 
         So are knobs of what was not given: a reference, a second model.
         """
-        lacks = self.session.lacks
+        lacks = self.session.unsupported_settings
         idle = without_effect(
             self.settings,
             has_reference=self.reference is not None,
@@ -517,7 +517,7 @@ class ColorizeBox(widgets.VBox):
         )
         self._forms.switch_off({**idle, **lacks})
         usual = ColorizeSettings()
-        self.choose(**{name: getattr(usual, name) for name in lacks})
+        self.set_settings(**{name: getattr(usual, name) for name in lacks})
 
     def _show_planes(self) -> None:
         from napari_colorize.imaging.planes import spatial_axes  # torch, which is here by now
@@ -551,7 +551,7 @@ class ColorizeBox(widgets.VBox):
         if not self._stays and self._run is None:
             self._say(NOTHING if self.result is None else messages.done(self.result))
 
-    def _show_progress(self, told: Progress) -> None:
+    def _show_progress(self, told: RunProgress) -> None:
         self.view.progress = told.done / max(1, told.total)
         self._say(messages.progress(told))
 

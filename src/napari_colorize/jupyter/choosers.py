@@ -13,7 +13,7 @@ from psygnal import Signal
 from napari_colorize.jupyter.controls import growing, row
 from napari_colorize.jupyter.maps import as_png, preview
 from napari_colorize.session.words import cost_in_words
-from napari_colorize.zoo import CATALOGUE, is_local, own_models
+from napari_colorize.zoo import CATALOGUE, is_local, user_models
 
 if TYPE_CHECKING:
     from napari_colorize.refine.palette_transfer import Reference
@@ -165,7 +165,7 @@ class ModelChooser(widgets.VBox):
 
         A file that is not listed yet is added; "" is none.
         """
-        own = [*map(str, own_models()), *self._files]
+        own = [*map(str, user_models()), *self._files]
         if model and model not in CATALOGUE and model not in own:
             self._files.append(model)
             own.append(model)

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from psygnal import Signal
 
 from napari_colorize.session.words import setting_in_words
-from napari_colorize.settings import ColorizeSettings, knob_of
+from napari_colorize.settings import ColorizeSettings, setting_of
 
 STYLE = Path(__file__).with_name("box.css")
 LABEL = "96px"
@@ -21,13 +21,13 @@ STEPS = ((1, 0.01, 2), (10, 0.05, 2), (math.inf, 1.0, 0))  # of others up to a w
 WIDE_RANGE = 100  # a factor between lowest and highest above which a slider is logarithmic
 
 
-class Control(widgets.HBox):
+class SettingControl(widgets.HBox):
     """A labelled row for one setting; `changed` brings what a person chose."""
 
     changed = Signal(object)
 
     def __init__(self, item: Field[Any], *parts: widgets.Widget) -> None:
-        self.help = knob_of(item).help
+        self.help = setting_of(item).help
         made = row(setting_in_words(item.name), *parts)
         self.label: widgets.Label = made.children[0]
         self._parts = parts
@@ -63,7 +63,7 @@ class Control(widgets.HBox):
             self.changed.emit(value)
 
 
-class Switch(Control):
+class Switch(SettingControl):
     """A setting that is on or off."""
 
     def __init__(self, item: Field[Any]) -> None:
@@ -75,11 +75,11 @@ class Switch(Control):
         self.box.value = bool(value)
 
 
-class Choice(Control):
+class Choice(SettingControl):
     """A setting with a few possible values."""
 
     def __init__(self, item: Field[Any]) -> None:
-        choices = knob_of(item).choices or ()
+        choices = setting_of(item).choices or ()
         self.list = widgets.Dropdown(options=choices, layout=growing())
         super().__init__(item, self.list)
         self.list.observe(lambda change: self._tell(change["new"]), "value")
@@ -88,7 +88,7 @@ class Choice(Control):
         self.list.value = value
 
 
-class Number(Control):
+class Number(SettingControl):
     """A number on a slider; one that may be left to the model has a button that does so."""
 
     def __init__(self, item: Field[Any]) -> None:
@@ -117,7 +117,7 @@ class Number(Control):
         self._tell(None)
 
 
-class Limits(Control):
+class LimitsControl(SettingControl):
     """Two numbers, black and white; automatic as long as nobody says otherwise."""
 
     def __init__(self, item: Field[Any]) -> None:
@@ -145,7 +145,7 @@ class Limits(Control):
         self.low.disabled = self.high.disabled = self.automatic.value
 
 
-class Knobs(widgets.VBox):
+class SettingControls(widgets.VBox):
     """A form of settings; `changed` brings the name and the value of the one that was turned.
 
     Parameters
@@ -160,7 +160,9 @@ class Knobs(widgets.VBox):
 
     def __init__(self, names: Iterable[str], **labels: str) -> None:
         known = {item.name: item for item in fields(ColorizeSettings)}
-        self.controls: dict[str, Control] = {name: control_for(known[name]) for name in names}
+        self.controls: dict[str, SettingControl] = {
+            name: control_for(known[name]) for name in names
+        }
         for name, control in self.controls.items():
             control.label.value = labels.get(name, control.label.value)
             control.changed.connect(lambda value, name=name: self.changed.emit(name, value))
@@ -172,14 +174,14 @@ class Knobs(widgets.VBox):
             control.set(getattr(settings, name), recommended.get(name))
 
 
-def control_for(item: Field[Any]) -> Control:
+def control_for(item: Field[Any]) -> SettingControl:
     """The control that fits a field of `ColorizeSettings`."""
-    knob = knob_of(item)
+    knob = setting_of(item)
     if knob.choices is not None:
         return Choice(item)
     if knob.low is not None:
         return Number(item)
-    return Switch(item) if isinstance(item.default, bool) else Limits(item)
+    return Switch(item) if isinstance(item.default, bool) else LimitsControl(item)
 
 
 def row(name: str, *parts: widgets.Widget) -> widgets.HBox:
@@ -189,7 +191,7 @@ def row(name: str, *parts: widgets.Widget) -> widgets.HBox:
 
 
 def _slider(item: Field[Any]) -> widgets.Widget:
-    knob = knob_of(item)
+    knob = setting_of(item)
     low, high = knob.low, knob.high
     assert low is not None
     assert high is not None

@@ -21,7 +21,7 @@ from napari_colorize.session.words import (
 if TYPE_CHECKING:
     from napari_colorize.analysis.attention import AttentionMap
     from napari_colorize.analysis.disagreement import Disagreement
-    from napari_colorize.jupyter.view import View
+    from napari_colorize.jupyter.view import ImageView
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
 
@@ -39,7 +39,7 @@ class Tool:
 
     told = Signal(str)
 
-    def __init__(self, session: ColorizeSession, view: View) -> None:
+    def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         self._session, self._view = session, view
         self.is_on = False
 
@@ -63,7 +63,7 @@ class Tool:
 class Attention(Tool):
     """While it is on, a click into the picture shows where self-attention looks from there."""
 
-    def __init__(self, session: ColorizeSession, view: View) -> None:
+    def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         super().__init__(session, view)
         self._point: tuple[float, float] | None = None  # shares of height and width
         self._asked: Any = None  # about which prediction
@@ -85,7 +85,7 @@ class Attention(Tool):
         self._point, self._asked = (row, column), result.chroma
         height, width = result.plane.gray.shape
         self._view.mark = [row, column]
-        self._session.attend((int(row * height), int(column * width)))
+        self._session.request_attention((int(row * height), int(column * width)))
 
     def follow(self, result: Colorized) -> None:
         """Another picture is shown: of another prediction attention says another thing."""
@@ -106,10 +106,10 @@ class Attention(Tool):
         super().clear()
 
 
-class Confidence(Tool):
+class ExpectedErrorTool(Tool):
     """While it is on, the error expected of the picture's colours lies over it and follows it."""
 
-    def __init__(self, session: ColorizeSession, view: View) -> None:
+    def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         super().__init__(session, view)
         self._judged: Colorized | None = None  # the picture that the map is of, or will be
         self.legend = legend("1 is just visible side by side, above 10 a colour is a guess.")
@@ -146,17 +146,17 @@ class Confidence(Tool):
     def _ask(self) -> None:
         self._judged = self._session.result
         if self._judged is not None:
-            self._session.judge()
+            self._session.request_expected_error()
 
 
-class Doubt(Tool):
+class DisagreementTool(Tool):
     """While it is on, the disagreement of several answers lies over the picture.
 
     It takes as long as several predictions, so only another prediction asks again; another
     saturation does not.
     """
 
-    def __init__(self, session: ColorizeSession, view: View) -> None:
+    def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         super().__init__(session, view)
         self._asked: tuple[Any, Any] | None = None  # about which predictions
         self.legend = legend("0 where all answers agree, above 10 the colour is a guess.")
@@ -168,13 +168,13 @@ class Doubt(Tool):
 
     def follow(self, result: Colorized) -> None:
         """Another picture is shown."""
-        asked = result.chroma, result.other
+        asked = result.chroma, result.second_chroma
         if not self.is_on or asked == self._asked:
             return
         self._asked = asked
         self._view.lay(None)
         self.told.emit("Asking in several ways…")
-        self._session.doubt()
+        self._session.request_disagreement()
 
     def show(self, doubt: Disagreement) -> None:
         """The answer."""
@@ -188,13 +188,13 @@ class Doubt(Tool):
         super().clear()
 
 
-class Pale(Tool):
+class UncoloredTool(Tool):
     """While it is on, what got next to no colour is marked and followed."""
 
     def follow(self, result: Colorized) -> None:
         """Another picture is shown."""
         if self.is_on:
-            lit, share = maps.pale_map(result)
+            lit, share = maps.uncolored_map(result)
             self._view.lay(lit, OPACITY)
             self.told.emit(pale_in_words(share))
 

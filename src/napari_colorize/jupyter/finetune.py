@@ -17,10 +17,10 @@ import ipywidgets as widgets
 import traitlets
 
 from napari_colorize.errors import ColorizeError, SettingsError
-from napari_colorize.finetune.status import INTRO, Told
+from napari_colorize.finetune.status import INTRO, TrainingStatus
 from napari_colorize.finetune.training_run import (
-    Asked,
     State,
+    TrainingRequest,
     TrainingRun,
     missing_packages,
     new_run_folder,
@@ -28,7 +28,7 @@ from napari_colorize.finetune.training_run import (
 )
 from napari_colorize.jupyter.controls import growing, row, style
 from napari_colorize.jupyter.curves import Curves
-from napari_colorize.zoo import CATALOGUE, own_models
+from napari_colorize.zoo import CATALOGUE, user_models
 from napari_colorize.zoo.user_models import new_model_path
 
 SECONDS = 0.2  # between two looks at what the process tells
@@ -84,7 +84,7 @@ class FinetuneBox(widgets.VBox):
     ) -> None:
         self.run: TrainingRun | None = None
         self._group = group
-        self._told, self._curves = Told("", ""), Curves()
+        self._told, self._curves = TrainingStatus("", ""), Curves()
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = True  # all that the process told is shown
         paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
@@ -127,7 +127,7 @@ class FinetuneBox(widgets.VBox):
 
     def close(self) -> None:
         """Remove the widget; the training goes on."""
-        self._let_go()
+        self._disconnect()
         super().close()
 
     # What it is made of
@@ -141,7 +141,7 @@ class FinetuneBox(widgets.VBox):
         degrade: str | None,
         steps: int | None,
     ) -> None:
-        models = [*CATALOGUE, *map(str, own_models())]
+        models = [*CATALOGUE, *map(str, user_models())]
         self._data = widgets.Textarea("\n".join(data), rows=2, layout=growing())
         self._data.placeholder = "a folder or a file a line"
         self._base = widgets.Combobox(value=base, options=models, layout=growing())
@@ -214,7 +214,7 @@ class FinetuneBox(widgets.VBox):
         self.run.launch()
         self._follow(self.run)
 
-    def _asked(self) -> Asked:
+    def _asked(self) -> TrainingRequest:
         missing = missing_packages()
         if missing:
             raise SettingsError(
@@ -226,7 +226,7 @@ class FinetuneBox(widgets.VBox):
             raise SettingsError(WITHOUT_DATA)
         if any(run.is_running for run in runs()):
             raise SettingsError("A training is at work already: let it end, or stop it, first.")
-        return Asked(
+        return TrainingRequest(
             base=self._base.value.strip() or "embedded",
             data=tuple(str(Path(path).expanduser().absolute()) for path in data),
             model=str(new_model_path(self._name.value)),
@@ -244,7 +244,7 @@ class FinetuneBox(widgets.VBox):
                 return
 
     def _begin_anew(self) -> None:
-        self._let_go()
+        self._disconnect()
         self.run = None
         self._say("")
         self._show_page(is_training=False)
@@ -252,10 +252,10 @@ class FinetuneBox(widgets.VBox):
     # What the process tells
 
     def _follow(self, run: TrainingRun) -> None:
-        self._let_go()
+        self._disconnect()
         self.run = run
         run.read_again()
-        self._told, self._curves = Told(run.asked.name, run.asked.base), Curves()
+        self._told, self._curves = TrainingStatus(run.asked.name, run.asked.base), Curves()
         self._title.value = f"<b>Training {html.escape(run.asked.name)}</b>"
         self._curve.value = self._curves.svg()
         self._preview.layout.display = "none"
@@ -274,7 +274,7 @@ class FinetuneBox(widgets.VBox):
         except RuntimeError:
             self._timer = None  # a script looks while it waits
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -291,7 +291,7 @@ class FinetuneBox(widgets.VBox):
         while piece := run.read():
             events += piece
         for event in events:
-            self._told.hear(event)
+            self._told.update(event)
             sees_more |= self._curves.hear(event)
             preview = event["path"] if event["event"] == "preview" else preview
         if events:

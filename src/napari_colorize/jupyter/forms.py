@@ -7,14 +7,14 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_colorize.jupyter.controls import Control, Knobs
+from napari_colorize.jupyter.controls import SettingControl, SettingControls
 from napari_colorize.settings import REFINING, ColorizeSettings
 
 FIRST = ("render_factor", "saturation", "self_attention")
 REFINED = ("edges", "shadows", "hue_damping", "hue_from", "hue_to")
 PALETTE = ("reference_strength", "reference_method")
 BLEND = ("blend", "blend_by")
-STEADY = ("steadiness",)
+STEADY = ("temporal_smoothing",)
 SEEN = {*FIRST, *REFINED, *PALETTE, *BLEND, *STEADY}
 FINISHED = "A fidelity makes finished pictures: leave it at exact."
 
@@ -33,14 +33,20 @@ class Forms:
     changed = Signal(str, object)
 
     def __init__(self) -> None:
-        self.first, self.refined, self.steady = Knobs(FIRST), Knobs(REFINED), Knobs(STEADY)
-        self.palette = Knobs(PALETTE, reference_strength="strength", reference_method="method")
-        self.blend = Knobs(BLEND, blend="share", blend_by="by")
-        self.rest = Knobs(
+        self.first, self.refined, self.steady = (
+            SettingControls(FIRST),
+            SettingControls(REFINED),
+            SettingControls(STEADY),
+        )
+        self.palette = SettingControls(
+            PALETTE, reference_strength="strength", reference_method="method"
+        )
+        self.blend = SettingControls(BLEND, blend="share", blend_by="by")
+        self.rest = SettingControls(
             name for name in ColorizeSettings.__dataclass_fields__ if name not in SEEN
         )
         self._all = self.first, self.refined, self.palette, self.blend, self.steady, self.rest
-        self.controls: dict[str, Control] = {}
+        self.controls: dict[str, SettingControl] = {}
         for knobs in self._all:
             knobs.changed.connect(self.changed.emit)
             self.controls.update(knobs.controls)

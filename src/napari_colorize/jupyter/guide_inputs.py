@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_colorize.session import ColorizeSession
 
 
-class Guiding:
+class GuideInputs:
     """Tells the session what is painted and chosen, and shows what code gave.
 
     Attributes
@@ -90,7 +90,7 @@ def as_reference(given: Any) -> Reference | None:
     if given is None or isinstance(given, Reference):
         return given
     if isinstance(given, (str, os.PathLike)):
-        from napari_colorize.io.images import read_picture
+        from napari_colorize.io.images import read_image
 
-        given = read_picture(given).array
+        given = read_image(given).array
     return Reference(given)

@@ -11,7 +11,7 @@ from napari_colorize.io.formats import FILM_SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class LoadedInput:
     """An array, whether its last axis holds colours, and its values of black and white if told."""
 
     array: Any
@@ -19,7 +19,7 @@ class Opened:
     contrast_limits: tuple[float, float] | None
 
 
-def open_path(path: str | os.PathLike[str]) -> Opened:
+def open_path(path: str | os.PathLike[str]) -> LoadedInput:
     """Open a file by its path.
 
     Raises
@@ -29,11 +29,11 @@ def open_path(path: str | os.PathLike[str]) -> Opened:
     """
     path = Path(path)
     if path.suffix.lower() in FILM_SUFFIXES and path.is_file():
-        from napari_colorize.video.lazy_frames import open_film
+        from napari_colorize.video.lazy_frames import open_video
 
-        frames = open_film(path)
-        return Opened(frames, frames.rgb, None)
-    from napari_colorize.io.images import read_picture
+        frames = open_video(path)
+        return LoadedInput(frames, frames.rgb, None)
+    from napari_colorize.io.images import read_image
 
-    picture = read_picture(path)
-    return Opened(picture.array, picture.rgb, picture.contrast_limits)
+    picture = read_image(path)
+    return LoadedInput(picture.array, picture.rgb, picture.contrast_limits)

@@ -11,7 +11,7 @@ from typing import Any
 from psygnal import SignalInstance
 
 
-class Loop:
+class LoopRelay:
     """Carries a session's signals to slots in the thread that made this.
 
     In a kernel that is the thread of its loop, which runs cells and hears widgets too. Where no
@@ -27,7 +27,7 @@ class Loop:
         except RuntimeError:
             self._loop = None
 
-    def carry(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
+    def connect(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
         """From now on, `slot` hears in this thread what `signal` says in any."""
 
         def send(*values: Any) -> None:

@@ -37,7 +37,7 @@ def error_map(errors: Floats) -> Bytes:
     return colored(errors[::step, ::step] / LARGEST_ERROR, VIRIDIS)
 
 
-def pale_map(result: Colorized) -> tuple[Bytes, float]:
+def uncolored_map(result: Colorized) -> tuple[Bytes, float]:
     """Where a picture got next to no colour, as `(h, w, 4)`, and the share of it that is so."""
     import torch
 

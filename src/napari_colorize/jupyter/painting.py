@@ -15,7 +15,7 @@ from napari_colorize.jupyter.transfer import shown_size
 from napari_colorize.jupyter.view import BRUSH, DIVIDER, ERASER
 
 if TYPE_CHECKING:
-    from napari_colorize.jupyter.view import View
+    from napari_colorize.jupyter.view import ImageView
     from napari_colorize.refine.hints import Hints
 
 REMEMBERED = 50  # steps back
@@ -37,7 +37,7 @@ class Painting(widgets.VBox):
 
     changed = Signal(object)
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: ImageView) -> None:
         self._view = view
         self._rgba: paint.Bytes | None = None  # at the picture's size
         self._steps: deque[list[paint.Pixels]] = deque(maxlen=REMEMBERED)  # what was there before

@@ -9,12 +9,19 @@ import ipywidgets as widgets
 from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.jupyter.explore import Attention, Confidence, Doubt, Histogram, Pale, Tool
+from napari_colorize.jupyter.explore import (
+    Attention,
+    DisagreementTool,
+    ExpectedErrorTool,
+    Histogram,
+    Tool,
+    UncoloredTool,
+)
 from napari_colorize.jupyter.view import DIVIDER
 
 if TYPE_CHECKING:
     from napari_colorize.jupyter.painting import Painting
-    from napari_colorize.jupyter.view import View
+    from napari_colorize.jupyter.view import ImageView
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
 
@@ -32,10 +39,10 @@ class Toolbox(widgets.VBox):
 
     failed = Signal(ColorizeError)
 
-    def __init__(self, session: ColorizeSession, view: View, painting: Painting) -> None:
+    def __init__(self, session: ColorizeSession, view: ImageView, painting: Painting) -> None:
         self._session, self._painting = session, painting
-        self.attention, self.confidence = Attention(session, view), Confidence(session, view)
-        self.doubt, self.histogram = Doubt(session, view), Histogram()
+        self.attention, self.confidence = Attention(session, view), ExpectedErrorTool(session, view)
+        self.doubt, self.histogram = DisagreementTool(session, view), Histogram()
         self.attend = _toggle("Attention", "Click a place: bright is where its colour comes from.")
         self.judge = _toggle("Confidence", "How far off the true colours the model expects to be.")
         self.differ = _toggle(
@@ -52,7 +59,7 @@ class Toolbox(widgets.VBox):
             self.attend: self.attention,
             self.judge: self.confidence,
             self.differ: self.doubt,
-            self.mark: Pale(session, view),
+            self.mark: UncoloredTool(session, view),
         }
         self.told = widgets.HTML()
         self._buttons = widgets.HBox([*self._tools, self.count, self.sweep])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_colorize.imaging.planes import Plane
-    from napari_colorize.refine.chroma_field import Field, Strokes
+    from napari_colorize.refine.chroma_field import ChromaField, FixedPixels
     from napari_colorize.result import Colorized
 
 MOST = 2**21  # pixels that a browser composes in well under a sixtieth of a second
@@ -46,7 +46,7 @@ def as_uint16(gray: Tensor) -> NDArray[np.uint16]:
     return numbers
 
 
-def field_of(field: Field | None, size: Size) -> dict[str, Any]:
+def field_of(field: ChromaField | None, size: Size) -> dict[str, Any]:
     """The maps of a field, no larger than the picture: U, V of the offset, then of the slope.
 
     Each two are int16 of a unit of their own, in `scales`. Empty if there is no field.
@@ -65,7 +65,7 @@ def field_of(field: Field | None, size: Size) -> dict[str, Any]:
     return {"size": list(small), "maps": b"".join(maps), "scales": scales}
 
 
-def strokes_of(strokes: Strokes | None, size: Size) -> dict[str, bytes]:
+def strokes_of(strokes: FixedPixels | None, size: Size) -> dict[str, bytes]:
     """Where strokes are (uint32), and their U, V and share of the pixel (float32), one by one.
 
     Empty if there are none. In a picture that is shown smaller, several fall into one pixel.
@@ -90,12 +90,12 @@ def kept_of(plane: Plane, mask: NDArray[np.bool_] | None, size: Size) -> bytes:
 
     from napari_colorize.imaging.resample import resize_map
     from napari_colorize.pipeline import compose
-    from napari_colorize.refine.chroma_field import Field, Tint
+    from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers
     from napari_colorize.result import as_bytes
 
     if mask is None:
         return b""
-    nowhere = Tint(Field(torch.zeros(1, 1, 2)), mask=np.zeros((1, 1), bool))
+    nowhere = ChromaLayers(ChromaField(torch.zeros(1, 1, 2)), mask=np.zeros((1, 1), bool))
     own = shrunk(as_bytes(compose(plane, nowhere, 0.0), plane)[..., :3], size)
     share = resize_map(torch.from_numpy(~mask).float(), size)
     return np.dstack([own, (share * 255).round().to(torch.uint8).numpy()]).tobytes()

@@ -29,7 +29,7 @@ STYLE = (HERE / "view.css").read_text()
 TOOLS = DIVIDER, BRUSH, ERASER = 0, 1, 2  # what the mouse is for, as view.js has it
 
 
-class View(anywidget.AnyWidget):
+class ImageView(anywidget.AnyWidget):
     """A picture in gray and in colour, with a divider between them, zoom, pan and a brush.
 
     Attributes
@@ -152,13 +152,13 @@ class View(anywidget.AnyWidget):
             self.colors = self.correction = self.hinted = self.strokes = {}
             self.kept = b""
             return
-        tint, size = result.tint, self._shown
+        tint, size = result.chroma_layers, self._shown
         self.colors = transfer.field_of(tint.colors, size)
         self.correction = transfer.field_of(tint.correction, size)
         self.hinted = transfer.field_of(tint.hinted, size)
         self.strokes = transfer.strokes_of(tint.strokes, size)
         self.shadows = tint.shadows
-        if before is None or before.chroma is None or before.tint.mask is not tint.mask:
+        if before is None or before.chroma is None or before.chroma_layers.mask is not tint.mask:
             self.kept = transfer.kept_of(result.plane, tint.mask, size)
 
     @property
@@ -205,6 +205,8 @@ class View(anywidget.AnyWidget):
 
 def _are_drawn_alike(one: Colorized, other: Colorized) -> bool:
     """Whether what the browser has of one is what it needs of the other."""
-    if one.plane is not other.plane or one.fixed is not other.fixed:
+    if one.plane is not other.plane or one.pixels_8bit is not other.pixels_8bit:
         return False
-    return other.chroma is None or (one.chroma is not None and one.tint is other.tint)
+    return other.chroma is None or (
+        one.chroma is not None and one.chroma_layers is other.chroma_layers
+    )

@@ -9,7 +9,7 @@ from napari.utils import cancelable_progress
 from qtpy.QtCore import QTimer
 
 if TYPE_CHECKING:
-    from napari_colorize.session import Progress
+    from napari_colorize.session import RunProgress
 
 
 MILLISECONDS = 100  # between two moves
@@ -39,13 +39,13 @@ class ActivityBar:
     def __init__(self, cancel: Callable[[], None]) -> None:
         self._cancel = cancel
         self._bar: _Bar | None = None
-        self._told: Progress | None = None
+        self._told: RunProgress | None = None
         self._is_moving = False
         self._timer = QTimer()
         self._timer.setInterval(MILLISECONDS)
         self._timer.timeout.connect(self._move)
 
-    def show(self, told: Progress) -> None:
+    def show(self, told: RunProgress) -> None:
         """Let the bar say this soon."""
         self._told = told
         if not self._timer.isActive():

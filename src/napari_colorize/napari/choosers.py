@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_colorize.napari.layers import why_not
+from napari_colorize.napari.layers import reason_not_colorizable
 from napari_colorize.session.words import cost_in_words
-from napari_colorize.zoo import CATALOGUE, is_local, own_models
+from napari_colorize.zoo import CATALOGUE, is_local, user_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class LayerChooser(QComboBox):
     def __init__(
         self,
         viewer: Viewer,
-        fits: Callable[[Layer], bool] = lambda layer: why_not(layer) is None,
+        fits: Callable[[Layer], bool] = lambda layer: reason_not_colorizable(layer) is None,
         *,
         takes_first: bool = False,
         none: str | None = None,
@@ -171,7 +171,7 @@ class ModelChooser(QWidget):
                 self._list.addItem(f"{name}{cost_in_words(name)}", name)
                 at = self._list.count() - 1
                 self._list.setItemData(at, f"{checkpoint.title}. {checkpoint.license}.", _TOOLTIP)
-            for path in [*map(str, own_models()), *self._files]:
+            for path in [*map(str, user_models()), *self._files]:
                 self._list.addItem(Path(path).stem, path)
                 self._list.setItemData(self._list.count() - 1, path, _TOOLTIP)
         self.show_model(before)

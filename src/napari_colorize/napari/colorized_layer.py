@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_colorize.napari.connections import Links
+from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.layers import placement, result_name
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_colorize.display import Colors
+    from napari_colorize.display import ColorArrays
 
 SEEN_BY = ("data", "contrast_limits", "gamma")
 MOVED_BY = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 @dataclass(eq=False)
-class Work:
+class ColorizedLayer:
     """One source layer, its colours as far as they are known, and the layer that shows them.
 
     The result layer follows the source's place and name; `renewed` is called when its values,
@@ -27,12 +27,12 @@ class Work:
     """
 
     layer: Image
-    colors: Colors
-    renewed: Callable[[Work], None]
+    colors: ColorArrays
+    renewed: Callable[[ColorizedLayer], None]
     result_layer: Image | None = None
     wants_whole: bool = False  # all planes were colorized: they follow the knobs together
     time_axis: int = 0  # along which colours are held steady
-    _links: Links = field(default_factory=Links)
+    _links: Connections = field(default_factory=Connections)
 
     def __post_init__(self) -> None:
         self._name = result_name(self.layer)
@@ -46,13 +46,13 @@ class Work:
                 if emitter is not None:
                     self._links.add(emitter, slot)
 
-    def let_go(self) -> None:
+    def disconnect(self) -> None:
         """Follow the source no longer."""
         self._links.end()
 
-    def finished(self) -> Any:
+    def array(self) -> Any:
         """The pictures of all planes as one array, or None."""
-        return getattr(self.colors, "finished", lambda: None)()
+        return getattr(self.colors, "array", lambda: None)()
 
     def _renew(self, event: Any = None) -> None:
         self.renewed(self)

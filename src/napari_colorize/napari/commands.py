@@ -15,15 +15,15 @@ from app_model.types import KeyCode, KeyMod
 from napari.utils.notifications import show_error, show_info
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.controller import desk_of, known_desk
-from napari_colorize.napari.layers import why_not
+from napari_colorize.napari.controller import existing_controller, get_controller
+from napari_colorize.napari.layers import reason_not_colorizable
 from napari_colorize.napari.preferences import PLUGIN
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Layer
 
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.napari.widget import ColorizeWidget
 
 PANEL = "Colorize"
@@ -61,47 +61,47 @@ def colorize_every_plane(viewer: Viewer) -> None:
 def sweep(viewer: Viewer) -> None:
     """Show the selected layer at several render factors, to choose one of them by a click."""
     with _explained():
-        desk = _at_work_on_selected(viewer)
-        open_panel(desk.viewer).begin_sweep()
+        controller = _at_work_on_selected(viewer)
+        open_panel(controller.viewer).begin_sweep()
 
 
 def hint(viewer: Viewer) -> None:
     """Add a layer above the selected one, to click colours into that its picture shall have."""
     with _explained():
-        desk = _at_work_on_selected(viewer)
-        open_panel(desk.viewer).guide_section.expand(animate=False)
-        desk.add_hints()
+        controller = _at_work_on_selected(viewer)
+        open_panel(controller.viewer).guide_section.expand(animate=False)
+        controller.add_hints()
 
 
 def keep(viewer: Viewer) -> None:
     """Make the colours shown a layer of their own."""
     with _explained():
-        _open_desk(viewer).keep()
+        _open_controller(viewer).keep()
 
 
 def undo(viewer: Viewer) -> None:
     """Take back the last keep or replace."""
-    desk = known_desk(viewer)
-    if desk is None or desk.undoable is None:
+    controller = existing_controller(viewer)
+    if controller is None or controller.undoable is None:
         show_info("There is nothing to take back: nothing was kept or replaced yet.")
         return
-    desk.undo()
+    controller.undo()
 
 
 def cancel(viewer: Viewer) -> None:
     """Stop what is being done; planes that are done stay."""
     with _explained():
-        _open_desk(viewer).cancel(keep=True)
+        _open_controller(viewer).cancel(keep=True)
 
 
-def unload(viewer: Viewer) -> None:
+def release_memory(viewer: Viewer) -> None:
     """Free the memory of the model until colours are wanted again."""
     with _explained():
-        _open_desk(viewer).rest()
+        _open_controller(viewer).release_memory()
         show_info("The model was let go of; the next change loads it again.")
 
 
-def _open_desk(viewer: Viewer) -> Desk:
+def _open_controller(viewer: Viewer) -> ColorizeController:
     """The desk of a viewer that has a panel open.
 
     Raises
@@ -109,19 +109,19 @@ def _open_desk(viewer: Viewer) -> Desk:
     ColorizeError
         If it has none: there is nothing to keep, stop or free.
     """
-    desk = known_desk(viewer)
-    if desk is None:
+    controller = existing_controller(viewer)
+    if controller is None:
         raise ColorizeError("Nothing is being colorized in this viewer: open the Colorize panel.")
-    return desk
+    return controller
 
 
-def _at_work_on_selected(viewer: Viewer) -> Desk:
+def _at_work_on_selected(viewer: Viewer) -> ColorizeController:
     """The desk, with the panel open and the selected layer on it."""
-    desk = desk_of(viewer)
-    chosen = _selected(desk.viewer)  # napari hands in a proxy, whose layers are proxies too
-    open_panel(desk.viewer)
-    desk.choose_layer(chosen)
-    return desk
+    controller = get_controller(viewer)
+    chosen = _selected(controller.viewer)  # napari hands in a proxy, whose layers are proxies too
+    open_panel(controller.viewer)
+    controller.choose_layer(chosen)
+    return controller
 
 
 def _selected(viewer: Viewer) -> Layer:
@@ -133,9 +133,13 @@ def _selected(viewer: Viewer) -> Layer:
         If there is none, in the sentence that says why.
     """
     selection = viewer.layers.selection
-    able = [layer for layer in viewer.layers if layer in selection and why_not(layer) is None]
+    able = [
+        layer
+        for layer in viewer.layers
+        if layer in selection and reason_not_colorizable(layer) is None
+    ]
     chosen = able[-1] if able else selection.active
-    reason = why_not(chosen)
+    reason = reason_not_colorizable(chosen)
     if reason is not None:
         raise ColorizeError(reason)
     return chosen

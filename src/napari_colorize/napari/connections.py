@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Links:
+class Connections:
     """Signals and slots, of psygnal's or napari's kind, remembered so as to be taken apart."""
 
     def __init__(self) -> None:

@@ -17,19 +17,19 @@ from napari.utils.notifications import show_error
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_colorize.display import Colors, colors_for
+from napari_colorize.display import ColorArrays, colors_for
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
-from napari_colorize.napari.colorized_layer import Work
-from napari_colorize.napari.connections import Links
-from napari_colorize.napari.crop import part_of
+from napari_colorize.napari.colorized_layer import ColorizedLayer
+from napari_colorize.napari.connections import Connections
+from napari_colorize.napari.crop import crop_of
 from napari_colorize.napari.guide.grid import grid_of
-from napari_colorize.napari.guide.guide_layers import Guiding
+from napari_colorize.napari.guide.guide_layers import GuideLayers
 from napari_colorize.napari.guide.making import add_hints
-from napari_colorize.napari.layer_actions import Keeper
-from napari_colorize.napari.panel_lifetime import Panel, Tenancy
-from napari_colorize.napari.qt_relay import Bridge
+from napari_colorize.napari.layer_actions import LayerActions
+from napari_colorize.napari.panel_lifetime import DockCloseWatcher, Panel
+from napari_colorize.napari.qt_relay import QtRelay
 from napari_colorize.session import ColorizeSession
 from napari_colorize.settings import ColorizeSettings, settings_from
 
@@ -43,31 +43,31 @@ if TYPE_CHECKING:
     from napari_colorize.napari.guide.guide_values import StackGuides
     from napari_colorize.refine.guides import Guides
     from napari_colorize.result import Colorized
-    from napari_colorize.session import Origin, Progress, RunEnd
+    from napari_colorize.session import PlaneSource, RunFinished, RunProgress
 
 MILLISECONDS_TO_SETTLE = 300  # without another turn of a knob, before a whole stack follows it
 PLANES_AHEAD = 6  # of those that come next while a stack is played
 
-_desks: dict[int, Desk] = {}
+_desks: dict[int, ColorizeController] = {}
 
 
-def desk_of(viewer: Viewer) -> Desk:
+def get_controller(viewer: Viewer) -> ColorizeController:
     """The desk of a viewer, made when first asked for; the viewer may come as a proxy."""
-    desk = known_desk(viewer)
-    if desk is None:
+    controller = existing_controller(viewer)
+    if controller is None:
         viewer = getattr(viewer, "__wrapped__", viewer)
-        desk = _desks[id(viewer)] = Desk(viewer)
-    return desk
+        controller = _desks[id(viewer)] = ColorizeController(viewer)
+    return controller
 
 
-def known_desk(viewer: Viewer) -> Desk | None:
+def existing_controller(viewer: Viewer) -> ColorizeController | None:
     """The desk of a viewer, if it has one already: for what makes no sense without a panel."""
     viewer = getattr(viewer, "__wrapped__", viewer)
-    desk = _desks.get(id(viewer))
-    return desk if desk is not None and desk.viewer is viewer else None
+    controller = _desks.get(id(viewer))
+    return controller if controller is not None and controller.viewer is viewer else None
 
 
-class Desk:
+class ColorizeController:
     """What the plugin does in one viewer.
 
     All signals are emitted in the GUI thread, and all methods are for it.
@@ -100,46 +100,46 @@ class Desk:
     failed = Signal(object)
     run_ended = Signal(object)
     swept = Signal(int, object)
-    attended = Signal(object)
-    judged = Signal(object, object)
-    doubted = Signal(object)
+    attention_ready = Signal(object)
+    expected_error_ready = Signal(object, object)
+    disagreement_ready = Signal(object)
 
     def __init__(self, viewer: Viewer) -> None:
         self.viewer = viewer
         self.session = ColorizeSession()
         self.is_closed = self._is_laying = False
-        self._works: dict[Layer, Work] = {}
-        self._work: Work | None = None
-        self._running: Work | None = None
+        self._works: dict[Layer, ColorizedLayer] = {}
+        self._colorized_layer: ColorizedLayer | None = None
+        self._running: ColorizedLayer | None = None
         self._run: int | None = None  # the number of that run
         self._is_run_old = False  # whether it makes what is no longer wanted
         self._region: Shapes | None = None
-        self._keeper = Keeper(viewer, self.changed.emit)
-        self.guiding = Guiding(viewer)
+        self._keeper = LayerActions(viewer, self.changed.emit)
+        self.guiding = GuideLayers(viewer)
         self.guiding.changed.connect(self._follow_guides)
         self._chosen = ColorizeSettings()
         self._plane_before: tuple[int, ...] = ()
-        self._panels: list[Tenancy] = []
-        self._links = Links()  # to the viewer
+        self._panels: list[DockCloseWatcher] = []
+        self._links = Connections()  # to the viewer
         self.is_live = True  # whether a selected layer is colorized without being asked
         self._bar = ActivityBar(self.cancel)
-        self._settled = QTimer()
-        self._settled.setSingleShot(True)
-        self._settled.setInterval(MILLISECONDS_TO_SETTLE)
-        self._settled.timeout.connect(self._recompose_stack)
-        self._rests = QTimer()
-        self._rests.setSingleShot(True)
-        self._rests.setInterval(MILLISECONDS_TO_SETTLE)
-        self._rests.timeout.connect(self._begin_anew_or_say)
-        self._bridge = Bridge()
+        self._recompose_timer = QTimer()
+        self._recompose_timer.setSingleShot(True)
+        self._recompose_timer.setInterval(MILLISECONDS_TO_SETTLE)
+        self._recompose_timer.timeout.connect(self._recompose_stack)
+        self._edit_timer = QTimer()
+        self._edit_timer.setSingleShot(True)
+        self._edit_timer.setInterval(MILLISECONDS_TO_SETTLE)
+        self._edit_timer.timeout.connect(self._begin_anew_or_say)
+        self._bridge = QtRelay()
         self._listen()
         self._follow_viewer()
 
-    def serve(self, panel: Panel) -> None:
+    def attach_panel(self, panel: Panel) -> None:
         """Stay as long as this panel does, and go with the last one."""
-        self._panels.append(Tenancy(panel, self._lose_panel))
+        self._panels.append(DockCloseWatcher(panel, self._lose_panel))
 
-    def _lose_panel(self, tenancy: Tenancy) -> None:
+    def _lose_panel(self, tenancy: DockCloseWatcher) -> None:
         self._panels.remove(tenancy)
         if not self._panels:
             self.close()
@@ -149,17 +149,17 @@ class Desk:
     @property
     def layer(self) -> Image | None:
         """The source that is colorized."""
-        return None if self._work is None else self._work.layer
+        return None if self._colorized_layer is None else self._colorized_layer.layer
 
     @property
     def result_layer(self) -> Image | None:
         """The layer that shows its colours; None before the first picture."""
-        return None if self._work is None else self._work.result_layer
+        return None if self._colorized_layer is None else self._colorized_layer.result_layer
 
     @property
-    def colors(self) -> Colors | None:
+    def colors(self) -> ColorArrays | None:
         """Colours of the source, as far as they are known."""
-        return None if self._work is None else self._work.colors
+        return None if self._colorized_layer is None else self._colorized_layer.colors
 
     @property
     def plane(self) -> tuple[int, ...]:
@@ -205,27 +205,29 @@ class Desk:
             If it cannot be colorized, in one sentence.
         """
         if layer is None:
-            self._leave()
+            self._clear()
             return
-        reason = layers.why_not(layer)
+        reason = layers.reason_not_colorizable(layer)
         if reason is not None:
             raise ImageError(reason)
-        if self._work is not None and self._work.layer is layer:
-            if self.result is None and self.session.doing == "idle":
+        if self._colorized_layer is not None and self._colorized_layer.layer is layer:
+            if self.result is None and self.session.status == "idle":
                 self.session.refresh()  # it was cancelled, or failed
             return
-        work = self._works.get(layer)
-        if work is None:
-            work = self._works[layer] = Work(layer, self._colors_of(layer), self._renew)
-        elif not work.colors.matches(**layers.read(layer, self._region)):
-            work.colors = self._colors_of(layer)
-        self._work = work
+        colorized_layer = self._works.get(layer)
+        if colorized_layer is None:
+            colorized_layer = self._works[layer] = ColorizedLayer(
+                layer, self._colors_of(layer), self._renew
+            )
+        elif not colorized_layer.colors.matches(**layers.read(layer, self._region)):
+            colorized_layer.colors = self._colors_of(layer)
+        self._colorized_layer = colorized_layer
         self._look()
         self._plane_before = self.plane
         self.viewer.layers.selection.active = layer
         self.layer_changed.emit(layer)
         if self.result is not None:  # the same array in another layer: nothing is predicted anew
-            self._take(self.result)
+            self._on_result(self.result)
 
     def use_region(self, shapes: Shapes | None) -> None:
         """Colorize only inside these shapes; None for whole planes.
@@ -236,16 +238,16 @@ class Desk:
             If there is no shape that has an inside, or it lies beside the picture.
         """
         if self._region is not None:
-            self._region.events.data.disconnect(self._drawn)
+            self._region.events.data.disconnect(self._on_shapes_edited)
         self._region = shapes
         if shapes is not None:
-            shapes.events.data.connect(self._drawn)
+            shapes.events.data.connect(self._on_shapes_edited)
         self.changed.emit()
         self._begin_anew()
 
-    def _drawn(self, event: Any = None) -> None:
+    def _on_shapes_edited(self, event: Any = None) -> None:
         """A shape is being drawn or moved: wait until it rests."""
-        self._rests.start()
+        self._edit_timer.start()
 
     # Knobs
 
@@ -254,25 +256,25 @@ class Desk:
         """Every knob as chosen; contrast limits and gamma are the layer's."""
         return self._chosen
 
-    def choose(self, **settings: Any) -> None:
+    def set_settings(self, **settings: Any) -> None:
         """Turn some knobs; see `ColorizeSettings`."""
         chosen = settings_from({**vars(self._chosen), **settings})
         if chosen == self._chosen:
             return
         self._chosen = chosen
-        if self._work is None:
+        if self._colorized_layer is None:
             self.session.settings = chosen
         else:
-            self._outdate()
-            self.session.settings = self._settings_for(self._work.layer)
+            self._mark_stale()
+            self.session.settings = self._settings_for(self._colorized_layer.layer)
         self.changed.emit()
 
     def use_model(self, name_or_path: str | os.PathLike[str]) -> None:
         """Colorize with this model from now on; fetches it if it is not here."""
         if self.session.model != str(name_or_path):
-            self._outdate()
+            self._mark_stale()
             self.session.model = str(name_or_path)
-        elif self.session.result is None and self._work is not None:
+        elif self.session.result is None and self._colorized_layer is not None:
             self.session.refresh()  # it failed before, or was cancelled
         self.changed.emit()
 
@@ -280,7 +282,7 @@ class Desk:
         """Blend the model's colours with a second one's from now on; None for no second one."""
         wanted = None if name_or_path is None else str(name_or_path)
         if self.session.blend_with != wanted:
-            self._outdate()
+            self._mark_stale()
             self.session.blend_with = wanted
         self.changed.emit()
 
@@ -292,29 +294,29 @@ class Desk:
         ImageError
             If nothing is colorized.
         """
-        if self._work is None:
+        if self._colorized_layer is None:
             raise ImageError(layers.NO_LAYER)
-        made = add_hints(self.viewer, self._work.layer)
-        self.guiding.use("hints", made)
+        made = add_hints(self.viewer, self._colorized_layer.layer)
+        self.guiding.assign("hints", made)
         return made
 
     @property
     def axes(self) -> list[str]:
         """Names of the axes of a stack before those of a plane; none for a single image."""
-        if self._work is None:
+        if self._colorized_layer is None:
             return []
-        return layers.axes_of(self._work.layer, self.viewer.dims)
+        return layers.axes_of(self._colorized_layer.layer, self.viewer.dims)
 
     @property
     def time_axis(self) -> int:
         """Axis of the source along which colours are held steady."""
-        return 0 if self._work is None else self._work.time_axis
+        return 0 if self._colorized_layer is None else self._colorized_layer.time_axis
 
-    def hold_along(self, axis: int) -> None:
+    def set_time_axis(self, axis: int) -> None:
         """Hold colours steady along this axis of the source, one before those of a plane."""
-        if self._work is not None and self._work.time_axis != axis:
-            self._work.time_axis = axis
-            self._outdate()
+        if self._colorized_layer is not None and self._colorized_layer.time_axis != axis:
+            self._colorized_layer.time_axis = axis
+            self._mark_stale()
             self.session.time_axis = axis
         self.changed.emit()
 
@@ -364,17 +366,17 @@ class Desk:
         ColorizeError
             If there is no layer, or the result would not fit into memory.
         """
-        if self._work is None:
+        if self._colorized_layer is None:
             raise ImageError(layers.NO_LAYER)
-        if not layers.leading_shape(self._work.layer):
+        if not layers.leading_shape(self._colorized_layer.layer):
             self.session.refresh()
             return
-        self._work.colors.hold_all()
-        self._work.wants_whole = True
-        before, self._running = self._running, self._work
+        self._colorized_layer.colors.allocate_all()
+        self._colorized_layer.wants_whole = True
+        before, self._running = self._running, self._colorized_layer
         if before is not None:
-            before.wants_whole = before is self._work
-        self._run, self._is_run_old = self.session.run_all(), False
+            before.wants_whole = before is self._colorized_layer
+        self._run, self._is_run_old = self.session.colorize_stack(), False
         self.changed.emit()
 
     def sweep(self, render_factors: Sequence[int]) -> None:
@@ -387,9 +389,9 @@ class Desk:
         """Stop what is being done; planes that came are kept, or dropped."""
         self.session.cancel(keep=keep)
 
-    def rest(self) -> None:
+    def release_memory(self) -> None:
         """Give back the network's memory until something is wanted again."""
-        self.session.unload()
+        self.session.release_memory()
 
     def show_channels(self) -> list[Image]:
         """The whole stack as three additive layers, red, green and blue: for 3-D views.
@@ -399,9 +401,9 @@ class Desk:
         ImageError
             If the stack was not colorized as a whole.
         """
-        if self._work is None:
+        if self._colorized_layer is None:
             raise ImageError(layers.NO_LAYER)
-        return self._keeper.channels(self._work)
+        return self._keeper.channels(self._colorized_layer)
 
     def close(self) -> None:
         """End the worker and let go of the viewer; its layers stay as they are."""
@@ -410,18 +412,18 @@ class Desk:
         self.is_closed = True
         self._bridge.close()
         with suppress(RuntimeError):  # when Python ends, Qt's timers may be gone before
-            self._settled.stop()
-            self._rests.stop()
+            self._recompose_timer.stop()
+            self._edit_timer.stop()
             self._bar.close()
-        for work in self._works.values():
-            work.let_go()
+        for colorized_layer in self._works.values():
+            colorized_layer.disconnect()
         self._links.end()
         self.guiding.close()
         if self._region is not None:
-            self._region.events.data.disconnect(self._drawn)
+            self._region.events.data.disconnect(self._on_shapes_edited)
         self._keeper.clear()
         self._works.clear()
-        self._work = self._running = None
+        self._colorized_layer = self._running = None
         _desks.pop(id(self.viewer), None)
         self.session.close(wait=1.0)
 
@@ -437,64 +439,64 @@ class Desk:
     def follow_selection(self) -> None:
         """Colorize the selected layer if it is gray; colours are only replaced if one says so."""
         active = self.viewer.layers.selection.active
-        if active is not None and layers.why_not(active) is None and not active.rgb:
+        if active is not None and layers.reason_not_colorizable(active) is None and not active.rgb:
             self.choose_layer(active)
 
     def _follow_selection(self, event: Any = None) -> None:
         if self.is_live and not self._is_laying:
-            self._telling(self.follow_selection)
+            self._notify_errors(self.follow_selection)
 
-    def _renew(self, work: Work) -> None:
-        if work is self._work:
+    def _renew(self, colorized_layer: ColorizedLayer) -> None:
+        if colorized_layer is self._colorized_layer:
             self._begin_anew_or_tell()
 
     def _forget_removed(self, event: Any) -> None:
         gone = event.value
-        for work in self._works.values():
-            if work.result_layer is gone:
-                work.result_layer = None
+        for colorized_layer in self._works.values():
+            if colorized_layer.result_layer is gone:
+                colorized_layer.result_layer = None
         if self._running is not None and self._running.layer is gone:
             assert self._run is not None
             self.session.cancel_run(self._run, keep=False)
         if self._region is not None and self._region is gone:
-            self._region.events.data.disconnect(self._drawn)
+            self._region.events.data.disconnect(self._on_shapes_edited)
             self._region = None
             self.changed.emit()
             self._begin_anew_or_tell()
-        was_source = self._work is not None and self._work.layer is gone
+        was_source = self._colorized_layer is not None and self._colorized_layer.layer is gone
         lost = self._works.pop(gone, None)
         if lost is not None:
-            lost.let_go()
+            lost.disconnect()
         if was_source:
-            self._leave()
+            self._clear()
 
-    def _leave(self) -> None:
-        self._work = None
+    def _clear(self) -> None:
+        self._colorized_layer = None
         if not self.session.is_closed:
             self.session.source = None
         self.layer_changed.emit(None)
 
     def _follow_plane(self, event: Any = None) -> None:
-        if self._work is None or self.viewer.dims.ndisplay == 3:
+        if self._colorized_layer is None or self.viewer.dims.ndisplay == 3:
             return
-        plane = layers.plane_of(self._work.layer, self.viewer.dims)
+        plane = layers.plane_of(self._colorized_layer.layer, self.viewer.dims)
         if plane != self.plane:
             guides = self._new_guides_at(plane)
-            self._telling(lambda: self.session.update(plane=plane, guides=guides))
+            self._notify_errors(lambda: self.session.update(plane=plane, guides=guides))
             self._look_ahead(plane)
 
     def _look_ahead(self, plane: tuple[int, ...]) -> None:
         """The planes that come next if it goes on in this direction."""
         before, self._plane_before = self._plane_before, plane
         steps = [now - then for now, then in zip(plane, before, strict=False)]
-        if self._work is None or len(before) != len(plane) or sum(map(bool, steps)) != 1:
+        if self._colorized_layer is None or len(before) != len(plane) or sum(map(bool, steps)) != 1:
             return
-        lengths = layers.leading_shape(self._work.layer)
+        lengths = layers.leading_shape(self._colorized_layer.layer)
         ahead = [
             tuple(place + distance * step for place, step in zip(plane, steps, strict=True))
             for distance in range(1, PLANES_AHEAD + 1)
         ]
-        known = self._work.colors.knows
+        known = self._colorized_layer.colors.is_current
         self.session.prefetch(
             [
                 index
@@ -506,7 +508,7 @@ class Desk:
 
     # What the session is told
 
-    def _colors_of(self, layer: Image) -> Colors:
+    def _colors_of(self, layer: Image) -> ColorArrays:
         return colors_for(**layers.read(layer, self._region))
 
     def _settings_for(self, layer: Image) -> ColorizeSettings:
@@ -518,58 +520,60 @@ class Desk:
 
     def _look(self) -> None:
         """Let the session see what the viewer shows."""
-        work = self._work
-        assert work is not None
-        plane = layers.plane_of(work.layer, self.viewer.dims)
+        colorized_layer = self._colorized_layer
+        assert colorized_layer is not None
+        plane = layers.plane_of(colorized_layer.layer, self.viewer.dims)
         self.session.update(
-            source=work.colors.source,
-            rgb=work.layer.rgb,
+            source=colorized_layer.colors.source,
+            rgb=colorized_layer.layer.rgb,
             plane=plane,
-            settings=self._settings_for(work.layer),
+            settings=self._settings_for(colorized_layer.layer),
             guides=self._guides_at(plane),
-            time_axis=work.time_axis if plane else None,
+            time_axis=colorized_layer.time_axis if plane else None,
         )
 
     def _guides_at(self, plane: tuple[int, ...]) -> Guides | StackGuides | None:
         """What the layers chosen to guide say of a plane; what cannot be followed is told."""
-        work, guides = self._work, None
-        if work is None or not self.guiding.has_layers:
+        colorized_layer, guides = self._colorized_layer, None
+        if colorized_layer is None or not self.guiding.has_layers:
             return None
-        part = part_of(work.layer, work.colors, self._region)
-        grid = grid_of(work.layer, part, work.colors.source, plane, self.viewer.dims)
+        part = crop_of(colorized_layer.layer, colorized_layer.colors, self._region)
+        grid = grid_of(
+            colorized_layer.layer, part, colorized_layer.colors.source, plane, self.viewer.dims
+        )
         try:
-            guides = self.guiding.on(grid)
+            guides = self.guiding.read(grid)
             self.guiding.check(grid)
         except ColorizeError as error:
-            self.tell(error)
+            self.notify_error(error)
         return guides
 
     def _new_guides_at(self, plane: tuple[int, ...]) -> Guides | StackGuides | None:
         """The same; if they are not what they were, all colours are known as old."""
         guides = self._guides_at(plane)
         if guides is not self.session.guides:
-            self._outdate()
+            self._mark_stale()
         return guides
 
     def _follow_guides(self) -> None:
         """Other layers guide, or they show something else."""
-        self._telling(lambda: self.session.update(guides=self._new_guides_at(self.plane)))
+        self._notify_errors(lambda: self.session.update(guides=self._new_guides_at(self.plane)))
         self.changed.emit()
 
     def _begin_anew(self) -> None:
         """Other values, limits or region: the colours so far are shown until new ones come."""
-        if self._work is None:
+        if self._colorized_layer is None:
             return
-        self._work.colors = self._colors_of(self._work.layer)
+        self._colorized_layer.colors = self._colors_of(self._colorized_layer.layer)
         before = self.session.source
         self._look()
         if self.session.source is before:
             self.session.refresh()
-        if self._work.wants_whole:
-            self._settled.start()
+        if self._colorized_layer.wants_whole:
+            self._recompose_timer.start()
 
     def _begin_anew_or_tell(self, event: Any = None) -> None:
-        self._telling(self._begin_anew)
+        self._notify_errors(self._begin_anew)
 
     def _begin_anew_or_say(self) -> None:
         """While someone draws, an error is said in the panels but does not jump at them."""
@@ -578,99 +582,103 @@ class Desk:
         except ColorizeError as error:
             self.failed.emit(error)
 
-    def _outdate(self) -> None:
-        if self._work is not None:
-            self._work.colors.outdate()
-            if self._work.wants_whole:
-                self._settled.start()
+    def _mark_stale(self) -> None:
+        if self._colorized_layer is not None:
+            self._colorized_layer.colors.mark_stale()
+            if self._colorized_layer.wants_whole:
+                self._recompose_timer.start()
 
     def _recompose_stack(self) -> None:
         """A stack that was colorized as a whole follows the knobs as a whole."""
-        work = self._work
-        if work is None or not work.wants_whole:
+        colorized_layer = self._colorized_layer
+        if colorized_layer is None or not colorized_layer.wants_whole:
             return
         if self._running is None:
-            self._telling(self.colorize_all)
-        elif self._running is work:
+            self._notify_errors(self.colorize_all)
+        elif self._running is colorized_layer:
             self._is_run_old = True
 
     # What the session tells
 
     def _listen(self) -> None:
-        carry, session = self._bridge.carry, self.session
-        carry(session.composed, self._take)
-        carry(session.plane_done, self._take_plane)
-        carry(session.run_ended, self._end_run)
+        carry, session = self._bridge.connect, self.session
+        carry(session.result_ready, self._on_result)
+        carry(session.plane_ready, self._on_plane)
+        carry(session.run_finished, self._end_run)
         carry(session.progress, self._tell_progress)
         carry(session.state, self._tell_state)
         carry(session.failed, self._fail)
-        carry(session.swept, self.swept.emit)
-        carry(session.attended, self.attended.emit)
-        carry(session.judged, self.judged.emit)
-        carry(session.doubted, self.doubted.emit)
+        carry(session.sweep_ready, self.swept.emit)
+        carry(session.attention_ready, self.attention_ready.emit)
+        carry(session.expected_error_ready, self.expected_error_ready.emit)
+        carry(session.disagreement_ready, self.disagreement_ready.emit)
 
-    def _take(self, result: Colorized) -> None:
-        work = self._work
-        if work is None or self.session.result is not result:
+    def _on_result(self, result: Colorized) -> None:
+        colorized_layer = self._colorized_layer
+        if colorized_layer is None or self.session.result is not result:
             return  # a newer one is on its way
-        work.colors.put(self.plane, result)
-        self._lay(work, result)
+        colorized_layer.colors.put(self.plane, result)
+        self._update_result_layer(colorized_layer, result)
         self.shown.emit(result)
 
-    def _take_plane(self, index: tuple[int, ...], result: Colorized, origin: Origin) -> None:
+    def _on_plane(self, index: tuple[int, ...], result: Colorized, origin: PlaneSource) -> None:
         """A plane of a run, or one that was looked ahead at; what nobody asks for now is left."""
-        work = self._work
+        colorized_layer = self._colorized_layer
         if origin.run is not None:
-            work = self._running if origin.run == self._run else None
+            colorized_layer = self._running if origin.run == self._run else None
         elif not self.session.is_current(origin):
             return
-        if work is None or work.colors.source is not origin.source:
+        if colorized_layer is None or colorized_layer.colors.source is not origin.source:
             return
-        is_old = origin.run is not None and (self._is_run_old or self._settled.isActive())
-        if is_old and work is self._work and index == self.plane:
+        is_old = origin.run is not None and (self._is_run_old or self._recompose_timer.isActive())
+        if is_old and colorized_layer is self._colorized_layer and index == self.plane:
             return  # what is looked at is made anew beside the run
-        work.colors.put(index, result)
-        if work is self._work and index == self.plane:
-            self._lay(work, result)
+        colorized_layer.colors.put(index, result)
+        if colorized_layer is self._colorized_layer and index == self.plane:
+            self._update_result_layer(colorized_layer, result)
 
-    def _lay(self, work: Work, result: Colorized) -> None:
+    def _update_result_layer(self, colorized_layer: ColorizedLayer, result: Colorized) -> None:
         """Show a work's colours, in the layer that does so already if there is one."""
         metadata = {layers.METADATA: result.provenance}
-        if work.result_layer is not None:
-            layers.refresh_result(work.result_layer, work.colors, metadata=metadata)
+        if colorized_layer.result_layer is not None:
+            layers.refresh_result(
+                colorized_layer.result_layer, colorized_layer.colors, metadata=metadata
+            )
             return
         self._is_laying = True  # the source stays the one that is worked on
         try:
             selected = set(self.viewer.layers.selection)
-            work.result_layer = layers.add_result(
-                self.viewer, work.layer, work.colors, metadata=metadata
+            colorized_layer.result_layer = layers.add_result(
+                self.viewer, colorized_layer.layer, colorized_layer.colors, metadata=metadata
             )
             self.viewer.layers.selection = selected
         finally:
             self._is_laying = False
 
-    def _end_run(self, end: RunEnd) -> None:
+    def _end_run(self, end: RunFinished) -> None:
         if end.run == self._run and self._running is not None:
-            work, self._running, self._run = self._running, None, None
-            work.wants_whole = not end.cancelled and end.done == end.total
-            if self._is_run_old and work.wants_whole:  # something changed while it was on
-                work.colors.outdate()
-                self._settled.start()
+            colorized_layer, self._running, self._run = self._running, None, None
+            colorized_layer.wants_whole = not end.cancelled and end.done == end.total
+            if (
+                self._is_run_old and colorized_layer.wants_whole
+            ):  # something changed while it was on
+                colorized_layer.colors.mark_stale()
+                self._recompose_timer.start()
             self._bar.close()
-            if end.cancelled and not end.keep and work.layer in self._works:
-                self._drop(work)
-            elif work.result_layer is not None:
-                work.result_layer.refresh()
+            if end.cancelled and not end.keep and colorized_layer.layer in self._works:
+                self._drop(colorized_layer)
+            elif colorized_layer.result_layer is not None:
+                colorized_layer.result_layer.refresh()
         self.run_ended.emit(end)
         self.changed.emit()
 
-    def _drop(self, work: Work) -> None:
+    def _drop(self, colorized_layer: ColorizedLayer) -> None:
         """Forget the planes of a run that was cancelled; the one looked at comes back by itself."""
-        work.colors = self._colors_of(work.layer)
-        if work is self._work:
+        colorized_layer.colors = self._colors_of(colorized_layer.layer)
+        if colorized_layer is self._colorized_layer:
             self.session.refresh()
 
-    def _tell_progress(self, told: Progress) -> None:
+    def _tell_progress(self, told: RunProgress) -> None:
         self._bar.show(told)
         self.progress.emit(told)
 
@@ -679,26 +687,26 @@ class Desk:
             self._bar.close()
         self.state.emit(state)
 
-    def tell(self, error: ColorizeError) -> None:
+    def notify_error(self, error: ColorizeError) -> None:
         """What cannot be done, as a notification of one sentence, and to every panel."""
         show_error(str(error))
         self.failed.emit(error)
 
     def _fail(self, error: ColorizeError) -> None:
         self._bar.close()
-        self.tell(error)
+        self.notify_error(error)
 
-    def _telling(self, work: Callable[[], None]) -> None:
+    def _notify_errors(self, colorized_layer: Callable[[], None]) -> None:
         """Do what may fail in a way that the user should read of."""
         try:
-            work()
+            colorized_layer()
         except ColorizeError as error:
-            self.tell(error)
+            self.notify_error(error)
 
-    def _shown_work(self) -> tuple[Work, tuple[int, ...], Colorized]:
-        work, result = self._work, self.result
-        if work is None:
+    def _shown_work(self) -> tuple[ColorizedLayer, tuple[int, ...], Colorized]:
+        colorized_layer, result = self._colorized_layer, self.result
+        if colorized_layer is None:
             raise ImageError(layers.NO_LAYER)
-        if result is None or work.result_layer is None:
+        if result is None or colorized_layer.result_layer is None:
             raise ImageError("There are no colours yet: wait for the first picture.")
-        return work, self.plane, result
+        return colorized_layer, self.plane, result

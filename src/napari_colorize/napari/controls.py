@@ -21,7 +21,7 @@ from superqt import QLabeledDoubleSlider, QLabeledSlider
 from superqt.utils import signals_blocked
 
 from napari_colorize.session.words import setting_in_words
-from napari_colorize.settings import ColorizeSettings, knob_of
+from napari_colorize.settings import ColorizeSettings, setting_of
 
 OF_THE_LAYER = ("contrast_limits", "gamma")  # set in napari's own layer controls
 WIDE = 50  # a range of which nobody needs fractions
@@ -132,7 +132,7 @@ class Number(QWidget):
         self.changed.emit(self._default)
 
 
-class Knobs(QWidget):
+class SettingControls(QWidget):
     """A form of settings; `changed` brings the name and the value of the one that was turned.
 
     Parameters
@@ -160,7 +160,7 @@ class Knobs(QWidget):
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for name in names:
             control = self.controls[name] = control_for(known[name])
-            control.setToolTip(f"<p>{knob_of(known[name]).help}</p>")  # HTML: Qt wraps it
+            control.setToolTip(f"<p>{setting_of(known[name]).help}</p>")  # HTML: Qt wraps it
             control.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             label = QLabel((words or {}).get(name) or setting_in_words(name))
             label.setMinimumWidth(LABEL_WIDTH)
@@ -185,12 +185,12 @@ class Knobs(QWidget):
         control = self.controls[name]
         control.setEnabled(reason is None)
         item = next(item for item in fields(ColorizeSettings) if item.name == name)
-        control.setToolTip(f"<p>{reason or knob_of(item).help}</p>")
+        control.setToolTip(f"<p>{reason or setting_of(item).help}</p>")
 
 
 def control_for(item: Field[Any]) -> Any:
     """The control that fits a field of `ColorizeSettings`."""
-    knob = knob_of(item)
+    knob = setting_of(item)
     if knob.choices is not None:
         return Choice(knob.choices)
     if knob.low is not None and knob.high is not None:

@@ -14,14 +14,14 @@ from napari_colorize.napari import layers
 if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
-    from napari_colorize.display import Colors
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.display import ColorArrays
+    from napari_colorize.napari.controller import ColorizeController
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Part:
+class PlaneCrop:
     """A part of a plane by its edges, in pixels from the plane's upper left corner."""
 
     top: float
@@ -47,31 +47,31 @@ class Part:
         return bool(self.top <= row < self.bottom and self.left <= column < self.right)
 
 
-_around_shapes: WeakKeyDictionary[Colors, Part] = WeakKeyDictionary()
+_around_shapes: WeakKeyDictionary[ColorArrays, PlaneCrop] = WeakKeyDictionary()
 
 
-def part_seen(desk: Desk) -> Part:
+def part_seen(controller: ColorizeController) -> PlaneCrop:
     """The part of its layer's planes that a desk colorizes."""
-    assert desk.layer is not None
-    assert desk.colors is not None
-    return part_of(desk.layer, desk.colors, desk.region)
+    assert controller.layer is not None
+    assert controller.colors is not None
+    return crop_of(controller.layer, controller.colors, controller.region)
 
 
-def part_of(layer: Image, colors: Colors, shapes: Shapes | None) -> Part:
+def crop_of(layer: Image, colors: ColorArrays, shapes: Shapes | None) -> PlaneCrop:
     """The part of a layer's planes that colours are made for: all, or around the shapes chosen."""
     if shapes is None:
         return whole_plane(layer)
     if colors not in _around_shapes:  # a drag asks often, and the shapes take time
         region = layers.read(layer, shapes)["region"]
         rows, columns = region.rows, region.columns
-        _around_shapes[colors] = Part(rows.start, rows.stop, columns.start, columns.stop)
+        _around_shapes[colors] = PlaneCrop(rows.start, rows.stop, columns.start, columns.stop)
     return _around_shapes[colors]
 
 
-def whole_plane(layer: Image) -> Part:
+def whole_plane(layer: Image) -> PlaneCrop:
     """All of each plane."""
     height, width = plane_size(layers.largest(layer), layer.rgb)
-    return Part(0, height, 0, width)
+    return PlaneCrop(0, height, 0, width)
 
 
 def plane_size(stack: Any, rgb: bool) -> tuple[int, int]:

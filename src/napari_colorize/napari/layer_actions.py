@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_colorize.errors import ImageError
 from napari_colorize.napari import layers
-from napari_colorize.napari.colorized_layer import Work
+from napari_colorize.napari.colorized_layer import ColorizedLayer
 from napari_colorize.session import messages
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_colorize.result import Colorized
 
 
-class Keeper:
+class LayerActions:
     """Makes layers of what is shown, and takes them back.
 
     Parameters
@@ -47,13 +47,17 @@ class Keeper:
         """Nothing can be taken back any more."""
         self._done.clear()
 
-    def keep(self, work: Work, plane: tuple[int, ...], result: Colorized) -> Image:
+    def keep(
+        self, colorized_layer: ColorizedLayer, plane: tuple[int, ...], result: Colorized
+    ) -> Image:
         """What is shown as a layer of its own, above its source."""
-        kept = self._kept(work, plane, result)
+        kept = self._kept(colorized_layer, plane, result)
         self._push("keep", lambda: self._take_out(kept))
         return kept
 
-    def replace(self, work: Work, plane: tuple[int, ...], result: Colorized) -> Image:
+    def replace(
+        self, colorized_layer: ColorizedLayer, plane: tuple[int, ...], result: Colorized
+    ) -> Image:
         """What is shown in the place of its source, which leaves the viewer.
 
         Raises
@@ -61,12 +65,12 @@ class Keeper:
         ImageError
             If it is one plane of a stack: the others would be lost.
         """
-        if plane and work.finished() is None:
+        if plane and colorized_layer.array() is None:
             raise ImageError("Colorize the whole stack first: Replace would leave one plane of it.")
-        kept = self._kept(work, plane, result)
-        gray, shown = work.layer, self._viewer.layers
+        kept = self._kept(colorized_layer, plane, result)
+        gray, shown = colorized_layer.layer, self._viewer.layers
         place = shown.index(gray)
-        self._take_out(work.result_layer)
+        self._take_out(colorized_layer.result_layer)
         shown.remove(gray)
 
         def back() -> None:
@@ -79,7 +83,7 @@ class Keeper:
         self._push("replace", back)
         return kept
 
-    def channels(self, work: Work) -> list[Image]:
+    def channels(self, colorized_layer: ColorizedLayer) -> list[Image]:
         """All planes as three additive layers.
 
         Raises
@@ -87,17 +91,17 @@ class Keeper:
         ImageError
             If the stack was not colorized as a whole.
         """
-        finished = work.finished()
-        if work.colors.multiscale:
+        finished = colorized_layer.array()
+        if colorized_layer.colors.multiscale:
             raise ImageError(
                 "Channel layers hold every pixel in memory, for which multiscale and very large "
                 "planes are not made: add a smaller level as a layer of its own."
             )
         if finished is None:
             raise ImageError("Colorize all planes first: a 3-D view needs the whole stack.")
-        made = layers.add_channels(self._viewer, work.layer, finished.copy())
+        made = layers.add_channels(self._viewer, colorized_layer.layer, finished.copy())
         # Under layers that add up, what is there already would make them pale.
-        shown = work.layer, work.result_layer
+        shown = colorized_layer.layer, colorized_layer.result_layer
         hidden = [each for each in shown if each is not None and each.visible]
         for each in hidden:
             each.visible = False
@@ -111,15 +115,19 @@ class Keeper:
         self._push("channels", back)
         return made
 
-    def _kept(self, work: Work, plane: tuple[int, ...], result: Colorized) -> Image:
+    def _kept(
+        self, colorized_layer: ColorizedLayer, plane: tuple[int, ...], result: Colorized
+    ) -> Image:
         options: dict[str, Any] = {
-            "name": messages.kept_name(work.layer.name, result),
+            "name": messages.kept_name(colorized_layer.layer.name, result),
             "metadata": {layers.METADATA: result.provenance, layers.KEPT: True},
         }
-        whole = work.finished()
+        whole = colorized_layer.array()
         if whole is not None:
-            return layers.add_result(self._viewer, work.layer, whole.copy(), **options)
-        return layers.add_plane(self._viewer, work.layer, plane, work.colors, **options)
+            return layers.add_result(self._viewer, colorized_layer.layer, whole.copy(), **options)
+        return layers.add_plane(
+            self._viewer, colorized_layer.layer, plane, colorized_layer.colors, **options
+        )
 
     def _push(self, word: str, back: Callable[[], None]) -> None:
         self._done.append((word, back))

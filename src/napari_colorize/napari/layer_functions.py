@@ -19,7 +19,7 @@ import numpy as np
 from napari.layers import Image
 from napari.utils import progress
 
-from napari_colorize.display import Colors, PyramidColors, Shown, colors_for
+from napari_colorize.display import ColorArrays, LayerData, PyramidColors, colors_for
 from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize.napari import layers
 from napari_colorize.napari.crop import plane_size
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class Finished:
+class LayerResult:
     """Colours that are all there, or come by themselves when they are looked at."""
 
     data: Any
@@ -45,7 +45,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LayerRequest:
     """A layer of a viewer, and how it is to be colorized."""
 
     viewer: Viewer
@@ -56,7 +56,7 @@ class Asked:
     second: Colorizer | None = None
     time_axis: int | None = None
 
-    def told(self, source: Any) -> dict[str, Any]:
+    def call_arguments(self, source: Any) -> dict[str, Any]:
         """What a Colorizer wants to know besides an image or stack, of these pixels."""
         guides = self.guides
         if guides is not None:
@@ -68,7 +68,7 @@ class Asked:
             **vars(self.settings),
         }
 
-    def colors(self) -> Colors:
+    def colors(self) -> ColorArrays:
         """The way to show the layer's colours, none of which is known yet."""
         seen = {"limits": self.settings.contrast_limits, "gamma": self.settings.gamma}
         return colors_for(**layers.read(self.layer) | seen)
@@ -118,11 +118,11 @@ def colorize_layer(
     if not plane:
         return _colorized_whole(asked)
     colors = asked.colors()
-    result = asked.colorizer(colors.source[plane], **asked.told(colors.source))
+    result = asked.colorizer(colors.source[plane], **asked.call_arguments(colors.source))
     colors.put(plane, result)
     there = tuple(slice(place, place + 1) for place in plane)
     data = colors.frozen(plane) if isinstance(colors, PyramidColors) else colors.data[there]
-    shown = Finished(data, colors.limits, colors.multiscale)
+    shown = LayerResult(data, colors.limits, colors.multiscale)
     name = f"{asked.layer.name} {list(plane)} (colorized)"
     return _placed(asked, shown, result.provenance, name, plane)
 
@@ -148,7 +148,7 @@ def colorize_stack(
     layer, viewer, model, device, guides, blend_with, **settings
         As for `colorize_layer`; guides are for every plane.
     time_axis : int, optional
-        Along which colours are held steady, if `steadiness` is above 0. Default: the first.
+        Along which colours are held steady, if `temporal_smoothing` is above 0. Default: the first.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def _asked(
     guides: Guides | None = None,
     second: Any = None,
     time_axis: int | None = None,
-) -> Asked:
+) -> LayerRequest:
     from napari_colorize.colorizer import Colorizer
 
     viewer = napari.current_viewer() if viewer is None else viewer
@@ -191,7 +191,9 @@ def _asked(
     if second is not None and not isinstance(second, Colorizer):
         second = Colorizer.from_pretrained(second, device=device)
     given = {name: value for name, value in settings.items() if value is not None}
-    return Asked(viewer, found, model, model.choose(seen | given), guides, second, time_axis)
+    return LayerRequest(
+        viewer, found, model, model.resolve_settings(seen | given), guides, second, time_axis
+    )
 
 
 def _found(layer: Image | str, viewer: Viewer) -> Image:
@@ -204,24 +206,26 @@ def _found(layer: Image | str, viewer: Viewer) -> Image:
             else "The viewer is empty: open an image first."
         )
     found = viewer.layers[layer] if isinstance(layer, str) else layer
-    reason = layers.why_not(found)
+    reason = layers.reason_not_colorizable(found)
     if reason is not None:
         raise ColorizeError(reason)
     return found
 
 
-def _colorized_whole(asked: Asked) -> Image:
+def _colorized_whole(asked: LayerRequest) -> Image:
     """Every plane, one after another, then the layer."""
     colors = asked.colors()
-    colors.hold_all()
+    colors.allocate_all()
     source, record = colors.source, {}
-    planes = asked.colorizer.iter_planes(source, time_axis=asked.time_axis, **asked.told(source))
+    planes = asked.colorizer.iter_planes(
+        source, time_axis=asked.time_axis, **asked.call_arguments(source)
+    )
     total = math.prod(layers.leading_shape(asked.layer))
     for index, result in progress(planes, total=total, desc=f"Colorize {asked.layer.name}"):
         colors.put(index, result)
         record = result.provenance
-    whole = colors.finished()
-    shown: Shown = colors if whole is None else Finished(whole, colors.limits)
+    whole = colors.array()
+    shown: LayerData = colors if whole is None else LayerResult(whole, colors.limits)
     return _placed(asked, shown, record, layers.result_name(asked.layer))
 
 
@@ -230,14 +234,14 @@ def _is_lazy(data: Any) -> bool:
     return not isinstance(data, np.ndarray) or isinstance(data, np.memmap)
 
 
-def _lazily(asked: Asked) -> Finished:
+def _lazily(asked: LayerRequest) -> LayerResult:
     """A dask array of the colours: a chunk for each plane, computed when it is asked for."""
     import dask.array as da
 
-    if asked.settings.steadiness > 0:
+    if asked.settings.temporal_smoothing > 0:
         raise SettingsError(
             "Colours are held steady from each plane to the next, but planes of a lazy stack come "
-            "in any order: load it first (np.asarray), or leave steadiness at 0."
+            "in any order: load it first (np.asarray), or leave temporal_smoothing at 0."
         )
     stack, rgb, colorizer = asked.layer.data, asked.layer.rgb, asked.colorizer
     leading = len(layers.leading_shape(asked.layer))
@@ -245,7 +249,7 @@ def _lazily(asked: Asked) -> Finished:
     is_dask = isinstance(stack, da.Array)
     planes = stack.rechunk(chunks) if is_dask else da.from_array(stack, chunks, name=False)
 
-    told = asked.told(stack)
+    told = asked.call_arguments(stack)
 
     def colored(block: Any) -> Any:
         result = colorizer(block[(0,) * leading], **told)
@@ -263,10 +267,10 @@ def _lazily(asked: Asked) -> Finished:
         chunks=(*planes.chunks[: leading + 2], (like.shape[-1],)),
         new_axis=None if rgb else leading + 2,
     )
-    return Finished(pictures, limits)
+    return LayerResult(pictures, limits)
 
 
-def _record(asked: Asked) -> dict[str, Any]:
+def _record(asked: LayerRequest) -> dict[str, Any]:
     """What will be done to each plane of a lazy stack, in the words of a record."""
     from napari_colorize import provenance
 
@@ -289,8 +293,8 @@ def _record(asked: Asked) -> dict[str, Any]:
 
 
 def _placed(
-    asked: Asked,
-    colors: Shown,
+    asked: LayerRequest,
+    colors: LayerData,
     record: dict[str, Any],
     name: str,
     plane: tuple[int, ...] | None = None,

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 
-from napari_colorize.display import Colors, Look, PyramidColors, Shown
+from napari_colorize.display import ColorArrays, DisplayRange, LayerData, PyramidColors
 from napari_colorize.display.gray import dtype_in_memory
 from napari_colorize.display.single import shown_limits
 from napari_colorize.errors import ImageError
 from napari_colorize.napari.regions import region_of
 from napari_colorize.napari.transforms import at_units, placement
-from napari_colorize.settings import ColorizeSettings, knob_of
+from napari_colorize.settings import ColorizeSettings, setting_of
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -41,12 +41,12 @@ __all__ = [
     "placement",
     "plane_of",
     "read",
+    "reason_not_colorizable",
     "refresh_result",
     "region_of",
     "result_name",
     "seen_gamma",
     "seen_limits",
-    "why_not",
 ]
 
 METADATA = "napari-colorize"  # where a result's metadata say how it was made
@@ -56,7 +56,7 @@ NO_LAYER = "There is no image to colorize: open one, or choose its layer."
 CHANNELS = ("red", "green", "blue")
 
 
-def why_not(layer: Layer | None) -> str | None:
+def reason_not_colorizable(layer: Layer | None) -> str | None:
     """One sentence if this layer cannot be colorized, else None."""
     if layer is None:
         return NO_LAYER
@@ -77,7 +77,7 @@ def why_not(layer: Layer | None) -> str | None:
 
 def nothing_to_colorize(active: Layer | None) -> str:
     """Why the selected layer is not colorized by itself."""
-    reason = why_not(active)
+    reason = reason_not_colorizable(active)
     if reason is None and active is not None:
         return f"{active.name} has colours. Choose it above to replace them by predicted ones."
     return reason or NO_LAYER
@@ -128,7 +128,7 @@ def seen_limits(layer: Image) -> Limits:
 
 def seen_gamma(layer: Image) -> float:
     """The layer's gamma, within what the settings allow."""
-    knob = knob_of(ColorizeSettings.__dataclass_fields__["gamma"])
+    knob = setting_of(ColorizeSettings.__dataclass_fields__["gamma"])
     assert knob.low is not None
     assert knob.high is not None
     return float(min(max(layer.gamma, knob.low), knob.high))
@@ -162,7 +162,7 @@ def result_name(layer: Layer) -> str:
 def add_result(
     viewer: Viewer,
     layer: Image,
-    colors: Shown | np.ndarray[Any, Any],
+    colors: LayerData | np.ndarray[Any, Any],
     *,
     metadata: dict[str, Any],
     name: str | None = None,
@@ -188,7 +188,7 @@ def add_plane(
     viewer: Viewer,
     layer: Image,
     plane: tuple[int, ...],
-    colors: Colors,
+    colors: ColorArrays,
     *,
     metadata: dict[str, Any],
     name: str | None = None,
@@ -209,7 +209,7 @@ def add_plane(
     )
 
 
-def refresh_result(layer: Image, colors: Shown, *, metadata: dict[str, Any]) -> None:
+def refresh_result(layer: Image, colors: LayerData, *, metadata: dict[str, Any]) -> None:
     """Show new colours in the layer that showed the old ones."""
     limits = tuple(map(float, colors.limits))
     if _is_other(layer, colors):
@@ -272,15 +272,15 @@ def _insert(viewer: Viewer, source: Image, data: Any, **options: Any) -> Image:
     return made
 
 
-def _look(layer: Image) -> Look:
-    return Look(bool(layer.rgb), seen_limits(layer), seen_gamma(layer))
+def _look(layer: Image) -> DisplayRange:
+    return DisplayRange(bool(layer.rgb), seen_limits(layer), seen_gamma(layer))
 
 
 def _limits_for(layer: Image, pictures: np.ndarray[Any, Any]) -> Limits:
     return shown_limits(_look(layer), dtype_in_memory(layer.dtype), pictures)
 
 
-def _is_other(layer: Image, colors: Shown) -> bool:
+def _is_other(layer: Image, colors: LayerData) -> bool:
     """Whether a layer has other data than these colours, not only other values."""
     if not colors.multiscale:
         return layer.data is not colors.data

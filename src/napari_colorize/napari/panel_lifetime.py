@@ -17,10 +17,10 @@ class Panel(Protocol):
     def installEventFilter(self, watcher: QObject) -> None: ...  # noqa: D102
     def parent(self) -> Any: ...  # noqa: D102
     def deleteLater(self) -> None: ...  # noqa: D102
-    def let_go(self) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
-class Tenancy(QObject):
+class DockCloseWatcher(QObject):
     """One panel's stay: `left` is called once, however it ends.
 
     A panel that was docked and has no parent any more was closed: napari drops it without
@@ -34,7 +34,7 @@ class Tenancy(QObject):
         Hears of the end, with this.
     """
 
-    def __init__(self, panel: Panel, left: Callable[[Tenancy], None]) -> None:
+    def __init__(self, panel: Panel, left: Callable[[DockCloseWatcher], None]) -> None:
         super().__init__()
         self._panel: Panel | None = panel
         self._left = left
@@ -57,5 +57,5 @@ class Tenancy(QObject):
         panel, self._panel = self._panel, None
         if panel is not None:
             with suppress(RuntimeError):  # of a window that was destroyed, parts are gone already
-                panel.let_go()
+                panel.close()
             self._left(self)

@@ -9,7 +9,7 @@ from psygnal import SignalInstance
 from qtpy.QtCore import QObject, Qt, Signal
 
 
-class Bridge(QObject):
+class QtRelay(QObject):
     """Carries a session's signals to slots in the thread that made this, by Qt's own queue.
 
     Qt wakes the event loop for each; psygnal's queue would have to be asked again and again.
@@ -22,7 +22,7 @@ class Bridge(QObject):
         self._is_open = True
         self._arrived.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
-    def carry(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
+    def connect(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
         """From now on, `slot` hears in the GUI thread what `signal` says in any."""
 
         def send(*values: Any) -> None:

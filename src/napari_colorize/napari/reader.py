@@ -14,7 +14,7 @@ from napari_colorize.errors import ImageError
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-    from napari_colorize.io.image_record import Picture
+    from napari_colorize.io.image_record import ImageRecord
 
 MM_PER_UNIT = {"cm": 10.0, "inch": 25.4}
 
@@ -40,10 +40,10 @@ def read_layers(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
     ImageError
         If a file cannot be read, or the files do not make a stack.
     """
-    from napari_colorize.io.images import read_picture
+    from napari_colorize.io.images import read_image
 
     files = [Path(path) for path in _as_list(paths)]
-    pictures = [read_picture(file) for file in files]
+    pictures = [read_image(file) for file in files]
     return [(_joined(pictures), _looks(pictures, files[0].stem), "image")]
 
 
@@ -51,7 +51,7 @@ def _as_list(paths: OnePath | Sequence[OnePath]) -> list[OnePath]:
     return [paths] if isinstance(paths, (str, PathLike)) else list(paths)
 
 
-def _joined(pictures: Sequence[Picture]) -> Any:
+def _joined(pictures: Sequence[ImageRecord]) -> Any:
     first = pictures[0].array
     if len(pictures) == 1:
         return first
@@ -60,7 +60,7 @@ def _joined(pictures: Sequence[Picture]) -> Any:
     return np.stack([picture.array for picture in pictures])
 
 
-def _looks(pictures: Sequence[Picture], name: str) -> dict[str, Any]:
+def _looks(pictures: Sequence[ImageRecord], name: str) -> dict[str, Any]:
     """Name, colours, limits and placement of the layer: the first file speaks for all."""
     first = pictures[0]
     leading = len(pictures) > 1 or first.is_stack
@@ -75,7 +75,7 @@ def _looks(pictures: Sequence[Picture], name: str) -> dict[str, Any]:
     return looks | _spacing(first, axes)
 
 
-def _spacing(picture: Picture, axes: int) -> dict[str, Any]:
+def _spacing(picture: ImageRecord, axes: int) -> dict[str, Any]:
     resolution = picture.metadata.resolution
     if resolution is None or resolution.unit not in MM_PER_UNIT:
         return {}

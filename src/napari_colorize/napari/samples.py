@@ -39,7 +39,7 @@ def rocket() -> list[LayerData]:
     return [_layer("rocket", _as_bytes(_luminance("rocket")))]
 
 
-def film() -> list[LayerData]:
+def video() -> list[LayerData]:
     """A stack (t, y, x): the view glides over a photograph from corner to corner."""
     still = _as_bytes(_luminance("rocket"))
     height, width = FRAME_SHAPE
@@ -49,7 +49,7 @@ def film() -> list[LayerData]:
     return [_layer("film", np.stack(frames), axis_labels=("t", "y", "x"))]
 
 
-def deep() -> list[LayerData]:
+def deep_16bit() -> list[LayerData]:
     """16 bits: the luminance of 8-bit colours has steps much finer than 8 bits hold."""
     gray = np.rint(_luminance("retina") * _WHITE_16).astype(np.uint16)
     return [_layer("retina, 16 bits", gray, contrast_limits=(0, _WHITE_16))]

@@ -26,21 +26,25 @@ from psygnal import Signal
 from napari_colorize.errors import ColorizeError, ImageError, OutputError
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
-from napari_colorize.napari.qt_relay import Bridge
-from napari_colorize.session.events import Progress, seconds_left
-from napari_colorize.session.worker_errors import explained, forget_frames, quietly
+from napari_colorize.napari.qt_relay import QtRelay
+from napari_colorize.session.events import RunProgress, seconds_left
+from napari_colorize.session.worker_errors import (
+    as_colorize_error,
+    clear_traceback,
+    without_warnings,
+)
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Layer
 
     from napari_colorize.colorizer import Colorizer
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.refine.guides import Guides
     from napari_colorize.runtime.devices import Precision
     from napari_colorize.settings import ColorizeSettings
-    from napari_colorize.video.lazy_frames import FilmFrames
-    from napari_colorize.video.plan import Plan
+    from napari_colorize.video.lazy_frames import VideoFrames
+    from napari_colorize.video.plan import VideoPlan
 
 SECONDS_TO_STOP = 5.0  # when Python ends
 SUFFIX = ".mp4"  # where none was typed
@@ -48,13 +52,15 @@ NAMES = "Films (*.mp4 *.mkv *.mov *.m4v *.webm);;Stacks (*.tif *.zarr)"
 
 logger = logging.getLogger(__name__)
 
-_savings: dict[int, FilmSaving] = {}  # one at a time for a viewer, by its id
+_savings: dict[int, VideoExport] = {}  # one at a time for a viewer, by its id
 
 
-def save_film(desk: Desk, path: str | os.PathLike[str], *, overwrite: bool = False) -> FilmSaving:
+def export_video(
+    controller: ColorizeController, path: str | os.PathLike[str], *, overwrite: bool = False
+) -> VideoExport:
     """Colorize all of the film that a desk looks at, and write it; returns at once.
 
-    Model, settings, guides and steadiness are the desk's at this moment. Sound, subtitles and
+    Model, settings, guides and temporal_smoothing are the desk's at this moment. Sound, subtitles and
     chapters are copied.
 
     Parameters
@@ -71,63 +77,65 @@ def save_film(desk: Desk, path: str | os.PathLike[str], *, overwrite: bool = Fal
     ColorizeError
         If there is no film, or it cannot be written there. What fails later is told by `ended`.
     """
-    from napari_colorize.video.plan import Wishes, plan
+    from napari_colorize.video.plan import ExportOptions, plan_video
 
-    busy = _savings.get(id(desk.viewer))
+    busy = _savings.get(id(controller.viewer))
     if busy is not None:
         raise OutputError(f"{busy.target.name} is being saved: wait, or stop it in its bar first.")
-    order = Order.of(desk)
-    saving = FilmSaving(desk.viewer, plan(order.film, path, Wishes(overwrite=overwrite)), order)
+    order = ExportJob.of(controller)
+    saving = VideoExport(
+        controller.viewer, plan_video(order.film, path, ExportOptions(overwrite=overwrite)), order
+    )
     saving.start()
     return saving
 
 
-def ask_and_save(viewer: Viewer) -> None:
+def ask_and_export(viewer: Viewer) -> None:
     """Save the film selected, or the one that is colorized, under a name that is asked for."""
     from qtpy.QtWidgets import QFileDialog
 
-    from napari_colorize.napari.controller import desk_of
+    from napari_colorize.napari.controller import get_controller
 
-    desk = desk_of(viewer)
+    controller = get_controller(viewer)
     try:
-        film = _take_up_film(desk)
+        film = _take_up_film(controller)
         suggested = film.with_name(f"{film.stem} (colorized){SUFFIX}")
         title = "Save colorized film"
         path, _ = QFileDialog.getSaveFileName(None, title, str(suggested), NAMES)
         if not path:
             return
         if not Path(path).suffix:  # then nobody was asked whether it may be replaced
-            save_film(desk, f"{path}{SUFFIX}")
+            export_video(controller, f"{path}{SUFFIX}")
         else:
-            save_film(desk, path, overwrite=True)
+            export_video(controller, path, overwrite=True)
     except ColorizeError as error:
         show_error(str(error))
 
 
-def _take_up_film(desk: Desk) -> Path:
+def _take_up_film(controller: ColorizeController) -> Path:
     """The film to save, on the desk from now on, with the panel open."""
     from napari_colorize.napari.commands import open_panel
 
-    active = desk.viewer.layers.selection.active
-    chosen = active if _frames(active) is not None else desk.layer
+    active = controller.viewer.layers.selection.active
+    chosen = active if _frames(active) is not None else controller.layer
     found = _frames(chosen)
     if found is None:
         raise ImageError("Open a film and select its layer: there is none to save.")
-    open_panel(desk.viewer)
-    desk.choose_layer(chosen)
+    open_panel(controller.viewer)
+    controller.choose_layer(chosen)
     return found.film.path
 
 
-def _frames(layer: Layer | None) -> FilmFrames | None:
+def _frames(layer: Layer | None) -> VideoFrames | None:
     """What a layer shows, if that is a film."""
-    from napari_colorize.video.lazy_frames import FilmFrames
+    from napari_colorize.video.lazy_frames import VideoFrames
 
     data = None if layer is None else layer.data
-    return data if isinstance(data, FilmFrames) else None
+    return data if isinstance(data, VideoFrames) else None
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class ExportJob:
     """What is to be saved and how, as it is when it is said.
 
     Parameters
@@ -152,7 +160,7 @@ class Order:
     guides: Guides | None
 
     @classmethod
-    def of(cls, desk: Desk) -> Order:
+    def of(cls, controller: ColorizeController) -> ExportJob:
         """Of what a desk colorizes.
 
         Raises
@@ -160,7 +168,7 @@ class Order:
         ImageError
             If that is no film, or only a part of it.
         """
-        layer, session = desk.layer, desk.session
+        layer, session = controller.layer, controller.session
         if layer is None:
             raise ImageError(layers.NO_LAYER)
         frames = _frames(layer)
@@ -169,9 +177,9 @@ class Order:
                 f"{layer.name!r} is no film: colorize the whole stack, and save its colours with "
                 "File > Save Selected Layers."
             )
-        if desk.region is not None:
+        if controller.region is not None:
             raise ImageError("A film is saved whole: choose no shapes to colorize only, first.")
-        if desk.guiding.are_of_one_plane:
+        if controller.guiding.are_of_one_plane:
             raise ImageError(
                 "Hints, masks and references of single frames are not for the whole film: give "
                 "each as a single plane, or choose none."
@@ -179,7 +187,7 @@ class Order:
         return cls(
             frames.film.path,
             len(frames),
-            _as_seen(desk.settings, layer),
+            _as_seen(controller.settings, layer),
             session.model,
             session.blend_with,
             session.device,
@@ -206,7 +214,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class SavingEnd:
+class ExportFinished:
     """How saving ended: frames that are done, what is to be said of them, what went wrong."""
 
     done: int
@@ -215,7 +223,7 @@ class SavingEnd:
     error: ColorizeError | None = None
 
 
-class FilmSaving:
+class VideoExport:
     """One film on its way into a file, with a bar in the viewer that stops it.
 
     To be made in the GUI thread.
@@ -237,20 +245,20 @@ class FilmSaving:
         In the GUI thread.
     """
 
-    progress = Signal(Progress)
-    ended = Signal(SavingEnd)
-    _over = Signal(SavingEnd)
+    progress = Signal(RunProgress)
+    ended = Signal(ExportFinished)
+    _over = Signal(ExportFinished)
 
-    def __init__(self, viewer: Viewer, todo: Plan, order: Order) -> None:
+    def __init__(self, viewer: Viewer, todo: VideoPlan, order: ExportJob) -> None:
         _ = self.progress, self.ended, self._over  # made here, not by two threads at once
         self.target = todo.target
         self._viewer, self._todo, self._order = viewer, todo, order
         self._cancelled = threading.Event()
         self._done = 0
         self._bar = ActivityBar(self.cancel)
-        self._bridge = Bridge()
-        self._bridge.carry(self.progress, self._bar.show)
-        self._bridge.carry(self._over, self._end)
+        self._bridge = QtRelay()
+        self._bridge.connect(self.progress, self._bar.show)
+        self._bridge.connect(self._over, self._end)
         name = f"napari-colorize saves {self.target.name}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -288,7 +296,7 @@ class FilmSaving:
     # In the thread
 
     def _run(self) -> None:
-        quietly(self._work_and_tell)
+        without_warnings(self._work_and_tell)
 
     def _work_and_tell(self) -> None:
         notes: tuple[str, ...] = ()
@@ -299,10 +307,12 @@ class FilmSaving:
             error = told
         except Exception as unexpected:
             logger.exception("Saving %s failed.", self.target)
-            error = explained(unexpected)
-        forget_frames(error)
+            error = as_colorize_error(unexpected)
+        clear_traceback(error)
         atexit.unregister(self._stop)
-        self._over.emit(SavingEnd(self._done, self._cancelled.is_set() and not notes, notes, error))
+        self._over.emit(
+            ExportFinished(self._done, self._cancelled.is_set() and not notes, notes, error)
+        )
 
     def _work(self) -> tuple[str, ...]:
         """Colorize and write; gives what is to be said, nothing if it was stopped."""
@@ -311,16 +321,16 @@ class FilmSaving:
         try:
             return self._written(*self._order.models())
         finally:
-            memory.give_back()
+            memory.empty_device_cache()
 
     def _written(self, colorizer: Colorizer, second: Colorizer | None) -> tuple[str, ...]:
-        from napari_colorize.batch.task import Beside
+        from napari_colorize.batch.task import Extras
 
         work = self._todo.work(
             colorizer,
-            colorizer.choose(asdict(self._order.settings)),
+            colorizer.resolve_settings(asdict(self._order.settings)),
             self._order.identity(colorizer, second),
-            **Beside(self._order.guides, second).of_image(),
+            **Extras(self._order.guides, second).of_image(),
         )
         began, total = time.monotonic(), self._order.frames
         self._done = work.before
@@ -328,14 +338,14 @@ class FilmSaving:
             for done in work:
                 self._done = done
                 left = seconds_left(began, done - work.before, total - work.before)
-                self.progress.emit(Progress(f"Saving {self.target.name}", done, total, left))
+                self.progress.emit(RunProgress(f"Saving {self.target.name}", done, total, left))
                 if self._cancelled.is_set():
                     return ()
         return (f"Saved {self.target}.", *work.ledger.notes, *work.source.notes(), *work.notes)
 
     # In the GUI thread
 
-    def _end(self, end: SavingEnd) -> None:
+    def _end(self, end: ExportFinished) -> None:
         self._bar.close()
         self._bridge.close()
         window = getattr(self._viewer, "window", None)

@@ -12,8 +12,8 @@ from napari_colorize.errors import ImageError
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-    from napari_colorize.video.lazy_frames import FilmFrames
-    from napari_colorize.video.probe import Film
+    from napari_colorize.video.lazy_frames import VideoFrames
+    from napari_colorize.video.probe import VideoInfo
 
 AXES = ("t", "y", "x")
 
@@ -31,10 +31,10 @@ def get_reader(path: OnePath | Sequence[OnePath]) -> Callable[..., list[LayerDat
     from napari_colorize.io.formats import FILM_SUFFIXES
 
     suffixes = {Path(each).suffix.lower() for each in _as_list(path)}
-    return read_films if suffixes and suffixes <= FILM_SUFFIXES else None
+    return read_videos if suffixes and suffixes <= FILM_SUFFIXES else None
 
 
-def read_films(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
+def read_videos(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
     """One layer of a film: `(t, y, x)`, or `(t, y, x, 3)` if it has colours.
 
     All of the file is read once, but only a few frames of it are decoded.
@@ -44,16 +44,16 @@ def read_films(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
     ImageError
         If it cannot be read, if PyAV is missing, or if several are to be one stack.
     """
-    from napari_colorize.video.lazy_frames import open_film
+    from napari_colorize.video.lazy_frames import open_video
 
     files = _as_list(paths)
     if len(files) != 1:
         raise ImageError("Films do not make a stack: open them one by one.")
-    frames = open_film(files[0])
+    frames = open_video(files[0])
     return [(frames, looks_of(frames), "image")]
 
 
-def looks_of(frames: FilmFrames) -> dict[str, Any]:
+def looks_of(frames: VideoFrames) -> dict[str, Any]:
     """Name, colours, limits and placement of the layer that shows a film.
 
     Limits are those of its type: napari would decode frames to find others.
@@ -74,7 +74,7 @@ def looks_of(frames: FilmFrames) -> dict[str, Any]:
     }
 
 
-def _pixel_size(film: Film) -> tuple[float, float]:
+def _pixel_size(film: VideoInfo) -> tuple[float, float]:
     """Height and width of a pixel as it is seen; the narrower side is 1."""
     ratio = float(film.pixel_ratio)
     height, width = (1.0, ratio) if ratio >= 1 else (1 / ratio, 1.0)

@@ -24,9 +24,9 @@ from superqt.utils import signals_blocked
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
 from napari_colorize.napari.commands import bind_shortcut
-from napari_colorize.napari.connections import Links
-from napari_colorize.napari.controller import desk_of
-from napari_colorize.napari.controls import LABEL_WIDTH, OF_THE_LAYER, Knobs
+from napari_colorize.napari.connections import Connections
+from napari_colorize.napari.controller import get_controller
+from napari_colorize.napari.controls import LABEL_WIDTH, OF_THE_LAYER, SettingControls
 from napari_colorize.napari.guide.panel import GuidePanel
 from napari_colorize.napari.layers import nothing_to_colorize
 from napari_colorize.napari.preferences import Preferences, preferences
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
     from napari_colorize.result import Colorized
-    from napari_colorize.session import Progress, RunEnd
+    from napari_colorize.session import RunFinished, RunProgress
 
 FIRST = ("render_factor", "saturation", "self_attention")
 TARGETS = ("Visible plane", "Whole stack", "Inside shapes")
@@ -64,38 +64,38 @@ class ColorizeWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self.desk = desk_of(napari_viewer)
+        self.controller = get_controller(napari_viewer)
         self._make_widgets()
         self._lay_out()
         self._connect()
-        self.desk.serve(self)
-        bind_shortcut(self.desk.viewer)
+        self.controller.attach_panel(self)
+        bind_shortcut(self.controller.viewer)
         self._begin(preferences())
 
     def _begin(self, wanted: Preferences) -> None:
         """As the user prefers to begin; torch and the model come in the background."""
-        desk = self.desk
-        desk.choose(render_factor=wanted.render_factor, saturation=wanted.saturation)
+        controller = self.controller
+        controller.set_settings(render_factor=wanted.render_factor, saturation=wanted.saturation)
         self.models.show_model(wanted.model)
         if self.models.is_here:
-            desk.use_model(wanted.model)
-        desk.session.get_ready()
-        desk.is_live = wanted.live
-        if desk.is_live and desk.layer is None:
-            self._guard(desk.follow_selection)
+            controller.use_model(wanted.model)
+        controller.session.warm_up()
+        controller.is_live = wanted.live
+        if controller.is_live and controller.layer is None:
+            self._guard(controller.follow_selection)
         self._show_all()
 
     # What it is made of
 
     def _make_widgets(self) -> None:
-        desk = self.desk
-        self.layers = LayerChooser(desk.viewer)
+        controller = self.controller
+        self.layers = LayerChooser(controller.viewer)
         self.models = ModelChooser()
-        self.knobs = Knobs(FIRST)
+        self.knobs = SettingControls(FIRST)
         self.target = QComboBox()
         self.target.addItems(TARGETS)
         self.shapes = LayerChooser(
-            desk.viewer, lambda layer: isinstance(layer, Shapes), takes_first=True
+            controller.viewer, lambda layer: isinstance(layer, Shapes), takes_first=True
         )
         self.devices = QComboBox()
         more = [
@@ -103,8 +103,8 @@ class ColorizeWidget(QWidget):
             for name in ColorizeSettings.__dataclass_fields__
             if name not in (*FIRST, *OF_THE_LAYER, *REFINING)
         ]
-        self.more_knobs = Knobs(more)
-        self.guide = GuidePanel(desk, self._guard)
+        self.more_knobs = SettingControls(more)
+        self.guide = GuidePanel(controller, self._guard)
         self.all = QPushButton()
         self.again = _button("Colorize", "Ask the model again.")
         self.stop = _button("Cancel", "Stop this; the last picture stays.")
@@ -128,7 +128,7 @@ class ColorizeWidget(QWidget):
         self.grid = SweepGrid()
         self._stays, self._state = False, "idle"
         self._had_region = False
-        self._links = Links()
+        self._links = Connections()
         self._patience = QTimer()
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
@@ -187,65 +187,69 @@ class ColorizeWidget(QWidget):
         self.setMinimumWidth(self._area.widget().minimumSizeHint().width() + bar)
 
     def _connect(self) -> None:
-        desk = self.desk
-        self.layers.chosen.connect(lambda layer: self._guard(lambda: desk.choose_layer(layer)))
-        self.models.chosen.connect(desk.use_model)
+        controller = self.controller
+        self.layers.chosen.connect(
+            lambda layer: self._guard(lambda: controller.choose_layer(layer))
+        )
+        self.models.chosen.connect(controller.use_model)
         for knobs in (self.knobs, self.more_knobs):
             knobs.changed.connect(self._turn)
         self.guide.turned.connect(self._turn)
         self.target.currentIndexChanged.connect(self._choose_target)
         self.shapes.chosen.connect(lambda _: self._choose_target(self.target.currentIndex()))
-        self.devices.activated.connect(lambda _: desk.use_device(self.devices.currentText()))
-        self.all.clicked.connect(lambda: self._guard(desk.colorize_all))
-        self.stop.clicked.connect(lambda: desk.cancel())
+        self.devices.activated.connect(lambda _: controller.use_device(self.devices.currentText()))
+        self.all.clicked.connect(lambda: self._guard(controller.colorize_all))
+        self.stop.clicked.connect(lambda: controller.cancel())
         self._patience.timeout.connect(self._show_busy)
-        self.stop_keep.clicked.connect(lambda: desk.cancel(keep=True))
-        self.stop_drop.clicked.connect(lambda: desk.cancel(keep=False))
-        self.keep.clicked.connect(lambda: self._guard(desk.keep))
-        self.replace.clicked.connect(lambda: self._guard(desk.replace))
-        self.undo.clicked.connect(lambda: self._guard(desk.undo))
-        self.channels.clicked.connect(lambda: self._guard(desk.show_channels))
+        self.stop_keep.clicked.connect(lambda: controller.cancel(keep=True))
+        self.stop_drop.clicked.connect(lambda: controller.cancel(keep=False))
+        self.keep.clicked.connect(lambda: self._guard(controller.keep))
+        self.replace.clicked.connect(lambda: self._guard(controller.replace))
+        self.undo.clicked.connect(lambda: self._guard(controller.undo))
+        self.channels.clicked.connect(lambda: self._guard(controller.show_channels))
         self.sweep.clicked.connect(lambda: self._guard(self.begin_sweep))
         self.grid.picked.connect(self._pick)
-        self.again.clicked.connect(lambda: self._guard(lambda: desk.choose_layer(desk.layer)))
+        self.again.clicked.connect(
+            lambda: self._guard(lambda: controller.choose_layer(controller.layer))
+        )
         for signal, slot in (
-            (desk.layer_changed, self._show_all),
-            (desk.changed, self._show_all),
-            (desk.models_changed, self.models.relist),
-            (desk.models_changed, self.guide.models.relist),
-            (desk.shown, self._show_result),
-            (desk.state, self._show_state),
-            (desk.progress, self._show_progress),
-            (desk.failed, self._show_error),
-            (desk.run_ended, self._show_end),
-            (desk.swept, self.grid.show_result),
+            (controller.layer_changed, self._show_all),
+            (controller.changed, self._show_all),
+            (controller.models_changed, self.models.relist),
+            (controller.models_changed, self.guide.models.relist),
+            (controller.shown, self._show_result),
+            (controller.state, self._show_state),
+            (controller.progress, self._show_progress),
+            (controller.failed, self._show_error),
+            (controller.run_ended, self._show_end),
+            (controller.swept, self.grid.show_result),
         ):
             self._links.add(signal, slot)
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """The panel is gone: nothing is told to it any more; its layers stay."""
         self._patience.stop()
         self._links.end()
         self.layers.close_list()
         self.shapes.close_list()
-        self.guide.let_go()
+        self.guide.close()
 
     # What was clicked
 
-    def _guard(self, work: Callable[[], object]) -> None:
+    def _guard(self, colorized_layer: Callable[[], object]) -> None:
         """Do it; what cannot be done is told in one sentence."""
         try:
-            work()
+            colorized_layer()
         except ColorizeError as error:
-            self.desk.tell(error)
+            self.controller.notify_error(error)
 
     def _turn(self, name: str, value: Any) -> None:
-        self._guard(lambda: self.desk.choose(**{name: value}))
+        self._guard(lambda: self.controller.set_settings(**{name: value}))
 
     def _choose_target(self, target: int) -> None:
         shapes = self.shapes.layer if target == SHAPES else None
-        if shapes is not self.desk.region:
-            self._guard(lambda: self.desk.use_region(shapes))
+        if shapes is not self.controller.region:
+            self._guard(lambda: self.controller.use_region(shapes))
         self._show_all()
         if target == SHAPES and shapes is None:
             self._say("Draw a rectangle, an ellipse or a polygon in a Shapes layer first.")
@@ -253,26 +257,26 @@ class ColorizeWidget(QWidget):
     def begin_sweep(self) -> None:
         """Ask for the same plane at several render factors."""
         factors = factors_around(self._recommended()["render_factor"])
-        self.desk.sweep(factors)
+        self.controller.sweep(factors)
         self.grid.begin(factors)
         self.grid.show()
 
     def _pick(self, render_factor: int) -> None:
-        self.desk.choose(render_factor=render_factor)
+        self.controller.set_settings(render_factor=render_factor)
 
     # What is shown
 
     def _show_all(self, *_: Any) -> None:
-        desk = self.desk
-        self.layers.show_layer(desk.layer)
+        controller = self.controller
+        self.layers.show_layer(controller.layer)
         if self.models.is_here:  # else one is being looked at that must be fetched first
-            self.models.show_model(str(desk.session.model))
+            self.models.show_model(str(controller.session.model))
         self._show_target()
-        self.knobs.show_settings(desk.settings, self._recommended())
-        self.more_knobs.show_settings(desk.settings, {})
+        self.knobs.show_settings(controller.settings, self._recommended())
+        self.more_knobs.show_settings(controller.settings, {})
         self.guide.show_all()
         self._show_devices()
-        planes, running = desk.planes, desk.is_running
+        planes, running = controller.planes, controller.is_running
         self.all.setVisible(self.target.currentIndex() == STACK and not running)
         self.all.setText(self._cost())
         self.all.setEnabled(planes > 1)
@@ -281,47 +285,49 @@ class ColorizeWidget(QWidget):
         chosen = self.knobs, self.more_knobs, self.guide, self.models, self.target, self.devices
         for widget in chosen:
             widget.setEnabled(not running)  # a run is made with the knobs as they are
-        has_result = desk.result is not None and desk.result_layer is not None
+        has_result = controller.result is not None and controller.result_layer is not None
         for button in (self.keep, self.replace, self.sweep):
             button.setEnabled(has_result and not running)
-        self.undo.setEnabled(desk.undoable is not None)
+        self.undo.setEnabled(controller.undoable is not None)
         self.channels.setEnabled(planes > 1)
         visible = self.target.currentIndex() == SHAPES
         self._shapes_label.setVisible(visible)
         self.shapes.setVisible(visible)
-        if desk.layer is None:
-            active = desk.viewer.layers.selection.active
+        if controller.layer is None:
+            active = controller.viewer.layers.selection.active
             self._say(nothing_to_colorize(active))
 
     def _show_target(self) -> None:
         """When the shapes in use are removed, what is colorized is the whole plane again."""
-        had, self._had_region = self._had_region, self.desk.region is not None
-        left = self.shapes.layer in self.desk.viewer.layers  # else its list is not told yet
+        had, self._had_region = self._had_region, self.controller.region is not None
+        left = self.shapes.layer in self.controller.viewer.layers  # else its list is not told yet
         if had and not self._had_region and not left:
             with signals_blocked(self.target):
                 self.target.setCurrentIndex(PLANE)
 
     def _show_lacks(self) -> None:
         """What the model cannot follow is switched off, with the reason, at its default."""
-        lacks = self.desk.session.lacks
-        for knobs in (self.knobs, self.more_knobs, *self.guide.knobs):
+        lacks = self.controller.session.unsupported_settings
+        for knobs in (self.knobs, self.more_knobs, *self.guide.setting_controls):
             for name in knobs.controls:
                 knobs.refuse(name, lacks.get(name))
         usual = ColorizeSettings()
-        self.desk.choose(**{name: getattr(usual, name) for name in lacks})
+        self.controller.set_settings(**{name: getattr(usual, name) for name in lacks})
 
     def _show_devices(self) -> None:
-        devices = list(self.desk.session.devices)
+        devices = list(self.controller.session.devices)
         if [self.devices.itemText(at) for at in range(self.devices.count())] != devices:
             self.devices.clear()
             self.devices.addItems(devices)
-        self.devices.setCurrentText(str(self.desk.session.device))
+        self.devices.setCurrentText(str(self.controller.session.device))
 
     def _cost(self) -> str:
-        desk = self.desk
-        if desk.layer is None or desk.planes < 2:
+        controller = self.controller
+        if controller.layer is None or controller.planes < 2:
             return "This layer is a single plane"
-        return messages.cost(desk.planes, desk.session.seconds_per_picture, desk.bytes_of_stack())
+        return messages.cost(
+            controller.planes, controller.session.seconds_per_picture, controller.bytes_of_stack()
+        )
 
     def _show_result(self, result: Colorized) -> None:
         self._say(messages.done(result))
@@ -330,7 +336,7 @@ class ColorizeWidget(QWidget):
         self._show_all()
 
     def _show_state(self, state: str) -> None:
-        if state in messages.STATES and not (self.desk.is_running and state == "predicting"):
+        if state in messages.STATES and not (self.controller.is_running and state == "predicting"):
             self._say(messages.STATES[state])
         if self._state == "downloading":
             self.models.relist()  # another one is here now
@@ -342,11 +348,21 @@ class ColorizeWidget(QWidget):
             self.stop.hide()
             self._show_devices()
             self._show_lacks()
-            if self.desk.result is not None and not self.desk.is_running and not self._stays:
-                self._say(messages.done(self.desk.result))
-            elif self.desk.layer is not None and self.desk.result is None and not self._stays:
+            if (
+                self.controller.result is not None
+                and not self.controller.is_running
+                and not self._stays
+            ):
+                self._say(messages.done(self.controller.result))
+            elif (
+                self.controller.layer is not None
+                and self.controller.result is None
+                and not self._stays
+            ):
                 self._say("Stopped.")
-            self.again.setVisible(self.desk.layer is not None and self.desk.result is None)
+            self.again.setVisible(
+                self.controller.layer is not None and self.controller.result is None
+            )
         else:
             self._stays = False
             self.again.hide()
@@ -357,18 +373,18 @@ class ColorizeWidget(QWidget):
         """It takes a while: show that something moves, and how to stop it."""
         self.bar.setRange(0, 0)
         self.bar.show()
-        self.stop.setVisible(not self.desk.is_running)
+        self.stop.setVisible(not self.controller.is_running)
 
-    def _show_progress(self, told: Progress) -> None:
+    def _show_progress(self, told: RunProgress) -> None:
         self.bar.setRange(0, 1000)
         self.bar.setValue(round(1000 * told.done / max(1, told.total)))
         self.bar.show()
         self._say(messages.progress(told))
 
-    def _show_end(self, end: RunEnd) -> None:
+    def _show_end(self, end: RunFinished) -> None:
         self.bar.hide()
         self._stays = True
-        self._say(messages.end(end))
+        self._say(messages.run_end(end))
 
     def _show_error(self, error: ColorizeError) -> None:
         self.bar.hide()
@@ -381,10 +397,10 @@ class ColorizeWidget(QWidget):
 
     def _recommended(self) -> dict[str, Any]:
         """What stands for settings that are left to the model: what it used, or will."""
-        result = self.desk.result
+        result = self.controller.result
         if result is not None:
             return vars(result.settings)
-        checkpoint = CATALOGUE.get(str(self.desk.session.model), CATALOGUE["embedded"])
+        checkpoint = CATALOGUE.get(str(self.controller.session.model), CATALOGUE["embedded"])
         return {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation}
 
 

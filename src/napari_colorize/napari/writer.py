@@ -22,8 +22,8 @@ from napari_colorize.errors import ColorizeError, OutputError
 from napari_colorize.napari.video_reader import PATH, RATE
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.controller import Desk
-    from napari_colorize.video.encoding import Coding
+    from napari_colorize.napari.controller import ColorizeController
+    from napari_colorize.video.encoding import Encoding
 
 RATE_OF_A_STACK = Fraction(24)  # frames a second, where nothing says
 LARGEST_DENOMINATOR = 1001  # 24000/1001 is the rate of most films that are called 23.976
@@ -31,7 +31,7 @@ LARGEST_DENOMINATOR = 1001  # 24000/1001 is the rate of most films that are call
 Pixels = NDArray[Any]
 
 
-def write_film(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+def write_video(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
     """Write a layer as a film.
 
     Colours of a film that is open are made and written in the background: the file appears when
@@ -58,15 +58,15 @@ def write_film(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]
     """
     stack = data[0] if attributes.get("multiscale") else data
     try:
-        desk = _desk_that_shows(stack)
-        if desk is not None and _is_film(desk):
-            from napari_colorize.napari.video_export import save_film
+        controller = _desk_that_shows(stack)
+        if controller is not None and _is_film(controller):
+            from napari_colorize.napari.video_export import export_video
 
-            save_film(desk, path, overwrite=True)
+            export_video(controller, path, overwrite=True)
         else:
             _refuse_itself(attributes, path)
-            _refuse_unfinished(stack, desk)
-            encode(_Stack.of(stack, attributes, _rate(attributes, desk)), Path(path))
+            _refuse_unfinished(stack, controller)
+            encode(_Stack.of(stack, attributes, _rate(attributes, controller)), Path(path))
     except OutputError:
         raise
     except ColorizeError as error:  # napari takes a ValueError to mean that there is no writer
@@ -131,14 +131,14 @@ def encode(stack: _Stack, target: Path) -> None:
     from napari.utils import progress
     from napari.utils.notifications import show_info
 
-    from napari_colorize.runtime.atomic import explained
-    from napari_colorize.video.encoder import FilmWriter
+    from napari_colorize.runtime.atomic import write_errors
+    from napari_colorize.video.encoder import VideoWriter
     from napari_colorize.video.frames import Frame
-    from napari_colorize.video.resume import Ledger
+    from napari_colorize.video.resume import ResumeState
 
     coding = _coding(stack, target)
-    with explained(target), TemporaryDirectory(prefix=".", dir=target.parent) as folder:
-        writer = FilmWriter(target, coding, Ledger(Path(folder), {}), overwrite=True)
+    with write_errors(target), TemporaryDirectory(prefix=".", dir=target.parent) as folder:
+        writer = VideoWriter(target, coding, ResumeState(Path(folder), {}), overwrite=True)
         try:
             frames = progress(stack, total=len(stack), desc=f"Writing {target.name}")
             for place, rgb in enumerate(frames):
@@ -152,9 +152,9 @@ def encode(stack: _Stack, target: Path) -> None:
         show_info(" ".join(notes))
 
 
-def _coding(stack: _Stack, target: Path) -> Coding:
-    from napari_colorize.video.encoding import CONTAINERS, coding_of
-    from napari_colorize.video.ycbcr import standard_tones
+def _coding(stack: _Stack, target: Path) -> Encoding:
+    from napari_colorize.video.encoding import CONTAINERS, encoding_for
+    from napari_colorize.video.ycbcr import standard_format
 
     suffix = target.suffix.lower()
     if suffix not in CONTAINERS:
@@ -162,13 +162,13 @@ def _coding(stack: _Stack, target: Path) -> Coding:
             f"{target.name}: no film is written as {suffix}. Choose {', '.join(CONTAINERS)}."
         )
     height, width = stack.size
-    return coding_of(
+    return encoding_for(
         suffix,
         height=height,
         width=width,
         time_base=1 / stack.rate,
         rate=stack.rate,
-        tones=standard_tones(height, width, stack.depth),
+        tones=standard_format(height, width, stack.depth),
     )
 
 
@@ -187,24 +187,24 @@ def _from_black_to_white(values: Pixels, limits: tuple[float, float]) -> Pixels:
     return fill_range(values, limits)
 
 
-def _desk_that_shows(stack: Any) -> Desk | None:
+def _desk_that_shows(stack: Any) -> ColorizeController | None:
     """The desk whose colours these are, if they are any desk's."""
     from napari import current_viewer
 
-    from napari_colorize.napari.controller import known_desk
+    from napari_colorize.napari.controller import existing_controller
 
     viewer = current_viewer()
-    desk = None if viewer is None else known_desk(viewer)
-    if desk is None or desk.colors is None:
+    controller = None if viewer is None else existing_controller(viewer)
+    if controller is None or controller.colors is None:
         return None
-    shown = desk.colors.data[0] if desk.colors.multiscale else desk.colors.data
-    return desk if shown is stack else None
+    shown = controller.colors.data[0] if controller.colors.multiscale else controller.colors.data
+    return controller if shown is stack else None
 
 
-def _is_film(desk: Desk) -> bool:
-    from napari_colorize.video.lazy_frames import FilmFrames
+def _is_film(controller: ColorizeController) -> bool:
+    from napari_colorize.video.lazy_frames import VideoFrames
 
-    return desk.layer is not None and isinstance(desk.layer.data, FilmFrames)
+    return controller.layer is not None and isinstance(controller.layer.data, VideoFrames)
 
 
 def _refuse_itself(attributes: Mapping[str, Any], path: str) -> None:
@@ -214,27 +214,27 @@ def _refuse_itself(attributes: Mapping[str, Any], path: str) -> None:
         raise OutputError(f"{path} is the film itself. Choose another name.")
 
 
-def _refuse_unfinished(stack: Any, desk: Desk | None) -> None:
+def _refuse_unfinished(stack: Any, controller: ColorizeController | None) -> None:
     """Frames without colours would be written in gray."""
-    from napari_colorize.display.lazy_array import View
+    from napari_colorize.display.lazy_array import LazyArray
 
-    if not isinstance(stack, View):
+    if not isinstance(stack, LazyArray):
         return
-    if desk is None or desk.colors is None:
+    if controller is None or controller.colors is None:
         raise OutputError(
             "These colours come as they are looked at: choose the layer they are made from in the "
             "Colorize panel, then save them again."
         )
-    if not desk.colors.knows_all():
+    if not controller.colors.all_current():
         raise OutputError(
             "Not all planes have colours yet: colorize the whole stack, then save it again."
         )
 
 
-def _rate(attributes: Mapping[str, Any], desk: Desk | None) -> Fraction:
+def _rate(attributes: Mapping[str, Any], controller: ColorizeController | None) -> Fraction:
     """Of the film that the frames come from, if a layer says."""
     own = attributes.get("metadata", {})
-    source = {} if desk is None or desk.layer is None else desk.layer.metadata
+    source = {} if controller is None or controller.layer is None else controller.layer.metadata
     said = own.get(RATE, source.get(RATE))
     if not isinstance(said, (int, float)) or not 0 < said < float("inf"):
         return RATE_OF_A_STACK

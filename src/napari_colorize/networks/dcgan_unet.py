@@ -26,7 +26,7 @@ STRIDED, POOLED = 4, 3  # sides of filters, by which a file shows whether it has
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
+class DcganConfig:
     """What the network's steps are made of.
 
     Parameters
@@ -80,7 +80,7 @@ class DcganUNet(nn.Module):
         widths: Sequence[int] = WIDTHS,
     ) -> None:
         super().__init__()
-        choices = Choices(batch_norm=batch_norm, strides=strides, leaky=leaky, dropout=dropout)
+        choices = DcganConfig(batch_norm=batch_norm, strides=strides, leaky=leaky, dropout=dropout)
         self.downs = nn.ModuleList(
             _down(inputs, outputs, choices, norm=batch_norm and step > 0)
             for step, (inputs, outputs) in enumerate(zip((1, *widths), widths, strict=False))
@@ -128,7 +128,7 @@ def is_dcgan_unet(state: Mapping[str, Tensor]) -> bool:
     return "downs.0.0.weight" in state and "choices" in state
 
 
-def _down(inputs: int, outputs: int, choices: Choices, *, norm: bool) -> nn.Sequential:
+def _down(inputs: int, outputs: int, choices: DcganConfig, *, norm: bool) -> nn.Sequential:
     """A step to half the size."""
     side, stride = (STRIDED, 2) if choices.strides else (POOLED, 1)
     parts: list[nn.Module] = [
@@ -143,7 +143,7 @@ def _down(inputs: int, outputs: int, choices: Choices, *, norm: bool) -> nn.Sequ
 class Up(nn.Module):
     """A step to twice the size."""
 
-    def __init__(self, inputs: int, outputs: int, choices: Choices, *, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, choices: DcganConfig, *, dropout: float) -> None:
         super().__init__()
         bias = not choices.batch_norm
         self.enlarges = not choices.strides
@@ -163,7 +163,7 @@ class Up(nn.Module):
         return F.relu(self.dropout(x))
 
 
-def _ups(widths: Sequence[int], choices: Choices) -> list[Up]:
+def _ups(widths: Sequence[int], choices: DcganConfig) -> list[Up]:
     """The decoder, coarse end first: all but the first step join what the encoder saw."""
     coarse_first = list(reversed(widths))
     outputs = [*coarse_first[1:], widths[0]]

@@ -41,7 +41,7 @@ BAND_BYTES = 24 * 2**20  # per tensor of the full-size end: memory that is used 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class DDColorConfig:
     """The size of a network.
 
     Parameters
@@ -67,7 +67,7 @@ class Plan:
     classes: int = 0
 
 
-TINY = Plan()
+TINY = DDColorConfig()
 LARGE = replace(TINY, depths=(3, 3, 27, 3), encoded=(192, 384, 768, 1536))
 
 
@@ -133,7 +133,7 @@ class ConvNeXt(nn.Module):
         return found
 
 
-class Reading(nn.Module):
+class CrossAttentionLayer(nn.Module):
     """The queries hear from the places of a picture that they agree with."""
 
     def __init__(self, hidden: int) -> None:
@@ -146,7 +146,7 @@ class Reading(nn.Module):
         return self.norm(asked + heard)
 
 
-class Consulting(nn.Module):
+class SelfAttentionLayer(nn.Module):
     """The queries hear from each other."""
 
     def __init__(self, hidden: int) -> None:
@@ -160,7 +160,7 @@ class Consulting(nn.Module):
         return self.norm(asked + heard)
 
 
-class Thinking(nn.Module):
+class FFN(nn.Module):
     """A perceptron of one hidden layer for each query."""
 
     def __init__(self, hidden: int, inner: int) -> None:
@@ -173,7 +173,7 @@ class Thinking(nn.Module):
         return self.norm(asked + self.linear2(F.relu(self.linear1(asked))))
 
 
-class Perceptron(nn.Module):
+class MLP(nn.Module):
     """Three linear layers with ReLUs between them."""
 
     def __init__(self, hidden: int) -> None:
@@ -188,18 +188,22 @@ class Perceptron(nn.Module):
 class ColorDecoder(nn.Module):
     """Learned queries, one for each colour, and how they learn from features of three sizes."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: DDColorConfig) -> None:
         super().__init__()
         hidden, layers = plan.hidden, range(plan.layers)
         self.query_feat = nn.Embedding(plan.queries, hidden)
         self.query_embed = nn.Embedding(plan.queries, hidden)  # what a query is called
         self.level_embed = nn.Embedding(len(plan.decoded), hidden)
         self.input_proj = nn.ModuleList(nn.Conv2d(width, hidden, 1) for width in plan.decoded)
-        self.transformer_self_attention_layers = nn.ModuleList(Consulting(hidden) for _ in layers)
-        self.transformer_cross_attention_layers = nn.ModuleList(Reading(hidden) for _ in layers)
-        self.transformer_ffn_layers = nn.ModuleList(Thinking(hidden, plan.inner) for _ in layers)
+        self.transformer_self_attention_layers = nn.ModuleList(
+            SelfAttentionLayer(hidden) for _ in layers
+        )
+        self.transformer_cross_attention_layers = nn.ModuleList(
+            CrossAttentionLayer(hidden) for _ in layers
+        )
+        self.transformer_ffn_layers = nn.ModuleList(FFN(hidden, plan.inner) for _ in layers)
         self.decoder_norm = nn.LayerNorm(hidden)
-        self.color_embed = Perceptron(hidden)
+        self.color_embed = MLP(hidden)
 
     def forward(self, scales: Sequence[Tensor]) -> Tensor:
         """Features (N, C, h, w), coarsest first, to what the queries look for (N, K, hidden)."""
@@ -248,7 +252,7 @@ def positions(x: Tensor) -> Tensor:
 class DualDecoder(nn.Module):
     """The two decoders: features back to full size, and the queries."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: DDColorConfig) -> None:
         super().__init__()
         before, *skips = reversed(plan.encoded)
         self.layers = nn.Sequential(
@@ -295,7 +299,7 @@ class DDColor(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, plan: Plan = TINY) -> None:
+    def __init__(self, plan: DDColorConfig = TINY) -> None:
         super().__init__()
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
@@ -367,7 +371,7 @@ def ddcolor_of(state: Mapping[str, Tensor]) -> DDColor:
     stages = range(_count(state, f"{arch}.stages.{{}}.0.gamma"))
     scales = range(_count(state, f"{colors}.input_proj.{{}}.weight"))
     queries, hidden = state[f"{colors}.query_feat.weight"].shape
-    plan = Plan(
+    plan = DDColorConfig(
         depths=tuple(_count(state, f"{arch}.stages.{stage}.{{}}.gamma") for stage in stages),
         encoded=tuple(len(state[f"{arch}.stages.{stage}.0.gamma"]) for stage in stages),
         decoded=tuple(state[f"{colors}.input_proj.{scale}.weight"].shape[1] for scale in scales),

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from napari_colorize.networks.encoders import EncoderName, GrayStem, encoder_parts
 from napari_colorize.networks.layers import (
+    PublishedAttention,
     SelfAttention,
     SubPixelUpsample,
-    WrittenAttention,
     conv2d,
     convolve_rows,
 )
@@ -251,7 +251,7 @@ class UNet(nn.Module):
     @property
     def has_self_attention(self) -> bool:
         """Whether the switch of `forward` does anything."""
-        return any(isinstance(part, SelfAttention | WrittenAttention) for part in self.modules())
+        return any(isinstance(part, SelfAttention | PublishedAttention) for part in self.modules())
 
     @property
     def encoder(self) -> nn.Module:
@@ -441,7 +441,7 @@ def _ipol_block(widths: Widths, step: int, attends: bool, norm: Norm) -> UpBlock
         parts[name] = ConvBlock(channels, out, IPOL_NAMES, norm)
         channels = out
     if attends:
-        parts["self_attention"] = WrittenAttention(out, norm=norm)
+        parts["self_attention"] = PublishedAttention(out, norm=norm)
     return UpBlock(parts)
 
 

@@ -230,7 +230,7 @@ def attend(
     return total.to(value.dtype)
 
 
-def heard_at(
+def attention_weights_at(
     query: Tensor, key: Tensor, position: int, *, softmax_over: SoftmaxOver = "read"
 ) -> Tensor:
     """From where one position hears: its weights in `attend`, divided by their sum.
@@ -298,11 +298,11 @@ class SelfAttention(nn.Module):
     def weights_at(self, x: Tensor, row: int, column: int) -> Tensor:
         """From where one pixel of x hears: (N, H, W), each of sum 1; see `heard_at`."""
         flat = x.flatten(2)
-        weights = heard_at(self.query(flat), self.key(flat), row * x.shape[-1] + column)
+        weights = attention_weights_at(self.query(flat), self.key(flat), row * x.shape[-1] + column)
         return weights.unflatten(1, x.shape[2:])
 
 
-class WrittenAttention(nn.Module):
+class PublishedAttention(nn.Module):
     """The IPOL program's self-attention: as DeOldify's, but for where the weights sum to 1.
 
     The weights of one result do not sum to 1. Its checkpoints were trained this way.
@@ -334,5 +334,5 @@ class WrittenAttention(nn.Module):
     def weights_at(self, x: Tensor, row: int, column: int) -> Tensor:
         """From where one pixel of x hears: (N, H, W), each of sum 1; see `heard_at`."""
         f, g = (part(x).flatten(2) for part in (self.f, self.g))
-        weights = heard_at(f, g, row * x.shape[-1] + column, softmax_over="written")
+        weights = attention_weights_at(f, g, row * x.shape[-1] + column, softmax_over="written")
         return weights.unflatten(1, x.shape[2:])

@@ -123,7 +123,7 @@ def _part(buffer: Tensor, *shape: int) -> Tensor:
 
 
 @torch.no_grad()
-def quicken(network: nn.Module) -> None:
+def accelerate_convs(network: nn.Module) -> None:
     """Use this in a fused float32 network on a processor, in place, wherever it pays.
 
     A network's method `finest()` names the parts whose features are so large that the time goes

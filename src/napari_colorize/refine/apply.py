@@ -15,13 +15,13 @@ from torch import Tensor
 from napari_colorize.errors import SettingsError
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.refine import blend, damping, edges, hints, palette_transfer, propagation
-from napari_colorize.refine.chroma_field import Field, Strokes, Tint
+from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers, FixedPixels
 from napari_colorize.refine.guides import Guides
 from napari_colorize.refine.hints import Hints
 from napari_colorize.settings import ColorizeSettings
 
 
-class Said(Protocol):
+class Prediction(Protocol):
     """What `refine` needs of a `Chroma`."""
 
     @property
@@ -29,7 +29,7 @@ class Said(Protocol):
         """U and V `(h, w, 2)` of this picture by itself."""
 
     @property
-    def steadied(self) -> Tensor | None:
+    def smoothed_uv(self) -> Tensor | None:
         """The same held steady along time."""
 
     @property
@@ -40,11 +40,11 @@ class Said(Protocol):
 @torch.inference_mode()
 def refine(
     gray: Tensor,
-    chroma: Said,
-    other: Said | None,
+    chroma: Prediction,
+    other: Prediction | None,
     settings: ColorizeSettings,
     guides: Guides,
-) -> Tint:
+) -> ChromaLayers:
     """Make a tint of what one network, or two, said about a picture.
 
     Parameters
@@ -67,7 +67,7 @@ def refine(
     uv = _blended(gray, chroma, other, settings)
     size = uv.shape[0], uv.shape[1]
     if guides.reference is not None and settings.reference_strength > 0:
-        uv = palette_transfer.take_palette(
+        uv = palette_transfer.transfer_palette(
             resize_map(gray, size).nan_to_num(nan=0.0).to(device),
             uv,
             guides.reference,
@@ -78,13 +78,15 @@ def refine(
     if settings.hue_damping > 0:
         uv = damping.damp_hues(uv, settings.hue_from, settings.hue_to, settings.hue_damping)
     colors = _field(gray, uv, settings)
-    tint = Tint(colors)
+    tint = ChromaLayers(colors)
     if guides.hints is not None and guides.hints.mask.any():
         tint = _hinted(gray, colors, guides.hints)
     return replace(tint, shadows=settings.shadows, mask=guides.mask)
 
 
-def _blended(gray: Tensor, chroma: Said, other: Said | None, settings: ColorizeSettings) -> Tensor:
+def _blended(
+    gray: Tensor, chroma: Prediction, other: Prediction | None, settings: ColorizeSettings
+) -> Tensor:
     uv = _shown(chroma, settings)
     if other is None:
         return uv
@@ -106,19 +108,23 @@ def _blended(gray: Tensor, chroma: Said, other: Said | None, settings: ColorizeS
     )
 
 
-def _shown(chroma: Said, settings: ColorizeSettings) -> Tensor:
-    return chroma.uv if chroma.steadied is None or not settings.steadiness else chroma.steadied
+def _shown(chroma: Prediction, settings: ColorizeSettings) -> Tensor:
+    return (
+        chroma.uv
+        if chroma.smoothed_uv is None or not settings.temporal_smoothing
+        else chroma.smoothed_uv
+    )
 
 
-def _field(gray: Tensor, uv: Tensor, settings: ColorizeSettings) -> Field:
+def _field(gray: Tensor, uv: Tensor, settings: ColorizeSettings) -> ChromaField:
     """The colours as they follow edges, or simply enlarged."""
     if not settings.edges:
-        return Field(uv)
+        return ChromaField(uv)
     slope, offset = edges.follow_edges(gray.to(uv.device), uv)
-    return Field(offset, slope)
+    return ChromaField(offset, slope)
 
 
-def _hinted(gray: Tensor, colors: Field, given: Hints) -> Tint:
+def _hinted(gray: Tensor, colors: ChromaField, given: Hints) -> ChromaLayers:
     """Predicted colours give way where hints belong, and hints take their place.
 
     With c what `spread` makes of 1 and H what it makes of the hints' colours, the picture has
@@ -130,13 +136,13 @@ def _hinted(gray: Tensor, colors: Field, given: Hints) -> Tint:
     mask, meant = (part.to(device) for part in hints.shrink(given, size))
     values = torch.cat([torch.ones_like(meant[..., :1]), meant], dim=-1)
     small = resize_map(gray, size).nan_to_num(nan=0.0).to(device)
-    spread = propagation.spread(small, mask, values)
+    spread = propagation.propagate(small, mask, values)
     cover = spread[..., :1]
     slope = None if colors.slope is None else -cover * resize_map(colors.slope, size)
     rows, columns, uv = (part.to(device) for part in hints.strokes(given))
-    return Tint(
+    return ChromaLayers(
         colors,
-        correction=Field(-cover * resize_map(colors.offset, size), slope),
-        hinted=Field(spread[..., 1:].contiguous()),
-        strokes=Strokes(rows, columns, uv, full),
+        correction=ChromaField(-cover * resize_map(colors.offset, size), slope),
+        hinted=ChromaField(spread[..., 1:].contiguous()),
+        strokes=FixedPixels(rows, columns, uv, full),
     )

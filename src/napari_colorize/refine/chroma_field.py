@@ -23,7 +23,7 @@ WIDE = 2**24  # values of a map that is enlarged along columns all at once: 64 M
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class ChromaField:
     """U and V of a picture: `slope * gray + offset`.
 
     Parameters
@@ -37,13 +37,15 @@ class Field:
     offset: Tensor
     slope: Tensor | None = None
 
-    def to(self, device: torch.device | str) -> Field:
+    def to(self, device: torch.device | str) -> ChromaField:
         """The same on a device."""
-        return Field(self.offset.to(device), None if self.slope is None else self.slope.to(device))
+        return ChromaField(
+            self.offset.to(device), None if self.slope is None else self.slope.to(device)
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class Strokes:
+class FixedPixels:
     """Pixels of the full picture whose colour is given, whatever the saturation.
 
     Parameters
@@ -63,7 +65,7 @@ class Strokes:
 
 
 @dataclass(frozen=True, eq=False)
-class Tint:
+class ChromaLayers:
     """What `pipeline.compose` lays over a plane.
 
     Parameters
@@ -82,10 +84,10 @@ class Tint:
         Of the full picture: outside, the image stays as it was.
     """
 
-    colors: Field
-    correction: Field | None = None
-    hinted: Field | None = None
-    strokes: Strokes | None = None
+    colors: ChromaField
+    correction: ChromaField | None = None
+    hinted: ChromaField | None = None
+    strokes: FixedPixels | None = None
     shadows: float = 0.0
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
 
@@ -99,12 +101,12 @@ class Tint:
         held = sum(part.nbytes for part in maps if part is not None)
         return held + (0 if self.mask is None else self.mask.nbytes)
 
-    def to(self, device: torch.device | str) -> Tint:
+    def to(self, device: torch.device | str) -> ChromaLayers:
         """The same on a device; the mask stays where it is."""
         strokes = self.strokes
         if strokes is not None:
             rows, columns, uv = strokes.rows, strokes.columns, strokes.uv
-            strokes = Strokes(rows.to(device), columns.to(device), uv.to(device), strokes.size)
+            strokes = FixedPixels(rows.to(device), columns.to(device), uv.to(device), strokes.size)
         correction = None if self.correction is None else self.correction.to(device)
         hinted = None if self.hinted is None else self.hinted.to(device)
         return replace(
@@ -116,12 +118,12 @@ class Tint:
         )
 
 
-def as_tint(colors: Tensor | Tint) -> Tint:
+def as_tint(colors: Tensor | ChromaLayers) -> ChromaLayers:
     """Bare U and V `(h, w, 2)` as a tint that only enlarges them."""
-    return colors if isinstance(colors, Tint) else Tint(Field(colors))
+    return colors if isinstance(colors, ChromaLayers) else ChromaLayers(ChromaField(colors))
 
 
-class TintedWindow:
+class ChromaWindow:
     """A tint over a window of a picture, evaluated a few rows at a time.
 
     Parameters
@@ -134,7 +136,7 @@ class TintedWindow:
         Factor on predicted colours.
     """
 
-    def __init__(self, tint: Tint, window: Window, saturation: float) -> None:
+    def __init__(self, tint: ChromaLayers, window: Window, saturation: float) -> None:
         self._tint, self._window, self._saturation = tint, window, saturation
         self._colors = _Maps(tint.colors, window)
         self._correction = None if tint.correction is None else _Maps(tint.correction, window)
@@ -190,7 +192,7 @@ class _Maps:
     memory.
     """
 
-    def __init__(self, given: Field, window: Window) -> None:
+    def __init__(self, given: ChromaField, window: Window) -> None:
         self._window = window
         self._is_wide = 3 * len(given.offset) * len(window.columns) <= WIDE
         self._offset = self._prepared(given.offset)
@@ -221,7 +223,7 @@ class _Maps:
         return high if self._is_wide else self._widened(high)
 
 
-def _placed(strokes: Strokes, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+def _placed(strokes: FixedPixels, window: Window) -> tuple[Tensor, Tensor, Tensor]:
     """Strokes in pixels of the window: rows, columns, and what they add to R, G and B `(3, n)`."""
     rows, here = _position(strokes.rows, strokes.size[0], window.rows, window.height)
     columns, there = _position(strokes.columns, strokes.size[1], window.columns, window.width)

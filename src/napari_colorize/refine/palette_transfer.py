@@ -107,7 +107,7 @@ class Reference:
         return yuv[..., 0], yuv[..., 1:], seen[3] >= 0.5 * seen[3].max()
 
 
-def take_palette(
+def transfer_palette(
     gray: Tensor,
     uv: Tensor,
     reference: Reference,

@@ -60,7 +60,7 @@ def work_size(full: tuple[int, int]) -> tuple[int, int]:
     return rows, max(1, min(round(width * scale), pixels // rows, width))
 
 
-def spread(gray: Tensor, mask: Tensor, values: Tensor) -> Tensor:
+def propagate(gray: Tensor, mask: Tensor, values: Tensor) -> Tensor:
     """Spread values from hinted pixels over what belongs to these.
 
     Let s minimise sum w_ij (s_i - s_j)^2 + sum e_i s_i^2 over pairs of pixels that touch, and over

@@ -48,7 +48,7 @@ NEW_SCENE = 0.55
 
 
 @dataclass(frozen=True, eq=False)
-class Steady:
+class TemporalState:
     """All that is remembered of a sequence.
 
     Parameters
@@ -70,7 +70,9 @@ class Steady:
 
 
 @torch.inference_mode()
-def steady(before: Steady | None, gray: Tensor, uv: Tensor, strength: float) -> Steady:
+def smooth_step(
+    before: TemporalState | None, gray: Tensor, uv: Tensor, strength: float
+) -> TemporalState:
     """Join a frame's chrominance with that of the frames before it.
 
     Hue is averaged as a vector (U, V); its length is the root mean square of the lengths, or
@@ -102,7 +104,7 @@ def steady(before: Steady | None, gray: Tensor, uv: Tensor, strength: float) -> 
     if not 0 <= strength <= 1:
         raise ValueError(f"The strength must lie within 0 to 1, got {strength:g}.")
     gray = resize_map(gray, _glance_size(uv.shape[0], uv.shape[1]))
-    anew = Steady(uv, gray, gray, torch.ones_like(gray))
+    anew = TemporalState(uv, gray, gray, torch.ones_like(gray))
     if before is None or strength == 0 or before.uv.shape != uv.shape:
         return anew
     flow = _motion(before.gray, gray)
@@ -121,7 +123,7 @@ def steady(before: Steady | None, gray: Tensor, uv: Tensor, strength: float) -> 
     size = uv.shape[0], uv.shape[1]
     flow_there = resize(flow[None], size)[0] * _steps(flow, size)
     carried = gain * _carried(before.uv.movedim(-1, 0), flow_there).movedim(0, -1)
-    return Steady(
+    return TemporalState(
         _mean_chroma(uv, carried, resize_map(share, size)),
         gray,
         torch.lerp(gray, gain * was_on_average, share),

@@ -43,19 +43,19 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         or if it cannot be written.
     """
     refuse_existing(path, overwrite=overwrite)
-    temporary = part_of(path)
-    with explained(path):
+    temporary = temporary_path(path)
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.open("xb").close()
     try:
         yield temporary
-        with explained(path):
+        with write_errors(path):
             _publish(temporary, path, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def part_of(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """A name in the same folder that nobody else has, for a file while it grows.
 
     It is hidden and ends in .part, so that nobody takes it for what it will be.
@@ -63,7 +63,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{uuid4().hex[:12]}.part")
 
 
-def put(part: Path, path: Path) -> None:
+def publish(part: Path, path: Path) -> None:
     """Give a finished file its name; whoever looks sees the old file or the new one."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())  # else a power cut could leave the name without the content
@@ -90,7 +90,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about writing `path` into one `OutputError` sentence."""
     try:
         yield
@@ -103,7 +103,7 @@ def explained(path: Path) -> Iterator[None]:
 
 def _publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
     if overwrite:
-        put(temporary, path)
+        publish(temporary, path)
         return
     try:
         os.link(temporary, path)  # unlike a rename, refuses a name that has come into being

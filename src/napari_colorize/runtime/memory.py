@@ -66,11 +66,13 @@ def first_that_fits(run: Callable[[Way], Result], ways: Iterable[Way]) -> tuple[
         except (RuntimeError, MemoryError) as error:
             if not is_exhausted(error):
                 raise
-        give_back()
+        empty_device_cache()
     return None
 
 
-def here_or_on_cpu(run: Callable[[torch.device], Result], here: torch.device, what: str) -> Result:
+def with_cpu_fallback(
+    run: Callable[[torch.device], Result], here: torch.device, what: str
+) -> Result:
     """What `run` gives on a device, or on the CPU if that has no memory left for it.
 
     Raises
@@ -92,7 +94,7 @@ def is_exhausted(error: BaseException) -> bool:
     return any(sign in said for sign in SIGNS)
 
 
-def give_back() -> None:
+def empty_device_cache() -> None:
     """Return to a GPU what torch keeps of its memory for later."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -9,7 +9,7 @@ makes the picture (`pictures`) and remembers it (`cache`); what front ends hear 
 Importing this brings no torch: that is done on the worker.
 """
 
-from napari_colorize.session.events import Origin, Progress, RunEnd, State
+from napari_colorize.session.events import PlaneSource, RunFinished, RunProgress, State
 from napari_colorize.session.session import ColorizeSession
 
-__all__ = ["ColorizeSession", "Origin", "Progress", "RunEnd", "State"]
+__all__ = ["ColorizeSession", "PlaneSource", "RunFinished", "RunProgress", "State"]

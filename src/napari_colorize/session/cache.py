@@ -22,7 +22,7 @@ COLORS_BYTES = 2**29  # of chrominance; more where there is memory
 COLORS_SHARE = 4  # of the memory that is free, one part of so many
 
 
-class Cache:
+class PredictionCache:
     """Predictions by what was asked, the one longest unused forgotten first; for any thread.
 
     It holds predictions of one source at a time: of one `generation`.
@@ -110,8 +110,8 @@ def _colors_of(entry: Colorized) -> Colorized | None:
     if chroma is None:
         return None
     empty = replace(entry.plane, gray=entry.plane.gray.new_empty(0), alpha=None, colors=None)
-    other = None if entry.other is None else entry.other.to("cpu")
-    return replace(entry, plane=empty, chroma=chroma.to("cpu"), other=other)
+    other = None if entry.second_chroma is None else entry.second_chroma.to("cpu")
+    return replace(entry, plane=empty, chroma=chroma.to("cpu"), second_chroma=other)
 
 
 def _bytes_of(colors: Colorized | None) -> int:
@@ -119,7 +119,7 @@ def _bytes_of(colors: Colorized | None) -> int:
         return 0
     maps = [
         part
-        for said in (colors.chroma, colors.other)
+        for said in (colors.chroma, colors.second_chroma)
         if said is not None
         for part in (said.uv, said.errors)
     ]

@@ -11,13 +11,13 @@ from psygnal import Signal
 from napari_colorize.errors import ColorizeError
 
 if TYPE_CHECKING:
-    from napari_colorize.session.request import Wish
+    from napari_colorize.session.request import RenderRequest
 
 State = Literal["idle", "getting ready", "downloading", "predicting", "composing", "cancelling"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a download (bytes) or a run (planes, render factors) has come.
 
     `text` is a short phrase to show; `seconds_left` is None until it can be guessed.
@@ -30,7 +30,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class RunEnd:
+class RunFinished:
     """How a run over a stack or over render factors ended.
 
     `keep` is what `cancel` was told, `run` the number that `run_all` or `sweep` gave. Of a run that
@@ -45,19 +45,19 @@ class RunEnd:
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
+class PlaneSource:
     """What a plane was made of and for whom; `ColorizeSession.is_current` tells if it still is so.
 
     `run` is the number that `run_all` gave, None for a plane that was prefetched.
     """
 
     run: int | None
-    wish: Wish = field(repr=False)  # whose plane may be another
+    request: RenderRequest = field(repr=False)  # whose plane may be another
 
     @property
     def source(self) -> Any:
         """The array that the session was given."""
-        return self.wish.source
+        return self.request.source
 
 
 def seconds_left(began: float, done: int, total: int) -> float | None:
@@ -65,7 +65,7 @@ def seconds_left(began: float, done: int, total: int) -> float | None:
     return (time.monotonic() - began) / done * (total - done) if done else None
 
 
-class Signals:
+class SessionSignals:
     """What a session says, always from its worker thread.
 
     Attributes
@@ -93,18 +93,25 @@ class Signals:
         What the worker does from now on; see `State`.
     """
 
-    composed = Signal(object)
-    plane_done = Signal(tuple, object, Origin)
-    swept = Signal(int, object)
-    run_ended = Signal(RunEnd)
-    attended = Signal(object)
-    judged = Signal(object, object)
-    doubted = Signal(object)
-    progress = Signal(Progress)
+    result_ready = Signal(object)
+    plane_ready = Signal(tuple, object, PlaneSource)
+    sweep_ready = Signal(int, object)
+    run_finished = Signal(RunFinished)
+    attention_ready = Signal(object)
+    expected_error_ready = Signal(object, object)
+    disagreement_ready = Signal(object)
+    progress = Signal(RunProgress)
     failed = Signal(ColorizeError)
     state = Signal(str)
 
     def __init__(self) -> None:
         # Signals are made when first asked for: not by two threads at once.
-        _ = self.composed, self.plane_done, self.swept, self.run_ended
-        _ = self.attended, self.judged, self.doubted, self.progress, self.failed, self.state
+        _ = self.result_ready, self.plane_ready, self.sweep_ready, self.run_finished
+        _ = (
+            self.attention_ready,
+            self.expected_error_ready,
+            self.disagreement_ready,
+            self.progress,
+            self.failed,
+            self.state,
+        )

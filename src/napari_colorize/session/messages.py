@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
-    from napari_colorize.session import Progress, RunEnd
+    from napari_colorize.session import RunFinished, RunProgress
 
 STATES = {
     "getting ready": "Getting ready…",
@@ -41,7 +41,7 @@ def cost(planes: int, seconds_each: float | None, size: int) -> str:
     return f"Colorize all {planes} planes ({time}{amount(size)})"
 
 
-def progress(told: Progress) -> str:
+def progress(told: RunProgress) -> str:
     """How far a download or a run is."""
     text = told.text
     if text.startswith("Fetching"):
@@ -51,7 +51,7 @@ def progress(told: Progress) -> str:
     return text + "."
 
 
-def end(ended: RunEnd) -> str:
+def run_end(ended: RunFinished) -> str:
     """How a run ended."""
     if not ended.cancelled:
         return f"Done: {ended.done} of {ended.total}."

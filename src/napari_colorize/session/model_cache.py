@@ -9,17 +9,17 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from napari_colorize.errors import SettingsError
-from napari_colorize.session.events import Progress, State, seconds_left
+from napari_colorize.session.events import RunProgress, State, seconds_left
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
-    from napari_colorize.session.request import Wish
+    from napari_colorize.session.request import RenderRequest
     from napari_colorize.zoo import Checkpoint
 
 MOST = 64  # GPUs of a kind that are looked for
 
 
-class Model:
+class LoadedModels:
     """The networks in use: one, or two that are blended; others may not fit. For the worker only.
 
     Parameters
@@ -34,7 +34,7 @@ class Model:
         self,
         pause: Callable[[], None],
         tell_state: Callable[[State], None],
-        tell_progress: Callable[[Progress], None],
+        tell_progress: Callable[[RunProgress], None],
     ) -> None:
         self._pause, self._tell_state, self._tell_progress = pause, tell_state, tell_progress
         self._loaded: dict[tuple[Any, ...], Colorizer] = {}
@@ -48,75 +48,81 @@ class Model:
         """Whether a network takes up memory."""
         return bool(self._loaded)
 
-    def checkpoint(self, wish: Wish) -> Checkpoint | None:
+    def checkpoint(self, request: RenderRequest) -> Checkpoint | None:
         """The passport of the wish's network, if it was loaded before."""
-        return self._checkpoints.get(wish.network)
+        return self._checkpoints.get(request.model_key)
 
-    def lacks(self, wish: Wish) -> dict[str, str]:
+    def unsupported_settings(self, request: RenderRequest) -> dict[str, str]:
         """Settings that the wish's network cannot follow, and why; empty before it was loaded."""
-        return self._lacks.get(wish.network, {})
+        return self._lacks.get(request.model_key, {})
 
-    def ready(self, wish: Wish) -> Colorizer:
+    def ready(self, request: RenderRequest) -> Colorizer:
         """The wish's network, loaded if it is not the one in use."""
-        second = wish.second
-        wanted = [each for each in (wish, second) if each is not None]
-        self._let_go_of(self._loaded.keys() - {each.network for each in wanted})
+        second = request.second_model
+        wanted = [each for each in (request, second) if each is not None]
+        self._release(self._loaded.keys() - {each.model_key for each in wanted})
         for each in wanted:
-            if each.network not in self._loaded:
+            if each.model_key not in self._loaded:
                 self._tell_state("getting ready")
-                self._take_up(each)
-        return self._loaded[wish.network]
+                self.load(each)
+        return self._loaded[request.model_key]
 
-    def second(self, wish: Wish) -> Colorizer | None:
+    def second(self, request: RenderRequest) -> Colorizer | None:
         """The wish's second network, loaded if it is not in use."""
-        self.ready(wish)
-        return None if wish.second is None else self._loaded[wish.second.network]
+        self.ready(request)
+        return (
+            None if request.second_model is None else self._loaded[request.second_model.model_key]
+        )
 
-    def takes_hints(self, wish: Wish) -> bool:
+    def takes_hints(self, request: RenderRequest) -> bool:
         """Whether one of the wish's networks is shown hints, as far as it was loaded before."""
         from napari_colorize.networks import ARCHITECTURES
 
-        known = [self.checkpoint(each) for each in (wish, wish.second) if each is not None]
+        known = [
+            self.checkpoint(each) for each in (request, request.second_model) if each is not None
+        ]
         return any(
             ARCHITECTURES[checkpoint.architecture].takes_hints
             for checkpoint in known
             if checkpoint is not None
         )
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Free the networks' memory, unless someone else has the Colorizers too."""
-        self._let_go_of(set(self._loaded))
+        self._release(set(self._loaded))
 
-    def _let_go_of(self, networks: Set[tuple[Any, ...]]) -> None:
+    def _release(self, networks: Set[tuple[Any, ...]]) -> None:
         for network in networks:
             for hook in self._hooks.pop(network):
                 hook.remove()
             del self._loaded[network]
         if networks:
-            give_back()
+            empty_device_cache()
 
-    def _take_up(self, wish: Wish) -> None:
-        colorizer = self._load(wish)
-        self._hooks[wish.network] = self._look_up_in(colorizer)
-        self._loaded[wish.network] = colorizer
-        self._checkpoints[wish.network] = colorizer.checkpoint
-        self._lacks[wish.network] = colorizer.lacks
+    def load(self, request: RenderRequest) -> None:
+        colorizer = self._load(request)
+        self._hooks[request.model_key] = self._add_cancel_hooks(colorizer)
+        self._loaded[request.model_key] = colorizer
+        self._checkpoints[request.model_key] = colorizer.checkpoint
+        self._lacks[request.model_key] = colorizer.unsupported
         self._pause()
 
     def forget(self) -> None:
         """Let go of the network and of all Colorizers that were ever used."""
-        self.let_go()
+        self.release()
         self._checkpoints.clear()
         self._lacks.clear()
 
-    def _load(self, wish: Wish) -> Colorizer:
+    def _load(self, request: RenderRequest) -> Colorizer:
         from napari_colorize.colorizer import Colorizer  # torch
 
         self.devices = _devices()
-        if isinstance(wish.model, Colorizer):
-            return wish.model
-        self._fetch(wish.model)
-        return Colorizer.from_pretrained(wish.model, device=wish.device, precision=wish.precision)
+        if isinstance(request.model, Colorizer):
+            return request.model
+        self._fetch(request.model)
+        return Colorizer.from_pretrained(
+            request.model, device=request.device, precision=request.precision
+        )
 
     def _fetch(self, name: str) -> None:
         from napari_colorize.zoo import Checkpoint, fetch, is_local, resolve
@@ -128,24 +134,24 @@ class Model:
         fetch(checkpoint, progress=_Bar(checkpoint.name, self._tell_progress, self._pause))
         self._tell_state("getting ready")
 
-    def _look_up_in(self, colorizer: Colorizer) -> list[Any]:
+    def _add_cancel_hooks(self, colorizer: Colorizer) -> list[Any]:
         """Pause before every layer that this thread runs; others may use the network too."""
         worker, pause = threading.get_ident(), self._pause
 
         # A function, not a method: a copy of the network (for another device) copies no session.
-        def look_up(*_: Any) -> None:
+        def check_cancelled(*_: Any) -> None:
             if threading.get_ident() == worker:
                 pause()
 
         modules = colorizer.network.modules()
-        return [module.register_forward_pre_hook(look_up) for module in modules]
+        return [module.register_forward_pre_hook(check_cancelled) for module in modules]
 
 
 class _Bar:
     """What a download tells its bytes to; see `zoo.Progress`."""
 
     def __init__(
-        self, name: str, tell: Callable[[Progress], None], pause: Callable[[], None]
+        self, name: str, tell: Callable[[RunProgress], None], pause: Callable[[], None]
     ) -> None:
         self._name, self._tell, self._pause = name, tell, pause
         self.reset()
@@ -157,7 +163,7 @@ class _Bar:
         self._pause()
         self._done += int(n or 0)
         left = seconds_left(self._began, self._done, self._total)
-        self._tell(Progress(f"Fetching {self._name}", self._done, self._total, left))
+        self._tell(RunProgress(f"Fetching {self._name}", self._done, self._total, left))
 
 
 def _devices() -> tuple[str, ...]:
@@ -180,8 +186,8 @@ def _is_here(device: str) -> bool:
     return True
 
 
-def give_back() -> None:
+def empty_device_cache() -> None:
     """Return to a GPU what is no longer used of its memory."""
     from napari_colorize.runtime import memory  # torch
 
-    memory.give_back()
+    memory.empty_device_cache()

@@ -38,7 +38,7 @@ class Changes(TypedDict, total=False):
 
 
 @dataclass(frozen=True, eq=False)
-class Wish:
+class RenderRequest:
     """What is wanted at one moment; `generation` counts the sources."""
 
     source: Any = None
@@ -54,30 +54,30 @@ class Wish:
     generation: int = 0
 
     @property
-    def picture(self) -> tuple[Any, ...]:
+    def plane_key(self) -> tuple[Any, ...]:
         """Tells the picture that is looked at from others; the first plane needs no index."""
         return self.generation, self.plane if any(self.plane or ()) else None, self.rgb
 
     @property
-    def look(self) -> tuple[Any, ...]:
+    def input_key(self) -> tuple[Any, ...]:
         """Tells a picture in its present gray from others."""
         chosen = self.settings
-        return *self.picture, chosen.contrast_limits, chosen.gamma, chosen.fidelity
+        return *self.plane_key, chosen.contrast_limits, chosen.gamma, chosen.fidelity
 
     @property
-    def network(self) -> tuple[Any, ...]:
+    def model_key(self) -> tuple[Any, ...]:
         """Tells a network that is ready from others."""
         return self.model, self.device, self.precision
 
     @property
-    def second(self) -> Wish | None:
+    def second_model(self) -> RenderRequest | None:
         """The same wish for the model that is blended with the first; None if there is none."""
         if self.blend_with is None:
             return None
         return replace(self, model=self.blend_with, blend_with=None)
 
     @property
-    def tone(self) -> tuple[Any, ...]:
+    def rendering_key(self) -> tuple[Any, ...]:
         """What is made of the networks' answers; saturation as chosen."""
         refining = tuple(getattr(self.settings, name) for name in REFINING)
         return self.settings.saturation, refining, self.guides, self.time_axis
@@ -88,11 +88,11 @@ class Wish:
         return getattr(self.guides, "hints", self.guides)
 
     @property
-    def asks_confidence(self) -> bool:
+    def needs_confidence(self) -> bool:
         """Whether two networks have to say how sure they are."""
         return self.blend_with is not None and self.settings.blend_by == "confidence"
 
-    def asked(
+    def prediction_key(
         self, render_factor: int | None = None, *, takes_hints: bool = False
     ) -> tuple[Any, ...]:
         """What the networks have to answer; what is only composed afterwards left out.
@@ -103,27 +103,27 @@ class Wish:
         chosen = self.settings
         render_factor = chosen.render_factor or render_factor
         usual = {name: getattr(USUAL, name) for name in REFINING}
-        if self.asks_confidence:
+        if self.needs_confidence:
             usual["blend_by"] = chosen.blend_by
         seen = replace(chosen, render_factor=render_factor, provenance=True, **usual)
         if chosen.fidelity == "exact":  # the others make finished pictures, saturation included
             seen = replace(seen, saturation=None)
         hints = self.hints if takes_hints else None
-        return *self.picture, *self.network, self.blend_with, seen, hints
+        return *self.plane_key, *self.model_key, self.blend_with, seen, hints
 
-    def changed(self, changes: dict[str, Any]) -> Wish:
+    def with_changes(self, changes: dict[str, Any]) -> RenderRequest:
         """The wish with changes (see `normalized`): itself if they change nothing.
 
         Another source starts at its first plane, without guides.
         """
         if changes.get("source", self.source) is not self.source:
             anew = {"plane": None, "rgb": None, "guides": None, "time_axis": None}
-            return replace(self.renewed(), **{**anew, **changes})
+            return replace(self.with_new_generation(), **{**anew, **changes})
         if all(_is_same(getattr(self, name), value) for name, value in changes.items()):
             return self
         return replace(self, **changes)
 
-    def renewed(self) -> Wish:
+    def with_new_generation(self) -> RenderRequest:
         """The same for a source whose values are no longer those seen."""
         return replace(self, generation=self.generation + 1)
 
@@ -137,7 +137,7 @@ def normalized(changes: Changes) -> dict[str, Any]:
         If settings are none, or a plane is no index.
     """
     changed: dict[str, Any] = dict(changes)
-    known = {item.name for item in fields(Wish)} - {"generation"}
+    known = {item.name for item in fields(RenderRequest)} - {"generation"}
     for name in changed.keys() - known:
         raise TypeError(f"A session has no {name!r}: choose among {', '.join(sorted(known))}.")
     if not isinstance(changed.get("settings", ColorizeSettings()), ColorizeSettings):

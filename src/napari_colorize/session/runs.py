@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from napari_colorize.session.events import Progress, RunEnd, seconds_left
-from napari_colorize.session.request import Wish
+from napari_colorize.session.events import RunFinished, RunProgress, seconds_left
+from napari_colorize.session.request import RenderRequest
 
 
 @dataclass(eq=False)
@@ -14,7 +14,7 @@ class Run:
     """What was wished for when it began, and how far it is; every step tells of one picture."""
 
     number: int
-    wish: Wish
+    request: RenderRequest
     steps: Iterator[None] = field(default_factory=lambda: iter(()))
     total: int = 0
     done: int = 0
@@ -22,13 +22,15 @@ class Run:
     keep: bool = True
     began: float | None = None
 
-    def progress(self, text: str) -> Progress:
+    def progress(self, text: str) -> RunProgress:
         """After a step; the clock starts with the first, so that loading a model counts not."""
         assert self.began is not None
         left = seconds_left(self.began, self.done, self.total)
-        return Progress(f"{text} {self.done} of {self.total}", self.done, self.total, left)
+        return RunProgress(f"{text} {self.done} of {self.total}", self.done, self.total, left)
 
-    def end(self) -> RunEnd:
+    def end(self) -> RunFinished:
         """How it ended."""
         is_whole = 0 < self.total == self.done  # no total: it was stopped before its first step
-        return RunEnd(self.done, self.total, self.stopped and not is_whole, self.keep, self.number)
+        return RunFinished(
+            self.done, self.total, self.stopped and not is_whole, self.keep, self.number
+        )

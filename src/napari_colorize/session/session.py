@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_colorize.session.events import Origin, State
-from napari_colorize.session.queries import Attend, Doubt, Judge
+from napari_colorize.session.events import PlaneSource, State
+from napari_colorize.session.queries import AttentionQuery, DisagreementQuery, ExpectedErrorQuery
 from napari_colorize.session.request import Changes, Index, as_index, normalized
 from napari_colorize.session.runs import Run
 from napari_colorize.session.worker import Worker
@@ -63,7 +63,7 @@ class ColorizeSession(Worker):
         Of a lazy one only the plane that is looked at is computed. Another source starts at its
         first plane.
         """
-        return self._wish.source
+        return self._request.source
 
     @source.setter
     def source(self, source: Any) -> None:
@@ -72,7 +72,7 @@ class ColorizeSession(Worker):
     @property
     def plane(self) -> Index | None:
         """Index of the plane looked at, `source[plane]`; None is the first."""
-        return self._wish.plane
+        return self._request.plane
 
     @plane.setter
     def plane(self, plane: Sequence[int] | None) -> None:
@@ -81,7 +81,7 @@ class ColorizeSession(Worker):
     @property
     def rgb(self) -> bool | None:
         """Whether the last axis of the source holds colours; None: if it has 3 or 4 entries."""
-        return self._wish.rgb
+        return self._request.rgb
 
     @rgb.setter
     def rgb(self, rgb: bool | None) -> None:
@@ -90,7 +90,7 @@ class ColorizeSession(Worker):
     @property
     def settings(self) -> ColorizeSettings:
         """Every knob."""
-        return self._wish.settings
+        return self._request.settings
 
     @settings.setter
     def settings(self, settings: ColorizeSettings) -> None:
@@ -99,7 +99,7 @@ class ColorizeSession(Worker):
     @property
     def model(self) -> str | Colorizer:
         """A name in the catalogue (fetched if it must be), a file, or a Colorizer of yours."""
-        return self._wish.model
+        return self._request.model
 
     @model.setter
     def model(self, model: str | os.PathLike[str] | Colorizer) -> None:
@@ -108,7 +108,7 @@ class ColorizeSession(Worker):
     @property
     def blend_with(self) -> str | Colorizer | None:
         """A second model, whose colours are blended with the first one's; None for none."""
-        return self._wish.blend_with
+        return self._request.blend_with
 
     @blend_with.setter
     def blend_with(self, model: str | os.PathLike[str] | Colorizer | None) -> None:
@@ -122,7 +122,7 @@ class ColorizeSession(Worker):
         the worker's thread; give another one when it would say something else. No network runs
         for guides, but for one that takes hints.
         """
-        return self._wish.guides
+        return self._request.guides
 
     @guides.setter
     def guides(self, guides: Guides | PlaneGuides | None) -> None:
@@ -131,7 +131,7 @@ class ColorizeSession(Worker):
     @property
     def time_axis(self) -> int | None:
         """Axis of a stack along which colours are held steady; None is the first."""
-        return self._wish.time_axis
+        return self._request.time_axis
 
     @time_axis.setter
     def time_axis(self, time_axis: int | None) -> None:
@@ -140,7 +140,7 @@ class ColorizeSession(Worker):
     @property
     def device(self) -> str:
         """Where the network runs: "auto", "cpu", "cuda", ..."""
-        return self._wish.device
+        return self._request.device
 
     @device.setter
     def device(self, device: str | torch.device) -> None:
@@ -149,7 +149,7 @@ class ColorizeSession(Worker):
     @property
     def precision(self) -> Precision:
         """In which the network computes: "auto", "float32" or "bfloat16"."""
-        return self._wish.precision
+        return self._request.precision
 
     @precision.setter
     def precision(self, precision: Precision) -> None:
@@ -168,9 +168,9 @@ class ColorizeSession(Worker):
         changed = normalized(changes)
         with self._changed:
             self._refuse_if_closed()
-            self._want(self._wish.changed(changed))
+            self._set_request(self._request.with_changes(changed))
 
-    def choose(self, **settings: Any) -> None:
+    def set_settings(self, **settings: Any) -> None:
         """Change some knobs, the others stay; see `ColorizeSettings`.
 
         Raises
@@ -185,16 +185,16 @@ class ColorizeSession(Worker):
         """Predict anew: the source's values have changed in place, or a failure is mended."""
         with self._changed:
             self._refuse_if_closed()
-            self._want(self._wish.renewed())
+            self._set_request(self._request.with_new_generation())
 
-    def get_ready(self) -> None:
+    def warm_up(self) -> None:
         """Import torch and load the model in the background, before there is a picture."""
         with self._changed:
             self._refuse_if_closed()
             self._warming = True
-            self._wake()
+            self._notify()
 
-    def run_all(self) -> int:
+    def colorize_stack(self) -> int:
         """Colorize every plane of the source, as settings and model are now.
 
         Each is told by `plane_done`, the end by `run_ended`. What is looked at may change
@@ -210,7 +210,7 @@ class ColorizeSession(Worker):
         ImageError
             If there is no source.
         """
-        run = Run(next(self._run_numbers), self._wish_with_source())
+        run = Run(next(self._run_numbers), self._request_with_source())
         run.steps = self._planes(run)
         return self._start(run)
 
@@ -230,16 +230,16 @@ class ColorizeSession(Worker):
         ImageError, SettingsError
             If there is no source, or a render factor is out of range.
         """
-        wish = self._wish_with_source()
-        wishes = [
-            replace(wish, settings=replace(wish.settings, render_factor=render_factor))
+        request = self._request_with_source()
+        requests = [
+            replace(request, settings=replace(request.settings, render_factor=render_factor))
             for render_factor in render_factors
         ]
-        run = Run(next(self._run_numbers), wish, total=len(wishes))
-        run.steps = self._factors(run, wishes)
+        run = Run(next(self._run_numbers), request, total=len(requests))
+        run.steps = self._factors(run, requests)
         return self._start(run)
 
-    def attend(self, point: tuple[float, float]) -> None:
+    def request_attention(self, point: tuple[float, float]) -> None:
         """Ask where self-attention looks from a point of the picture that is looked at.
 
         Told by `attended`. The newest point wins; another source or plane drops it.
@@ -254,9 +254,9 @@ class ColorizeSession(Worker):
         ImageError
             If there is no source. The rest is told by `failed`.
         """
-        self._ask(Attend(point))
+        self._add_query(AttentionQuery(point))
 
-    def judge(self) -> None:
+    def request_expected_error(self) -> None:
         """Ask how far off the truth the colours of the picture looked at are expected to be.
 
         Told by `judged`; another source or plane drops it.
@@ -266,9 +266,9 @@ class ColorizeSession(Worker):
         ImageError
             If there is no source. The rest is told by `failed`.
         """
-        self._ask(Judge())
+        self._add_query(ExpectedErrorQuery())
 
-    def doubt(self) -> None:
+    def request_disagreement(self) -> None:
         """Ask where colours are a guess: how much they change when the network is asked otherwise.
 
         Told by `doubted`; another source or plane drops it.
@@ -278,7 +278,7 @@ class ColorizeSession(Worker):
         ImageError
             If there is no source. The rest is told by `failed`.
         """
-        self._ask(Doubt())
+        self._add_query(DisagreementQuery())
 
     def prefetch(self, indices: Iterable[Sequence[int]]) -> None:
         """Predict these planes when nothing else is to be done; replaces those asked for before.
@@ -294,9 +294,9 @@ class ColorizeSession(Worker):
         ahead = list(dict.fromkeys(map(as_index, indices)))
         with self._changed:
             self._refuse_if_closed()
-            self._wish_with_source()
-            self._ahead = ahead
-            self._wake()
+            self._request_with_source()
+            self._prefetch = ahead
+            self._notify()
 
     def cancel(self, *, keep: bool = True) -> None:
         """Stop what is being done, within a plane; the picture shown last stays.
@@ -311,12 +311,12 @@ class ColorizeSession(Worker):
         with self._changed:
             self._cancelling = self._busy
             self._warming = False
-            self._questions.clear()
-            self._ahead = []
+            self._queries.clear()
+            self._prefetch = []
             for run in self._runs:
                 run.stopped, run.keep = True, keep
-            if self._is_due(self._wish):
-                self._served = self._given_up = self._wish
+            if self._is_due(self._request):
+                self._served = self._abandoned = self._request
             self._changed.notify_all()
 
     def cancel_run(self, run: int, *, keep: bool = True) -> None:
@@ -334,14 +334,14 @@ class ColorizeSession(Worker):
                 if each.number == run:
                     each.stopped, each.keep = True, keep
 
-    def unload(self) -> None:
+    def release_memory(self) -> None:
         """Free the memory of network and predictions, on the GPU too; cancels what is going on.
 
         The next change loads the model again, from its file as it is then.
         """
         with self._changed:
             self.cancel()
-            self._served = self._wish
+            self._served = self._request
             self._unloading = self._thread is not None
             self._changed.notify_all()
 
@@ -351,21 +351,21 @@ class ColorizeSession(Worker):
     def result(self) -> Colorized | None:
         """The newest picture, if it is of what is looked at now."""
         with self._changed:
-            if self._result is None or self._result[1] != self._wish.picture:
+            if self._result is None or self._result[1] != self._request.plane_key:
                 return None
             return self._result[0]
 
-    def is_current(self, origin: Origin) -> bool:
+    def is_current(self, plane_source: PlaneSource) -> bool:
         """Whether a plane of this origin comes out the same, were it made now.
 
         So it is if the source is the same (and was not refreshed), the network would be asked the
         same, and the saturation is the same; whichever plane is looked at.
         """
         with self._changed:
-            return self._pictures.are_alike(origin.wish, self._wish)
+            return self._renderer.same_result(plane_source.request, self._request)
 
     @property
-    def doing(self) -> State:
+    def status(self) -> State:
         """What the worker does now; "cancelling" from the moment that `cancel` is called."""
         with self._changed:
             return "cancelling" if self._cancelling else self._state
@@ -376,14 +376,14 @@ class ColorizeSession(Worker):
         return self._model.devices
 
     @property
-    def lacks(self) -> dict[str, str]:
+    def unsupported_settings(self) -> dict[str, str]:
         """Settings that the model cannot follow, each with a sentence; empty until it is loaded."""
-        return self._model.lacks(self._wish)
+        return self._model.unsupported_settings(self._request)
 
     @property
     def seconds_per_picture(self) -> float | None:
         """What a new picture of this model took lately, predicted and composed; None before."""
-        return self._pictures.seconds(self._wish)
+        return self._renderer.seconds(self._request)
 
     @property
     def is_closed(self) -> bool:
@@ -394,5 +394,5 @@ class ColorizeSession(Worker):
         """Wait until nothing is left to do; False after `timeout` seconds. Not for listeners."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._closed or (not self._busy and self._due() is None), timeout
+                lambda: self._closed or (not self._busy and self._next_task() is None), timeout
             )

@@ -11,7 +11,7 @@ from napari_colorize.errors import ColorizeError, ColorizeWarning, OutOfMemoryEr
 WORKER = "napari-colorize worker"  # a module that is nobody's
 
 
-def explained(error: Exception) -> ColorizeError:
+def as_colorize_error(error: Exception) -> ColorizeError:
     """An unexpected error in one sentence, itself as the cause."""
     said = " ".join(str(error).split()) or "no reason was given"
     if isinstance(error, MemoryError):
@@ -25,7 +25,7 @@ def explained(error: Exception) -> ColorizeError:
     return explained
 
 
-def forget_frames(error: BaseException | None) -> None:
+def clear_traceback(error: BaseException | None) -> None:
     """Let go of what an error's frames hold: tensors on a GPU whose memory ran out, say.
 
     Even cleared ones hold the functions that were called, and so what these were made with: the
@@ -37,7 +37,7 @@ def forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def quietly(work: Callable[[], None]) -> None:
+def without_warnings(work: Callable[[], None]) -> None:
     """Do it without a `ColorizeWarning` shown: they travel in `Colorized.notes`.
 
     Shown from a worker they crash Qt (napari#2598). `errors.warn` speaks in the name of whoever

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 
 from napari_colorize.io.image_record import Metadata
-from napari_colorize.video.frames import RUN_IN, Border, Facts, Frame, Pixels, Record
+from napari_colorize.video.frames import RUN_IN, Frame, Pixels, Record, ResumePoint, SequenceInfo
 from napari_colorize.video.probe import (
     MICROSECONDS,
-    Film,
+    VideoInfo,
     depth_of,
-    explained,
+    ffmpeg_errors,
     is_ready_made,
-    look_at,
     opened,
+    probe,
     pyav,
 )
 from napari_colorize.video.ycbcr import (
-    Tones,
+    YCbCrFormat,
     gray_of,
     has_color,
     luminance,
@@ -42,7 +42,7 @@ Decoded = Generator[tuple[Any, int], None, None]
 
 
 @dataclass
-class FilmSource:
+class VideoSource:
     """A film as a source of frames; see `frame.Source`.
 
     Parameters
@@ -53,22 +53,22 @@ class FilmSource:
         Seconds of it that are wanted, from its beginning.
     """
 
-    film: Film
+    film: VideoInfo
     start: float | None = None
     end: float | None = None
     _notes: dict[str, None] = field(default_factory=dict, init=False)
     _damaged: int = field(default=0, init=False)
 
     @classmethod
-    def of(cls, path: Path, *, start: float | None = None, end: float | None = None) -> FilmSource:
+    def of(cls, path: Path, *, start: float | None = None, end: float | None = None) -> VideoSource:
         """The frames of a file, or of a part of it."""
-        return cls(look_at(path), start, end)
+        return cls(probe(path), start, end)
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> SequenceInfo:
         """Its number of frames is about right: from the container's count, or by its rate."""
         seconds = float(1 / self.film.rate)
-        return Facts(
+        return SequenceInfo(
             path=self.film.path,
             size=self.film.upright,
             dtype=self.film.tones.dtype,
@@ -103,11 +103,11 @@ class FilmSource:
         end = length if self.end is None else min(self.end, length)
         return max(1, round((end - (self.start or 0)) * rate))
 
-    def series(self, border: Border, run_in: int) -> Iterator[Iterator[Frame]]:
+    def series(self, border: ResumePoint, run_in: int) -> Iterator[Iterator[Frame]]:
         """One: a film is one sequence."""
         yield self._frames(border, run_in)
 
-    def _frames(self, border: Border, run_in: int) -> Iterator[Frame]:
+    def _frames(self, border: ResumePoint, run_in: int) -> Iterator[Frame]:
         before: deque[tuple[Any, int]] = deque(maxlen=run_in)
         place = border.done
         with closing(self._decoded(border.time)) as decoded:
@@ -176,7 +176,9 @@ def exact(seconds: float) -> Fraction:
     return Fraction(seconds).limit_denominator(MICROSECONDS)
 
 
-def raw_frames(film: Film, target: int | None = None, told: FilmSource | None = None) -> Decoded:
+def raw_frames(
+    film: VideoInfo, target: int | None = None, told: VideoSource | None = None
+) -> Decoded:
     """Decoded frames of PyAV with their times; strictly rising, whatever the file says.
 
     Parameters
@@ -189,7 +191,7 @@ def raw_frames(film: Film, target: int | None = None, told: FilmSource | None = 
         Whose `damaged` is called for packets that cannot be decoded.
     """
     av = pyav()
-    with opened(film.path) as container, explained(film.path):
+    with opened(film.path) as container, ffmpeg_errors(film.path):
         stream = container.streams[film.stream]
         stream.thread_type = "AUTO"
         for other in container.streams:
@@ -221,14 +223,14 @@ def _time_of(raw: Any, last: int | None, step: int) -> int:
     return int(time) if last is None or time > last else last + 1
 
 
-def _of_one_size(raw: Any, film: Film) -> Any:
+def _of_one_size(raw: Any, film: VideoInfo) -> Any:
     """A film may change its size on the way; an array cannot."""
     if (raw.height, raw.width) == (film.height, film.width):
         return raw
     return raw.reformat(width=film.width, height=film.height)
 
 
-def luma_of(raw: Any, film: Film) -> tuple[Pixels, bool]:
+def luma_of(raw: Any, film: VideoInfo) -> tuple[Pixels, bool]:
     """Rec. 601 luminance of a decoded frame in the film's code values, and if it had colours."""
     planes = planes_of(raw, film.tones)
     if planes[0].ndim == 3:
@@ -240,7 +242,7 @@ def luma_of(raw: Any, film: Film) -> tuple[Pixels, bool]:
     return luminance(planes[0], planes[1], planes[2], film.tones), True
 
 
-def planes_of(raw: Any, tones: Tones) -> tuple[Pixels, ...]:
+def planes_of(raw: Any, tones: YCbCrFormat) -> tuple[Pixels, ...]:
     """Y', Cb and Cr of a decoded frame, only Y' if it is gray, or RGB `(Y, X, 3)` if it is that."""
     if not is_ready_made(raw) or depth_of(raw) != tones.depth:
         deep = tones.depth > 8

@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from napari_colorize.errors import OutputError
-from napari_colorize.runtime.atomic import explained, new_file
-from napari_colorize.video.encoding import Coding
-from napari_colorize.video.frames import Border, Frame, Pixels, Record
-from napari_colorize.video.muxing import Joining
-from napari_colorize.video.probe import Film
-from napari_colorize.video.resume import Ledger
-from napari_colorize.video.segments import Coded, append, segment_path
+from napari_colorize.runtime.atomic import new_file, write_errors
+from napari_colorize.video.encoding import Encoding
+from napari_colorize.video.frames import Frame, Pixels, Record, ResumePoint
+from napari_colorize.video.muxing import Muxer
+from napari_colorize.video.probe import VideoInfo
+from napari_colorize.video.resume import ResumeState
+from napari_colorize.video.segments import EncodedSegment, append, segment_path
 from napari_colorize.video.ycbcr import gray_of, to_codes, to_gray, to_planes
 
 SEGMENT_SECONDS = 10
@@ -27,7 +27,7 @@ SEGMENT_FRAMES = 300  # where frames are many
 
 
 @dataclass
-class FilmWriter:
+class VideoWriter:
     """Writes a film; see `frame.Sink`.
 
     Parameters
@@ -49,9 +49,9 @@ class FilmWriter:
     """
 
     target: Path
-    coding: Coding
-    ledger: Ledger
-    film: Film | None = None
+    coding: Encoding
+    ledger: ResumeState
+    film: VideoInfo | None = None
     span: tuple[Fraction | None, Fraction | None] = (None, None)
     keeps_luma: bool = True
     overwrite: bool = False
@@ -82,7 +82,7 @@ class FilmWriter:
         self.pause()
         if not self.ledger.segments:
             raise OutputError(f"{self.target} was not written: there was no frame.")
-        joining = Joining(self.coding, self.ledger, self.film, self.span, record)
+        joining = Muxer(self.coding, self.ledger, self.film, self.span, record)
         notes = joining.write(self.target, overwrite=self.overwrite)
         self.ledger.remove()
         return (*self.coding.notes, *notes)
@@ -110,7 +110,7 @@ class FilmWriter:
 class _Segment:
     """A segment while it grows: hidden until it is whole."""
 
-    def __init__(self, coding: Coding, ledger: Ledger) -> None:
+    def __init__(self, coding: Encoding, ledger: ResumeState) -> None:
         self._coding, self._ledger = coding, ledger
         self._number = ledger.segments
         self._context = coding.opened()
@@ -121,7 +121,7 @@ class _Segment:
         path = segment_path(ledger.folder, self._number)
         self._path = path
         part = self._exits.enter_context(new_file(path, overwrite=True))
-        with explained(path):
+        with write_errors(path):
             self._file: BinaryIO = self._exits.enter_context(part.open("wb"))
 
     def is_long_enough(self, time: int) -> bool:
@@ -144,7 +144,7 @@ class _Segment:
         with self._exits:
             self._encode(None)
         if self._last is not None:
-            border = Border(self._last.place + 1, self._last.time)
+            border = ResumePoint(self._last.place + 1, self._last.time)
             self._ledger.mark(border, self._number + 1)
 
     def drop(self) -> None:
@@ -153,9 +153,9 @@ class _Segment:
             self._exits.__exit__(*sys.exc_info())
 
     def _encode(self, frame: Any) -> None:
-        with explained(self._path), self._coding.refusal_explained():
+        with write_errors(self._path), self._coding.refusal_explained():
             for packet in self._context.encode(frame):
-                coded = Coded(
+                coded = EncodedSegment(
                     packet.pts, self._durations.popleft(), packet.is_keyframe, bytes(packet)
                 )
                 append(self._file, coded)

@@ -14,8 +14,8 @@ import numpy as np
 
 from napari_colorize.errors import OutputError, SettingsError
 from napari_colorize.video.frames import Pixels
-from napari_colorize.video.probe import Film, pyav
-from napari_colorize.video.ycbcr import FULL, LIMITED, Tones
+from napari_colorize.video.probe import VideoInfo, pyav
+from napari_colorize.video.ycbcr import FULL, LIMITED, YCbCrFormat
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Suffix -> FFmpeg's name, for writing."""
@@ -67,7 +67,7 @@ LAYOUTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coding:
+class Encoding:
     """An encoder and the look of what it writes.
 
     Parameters
@@ -98,7 +98,7 @@ class Coding:
     width: int
     time_base: Fraction
     rate: Fraction
-    tones: Tones
+    tones: YCbCrFormat
     pixel_ratio: Fraction = Fraction(1)
     options: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -161,11 +161,11 @@ class Coding:
         return frame
 
 
-def coding_of_film(
-    film: Film, suffix: str, *, encoder: str | None = None, quality: float | None = None
-) -> Coding:
+def encoding_like_source(
+    film: VideoInfo, suffix: str, *, encoder: str | None = None, quality: float | None = None
+) -> Encoding:
     """How a film is encoded that is to look like another one."""
-    return coding_of(
+    return encoding_for(
         suffix,
         height=film.height,
         width=film.width,
@@ -178,18 +178,18 @@ def coding_of_film(
     )
 
 
-def coding_of(
+def encoding_for(
     suffix: str,
     *,
     height: int,
     width: int,
     time_base: Fraction,
     rate: Fraction,
-    tones: Tones,
+    tones: YCbCrFormat,
     pixel_ratio: Fraction = Fraction(1),
     encoder: str | None = None,
     quality: float | None = None,
-) -> Coding:
+) -> Encoding:
     """Choose encoder and layout.
 
     Parameters
@@ -215,7 +215,7 @@ def coding_of(
     layout, notes = _layout(chosen, tones.depth, height, width)
     if suffix == ".webm" and pixel_ratio != 1:
         notes.append("WebM forgets that its pixels are not square: choose .mp4 or .mkv.")
-    return Coding(
+    return Encoding(
         encoder=chosen,
         layout=layout,
         height=height,

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from napari_colorize.batch.discovery import is_picture, own_suffix
 from napari_colorize.errors import ImageError, OutputError
-from napari_colorize.io.image_record import Metadata, Picture
-from napari_colorize.io.images import read_picture, suggest_suffix, write_picture
-from napari_colorize.runtime.atomic import explained, remove_abandoned
-from napari_colorize.video.frames import Border, Facts, Frame, Pixels, Record
+from napari_colorize.io.image_record import ImageRecord, Metadata
+from napari_colorize.io.images import read_image, suggest_suffix, write_image
+from napari_colorize.runtime.atomic import remove_abandoned, write_errors
+from napari_colorize.video.frames import Frame, Pixels, Record, ResumePoint, SequenceInfo
 from napari_colorize.video.intensity_range import limits_of
-from napari_colorize.video.resume import Ledger
+from napari_colorize.video.resume import ResumeState
 
 PICTURES = "pictures"
 OTHERS = "{} other pictures are left in {}: remove them if they were of another film."
@@ -43,7 +43,7 @@ class FolderSource:
 
     path: Path
     names: tuple[str, ...]
-    first: Picture
+    first: ImageRecord
     rate: Fraction
     _limits: Limits = field(default=None, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
@@ -61,15 +61,15 @@ class FolderSource:
         names = tuple(sorted(found, key=natural))
         if not names:
             raise ImageError(f"There are no pictures in {path}.")
-        source = cls(path, names, read_picture(path / names[0]), rate)
+        source = cls(path, names, read_image(path / names[0]), rate)
         arrays = (source._picture(name).array for name in names)
         source._limits = source.first.contrast_limits or limits_of(source.first.array.dtype, arrays)
         return source
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> SequenceInfo:
         """As the first picture is."""
-        return Facts(
+        return SequenceInfo(
             path=self.path,
             size=self.first.array.shape[:2],
             dtype=self.first.array.dtype,
@@ -93,7 +93,7 @@ class FolderSource:
         """What was said of its pictures."""
         return tuple(self._notes)
 
-    def series(self, border: Border, run_in: int) -> Iterator[Iterator[Frame]]:
+    def series(self, border: ResumePoint, run_in: int) -> Iterator[Iterator[Frame]]:
         """One: all pictures follow each other."""
         yield self._frames(max(0, border.done - run_in))
 
@@ -112,8 +112,8 @@ class FolderSource:
                 metadata=picture.metadata,
             )
 
-    def _picture(self, name: str) -> Picture:
-        picture = self.first if name == self.names[0] else read_picture(self.path / name)
+    def _picture(self, name: str) -> ImageRecord:
+        picture = self.first if name == self.names[0] else read_image(self.path / name)
         if picture.is_stack:
             raise ImageError(f"{name} holds several pictures: a folder of frames has one in each.")
         if (picture.array.dtype, picture.rgb) != (self.first.array.dtype, self.first.rgb):
@@ -141,7 +141,7 @@ class FolderWriter:
     """
 
     target: Path
-    ledger: Ledger
+    ledger: ResumeState
     suffix: str = ".png"
     overwrite: bool = False
 
@@ -149,7 +149,7 @@ class FolderWriter:
         """Write one picture."""
         metadata, record = frame.metadata or Metadata(), self.ledger.record
         path = self._folder / self._name(frame, rgb)
-        write_picture(path, rgb, metadata, record, overwrite=True)
+        write_image(path, rgb, metadata, record, overwrite=True)
         self.ledger.reach(frame)
 
     def pause(self) -> None:
@@ -160,7 +160,7 @@ class FolderWriter:
         """Give the folder its name, or bring the pictures into it."""
         self.pause()
         remove_abandoned(self._folder, age=0)
-        with explained(self.target):
+        with write_errors(self.target):
             if not self.target.exists():
                 self.target.parent.mkdir(parents=True, exist_ok=True)
                 self._folder.replace(self.target)

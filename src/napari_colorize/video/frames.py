@@ -17,7 +17,7 @@ Pixels = NDArray[Any]
 Record = dict[str, object]
 
 RUN_IN = 24
-"""Frames before a border that are coloured once more, for steadiness to know what went before."""
+"""Frames before a border that are coloured once more, for temporal_smoothing to know what went before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Border:
+class ResumePoint:
     """Up to where work is done: how many frames, and the time of the last of them."""
 
     done: int = 0
@@ -63,7 +63,7 @@ class Border:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class SequenceInfo:
     """What a sequence is, known before its frames are read.
 
     Parameters
@@ -99,17 +99,17 @@ class Facts:
     metadata: Metadata = field(default_factory=Metadata)
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """Gives frames in order of time."""
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> SequenceInfo:
         """What is known of all of them."""
 
     def identity(self) -> Record:
         """What tells it from another, or from what it was before it changed; plain values."""
 
-    def series(self, border: Border, run_in: int) -> Iterator[Iterator[Frame]]:
+    def series(self, border: ResumePoint, run_in: int) -> Iterator[Iterator[Frame]]:
         """Sequences of frames behind a border, each preceded by up to `run_in` from before it.
 
         Those before have places below `border.done`; their colours are not wanted again.
@@ -119,7 +119,7 @@ class Source(Protocol):
         """What was interpreted so far."""
 
 
-class Sink(Protocol):
+class FrameSink(Protocol):
     """Takes coloured frames, and keeps what it has through an interruption."""
 
     def write(self, frame: Frame, rgb: Pixels) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_colorize.errors import ImageError
 from napari_colorize.video.decoder import Decoded, luma_of, planes_of, raw_frames
-from napari_colorize.video.probe import Film, explained, look_at, opened
+from napari_colorize.video.probe import VideoInfo, ffmpeg_errors, opened, probe
 from napari_colorize.video.ycbcr import FULL, LIMITED, SMPTE170M, has_color, to_gray
 
 KEPT_BYTES = 2**27  # of frames that were decoded last
@@ -25,7 +25,7 @@ NEAR = 16  # frames that are rather decoded than jumped over
 SAMPLES = 5  # frames that are looked at for colours
 
 
-class FilmFrames:
+class VideoFrames:
     """The frames of a film, `(T, Y, X)` or `(T, Y, X, 3)`, upright.
 
     Made by `open_film`. Indexed like a NumPy array; what comes out is one. May be used by several
@@ -43,7 +43,9 @@ class FilmFrames:
         Whether colours are wanted; else luminance.
     """
 
-    def __init__(self, film: Film, times: Sequence[int], keys: Sequence[int], rgb: bool) -> None:
+    def __init__(
+        self, film: VideoInfo, times: Sequence[int], keys: Sequence[int], rgb: bool
+    ) -> None:
         self.film, self.rgb = film, rgb
         self._times, self._keys = times, keys
         self._lock = threading.RLock()
@@ -113,7 +115,7 @@ class FilmFrames:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_film, (self.film.path, self.rgb)
+        return open_video, (self.film.path, self.rgb)
 
     def time(self, number: int) -> float:
         """Seconds from the film's beginning at which a frame is shown."""
@@ -207,7 +209,7 @@ class FilmFrames:
         return np.ascontiguousarray(np.rot90(picture, self.film.turns))
 
 
-def open_film(path: str | os.PathLike[str], rgb: bool | None = None) -> FilmFrames:
+def open_video(path: str | os.PathLike[str], rgb: bool | None = None) -> VideoFrames:
     """Open a film as an array whose frames are decoded when they are asked for.
 
     All of the file is read once, without decoding, to know when its frames are shown.
@@ -229,16 +231,16 @@ def open_film(path: str | os.PathLike[str], rgb: bool | None = None) -> FilmFram
     ImageError
         If it cannot be read, or does not say when its frames are shown.
     """
-    film = look_at(Path(path))
+    film = probe(Path(path))
     times, keys = _index(film)
     if rgb is None:
-        rgb = _has_colors(FilmFrames(film, times, keys, rgb=False))
-    return FilmFrames(film, times, keys, rgb)
+        rgb = _has_colors(VideoFrames(film, times, keys, rgb=False))
+    return VideoFrames(film, times, keys, rgb)
 
 
-def _index(film: Film) -> tuple[list[int], list[int]]:
+def _index(film: VideoInfo) -> tuple[list[int], list[int]]:
     """Times of all frames and of key frames, from the packets."""
-    with opened(film.path) as container, explained(film.path):
+    with opened(film.path) as container, ffmpeg_errors(film.path):
         stream = container.streams[film.stream]
         packets = [
             (packet.pts if packet.pts is not None else packet.dts, packet.is_keyframe)
@@ -254,7 +256,7 @@ def _index(film: Film) -> tuple[list[int], list[int]]:
     return times, sorted({int(time) for time, is_key in packets if is_key})
 
 
-def _has_colors(frames: FilmFrames) -> bool:
+def _has_colors(frames: VideoFrames) -> bool:
     """Whether one of a few frames is not gray."""
     numbers = np.linspace(0, len(frames) - 1, SAMPLES).astype(int)
     try:
@@ -270,7 +272,7 @@ def _has_colors(frames: FilmFrames) -> bool:
         frames.close()
 
 
-def _colored(raw: Any, film: Film) -> NDArray[Any]:
+def _colored(raw: Any, film: VideoInfo) -> NDArray[Any]:
     """RGB by FFmpeg's own conversion: quicker than `tones`, and luminance need not be exact."""
     tones = film.tones
     space = SMPTE170M - 1 if tones.matrix == SMPTE170M else tones.matrix  # as swscale numbers them

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from napari_colorize import provenance
-from napari_colorize.runtime.atomic import explained, new_file
+from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.video import encoding as ways
-from napari_colorize.video.encoding import Coding
+from napari_colorize.video.encoding import Encoding
 from napari_colorize.video.frames import Record
-from napari_colorize.video.probe import Film, opened, pyav
-from napari_colorize.video.resume import Ledger
-from napari_colorize.video.segments import Coded, read_segments
+from napari_colorize.video.probe import VideoInfo, opened, pyav
+from napari_colorize.video.resume import ResumeState
+from napari_colorize.video.segments import EncodedSegment, read_segments
 
 # What a container's texts say of its former self.
 OWN_TEXTS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
@@ -38,7 +38,7 @@ Interval = tuple[Fraction | None, Fraction | None]
 
 
 @dataclass(frozen=True)
-class Joining:
+class Muxer:
     """All that becomes a film.
 
     Parameters
@@ -55,9 +55,9 @@ class Joining:
         How the colours were made; goes into the comment.
     """
 
-    coding: Coding
-    ledger: Ledger
-    film: Film | None
+    coding: Encoding
+    ledger: ResumeState
+    film: VideoInfo | None
     span: Interval
     record: Record
 
@@ -79,7 +79,7 @@ class Joining:
             try:
                 self._write(part, target.suffix.lower(), source, notes)
             except pyav().error.FFmpegError as error:
-                with explained(target):  # the disk may be full
+                with write_errors(target):  # the disk may be full
                     raise OSError(error.errno, error.strerror) from error
         return tuple(notes)
 
@@ -217,7 +217,7 @@ class Joining:
         return {**texts, name: comment} if comment else texts
 
 
-def _packet_of(coded: Coded, shift: int, base: Fraction) -> Any:
+def _packet_of(coded: EncodedSegment, shift: int, base: Fraction) -> Any:
     packet = pyav().Packet(coded.data)
     packet.pts = packet.dts = coded.time - shift
     packet.duration = coded.duration

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.image_record import Metadata
-from napari_colorize.runtime.atomic import explained
+from napari_colorize.runtime.atomic import write_errors
 from napari_colorize.video.frames import Frame, Pixels, Record
-from napari_colorize.video.resume import Ledger
+from napari_colorize.video.resume import ResumeState
 from napari_colorize.video.stacks import StackSource, facts_of
 
 SUFFIX = ".zarr"
@@ -169,7 +169,7 @@ class ZarrWriter:
     """
 
     target: Path
-    ledger: Ledger
+    ledger: ResumeState
     metadata: Metadata
     leading: tuple[int, ...] | None
     expected: int | None = None
@@ -189,7 +189,7 @@ class ZarrWriter:
         if not self._levels:
             self._levels = self._opened(rgb)
         index = frame.index if self.leading is not None else (frame.place,)
-        with explained(self._store):
+        with write_errors(self._store):
             for level in self._levels:
                 self._make_room(level, index)
                 level[self._place(index)] = np.moveaxis(rgb, -1, 0) if self.version else rgb
@@ -208,7 +208,7 @@ class ZarrWriter:
             for level in self._arrays(group):
                 level.resize((self.ledger.border.done, *level.shape[1:]))
         self._tell(group, record)
-        with explained(self.target):
+        with write_errors(self.target):
             if self.target.exists():
                 if not self.overwrite:
                     raise OutputError(f"{self.target} exists. Replace it with --overwrite.")

@@ -15,11 +15,11 @@ import numpy as np
 from napari_colorize.errors import ImageError, OutputError, SettingsError
 from napari_colorize.io.formats import DICOM_SUFFIXES, FORMATS, OME, TIFF, suffix_of
 from napari_colorize.settings import ColorizeSettings
-from napari_colorize.video.decoder import FilmSource, exact
-from napari_colorize.video.encoder import FilmWriter
-from napari_colorize.video.encoding import CONTAINERS, Coding, coding_of, coding_of_film
+from napari_colorize.video.decoder import VideoSource, exact
+from napari_colorize.video.encoder import VideoWriter
+from napari_colorize.video.encoding import CONTAINERS, Encoding, encoding_for, encoding_like_source
 from napari_colorize.video.folders import FolderSource, FolderWriter
-from napari_colorize.video.frames import RUN_IN, Record, Sink, Source
+from napari_colorize.video.frames import RUN_IN, FrameSink, FrameSource, Record
 from napari_colorize.video.ome_zarr import (
     OME_SUFFIX,
     SUFFIX,
@@ -28,10 +28,10 @@ from napari_colorize.video.ome_zarr import (
     leading_axes,
     open_zarr,
 )
-from napari_colorize.video.resume import Ledger, part_of
-from napari_colorize.video.runner import Colored, work
+from napari_colorize.video.resume import ResumeState, work_folder
+from napari_colorize.video.runner import Colored, run
 from napari_colorize.video.stacks import StackSource, TiffWriter, open_stack
-from napari_colorize.video.ycbcr import standard_tones
+from napari_colorize.video.ycbcr import standard_format
 
 Kind = Literal["film", "folder", "stack", "zarr"]
 STACKS = frozenset(suffix for suffix, form in FORMATS.items() if form in (TIFF, OME))
@@ -48,7 +48,7 @@ class Streams(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class ExportOptions:
     """What can be chosen beside the settings of colours.
 
     Parameters
@@ -91,7 +91,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class VideoPlan:
     """A piece of work, looked at and found possible.
 
     Parameters
@@ -108,11 +108,11 @@ class Plan:
         As given.
     """
 
-    source: Source
+    source: FrameSource
     target: Path
     kind: Kind
-    coding: Coding | None = None
-    wishes: Wishes = field(default_factory=Wishes)
+    coding: Encoding | None = None
+    wishes: ExportOptions = field(default_factory=ExportOptions)
 
     def work(
         self,
@@ -120,7 +120,7 @@ class Plan:
         settings: ColorizeSettings,
         identity: Record,
         **guides: Any,
-    ) -> Work:
+    ) -> VideoJob:
         """Open the ledger and begin.
 
         Parameters
@@ -134,13 +134,15 @@ class Plan:
         **guides
             For `Colorizer.stream` beside settings: guides, a second model.
         """
-        run_in = RUN_IN if getattr(settings, "steadiness", 0) > 0 else 0
-        facts = self.source.facts
+        run_in = RUN_IN if getattr(settings, "temporal_smoothing", 0) > 0 else 0
+        facts = self.source.info
         limits = settings.contrast_limits or facts.limits
         given = {**asdict(settings), "contrast_limits": limits, **guides}
         whole = {**self.source.identity(), **identity, "settings": asdict(settings), **self._form()}
-        ledger = Ledger.open(self.target, whole, run_in=run_in, overwrite=self.wishes.overwrite)
-        steps = work(
+        ledger = ResumeState.open(
+            self.target, whole, run_in=run_in, overwrite=self.wishes.overwrite
+        )
+        steps = run(
             self.source,
             self._sink(ledger, settings),
             partial(colorizer.stream, rgb=facts.rgb, **given),
@@ -148,7 +150,7 @@ class Plan:
             run_in=run_in,
             limits=limits if self._fills_range(settings) else None,
         )
-        return Work(steps, self.source, ledger, ledger.border.done)
+        return VideoJob(steps, self.source, ledger, ledger.border.done)
 
     def _form(self) -> Record:
         if self.coding is None:
@@ -160,9 +162,9 @@ class Plan:
         is_meant_for_eyes = settings.contrast_limits is not None or self.kind in ("film", "folder")
         return settings.fidelity == "exact" and is_meant_for_eyes
 
-    def _sink(self, ledger: Ledger, settings: ColorizeSettings) -> Sink:
+    def _sink(self, ledger: ResumeState, settings: ColorizeSettings) -> FrameSink:
         source, overwrite = self.source, self.wishes.overwrite
-        facts = source.facts
+        facts = source.info
         if self.kind == "folder":
             return FolderWriter(self.target, ledger, overwrite=overwrite)
         if self.kind == "stack":
@@ -179,11 +181,11 @@ class Plan:
             )
         assert self.coding is not None
         plain = settings.gamma == 1 and settings.contrast_limits is None
-        return FilmWriter(
+        return VideoWriter(
             self.target,
             self.coding,
             ledger,
-            film=source.film if isinstance(source, FilmSource) else None,
+            film=source.film if isinstance(source, VideoSource) else None,
             span=self.wishes.span,
             keeps_luma=plain and facts.limits is None and settings.fidelity == "exact",
             overwrite=overwrite,
@@ -191,7 +193,7 @@ class Plan:
 
 
 @dataclass
-class Work:
+class VideoJob:
     """Work under way: an iterator of how many frames are done.
 
     Parameters
@@ -209,8 +211,8 @@ class Work:
     """
 
     steps: Generator[int, None, tuple[str, ...]]
-    source: Source
-    ledger: Ledger
+    source: FrameSource
+    ledger: ResumeState
     before: int = 0
     notes: tuple[str, ...] = ()
 
@@ -227,7 +229,9 @@ class Work:
         self.steps.close()
 
 
-def plan(given: str | os.PathLike[str], out: str | os.PathLike[str], wishes: Wishes) -> Plan:
+def plan_video(
+    given: str | os.PathLike[str], out: str | os.PathLike[str], wishes: ExportOptions
+) -> VideoPlan:
     """Look at source and target, and refuse what makes no sense before anything is done.
 
     Parameters
@@ -246,25 +250,25 @@ def plan(given: str | os.PathLike[str], out: str | os.PathLike[str], wishes: Wis
     """
     path, target = Path(given), Path(out)
     is_folder = os.fspath(out).endswith(("/", os.sep))
-    kind: Kind = "folder" if is_folder else kind_of_result(target)
+    kind: Kind = "folder" if is_folder else result_kind(target)
     _refuse_taken(target, kind, wishes)
-    if os.path.realpath(path) in (os.path.realpath(target), os.path.realpath(part_of(target))):
+    if os.path.realpath(path) in (os.path.realpath(target), os.path.realpath(work_folder(target))):
         raise OutputError(f"{target} is the input itself. Choose another name.")
-    _refuse_useless(kind_of(path), kind, wishes)
+    _refuse_useless(sequence_kind(path), kind, wishes)
     source = _source(path, wishes)
-    axes = 1 if source.facts.leading is None else len(source.facts.leading)
+    axes = 1 if source.info.leading is None else len(source.info.leading)
     if kind in ("film", "folder") and axes > 1:
         raise OutputError(
             f"{path.name} has {axes} axes before height and width, which a {kind} cannot hold: "
             "choose a name that ends in .tif or .zarr."
         )
     if kind == "zarr":
-        leading_axes(source.facts.metadata.axes, axes, is_ome=bool(_version(source, target)))
+        leading_axes(source.info.metadata.axes, axes, is_ome=bool(_version(source, target)))
     coding = _coding(source, target, wishes) if kind == "film" else None
-    return Plan(source=source, target=target, kind=kind, coding=coding, wishes=wishes)
+    return VideoPlan(source=source, target=target, kind=kind, coding=coding, wishes=wishes)
 
 
-def kind_of(path: Path) -> Kind:
+def sequence_kind(path: Path) -> Kind:
     """What an input is.
 
     Raises
@@ -279,7 +283,7 @@ def kind_of(path: Path) -> Kind:
     return "stack" if suffix_of(path) in STACKS | DICOM_SUFFIXES else "film"
 
 
-def kind_of_result(path: Path) -> Kind:
+def result_kind(path: Path) -> Kind:
     """What a name of a result asks for.
 
     Raises
@@ -303,7 +307,7 @@ def kind_of_result(path: Path) -> Kind:
     )
 
 
-def _refuse_taken(target: Path, kind: Kind, wishes: Wishes) -> None:
+def _refuse_taken(target: Path, kind: Kind, wishes: ExportOptions) -> None:
     if kind == "folder":
         if target.exists() and not target.is_dir():
             raise OutputError(f"{target} is a file, not a folder.")
@@ -321,7 +325,7 @@ def _refuse_taken(target: Path, kind: Kind, wishes: Wishes) -> None:
         raise OutputError(f"{target} exists. Replace it with --overwrite, or choose another name.")
 
 
-def _refuse_useless(given: Kind, kind: Kind, wishes: Wishes) -> None:
+def _refuse_useless(given: Kind, kind: Kind, wishes: ExportOptions) -> None:
     """An option that would do nothing is a mistake that someone should hear of."""
     if given != "film" and (wishes.start is not None or wishes.end is not None):
         raise SettingsError(f"--start and --end are seconds of a film, but IN is a {given}.")
@@ -334,11 +338,11 @@ def _refuse_useless(given: Kind, kind: Kind, wishes: Wishes) -> None:
         )
 
 
-def _source(path: Path, wishes: Wishes) -> Source:
+def _source(path: Path, wishes: ExportOptions) -> FrameSource:
     rate = wishes.rate or RATE
-    match kind_of(path):
+    match sequence_kind(path):
         case "film":
-            return FilmSource.of(path, start=wishes.start, end=wishes.end)
+            return VideoSource.of(path, start=wishes.start, end=wishes.end)
         case "folder":
             return FolderSource.of(path, rate)
         case "zarr":
@@ -347,26 +351,28 @@ def _source(path: Path, wishes: Wishes) -> Source:
             return open_stack(path, rate)
 
 
-def _coding(source: Source, target: Path, wishes: Wishes) -> Coding:
+def _coding(source: FrameSource, target: Path, wishes: ExportOptions) -> Encoding:
     suffix = target.suffix.lower()
-    if isinstance(source, FilmSource):
-        return coding_of_film(source.film, suffix, encoder=wishes.encoder, quality=wishes.quality)
-    facts = source.facts
+    if isinstance(source, VideoSource):
+        return encoding_like_source(
+            source.film, suffix, encoder=wishes.encoder, quality=wishes.quality
+        )
+    facts = source.info
     height, width = facts.size
     depth = 10 if facts.dtype == np.uint16 else 8
-    return coding_of(
+    return encoding_for(
         suffix,
         height=height,
         width=width,
         time_base=facts.time_base,
         rate=1 / facts.time_base,
-        tones=standard_tones(height, width, depth),
+        tones=standard_format(height, width, depth),
         encoder=wishes.encoder,
         quality=wishes.quality,
     )
 
 
-def _version(source: Source, target: Path) -> str | None:
+def _version(source: FrameSource, target: Path) -> str | None:
     """Of the OME-Zarr that is written: the source's own, if it is one; None for a plain array."""
     own = source.version if isinstance(source, StackSource) else None
     if own is not None or target.name.lower().endswith(OME_SUFFIX):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from napari_colorize.errors import ColorizeError, ImageError
-from napari_colorize.video.ycbcr import FULL, HLG, MATRICES, PQ, Tones, standard_tones
+from napari_colorize.video.ycbcr import FULL, HLG, MATRICES, PQ, YCbCrFormat, standard_format
 
 NEEDED = 18  # of PyAV: older ones cannot write a rotation
 INSTALL = 'pip install "napari-colorize[video]"'
@@ -29,7 +29,7 @@ UNDECIDED = 2  # of matrices, primaries and transfer curves: not said
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class VideoInfo:
     """The facts of a film.
 
     Parameters
@@ -68,7 +68,7 @@ class Film:
     rate: Fraction
     frames: int | None
     zero: Fraction
-    tones: Tones
+    tones: YCbCrFormat
     turns: int = 0
     display_matrix: tuple[int, ...] | None = None
     pixel_ratio: Fraction = Fraction(1)
@@ -114,12 +114,12 @@ def opened(path: Path) -> Iterator[Any]:
     av = pyav()
     if not path.exists():
         raise ImageError(f"There is no film {path}.")
-    with explained(path), av.open(str(path), metadata_errors="replace") as container:
+    with ffmpeg_errors(path), av.open(str(path), metadata_errors="replace") as container:
         yield container
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def ffmpeg_errors(path: Path) -> Iterator[None]:
     """Turn what FFmpeg says about reading `path` into one `ImageError` sentence."""
     av = pyav()
     try:
@@ -133,7 +133,7 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def look_at(path: Path) -> Film:
+def probe(path: Path) -> VideoInfo:
     """Read the facts of a film, and its first frame.
 
     Raises
@@ -152,7 +152,7 @@ def look_at(path: Path) -> Film:
         matrix = _display_matrix(first)
         turns = round(first.rotation / 90) % 4
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        return Film(
+        return VideoInfo(
             path=path,
             stream=stream.index,
             height=first.height,
@@ -212,10 +212,10 @@ def _first_frame(path: Path, container: Any, stream: Any) -> Any:
     return None
 
 
-def _tones(stream: Any, first: Any) -> tuple[Tones, list[str]]:
+def _tones(stream: Any, first: Any) -> tuple[YCbCrFormat, list[str]]:
     """As the film says, and where it does not, as is usual for its size and codec."""
     depth = depth_of(first)
-    usual = standard_tones(first.height, first.width, depth)
+    usual = standard_format(first.height, first.width, depth)
     context = stream.codec_context
     matrix = first.colorspace if first.colorspace != UNDECIDED else context.colorspace
     primaries = first.color_primaries
@@ -232,7 +232,7 @@ def _tones(stream: Any, first: Any) -> tuple[Tones, list[str]]:
             "pale. Its curve is kept, its mastering data are not."
         )
     return (
-        Tones(
+        YCbCrFormat(
             depth=depth,
             full=_is_full(stream, first),
             matrix=matrix,
@@ -281,7 +281,7 @@ def _zero(container: Any) -> Fraction:
     return Fraction(container.start_time, MICROSECONDS)
 
 
-def _notes(stream: Any, first: Any, tones: Tones) -> list[str]:
+def _notes(stream: Any, first: Any, tones: YCbCrFormat) -> list[str]:
     notes = []
     if first.interlaced_frame:
         notes.append(

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_colorize.errors import OutputError
-from napari_colorize.runtime.atomic import explained, new_file, remove_abandoned
-from napari_colorize.video.frames import Border, Frame, Record
+from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
+from napari_colorize.video.frames import Frame, Record, ResumePoint
 
 FILE = "work.json"
 SOFTWARE = "napari-colorize"
@@ -33,7 +33,7 @@ STEADY_AGAIN = (
 
 
 @dataclass
-class Ledger:
+class ResumeState:
     """What is done of a piece of work, on disk after every `mark`.
 
     Parameters
@@ -56,17 +56,17 @@ class Ledger:
 
     folder: Path
     identity: Record
-    border: Border = field(default_factory=Border)
+    border: ResumePoint = field(default_factory=ResumePoint)
     segments: int = 0
     record: Record = field(default_factory=dict)
     kept: Record = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    _reached: Border | None = field(default=None, init=False, repr=False)
+    _reached: ResumePoint | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def open(
         cls, target: Path, identity: Record, *, run_in: int = 0, overwrite: bool = False
-    ) -> Ledger:
+    ) -> ResumeState:
         """The ledger of a result: as a former run left it, or a new one.
 
         Parameters
@@ -85,7 +85,7 @@ class Ledger:
         OutputError
             If something else has the folder's name, there are such frames, or it cannot be written.
         """
-        folder = part_of(target)
+        folder = work_folder(target)
         remove_abandoned(target.parent)  # of a run that was killed while it joined all segments
         identity = json.loads(json.dumps(identity, default=str))
         found = _read(folder)
@@ -97,16 +97,18 @@ class Ledger:
                 raise OutputError(WOULD_BE_LOST.format(folder, found["done"]))
             shutil.rmtree(folder)
             notes = (BEGINS_ANEW.format(folder.name),)
-        with explained(folder):
+        with write_errors(folder):
             folder.mkdir(parents=True)
         ledger = cls(folder, identity, notes=notes)
         ledger._write()
         return ledger
 
     @classmethod
-    def _resumed(cls, folder: Path, identity: Record, found: dict[str, Any], run_in: int) -> Ledger:
+    def _resumed(
+        cls, folder: Path, identity: Record, found: dict[str, Any], run_in: int
+    ) -> ResumeState:
         remove_abandoned(folder, age=0)
-        border = Border(found["done"], found["time"])
+        border = ResumePoint(found["done"], found["time"])
         notes = [GOES_ON.format(folder.name, border.done)] if border.done else []
         if border.done and run_in:
             notes.append(STEADY_AGAIN.format(min(run_in, border.done)))
@@ -120,14 +122,14 @@ class Ledger:
             tuple(notes),
         )
 
-    def mark(self, border: Border, segments: int = 0) -> None:
+    def mark(self, border: ResumePoint, segments: int = 0) -> None:
         """Remember that work is done up to here."""
         self.border, self.segments = border, segments
         self._write()
 
     def reach(self, frame: Frame) -> None:
         """A frame is on disk by itself; that is remembered at every few of them."""
-        self._reached = Border(frame.place + 1, frame.time)
+        self._reached = ResumePoint(frame.place + 1, frame.time)
         if self._reached.done % EVERY == 0:
             self.mark_reached()
 
@@ -165,7 +167,7 @@ class Ledger:
             part.write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
-def part_of(target: Path) -> Path:
+def work_folder(target: Path) -> Path:
     """The folder of unfinished work of a result."""
     return target.with_name(f"{target.name}.part")
 

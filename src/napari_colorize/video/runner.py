@@ -18,8 +18,8 @@ import numpy as np
 
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io.image_record import fill_range
-from napari_colorize.video.frames import Frame, Pixels, Record, Sink, Source
-from napari_colorize.video.resume import Ledger
+from napari_colorize.video.frames import Frame, FrameSink, FrameSource, Pixels, Record
+from napari_colorize.video.resume import ResumeState
 
 AHEAD = 8  # frames decoded before the model wants them
 BEHIND = 4  # frames that wait to be written
@@ -50,7 +50,7 @@ Colors = Callable[[Iterable[Any]], Iterator[Colored]]
 """`Colorizer.stream` with all but the images given: one result for each, in order."""
 
 
-class Tally:
+class NoteCounter:
     """What was said of frames: sentences that differ in their numbers alone are told once."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Tally:
             self._first.setdefault(kind, sentence)
             self._counts[kind] += 1
 
-    def told(self, frames: int) -> tuple[str, ...]:
+    def sentences(self, frames: int) -> tuple[str, ...]:
         """The sentences, each with the number of frames if it was not said of all."""
         return tuple(
             sentence if self._counts[kind] == frames else f"{sentence} ({self._counts[kind]} x)"
@@ -72,11 +72,11 @@ class Tally:
         )
 
 
-def work(
-    source: Source,
-    sink: Sink,
+def run(
+    source: FrameSource,
+    sink: FrameSink,
     colors: Colors,
-    ledger: Ledger,
+    ledger: ResumeState,
     *,
     run_in: int = 0,
     limits: Limits = None,
@@ -92,7 +92,7 @@ def work(
     ledger : Ledger
         What is done already.
     run_in : int
-        Frames before that which are coloured once more, for steadiness.
+        Frames before that which are coloured once more, for temporal_smoothing.
     limits : (float, float), optional
         Values between which the results lie, and which become black and white.
 
@@ -106,7 +106,7 @@ def work(
     ColorizeError
         Of the source, the model or the sink; what was done stays.
     """
-    tally, before, done = Tally(), ledger.border.done, ledger.border.done
+    tally, before, done = NoteCounter(), ledger.border.done, ledger.border.done
     write = _Write(sink)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         writing: deque[Future[None]] = deque()
@@ -131,13 +131,13 @@ def work(
         finally:
             reader.shutdown(cancel_futures=True)
         notes = writer.submit(sink.finish, ledger.record).result()
-    return (*tally.told(done - before), *notes)
+    return (*tally.sentences(done - before), *notes)
 
 
 class _Write:
     """Writes frame after frame, and none behind one that could not be written."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: FrameSink) -> None:
         self._sink = sink
         self._has_failed = False
 
@@ -150,20 +150,20 @@ class _Write:
 
 
 def _colored(
-    source: Source, colors: Colors, ledger: Ledger, reader: Executor, run_in: int
+    source: FrameSource, colors: Colors, ledger: ResumeState, reader: Executor, run_in: int
 ) -> Iterator[tuple[Frame, Colored]]:
     """Frames with their colours; those of the run-in are left out."""
     border = ledger.border
     for series in source.series(border, run_in):
         waiting: deque[Frame] = deque()
-        images = _images(_ahead(series, reader), source.facts.size, waiting)
+        images = _images(_ahead(series, reader), source.info.size, waiting)
         for colored in colors(images):
             frame = waiting.popleft()
             if frame.place >= border.done:
                 yield frame, colored
 
 
-def _of_all(record: Record, source: Source) -> Record:
+def _of_all(record: Record, source: FrameSource) -> Record:
     """The record of a frame as one of the whole sequence."""
     return {**record, "notes": list(source.notes())} if record else {}
 

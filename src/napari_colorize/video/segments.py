@@ -15,7 +15,7 @@ HEADER = struct.Struct("<qqBI")  # time, duration, whether it is a key frame, by
 
 
 @dataclass(frozen=True)
-class Coded:
+class EncodedSegment:
     """One encoded picture; times in the film's time base."""
 
     time: int
@@ -29,26 +29,26 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.segment"
 
 
-def append(file: BinaryIO, coded: Coded) -> None:
+def append(file: BinaryIO, coded: EncodedSegment) -> None:
     """Write one record."""
     file.write(HEADER.pack(coded.time, coded.duration, coded.is_key, len(coded.data)))
     file.write(coded.data)
 
 
-def read_segments(folder: Path, count: int) -> Iterator[Coded]:
+def read_segments(folder: Path, count: int) -> Iterator[EncodedSegment]:
     """All records of the first segments, in order; each lasts until the next one's time."""
-    held: Coded | None = None
+    held: EncodedSegment | None = None
     for coded in _records(folder, count):
         if held is not None:
-            yield Coded(held.time, coded.time - held.time, held.is_key, held.data)
+            yield EncodedSegment(held.time, coded.time - held.time, held.is_key, held.data)
         held = coded
     if held is not None:
         yield held
 
 
-def _records(folder: Path, count: int) -> Iterator[Coded]:
+def _records(folder: Path, count: int) -> Iterator[EncodedSegment]:
     for number in range(count):
         with segment_path(folder, number).open("rb") as file:
             while header := file.read(HEADER.size):
                 time, duration, is_key, size = HEADER.unpack(header)
-                yield Coded(time, duration, bool(is_key), file.read(size))
+                yield EncodedSegment(time, duration, bool(is_key), file.read(size))

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from napari_colorize.errors import ImageError
 from napari_colorize.io.image_record import Metadata
-from napari_colorize.io.images import StackWriter, read_picture
-from napari_colorize.runtime.atomic import explained
-from napari_colorize.video.frames import Border, Facts, Frame, Pixels, Record
+from napari_colorize.io.images import StackWriter, read_image
+from napari_colorize.runtime.atomic import write_errors
+from napari_colorize.video.frames import Frame, Pixels, Record, ResumePoint, SequenceInfo
 from napari_colorize.video.intensity_range import limits_of
-from napari_colorize.video.resume import Ledger
+from napari_colorize.video.resume import ResumeState
 
 RAW = "planes.raw"
 
@@ -48,7 +48,7 @@ class StackSource:
     ----------
     array : Planes
         The stack.
-    facts : Facts
+    info : SequenceInfo
         Of it; `metadata.axes` has a capital letter for each axis before Y and X, or none.
     state : dict
         What tells its file or folder from what it was before it changed.
@@ -59,7 +59,7 @@ class StackSource:
     """
 
     array: Planes
-    facts: Facts
+    info: SequenceInfo
     state: Record
     said: tuple[str, ...] = ()
     version: str | None = None
@@ -67,25 +67,25 @@ class StackSource:
     @property
     def leading(self) -> tuple[int, ...]:
         """Lengths of the axes before Y and X."""
-        assert self.facts.leading is not None
-        return self.facts.leading
+        assert self.info.leading is not None
+        return self.info.leading
 
     @property
     def time_axis(self) -> int:
         """The axis called T, or else the first."""
-        axes = self.facts.metadata.axes.upper()
+        axes = self.info.metadata.axes.upper()
         return axes.index("T") if len(axes) == len(self.leading) and "T" in axes else 0
 
     def identity(self) -> Record:
         """Its shape and type, and the state of its file."""
         shape = list(self.array.shape)
-        return {"stack": str(self.facts.path.resolve()), "shape": shape, **self.state}
+        return {"stack": str(self.info.path.resolve()), "shape": shape, **self.state}
 
     def notes(self) -> tuple[str, ...]:
         """What was interpreted when it was opened."""
         return self.said
 
-    def series(self, border: Border, run_in: int) -> Iterator[Iterator[Frame]]:
+    def series(self, border: ResumePoint, run_in: int) -> Iterator[Iterator[Frame]]:
         """One for each place on the other axes than time."""
         length = self.leading[self.time_axis]
         others = list(self.leading)
@@ -118,7 +118,7 @@ def open_stack(path: Path, rate: Fraction) -> StackSource:
     ImageError
         If it cannot be read, or holds a single picture.
     """
-    picture = read_picture(path)
+    picture = read_image(path)
     if not picture.is_stack:
         raise ImageError(
             f"{path.name} holds a single picture: colorize it with `napari-colorize image`."
@@ -138,13 +138,13 @@ def facts_of(
     metadata: Metadata,
     rgb: bool,
     limits: tuple[float, float] | None = None,
-) -> Facts:
+) -> SequenceInfo:
     """The facts of a stack, its black and white read from all planes if nothing else says."""
     shape = tuple(array.shape)
     leading = shape[: -3 if rgb else -2]
     height, width = shape[len(leading) : len(leading) + 2]
     dtype = np.dtype(array.dtype)
-    return Facts(
+    return SequenceInfo(
         path=path,
         size=(height, width),
         dtype=dtype,
@@ -179,7 +179,7 @@ class TiffWriter:
     """
 
     target: Path
-    ledger: Ledger
+    ledger: ResumeState
     metadata: Metadata
     leading: tuple[int, ...] | None
     overwrite: bool = False
@@ -189,7 +189,7 @@ class TiffWriter:
         if not self.ledger.kept:
             self.ledger.keep(shape=list(rgb.shape), dtype=rgb.dtype.str)
         number = frame.place if self.leading is None else _ravel(frame.index, self.leading)
-        with explained(self._raw):
+        with write_errors(self._raw):
             self._raw.touch()
             with self._raw.open("r+b") as file:
                 file.seek(number * rgb.nbytes)

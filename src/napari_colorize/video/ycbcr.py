@@ -37,7 +37,7 @@ NEUTRAL = 2  # code values, of 256, by which lossy formats move the chroma of gr
 
 
 @dataclass(frozen=True)
-class Tones:
+class YCbCrFormat:
     """How code values and colours belong together.
 
     Parameters
@@ -95,20 +95,20 @@ class Tones:
         cr = 2 * (1 - red) * (RED - GREEN * red / green)
         return (0.0, 0.0) if self.matrix in (BT470BG, SMPTE170M) else (cb, cr)
 
-    def with_depth(self, depth: int) -> Tones:
+    def with_depth(self, depth: int) -> YCbCrFormat:
         """The same colours in code values of another depth."""
-        return Tones(depth, self.full, self.matrix, self.primaries, self.transfer)
+        return YCbCrFormat(depth, self.full, self.matrix, self.primaries, self.transfer)
 
 
-def standard_tones(height: int, width: int, depth: int = 8) -> Tones:
+def standard_format(height: int, width: int, depth: int = 8) -> YCbCrFormat:
     """What is usual for a film of this size that does not say: BT.709 for HD, else BT.601."""
     if width > HD_WIDTH or height > PAL_HEIGHT:
-        return Tones(depth, False, BT709, BT709, BT709)
+        return YCbCrFormat(depth, False, BT709, BT709, BT709)
     primaries = BT470BG if height == PAL_HEIGHT else SMPTE170M
-    return Tones(depth, False, primaries, primaries, SMPTE170M)
+    return YCbCrFormat(depth, False, primaries, primaries, SMPTE170M)
 
 
-def luminance(luma: Codes, cb: Codes, cr: Codes, tones: Tones) -> Codes:
+def luminance(luma: Codes, cb: Codes, cr: Codes, tones: YCbCrFormat) -> Codes:
     """Rec. 601 luminance in the code values of luma.
 
     Parameters
@@ -132,7 +132,7 @@ def luminance(luma: Codes, cb: Codes, cr: Codes, tones: Tones) -> Codes:
     return _rounded(added, tones)
 
 
-def has_color(cb: Codes, cr: Codes, tones: Tones) -> bool:
+def has_color(cb: Codes, cr: Codes, tones: YCbCrFormat) -> bool:
     """Whether chroma says more than what lossy formats make of gray."""
     slack = NEUTRAL << (tones.depth - 8)
     return any(
@@ -141,13 +141,13 @@ def has_color(cb: Codes, cr: Codes, tones: Tones) -> bool:
     )
 
 
-def to_gray(luma: Codes, tones: Tones) -> Codes:
+def to_gray(luma: Codes, tones: YCbCrFormat) -> Codes:
     """Code values of luminance as gray that spans uint8 or uint16; back by `to_codes`, exactly."""
     gray: Codes = _gray_table(tones)[luma]
     return gray
 
 
-def to_codes(gray: Codes, tones: Tones) -> Codes:
+def to_codes(gray: Codes, tones: YCbCrFormat) -> Codes:
     """Gray that spans uint8 or uint16 as code values of luma."""
     codes: Codes = _code_table(tones, gray.dtype)[gray]
     return codes
@@ -160,7 +160,7 @@ def gray_of(rgb: Codes) -> Codes:
 
 
 def to_planes(
-    rgb: Codes, luma: Codes, tones: Tones, *, halved: tuple[bool, bool]
+    rgb: Codes, luma: Codes, tones: YCbCrFormat, *, halved: tuple[bool, bool]
 ) -> tuple[Codes, Codes, Codes]:
     """Colours as a film stores them, of exactly the luminance wanted.
 
@@ -192,14 +192,14 @@ def to_planes(
 
 
 @cache
-def _gray_table(tones: Tones) -> Codes:
+def _gray_table(tones: YCbCrFormat) -> Codes:
     codes = np.arange(tones.top + 1, dtype=np.float64)
     unit = ((codes - tones.black) / tones.span).clip(0, 1)
     return np.rint(unit * np.iinfo(tones.dtype).max).astype(tones.dtype)
 
 
 @cache
-def _code_table(tones: Tones, dtype: np.dtype[Any]) -> Codes:
+def _code_table(tones: YCbCrFormat, dtype: np.dtype[Any]) -> Codes:
     white = np.iinfo(dtype).max
     gray = np.arange(white + 1, dtype=np.float64) / white
     return _rounded(tones.black + gray * tones.span, tones)
@@ -215,7 +215,7 @@ def _to_chroma(matrix: int) -> NDArray[np.float32]:
     return np.stack([cb, cr], axis=-1).astype(np.float32)
 
 
-def _leak(cb: Codes, cr: Codes, tones: Tones) -> NDArray[np.float32]:
+def _leak(cb: Codes, cr: Codes, tones: YCbCrFormat) -> NDArray[np.float32]:
     """What chroma adds to luminance, where white is 1."""
     by_cb, by_cr = (np.float32(part / tones.chroma_span) for part in tones.leak)
     zero = np.float32((by_cb + by_cr) * tones.neutral)
@@ -252,5 +252,5 @@ def _enlarged(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     return plane
 
 
-def _rounded(values: NDArray[Any], tones: Tones) -> Codes:
+def _rounded(values: NDArray[Any], tones: YCbCrFormat) -> Codes:
     return np.rint(values).clip(0, tones.top).astype(np.uint8 if tones.depth == 8 else np.uint16)

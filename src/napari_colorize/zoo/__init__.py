@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_colorize.errors import CheckpointError, UnknownModelError
-from napari_colorize.settings import ColorizeSettings, knob_of
+from napari_colorize.settings import ColorizeSettings, setting_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
-from napari_colorize.zoo.download import Progress, cache_folder, fetch, is_local, local_path
-from napari_colorize.zoo.user_models import own_checkpoint, own_folder, own_models
+from napari_colorize.zoo.download import DownloadProgress, cache_folder, fetch, is_local, local_path
+from napari_colorize.zoo.user_models import user_checkpoint, user_models, user_models_folder
 
 if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 __all__ = [
     "CATALOGUE",
     "Checkpoint",
-    "Progress",
+    "DownloadProgress",
     "cache_folder",
     "fetch",
     "is_local",
     "load",
     "local_path",
-    "own_checkpoint",
-    "own_folder",
-    "own_models",
     "resolve",
+    "user_checkpoint",
+    "user_models",
+    "user_models_folder",
 ]
 
 _SUFFIXES = {".pth", ".pt", ".safetensors"}
@@ -54,7 +54,7 @@ def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
     """
     if isinstance(name_or_path, str) and name_or_path in CATALOGUE:
         return CATALOGUE[name_or_path]
-    own = {path.stem: path for path in own_models()}
+    own = {path.stem: path for path in user_models()}
     if isinstance(name_or_path, str) and name_or_path in own:
         return own[name_or_path]
     if _is_path(name_or_path):
@@ -66,7 +66,7 @@ def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
 
 
 def load(
-    name_or_path: str | PathLike[str], *, progress: bool | Progress = False
+    name_or_path: str | PathLike[str], *, progress: bool | DownloadProgress = False
 ) -> tuple[Checkpoint, Weights]:
     """A checkpoint and its weights, by name or by path.
 
@@ -95,7 +95,7 @@ def load(
     found = resolve(name_or_path)
     if isinstance(found, Path):
         weights = read_weights(found)
-        return _passport(found, weights, _architecture_of(found, weights)), weights
+        return _metadata(found, weights, _architecture_of(found, weights)), weights
     path = fetch(found, progress=progress)
     weights = read_weights(path, sha256=found.sha256)  # verified by fetch
     architecture = _architecture_of(path, weights)
@@ -128,7 +128,7 @@ def _architecture_of(path: Path, weights: Weights) -> Architecture:
     return architecture
 
 
-def _passport(path: Path, weights: Weights, architecture: Architecture) -> Checkpoint:
+def _metadata(path: Path, weights: Weights, architecture: Architecture) -> Checkpoint:
     factor = _recommended("render_factor", weights.metadata)
     saturation = _recommended("saturation", weights.metadata)
     return Checkpoint(
@@ -148,7 +148,7 @@ def _passport(path: Path, weights: Weights, architecture: Architecture) -> Check
 
 def _recommended(name: str, metadata: Mapping[str, str]) -> float | None:
     """A number that a file recommends for a knob; None if it has none that the knob allows."""
-    knob = next(knob_of(item) for item in fields(ColorizeSettings) if item.name == name)
+    knob = next(setting_of(item) for item in fields(ColorizeSettings) if item.name == name)
     try:
         number = float(metadata.get(name, ""))
     except ValueError:

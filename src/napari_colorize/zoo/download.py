@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from napari_colorize.errors import DownloadError
-from napari_colorize.runtime.atomic import part_of, put, remove_abandoned
+from napari_colorize.runtime.atomic import publish, remove_abandoned, temporary_path
 from napari_colorize.zoo.catalogue import Checkpoint
 from napari_colorize.zoo.files import is_web_page, sha256_of
 
@@ -32,7 +32,7 @@ _PIECE = 2**20  # bytes from the net to the disk at a time; also how often progr
 _TIMEOUT = (10.0, 30.0)  # seconds to find the server, and to wait for its next byte
 
 
-class Progress(Protocol):
+class DownloadProgress(Protocol):
     """What a progress display has to offer; a tqdm bar does. It may raise to stop a download."""
 
     def reset(self, total: float | None = None) -> object:
@@ -66,7 +66,7 @@ def is_local(checkpoint: Checkpoint) -> bool:
     return path.is_file() and checkpoint.is_of_size(path.stat().st_size)
 
 
-def fetch(checkpoint: Checkpoint, *, progress: bool | Progress = False) -> Path:
+def fetch(checkpoint: Checkpoint, *, progress: bool | DownloadProgress = False) -> Path:
     """The path of a checkpoint's verified file, downloaded if it is not here yet.
 
     A file that was put into the cache folder by hand serves as well, if its sha256 is right;
@@ -123,7 +123,9 @@ class _BadAnswer(Exception):
 class _Sink:
     """What pooch writes to: checks, counts and hashes the pieces on their way to the disk."""
 
-    def __init__(self, file: IO[bytes], checkpoint: Checkpoint, bar: Progress | None) -> None:
+    def __init__(
+        self, file: IO[bytes], checkpoint: Checkpoint, bar: DownloadProgress | None
+    ) -> None:
         self.received = 0
         self._file = file
         self._checkpoint = checkpoint
@@ -170,8 +172,8 @@ def _is_verified(path: Path, checkpoint: Checkpoint) -> bool:
         return False
 
 
-def _download(url: str, path: Path, checkpoint: Checkpoint, bar: Progress | None) -> None:
-    part = part_of(path)
+def _download(url: str, path: Path, checkpoint: Checkpoint, bar: DownloadProgress | None) -> None:
+    part = temporary_path(path)
     try:
         _receive(url, part, checkpoint, bar)
         with _saving(checkpoint, path.parent):
@@ -182,14 +184,14 @@ def _download(url: str, path: Path, checkpoint: Checkpoint, bar: Progress | None
 
 def _settle(part: Path, path: Path, checkpoint: Checkpoint) -> None:
     try:
-        put(part, path)
+        publish(part, path)
     except PermissionError:
         # Windows replaces no file that is being read: another process was faster and uses it.
         if not _is_verified(path, checkpoint):
             raise
 
 
-def _receive(url: str, part: Path, checkpoint: Checkpoint, bar: Progress | None) -> None:
+def _receive(url: str, part: Path, checkpoint: Checkpoint, bar: DownloadProgress | None) -> None:
     import requests  # 0.1 s, only worth it when something is fetched
     from pooch import HTTPDownloader
 
@@ -255,7 +257,9 @@ def _saving(checkpoint: Checkpoint, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _shown(checkpoint: Checkpoint, progress: bool | Progress) -> Iterator[Progress | None]:
+def _shown(
+    checkpoint: Checkpoint, progress: bool | DownloadProgress
+) -> Iterator[DownloadProgress | None]:
     if not isinstance(progress, bool):
         yield progress
     elif not progress:

@@ -30,19 +30,19 @@ class _Unchangeable:
         """Whatever state a file wants to set is ignored."""
 
 
-class Inert(_Unchangeable):
+class Ignored(_Unchangeable):
     """Stands for everything that a state dict does not need: takes all, does nothing."""
 
     __slots__ = ()
 
-    def __new__(cls, *_: object, **__: object) -> Inert:
+    def __new__(cls, *_: object, **__: object) -> Ignored:
         """Also called on instances, where a file takes one for a class."""
-        return object.__new__(Inert)
+        return object.__new__(Ignored)
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def __call__(self, *_: object, **__: object) -> Inert:
+    def __call__(self, *_: object, **__: object) -> Ignored:
         """A call of something that a file got from a call."""
         return self
 
@@ -87,7 +87,7 @@ class Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """What a file gets when it asks for a global."""
-        return _GLOBALS.get((module, name), Inert)
+        return _GLOBALS.get((module, name), Ignored)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """`torch.load` sets its `persistent_load` here, which would also look after modules."""
@@ -97,7 +97,7 @@ class Unpickler(pickle._Unpickler):
 def _storages_only(persistent_load: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def load_storage(saved: Any) -> Any:
         is_storage = isinstance(saved, tuple) and saved[:1] in (("storage",), (b"storage",))
-        return persistent_load(saved) if is_storage else Inert
+        return persistent_load(saved) if is_storage else Ignored
 
     return load_storage
 

@@ -22,7 +22,7 @@ _UNWELCOME = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')  # in the names of Windows' f
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # there, too
 
 
-def own_folder() -> Path:
+def user_models_folder() -> Path:
     """The folder of the user's own models: `NAPARI_COLORIZE_MODELS`, or in the user's data."""
     chosen = os.environ.get(MODELS_VARIABLE)
     if chosen:
@@ -32,10 +32,10 @@ def own_folder() -> Path:
     return user_data_path("napari-colorize", appauthor=False) / "models"
 
 
-def own_models() -> list[Path]:
+def user_models() -> list[Path]:
     """The files in that folder, newest first; no folder, no models."""
     with suppress(OSError, ImportError):  # a bare training machine has no platformdirs
-        found = own_folder().glob(f"[!.]*{SUFFIX}")  # a dot: a file that still grows
+        found = user_models_folder().glob(f"[!.]*{SUFFIX}")  # a dot: a file that still grows
         dated = sorted((-path.stat().st_mtime, path) for path in found)
         return [path for _, path in dated]
     return []
@@ -49,14 +49,14 @@ def new_model_path(name: str) -> Path:
     stem = _UNWELCOME.sub("-", name.strip().removesuffix(SUFFIX)).strip(" .-") or "model"
     if _RESERVED.fullmatch(stem):
         stem = f"{stem}-model"
-    folder, number, chosen = own_folder(), 1, stem
+    folder, number, chosen = user_models_folder(), 1, stem
     while chosen in CATALOGUE or (folder / f"{chosen}{SUFFIX}").exists():
         number += 1
         chosen = f"{stem}-{number}"
     return folder / f"{chosen}{SUFFIX}"
 
 
-def own_checkpoint(path: Path) -> Checkpoint:
+def user_checkpoint(path: Path) -> Checkpoint:
     """What a model says of itself; its weights are not read and nothing is verified.
 
     Raises

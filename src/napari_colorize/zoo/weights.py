@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_colorize.errors import CheckpointError, OutputError
-from napari_colorize.runtime.atomic import explained, new_file
+from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo import safe_pickle
 from napari_colorize.zoo.files import is_web_page, sha256_of
 
@@ -92,7 +92,7 @@ def write_weights(
         If the file cannot be written; an older one of that name is then still there.
     """
     path = Path(path)
-    with new_file(path, overwrite=True) as part, explained(path):
+    with new_file(path, overwrite=True) as part, write_errors(path):
         usual = stat.S_IMODE(part.stat().st_mode)
         try:
             save_file(_separate(state), part, dict(metadata))
@@ -232,7 +232,7 @@ def _with_spectral_vectors(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Torch today computes W = weight_orig / (u . (weight_orig v)) from `weight_u` and `weight_v`.
     Torch 0.4.1 saved `weight_orig`, `weight_u`, no `weight_v`, but `weight`, the W that it last
-    used. That W counts; it need not even be a multiple of `weight_orig`, which the optimiser moved
+    used. That W counts; it need not even be a multiple of `weight_orig`, which the optimizer moved
     after W was computed. So `weight` becomes `weight_orig`, and v = W^T u / |W^T u|^2, which makes
     u . (W v) = 1: dividing by it changes nothing, and the file loads like any other.
     """

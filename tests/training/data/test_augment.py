@@ -91,7 +91,7 @@ def test_half_are_mirrored(rgb):
 
 
 def test_geometry_is_scikit_images_projective_warp(rgb):
-    plan = Augmentation(rotate=10, zoom=1.2, warp=0.25, share=1.0)
+    plan = Augmentation(rotate=10, zoom=1.2, warp=0.25, probability=1.0)
     pictures = rgb[:, :, :, :48]  # higher than wide
     moved, _ = augment(pictures, None, plan, seeded())
 
@@ -108,7 +108,7 @@ def test_geometry_is_scikit_images_projective_warp(rgb):
 
 
 def test_angles_are_degrees_of_the_picture_whatever_its_shape():
-    plan = Augmentation(rotate=10, share=1.0)
+    plan = Augmentation(rotate=10, probability=1.0)
 
     [view] = view_of(torch.zeros(1, 3, 40, 80), plan, seeded())
 
@@ -118,7 +118,7 @@ def test_angles_are_degrees_of_the_picture_whatever_its_shape():
 
 
 def test_zooming_leaves_no_border_empty():
-    views = view_of(torch.zeros(300, 3, 8, 8), Augmentation(zoom=1.5, share=1.0), seeded())
+    views = view_of(torch.zeros(300, 3, 8, 8), Augmentation(zoom=1.5, probability=1.0), seeded())
     corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
 
     seen = corners @ views.transpose(1, 2)
@@ -128,7 +128,7 @@ def test_zooming_leaves_no_border_empty():
 
 
 def test_warping_moves_corners_by_a_quarter_at_most():
-    views = view_of(torch.zeros(300, 3, 8, 8), Augmentation(warp=0.25, share=1.0), seeded())
+    views = view_of(torch.zeros(300, 3, 8, 8), Augmentation(warp=0.25, probability=1.0), seeded())
     right = torch.tensor([1.0, 0.0, 1.0])
 
     seen = right @ views.transpose(1, 2)
@@ -140,7 +140,7 @@ def test_warping_moves_corners_by_a_quarter_at_most():
 def test_lighting_keeps_hue_order_and_its_strength_is_fastais():
     gray = torch.full((2000, 3, 2, 2), 0.5)
 
-    lit, _ = augment(gray, None, Augmentation(lighting=0.5, share=1.0), seeded())
+    lit, _ = augment(gray, None, Augmentation(lighting=0.5, probability=1.0), seeded())
 
     values = lit[:, 0, 0, 0]
     # Brightness alone moves middle gray to between 0.25 and 0.75; contrast doubles the logit.

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari_colorize_training.data import cache as cached
-from napari_colorize_training.data.cache import AHEAD, THREADS, Photographs, prepare
+from napari_colorize_training.data.cache import AHEAD, THREADS, ImageCache, prepare
 from PIL import Image
 
 from napari_colorize.errors import ImageError, OutputError, SettingsError
@@ -29,7 +29,7 @@ def write_pictures(folder, count: int, **options) -> None:
 
 
 def both(cache) -> list:
-    return [*Photographs(cache, validation=False), *Photographs(cache, validation=True)]
+    return [*ImageCache(cache, validation=False), *ImageCache(cache, validation=True)]
 
 
 def problems_of(report) -> dict[str, str]:
@@ -41,8 +41,8 @@ def test_pictures_are_shrunk_once_and_told_apart(tmp_path):
 
     report = prepare(tmp_path / "photos", tmp_path / "cache", side=40, validation_share=0.2)
 
-    training = Photographs(tmp_path / "cache", validation=False)
-    validation = Photographs(tmp_path / "cache", validation=True)
+    training = ImageCache(tmp_path / "cache", validation=False)
+    validation = ImageCache(tmp_path / "cache", validation=True)
     assert (len(training), len(validation)) == (report.training, report.validation)
     assert report.used == 30 and report.validation > 1
     assert training[5].rgb.shape == (40, 60, 3)
@@ -94,7 +94,7 @@ def test_near_duplicates_are_reported_and_stay_on_one_side(tmp_path):
     report = prepare(folder, tmp_path / "cache", validation_share=0.3)
 
     stems = [
-        {name[:3] for name in Photographs(tmp_path / "cache", validation=side).names}
+        {name[:3] for name in ImageCache(tmp_path / "cache", validation=side).names}
         for side in (False, True)
     ]
     assert not stems[0] & stems[1]
@@ -110,7 +110,7 @@ def test_a_near_duplicate_of_another_group_does_not_leak(tmp_path):
 
     report = prepare(tmp_path / "photos", tmp_path / "cache", group="folder", validation_share=0.3)
 
-    sides = [Photographs(tmp_path / "cache", validation=side) for side in (False, True)]
+    sides = [ImageCache(tmp_path / "cache", validation=side) for side in (False, True)]
     groups = [{one.group for one in side} for side in sides]
     blanks = [sum("blank" in name for name in side.names) for side in sides]
     assert report.groups == 8

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from napari_colorize_training.data.cache import Photographs, prepare
+from napari_colorize_training.data.cache import ImageCache, prepare
 from napari_colorize_training.data.crops import Crops
 from PIL import Image
 from skimage.color import rgb2yuv
@@ -23,7 +23,7 @@ def photographs(tmp_path_factory):
     """The training side of a cache of 60 pictures."""
     cache = tmp_path_factory.mktemp("cache")
     prepare(pictures(60), cache, validation_share=0.1)
-    return Photographs(cache, validation=False)
+    return ImageCache(cache, validation=False)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def pairs(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
     color = pictures(12, np.uint16) * 16
     prepare({"color": color, "gray": [*(color[..., 0].astype(np.float32) / 1000)]}, cache)
-    return Photographs(cache, validation=False)
+    return ImageCache(cache, validation=False)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(photographs):
@@ -131,7 +131,7 @@ def test_where_a_gray_is_missing_it_is_the_luminance(tmp_path):
     rows = ["color,gray", "0.png,0 gray.png", "1.png,", "2.png,", "3.png,"]
     (tmp_path / "list.csv").write_text("\n".join(rows))
     prepare(tmp_path / "list.csv", tmp_path / "cache")
-    training = Photographs(tmp_path / "cache", validation=False)
+    training = ImageCache(tmp_path / "cache", validation=False)
 
     batch = Crops(training, side=48, batch=len(training), shrink=(1, 1), seed=0).at(0)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 from napari_colorize.errors import ImageError
-from napari_colorize.io.images import write_picture
+from napari_colorize.io.images import write_image
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tif"])
@@ -27,7 +27,7 @@ def test_what_was_written_is_read(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_sixteen_bits_stay_sixteen_bits(tmp_path, suffix):
     picture = np.random.default_rng(0).integers(0, 65536, (40, 50, 3), dtype=np.uint16)
-    write_picture(tmp_path / f"one{suffix}", picture)
+    write_image(tmp_path / f"one{suffix}", picture)
 
     decoded = decode(tmp_path / f"one{suffix}", 160)
 

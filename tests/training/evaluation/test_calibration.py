@@ -8,7 +8,7 @@ from napari_colorize_training.__main__ import app
 from napari_colorize_training.evaluation.calibration import (
     calibrate_model,
     curve_of,
-    told_and_measured,
+    expected_and_measured,
 )
 from PIL import Image
 from typer.testing import CliRunner
@@ -60,7 +60,7 @@ def test_a_calibrated_model_expects_the_errors_it_makes(model, photographs):
 
     colorizer = Colorizer.from_pretrained(model, precision="float32")
     rgb = np.asarray(Image.open(photographs / "0.png"))
-    told, measured = told_and_measured(colorizer, rgb)
+    told, measured = expected_and_measured(colorizer, rgb)
     expected = expected_error(colorizer, colorizer(rgb))
     assert curve.shape[0] == 2
     assert abs(expected.mean() - measured.mean()) < abs(told.mean() - measured.mean())

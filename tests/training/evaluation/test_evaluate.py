@@ -10,9 +10,9 @@ import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.evaluate_command import load_models, numbers_in
 from napari_colorize_training.evaluation.evaluate import evaluate, quick_score
-from napari_colorize_training.evaluation.ground_truth import find_truths
+from napari_colorize_training.evaluation.ground_truth import find_ground_truth
 from napari_colorize_training.evaluation.metrics import ciede2000, colorfulness, psnr, to_gray
-from napari_colorize_training.evaluation.records import Exam
+from napari_colorize_training.evaluation.records import EvaluationConfig
 from PIL import Image
 from stand_ins import HandedNetwork, TintNetwork, colorizer_of
 from torch import Tensor
@@ -49,7 +49,7 @@ def folder(tmp_path):
 
 
 def column_of(models, data, **exam):
-    return evaluate(models, data, Exam(**exam)).models[0]
+    return evaluate(models, data, EvaluationConfig(**exam)).models[0]
 
 
 def test_gray_has_no_lead_over_itself(tiny_colorizer):
@@ -91,7 +91,7 @@ def test_models_stand_side_by_side_on_the_same_pictures(tiny_colorizer, folder):
 
 def test_the_full_and_the_quick_way_agree(tiny_colorizer, folder):
     column = column_of({"tint": tiny_colorizer}, folder)
-    score = quick_score(tiny_colorizer, [truth.rgb for truth in find_truths(folder)])
+    score = quick_score(tiny_colorizer, [truth.rgb for truth in find_ground_truth(folder)])
 
     assert column.mean("psnr") == pytest.approx(score.psnr)
     assert column.mean("ciede2000") == pytest.approx(score.ciede2000)
@@ -183,12 +183,16 @@ def test_grays_of_their_own_are_what_models_see(tiny_colorizer, tmp_path):
 
 
 def test_worn_pictures_are_seen_but_colors_are_measured_on_the_clean_gray(tiny_colorizer, folder):
-    clean = evaluate({"tint": tiny_colorizer}, folder, Exam(calibration=False))
+    clean = evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(calibration=False))
     worn = evaluate(
-        {"tint": tiny_colorizer}, folder, Exam(degrade="old-photograph", calibration=False)
+        {"tint": tiny_colorizer},
+        folder,
+        EvaluationConfig(degrade="old-photograph", calibration=False),
     )
     again = evaluate(
-        {"tint": tiny_colorizer}, folder, Exam(degrade="old-photograph", calibration=False)
+        {"tint": tiny_colorizer},
+        folder,
+        EvaluationConfig(degrade="old-photograph", calibration=False),
     )
 
     assert worn.gray == clean.gray
@@ -206,24 +210,24 @@ def test_groups_have_figures_of_their_own(tiny_colorizer, tmp_path):
         Image.fromarray(CAT).save(tmp_path / name / "one.png")
     Image.fromarray(CAT[:, ::-1]).save(tmp_path / "b" / "two.png")
 
-    found = evaluate({"tint": tiny_colorizer}, tmp_path, Exam(group="folder"))
+    found = evaluate({"tint": tiny_colorizer}, tmp_path, EvaluationConfig(group="folder"))
 
     assert found.members() == {"a": [0], "b": [1, 2]}
     assert found.gray.mean("psnr", [0]) == found.gray.pictures[0].psnr
 
 
 def test_validation_takes_only_what_training_holds_back(tmp_path):
-    from napari_colorize_training.data.cache import Photographs, prepare
+    from napari_colorize_training.data.cache import ImageCache, prepare
 
     random = np.random.default_rng(0)
     for number in range(60):
         pixels = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((40, 40)).save(tmp_path / f"{number}.png")
 
-    chosen = {truth.name for truth in find_truths(tmp_path, validation=True)}
+    chosen = {truth.name for truth in find_ground_truth(tmp_path, validation=True)}
 
     prepare(tmp_path, tmp_path / "cache")
-    held = {picture.name for picture in Photographs(tmp_path / "cache", validation=True)}
+    held = {picture.name for picture in ImageCache(tmp_path / "cache", validation=True)}
     assert chosen and chosen <= held
 
 
@@ -244,7 +248,7 @@ def test_a_film_is_measured_for_steadiness(tiny_colorizer, tmp_path):
 
     models = {"steady": tiny_colorizer, "flicker": colorizer_of(Flicker())}
 
-    found = evaluate(models, tmp_path, Exam(stack=True, calibration=False))
+    found = evaluate(models, tmp_path, EvaluationConfig(stack=True, calibration=False))
 
     steady, flicker = found.models
     assert found.pictures[1:3] == ("frame2.png", "frame10.png")
@@ -257,14 +261,16 @@ def test_frames_of_several_sizes_are_no_film(tiny_colorizer, folder):
     Image.fromarray(CAT[:40]).save(folder / "cat9.png")
 
     with pytest.raises(ImageError, match="cat9.png is not as large as the frame before"):
-        evaluate({"tint": tiny_colorizer}, folder, Exam(stack=True, calibration=False))
+        evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(stack=True, calibration=False))
 
 
 def test_a_stack_in_one_file_is_a_film(tiny_colorizer, tmp_path):
     np.save(tmp_path / "film.npy", np.stack([CAT, CAT, CAT]))
 
     found = evaluate(
-        {"tint": tiny_colorizer}, tmp_path / "film.npy", Exam(stack=True, calibration=False)
+        {"tint": tiny_colorizer},
+        tmp_path / "film.npy",
+        EvaluationConfig(stack=True, calibration=False),
     )
 
     assert found.models[0].cdc == 0 and found.models[0].warping_error == pytest.approx(0, abs=1e-9)
@@ -281,7 +287,9 @@ def test_tiny_and_odd_pictures_are_measured_too(tiny_colorizer):
 def test_warnings_of_each_picture_are_spared(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        evaluate({"dull": colorizer_of(ClassNetwork(0.0))}, folder, Exam(saturation=0.0))
+        evaluate(
+            {"dull": colorizer_of(ClassNetwork(0.0))}, folder, EvaluationConfig(saturation=0.0)
+        )
 
 
 @pytest.mark.parametrize(
@@ -295,7 +303,7 @@ def test_warnings_of_each_picture_are_spared(folder):
 )
 def test_a_wrong_wish_is_told_before_the_first_picture(tiny_colorizer, folder, wrong, sentence):
     with pytest.raises(SettingsError, match=sentence):
-        evaluate({"tint": tiny_colorizer}, folder, Exam(**wrong))
+        evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(**wrong))
 
 
 def test_numbers_are_read_from_the_command_line():

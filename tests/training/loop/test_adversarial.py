@@ -6,9 +6,13 @@ import math
 
 import pytest
 import torch
-from napari_colorize_training.data.batch import Pictures
-from napari_colorize_training.loop.adversarial import Game, critic_channels, refuse_too_small
-from napari_colorize_training.loop.objective import Painter, target
+from napari_colorize_training.data.batch import TrainingBatch
+from napari_colorize_training.loop.adversarial import (
+    AdversarialLoss,
+    critic_channels,
+    refuse_too_small,
+)
+from napari_colorize_training.loop.objective import GeneratorWrapper, target
 from napari_colorize_training.models.critics import build_critic
 from napari_colorize_training.recipe import CriticPlan
 from torch import Tensor, nn
@@ -35,12 +39,14 @@ class Opinion(nn.Module):
 def pictures():
     rgb = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     gray = torch.einsum("c,nchw->nhw", torch.tensor([0.299, 0.587, 0.114]), rgb)[:, None]
-    return Pictures(rgb=rgb, gray=gray, clean=gray, random=[])
+    return TrainingBatch(rgb=rgb, gray=gray, clean=gray, random=[])
 
 
-def game_of(known, critic, **plan) -> Game:
-    return Game(
-        CriticPlan(name="patch", **plan), Painter(nn.Identity(), known, classes=False), critic
+def game_of(known, critic, **plan) -> AdversarialLoss:
+    return AdversarialLoss(
+        CriticPlan(name="patch", **plan),
+        GeneratorWrapper(nn.Identity(), known, classes=False),
+        critic,
     )
 
 
@@ -65,7 +71,9 @@ def test_a_conditional_critic_sees_the_gray_first(pictures):
 
 
 def test_channels_are_counted_as_they_are_shown():
-    painter = {k: Painter(nn.Identity(), k, classes=False) for k in (LAB, CONVNET, COMPACT)}
+    painter = {
+        k: GeneratorWrapper(nn.Identity(), k, classes=False) for k in (LAB, CONVNET, COMPACT)
+    }
     counts = {
         (known.name, conditional): critic_channels(
             CriticPlan(name="patch", conditional=conditional), painter[known]

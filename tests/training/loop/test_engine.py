@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 from napari_colorize_training.loop.engine import Trainer
-from napari_colorize_training.loop.progress import Control
-from napari_colorize_training.loop.validation import Figures
+from napari_colorize_training.loop.progress import RunControl
+from napari_colorize_training.loop.validation import ValidationFigures
 from napari_colorize_training.recipe import Recipe, recipe_from
 from tiny_training import (
     cached,
@@ -61,15 +61,17 @@ def validating(monkeypatch: pytest.MonkeyPatch, measures: list[float]) -> None:
     """Let validation find these, one after the other, and the last ever after."""
     left = iter(measures)
 
-    def find(self: Trainer) -> Figures:
+    def find(self: Trainer) -> ValidationFigures:
         value = next(left, measures[-1])
-        return Figures(uv=0.1, uv_gray=0.1, ciede2000=value, ciede2000_gray=1.0, colorfulness=1.0)
+        return ValidationFigures(
+            uv=0.1, uv_gray=0.1, ciede2000=value, ciede2000_gray=1.0, colorfulness=1.0
+        )
 
     monkeypatch.setattr(Trainer, "_measure", find)
 
 
-def with_optimiser(table: dict, **options: object) -> Recipe:
-    return recipe_from(table | {"optimiser": {"lr": 3e-3, **options}})
+def with_optimizer(table: dict, **options: object) -> Recipe:
+    return recipe_from(table | {"optimizer": {"lr": 3e-3, **options}})
 
 
 def test_what_was_trained_opens_in_the_core(cache, tmp_path):
@@ -134,7 +136,7 @@ def test_loras_additions_become_part_of_plain_weights(cache, tmp_path):
     table = tiny_table() | {
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [16, 16, 16, 16]}}
     }
-    trainer = Trainer(with_optimiser(table, lora=2), options_of(tmp_path, cache))
+    trainer = Trainer(with_optimizer(table, lora=2), options_of(tmp_path, cache))
     names = ARCHITECTURES["lab-autoencoder"].create(widths=(16, 16, 16, 16)).state_dict().keys()
     gray = torch.rand(1, 1, 32, 32)
 
@@ -143,17 +145,17 @@ def test_loras_additions_become_part_of_plain_weights(cache, tmp_path):
     assert state.keys() == names
     network = ARCHITECTURES["lab-autoencoder"].build(state)
     network.load_state_dict(state)
-    ours = trainer.painter.network.eval()(gray * 100)
+    ours = trainer.generator_wrapper.network.eval()(gray * 100)
     torch.testing.assert_close(network.float().eval()(gray * 100), ours, atol=0.2, rtol=0)
 
 
 def test_the_average_is_what_is_written(cache, tmp_path):
-    trainer = Trainer(with_optimiser(tiny_table(), average=0.9), options_of(tmp_path, cache))
+    trainer = Trainer(with_optimizer(tiny_table(), average=0.9), options_of(tmp_path, cache))
 
     state = read_weights(trainer.train()).state
 
     average = trainer.average.state_dict()
-    own = trainer.painter.network.state_dict()
+    own = trainer.generator_wrapper.network.state_dict()
     name = next(name for name, value in own.items() if value.ndim == 4)
     torch.testing.assert_close(state[name], average[name].half())
     assert not torch.allclose(own[name], average[name])
@@ -164,12 +166,14 @@ def test_the_generator_stands_still_while_the_critic_alone_learns(cache, tmp_pat
     table["stages"][1] = {"train": "critic", "side": 64, "batch": 4, "steps": 3}
     trainer = Trainer(recipe_from(table), options_of(tmp_path, cache))
     trainer._run(trainer.legs[0])
-    before = {key: value.clone() for key, value in trainer.painter.network.state_dict().items()}
+    before = {
+        key: value.clone() for key, value in trainer.generator_wrapper.network.state_dict().items()
+    }
     critic = next(iter(trainer.critic.network.parameters())).clone()
 
     trainer._run(trainer.legs[1])
 
-    after = trainer.painter.network.state_dict()
+    after = trainer.generator_wrapper.network.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
     assert not torch.equal(critic, next(iter(trainer.critic.network.parameters())))
 
@@ -221,7 +225,7 @@ def test_what_happens_is_told(cache, tmp_path):
 
 
 def test_stopped_before_its_end_it_has_no_model(cache, tmp_path):
-    control = Control()
+    control = RunControl()
     control.stop()
 
     model = Trainer(tiny(), options_of(tmp_path, cache), control=control).train()

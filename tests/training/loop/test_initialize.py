@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from napari_colorize_training.loop.initialize import begin_network
+from napari_colorize_training.loop.initialize import build_network
 from napari_colorize_training.recipe import NetworkPlan
 from safetensors.torch import save_file
 
@@ -11,7 +11,7 @@ from napari_colorize.networks import ARCHITECTURES, identify
 
 
 def begun(plan: NetworkPlan, encoder=None):
-    return begin_network(plan, encoder=encoder, untrained=encoder is None, base=None)
+    return build_network(plan, encoder=encoder, untrained=encoder is None, base=None)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from napari_colorize_training.loop.objective import Content, Painter, target
+from napari_colorize_training.loop.objective import ContentLoss, GeneratorWrapper, target
 from napari_colorize_training.recipe import ClassPlan, LossPlan
 from skimage.color import rgb2lab, rgb2yuv
 from tiny_training import small_features
@@ -71,9 +71,9 @@ def test_a_smaller_output_is_compared_with_means_or_with_points(rgb):
 @pytest.mark.parametrize("pixel", ["l1", "l2", "smooth-l1"])
 def test_the_truth_costs_nothing_and_anything_else_does(known, pixel, rgb):
     truth = target(known, rgb)
-    painter = Painter(Truthful(truth), known, classes=False)
+    painter = GeneratorWrapper(Truthful(truth), known, classes=False)
     features = () if known is LAB else (20, 70, 10)  # L of the gray is not quite that of the truth
-    content = Content(LossPlan(pixel=pixel, features=features), small_features(), None)
+    content = ContentLoss(LossPlan(pixel=pixel, features=features), small_features(), None)
 
     right = content.terms(painter, painter(gray_of(rgb)), rgb, gray_of(rgb))
     wrong = content.terms(painter, truth + 0.1 * known.unit, rgb, gray_of(rgb))
@@ -86,9 +86,9 @@ def test_the_truth_costs_nothing_and_anything_else_does(known, pixel, rgb):
 
 
 def test_the_content_is_the_sum_of_its_terms(rgb):
-    painter = Painter(Truthful(torch.zeros(2, 2, 16, 24)), UV, classes=False)
+    painter = GeneratorWrapper(Truthful(torch.zeros(2, 2, 16, 24)), UV, classes=False)
     plan = LossPlan(weight=3, features=(1, 2, 3), colorfulness=0.5)
-    content = Content(plan, small_features(), None)
+    content = ContentLoss(plan, small_features(), None)
 
     terms = content.terms(painter, painter(gray_of(rgb)), rgb, gray_of(rgb))
 
@@ -100,7 +100,7 @@ def test_the_content_is_the_sum_of_its_terms(rgb):
 
 @pytest.mark.parametrize("known", [LAB, UV, RGB, NORMALIZED], ids=lambda known: known.name)
 def test_a_critic_sees_the_truth_and_a_true_output_alike(known, rgb):
-    painter = Painter(nn.Identity(), known, classes=False)
+    painter = GeneratorWrapper(nn.Identity(), known, classes=False)
 
     shown = painter.shown_to_critic(target(known, rgb), gray_of(rgb))
 
@@ -112,8 +112,8 @@ def test_some_of_the_pixels_are_compared_with_their_own_truth(rgb):
     torch.manual_seed(0)
     rgb = torch.nn.functional.interpolate(rgb, (64, 64))
     network = CompactUNet(upsampled=(8, 8, 8), widths=(8, 8, 8)).eval()
-    painter = Painter(network, UV, classes=True)
-    content = Content(
+    painter = GeneratorWrapper(network, UV, classes=True)
+    content = ContentLoss(
         LossPlan(pixel="classes", classes=ClassPlan(every=2)), None, torch.ones(CLASS_GRID.count)
     )
     gray = gray_of(rgb)
@@ -127,12 +127,12 @@ def test_some_of_the_pixels_are_compared_with_their_own_truth(rgb):
 
     assert every == 2 and row in (0, 1) and column in (0, 1)
     torch.testing.assert_close(torch.stack(parts).mean(), whole)
-    assert Content(LossPlan(), None, None).sample() is None
+    assert ContentLoss(LossPlan(), None, None).sample() is None
 
 
 def test_small_colors_become_a_picture_of_the_grays_size(rgb):
     small = torch.zeros(2, 2, 4, 6)
-    painter = Painter(Truthful(small), UV, classes=False)
+    painter = GeneratorWrapper(Truthful(small), UV, classes=False)
 
     painted = painter.rgb(painter(gray_of(rgb)), gray_of(rgb))
 
@@ -140,8 +140,8 @@ def test_small_colors_become_a_picture_of_the_grays_size(rgb):
 
 
 def test_a_stage_may_leave_the_feature_loss_out(rgb):
-    painter = Painter(Truthful(torch.zeros(2, 2, 16, 24)), UV, classes=False)
-    content = Content(LossPlan(features=(1, 2, 3)), small_features(), None)
+    painter = GeneratorWrapper(Truthful(torch.zeros(2, 2, 16, 24)), UV, classes=False)
+    content = ContentLoss(LossPlan(features=(1, 2, 3)), small_features(), None)
 
     terms = content.terms(painter, painter(gray_of(rgb)), rgb, gray_of(rgb), features=False)
 

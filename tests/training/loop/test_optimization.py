@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from napari_colorize_training.loop.engine import make_accelerator
-from napari_colorize_training.loop.optimization import Group, Player
+from napari_colorize_training.loop.optimization import OptimizedModule, ParameterGroup
 from torch import nn
 
 
@@ -11,9 +11,12 @@ from torch import nn
 def player():
     torch.manual_seed(0)
     network = nn.Linear(3, 1)
-    player = Player(network, make_accelerator("float32"))
+    player = OptimizedModule(network, make_accelerator("float32"))
     player.begin(
-        [Group(list(network.parameters()), 0.1)], name="adam", betas=(0.9, 0.99), weight_decay=0.0
+        [ParameterGroup(list(network.parameters()), 0.1)],
+        name="adam",
+        betas=(0.9, 0.99),
+        weight_decay=0.0,
     )
     return player
 

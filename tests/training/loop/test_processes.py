@@ -19,7 +19,7 @@ def recipe(tmp_path):
     table = tiny_table(steps=25) | {
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [16, 16, 16, 16]}},
         "data": {"augment": "photographs", "degrade": "old-photograph"},
-        "optimiser": {"lr": 1e-2, "average": 0.9, "lora": 2},
+        "optimizer": {"lr": 1e-2, "average": 0.9, "lora": 2},
         "loss": {"pixel": "l1", "noise": 0.1},
         "critic": {"name": "sagan", "options": {"width": 8}},
     }

@@ -9,15 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from napari_colorize_training.loop.progress import Bar, Clock, Control, Lines, Stopped
+from napari_colorize_training.loop.progress import (
+    Clock,
+    JsonLines,
+    ProgressBar,
+    RunControl,
+    Stopped,
+)
 
 
 def test_programs_read_one_object_per_line():
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = JsonLines(stream)
 
-    lines.tell("note", text="two\nlines")
-    lines.tell("done", model=Path("a.safetensors"))
+    lines.report("note", text="two\nlines")
+    lines.report("done", model=Path("a.safetensors"))
 
     told = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert told == [
@@ -27,20 +33,20 @@ def test_programs_read_one_object_per_line():
 
 
 def test_people_see_notes_before_there_is_a_bar(capsys):
-    bar = Bar()
+    bar = ProgressBar()
 
-    bar.tell("note", text="8 pictures are used.")
-    bar.tell("start", steps=10, step=4, stages=["1"], run="here")
-    bar.tell("step", step=5, stage="1: generator", losses={"G": 0.5})
-    bar.tell("done", model="a.safetensors")
+    bar.report("note", text="8 pictures are used.")
+    bar.report("start", steps=10, step=4, stages=["1"], run="here")
+    bar.report("step", step=5, stage="1: generator", losses={"G": 0.5})
+    bar.report("done", model="a.safetensors")
 
     said = capsys.readouterr()
     assert "8 pictures are used.\n" in said.err and "5/10" in said.err and said.out == ""
 
 
-def obeying(words: str) -> Control:
-    control = Control()
-    control._obey(io.StringIO(words))
+def obeying(words: str) -> RunControl:
+    control = RunControl()
+    control._apply(io.StringIO(words))
     return control
 
 
@@ -69,7 +75,7 @@ def test_who_is_paused_can_be_told_to_finish():
 
 def test_a_file_of_orders_is_obeyed_as_it_changes(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_colorize_training.loop.progress.LOOK_EVERY", 0.005)
-    orders, control = tmp_path / "orders.txt", Control()
+    orders, control = tmp_path / "orders.txt", RunControl()
     control.follow(orders)
 
     orders.write_text("pause")
@@ -90,7 +96,7 @@ def soon(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def test_who_interrupts_twice_does_not_want_to_wait():
-    control = Control()
+    control = RunControl()
     control.interrupt(2, None)
     assert control.is_stopped
 
@@ -99,7 +105,7 @@ def test_who_interrupts_twice_does_not_want_to_wait():
 
 
 def test_what_comes_before_the_first_step_can_be_stopped():
-    control = Control()
+    control = RunControl()
     control.check(1, 10)
     control.stop()
 

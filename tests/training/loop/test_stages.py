@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from napari_colorize_training.loop.stages import epoch_ends, legs_of
+from napari_colorize_training.loop.stages import epoch_ends, expand_stages
 from napari_colorize_training.recipe import read_recipe, recipe_from
 from tiny_training import tiny, tiny_table
 
@@ -16,23 +16,23 @@ def staged(*stages: dict):
 
 
 def test_epochs_are_counted_in_steps():
-    legs = legs_of(staged({"epochs": 2.0}, {"epochs": 0.5}), 80, largest_side=160)
+    legs = expand_stages(staged({"epochs": 2.0}, {"epochs": 0.5}), 80, largest_side=160)
 
     assert [(leg.first, leg.steps) for leg in legs] == [(0, 40), (40, 10)]
 
 
 def test_a_small_set_has_one_step_at_least():
-    assert legs_of(staged({"epochs": 0.01}), 10, largest_side=160)[0].steps == 1
+    assert expand_stages(staged({"epochs": 0.01}), 10, largest_side=160)[0].steps == 1
 
 
 def test_stages_keep_their_shares_of_another_length():
-    legs = legs_of(staged({"steps": 100}, {"steps": 300}), 80, largest_side=160, steps=40)
+    legs = expand_stages(staged({"steps": 100}, {"steps": 300}), 80, largest_side=160, steps=40)
 
     assert [leg.steps for leg in legs] == [10, 30]
 
 
 def test_cycles_are_repeated_behind_what_comes_once():
-    legs = legs_of(read_recipe("deoldify-artistic"), 1000, largest_side=160)
+    legs = expand_stages(read_recipe("deoldify-artistic"), 1000, largest_side=160)
 
     assert [leg.stage.train for leg in legs] == [
         *["generator"] * 4,
@@ -45,16 +45,18 @@ def test_cycles_are_repeated_behind_what_comes_once():
 
 @pytest.mark.parametrize(("largest", "side"), [(200, 192), (160, 160), (150, 144), (10, 16)])
 def test_a_stage_is_no_larger_than_the_pictures(largest, side):
-    assert legs_of(tiny(side=192), 8, largest_side=largest)[0].side == side
+    assert expand_stages(tiny(side=192), 8, largest_side=largest)[0].side == side
 
 
 def test_an_epoch_ends_when_all_pictures_were_seen_over_all_stages():
-    legs = legs_of(staged({"steps": 3, "batch": 4}, {"steps": 4, "batch": 2}), 8, largest_side=160)
+    legs = expand_stages(
+        staged({"steps": 3, "batch": 4}, {"steps": 4, "batch": 2}), 8, largest_side=160
+    )
 
     assert epoch_ends(legs, 8) == [2, 5]  # 4, 8 | 12, 14, 16 | 18, 20
 
 
 def test_a_batch_may_be_larger_than_the_set():
-    legs = legs_of(staged({"steps": 3, "batch": 4}), 3, largest_side=160)
+    legs = expand_stages(staged({"steps": 3, "batch": 4}), 3, largest_side=160)
 
     assert epoch_ends(legs, 3) == [1, 2, 3]

@@ -6,8 +6,8 @@ import re
 import pytest
 import torch
 from napari_colorize_training.models.adapt import (
+    EMA,
     Applied,
-    Average,
     LowRank,
     add_lora,
     discriminative_rates,
@@ -128,7 +128,7 @@ def test_freeze_to_counts_groups_as_fastai_does(layered, index):
 
 def test_groups_thaw_one_by_one_from_the_last(layered):
     freeze(layered, "gradual")
-    assert "encoder" in learning(layered)  # an optimiser made now knows all of it
+    assert "encoder" in learning(layered)  # an optimizer made now knows all of it
 
     indices = [unfreeze_at(layered, share) for share in (0, 0.3, 0.34, 0.66, 0.67, 1)]
 
@@ -336,7 +336,7 @@ def drift(network: nn.Module) -> None:
 
 
 def test_the_average_is_the_exponential_one_of_weights_and_the_newest_of_buffers(network):
-    average, expected = Average(network, decay=0.4), state_of(network)
+    average, expected = EMA(network, decay=0.4), state_of(network)
     learned = {name for name, _ in network.named_parameters()}
 
     for step in range(12):
@@ -354,11 +354,11 @@ def test_the_average_is_the_exponential_one_of_weights_and_the_newest_of_buffers
 
 
 def test_an_average_goes_on_as_if_never_stopped(network):
-    whole, half = Average(network, 0.9), Average(network, 0.9)
+    whole, half = EMA(network, 0.9), EMA(network, 0.9)
     drift(network)
     for average in (whole, half):
         average.update(network, 0)
-    resumed = Average(Small(), 0.9)
+    resumed = EMA(Small(), 0.9)
     resumed.load_state_dict({key: item.clone() for key, item in half.state_dict().items()})
 
     drift(network)
@@ -370,11 +370,11 @@ def test_an_average_goes_on_as_if_never_stopped(network):
 
 def test_an_average_of_another_network_is_refused(network):
     with pytest.raises(ValueError, match="another network"):
-        Average(network, 0.9).load_state_dict(nn.Linear(2, 2).state_dict())
+        EMA(network, 0.9).load_state_dict(nn.Linear(2, 2).state_dict())
 
 
 def test_the_network_wears_its_average_for_a_while(network):
-    average = Average(network, 0.9)
+    average = EMA(network, 0.9)
     start = state_of(network)
     drift(network)
     own = state_of(network)
@@ -389,7 +389,7 @@ def test_the_network_wears_its_average_for_a_while(network):
 
 
 def test_the_network_gets_its_weights_back_after_an_error(network):
-    average = Average(network, 0.9)
+    average = EMA(network, 0.9)
     drift(network)
     own = state_of(network)
 
@@ -410,7 +410,7 @@ def test_without_an_average_the_network_keeps_its_weights(network):
 
 
 def test_a_restarted_average_has_forgotten(network):
-    average = Average(network, 0.9)
+    average = EMA(network, 0.9)
     drift(network)
 
     average.restart(network)

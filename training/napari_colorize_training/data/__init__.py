@@ -10,18 +10,18 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_colorize_training.data.cache import VALIDATION_SHARE, Photographs, Picture, prepare
+from napari_colorize_training.data.cache import VALIDATION_SHARE, CachedImage, ImageCache, prepare
 from napari_colorize_training.data.checks import Problem, Report
-from napari_colorize_training.data.crops import Batch, Crops
+from napari_colorize_training.data.crops import CropBatch, Crops
 from napari_colorize_training.data.sources import Item, Member, read_source
-from napari_colorize_training.data.split import place
+from napari_colorize_training.data.split import hash_position
 
 __all__ = [
-    "Batch",
+    "CachedImage",
+    "CropBatch",
     "Crops",
+    "ImageCache",
     "Item",
-    "Photographs",
-    "Picture",
     "Problem",
     "Report",
     "files_in",
@@ -44,4 +44,4 @@ def is_validation(content: bytes, share: float = VALIDATION_SHARE) -> bool:
 
     Groups, near-duplicates and small sets are divided by `prepare` alone.
     """
-    return place(hashlib.sha256(content).hexdigest()) < share
+    return hash_position(hashlib.sha256(content).hexdigest()) < share

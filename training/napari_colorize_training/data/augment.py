@@ -54,7 +54,7 @@ class Augmentation:
     warp: float = 0.0
     lighting: float = 0.0
     stain: float = 0.0
-    share: float = 0.75
+    probability: float = 0.75
 
     @property
     def moves(self) -> bool:
@@ -123,7 +123,7 @@ def _sometimes(
     pictures: Tensor, plan: Augmentation, random: Random, low: float, high: float
 ) -> Tensor:
     """Numbers `(N,)` between `low` and `high`; 0 where nothing is to happen."""
-    happens = uniform(random, pictures) < plan.share
+    happens = uniform(random, pictures) < plan.probability
     return uniform(random, pictures, low=low, high=high) * happens
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_colorize.imaging.color import rgb_to_yuv
-from napari_colorize_training.data import Batch
+from napari_colorize_training.data import CropBatch
 from napari_colorize_training.data.augment import PLANS as AUGMENTATIONS
 from napari_colorize_training.data.augment import augment
 from napari_colorize_training.data.degrade import PLANS as DEGRADATIONS
@@ -17,7 +17,7 @@ from napari_colorize_training.recipe import DataPlan
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class TrainingBatch:
     """What a step of training works on.
 
     Parameters
@@ -38,9 +38,9 @@ class Pictures:
     random: list[torch.Generator]
 
 
-def prepare_pictures(
-    batch: Batch, plan: DataPlan, device: torch.device, *, training: bool
-) -> Pictures:
+def prepare_batch(
+    batch: CropBatch, plan: DataPlan, device: torch.device, *, training: bool
+) -> TrainingBatch:
     """Put a batch on the device and do there what the plan says.
 
     Parameters
@@ -67,4 +67,4 @@ def prepare_pictures(
     seen = gray
     if damages:
         seen = degrade(rgb, gray, DEGRADATIONS[plan.degrade], random)
-    return Pictures(rgb=rgb, gray=seen, clean=gray, random=random)
+    return TrainingBatch(rgb=rgb, gray=seen, clean=gray, random=random)

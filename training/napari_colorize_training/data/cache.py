@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_colorize.errors import ImageError, SettingsError
-from napari_colorize.runtime.atomic import explained, new_file, remove_abandoned
+from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
 from napari_colorize_training.data.checks import (
     COLORLESS,
     DUPLICATED,
@@ -50,8 +50,15 @@ from napari_colorize_training.data.decode import (
     to_color,
     to_gray,
 )
-from napari_colorize_training.data.sources import Content, Item, Limits, Member, Source, read_source
-from napari_colorize_training.data.split import grouping, held_back
+from napari_colorize_training.data.sources import (
+    Content,
+    ImageSource,
+    Item,
+    Limits,
+    Member,
+    read_source,
+)
+from napari_colorize_training.data.split import grouping, validation_split
 
 SIDE = 160  # px, of the short side in the cache
 VALIDATION_SHARE = 0.02
@@ -66,7 +73,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Picture:
+class CachedImage:
     """One picture of the cache.
 
     Parameters
@@ -90,7 +97,7 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CacheEntry:
     """A line of the index: where a picture lies and how its bytes are read."""
 
     name: str
@@ -105,12 +112,12 @@ class Entry:
     validation: bool = False
 
 
-class Photographs:
+class ImageCache:
     """The cached pictures of one side of the split."""
 
     def __init__(self, cache: Path, *, validation: bool) -> None:
         pictures = _read_index(cache)["pictures"]
-        entries = [Entry(**picture) for picture in pictures]
+        entries = [CacheEntry(**picture) for picture in pictures]
         # "c": torch wants arrays that could be written to; what is written stays in memory.
         self._pixels = np.memmap(cache / "pixels", np.uint8, mode="c")
         self._entries = [entry for entry in entries if entry.validation == validation]
@@ -130,7 +137,7 @@ class Photographs:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, index: int) -> Picture:
+    def __getitem__(self, index: int) -> CachedImage:
         entry = self._entries[index]
         shape = (entry.height, entry.width)
         rgb = self._array(entry.start, entry.dtype, (*shape, 3))
@@ -139,9 +146,9 @@ class Photographs:
             gray = self._array(_aligned(entry.start + rgb.nbytes), entry.gray_dtype, shape)
         low, high = entry.limits
         black, white = entry.gray_limits
-        return Picture(rgb, gray, (low, high), entry.name, entry.group, (black, white))
+        return CachedImage(rgb, gray, (low, high), entry.name, entry.group, (black, white))
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[CachedImage]:
         return (self[index] for index in range(len(self)))
 
     def _array(self, start: int, dtype: str, shape: tuple[int, ...]) -> Array:
@@ -199,19 +206,19 @@ def prepare(
     source = read_source(data)
     group_of = grouping(group, source.items)
     _refuse_nothing(source)
-    passport = _passport(source, group, side, validation_share)
+    passport = _cache_key(source, group, side, validation_share)
     if _is_current(cache, passport):
         return Report.load(cache)
-    with explained(cache):
+    with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     remove_abandoned(cache)
     index = cache / "index.json"
     with new_file(cache / "pixels", overwrite=True) as part:
         found = _Found(source.title, len(source.items), [*source.problems])
-        with explained(cache / "pixels"), part.open("wb") as file:
+        with write_errors(cache / "pixels"), part.open("wb") as file:
             found.write(file, _read_all(source.items, side), group_of, progress)
         entries, report = found.divided(validation_share)
-        with explained(index):
+        with write_errors(index):
             index.unlink(missing_ok=True)  # it must never stand beside pixels of another
     report.save(cache)
     with new_file(index, overwrite=True) as part:
@@ -239,7 +246,7 @@ class _Found:
     def __init__(self, title: str, total: int, problems: list[Problem]) -> None:
         self.title, self.problems = title, problems
         self.total, self.missing = total, len(problems)
-        self.entries: list[Entry] = []
+        self.entries: list[CacheEntry] = []
         self.digests: list[str] = []
         self.outlines: list[int | None] = []
         self._first: dict[str, str] = {}  # fingerprint of pixels -> name
@@ -271,7 +278,7 @@ class _Found:
                 file.write(bytes(_aligned(file.tell()) - file.tell()))
         height, width = picture.rgb.shape[:2]
         self.entries.append(
-            Entry(
+            CacheEntry(
                 name=item.name,
                 group=group,
                 start=start,
@@ -286,12 +293,12 @@ class _Found:
         self.digests.append(picture.digest)
         self.outlines.append(picture.outline)
 
-    def divided(self, share: float) -> tuple[list[Entry], Report]:
+    def divided(self, share: float) -> tuple[list[CacheEntry], Report]:
         """The entries that stay, each with its side, and the report."""
         self._refuse_too_few()
         groups = [entry.group for entry in self.entries]
         alike = nearly_the_same(self.outlines)
-        validates = held_back(self.digests, groups, alike, share)
+        validates = validation_split(self.digests, groups, alike, share)
         leaks = self._leaks(alike, validates)
         entries = [
             replace(entry, validation=side)
@@ -349,7 +356,7 @@ class _Found:
         )
 
 
-def _refuse_nothing(source: Source) -> None:
+def _refuse_nothing(source: ImageSource) -> None:
     if not source.items:
         raise FileNotFoundError(
             f"{source.title} holds no photographs that can be read{summary(source.problems)}."
@@ -421,7 +428,9 @@ def _to_bytes(rgb: Array, limits: Limits) -> NDArray[np.uint8]:
     return ((rgb - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
 
 
-def _passport(source: Source, group: str | None, side: int, share: float) -> dict[str, object]:
+def _cache_key(
+    source: ImageSource, group: str | None, side: int, share: float
+) -> dict[str, object]:
     """What a cache was made from and how: if any of it changes, the cache is stale."""
     listing = [
         (item.name, _stamp(item.color), _stamp(item.gray), dict(item.columns), item.limits)

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_colorize.imaging.color import yuv_from_rgb
-from napari_colorize_training.data.cache import Photographs, Picture
+from napari_colorize_training.data.cache import CachedImage, ImageCache
 from napari_colorize_training.data.sources import Limits
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Batch:
+class CropBatch:
     """Crops that go to the device as they are; what follows is done there.
 
     Parameters
@@ -44,12 +44,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rgb)
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> CropBatch:
         """The same on a device; seeds stay, for random generators are seeded here."""
         gray = None if self.gray is None else self.gray.to(device, non_blocking=True)
         return replace(self, rgb=self.rgb.to(device, non_blocking=True), gray=gray)
 
-    def pin(self) -> Batch:
+    def pin(self) -> CropBatch:
         """The same in memory that a GPU can copy from while it computes."""
         gray = None if self.gray is None else self.gray.pin_memory()
         return replace(self, rgb=self.rgb.pin_memory(), gray=gray)
@@ -104,7 +104,7 @@ class Crops:
 
     def __init__(
         self,
-        photographs: Photographs,
+        photographs: ImageCache,
         *,
         side: int,
         batch: int,
@@ -128,14 +128,14 @@ class Crops:
         self._mirror = mirror
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
-    def at(self, step: int) -> Batch:
+    def at(self, step: int) -> CropBatch:
         """The batch of this step, or this process's part of it."""
         places = list(self._places(step))[self._part]
         # Random reads are independent of each other, and Pillow lets other threads run.
         cropped = self._pool.map(self._crop, places) if self._pool else map(self._crop, places)
         colors, grays = zip(*cropped, strict=True)
         gray = torch.stack(grays) if self._photographs.paired else None
-        return Batch(torch.stack(colors), gray, torch.tensor([place.seed for place in places]))
+        return CropBatch(torch.stack(colors), gray, torch.tensor([place.seed for place in places]))
 
     def _places(self, step: int) -> Iterator[_Place]:
         random = np.random.default_rng([self._seed, 1, step])
@@ -174,13 +174,13 @@ class Crops:
             return rgb.flip(-1), None if gray is None else gray.flip(-1)
         return rgb, gray
 
-    def _color(self, picture: Picture, window: tuple[slice, slice]) -> Tensor:
+    def _color(self, picture: CachedImage, window: tuple[slice, slice]) -> Tensor:
         pixels = picture.rgb[window]
         if self._photographs.deep:
             pixels = _unit(pixels, picture.limits)
         return _resize(torch.from_numpy(pixels).movedim(-1, 0), self._side)
 
-    def _gray(self, picture: Picture, window: tuple[slice, slice], rgb: Tensor) -> Tensor:
+    def _gray(self, picture: CachedImage, window: tuple[slice, slice], rgb: Tensor) -> Tensor:
         if picture.gray is not None:
             given = _unit(picture.gray[window], picture.gray_limits)
             return _resize(torch.from_numpy(given).unsqueeze(0), self._side)

@@ -168,10 +168,10 @@ def _decode_deep(content: Path | Member, data: bytes, digest: str) -> Decoded:
 
 
 def _decode_with_media(path: Path, digest: str) -> Decoded:
-    from napari_colorize.io.images import read_picture
+    from napari_colorize.io.images import read_image
 
     try:
-        picture = read_picture(path)
+        picture = read_image(path)
     except ColorizeError as error:
         if not isinstance(error.__cause__, ImportError):
             raise

@@ -74,7 +74,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """All items of a source, and what is wrong with it before any file is opened."""
 
     title: str
@@ -82,7 +82,7 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read_source(data: Any) -> Source:
+def read_source(data: Any) -> ImageSource:
     """List what a source of any kind holds.
 
     Parameters
@@ -104,7 +104,7 @@ def read_source(data: Any) -> Source:
     if isinstance(data, Mapping):
         return _from_mapping(data)
     if _is_layer(data) or hasattr(data, "shape"):
-        return Source("The array", list(_from_array("image", data)))
+        return ImageSource("The array", list(_from_array("image", data)))
     if isinstance(data, Sequence):
         return _from_sequence(data)
     raise ImageError(
@@ -113,7 +113,7 @@ def read_source(data: Any) -> Source:
     )
 
 
-def _from_path(path: Path) -> Source:
+def _from_path(path: Path) -> ImageSource:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give a folder of pictures, or a CSV.")
     if path.suffix.lower() == ".csv":
@@ -126,9 +126,9 @@ def _from_path(path: Path) -> Source:
     return _collected(str(path), (partial(_from_file, one, path) for one in paths))
 
 
-def _collected(title: str, parts: Iterable[Callable[[], Iterable[Item]]]) -> Source:
+def _collected(title: str, parts: Iterable[Callable[[], Iterable[Item]]]) -> ImageSource:
     """Items of several parts; one that cannot be opened becomes a problem and stops nothing."""
-    source = Source(title, [])
+    source = ImageSource(title, [])
     for part in parts:
         try:
             source.items.extend(part())
@@ -193,9 +193,9 @@ def _from_numpy(name: str, path: Path) -> Iterator[Item]:
         yield Item(f"{name}/{item.name}", item.color, item.gray, item.columns, item.limits)
 
 
-def _from_pairs(parent: Path, color: Path, gray: Path) -> Source:
+def _from_pairs(parent: Path, color: Path, gray: Path) -> ImageSource:
     """Two folders whose files belong together by path and name, suffixes aside."""
-    source = Source(str(parent), [])
+    source = ImageSource(str(parent), [])
     colors, grays = (_by_stem(folder, source.problems) for folder in (color, gray))
     for stem in sorted({*colors, *grays}):
         if stem in colors and stem in grays:
@@ -220,7 +220,7 @@ def _by_stem(folder: Path, problems: list[Problem]) -> dict[str, Path]:
     return found
 
 
-def _from_csv(path: Path) -> Source:
+def _from_csv(path: Path) -> ImageSource:
     """Rows with columns color[, gray][, group and others]; paths are relative to the CSV.
 
     A path may lead into a shard: `slides.tar/one.webp`.
@@ -245,7 +245,7 @@ def _from_csv(path: Path) -> Source:
             continue
         partner = find(row[gray]) if gray and row.get(gray) else None
         items.append(Item(row[color], find(row[color]), partner, row))
-    return Source(str(path), items)
+    return ImageSource(str(path), items)
 
 
 def _column(names: Iterable[str], known: Sequence[str]) -> str | None:
@@ -274,7 +274,7 @@ class _Finder:
         return self._shards[shard]
 
 
-def _from_mapping(data: Mapping[str, Any]) -> Source:
+def _from_mapping(data: Mapping[str, Any]) -> ImageSource:
     color = _column(data, COLOR)
     if color is None:
         parts = (partial(_from_array, str(name), image) for name, image in data.items())
@@ -294,7 +294,7 @@ def _from_mapping(data: Mapping[str, Any]) -> Source:
         {key: str(column[number]) for key, column in others.items()}
         for number in range(len(colors))
     ]
-    return Source(
+    return ImageSource(
         "The mapping",
         [
             Item(
@@ -305,8 +305,8 @@ def _from_mapping(data: Mapping[str, Any]) -> Source:
     )
 
 
-def _from_sequence(data: Sequence[Any]) -> Source:
-    source = Source("The list", [])
+def _from_sequence(data: Sequence[Any]) -> ImageSource:
+    source = ImageSource("The list", [])
     for number, entry in enumerate(data):
         if isinstance(entry, (str, Path)):
             part = read_source(entry)
@@ -319,9 +319,9 @@ def _from_sequence(data: Sequence[Any]) -> Source:
     return source
 
 
-def _told_apart(part: Source, folder: str) -> Source:
+def _told_apart(part: ImageSource, folder: str) -> ImageSource:
     """The names of one folder among several; so each is a group of its own, too."""
-    return Source(
+    return ImageSource(
         part.title,
         [replace(item, name=f"{folder}/{item.name}") for item in part.items],
         [replace(problem, name=f"{folder}/{problem.name}") for problem in part.problems],

@@ -20,7 +20,7 @@ from napari_colorize_training.data.sources import Item
 PREFIX = "prefix:"
 
 
-def place(text: str) -> float:
+def hash_position(text: str) -> float:
     """A number in [0, 1) that is a matter of the text alone."""
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
@@ -57,7 +57,7 @@ def grouping(group: str | None, items: Sequence[Item]) -> Callable[[Item], str |
     return lambda item: _found(pattern, item.name)
 
 
-def held_back(
+def validation_split(
     digests: Sequence[str],
     groups: Sequence[str | None],
     alike: Sequence[tuple[int, int]],
@@ -96,7 +96,7 @@ def held_back(
     places: dict[str, float] = {}
     for unit, name in zip(units, names, strict=True):
         # The lowest of all: one that joins may bring training pictures over, never the reverse.
-        places[unit] = min(place(name), places.get(unit, 1.0))
+        places[unit] = min(hash_position(name), places.get(unit, 1.0))
     order = sorted(places, key=lambda unit: (places[unit], unit))
     count = sum(value < share for value in places.values())
     count = max(count, math.ceil(share * len(order) / 2))

@@ -22,7 +22,7 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, SettingsError
 from napari_colorize.imaging.resample import resize
 from napari_colorize.zoo.weights import read_weights, write_weights
-from napari_colorize_training.evaluation.ground_truth import find_truths
+from napari_colorize_training.evaluation.ground_truth import find_ground_truth
 from napari_colorize_training.evaluation.metrics import to_gray, to_lab
 
 Floats = NDArray[np.float64]
@@ -72,13 +72,13 @@ def calibrate_model(
             f"{model} has no colour classes that could be calibrated: only networks of the "
             "architecture compact do."
         )
-    truths = find_truths(data, validation=validation, limit=limit)
+    truths = find_ground_truth(data, validation=validation, limit=limit)
     told, measured = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ColorizeWarning)
         for done, truth in enumerate(truths, 1):
             if truth.rgb is not None:
-                both = told_and_measured(colorizer, truth.rgb)
+                both = expected_and_measured(colorizer, truth.rgb)
                 told.append(both[0].ravel())
                 measured.append(both[1].ravel())
             if progress is not None:
@@ -92,7 +92,7 @@ def calibrate_model(
     return curve
 
 
-def told_and_measured(
+def expected_and_measured(
     colorizer: Colorizer, rgb: NDArray[np.uint8], **settings: Any
 ) -> tuple[Floats, Floats]:
     """What a model tells of its errors, and what they are, at the size of its classes."""

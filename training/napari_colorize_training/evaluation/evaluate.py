@@ -34,10 +34,10 @@ from napari_colorize_training.evaluation.frechet import (
     inception_features,
     lpips_from,
 )
-from napari_colorize_training.evaluation.ground_truth import Truth, find_truths
+from napari_colorize_training.evaluation.ground_truth import GroundTruthImage, find_ground_truth
 from napari_colorize_training.evaluation.metrics import (
     ColorConsistency,
-    Motion,
+    OpticalFlow,
     calibrate,
     ciede2000,
     colorfulness,
@@ -54,10 +54,10 @@ from napari_colorize_training.evaluation.records import (
     Column,
     CurvePoint,
     Evaluation,
-    Exam,
+    EvaluationConfig,
     Example,
-    Look,
-    PictureFigures,
+    ImageFigures,
+    NoReferenceFigures,
     mean_of,
 )
 
@@ -124,7 +124,7 @@ def quick_score(
     pairs = (
         ((truth, None) for truth in truths) if grays is None else zip(truths, grays, strict=True)
     )
-    wear = _wear(Exam(degrade=degrade))
+    wear = _degrade(EvaluationConfig(degrade=degrade))
     rows = [
         _quick_row(colorizer, truth, to_gray(truth) if gray is None else gray, wear, settings)
         for truth, gray in pairs
@@ -166,7 +166,7 @@ def _quick_row(
 def evaluate(
     models: Mapping[str, Colorizer],
     data: Any,
-    exam: Exam | None = None,
+    exam: EvaluationConfig | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -192,15 +192,15 @@ def evaluate(
     CheckpointError
         If a network that measures cannot be read.
     """
-    exam = exam or Exam()
-    truths = find_truths(
+    exam = exam or EvaluationConfig()
+    truths = find_ground_truth(
         data,
         validation=exam.validation,
         group=exam.group,
         frames=exam.stack,
         limit=exam.limit,
     )
-    bench = _Bench(models, exam)
+    bench = _Evaluator(models, exam)
     with warnings.catch_warnings():
         # What a model warns of is in its figures; here a warning would come once a picture.
         warnings.simplefilter("ignore", ColorizeWarning)
@@ -216,19 +216,19 @@ def as_rgb(gray: Pixels) -> Pixels:
     return np.repeat(gray[..., None], 3, axis=-1)
 
 
-class _Eyes:
+class _PerceptualMetrics:
     """The networks that measure, as far as their files are given; read before any picture is."""
 
-    def __init__(self, exam: Exam, device: torch.device) -> None:
+    def __init__(self, exam: EvaluationConfig, device: torch.device) -> None:
         self.backbone = Backbone(exam.backbone, device) if exam.backbone else None
         self.inception = inception_features(exam.fid) if exam.fid else None
         self.lpips = lpips_from(exam.lpips) if exam.lpips else None
 
 
-class _Sets:
+class _FrechetSets:
     """Features of one set of pictures, as the measuring networks see them."""
 
-    def __init__(self, eyes: _Eyes) -> None:
+    def __init__(self, eyes: _PerceptualMetrics) -> None:
         self._eyes = eyes
         self.whole, self.quadrants, self.both, self.fid = (Moments() for _ in range(4))
 
@@ -241,7 +241,7 @@ class _Sets:
         if self._eyes.inception is not None:
             self.fid.add(self._eyes.inception(rgb))
 
-    def distances(self, truths: _Sets) -> dict[str, float | None]:
+    def distances(self, truths: _FrechetSets) -> dict[str, float | None]:
         pairs = {
             "frechet": (self.both, truths.both),
             "frechet_whole": (self.whole, truths.whole),
@@ -254,7 +254,7 @@ class _Sets:
         }
 
 
-class _Film:
+class _VideoMetrics:
     """Steadiness of one column of frames."""
 
     def __init__(self) -> None:
@@ -262,7 +262,7 @@ class _Film:
         self._errors: list[float] = []
         self._before: Pixels | None = None
 
-    def add(self, frame: Pixels, motion: Motion | None) -> None:
+    def add(self, frame: Pixels, motion: OpticalFlow | None) -> None:
         """Take the next frame in, with the motion since the one before (None for the first)."""
         self._consistency.add(frame)
         small = _for_motion(frame)
@@ -274,19 +274,19 @@ class _Film:
         return {"cdc": self._consistency.value(), "warping_error": mean_of(self._errors)}
 
 
-class _Tally:
+class _ColumnTotals:
     """What gathers in a column, picture by picture."""
 
-    def __init__(self, eyes: _Eyes) -> None:
-        self.figures: list[PictureFigures] = []
-        self.sets = _Sets(eyes)
-        self.film = _Film()
+    def __init__(self, eyes: _PerceptualMetrics) -> None:
+        self.figures: list[ImageFigures] = []
+        self.sets = _FrechetSets(eyes)
+        self.film = _VideoMetrics()
         self.curve: list[tuple[tuple[float, float, float], ...]] = []
         self.expected: list[Floats] = []
         self.measured: list[Floats] = []
 
 
-class _Cases:
+class _ExampleBuffer:
     """The few pictures of a column with the highest scores."""
 
     def __init__(self) -> None:
@@ -301,30 +301,32 @@ class _Cases:
         return tuple(example for _, example in self._kept)
 
 
-class _Bench:
+class _Evaluator:
     """Everything that is under way while pictures come in."""
 
-    def __init__(self, models: Mapping[str, Colorizer], exam: Exam) -> None:
+    def __init__(self, models: Mapping[str, Colorizer], exam: EvaluationConfig) -> None:
         self.models, self.exam = dict(models), exam
         device = next((model.device for model in self.models.values()), torch.device("cpu"))
-        self.eyes = _Eyes(exam, device)
+        self.eyes = _PerceptualMetrics(exam, device)
         for colorizer in self.models.values():
-            colorizer.choose(exam.settings)  # a wrong setting is told before the first picture
-        self.wear = _wear(exam)
+            colorizer.resolve_settings(
+                exam.settings
+            )  # a wrong setting is told before the first picture
+        self.wear = _degrade(exam)
         self.names: list[str] = []
         self.groups: list[str] = []
-        self.truth: list[Look] = []
-        self.truths = _Sets(self.eyes)
-        self.true_film = _Film()
-        self.gray = _Tally(self.eyes)
-        self.tallies = {name: _Tally(self.eyes) for name in self.models}
+        self.truth: list[NoReferenceFigures] = []
+        self.truths = _FrechetSets(self.eyes)
+        self.true_film = _VideoMetrics()
+        self.gray = _ColumnTotals(self.eyes)
+        self.tallies = {name: _ColumnTotals(self.eyes) for name in self.models}
         self.samples: list[Example] = []
-        self.best = {name: _Cases() for name in self.models}
-        self.worst = {name: _Cases() for name in self.models}
+        self.best = {name: _ExampleBuffer() for name in self.models}
+        self.worst = {name: _ExampleBuffer() for name in self.models}
         self.skipped = 0
         self._gray_before: Pixels | None = None
 
-    def measure(self, truth: Truth) -> None:
+    def measure(self, truth: GroundTruthImage) -> None:
         """Every figure of one picture, or count it as left out."""
         rgb = truth.rgb
         if rgb is None or (truth.gray is not None and truth.gray.shape != rgb.shape[:2]):
@@ -333,7 +335,7 @@ class _Bench:
         lab, gray = to_lab(rgb), to_gray(rgb) if truth.gray is None else truth.gray
         self.names.append(truth.name)
         self.groups.append(truth.group)
-        self.truth.append(_look(rgb, lab))
+        self.truth.append(_no_reference_figures(rgb, lab))
         self.truths.add(rgb)
         motion = self._motion_to(gray) if self.exam.stack else None
         if self.exam.stack:
@@ -356,7 +358,7 @@ class _Bench:
         film = self.true_film.values() if self.exam.stack else {}
         return Evaluation(
             data=data,
-            exam=self.exam,
+            config=self.exam,
             pictures=tuple(self.names),
             groups=tuple(self.groups),
             skipped=self.skipped,
@@ -370,7 +372,7 @@ class _Bench:
             worst={name: cases.examples() for name, cases in self.worst.items()},
         )
 
-    def _motion_to(self, gray: Pixels) -> Motion | None:
+    def _motion_to(self, gray: Pixels) -> OpticalFlow | None:
         before, now = self._gray_before, _for_motion(gray)
         self._gray_before = now
         if before is None:
@@ -389,7 +391,7 @@ class _Bench:
         seen: Pixels,
         truth: Pixels,
         lab: Floats,
-        motion: Motion | None,
+        motion: OpticalFlow | None,
     ) -> Pixels:
         colorizer, tally = self.models[name], self.tallies[name]
         answer = colorizer(seen, **self.exam.settings)
@@ -407,14 +409,19 @@ class _Bench:
         return pixels
 
     def _take(
-        self, tally: _Tally, rgb: Pixels, truth: Pixels, lab: Floats, motion: Motion | None
+        self,
+        tally: _ColumnTotals,
+        rgb: Pixels,
+        truth: Pixels,
+        lab: Floats,
+        motion: OpticalFlow | None,
     ) -> Floats:
         """PictureFigures of a picture as one column has it; returns CIEDE2000 of every pixel."""
         own = to_lab(rgb)
         errors: Floats = deltaE_ciede2000(lab, own)
-        look = _look(rgb, own)
+        look = _no_reference_figures(rgb, own)
         tally.figures.append(
-            PictureFigures(
+            ImageFigures(
                 colorfulness=look.colorfulness,
                 colorfulness_abs=look.colorfulness_abs,
                 uncolored=look.uncolored,
@@ -456,7 +463,7 @@ class _Bench:
             self.best[name].offer(lead, example)
             self.worst[name].offer(-lead, example)
 
-    def _column(self, name: str, tally: _Tally) -> Column:
+    def _column(self, name: str, tally: _ColumnTotals) -> Column:
         errors = [figures.ciede2000 for figures in tally.figures]
         leads = [
             figures.ciede2000 - error
@@ -479,7 +486,7 @@ class _Bench:
             warping_error=film.get("warping_error"),
         )
 
-    def _curve(self, tally: _Tally) -> tuple[CurvePoint, ...]:
+    def _curve(self, tally: _ColumnTotals) -> tuple[CurvePoint, ...]:
         if not tally.curve:
             return ()
         truth = mean_of(look.colorfulness for look in self.truth)
@@ -492,11 +499,11 @@ class _Bench:
         )
 
 
-def _look(rgb: Pixels, lab: Floats) -> Look:
-    return Look(colorfulness(rgb), colorfulness_abs(rgb), uncolored_share(lab))
+def _no_reference_figures(rgb: Pixels, lab: Floats) -> NoReferenceFigures:
+    return NoReferenceFigures(colorfulness(rgb), colorfulness_abs(rgb), uncolored_share(lab))
 
 
-def _wear(exam: Exam) -> Callable[[Pixels, Pixels], Pixels]:
+def _degrade(exam: EvaluationConfig) -> Callable[[Pixels, Pixels], Pixels]:
     """What makes a worn gray of a picture and its gray; the gray itself without a degradation."""
     if exam.degrade is None:
         return lambda truth, gray: gray

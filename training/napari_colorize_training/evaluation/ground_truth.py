@@ -19,8 +19,8 @@ from napari_colorize.errors import ImageError
 from napari_colorize_training.data.cache import VALIDATION_SHARE
 from napari_colorize_training.data.checks import is_colorless
 from napari_colorize_training.data.decode import Array, decode, to_color, to_gray
-from napari_colorize_training.data.sources import Content, Item, Limits, Source, read_source
-from napari_colorize_training.data.split import grouping, held_back
+from napari_colorize_training.data.sources import Content, ImageSource, Item, Limits, read_source
+from napari_colorize_training.data.split import grouping, validation_split
 
 Pixels = NDArray[np.uint8]
 
@@ -29,7 +29,7 @@ TIFF = {".tif", ".tiff"}
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruthImage:
     """A picture in colour, and its gray if the source brought one.
 
     Parameters
@@ -49,7 +49,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Truths:
+class GroundTruthSet:
     """What a source holds, nothing decoded yet; iterating reads one picture at a time."""
 
     title: str
@@ -59,19 +59,19 @@ class Truths:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Iterator[Truth]:
+    def __iter__(self) -> Iterator[GroundTruthImage]:
         for item, group in zip(self.items, self.groups, strict=True):
             yield _read(item, group)
 
 
-def find_truths(
+def find_ground_truth(
     data: Any,
     *,
     validation: bool = False,
     group: str | None = None,
     frames: bool = False,
     limit: int | None = None,
-) -> Truths:
+) -> GroundTruthSet:
     """List the pictures of a source.
 
     Parameters
@@ -103,47 +103,47 @@ def find_truths(
     chosen = list(range(len(items)))
     if validation and len(items) > 1:
         # Near-duplicates are not looked for: with them, training holds back more, never less.
-        kept = held_back([_digest(item) for item in items], groups, [], VALIDATION_SHARE)
+        kept = validation_split([_digest(item) for item in items], groups, [], VALIDATION_SHARE)
         chosen = [number for number in chosen if kept[number]]
     if frames:
         chosen.sort(key=lambda number: _natural(items[number].name))
     chosen = chosen[:limit]
-    return Truths(
+    return GroundTruthSet(
         source.title,
         [items[number] for number in chosen],
         [groups[number] or "" for number in chosen],
     )
 
 
-def read_pictures(source: Any, *, validation: bool = False) -> Iterator[Pixels]:
+def read_images(source: Any, *, validation: bool = False) -> Iterator[Pixels]:
     """The pictures of a source in colour, uint8 `(Y, X, 3)`; what has none is left out."""
-    for truth in find_truths(source, validation=validation):
+    for truth in find_ground_truth(source, validation=validation):
         if truth.rgb is not None:
             yield truth.rgb
 
 
-def _source(data: Any) -> Source:
+def _source(data: Any) -> ImageSource:
     if isinstance(data, (str, Path)) and Path(data).suffix.lower() in TIFF and Path(data).is_file():
-        from napari_colorize.io.images import read_picture
+        from napari_colorize.io.images import read_image
 
-        picture = read_picture(Path(data))
+        picture = read_image(Path(data))
         if picture.is_stack:
             return replace(read_source(picture.array), title=str(data))
     return read_source(data)
 
 
-def _read(item: Item, group: str) -> Truth:
+def _read(item: Item, group: str) -> GroundTruthImage:
     try:
         color = decode(item.color, FULL_SIZE)
         gray = None if item.gray is None else to_gray(decode(item.gray, FULL_SIZE), item.limits)
     except ImageError:
-        return Truth(item.name, group, None)
+        return GroundTruthImage(item.name, group, None)
     if color.pixels.ndim == 2:
-        return Truth(item.name, group, None)
+        return GroundTruthImage(item.name, group, None)
     rgb = _as_bytes(*to_color(color))
     if is_colorless(rgb, 255):
-        return Truth(item.name, group, None)
-    return Truth(item.name, group, rgb, None if gray is None else _as_bytes(*gray))
+        return GroundTruthImage(item.name, group, None)
+    return GroundTruthImage(item.name, group, rgb, None if gray is None else _as_bytes(*gray))
 
 
 def _as_bytes(pixels: Array, limits: Limits) -> Pixels:

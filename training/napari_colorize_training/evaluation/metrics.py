@@ -105,7 +105,7 @@ def _m3(*opponents: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationCurve:
     """How well a model knows where it is wrong.
 
     Parameters
@@ -121,7 +121,7 @@ class Calibration:
     measured: tuple[float, ...]
 
 
-def calibrate(expected: Floats, measured: Floats, parts: int = 10) -> Calibration:
+def calibrate(expected: Floats, measured: Floats, parts: int = 10) -> CalibrationCurve:
     """Compare expected errors with measured ones, both of any one shape.
 
     Where all expectations (or all errors) are equal there is no order: the correlation is NaN.
@@ -132,7 +132,7 @@ def calibrate(expected: Floats, measured: Floats, parts: int = 10) -> Calibratio
     varied = np.ptp(expected) > 0 and np.ptp(measured) > 0
     order = np.argsort(expected, kind="stable")
     parts = min(parts, expected.size)
-    return Calibration(
+    return CalibrationCurve(
         rank_correlation=float(spearmanr(expected, measured)[0]) if varied else float("nan"),
         expected=tuple(float(part.mean()) for part in np.array_split(expected[order], parts)),
         measured=tuple(float(part.mean()) for part in np.array_split(measured[order], parts)),
@@ -181,7 +181,7 @@ def _jensen_shannon(one: Floats, other: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Motion:
+class OpticalFlow:
     """Where the pixels of a frame were in the frame before.
 
     Parameters
@@ -196,7 +196,7 @@ class Motion:
     visible: NDArray[np.bool_]
 
 
-def motion_between(before: Pixels, now: Pixels) -> Motion:
+def motion_between(before: Pixels, now: Pixels) -> OpticalFlow:
     """Optical flow of gray frames `(Y, X)` by iterative Lucas-Kanade, with its occlusions.
 
     A pixel is seen in both if the flow there and the flow back cancel within the bound of
@@ -213,10 +213,10 @@ def motion_between(before: Pixels, now: Pixels) -> Motion:
     places = _places(there)
     edges = np.array(now.shape)[:, None, None] - 1
     inside = ((places >= 0) & (places <= edges)).all(0)
-    return Motion(there, inside & (miss < OCCLUSION_SHARE * lengths + OCCLUSION_FLOOR))
+    return OpticalFlow(there, inside & (miss < OCCLUSION_SHARE * lengths + OCCLUSION_FLOOR))
 
 
-def warping_error(before: Pixels, now: Pixels, motion: Motion) -> float:
+def warping_error(before: Pixels, now: Pixels, motion: OpticalFlow) -> float:
     """Mean squared change of RGB in [0, 1] along the motion (Lai et al. 2018), where visible.
 
     The motion is that of the gray input, the same for every model; NaN if nothing is visible.

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_colorize.errors import SettingsError
-from napari_colorize_training.evaluation.metrics import Calibration
+from napari_colorize_training.evaluation.metrics import CalibrationCurve
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam:
+class EvaluationConfig:
     """What to measure, and on what.
 
     Parameters
@@ -42,7 +42,7 @@ class Exam:
         What groups pictures, as for training (`split.grouping`): figures are also given for each
         group, and none is divided by `validation`.
     stack : bool
-        The data are the frames of a film, in order: steadiness is measured too.
+        The data are the frames of a film, in order: temporal_smoothing is measured too.
     calibration : bool
         Ask every model how unsure it is; takes about as long as colorizing.
     backbone, lpips, fid : Path, optional
@@ -84,7 +84,7 @@ class Exam:
 
 
 @dataclass(frozen=True)
-class Look:
+class NoReferenceFigures:
     """What can be said of a picture without another: its colourfulness and uncoloured share."""
 
     colorfulness: float
@@ -93,7 +93,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class PictureFigures(Look):
+class ImageFigures(NoReferenceFigures):
     """Of one picture as one model has it, against the truth; NaN where it cannot be told."""
 
     psnr: float
@@ -138,14 +138,14 @@ class Column:
     """
 
     name: str
-    pictures: tuple[PictureFigures, ...]
+    pictures: tuple[ImageFigures, ...]
     better: float
     frechet: float | None = None
     frechet_whole: float | None = None
     frechet_quadrants: float | None = None
     fid: float | None = None
     curve: tuple[CurvePoint, ...] = ()
-    calibration: Calibration | None = None
+    calibration: CalibrationCurve | None = None
     uncertainty: str = ""
     cdc: float | None = None
     warping_error: float | None = None
@@ -199,11 +199,11 @@ class Evaluation:
     """
 
     data: str
-    exam: Exam
+    config: EvaluationConfig
     pictures: tuple[str, ...]
     groups: tuple[str, ...]
     skipped: int
-    truth: tuple[Look, ...]
+    truth: tuple[NoReferenceFigures, ...]
     gray: Column
     models: tuple[Column, ...]
     truth_cdc: float | None = None

@@ -23,7 +23,7 @@ from PIL import Image
 from napari_colorize import __version__
 from napari_colorize.batch.contact_sheet import contact_sheet
 from napari_colorize.provenance import STATEMENT
-from napari_colorize.runtime.atomic import explained, new_file, refuse_existing
+from napari_colorize.runtime.atomic import new_file, refuse_existing, write_errors
 from napari_colorize_training.evaluation.charts import chart
 
 if TYPE_CHECKING:
@@ -210,11 +210,11 @@ def heads_of(evaluation: Evaluation) -> list[str]:
 def to_text(evaluation: Evaluation) -> str:
     """The figures as aligned tables, for a terminal."""
     tables = [[("", heads_of(evaluation)), *lines_of(evaluation)]]
-    if evaluation.exam.group is not None:
+    if evaluation.config.group is not None:
         tables.append(_group_lines(evaluation))
     for model in evaluation.models:
         tables += [lines for lines in (_curve_lines(model), _calibration_lines(model)) if lines]
-    return "\n\n".join([said_of(evaluation), *map(_aligned, tables)])
+    return "\n\n".join([summary_of(evaluation), *map(_aligned, tables)])
 
 
 def _curve_lines(column: Column) -> Lines:
@@ -269,9 +269,9 @@ def _group_lines(evaluation: Evaluation) -> Lines:
     return lines
 
 
-def said_of(evaluation: Evaluation) -> str:
+def summary_of(evaluation: Evaluation) -> str:
     """In a sentence or two, what was measured on what."""
-    exam = evaluation.exam
+    exam = evaluation.config
     count = len(evaluation.pictures)
     said = f"{count} picture{'s' * (count != 1)} of {evaluation.data}"
     said += ", validation side" * exam.validation
@@ -296,7 +296,7 @@ def refuse_unwritable(*paths: Path | None) -> None:
     for path in paths:
         if path is not None:
             refuse_existing(path, overwrite=True)
-            with explained(path):
+            with write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with TemporaryFile(dir=path.parent):
                     pass
@@ -313,7 +313,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
     """Figures as plain values: means and sets by column, then every picture."""
     return {
         "data": evaluation.data,
-        "exam": asdict(evaluation.exam),
+        "exam": asdict(evaluation.config),
         "napari_colorize": __version__,
         "pictures": len(evaluation.pictures),
         "skipped": evaluation.skipped,
@@ -409,7 +409,7 @@ def to_html(evaluation: Evaluation) -> str:
     title = f"Colours measured on {evaluation.data}"
     sections = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<p>{html.escape(said_of(evaluation))} Gray is the model that does nothing.</p>",
+        f"<p>{html.escape(summary_of(evaluation))} Gray is the model that does nothing.</p>",
         _html_table([("", heads_of(evaluation)), *lines_of(evaluation)]),
         *_group_section(evaluation),
         *_curve_section(evaluation),
@@ -440,7 +440,7 @@ def _html_table(lines: Lines) -> str:
 
 
 def _group_section(evaluation: Evaluation) -> list[str]:
-    if evaluation.exam.group is None:
+    if evaluation.config.group is None:
         return []
     return ["<h2>By group</h2>", _html_table(_group_lines(evaluation))]
 

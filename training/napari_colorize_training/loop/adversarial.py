@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
-from napari_colorize_training.data.batch import Pictures
+from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop import losses
-from napari_colorize_training.loop.objective import Painter
+from napari_colorize_training.loop.objective import GeneratorWrapper
 from napari_colorize_training.recipe import CriticPlan
 
 
-class Game:
+class AdversarialLoss:
     """The rules of a recipe's critic.
 
     Parameters
@@ -27,10 +27,10 @@ class Game:
         From `build_critic`.
     """
 
-    def __init__(self, plan: CriticPlan, painter: Painter, critic: nn.Module) -> None:
+    def __init__(self, plan: CriticPlan, painter: GeneratorWrapper, critic: nn.Module) -> None:
         self._plan, self._painter, self._critic = plan, painter, critic
 
-    def critic_terms(self, output: Tensor, pictures: Pictures) -> dict[str, Tensor]:
+    def critic_terms(self, output: Tensor, pictures: TrainingBatch) -> dict[str, Tensor]:
         """How badly the critic tells a generator's output from the truth: D, D_real, D_fake."""
         with torch.no_grad():
             fake = self._painter.shown_to_critic(output, pictures.clean)
@@ -42,7 +42,7 @@ class Game:
         )
         return {"D": (d_real + d_fake) / 2, "D_real": d_real, "D_fake": d_fake}
 
-    def generator_loss(self, output: Tensor, pictures: Pictures) -> Tensor:
+    def generator_loss(self, output: Tensor, pictures: TrainingBatch) -> Tensor:
         """How badly the generator deceives the critic."""
         fake = self._painter.shown_to_critic(output, pictures.clean)
         says = self._ask(fake, pictures.clean)
@@ -60,7 +60,7 @@ class Game:
         return nn.functional.interpolate(x, like.shape[-2:], mode="area")
 
 
-def critic_channels(plan: CriticPlan, painter: Painter) -> int:
+def critic_channels(plan: CriticPlan, painter: GeneratorWrapper) -> int:
     """How many channels the critic sees: colours, and the gray if it is conditional."""
     colors = 2 if painter.architecture.output_space == "ab" else 3
     return colors + int(plan.conditional)

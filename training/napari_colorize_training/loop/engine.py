@@ -27,19 +27,23 @@ from torch import Tensor, nn
 from napari_colorize.errors import OutOfMemoryError, SettingsError
 from napari_colorize.runtime.devices import choose_device, choose_dtype
 from napari_colorize.runtime.memory import is_exhausted
-from napari_colorize_training.data import Batch, Crops, Photographs
-from napari_colorize_training.data.batch import Pictures, prepare_pictures
+from napari_colorize_training.data import CropBatch, Crops, ImageCache
+from napari_colorize_training.data.batch import TrainingBatch, prepare_batch
 from napari_colorize_training.errors import TrainingError
 from napari_colorize_training.loop import losses
-from napari_colorize_training.loop.adversarial import Game, critic_channels, refuse_too_small
-from napari_colorize_training.loop.initialize import begin_network, class_weights_of
-from napari_colorize_training.loop.objective import Content, Painter
-from napari_colorize_training.loop.optimization import Group, Player
-from napari_colorize_training.loop.progress import Clock, Control, Progress, Silent
+from napari_colorize_training.loop.adversarial import (
+    AdversarialLoss,
+    critic_channels,
+    refuse_too_small,
+)
+from napari_colorize_training.loop.initialize import build_network, class_weights_from
+from napari_colorize_training.loop.objective import ContentLoss, GeneratorWrapper
+from napari_colorize_training.loop.optimization import OptimizedModule, ParameterGroup
+from napari_colorize_training.loop.progress import Clock, NoProgress, ProgressReporter, RunControl
 from napari_colorize_training.loop.run_folder import Row, RunFolder
 from napari_colorize_training.loop.schedule import Plateau, cyclic_momentum, rate_at
-from napari_colorize_training.loop.stages import Leg, epoch_ends, legs_of
-from napari_colorize_training.loop.validation import Figures, measure, save_preview
+from napari_colorize_training.loop.stages import StageRun, epoch_ends, expand_stages
+from napari_colorize_training.loop.validation import ValidationFigures, measure, save_preview
 from napari_colorize_training.models import adapt
 from napari_colorize_training.models.critics import build_critic
 from napari_colorize_training.models.export import export_model, plain_state
@@ -137,17 +141,17 @@ class Trainer:
         self,
         recipe: Recipe,
         options: RunOptions,
-        progress: Progress | None = None,
-        control: Control | None = None,
+        progress: ProgressReporter | None = None,
+        control: RunControl | None = None,
     ) -> None:
         self.recipe, self.options = recipe, options
         self._accelerator = make_accelerator(options.precision)
         self._device = self._accelerator.device
         told = progress if self._accelerator.is_main_process else None
-        self._progress, self._control = told or Silent(), control or Control()
-        self.train_set = Photographs(options.cache, validation=False)
-        self.validation_set = Photographs(options.cache, validation=True)
-        self.legs = legs_of(
+        self._progress, self._control = told or NoProgress(), control or RunControl()
+        self.train_set = ImageCache(options.cache, validation=False)
+        self.validation_set = ImageCache(options.cache, validation=True)
+        self.legs = expand_stages(
             recipe,
             len(self.train_set),
             largest_side=self.train_set.short_side,
@@ -157,7 +161,7 @@ class Trainer:
         self.steps = sum(leg.steps for leg in self.legs)
         self._epoch_ends = epoch_ends(self.legs, len(self.train_set))
         self.folder = RunFolder(
-            options.folder, self._passport(), writes=self._accelerator.is_main_process
+            options.folder, self._run_identity(), writes=self._accelerator.is_main_process
         )
         torch.manual_seed(recipe.seed)
         self._make_players()
@@ -180,20 +184,20 @@ class Trainer:
         """
         names = [leg.name for leg in self.legs]
         folder = str(self.folder.path)
-        self._progress.tell("start", steps=self.steps, step=self.step, stages=names, run=folder)
+        self._progress.report("start", steps=self.steps, step=self.step, stages=names, run=folder)
         for note in self._notes():
-            self._progress.tell("note", text=note)
+            self._progress.report("note", text=note)
         for leg in self.legs:
             if self.step < leg.first + leg.steps and not self._run(leg):
-                self._progress.tell("stopped", step=self.step)
+                self._progress.report("stopped", step=self.step)
                 return None
         path = self._export("model")
-        self._progress.tell("done", model=str(path))
+        self._progress.report("done", model=str(path))
         return path
 
     # What is made before the first step
 
-    def _passport(self) -> dict[str, Any]:
+    def _run_identity(self) -> dict[str, Any]:
         """A state may only be continued with the same recipe, length and pictures."""
         return {
             "recipe": self.recipe.as_table(),
@@ -213,7 +217,7 @@ class Trainer:
 
     def _check_state(self) -> None:
         """Processes on several machines must have read one and the same state."""
-        if self._agreed({"step": self.step})["step"] != self.step:
+        if self._all_reduce_mean({"step": self.step})["step"] != self.step:
             raise SettingsError(
                 f"The processes do not find the same state in {self.folder.path}: choose a --run "
                 "folder that all machines share."
@@ -221,37 +225,39 @@ class Trainer:
 
     def _make_players(self) -> None:
         recipe, options = self.recipe, self.options
-        network, architecture, note = begin_network(
+        network, architecture, note = build_network(
             recipe.network, encoder=options.encoder, untrained=options.untrained, base=options.base
         )
         self._note = note
-        if recipe.optimiser.lora:
-            adapt.add_lora(network, recipe.optimiser.lora, alpha=float(recipe.optimiser.lora))
+        if recipe.optimizer.lora:
+            adapt.add_lora(network, recipe.optimizer.lora, alpha=float(recipe.optimizer.lora))
         if self._accelerator.num_processes > 1 and self._device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         classes = recipe.loss.pixel == "classes"
-        self.painter = Painter(network, architecture, classes=classes)
-        self.generator = Player(network, self._accelerator)
+        self.generator_wrapper = GeneratorWrapper(network, architecture, classes=classes)
+        self.generator = OptimizedModule(network, self._accelerator)
         self.average = (
-            adapt.Average(network, recipe.optimiser.average) if recipe.optimiser.average else None
+            adapt.EMA(network, recipe.optimizer.average) if recipe.optimizer.average else None
         )
         self.critic, self._game = self._make_critic()
-        self.content = Content(recipe.loss, self._features(), self._class_weights())
+        self.content = ContentLoss(recipe.loss, self._features(), self._class_weights())
 
-    def _make_critic(self) -> tuple[Player | None, Game | None]:
+    def _make_critic(self) -> tuple[OptimizedModule | None, AdversarialLoss | None]:
         plan = self.recipe.critic
         sides = [leg.side for leg in self.legs if leg.stage.train != "generator"]
         if plan is None or not sides:
             return None, None
-        channels = critic_channels(plan, self.painter)
+        channels = critic_channels(plan, self.generator_wrapper)
         options = dict(plan.options)
         if plan.name == "features":
             options["features"] = self._feature_network(plan.maps)
         critic = build_critic(plan.name, in_channels=channels, **options)
         refuse_too_small(critic, plan.name, channels, min(sides))
         critic = critic.to(self._device)
-        return Player(critic, self._accelerator), Game(plan, self.painter, critic)
+        return OptimizedModule(critic, self._accelerator), AdversarialLoss(
+            plan, self.generator_wrapper, critic
+        )
 
     def _feature_network(self, maps: int) -> nn.Module:
         from napari_colorize_training.models.backbones import feature_network
@@ -276,7 +282,9 @@ class Trainer:
     def _class_weights(self) -> Tensor | None:
         if self.recipe.loss.pixel != "classes":
             return None
-        return class_weights_of(self.recipe, self.painter, self.train_set).to(self._device)
+        return class_weights_from(self.recipe, self.generator_wrapper, self.train_set).to(
+            self._device
+        )
 
     def _notes(self) -> Iterator[str]:
         """What someone should know who sees only the recipe."""
@@ -290,7 +298,7 @@ class Trainer:
 
     # One leg
 
-    def _run(self, leg: Leg) -> bool:
+    def _run(self, leg: StageRun) -> bool:
         """What is left of a leg; False if it was stopped."""
         self._begin(leg)
         snapshots, epochs = self._snapshot_steps(), set(self._epoch_ends)
@@ -299,7 +307,7 @@ class Trainer:
         for place, batch, wait in self._batches(leg):
             with _fitting(leg):
                 row = self._learn(leg, place, batch)
-            row = self._agreed(row | self._orders())
+            row = self._all_reduce_mean(row | self._control_flags())
             stopped, finished = row.pop("stopped") > 0, row.pop("finished") > 0
             self._check(row)
             self.step += 1
@@ -310,7 +318,7 @@ class Trainer:
             if self.step in snapshots:
                 self._export(f"epoch-{snapshots[self.step]:g}")
             if self.step % LOG_EVERY == 0 or self.step == end or finished:
-                self._log(leg, self._look(leg, end, finished=finished))
+                self._log(leg, self._validate(leg, end, finished=finished))
                 if finished or self._has_converged(leg):
                     self.step = end
                 clock.skip()
@@ -335,10 +343,10 @@ class Trainer:
             self._pause(clock)
         return True
 
-    def _begin(self, leg: Leg) -> None:
-        """New optimisers and the layers that may learn; their memory, if the leg goes on."""
-        plan, stage = self.recipe.optimiser, leg.stage
-        network = self.painter.network
+    def _begin(self, leg: StageRun) -> None:
+        """New optimizers and the layers that may learn; their memory, if the leg goes on."""
+        plan, stage = self.recipe.optimizer, leg.stage
+        network = self.generator_wrapper.network
         if not plan.lora:  # else only the additions learn
             adapt.freeze(network, stage.unfrozen, statistics=stage.norm_statistics)
         lr = plan.lr if stage.lr is None else stage.lr
@@ -346,7 +354,7 @@ class Trainer:
         low = lr if stage.encoder_lr is None else stage.encoder_lr
         rates = adapt.discriminative_rates(low, lr, len(groups))
         self.generator.begin(
-            [Group(items, rate) for items, rate in zip(groups, rates, strict=True)],
+            [ParameterGroup(items, rate) for items, rate in zip(groups, rates, strict=True)],
             name=plan.name,
             betas=stage.betas or plan.betas,
             weight_decay=plan.weight_decay,
@@ -357,7 +365,7 @@ class Trainer:
             self.critic.network.requires_grad_(True)  # the generator's last turn has left it still
             own = stage.lr if stage.train == "critic" else stage.critic_lr
             self.critic.begin(
-                [Group(list(self.critic.network.parameters()), own or critic.lr)],
+                [ParameterGroup(list(self.critic.network.parameters()), own or critic.lr)],
                 name=plan.name,
                 betas=critic.betas,
                 weight_decay=critic.weight_decay,
@@ -372,13 +380,13 @@ class Trainer:
                 with self._kept_weights():
                     figures = self._measure()
                     self._compare(figures)  # a base that nothing surpasses is what is kept
-                self._progress.tell("validation", step=self.step, **figures.as_row())
+                self._progress.report("validation", step=self.step, **figures.as_row())
         self._state = None
 
-    def _batches(self, leg: Leg) -> Iterator[tuple[int, Batch, float]]:
+    def _batches(self, leg: StageRun) -> Iterator[tuple[int, CropBatch, float]]:
         """What is left of a leg, with the seconds that each batch kept us waiting."""
         crops = self._crops(self.train_set, leg)
-        ahead: list[Future[Batch]] = []
+        ahead: list[Future[CropBatch]] = []
         with ThreadPoolExecutor(2) as pool:
             for place in range(self.step - leg.first, leg.steps):
                 until = min(place + AHEAD, leg.steps)
@@ -387,7 +395,7 @@ class Trainer:
                 batch = ahead.pop(0).result()
                 yield place, batch, time.monotonic() - begun
 
-    def _crops(self, photographs: Photographs, leg: Leg) -> Crops:
+    def _crops(self, photographs: ImageCache, leg: StageRun) -> Crops:
         data = self.recipe.data
         return Crops(
             photographs,
@@ -402,34 +410,36 @@ class Trainer:
 
     # One step
 
-    def _learn(self, leg: Leg, place: int, batch: Batch) -> Losses:
+    def _learn(self, leg: StageRun, place: int, batch: CropBatch) -> Losses:
         """One batch: the losses by their names in the log."""
         stage, share = leg.stage, place / leg.steps
         self._seed_step()
         factor = self._factor(leg, share)
         beta1 = None
-        if self.recipe.optimiser.cyclic_momentum:
+        if self.recipe.optimizer.cyclic_momentum:
             beta1 = cyclic_momentum(share, stage.warmup)
         lr = self.generator.set_rates(factor, beta1)
         if stage.unfrozen == "gradual":
-            adapt.unfreeze_at(self.painter.network, share, statistics=stage.norm_statistics)
-        adapt.set_training(self.painter.network, stage.norm_statistics)
+            adapt.unfreeze_at(
+                self.generator_wrapper.network, share, statistics=stage.norm_statistics
+            )
+        adapt.set_training(self.generator_wrapper.network, stage.norm_statistics)
         if stage.train == "critic":
-            self.painter.network.eval()  # it stands still, statistics and dropout included
-        pictures = prepare_pictures(batch, self.recipe.data, self._device, training=True)
+            self.generator_wrapper.network.eval()  # it stands still, statistics and dropout included
+        pictures = prepare_batch(batch, self.recipe.data, self._device, training=True)
         if stage.train == "generator":
-            terms = self._teach_generator(leg, pictures)
+            terms = self._pretrain_step(leg, pictures)
         else:
             assert self.critic is not None  # the recipe has been checked
             critic_lr = self.critic.set_rates(factor)
-            terms = self._play(leg, pictures)
+            terms = self._adversarial_step(leg, pictures)
             lr = critic_lr if stage.train == "critic" else lr
         for player in (self.generator, self.critic):
             if player is not None:
-                player.agree()
+                player.all_reduce_gradients()
         return {name: float(value.detach()) for name, value in terms.items()} | {"lr": lr}
 
-    def _factor(self, leg: Leg, share: float) -> float:
+    def _factor(self, leg: StageRun, share: float) -> float:
         """The rate as a share of its peak."""
         if leg.stage.schedule == "plateau":
             return self._plateau.factor
@@ -440,15 +450,15 @@ class Trainer:
         seed = self.recipe.seed * 1_000_003 + self.step
         torch.manual_seed(seed * SEEDS_PER_STEP + self._accelerator.process_index)
 
-    def _paint(self, gray: Tensor, sample: Sample | None = None) -> Tensor:
+    def _forward(self, gray: Tensor, sample: Sample | None = None) -> Tensor:
         with self._accelerator.autocast():
-            return self.painter(gray, sample)
+            return self.generator_wrapper(gray, sample)
 
     def _content(
-        self, leg: Leg, output: Tensor, pictures: Pictures, sample: Sample | None = None
+        self, leg: StageRun, output: Tensor, pictures: TrainingBatch, sample: Sample | None = None
     ) -> Any:
         terms = self.content.terms(
-            self.painter,
+            self.generator_wrapper,
             output,
             pictures.rgb,
             pictures.clean,
@@ -461,7 +471,7 @@ class Trainer:
             gray, random = pictures.gray, pictures.random
             probability = uniform(random, gray, 1, 1, 1, low=low, high=high)
             noisy = losses.add_noise(gray, probability, plan.noise_amplitude, random)
-            apart = losses.noise_consistency(output, self._paint(noisy))
+            apart = losses.noise_consistency(output, self._forward(noisy))
             terms["G_noise"] = plan.noise * apart
             terms["content"] = terms["content"] + terms["G_noise"]
         return terms
@@ -471,15 +481,15 @@ class Trainer:
         plan = self.recipe.loss
         return bool((plan.features and stage.features) or plan.colorfulness or stage.noise)
 
-    def _teach_generator(self, leg: Leg, pictures: Pictures) -> Any:
+    def _pretrain_step(self, leg: StageRun, pictures: TrainingBatch) -> Any:
         sample = None if self._sees_pictures(leg.stage) else self.content.sample()
-        terms = self._content(leg, self._paint(pictures.gray, sample), pictures, sample)
+        terms = self._content(leg, self._forward(pictures.gray, sample), pictures, sample)
         loss = terms.pop("content")
-        self.generator.learn(loss)
-        self._follow()
+        self.generator.step(loss)
+        self._update_ema()
         return {"G": loss, **terms}
 
-    def _play(self, leg: Leg, pictures: Pictures) -> Any:
+    def _adversarial_step(self, leg: StageRun, pictures: TrainingBatch) -> Any:
         """One batch of the game: the critic's turn, the generator's, or both."""
         stage = leg.stage
         in_turns = stage.critic_until is not None
@@ -488,20 +498,22 @@ class Trainer:
         assert self.critic is not None  # the recipe has been checked
         assert self._game is not None
         with torch.set_grad_enabled(generator_learns):
-            output = self._paint(pictures.gray)
+            output = self._forward(pictures.gray)
         terms: dict[str, Tensor] = {}
         if critic_learns:
             self.critic.network.train().requires_grad_(True)
             with self._accelerator.autocast():
                 terms |= self._game.critic_terms(output.detach(), pictures)
-            self.critic.learn(terms["D"])
+            self.critic.step(terms["D"])
         if generator_learns:
-            terms |= self._deceive(leg, output, pictures)
+            terms |= self._generator_step(leg, output, pictures)
         if in_turns:
             self._turn = self._next_turn(terms, stage.critic_until or 0.0)
         return terms
 
-    def _deceive(self, leg: Leg, output: Tensor, pictures: Pictures) -> dict[str, Tensor]:
+    def _generator_step(
+        self, leg: StageRun, output: Tensor, pictures: TrainingBatch
+    ) -> dict[str, Tensor]:
         assert self.critic is not None  # `_play` has looked
         assert self._game is not None
         self.critic.network.requires_grad_(False)
@@ -509,8 +521,8 @@ class Trainer:
         with self._accelerator.autocast():
             opinion = leg.stage.gan_weight * self._game.generator_loss(output, pictures)
         loss = leg.stage.content_weight * terms.pop("content") + opinion
-        self.generator.learn(loss)
-        self._follow()
+        self.generator.step(loss)
+        self._update_ema()
         return {"G": loss, "G_GAN": opinion, **terms}
 
     def _next_turn(self, terms: dict[str, Tensor], until: float) -> str:
@@ -520,9 +532,9 @@ class Trainer:
         loss = self._accelerator.reduce(terms["D"].detach(), reduction="mean")
         return "generator" if float(loss) < until else "critic"
 
-    def _follow(self) -> None:
+    def _update_ema(self) -> None:
         if self.average is not None:
-            self.average.update(self.painter.network, self.step)
+            self.average.update(self.generator_wrapper.network, self.step)
 
     def _check(self, values: Losses) -> None:
         """Raise `TrainingError` if what was measured is no number."""
@@ -530,11 +542,11 @@ class Trainer:
             if not math.isfinite(value):
                 raise TrainingError(
                     f"{name} is {value} at step {self.step}: the training diverges. Lower "
-                    "the rate (--set optimiser.lr=..., or stages.0.lr) and begin anew in another "
+                    "the rate (--set optimizer.lr=..., or stages.0.lr) and begin anew in another "
                     "--run folder."
                 )
 
-    def _agreed(self, values: Losses) -> Losses:
+    def _all_reduce_mean(self, values: Losses) -> Losses:
         """Means over all processes, so that all come to the same decisions."""
         if self._accelerator.num_processes == 1:
             return values
@@ -544,20 +556,22 @@ class Trainer:
 
     # Between steps
 
-    def _meets_critic_next(self, leg: Leg) -> bool:
+    def _meets_critic_next(self, leg: StageRun) -> bool:
         """Whether this is the generator that NoGAN, or any GAN, begins with: worth comparing."""
         stages = [other.stage.train for other in self.legs[: leg.number + 2]]
         return stages.count("generator") == leg.number + 1 < len(stages)
 
-    def _has_converged(self, leg: Leg) -> bool:
+    def _has_converged(self, leg: StageRun) -> bool:
         return 0 < leg.stage.patience <= self.best.failures
 
-    def _orders(self) -> Losses:
+    def _control_flags(self) -> Losses:
         """As numbers, so that all processes can agree on them."""
         control = self._control
         return {"stopped": float(control.is_stopped), "finished": float(control.is_finished)}
 
-    def _look(self, leg: Leg, end: int, *, finished: bool = False) -> Figures | None:
+    def _validate(
+        self, leg: StageRun, end: int, *, finished: bool = False
+    ) -> ValidationFigures | None:
         """Validate where it is due, and keep what is best."""
         if leg.stage.train == "critic":
             return None  # the generator stands still
@@ -570,27 +584,27 @@ class Trainer:
             if kept:
                 self._compare(figures)
         if self._plateau.update(figures.measure):
-            self._progress.tell("note", text="Validation no longer improves: a plateau.")
-        self._progress.tell("validation", step=self.step, **figures.as_row())
+            self._progress.report("note", text="Validation no longer improves: a plateau.")
+        self._progress.report("validation", step=self.step, **figures.as_row())
         return figures
 
-    def _measure(self) -> Figures:
-        figures = measure(self.painter, self._validation)
-        figures = Figures(**self._agreed(asdict(figures)))
+    def _measure(self) -> ValidationFigures:
+        figures = measure(self.generator_wrapper, self._validation)
+        figures = ValidationFigures(**self._all_reduce_mean(asdict(figures)))
         self._check(asdict(figures))
         return figures
 
-    def _compare(self, figures: Figures) -> None:
+    def _compare(self, figures: ValidationFigures) -> None:
         """Keep the weights of now if they are the best."""
         if figures.measure < self.best.measure:
-            state = self.painter.network.state_dict()
+            state = self.generator_wrapper.network.state_dict()
             copy = {key: value.detach().cpu().clone() for key, value in state.items()}
             self.best = Best(figures.measure, self.step, 0, copy)
         else:
             self.best.failures += 1
 
     @cached_property
-    def _validation(self) -> list[Pictures]:
+    def _validation(self) -> list[TrainingBatch]:
         """The same pictures every time, as large as those of the last leg."""
         side = self.legs[-1].side
         count = min(VALIDATION_PICTURES, len(self.validation_set))
@@ -599,23 +613,23 @@ class Trainer:
             self.validation_set, side=side, batch=batch, shrink=(1.0, 1.0), seed=0, mirror=False
         )
         return [
-            prepare_pictures(crops.at(step), self.recipe.data, self._device, training=False)
+            prepare_batch(crops.at(step), self.recipe.data, self._device, training=False)
             for step in range(math.ceil(count / batch))
         ]
 
     def _kept_weights(self) -> adapt.Applied:
         """The weights that would be exported, in evaluation mode, while the block runs."""
-        return adapt.Applied(self.painter.network, self.average)
+        return adapt.Applied(self.generator_wrapper.network, self.average)
 
-    def _take_best(self, leg: Leg) -> None:
+    def _take_best(self, leg: StageRun) -> None:
         """Go back to the best checkpoint of a leg that keeps several."""
         if not leg.stage.keep_every or not self.best.state:
             return
-        self.painter.network.load_state_dict(self.best.state)
+        self.generator_wrapper.network.load_state_dict(self.best.state)
         if self.average is not None:
-            self.average.restart(self.painter.network)
+            self.average.restart(self.generator_wrapper.network)
         text = f"{leg.name}: of its checkpoints, that of step {self.best.step} is the best."
-        self._progress.tell("note", text=text)
+        self._progress.report("note", text=text)
 
     def _preview(self) -> None:
         if not self._accelerator.is_main_process:
@@ -623,11 +637,11 @@ class Trainer:
         path = self.folder.path / "preview.png"
         pictures = self._validation[0]
         with self._kept_weights():
-            save_preview(path, self.painter, pictures)
-        self._progress.tell("preview", step=self.step, path=str(path))
+            save_preview(path, self.generator_wrapper, pictures)
+        self._progress.report("preview", step=self.step, path=str(path))
 
-    def _tell_step(self, leg: Leg, row: Losses, per_step: float) -> None:
-        self._progress.tell(
+    def _tell_step(self, leg: StageRun, row: Losses, per_step: float) -> None:
+        self._progress.report(
             "step",
             step=self.step,
             steps=self.steps,
@@ -636,7 +650,7 @@ class Trainer:
             seconds_left=per_step * (self.steps - self.step),
         )
 
-    def _log(self, leg: Leg, figures: Figures | None) -> None:
+    def _log(self, leg: StageRun, figures: ValidationFigures | None) -> None:
         """A line: the means since the last one, and what was validated."""
         names = {name for row in self._rows for name in row}
         means = {
@@ -651,9 +665,9 @@ class Trainer:
     def _pause(self, clock: Clock) -> None:
         if self._control.is_paused:
             self._save()  # who pauses may also switch the computer off
-            self._progress.tell("paused", step=self.step)
+            self._progress.report("paused", step=self.step)
             self._control.wait()
-            self._progress.tell("resumed", step=self.step)
+            self._progress.report("resumed", step=self.step)
             clock.skip()
 
     def _snapshot_steps(self) -> dict[int, float]:
@@ -697,9 +711,9 @@ class Trainer:
             with self._kept_weights():
                 export_model(
                     path,
-                    plain_state(self.painter.network),
+                    plain_state(self.generator_wrapper.network),
                     self.recipe,
-                    self.painter.architecture,
+                    self.generator_wrapper.architecture,
                     step=self.step,
                     base=self.options.base_name,
                 )
@@ -721,7 +735,7 @@ def make_accelerator(precision: str) -> Accelerator:
 
 
 @contextmanager
-def _fitting(leg: Leg) -> Iterator[None]:
+def _fitting(leg: StageRun) -> Iterator[None]:
     """Say in a sentence what to do where memory runs out."""
     try:
         yield

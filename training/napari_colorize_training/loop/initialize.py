@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize_training.data import Crops, Photographs
-from napari_colorize_training.data.batch import prepare_pictures
+from napari_colorize_training.data import Crops, ImageCache
+from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.loop import losses
-from napari_colorize_training.loop.objective import Painter, encode, target
+from napari_colorize_training.loop.objective import GeneratorWrapper, encode, target
 from napari_colorize_training.models.backbones import encoder_in, load_encoder, published_encoder
 from napari_colorize_training.recipe import NetworkPlan, Recipe
 
@@ -30,7 +30,7 @@ FREQUENCY_SIDE = 64  # px
 RAREST = 1e-5  # share of pixels; what is rarer counts as much
 
 
-def begin_network(
+def build_network(
     plan: NetworkPlan,
     *,
     encoder: Path | None,
@@ -112,7 +112,9 @@ def _fill_encoder(
     return f"The encoder begins as {load_encoder(network, published_encoder(plan.encoder))}."
 
 
-def class_weights_of(recipe: Recipe, painter: Painter, photographs: Photographs) -> Tensor:
+def class_weights_from(
+    recipe: Recipe, painter: GeneratorWrapper, photographs: ImageCache
+) -> Tensor:
     """How much each colour class counts, from how often the pictures have it, `(K,)`."""
     plan = recipe.loss.classes
     centers = getattr(painter.network, "centers", None)
@@ -135,7 +137,7 @@ def class_weights_of(recipe: Recipe, painter: Painter, photographs: Photographs)
     return losses.class_weights(frequency, plan.rebalance, plan.heaviest)
 
 
-def _truths(recipe: Recipe, architecture: Architecture, photographs: Photographs) -> list[Tensor]:
+def _truths(recipe: Recipe, architecture: Architecture, photographs: ImageCache) -> list[Tensor]:
     crops = Crops(
         photographs,
         side=FREQUENCY_SIDE,
@@ -150,7 +152,7 @@ def _truths(recipe: Recipe, architecture: Architecture, photographs: Photographs
     return [
         target(
             architecture,
-            prepare_pictures(crops.at(step), recipe.data, cpu, training=False).rgb,
+            prepare_batch(crops.at(step), recipe.data, cpu, training=False).rgb,
             quarter,
         )
         for step in range(steps)

@@ -24,7 +24,7 @@ GAUSSIAN_NEIGHBOURS = 10  # Zhang et al.'s program; their text says 5
 Terms = dict[str, Tensor]
 
 
-class Painter(nn.Module):
+class GeneratorWrapper(nn.Module):
     """A network as training needs it: gray `(N, 1, H, W)` in [0, 1] to its raw output.
 
     Parameters
@@ -85,7 +85,7 @@ class Painter(nn.Module):
         return truth if self.architecture.normalized else 2 * truth - 1
 
 
-class Content:
+class ContentLoss:
     """The content loss of a recipe, term by term, for one architecture.
 
     Parameters
@@ -116,7 +116,7 @@ class Content:
 
     def terms(
         self,
-        painter: Painter,
+        painter: GeneratorWrapper,
         output: Tensor,
         rgb: Tensor,
         gray: Tensor,
@@ -144,7 +144,7 @@ class Content:
         return terms
 
     def _truth(
-        self, painter: Painter, output: Tensor, rgb: Tensor, sample: Sample | None
+        self, painter: GeneratorWrapper, output: Tensor, rgb: Tensor, sample: Sample | None
     ) -> Tensor:
         if sample is None:
             return target(painter.architecture, rgb, output.shape[-2:], self.plan.sampling)
@@ -153,7 +153,7 @@ class Content:
         whole = target(painter.architecture, rgb, (size[0], size[1]), self.plan.sampling)
         return whole[..., row::every, column::every]
 
-    def _classes(self, painter: Painter, output: Tensor, truth: Tensor) -> Terms:
+    def _classes(self, painter: GeneratorWrapper, output: Tensor, truth: Tensor) -> Terms:
         plan, network = self.plan.classes, painter.network
         classes, shares = encode(plan.coding, truth, network)
         assert self.weights is not None  # the engine counts colours before it trains on classes

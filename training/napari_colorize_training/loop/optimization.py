@@ -1,4 +1,4 @@
-"""A network that learns: its optimiser, its rates, and one step of learning."""
+"""A network that learns: its optimizer, its rates, and one step of learning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FUSED = ("cpu", "cuda")  # devices on which torch steps all weights in one pass
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Parameters that learn at one rate.
 
     Parameters
@@ -32,7 +32,7 @@ class Group:
     lr: float
 
 
-class Player:
+class OptimizedModule:
     """One side of the game, generator or critic.
 
     Parameters
@@ -51,14 +51,14 @@ class Player:
 
     def begin(
         self,
-        groups: Sequence[Group],
+        groups: Sequence[ParameterGroup],
         *,
         name: str,
         betas: tuple[float, float],
         weight_decay: float,
         clip: float = 0.0,
     ) -> None:
-        """Take a new optimiser for a stage."""
+        """Take a new optimizer for a stage."""
         kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         learning = [
             ([item for item in group.parameters if item.requires_grad], group.lr)
@@ -82,7 +82,7 @@ class Player:
                 group["betas"] = (beta1, group["betas"][1])
         return max(self._peaks) * factor
 
-    def learn(self, loss: Tensor) -> None:
+    def step(self, loss: Tensor) -> None:
         """One step down the gradient of a loss, averaged over all processes, if it is a number."""
         assert self._optimizer is not None  # begin comes first
         self._optimizer.zero_grad(set_to_none=True)
@@ -103,7 +103,7 @@ class Player:
             nn.utils.clip_grad_norm_(moved, self._clip)
         self._optimizer.step()
 
-    def agree(self) -> None:
+    def all_reduce_gradients(self) -> None:
         """Every process takes the mean of all running statistics, so that networks stay one.
 
         On a GPU synchronised batch norm has seen to it already.
@@ -131,7 +131,7 @@ class Player:
             tensor.copy_(part.view_as(tensor))
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and the optimiser's memory."""
+        """Weights and the optimizer's memory."""
         memory = None if self._optimizer is None else self._optimizer.state_dict()
         return {"network": self.network.state_dict(), "optimizer": memory}
 
@@ -140,6 +140,6 @@ class Player:
         self.network.load_state_dict(state["network"])
 
     def load_optimizer(self, state: dict[str, Any]) -> None:
-        """The optimiser's memory, into one that has begun the same stage."""
+        """The optimizer's memory, into one that has begun the same stage."""
         if self._optimizer is not None and state["optimizer"] is not None:
             self._optimizer.load_state_dict(state["optimizer"])

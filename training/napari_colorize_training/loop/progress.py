@@ -45,39 +45,39 @@ class Stopped(Exception):
     """A run was told to end before its first step."""
 
 
-class Progress(Protocol):
+class ProgressReporter(Protocol):
     """What the engine tells; every method may be called from one thread only."""
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def report(self, event: str, **facts: Any) -> None:
         """Something happened."""
 
 
-class Silent:
+class NoProgress:
     """Tells nobody."""
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def report(self, event: str, **facts: Any) -> None:
         """Keep it."""
 
 
-class Lines:
+class JsonLines:
     """One JSON object per line."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def report(self, event: str, **facts: Any) -> None:
         """Write a line and flush it: the reader waits for it."""
         self._stream.write(json.dumps({"event": event, **facts}, default=str) + "\n")
         self._stream.flush()
 
 
-class Bar:
+class ProgressBar:
     """A bar with time left on standard error, sentences above it."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def report(self, event: str, **facts: Any) -> None:
         """Move the bar, or write a line."""
         if event == "start":
             self._bar = tqdm(total=facts["steps"], initial=facts["step"], unit="step")
@@ -103,7 +103,7 @@ def _shortened(losses: Mapping[str, float]) -> dict[str, str]:
     return {name: f"{value:.3g}" for name, value in losses.items()}
 
 
-class Control:
+class RunControl:
     """Whether to go on: asked between steps, answered by signals, a thread or a program's words."""
 
     def __init__(self) -> None:
@@ -161,13 +161,13 @@ class Control:
 
     def listen(self, stream: TextIO | None = None) -> None:
         """Obey words on standard input, in a thread of its own."""
-        threading.Thread(target=self._obey, args=(stream,), daemon=True).start()
+        threading.Thread(target=self._apply, args=(stream,), daemon=True).start()
 
-    def _obey(self, stream: TextIO | None) -> None:
+    def _apply(self, stream: TextIO | None) -> None:
         # Unbuffered: Python cannot end while a thread that waits holds the buffer of sys.stdin.
         for line in stream or FileIO(STANDARD_INPUT, closefd=False):
             word = line.decode(errors="replace") if isinstance(line, bytes) else line
-            self.obey(word)
+            self.apply(word)
 
     def follow(self, path: Path) -> None:
         """Obey the word in a file whenever it changes, in a thread of its own.
@@ -184,9 +184,9 @@ class Control:
                 word = path.read_text(encoding="utf-8", errors="replace")
                 if word != last:
                     last = word
-                    self.obey(word)
+                    self.apply(word)
 
-    def obey(self, word: str) -> None:
+    def apply(self, word: str) -> None:
         """Do what a word says; another word is none of ours."""
         orders = {
             "pause": self.pause,

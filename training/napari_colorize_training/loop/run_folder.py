@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from napari_colorize.errors import OutputError, SettingsError
-from napari_colorize.runtime.atomic import explained, new_file, remove_abandoned
-from napari_colorize_training.loop.tensorboard_log import Board, open_board
+from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
+from napari_colorize_training.loop.tensorboard_log import TensorBoardLog, open_tensorboard_log
 
 Row = dict[str, float | str]
 COLUMNS = (
@@ -51,9 +51,9 @@ class RunFolder:
 
     def __init__(self, path: Path, passport: Mapping[str, Any], *, writes: bool = True) -> None:
         self.path, self._passport, self._writes = path, json.dumps(passport, default=list), writes
-        self._board: Board | None = None
+        self._board: TensorBoardLog | None = None
         if writes:
-            with explained(path):
+            with write_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
                 remove_abandoned(path, age=0)  # of this very run, when it was killed
 
@@ -96,21 +96,21 @@ class RunFolder:
         if not self._writes:
             return
         is_new = not self.log_path.is_file()
-        with explained(self.path), self.log_path.open("a", newline="") as file:
+        with write_errors(self.path), self.log_path.open("a", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             if is_new:
                 writer.writeheader()
             writer.writerow({key: _short(value) for key, value in row.items()})
         if self._board is not None:
-            with explained(self.path):
+            with write_errors(self.path):
                 self._board.append(row)
 
     def begin_log(self, step: int) -> None:
         """Go on behind this step: drop what a run that was killed had logged after its state."""
         if not self._writes:
             return
-        with explained(self.path):
-            self._board = open_board(self.path / "tensorboard", step)
+        with write_errors(self.path):
+            self._board = open_tensorboard_log(self.path / "tensorboard", step)
         if self.log_path.is_file():
             self._shorten(step)
 
@@ -129,7 +129,7 @@ class RunFolder:
 def _explained(path: Path) -> Iterator[None]:
     """`explained`, and what torch says of a full disk in its own words."""
     try:
-        with explained(path):
+        with write_errors(path):
             yield
     except RuntimeError as error:
         if not any(sign in str(error) for sign in TORCH_CANNOT_WRITE):

@@ -9,7 +9,7 @@ from napari_colorize_training.recipe import SMALLEST_SIDE, Recipe, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leg:
+class StageRun:
     """One stage of a run.
 
     Parameters
@@ -36,9 +36,9 @@ class Leg:
         return f"{self.number + 1}: {self.stage.train} at {self.side} px"
 
 
-def legs_of(
+def expand_stages(
     recipe: Recipe, pictures: int, *, largest_side: int, steps: int | None = None
-) -> list[Leg]:
+) -> list[StageRun]:
     """The legs of a run.
 
     Parameters
@@ -63,13 +63,15 @@ def legs_of(
     for number, (stage, count) in enumerate(zip(stages, counts, strict=True)):
         side = stage.side if stage.side <= largest_side else largest_side // 16 * 16
         legs.append(
-            Leg(stage=stage, number=number, first=first, steps=count, side=max(side, SMALLEST_SIDE))
+            StageRun(
+                stage=stage, number=number, first=first, steps=count, side=max(side, SMALLEST_SIDE)
+            )
         )
         first += count
     return legs
 
 
-def epoch_ends(legs: list[Leg], pictures: int) -> list[int]:
+def epoch_ends(legs: list[StageRun], pictures: int) -> list[int]:
     """The steps at which all pictures have been seen once more, over all legs."""
     ends, seen, step = [], 0.0, 0
     for leg in legs:

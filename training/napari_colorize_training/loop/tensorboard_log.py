@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Board:
+class TensorBoardLog:
     """A folder that `tensorboard --logdir` shows.
 
     Parameters
@@ -27,7 +27,7 @@ class Board:
         self._writer.flush()
 
 
-def open_board(folder: Path, step: int) -> Board | None:
+def open_tensorboard_log(folder: Path, step: int) -> TensorBoardLog | None:
     """A board that goes on behind `step`; None without TensorBoard.
 
     What an earlier process had drawn beyond that step, before it was killed, is not shown again.
@@ -36,4 +36,4 @@ def open_board(folder: Path, step: int) -> Board | None:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return Board(SummaryWriter(str(folder), purge_step=step + 1))
+    return TensorBoardLog(SummaryWriter(str(folder), purge_step=step + 1))

@@ -15,16 +15,16 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
 from napari_colorize.imaging.color import rgb_to_yuv, yuv_to_rgb
-from napari_colorize.runtime.atomic import explained, new_file
-from napari_colorize_training.data.batch import Pictures
-from napari_colorize_training.loop.objective import Painter
+from napari_colorize.runtime.atomic import new_file, write_errors
+from napari_colorize_training.data.batch import TrainingBatch
+from napari_colorize_training.loop.objective import GeneratorWrapper
 
 PREVIEWS = 6  # pictures on a sheet
 COLOR_WEIGHT = 0.1  # of too much or too little colour in the measure
 
 
 @dataclass(frozen=True)
-class Figures:
+class ValidationFigures:
     """How near to the truth, beside gray.
 
     Parameters
@@ -66,7 +66,7 @@ class Figures:
 
 
 @torch.no_grad()
-def paint(painter: Painter, gray: Tensor, seen: Tensor | None = None) -> Tensor:
+def predict(painter: GeneratorWrapper, gray: Tensor, seen: Tensor | None = None) -> Tensor:
     """Gray `(N, 1, H, W)` in colour at its own size, RGB `(N, 3, H, W)` in [0, 1].
 
     The network may be shown another gray than the one that its colours are put on.
@@ -79,17 +79,17 @@ def paint(painter: Painter, gray: Tensor, seen: Tensor | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def measure(painter: Painter, batches: Sequence[Pictures]) -> Figures:
+def measure(painter: GeneratorWrapper, batches: Sequence[TrainingBatch]) -> ValidationFigures:
     """Figures over batches; colours are compared on clean gray, whatever the network sees."""
     rows = [
         row
         for pictures in batches
         for row in _rows(
-            pictures.rgb, pictures.clean, paint(painter, pictures.clean, pictures.gray)
+            pictures.rgb, pictures.clean, predict(painter, pictures.clean, pictures.gray)
         )
     ]
     uv, uv_gray, error, error_gray, chroma, chroma_gray = np.array(rows).mean(0).tolist()
-    return Figures(
+    return ValidationFigures(
         uv=math.sqrt(uv),
         uv_gray=math.sqrt(uv_gray),
         ciede2000=error,
@@ -130,16 +130,16 @@ def _last(x: Tensor) -> NDArray[np.float32]:
     return array
 
 
-def save_preview(path: Path, painter: Painter, pictures: Pictures) -> None:
+def save_preview(path: Path, painter: GeneratorWrapper, pictures: TrainingBatch) -> None:
     """A sheet of the gray that is seen, prediction and truth, atomically."""
     from napari_colorize_training.evaluation.report import preview_sheet
 
-    painted = paint(painter, pictures.clean[:PREVIEWS], pictures.gray[:PREVIEWS])
+    painted = predict(painter, pictures.clean[:PREVIEWS], pictures.gray[:PREVIEWS])
     rows = [
         (_pixels(shown)[..., 0], _pixels(colored), _pixels(truth))
         for shown, colored, truth in zip(pictures.gray, painted, pictures.rgb, strict=False)
     ]
-    with new_file(path, overwrite=True) as part, explained(path):
+    with new_file(path, overwrite=True) as part, write_errors(path):
         preview_sheet(rows).save(part, format="PNG")
 
 

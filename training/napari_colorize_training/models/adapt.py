@@ -71,7 +71,7 @@ def freeze(network: nn.Module, unfrozen: Unfrozen, *, statistics: Statistics = "
         Whose parameters are told whether they get gradients.
     unfrozen : {"all", "later", "decoder", "head", "gradual"}
         Everything; all but the first group of layers; all but the encoder; the last group. With
-        "gradual" it is everything until `unfreeze_at` chooses, so that an optimiser made now knows
+        "gradual" it is everything until `unfreeze_at` chooses, so that an optimizer made now knows
         all that will learn.
     statistics : {"frozen", "move", "learn", "kept"}
         See `Statistics`; `set_training` wants the same.
@@ -255,7 +255,7 @@ def merge_lora(network: nn.Module) -> None:
     network.requires_grad_(True)
 
 
-class Average:
+class EMA:
     """An exponential moving average of a network's weights; buffers are the newest.
 
     The decay rises with the steps, min(decay, (1 + step) / (10 + step)), so that the first,
@@ -322,7 +322,7 @@ class Applied:
         Without one the network keeps its weights.
     """
 
-    def __init__(self, network: nn.Module, average: Average | None) -> None:
+    def __init__(self, network: nn.Module, average: EMA | None) -> None:
         self._network, self._average = network, average
         self._own: dict[str, Tensor] = {}
         self._modes: list[tuple[nn.Module, bool]] = []

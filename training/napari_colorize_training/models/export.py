@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_colorize.provenance import STATEMENT
-from napari_colorize.runtime.atomic import explained, new_file
+from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo.weights import write_weights
 from napari_colorize_training.errors import TrainingError
 from napari_colorize_training.recipe import Recipe
@@ -49,7 +49,7 @@ def export_model(
     if broken is not None:
         raise TrainingError(
             f"No model was written: {broken} is no longer finite, the training diverges. Lower the "
-            "rate (--set optimiser.lr=...) and begin anew in another --run folder."
+            "rate (--set optimizer.lr=...) and begin anew in another --run folder."
         )
     for name, value in recipe.shown.items():
         if name not in RECOMMENDED:
@@ -91,6 +91,6 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
 
 def copy_model(model: Path, out: Path) -> Path:
     """Put a finished model where it was asked for, atomically; returns its path."""
-    with new_file(out, overwrite=True) as part, explained(out):
+    with new_file(out, overwrite=True) as part, write_errors(out):
         shutil.copyfile(model, part)
     return out

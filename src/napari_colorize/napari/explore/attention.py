@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.connections import Links
-from napari_colorize.napari.crop import Floats, Part, part_seen
-from napari_colorize.napari.explore.overlay_layer import Cover, point_at
+from napari_colorize.napari.connections import Connections
+from napari_colorize.napari.crop import Floats, PlaneCrop, part_seen
+from napari_colorize.napari.explore.overlay_layer import OverlayLayer, point_at
 from napari_colorize.session.words import attention_in_words
 
 if TYPE_CHECKING:
     from napari_colorize.analysis.attention import AttentionMap
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
 
 SLOP = 4  # canvas pixels that a hand moves during a click
@@ -51,25 +51,25 @@ class AttentionLayer:
 
     told = Signal(str)
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._weights = Cover(
-            desk.viewer,
+    def __init__(self, controller: ColorizeController) -> None:
+        self._controller = controller
+        self._weights = OverlayLayer(
+            controller.viewer,
             name="{} (attention)",
             colormap="inferno",
             gamma=GAMMA,
             opacity=0.65,
             interpolation2d="linear",
         )
-        self._mark = Cover(
-            desk.viewer,
+        self._mark = OverlayLayer(
+            controller.viewer,
             name="{} (attention, from here)",
             colormap=Colormap([(*MARK_COLOR, 0), (*MARK_COLOR, 1)], name="mark"),
             contrast_limits=(0, 1),
         )
         self._point: Floats | None = None
         self._asked: Any = None  # about which prediction
-        self._links = Links()
+        self._links = Connections()
         self.is_on = False
 
     @property
@@ -82,10 +82,10 @@ class AttentionLayer:
         if self.is_on:
             return
         self.is_on = True
-        self._desk.viewer.mouse_drag_callbacks.append(self._listen)
-        self._links.add(self._desk.attended, self._show)
-        self._links.add(self._desk.shown, self._ask_again)
-        self._links.add(self._desk.layer_changed, self._clear)
+        self._controller.viewer.mouse_drag_callbacks.append(self._listen)
+        self._links.add(self._controller.attention_ready, self._show)
+        self._links.add(self._controller.shown, self._ask_again)
+        self._links.add(self._controller.layer_changed, self._clear)
         self.told.emit("Click into the picture.")
 
     def stop(self) -> None:
@@ -93,24 +93,24 @@ class AttentionLayer:
         if not self.is_on:
             return
         self.is_on = False
-        self._desk.viewer.mouse_drag_callbacks.remove(self._listen)
+        self._controller.viewer.mouse_drag_callbacks.remove(self._listen)
         self._links.end()
         self._clear()
 
     def ask(self, point: Floats) -> None:
         """Ask about a row and column of the layer, whole in the middle of a pixel."""
-        desk, result = self._desk, self._desk.result
-        if desk.layer is None or result is None:
+        controller, result = self._controller, self._controller.result
+        if controller.layer is None or result is None:
             self.told.emit("There are no colours yet: wait for the first picture.")
             return
-        part = part_seen(desk)
+        part = part_seen(controller)
         if point not in part:
             self.told.emit("That is beside what is colorized: click into it.")
             return
         self._point, self._asked = point, result.chroma
         row, column = part.within(point, result.gray.shape)
         try:
-            desk.session.attend((float(row), float(column)))
+            controller.session.request_attention((float(row), float(column)))
         except ColorizeError as error:
             self.told.emit(str(error))
         else:
@@ -123,8 +123,8 @@ class AttentionLayer:
         while event.type == "mouse_move":
             yield
         moved = np.linalg.norm(np.array(event.pos) - start)
-        if event.button == 1 and moved <= SLOP and self._desk.layer is not None:
-            self.ask(point_at(self._desk.layer, viewer, event.position))
+        if event.button == 1 and moved <= SLOP and self._controller.layer is not None:
+            self.ask(point_at(self._controller.layer, viewer, event.position))
 
     def _ask_again(self, result: Colorized) -> None:
         """Another prediction: what attention says of it is another thing."""
@@ -135,10 +135,12 @@ class AttentionLayer:
         self.ask(self._point)
 
     def _show(self, told: AttentionMap) -> None:
-        desk = self._desk
-        if desk.layer is None or self._point is None:
+        controller = self._controller
+        if controller.layer is None or self._point is None:
             return
-        layer = self._weights.show(desk.layer, told.weights, part_seen(desk), desk.plane)
+        layer = self._weights.show(
+            controller.layer, told.weights, part_seen(controller), controller.plane
+        )
         layer.contrast_limits_range = layer.contrast_limits = (0, float(told.weights.max()))
         layer.visible = True
         self._mark.raise_()
@@ -146,13 +148,13 @@ class AttentionLayer:
         self.told.emit(attention_in_words((int(row), int(column)), told.weights))
 
     def _show_mark(self, point: Floats) -> None:
-        desk = self._desk
-        assert desk.layer is not None
-        whole = part_seen(desk)
+        controller = self._controller
+        assert controller.layer is not None
+        whole = part_seen(controller)
         side = MARK_SHARE * min(whole.bottom - whole.top, whole.right - whole.left)
         row, column = point + 0.5
-        around = Part(row - side / 2, row + side / 2, column - side / 2, column + side / 2)
-        self._mark.show(desk.layer, ring(), around, desk.plane)
+        around = PlaneCrop(row - side / 2, row + side / 2, column - side / 2, column + side / 2)
+        self._mark.show(controller.layer, ring(), around, controller.plane)
 
     def _clear(self, layer: Any = None) -> None:
         self._point = self._asked = None

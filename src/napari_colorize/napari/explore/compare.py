@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_colorize.display import Colors, colors_for
+from napari_colorize.display import ColorArrays, colors_for
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.explore.side_by_side import SideBySide
-from napari_colorize.napari.qt_relay import Bridge
+from napari_colorize.napari.qt_relay import QtRelay
 from napari_colorize.session import ColorizeSession
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
-    from napari_colorize.session import Progress
+    from napari_colorize.session import RunProgress
     from napari_colorize.settings import ColorizeSettings
 
 
@@ -79,13 +79,13 @@ class Comparison:
     failed = Signal(object)
     ended = Signal()
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, controller: ColorizeController) -> None:
+        self._controller = controller
         self._variant = Variant()
-        self._beside = SideBySide(desk.viewer)
+        self._beside = SideBySide(controller.viewer)
         self._session: ColorizeSession | None = None
-        self._bridge: Bridge | None = None
-        self._colors: Colors | None = None
+        self._bridge: QtRelay | None = None
+        self._colors: ColorArrays | None = None
         self._as_in_a: Any = None  # A's colours when B's were begun
         self.layer: Image | None = None
         self._next_turn = QTimer()  # the desk hears of another plane first
@@ -106,10 +106,10 @@ class Comparison:
         ImageError
             If there is nothing to compare.
         """
-        desk = self._desk
-        if desk.layer is None or desk.result_layer is None:
+        controller = self._controller
+        if controller.layer is None or controller.result_layer is None:
             raise ImageError("There are no colours yet: wait for the first picture.")
-        if variant.model is not None and variant.model == str(desk.session.model):
+        if variant.model is not None and variant.model == str(controller.session.model):
             raise ImageError("This model made A already: choose another one for B.")
         self._variant = variant
         if self._session is None:
@@ -128,8 +128,8 @@ class Comparison:
         session.close(wait=0)
         layer, self.layer = self.layer, None
         self._colors = self._as_in_a = None
-        if layer is not None and layer in self._desk.viewer.layers:
-            self._desk.viewer.layers.remove(layer)
+        if layer is not None and layer in self._controller.viewer.layers:
+            self._controller.viewer.layers.remove(layer)
         self._beside.restore()
 
     def wait(self, timeout: float) -> bool:
@@ -142,20 +142,20 @@ class Comparison:
         return None if self._session is None else self._session.result
 
     def _begin(self) -> None:
-        self._session, self._bridge = ColorizeSession(), Bridge()
-        self._bridge.carry(self._session.composed, self._take)
-        self._bridge.carry(self._session.failed, self._fail)
-        self._bridge.carry(self._session.progress, self._tell_progress)
+        self._session, self._bridge = ColorizeSession(), QtRelay()
+        self._bridge.connect(self._session.result_ready, self._take)
+        self._bridge.connect(self._session.failed, self._fail)
+        self._bridge.connect(self._session.progress, self._tell_progress)
         self._listen(True)
 
     def _listen(self, listens: bool) -> None:
-        desk = self._desk
+        controller = self._controller
         for signal, slot in (
-            (desk.shown, self._follow),
-            (desk.changed, self._follow),
-            (desk.layer_changed, self._end),
-            (desk.viewer.dims.events.current_step, self._follow_soon),
-            (desk.viewer.layers.events.removed, self._forget_removed),
+            (controller.shown, self._follow),
+            (controller.changed, self._follow),
+            (controller.layer_changed, self._end),
+            (controller.viewer.dims.events.current_step, self._follow_soon),
+            (controller.viewer.layers.events.removed, self._forget_removed),
         ):
             (signal.connect if listens else signal.disconnect)(slot)
 
@@ -164,32 +164,32 @@ class Comparison:
 
     def _follow(self, _: Any = None) -> None:
         """Ask B for what A is asked for."""
-        desk, session = self._desk, self._session
-        if session is None or desk.layer is None:
+        controller, session = self._controller, self._session
+        if session is None or controller.layer is None:
             return
-        begins_anew = desk.colors is not self._as_in_a
+        begins_anew = controller.colors is not self._as_in_a
         if begins_anew:
-            self._as_in_a = desk.colors
-            self._colors = colors_for(**layers.read(desk.layer, desk.region))
+            self._as_in_a = controller.colors
+            self._colors = colors_for(**layers.read(controller.layer, controller.region))
         assert self._colors is not None
         before = session.source
-        settings = desk.session.settings
+        settings = controller.session.settings
         if self._colors.source is not before:
-            session.update(source=self._colors.source, rgb=desk.layer.rgb)
+            session.update(source=self._colors.source, rgb=controller.layer.rgb)
         elif begins_anew:
             session.refresh()
         asked_before = _tone(session)
         session.update(
-            plane=desk.session.plane,
+            plane=controller.session.plane,
             settings=self._variant.of(settings),
-            model=self._variant.model or desk.session.model,
-            blend_with=desk.session.blend_with,
-            guides=desk.session.guides,
-            time_axis=desk.session.time_axis,
-            device=desk.session.device,
+            model=self._variant.model or controller.session.model,
+            blend_with=controller.session.blend_with,
+            guides=controller.session.guides,
+            time_axis=controller.session.time_axis,
+            device=controller.session.device,
         )
         if _tone(session) != asked_before:
-            self._colors.outdate()
+            self._colors.mark_stale()
         if session.result is None:
             self.told.emit("Colorizing B…")
         elif self.layer is not None:
@@ -197,20 +197,20 @@ class Comparison:
 
     def _take(self, result: Colorized) -> None:
         """B's picture has come."""
-        desk, session = self._desk, self._session
-        if session is None or session.result is not result or desk.layer is None:
+        controller, session = self._controller, self._session
+        if session is None or session.result is not result or controller.layer is None:
             return  # a newer one is on its way
         assert self._colors is not None
         self._colors.put(session.plane or (), result)
-        words = self._variant.in_words(desk.session.settings)
+        words = self._variant.in_words(controller.session.settings)
         metadata = {layers.METADATA: result.provenance}
-        name = f"{desk.layer.name} (B: {words})"
+        name = f"{controller.layer.name} (B: {words})"
         if self.layer is None:
-            selected = set(desk.viewer.layers.selection)
+            selected = set(controller.viewer.layers.selection)
             self.layer = layers.add_result(
-                desk.viewer, desk.layer, self._colors, metadata=metadata, name=name
+                controller.viewer, controller.layer, self._colors, metadata=metadata, name=name
             )
-            desk.viewer.layers.selection = selected
+            controller.viewer.layers.selection = selected
         else:
             layers.refresh_result(self.layer, self._colors, metadata=metadata)
             self.layer.name = name
@@ -218,8 +218,8 @@ class Comparison:
         self.told.emit(f"A as in the Colorize panel, then B with {words}, then the source.")
 
     def _arrange(self) -> None:
-        desk = self._desk
-        shown = [desk.result_layer, self.layer, desk.layer]
+        controller = self._controller
+        shown = [controller.result_layer, self.layer, controller.layer]
         self._beside.show([layer for layer in shown if layer is not None])
 
     def _fail(self, error: ColorizeError) -> None:
@@ -234,7 +234,7 @@ class Comparison:
         self.stop()
         self.ended.emit()
 
-    def _tell_progress(self, told: Progress) -> None:
+    def _tell_progress(self, told: RunProgress) -> None:
         percent = 100 * told.done / max(1, told.total)
         self.told.emit(f"{told.text}: {percent:.0f} %.")
 

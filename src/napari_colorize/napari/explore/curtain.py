@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_colorize.napari.crop import Part, part_seen
+from napari_colorize.napari.crop import PlaneCrop, part_seen
 from napari_colorize.napari.explore.overlay_layer import (
-    Cover,
+    OverlayLayer,
     camera_of,
     canvas_pixels_per_column,
     point_at,
 )
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
 
 LINE_WIDTH = 2.5  # canvas pixels
@@ -30,16 +30,16 @@ def cut(picture: NDArray[Any], share: float) -> NDArray[Any]:
     return picture[:, : max(1, round(share * picture.shape[1]))]
 
 
-def left_of(part: Part, share: float, columns: int) -> Part:
+def left_of(part: PlaneCrop, share: float, columns: int) -> PlaneCrop:
     """Where `cut` of an array with so many columns lies: its last column is whole."""
     kept = max(1, round(share * columns)) / columns
-    return Part(part.top, part.bottom, part.left, part.left + kept * (part.right - part.left))
+    return PlaneCrop(part.top, part.bottom, part.left, part.left + kept * (part.right - part.left))
 
 
-def line_at(part: Part, share: float, width: float) -> Part:
+def line_at(part: PlaneCrop, share: float, width: float) -> PlaneCrop:
     """A line of a width from top to bottom, at a share of the part's width."""
     middle = part.left + share * (part.right - part.left)
-    return Part(part.top, part.bottom, middle - width / 2, middle + width / 2)
+    return PlaneCrop(part.top, part.bottom, middle - width / 2, middle + width / 2)
 
 
 class Curtain:
@@ -64,13 +64,17 @@ class Curtain:
     told = Signal(str)
     ended = Signal()
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._gray = Cover(
-            desk.viewer, name="{} (before)", colormap="gray", contrast_limits=(0, 255)
+    def __init__(self, controller: ColorizeController) -> None:
+        self._controller = controller
+        self._gray = OverlayLayer(
+            controller.viewer, name="{} (before)", colormap="gray", contrast_limits=(0, 255)
         )
-        self._line = Cover(
-            desk.viewer, name="{} (curtain)", colormap="gray", contrast_limits=(0, 1), opacity=0.9
+        self._line = OverlayLayer(
+            controller.viewer,
+            name="{} (curtain)",
+            colormap="gray",
+            contrast_limits=(0, 1),
+            opacity=0.9,
         )
         self._gray.gone.connect(self._end)
         self._line.gone.connect(self._end)
@@ -84,14 +88,14 @@ class Curtain:
         if self.is_on:
             return
         self.is_on = True
-        self._desk.viewer.mouse_drag_callbacks.append(self._drag)
-        camera_of(self._desk.viewer).events.zoom.connect(self._redraw_line)
-        self._desk.shown.connect(self._follow)
-        self._desk.layer_changed.connect(self._clear)
-        if self._desk.result is None:
+        self._controller.viewer.mouse_drag_callbacks.append(self._drag)
+        camera_of(self._controller.viewer).events.zoom.connect(self._redraw_line)
+        self._controller.shown.connect(self._follow)
+        self._controller.layer_changed.connect(self._clear)
+        if self._controller.result is None:
             self.told.emit("There are no colours yet: wait for the first picture.")
         else:
-            self._follow(self._desk.result)
+            self._follow(self._controller.result)
             self.told.emit("Drag the line, or the slider.")
 
     def stop(self) -> None:
@@ -99,10 +103,10 @@ class Curtain:
         if not self.is_on:
             return
         self.is_on = False
-        self._desk.viewer.mouse_drag_callbacks.remove(self._drag)
-        camera_of(self._desk.viewer).events.zoom.disconnect(self._redraw_line)
-        self._desk.shown.disconnect(self._follow)
-        self._desk.layer_changed.disconnect(self._clear)
+        self._controller.viewer.mouse_drag_callbacks.remove(self._drag)
+        camera_of(self._controller.viewer).events.zoom.disconnect(self._redraw_line)
+        self._controller.shown.disconnect(self._follow)
+        self._controller.layer_changed.disconnect(self._clear)
         self._clear()
 
     def move_to(self, share: float) -> None:
@@ -121,27 +125,29 @@ class Curtain:
             self._redraw()
 
     def _redraw(self) -> None:
-        desk = self._desk
-        if not self.is_on or self._picture is None or desk.layer is None:
+        controller = self._controller
+        if not self.is_on or self._picture is None or controller.layer is None:
             return
-        part = left_of(part_seen(desk), self.share, self._picture.shape[1])
-        layer = self._gray.show(desk.layer, cut(self._picture, self.share), part, desk.plane)
+        part = left_of(part_seen(controller), self.share, self._picture.shape[1])
+        layer = self._gray.show(
+            controller.layer, cut(self._picture, self.share), part, controller.plane
+        )
         layer.visible = self.share > 0
         self._redraw_line()
 
     def _redraw_line(self, event: Any = None) -> None:
-        desk = self._desk
-        if self._gray.layer is None or desk.layer is None:
+        controller = self._controller
+        if self._gray.layer is None or controller.layer is None:
             return
-        width = LINE_WIDTH / canvas_pixels_per_column(desk.layer, desk.viewer)
-        line = line_at(part_seen(desk), self.share, width)
-        self._line.show(desk.layer, np.ones((1, 1), np.uint8), line, desk.plane)
+        width = LINE_WIDTH / canvas_pixels_per_column(controller.layer, controller.viewer)
+        line = line_at(part_seen(controller), self.share, width)
+        self._line.show(controller.layer, np.ones((1, 1), np.uint8), line, controller.plane)
 
     def _drag(self, viewer: Any, event: Any) -> Iterator[None]:
         """A press near the line takes it along; any other moves the picture as ever."""
         if event.button != 1 or not self._is_near(event.position):
             return
-        camera = camera_of(self._desk.viewer)
+        camera = camera_of(self._controller.viewer)
         could_pan, camera.mouse_pan = camera.mouse_pan, False
         yield
         while event.type == "mouse_move":
@@ -150,17 +156,21 @@ class Curtain:
         camera.mouse_pan = could_pan
 
     def _is_near(self, position: Any) -> bool:
-        desk = self._desk
-        if desk.layer is None or self._line.layer is None or desk.viewer.dims.ndisplay != 2:
+        controller = self._controller
+        if (
+            controller.layer is None
+            or self._line.layer is None
+            or controller.viewer.dims.ndisplay != 2
+        ):
             return False
-        part = part_seen(desk)
+        part = part_seen(controller)
         columns = abs(self._share_at(position) - self.share) * (part.right - part.left)
-        return columns * canvas_pixels_per_column(desk.layer, desk.viewer) <= REACH
+        return columns * canvas_pixels_per_column(controller.layer, controller.viewer) <= REACH
 
     def _share_at(self, position: Any) -> float:
-        assert self._desk.layer is not None
-        part = part_seen(self._desk)
-        column = point_at(self._desk.layer, self._desk.viewer, position)[1] + 0.5
+        assert self._controller.layer is not None
+        part = part_seen(self._controller)
+        column = point_at(self._controller.layer, self._controller.viewer, position)[1] + 0.5
         return float((column - part.left) / (part.right - part.left))
 
     def _end(self) -> None:

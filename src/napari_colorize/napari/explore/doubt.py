@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 from napari_colorize.analysis.colormaps import LARGEST_ERROR
 from napari_colorize.napari.explore.confidence import COLORMAP
-from napari_colorize.napari.explore.overlays import AskedLayer
+from napari_colorize.napari.explore.overlays import AnalysisOverlay
 from napari_colorize.session.words import disagreement_in_words
 
 if TYPE_CHECKING:
     from napari_colorize.analysis.disagreement import Disagreement
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
 
 
-class DoubtLayer(AskedLayer):
+class DisagreementOverlay(AnalysisOverlay):
     """How far answers for mirror images, render factors and models lie apart, in CIEDE2000."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, controller: ColorizeController) -> None:
         super().__init__(
-            desk,
-            desk.doubted,
+            controller,
+            controller.disagreement_ready,
             name="{} (disagreement)",
             colormap=COLORMAP,
             contrast_limits=(0, LARGEST_ERROR),
@@ -30,7 +30,7 @@ class DoubtLayer(AskedLayer):
 
     def ask(self, result: Colorized) -> None:
         """Ask the model, and the one that is blended with it."""
-        self._desk.session.doubt()
+        self._controller.session.request_disagreement()
 
     def take(self, told: Disagreement) -> None:
         """Show where the answers differ."""

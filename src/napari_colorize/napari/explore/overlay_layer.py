@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_colorize.napari import layers
-from napari_colorize.napari.crop import Floats, Part
+from napari_colorize.napari.crop import Floats, PlaneCrop
 from napari_colorize.napari.transforms import at_units, placement
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ PLACED_BY = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_l
 
 
 def placed_over(
-    layer: Image, part: Part, shape: tuple[int, int], plane: tuple[int, ...]
+    layer: Image, part: PlaneCrop, shape: tuple[int, int], plane: tuple[int, ...]
 ) -> dict[str, Any]:
     """What puts an array of shape (1, ..., *shape) over a part of a plane of a layer.
 
@@ -77,7 +77,7 @@ def camera_of(viewer: Viewer) -> Any:
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
-class Cover:
+class OverlayLayer:
     """At most one layer over a part of a source's plane.
 
     Parameters
@@ -99,9 +99,9 @@ class Cover:
         self._viewer, self._looks = viewer, looks
         self.layer: Image | None = None
         self._source: Image | None = None
-        self._part, self._plane = Part(0, 1, 0, 1), ()  # type: Part, tuple[int, ...]
+        self._part, self._plane = PlaneCrop(0, 1, 0, 1), ()  # type: PlaneCrop, tuple[int, ...]
 
-    def show(self, source: Image, data: Array, part: Part, plane: tuple[int, ...]) -> Image:
+    def show(self, source: Image, data: Array, part: PlaneCrop, plane: tuple[int, ...]) -> Image:
         """Lay a plane of values over a part of a plane of the source."""
         if self._source is not source:
             self.remove()
@@ -115,7 +115,7 @@ class Cover:
         assert self.layer is not None
         return self.layer
 
-    def move(self, part: Part) -> None:
+    def move(self, part: PlaneCrop) -> None:
         """The same values over another part."""
         self._part = part
         self._place()

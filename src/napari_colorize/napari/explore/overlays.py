@@ -10,19 +10,19 @@ from psygnal import Signal, SignalInstance
 from qtpy.QtCore import QTimer
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.connections import Links
+from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.crop import part_seen
-from napari_colorize.napari.explore.overlay_layer import Cover
+from napari_colorize.napari.explore.overlay_layer import OverlayLayer
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
 
 MILLISECONDS_TO_SETTLE = 300  # without another picture, before the new one is asked about
 WAITING = "Asking the model…"
 
 
-class AskedLayer(ABC):
+class AnalysisOverlay(ABC):
     """While it is on, a map of the picture lies over it and follows it.
 
     What is asked, and in which words the answer is told, is said by those that inherit.
@@ -47,16 +47,21 @@ class AskedLayer(ABC):
     told = Signal(str)
 
     def __init__(
-        self, desk: Desk, answered: SignalInstance, *, waiting: str = WAITING, **looks: Any
+        self,
+        controller: ColorizeController,
+        answered: SignalInstance,
+        *,
+        waiting: str = WAITING,
+        **looks: Any,
     ) -> None:
-        self._desk, self._answered, self._waiting = desk, answered, waiting
-        self._cover = Cover(desk.viewer, **looks)
+        self._controller, self._answered, self._waiting = controller, answered, waiting
+        self._cover = OverlayLayer(controller.viewer, **looks)
         self._asked: Any = None  # the picture that the map is of, or will be
         self._settled = QTimer()
         self._settled.setSingleShot(True)
         self._settled.setInterval(MILLISECONDS_TO_SETTLE)
         self._settled.timeout.connect(self._ask_anew)
-        self._links = Links()
+        self._links = Connections()
         self.is_on = False
 
     @abstractmethod
@@ -78,8 +83,8 @@ class AskedLayer(ABC):
             return
         self.is_on = True
         self._links.add(self._answered, self.take)
-        self._links.add(self._desk.shown, self._follow)
-        self._links.add(self._desk.layer_changed, self._clear)
+        self._links.add(self._controller.shown, self._follow)
+        self._links.add(self._controller.layer_changed, self._clear)
         self._ask_anew()
 
     def stop(self) -> None:
@@ -92,15 +97,15 @@ class AskedLayer(ABC):
 
     def show(self, values: NDArray[Any], sentence: str) -> None:
         """Lay values over the picture, and tell of them."""
-        desk = self._desk
-        if desk.layer is None:
+        controller = self._controller
+        if controller.layer is None:
             return
-        layer = self._cover.show(desk.layer, values, part_seen(desk), desk.plane)
+        layer = self._cover.show(controller.layer, values, part_seen(controller), controller.plane)
         layer.visible = True
         self.told.emit(sentence)
 
     def _ask_anew(self) -> None:
-        result = self._asked = self._desk.result
+        result = self._asked = self._controller.result
         if result is None:
             self.told.emit("There are no colours yet: wait for the first picture.")
             return

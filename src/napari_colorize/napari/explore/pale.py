@@ -10,26 +10,26 @@ from napari.utils import Colormap
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_colorize.napari.explore.overlays import AskedLayer
-from napari_colorize.napari.qt_relay import Bridge
+from napari_colorize.napari.explore.overlays import AnalysisOverlay
+from napari_colorize.napari.qt_relay import QtRelay
 from napari_colorize.session.words import pale_in_words
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
 
 COLOR = (1.0, 0.0, 1.0)  # no photograph has it
 
 
-class PaleLayer(AskedLayer):
+class UncoloredOverlay(AnalysisOverlay):
     """Pixels whose chroma nobody sees, in a colour that no picture has."""
 
     found = Signal(object, object)
     _looked = Signal(object, object)  # in a thread of its own: CIELAB of many pixels takes a while
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, controller: ColorizeController) -> None:
         super().__init__(
-            desk,
+            controller,
             self.found,
             waiting="Looking for it…",
             name="{} (next to no colour)",
@@ -37,8 +37,8 @@ class PaleLayer(AskedLayer):
             contrast_limits=(0, 1),
             opacity=0.5,
         )
-        self._bridge = Bridge()
-        self._bridge.carry(self._looked, self.found.emit)
+        self._bridge = QtRelay()
+        self._bridge.connect(self._looked, self.found.emit)
 
     def ask(self, result: Colorized) -> None:
         """Look at the picture."""

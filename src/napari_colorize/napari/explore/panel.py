@@ -29,16 +29,16 @@ from superqt.utils import signals_blocked
 from napari_colorize.analysis.colormaps import LARGEST_ERROR
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.choosers import ModelChooser
-from napari_colorize.napari.connections import Links
-from napari_colorize.napari.controller import desk_of
+from napari_colorize.napari.connections import Connections
+from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.controls import Number
 from napari_colorize.napari.explore.attention import AttentionLayer
 from napari_colorize.napari.explore.compare import Comparison, Variant
-from napari_colorize.napari.explore.confidence import COLORMAP, ConfidenceLayer
+from napari_colorize.napari.explore.confidence import COLORMAP, ExpectedErrorOverlay
 from napari_colorize.napari.explore.curtain import Curtain
-from napari_colorize.napari.explore.doubt import DoubtLayer
-from napari_colorize.napari.explore.overlays import AskedLayer
-from napari_colorize.napari.explore.pale import PaleLayer
+from napari_colorize.napari.explore.doubt import DisagreementOverlay
+from napari_colorize.napari.explore.overlays import AnalysisOverlay
+from napari_colorize.napari.explore.pale import UncoloredOverlay
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -61,20 +61,20 @@ class ExploreWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self.desk = desk_of(napari_viewer)
-        self.attention = AttentionLayer(self.desk)
-        self.confidence = ConfidenceLayer(self.desk)
-        self.doubt = DoubtLayer(self.desk)
-        self.pale = PaleLayer(self.desk)
-        self.comparison = Comparison(self.desk)
-        self.curtain = Curtain(self.desk)
-        self._links = Links()
+        self.controller = get_controller(napari_viewer)
+        self.attention = AttentionLayer(self.controller)
+        self.confidence = ExpectedErrorOverlay(self.controller)
+        self.doubt = DisagreementOverlay(self.controller)
+        self.pale = UncoloredOverlay(self.controller)
+        self.comparison = Comparison(self.controller)
+        self.curtain = Curtain(self.controller)
+        self._links = Connections()
         self._make_widgets()
         self._lay_out()
         self._connect()
-        self.desk.serve(self)
-        self.desk.session.get_ready()  # torch comes in the background
-        self._guard(self.desk.follow_selection)
+        self.controller.attach_panel(self)
+        self.controller.session.warm_up()  # torch comes in the background
+        self._guard(self.controller.follow_selection)
         self._show_layer()
 
     # What it is made of
@@ -185,13 +185,13 @@ class ExploreWidget(QWidget):
             (self.curtain.told, _says(self.curtain_said)),
             (self.curtain.moved, self._show_place),
             (self.curtain.ended, self._show_curtain_ended),
-            (self.desk.layer_changed, self._show_layer),
-            (self.desk.shown, self._show_layer),
-            (self.desk.failed, self._show_failure),
+            (self.controller.layer_changed, self._show_layer),
+            (self.controller.shown, self._show_layer),
+            (self.controller.failed, self._show_failure),
         ):
             self._links.add(signal, slot)
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """The panel is gone: nothing is told to it any more, and nothing of it stays."""
         self._links.end()
         for _, tool, _ in self._maps():
@@ -199,7 +199,7 @@ class ExploreWidget(QWidget):
         for other in (self.attention, self.curtain, self.comparison):
             other.stop()
 
-    def _maps(self) -> list[tuple[QPushButton, AskedLayer, QLabel]]:
+    def _maps(self) -> list[tuple[QPushButton, AnalysisOverlay, QLabel]]:
         """Maps that lie over the picture: what switches each on, and where it is told of."""
         return [
             (self.judge, self.confidence, self.confidence_said),
@@ -209,10 +209,10 @@ class ExploreWidget(QWidget):
 
     # What was clicked
 
-    def _guard(self, work: Callable[[], object]) -> bool:
+    def _guard(self, colorized_layer: Callable[[], object]) -> bool:
         """Do it; what cannot be done is told in one sentence."""
         try:
-            work()
+            colorized_layer()
         except ColorizeError as error:
             self._show_error(error)
             return False
@@ -224,7 +224,7 @@ class ExploreWidget(QWidget):
         if not on:
             self.attention_said.setText("")
 
-    def _switch_map(self, tool: AskedLayer, said: QLabel, on: bool) -> None:
+    def _switch_map(self, tool: AnalysisOverlay, said: QLabel, on: bool) -> None:
         self._end_comparison(on)
         tool.start() if on else tool.stop()
         if not on:
@@ -268,7 +268,7 @@ class ExploreWidget(QWidget):
     # What is shown
 
     def _show_layer(self, _: Any = None) -> None:
-        layer, result = self.desk.layer, self.desk.result
+        layer, result = self.controller.layer, self.controller.result
         if layer is None:
             self.of.setText("Choose a gray image layer: it is colorized, then explored here.")
         elif result is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
 
-from napari_colorize.zoo import CATALOGUE, is_local, own_models
+from napari_colorize.zoo import CATALOGUE, is_local, user_models
 
 MOST_STEPS = 100_000
 Option = tuple[str, str | None, str]
@@ -44,7 +44,7 @@ class BaseChooser(QComboBox):
         for name, checkpoint in CATALOGUE.items():
             cost = "" if is_local(checkpoint) else f"  ({checkpoint.size / 1e6:.0f} MB to fetch)"
             self.addItem(f"{name}{cost}", name)
-        for path in own_models():
+        for path in user_models():
             self.addItem(f"{path.stem}  (yours)", str(path))
         self.choose(before)
 
@@ -58,7 +58,7 @@ class BaseChooser(QComboBox):
         return str(self.currentData() or "embedded")
 
 
-class Recipe(QWidget):
+class TrainingOptions(QWidget):
     """The choices that need not be made."""
 
     def __init__(self) -> None:

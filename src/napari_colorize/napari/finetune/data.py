@@ -25,7 +25,7 @@ from napari_colorize.napari.finetune.pictures import (
     colors_of,
     corrections,
     corrections_folder,
-    why_not,
+    reason_not_usable,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class DataList(QWidget):
     def add_layers(self, layers: Any = None) -> None:
         """Learn from these layers as well; from the selected ones if none are given."""
         chosen = [*(layers or self._viewer.layers.selection)]
-        reasons = [why_not(layer) for layer in chosen or [None]]
+        reasons = [reason_not_usable(layer) for layer in chosen or [None]]
         for layer, reason in zip(chosen, reasons, strict=False):
             if reason is None:
                 count = len(colors_of(layer).planes)

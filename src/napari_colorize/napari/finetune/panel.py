@@ -35,17 +35,17 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_colorize.errors import ColorizeError, OutputError, SettingsError
-from napari_colorize.finetune.status import INTRO, Told
+from napari_colorize.finetune.status import INTRO, TrainingStatus
 from napari_colorize.finetune.training_run import (
-    Asked,
     State,
+    TrainingRequest,
     TrainingRun,
     missing_packages,
     new_run_folder,
     runs,
 )
-from napari_colorize.napari.controller import desk_of
-from napari_colorize.napari.finetune.choices import BaseChooser, Recipe
+from napari_colorize.napari.controller import get_controller
+from napari_colorize.napari.finetune.choices import BaseChooser, TrainingOptions
 from napari_colorize.napari.finetune.data import Chosen, DataList
 from napari_colorize.napari.finetune.loss_curve import LossCurve
 from napari_colorize.napari.finetune.pictures import add_correction, colors_of, write_pictures
@@ -78,9 +78,9 @@ class FinetuneWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self.desk = desk_of(napari_viewer)
-        self.desk.serve(self)
-        self._viewer = self.desk.viewer
+        self.controller = get_controller(napari_viewer)
+        self.controller.attach_panel(self)
+        self._viewer = self.controller.viewer
         self._process: TrainingProcess | None = None
         self._is_cancelled = threading.Event()
         self._preview = PreviewLayer(self._viewer)
@@ -109,8 +109,10 @@ class FinetuneWidget(QWidget):
         self.training.begin(asked)
         self.training.say("Writing the pictures of layers…" if chosen.layers else "Starting…")
         self._show_page(self.training)
-        work = threading.Thread(target=self._write, args=(asked, chosen, folder), daemon=True)
-        work.start()
+        colorized_layer = threading.Thread(
+            target=self._write, args=(asked, chosen, folder), daemon=True
+        )
+        colorized_layer.start()
 
     def resume(self, run: TrainingRun) -> None:
         """Let a training go on that was stopped, or ended by accident."""
@@ -160,7 +162,7 @@ class FinetuneWidget(QWidget):
     def use(self) -> None:
         """Colorize with the model that came out."""
         if self.run is not None:
-            self.desk.use_model(self.run.asked.model)
+            self.controller.use_model(self.run.asked.model)
 
     def show_setup(self, text: str = "") -> None:
         """Back to the first page, with a word about what happened."""
@@ -223,7 +225,7 @@ class FinetuneWidget(QWidget):
 
     # From choice to process
 
-    def _asked(self) -> tuple[Asked, Chosen]:
+    def _asked(self) -> tuple[TrainingRequest, Chosen]:
         missing = missing_packages()
         if missing:
             raise SettingsError(
@@ -235,7 +237,7 @@ class FinetuneWidget(QWidget):
             raise SettingsError(WITHOUT_DATA)
         if any(run.is_running for run in runs()):
             raise SettingsError("A training is at work already: let it end, or stop it, first.")
-        asked = Asked(
+        asked = TrainingRequest(
             base=self.setup.base.base,
             data=chosen.folders,
             model=str(new_model_path(self.setup.name.text())),
@@ -243,7 +245,7 @@ class FinetuneWidget(QWidget):
         )
         return asked, chosen
 
-    def _write(self, asked: Asked, chosen: Chosen, folder: Path) -> None:
+    def _write(self, asked: TrainingRequest, chosen: Chosen, folder: Path) -> None:
         """In a thread: pictures of layers and corrections into the run, and off it goes."""
         written: TrainingRun | Exception
         try:
@@ -280,7 +282,7 @@ class FinetuneWidget(QWidget):
         self._process.ended.connect(self._end)
         self._process.follow()
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """The panel is gone; the training stays."""
         self._is_cancelled.set()
         self._stop_following()
@@ -304,7 +306,7 @@ class FinetuneWidget(QWidget):
             self.training.end(Path(run.asked.model))
             self.setup.refresh()
             self.model_added.emit(Path(run.asked.model))
-            self.desk.models_changed.emit()
+            self.controller.models_changed.emit()
         elif state is State.STOPPED:
             self.show_setup(f"{run.asked.name} was stopped; it can go on from there, see below.")
         else:
@@ -337,7 +339,7 @@ class _SetupPage(QWidget):
         self.name.setToolTip(
             "What the new model is called in all lists; a number is added if taken."
         )
-        self.recipe = Recipe()
+        self.recipe = TrainingOptions()
         self.go = QPushButton("Start training")
         self.go.setToolTip(
             "Learns in a process of its own: you can go on working, and it goes on even when "
@@ -414,7 +416,7 @@ class _TrainingPage(QWidget):
         self.use = _button("Colorize with it", "Make the new model the one of the Colorize panel.")
         self.again = _button("New training", "Back to the choices.")
         self._arrange()
-        self._told = Told("", "")
+        self._told = TrainingStatus("", "")
 
     @property
     def is_paused(self) -> bool:
@@ -431,9 +433,9 @@ class _TrainingPage(QWidget):
         """The sentence that is shown."""
         return self._word.text()
 
-    def begin(self, asked: Asked) -> None:
+    def begin(self, asked: TrainingRequest) -> None:
         """Show a training of which nothing is known yet."""
-        self._told = Told(asked.name, asked.base)
+        self._told = TrainingStatus(asked.name, asked.base)
         self._title.setText(f"Training {asked.name}")
         self.curve.clear()
         self._figures.setText("")
@@ -448,7 +450,7 @@ class _TrainingPage(QWidget):
     def hear(self, event: dict[str, Any]) -> None:
         """Show one event."""
         told = self._told
-        told.hear(event)
+        told.update(event)
         kind = event["event"]
         if kind == "start":
             self.curve.steps = event["steps"]
@@ -529,7 +531,7 @@ class _Unfinished(QWidget):
         self.setVisible(bool(self._list.count()))
 
     def _add(self, run: TrainingRun, state: State) -> None:
-        step = run.last_told().get("step")
+        step = run.last_event().get("step")
         reached = "" if step is None else f" at step {step}"
         why = f" ({run.why()})" if state is State.FAILED else ""
         row = QListWidgetItem(f"{run.asked.name}: {state.value}{reached}{why}")
@@ -564,7 +566,7 @@ class _CancelledError(Exception):
 
 
 def _prepared(
-    asked: Asked, chosen: Chosen, folder: Path, cancelled: threading.Event
+    asked: TrainingRequest, chosen: Chosen, folder: Path, cancelled: threading.Event
 ) -> TrainingRun:
     """The folder of a run with all that is to be learned from in it, or named."""
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_colorize.errors import ImageError
-from napari_colorize.runtime.atomic import explained, new_file
-from napari_colorize.zoo.user_models import own_folder
+from napari_colorize.runtime.atomic import new_file, write_errors
+from napari_colorize.zoo.user_models import user_models_folder
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -61,7 +61,7 @@ class ColorStack:
         return _shrunk(_as_seen(rgb, self.limits, self.gamma))
 
 
-def why_not(layer: Layer | None) -> str | None:
+def reason_not_usable(layer: Layer | None) -> str | None:
     """Why this layer cannot be learned from, in a sentence; None if it can."""
     if layer is None:
         return "No layer is selected: choose a colour layer in the list of layers."
@@ -78,7 +78,7 @@ def colors_of(layer: Layer | None) -> ColorStack:
     ImageError
         If it is no colour layer.
     """
-    reason = why_not(layer)
+    reason = reason_not_usable(layer)
     if reason is not None or layer is None:
         raise ImageError(reason or "")
     data = _sharp_enough(layer.data) if layer.multiscale else layer.data
@@ -116,7 +116,7 @@ def write_pictures(
 
 def corrections_folder() -> Path:
     """Where corrections are kept, for all trainings to come."""
-    return own_folder() / "corrections"
+    return user_models_folder() / "corrections"
 
 
 def corrections() -> list[Path]:
@@ -151,7 +151,7 @@ def _numbers() -> Iterator[str]:
 
 
 def _save(pixels: Pixels, path: Path) -> Path:
-    with new_file(path, overwrite=True) as part, explained(path):
+    with new_file(path, overwrite=True) as part, write_errors(path):
         Image.fromarray(pixels).save(part, format="PNG", compress_level=1)
     return path
 

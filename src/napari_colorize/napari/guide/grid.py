@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.napari.crop import Floats, Part, plane_size, whole_plane
+from napari_colorize.napari.crop import Floats, PlaneCrop, plane_size, whole_plane
 from napari_colorize.napari.transforms import at_units, to_pixels
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Grid:
     """
 
     layer: Image
-    part: Part
+    part: PlaneCrop
     size: tuple[int, int]
     plane: Index
     point: Floats = field(repr=False)
@@ -73,7 +73,7 @@ class Grid:
         return np.stack([down - start, across - start]), start
 
 
-def grid_of(layer: Image, part: Part, source: Any, plane: Index, dims: Dims) -> Grid:
+def grid_of(layer: Image, part: PlaneCrop, source: Any, plane: Index, dims: Dims) -> Grid:
     """The grid of one plane of what a session was given as its source."""
     point = np.asarray(dims.point, float)
     size = plane_size(source, layer.rgb)

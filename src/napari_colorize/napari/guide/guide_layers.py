@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_colorize.napari.connections import Links
+from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.guide.guide_values import GuideReader, StackGuides
 from napari_colorize.napari.guide.layer_snapshot import is_empty, state_of, where
 
@@ -43,7 +43,7 @@ DRAWN_BY = (
 )
 
 
-class Guiding:
+class GuideLayers:
     """Follows the layers chosen in one viewer, each in a role; a layer that is removed has none.
 
     Parameters
@@ -62,7 +62,7 @@ class Guiding:
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self._layers: dict[Role, Layer] = {}
-        self._links: dict[Role, Links] = {}
+        self._links: dict[Role, Connections] = {}
         self._versions: dict[Role, int] = {}  # of a layer's values: they change in place
         self._reader = GuideReader(self._layers, self._versions)
         self._stack: StackGuides | None = None
@@ -77,17 +77,17 @@ class Guiding:
         self._rest.stop()
         self._viewer.layers.events.removed.disconnect(self._forget_removed)
         for role in list(self._layers):
-            self._let_go(role)
+            self._disconnect(role)
 
     def layer(self, role: Role) -> Any:
         """The layer in a role, or None."""
         return self._layers.get(role)
 
-    def use(self, role: Role, layer: Layer | None) -> None:
+    def assign(self, role: Role, layer: Layer | None) -> None:
         """Give a layer a role, in the place of another; None for none."""
         if layer is self.layer(role):
             return
-        self._let_go(role)
+        self._disconnect(role)
         if layer is not None:
             self._layers[role] = layer
             self._follow(role, layer)
@@ -107,7 +107,7 @@ class Guiding:
             if role != "reference_regions" and not is_empty(layer)
         )
 
-    def on(self, grid: Grid) -> Guides | StackGuides | None:
+    def read(self, grid: Grid) -> Guides | StackGuides | None:
         """What the layers say of a grid's plane, or of each plane if these differ.
 
         The same object as long as they say the same.
@@ -143,7 +143,7 @@ class Guiding:
         return source, *said
 
     def _follow(self, role: Role, layer: Layer) -> None:
-        links = self._links[role] = Links()
+        links = self._links[role] = Connections()
 
         def look_again(event: Any = None) -> None:
             self._rest.start()
@@ -159,7 +159,7 @@ class Guiding:
             if emitter is not None:  # the data are set whenever another plane is looked at, too
                 links.add(emitter, look_again if name == "set_data" else renew)
 
-    def _let_go(self, role: Role) -> None:
+    def _disconnect(self, role: Role) -> None:
         links = self._links.pop(role, None)
         if links is not None:
             links.end()
@@ -171,6 +171,6 @@ class Guiding:
     def _forget_removed(self, event: Any) -> None:
         lost = [role for role, layer in self._layers.items() if layer is event.value]
         for role in lost:
-            self._let_go(role)
+            self._disconnect(role)
         if lost:
             self.changed.emit()

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.guide.labels import labels_on
-from napari_colorize.napari.guide.layer_snapshot import Still
+from napari_colorize.napari.guide.layer_snapshot import LayerSnapshot
 from napari_colorize.napari.guide.palette import (
     plane_of_reference,
     reference_of,
@@ -161,7 +161,7 @@ class StackGuides:
     ) -> None:
         self.state, self.hints = state, hints
         self._grid = grid
-        stills: dict[Role, Any] = {role: Still(layer) for role, layer in layers.items()}
+        stills: dict[Role, Any] = {role: LayerSnapshot(layer) for role, layer in layers.items()}
         self._reader = GuideReader(stills, dict.fromkeys(stills, 0))
         self._turn = Lock()
         self._layers = tuple(layers.values())  # what `state` tells apart by its id stays alive

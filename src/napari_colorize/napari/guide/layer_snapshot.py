@@ -26,7 +26,7 @@ READ: dict[type, tuple[str, ...]] = {  # of each kind, beside its data
 SUMMED = 2**27  # bytes of painted numbers that are looked at to see whether they changed
 
 
-class Still:
+class LayerSnapshot:
     """What a layer holds, and where: to be read as the layer would be.
 
     Dots and shapes are copied; the arrays of Labels and images are the layer's own.
@@ -38,7 +38,7 @@ class Still:
     """
 
     def __init__(self, layer: Layer) -> None:
-        self.kind = kind_of(layer)
+        self.kind = layer_kind(layer)
         self.ndim, self.units, self.multiscale = layer.ndim, layer.units, layer.multiscale
         is_drawn = self.kind in (Points, Shapes)
         self.data = _copied(layer.data) if is_drawn else layer.data
@@ -56,9 +56,9 @@ class Still:
         return np.asarray(self._place.world_to_data(place), float)
 
 
-def kind_of(layer: Layer | Still) -> type:
+def layer_kind(layer: Layer | LayerSnapshot) -> type:
     """What kind of layer it is, or was."""
-    if isinstance(layer, Still):
+    if isinstance(layer, LayerSnapshot):
         return layer.kind
     return next(kind for kind in KINDS if isinstance(layer, kind))
 
@@ -81,7 +81,7 @@ def state_of(layer: Layer, version: int, *, in_color: bool = False) -> Hashable:
         Whether the colours of labels count.
     """
     if isinstance(layer, Points | Shapes):
-        parts = [getattr(layer, name) for name in READ[kind_of(layer)]]
+        parts = [getattr(layer, name) for name in READ[layer_kind(layer)]]
         return where(layer), *(_sum(part) for part in (layer.data, *parts))
     levels = list(layer.data) if layer.multiscale else [layer.data]
     told = [id(layer), *map(id, levels)]

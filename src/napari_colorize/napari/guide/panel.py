@@ -19,14 +19,14 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
-from napari_colorize.napari.controls import LABEL_WIDTH, Knobs
+from napari_colorize.napari.controls import LABEL_WIDTH, SettingControls
 from napari_colorize.napari.guide.palette import has_palette
 from napari_colorize.napari.guide.scribbles import KINDS
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_colorize.napari.controller import Desk
+    from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.napari.guide.guide_values import Role
 
 NONE = "none"
@@ -35,7 +35,7 @@ COLORS = ("edges", "shadows", "hue_damping", "hue_from", "hue_to")
 HUES = ("hue_from", "hue_to")
 PALETTE = {"reference_strength": "strength", "reference_method": "method"}
 BLEND = {"blend": "share", "blend_by": "by"}
-STEADINESS = ("steadiness",)
+TEMPORAL_SMOOTHING = ("temporal_smoothing",)
 
 
 class GuidePanel(QWidget):
@@ -56,22 +56,24 @@ class GuidePanel(QWidget):
 
     turned = Signal(str, object)
 
-    def __init__(self, desk: Desk, guarded: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(
+        self, controller: ColorizeController, guarded: Callable[[Callable[[], object]], None]
+    ) -> None:
         super().__init__()
-        self.desk, self._guarded = desk, guarded
+        self.controller, self._guarded = controller, guarded
         self._make_widgets()
         self._lay_out()
         self._connect()
 
     @property
-    def knobs(self) -> list[Knobs]:
+    def setting_controls(self) -> list[SettingControls]:
         """Every form of settings in here."""
-        return [self.palette, self.blend, self.steadiness, self.colors]
+        return [self.palette, self.blend, self.temporal_smoothing, self.colors]
 
     # What it is made of
 
     def _make_widgets(self) -> None:
-        viewer = self.desk.viewer
+        viewer = self.controller.viewer
 
         def chooser(fits: Callable[[Layer], bool], tooltip: str) -> LayerChooser:
             made = LayerChooser(viewer, fits, none=NONE)
@@ -95,8 +97,11 @@ class GuidePanel(QWidget):
         self.new = QPushButton("New")
         self.new.setToolTip("<p>Add a Points layer to click colours into.</p>")
         self.models = ModelChooser(none=NONE)
-        self.palette, self.blend = Knobs(PALETTE, PALETTE), Knobs(BLEND, BLEND)
-        self.steadiness, self.colors = Knobs(STEADINESS), Knobs(COLORS)
+        self.palette, self.blend = SettingControls(PALETTE, PALETTE), SettingControls(BLEND, BLEND)
+        self.temporal_smoothing, self.colors = (
+            SettingControls(TEMPORAL_SMOOTHING),
+            SettingControls(COLORS),
+        )
         self.axis = QComboBox()
         self.axis.setToolTip("<p>The axis that is time: colours are held steady along it.</p>")
 
@@ -108,7 +113,7 @@ class GuidePanel(QWidget):
         self._regions = _form(
             ("regions", choosers["regions"]), ("its regions", choosers["reference_regions"])
         )
-        self._time = _group(self.steadiness, _form(("along", self.axis)))
+        self._time = _group(self.temporal_smoothing, _form(("along", self.axis)))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -122,19 +127,19 @@ class GuidePanel(QWidget):
             column.addWidget(group)
 
     def _connect(self) -> None:
-        desk = self.desk
+        controller = self.controller
         for role, chooser in self.choosers.items():
             chooser.chosen.connect(lambda layer, role=role: self._use(role, layer))
-        self.new.clicked.connect(lambda: self._guarded(desk.add_hints))
-        self.models.chosen.connect(lambda name: desk.blend_with(name or None))
-        self.axis.activated.connect(desk.hold_along)
-        for knobs in self.knobs:
+        self.new.clicked.connect(lambda: self._guarded(controller.add_hints))
+        self.models.chosen.connect(lambda name: controller.blend_with(name or None))
+        self.axis.activated.connect(controller.set_time_axis)
+        for knobs in self.setting_controls:
             knobs.changed.connect(self.turned)
 
     def _use(self, role: Role, layer: Any) -> None:
-        self._guarded(lambda: self.desk.guiding.use(role, layer))
+        self._guarded(lambda: self.controller.guiding.assign(role, layer))
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """The panel is gone: follow the viewer no longer."""
         for chooser in self.choosers.values():
             chooser.close_list()
@@ -143,29 +148,29 @@ class GuidePanel(QWidget):
 
     def show_all(self) -> None:
         """Show what the desk knows."""
-        desk = self.desk
+        controller = self.controller
         for role, chooser in self.choosers.items():
-            chooser.show_layer(desk.guiding.layer(role))
+            chooser.show_layer(controller.guiding.layer(role))
         if self.models.is_here:
-            self.models.show_model(str(desk.session.blend_with or ""))
-        for knobs in self.knobs:
-            knobs.show_settings(desk.settings, {})
-        self.new.setEnabled(desk.layer is not None)
-        has_reference = desk.guiding.layer("reference") is not None
+            self.models.show_model(str(controller.session.blend_with or ""))
+        for knobs in self.setting_controls:
+            knobs.show_settings(controller.settings, {})
+        self.new.setEnabled(controller.layer is not None)
+        has_reference = controller.guiding.layer("reference") is not None
         self.palette.setVisible(has_reference)
         self._regions.setVisible(has_reference)
-        self.blend.setVisible(desk.session.blend_with is not None)
-        self.colors.show_rows(HUES, desk.settings.hue_damping > 0)
+        self.blend.setVisible(controller.session.blend_with is not None)
+        self.colors.show_rows(HUES, controller.settings.hue_damping > 0)
         self._show_axes()
 
     def _show_axes(self) -> None:
-        axes = self.desk.axes
+        axes = self.controller.axes
         self._time.setVisible(bool(axes))
         with signals_blocked(self.axis):
             if [self.axis.itemText(at) for at in range(self.axis.count())] != axes:
                 self.axis.clear()
                 self.axis.addItems(axes)
-            self.axis.setCurrentIndex(self.desk.time_axis)
+            self.axis.setCurrentIndex(self.controller.time_axis)
 
 
 def _is_labels(layer: Layer) -> bool:

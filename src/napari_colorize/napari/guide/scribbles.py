@@ -16,7 +16,7 @@ from napari.layers import Labels, Points, Shapes
 from numpy.typing import NDArray
 
 from napari_colorize.napari.guide.labels import labels_on
-from napari_colorize.napari.guide.layer_snapshot import kind_of
+from napari_colorize.napari.guide.layer_snapshot import layer_kind
 from napari_colorize.napari.polygons import fill, outline_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def scribbles_of(layer: Points | Shapes | Labels, grid: Grid) -> Scribbles:
         Points: _of_points,
         Shapes: _of_shapes,
     }
-    return make[kind_of(layer)](layer, grid)
+    return make[layer_kind(layer)](layer, grid)
 
 
 def _of_labels(layer: Labels, grid: Grid) -> Scribbles:

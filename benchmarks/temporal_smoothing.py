@@ -1,6 +1,6 @@
 """How much steadier films become along time, what that does to their colours, and what it costs.
 
-    python benchmarks/steadiness.py ../shared/data/heldout-dev.tar
+    python benchmarks/temporal_smoothing.py ../shared/data/heldout-dev.tar
 
 Films of photographs whose true colours and true motion are known (`sequences.py`) are made gray and
 colorized frame by frame, and again held steady; both include the network and composing. Entries are
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photographs", type=Path, help="a tar file of pictures")
     parser.add_argument("--model", default="embedded")
-    parser.add_argument("--steadiness", type=float, default=0.85)
+    parser.add_argument("--temporal-smoothing", type=float, default=0.85)
     parser.add_argument("--dissolve", type=int, default=0, help="frames of it, instead of a cut")
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--rounds", type=int, default=5)
@@ -57,7 +57,7 @@ def main() -> None:
     print(describe_machine(), end="\n\n")
     rows, others = [], []
     for name, frames in sequences(options.photographs, options.seed, dissolve=options.dissolve):
-        alone, steady, slower = both(colorizer, frames, options.steadiness, options.rounds)
+        alone, steady, slower = both(colorizer, frames, options.temporal_smoothing, options.rounds)
         rows.append([name, *of_colors(frames, alone, steady), f"{slower:.2f}"])
         others.append([name, *of_pictures(frames, alone, steady)])
     heads = ["CDC", "truth's", "warping error", "truth's", "colourfulness", "CIEDE2000", "time"]
@@ -67,17 +67,21 @@ def main() -> None:
 
 
 def both(
-    colorizer: Colorizer, frames: list[Frame], steadiness: float, rounds: int
+    colorizer: Colorizer, frames: list[Frame], temporal_smoothing: float, rounds: int
 ) -> tuple[Film, Film, float]:
     """The film frame by frame, held steady, and how many times as long that takes."""
     grays = [to_gray(frame.rgb) for frame in frames]
     films: dict[float, Film] = {}
 
     def run(strength: float) -> None:
-        films[strength] = [each.pixels for each in colorizer.stream(grays, steadiness=strength)]
+        films[strength] = [
+            each.pixels for each in colorizer.stream(grays, temporal_smoothing=strength)
+        ]
 
-    seconds = in_turn({"alone": partial(run, 0.0), "steady": partial(run, steadiness)}, rounds)
-    return films[0.0], films[steadiness], min(seconds["steady"]) / min(seconds["alone"])
+    seconds = in_turn(
+        {"alone": partial(run, 0.0), "steady": partial(run, temporal_smoothing)}, rounds
+    )
+    return films[0.0], films[temporal_smoothing], min(seconds["steady"]) / min(seconds["alone"])
 
 
 def of_colors(frames: list[Frame], alone: Film, steady: Film) -> list[str]:

@@ -25,7 +25,7 @@ from napari_colorize.networks import ARCHITECTURES
 class Crowded(TintNetwork):
     """A network that memory suffices for only up to a number of pixels a batch."""
 
-    def __init__(self, pixels: int, calls: list[torch.Size] | None = None) -> None:
+    def __init__(self, pixels: int, calls: list[torch.SizeDefaults] | None = None) -> None:
         super().__init__()
         self.pixels, self.calls = pixels, [] if calls is None else calls
 

@@ -104,14 +104,14 @@ def test_it_pauses_goes_on_and_makes_a_model(run, own):
 
 def test_stopped_it_ends_and_goes_on_where_it_was(run):
     run.launch()
-    assert until(lambda: run.last_told().get("step", 0) > 3)
+    assert until(lambda: run.last_event().get("step", 0) > 3)
     run.order("stop")
     assert until(lambda: run.state is State.STOPPED)
-    reached = run.last_told()["step"]
+    reached = run.last_event()["step"]
 
     run.launch()
 
-    assert until(lambda: run.last_told().get("step", 0) > reached)
+    assert until(lambda: run.last_event().get("step", 0) > reached)
     starts = [event["step"] for event in everything(run) if event["event"] == "start"]
     assert starts == [0, reached]
 
@@ -170,8 +170,8 @@ def test_who_began_it_may_be_killed_and_another_gives_the_orders(run):
     os.killpg(starter.pid, signal.SIGKILL)  # as a terminal ends what it has begun
     starter.communicate()
 
-    reached = run.last_told()["step"]
-    assert until(lambda: run.last_told().get("step", 0) > reached + 3)
+    reached = run.last_event()["step"]
+    assert until(lambda: run.last_event().get("step", 0) > reached + 3)
     (found,) = runs()
     found.order("finish")
     assert until(lambda: found.state is State.DONE)

@@ -50,7 +50,7 @@ BEGIN = """async ([source, style, model, state]) => {
   window.view = await load(source);
   const made = await load(model + "export { Model, whole };");
   window.whole = made.whole;
-  window.model = new made.Model(whole(state));
+  window.model = new made.LoadedModels(whole(state));
   document.head.append(Object.assign(document.createElement("style"), {textContent: style}));
   document.body.innerHTML = '<div style="width: 400px"></div>';
   window.forget = view.default.render({model: window.model, el: document.body.firstChild});

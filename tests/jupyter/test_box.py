@@ -150,7 +150,7 @@ def test_code_may_watch_the_result(box_of, photo):
     box, seen = box_of(photo), []
     box.observe(lambda change: seen.append(change["new"]), "result")
 
-    box.choose(saturation=0)
+    box.set_settings(saturation=0)
     box.wait(SOON)
 
     assert [result.settings.saturation for result in seen] == [0]
@@ -346,7 +346,7 @@ def test_boxes_do_not_disturb_each_other(box_of, photo):
 def test_a_box_that_nobody_sees_gives_back_its_network(box_of, photo):
     box = box_of(photo)
     freed = []
-    box.session.unload = lambda: freed.append(True)
+    box.session.release_memory = lambda: freed.append(True)
 
     for kind in ("shown", "shown", "gone"):
         box.view._hear(None, {"kind": kind}, [])

@@ -346,7 +346,7 @@ def test_boxes_are_many_and_keep_their_state_when_shown_again(open_notebook):
     notebook.page.wait_for_function(f"() => ({COLORS})(0)[1] < 1")
 
     assert notebook.colors(2)[1] < 1 < notebook.colors(1)[1]
-    notebook.kernel("one.choose(saturation=1.5)")  # from code to the controls
+    notebook.kernel("one.set_settings(saturation=1.5)")  # from code to the controls
     notebook.page.wait_for_function(f"() => ({COLORS})(0)[1] > 2")
     assert again.locator(".widget-readout").nth(1).inner_text() == "1.50"
 

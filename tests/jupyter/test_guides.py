@@ -165,10 +165,10 @@ def test_a_second_model_is_blended_with_the_first(box_of, tiny_colorizer, photo)
     assert is_off(box, "blend")
 
     box.blend_with = tiny_colorizer
-    box.choose(blend=0.25)
+    box.set_settings(blend=0.25)
     box.wait(SOON)
     assert not is_off(box, "blend")
-    assert box.result.other.model == tiny_colorizer.checkpoint.name
+    assert box.result.second_chroma.model == tiny_colorizer.checkpoint.name
     assert (box.result.pixels != alone).any()
     box.controls["blend"].slider.value = 0
     box.wait(SOON)
@@ -185,11 +185,11 @@ def test_a_second_model_is_chosen_from_the_list_and_given_up(box_of, photo):
 
     box._others.list.value = "embedded"
     box.wait(SOON)
-    assert box.blend_with == "embedded" and box.result.other.model == "embedded"
+    assert box.blend_with == "embedded" and box.result.second_chroma.model == "embedded"
     box._others.list.value = ""
     box.wait(SOON)
 
-    assert box.blend_with is None and box.result.other is None
+    assert box.blend_with is None and box.result.second_chroma is None
 
 
 def test_a_stack_has_steadiness_and_an_axis_of_time(box_of, photo):
@@ -232,16 +232,16 @@ def test_a_film_is_a_stack_whose_frames_are_read_when_seen(box_of, photo, tmp_pa
 def test_disagreement_lies_over_the_picture_and_asks_again_for_another_prediction(box_of, photo):
     box = box_of(photo)
     asked = []
-    doubt = box.session.doubt
-    box.session.doubt = lambda: (asked.append(True), doubt())
+    doubt = box.session.request_disagreement
+    box.session.request_disagreement = lambda: (asked.append(True), doubt())
 
     box._toolbox.differ.value = True
     box.wait(SOON)
     assert box.view.overlay_size == [96, 128] and "4 answers" in box._toolbox.told.value
-    box.choose(saturation=0.5)
+    box.set_settings(saturation=0.5)
     box.wait(SOON)
     assert len(asked) == 1
-    box.choose(render_factor=5)
+    box.set_settings(render_factor=5)
     box.wait(SOON)
 
     assert len(asked) == 2 and box.view.overlay_size == [96, 128]
@@ -255,7 +255,7 @@ def test_what_got_no_colour_is_marked(box_of, photo):
     assert "100 % of the picture" in box._toolbox.told.value
     assert np.frombuffer(box.view.overlay, np.uint8).reshape(96, 128, 4)[..., 3].all()
 
-    box.choose(saturation=2.0)
+    box.set_settings(saturation=2.0)
     box.wait(SOON)
 
     marked = np.frombuffer(box.view.overlay, np.uint8).reshape(96, 128, 4)[..., 3] > 0
@@ -277,7 +277,7 @@ def test_the_brush_and_attention_share_no_mouse(box_of, photo):
 def test_a_finished_picture_switches_knobs_off_that_change_nothing(box_of, photo):
     box = box_of(photo)
 
-    box.choose(fidelity="deoldify")
+    box.set_settings(fidelity="deoldify")
     box._show_lacks()
 
     assert is_off(box, "edges") and "finished" in box.controls["shadows"].label.tooltip

@@ -81,7 +81,7 @@ def settle(qtbot) -> Callable[[Any], None]:
             result = controller.session.result
             layer = controller.result_layer
             return (
-                controller.session.doing == "idle"
+                controller.session.status == "idle"
                 and controller.session.wait(0)
                 and result is not None
                 and layer is not None

@@ -128,7 +128,7 @@ def test_a_download_can_be_cancelled(
     qtbot.waitUntil(lambda: panel.stop.isVisibleTo(panel), timeout=60_000)
     assert "MB" in panel.state.text()
     panel.stop.click()
-    qtbot.waitUntil(lambda: panel.controller.session.doing == "idle", timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.session.status == "idle", timeout=60_000)
 
     folder = local_path(CATALOGUE["deoldify-artistic"]).parent
     assert not list(folder.glob("*.pth")) and not told

@@ -68,7 +68,7 @@ def test_a_click_shows_where_attention_looks(make_napari_viewer, photo, explore,
     callbacks = list(viewer.mouse_drag_callbacks)
     panel.attend.click()
     asked = []
-    panel.controller.attended.connect(asked.append)
+    panel.controller.attention_ready.connect(asked.append)
     qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel(viewer, 80, 120))
     qtbot.waitUntil(lambda: panel.attention.layer is not None, timeout=60_000)
 
@@ -145,7 +145,7 @@ def test_the_expected_error_is_laid_over_and_follows(make_napari_viewer, photo, 
     viewer.add_image(photo, name="p", scale=(2, 2))
     panel = explore(viewer)
     told = []
-    panel.controller.judged.connect(lambda result, errors: told.append(errors))
+    panel.controller.expected_error_ready.connect(lambda result, errors: told.append(errors))
 
     panel.judge.click()
     qtbot.waitUntil(lambda: len(told) == 1, timeout=60_000)
@@ -153,7 +153,7 @@ def test_the_expected_error_is_laid_over_and_follows(make_napari_viewer, photo, 
     np.testing.assert_array_equal(layer.data, told[0])
     assert tuple(layer.contrast_limits) == (0, 25) and tuple(layer.scale) == (2, 2)
 
-    panel.controller.choose(saturation=0.0)
+    panel.controller.set_settings(saturation=0.0)
     qtbot.waitUntil(lambda: len(told) == 2, timeout=60_000)
     np.testing.assert_array_equal(layer.data, told[1])
     assert np.abs(told[1] - told[0]).max() > 1
@@ -164,7 +164,7 @@ def test_the_disagreement_is_laid_over_and_follows(make_napari_viewer, photo, ex
     viewer.add_image(photo, name="p", scale=(2, 2))
     panel = explore(viewer)
     told = []
-    panel.controller.doubted.connect(told.append)
+    panel.controller.disagreement_ready.connect(told.append)
 
     panel.ask_otherwise.click()
     qtbot.waitUntil(lambda: len(told) == 1, timeout=60_000)
@@ -175,7 +175,7 @@ def test_the_disagreement_is_laid_over_and_follows(make_napari_viewer, photo, ex
     said = f"differs by less than {half:.0f}, a tenth by more than {most:.0f}."
     assert panel.doubt_said.text().endswith(said) and half > 0.2
 
-    panel.controller.choose(saturation=0.0)
+    panel.controller.set_settings(saturation=0.0)
     qtbot.waitUntil(lambda: len(told) == 2, timeout=60_000)
     assert layer.data.max() < 0.01  # gray agrees with gray
     panel.ask_otherwise.click()

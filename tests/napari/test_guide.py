@@ -189,7 +189,7 @@ def test_a_reference_gives_its_palette_as_far_as_wanted(at_work, guided, halves)
     reference = controller.viewer.add_image(green, rgb=True, visible=False)
     controller.guiding.use("reference", reference)
     taken = guided(controller)
-    controller.choose(reference_strength=0.0)
+    controller.set_settings(reference_strength=0.0)
 
     assert redness(taken).mean() < redness(before).mean() - 10
     np.testing.assert_array_equal(guided(controller), before)
@@ -217,7 +217,7 @@ def test_a_second_model_has_its_share(at_work, guided, halves):
     controller.session.blend_with = colorizer_of(HandedNetwork(), name="handed")
     half = guided(controller)
 
-    controller.choose(blend=1.0)
+    controller.set_settings(blend=1.0)
     second = guided(controller)
 
     alone = colorizer_of(HandedNetwork())(halves, contrast_limits=controller.layer.contrast_limits)
@@ -483,7 +483,7 @@ def test_looking_around_makes_nothing_anew(at_work, guided, halves, qtbot, shape
     guided(controller)
     colorized_whole(controller, qtbot)
     guides, runs = controller.session.guides, []
-    controller.run_ended.connect(runs.append)
+    controller.run_finished.connect(runs.append)
 
     for plane in (1, 2, 3, 0, 2):
         controller.viewer.dims.set_current_step(0, plane)
@@ -505,7 +505,7 @@ def test_knobs_that_compose_hold_for_a_whole_stack(at_work, halves, qtbot, knobs
     controller.colorize_all()
     qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
 
-    controller.choose(**knobs)
+    controller.set_settings(**knobs)
     qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
 
     limits = tuple(controller.layer.contrast_limits)
@@ -526,7 +526,7 @@ def flicker() -> np.ndarray:
 def test_colors_are_held_steady_while_a_stack_is_played(at_work, guided, flicker):
     controller = at_work(flicker[0])
     controller.viewer.dims.set_current_step(0, 0)
-    controller.choose(temporal_smoothing=0.8)
+    controller.set_settings(temporal_smoothing=0.8)
 
     shown = []
     for plane in range(6):
@@ -544,8 +544,8 @@ def test_colors_are_held_steady_while_a_stack_is_played(at_work, guided, flicker
 def test_a_run_holds_colors_steady_along_time(at_work, qtbot, flicker):
     controller = at_work(flicker)
 
-    controller.hold_along(1)
-    controller.choose(temporal_smoothing=0.8)
+    controller.set_time_axis(1)
+    controller.set_settings(temporal_smoothing=0.8)
     controller.colorize_all()
     qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
 
@@ -561,7 +561,7 @@ def test_the_axes_of_a_stack_have_names(at_work, halves):
     controller = at_work(np.stack([[halves] * 2] * 3), axis_labels=("t", "z", "y", "x"))
     assert controller.axes == ["t", "z"] and controller.time_axis == 0
 
-    controller.hold_along(1)
+    controller.set_time_axis(1)
 
     assert controller.session.time_axis == 1 and controller.time_axis == 1
 

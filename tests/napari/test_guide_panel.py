@@ -93,7 +93,7 @@ def test_a_second_model_brings_its_knobs(opened, settle):
     settle(panel.controller)
 
     assert panel.controller.session.blend_with == "embedded" and panel.guide.blend.isVisible()
-    assert panel.controller.result.other is not None
+    assert panel.controller.result.second_chroma is not None
     models.show_model("")
     models.chosen.emit("")
     settle(panel.controller)

@@ -120,7 +120,7 @@ def test_stepping_makes_what_comes_next(make_napari_viewer, panel_of, settle, la
     viewer.dims.set_current_step(0, 50)
     panel = panel_of(viewer)
     settle(panel.controller)
-    knows, last = panel.controller.colors.knows, 49 - PLANES_AHEAD
+    knows, last = panel.controller.colors.is_current, 49 - PLANES_AHEAD
     reads.clear()
 
     viewer.dims.set_current_step(0, 49)
@@ -144,7 +144,7 @@ def test_a_plane_that_is_known_is_colorized_by_no_network(
     panel = panel_of(viewer)
     settle(panel.controller)
     viewer.dims.set_current_step(0, 1)
-    qtbot.waitUntil(lambda: panel.controller.colors.knows((1 + PLANES_AHEAD,)), timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.colors.is_current((1 + PLANES_AHEAD,)), timeout=60_000)
     settle(panel.controller)
     states: list[str] = []
     panel.controller.session.state.connect(states.append)

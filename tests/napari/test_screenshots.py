@@ -122,7 +122,7 @@ def test_a_stack_is_guided(window, panel_of, settle, shoot, qtbot):
 
     panel.controller.guiding.use("reference", window.layers["coffee"])
     panel.controller.blend_with("embedded")
-    panel.controller.choose(temporal_smoothing=0.8, hue_damping=0.4, reference_strength=0.5)
+    panel.controller.set_settings(temporal_smoothing=0.8, hue_damping=0.4, reference_strength=0.5)
     settle(panel.controller)
     shoot(window, "guide")
 

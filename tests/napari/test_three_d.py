@@ -65,7 +65,7 @@ def test_a_knob_turned_in_three_dimensions_is_heard(opened, failures, settle):
     viewer, controller = opened
     viewer.dims.ndisplay = 3
 
-    controller.choose(saturation=0)
+    controller.set_settings(saturation=0)
     settle(controller)
     viewer.dims.ndisplay = 2
     settle(controller)

@@ -208,8 +208,8 @@ def test_frames_that_come_next_are_coloured_before_they_are_shown(model, control
         model.dims.set_current_step(0, number)
 
     ahead = [(number,) for number in range(4, 4 + PLANES_AHEAD)]
-    qtbot.waitUntil(lambda: all(map(controller.colors.knows, ahead)), timeout=SECONDS)
-    assert not controller.colors.knows((4 + PLANES_AHEAD + 2,))
+    qtbot.waitUntil(lambda: all(map(controller.colors.is_current, ahead)), timeout=SECONDS)
+    assert not controller.colors.is_current((4 + PLANES_AHEAD + 2,))
 
 
 def test_a_whole_film_that_does_not_fit_is_refused(model, controller, path, monkeypatch):
@@ -224,7 +224,7 @@ def test_a_whole_film_that_does_not_fit_is_refused(model, controller, path, monk
 
 def test_a_film_is_saved_with_its_sound(model, controller, path, tmp_path, ended):
     controller.choose_layer(opened(model, path))
-    controller.choose(saturation=2.0, temporal_smoothing=0.5)
+    controller.set_settings(saturation=2.0, temporal_smoothing=0.5)
     target = tmp_path / "new.mp4"
 
     end = ended(export_video(controller, target))
@@ -394,7 +394,7 @@ def test_a_stack_is_saved_when_all_of_it_has_colours(
         controller.result_layer.save(str(target), plugin="napari-colorize")
 
     controller.colorize_all()
-    qtbot.waitUntil(controller.colors.knows_all, timeout=SECONDS)
+    qtbot.waitUntil(controller.colors.all_current, timeout=SECONDS)
     controller.result_layer.save(str(target), plugin="napari-colorize")
 
     assert len(decoded(target)) == len(stack) and rate_of(target) == 24

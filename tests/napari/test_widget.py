@@ -178,15 +178,15 @@ def test_a_run_stops_and_keeps_or_drops_what_is_done(
     panel = panel_of(viewer)
     settle(panel.controller)
     ends = []
-    panel.controller.run_ended.connect(ends.append)
+    panel.controller.run_finished.connect(ends.append)
 
     panel.controller.colorize_all()
-    qtbot.waitUntil(lambda: panel.controller.colors.knows((2,)), timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.colors.is_current((2,)), timeout=60_000)
     (panel.stop_keep if keep else panel.stop_drop).click()
     qtbot.waitUntil(lambda: bool(ends), timeout=60_000)
 
     assert ends[0].cancelled and ends[0].done < 200
-    assert panel.controller.colors.knows((2,)) is keep
+    assert panel.controller.colors.is_current((2,)) is keep
     assert not panel.controller.is_running and panel.knobs.isEnabled()
 
 
@@ -351,7 +351,7 @@ def test_the_explorer_goes_on_when_the_panel_is_closed(
     explore.draw.click()
 
     close_by_x(qtbot, viewer, panel)
-    controller.choose(saturation=0.5)
+    controller.set_settings(saturation=0.5)
     settle(controller)
     assert not controller.is_closed and "p (curtain)" in viewer.layers
 
@@ -368,7 +368,7 @@ def test_a_run_that_replaces_another_is_the_one_that_counts(
     settle(panel.controller)
 
     panel.controller.colorize_all()
-    qtbot.waitUntil(lambda: panel.controller.colors.knows((1,)), timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.colors.is_current((1,)), timeout=60_000)
     panel.controller.colorize_all()
     qtbot.waitUntil(lambda: not panel.controller.is_running, timeout=60_000)
 

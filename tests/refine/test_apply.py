@@ -85,7 +85,7 @@ def test_a_blend_by_confidence_asks_both_models(ramp):
 
 def test_a_tint_is_made_once_for_all_saturations(tiny_colorizer, ramp):
     result = tiny_colorizer(ramp)
-    tint = result.tint
+    tint = result.chroma_layers
 
     assert result.with_(saturation=2.0).tint is tint
     assert result.with_(edges=False).tint is not tint

@@ -50,12 +50,12 @@ def test_the_time_of_a_picture_is_known_after_the_first(session, heard, network,
 
 def test_the_time_of_a_picture_does_not_count_what_is_only_composed(session, heard, network, ramp):
     session.source = np.stack([ramp] * 3)
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
     predicting = session._pictures._predicting
 
-    session.choose(saturation=2.0)
-    session.run_all()
+    session.set_settings(saturation=2.0)
+    session.colorize_stack()
     heard.settled()
 
     assert session._pictures._predicting is predicting

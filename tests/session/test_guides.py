@@ -64,7 +64,7 @@ def test_refining_asks_no_network(session, heard, network, ramp, change):
     heard.wait_for("result_ready")
     asked = network.finished
 
-    session.choose(**change)
+    session.set_settings(**change)
 
     assert newest(session).settings == colorizer_of(TintNetwork())(ramp, **change).settings
     assert network.finished == asked

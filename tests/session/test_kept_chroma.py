@@ -27,11 +27,11 @@ def test_after_a_run_another_saturation_never_asks_the_network(
     session, heard, network, source, stack
 ):
     session.source = source
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
     asked = len(network.sizes)
 
-    session.choose(saturation=2.5)
+    session.set_settings(saturation=2.5)
     expected = dict(colorizer_of(TintNetwork()).iter_planes(stack, saturation=2.5))
     for place in (0, 1, PLANES - 1):
         session.plane = (place,)
@@ -45,12 +45,12 @@ def test_after_a_run_another_saturation_never_asks_the_network(
 
 def test_a_run_at_another_saturation_only_composes(session, heard, network, source, stack):
     session.source = source
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
     asked = len(network.sizes)
 
-    session.choose(saturation=0.5)
-    session.run_all()
+    session.set_settings(saturation=0.5)
+    session.colorize_stack()
     heard.settled()
 
     assert len(network.sizes) == asked
@@ -63,24 +63,24 @@ def test_a_cancelled_run_goes_on_where_it_ended(session, heard, network, stack, 
     monkeypatch.setattr("napari_colorize.colorizer.BATCH_PLANES", 1)
     session.source = stack[:6]
     heard.settled()
-    session.plane_done.connect(lambda index, _: session.cancel() if index == (3,) else None)
-    session.run_all()
+    session.plane_ready.connect(lambda index, _: session.cancel() if index == (3,) else None)
+    session.colorize_stack()
     heard.settled()
     asked = len(network.sizes)
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
     told = [index for index, _ in heard.all("plane_ready")]
 
     assert told == [(i,) for i in (*range(4), *range(4))]  # told again, and cancelled again
-    session.plane_done.disconnect()
-    session.run_all()
+    session.plane_ready.disconnect()
+    session.colorize_stack()
     heard.settled()
     assert len(network.sizes) == asked + 2
 
 
 def test_what_is_kept_of_many_planes_is_small(session, heard, stack):
     session.source = stack
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
 
     for kept in session._cache._colors.values():
@@ -92,23 +92,23 @@ def test_when_memory_is_short_the_oldest_colours_are_forgotten(
     session, heard, network, stack, monkeypatch
 ):
     session.source = stack
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
     each = session._cache._colors_bytes // PLANES
     session.refresh()
     monkeypatch.setattr(cache, "COLORS_BYTES", 5 * each)
     monkeypatch.setattr(cache, "COLORS_SHARE", 10**12)
 
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
 
     assert session._cache._colors_bytes == 5 * each and len(session._cache._colors) == 5
 
 
 def test_another_source_or_unloading_leaves_no_colours(session, heard, network, stack):
-    for leave in (session.unload, lambda: session.update(source=None)):
+    for leave in (session.release_memory, lambda: session.update(source=None)):
         session.source = stack.copy()
-        session.run_all()
+        session.colorize_stack()
         heard.settled()
         assert session._cache._colors
 

@@ -40,7 +40,7 @@ def test_what_is_known_is_told_first_and_without_a_network(session, heard, netwo
     session.source = stack
     session.prefetch([(1,), (2,)])
     heard.settled()
-    session.choose(saturation=3.0)
+    session.set_settings(saturation=3.0)
     heard.settled()
     network.held = True
     asked = len(network.sizes)
@@ -77,7 +77,7 @@ def test_what_would_come_out_otherwise_is_dropped(session, heard, network, stack
     {
         "source": lambda: session.update(source=stack / 2),
         "model": lambda: session.update(model=colorizer_of(LayeredNetwork())),
-        "factor": lambda: session.choose(render_factor=9),
+        "factor": lambda: session.set_settings(render_factor=9),
         "cancel": session.cancel,
         "nothing": lambda: None,
     }[change]()
@@ -93,7 +93,7 @@ def test_another_saturation_is_followed(session, heard, network, stack):
     session.prefetch([(1,), (2,)])
     network.wait_until_held()
 
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
     network.let_go()
     heard.settled()
 
@@ -156,8 +156,8 @@ def test_runs_and_questions_come_first(session, heard, network, stack):
     session.prefetch([(1,), (2,)])
     network.wait_until_held()
 
-    session.run_all()
-    session.judge()
+    session.colorize_stack()
+    session.request_expected_error()
     network.let_go()
     heard.settled()
 
@@ -185,7 +185,7 @@ def test_what_is_looked_at_is_not_read_again(session, heard, stack):
     session.update(source=Counting(), plane=(3,))
     session.prefetch([(4,)])
     heard.settled()
-    session.choose(gamma=2.0)
+    session.set_settings(gamma=2.0)
     heard.settled()
 
     assert Counting.asked == [(3,), (4,)]

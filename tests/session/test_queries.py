@@ -36,9 +36,9 @@ def points(heard):
 def test_attention_is_of_the_plane_looked_at_as_it_is_shown(session, heard, network, ramp):
     stack = np.stack([ramp, ramp * 300])
     session.update(source=stack, plane=(1,))
-    session.choose(gamma=2.0, render_factor=3)
+    session.set_settings(gamma=2.0, render_factor=3)
 
-    session.attend((40, 60))
+    session.request_attention((40, 60))
     found = heard.wait_for("attention_ready")
 
     expected = session.model.attention_map(
@@ -53,11 +53,11 @@ def test_attention_is_of_the_plane_looked_at_as_it_is_shown(session, heard, netw
 def test_attention_is_of_the_picture_shown_not_of_other_limits(session, heard, ramp):
     stack = np.stack([ramp, ramp * 300])
     session.source = pytest.importorskip("dask.array").from_array(stack, chunks=(1, 48, 64))
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
-    session.choose(saturation=2.0)  # from now on between the limits of the whole stack
+    session.set_settings(saturation=2.0)  # from now on between the limits of the whole stack
 
-    session.attend((40, 60))
+    session.request_attention((40, 60))
     found = heard.wait_for("attention_ready")
 
     expected = session.model.attention_map(ramp, (40, 60), contrast_limits=(0, 300))
@@ -70,7 +70,7 @@ def test_the_newest_point_wins(session, heard, network, ramp):
     network.wait_until_held()
 
     for row in range(5):
-        session.attend((row, 0))
+        session.request_attention((row, 0))
     network.let_go()
 
     assert points(heard.settled()) == [(4, 0)]
@@ -85,7 +85,7 @@ def test_a_question_about_what_is_gone_is_dropped(session, heard, network, ramp,
     session.plane = (1,)
     network.wait_until_held()
 
-    session.attend((0, 0)) if question == "attend" else session.judge()
+    session.request_attention((0, 0)) if question == "attend" else session.request_expected_error()
     {
         "source": lambda: session.update(source=1 - ramp),
         "plane": lambda: session.update(plane=(0,)),
@@ -106,10 +106,10 @@ def test_other_settings_are_waited_for(session, heard, network, ramp):
     session.source = ramp
     heard.settled()
     network.held = True
-    session.judge()
+    session.request_expected_error()
     network.wait_until_held()  # asked again, for the mirror image
 
-    session.choose(render_factor=9)
+    session.set_settings(render_factor=9)
     network.let_go()
     heard.settled()
 
@@ -119,9 +119,9 @@ def test_other_settings_are_waited_for(session, heard, network, ramp):
 
 def test_the_error_is_of_the_picture_shown(session, heard, ramp):
     session.update(source=ramp)
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
 
-    session.judge()
+    session.request_expected_error()
     result, errors = heard.wait_for("expected_error_ready")
 
     assert result is session.result
@@ -134,11 +134,11 @@ def test_questions_come_before_the_rest_of_a_run(session, heard, network, ramp, 
     session.source = np.stack([ramp] * 5)
     heard.settled()
     network.held = True
-    session.run_all()
+    session.colorize_stack()
     network.wait_until_held()
 
-    session.attend((1, 1))
-    session.judge()
+    session.request_attention((1, 1))
+    session.request_expected_error()
     network.let_go()
     heard.settled()
 
@@ -152,28 +152,28 @@ def test_questions_come_before_the_rest_of_a_run(session, heard, network, ramp, 
 
 def test_a_network_without_attention_says_so_and_goes_on(session, heard, ramp):
     session.update(source=ramp, model=colorizer_of(TintNetwork()))
-    session.attend((0, 0))
+    session.request_attention((0, 0))
 
     error = heard.wait_for("failed")
 
     assert isinstance(error, SettingsError) and "no self-attention" in str(error)
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
     assert len(heard.settled().all("failed")) == 1
     assert heard.all("result_ready")[-1].settings.saturation == 2.0
 
 
 def test_a_point_outside_is_told(session, heard, ramp):
     session.source = ramp
-    session.attend((48, 0))
+    session.request_attention((48, 0))
 
     assert isinstance(heard.wait_for("failed"), ImageError)
 
 
 def test_there_must_be_something_to_ask_about(session, ramp):
-    for ask in (session.judge, lambda: session.attend((0, 0))):
+    for ask in (session.request_expected_error, lambda: session.request_attention((0, 0))):
         with pytest.raises(ImageError, match="choose one first"):
             ask()
     session.source = ramp
     session.close()
     with pytest.raises(ColorizeError, match="closed"):
-        session.judge()
+        session.request_expected_error()

@@ -18,17 +18,17 @@ def stack():
 def origins(session):
     """Of every plane that was told of."""
     origins: list[PlaneSource] = []
-    session.plane_done.connect(lambda index, result, origin: origins.append(origin))
+    session.plane_ready.connect(lambda index, result, origin: origins.append(origin))
     return origins
 
 
 def test_every_run_has_a_number_of_its_own(session, heard, origins, stack):
     session.source = stack
-    first = session.run_all()
+    first = session.colorize_stack()
     heard.settled()
     second = session.sweep([2, 3])
     heard.settled()
-    third = session.run_all()
+    third = session.colorize_stack()
     session.prefetch([(1,)])
     heard.settled()
 
@@ -40,10 +40,10 @@ def test_every_run_has_a_number_of_its_own(session, heard, origins, stack):
 
 def test_a_listener_of_two_values_goes_on_working(session, heard, stack):
     told = []
-    session.plane_done.connect(lambda index, result: told.append(index))
+    session.plane_ready.connect(lambda index, result: told.append(index))
     session.source = stack
 
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
 
     assert told == [(0,), (1,), (2,), (3,)]
@@ -53,11 +53,11 @@ def test_a_listener_of_two_values_goes_on_working(session, heard, stack):
     ("change", "holds"),
     [
         (lambda session, stack: session.update(plane=(3,)), True),
-        (lambda session, stack: session.choose(provenance=False), True),
-        (lambda session, stack: session.choose(render_factor=4, saturation=1.0), True),  # as it is
-        (lambda session, stack: session.choose(saturation=2.0), False),
-        (lambda session, stack: session.choose(render_factor=9), False),
-        (lambda session, stack: session.choose(gamma=2.0), False),
+        (lambda session, stack: session.set_settings(provenance=False), True),
+        (lambda session, stack: session.set_settings(render_factor=4, saturation=1.0), True),  # as it is
+        (lambda session, stack: session.set_settings(saturation=2.0), False),
+        (lambda session, stack: session.set_settings(render_factor=9), False),
+        (lambda session, stack: session.set_settings(gamma=2.0), False),
         (lambda session, stack: session.update(model=colorizer_of(TintNetwork())), False),
         (lambda session, stack: session.update(device="cuda"), False),
         (lambda session, stack: session.update(source=stack.copy()), False),
@@ -71,7 +71,7 @@ def test_a_plane_is_current_as_long_as_it_would_come_out_the_same(
 ):
     session.source = stack
     heard.settled()
-    session.prefetch([(1,)]) if kind == "prefetch" else session.run_all()
+    session.prefetch([(1,)]) if kind == "prefetch" else session.colorize_stack()
     heard.settled()
     assert session.is_current(origins[0])
 
@@ -82,11 +82,11 @@ def test_a_plane_is_current_as_long_as_it_would_come_out_the_same(
 
 def test_what_was_changed_back_is_current_again(session, heard, origins, stack):
     session.source = stack
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
 
-    session.choose(saturation=2.0)
-    session.choose(saturation=1.0)
+    session.set_settings(saturation=2.0)
+    session.set_settings(saturation=1.0)
 
     assert session.is_current(origins[0])
 
@@ -98,7 +98,7 @@ def test_a_plane_at_a_followed_saturation_is_current(session, heard, network, or
     session.prefetch([(1,)])
     network.wait_until_held()
 
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
     network.let_go()
     heard.settled()
 
@@ -109,9 +109,9 @@ def test_cancelling_a_run_leaves_the_picture_alone(session, heard, network, stac
     session.source = stack
     heard.settled()
     network.held = True
-    run = session.run_all()
+    run = session.colorize_stack()
     network.wait_until_held()
-    session.choose(render_factor=9)
+    session.set_settings(render_factor=9)
 
     session.cancel_run(run, keep=False)
     network.let_go()
@@ -128,7 +128,7 @@ def test_a_run_that_never_began_is_no_whole_one(session, heard, network, stack):
     session.source = stack
     network.wait_until_held()
 
-    run = session.run_all()  # waits for the picture
+    run = session.colorize_stack()  # waits for the picture
     session.cancel_run(run)
     network.let_go()
     heard.settled()
@@ -139,9 +139,9 @@ def test_a_run_that_never_began_is_no_whole_one(session, heard, network, stack):
 
 def test_only_the_run_that_is_meant_is_cancelled(session, heard, stack):
     session.source = stack
-    over = session.run_all()
+    over = session.colorize_stack()
     heard.settled()
-    run = session.run_all()
+    run = session.colorize_stack()
 
     session.cancel_run(over)
     session.cancel_run(run + 1)

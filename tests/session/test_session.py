@@ -80,7 +80,7 @@ def test_saturation_never_asks_the_network(session, heard, network, ramp):
     heard.settled()
 
     for saturation in (0.0, 0.5, 4.0):
-        session.choose(saturation=saturation)
+        session.set_settings(saturation=saturation)
         heard.settled()
 
     assert saturations(heard) == [1.0, 0.0, 0.5, 4.0]
@@ -102,7 +102,7 @@ def test_what_the_network_would_answer_otherwise_is_predicted_anew(
     session.source = ramp
     heard.settled()
 
-    session.choose(**change)
+    session.set_settings(**change)
     heard.settled()
 
     assert len(network.sizes) == 2
@@ -150,7 +150,7 @@ def test_changes_during_a_prediction_are_coalesced(session, heard, network, ramp
     network.wait_until_held()
 
     for render_factor in range(3, 20):
-        session.choose(render_factor=render_factor)
+        session.set_settings(render_factor=render_factor)
     network.let_go()
     heard.settled()
 
@@ -163,7 +163,7 @@ def test_a_prediction_that_nobody_wants_ends_between_two_layers(session, heard, 
     session.update(source=ramp, settings=ColorizeSettings(render_factor=2))
     network.wait_until_held()
 
-    session.choose(render_factor=3)
+    session.set_settings(render_factor=3)
     network.go.release()  # one layer further, no more
     network.wait_until_held()
 
@@ -190,7 +190,7 @@ def test_a_result_that_came_too_late_is_dropped(session, heard, network, ramp, c
     changes = {
         "source": lambda: session.update(source=1 - ramp),
         "plane": lambda: session.update(plane=(1,)),
-        "factor": lambda: session.choose(render_factor=9),
+        "factor": lambda: session.set_settings(render_factor=9),
         "cancel": session.cancel,
     }
     network.at_end = changes[change]
@@ -206,7 +206,7 @@ def test_a_result_that_came_too_late_is_dropped(session, heard, network, ramp, c
 def test_an_error_that_came_too_late_is_dropped(session, heard, ramp):
     class Late(LayeredNetwork):
         def forward(self, gray, self_attention=True):
-            session.choose(render_factor=9)
+            session.set_settings(render_factor=9)
             if len(self.sizes) == 0:
                 self.sizes.append(0)
                 raise ZeroDivisionError
@@ -219,14 +219,14 @@ def test_an_error_that_came_too_late_is_dropped(session, heard, ramp):
 
 
 def test_the_slider_is_followed_while_a_new_prediction_is_made(session, heard, network, ramp):
-    session.choose(render_factor=2)
+    session.set_settings(render_factor=2)
     session.source = ramp
     heard.settled()
     network.held = True
-    session.choose(render_factor=3)
+    session.set_settings(render_factor=3)
     network.wait_until_held()
 
-    session.choose(saturation=3.0)
+    session.set_settings(saturation=3.0)
     network.go.release()
     interim = heard.wait_for("result_ready", 2)
 
@@ -257,9 +257,9 @@ def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
     serial, serials = threading.Lock(), {}
     started = {
         "sweep": lambda: session.sweep([1, 2]),
-        "run": session.run_all,
+        "run": session.colorize_stack,
         "prefetch": lambda: session.prefetch([(2,), (0,), (1,)]),
-        "judge": session.judge,
+        "judge": session.request_expected_error,
     }
 
     def play(seed):
@@ -288,7 +288,7 @@ def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
         hand.start()
     for hand in hands:
         hand.join(SOON)
-    session.choose(saturation=1.0, render_factor=5)
+    session.set_settings(saturation=1.0, render_factor=5)
     heard.settled()
 
     shown = saturations(heard)[1:]  # the first is as the model recommends
@@ -312,7 +312,7 @@ def test_many_hands_at_once_never_get_an_old_picture(session, heard, network):
 def test_going_back_is_instant(session, heard, network, ramp):
     session.source = np.stack([ramp, ramp[::-1]])
     for changes in ({"render_factor": 2}, {"render_factor": 3}, {"render_factor": 2}):
-        session.choose(**changes)
+        session.set_settings(**changes)
         heard.settled()
     asked = len(network.sizes)
     for plane in ((1,), (0,), (1,)):
@@ -327,12 +327,12 @@ def test_few_predictions_are_kept(session, heard, network, ramp, monkeypatch):
     monkeypatch.setattr(cache, "CACHED", 3)
     session.source = ramp
     for render_factor in (1, 2, 3, 4, 5):
-        session.choose(render_factor=render_factor)
+        session.set_settings(render_factor=render_factor)
         heard.settled()
 
     assert len(session._cache) == 3
     asked = len(network.sizes)
-    session.choose(render_factor=1)
+    session.set_settings(render_factor=1)
     heard.settled()
     assert len(network.sizes) == asked + 1
 
@@ -341,7 +341,7 @@ def test_large_pictures_are_kept_one_at_a_time(session, heard, ramp, monkeypatch
     monkeypatch.setattr(cache, "CACHED_BYTES", ramp.nbytes)
     session.source = ramp
     for render_factor in (1, 2, 3):
-        session.choose(render_factor=render_factor)
+        session.set_settings(render_factor=render_factor)
         heard.settled()
 
     assert len(session._cache) == 1
@@ -376,7 +376,7 @@ def test_of_a_lazy_stack_only_the_plane_looked_at_is_computed_once(session, hear
     stack = CountingStack(np.stack([ramp, ramp / 2, ramp / 3]))
     session.update(source=stack, plane=(2,))
     heard.settled()
-    session.choose(render_factor=3)
+    session.set_settings(render_factor=3)
     heard.settled()
 
     assert stack.asked == [(2,)]
@@ -398,7 +398,7 @@ def test_a_run_colorizes_every_plane_as_the_colorizer_does(session, heard, ramp)
     stack = np.stack([ramp, ramp / 2, ramp / 4])
     session.source = stack
 
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
 
     expected = list(colorizer_of(TintNetwork()).iter_planes(stack))
@@ -418,11 +418,11 @@ def test_a_run_is_cancelled_within_a_plane(session, heard, network, ramp, monkey
     heard.settled()
     finished = network.finished
 
-    session.plane_done.connect(lambda *_: setattr(network, "held", True))
-    session.run_all()
+    session.plane_ready.connect(lambda *_: setattr(network, "held", True))
+    session.colorize_stack()
     network.wait_until_held()  # in the second plane
     session.cancel(keep=keep)
-    assert session.doing == "cancelling"
+    assert session.status == "cancelling"
     network.go.release()
     heard.settled()
 
@@ -438,7 +438,7 @@ def test_what_is_looked_at_comes_before_the_rest_of_a_run(
     session.source = np.stack([ramp] * 5)
     heard.settled()
     network.held = True
-    session.run_all()
+    session.colorize_stack()
     network.wait_until_held()
 
     session.plane = (3,)
@@ -455,10 +455,10 @@ def test_saturation_is_followed_in_the_midst_of_a_run(session, heard, network, r
     session.source = np.stack([ramp] * 3)
     heard.settled()
     network.held = True
-    session.run_all()
+    session.colorize_stack()
     network.wait_until_held()
 
-    session.choose(saturation=2.5)
+    session.set_settings(saturation=2.5)
     network.go.release()
     result = heard.wait_for("result_ready", 2)
 
@@ -469,7 +469,7 @@ def test_a_run_goes_on_when_its_source_is_taken_away(session, heard, network, ra
     session.source = np.stack([ramp] * 3)
     heard.settled()
     network.held = True
-    session.run_all()
+    session.colorize_stack()
     network.wait_until_held()
 
     session.source = None
@@ -483,7 +483,7 @@ def test_a_newer_run_ends_the_older(session, heard, network, ramp):
     session.source = np.stack([ramp] * 3)
     heard.settled()
     network.held = True
-    session.run_all()
+    session.colorize_stack()
     network.wait_until_held()
 
     session.sweep([2, 3])
@@ -501,7 +501,7 @@ def test_a_sweep_shows_every_render_factor_and_keeps_them(session, heard, networ
     session.sweep([2, 3, 5])
     heard.settled()
     asked = len(network.sizes)
-    session.choose(render_factor=5)
+    session.set_settings(render_factor=5)
     heard.settled()
 
     told = heard.all("sweep_ready")
@@ -512,7 +512,7 @@ def test_a_sweep_shows_every_render_factor_and_keeps_them(session, heard, networ
 
 def test_a_run_needs_a_source_and_a_sweep_real_render_factors(session, ramp):
     with pytest.raises(ImageError, match="choose one first"):
-        session.run_all()
+        session.colorize_stack()
     session.source = ramp
     with pytest.raises(SettingsError, match="render_factor must be"):
         session.sweep([3, 0])
@@ -539,18 +539,18 @@ def test_after_a_cancel_saturation_is_still_only_composed(session, heard, networ
     session.source = ramp
     heard.settled()
     network.held = True
-    session.choose(render_factor=9)
+    session.set_settings(render_factor=9)
     network.wait_until_held()
     session.cancel()
     network.let_go()
     heard.settled()
 
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
     heard.settled()
     assert len(network.sizes) == 2 and saturations(heard) == [1.0, 2.0]
-    session.choose(render_factor=4)
+    session.set_settings(render_factor=4)
     session.wait(SOON)
-    session.choose(render_factor=9)  # set anew: tried again
+    session.set_settings(render_factor=9)  # set anew: tried again
     heard.settled()
     assert factors(heard)[-1] == 9
 
@@ -561,14 +561,14 @@ def test_cancelling_nothing_does_nothing(session, heard, ramp):
     heard.settled()
     session.cancel()
 
-    assert session.doing == "idle" and len(heard.all("result_ready")) == 1
+    assert session.status == "idle" and len(heard.all("result_ready")) == 1
 
 
 def test_closing_in_the_midst_of_a_run_is_quick_and_quiet(session, heard, network, ramp):
     session.source = np.stack([ramp] * 20)
     heard.settled()
     network.held = True
-    session.run_all()
+    session.colorize_stack()
     network.wait_until_held()
     said = len(heard.said)
 
@@ -584,7 +584,7 @@ def test_closing_in_the_midst_of_a_run_is_quick_and_quiet(session, heard, networ
 
 
 def test_a_listener_may_close_the_session(session, ramp):
-    session.composed.connect(lambda _: session.close())
+    session.result_ready.connect(lambda _: session.close())
     session.source = ramp
 
     session._thread.join(SOON)
@@ -597,8 +597,8 @@ def test_what_is_closed_says_so(session, ramp):
 
     for use in (
         lambda: session.update(source=ramp),
-        lambda: session.choose(saturation=2.0),
-        session.get_ready,
+        lambda: session.set_settings(saturation=2.0),
+        session.warm_up,
         session.refresh,
     ):
         with pytest.raises(ColorizeError, match="closed: make a new ColorizeSession"):
@@ -611,11 +611,11 @@ def test_unloading_frees_everything_and_the_next_change_loads_again(session, hea
     session.source = ramp
     heard.settled()
 
-    session.unload()
+    session.release_memory()
     heard.settled()
     assert not session._model.is_loaded and session._shown is None and len(session._cache) == 0
     assert not network._forward_pre_hooks
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
     heard.settled()
 
     assert saturations(heard) == [1.0, 2.0] and len(network.sizes) == 2
@@ -629,7 +629,7 @@ def test_a_network_that_is_out_of_use_takes_no_memory(session, heard, ramp):
     session.model = colorizer_of(TintNetwork())
     heard.settled()
 
-    session.unload()
+    session.release_memory()
     heard.settled()
     del once
     gc.collect()
@@ -677,7 +677,7 @@ def test_a_source_whose_picture_failed_is_let_go_of(session, heard, ramp):
     gone = weakref.ref(source)
     session.update(source=source, model="deoldifi")
     heard.settled()
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
     heard.settled()
 
     del source
@@ -753,7 +753,7 @@ def test_after_a_failure_saturation_does_not_fail_again(session, heard, ramp):
     session.update(source=ramp, model="deoldifi")
     heard.settled()
 
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
     heard.settled()
 
     assert len(heard.all("failed")) == 1
@@ -761,7 +761,7 @@ def test_after_a_failure_saturation_does_not_fail_again(session, heard, ramp):
 
 def test_a_run_that_fails_ends(session, heard, ramp):
     session.update(source=np.stack([ramp] * 2), plane=(0,), model="deoldifi")
-    session.run_all()
+    session.colorize_stack()
     heard.settled()
 
     assert len(heard.all("failed")) == 2
@@ -769,11 +769,11 @@ def test_a_run_that_fails_ends(session, heard, ramp):
 
 
 def test_a_listener_that_raises_does_no_harm(session, heard, ramp, caplog):
-    session.composed.connect(lambda _: 1 / 0)
+    session.result_ready.connect(lambda _: 1 / 0)
     session.source = ramp
     heard.settled()
 
-    session.choose(saturation=2.0)
+    session.set_settings(saturation=2.0)
     heard.settled()
 
     assert saturations(heard) == [1.0, 2.0] and "A listener of composed failed" in caplog.text
@@ -819,7 +819,7 @@ def test_others_may_use_the_network_meanwhile(session, heard, network, ramp):
 
 def test_the_worker_speaks_and_nobody_else(session, ramp):
     threads = set()
-    for signal in (session.composed, session.state):
+    for signal in (session.result_ready, session.state):
         signal.connect(lambda _: threads.add(threading.current_thread().name))
     session.source = ramp
     session.wait(SOON)
@@ -828,7 +828,7 @@ def test_the_worker_speaks_and_nobody_else(session, ramp):
 
 
 def test_getting_ready_needs_no_picture(session, heard):
-    session.get_ready()
+    session.warm_up()
     heard.settled()
 
     assert session._model.is_loaded
@@ -838,7 +838,7 @@ def test_getting_ready_needs_no_picture(session, heard):
 def test_the_model_that_gets_ready_is_the_newest(session, heard, download, network):
     good = session.model
     session.model = "deoldify-artistic"
-    session.get_ready()
+    session.warm_up()
     heard.wait_for("progress")
 
     session.model = good
@@ -859,12 +859,12 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 import napari_colorize as nc
 session = nc.ColorizeSession(model="embedded", device="cpu", precision="float32", plane=None)
-session.choose(saturation=2.0, render_factor=2)
-assert session.doing == "idle" and session.result is None and session.wait(0)
+session.set_settings(saturation=2.0, render_factor=2)
+assert session.status == "idle" and session.result is None and session.wait(0)
 assert "torch" not in sys.modules and threading.active_count() == 1
 import numpy
 composed = threading.Event()
-session.composed.connect(lambda _: composed.set())
+session.result_ready.connect(lambda _: composed.set())
 session.source = numpy.zeros((8, 9), numpy.uint8)
 assert composed.wait(300)
 print(*importers)

@@ -98,8 +98,8 @@ class ColorizeController:
     state = Signal(str)
     progress = Signal(object)
     failed = Signal(object)
-    run_ended = Signal(object)
-    swept = Signal(int, object)
+    run_finished = Signal(object)
+    sweep_ready = Signal(int, object)
     attention_ready = Signal(object)
     expected_error_ready = Signal(object, object)
     disagreement_ready = Signal(object)
@@ -608,7 +608,7 @@ class ColorizeController:
         carry(session.progress, self._tell_progress)
         carry(session.state, self._tell_state)
         carry(session.failed, self._fail)
-        carry(session.sweep_ready, self.swept.emit)
+        carry(session.sweep_ready, self.sweep_ready.emit)
         carry(session.attention_ready, self.attention_ready.emit)
         carry(session.expected_error_ready, self.expected_error_ready.emit)
         carry(session.disagreement_ready, self.disagreement_ready.emit)
@@ -669,7 +669,7 @@ class ColorizeController:
                 self._drop(colorized_layer)
             elif colorized_layer.result_layer is not None:
                 colorized_layer.result_layer.refresh()
-        self.run_ended.emit(end)
+        self.run_finished.emit(end)
         self.changed.emit()
 
     def _drop(self, colorized_layer: ColorizedLayer) -> None:

@@ -221,8 +221,8 @@ class ColorizeWidget(QWidget):
             (controller.state, self._show_state),
             (controller.progress, self._show_progress),
             (controller.failed, self._show_error),
-            (controller.run_ended, self._show_end),
-            (controller.swept, self.grid.show_result),
+            (controller.run_finished, self._show_end),
+            (controller.sweep_ready, self.grid.show_result),
         ):
             self._links.add(signal, slot)
 

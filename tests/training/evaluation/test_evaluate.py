@@ -242,9 +242,9 @@ def test_a_film_is_measured_for_steadiness(tiny_colorizer, tmp_path):
         turn = 0
 
         def forward(self, gray, self_attention=True):
-            Flicker.turn += 1
+            Flicker.inference_lock += 1
             uv = super().forward(gray, self_attention)
-            return uv * 0 + 0.1 * (-1) ** Flicker.turn
+            return uv * 0 + 0.1 * (-1) ** Flicker.inference_lock
 
     models = {"steady": tiny_colorizer, "flicker": colorizer_of(Flicker())}
 

@@ -25,7 +25,7 @@ def test_a_step_goes_down(player):
     x = torch.ones(2, 3)
     before = player.network(x).square().mean()
 
-    player.learn(before)
+    player.step(before)
 
     assert player.network(x).square().mean() < before
 
@@ -35,6 +35,6 @@ def test_a_gradient_that_is_no_number_is_not_followed(player):
     loss = player.network(torch.ones(2, 3)).mean()
 
     # The loss is a number; the slope of a square root at zero is none.
-    player.learn(loss + (player.network.weight.sum() * 0).sqrt())
+    player.step(loss + (player.network.weight.sum() * 0).sqrt())
 
     assert torch.equal(player.network.weight, weight)

@@ -253,7 +253,7 @@ class Colorizer:
         blend_with
             As in `__call__`.
         time_axis : int, optional
-            Along which colours are held steady, if `temporal_smoothing` is above 0. Default: the first.
+            Axis along which `temporal_smoothing` acts. Default: the first.
         **settings
             See `ColorizeSettings`.
 

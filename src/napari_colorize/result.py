@@ -189,7 +189,7 @@ class Colorized:
         held = None if self.chroma is None else self.chroma.temporal_smoothing
         if "temporal_smoothing" in changes and settings.temporal_smoothing not in (0, held):
             raise SettingsError(
-                "Another temporal_smoothing needs the planes before this one: colorize the stack again "
+                "Another temporal_smoothing needs the previous planes: colorize the stack again "
                 "with temporal_smoothing=..., or take it away with temporal_smoothing=0."
             )
         if guides.hints is not self.guides.hints and self._is_shown_hints:

@@ -1,4 +1,4 @@
-"""Colours guided by layers: hints, mask, reference, a second model, temporal_smoothing; no window."""
+"""Guides from layers: hints, mask, reference, second model, temporal smoothing; no window."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_a_listener_of_two_values_goes_on_working(session, heard, stack):
     [
         (lambda session, stack: session.update(plane=(3,)), True),
         (lambda session, stack: session.set_settings(provenance=False), True),
-        (lambda session, stack: session.set_settings(render_factor=4, saturation=1.0), True),  # as it is
+        (lambda session, stack: session.set_settings(render_factor=4, saturation=1.0), True),
         (lambda session, stack: session.set_settings(saturation=2.0), False),
         (lambda session, stack: session.set_settings(render_factor=9), False),
         (lambda session, stack: session.set_settings(gamma=2.0), False),

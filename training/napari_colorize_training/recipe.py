@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from napari_colorize.errors import SettingsError
-from napari_colorize_training.loop.schedule import COURSES
+from napari_colorize_training.schedule import COURSES
 
 Trained = Literal["generator", "critic", "gan"]
 SUFFIX = ".toml"

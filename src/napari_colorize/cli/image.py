@@ -65,7 +65,7 @@ def image(
         int | None,
         typer.Option(
             metavar="AXIS",
-            help="Of stacks, along which --temporal-smoothing holds colours steady. Default: the first.",
+            help="Axis of a stack along which --temporal-smoothing acts. Default: the first.",
         ),
     ] = None,
     overwrite: Annotated[

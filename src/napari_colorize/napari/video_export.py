@@ -60,7 +60,7 @@ def export_video(
 ) -> VideoExport:
     """Colorize all of the film that a desk looks at, and write it; returns at once.
 
-    Model, settings, guides and temporal_smoothing are the desk's at this moment. Sound, subtitles and
+    Model, settings and guides are those of the controller at this moment. Audio, subtitles and
     chapters are copied.
 
     Parameters

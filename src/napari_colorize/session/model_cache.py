@@ -100,6 +100,7 @@ class LoadedModels:
             empty_device_cache()
 
     def load(self, request: RenderRequest) -> None:
+        """Load the model of a request and add the hooks that check for cancellation."""
         colorizer = self._load(request)
         self._hooks[request.model_key] = self._add_cancel_hooks(colorizer)
         self._loaded[request.model_key] = colorizer

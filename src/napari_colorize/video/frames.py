@@ -17,7 +17,7 @@ Pixels = NDArray[Any]
 Record = dict[str, object]
 
 RUN_IN = 24
-"""Frames before a border that are coloured once more, for temporal_smoothing to know what went before."""
+"""Frames before a resume point that are colorized again to restore the smoothing state."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,7 +41,6 @@ from napari_colorize_training.loop.objective import ContentLoss, GeneratorWrappe
 from napari_colorize_training.loop.optimization import OptimizedModule, ParameterGroup
 from napari_colorize_training.loop.progress import Clock, NoProgress, ProgressReporter, RunControl
 from napari_colorize_training.loop.run_folder import Row, RunFolder
-from napari_colorize_training.loop.schedule import Plateau, cyclic_momentum, rate_at
 from napari_colorize_training.loop.stages import StageRun, epoch_ends, expand_stages
 from napari_colorize_training.loop.validation import ValidationFigures, measure, save_preview
 from napari_colorize_training.models import adapt
@@ -49,6 +48,7 @@ from napari_colorize_training.models.critics import build_critic
 from napari_colorize_training.models.export import export_model, plain_state
 from napari_colorize_training.recipe import Recipe, Stage
 from napari_colorize_training.rng import uniform
+from napari_colorize_training.schedule import Plateau, cyclic_momentum, rate_at
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -425,7 +425,7 @@ class Trainer:
             )
         adapt.set_training(self.generator_wrapper.network, stage.norm_statistics)
         if stage.train == "critic":
-            self.generator_wrapper.network.eval()  # it stands still, statistics and dropout included
+            self.generator_wrapper.network.eval()  # frozen, with its statistics
         pictures = prepare_batch(batch, self.recipe.data, self._device, training=True)
         if stage.train == "generator":
             terms = self._pretrain_step(leg, pictures)

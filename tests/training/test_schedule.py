@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from napari_colorize_training.loop.schedule import (
+from napari_colorize_training.schedule import (
     COURSES,
     Plateau,
     cyclic_momentum,

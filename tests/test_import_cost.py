@@ -1,4 +1,4 @@
-"""What holds for the package as a whole: a light front door, and a wheel with everything in it."""
+"""Properties of the whole package: cheap import, lazy public names, complete wheel."""
 
 import subprocess
 import sys
@@ -10,7 +10,6 @@ import pytest
 import napari_colorize
 
 ROOT = Path(__file__).parents[1]
-SECONDS_TO_IMPORT = 0.050  # what napari, which imports every plugin's package, should not feel
 
 
 def run_python(code: str) -> str:
@@ -24,16 +23,14 @@ def test_importing_the_package_is_light():
     assert not heavy & set(loaded)
 
 
-def test_importing_the_package_is_quick():
-    code = (
-        "from time import process_time as now; start = now(); import napari_colorize;"
-        "print(now() - start)"
-    )
-    # Time of the processor, and the quickest of five: others at work must not count.
-    assert min(float(run_python(code)) for _ in range(5)) < SECONDS_TO_IMPORT
+def test_importing_the_package_imports_one_other_module_of_ours():
+    loaded = run_python("import napari_colorize, sys; print(*sys.modules)").split()
+
+    ours = {name for name in loaded if name.startswith("napari_colorize")}
+    assert ours == {"napari_colorize", "napari_colorize.lazy_imports"}
 
 
-def test_settings_and_errors_come_without_torch():
+def test_settings_and_errors_do_not_import_torch():
     code = "import sys, napari_colorize as nc; nc.ColorizeSettings; nc.ColorizeError"
     loaded = run_python(f"{code}; print(*sys.modules)").split()
 
@@ -41,12 +38,12 @@ def test_settings_and_errors_come_without_torch():
 
 
 @pytest.mark.parametrize("name", napari_colorize.__all__)
-def test_every_public_name_is_there(name):
+def test_every_public_name_can_be_imported(name):
     assert getattr(napari_colorize, name) is not None
     assert name in dir(napari_colorize)
 
 
-def test_every_name_that_waits_is_public():
+def test_every_lazy_name_is_public():
     assert set(napari_colorize._MODULES) == set(napari_colorize.__all__) - {"__version__"}
 
 

@@ -63,6 +63,20 @@ def test_text_is_one_line_of_ascii():
     assert "\n" not in text
 
 
+def test_settings_of_an_earlier_version_are_read_with_their_present_names():
+    record = record_of()
+    old = {**record["settings"]}  # type: ignore[dict-item]
+    old["steadiness"] = old.pop("temporal_smoothing")
+
+    assert provenance.from_text(provenance.to_text({**record, "settings": old})) == record
+
+
+def test_a_record_without_settings_is_read_as_it_is():
+    record = {name: value for name, value in record_of().items() if name != "settings"}
+
+    assert provenance.from_text(provenance.to_text(record)) == record
+
+
 @pytest.mark.parametrize("text", ["", "A caption.", '{"statement": ', '{"statement": "other"}'])
 def test_no_record_is_found_where_there_is_none(text):
     assert provenance.from_text(text) is None

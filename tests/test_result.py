@@ -136,3 +136,11 @@ def test_a_page_shows_alpha(tiny_colorizer):
     image = np.full((5, 6, 4), 128, np.uint8)
 
     assert 'src="data:image/png;' in tiny_colorizer(image)._repr_html_()
+
+
+def test_a_change_of_saturation_reuses_the_refined_chroma(tiny_colorizer, ramp):
+    result = tiny_colorizer(ramp)
+    refined = result.chroma_layers
+
+    assert result.with_(saturation=2).chroma_layers is refined
+    assert result.with_(edges=False).chroma_layers is not refined

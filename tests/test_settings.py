@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from napari_colorize.errors import SettingsError
-from napari_colorize.settings import ColorizeSettings, setting_of, settings_from
+from napari_colorize.settings import (
+    SETTING_GROUPS,
+    ColorizeSettings,
+    setting_of,
+    settings_from,
+    with_current_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +45,10 @@ def test_a_value_out_of_range_is_refused_in_a_sentence_that_names_it(name, value
 
 @pytest.mark.parametrize("name", ["render_factor", "saturation"])
 def test_both_ends_of_a_range_are_allowed(name):
-    (knob,) = (setting_of(item) for item in fields(ColorizeSettings) if item.name == name)
+    setting = setting_of(name)
 
-    assert getattr(ColorizeSettings(**{name: knob.low}), name) == knob.low
-    assert getattr(ColorizeSettings(**{name: knob.high}), name) == knob.high
+    assert getattr(ColorizeSettings(**{name: setting.low}), name) == setting.low
+    assert getattr(ColorizeSettings(**{name: setting.high}), name) == setting.high
 
 
 @pytest.mark.parametrize(
@@ -78,11 +84,43 @@ def test_an_unknown_setting_is_answered_with_those_there_are():
         settings_from({"colour": 1})
 
 
-def test_the_docstring_has_every_knob_with_its_help():
+def test_the_docstring_contains_every_setting_with_its_help_text():
     for item in fields(ColorizeSettings):
         assert f"    {item.name} : " in ColorizeSettings.__doc__
         assert setting_of(item).help in ColorizeSettings.__doc__
 
 
-def test_every_setting_has_a_help_text():
-    assert all(setting_of(item).help.endswith(".") for item in fields(ColorizeSettings))
+def test_every_setting_has_a_help_text_and_a_label():
+    described = [setting_of(item) for item in fields(ColorizeSettings)]
+
+    assert all(setting.help.endswith(".") for setting in described)
+    assert len({setting.label for setting in described}) == len(described)
+
+
+def test_the_groups_contain_every_setting_once_and_agree_with_the_fields():
+    grouped = [(name, title) for title, names in SETTING_GROUPS.items() for name in names]
+
+    assert sorted(grouped) == sorted(
+        (item.name, setting_of(item).group) for item in fields(ColorizeSettings)
+    )
+
+
+def test_every_number_has_a_step_smaller_than_its_range():
+    numbers = [item for item in map(setting_of, fields(ColorizeSettings)) if item.low is not None]
+
+    assert numbers
+    assert all(0 < number.step < number.high - number.low for number in numbers)
+
+
+def test_a_unit_is_part_of_the_label():
+    described = [setting_of(item) for item in fields(ColorizeSettings)]
+
+    assert all(setting.unit in setting.label for setting in described)
+    assert setting_of("hue_from").unit == "degrees"
+
+
+def test_settings_of_earlier_versions_get_their_present_names():
+    assert with_current_names({"steadiness": 0.4, "gamma": 1}) == {
+        "temporal_smoothing": 0.4,
+        "gamma": 1,
+    }

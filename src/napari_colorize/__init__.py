@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_colorize.api import colorize
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.errors import ColorizeError, ColorizeNote, ColorizeWarning
+    from napari_colorize.io.images import read_image, write_image
     from napari_colorize.refine.guides import Guides
     from napari_colorize.refine.hints import Hints
     from napari_colorize.refine.palette_transfer import Reference
@@ -37,6 +38,8 @@ __all__ = [
     "Reference",
     "__version__",
     "colorize",
+    "read_image",
+    "write_image",
 ]
 
 _MODULES = {
@@ -49,8 +52,10 @@ _MODULES = {
     "Colorizer": "colorizer",
     "Guides": "refine.guides",
     "Hints": "refine.hints",
-    "Reference": "refine.reference",
+    "Reference": "refine.palette_transfer",
     "colorize": "api",
+    "read_image": "io.images",
+    "write_image": "io.images",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from napari_colorize import __version__
-from napari_colorize.settings import ColorizeSettings
+from napari_colorize.settings import ColorizeSettings, with_current_names
 
 SOFTWARE = "napari-colorize"
 STATEMENT = "Colours are predicted by a neural network, not measured."
@@ -82,7 +82,10 @@ def from_text(text: str) -> dict[str, object] | None:
         found, _ = json.JSONDecoder().raw_decode(text, start)
     except ValueError:
         return None
-    return found if found.get("software") == SOFTWARE else None
+    if found.get("software") != SOFTWARE:
+        return None
+    settings = found.get("settings")
+    return {**found, "settings": with_current_names(settings)} if settings else found
 
 
 def without_record(text: str) -> str:

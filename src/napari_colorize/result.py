@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_colorize.errors import SettingsError
+from napari_colorize.imaging.color import to_uint8
 from napari_colorize.imaging.planes import Array, Plane, to_input_type
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import Chroma, compose
@@ -213,8 +214,8 @@ class Colorized:
         result = replace(
             self, settings=settings, guides=guides, record=self._record_with(changed, guides)
         )
-        if is_tinted_alike and "tint" in vars(self):
-            vars(result)["tint"] = self.chroma_layers  # what takes long is made once
+        if is_tinted_alike and "chroma_layers" in vars(self):
+            vars(result)["chroma_layers"] = self.chroma_layers  # what takes long is made once
         return result
 
     @property
@@ -253,7 +254,7 @@ class Colorized:
     def _repr_html_(self) -> str:
         """Before and after, one over the other; what can be drawn is the gray one's corner."""
         seen = _small(self._seen())
-        gray = _small(np.rint(np.nan_to_num(self.gray) * 255).astype(np.uint8))
+        gray = _small(to_uint8(np.nan_to_num(self.gray)))
         used, model = self.settings, self.record.get("model", "")
         caption = (
             f"{model}, render factor {used.render_factor}, saturation {used.saturation:g}. "
@@ -285,7 +286,7 @@ def as_bytes(pixels: Array, plane: Plane) -> NDArray[np.uint8]:
     low, high = plane.limits if pixels.dtype.kind in "iu" else (0.0, 1.0)
     colors = pixels[..., :3].astype(np.float64)
     unit = np.nan_to_num((colors - low) / ((high - low) or 1.0), nan=0.0)
-    shown = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+    shown = to_uint8(unit.clip(0, 1))
     if plane.alpha is None:
         return shown
     return np.dstack([shown, alpha_as_bytes(plane.alpha)])
@@ -295,7 +296,7 @@ def alpha_as_bytes(alpha: Array) -> NDArray[np.uint8]:
     """Opacity of any real dtype as uint8, full where the dtype is full (1 for floats)."""
     full = 1.0 if alpha.dtype.kind in "fb" else float(np.iinfo(alpha.dtype).max)
     unit = np.nan_to_num(alpha.astype(np.float64) / full, nan=0.0)
-    return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+    return to_uint8(unit.clip(0, 1))
 
 
 def _small(shown: NDArray[np.uint8]) -> NDArray[np.uint8]:

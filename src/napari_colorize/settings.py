@@ -1,8 +1,9 @@
-"""Every knob, once: its range, its default and its help, for all front ends."""
+"""Settings of a colorization: range, default, label and help text of each, for all front ends."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -13,7 +14,8 @@ ReferenceMethod = Literal["statistics", "patches"]
 BlendBy = Literal["mean", "confidence", "luminance"]
 LARGEST = sys.float_info.max
 
-# What is made of predicted colours before saturation: no network has to be asked for these.
+# Settings of the refinement: they act on predicted chroma before saturation is applied. Changing
+# one of them does not run the network.
 REFINING = (
     "edges",
     "shadows",
@@ -27,128 +29,238 @@ REFINING = (
     "reference_method",
 )
 
+SETTING_GROUPS: dict[str, tuple[str, ...]] = {
+    "Prediction": ("render_factor", "saturation", "self_attention"),
+    "Edges and damping": ("edges", "shadows", "hue_damping", "hue_from", "hue_to"),
+    "Video and stacks": ("temporal_smoothing",),
+    "Second model": ("blend", "blend_by"),
+    "Reference image": ("reference_strength", "reference_method"),
+    "Input range": ("contrast_limits", "gamma"),
+    "Output and memory": ("fidelity", "retry_smaller", "retry_on_cpu", "provenance"),
+}
+"""Title of each group and its fields of `ColorizeSettings`, in the order of display."""
 
-@dataclass(frozen=True)
+RENAMED_SETTINGS = {"steadiness": "temporal_smoothing"}
+"""Former names of settings in records of earlier versions, and their present names."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a front end needs to show a setting; kept in the metadata of the dataclass field."""
+    """Description of a setting for front ends, kept in the metadata of its dataclass field.
+
+    Parameters
+    ----------
+    help : str
+        What the setting changes, with its default; complete sentences.
+    label : str
+        Text beside the control, lower case, with the unit if there is one.
+    group : str
+        Title of the group in `SETTING_GROUPS`.
+    unit : str
+        Unit of the value; empty if it has none.
+    low, high : float, optional
+        Range, both ends included; integers for a setting of integers.
+    step : float, optional
+        Smallest useful change, the step of a slider or spin box.
+    choices : tuple of str, optional
+        Permitted words.
+    """
 
     help: str
+    label: str
+    group: str
+    unit: str = ""
     low: float | None = None
     high: float | None = None
+    step: float | None = None
     choices: tuple[str, ...] | None = None
 
 
-def setting(
-    default: Any,
-    *,
-    help: str,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    """A dataclass field that knows its range and its help text."""
-    return field(default=default, metadata={"knob": Setting(help, low, high, choices)})
+def setting(default: Any, *, help: str, label: str, group: str, **description: Any) -> Any:
+    """Return a dataclass field with a `Setting` in its metadata.
+
+    Parameters
+    ----------
+    default : object
+        Default value of the field.
+    help, label, group, **description
+        Fields of `Setting`.
+    """
+    described = Setting(help=help, label=label, group=group, **description)
+    return field(default=default, metadata={"setting": described})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColorizeSettings:
-    """Every knob with its default, range and help; all front ends build themselves from this.
+    """All settings of a colorization; the controls of every front end are built from them.
 
-    `None` means: as the checkpoint recommends (`render_factor`, `saturation`), or as the dtype
-    says (`contrast_limits`).
+    `None` stands for the value that the checkpoint recommends (`render_factor`, `saturation`) or
+    that follows from the dtype (`contrast_limits`).
 
     Raises
     ------
     SettingsError
-        If a value is out of its range, in one sentence with the range.
+        If a value is outside its range.
     """
 
     render_factor: int | None = setting(
         None,
         low=1,
         high=100,
-        help="The network sees sides of 16 x this many pixels: small is bold and even, large "
-        "follows details. Default: what the model recommends.",
+        step=1,
+        label="render factor",
+        group="Prediction",
+        help="Size of the network input: about 16 x this many pixels a side. Low values give "
+        "uniform colors, high values follow small structures. Default: recommended by the model.",
     )
     saturation: float | None = setting(
         None,
         low=0.0,
         high=4.0,
-        help="Factor on the predicted colours; 1 is as predicted, 0 is gray. Default: what the "
-        "model recommends.",
+        step=0.05,
+        label="saturation",
+        group="Prediction",
+        help="Factor on the predicted chroma: 0 is gray, 1 is as predicted. Default: recommended "
+        "by the model.",
     )
     self_attention: bool = setting(
-        True, help="Off: parts of the picture far apart no longer consult each other."
+        True,
+        label="self-attention",
+        group="Prediction",
+        help="Use the self-attention layer, which relates distant image regions. Off: only local "
+        "context.",
     )
     edges: bool = setting(
-        True, help="Colours stop at the edges of the picture; off: they fade over."
+        True,
+        label="edges",
+        group="Edges and damping",
+        help="Align colors with image edges. Off: bilinear upsampling, colors bleed across edges.",
     )
     shadows: float = setting(
         0.0,
         low=0.0,
         high=1.0,
-        help="Luminance below which colours fade out: 0.1 or so calms blue or red shadows.",
+        step=0.01,
+        label="shadows",
+        group="Edges and damping",
+        help="Reduce chroma below this luminance. About 0.1 suppresses blue or red casts in "
+        "shadows.",
     )
     hue_damping: float = setting(
         0.0,
         low=0.0,
         high=1.0,
-        help="How much the colours between two hues are damped; 1 makes them gray.",
+        step=0.05,
+        label="hue damping",
+        group="Edges and damping",
+        help="Reduce chroma in the hue range: 0 changes nothing, 1 makes these hues gray.",
     )
     hue_from: float = setting(
         290.0,
         low=0.0,
         high=360.0,
-        help="First hue that is damped, in degrees: 0 red, 120 green, 240 blue.",
+        step=1.0,
+        label="hue from (degrees)",
+        group="Edges and damping",
+        unit="degrees",
+        help="Start of the damped hue range in degrees: 0 is red, 120 green, 240 blue.",
     )
     hue_to: float = setting(
-        360.0, low=0.0, high=360.0, help="Last hue that is damped; the range may pass through 360."
+        360.0,
+        low=0.0,
+        high=360.0,
+        step=1.0,
+        label="hue to (degrees)",
+        group="Edges and damping",
+        unit="degrees",
+        help="End of the damped hue range in degrees. The range may pass through 360.",
     )
     temporal_smoothing: float = setting(
         0.0,
         low=0.0,
         high=1.0,
-        help="How steady colours are held from one plane or frame to the next; 0 leaves each as "
-        "the model sees it.",
+        step=0.05,
+        label="temporal smoothing",
+        group="Video and stacks",
+        help="Temporal smoothing of colors between planes or frames. 0: each frame is predicted "
+        "independently.",
     )
     blend: float = setting(
-        0.5, low=0.0, high=1.0, help="Share of the second model, where there is one."
+        0.5,
+        low=0.0,
+        high=1.0,
+        step=0.05,
+        label="blend",
+        group="Second model",
+        help="Weight of the second model if one is given: 0 is the first model, 1 the second.",
     )
     blend_by: BlendBy = setting(
         "mean",
         choices=get_args(BlendBy),
-        help="How two models are merged: mean everywhere alike; confidence, whichever is surer "
-        "counts more; luminance, the second one counts more the brighter it is.",
+        label="blend by",
+        group="Second model",
+        help="mean: the same weight everywhere. confidence: the model with the smaller expected "
+        "error gets more weight. luminance: the second model gets more weight in bright regions.",
     )
     reference_strength: float = setting(
-        1.0, low=0.0, high=1.0, help="How much of a reference picture's palette is taken over."
+        1.0,
+        low=0.0,
+        high=1.0,
+        step=0.05,
+        label="reference strength",
+        group="Reference image",
+        help="Weight of the colors taken from the reference image: 0 ignores it.",
     )
     reference_method: ReferenceMethod = setting(
         "statistics",
         choices=get_args(ReferenceMethod),
-        help="statistics takes over mean and spread of the reference's colours; patches the "
-        "colours of places that look alike.",
+        label="reference method",
+        group="Reference image",
+        help="statistics: match mean and standard deviation of the reference colors. patches: "
+        "copy colors from reference pixels with similar luminance and texture.",
     )
     contrast_limits: tuple[float, float] | None = setting(
         None,
-        help="Values of black and white. Default: 0 and the largest value of 8- and 16-bit "
-        "images without a sign, 0 and 1 for floats within them, else the smallest and largest "
-        "value. What lies beyond becomes black or white, in the result too.",
+        label="contrast limits",
+        group="Input range",
+        help="Input values mapped to black and white. Default: the full range of uint8 and uint16; "
+        "0 to 1 for floats inside that range; otherwise minimum and maximum of the data. Values "
+        "outside become black or white in the result too.",
     )
     gamma: float = setting(
-        1.0, low=0.05, high=20.0, help="Exponent on gray, in the result too; 1 leaves it."
+        1.0,
+        low=0.05,
+        high=20.0,
+        step=0.05,
+        label="gamma",
+        group="Input range",
+        help="Exponent applied to gray values, in the result too. 1 changes nothing.",
     )
     fidelity: Fidelity = setting(
         "exact",
         choices=get_args(Fidelity),
-        help="exact keeps the luminance; deoldify and ipol repeat those programs' own 8-bit steps.",
+        label="fidelity",
+        group="Output and memory",
+        help="exact: luminance is preserved. deoldify, ipol: repeat the 8-bit steps of those "
+        "programs.",
     )
     retry_smaller: bool = setting(
-        True, help="When memory runs out, try again with a smaller render factor."
+        True,
+        label="on out-of-memory: smaller render factor",
+        group="Output and memory",
+        help="If memory is exhausted, retry with a smaller render factor.",
     )
-    retry_on_cpu: bool = setting(True, help="When the GPU's memory runs out, try again on the CPU.")
+    retry_on_cpu: bool = setting(
+        True,
+        label="on out-of-memory: CPU",
+        group="Output and memory",
+        help="If GPU memory is exhausted, retry on the CPU.",
+    )
     provenance: bool = setting(
-        True, help="Write into results which model made the colours, with which settings."
+        True,
+        label="provenance",
+        group="Output and memory",
+        help="Store the model and the settings in the metadata of results.",
     )
 
     def __post_init__(self) -> None:
@@ -159,19 +271,22 @@ class ColorizeSettings:
 
 
 def _describe(item: Field[Any]) -> str:
-    wanted = setting_of(item)
-    scope = f", one of {', '.join(wanted.choices)}" if wanted.choices else ""
-    scope = f", {wanted.low:g} to {wanted.high:g}" if wanted.high is not None else scope
-    return f"    {item.name} : {item.type}, default {item.default}{scope}\n        {wanted.help}"
+    described = setting_of(item)
+    scope = f", one of {', '.join(described.choices)}" if described.choices else ""
+    if described.high is not None:
+        scope = f", {described.low:g} to {described.high:g}"
+    return f"    {item.name} : {item.type}, default {item.default}{scope}\n        {described.help}"
 
 
-def setting_of(item: Field[Any]) -> Setting:
-    """The `Knob` of a field of `ColorizeSettings`."""
-    found: Setting = item.metadata["knob"]
+def setting_of(item: Field[Any] | str) -> Setting:
+    """The `Setting` of a field of `ColorizeSettings`, given by the field or by its name."""
+    if isinstance(item, str):
+        item = ColorizeSettings.__dataclass_fields__[item]
+    found: Setting = item.metadata["setting"]
     return found
 
 
-# Written once, in the knobs: `help(ColorizeSettings)` shows them too.
+# The parameter section is generated from the fields, so that each help text is written once.
 ColorizeSettings.__doc__ = (
     f"{ColorizeSettings.__doc__}\n    Parameters\n    ----------\n"
     + "\n".join(map(_describe, fields(ColorizeSettings)))
@@ -179,12 +294,12 @@ ColorizeSettings.__doc__ = (
 
 
 def settings_from(chosen: dict[str, Any]) -> ColorizeSettings:
-    """`ColorizeSettings` from keywords, with one sentence for a name that does not exist.
+    """Make `ColorizeSettings` from keyword arguments.
 
     Raises
     ------
     SettingsError
-        If a name is unknown or a value is out of its range.
+        If a name is unknown or a value is outside its range.
     """
     known = {item.name for item in fields(ColorizeSettings)}
     for name in chosen.keys() - known:
@@ -194,33 +309,38 @@ def settings_from(chosen: dict[str, Any]) -> ColorizeSettings:
     return ColorizeSettings(**chosen)
 
 
+def with_current_names(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings read from a file of any version, with renamed keys under their present names."""
+    return {RENAMED_SETTINGS.get(name, name): value for name, value in record.items()}
+
+
 def _checked(item: Field[Any], value: Any) -> Any:
-    """A value of a setting as Python's own, so that no NumPy type overflows further on."""
-    wanted = setting_of(item)
+    """Validate a value and convert NumPy scalars to Python numbers, which do not overflow."""
+    described = setting_of(item)
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if item.name == "contrast_limits":
         return _checked_limits(value)
-    if wanted.choices is not None:
-        if not isinstance(value, str) or value not in wanted.choices:
+    if described.choices is not None:
+        if not isinstance(value, str) or value not in described.choices:
             raise SettingsError(
-                f"{item.name} must be one of {', '.join(wanted.choices)}, got {value!r}."
+                f"{item.name} must be one of {', '.join(described.choices)}, got {value!r}."
             )
         return value
-    if wanted.low is not None and wanted.high is not None:
-        return _checked_number(item.name, value, wanted.low, wanted.high)
+    if described.low is not None and described.high is not None:
+        return _checked_number(item.name, value, described.low, described.high)
     if not isinstance(value, bool):
         raise SettingsError(f"{item.name} must be True or False, got {value!r}.")
     return value
 
 
 def _checked_number(name: str, value: Any, low: float, high: float) -> float:
-    whole = isinstance(low, int)
+    is_integer = isinstance(low, int)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high or (whole and value != int(value)):
-        kind = "a whole number" if whole else "a number"
+    if not is_number or not low <= value <= high or (is_integer and value != int(value)):
+        kind = "a whole number" if is_integer else "a number"
         raise SettingsError(f"{name} must be {kind} from {low:g} to {high:g}, got {value!r}.")
-    return int(value) if whole else float(value)
+    return int(value) if is_integer else float(value)
 
 
 def _checked_limits(limits: Any) -> tuple[float, float]:

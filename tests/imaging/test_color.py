@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 from skimage.color import lab2rgb, rgb2lab, rgb2yuv, yuv2rgb
 
 from napari_colorize.imaging.color import (
+    REC601,
     add_offset,
     chroma_to_offset,
     gray_to_l,
     lab_to_rgb,
     rgb_to_lab,
     rgb_to_yuv,
+    to_uint8,
+    yuv_from_rgb,
     yuv_to_rgb,
 )
 
@@ -136,3 +139,20 @@ def test_a_color_inside_the_gamut_is_scaled_by_saturation_alone():
 def test_gray_and_chroma_of_different_sizes_are_refused():
     with pytest.raises(ValueError, match="same pixels"):
         add_offset(torch.zeros(4, 5), torch.zeros(3, 5, 4), 1.0)
+
+
+def test_luma_weights_are_the_first_row_of_scikit_images_matrix():
+    np.testing.assert_array_equal(yuv_from_rgb()[0], REC601)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_are_rounded_to_the_nearest_8_bit_step_alike_in_numpy_and_torch(dtype):
+    unit = np.append(np.random.default_rng(0).random(500), [0, 0.5, 1]).astype(dtype)
+
+    as_array, as_tensor = to_uint8(unit), to_uint8(torch.from_numpy(unit))
+
+    assert as_array.dtype == np.uint8
+    assert as_tensor.dtype == torch.uint8
+    assert as_array[-3:].tolist() == [0, 128, 255]
+    np.testing.assert_array_equal(as_array, as_tensor)
+    np.testing.assert_allclose(as_array / 255, unit, atol=0.5 / 255 + 1e-6)

@@ -8,7 +8,7 @@ these answers differ, none of them knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,7 +177,7 @@ def _render_factors(chosen: ColorizeSettings, wanted: Sequence[int] | None) -> l
     usual = chosen.render_factor
     assert usual is not None
     if wanted is None:
-        knob = setting_of(next(item for item in fields(chosen) if item.name == "render_factor"))
+        knob = setting_of("render_factor")
         assert knob.low is not None
         assert knob.high is not None
         wanted = [round(min(max(usual * scale, knob.low), knob.high)) for scale in SCALES]

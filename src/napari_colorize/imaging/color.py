@@ -8,11 +8,18 @@ the illuminant D65 (2 degrees): L from 0 to 100, a and b within 108 of zero for 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-TINY = 1e-30  # keeps divisions by a vanishing chroma finite; no float32 colour is smaller
+from napari_colorize.array_types import UInt8Array
+
+TINY = 1e-30  # keeps divisions by a vanishing chroma finite; no float32 color is smaller
+REC601 = (0.299, 0.587, 0.114)
+"""ITU-R BT.601 luma weights of R, G and B, the first row of `skimage.color`'s YUV matrix."""
 
 # IEC 61966-2-1, with the rounded thresholds of skimage.color: below them sRGB is linear in light.
 LINEAR_BELOW, LINEAR_SLOPE = 0.04045, 12.92
@@ -106,6 +113,27 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     z = (y - b / 200).clamp_min(0)  # no colour is so yellow; skimage.color has this limit too
     xyz = _cube(torch.stack([y + a / 500, y, z], dim=-1)) * lab.new_tensor(WHITE)
     return _gamma(xyz @ rgb_from_xyz().T.to(lab))
+
+
+@overload
+def to_uint8(unit: Tensor) -> Tensor: ...
+@overload
+def to_uint8(unit: NDArray[np.floating[Any]]) -> UInt8Array: ...
+def to_uint8(unit: Tensor | NDArray[np.floating[Any]]) -> Tensor | UInt8Array:
+    """Convert values in [0, 1] to 8 bits, rounded half to even.
+
+    Parameters
+    ----------
+    unit : Tensor or ndarray of float, any shape
+        Values in [0, 1]. Clip and replace NaN before: uint8 would wrap around.
+
+    Returns
+    -------
+    Tensor or ndarray of uint8, same shape and kind
+    """
+    if isinstance(unit, Tensor):
+        return (unit * 255).round().to(torch.uint8)
+    return np.rint(unit * 255).astype(np.uint8)
 
 
 def gray_to_l(gray: Tensor) -> Tensor:

@@ -200,7 +200,7 @@ def _refuse_misleading(image: Any) -> None:
     if isinstance(image, (str, os.PathLike)):
         raise ImageError(
             f"An array was expected, got the path {os.fspath(image)!r}: read it first, with "
-            "napari_colorize.io.images.read_picture(path).array."
+            "napari_colorize.read_image(path).array."
         )
     if np.ma.isMaskedArray(image) and np.ma.is_masked(image):
         raise ImageError(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_colorize.errors import CheckpointError, UnknownModelError
-from napari_colorize.settings import ColorizeSettings, setting_of
+from napari_colorize.settings import setting_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 from napari_colorize.zoo.download import DownloadProgress, cache_folder, fetch, is_local, local_path
 from napari_colorize.zoo.user_models import user_checkpoint, user_models, user_models_folder
@@ -148,7 +148,7 @@ def _metadata(path: Path, weights: Weights, architecture: Architecture) -> Check
 
 def _recommended(name: str, metadata: Mapping[str, str]) -> float | None:
     """A number that a file recommends for a knob; None if it has none that the knob allows."""
-    knob = next(setting_of(item) for item in fields(ColorizeSettings) if item.name == name)
+    knob = setting_of(name)
     try:
         number = float(metadata.get(name, ""))
     except ValueError:

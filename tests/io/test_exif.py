@@ -1,4 +1,4 @@
-"""EXIF: turning upright as Pillow does, and keeping what is true of the result."""
+"""EXIF: orientation agrees with Pillow, and fields valid for the result are copied."""
 
 from __future__ import annotations
 
@@ -13,99 +13,103 @@ Base = ExifTags.Base
 
 
 def block(**changes: object) -> Image.Exif:
-    made = Image.Exif()
-    made[Base.Make] = "Zeiss Ikon"
+    result = Image.Exif()
+    result[Base.Make] = "Zeiss Ikon"
     for name, value in changes.items():
-        made[Base[name]] = value
-    return made
+        result[Base[name]] = value
+    return result
 
 
 @pytest.mark.parametrize("orientation", range(10))
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 3)])
-def test_turning_is_what_pillow_does(orientation, shape):
+def test_orientation_agrees_with_pillow(orientation, shape):
     array = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     image = Image.fromarray(array)
     image.getexif()[Base.Orientation] = orientation
-    turned = exif.upright(array, orientation, rgb=len(shape) == 3)
-    np.testing.assert_array_equal(turned, np.asarray(ImageOps.exif_transpose(image)))
+    upright = exif.apply_orientation(array, orientation, rgb=len(shape) == 3)
+    np.testing.assert_array_equal(upright, np.asarray(ImageOps.exif_transpose(image)))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_plane_of_a_stack_is_turned(orientation):
+def test_orientation_is_applied_to_every_plane_of_a_stack(orientation):
     stack = np.random.default_rng(0).integers(0, 255, (2, 3, 5, 3), dtype=np.uint8)
-    turned = exif.upright(stack, orientation, rgb=True)
-    for plane, expected in zip(turned, stack, strict=True):
-        np.testing.assert_array_equal(plane, exif.upright(expected, orientation, rgb=True))
+    upright = exif.apply_orientation(stack, orientation, rgb=True)
+    for plane, expected in zip(upright, stack, strict=True):
+        np.testing.assert_array_equal(
+            plane, exif.apply_orientation(expected, orientation, rgb=True)
+        )
 
 
-def test_what_describes_the_photograph_stays():
+def test_camera_and_date_are_kept():
     source = block(Artist="A. Karlsson", DateTime="1921:05:01 12:00:00", Orientation=6)
     source.get_ifd(ExifTags.IFD.Exif)[Base.FNumber] = 4.5
     source.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
-    kept = exif.load(exif.kept(source))
-    assert kept[Base.Make] == "Zeiss Ikon"
-    assert kept[Base.Artist] == "A. Karlsson"
-    assert kept.get_ifd(ExifTags.IFD.Exif)[Base.FNumber] == 4.5
-    assert kept.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+    copied = exif.load(exif.copied_block(source))
+    assert copied[Base.Make] == "Zeiss Ikon"
+    assert copied[Base.Artist] == "A. Karlsson"
+    assert copied.get_ifd(ExifTags.IFD.Exif)[Base.FNumber] == 4.5
+    assert copied.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
 
 
-def test_orientation_storage_and_thumbnail_go():
+def test_orientation_storage_and_thumbnail_are_removed():
     source = block(Orientation=6, StripOffsets=8, Compression=1)
-    kept = exif.load(exif.kept(source))
-    assert set(kept) == {Base.Make}
+    copied = exif.load(exif.copied_block(source))
+    assert set(copied) == {Base.Make}
 
 
-def test_nothing_kept_is_none_and_nothing_told_is_no_block():
-    assert exif.kept(Image.Exif()) is None
-    assert exif.composed(None, size=(4, 3), resolution=None) == b""
+def test_without_fields_no_block_is_written():
+    assert exif.copied_block(Image.Exif()) is None
+    assert exif.result_block(None, size=(4, 3), resolution=None) == b""
 
 
 @pytest.mark.parametrize("text", ["Åse Nordström", "写真", "plain"])
-def test_text_of_any_language_keeps_its_letters(text):
-    block_of_result = exif.composed(
-        exif.kept(block(Artist=text.encode())), size=(4, 3), resolution=None, caption=text
+def test_text_in_any_language_is_kept(text):
+    block_of_result = exif.result_block(
+        exif.copied_block(block(Artist=text.encode())), size=(4, 3), resolution=None, caption=text
     )
     result = Image.Exif()
     result.load(block_of_result)
-    assert exif.decoded(result[Base.Artist]) == text
+    assert exif.decode_text(result[Base.Artist]) == text
     assert exif.caption_of(result) == text
 
 
-def test_latin_1_text_is_understood_too():
-    assert exif.decoded("Åse".encode("latin-1")) == "Åse"
+def test_latin_1_text_is_decoded():
+    assert exif.decode_text("Åse".encode("latin-1")) == "Åse"
 
 
-def test_the_size_is_that_of_the_result():
+def test_the_stored_size_is_that_of_the_result():
     source = block()
     source.get_ifd(ExifTags.IFD.Exif)[Base.ExifImageWidth] = 99
     result = Image.Exif()
-    result.load(exif.composed(exif.kept(source), size=(4, 3), resolution=None))
+    result.load(exif.result_block(exif.copied_block(source), size=(4, 3), resolution=None))
     details = result.get_ifd(ExifTags.IFD.Exif)
     assert (details[Base.ExifImageWidth], details[Base.ExifImageHeight]) == (4, 3)
 
 
-def test_resolution_goes_in_and_comes_out():
+def test_resolution_survives_writing_and_reading():
     known = Resolution(300, 150, "cm")
     result = Image.Exif()
-    result.load(exif.composed(None, size=(4, 3), resolution=known))
+    result.load(exif.result_block(None, size=(4, 3), resolution=known))
     assert exif.read_exif(lambda: result).resolution == known
 
 
-def test_a_damaged_block_costs_no_picture():
+def test_a_damaged_block_is_left_out_with_a_note():
     source = Image.Exif()
-    facts = exif.read_exif(lambda: source.load(b"Exif\0\0nonsense") or source)
-    assert facts.block is None
-    assert facts.notes
+    fields = exif.read_exif(lambda: source.load(b"Exif\0\0nonsense") or source)
+    assert fields.block is None
+    assert fields.notes
 
 
-def test_private_notes_of_the_camera_give_way_when_there_is_no_room():
+def test_the_maker_note_is_dropped_if_the_block_is_too_long():
     source = block()
     source.get_ifd(ExifTags.IFD.Exif)[Base.MakerNote] = bytes(70_000)
-    result = exif.composed(exif.kept(source), size=(4, 3), resolution=None, caption="here")
+    result = exif.result_block(
+        exif.copied_block(source), size=(4, 3), resolution=None, caption="here"
+    )
     assert len(result) < 1000
     assert b"Zeiss Ikon" in result
 
 
 @pytest.mark.parametrize("numbers", [(0, 72), (-1, 1), (float("nan"), 1), (None, 1), ("x", 1)])
-def test_a_resolution_that_cannot_be_true_is_none(numbers):
-    assert exif.positive(*numbers, "inch") is None
+def test_an_invalid_resolution_is_none(numbers):
+    assert exif.valid_resolution(*numbers, "inch") is None

@@ -1,4 +1,4 @@
-"""Which format can hold what."""
+"""Capabilities of the file formats."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ def test_a_result_gets_the_nearest_suffix(source, dtype, has_alpha, is_stack, su
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float16", "float64"])
 @pytest.mark.parametrize("has_alpha", [False, True])
 @pytest.mark.parametrize("is_stack", [False, True])
-def test_a_suggestion_always_holds_the_result(suffix, dtype, has_alpha, is_stack):
+def test_the_suggested_format_can_store_the_result(suffix, dtype, has_alpha, is_stack):
     suggested = suggest_suffix(suffix, dtype, has_alpha, is_stack)
     assert can_hold(FORMATS[suggested], dtype, has_alpha=has_alpha, is_stack=is_stack)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.dcm", "a.txt", "a", "a.pdf"])
-def test_other_names_are_refused_with_those_that_work(tmp_path, name):
-    with pytest.raises(OutputError, match=r"Choose a name that ends in one of \.png"):
+def test_unsupported_suffixes_are_refused_with_a_list(tmp_path, name):
+    with pytest.raises(OutputError, match=r"Choose a name with one of the suffixes \.png"):
         format_of(tmp_path / name)
 
 
-def test_pictures_are_recognised_by_name_and_drawings_are_not():
+def test_image_suffixes_are_recognized_and_drawings_are_not():
     known = readable_suffixes()
     assert {".png", ".jpg", ".tif", ".webp", ".gif", ".dcm", ".bmp", ".pgm"} <= known
     assert not {".pdf", ".eps", ".mpg", ".txt", ".h5"} & known

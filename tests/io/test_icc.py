@@ -1,4 +1,4 @@
-"""Colour profiles: valid beside RGB, and gray looks as it did."""
+"""ICC profiles are valid for RGB and display gray as before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RAMP = np.arange(256, dtype=np.uint8)[np.newaxis]
 
 
 def srgb_of_light(light: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1."""
+    """sRGB values of linear light (IEC 61966-2-1)."""
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
@@ -26,31 +26,31 @@ def in_srgb(image: Image.Image, profile: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
-def test_gray_looks_the_same_through_the_rgb_profile(gamma):
+def test_the_rgb_profile_displays_gray_as_before(gamma):
     gray = bytes(imagecodecs.cms_profile("gray", gamma=gamma))
     profile, notes = icc.for_rgb(gray)
     assert profile is not None
     assert notes == ()
     assert ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space == "RGB "
-    seen = in_srgb(Image.fromarray(np.stack([RAMP] * 3, axis=-1)), profile)
-    meant = srgb_of_light((RAMP / 255) ** gamma) * 255
-    np.testing.assert_allclose(seen, np.stack([meant] * 3, axis=-1), atol=1)
+    displayed = in_srgb(Image.fromarray(np.stack([RAMP] * 3, axis=-1)), profile)
+    expected = srgb_of_light((RAMP / 255) ** gamma) * 255
+    np.testing.assert_allclose(displayed, np.stack([expected] * 3, axis=-1), atol=1)
 
 
 def test_a_promoted_profile_keeps_its_name():
     gray = bytes(imagecodecs.cms_profile("gray", gamma=1.8))
-    promoted, _ = icc.for_rgb(gray)
-    names = [ImageCms.getProfileDescription(io.BytesIO(one)) for one in (gray, promoted)]
+    rgb_profile, _ = icc.for_rgb(gray)
+    names = [ImageCms.getProfileDescription(io.BytesIO(one)) for one in (gray, rgb_profile)]
     assert names[0] == names[1]
 
 
-def test_an_rgb_profile_stays_as_it_is():
+def test_an_rgb_profile_is_unchanged():
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert icc.for_rgb(srgb) == (srgb, ())
 
 
 @pytest.mark.parametrize("profile", [None, b""])
-def test_no_profile_is_no_news(profile):
+def test_no_profile_gives_no_note(profile):
     assert icc.for_rgb(profile) == (None, ())
 
 
@@ -60,6 +60,6 @@ def test_a_profile_that_does_not_fit_is_dropped_with_a_note(profile):
 
 
 @pytest.mark.parametrize("length", [20, 128, 131, 140, 200])
-def test_a_cut_gray_profile_is_dropped(length):
+def test_a_truncated_gray_profile_is_dropped(length):
     gray = bytes(imagecodecs.cms_profile("gray", gamma=1.8))
     assert icc.for_rgb(gray[:length]) == (None, (icc.DROPPED,))

@@ -1,4 +1,4 @@
-"""Pictures in and out: pixels, what travels with them, and how they say what they are."""
+"""Reading and writing images: pixels, metadata and provenance."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RECORD = provenance.describe(
     architecture="compact",
     sha256="ab" * 32,
     settings=ColorizeSettings(render_factor=12, saturation=1.5),
-    notes=["The image had colour: 写真."],
+    notes=["The image had color: 写真."],
 )
 EXACT = {
     ".png": ("uint8", "uint16"),
@@ -47,13 +47,13 @@ EXACT = {
     ".jp2": ("uint8",),
 }
 NEEDS_PILLOW_13 = pytest.mark.skipif(
-    int(PIL.__version__.split(".")[0]) < 13, reason="older Pillow cannot read what it wrote here"
+    int(PIL.__version__.split(".")[0]) < 13, reason="older Pillow cannot read its own file"
 )
-TELLING = [".png", ".jpg", ".webp", ".avif", ".jp2", ".tif", ".ome.tif"]
+WITH_PROVENANCE = [".png", ".jpg", ".webp", ".avif", ".jp2", ".tif", ".ome.tif"]
 
 
 def photograph(shape: tuple[int, ...], dtype: str = "uint8") -> np.ndarray:
-    """Smooth in space, so that formats with losses lose little."""
+    """A smooth image, so that lossy formats change it little."""
     y, x = np.indices(shape[-3:-1]) / max(shape[-3:-1])
     samples = [x, y, (x + y) / 2, 1 - x / 2][: shape[-1]]
     unit = np.broadcast_to(np.stack(samples, axis=-1), shape)
@@ -75,29 +75,29 @@ def gray_file(path, **options):
     ("suffix", "dtype"), [(suffix, dtype) for suffix in EXACT for dtype in EXACT[suffix]]
 )
 @pytest.mark.parametrize("samples", [3, 4])
-def test_pixels_come_back_as_they_were(tmp_path, suffix, dtype, samples):
+def test_pixels_survive_writing_and_reading(tmp_path, suffix, dtype, samples):
     if samples == 4 and suffix in (".bmp", ".ppm"):
         pytest.skip("holds no alpha")
     array = photograph((33, 40, samples), dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ColorizeNote)
         write_image(tmp_path / f"a{suffix}", array, None, RECORD)
-    picture = read_image(tmp_path / f"a{suffix}")
-    assert picture.rgb
-    assert not picture.is_stack
-    assert picture.array.dtype == dtype
-    np.testing.assert_array_equal(picture.array, array)
+    record = read_image(tmp_path / f"a{suffix}")
+    assert record.rgb
+    assert not record.is_stack
+    assert record.array.dtype == dtype
+    np.testing.assert_array_equal(record.array, array)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".avif"])
-def test_formats_with_losses_stay_close(tmp_path, suffix):
+def test_lossy_formats_stay_close(tmp_path, suffix):
     array = photograph((33, 40, 3))
     write_image(tmp_path / f"a{suffix}", array)
     read = read_image(tmp_path / f"a{suffix}").array
     np.testing.assert_allclose(read.astype(int), array.astype(int), atol=6)
 
 
-def test_jpeg_keeps_colour_at_full_size(tmp_path):
+def test_jpeg_chroma_is_not_subsampled(tmp_path):
     write_image(tmp_path / "a.jpg", photograph((16, 16, 3)))
     with Image.open(tmp_path / "a.jpg") as image:
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
@@ -107,7 +107,7 @@ def test_jpeg_keeps_colour_at_full_size(tmp_path):
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data(), suffix=st.sampled_from([".png", ".tif", ".webp"]))
-def test_any_shape_and_any_values_come_back(tmp_path, data, suffix):
+def test_any_shape_and_values_survive_writing_and_reading(tmp_path, data, suffix):
     dtype = data.draw(st.sampled_from(EXACT[suffix]))
     samples = data.draw(st.sampled_from([3, 4]))
     sides = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
@@ -116,7 +116,7 @@ def test_any_shape_and_any_values_come_back(tmp_path, data, suffix):
     np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}").array, array)
 
 
-def test_what_is_read_can_be_written_to_and_is_in_order(tmp_path):
+def test_arrays_are_writable_and_contiguous(tmp_path):
     path = gray_file(tmp_path / "a.jpg", exif=_oriented(6))
     array = read_image(path).array
     assert array.flags.writeable
@@ -145,7 +145,7 @@ def test_what_is_read_can_be_written_to_and_is_in_order(tmp_path):
         pytest.param("YCbCr", ".tif", "uint8", (24, 40, 3), marks=NEEDS_PILLOW_13),
     ],
 )
-def test_every_way_of_storing_a_picture_is_gray_or_rgb(tmp_path, mode, suffix, dtype, shape):
+def test_every_pixel_mode_is_read_as_gray_or_rgb(tmp_path, mode, suffix, dtype, shape):
     color = Image.fromarray(photograph((24, 40, 3)))
     wide = np.asarray(color.convert("L"), np.int32) * 257
     by_hand = {"I": wide, "I;16": wide.astype(np.uint16), "F": wide.astype(np.float32)}
@@ -154,19 +154,19 @@ def test_every_way_of_storing_a_picture_is_gray_or_rgb(tmp_path, mode, suffix, d
     else:
         image = color.convert("P").convert("PA") if mode == "PA" else color.convert(mode)
     image.save(tmp_path / f"a{suffix}")
-    picture = read_image(tmp_path / f"a{suffix}")
-    assert (picture.array.dtype, picture.array.shape) == (np.dtype(dtype), shape)
-    assert picture.rgb == (len(shape) == 3)
+    record = read_image(tmp_path / f"a{suffix}")
+    assert (record.array.dtype, record.array.shape) == (np.dtype(dtype), shape)
+    assert record.rgb == (len(shape) == 3)
 
 
-def test_sixteen_bits_of_gray_with_alpha_stay(tmp_path):
+def test_16_bit_gray_with_alpha_is_kept(tmp_path):
     array = photograph((5, 7, 3), "uint16")[..., :2].copy()
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(array))
     read = read_image(tmp_path / "a.png").array
     np.testing.assert_array_equal(read, array[..., [0, 0, 0, 1]])
 
 
-def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path):
+def test_a_palette_with_a_transparent_color_has_alpha(tmp_path):
     image = Image.fromarray(photograph((24, 40, 3))).convert("P")
     image.save(tmp_path / "a.png", transparency=image.getpixel((0, 0)))
     array = read_image(tmp_path / "a.png").array
@@ -178,9 +178,9 @@ def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path):
 def test_cmyk_becomes_srgb_with_a_note_and_without_its_profile(tmp_path):
     image = Image.fromarray(photograph((24, 40, 3))).convert("CMYK")
     image.save(tmp_path / "a.jpg", icc_profile=bytes(16) + b"CMYK" + bytes(200))
-    picture = read_image(tmp_path / "a.jpg")
-    assert picture.metadata.icc is None
-    assert any("CMYK" in note for note in picture.notes)
+    record = read_image(tmp_path / "a.jpg")
+    assert record.metadata.icc is None
+    assert any("CMYK" in note for note in record.notes)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
@@ -189,12 +189,12 @@ def test_an_animation_is_a_stack_in_time(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     options = {"lossless": True} if suffix == ".webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=[40, 60, 80], **options)
-    picture = read_image(path)
-    assert picture.is_stack
-    assert not picture.rgb
-    assert picture.array[:, 0, 0].tolist() == [0, 100, 200]
-    assert picture.metadata.axes == "T"
-    assert picture.metadata.durations == (40, 60, 80)
+    record = read_image(path)
+    assert record.is_stack
+    assert not record.rgb
+    assert record.array[:, 0, 0].tolist() == [0, 100, 200]
+    assert record.metadata.axes == "T"
+    assert record.metadata.durations == (40, 60, 80)
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png"])
@@ -208,28 +208,28 @@ def test_an_animation_is_written_with_its_timing(tmp_path, suffix):
     assert read_provenance(tmp_path / f"a{suffix}") == RECORD
 
 
-# What travels along
+# Metadata
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_pictures_come_upright_and_stay_so(tmp_path, orientation, suffix):
+def test_orientation_is_applied_once(tmp_path, orientation, suffix):
     source = Image.fromarray(photograph((24, 40, 3)))
     options = {"lossless": True} if suffix == ".webp" else {}
     source.save(tmp_path / f"a{suffix}", exif=_oriented(orientation), **options)
-    picture = read_image(tmp_path / f"a{suffix}")
+    record = read_image(tmp_path / f"a{suffix}")
     with Image.open(tmp_path / f"a{suffix}") as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
-    np.testing.assert_array_equal(picture.array, expected)
+    np.testing.assert_array_equal(record.array, expected)
 
-    write_image(tmp_path / f"b{suffix}", picture.array, picture.metadata)
+    write_image(tmp_path / f"b{suffix}", record.array, record.metadata)
     assert read_image(tmp_path / f"b{suffix}").array.shape == expected.shape
     with Image.open(tmp_path / f"b{suffix}") as image:
         assert image.getexif().get(Base.Orientation, 1) == 1
         assert image.getexif()[Base.Make] == "Zeiss Ikon"
 
 
-def test_a_resolution_turns_with_its_picture(tmp_path):
+def test_the_resolution_follows_the_orientation(tmp_path):
     path = gray_file(tmp_path / "a.jpg", exif=_oriented(6), dpi=(300, 150))
     assert read_image(path).metadata.resolution == Resolution(150, 300)
 
@@ -242,14 +242,14 @@ def test_resolution_is_kept(tmp_path, suffix, known, per_inch):
     write_image(tmp_path / f"a{suffix}", photograph((24, 40, 3)), metadata)
     found = read_image(tmp_path / f"a{suffix}").metadata.resolution
     factor = 2.54 if found.unit == "cm" else 1
-    # JPEG holds whole numbers.
+    # JPEG stores integers.
     assert found.x * factor == pytest.approx(per_inch, abs=0.5)
     assert found.y * factor == pytest.approx(per_inch, abs=0.5)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif", ".ome.tif"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_a_colour_profile_is_kept(tmp_path, suffix, dtype):
+def test_a_color_profile_is_kept(tmp_path, suffix, dtype):
     if dtype not in EXACT.get(suffix, "uint8"):
         pytest.skip("holds no 16 bits")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -259,8 +259,8 @@ def test_a_colour_profile_is_kept(tmp_path, suffix, dtype):
 
 def test_a_gray_profile_becomes_one_for_rgb(tmp_path):
     gray = bytes(imagecodecs.cms_profile("gray", gamma=1.8))
-    picture = read_image(gray_file(tmp_path / "a.jpg", icc_profile=gray))
-    assert picture.metadata.icc[16:20] == b"RGB "
+    record = read_image(gray_file(tmp_path / "a.jpg", icc_profile=gray))
+    assert record.metadata.icc[16:20] == b"RGB "
 
 
 @pytest.mark.parametrize("source_suffix", [".jpg", ".png", ".webp", ".tif"])
@@ -273,12 +273,12 @@ def test_camera_date_artist_and_caption_are_kept(tmp_path, source_suffix, suffix
     source.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
     source.get_ifd(ExifTags.IFD.Exif)[Base.DateTimeOriginal] = "1921:05:01 12:00:00"
     path = gray_file(tmp_path / f"a{source_suffix}", exif=source.tobytes())
-    picture = read_image(path)
-    write_image(tmp_path / f"b{suffix}", photograph((24, 40, 3)), picture.metadata, RECORD)
+    record = read_image(path)
+    write_image(tmp_path / f"b{suffix}", photograph((24, 40, 3)), record.metadata, RECORD)
 
-    kept = read_image(tmp_path / f"b{suffix}").metadata.exif
+    copied = read_image(tmp_path / f"b{suffix}").metadata.exif
     result = Image.Exif()
-    result.load(kept)
+    result.load(copied)
     assert result[Base.Make] == "Zeiss Ikon"
     assert result[Base.Artist] == "A. Karlsson"
     assert result[Base.DateTime] == "1999:12:31 23:59:59"
@@ -289,23 +289,23 @@ def test_camera_date_artist_and_caption_are_kept(tmp_path, source_suffix, suffix
     assert read_provenance(tmp_path / f"b{suffix}") == RECORD
 
 
-def test_a_gray_thumbnail_does_not_travel(tmp_path):
+def test_a_gray_thumbnail_is_not_copied(tmp_path):
     gray_file(tmp_path / "thumbnail.jpg", quality=20)
     thumbnail = (tmp_path / "thumbnail.jpg").read_bytes()
     path = gray_file(tmp_path / "a.jpg", exif=_with_thumbnail(thumbnail))
-    picture = read_image(path)
-    write_image(tmp_path / "b.jpg", photograph((24, 40, 3)), picture.metadata)
+    record = read_image(path)
+    write_image(tmp_path / "b.jpg", photograph((24, 40, 3)), record.metadata)
     assert thumbnail in path.read_bytes()
     assert thumbnail not in (tmp_path / "b.jpg").read_bytes()
 
 
-def test_a_pngs_own_words_are_kept(tmp_path):
+def test_png_text_fields_are_kept(tmp_path):
     from PIL.PngImagePlugin import PngInfo
 
     words = PngInfo()
     words.add_itxt("Author", "Åse")
-    picture = read_image(gray_file(tmp_path / "a.png", pnginfo=words))
-    write_image(tmp_path / "b.tif", photograph((24, 40, 3)), picture.metadata)
+    record = read_image(gray_file(tmp_path / "a.png", pnginfo=words))
+    write_image(tmp_path / "b.tif", photograph((24, 40, 3)), record.metadata)
     with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
         assert "Åse" in repr(tiff.pages[0].tags["Artist"].value)
 
@@ -313,15 +313,15 @@ def test_a_pngs_own_words_are_kept(tmp_path):
 # Provenance
 
 
-@pytest.mark.parametrize("suffix", TELLING)
-def test_a_result_says_how_it_was_made(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", WITH_PROVENANCE)
+def test_results_contain_provenance(tmp_path, suffix):
     write_image(tmp_path / f"a{suffix}", photograph((40, 40, 3)), None, RECORD)
     assert read_provenance(tmp_path / f"a{suffix}") == RECORD
-    # The plain sentence can be found by anyone who looks into the file.
+    # The sentence is stored as plain text in the file.
     assert b"Colours are predicted" in (tmp_path / f"a{suffix}").read_bytes()
 
 
-@pytest.mark.parametrize("suffix", TELLING)
+@pytest.mark.parametrize("suffix", WITH_PROVENANCE)
 def test_provenance_can_be_switched_off(tmp_path, suffix):
     for nothing in (None, {}):
         write_image(tmp_path / f"a{suffix}", photograph((40, 40, 3)), None, nothing, overwrite=True)
@@ -329,14 +329,14 @@ def test_provenance_can_be_switched_off(tmp_path, suffix):
         assert b"predicted" not in (tmp_path / f"a{suffix}").read_bytes()
 
 
-def test_deep_png_says_it_too(tmp_path):
+def test_16_bit_png_contains_provenance(tmp_path):
     write_image(tmp_path / "a.png", photograph((9, 9, 3), "uint16"), None, RECORD)
     assert read_provenance(tmp_path / "a.png") == RECORD
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tga", ".ppm"])
-def test_formats_without_a_place_for_it_warn(tmp_path, suffix):
-    with pytest.warns(ColorizeNote, match="no place for the note"):
+def test_formats_without_a_text_field_warn(tmp_path, suffix):
+    with pytest.warns(ColorizeNote, match="cannot store the note"):
         write_image(tmp_path / f"a{suffix}", photograph((9, 9, 3)), None, RECORD)
 
 
@@ -349,21 +349,21 @@ def test_a_new_record_replaces_the_one_of_the_source(tmp_path):
     assert (tmp_path / "b.jpg").read_bytes().count(b"Colours are predicted") == 1
 
 
-# Refusals and safety of what is there
+# Refusals and safety of existing files
 
 
 @pytest.mark.parametrize(
     ("name", "dtype", "samples", "words"),
     [
-        ("a.jpg", "uint16", 3, r"JPEG cannot hold uint16\. Choose \.png"),
+        ("a.jpg", "uint16", 3, r"JPEG cannot store uint16\. Choose \.png"),
         ("a.jpg", "uint8", 4, r"with transparency\. Choose \.png"),
-        ("a.png", "float32", 3, r"PNG cannot hold float32\. Choose \.tif"),
+        ("a.png", "float32", 3, r"PNG cannot store float32\. Choose \.tif"),
         ("a.png", "int16", 3, r"Choose \.tif"),
-        ("a.ome.tif", "float16", 3, r"OME-TIFF cannot hold float16\. Choose \.tif"),
+        ("a.ome.tif", "float16", 3, r"OME-TIFF cannot store float16\. Choose \.tif"),
         ("a.webp", "uint16", 3, r"Choose \.png"),
     ],
 )
-def test_a_format_that_would_lose_something_is_refused(tmp_path, name, dtype, samples, words):
+def test_a_format_that_cannot_store_the_result_is_refused(tmp_path, name, dtype, samples, words):
     with pytest.raises(OutputError, match=words):
         write_image(tmp_path / name, photograph((5, 7, samples), dtype))
     assert not list(tmp_path.iterdir())
@@ -388,7 +388,7 @@ def test_nothing_is_overwritten_unless_allowed(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_failing_disk_leaves_everything_as_it_was(tmp_path, monkeypatch, suffix, overwrite):
+def test_a_full_disk_leaves_existing_files_unchanged(tmp_path, monkeypatch, suffix, overwrite):
     path = tmp_path / f"a{suffix}"
     if overwrite:
         path.write_bytes(b"precious")
@@ -400,14 +400,14 @@ def test_a_failing_disk_leaves_everything_as_it_was(tmp_path, monkeypatch, suffi
     assert not overwrite or path.read_bytes() == b"precious"
 
 
-def test_what_an_encoder_cannot_do_is_said(tmp_path):
+def test_encoder_errors_name_the_file_and_other_formats(tmp_path):
     with pytest.raises(OutputError, match=r"could not be written as WEBP.*Choose \.png or \.tif"):
         write_image(tmp_path / "a.webp", np.zeros((1, 20_000, 3), np.uint8))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 2), (0, 7, 3)])
-def test_only_colour_can_be_written(tmp_path, shape):
+def test_only_color_can_be_written(tmp_path, shape):
     with pytest.raises(ValueError, match="RGB or RGBA"):
         write_image(tmp_path / "a.png", np.zeros(shape, np.uint8))
 
@@ -415,27 +415,27 @@ def test_only_colour_can_be_written(tmp_path, shape):
 # Filling the range
 
 
-def test_a_window_is_stretched_to_what_viewers_show():
+def test_a_window_is_stretched_to_the_full_range():
     rgb = np.array([[[-160, 40, 240]]], np.int16)
     np.testing.assert_array_equal(fill_range(rgb, (-160, 240)), [[[0, 32768, 65535]]])
     assert fill_range(rgb, (-160, 240)).dtype == np.uint16
 
 
-def test_bytes_stay_bytes_and_floats_stay_as_they_are():
+def test_uint8_stays_uint8_and_floats_are_unchanged():
     assert fill_range(np.array([[[0, 8, 15]]], np.uint8), (0, 15)).tolist() == [[[0, 136, 255]]]
     floats = np.random.default_rng(0).random((2, 2, 3))
     assert fill_range(floats, (-1000, 1000)) is floats
 
 
 def _oriented(orientation: int) -> Image.Exif:
-    made = Image.Exif()
-    made[Base.Make] = "Zeiss Ikon"
-    made[Base.Orientation] = orientation
-    return made
+    result = Image.Exif()
+    result[Base.Make] = "Zeiss Ikon"
+    result[Base.Orientation] = orientation
+    return result
 
 
 def _with_thumbnail(jpeg: bytes) -> bytes:
-    """An EXIF block whose second directory points to a small JPEG, as cameras write it."""
+    """An EXIF block whose second directory points to a small JPEG, as written by cameras."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     first, second = ImageFileDirectory_v2(), ImageFileDirectory_v2()
@@ -444,7 +444,7 @@ def _with_thumbnail(jpeg: bytes) -> bytes:
     second[Base.JpegIFByteCount] = len(jpeg)
     second[Base.JpegIFOffset] = 0
     second[Base.JpegIFOffset] = start + len(second.tobytes(start))
-    # The link to the next directory stands behind the entries, before the values.
+    # The offset of the next directory follows the entries and precedes the values.
     entries = 2 + 12 * len(first)
     head = first.tobytes(8)
     head = head[:entries] + start.to_bytes(4, "little") + head[entries + 4 :]

@@ -1,4 +1,4 @@
-"""TIFF: what the tags say a sample means, stacks in shape, pages one by one."""
+"""TIFF: interpretation of samples, shapes of stacks, writing page by page."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def noise(shape: tuple[int, ...], dtype: str = "uint8") -> np.ndarray:
 )
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("shape", [(5, 7), (3, 5, 7), (5, 7, 3)])
-def test_every_number_type_is_read_as_it_is(tmp_path, dtype, byteorder, shape):
+def test_every_dtype_is_kept(tmp_path, dtype, byteorder, shape):
     array = noise(shape) > 127 if dtype == "bool" else noise(shape, dtype)
     rgb = shape[-1] == 3
     if rgb and dtype == "bool":
         pytest.skip("no such thing")
     photometric = "rgb" if rgb else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", array, byteorder=byteorder, photometric=photometric)
-    picture = read_image(tmp_path / "a.tif")
-    assert picture.array.dtype == dtype
-    assert picture.array.dtype.isnative
-    assert (picture.rgb, picture.is_stack) == (rgb, shape[0] == 3)
-    np.testing.assert_array_equal(picture.array, array)
+    record = read_image(tmp_path / "a.tif")
+    assert record.array.dtype == dtype
+    assert record.array.dtype.isnative
+    assert (record.rgb, record.is_stack) == (rgb, shape[0] == 3)
+    np.testing.assert_array_equal(record.array, array)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_every_layout_is_read(tmp_path, options):
     array = noise((40, 50, 3), "uint16")
     stored = np.moveaxis(array, -1, 0) if "planarconfig" in options else array
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", **options)
-    picture = read_image(tmp_path / "a.tif")
-    assert picture.rgb
-    np.testing.assert_array_equal(picture.array, array)
+    record = read_image(tmp_path / "a.tif")
+    assert record.rgb
+    np.testing.assert_array_equal(record.array, array)
 
 
 def test_jpeg_inside_tiff_is_rgb(tmp_path):
@@ -101,7 +101,7 @@ def test_jpeg_inside_tiff_is_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "int16", "float32"])
-def test_white_is_zero_is_turned_around(tmp_path, dtype):
+def test_white_is_zero_is_inverted(tmp_path, dtype):
     array = np.array([[0, 1]], dtype)
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite")
     black, white = read_image(tmp_path / "a.tif").array[0, ::-1].astype(float)
@@ -121,10 +121,10 @@ def test_twelve_bits_fill_sixteen(tmp_path):
 def test_a_palette_is_looked_up(tmp_path, mode, ndim):
     source = Image.fromarray(noise((8, 8, 3))).convert(mode).quantize(16)
     source.save(tmp_path / "a.tif")
-    picture = read_image(tmp_path / "a.tif")
+    record = read_image(tmp_path / "a.tif")
     expected = np.asarray(source.convert(mode))
-    assert picture.array.ndim == ndim
-    np.testing.assert_array_equal(picture.array, expected)
+    assert record.array.ndim == ndim
+    np.testing.assert_array_equal(record.array, expected)
 
 
 def test_gray_with_alpha_is_rgba(tmp_path):
@@ -133,45 +133,45 @@ def test_gray_with_alpha_is_rgba(tmp_path):
         tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig",
         extrasamples=["unassalpha"],
     )  # fmt: skip
-    picture = read_image(tmp_path / "a.tif")
-    np.testing.assert_array_equal(picture.array, array[..., [0, 0, 0, 1]])
+    record = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(record.array, array[..., [0, 0, 0, 1]])
 
 
-def test_alpha_that_was_multiplied_in_is_taken_out(tmp_path):
+def test_premultiplied_alpha_is_undone(tmp_path):
     stored = np.array([[[50, 100, 0, 128], [10, 20, 30, 255], [0, 0, 0, 0]]], np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
     read = read_image(tmp_path / "a.tif").array
     assert read.tolist() == [[[100, 199, 0, 128], [10, 20, 30, 255], [0, 0, 0, 0]]]
 
 
-def test_samples_without_a_meaning_are_left_out_with_a_note(tmp_path):
+def test_unspecified_extra_samples_are_left_out_with_a_note(tmp_path):
     array = noise((5, 7, 5))
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unspecified"] * 2)
-    picture = read_image(tmp_path / "a.tif")
-    np.testing.assert_array_equal(picture.array, array[..., :3])
-    assert any("left out" in note for note in picture.notes)
+    record = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(record.array, array[..., :3])
+    assert any("left out" in note for note in record.notes)
 
 
-def test_bands_that_are_no_colours_are_a_stack(tmp_path):
+def test_bands_that_are_not_colors_are_a_stack(tmp_path):
     array = noise((5, 7, 6))
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig")
-    picture = read_image(tmp_path / "a.tif")
-    assert (picture.is_stack, picture.rgb, picture.metadata.axes) == (True, False, "C")
-    np.testing.assert_array_equal(picture.array, np.moveaxis(array, -1, 0))
+    record = read_image(tmp_path / "a.tif")
+    assert (record.is_stack, record.rgb, record.metadata.axes) == (True, False, "C")
+    np.testing.assert_array_equal(record.array, np.moveaxis(array, -1, 0))
 
 
 def test_pages_of_other_sizes_are_mentioned(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(noise((5, 7)))
         writer.write(noise((8, 9)))
-    picture = read_image(tmp_path / "a.tif")
-    assert picture.array.shape == (5, 7)
-    assert any("holds 2 images" in note for note in picture.notes)
+    record = read_image(tmp_path / "a.tif")
+    assert record.array.shape == (5, 7)
+    assert any("holds 2 images" in note for note in record.notes)
 
 
 def test_complex_numbers_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", noise((5, 7), "float32").astype("complex64"))
-    with pytest.raises(ImageError, match=r"a\.tif holds values of type complex64"):
+    with pytest.raises(ImageError, match=r"a\.tif contains values of type complex64"):
         read_image(tmp_path / "a.tif")
 
 
@@ -180,13 +180,13 @@ def test_axes_without_names_are_a_stack_too(tmp_path, shape):
     array = noise(shape)
     photometric = "rgb" if len(shape) == 5 else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric)
-    picture = read_image(tmp_path / "a.tif")
-    assert (picture.rgb, picture.is_stack) == (len(shape) == 5, True)
-    np.testing.assert_array_equal(picture.array, array)
+    record = read_image(tmp_path / "a.tif")
+    assert (record.rgb, record.is_stack) == (len(shape) == 5, True)
+    np.testing.assert_array_equal(record.array, array)
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_lzw", "packbits"])
-def test_scans_of_two_tones_are_read(tmp_path, compression):
+def test_bilevel_scans_are_read(tmp_path, compression):
     source = Image.fromarray(noise((40, 50)) > 127)
     source.save(tmp_path / "a.tif", compression=compression)
     read = read_image(tmp_path / "a.tif").array
@@ -195,18 +195,18 @@ def test_scans_of_two_tones_are_read(tmp_path, compression):
 
 
 @pytest.mark.parametrize("samples", [1, 3])
-def test_a_large_plain_stack_is_not_read_until_it_is_looked_at(tmp_path, monkeypatch, samples):
+def test_a_large_contiguous_stack_is_memory_mapped(tmp_path, monkeypatch, samples):
     array = noise((4, 50, 60, samples), "uint16").squeeze()
     photometric = "rgb" if samples == 3 else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric)
-    monkeypatch.setattr(tiff_reader, "_LARGE", array.nbytes)
+    monkeypatch.setattr(tiff_reader, "_MEMMAP_BYTES", array.nbytes)
     read = read_image(tmp_path / "a.tif").array
     assert isinstance(read, np.memmap)
     assert read.flags.writeable
     np.testing.assert_array_equal(read, array)
 
 
-def test_imagej_says_how_large_a_pixel_is(tmp_path):
+def test_imagej_spacing_is_read(tmp_path):
     metadata = {"axes": "TZYX", "unit": "um", "spacing": 1.5, "finterval": 20.0}
     tifffile.imwrite(
         tmp_path / "a.tif", noise((2, 3, 5, 7)), imagej=True, resolution=(4, 4), metadata=metadata
@@ -228,21 +228,21 @@ def test_imagej_says_how_large_a_pixel_is(tmp_path):
 def test_a_stack_comes_back_in_shape(tmp_path, name, axes, leading, samples):
     array = noise((*leading, 9, 11, samples), "uint16")
     write_image(tmp_path / name, array, Metadata(axes=axes, spacing=MICRONS), RECORD)
-    picture = read_image(tmp_path / name)
-    np.testing.assert_array_equal(picture.array, array)
-    assert (picture.rgb, picture.is_stack) == (True, bool(leading))
+    record = read_image(tmp_path / name)
+    np.testing.assert_array_equal(record.array, array)
+    assert (record.rgb, record.is_stack) == (True, bool(leading))
     assert read_provenance(tmp_path / name) == RECORD
     if name == "a.ome.tif" or leading:
-        assert picture.metadata.spacing == MICRONS
-    if axes != "QI":  # which OME has no words for
-        assert picture.metadata.axes == axes
+        assert record.metadata.spacing == MICRONS
+    if axes != "QI":  # not representable in OME
+        assert record.metadata.axes == axes
     np.testing.assert_array_equal(tifffile.imread(tmp_path / name), array)
 
 
 def test_ome_in_is_ome_out(tmp_path):
     gray = noise((2, 3, 9, 11), "uint16")
-    told = {"axes": "TZYX", "Description": "Zebra <fish> & co.", "TimeIncrement": 20.0}
-    tifffile.imwrite(tmp_path / "a.ome.tif", gray, metadata=told | MICRONS)
+    attributes = {"axes": "TZYX", "Description": "Zebra <fish> & co.", "TimeIncrement": 20.0}
+    tifffile.imwrite(tmp_path / "a.ome.tif", gray, metadata=attributes | MICRONS)
     source = read_image(tmp_path / "a.ome.tif")
     colors = np.stack([source.array] * 3, axis=-1)
     write_image(tmp_path / "b.ome.tif", colors, source.metadata, RECORD)
@@ -256,7 +256,7 @@ def test_ome_in_is_ome_out(tmp_path):
         assert "Zebra &lt;fish&gt; &amp; co." in file.ome_metadata
 
 
-def test_a_plain_picture_carries_a_plain_description(tmp_path):
+def test_a_single_image_has_a_plain_text_description(tmp_path):
     write_image(tmp_path / "a.tif", noise((9, 11, 3)), None, RECORD)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.pages[0].description == provenance.to_text(RECORD)
@@ -271,14 +271,14 @@ def test_other_programs_read_it(tmp_path):
         np.testing.assert_array_equal(np.asarray(image), array)
 
 
-def test_nan_stays(tmp_path):
+def test_nan_is_kept(tmp_path):
     array = noise((5, 7, 3), "float32")
     array[2, 3] = np.nan
     write_image(tmp_path / "a.tif", array)
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, array)
 
 
-def test_above_four_gigabytes_it_is_a_bigtiff(tmp_path, monkeypatch):
+def test_above_four_gigabytes_a_bigtiff_is_written(tmp_path, monkeypatch):
     array = noise((5, 7, 3))
     monkeypatch.setattr(tiff_writer, "_CLASSIC_LIMIT", array.nbytes - 1)
     write_image(tmp_path / "a.tif", array, None, RECORD)
@@ -287,7 +287,7 @@ def test_above_four_gigabytes_it_is_a_bigtiff(tmp_path, monkeypatch):
     assert read_provenance(tmp_path / "a.tif") == RECORD
 
 
-def test_page_by_page_the_stack_is_never_in_memory(tmp_path):
+def test_writing_page_by_page_needs_little_memory(tmp_path):
     shape = (30, 200, 200, 3)
     page = noise(shape[1:])
     tracemalloc.start()
@@ -302,7 +302,7 @@ def test_page_by_page_the_stack_is_never_in_memory(tmp_path):
 
 def test_a_stack_with_pages_missing_is_not_written(tmp_path):
     with (
-        pytest.raises(OutputError, match="1 of 2 pages came"),
+        pytest.raises(OutputError, match="only 1 of 2 pages"),
         StackWriter(tmp_path / "a.tif", shape=(2, 5, 7, 3), dtype="uint8") as writer,
     ):
         writer.write(noise((5, 7, 3)))
@@ -310,7 +310,7 @@ def test_a_stack_with_pages_missing_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupted_stack_leaves_nothing(tmp_path, error):
+def test_an_interrupted_stack_leaves_no_file(tmp_path, error):
     def write_half():
         with StackWriter(tmp_path / "a.tif", shape=(2, 5, 7, 3), dtype="uint8") as writer:
             writer.write(noise((5, 7, 3)))
@@ -321,7 +321,7 @@ def test_an_interrupted_stack_leaves_nothing(tmp_path, error):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
     def fill(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -337,12 +337,12 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.dcm"])
-def test_pages_go_into_tiff_only(tmp_path, name):
+def test_stacks_are_written_as_tiff_only(tmp_path, name):
     with pytest.raises(OutputError, match=r"\.tif"):
         StackWriter(tmp_path / name, shape=(2, 5, 7, 3), dtype="uint8")
 
 
-def test_a_page_of_another_shape_is_our_mistake(tmp_path):
+def test_a_page_of_another_shape_is_refused(tmp_path):
     with (
         pytest.raises(ValueError, match="A page must be"),
         StackWriter(tmp_path / "a.tif", shape=(2, 5, 7, 3), dtype="uint8") as writer,

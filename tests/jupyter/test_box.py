@@ -301,7 +301,7 @@ def test_a_path_that_is_not_there_is_told(box_of, tmp_path):
 
     (tmp_path / "text.png").write_text("words")
     box.source = tmp_path / "text.png"
-    assert "text.png is not a picture" in sentence(box)
+    assert "text.png is not an image" in sentence(box)
 
 
 def test_words_of_a_user_are_no_markup(box_of):

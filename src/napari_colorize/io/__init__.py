@@ -1,10 +1,8 @@
-"""Files: pictures in (`images.read_picture`), out (`images.write_picture`), folders of them.
+"""Read and write image files.
 
-`images` is the door and `picture` says what comes through it; behind it one file per family:
-`raster` (all that Pillow knows) with `png16`; `tiff` (in) with `samples` and `ome`; `stack` (out);
-`dicom`. What they share has a file each: `formats` (which can hold what), `exif`, `icc`, `reading`,
-`atomic` (a file appears whole or not at all). `jobs`, `batch` and `task` take folders through a
-model, `cluster` and `manifest` do it on many machines; `guiding` reads what a person gives beside a
-picture, `maps` draws what a model does not know. Films, frames and stacks are in `film`.
-Nothing here imports torch, and no library for files is imported before a file needs it.
+`images` is the entry point (`read_image`, `write_image`); `image_record` defines what is read. Each
+family of formats has its own modules: `raster` (everything that Pillow supports) with `png16`;
+`tiff_reader` with `tiff_samples` and `ome`; `tiff_writer`; `dicom`. They share `formats` (the
+capabilities of each format), `exif`, `icc` and `limits`. No module imports torch, and a file
+library is imported only when a file needs it.
 """

@@ -1,7 +1,7 @@
-"""EXIF: what of it travels from a gray source into a coloured result, and turning upright.
+"""EXIF: the fields that are copied from a gray source into a color result, and orientation.
 
-The block is kept as bytes. Text that is not ASCII keeps its bytes too: EXIF does not say in which
-encoding it is, and Pillow would write question marks.
+The block is kept as bytes. Text that is not ASCII also keeps its bytes: EXIF does not declare its
+encoding, and Pillow would write question marks.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray
 from napari_colorize.io.image_record import Resolution, Unit
 from napari_colorize.provenance import without_record
 
@@ -33,22 +33,22 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 UNIT_CODES: Mapping[Unit, int] = {"none": 1, "inch": 2, "cm": 3}
 _WIDTH, _HEIGHT = 0xA002, 0xA003  # PixelXDimension and PixelYDimension, in the EXIF IFD
 _MAKER_NOTE = 0x927C
-_INTEROPERABILITY = 0xA005  # points to a place of the source file
+_INTEROPERABILITY = 0xA005  # an offset into the source file, invalid in a copy
 
 WINDOWS_TAGS = frozenset({0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F})  # UTF-16 as bytes
 # Document name, description, make, model, page name, software, date, artist, host computer,
-# copyright, rating, and Windows' title, comment, author, keywords and subject. All else in the
-# first IFD says how the source's pixels were stored; the second IFD is the gray thumbnail.
+# copyright, rating, and Windows' title, comment, author, keywords and subject. The other tags of
+# the first IFD describe how the source's pixels were stored; the second IFD is the gray thumbnail.
 TEXT_TAGS = frozenset(
     {0x010D, DESCRIPTION, 0x010F, 0x0110, 0x011D, SOFTWARE, 0x0132, ARTIST, 0x013C, COPYRIGHT}
     | {0x4746}
     | WINDOWS_TAGS
 )
-# A JPEG segment ends at 65533 bytes.
-_LONGEST = 65_000
+# A JPEG segment has at most 65533 bytes.
+_MAX_BLOCK = 65_000
 
-# Orientation -> swap rows with columns first?, then mirror vertically?, horizontally?
-_TURNS = {
+# Orientation -> (swap rows with columns, then mirror vertically, mirror horizontally)
+_ORIENTATIONS = {
     1: (False, False, False),
     2: (False, False, True),
     3: (False, True, True),
@@ -60,14 +60,14 @@ _TURNS = {
 }
 
 
-# What Pillow's parser of EXIF may raise when bytes are wrong.
-_DAMAGE = (SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
+# Exceptions that Pillow's EXIF parser raises for damaged blocks.
+_DAMAGE_ERRORS = (SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
            OSError, struct.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ExifFields:
-    """What a source's EXIF says: how it lies, its resolution, and the block that is `kept`."""
+    """Orientation and resolution of a source, and the EXIF block to copy (see `copied_block`)."""
 
     orientation: int = 1
     resolution: Resolution | None = None
@@ -75,33 +75,33 @@ class ExifFields:
     notes: tuple[str, ...] = ()
 
 
-def upright(array: NDArray[Any], orientation: int, *, rgb: bool) -> NDArray[Any]:
-    """Turn and mirror Y and X as EXIF's orientation (1 to 8) says; other values do nothing."""
-    swap, mirror_y, mirror_x = _TURNS.get(orientation, _TURNS[1])
+def apply_orientation(array: AnyArray, orientation: int, *, rgb: bool) -> AnyArray:
+    """`array` after the rotation and mirroring of EXIF orientation 1 to 8; otherwise unchanged."""
+    swap, mirror_y, mirror_x = _ORIENTATIONS.get(orientation, _ORIENTATIONS[1])
     y, x = (-3, -2) if rgb else (-2, -1)
     if swap:
         array = np.swapaxes(array, y, x)
-    mirrored = [axis for axis, wanted in ((y, mirror_y), (x, mirror_x)) if wanted]
+    mirrored = [axis for axis, is_mirrored in ((y, mirror_y), (x, mirror_x)) if is_mirrored]
     return np.flip(array, tuple(mirrored)) if mirrored else array
 
 
 def read_exif(read: Callable[[], Image.Exif], extra: Mapping[int, str] | None = None) -> ExifFields:
-    """Everything that a reader wants of EXIF; of a damaged block nothing, with a note.
+    """All EXIF fields that a reader needs; empty with a note if the block is damaged.
 
-    A photograph is not refused because of its EXIF.
+    A damaged EXIF block never makes an image unreadable.
 
     Parameters
     ----------
     read : callable
-        Gives the block; damage may show itself there or anywhere below.
+        Returns the block. It may raise because of damage, and so may any later access.
     extra : mapping of tag to text, optional
-        From another place of the file (a PNG's "Author"), where EXIF says nothing.
+        Values from another part of the file (a PNG's "Author"), used where EXIF has none.
     """
     try:
         found = read()
-        return ExifFields(_orientation(found), _resolution(found), kept(found, extra))
-    except _DAMAGE:
-        return ExifFields(notes=("Its EXIF block is damaged and was left out.",))
+        return ExifFields(_orientation(found), _resolution(found), copied_block(found, extra))
+    except _DAMAGE_ERRORS:
+        return ExifFields(notes=("The EXIF block is damaged and was left out.",))
 
 
 def _orientation(exif: Image.Exif) -> int:
@@ -109,15 +109,15 @@ def _orientation(exif: Image.Exif) -> int:
     return found if isinstance(found, int) else 1
 
 
-def kept(exif: Image.Exif, extra: Mapping[int, str] | None = None) -> bytes | None:
-    """The part of a source's EXIF that is true of the result too, or None if there is none.
+def copied_block(exif: Image.Exif, extra: Mapping[int, str] | None = None) -> bytes | None:
+    """The part of a source's EXIF that is also valid for the result, or None if there is none.
 
     Parameters
     ----------
     exif : Image.Exif
-        As read. Camera, date, artist, GPS are kept; orientation, thumbnail, storage are not.
+        As read. Camera, date, artist and GPS are kept; orientation, thumbnail and storage are not.
     extra : mapping of tag to text, optional
-        From another place of the file (a PNG's "Author"), where EXIF says nothing.
+        Values from another part of the file (a PNG's "Author"), used where EXIF has none.
     """
     result = _empty()
     for tag, text in (extra or {}).items():
@@ -128,13 +128,13 @@ def kept(exif: Image.Exif, extra: Mapping[int, str] | None = None) -> bytes | No
     for ifd in DIRECTORIES:
         content = {tag: _as_bytes(value) for tag, value in exif.get_ifd(ifd).items()}
         content.pop(_INTEROPERABILITY, None)
-        if content:  # asking for a directory makes one
+        if content:  # get_ifd on the result creates the directory
             result.get_ifd(ifd).update(content)
             is_empty = False
     return None if is_empty else result.tobytes()
 
 
-def composed(
+def result_block(
     source: bytes | None,
     *,
     size: tuple[int, int],
@@ -142,7 +142,7 @@ def composed(
     caption: str = "",
     software: str = "",
 ) -> bytes:
-    """The EXIF block of a result of `size` (width, height), for Pillow's `exif=`; or `b""`."""
+    """EXIF block of a result of `size` (width, height) for Pillow's `exif=`; empty without data."""
     exif = load(source)
     exif.pop(DESCRIPTION, None)
     if caption:
@@ -157,18 +157,18 @@ def composed(
     for ifd, content in directories(source, size=size).items():
         exif.get_ifd(ifd).update(content)
     block = exif.tobytes()
-    if len(block) > _LONGEST and exif.get_ifd(EXIF_IFD).pop(_MAKER_NOTE, None) is not None:
-        block = exif.tobytes()  # the camera maker's private notes give way
+    if len(block) > _MAX_BLOCK and exif.get_ifd(EXIF_IFD).pop(_MAKER_NOTE, None) is not None:
+        block = exif.tobytes()  # the maker note is dropped so that the block fits
     return block
 
 
 def _resolution(exif: Image.Exif) -> Resolution | None:
     unit = {code: name for name, code in UNIT_CODES.items()}.get(exif.get(RESOLUTION_UNIT, 2))
-    return positive(exif.get(X_RESOLUTION), exif.get(Y_RESOLUTION), unit or "inch")
+    return valid_resolution(exif.get(X_RESOLUTION), exif.get(Y_RESOLUTION), unit or "inch")
 
 
-def positive(x: Any, y: Any, unit: Unit) -> Resolution | None:
-    """A resolution if both numbers can be true."""
+def valid_resolution(x: Any, y: Any, unit: Unit) -> Resolution | None:
+    """A resolution if both numbers are positive and finite."""
     try:
         x, y = float(x), float(y)
     except (TypeError, ValueError, ZeroDivisionError):
@@ -176,15 +176,15 @@ def positive(x: Any, y: Any, unit: Unit) -> Resolution | None:
     return Resolution(x, y, unit) if 0 < x < math.inf and 0 < y < math.inf else None
 
 
-def turned(resolution: Resolution | None, orientation: int) -> Resolution | None:
-    """The resolution of the picture that `upright` gives."""
-    if resolution is None or not _TURNS.get(orientation, _TURNS[1])[0]:
+def oriented_resolution(resolution: Resolution | None, orientation: int) -> Resolution | None:
+    """The resolution after `apply_orientation`."""
+    if resolution is None or not _ORIENTATIONS.get(orientation, _ORIENTATIONS[1])[0]:
         return resolution
     return Resolution(resolution.y, resolution.x, resolution.unit)
 
 
 def directories(source: bytes | None, *, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
-    """The directories (exposure, lens, date of taking; place) for a result of `size`, if any."""
+    """The EXIF directories (exposure, lens, date; GPS) for a result of `size` (width, height)."""
     exif = load(source)
     found = {ifd: dict(exif.get_ifd(ifd)) for ifd in DIRECTORIES if exif.get_ifd(ifd)}
     if EXIF_IFD in found:
@@ -193,7 +193,7 @@ def directories(source: bytes | None, *, size: tuple[int, int]) -> dict[int, dic
 
 
 def load(source: bytes | None) -> Image.Exif:
-    """EXIF from `kept`'s bytes, its text as bytes so that it can be written again."""
+    """EXIF from the bytes of `copied_block`, with text as bytes so that it can be written again."""
     exif = _empty()
     if source:
         exif.load(source)
@@ -206,12 +206,12 @@ def load(source: bytes | None) -> Image.Exif:
 
 
 def caption_of(exif: Image.Exif) -> str:
-    """The picture's own description, decoded."""
-    return decoded(exif.get(DESCRIPTION, ""))
+    """The image's own description, decoded."""
+    return decode_text(exif.get(DESCRIPTION, ""))
 
 
-def decoded(value: Any) -> str:
-    """Text of a tag: UTF-8 if it can be, else Latin-1, which any bytes can be."""
+def decode_text(value: Any) -> str:
+    """Text of a tag: UTF-8 if valid, otherwise Latin-1, which accepts any bytes."""
     if not isinstance(value, (str, bytes)):
         return ""
     raw = _as_bytes(value)
@@ -222,10 +222,10 @@ def decoded(value: Any) -> str:
         return data.decode("latin-1").strip("\0 ")
 
 
-def with_record(source: bytes | None, told: str) -> str:
-    """The picture's own caption and below it the provenance; an older record gives way."""
+def with_record(source: bytes | None, record: str) -> str:
+    """The image's own caption followed by the provenance; an older record is replaced."""
     caption = without_record(caption_of(load(source)))
-    return "\n".join(part for part in (caption, told) if part)
+    return "\n".join(part for part in (caption, record) if part)
 
 
 def _empty() -> Image.Exif:
@@ -235,12 +235,12 @@ def _empty() -> Image.Exif:
 
 
 def _stored(text: str) -> str | bytes:
-    """ASCII as it is, other text as UTF-8."""
+    """ASCII text unchanged, other text as UTF-8 bytes."""
     return text if text.isascii() else text.encode()
 
 
 def _as_bytes(value: Any) -> Any:
-    """Undo Pillow's reading of text as Latin-1 where that matters: beyond ASCII."""
+    """Undo Pillow's decoding as Latin-1 for text beyond ASCII."""
     if isinstance(value, str) and not value.isascii():
         return value.encode("latin-1", "replace")
     return value

@@ -1,4 +1,4 @@
-"""Which format can hold what, and how it is best written: one row each."""
+"""Capabilities and save options of each writable format, one row per format."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _ANY_NUMBER = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """What a format can hold as RGB.
+    """Capabilities of a file format for RGB images.
 
     Parameters
     ----------
     name : str
-        As Pillow calls it.
+        Pillow's name of the format.
     dtypes : frozenset of str
-        That come back from the file as they went in.
+        Names of the NumPy dtypes that are stored without loss of type.
     alpha, frames, exif : bool
-        Whether it holds RGBA, more than one picture, and an EXIF block.
+        Whether it supports RGBA, more than one frame, and an EXIF block.
     options : mapping
-        For Pillow's `save`. Colour at full size (4:4:4), and without loss where the format can,
-        because luminance is to stay.
+        Keywords of Pillow's `save`. Chroma is not subsampled (4:4:4) and lossless modes are used
+        where they exist, to preserve luminance.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Format:
 TIFF = Format(name="TIFF", dtypes=_ANY_NUMBER, alpha=True, frames=True)
 OME = Format(
     name="OME-TIFF",
-    dtypes=_ANY_NUMBER - {"uint64", "int64", "float16"},  # the OME schema has no word for these
+    dtypes=_ANY_NUMBER - {"uint64", "int64", "float16"},  # not defined in the OME schema
     alpha=True,
     frames=True,
 )
@@ -61,7 +61,7 @@ PNG = Format(
     alpha=True,
     frames=True,
     exif=True,
-    # 12 megapixels of a photograph: 1.0 s and 20 MB, against 4.8 s and 17 MB at the usual 6.
+    # A photograph of 12 megapixels: 1.0 s and 20 MB; the default level 6 takes 4.8 s for 17 MB.
     options={"compress_level": PNG_EFFORT},
 )
 JPEG = Format(name="JPEG", exif=True, options={"quality": 95, "subsampling": "4:4:4"})
@@ -70,8 +70,8 @@ WEBP = Format(
     alpha=True,
     frames=True,
     exif=True,
-    # "exact" keeps the colours below full transparency. Without loss, quality means effort: 1.7 s
-    # and 15 MB for the same photograph, against 7.1 s and 15 MB at the usual 80.
+    # "exact" keeps the colors of fully transparent pixels. In lossless mode, quality is the effort:
+    # 1.7 s and 15 MB for the same photograph; the default 80 takes 7.1 s for 15 MB.
     options={"lossless": True, "exact": True, "method": 1, "quality": 0},
 )
 AVIF = Format(
@@ -107,39 +107,39 @@ FORMATS: dict[str, Format] = {
     ".ppm": PPM,
     ".tga": TGA,
 }
-"""Suffix -> format, for writing. GIF is absent: 256 colours cannot keep the luminance."""
+"""Suffix -> format, for writing. GIF is absent because 256 colors cannot preserve luminance."""
 
-FILM_SUFFIXES = frozenset(
+VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv"}
     | {".flv", ".ogv", ".3gp", ".mxf"}
 )
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-# What Pillow opens by suffix but what is no photograph: drawings, films, containers of data.
-_NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF", "XVTHUMB"})
+# Formats that Pillow opens but that hold no raster image: drawings, videos, data containers.
+_NOT_IMAGES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF", "XVTHUMB"})
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
-    """Lower-case suffix of a file name; `.ome.tif` and its kin count as one."""
-    # As text, not as Path: this is asked several times of each of 100,000 files.
+    """Lower-case suffix of a file name; double suffixes such as `.ome.tif` count as one."""
+    # os.path is much faster than Path; this is called several times for each of 100,000 files.
     stem, last = os.path.splitext(os.path.basename(path).lower())  # noqa: PTH119, PTH122
     double = os.path.splitext(stem)[1] + last  # noqa: PTH122
     return double if double in FORMATS else last
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file name asks for.
+    """The format that belongs to the suffix of a file name.
 
     Raises
     ------
     OutputError
-        If colour pictures cannot be written under such a name.
+        If color images cannot be written with this suffix.
     """
     suffix = suffix_of(path)
     if suffix not in FORMATS:
-        wanted = f"as {suffix}" if suffix else "without a suffix"
+        requested = f"as {suffix}" if suffix else "without a suffix"
         raise OutputError(
-            f"{path.name}: colours cannot be written {wanted}. Choose a name that ends in one of "
-            f"{', '.join(FORMATS)}."
+            f"{path.name}: color images cannot be written {requested}. Choose a name with one of "
+            f"the suffixes {', '.join(FORMATS)}."
         )
     return FORMATS[suffix]
 
@@ -147,9 +147,9 @@ def format_of(path: Path) -> Format:
 def can_hold(
     into: Format, dtype: DTypeLike, *, has_alpha: bool, is_stack: bool, axes: int = 1
 ) -> bool:
-    """Whether a format keeps such a result as it is."""
+    """Whether a format stores an image or stack without changing dtype, alpha or axes."""
     is_tiff = into in (TIFF, OME)
-    # All but TIFF hold animations: eight bits a sample and one axis of frames.
+    # Formats other than TIFF store stacks as animations: 8 bits per sample, one frame axis.
     is_animation = into.frames and np.dtype(dtype) == np.uint8 and axes == 1
     return (
         np.dtype(dtype).name in into.dtypes
@@ -159,10 +159,10 @@ def can_hold(
 
 
 def suggest_suffix(source_suffix: str, dtype: DTypeLike, has_alpha: bool, is_stack: bool) -> str:
-    """The source's own suffix if its format can hold the result, else the next best.
+    """The source's own suffix if its format can store the result, otherwise a fallback.
 
-    An animation stays one (`.webp`), other stacks and numbers that only TIFF knows go to `.tif`,
-    all else to `.png`.
+    Animations become `.webp`, other stacks and dtypes that only TIFF supports `.tif`, all other
+    images `.png`.
     """
     suffix = source_suffix.lower()
     candidates = (suffix, ".webp" if suffix == ".gif" else ".tif") if is_stack else (suffix, ".png")
@@ -174,11 +174,11 @@ def suggest_suffix(source_suffix: str, dtype: DTypeLike, has_alpha: bool, is_sta
 
 
 def readable_suffixes() -> frozenset[str]:
-    """Suffixes by which the pictures of a folder are recognised."""
+    """Suffixes by which the image files of a folder are recognized."""
     from PIL import Image
 
     known = Image.registered_extensions()
-    pictures = {
-        suffix for suffix, name in known.items() if name in Image.OPEN and name not in _NO_PICTURES
+    images = {
+        suffix for suffix, name in known.items() if name in Image.OPEN and name not in _NOT_IMAGES
     }
-    return frozenset(pictures | FORMATS.keys() | DICOM_SUFFIXES)
+    return frozenset(images | FORMATS.keys() | DICOM_SUFFIXES)

@@ -1,9 +1,9 @@
-"""ICC profiles: which may stay beside RGB pixels, and what becomes of the others.
+"""ICC profiles: which may be embedded in an RGB result, and the conversion of the others.
 
-A scanner's gray picture often carries a gray profile ("Dot Gain 20%", "Gray Gamma 2.2"). Beside
-RGB pixels such a profile is invalid; without it the picture would look lighter or darker than it
-is, though its numbers are the same. So it becomes an RGB profile with the same tone curve and
-sRGB's primaries: neutral pixels look as before, to the last bit of the numbers.
+A scanner's gray image often has a gray profile ("Dot Gain 20%", "Gray Gamma 2.2"). Such a profile
+is invalid for RGB pixels; without it the same values would be displayed lighter or darker. It is
+therefore converted to an RGB profile with the same tone curve and the primaries of sRGB, so
+neutral pixels are displayed as before.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _CURVES = (b"rTRC", b"gTRC", b"bTRC")
 _PRIMARIES = (b"rXYZ", b"gXYZ", b"bXYZ")
 _NAMES = (b"desc", b"cprt", b"wtpt", b"chad")
 
-DROPPED = "Its colour profile does not fit RGB pixels and was left out."
-CONVERTED = "It was converted to sRGB from the colour space {space}."
+DROPPED = "The color profile does not fit RGB pixels and was left out."
+CONVERTED = "The image was converted to sRGB from the color space {space}."
 
 
 def for_rgb(profile: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
-    """The profile that RGB pixels may carry in place of the source's, and notes if it is none."""
+    """The profile to embed in the RGB result, and a note if the source's profile was dropped."""
     if not profile:
         return None, ()
     space = profile[16:20]
     if space == b"RGB " and len(profile) > _HEADER:
         return profile, ()
-    promoted = _gray_as_rgb(profile) if space == b"GRAY" else None
-    return promoted, () if promoted else (DROPPED,)
+    rgb_profile = _gray_to_rgb_profile(profile) if space == b"GRAY" else None
+    return rgb_profile, () if rgb_profile else (DROPPED,)
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """CMYK or Lab to sRGB, through the picture's own profile if it has one that works."""
+    """CMYK or Lab converted to sRGB, with the image's own profile if it is valid."""
     from PIL import ImageCms
 
     profile = image.info.get("icc_profile")
@@ -50,12 +50,12 @@ def to_srgb(image: Image.Image) -> Image.Image:
             image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")  # no profile, or a broken one: Pillow's plain formula
+        return image.convert("RGB")  # without a valid profile: Pillow's plain formula
     return converted or image
 
 
-def _gray_as_rgb(profile: bytes) -> bytes | None:
-    """An RGB profile of the gray one's tone curve; None if that curve is not given over XYZ."""
+def _gray_to_rgb_profile(profile: bytes) -> bytes | None:
+    """An RGB profile with the gray one's tone curve; None if its connection space is not XYZ."""
     from PIL import ImageCms
 
     tags = _tags(profile)
@@ -63,14 +63,14 @@ def _gray_as_rgb(profile: bytes) -> bytes | None:
     if curve is None or profile[20:24] != b"XYZ ":
         return None
     srgb = _tags(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    wanted = {name: tags[name] for name in _NAMES if name in tags}
-    wanted |= {name: srgb[name] for name in _PRIMARIES}
-    wanted |= dict.fromkeys(_CURVES, curve)
-    return _assembled(profile[:_HEADER], wanted)
+    selected = {name: tags[name] for name in _NAMES if name in tags}
+    selected |= {name: srgb[name] for name in _PRIMARIES}
+    selected |= dict.fromkeys(_CURVES, curve)
+    return _build_profile(profile[:_HEADER], selected)
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
-    """Name -> content of every tag that lies within the profile."""
+    """Name -> content of every tag inside the profile."""
     try:
         (count,) = struct.unpack_from(">I", profile, _HEADER)
         entries = [
@@ -86,8 +86,8 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
     }
 
 
-def _assembled(header: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A profile of these tags: header, table, contents (equal ones once), padded to 4 bytes."""
+def _build_profile(header: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A profile with these tags: header, table, contents padded to 4 bytes, equal ones shared."""
     table, body = b"", b""
     start = _HEADER + 4 + 12 * len(tags)
     placed: dict[bytes, int] = {}
@@ -97,6 +97,6 @@ def _assembled(header: bytes, tags: dict[bytes, bytes]) -> bytes:
             body += content + bytes(-len(content) % 4)
         table += struct.pack(">4sII", name, placed[content], len(content))
     size = struct.pack(">I", start + len(body))
-    # A monitor's profile ("mntr") in RGB over XYZ; bytes 84 to 100 are a checksum that may be 0.
+    # A display profile ("mntr") in RGB over XYZ; bytes 84 to 100 are a checksum that may be 0.
     described = header[4:12] + b"mntrRGB XYZ " + header[24:84] + bytes(16) + header[100:]
     return size + described + struct.pack(">I", len(tags)) + table + body

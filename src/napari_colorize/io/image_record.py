@@ -1,12 +1,13 @@
-"""What a picture file holds: pixels, and what should travel with them into the result."""
+"""Content of an image file: pixels, and the metadata that is copied into the result."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from napari_colorize.array_types import AnyArray
 
 Unit = Literal["inch", "cm", "none"]
 
@@ -22,25 +23,25 @@ class Resolution:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What travels from a source file into the result; ready to be written beside RGB pixels.
+    """Metadata that is copied from a source file into the result, valid for RGB pixels.
 
     Parameters
     ----------
     icc : bytes or None
-        ICC profile of an RGB image. A gray profile has become an RGB profile of the same tone
-        curve when it arrives here; profiles of other spaces were applied and are gone.
+        ICC profile of an RGB image. Gray profiles are already converted to RGB profiles with the
+        same tone curve; profiles of other color spaces are already applied and removed.
     exif : bytes or None
-        EXIF block (camera, date, artist, also GPS: it is the user's own file) without orientation,
-        which has been applied, and without the embedded thumbnail, which would still be gray.
+        EXIF block (camera, date, artist, and also GPS, because it is the user's own file) without
+        orientation, which is already applied, and without the thumbnail, which would be gray.
     resolution : Resolution or None
         Pixels per unit of length.
     axes : str
-        One letter for each leading axis of a stack (`"TZ"`), `""` for a single picture.
+        One letter for each leading axis of a stack (`"TZ"`), `""` for a single image.
     spacing : dict
-        Physical size of a pixel, in OME's words: `PhysicalSizeX`, `PhysicalSizeXUnit`, ...,
+        Physical size of a pixel with OME's keys: `PhysicalSizeX`, `PhysicalSizeXUnit`, ...,
         `TimeIncrement`, `TimeIncrementUnit`.
     durations : tuple of int
-        Milliseconds that each frame of an animation is shown.
+        Display time of each frame of an animation in milliseconds.
     """
 
     icc: bytes | None = None
@@ -53,26 +54,26 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageRecord:
-    """A picture or a stack of them, as read from a file.
+    """An image or a stack of images, as read from a file.
 
     Parameters
     ----------
     array : NDArray
-        `(Y, X)`, `(Y, X, 3|4)`, or a stack `(..., Y, X)`, `(..., Y, X, 3|4)`; upright (EXIF
-        orientation applied), black is low, dtype as in the file, alpha not premultiplied.
+        `(Y, X)`, `(Y, X, 3|4)`, or a stack `(..., Y, X)`, `(..., Y, X, 3|4)`. EXIF orientation is
+        applied, low values are black, the dtype is that of the file, alpha is not premultiplied.
     is_stack : bool
-        There are axes before Y and X.
+        Whether there are axes before Y and X.
     rgb : bool
-        The last axis holds RGB or RGBA.
+        Whether the last axis holds RGB or RGBA.
     contrast_limits : (float, float) or None
-        Values of black and white if the file says so (a DICOM window), in units of `array`.
+        Values of black and white if the file defines them (a DICOM window), in units of `array`.
     metadata : Metadata
-        For `write_picture`.
+        For `write_image`.
     notes : tuple of str
-        Sentences on what was interpreted or left out.
+        One sentence for each thing that was interpreted or left out.
     """
 
-    array: NDArray[Any]
+    array: AnyArray
     is_stack: bool
     rgb: bool
     contrast_limits: tuple[float, float] | None = None
@@ -80,23 +81,23 @@ class ImageRecord:
     notes: tuple[str, ...] = ()
 
 
-def fill_range(rgb: NDArray[Any], limits: tuple[float, float]) -> NDArray[Any]:
-    """Whole numbers that span `limits` to all that 8 or 16 bits can say.
+def fill_range(rgb: AnyArray, limits: tuple[float, float]) -> AnyArray:
+    """Integers between `limits` stretched to the full range of 8 or 16 bits; floats unchanged.
 
-    A result lies within the contrast limits of its source. For a window of Hounsfield units, or
-    12 bits in a type of 16, other programs would show that as black: they know no limits.
+    A result lies within the contrast limits of its source. Programs that do not know these limits
+    would display a window of Hounsfield units, or 12-bit data in 16 bits, as nearly black.
 
     Parameters
     ----------
     rgb : NDArray, shape (..., 3)
-        Between the limits; floats are in [0, 1] already and come back as they are.
+        Values between the limits; floats are already in [0, 1].
     limits : (float, float)
-        `Picture.contrast_limits`.
+        See `ImageRecord.contrast_limits`.
 
     Returns
     -------
     NDArray, shape (..., 3)
-        uint8 if it came so, else uint16; black is 0 and white the largest value.
+        uint8 for uint8 input, otherwise uint16; black is 0, white is the largest value.
     """
     if rgb.dtype.kind == "f":
         return rgb

@@ -1,4 +1,4 @@
-"""Picture files, in and out: what a path holds decides who reads it, its suffix who writes it."""
+"""Read and write image files: content selects the reader, the file suffix the writer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
-from numpy.typing import NDArray
-
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ColorizeError, ImageError, OutputError
 from napari_colorize.io import dicom, raster, tiff_reader, tiff_writer
 from napari_colorize.io.formats import (
@@ -46,69 +44,67 @@ __all__ = [
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageRecord:
-    """Read a picture or a stack of pictures from a file of any known format.
+    """Read an image or a stack of images from a file of any supported format.
 
-    The content decides about the format, not the name. EXIF orientation is applied, colour spaces
-    other than RGB become sRGB, 16 bits stay 16 bits, pages and frames become a stack.
+    The format is detected from the content, not the name. EXIF orientation is applied, color spaces
+    other than RGB are converted to sRGB, 16 bits stay 16 bits, pages and frames become a stack.
 
     Parameters
     ----------
     path : path-like
-        PNG, JPEG, TIFF, OME-TIFF, WebP, DICOM, or whatever else Pillow reads.
+        PNG, JPEG, TIFF, OME-TIFF, WebP, DICOM, or any other format that Pillow reads.
     max_pixels : int
-        A single plane, or an animation as a whole, of more pixels is refused before it is decoded.
+        Limit for a single plane, or for all frames of an animation; checked before decoding.
 
     Returns
     -------
-    Picture
-        Pixels, and what should travel with them into the result.
+    ImageRecord
+        Pixels, and the metadata to copy into the result.
 
     Raises
     ------
     ImageError
-        If there is no such file, it cannot be read, is damaged or holds no picture: one sentence
-        with its name.
+        If the file does not exist, cannot be read, is damaged or contains no image.
     """
     path = Path(path)
     start = _start_of(path)
-    with _damage_explained(path):
-        picture = _reader(path, start)(path, max_pixels=max_pixels)
-        refuse_complex(path, picture.array)
-    return picture
+    with _decoder_errors(path):
+        image = _reader(path, start)(path, max_pixels=max_pixels)
+        refuse_complex(path, image.array)
+    return image
 
 
 def write_image(
     path: str | os.PathLike[str],
-    array: NDArray[Any],
+    array: AnyArray,
     metadata: Metadata | None = None,
     provenance: Mapping[str, object] | None = None,
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write a coloured picture or stack, whole or not at all.
+    """Write a color image or stack; an incomplete file is never left behind.
 
-    The suffix decides about the format. The dtype is kept: a format that cannot hold it is
-    refused. For stacks that are made plane by plane, `StackWriter` needs less memory.
+    The suffix selects the format. The dtype is kept: a format that cannot store it is refused.
+    `StackWriter` writes a stack plane by plane with less memory.
 
     Parameters
     ----------
     path : path-like
-        Missing folders are made.
+        Missing folders are created.
     array : NDArray
         `(Y, X, 3|4)`, or a stack `(..., Y, X, 3|4)`.
     metadata : Metadata, optional
-        Of the source: its camera, date and artist (and place: GPS), colour profile, resolution,
-        axes.
+        Metadata of the source: EXIF fields including GPS, color profile, resolution, axes.
     provenance : mapping, optional
-        From `provenance.describe`: goes into PNG text, TIFF description or EXIF. `None` or empty
-        writes none. Formats without a place for it (BMP, PPM, TGA) warn with a `ColorizeNote`.
+        From `provenance.describe`; stored as PNG text, TIFF description or EXIF. None or an empty
+        mapping stores nothing. Formats without a text field (BMP, PPM, TGA) emit a `ColorizeNote`.
     overwrite : bool
-        Whether a file of that name may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
     OutputError
-        If the file exists, the format cannot hold the picture, or the place cannot be written.
+        If the file exists, the format cannot store the image, or the folder is not writable.
     """
     path = Path(path)
     if array.ndim < 3 or array.shape[-1] not in (3, 4) or not array.size:
@@ -122,23 +118,23 @@ def write_image(
         return
     with (
         new_file(path, overwrite=overwrite) as temporary,
-        _refusal_explained(path, into),
+        _encoder_errors(path, into),
         temporary.open("wb") as file,
     ):
         raster.write(file, array, into, metadata, provenance)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, object] | None:
-    """How a picture was colorized, as `write_picture` put it into the file; None if it says not.
+    """Provenance that `write_image` stored in a file, or None if there is none.
 
     Raises
     ------
     ImageError
-        If the file is no picture that can be read.
+        If the file is not a readable image.
     """
     path = Path(path)
     start = _start_of(path)
-    with _damage_explained(path):
+    with _decoder_errors(path):
         return (
             tiff_reader.read_record(path)
             if tiff_reader.is_tiff(start)
@@ -153,18 +149,20 @@ def _reader(path: Path, start: bytes) -> Callable[..., ImageRecord]:
 
 
 def _start_of(path: Path) -> bytes:
-    """The first bytes, or one sentence on why there are none."""
+    """The first bytes of a file; raises with the reason if there are none."""
     if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "no ordinary file"
-        raise ImageError(f"{path} is {kind}, not a picture.")
+        kind = "a folder" if path.is_dir() else "not a regular file"
+        raise ImageError(f"{path} is {kind}. Give the name of an image file.")
     try:
         with path.open("rb") as file:
             start = file.read(dicom.START)
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist.") from None
     except PermissionError:
-        raise ImageError(f"{path} may not be read. Check its permissions.") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise ImageError(
+            f"{path} cannot be read: permission denied. Check its permissions."
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise ImageError(f"{path} could not be read: {error}.") from error
     if not start:
         raise ImageError(f"{path.name} is empty (0 bytes).")
@@ -172,23 +170,23 @@ def _start_of(path: Path) -> bytes:
 
 
 @contextmanager
-def _damage_explained(path: Path) -> Iterator[None]:
-    """One sentence for whatever a decoder meets first in damaged bytes."""
+def _decoder_errors(path: Path) -> Iterator[None]:
+    """Turn any exception of a decoder into an ImageError with one sentence."""
     try:
         yield
     except ColorizeError:
         raise
     except MemoryError as error:
         raise ImageError(f"{path.name} does not fit into memory.") from error
-    # Decoders answer broken files with nearly every class of error there is.
+    # Decoders raise nearly every class of exception for damaged files.
     except Exception as error:
         reason = shorten(str(error) or type(error).__name__, 120).rstrip(".")
         raise ImageError(f"{path.name} is damaged or of an unknown kind: {reason}.") from error
 
 
 @contextmanager
-def _refusal_explained(path: Path, into: Format) -> Iterator[None]:
-    """One sentence for what an encoder cannot do (WebP ends at 16383 pixels a side)."""
+def _encoder_errors(path: Path, into: Format) -> Iterator[None]:
+    """Turn an encoder's exception into an OutputError (WebP has a limit of 16383 pixels a side)."""
     try:
         with write_errors(path):
             yield
@@ -198,10 +196,11 @@ def _refusal_explained(path: Path, into: Format) -> Iterator[None]:
         ) from error
 
 
-def _refuse_loss(path: Path, array: NDArray[Any], into: Format) -> None:
+def _refuse_loss(path: Path, array: AnyArray, into: Format) -> None:
+    """Raise OutputError if the format cannot store the array unchanged."""
     has_alpha, is_stack = array.shape[-1] == 4, array.ndim > 3
     if can_hold(into, array.dtype, has_alpha=has_alpha, is_stack=is_stack, axes=array.ndim - 3):
         return
     what = f"{array.dtype}{' with transparency' * has_alpha}{' as a stack' * is_stack}"
     better = suggest_suffix("", array.dtype, has_alpha, is_stack)
-    raise OutputError(f"{path.name}: {into.name} cannot hold {what}. Choose {better}.")
+    raise OutputError(f"{path.name}: {into.name} cannot store {what}. Choose {better}.")

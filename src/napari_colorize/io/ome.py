@@ -1,4 +1,4 @@
-"""OME-XML: physical sizes and descriptions in, a document for RGB pages out."""
+"""OME-XML: physical sizes and descriptions are read, a document for RGB pages is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_colorize.io.image_record import Resolution
 _SIZES = ("PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ", "TimeIncrement")
 _UNITS = tuple(f"{name}Unit" for name in _SIZES)
 _MICRON = "\N{MICRO SIGN}m"
-# ImageJ lets people type the unit; these are the usual ways to say micrometre.
+# The unit in ImageJ is free text; these are common spellings of micrometer.
 _MICRON_SPELLINGS = frozenset(
     {"um", "micron", "microns", "\\u00b5m", _MICRON, "\N{GREEK SMALL LETTER MU}m"}
 )
@@ -31,20 +31,20 @@ def document(
 
     xml = OmeXml()
     pages = int(np.prod(shape[:-3], dtype=np.int64))
-    told = {"Description": description} if description else {}
+    extra = {"Description": description} if description else {}
     xml.addimage(
         dtype,
         shape,
         (pages, 1, 1, shape[-3], shape[-2], shape[-1]),
-        axes=_nameable(axes, len(shape) - 3) + "YXS",
+        axes=_valid_axes(axes, len(shape) - 3) + "YXS",
         **spacing,
-        **told,
+        **extra,
     )
     return xml.tostring(declaration=True)
 
 
 def description_of(xml: str) -> str:
-    """What the first image's Description says."""
+    """Description of the first image."""
     image = _first(xml, "Image")
     found = None if image is None else image.find("{*}Description")
     return "" if found is None else (found.text or "").strip()
@@ -57,7 +57,7 @@ def spacing_of(xml: str) -> dict[str, float | str]:
 
 
 def spacing_in(known: Mapping[str, Any]) -> dict[str, float | str]:
-    """Physical sizes among other attributes."""
+    """Physical sizes among other attributes, as numbers, with their units."""
     found: dict[str, float | str] = {}
     for name in _SIZES:
         try:
@@ -70,7 +70,7 @@ def spacing_in(known: Mapping[str, Any]) -> dict[str, float | str]:
 def spacing_of_imagej(
     known: Mapping[str, Any], resolution: Resolution | None
 ) -> dict[str, float | str]:
-    """Physical sizes from ImageJ's header, whose unit holds for the resolution tags too."""
+    """Physical sizes from ImageJ's header, whose unit also applies to the resolution tags."""
     unit = str(known.get("unit", ""))
     if not unit or unit in ("pixel", "inch"):
         return {}
@@ -83,8 +83,8 @@ def spacing_of_imagej(
     return found | {f"{name}Unit": unit for name in _SIZES[:3] if name in found}
 
 
-def _nameable(axes: str, count: int) -> str:
-    """Axes by letters that OME knows, each once; unknown ones get a letter that is free."""
+def _valid_axes(axes: str, count: int) -> str:
+    """Axis letters that OME accepts, each used once; other letters are replaced by free ones."""
     letters = ""
     for axis in axes or "Q" * count:
         free = [letter for letter in "TZC" if letter not in letters + axes]

@@ -1,6 +1,6 @@
-"""PNG of 16 bits a sample in colour or with alpha, which Pillow would cut down to 8.
+"""PNG with 16 bits per sample in color or with alpha, which Pillow would reduce to 8 bits.
 
-Pixels go through imagecodecs, everything around them through Pillow.
+Pixels are coded by imagecodecs, all other chunks by Pillow.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray
 from napari_colorize.io.formats import PNG_EFFORT
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_DEEP_COLOR_TYPES = (2, 4, 6)  # RGB, gray with alpha, RGBA; Pillow reads deep gray (0) as it is
+_DEEP_COLOR_TYPES = (2, 4, 6)  # RGB, gray + alpha, RGBA; Pillow reads 16-bit gray (0) unchanged
 
 
 def is_deep(path: Path) -> bool:
-    """Whether the header promises what Pillow would cut down."""
+    """Whether the header declares a PNG that Pillow would reduce to 8 bits."""
     with path.open("rb") as file:
         header = file.read(26)
     return (
@@ -32,34 +32,35 @@ def is_deep(path: Path) -> bool:
     )
 
 
-def read_pixels(path: Path) -> NDArray[Any]:
+def read_pixels(path: Path) -> AnyArray:
     """`(Y, X, 3|4)` uint16; gray with alpha becomes RGBA."""
     import imagecodecs
 
-    pixels: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
+    pixels: AnyArray = imagecodecs.png_decode(path.read_bytes())
     if pixels.shape[-1] == 2:
         return pixels[..., [0, 0, 0, 1]]
     return pixels
 
 
-def write(file: BinaryIO, array: NDArray[Any], around: Mapping[str, Any]) -> None:
-    """Write `(Y, X, 3|4)` uint16; `around` is what Pillow's `save` would be given."""
+def write(file: BinaryIO, array: AnyArray, options: Mapping[str, Any]) -> None:
+    """Write `(Y, X, 3|4)` uint16; `options` are keywords of Pillow's `save`."""
     import imagecodecs
     from PIL import Image
 
     small = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(small, "PNG", **around)
+    # Pillow writes the metadata chunks around a single pixel; they are copied into the real file.
+    Image.new("RGB", (1, 1)).save(small, "PNG", **options)
     pixels = imagecodecs.png_encode(np.ascontiguousarray(array), level=PNG_EFFORT)
     header, *rest = _chunks(bytes(pixels))
-    told = [chunk for chunk in _chunks(small.getvalue()) if _kind(chunk) not in _PIXELS]
-    file.write(b"".join([_SIGNATURE, header, *told, *rest]))
+    extra = [chunk for chunk in _chunks(small.getvalue()) if _kind(chunk) not in _PIXELS]
+    file.write(b"".join([_SIGNATURE, header, *extra, *rest]))
 
 
 _PIXELS = (b"IHDR", b"IDAT", b"IEND")
 
 
 def _chunks(png: bytes) -> Iterator[bytes]:
-    """Each chunk whole: length, kind, content, checksum."""
+    """Each chunk as bytes: length, kind, content, checksum."""
     start = len(_SIGNATURE)
     while start < len(png):
         (length,) = struct.unpack_from(">I", png, start)

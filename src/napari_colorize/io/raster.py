@@ -1,4 +1,4 @@
-"""Every format that Pillow knows: PNG, JPEG, WebP, AVIF, GIF, BMP, JPEG 2000 ..."""
+"""Formats that Pillow reads and writes: PNG, JPEG, WebP, AVIF, GIF, BMP, JPEG 2000 ..."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_colorize import provenance as record
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ColorizeNote, ImageError
 from napari_colorize.io import exif, icc, png16
-from napari_colorize.io.formats import FILM_SUFFIXES, PNG, Format
+from napari_colorize.io.formats import PNG, VIDEO_SUFFIXES, Format
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.limits import refuse_huge, with_owned_memory
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# Formats whose further frames are pictures like the first. In others (MPO, PSD, ICO) they are
+# Formats whose further frames are images like the first. In others (MPO, PSD, ICO) they are
 # previews, layers or sizes.
 _ANIMATIONS = frozenset({"GIF", "WEBP", "PNG", "AVIF", "FLI", "DCX", "TIFF"})
 _EXACT_MODES = frozenset({"1", "L", "I", "F", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "I;16N"})
 _CM_PER_INCH = 2.54
 _LIMIT_LOCK = Lock()
-# PNG's own words for what EXIF has tags for.
-_PNG_WORDS = {"Author": exif.ARTIST, "Copyright": exif.COPYRIGHT, "Description": exif.DESCRIPTION}
+# PNG text keywords and the EXIF tags with the same meaning.
+_PNG_KEYS = {
+    "Author": exif.ARTIST,
+    "Copyright": exif.COPYRIGHT,
+    "Description": exif.DESCRIPTION,
+}
 
 
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
-    """Read what Pillow can open; several frames become a stack."""
-    with _opened(path) as image:
+    """Read an image that Pillow can open; several frames become a stack."""
+    with _open(path) as image:
         frames = getattr(image, "n_frames", 1) if image.format in _ANIMATIONS else 1
         refuse_huge(path, *image.size[::-1], *[frames][: frames > 1], max_pixels=max_pixels)
         if frames > 1:
@@ -43,7 +47,7 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
 
 def write(
     file: BinaryIO,
-    array: NDArray[Any],
+    array: AnyArray,
     into: Format,
     metadata: Metadata,
     provenance: Mapping[str, object],
@@ -51,32 +55,34 @@ def write(
     """Write `(Y, X, 3|4)`, or `(N, Y, X, 3|4)` as an animation, to an open file."""
     from PIL import Image
 
-    around = _around(into, array, metadata, record.to_text(provenance), record.software(provenance))
+    options = _save_options(
+        into, array, metadata, record.to_text(provenance), record.software(provenance)
+    )
     if array.dtype == np.uint16:
-        png16.write(file, array, around)
+        png16.write(file, array, options)
         return
     frames = np.ascontiguousarray(array).reshape(-1, *array.shape[-3:])
     first, *others = (Image.fromarray(frame) for frame in frames)
-    first.save(file, into.name, append_images=others, **around)
+    first.save(file, into.name, append_images=others, **options)
 
 
 def read_record(path: Path) -> dict[str, object] | None:
-    """The provenance in a file's text or EXIF."""
-    with _opened(path) as image:
-        image.load()  # a PNG may tell its text after its pixels
+    """The provenance in a file's text chunks, comment or EXIF."""
+    with _open(path) as image:
+        image.load()  # a PNG may contain text chunks after its pixels
         texts = [
             *getattr(image, "text", {}).values(),
-            exif.decoded(image.info.get("comment", "")),
+            exif.decode_text(image.info.get("comment", "")),
             exif.caption_of(image.getexif()),
         ]
     found = (record.from_text(text) for text in texts)
     return next((one for one in found if one), None)
 
 
-def _opened(path: Path) -> Image.Image:
-    """Open with Pillow's own limit out of the way: ours is larger and can be chosen.
+def _open(path: Path) -> Image.Image:
+    """Open an image with Pillow's own size limit disabled, because ours replaces it.
 
-    Pillow's limit is one for the whole process, and so is the lock.
+    Pillow's limit is a global of the process, therefore the lock.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -85,13 +91,13 @@ def _opened(path: Path) -> Image.Image:
         try:
             return Image.open(path)
         except UnidentifiedImageError:
-            if path.suffix.lower() in FILM_SUFFIXES:
+            if path.suffix.lower() in VIDEO_SUFFIXES:
                 raise ImageError(
-                    f"{path.name} is a film, not a picture: use `napari-colorize video`."
+                    f"{path.name} is a video, not an image: use `napari-colorize video`."
                 ) from None
             raise ImageError(
-                f"{path.name} is not a picture in a format that can be read here, whatever its "
-                "name says."
+                f"{path.name} is not an image in a readable format; its content was checked, not "
+                "its name."
             ) from None
         finally:
             Image.MAX_IMAGE_PIXELS = limit
@@ -111,51 +117,51 @@ def _read_frames(image: Image.Image) -> ImageRecord:
     for frame in ImageSequence.Iterator(image):
         frames.append(np.array(frame.convert("RGBA")))
         durations.append(int(frame.info.get("duration", 0)))
-    array = _simplest(np.stack(frames))
+    array = _drop_constant_channels(np.stack(frames))
     return _with_metadata(image, array, (), axes="T", durations=tuple(durations))
 
 
 def _with_metadata(
     image: Image.Image,
-    array: NDArray[Any],
+    array: AnyArray,
     notes: tuple[str, ...],
     *,
     axes: str = "",
     durations: tuple[int, ...] = (),
 ) -> ImageRecord:
-    """Turn pixels upright and put beside them what travels along."""
-    words: dict[str, Any] = getattr(image, "text", {})
-    extra = {tag: str(words[word]) for word, tag in _PNG_WORDS.items() if word in words}
-    facts = exif.read_exif(image.getexif, extra)
+    """The image record: orientation applied, metadata selected for the result."""
+    texts: dict[str, Any] = getattr(image, "text", {})
+    extra = {tag: str(texts[key]) for key, tag in _PNG_KEYS.items() if key in texts}
+    fields = exif.read_exif(image.getexif, extra)
     # The profile of these was applied, or never described RGB.
     is_converted = image.mode in ("CMYK", "LAB")
-    profile, lost = icc.for_rgb(None if is_converted else image.info.get("icc_profile"))
+    profile, profile_notes = icc.for_rgb(None if is_converted else image.info.get("icc_profile"))
     x, y = image.info.get("dpi") or (None, None)
-    resolution = exif.positive(x, y, "inch") or facts.resolution
+    resolution = exif.valid_resolution(x, y, "inch") or fields.resolution
     rgb = array.ndim - len(axes) == 3
     return ImageRecord(
-        array=with_owned_memory(exif.upright(array, facts.orientation, rgb=rgb)),
+        array=with_owned_memory(exif.apply_orientation(array, fields.orientation, rgb=rgb)),
         is_stack=bool(axes),
         rgb=rgb,
         metadata=Metadata(
             icc=profile,
-            exif=facts.block,
-            resolution=exif.turned(resolution, facts.orientation),
+            exif=fields.block,
+            resolution=exif.oriented_resolution(resolution, fields.orientation),
             axes=axes,
             durations=durations,
         ),
-        notes=notes + facts.notes + lost,
+        notes=notes + fields.notes + profile_notes,
     )
 
 
-def _pixels(image: Image.Image) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """`(Y, X)` or `(Y, X, 3|4)`, and a note if colours had to be converted."""
+def _pixels(image: Image.Image) -> tuple[AnyArray, tuple[str, ...]]:
+    """`(Y, X)` or `(Y, X, 3|4)`, and a note if colors had to be converted."""
     if image.mode in ("CMYK", "LAB"):
         return np.array(icc.to_srgb(image)), (icc.CONVERTED.format(space=image.mode),)
     if image.mode in ("P", "PA"):
-        return _simplest(np.array(image.convert("RGBA"))), ()
-    see_through = image.mode in ("1", "L", "RGB") and "transparency" in image.info
-    if see_through or image.mode in ("LA", "RGBa"):
+        return _drop_constant_channels(np.array(image.convert("RGBA"))), ()
+    has_transparency = image.mode in ("1", "L", "RGB") and "transparency" in image.info
+    if has_transparency or image.mode in ("LA", "RGBa"):
         image = image.convert("RGBA")
     elif image.mode not in _EXACT_MODES:
         image = image.convert("RGB")
@@ -165,8 +171,8 @@ def _pixels(image: Image.Image) -> tuple[NDArray[Any], tuple[str, ...]]:
     return array, ()
 
 
-def _simplest(rgba: NDArray[Any]) -> NDArray[Any]:
-    """RGBA without its alpha if all is opaque, and without colour if all is gray then."""
+def _drop_constant_channels(rgba: AnyArray) -> AnyArray:
+    """RGBA without alpha if it is opaque, and then as gray if all channels are equal."""
     if (rgba[..., 3] != 255).any():
         return rgba
     rgb = rgba[..., :3]
@@ -174,46 +180,46 @@ def _simplest(rgba: NDArray[Any]) -> NDArray[Any]:
     return gray[..., 0] if (rgb == gray).all() else rgb
 
 
-def _around(
-    into: Format, array: NDArray[Any], metadata: Metadata, told: str, software: str
+def _save_options(
+    into: Format, array: AnyArray, metadata: Metadata, provenance: str, software: str
 ) -> dict[str, Any]:
-    """All that Pillow's `save` is given beside the pixels."""
+    """Keywords of Pillow's `save` for a format and the metadata."""
     height, width = array.shape[-3:-1]
-    around: dict[str, Any] = dict(into.options)
+    options: dict[str, Any] = dict(into.options)
     if metadata.icc:
-        around["icc_profile"] = metadata.icc
+        options["icc_profile"] = metadata.icc
     if metadata.resolution and metadata.resolution.unit != "none":
         per_inch = _CM_PER_INCH if metadata.resolution.unit == "cm" else 1
-        around["dpi"] = (metadata.resolution.x * per_inch, metadata.resolution.y * per_inch)
+        options["dpi"] = (metadata.resolution.x * per_inch, metadata.resolution.y * per_inch)
     if into.exif:
-        around["exif"] = exif.composed(
+        options["exif"] = exif.result_block(
             metadata.exif,
             size=(width, height),
             resolution=metadata.resolution,
-            caption=exif.with_record(metadata.exif, told),
+            caption=exif.with_record(metadata.exif, provenance),
             software=software,
         )
     if array.ndim == 4:
-        around |= {"save_all": True, "loop": 0, "duration": _durations(metadata, len(array))}
-    return around | _text(into, told, software)
+        options |= {"save_all": True, "loop": 0, "duration": _durations(metadata, len(array))}
+    return options | _text(into, provenance, software)
 
 
-def _text(into: Format, told: str, software: str) -> dict[str, Any]:
-    """The record where a format has a place for text of its own."""
+def _text(into: Format, provenance: str, software: str) -> dict[str, Any]:
+    """Provenance as a comment, for formats that have a text field; otherwise a warning."""
     from PIL.PngImagePlugin import PngInfo
 
-    if not told:
+    if not provenance:
         return {}
     if into is PNG:
-        words = PngInfo()
-        words.add_text("Software", software)
-        words.add_itxt("Comment", told)
-        return {"pnginfo": words}
+        texts = PngInfo()
+        texts.add_text("Software", software)
+        texts.add_itxt("Comment", provenance)
+        return {"pnginfo": texts}
     if into.name == "JPEG2000":
-        return {"comment": told}
+        return {"comment": provenance}
     if not into.exif:
         warnings.warn(
-            f"{into.name} files have no place for the note that colours are predicted.",
+            f"{into.name} files cannot store the note that their colors are predicted.",
             ColorizeNote,
             stacklevel=5,
         )
@@ -221,6 +227,6 @@ def _text(into: Format, told: str, software: str) -> dict[str, Any]:
 
 
 def _durations(metadata: Metadata, count: int) -> list[int]:
-    """Milliseconds for each frame; a tenth of a second where the source told none."""
+    """Milliseconds for each frame; 100 ms where the source has no duration."""
     known = metadata.durations if len(metadata.durations) == count else (100,) * count
     return [duration or 100 for duration in known]

@@ -1,4 +1,4 @@
-"""TIFF out: a single picture or a stack, page by page, with all that travels along."""
+"""TIFF writer: a single image or a stack, page by page, with metadata and provenance."""
 
 from __future__ import annotations
 
@@ -13,38 +13,39 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from napari_colorize import provenance as record
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import OutputError
 from napari_colorize.io import exif, ome
 from napari_colorize.io.formats import OME, TIFF, Format, can_hold, format_of
 from napari_colorize.io.image_record import Metadata
 from napari_colorize.runtime.atomic import new_file, write_errors
 
-_CLASSIC_LIMIT = 2**32 - 2**25  # offsets are 32 bits wide; room is left for the tags
-_BYTE, _ASCII, _LONG = 1, 2, 4  # types of a tag
+_CLASSIC_LIMIT = 2**32 - 2**25  # 32-bit offsets, minus space for the tags
+_BYTE, _ASCII, _LONG = 1, 2, 4  # TIFF tag types
 
 
 class StackWriter:
-    """Write a stack page by page, so that it is never in memory as RGB; whole or not at all.
+    """Context manager that writes a stack page by page, so that it never is in memory as a whole.
 
-    The file appears when the block ends without an error after all pages came; otherwise nothing
-    does. Four-dimensional and larger stacks come back in shape: their axes are in the description
-    (tifffile's JSON, or OME-XML if the name ends in .ome.tif). Above 4 GB it becomes a BigTIFF.
+    The file appears when the block ends without an error and all pages were written; otherwise no
+    file is left. The shape of four-dimensional and larger stacks is stored in the description
+    (tifffile's JSON, or OME-XML if the name ends in .ome.tif). Above 4 GB a BigTIFF is written.
 
     Parameters
     ----------
     path : Path
-        Ends in a TIFF suffix.
+        Name with a TIFF suffix.
     shape : tuple of int
-        `(..., Y, X, 3|4)`; no leading axes for a single picture.
+        `(..., Y, X, 3|4)`; no leading axes for a single image.
     dtype : DTypeLike
-        Of the pages.
+        Type of the pages.
     metadata, provenance
-        As for `write_picture`.
+        See `write_image`.
     overwrite : bool
-        Whether a file of that name may be replaced.
+        Whether an existing file may be replaced.
 
     Examples
     --------
@@ -81,7 +82,8 @@ class StackWriter:
             temporary = exits.enter_context(new_file(self.path, overwrite=self._overwrite))
             self._temporary = temporary
             self._is_big = nbytes > _CLASSIC_LIMIT
-            exits.push(self._finish)  # after the writer below has closed, before the file appears
+            # Runs after the writer below has closed and before the file gets its final name.
+            exits.push(self._finish)
             with write_errors(self.path):
                 writer = TiffWriter(temporary, bigtiff=self._is_big, byteorder="<", ome=False)
             self._tiff = exits.enter_context(writer)
@@ -94,11 +96,11 @@ class StackWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with write_errors(self.path):  # the last bytes may be one too many for the disk
+        with write_errors(self.path):  # closing writes buffered bytes, so the disk may get full
             self._exits.__exit__(kind, error, traceback)
 
-    def write(self, page: NDArray[Any]) -> None:
-        """Append the next page, `(Y, X, 3|4)`; pages come in C order of the leading axes."""
+    def write(self, page: AnyArray) -> None:
+        """Append the next page, `(Y, X, 3|4)`, in C order of the leading axes."""
         if page.shape != self.shape[-3:] or page.dtype != self.dtype:
             raise ValueError(
                 f"A page must be {self.shape[-3:]} of {self.dtype}, got {page.shape} of "
@@ -115,20 +117,22 @@ class StackWriter:
                 predictor=whole_numbers and self.dtype.itemsize <= 4,
                 metadata=None,
                 **self._resolution(),
-                **(self._told() if is_first else {"software": False}),
+                **(self._first_page_tags() if is_first else {"software": False}),
             )
         self._written += 1
 
-    def _told(self) -> dict[str, Any]:
-        """What the first page says beside its pixels."""
+    def _first_page_tags(self) -> dict[str, Any]:
+        """Keywords of tifffile's `write` for the metadata of the first page."""
         known = exif.load(self._metadata.exif)
         tags: list[tuple[int, int, int, Any, bool]] = [
             _as_tag(tag, known[tag])
             for tag in sorted(exif.TEXT_TAGS & known.keys())
             if tag not in (exif.DESCRIPTION, exif.SOFTWARE) and isinstance(known[tag], (str, bytes))
         ]
-        tags += [(_stand_in(ifd), _LONG, 1, 0, True) for ifd in self._directories()]
-        software = record.software(self._provenance) or exif.decoded(known.get(exif.SOFTWARE, ""))
+        tags += [(_placeholder_tag(ifd), _LONG, 1, 0, True) for ifd in self._directories()]
+        software = record.software(self._provenance) or exif.decode_text(
+            known.get(exif.SOFTWARE, "")
+        )
         return {
             "description": self._description().encode(),
             "software": software.encode("ascii", "replace") or False,
@@ -137,22 +141,22 @@ class StackWriter:
         }
 
     def _description(self) -> str:
-        told = record.to_text(self._provenance)
-        caption = exif.with_record(self._metadata.exif, told)
+        provenance = record.to_text(self._provenance)
+        caption = exif.with_record(self._metadata.exif, provenance)
         leading = self.shape[:-3]
         axes = self._metadata.axes if len(self._metadata.axes) == len(leading) else ""
         if self._into is OME:
             return ome.document(self.shape, self.dtype, axes, self._metadata.spacing, caption)
         if not leading:
             return caption
-        # tifffile's own convention, read back by it and by napari.
+        # tifffile's JSON convention, which tifffile and napari read.
         shaped: dict[str, object] = {
             "shape": self.shape,
             "axes": (axes or "Q" * len(leading)) + "YXS",
         }
         shaped |= self._metadata.spacing
         shaped["caption"] = exif.with_record(self._metadata.exif, "")
-        return json.dumps(shaped | ({"provenance": json.loads(told)} if told else {}))
+        return json.dumps(shaped | ({"provenance": json.loads(provenance)} if provenance else {}))
 
     def _resolution(self) -> dict[str, Any]:
         known = self._metadata.resolution
@@ -162,7 +166,7 @@ class StackWriter:
 
     def _directories(self) -> dict[int, dict[int, Any]]:
         if self._is_big:
-            return {}  # theirs are of another kind, which Pillow does not write
+            return {}  # Pillow cannot write directories in BigTIFF format
         return exif.directories(self._metadata.exif, size=(self.shape[-2], self.shape[-3]))
 
     def _finish(
@@ -171,12 +175,13 @@ class StackWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Refuse a stack with pages missing; add EXIF's directories, which tifffile cannot."""
+        """Raise if pages are missing; append the EXIF directories, which tifffile cannot write."""
         if error is not None:
             return
         if self._written != self._count:
             raise OutputError(
-                f"{self.path} was not written: {self._written} of {self._count} pages came."
+                f"{self.path} was not written: only {self._written} of {self._count} pages were "
+                "received."
             )
         with write_errors(self.path):
             _append_directories(self._temporary, self._directories())
@@ -184,13 +189,13 @@ class StackWriter:
 
 def write(
     path: Path,
-    array: NDArray[Any],
+    array: AnyArray,
     metadata: Metadata,
     provenance: Mapping[str, object],
     *,
     overwrite: bool,
 ) -> None:
-    """Write `(..., Y, X, 3|4)`."""
+    """Write an array `(..., Y, X, 3|4)`."""
     with StackWriter(
         path,
         shape=array.shape,
@@ -206,14 +211,14 @@ def write(
 def _tiff_for(path: Path, dtype: np.dtype[Any]) -> Format:
     into = format_of(path)
     if into not in (TIFF, OME):
-        raise OutputError(f"{path.name}: stacks are written as TIFF. Choose a name ending in .tif.")
+        raise OutputError(f"{path.name}: stacks are written as TIFF. Choose a name with .tif.")
     if not can_hold(into, dtype, has_alpha=True, is_stack=True):
-        raise OutputError(f"{path.name}: {into.name} cannot hold {dtype}. Choose .tif.")
+        raise OutputError(f"{path.name}: {into.name} cannot store {dtype}. Choose .tif.")
     return into
 
 
 def _as_tag(tag: int, value: str | bytes) -> tuple[int, int, int, bytes, bool]:
-    """A text tag as tifffile wants it: code, type, count (found out), content, first page only."""
+    """A text tag in tifffile's form: code, type, count, content, first page only."""
     content = value.encode("ascii", "replace") if isinstance(value, str) else value
     if tag in exif.WINDOWS_TAGS:
         return tag, _BYTE, len(content), content, True
@@ -221,16 +226,16 @@ def _as_tag(tag: int, value: str | bytes) -> tuple[int, int, int, bytes, bool]:
 
 
 def _append_directories(path: Path, directories: Mapping[int, Mapping[int, Any]]) -> None:
-    """Put EXIF directories at the end of a classic TIFF and their places into its first page."""
+    """Append EXIF directories to a classic TIFF and write their offsets into its first page."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
     from tifffile import TiffFile
 
     with TiffFile(path) as tiff:
-        entries = {ifd: tiff.pages.first.tags[_stand_in(ifd)].offset for ifd in directories}
+        entries = {ifd: tiff.pages.first.tags[_placeholder_tag(ifd)].offset for ifd in directories}
     with path.open("r+b") as file:
         for ifd, content in directories.items():
             start = file.seek(0, 2)
-            start += file.write(bytes(start % 2))  # directories begin at even places
+            start += file.write(bytes(start % 2))  # directories start at even offsets
             directory = ImageFileDirectory_v2(b"II*\0\x08\0\0\0", group=ifd)
             directory.update(content)
             file.write(directory.tobytes(start))
@@ -238,6 +243,6 @@ def _append_directories(path: Path, directories: Mapping[int, Mapping[int, Any]]
             file.write(struct.pack("<HHII", ifd, _LONG, 1, start))
 
 
-def _stand_in(ifd: int) -> int:
-    """tifffile refuses to write these tags: one that sorts into the same place is put for each."""
+def _placeholder_tag(ifd: int) -> int:
+    """A tag that sorts into the same position, because tifffile refuses to write IFD tags."""
     return ifd - 1

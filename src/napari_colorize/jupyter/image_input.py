@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_colorize.io.formats import FILM_SUFFIXES
+from napari_colorize.io.formats import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ def open_path(path: str | os.PathLike[str]) -> LoadedInput:
         If it cannot be read.
     """
     path = Path(path)
-    if path.suffix.lower() in FILM_SUFFIXES and path.is_file():
+    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
         from napari_colorize.video.lazy_frames import open_video
 
         frames = open_video(path)

@@ -28,10 +28,10 @@ def get_reader(path: OnePath | Sequence[OnePath]) -> Callable[..., list[LayerDat
 
     npe2 names the argument `path` when it asks. No film is looked at before it is opened.
     """
-    from napari_colorize.io.formats import FILM_SUFFIXES
+    from napari_colorize.io.formats import VIDEO_SUFFIXES
 
     suffixes = {Path(each).suffix.lower() for each in _as_list(path)}
-    return read_videos if suffixes and suffixes <= FILM_SUFFIXES else None
+    return read_videos if suffixes and suffixes <= VIDEO_SUFFIXES else None
 
 
 def read_videos(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:

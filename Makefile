@@ -57,7 +57,7 @@ embedded: env ## train the model that ships in the package, on PHOTOS
 	    --run runs/embedded
 	$(PY) -m napari_colorize_training calibrate runs/embedded/model.safetensors $(PHOTOS)
 	cp runs/embedded/model.safetensors src/napari_colorize/zoo/embedded.safetensors
-	mkdir -p docs/runs && cp runs/embedded/log.csv docs/runs/embedded.csv
+	mkdir -p docs/dev/runs && cp runs/embedded/log.csv docs/dev/runs/embedded.csv
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

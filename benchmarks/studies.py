@@ -7,7 +7,7 @@
     python benchmarks/studies.py contrast MODEL... --pictures B
 
 Photos are for training, pictures for measuring: folders or tar shards. Runs are kept below
-`runs/studies` and go on where they were stopped. docs/recipes.md tells the answers.
+`runs/studies` and go on where they were stopped. docs/dev/recipe-runs.md tells the answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures for docs/stacks.md, of scikit-image's photographs: `python tools/gallery.py`."""
+"""Pictures for docs/how-to/guide-colors.md, of scikit-image's photographs: `python tools/gallery.py`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def main() -> None:
     save("stacks-edges", edges(skimage.data.astronaut()))
     save("stacks-hints", hints(colorizer, cat))
     save("stacks-reference", reference(colorizer, astronaut))
-    save("stacks-doubt", doubt(colorizer, astronaut))
-    save("stacks-taming", taming(colorizer, astronaut))
+    save("stacks-disagreement", doubt(colorizer, astronaut))
+    save("stacks-damping", taming(colorizer, astronaut))
 
 
 def gray(image: Bytes) -> Bytes:

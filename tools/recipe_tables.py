@@ -1,8 +1,8 @@
-"""The tables of docs/recipes.md: what every recipe is, and what its real run came to.
+"""The tables of docs/reference/recipes.md and docs/dev/recipe-runs.md: what every recipe is, and what its real run came to.
 
     python tools/recipe_tables.py
 
-Reads the recipes of the package and the logs in docs/runs; prints Markdown.
+Reads the recipes of the package and the logs in docs/dev/runs; prints Markdown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from napari_colorize_training.recipe import Recipe, Stage, read_recipe, recipe_n
 
 from napari_colorize.networks import ARCHITECTURES
 
-LOGS = Path(__file__).parents[1] / "docs" / "runs"
+LOGS = Path(__file__).parents[1] / "docs" / "dev" / "runs"
 LOSSES = ("G_L1", "G_L2", "G_classes")
 Row = dict[str, str]
 TRAINED = {"generator": "", "critic": "critic ", "gan": "GAN "}

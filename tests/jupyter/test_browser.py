@@ -366,7 +366,7 @@ def test_what_the_network_does_is_seen(open_notebook):
     page.get_by_text("of the truth").wait_for()
     page.get_by_role("button", name="Histogram").click()
     page.locator("img.histogram").wait_for()
-    notebook.shoot("confidence")
+    notebook.shoot("expected-error")
     page.get_by_role("button", name="Confidence").click()
     page.get_by_role("button", name="Sweep").click()
     notebook.says("Done: 6 of 6")

@@ -23,7 +23,7 @@ DISPLAYED := $(if $(IS_DEBIAN),xvfb-run -a -s "-screen 0 1400x1000x24")
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env debian lint test test-slow demo screenshots notebooks embedded clean
+.PHONY: help env debian lint test test-slow demo screenshots notebooks settings-table embedded clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -51,6 +51,9 @@ screenshots: env ## docs/images, of the panels in napari and the boxes in Jupyte
 
 notebooks: env ## run the notebooks and keep what they show
 	$(PY) tools/run_notebooks.py
+
+settings-table: env ## docs/reference/settings.md, from settings.py
+	$(PY) tools/settings_table.py
 
 embedded: env ## train the model that ships in the package, on PHOTOS
 	$(PY) -m napari_colorize_training train embedded $(PHOTOS) --encoder $(ENCODER) \

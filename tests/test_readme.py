@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,11 @@ def test_every_anchor_of_a_page_is_a_heading(page):
         if anchor not in slugs:
             missing.append((path, anchor))
     assert missing == []
+
+
+def test_the_settings_page_is_generated_from_the_settings():
+    tool = runpy.run_path(str(ROOT / "tools" / "settings_table.py"))
+
+    assert (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8") == tool[
+        "page"
+    ]()

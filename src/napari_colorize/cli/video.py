@@ -18,7 +18,9 @@ from napari_colorize.settings import ColorizeSettings
 if TYPE_CHECKING:
     pass
 
-TEMPORAL_SMOOTHING = 0.85  # of films, unless something else is chosen; see docs/how-to/stacks-and-video.md
+TEMPORAL_SMOOTHING = (
+    0.85  # of films, unless something else is chosen; see docs/how-to/stacks-and-video.md
+)
 
 
 def with_defaults(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -1,4 +1,4 @@
-"""Pictures for docs/how-to/guide-colors.md, of scikit-image's photographs: `python tools/gallery.py`."""
+"""Images for docs/how-to/guide-colors.md: `python tools/gallery.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/reference/recipes.md and docs/dev/recipe-runs.md: what every recipe is, and what its real run came to.
+"""Tables of docs/reference/recipes.md and docs/dev/recipe-runs.md.
 
     python tools/recipe_tables.py
 

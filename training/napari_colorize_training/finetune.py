@@ -49,7 +49,7 @@ ADVICE = "Use the base, or give more pictures of the kind that you want to color
 
 @dataclass(frozen=True, kw_only=True)
 class SizeDefaults:
-    """Good defaults for a set of so many pictures; `docs/dev/fine-tuning-trials.md` has what was tried.
+    """Defaults for a number of images; the trials are in `docs/dev/fine-tuning-trials.md`.
 
     Parameters
     ----------

@@ -11,11 +11,11 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 INTRODUCTION = """\
 # Settings
 
-Every setting is a keyword argument in Python (`nc.colorize(image, saturation=1.4)`), an option of
-the command line (`--saturation 1.4`; switches are `--edges` and `--no-edges`) and a control in napari
-and Jupyter. Settings marked *network* change the prediction: call the `Colorizer` again. All others
-can be changed afterwards with `Colorized.with_`, without running the network. An empty default means
-that the checkpoint or the data decide.
+Every setting is a keyword argument in Python (`nc.colorize(image, saturation=1.4)`), an option
+of the command line (`--saturation 1.4`; switches are `--edges` and `--no-edges`) and a control
+in napari and Jupyter. Settings marked *network* change the prediction: call the `Colorizer`
+again. All others can be changed afterwards with `Colorized.with_`, without running the
+network. An empty default means that the checkpoint or the data decide.
 
 This page is generated from `napari_colorize/settings.py` by `make settings-table`.
 """

@@ -45,7 +45,7 @@ from napari_colorize.pipeline import (
     predict,
     render_size,
 )
-from napari_colorize.refine.guides import NONE, Guides, PlaneGuides, checked, guides_at
+from napari_colorize.refine.guides import NO_GUIDES, Guides, PlaneGuides, check_guides, guides_at
 from napari_colorize.result import Colorized, alpha_as_bytes
 from napari_colorize.runtime import memory
 from napari_colorize.runtime.devices import Precision, choose_device, choose_dtype
@@ -358,9 +358,9 @@ class Colorizer:
         blend_with: Colorizer | None,
     ) -> Call:
         """All that is asked of this model, and of the second one, checked."""
-        chosen, given = self.resolve_settings(settings), NONE if guides is None else guides
+        chosen, given = self.resolve_settings(settings), NO_GUIDES if guides is None else guides
         if not callable(given):
-            checked(given)
+            check_guides(given)
         refuse_beside_fidelity(chosen, given, blend_with is not None)
         if blend_with is None:
             return Call(chosen, given)
@@ -656,7 +656,7 @@ class Colorizer:
         settings = _as_used(chosen, plane, used)
         record = self._describe(settings, notes, used)
         if guides:
-            record["guides"] = guides.told()
+            record["guides"] = guides.summary()
         return Colorized(plane, chroma, settings, record, tuple(notes), guides=guides)
 
     def _with_fidelity(self, image: Array, plane: Plane, chosen: ColorizeSettings) -> Colorized:
@@ -718,7 +718,7 @@ class Call:
     """What is asked of a model, and of a second one beside it."""
 
     chosen: ColorizeSettings
-    guides: Guides | PlaneGuides = NONE
+    guides: Guides | PlaneGuides = NO_GUIDES
     second: Colorizer | None = None
     second_chosen: ColorizeSettings | None = None
 

@@ -128,14 +128,14 @@ def colorize_lazily(
     leading = array.ndim - axes
     _refuse_split_time(array, chosen, leading, time_axis)
     if guides is not None:
-        from napari_colorize.refine.guides import checked
+        from napari_colorize.refine.guides import check_guides
 
         if callable(guides):
             raise ImageError(
                 "The planes of a dask array share their guides: give one Guides object, or compute "
                 "planes with Colorizer.iter_planes."
             )
-        checked(guides).check((array.shape[leading], array.shape[leading + 1]))
+        check_guides(guides).check((array.shape[leading], array.shape[leading + 1]))
     refuse_beside_fidelity(chosen, guides, other is not None)
 
     whole = array.rechunk(dict.fromkeys(range(leading, array.ndim), -1))
@@ -291,7 +291,7 @@ def _record(
         precision=model.precision,
     )
     if guides:
-        record["guides"] = guides.told()
+        record["guides"] = guides.summary()
     if other is not None:
         record["blended_with"] = {
             "model": other.checkpoint.name,

@@ -29,7 +29,7 @@ from napari_colorize.imaging.color import (
 from napari_colorize.imaging.planes import Array, Plane, empty_pixels, to_pixels
 from napari_colorize.imaging.resample import Window, full_window, resize, resize_map
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture, Fit
-from napari_colorize.refine.chroma_field import ChromaLayers, ChromaWindow, as_tint
+from napari_colorize.refine.chroma_field import ChromaLayers, ChromaWindow, as_chroma_layers
 
 if TYPE_CHECKING:
     from napari_colorize.refine.hints import Hints
@@ -238,7 +238,7 @@ def compose(
         With alpha if the image had it; integers span the limits, floats [0, 1].
     """
     pixels = empty_pixels(plane)
-    tint = as_tint(colors).to(plane.gray.device)
+    tint = as_chroma_layers(colors).to(plane.gray.device)
     tinted = ChromaWindow(tint, window or full_window(*plane.gray.shape), saturation)
     for rows, rgb in _strips(plane, tinted):
         pixels[rows, :, :3] = to_pixels(rgb, plane)

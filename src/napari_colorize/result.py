@@ -24,7 +24,7 @@ from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.refine.apply import refine
 from napari_colorize.refine.chroma_field import ChromaLayers
 from napari_colorize.refine.damping import UNCOLORED_BELOW, uncolored
-from napari_colorize.refine.guides import NONE, Guides, checked
+from napari_colorize.refine.guides import NO_GUIDES, Guides, check_guides
 from napari_colorize.runtime import memory
 from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
 
@@ -82,7 +82,7 @@ class Colorized:
     record: dict[str, Any] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     pixels_8bit: Array | None = field(default=None, repr=False)
-    guides: Guides = field(default=NONE, repr=False)
+    guides: Guides = field(default=NO_GUIDES, repr=False)
     second_chroma: Chroma | None = field(default=None, repr=False)
 
     @property
@@ -185,7 +185,7 @@ class Colorized:
             raise SettingsError(
                 f"{name} changes what the network sees: call the Colorizer again with {name}=..."
             )
-        guides = self.guides if guides is None else checked(guides)
+        guides = self.guides if guides is None else check_guides(guides)
         settings = replace(self.settings, **changes)
         held = None if self.chroma is None else self.chroma.temporal_smoothing
         if "temporal_smoothing" in changes and settings.temporal_smoothing not in (0, held):
@@ -227,7 +227,7 @@ class Colorized:
     def _record_with(self, changes: Mapping[str, Any], guides: Guides) -> dict[str, Any]:
         record = {**self.record, "settings": {**self.record["settings"], **changes}}
         record.pop("guides", None)
-        return {**record, "guides": guides.told()} if guides else record
+        return {**record, "guides": guides.summary()} if guides else record
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the picture, its provenance inside; the suffix says the format.

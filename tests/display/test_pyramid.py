@@ -151,7 +151,7 @@ def test_a_fidelity_lends_its_chrominance():
     colors = PyramidColors([image], LOOK)
     result = colorize(np.asarray(colors.source))
     finished = colorize(np.asarray(colors.source))
-    object.__setattr__(finished, "fixed", result.pixels)
+    object.__setattr__(finished, "pixels_8bit", result.pixels)
     object.__setattr__(finished, "chroma", None)
 
     colors.put((), finished)

@@ -1,4 +1,4 @@
-"""Refinement: what settings and guides make of predicted colours, in the finished picture."""
+"""Refinement in the finished image: effect of settings and guides on predicted colors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_colorize.refine.palette_transfer import Reference
 
 @pytest.fixture
 def halves():
-    """Dark on the left, bright on the right, a little grain."""
+    """Gray image: dark left half, bright right half, with a little noise."""
     gray = np.full((96, 128), 0.3, np.float32)
     gray[:, 64:] = 0.7
     return gray + np.random.default_rng(0).normal(0, 0.004, gray.shape).astype(np.float32)
@@ -30,18 +30,18 @@ def uv_of(result):
 
 
 @pytest.mark.parametrize("saturation", [0.0, 1.0, 2.0])
-def test_a_hint_colours_its_own_half_and_leaves_the_other(tiny_colorizer, halves, saturation):
+def test_a_hint_colors_only_its_own_half(tiny_colorizer, halves, saturation):
     color = (0.45, 0.3, 0.3)
     before = tiny_colorizer(halves, saturation=saturation)
 
     after = before.with_(guides=dot(halves.shape, 48, 20, color))
 
-    wanted = rgb2yuv(np.array(color))[1:]
+    expected = rgb2yuv(np.array(color))[1:]
     np.testing.assert_allclose(
-        uv_of(after)[:, :56], np.broadcast_to(wanted, (96, 56, 2)), atol=0.02
+        uv_of(after)[:, :56], np.broadcast_to(expected, (96, 56, 2)), atol=0.02
     )
     np.testing.assert_allclose(after.pixels[:, 72:], before.pixels[:, 72:], atol=1 / 255)
-    np.testing.assert_allclose(uv_of(after)[48, 20], wanted, atol=2 / 255)
+    np.testing.assert_allclose(uv_of(after)[48, 20], expected, atol=2 / 255)
 
 
 def test_hints_keep_the_luminance(tiny_colorizer, halves):
@@ -49,14 +49,14 @@ def test_hints_keep_the_luminance(tiny_colorizer, halves):
     np.testing.assert_allclose(rgb2yuv(result.pixels)[..., 0], halves, atol=1e-5)
 
 
-def test_a_reference_lends_its_palette(tiny_colorizer, ramp):
+def test_a_reference_transfers_its_palette(tiny_colorizer, ramp):
     red = np.zeros((20, 20, 3), np.uint8) + np.array([200, 60, 60], np.uint8)
 
     plain = tiny_colorizer(ramp)
-    lent = plain.with_(guides=Guides(reference=Reference(red)))
+    transferred = plain.with_(guides=Guides(reference=Reference(red)))
 
-    assert uv_of(lent)[..., 1].mean() > uv_of(plain)[..., 1].mean() + 0.05
-    np.testing.assert_array_equal(lent.with_(reference_strength=0.0).pixels, plain.pixels)
+    assert uv_of(transferred)[..., 1].mean() > uv_of(plain)[..., 1].mean() + 0.05
+    np.testing.assert_array_equal(transferred.with_(reference_strength=0.0).pixels, plain.pixels)
 
 
 def test_a_blend_lies_between_its_two_models(ramp):
@@ -72,7 +72,7 @@ def test_a_blend_lies_between_its_two_models(ramp):
     assert blended.provenance["blended_with"]["model"] == "handed"
 
 
-def test_a_blend_by_confidence_asks_both_models(ramp):
+def test_a_blend_by_expected_error_computes_the_errors_of_both_models(ramp):
     one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
 
     blended = one(ramp, blend_with=other, blend_by="confidence")
@@ -83,16 +83,16 @@ def test_a_blend_by_confidence_asks_both_models(ramp):
         _ = one(ramp, blend_with=other).with_(blend_by="confidence").pixels
 
 
-def test_a_tint_is_made_once_for_all_saturations(tiny_colorizer, ramp):
+def test_chroma_layers_are_shared_by_all_saturations(tiny_colorizer, ramp):
     result = tiny_colorizer(ramp)
-    tint = result.chroma_layers
+    layers = result.chroma_layers
 
-    assert result.with_(saturation=2.0).tint is tint
-    assert result.with_(edges=False).tint is not tint
+    assert result.with_(saturation=2.0).chroma_layers is layers
+    assert result.with_(edges=False).chroma_layers is not layers
 
 
 @pytest.mark.parametrize("name", ["mask", "regions"])
-def test_guides_of_another_size_are_told_with_both_sizes(tiny_colorizer, ramp, name):
+def test_the_error_for_guides_of_another_size_names_both_sizes(tiny_colorizer, ramp, name):
     guides = Guides(**{name: np.ones((3, 4), int)})
     with pytest.raises(ImageError, match="expected 64 x 48 pixels .width x height., got 4 x 3"):
         tiny_colorizer(ramp, guides=guides)
@@ -100,28 +100,28 @@ def test_guides_of_another_size_are_told_with_both_sizes(tiny_colorizer, ramp, n
         tiny_colorizer(ramp).with_(guides=guides)
 
 
-def test_what_was_given_is_recorded(tiny_colorizer, ramp):
+def test_guides_are_recorded_in_the_provenance(tiny_colorizer, ramp):
     mask = np.zeros(ramp.shape, bool)
     mask[:12] = True
 
     result = tiny_colorizer(ramp, guides=Guides(mask=mask))
 
-    assert result.provenance["guides"] == {"mask": "25.0% of the picture"}
+    assert result.provenance["guides"] == {"mask": "25.0% of the image"}
     assert "guides" not in result.with_(guides=Guides()).provenance
 
 
-def test_a_fidelity_takes_no_guides(ramp):
+def test_guides_are_refused_in_a_fidelity_mode(ramp):
     colorizer = colorizer_of(TintNetwork(), architecture="deoldify-deep")
     mask = Guides(mask=np.ones(ramp.shape, bool))
     with pytest.raises(SettingsError, match="leave fidelity"):
         colorizer(ramp, fidelity="deoldify", guides=mask)
 
 
-def test_gray_pixels_are_found(tiny_colorizer):
+def test_white_pixels_are_uncolored(tiny_colorizer):
     gray = np.full((32, 32), 0.5, np.float32)
     gray[:, 16:] = 1.0
 
-    pale = tiny_colorizer(gray, edges=False).uncolored()
+    uncolored = tiny_colorizer(gray, edges=False).uncolored()
 
-    assert pale.shape == gray.shape
-    assert pale[:, -8:].all()  # white has no colour
+    assert uncolored.shape == gray.shape
+    assert uncolored[:, -8:].all()  # white has no color

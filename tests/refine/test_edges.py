@@ -4,104 +4,114 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from scipy.ndimage import convolve
 from skimage.color import rgb2yuv
 from skimage.data import astronaut
 from torch import Tensor
 
-from napari_colorize.refine.edges import GRAIN, STEPS, TINY_CHROMA, TINY_GRAY, follow_edges
-
-Floats = NDArray[np.float64]
+from napari_colorize.array_types import Float64Array
+from napari_colorize.refine.edges import (
+    GRAIN_WEIGHT,
+    SLOPE_EPSILON,
+    TINY_CHROMA,
+    TINY_GRAY,
+    follow_edges,
+)
 
 
 def enlarged(small: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map (h, w, 2) at a picture's size."""
+    """Enlarge a map (h, w, 2) bilinearly."""
     planes = small.movedim(-1, 0)[None]
     return F.interpolate(planes, size, mode="bilinear", align_corners=False)[0].movedim(0, -1)
 
 
-def along_edges(gray: Tensor, uv: Tensor) -> Tensor:
-    """U and V at full size."""
+def upsampled(gray: Tensor, uv: Tensor) -> Tensor:
+    """U and V at full size by edge-aware upsampling."""
     size = gray.shape[0], gray.shape[1]
     slope, offset = follow_edges(gray, uv)
     return enlarged(slope, size) * gray[..., None] + enlarged(offset, size)
 
 
-def shrunk(full: Floats, block: int) -> Floats:
-    """Means over blocks, of (Y, X) or (Y, X, C)."""
+def shrunk(full: Float64Array, block: int) -> Float64Array:
+    """Means over blocks of an array (Y, X) or (Y, X, C)."""
     height, width = full.shape[:2]
     blocks = full.reshape(height // block, block, width // block, block, -1)
-    means: Floats = blocks.mean(axis=(1, 3)).squeeze(-1) if full.ndim == 2 else blocks.mean((1, 3))
+    means: Float64Array = (
+        blocks.mean(axis=(1, 3)).squeeze(-1) if full.ndim == 2 else blocks.mean((1, 3))
+    )
     return means
 
 
-def plain_slope(gray: Floats, uv: Floats, block: int) -> Floats:
-    """The formulas once more, with sums over neighbours written out by another library."""
+def reference_slope(gray: Float64Array, uv: Float64Array, block: int) -> Float64Array:
+    """Independent implementation of the slope, with sums over neighbors by scipy."""
     weights = np.outer([1, 2, 1], [1, 2, 1]) / 16
 
-    def around(x: Floats) -> Floats:
-        mean: Floats = convolve(x, weights, mode="nearest")
+    def local_mean(x: Float64Array) -> Float64Array:
+        mean: Float64Array = convolve(x, weights, mode="nearest")
         return mean
 
     mean = shrunk(gray, block)
-    inside = around(shrunk(gray**2, block) - mean**2)
-    variance = around(mean**2) - around(mean) ** 2
+    inside = local_mean(shrunk(gray**2, block) - mean**2)
+    variance = local_mean(mean**2) - local_mean(mean) ** 2
     covariance = [
-        around(mean * part) - around(mean) * around(part) for part in uv.transpose(2, 0, 1)
+        local_mean(mean * part) - local_mean(mean) * local_mean(part)
+        for part in uv.transpose(2, 0, 1)
     ]
-    spread = sum(around(part**2) - around(part) ** 2 for part in uv.transpose(2, 0, 1))
+    spread = sum(local_mean(part**2) - local_mean(part) ** 2 for part in uv.transpose(2, 0, 1))
     explained = sum(part**2 for part in covariance) / (
         (variance + TINY_GRAY) * (spread + TINY_CHROMA)
     )
     return np.stack(
-        [around(part / (variance + GRAIN * inside + STEPS) * explained) for part in covariance],
+        [
+            local_mean(part / (variance + GRAIN_WEIGHT * inside + SLOPE_EPSILON) * explained)
+            for part in covariance
+        ],
         axis=-1,
     )
 
 
 @pytest.fixture
-def photograph() -> tuple[Floats, Floats]:
-    """Gray (512, 512) and true U and V."""
+def photograph() -> tuple[Float64Array, Float64Array]:
+    """Gray (512, 512) and true U and V of a photograph."""
     yuv = rgb2yuv(astronaut())
     return yuv[..., 0], yuv[..., 1:]
 
 
-def test_slopes_are_those_of_the_formulas(photograph):
+def test_slopes_agree_with_an_independent_implementation(photograph):
     gray, uv = photograph[0], shrunk(photograph[1], 8)
 
     slope, _ = follow_edges(torch.from_numpy(gray).float(), torch.from_numpy(uv).float())
 
-    expected = plain_slope(gray, uv, block=8)
+    expected = reference_slope(gray, uv, block=8)
     assert np.abs(expected).max() > 0.5
     np.testing.assert_allclose(slope.numpy(), expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("block", [4, 16])
-def test_true_chrominance_comes_back_better_than_bilinearly(photograph, block):
+def test_upsampled_true_chrominance_has_less_error_than_bilinear(photograph, block):
     gray, uv = photograph
     small = torch.from_numpy(shrunk(uv, block)).float()
 
     bilinear = enlarged(small, gray.shape).numpy()
-    edges = along_edges(torch.from_numpy(gray).float(), small).numpy()
+    edges = upsampled(torch.from_numpy(gray).float(), small).numpy()
 
     assert np.square(edges - uv).mean() < 0.9 * np.square(bilinear - uv).mean()
 
 
-@pytest.mark.parametrize("place", [32, 33, 36, 39])  # small pixels begin at multiples of 8
-def test_colours_of_a_step_stay_on_their_sides(place):
+@pytest.mark.parametrize("column", [32, 33, 36, 39])  # small pixels begin at multiples of 8
+def test_colors_do_not_cross_a_step_edge(column):
     gray = torch.full((64, 64), 0.2)
-    gray[:, place:] = 0.9
+    gray[:, column:] = 0.9
     left, right = torch.tensor([-0.2, 0.0]), torch.tensor([0.1, 0.3])
     truth = torch.where(gray[..., None] > 0.5, right, left)
     small = torch.from_numpy(shrunk(truth.numpy(), 8))
 
-    edges, bilinear = along_edges(gray, small), enlarged(small, (64, 64))
+    edges, bilinear = upsampled(gray, small), enlarged(small, (64, 64))
 
     error = (edges - truth).abs()
     assert error.max() < 0.4 * (bilinear - truth).abs().max()
     assert error.mean() < 0.4 * (bilinear - truth).abs().mean()
-    # No halo: nowhere a colour beyond the two that meet.
+    # No halo: all colors are within the range of the two sides.
     assert (edges >= left - 0.01).all()
     assert (edges <= right + 0.01).all()
 
@@ -109,7 +119,7 @@ def test_colours_of_a_step_stay_on_their_sides(place):
 @pytest.mark.parametrize(
     ("size", "small"), [((60, 48), (10, 8)), ((7, 5), (3, 2)), ((9, 9), (1, 1))]
 )
-def test_even_gray_leaves_chrominance_to_bilinear_enlarging(size, small):
+def test_constant_gray_gives_bilinear_enlarging(size, small):
     uv = torch.rand(*small, 2, generator=torch.Generator().manual_seed(0)) - 0.5
 
     slope, offset = follow_edges(torch.full(size, 0.7), uv)
@@ -118,26 +128,26 @@ def test_even_gray_leaves_chrominance_to_bilinear_enlarging(size, small):
     torch.testing.assert_close(offset, uv, atol=1e-3, rtol=0)
 
 
-def test_even_colours_stay_even_whatever_the_gray(photograph):
+def test_constant_colors_stay_constant(photograph):
     gray = torch.from_numpy(photograph[0]).float()
     uv = torch.tensor([0.1, -0.2]).expand(32, 40, 2)
 
-    full = along_edges(gray, uv)
+    full = upsampled(gray, uv)
 
     torch.testing.assert_close(full, torch.tensor([0.1, -0.2]).expand_as(full), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("small", [(1, 1), (5, 3), (17, 31), (64, 8), (100, 20)])
 @pytest.mark.parametrize("size", [(1, 1), (37, 53), (64, 1)])
-def test_at_its_own_size_chrominance_is_what_it_was(size, small):
+def test_chrominance_is_unchanged_at_its_own_size(size, small):
     random = torch.Generator().manual_seed(1)
     gray = torch.rand(*size, generator=random)
     uv = torch.rand(*small, 2, generator=random) - 0.5
 
     slope, offset = follow_edges(gray, uv)
 
-    kept = min(size[0], small[0]), min(size[1], small[1])
-    mean = F.interpolate(gray[None, None], kept, mode="area")
+    common_size = min(size[0], small[0]), min(size[1], small[1])
+    mean = F.interpolate(gray[None, None], common_size, mode="area")
     mean = F.interpolate(mean, small, mode="bilinear", align_corners=False)[0, 0]
     assert slope.shape == offset.shape == uv.shape
     assert slope.dtype == offset.dtype == torch.float32
@@ -145,7 +155,7 @@ def test_at_its_own_size_chrominance_is_what_it_was(size, small):
 
 
 @pytest.mark.parametrize("small", [(48, 40), (96, 41)])
-def test_nothing_happens_to_chrominance_as_large_as_the_picture(small):
+def test_the_slope_is_0_for_chrominance_of_full_size(small):
     gray = torch.rand(48, 40, generator=torch.Generator().manual_seed(2))
     uv = torch.rand(*small, 2, generator=torch.Generator().manual_seed(3)) - 0.5
 
@@ -155,18 +165,18 @@ def test_nothing_happens_to_chrominance_as_large_as_the_picture(small):
     torch.testing.assert_close(offset, uv, atol=0, rtol=0)
 
 
-def test_grain_does_not_appear_in_the_colours(photograph):
+def test_grain_does_not_appear_in_the_colors(photograph):
     gray, uv = photograph
     noise = np.random.default_rng(0).normal(0, 0.06, gray.shape)
     grainy = torch.from_numpy((gray + noise).clip(0, 1)).float()
     small = torch.from_numpy(shrunk(uv, 8)).float()
 
-    speckled = along_edges(grainy, small) - along_edges(torch.from_numpy(gray).float(), small)
+    noise_in_color = upsampled(grainy, small) - upsampled(torch.from_numpy(gray).float(), small)
 
-    # Less than a tenth of the noise in the gray, and no colour is farther off than without edges.
-    assert float(speckled.square().mean().sqrt()) < 0.1 * 0.06
+    # Less than a tenth of the noise in the gray, and less error than bilinear enlarging.
+    assert float(noise_in_color.square().mean().sqrt()) < 0.1 * 0.06
     bilinear = np.square(enlarged(small, gray.shape).numpy() - uv).mean()
-    assert np.square(along_edges(grainy, small).numpy() - uv).mean() < bilinear
+    assert np.square(upsampled(grainy, small).numpy() - uv).mean() < bilinear
 
 
 def test_nan_counts_as_black():
@@ -180,4 +190,4 @@ def test_nan_counts_as_black():
 
     torch.testing.assert_close(with_holes, with_black, atol=0, rtol=0)
     assert with_black[0].abs().max() > 1e-3
-    assert holes.isnan().sum() == 17  # the picture itself was left alone
+    assert holes.isnan().sum() == 17  # the input is not modified

@@ -1,4 +1,4 @@
-"""Steady colours along time."""
+"""Temporal smoothing of chrominance: flicker, motion, occlusion, scene changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORANGE, BLUE = torch.tensor([-0.15, 0.2]), torch.tensor([0.2, -0.1])
 
 
 def texture(*size: int, seed: int = 0) -> Tensor:
-    """Something to look at, (h, w) in [0, 1]: large things with details."""
+    """Random gray image (h, w) in [0, 1] with large and small structures."""
     return 0.5 * noise(*size, seed=seed, scale=3) + 0.5 * noise(*size, seed=seed + 1000, scale=9)
 
 
@@ -27,20 +27,20 @@ def noise(*size: int, seed: int, scale: int) -> Tensor:
     return resize(values, size)[0, 0]
 
 
-def painted(*size: int, seed: int = 0) -> Tensor:
-    """Colours of large things, (h, w, 2)."""
+def random_uv(*size: int, seed: int = 0) -> Tensor:
+    """Random chrominance (h, w, 2) with large structures."""
     return torch.stack(
         [0.4 * noise(*size, seed=seed + axis, scale=12) - 0.2 for axis in (10, 11)], dim=-1
     )
 
 
 def flickering(uv: Tensor, frames: int, amount: float) -> list[Tensor]:
-    """The colours with an error of their own in every pixel of every frame."""
+    """The chrominance with independent noise in every frame."""
     random = torch.Generator().manual_seed(1)
     return [uv + amount * torch.randn(uv.shape, generator=random) for _ in range(frames)]
 
 
-def steadied(grays: list[Tensor], uvs: list[Tensor], strength: float) -> list[TemporalState]:
+def smoothed(grays: list[Tensor], uvs: list[Tensor], strength: float) -> list[TemporalState]:
     states: list[TemporalState] = []
     for gray, uv in zip(grays, uvs, strict=True):
         states.append(smooth_step(states[-1] if states else None, gray, uv, strength))
@@ -51,9 +51,9 @@ def distance(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm(dim=-1).mean())
 
 
-def test_a_strength_of_0_changes_nothing():
-    before = smooth_step(None, texture(*SIZE), painted(*SIZE, seed=5), 1.0)
-    uv = painted(*SIZE)
+def test_a_strength_of_0_returns_the_input():
+    before = smooth_step(None, texture(*SIZE), random_uv(*SIZE, seed=5), 1.0)
+    uv = random_uv(*SIZE)
 
     after = smooth_step(before, texture(*SIZE), uv, 0.0)
 
@@ -61,43 +61,43 @@ def test_a_strength_of_0_changes_nothing():
 
 
 @pytest.mark.parametrize("strength", [0.3, 0.8, 1.0])
-def test_flicker_of_a_still_scene_falls_as_it_must(strength):
+def test_noise_of_a_static_scene_is_reduced_as_predicted(strength):
     frames, amount = 24, 0.01
     uv = BLUE.expand(*SIZE, 2)
 
-    last = steadied([texture(*SIZE)] * frames, flickering(uv, frames, amount), strength)[-1]
+    last = smoothed([texture(*SIZE)] * frames, flickering(uv, frames, amount), strength)[-1]
 
     share = strength * MEMORY / (MEMORY + 1)
-    # Of a plain mean until so many frames count, and of an exponential one from there on.
+    # Variance of a plain mean at strength 1, and of an exponential mean otherwise.
     expected = 1 / frames if strength == 1 else (1 - share) / (1 + share)
     measured = float((last.uv - uv).var()) / amount**2
     assert measured == pytest.approx(expected, rel=0.1)
 
 
-def test_colours_go_along_with_a_pan():
-    wide, colors = texture(40, 120), painted(40, 120)
+def test_colors_follow_a_pan():
+    wide, colors = texture(40, 120), random_uv(40, 120)
     grays = [wide[:, 3 * time :][:, :48] for time in range(16)]
     truths = [colors[:, 3 * time :][:, :48] for time in range(16)]
     random = torch.Generator().manual_seed(2)
-    casts = [uv + 0.05 * torch.randn(2, generator=random) for uv in truths]
+    flickered = [uv + 0.05 * torch.randn(2, generator=random) for uv in truths]
 
-    still = steadied(grays, truths, 0.8)
-    calm = steadied(grays, casts, 0.8)
+    constant = smoothed(grays, truths, 0.8)
+    smooth = smoothed(grays, flickered, 0.8)
 
-    moved = distance(truths[-1], truths[-4])  # what would be wrong if colours stayed where they are
-    assert distance(still[-1].uv, truths[-1]) < 0.1 * moved
-    calmed = jump_along_the_pan([state.uv for state in calm[-8:]])
-    assert calmed < 0.35 * jump_along_the_pan(casts[-8:])
+    moved = distance(truths[-1], truths[-4])  # error without motion compensation
+    assert distance(constant[-1].uv, truths[-1]) < 0.1 * moved
+    remaining = compensated_change([state.uv for state in smooth[-8:]])
+    assert remaining < 0.35 * compensated_change(flickered[-8:])
 
 
-def jump_along_the_pan(uvs: list[Tensor]) -> float:
-    """By how much the colours of things change from frame to frame."""
+def compensated_change(uvs: list[Tensor]) -> float:
+    """Mean change of color between consecutive frames, after motion compensation."""
     jumps = [distance(now[:, :-3], last[:, 3:]) for last, now in itertools.pairwise(uvs)]
     return sum(jumps) / len(jumps)
 
 
-def test_after_a_cut_nothing_is_left_of_the_last_scene():
-    before = steadied([texture(*SIZE)] * 5, [ORANGE.expand(*SIZE, 2)] * 5, 1.0)[-1]
+def test_a_scene_change_restarts_the_mean():
+    before = smoothed([texture(*SIZE)] * 5, [ORANGE.expand(*SIZE, 2)] * 5, 1.0)[-1]
     uv = BLUE.expand(*SIZE, 2)
 
     after = smooth_step(before, texture(*SIZE, seed=1), uv, 1.0)
@@ -105,27 +105,27 @@ def test_after_a_cut_nothing_is_left_of_the_last_scene():
     torch.testing.assert_close(after.uv, uv, rtol=0, atol=0)
 
 
-def test_black_bars_do_not_hide_a_cut():
+def test_a_scene_change_is_detected_despite_black_bars():
     scene, other = texture(*SIZE), texture(*SIZE, seed=1)
     for gray in (scene, other):
         gray[:6] = gray[-6:] = 0
-    before = steadied([scene] * 5, [ORANGE.expand(*SIZE, 2)] * 5, 1.0)[-1]
+    before = smoothed([scene] * 5, [ORANGE.expand(*SIZE, 2)] * 5, 1.0)[-1]
     uv = BLUE.expand(*SIZE, 2)
 
     torch.testing.assert_close(smooth_step(before, other, uv, 1.0).uv, uv, rtol=0, atol=0)
 
 
-def test_what_is_uncovered_has_its_own_colour():
-    behind, subject = texture(*SIZE), 0.7 * texture(16, 16, seed=3)
+def test_uncovered_pixels_use_the_current_colors():
+    background, subject = texture(*SIZE), 0.7 * texture(16, 16, seed=3)
     grays, uvs = [], []
     for time in range(8):
-        gray, uv = behind.clone(), BLUE.repeat(*SIZE, 1)
+        gray, uv = background.clone(), BLUE.repeat(*SIZE, 1)
         gray[12:28, 4 + 3 * time : 20 + 3 * time] = subject
         uv[12:28, 4 + 3 * time : 20 + 3 * time] = ORANGE
         grays.append(gray)
         uvs.append(uv)
 
-    last = steadied(grays, uvs, 1.0)[-1]
+    last = smoothed(grays, uvs, 1.0)[-1]
 
     wrong = (last.uv - uvs[-1]).norm(dim=-1) / (ORANGE - BLUE).norm()
     uncovered, subject_now = wrong[12:28, 4:24], wrong[14:26, 27:39]
@@ -133,58 +133,58 @@ def test_what_is_uncovered_has_its_own_colour():
     assert subject_now.mean() < 0.1
 
 
-def test_hues_that_disagree_do_not_give_gray():
+def test_averaging_different_hues_keeps_the_chroma():
     hues = [torch.tensor([0.2, 0.0]), torch.tensor([0.0, 0.2])]
     uvs = [hues[time % 2].expand(*SIZE, 2) for time in range(12)]
 
-    states = steadied([texture(*SIZE)] * 12, uvs, 0.8)
+    states = smoothed([texture(*SIZE)] * 12, uvs, 0.8)
 
     lengths = torch.stack([state.uv.norm(dim=-1).mean() for state in states])
     torch.testing.assert_close(lengths, torch.full((12,), 0.2), rtol=1e-3, atol=0)
     angles = torch.stack([torch.atan2(*state.uv[20, 20]) for state in states[6:]])
-    assert angles.max() - angles.min() < 0.5 * math.pi / 2  # between the two, by turns nearer
+    assert angles.max() - angles.min() < 0.5 * math.pi / 2  # between the two hues
 
 
-def test_a_fade_takes_its_colours_with_it():
-    scene, uv = texture(*SIZE), painted(*SIZE)
+def test_a_fade_scales_the_colors():
+    scene, uv = texture(*SIZE), random_uv(*SIZE)
     light = torch.linspace(1, 0.2, 9)
 
-    states = steadied([part * scene for part in light], [part * uv for part in light], 1.0)
+    states = smoothed([part * scene for part in light], [part * uv for part in light], 1.0)
 
     for state, part in zip(states, light, strict=True):
         assert distance(state.uv, part * uv) < 0.01 * float((part * uv).norm(dim=-1).mean())
 
 
-def test_unsteady_exposure_is_the_same_scene():
+def test_changing_exposure_does_not_restart_the_mean():
     random = torch.Generator().manual_seed(0)
     gains = 1 + 0.1 * torch.randn(12, generator=random)
 
-    states = steadied(
-        [gain * texture(*SIZE) for gain in gains], [painted(*SIZE)] * 12, strength=1.0
+    states = smoothed(
+        [gain * texture(*SIZE) for gain in gains], [random_uv(*SIZE)] * 12, strength=1.0
     )
 
     assert states[-1].frames.mean() > 11
 
 
-def test_a_dissolve_lets_go_of_the_colours_before():
+def test_a_dissolve_restarts_the_mean():
     one, other = texture(*SIZE), texture(*SIZE, seed=1)
     parts = torch.cat([torch.zeros(8), torch.linspace(0, 1, 13), torch.ones(4)])
     grays = [torch.lerp(one, other, part) for part in parts]
     uvs = [torch.lerp(ORANGE, BLUE, part).expand(*SIZE, 2) for part in parts]
 
-    states = steadied(grays, uvs, 1.0)
+    states = smoothed(grays, uvs, 1.0)
 
-    left = [
+    errors = [
         distance(state.uv, uv) / float((ORANGE - BLUE).norm())
         for state, uv in zip(states, uvs, strict=True)
     ]
-    assert max(left) < 0.35  # a mean of 25 frames would still be of the scene before
-    assert left[-1] < 0.15
+    assert max(errors) < 0.35  # a mean of 25 frames would be dominated by the first scene
+    assert errors[-1] < 0.15
 
 
-def test_another_size_begins_anew():
-    before = smooth_step(None, texture(*SIZE), painted(*SIZE), 1.0)
-    uv = painted(20, 30)
+def test_another_size_restarts_the_mean():
+    before = smooth_step(None, texture(*SIZE), random_uv(*SIZE), 1.0)
+    uv = random_uv(20, 30)
 
     after = smooth_step(before, texture(20, 30), uv, 1.0)
 
@@ -192,37 +192,37 @@ def test_another_size_begins_anew():
 
 
 @pytest.mark.parametrize("size", [(40, 48), (150, 210)])
-def test_what_is_remembered_is_small_and_does_not_grow(size):
-    grays, uvs = [texture(*size)] * 6, [painted(*size)] * 6
+def test_the_state_is_small_and_does_not_grow(size):
+    grays, uvs = [texture(*size)] * 6, [random_uv(*size)] * 6
 
-    for state in steadied(grays, uvs, 1.0):
+    for state in smoothed(grays, uvs, 1.0):
         maps = state.gray, state.mean_gray, state.frames
         assert set(vars(state)) == {"uv", "gray", "mean_gray", "frames"}
-        assert all(kept.numel() < 1.05 * 64**2 for kept in maps)
+        assert all(part.numel() < 1.05 * 64**2 for part in maps)
         assert state.uv.shape == (*size, 2)
 
 
-def test_the_gray_may_be_finer_than_the_chrominance():
+def test_the_gray_can_be_larger_than_the_chrominance():
     fine = [texture(80, 144)[:, 4 * time :][:, :96] for time in range(4)]
-    uvs = flickering(painted(*SIZE), 4, 0.01)
+    uvs = flickering(random_uv(*SIZE), 4, 0.01)
     coarse = [resize(gray[None, None], SIZE)[0, 0] for gray in fine]
 
-    for one, other in zip(steadied(fine, uvs, 0.8), steadied(coarse, uvs, 0.8), strict=True):
+    for one, other in zip(smoothed(fine, uvs, 0.8), smoothed(coarse, uvs, 0.8), strict=True):
         torch.testing.assert_close(one.uv, other.uv)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (5, 300)])
 @pytest.mark.parametrize("level", [0.0, 0.5, None])
-def test_tiny_black_and_flat_pictures_are_steadied_too(size, level):
+def test_tiny_black_and_flat_images_are_smoothed(size, level):
     gray = texture(*size) if level is None else torch.full(size, level)
     uvs = [torch.full((*size, 2), value) for value in (0.1, 0.2, 0.1, 0.2)]
 
-    last = steadied([gray] * 4, uvs, 1.0)[-1]
+    last = smoothed([gray] * 4, uvs, 1.0)[-1]
 
     assert bool(((last.uv > 0.149) & (last.uv < 0.16)).all())
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan])
-def test_a_strength_out_of_range_is_refused(strength):
-    with pytest.raises(ValueError, match="within 0 to 1"):
-        smooth_step(None, texture(*SIZE), painted(*SIZE), strength)
+def test_a_strength_out_of_range_raises(strength):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        smooth_step(None, texture(*SIZE), random_uv(*SIZE), strength)

@@ -279,8 +279,8 @@ def _known(result: Colorized) -> _Known:
     import torch
 
     from napari_colorize.imaging.color import rgb_to_yuv
-    from napari_colorize.refine.chroma_field import as_tint
+    from napari_colorize.refine.chroma_field import as_chroma_layers
 
     assert result.pixels_8bit is not None
     rgb = torch.from_numpy(result.pixels_8bit[..., :3] / np.float32(255))
-    return _Known(as_tint(rgb_to_yuv(rgb)[..., 1:].contiguous()), 1.0)
+    return _Known(as_chroma_layers(rgb_to_yuv(rgb)[..., 1:].contiguous()), 1.0)

@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.jupyter.paint import as_hints
-from napari_colorize.refine.guides import NONE, Guides
+from napari_colorize.refine.guides import NO_GUIDES, Guides
 
 if TYPE_CHECKING:
     from napari_colorize.jupyter.choosers import ReferenceChooser
@@ -43,11 +43,12 @@ class GuideInputs:
     def guides(self) -> Guides:
         """All that guides the colours of the present source."""
         guides = self._session.guides
-        return guides if isinstance(guides, Guides) else NONE  # a box has the same for all planes
+        # The box uses the same guides for all planes.
+        return guides if isinstance(guides, Guides) else NO_GUIDES
 
     def give(self, guides: Guides | None) -> None:
         """Take these in the place of all, and show them."""
-        guides = guides or NONE
+        guides = guides or NO_GUIDES
         self._session.guides = guides
         self._reference = guides.reference
         self._references.show_reference(guides.reference)

@@ -286,7 +286,7 @@ def _record(asked: LayerRequest) -> dict[str, Any]:
         precision=colorizer.precision,
     )
     if asked.guides:
-        record["guides"] = asked.guides.told()
+        record["guides"] = asked.guides.summary()
     if asked.second is not None:
         record["blended_with"] = {"model": asked.second.checkpoint.name}
     return record

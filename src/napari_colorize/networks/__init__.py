@@ -1,4 +1,4 @@
-"""Architectures: tensors in, tensors out; no files, no devices, no colour science.
+"""Architectures: tensors in, tensors out; no files, no devices, no color science.
 
 `ARCHITECTURES` says of each network how it is built, how it is told from the keys of a state dict,
 and what it wants and gives. Every network's `forward(x, self_attention=True)` takes the switch as
@@ -41,7 +41,7 @@ class Architecture:
     create : callable
         Options -> a new network with random weights, for training.
     input_space : {"gray", "rgb", "L"}
-        `(N, 1, H, W)`, or the gray repeated to `(N, 3, H, W)`, in [0, 1] before normalisation;
+        `(N, 1, H, W)`, or the gray repeated to `(N, 3, H, W)`, in [0, 1] before normalization;
         or `(N, 1, H, W)` CIELAB L of the gray, 0 to 100.
     output_space : {"rgb", "uv", "ab"}
         `(N, 3, H, W)` RGB, or `(N, 2, h, w)` Rec. 601 U and V or CIELAB a and b, possibly smaller
@@ -62,9 +62,9 @@ class Architecture:
         Memory that float32 takes at its peak for a pixel of input (`benchmarks/memory.py`).
     is_exact : bool
         Precision "auto" computes it in float32 everywhere: a softmax that is sharpened makes other
-        colours of what bfloat16 rounds off.
+        colors of what bfloat16 rounds off.
     fit : {"square", "aspect"}
-        Pictures are squeezed to a square, or keep their proportions at the square's area.
+        Images are squeezed to a square, or keep their proportions at the square's area.
     takes_hints : bool
         Its `forward` has `hints`: CIELAB a and b `(N, 2, H, W)`, and where they are `(N, 1, H, W)`.
     """

@@ -1,10 +1,10 @@
-"""The embedded network: DeOldify's U-Net in small, telling how likely each of 357 colours is.
+"""The embedded network: DeOldify's U-Net in small, telling how likely each of 357 colors is.
 
 A light encoder sees gray; three decoder blocks of DeOldify's kind (sub-pixel upsampling with blur,
-normalised skip, convolution, ReLU, batch norm) lead back to a quarter of the size, where chroma
+normalized skip, convolution, ReLU, batch norm) lead back to a quarter of the size, where chroma
 has all the detail that eyes ask of it. Self-attention stands where DeOldify has it, at an eighth.
 
-The head gives classes after Zhang et al. 2016: regression towards one colour grays out whatever
+The head gives classes after Zhang et al. 2016: regression towards one color grays out whatever
 may be red or blue. Their softmax is sharpened by a temperature and averaged (the annealed mean,
 eq. 5 there); a mean is paler than what it is the mean of, so a factor makes up for it, and what
 leaves the network is U and V.
@@ -26,7 +26,7 @@ from napari_colorize.networks.mobilenet import MobileNetEdgeTPU
 
 @dataclass(frozen=True)
 class ClassGrid:
-    """Colour classes: points on a regular grid over U and V."""
+    """Color classes: points on a regular grid over U and V."""
 
     origin: tuple[float, float] = (-0.4, -0.5)
     steps: tuple[float, float] = (0.05, 0.05)
@@ -83,8 +83,8 @@ class CompactUNet(nn.Module):
     vividness : float, optional
         Factor on that mean, which is paler than what it is the mean of.
     commonness : float, optional
-        Before the softmax, logits are raised by so much of the logarithm of how often each colour
-        occurs: above 0 doubtful pixels turn to common colours, below 0 to rare ones.
+        Before the softmax, logits are raised by so much of the logarithm of how often each color
+        occurs: above 0 doubtful pixels turn to common colors, below 0 to rare ones.
     names_objects : bool
         Whether the decoder begins with the features that the encoder's classifier read.
     upsampled, widths : tuple of int
@@ -99,7 +99,7 @@ class CompactUNet(nn.Module):
     temperature: Tensor
     vividness: Tensor | None
     commonness: Tensor | None
-    log_frequency: Tensor | None  # of each colour, set by training
+    log_frequency: Tensor | None  # of each color, set by training
     calibration: Tensor | None
 
     def __init__(
@@ -142,7 +142,7 @@ class CompactUNet(nn.Module):
     def logits(
         self, gray: Tensor, self_attention: bool = True, sample: Sample | None = None
     ) -> Tensor:
-        """How likely each colour is, `(N, 357, H / 4, W / 4)`, before the softmax.
+        """How likely each color is, `(N, 357, H / 4, W / 4)`, before the softmax.
 
         With `sample` (step, row, column) only of every so manieth pixel in both directions.
         """
@@ -157,7 +157,7 @@ class CompactUNet(nn.Module):
         return self.head(x)
 
     def expected(self, logits: Tensor) -> Tensor:
-        """The annealed mean of the colours, made vivid, U and V `(N, 2, H / 4, W / 4)`."""
+        """The annealed mean of the colors, made vivid, U and V `(N, 2, H / 4, W / 4)`."""
         likely = logits.movedim(1, -1).float()
         if self.commonness is not None and self.log_frequency is not None:
             likely = likely + self.commonness.float() * self.log_frequency.float()
@@ -171,7 +171,7 @@ class CompactUNet(nn.Module):
         yield from pairwise([*self.ups, self.head])
 
     def layer_groups(self) -> list[list[nn.Module]]:
-        """What sees edges and textures, what sees objects, and what gives them colours."""
+        """What sees edges and textures, what sees objects, and what gives them colors."""
         encoder = self.encoder
         early: list[nn.Module] = [encoder.conv_stem, encoder.bn1, *encoder.blocks[:EARLY]]
         late: list[nn.Module] = [*encoder.blocks[EARLY:]]

@@ -26,15 +26,15 @@ TINY = 1e-12  # the root of 0 has no derivative
 
 
 class Encoder(nn.Module):
-    """Features of a picture, half the size at each stage: 3x3 convolution, batch norm, ReLU.
+    """Features of an image, half the size at each stage: 3x3 convolution, batch norm, ReLU.
 
     A side that is odd is rounded up. In training, a batch must have more than one value per
-    channel at the last stage: two pictures, or one larger than 2 ** stages.
+    channel at the last stage: two images, or one larger than 2 ** stages.
 
     Parameters
     ----------
     in_channels : int
-        Of the picture.
+        Of the image.
     widths : sequence of int
         Channels of the stages.
     slope : float
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features to a picture, twice the size at each step: nearest pixel, 3x3 convolution.
+    """Features to an image, twice the size at each step: nearest pixel, 3x3 convolution.
 
     Batch norm and ReLU follow all but the last convolution. Repeating pixels before convolving
     leaves no checkerboard, which transposed convolutions do (Odena et al. 2016).
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
     widths : sequence of int
         Channels of the encoder's stages; the decoder's are these backwards.
     out_channels : int
-        Of the picture.
+        Of the image.
     """
 
     def __init__(self, widths: Sequence[int], out_channels: int) -> None:
@@ -87,8 +87,8 @@ class Decoder(nn.Module):
 class ConvNet(nn.Module):
     """Gray (N, 1, H, W) in [0, 1] to RGB (N, 3, H, W) in [0, 1].
 
-    Settled: RGB by a sigmoid, because the report's loss is the pixel L2 of colour frames, and edges
-    do not say how bright a picture is. Convolutions start as in He et al. 2015, but the last one
+    Settled: RGB by a sigmoid, because the report's loss is the pixel L2 of color frames, and edges
+    do not say how bright an image is. Convolutions start as in He et al. 2015, but the last one
     near zero, so that a new network shows middle gray.
 
     Parameters

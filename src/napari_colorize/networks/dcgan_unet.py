@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Of the encoder's stages: ours. Five, so that pictures of 64 px still have 2 x 2 places at the end.
+# Of the encoder's stages: ours. Five, so that images of 64 px still have 2 x 2 places at the end.
 WIDTHS = (64, 128, 256, 512, 512)
 AB_UNIT = 110.0  # tanh ends at 1; a and b of sRGB end at 98 and -108
 L_UNIT = 50.0  # L is 0 to 100
@@ -53,7 +53,7 @@ class DcganUNet(nn.Module):
 
     Settled: the original gives all three channels of Lab; here L is the input's, so only a and b
     are predicted. Every convolution halves or doubles; there is none at full size but the last.
-    Dropout is noise for training: off in evaluation, where the same picture gets the same colours.
+    Dropout is noise for training: off in evaluation, where the same image gets the same colors.
     Sides that the deepest size does not divide are filled by repeating the border, and cut again.
 
     Weights start from N(0, 0.02) and norms from N(1, 0.02) as in DCGAN; without batch norm, which

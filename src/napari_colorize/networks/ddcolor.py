@@ -1,10 +1,10 @@
-"""DDColor: a hundred colours ask the picture where they belong.
+"""DDColor: a hundred colors ask the image where they belong.
 
 A ConvNeXt leads gray down to 1/32 of its size. One decoder brings its features back to full size,
 three times by DeOldify's wide block and then by four at once. The other one holds learned queries,
-one for each colour: they read the first decoder's features at 1/16, 1/8 and 1/4 of the size, over
+one for each color: they read the first decoder's features at 1/16, 1/8 and 1/4 of the size, over
 and over, and consult each other. Where the features of a pixel agree with what a query found, that
-colour is painted.
+color is painted.
 
 Parameters are named as in the published files. Xiaoyang Kang, Tao Yang, Wenqi Ouyang, Peiran Ren,
 Lingzhi Li and Xuansong Xie, "DDColor: Towards photo-realistic image colorization via dual
@@ -51,7 +51,7 @@ class DDColorConfig:
     decoded : tuple of int
         Channels of the pixel decoder at 1/16, 1/8 and 1/4; the last ones also at full size.
     queries, hidden, inner, layers : int
-        Of the colour decoder: queries, their channels (a multiple of 8), those inside of its
+        Of the color decoder: queries, their channels (a multiple of 8), those inside of its
         perceptrons, and how often the queries read.
     classes : int
         Of ImageNet's classifier, which some files carry along unused; 0 for none.
@@ -101,7 +101,7 @@ class ConvNeXtBlock(nn.Module):
 class ConvNeXt(nn.Module):
     """(N, 3, H, W) to features at 1/4, 1/8, 1/16 and 1/32 of the size.
 
-    Each is normalised on its way out; the next stage goes on from what it was before.
+    Each is normalized on its way out; the next stage goes on from what it was before.
     """
 
     def __init__(self, depths: Sequence[int], channels: Sequence[int], classes: int = 0) -> None:
@@ -134,7 +134,7 @@ class ConvNeXt(nn.Module):
 
 
 class CrossAttentionLayer(nn.Module):
-    """The queries hear from the places of a picture that they agree with."""
+    """The queries hear from the places of an image that they agree with."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ class MLP(nn.Module):
 
 
 class ColorDecoder(nn.Module):
-    """Learned queries, one for each colour, and how they learn from features of three sizes."""
+    """Learned queries, one for each color, and how they learn from features of three sizes."""
 
     def __init__(self, plan: DDColorConfig) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """DeOldify's U-Nets on a ResNet, and the IPOL review's variant of them.
 
 Gray goes down a ResNet to 1/32 of its size and comes back up in five steps. Four of them take in
-what the encoder saw at that size; at 1/8, all parts of the picture consult each other. `DeOldify`
+what the encoder saw at that size; at 1/8, all parts of the image consult each other. `DeOldify`
 (deep on ResNet-34, wide on ResNet-101) ends in RGB, `IpolUNet` (wide) in chrominance. Both are one
 `UNet` whose parameters are named as in their published files.
 
@@ -43,7 +43,7 @@ Norm = Literal["spectral"] | None  # of a convolution's weight
 DEOLDIFY_NAMES: Names = ("0", "1", "2")
 IPOL_NAMES: Names = ("conv", "relu", "batch_norm")
 
-# scikit-image's rgb2yuv as the IPOL program has it; applied to *normalised* RGB there.
+# scikit-image's rgb2yuv as the IPOL program has it; applied to *normalized* RGB there.
 RGB_TO_YUV = (
     (0.299, 0.587, 0.114),
     (-0.14714119, -0.28886916, 0.43601035),
@@ -155,9 +155,9 @@ class Residual(nn.Sequential):
         )
 
     def in_rows(self, x: Tensor, above: int, below: int) -> Tensor:
-        """What only some rows of a picture say of the result: a row less per convolution and side.
+        """What only some rows of an image say of the result: a row less per convolution and side.
 
-        `above` and `below` are 1 where the picture ends and nothing is lost, else 0.
+        `above` and `below` are 1 where the image ends and nothing is lost, else 0.
         """
         y = x
         for part in self:
@@ -201,7 +201,7 @@ class UNet(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
-        """Normalised gray (N, 3, H, W) to the head's channels (N, ., H, W), within -3 to 3.
+        """Normalized gray (N, 3, H, W) to the head's channels (N, ., H, W), within -3 to 3.
 
         The output is float32 even if the weights are of a lower precision.
         """
@@ -282,7 +282,7 @@ class UNet(nn.Module):
 
 
 class DeOldify(UNet):
-    """DeOldify: gray to RGB, both normalised with ImageNet's mean and standard deviation.
+    """DeOldify: gray to RGB, both normalized with ImageNet's mean and standard deviation.
 
     Parameters
     ----------
@@ -328,9 +328,9 @@ class DeOldify(UNet):
 
 
 class IpolUNet(UNet):
-    """The IPOL review's network: gray to RGB by way of U and V, all normalised as in `DeOldify`.
+    """The IPOL review's network: gray to RGB by way of U and V, all normalized as in `DeOldify`.
 
-    The luminance is that of the normalised input, so U and V are those of normalised RGB.
+    The luminance is that of the normalized input, so U and V are those of normalized RGB.
 
     Parameters
     ----------
@@ -380,15 +380,15 @@ class IpolUNet(UNet):
         )
 
     def chrominance(self, x: Tensor, self_attention: bool = True) -> Tensor:
-        """U and V (N, 2, H, W) of the normalised RGB, within -3 to 3."""
+        """U and V (N, 2, H, W) of the normalized RGB, within -3 to 3."""
         return super().forward(x, self_attention)
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
-        """Normalised gray (N, 3, H, W) to normalised RGB of the same shape."""
+        """Normalized gray (N, 3, H, W) to normalized RGB of the same shape."""
         return self.join(x, self.chrominance(x, self_attention))
 
     def join(self, x: Tensor, uv: Tensor) -> Tensor:
-        """The luminance of the normalised input (N, 3, H, W) and U and V (N, 2, H, W), as RGB."""
+        """The luminance of the normalized input (N, 3, H, W) and U and V (N, 2, H, W), as RGB."""
         to_yuv = uv.new_tensor(RGB_TO_YUV)
         y = torch.einsum("c,nchw->nhw", to_yuv[0], x.to(uv.dtype)).unsqueeze(1)
         return torch.einsum("rc,nchw->nrhw", to_yuv.inverse(), torch.cat([y, uv], dim=1))
@@ -451,7 +451,7 @@ def conv_names(convs: int) -> list[str]:
 
 
 def _widened(top: int, bottom: int, height: int, by: int) -> tuple[slice, int, int]:
-    """Rows from `top` to `bottom` and `by` more on both sides, and where the picture ends."""
+    """Rows from `top` to `bottom` and `by` more on both sides, and where the image ends."""
     rows = slice(max(0, top - by), min(height, bottom + by))
     return rows, int(top == 0), int(bottom >= height)
 
@@ -468,6 +468,6 @@ def _joined(net: Stages, features: Tensor, x: Tensor, rows: slice) -> Tensor:
 
 
 def _bounded(x: Tensor) -> Tensor:
-    """Anything to -3 to 3; in float32 at least, since 8 bits of mantissa show in a picture."""
+    """Anything to -3 to 3; in float32 at least, since 8 bits of mantissa show in an image."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     return 6 * torch.sigmoid(wide) - 3

@@ -185,7 +185,7 @@ def _encoder_of(state: Mapping[str, Tensor], places: _Places) -> EncoderName | N
 
 
 def _channels(state: Mapping[str, Tensor], name: str) -> int:
-    """Of what a convolution gives, whether its weight is normalised or not; 0 if there is none."""
+    """Of what a convolution gives, whether its weight is normalized or not; 0 if there is none."""
     weight = state.get(f"{name}.weight_orig", state.get(f"{name}.weight"))
     return 0 if weight is None or weight.ndim != 4 else len(weight)
 

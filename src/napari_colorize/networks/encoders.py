@@ -2,7 +2,7 @@
 
 A convolution, a norm and an activation lead to 1/2 of the size, a pool to 1/4, and four stages
 through 1/4, 1/8 and 1/16 to 1/32; "resnet18-layer3" has three stages. All take gray in three equal
-channels, normalised as ImageNet's pictures are.
+channels, normalized as ImageNet's images are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENCODED: dict[EncoderName, tuple[int, ...]] = {
 
 
 class GrayStem(SameConv2d):
-    """MobileNet's first convolution, given ImageNet-normalised gray in three equal channels.
+    """MobileNet's first convolution, given ImageNet-normalized gray in three equal channels.
 
     It wants one channel in [-1, 1].
     """

@@ -3,7 +3,7 @@
 The system that our recipes call explo, after the slides it is from: a colorizer by U-Net and GAN.
 Their words follow Nazeri, Ng and Ebrahimi 2018 (arXiv 1803.05400; see `dcgan_unet`), their code is
 another network: this one. Three blocks of convolutions, 5, 3 and 3 pixels wide and without padding,
-make the picture 24 pixels narrower and lower; a 3x3 convolution with tanh stands at the bottom;
+make the image 24 pixels narrower and lower; a 3x3 convolution with tanh stands at the bottom;
 three blocks of transposed convolutions, 3, 3 and 5 wide, come back to the full size.
 """
 
@@ -29,7 +29,7 @@ class ExploUNet(nn.Module):
     tanh); tanh at the bottom only. The slides give 1 406 403 parameters. Plain blocks do not have
     them; they come out exactly if each block of the way up also sees what the block of its size on
     the way down gave (128, 64 and 32 channels): this is a U-Net, as the slides call it, and its
-    sizes fit without cutting. Pictures smaller than what the border takes are filled by repeating
+    sizes fit without cutting. Images smaller than what the border takes are filled by repeating
     the last row and column, and cut again.
 
     Weights start as in Glorot and Bengio 2010, biases at zero, but for the last: at 0.5, since a

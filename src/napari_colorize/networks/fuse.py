@@ -26,7 +26,7 @@ def fuse(network: Network) -> Network:
 
     A batch norm is folded if it stands right behind a convolution among the children of one
     module; a module that registers such a pair must also apply it as one. A network may have a
-    method `neighbours()`, pairs of modules of which the first feeds the second and nothing else:
+    method `neighbors()`, pairs of modules of which the first feeds the second and nothing else:
     a batch norm that ends the first is folded forward into a 1x1 convolution that begins the
     second. (Not into a larger one, whose zero padding the norm's shift would have to know.)
 
@@ -49,7 +49,7 @@ def fuse(network: Network) -> Network:
     for module in network.modules():
         _fold_back(module)
     neighbours: Callable[[], Iterable[tuple[nn.Module, nn.Module]]] = getattr(
-        network, "neighbours", tuple
+        network, "neighbors", tuple
     )
     for first, second in neighbours():
         _fold_forward(first, second)

@@ -1,4 +1,4 @@
-"""The two plain routes from lightness to colour: to a and b of CIELAB, or straight to RGB.
+"""The two plain routes from lightness to color: to a and b of CIELAB, or straight to RGB.
 
 Convolutions of stride 2 down to a sixteenth, enlarged ones back up, no skips: what colorizing
 reviews compare under the names of Lab and RGB autoencoder. Both routes share all but the last

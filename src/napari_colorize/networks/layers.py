@@ -1,7 +1,7 @@
 """The blocks that the U-Nets of this package share.
 
-Convolutions with a normalised weight (`conv2d`), upsampling without checkerboards
-(`SubPixelUpsample`, which ends in `blur`), and attention between all parts of a picture (`attend`
+Convolutions with a normalized weight (`conv2d`), upsampling without checkerboards
+(`SubPixelUpsample`, which ends in `blur`), and attention between all parts of an image (`attend`
 and its modules). Parameters carry the names of the published checkpoints. `Layered` is what a
 U-Net tells a trainer about itself.
 """
@@ -46,7 +46,7 @@ class Layered(Protocol):
 
 
 def blur(x: Tensor) -> Tensor:
-    """Mean over each pixel, its left, its upper and its upper left neighbour; the size stays.
+    """Mean over each pixel, its left, its upper and its upper left neighbor; the size stays.
 
     The first column and row are repeated outwards. Sub-pixel upsampling leaves a pattern of
     period 2, which this mean removes (Sugawara et al. 2018, "Super-resolution using convolutional
@@ -113,7 +113,7 @@ def conv2d(
     norm: WeightNorm | None = "spectral",
     shuffle: int = 1,
 ) -> nn.Module:
-    """A convolution that keeps the size, initialised for a ReLU behind it (He et al. 2015).
+    """A convolution that keeps the size, initialized for a ReLU behind it (He et al. 2015).
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def conv2d(
     bias : bool
         Whether it has one; it starts at zero.
     norm : {"spectral", "weight", None}
-        How its weight is normalised.
+        How its weight is normalized.
     shuffle : int
         Factor of the pixel shuffle behind it. The filters that it puts side by side start equal,
         so that a new network repeats pixels (ICNR, Aitken et al. 2017).
@@ -139,10 +139,10 @@ def conv2d(
 
 
 def convolve_rows(conv: nn.Module, x: Tensor, above: int, below: int) -> Tensor:
-    """A 3x3 convolution of some rows of a picture (N, C, H, W).
+    """A 3x3 convolution of some rows of an image (N, C, H, W).
 
     `above` and `below` are the rows of zeros, 1 or 0, beyond the first and the last: 1 where the
-    picture ends. Where it goes on, the result has a row less.
+    image ends. Where it goes on, the result has a row less.
     """
     if isinstance(conv, WinogradConv2d):
         return conv(x, above, below)
@@ -160,7 +160,7 @@ class SubPixelUpsample(nn.Module):
     in_channels, out_channels : int
         Channels before and after.
     norm : {"spectral", "weight", None}
-        How the convolution's weight is normalised.
+        How the convolution's weight is normalized.
     batch_norm : bool
         A batch norm behind the convolution; without it, the convolution has a bias.
     scale : int
@@ -269,7 +269,7 @@ class SelfAttention(nn.Module):
     key_channels : int, optional
         Of query and key; by default an eighth.
     norm : {"spectral", None}
-        How the three weights are normalised.
+        How the three weights are normalized.
     """
 
     def __init__(
@@ -312,7 +312,7 @@ class PublishedAttention(nn.Module):
     channels : int
         Of the features; f and g have an eighth.
     norm : {"spectral", None}
-        How the three weights are normalised.
+        How the three weights are normalized.
     """
 
     def __init__(self, channels: int, *, norm: Literal["spectral"] | None = "spectral") -> None:

@@ -1,7 +1,7 @@
-"""MobileNet EdgeTPU as an encoder of gray pictures, in plain torch.
+"""MobileNet EdgeTPU as an encoder of gray images, in plain torch.
 
 The network of timm's `mobilenet_edgetpu_100` (Google, 2019) down to its last feature map, with
-timm's key names, so that its pretrained weights load. It saw colour pictures; ours is gray, three
+timm's key names, so that its pretrained weights load. It saw color images; ours is gray, three
 times the same, so the first convolution's filters are summed over R, G and B once and for all.
 """
 
@@ -155,7 +155,7 @@ def _inverted(inputs: int, outputs: int, expansion: int, stride: int, kernel: in
 
 
 def for_gray(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The pretrained weights of a colour encoder for one that sees one gray channel."""
+    """The pretrained weights of a color encoder for one that sees one gray channel."""
     kept = {
         key: value.float()
         for key, value in state.items()

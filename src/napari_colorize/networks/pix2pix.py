@@ -1,9 +1,9 @@
-"""pix2pix's U-Net for colour: halved until one pixel sees it all, and back with skips.
+"""pix2pix's U-Net for color: halved until one pixel sees it all, and back with skips.
 
 Every step is a 4x4 convolution of stride 2. Isola, Zhu, Zhou and Efros, "Image-to-image translation
 with conditional adversarial networks", CVPR 2017, appendix 6.1, with the eight steps of their
 program (its text has seven) and, as in their later one, no batch norm at the bottleneck, where one
-picture at a time would leave nothing but zeros.
+image at a time would leave nothing but zeros.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Pix2PixUNet(nn.Module):
         Share of features that the coarsest steps back up leave out in training: the noise of the
         conditional GAN.
     downs : int
-        How often the size is halved; fewer for pictures of less than 256 px.
+        How often the size is halved; fewer for images of less than 256 px.
     width : int
         Channels of the first features.
     """

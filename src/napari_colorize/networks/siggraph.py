@@ -1,4 +1,4 @@
-"""Zhang et al. 2017: colours for a lightness and, if there are any, hints at some pixels.
+"""Zhang et al. 2017: colors for a lightness and, if there are any, hints at some pixels.
 
 The groups of `Eccv16`, with lightness, hinted a and b and a mask as input. Size is halved by
 leaving out every second pixel, and three transposed convolutions lead back to all of it, joined by
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from napari_colorize.networks.unused import Unused
 from napari_colorize.networks.zhang import L_MIDDLE, L_RANGE, UNIT, convolutions, group
 
-CLASSES = 529  # of its head for colour classes, which helped its training: a 23 x 23 grid of a, b
+CLASSES = 529  # of its head for color classes, which helped its training: a 23 x 23 grid of a, b
 SLOPE = 0.2  # of the last leaky ReLU
 Hints = tuple[Tensor, Tensor]
 
@@ -71,7 +71,7 @@ class Siggraph17(nn.Module):
         hints : tuple of Tensor, optional
             CIELAB a and b `(N, 2, H, W)`, 0 where nothing is known, and a mask `(N, 1, H, W)`, 1
             where something is. The network was trained with patches of 1 to 9 pixels a side at
-            256 x 256, and takes them as advice: its colours there need not be these.
+            256 x 256, and takes them as advice: its colors there need not be these.
 
         Returns
         -------
@@ -86,7 +86,7 @@ class Siggraph17(nn.Module):
         x = self.model9(self.model9up(x) + self.model2short9(second))
         x = self.model10(self.model10up(x) + self.model1short10(first))
         conv, tanh = self.model_out
-        ab = conv(x)  # the rest in float32 at least: 8 bits of mantissa show in a picture
+        ab = conv(x)  # the rest in float32 at least: 8 bits of mantissa show in an image
         return tanh(ab.to(torch.promote_types(ab.dtype, torch.float32))) * UNIT
 
     def _joined(self, lightness: Tensor, hints: Hints | None) -> Tensor:

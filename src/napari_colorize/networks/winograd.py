@@ -85,7 +85,7 @@ class _Bands:
         self.made = filters.new_empty(OUT * OUT * tiles * outputs)
 
     def __call__(self, picture: Tensor, above: int) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of the result of a picture (H, W, C), and what belongs there without the bias."""
+        """Rows of the result of an image (H, W, C), and what belongs there without the bias."""
         step = OUT * self.down
         for top in range(0, self.height, step):
             rows = slice(top, min(top + step, self.height))
@@ -94,7 +94,7 @@ class _Bands:
             yield rows, self._convolved(down)[: rows.stop - top, : self.width]
 
     def _see(self, picture: Tensor, first: int, count: int) -> None:
-        """Copy `count` rows from `first` on; zeros where the picture has none."""
+        """Copy `count` rows from `first` on; zeros where the image has none."""
         start, stop = max(first, 0), min(first + count, len(picture))
         self.seen[: start - first].zero_()
         self.seen[stop - first : count].zero_()

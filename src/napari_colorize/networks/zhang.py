@@ -1,8 +1,8 @@
-"""Zhang et al. 2016: how likely each of 313 colours is, at a quarter of the size.
+"""Zhang et al. 2016: how likely each of 313 colors is, at a quarter of the size.
 
 Seven groups of convolutions see the lightness at down to an eighth of its size, two of them
 through dilated filters; an eighth gives back a quarter and ends in classes. The classes are points
-of a 10-grid over CIELAB a and b, and their annealed mean (section 2.3 there) is the colour.
+of a 10-grid over CIELAB a and b, and their annealed mean (section 2.3 there) is the color.
 
 Parameters are named as in the published file. Richard Zhang, Phillip Isola, Alexei A. Efros,
 "Colorful image colorization", European Conference on Computer Vision 2016.
@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GRID = 10  # CIELAB units between two neighbouring colours
+GRID = 10  # CIELAB units between two neighboring colors
 LEAST_A = -90
-# First and last b of the colours of each a, from -90 to 100: the 313 of the release. They are the
-# corners of all cells of the grid in which RGB has a colour (309), and four that lie beyond.
+# First and last b of the colors of each a, from -90 to 100: the 313 of the release. They are the
+# corners of all cells of the grid in which RGB has a color (309), and four that lie beyond.
 B_RANGES = (
     *((50, 90), (20, 90), (0, 90), (-20, 90), (-30, 100)),
     *((-40, 100), (-50, 100), (-50, 100), (-60, 100), (-70, 100)),
@@ -30,7 +30,7 @@ B_RANGES = (
 TEMPERATURE = 1 / 2.606  # what the published program multiplies by; the paper rounds it to 0.38
 UNIT = 110.0  # CIELAB a and b are 1 here in the file's last layer
 L_MIDDLE, L_RANGE = 50.0, 100.0
-FIRST_SPREAD = 0.01  # standard deviation of new class weights: all colours start equally likely
+FIRST_SPREAD = 0.01  # standard deviation of new class weights: all colors start equally likely
 
 
 def bin_centers() -> Tensor:
@@ -44,9 +44,9 @@ def bin_centers() -> Tensor:
 
 
 class BinMean(nn.Module):
-    """Probabilities `(N, K, h, w)` to their mean colour `(N, 2, h, w)`, in units of 110.
+    """Probabilities `(N, K, h, w)` to their mean color `(N, 2, h, w)`, in units of 110.
 
-    The colours are the weight of a 1x1 convolution in the published file. They are not learned.
+    The colors are the weight of a 1x1 convolution in the published file. They are not learned.
     """
 
     weight: Tensor
@@ -105,14 +105,14 @@ class Eccv16(nn.Module):
         return F.interpolate(ab, scale_factor=4, mode="bilinear", align_corners=False)
 
     def logits(self, lightness: Tensor, self_attention: bool = True) -> Tensor:
-        """How likely each colour is, `(N, K, H / 4, W / 4)`, before temperature and softmax."""
+        """How likely each color is, `(N, K, H / 4, W / 4)`, before temperature and softmax."""
         x = ((lightness - L_MIDDLE) / L_RANGE).to(next(self.parameters()).dtype)
         x = self.model3(self.model2(self.model1(x)))  # 1/8
         x = self.model7(self.model6(self.model5(self.model4(x))))
         return self.model8(x)
 
     def expected(self, logits: Tensor) -> Tensor:
-        """The annealed mean of the colours, a and b `(N, 2, H / 4, W / 4)`."""
+        """The annealed mean of the colors, a and b `(N, 2, H / 4, W / 4)`."""
         logits = logits.float()
         if self.temperature is not None:
             logits = logits / self.temperature.float()

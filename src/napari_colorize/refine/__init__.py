@@ -1,1 +1,1 @@
-"""What happens to chrominance between network and picture; each step a pure function."""
+"""Refinement of predicted chrominance before composition. Every step is a pure function."""

@@ -1,7 +1,7 @@
-"""All that happens to chrominance between network and picture, in order: `refine`.
+"""Apply all refinement steps to predicted chrominance, in order: `refine`.
 
-Blend two models, take over a palette, damp hues, follow edges, obey hints. Each step is a function
-of its own in a file beside this one; a step that nothing is asked of is left out.
+The steps are: blend two models, transfer a palette, damp hues, follow edges, apply hints. Each step
+is implemented in a module of this package. A step without settings or guides is skipped.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from torch import Tensor
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.imaging.resample import resize_map
-from napari_colorize.refine import blend, damping, edges, hints, palette_transfer, propagation
+from napari_colorize.refine import blend, damping, edges, palette_transfer, propagation
 from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers, FixedPixels
 from napari_colorize.refine.guides import Guides
-from napari_colorize.refine.hints import Hints
+from napari_colorize.refine.hints import Hints, hinted_pixels, shrink_hints
 from napari_colorize.settings import ColorizeSettings
 
 
 class Prediction(Protocol):
-    """What `refine` needs of a `Chroma`."""
+    """Part of `pipeline.Chroma` that `refine` uses."""
 
     @property
     def uv(self) -> Tensor:
-        """U and V `(h, w, 2)` of this picture by itself."""
+        """U and V of one plane, shape (h, w, 2)."""
 
     @property
     def smoothed_uv(self) -> Tensor | None:
-        """The same held steady along time."""
+        """U and V after temporal smoothing, shape (h, w, 2), if the plane is part of a sequence."""
 
     @property
     def errors(self) -> Tensor | None:
-        """CIEDE2000 that the model expects of them, `(h, w)`."""
+        """Expected error as CIEDE2000, shape (h, w), if it was computed."""
 
 
 @torch.inference_mode()
@@ -45,26 +45,26 @@ def refine(
     settings: ColorizeSettings,
     guides: Guides,
 ) -> ChromaLayers:
-    """Make a tint of what one network, or two, said about a picture.
+    """Refine the prediction of one model, or of two models, into chroma layers.
 
     Parameters
     ----------
     gray : Tensor, shape (Y, X)
-        The picture's luminance at full size; NaN counts as black.
+        Luminance of the image at full size, in [0, 1]. NaN counts as black.
     chroma, other : Chroma
-        The first model's answer, and the second one's if there is one.
+        Prediction of the first model, and of the second model if there is one.
     settings : ColorizeSettings
-        Those of `settings.REFINING`.
+        Only the settings listed in `settings.REFINING` are used.
     guides : Guides
-        Of the picture's size.
+        Guides of the same size as the image.
 
     Raises
     ------
     SettingsError
-        If the models shall be blended by a confidence that they were not asked for.
+        If the models are blended by expected error and a prediction has none.
     """
     device = chroma.uv.device
-    uv = _blended(gray, chroma, other, settings)
+    uv = _blend(gray, chroma, other, settings)
     size = uv.shape[0], uv.shape[1]
     if guides.reference is not None and settings.reference_strength > 0:
         uv = palette_transfer.transfer_palette(
@@ -77,30 +77,30 @@ def refine(
         )
     if settings.hue_damping > 0:
         uv = damping.damp_hues(uv, settings.hue_from, settings.hue_to, settings.hue_damping)
-    colors = _field(gray, uv, settings)
-    tint = ChromaLayers(colors)
+    field = _chroma_field(gray, uv, settings)
+    layers = ChromaLayers(field)
     if guides.hints is not None and guides.hints.mask.any():
-        tint = _hinted(gray, colors, guides.hints)
-    return replace(tint, shadows=settings.shadows, mask=guides.mask)
+        layers = _add_hints(gray, field, guides.hints)
+    return replace(layers, shadows=settings.shadows, mask=guides.mask)
 
 
-def _blended(
+def _blend(
     gray: Tensor, chroma: Prediction, other: Prediction | None, settings: ColorizeSettings
 ) -> Tensor:
-    uv = _shown(chroma, settings)
+    uv = _select_uv(chroma, settings)
     if other is None:
         return uv
     errors = None
     if settings.blend_by == "confidence":
         if chroma.errors is None or other.errors is None:
             raise SettingsError(
-                'The models were not asked how sure they are: call the Colorizer with blend_by="'
-                'confidence".'
+                "Blending by expected error needs the expected errors of both models: call the "
+                'Colorizer with blend_by="confidence".'
             )
         errors = chroma.errors, other.errors
     return blend.blend(
         uv,
-        _shown(other, settings).to(uv.device),
+        _select_uv(other, settings).to(uv.device),
         settings.blend,
         by=settings.blend_by,
         gray=resize_map(gray, (uv.shape[0], uv.shape[1])).nan_to_num(nan=0.0).to(uv.device),
@@ -108,7 +108,7 @@ def _blended(
     )
 
 
-def _shown(chroma: Prediction, settings: ColorizeSettings) -> Tensor:
+def _select_uv(chroma: Prediction, settings: ColorizeSettings) -> Tensor:
     return (
         chroma.uv
         if chroma.smoothed_uv is None or not settings.temporal_smoothing
@@ -116,33 +116,34 @@ def _shown(chroma: Prediction, settings: ColorizeSettings) -> Tensor:
     )
 
 
-def _field(gray: Tensor, uv: Tensor, settings: ColorizeSettings) -> ChromaField:
-    """The colours as they follow edges, or simply enlarged."""
+def _chroma_field(gray: Tensor, uv: Tensor, settings: ColorizeSettings) -> ChromaField:
+    """Return the chrominance as a field that follows edges, or that is enlarged bilinearly."""
     if not settings.edges:
         return ChromaField(uv)
     slope, offset = edges.follow_edges(gray.to(uv.device), uv)
     return ChromaField(offset, slope)
 
 
-def _hinted(gray: Tensor, colors: ChromaField, given: Hints) -> ChromaLayers:
-    """Predicted colours give way where hints belong, and hints take their place.
+def _add_hints(gray: Tensor, field: ChromaField, hints: Hints) -> ChromaLayers:
+    """Replace predicted colors by hinted colors where hints spread to.
 
-    With c what `spread` makes of 1 and H what it makes of the hints' colours, the picture has
-    `saturation * (1 - c) * prediction + H`: exact at the hints, whatever the saturation. Both are
-    enlarged without a slope of their own, so that nothing changes where c is 0.
+    Let c be the result of `propagate` for the value 1, and H its result for the hinted colors. The
+    image then has the chrominance `saturation * (1 - c) * prediction + H`. It equals the hinted
+    color at hinted pixels for every saturation. Both c and H are enlarged bilinearly without a
+    slope, so that pixels where c is 0 stay unchanged.
     """
-    device, full = colors.offset.device, (gray.shape[0], gray.shape[1])
+    device, full = field.offset.device, (gray.shape[0], gray.shape[1])
     size = propagation.work_size(full)
-    mask, meant = (part.to(device) for part in hints.shrink(given, size))
-    values = torch.cat([torch.ones_like(meant[..., :1]), meant], dim=-1)
+    mask, hint_uv = (part.to(device) for part in shrink_hints(hints, size))
+    values = torch.cat([torch.ones_like(hint_uv[..., :1]), hint_uv], dim=-1)
     small = resize_map(gray, size).nan_to_num(nan=0.0).to(device)
     spread = propagation.propagate(small, mask, values)
     cover = spread[..., :1]
-    slope = None if colors.slope is None else -cover * resize_map(colors.slope, size)
-    rows, columns, uv = (part.to(device) for part in hints.strokes(given))
+    slope = None if field.slope is None else -cover * resize_map(field.slope, size)
+    rows, columns, uv = (part.to(device) for part in hinted_pixels(hints))
     return ChromaLayers(
-        colors,
-        correction=ChromaField(-cover * resize_map(colors.offset, size), slope),
+        field,
+        correction=ChromaField(-cover * resize_map(field.offset, size), slope),
         hinted=ChromaField(spread[..., 1:].contiguous()),
         strokes=FixedPixels(rows, columns, uv, full),
     )

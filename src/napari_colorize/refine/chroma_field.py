@@ -1,8 +1,9 @@
-"""Tint: chrominance as it is laid over a plane, at any size and any part of it.
+"""Chrominance as a function of gray, evaluated at any size and for any window of an image.
 
-Small maps and the plane's own gray say all of it: U and V of a pixel are `slope * gray + offset`,
-both maps enlarged bilinearly. So colours stop where the gray does, a picture of any size is
-coloured strip by strip, and nothing of full size is kept.
+`ChromaField` is a pair of small maps: U and V of a pixel are `slope * gray + offset`, with both
+maps enlarged bilinearly. Colors therefore change where the gray changes. `ChromaLayers` combines
+the predicted field with hints, shadow damping and a mask. `ChromaWindow` evaluates the layers for a
+window of the image in row blocks, so that no full-size chrominance is stored.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from napari_colorize.imaging.color import chroma_to_offset
 from napari_colorize.imaging.resample import Window, enlarged, nearest
 from napari_colorize.refine.damping import shadow_factor
 
-WIDE = 2**24  # values of a map that is enlarged along columns all at once: 64 MB
+MAX_WIDE_VALUES = 2**24  # values of a map that is enlarged along columns in one step: 64 MB
 
 
 @dataclass(frozen=True, eq=False)
 class ChromaField:
-    """U and V of a picture: `slope * gray + offset`.
+    """U and V of an image as `slope * gray + offset`.
 
     Parameters
     ----------
     offset : Tensor, shape (h, w, 2)
-        float32, of any size.
+        float32 U and V of black, at any size.
     slope : Tensor, shape (h, w, 2), optional
-        What a gray brighter by 1 adds; of the offset's size. None: nothing.
+        Change of U and V per unit of gray, at the size of `offset`. None means 0.
     """
 
     offset: Tensor
     slope: Tensor | None = None
 
     def to(self, device: torch.device | str) -> ChromaField:
-        """The same on a device."""
+        """Return the field on another device."""
         return ChromaField(
             self.offset.to(device), None if self.slope is None else self.slope.to(device)
         )
@@ -46,16 +47,16 @@ class ChromaField:
 
 @dataclass(frozen=True, eq=False)
 class FixedPixels:
-    """Pixels of the full picture whose colour is given, whatever the saturation.
+    """Pixels of the full image with a fixed color that saturation does not change.
 
     Parameters
     ----------
     rows, columns : Tensor, shape (n,)
-        int64, where they are; rows ascending.
+        int64 pixel indices, sorted by row.
     uv : Tensor, shape (n, 2)
-        Their chrominance.
+        float32 U and V of these pixels.
     size : tuple of int
-        Height and width of the full picture.
+        Height and width of the full image.
     """
 
     rows: Tensor
@@ -66,22 +67,22 @@ class FixedPixels:
 
 @dataclass(frozen=True, eq=False)
 class ChromaLayers:
-    """What `pipeline.compose` lays over a plane.
+    """All chrominance that `pipeline.compose` adds to a plane.
 
     Parameters
     ----------
-    colors : Field
-        Predicted colours; saturation scales them.
-    correction : Field, optional
-        Added to these, scaled with them: what they give up to colours that a person gave.
-    hinted : Field, optional
-        Colours that a person gave, added as they are.
-    strokes : Strokes, optional
-        Where they were given: exactly these.
+    colors : ChromaField
+        Predicted colors, multiplied by saturation.
+    correction : ChromaField, optional
+        Added to `colors` before saturation: reduces the prediction where hints apply.
+    hinted : ChromaField, optional
+        Hinted colors, added after saturation.
+    strokes : FixedPixels, optional
+        Hinted pixels, which get exactly these colors.
     shadows : float
-        Luminance below which the predicted colours fade out, see `taming.shadow_factor`.
+        Luminance below which predicted colors are reduced, see `damping.shadow_factor`.
     mask : ndarray of bool, shape (Y, X), optional
-        Of the full picture: outside, the image stays as it was.
+        Mask of the full image. Pixels outside it keep the input values.
     """
 
     colors: ChromaField
@@ -93,16 +94,16 @@ class ChromaLayers:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory of all maps in bytes."""
         fields = [self.colors, self.correction, self.hinted]
         maps = [part for one in fields if one is not None for part in (one.offset, one.slope)]
         if self.strokes is not None:
             maps += [self.strokes.rows, self.strokes.columns, self.strokes.uv]
-        held = sum(part.nbytes for part in maps if part is not None)
-        return held + (0 if self.mask is None else self.mask.nbytes)
+        nbytes = sum(part.nbytes for part in maps if part is not None)
+        return nbytes + (0 if self.mask is None else self.mask.nbytes)
 
     def to(self, device: torch.device | str) -> ChromaLayers:
-        """The same on a device; the mask stays where it is."""
+        """Return the layers on another device. The mask stays a NumPy array."""
         strokes = self.strokes
         if strokes is not None:
             rows, columns, uv = strokes.rows, strokes.columns, strokes.uv
@@ -118,132 +119,135 @@ class ChromaLayers:
         )
 
 
-def as_tint(colors: Tensor | ChromaLayers) -> ChromaLayers:
-    """Bare U and V `(h, w, 2)` as a tint that only enlarges them."""
+def as_chroma_layers(colors: Tensor | ChromaLayers) -> ChromaLayers:
+    """Return U and V `(h, w, 2)` as chroma layers without further refinement."""
     return colors if isinstance(colors, ChromaLayers) else ChromaLayers(ChromaField(colors))
 
 
 class ChromaWindow:
-    """A tint over a window of a picture, evaluated a few rows at a time.
+    """Chroma layers for a window of an image, evaluated in row blocks.
 
     Parameters
     ----------
-    tint : Tint
-        On the device of the work.
+    layers : ChromaLayers
+        Layers on the device of the computation.
     window : Window
-        The part of the picture.
+        Window of the image.
     saturation : float
-        Factor on predicted colours.
+        Factor on predicted colors.
     """
 
-    def __init__(self, tint: ChromaLayers, window: Window, saturation: float) -> None:
-        self._tint, self._window, self._saturation = tint, window, saturation
-        self._colors = _Maps(tint.colors, window)
-        self._correction = None if tint.correction is None else _Maps(tint.correction, window)
-        self._hinted = None if tint.hinted is None else _Maps(tint.hinted, window)
-        self._strokes = None if tint.strokes is None else _placed(tint.strokes, window)
+    def __init__(self, layers: ChromaLayers, window: Window, saturation: float) -> None:
+        self._layers, self._window, self._saturation = layers, window, saturation
+        self._colors = _Maps(layers.colors, window)
+        self._correction = None if layers.correction is None else _Maps(layers.correction, window)
+        self._hinted = None if layers.hinted is None else _Maps(layers.hinted, window)
+        self._strokes = None if layers.strokes is None else _in_window(layers.strokes, window)
 
     def offset(self, rows: slice, gray: Tensor) -> tuple[Tensor, float]:
-        """What is added to R, G and B of gray pixels, and the saturation that is left to apply.
+        """Return the RGB offset of gray pixels, and the saturation that `color.add_offset` applies.
 
         Parameters
         ----------
         rows : slice
-            Of the window.
+            Rows of the window.
         gray : Tensor, shape (len(rows), X)
-            Of the window's pixels.
+            Luminance of these rows.
 
         Returns
         -------
         Tensor, shape (3, len(rows), X)
-            For `color.add_offset`.
+            Offset of R, G and B.
         float
-            For it too.
+            Saturation that is not applied to the offset yet; 1 if hints are present.
         """
-        around = self._colors.at(rows, gray)
+        offset = self._colors.at(rows, gray)
         if self._correction is not None:
-            around = around + self._correction.at(rows, gray)
-        if self._tint.shadows > 0:
-            around = around * shadow_factor(gray, self._tint.shadows)
+            offset = offset + self._correction.at(rows, gray)
+        if self._layers.shadows > 0:
+            offset = offset * shadow_factor(gray, self._layers.shadows)
         if self._hinted is None and self._strokes is None:
-            return around, self._saturation
-        around = around * self._saturation
+            return offset, self._saturation
+        offset = offset * self._saturation
         if self._hinted is not None:
-            around = around + self._hinted.at(rows, gray)
+            offset = offset + self._hinted.at(rows, gray)
         if self._strokes is not None:
-            _lay(self._strokes, rows, around)
-        return around, 1.0
+            _set_fixed(self._strokes, rows, offset)
+        return offset, 1.0
 
     def outside(self, rows: slice) -> NDArray[np.bool_] | None:
-        """Where the image stays as it was, `(len(rows), X)`; None if nowhere."""
-        mask, window = self._tint.mask, self._window
+        """Pixels outside the mask, shape (len(rows), X), or None without a mask."""
+        mask, window = self._layers.mask, self._window
         if mask is None:
             return None
-        there = nearest(mask.shape[0], window.rows[rows], window.height).numpy()
+        rows_in_mask = nearest(mask.shape[0], window.rows[rows], window.height).numpy()
         columns = nearest(mask.shape[1], window.columns, window.width).numpy()
-        inside: NDArray[np.bool_] = mask[np.ix_(there, columns)]
+        inside: NDArray[np.bool_] = mask[np.ix_(rows_in_mask, columns)]
         return ~inside
 
 
 class _Maps:
-    """A field's maps as offsets of R, G and B; rows come enlarged when they are asked for.
+    """RGB offsets of a field for a window, enlarged row block by row block.
 
-    Bilinear enlarging is done along columns first, for all rows at once, unless that took too much
-    memory.
+    Maps are enlarged along columns first, for all rows at once, unless this exceeds
+    `MAX_WIDE_VALUES` values.
     """
 
-    def __init__(self, given: ChromaField, window: Window) -> None:
+    def __init__(self, chroma: ChromaField, window: Window) -> None:
         self._window = window
-        self._is_wide = 3 * len(given.offset) * len(window.columns) <= WIDE
-        self._offset = self._prepared(given.offset)
-        self._slope = None if given.slope is None else self._prepared(given.slope)
+        self._columns_enlarged = 3 * len(chroma.offset) * len(window.columns) <= MAX_WIDE_VALUES
+        self._offset = self._rgb_offset(chroma.offset)
+        self._slope = None if chroma.slope is None else self._rgb_offset(chroma.slope)
 
-    def _prepared(self, values: Tensor) -> Tensor:
+    def _rgb_offset(self, values: Tensor) -> Tensor:
         offset = chroma_to_offset(values.movedim(-1, 0))
-        return self._widened(offset) if self._is_wide else offset
+        return self._enlarge_columns(offset) if self._columns_enlarged else offset
 
-    def _widened(self, offset: Tensor) -> Tensor:
+    def _enlarge_columns(self, offset: Tensor) -> Tensor:
         columns, span = self._window.columns, self._window.width
         if columns != range(len(columns)) or span != (0, len(columns)):
             return enlarged(offset, 2, columns, span)
-        # Of all columns torch's own way is the quicker one.
+        # torch's interpolation is faster, but only handles all columns.
         size = offset.shape[1], len(columns)
         return F.interpolate(offset[None], size, mode="bilinear", align_corners=False)[0]
 
     def at(self, rows: slice, gray: Tensor) -> Tensor:
-        """What the field adds to R, G and B of some rows, `(3, rows, X)`."""
+        """RGB offset of some rows of the window, shape (3, rows, X)."""
         offset = self._rows(self._offset, rows)
         if self._slope is None:
             return offset
-        # Where there is no gray there is no colour: NaN stays in the luminance alone.
+        # NaN stays in the luminance only; the chrominance there is that of black.
         return torch.addcmul(offset, self._rows(self._slope, rows), gray.nan_to_num(nan=0.0))
 
     def _rows(self, planes: Tensor, rows: slice) -> Tensor:
-        high = enlarged(planes, 1, self._window.rows[rows], self._window.height)
-        return high if self._is_wide else self._widened(high)
+        enlarged_rows = enlarged(planes, 1, self._window.rows[rows], self._window.height)
+        return enlarged_rows if self._columns_enlarged else self._enlarge_columns(enlarged_rows)
 
 
-def _placed(strokes: FixedPixels, window: Window) -> tuple[Tensor, Tensor, Tensor]:
-    """Strokes in pixels of the window: rows, columns, and what they add to R, G and B `(3, n)`."""
-    rows, here = _position(strokes.rows, strokes.size[0], window.rows, window.height)
-    columns, there = _position(strokes.columns, strokes.size[1], window.columns, window.width)
-    meant = here & there
-    return rows[meant], columns[meant], chroma_to_offset(strokes.uv[meant].T)
+def _in_window(strokes: FixedPixels, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+    """Return fixed pixels in window coordinates: rows, columns and RGB offsets `(3, n)`."""
+    rows, row_inside = _position(strokes.rows, strokes.size[0], window.rows, window.height)
+    columns, column_inside = _position(
+        strokes.columns, strokes.size[1], window.columns, window.width
+    )
+    inside = row_inside & column_inside
+    return rows[inside], columns[inside], chroma_to_offset(strokes.uv[inside].T)
 
 
 def _position(
-    places: Tensor, length: int, wanted: range, span: tuple[float, float]
+    positions: Tensor, length: int, pixels: range, span: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
+    """Return window indices of pixel positions along one axis, and a mask of valid ones."""
     scale = (span[1] - span[0]) / length
-    pixel = ((places.double() + 0.5) * scale + span[0]).floor().long()
-    index = (pixel - wanted.start) // wanted.step
-    meant = (index >= 0) & (index < len(wanted)) & ((pixel - wanted.start) % wanted.step == 0)
-    return index, meant
+    pixel = ((positions.double() + 0.5) * scale + span[0]).floor().long()
+    index = (pixel - pixels.start) // pixels.step
+    inside = (index >= 0) & (index < len(pixels)) & ((pixel - pixels.start) % pixels.step == 0)
+    return index, inside
 
 
-def _lay(strokes: tuple[Tensor, Tensor, Tensor], rows: slice, around: Tensor) -> None:
-    """Put the strokes of some rows in the place of other colours."""
-    places, columns, offset = strokes
-    first, last = torch.searchsorted(places, torch.tensor((rows.start, rows.stop)).to(places))
+def _set_fixed(strokes: tuple[Tensor, Tensor, Tensor], rows: slice, offset: Tensor) -> None:
+    """Set the fixed pixels of some rows in an RGB offset, in place."""
+    positions, columns, colors = strokes
+    first, last = torch.searchsorted(positions, torch.tensor((rows.start, rows.stop)).to(positions))
     part = slice(int(first), int(last))
-    around[:, places[part] - rows.start, columns[part]] = offset[:, part]
+    offset[:, positions[part] - rows.start, columns[part]] = colors[:, part]

@@ -1,4 +1,4 @@
-"""Guides: what a person gives beside the picture, as arrays."""
+"""User guidance of one plane as arrays: mask, hints, reference image and regions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray, PlaneIndex
 from napari_colorize.errors import ImageError
 
 if TYPE_CHECKING:
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Guides:
-    """Where to colour, which colours go where, and whose palette to take.
+    """Mask, hints, reference image and regions for one plane.
 
     Parameters
     ----------
     mask : array, shape (Y, X), optional
-        Of the picture's size; where it is zero the image stays as it was.
+        Mask at the size of the image. Pixels where it is zero keep the input values.
     hints : Hints, optional
-        Scribbles: colours of some pixels, which spread to what belongs to them.
+        Colors of some pixels, which spread to similar neighboring pixels.
     reference : Reference, optional
-        A picture in colour whose palette is taken over.
+        Color image whose palette is transferred.
     regions : array of int, shape (Y, X), optional
-        Parts of the picture, by number; each takes the palette of the part of the reference that
-        has the same number. 0 is no part.
+        Numbered regions of the image. Each region takes the palette of the reference region of the
+        same number. 0 is background.
 
     Raises
     ------
     ImageError
-        If mask or regions have not two axes, or hints or a reference are no such objects.
+        If mask or regions are not two-dimensional, or if hints or reference have the wrong type.
     """
 
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
@@ -56,65 +57,66 @@ class Guides:
         from napari_colorize.refine.hints import Hints  # torch
         from napari_colorize.refine.palette_transfer import Reference
 
-        for name, kind, how in (
-            ("hints", Hints, "Hints.from_rgba, from_points or from_labels make one"),
-            ("reference", Reference, "Reference(rgb) makes one"),
+        for name, kind, remedy in (
+            ("hints", Hints, "create it with Hints.from_rgba, from_points or from_labels"),
+            ("reference", Reference, "create it with Reference(rgb)"),
         ):
             given = getattr(self, name)
             if given is not None and not isinstance(given, kind):
                 raise ImageError(
-                    f"{name} must be a {kind.__name__} object, got {type(given).__name__}: {how}."
+                    f"{name} must be a {kind.__name__} object, got {type(given).__name__}: "
+                    f"{remedy}."
                 )
 
     def __bool__(self) -> bool:
         return any(value is not None for value in vars(self).values())
 
     def check(self, size: tuple[int, int]) -> None:
-        """Say it if they are not for a picture of this height and width.
+        """Check that all guides have this height and width.
 
         Raises
         ------
         ImageError
-            With both sizes.
+            If a guide has another size.
         """
         hinted = None if self.hints is None else self.hints.mask
         for name, array in (("mask", self.mask), ("hints", hinted), ("regions", self.regions)):
             if array is not None and array.shape != size:
                 raise ImageError(
-                    f"The {name} must cover the picture: expected {size[1]} x {size[0]} pixels "
+                    f"The {name} must cover the image: expected {size[1]} x {size[0]} pixels "
                     f"(width x height), got {array.shape[1]} x {array.shape[0]}."
                 )
 
-    def told(self) -> dict[str, object]:
-        """What a record says of them."""
-        told: dict[str, object] = {}
+    def summary(self) -> dict[str, object]:
+        """Summary of the guides for the provenance record."""
+        summary: dict[str, object] = {}
         if self.mask is not None:
-            told["mask"] = f"{self.mask.mean():.1%} of the picture"
+            summary["mask"] = f"{self.mask.mean():.1%} of the image"
         if self.hints is not None:
-            told["hints"] = f"{int(self.hints.mask.sum())} pixels"
+            summary["hints"] = f"{int(self.hints.mask.sum())} pixels"
         if self.reference is not None:
             height, width = self.reference.rgb.shape[:2]
-            told["reference"] = f"{width} x {height} pixels"
-        return told
+            summary["reference"] = f"{width} x {height} pixels"
+        return summary
 
 
-NONE = Guides()
-PlaneGuides = Callable[[tuple[int, ...]], Guides | None]  # of each plane of a stack, by its index
+NO_GUIDES = Guides()
+PlaneGuides = Callable[[PlaneIndex], Guides | None]  # plane index -> guides of that plane
 
 
-def guides_at(guides: Guides | PlaneGuides | None, index: tuple[int, ...]) -> Guides:
-    """What is given for one plane of a stack; `NONE` if that is nothing."""
+def guides_at(guides: Guides | PlaneGuides | None, index: PlaneIndex) -> Guides:
+    """Return the guides of one plane of a stack, or `NO_GUIDES`."""
     given = guides(index) if callable(guides) else guides
-    return NONE if given is None else checked(given)
+    return NO_GUIDES if given is None else check_guides(given)
 
 
-def checked(guides: object) -> Guides:
-    """Say it if something else was given.
+def check_guides(guides: object) -> Guides:
+    """Return `guides` if it is a `Guides` object.
 
     Raises
     ------
     ImageError
-        In one sentence.
+        If it is of another type.
     """
     if not isinstance(guides, Guides):
         raise ImageError(
@@ -124,9 +126,9 @@ def checked(guides: object) -> Guides:
     return guides
 
 
-def _plane(name: str, array: Any) -> NDArray[Any]:
+def _plane(name: str, array: Any) -> AnyArray:
     if isinstance(array, str | os.PathLike):
-        raise ImageError(f"The {name} must be an array (Y, X), got a path: read the file first.")
+        raise ImageError(f"The {name} must be an array (Y, X), got a path: load the file first.")
     array = np.asarray(array)
     if array.ndim != 2:
         raise ImageError(f"The {name} must have two axes, (Y, X), got {array.shape}.")

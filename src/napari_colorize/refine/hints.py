@@ -1,7 +1,7 @@
-"""Hints: colours that a person gave to some pixels, from whatever they were drawn with.
+"""Color hints: colors of some pixels of an image, given by the user.
 
-`shrink` brings them to the size at which they are spread (see `spreading`); `strokes` lists them at
-the picture's own.
+`shrink_hints` reduces them to the size at which they are propagated (see `propagation`), and
+`hinted_pixels` lists them at full size.
 """
 
 from __future__ import annotations
@@ -15,242 +15,242 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from napari_colorize.array_types import AnyArray, Float32Array, Float64Array
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize.imaging.planes import default_limits, to_numpy
 
-Floats = NDArray[np.float64]
-
-OPAQUE = 0.5  # of full opacity: the smooth rims of a painted scribble are half a colour
+MIN_OPACITY = 0.5  # share of full opacity: excludes the antialiased border of a brush stroke
 
 
 @dataclass(frozen=True, eq=False)
 class Hints:
-    """Scribbles: where a person said what colour it is.
+    """Colors of some pixels of an image.
 
-    Only the hue and the strength of a colour are taken: the picture's luminance stays.
+    Only hue and saturation of the colors are used. The luminance of the image is preserved.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (Y, X)
-        Which pixels of the picture are scribbled on.
+        True at hinted pixels.
     rgb : ndarray, shape (Y, X, 3)
-        float32 in [0, 1]; what is not in the mask has no meaning.
+        float32 sRGB in [0, 1]. Values outside the mask are ignored.
 
     Raises
     ------
     ImageError
-        If they are not of these shapes, or a colour is not within 0 and 1.
+        If the shapes do not match or a color is outside 0 to 1.
     """
 
     mask: NDArray[np.bool_] = field(repr=False)
-    rgb: NDArray[np.float32] = field(repr=False)
+    rgb: Float32Array = field(repr=False)
 
     def __post_init__(self) -> None:
         mask, rgb = np.asarray(self.mask), np.asarray(self.rgb)
         if mask.ndim != 2 or rgb.shape != (*mask.shape, 3):
             raise ImageError(
-                "Hints are a mask (Y, X) and colours (Y, X, 3) of the same pixels, got "
+                "Hints need a mask (Y, X) and colors (Y, X, 3) of the same size, got "
                 f"{mask.shape} and {rgb.shape}."
             )
         if rgb.dtype.kind not in "buif":
-            raise ImageError(f"Colours of hints are real numbers, got type {rgb.dtype}.")
+            raise ImageError(f"Colors of hints must be real numbers, got dtype {rgb.dtype}.")
         object.__setattr__(self, "mask", mask.astype(bool, copy=False))
         object.__setattr__(self, "rgb", rgb.astype(np.float32, copy=False))
         if not _is_unit(self.rgb[self.mask]):
-            raise ImageError("Colours of hints must lie within 0 and 1: divide 8-bit ones by 255.")
+            raise ImageError("Colors of hints must be between 0 and 1: divide 8-bit colors by 255.")
 
     @classmethod
     def from_rgba(cls, image: Any) -> Hints:
-        """Scribbles painted on a transparent picture.
+        """Create hints from an RGBA image.
 
         Parameters
         ----------
         image : array, shape (Y, X, 4)
-            Of any real dtype, R, G, B and opacity; 1 is that of the dtype as for any picture
-            (255, 65535, 1.0; of other ranges the largest value). Pixels that are at least half
-            opaque are scribbles.
+            R, G, B and alpha of any real dtype. Full opacity is the default white value of the
+            dtype (255, 65535, 1.0; for other ranges the largest value). Pixels with alpha of at
+            least half of it are hints.
 
         Raises
         ------
         ImageError
-            If it has not four channels, or negative values.
+            If the array does not have four channels, or has negative values.
         """
         pixels = to_numpy(image)
         if pixels.ndim != 3 or pixels.shape[2] != 4:
             raise ImageError(
-                f"Scribbles are an RGBA picture, (Y, X, 4), got an array of shape {pixels.shape}."
+                f"Hints need an RGBA image, (Y, X, 4), got an array of shape {pixels.shape}."
             )
-        full = float(default_limits(pixels)[0][1])
-        if not full > 0:  # nothing but zeros: nothing is opaque
+        white = float(default_limits(pixels)[0][1])
+        if not white > 0:  # only zeros: fully transparent
             return cls(np.zeros(pixels.shape[:2], bool), np.zeros((*pixels.shape[:2], 3), "f4"))
-        return _laid(pixels[..., 3] >= OPAQUE * full, pixels[..., :3], full)
+        return _from_pixels(pixels[..., 3] >= MIN_OPACITY * white, pixels[..., :3], white)
 
     @classmethod
     def from_points(
         cls,
         points: ArrayLike,
         colors: ArrayLike,
-        size: float | Sequence[float] | NDArray[Any],
+        size: float | Sequence[float] | AnyArray,
         shape: tuple[int, int],
     ) -> Hints:
-        """Dots of a size; where two meet, the later one is on top.
+        """Create hints from points of a given size. Later points cover earlier ones.
 
         Parameters
         ----------
         points : array, shape (N, 2)
-            Row and column of each centre in pixels, (0, 0) the middle of the first. What lies
-            beyond the picture is left out.
+            Row and column of each center in pixels; (0, 0) is the center of the first pixel. Points
+            outside the image are ignored.
         colors : array, shape (N, 3) or (N, 4)
-            RGB in [0, 1]. Points whose fourth value, opacity, is 0 are left out.
+            RGB or RGBA in [0, 1]. Points with alpha 0 are ignored.
         size : float or array, shape (N,)
-            Diameters in pixels. Of a dot on the picture at least the nearest pixel is hinted.
+            Diameters in pixels. A point inside the image covers at least the nearest pixel.
         shape : tuple of int
-            Height and width of the picture.
+            Height and width of the image.
 
         Raises
         ------
         SettingsError
-            If these do not fit together, or a colour is not within 0 and 1.
+            If the lengths do not match or a color is outside 0 to 1.
         """
-        centers, dots, sizes = _checked_points(points, colors, size)
+        centers, dot_colors, sizes = _checked_points(points, colors, size)
         mask, rgb = np.zeros(shape, bool), np.zeros((*shape, 3), np.float32)
-        for center, color, diameter in zip(centers, dots, sizes, strict=True):
+        for center, color, diameter in zip(centers, dot_colors, sizes, strict=True):
             _stamp(mask, rgb, center, color, diameter / 2)
         return cls(mask, rgb)
 
     @classmethod
     def from_labels(cls, labels: ArrayLike, colors: Mapping[int, Sequence[float]]) -> Hints:
-        """Areas painted with numbers, each of which stands for a colour.
+        """Create hints from a label image and one color per label.
 
         Parameters
         ----------
         labels : array of int, shape (Y, X)
-            0, and numbers without a colour, are no scribbles.
+            Label image. 0 and labels without a color are not hints.
         colors : mapping of int to sequence of float
-            RGB in [0, 1]; with a fourth value, opacity, of 0 a number has no colour.
+            RGB or RGBA in [0, 1] per label. Labels with alpha 0 are ignored.
 
         Raises
         ------
         ImageError
-            If labels are not integers in two axes.
+            If labels are not integers or not two-dimensional.
         SettingsError
-            If a colour is not three or four numbers within 0 and 1.
+            If a color is not three or four numbers in 0 to 1.
         """
-        numbers = np.asarray(labels)
-        if numbers.ndim != 2 or numbers.dtype.kind not in "bui":
+        label_image = np.asarray(labels)
+        if label_image.ndim != 2 or label_image.dtype.kind not in "bui":
             raise ImageError(
-                f"Labels are whole numbers in two axes, (Y, X), got {numbers.dtype} of shape "
-                f"{numbers.shape}."
+                f"Labels must be integers with two axes, (Y, X), got {label_image.dtype} of shape "
+                f"{label_image.shape}."
             )
-        mask = np.zeros(numbers.shape, bool)
-        rgb = np.zeros((*numbers.shape, 3), np.float32)
-        rows, columns = np.nonzero(numbers)
-        painted = numbers[rows, columns]
-        for number, given in colors.items():
-            color = _checked_colors([given], 1)[0]
+        mask = np.zeros(label_image.shape, bool)
+        rgb = np.zeros((*label_image.shape, 3), np.float32)
+        rows, columns = np.nonzero(label_image)
+        values = label_image[rows, columns]
+        for label, label_color in colors.items():
+            color = _checked_colors([label_color], 1)[0]
             if color[-1] > 0:
-                here = painted == number
-                mask[rows[here], columns[here]] = True
-                rgb[rows[here], columns[here]] = color[:3]
+                is_label = values == label
+                mask[rows[is_label], columns[is_label]] = True
+                rgb[rows[is_label], columns[is_label]] = color[:3]
         return cls(mask, rgb)
 
 
-def strokes(hints: Hints) -> tuple[Tensor, Tensor, Tensor]:
-    """The scribbles as a list, ordered by rows.
+def hinted_pixels(hints: Hints) -> tuple[Tensor, Tensor, Tensor]:
+    """List the hinted pixels, sorted by row.
 
     Returns
     -------
     rows, columns : Tensor, shape (n,)
-        int64, the hinted pixels.
+        int64 indices of the hinted pixels.
     uv : Tensor, shape (n, 2)
-        float32 U and V of their colours.
+        float32 U and V of their colors.
     """
     rows, columns = np.nonzero(hints.mask)
     uv = rgb_to_yuv(torch.from_numpy(hints.rgb[rows, columns]))[:, 1:]
     return torch.from_numpy(rows), torch.from_numpy(columns), uv
 
 
-def shrink(hints: Hints, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Hints at a smaller size, however small they are: a pixel is hinted if any part of it is.
+def shrink_hints(hints: Hints, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Reduce hints to a smaller size. A pixel is hinted if any part of it is.
 
     Parameters
     ----------
     hints : Hints
-        Of the picture.
+        Hints at the size of the image.
     size : tuple of int
-        Height and width, not larger than the picture's.
+        Height and width, not larger than the image.
 
     Returns
     -------
     mask : Tensor, shape (h, w)
-        bool.
+        bool, True at hinted pixels.
     uv : Tensor, shape (h, w, 2)
-        float32 U and V, means over what is hinted; 0 elsewhere.
+        float32 U and V, averaged over the hinted pixels; 0 elsewhere.
     """
     (height, width), (full_height, full_width) = size, hints.mask.shape
-    rows, columns, uv = strokes(hints)
-    places = rows * height // full_height * width + columns * width // full_width
-    count = torch.zeros(height * width).index_add_(0, places, torch.ones(len(places)))
-    total = torch.zeros(height * width, 2).index_add_(0, places, uv)
+    rows, columns, uv = hinted_pixels(hints)
+    flat_index = rows * height // full_height * width + columns * width // full_width
+    count = torch.zeros(height * width).index_add_(0, flat_index, torch.ones(len(flat_index)))
+    total = torch.zeros(height * width, 2).index_add_(0, flat_index, uv)
     mean = total / count.clamp_min(1)[:, None]
     return (count > 0).view(size), mean.view(*size, 2)
 
 
-def _is_unit(values: NDArray[Any]) -> bool:
-    return bool(((values >= 0) & (values <= 1)).all())  # NaN is neither
+def _is_unit(values: AnyArray) -> bool:
+    return bool(((values >= 0) & (values <= 1)).all())  # False for NaN
 
 
-def _laid(mask: NDArray[np.bool_], pixels: NDArray[Any], full: float) -> Hints:
+def _from_pixels(mask: NDArray[np.bool_], pixels: AnyArray, white: float) -> Hints:
+    """Create hints from a mask and unscaled RGB pixels."""
     rgb = np.zeros(pixels.shape, np.float32)
-    rgb[mask] = pixels[mask] / full
+    rgb[mask] = pixels[mask] / white
     return Hints(mask, rgb)
 
 
-def _checked_colors(colors: Any, count: int) -> NDArray[np.float32]:
-    """Colours (N, 4) in [0, 1]; those without opacity are opaque."""
+def _checked_colors(colors: Any, count: int) -> Float32Array:
+    """Return colors as RGBA (N, 4) in [0, 1]. RGB colors get alpha 1."""
     try:
         values = np.asarray(colors, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise SettingsError(
-            f"Colours are rows of three or four numbers, got {colors!r}."
+            f"Colors must be rows of three or four numbers, got {colors!r}."
         ) from error
     if count == 0 and values.size == 0:
         return np.zeros((0, 4), np.float32)
     if values.ndim != 2 or values.shape[0] != count or values.shape[1] not in (3, 4):
         raise SettingsError(
-            f"Expected {count} colours of three or four numbers each, got shape {values.shape}."
+            f"Expected {count} colors of three or four numbers each, got shape {values.shape}."
         )
     if not _is_unit(values):
-        raise SettingsError("Colours must lie within 0 and 1: divide 8-bit ones by 255.")
+        raise SettingsError("Colors must be between 0 and 1: divide 8-bit colors by 255.")
     return np.pad(values, ((0, 0), (0, 4 - values.shape[1])), constant_values=1)
 
 
 def _checked_points(
     points: Any, colors: Any, size: Any
-) -> tuple[Floats, NDArray[np.float32], Floats]:
-    """Centres (N, 2), RGB (N, 3) and diameters (N,) of the dots that are to be seen."""
+) -> tuple[Float64Array, Float32Array, Float64Array]:
+    """Return centers (N, 2), RGB (N, 3) and diameters (N,) of the visible points."""
     centers = np.asarray(points, dtype=np.float64)
     if centers.size == 0:
         centers = centers.reshape(0, 2)
     if centers.ndim != 2 or centers.shape[1] != 2 or not np.isfinite(centers).all():
-        raise SettingsError(f"Points are rows and columns, (N, 2), got shape {centers.shape}.")
-    dots = _checked_colors(colors, len(centers))
+        raise SettingsError(f"Points must be rows and columns, (N, 2), got shape {centers.shape}.")
+    dot_colors = _checked_colors(colors, len(centers))
     sizes = np.asarray(size, dtype=np.float64)
     if sizes.shape not in ((), (len(centers),)) or not (sizes > 0).all():
-        raise SettingsError("Sizes of points must be above 0: one for all or one for each.")
-    seen = dots[:, 3] > 0
-    return centers[seen], dots[seen, :3], np.broadcast_to(sizes, len(centers))[seen]
+        raise SettingsError("Sizes of points must be above 0: give one size, or one per point.")
+    visible = dot_colors[:, 3] > 0
+    return centers[visible], dot_colors[visible, :3], np.broadcast_to(sizes, len(centers))[visible]
 
 
 def _stamp(
     mask: NDArray[np.bool_],
-    rgb: NDArray[np.float32],
-    center: Floats,
-    color: NDArray[np.float32],
+    rgb: Float32Array,
+    center: Float64Array,
+    color: Float32Array,
     radius: float,
 ) -> None:
-    """Put one dot onto the picture."""
+    """Draw one point into a mask and an RGB image, in place."""
     limits = np.array(mask.shape)
     nearest = np.floor(center + 0.5).astype(int)
     low = np.clip(np.ceil(center - radius).astype(int), 0, limits)

@@ -1,10 +1,10 @@
-"""A folder of small pictures on a local cluster, its driver killed on the way; what came of it.
+"""A folder of small images on a local cluster, its driver killed on the way; what came of it.
 
-    python benchmarks/cluster.py --pictures 5000 --kills 2 --workers 2
+    python benchmarks/cluster.py --images 5000 --kills 2 --workers 2
 
 The driver is a process of its own. It is ended by SIGKILL when a third and two thirds of the
 results are there (for two kills), and started again with the same words. At the end every result
-is decoded, and the manifest is read: each picture must be in it once.
+is decoded, and the manifest is read: each image must be in it once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOOK = 0.05  # seconds between two looks at how far the driver is
 
 
 def main() -> None:
-    """Make the pictures, colorize them with interruptions, check and print."""
+    """Make the images, colorize them with interruptions, check and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--kills", type=int, default=2)
@@ -52,14 +52,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_pictures(folder / "in", arguments.pictures)
-        print("| run | ended by | results then | seconds | pictures per second |")
+        print("| run | ended by | results then | seconds | images per second |")
         print("|---|---|---|---|---|")
         seconds = 0.0
         for kill in range(arguments.kills + 1):
             is_last = kill == arguments.kills
             until = arguments.pictures * (kill + 1) // (arguments.kills + 1)
             seconds += run(folder, arguments.workers, kill + 1, None if is_last else until)
-        print(f"\n{arguments.pictures} pictures in {seconds:.1f} s, {arguments.kills} kills.")
+        print(f"\n{arguments.images} images in {seconds:.1f} s, {arguments.kills} kills.")
         check(folder, arguments.pictures)
 
 
@@ -126,12 +126,12 @@ def drive(folder: Path, workers: int) -> None:
 
 
 def batch_of(model: ModelSpec) -> BatchRunner:
-    """What a worker does with pictures."""
+    """What a worker does with images."""
     return BatchRunner(colorizer=model.load(), settings=ColorizeSettings())
 
 
 def check(folder: Path, count: int) -> None:
-    """Every result whole, every picture in the manifest once."""
+    """Every result whole, every image in the manifest once."""
     for path in (folder / "in").glob("*/*.png"):
         result = Image.open(folder / "out" / path.relative_to(folder / "in"))
         assert result.size == (SIDE, SIDE), path
@@ -142,7 +142,7 @@ def check(folder: Path, count: int) -> None:
     entries = read_manifest(folder / "out").values()
     found = sum(entry.seconds is None for entry in entries)
     assert len(sources) == count, f"{len(sources)} of {count} are in the manifest"
-    assert set(sources.values()) == {1}, "a picture is in the manifest more than once"
+    assert set(sources.values()) == {1}, "an image is in the manifest more than once"
     assert not any(entry.error for entry in entries)
     print(
         f"All {count} results are whole; the manifest has a line for each, {found} of them for "

@@ -1,9 +1,9 @@
-"""Pictures per second that training gets from its cache, and from there through its augmentations.
+"""Images per second that training gets from its cache, and from there through its augmentations.
 
     python benchmarks/data.py ../shared/data/photos --rounds 7
 
 The cache goes into a temporary folder unless `--cache` names one. A network that takes longer for
-a picture than one of these rows never waits for data: batches are drawn while it computes.
+an image than one of these rows never waits for data: batches are drawn while it computes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ THREADS = 1, 2
 
 
 def main() -> None:
-    """Print a table of what is done and pictures per second."""
+    """Print a table of what is done and images per second."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path)
@@ -50,7 +50,7 @@ def main() -> None:
         times = in_turn(runs, options.rounds)
     print(describe_machine(), end="\n\n")
     print(f"{report.sentence()} Cache: {seconds:.1f} s, {size:.0f} MB.\n")
-    print("| what | pictures per second |\n|---|---|")
+    print("| what | images per second |\n|---|---|")
     for name, seconds_each in times.items():
         rates = sorted(BATCH / each for each in seconds_each)
         middle = statistics.median(rates)

@@ -1,12 +1,12 @@
-"""Does disagreement tell where colours are wrong? Rank correlation with the true error.
+"""Does disagreement tell where colors are wrong? Rank correlation with the true error.
 
     python benchmarks/disagreement.py ../shared/data/heldout-dev.tar --limit 20
     python benchmarks/disagreement.py ../shared/data/heldout-dev.tar --others MODEL...
 
-Photographs are shown as gray and coloured. Spearman's correlation between a map and the CIEDE2000
-of every pixel to the true colours is 1 where the map orders all pixels rightly, and 0 where it
-knows nothing. "Within a picture" is the mean over pictures, with the least and the largest;
-"together" takes pixels of all pictures at once, so it also counts which pictures are hard.
+Photographs are shown as gray and colored. Spearman's correlation between a map and the CIEDE2000
+of every pixel to the true colors is 1 where the map orders all pixels rightly, and 0 where it
+knows nothing. "Within an image" is the mean over images, with the least and the largest;
+"together" takes pixels of all images at once, so it also counts which images are hard.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from skimage.color import deltaE_ciede2000
 from napari_colorize.analysis.disagreement import disagreement
 from napari_colorize.colorizer import Colorizer
 
-EVERY = 4  # pixel in both directions; neighbours are much alike
+EVERY = 4  # pixel in both directions; neighbors are much alike
 CONFIDENCE = "own confidence"
 BOTH = "own confidence times disagreement (mirror and render factors)"
 USUAL = "mirror and render factors"
@@ -55,15 +55,15 @@ def main() -> None:
             maps[name].append(thinned(told))
     print(describe_machine(), end="\n\n")
     names = ", ".join(Path(each).stem for each in options.others)
-    print(f"{options.model}, {len(errors)} pictures{f'; other models: {names}' if names else ''}\n")
-    print("| map | mean of the map | within a picture | together |\n|---|---|---|---|")
+    print(f"{options.model}, {len(errors)} images{f'; other models: {names}' if names else ''}\n")
+    print("| map | mean of the map | within an image | together |\n|---|---|---|---|")
     print(f"| true error | {np.mean([each.mean() for each in errors]):.2f} | 1 | 1 |")
     for name, told in maps.items():
         print(row(name, told, errors))
 
 
 def maps_of(colorizer: Colorizer, gray: Any, others: list[Colorizer]) -> dict[str, Floats]:
-    """All maps of a picture, `(Y, X)`, by what they compare."""
+    """All maps of an image, `(Y, X)`, by what they compare."""
     usual = disagreement(colorizer, gray)
     found = {
         "mirror": disagreement(colorizer, gray, render_factors=()).map,

@@ -1,10 +1,10 @@
-"""What is lost when colours are made small and brought back: enlarged bilinearly, along edges.
+"""What is lost when colors are made small and brought back: enlarged bilinearly, along edges.
 
     python benchmarks/edges.py ../shared/data/heldout-dev.tar
 
 Photographs become gray and their true chrominance, which is shrunk by means over areas to the size
 that a network is shown (proportions kept, as the embedded model has it), or to a quarter of its
-height and width, the size at which that model answers. Then the picture is composed again. The
+height and width, the size at which that model answers. Then the image is composed again. The
 second table tells what following edges costs; the network is left out.
 """
 
@@ -45,11 +45,11 @@ ANSWER = 48, 64  # rows and columns that the embedded model gives at render fact
 def main() -> None:
     """Print two tables: what is lost, and what it costs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photographs", type=Path, help="a tar file of pictures")
+    parser.add_argument("photographs", type=Path, help="a tar file of images")
     parser.add_argument("--limit", type=int, help="only so many of them")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # colour pictures made gray is what is wanted
+    warnings.simplefilter("ignore")  # color images made gray is what is wanted
     print(describe_machine(), end="\n\n")
     table_of_losses(list(photographs(options.photographs))[: options.limit])
     print()
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def photographs(tar: Path) -> Iterator[Pixels]:
-    """RGB pictures of a tar file, by name."""
+    """RGB images of a tar file, by name."""
     with tarfile.open(tar) as opened:
         for member in sorted(opened.getmembers(), key=lambda member: member.name):
             stored = opened.extractfile(member)
@@ -79,7 +79,7 @@ def table_of_losses(pictures: list[Pixels]) -> None:
                 for rgb, size in zip(pictures, sizes, strict=True)
                 if size != rgb.shape[:2]
             ]
-            share = f"{len(lossy)} of {len(pictures)}"
+            share = f"{len(lossy)} of {len(images)}"
             print(f"| {name} | {render_factor} | {share} | {compared(lossy)} |", flush=True)
 
 
@@ -98,14 +98,14 @@ def compared(losses: list[Losses]) -> str:
 
 
 def small_size(rgb: Pixels, render_factor: int, divisor: int) -> tuple[int, int]:
-    """Height and width of the chrominance, nowhere more than the picture's."""
+    """Height and width of the chrominance, nowhere more than the image's."""
     height, width = rgb.shape[:2]
     rows, columns = render_size(height, width, render_factor, fit="aspect")
     return min(rows // divisor, height), min(columns // divisor, width)
 
 
 def losses(rgb: Pixels, size: tuple[int, int]) -> Losses:
-    """PSNR and CIEDE2000 of the picture composed bilinearly, and along edges."""
+    """PSNR and CIEDE2000 of the image composed bilinearly, and along edges."""
     plane = to_plane(rgb)
     uv = resize_map(rgb_to_yuv(torch.from_numpy(rgb) / 255)[..., 1:], size)
     bilinear, edges = (
@@ -124,7 +124,7 @@ def along(plane: Plane, uv: Tensor) -> ChromaLayers:
 
 
 def table_of_times(rounds: int) -> None:
-    """A picture composed for the first time, and again for a new saturation."""
+    """An image composed for the first time, and again for a new saturation."""
     uv = torch.rand(*ANSWER, 2, generator=torch.Generator().manual_seed(0)) * 0.2
     random = np.random.default_rng(0)
     large, small = (

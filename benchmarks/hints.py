@@ -2,9 +2,9 @@
 
     python benchmarks/hints.py --rounds 5
 
-A photograph (a cat, enlarged) with the embedded model's colours is given two dots, one in an eye
+A photograph (a cat, enlarged) with the embedded model's colors is given two dots, one in an eye
 and one on the nose; then forty dots all over, which is the most that can be to solve. Timed is what
-a person waits for after a stroke: the whole picture again, without the network.
+a person waits for after a stroke: the whole image again, without the network.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    warnings.simplefilter("ignore")  # the cat had colours
+    warnings.simplefilter("ignore")  # the cat had colors
     colorizer = Colorizer.from_pretrained("embedded", device="cpu")
     plain = {size: colorizer(photograph(size)) for size in MEGAPIXELS}
     hints = {size: few(plain[size].pixels.shape[:2]) for size in MEGAPIXELS}
@@ -74,18 +74,18 @@ def few(size: tuple[int, int]) -> Hints:
 
 
 def all_over(size: tuple[int, int]) -> Hints:
-    """Forty dots of any colour anywhere."""
+    """Forty dots of any color anywhere."""
     random = np.random.default_rng(0)
     return Hints.from_points(random.random((40, 2)) * size, random.random((40, 3)), 5, size)
 
 
 def again(plain: Colorized, hints: Hints | None) -> NDArray[np.uint8]:
-    """The picture after a stroke. Nothing is kept from the last time."""
+    """The image after a stroke. Nothing is kept from the last time."""
     return plain.with_(guides=Guides(hints=hints), shadows=0.0).pixels
 
 
 def exactness(plain: Colorized, hints: Hints) -> str:
-    """How far hinted pixels are from their colours, and what became of the rest of the picture."""
+    """How far hinted pixels are from their colors, and what became of the rest of the image."""
     before, after = plain.pixels.astype(float), again(plain, hints).astype(float)
     gray = rgb2yuv(before / 255)[..., 0]
     wanted = gray[..., None] + (hints.rgb - rgb2yuv(hints.rgb)[..., :1])  # their hue, its luminance
@@ -94,7 +94,7 @@ def exactness(plain: Colorized, hints: Hints) -> str:
     change = np.abs(after - before)[elsewhere(gray.shape)]
     high = np.percentile(change, 99.9)
     return (
-        f"{error:.2f} ({inside.sum()} of {hints.mask.sum()} pixels have room for the colour) | "
+        f"{error:.2f} ({inside.sum()} of {hints.mask.sum()} pixels have room for the color) | "
         f"{change.mean():.3f}, {high:.0f}, {change.max():.0f}"
     )
 

@@ -98,8 +98,8 @@ PAINT = """async (turns) => {
   }
   return found;
 }"""
-PAINTED = "stroke ends: colours beside it have followed", "stroke ends: to the exact picture"
-WHAT = ("event handled, composed in the browser", "to the new frame", "to the exact picture")
+PAINTED = "stroke ends: colors beside it have followed", "stroke ends: to the exact image"
+WHAT = ("event handled, composed in the browser", "to the new frame", "to the exact image")
 
 
 def main() -> None:

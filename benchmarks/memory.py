@@ -1,9 +1,9 @@
-"""Memory that one picture takes beyond the loaded network, a fresh process per number.
+"""Memory that one image takes beyond the loaded network, a fresh process per number.
 
     python benchmarks/memory.py --networks deep wide ipol compact --render-factors 45
 
 The kernel's own high-water mark is read, so no sampling misses the peak; it is set back right
-before the picture, and what loading has freed is given back (Linux only). "as DeOldify" is the
+before the image, and what loading has freed is given back (Linux only). "as DeOldify" is the
 stand-in of `variants.py`.
 """
 

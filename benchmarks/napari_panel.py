@@ -1,4 +1,4 @@
-"""How quick the panel is in napari: first colours, longest pauses, a saturation slider, hints.
+"""How quick the panel is in napari: first colors, longest pauses, a saturation slider, hints.
 
     xvfb-run -a -s "-screen 0 1400x1000x24" python benchmarks/napari_panel.py
 
@@ -17,7 +17,7 @@ import time
 
 from machine import describe_machine, spread
 
-SIDE = 1024  # of the picture: a megapixel
+SIDE = 1024  # of the image: a megapixel
 TURNS = 12  # of each knob
 REST = 150  # milliseconds between two turns
 DOTS = [(100 + 90 * number, 200 + 77 * number) for number in range(9)]  # rows and columns
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def measure() -> dict[str, float]:
-    """One viewer, one picture of a megapixel; seconds."""
+    """One viewer, one image of a megapixel; seconds."""
     import napari
     import numpy as np
     from qtpy.QtCore import QTimer
@@ -81,21 +81,21 @@ def measure() -> dict[str, float]:
     until(lambda: time.perf_counter() > first + 1)
     found = {
         "opening the panel, in the GUI thread": opened - began,
-        "from opening to the first coloured plane": first - began,
+        "from opening to the first colored plane": first - began,
         "longest pause while torch and the model come": longest_pause(opened),
     }
     predicted, pause = _turn(panel, "render_factor", range(8, 8 + TURNS), beats)
-    found["from render factor to picture, median"] = predicted
+    found["from render factor to image, median"] = predicted
     found["longest pause while render factors are predicted"] = pause
     timer.stop()  # beats take the interpreter from the worker: what is timed goes without
     saturations = np.linspace(0.5, 1.6, TURNS)
-    found["from saturation slider to picture, median"] = _turn(panel, "saturation", saturations)[0]
+    found["from saturation slider to image, median"] = _turn(panel, "saturation", saturations)[0]
     timer.start(0)
     found["longest pause while saturation is dragged"] = _turn(
         panel, "saturation", saturations[:-1][::-1], beats
     )[1]
     timer.stop()
-    found["from a hint's dot to picture, median"] = _click(panel, DOTS)[0]
+    found["from a hint's dot to image, median"] = _click(panel, DOTS)[0]
     timer.start(0)
     found["longest pause while dots are clicked"] = _click(panel, DOTS[::-1], beats)[1]
     panel.controller.close()
@@ -104,7 +104,7 @@ def measure() -> dict[str, float]:
 
 
 def _click(panel, places, beats=None) -> tuple[float, float]:
-    """Median seconds from each dot of hints to its picture, and the longest pause."""
+    """Median seconds from each dot of hints to its image, and the longest pause."""
     from qtpy.QtCore import QEventLoop, QTimer
 
     loop, controller, before = QEventLoop(), panel.controller, []
@@ -132,7 +132,7 @@ def _click(panel, places, beats=None) -> tuple[float, float]:
 
 
 def _turn(panel, name, values, beats=None) -> tuple[float, float]:
-    """Median seconds from each turn of a knob to its picture, and the longest pause."""
+    """Median seconds from each turn of a knob to its image, and the longest pause."""
     from qtpy.QtCore import QEventLoop, QTimer
 
     slider = panel.knobs.controls[name].slider
@@ -146,7 +146,7 @@ def _turn(panel, name, values, beats=None) -> tuple[float, float]:
     panel.controller.shown.connect(look)
     since, seconds = time.perf_counter(), []
     for value in values:
-        QTimer.singleShot(REST, loop.quit)  # the last picture is still being painted
+        QTimer.singleShot(REST, loop.quit)  # the last image is still being painted
         loop.exec()
         began = time.perf_counter()
         slider.setValue(value)

@@ -37,12 +37,12 @@ def main() -> None:
     original = BUILD[arguments.network]()
     networks = {name: MAKERS[name](copy.deepcopy(original)) for name in arguments.variants}
     print(describe_machine(), end="\n\n")
-    print("| network | render factor | " + " | ".join(networks) + " | whole picture, auto |")
+    print("| network | render factor | " + " | ".join(networks) + " | whole image, auto |")
     print("|---" * (3 + len(networks)) + "|")
     colorizer = as_users_have_it(arguments.network, networks)
     for render_factor in arguments.render_factors:
         runs = {name: prepared(each, name, render_factor) for name, each in networks.items()}
-        runs["whole picture"] = whole_picture(colorizer, render_factor)
+        runs["whole image"] = whole_picture(colorizer, render_factor)
         with torch.inference_mode():
             seconds = in_turn(runs, arguments.rounds)
         row = [arguments.network, str(render_factor), *cells(seconds)]
@@ -63,7 +63,7 @@ def whole_picture(colorizer: Colorizer, render_factor: int) -> Callable[[], obje
 
     def run() -> object:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of an untrained network no colours are expected
+            warnings.simplefilter("ignore")  # of an untrained network no colors are expected
             return colorizer(gray, render_factor=render_factor).pixels
 
     return run

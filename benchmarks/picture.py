@@ -1,6 +1,6 @@
 """Milliseconds around the network: a 12-megapixel photograph in and out, a new saturation.
 
-    python benchmarks/picture.py --rounds 7
+    python benchmarks/image.py --rounds 7
 
 The network is replaced by one that costs nothing, so what is timed is ours: reading the array,
 shrinking it for the network, enlarging chrominance, joining, writing the array.
@@ -24,7 +24,7 @@ from napari_colorize.zoo import CATALOGUE
 
 
 class Nothing(nn.Module):
-    """Chrominance that does not depend on the picture."""
+    """Chrominance that does not depend on the image."""
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
         """U and V of no meaning, of the size that the embedded network gives."""
@@ -54,7 +54,7 @@ def main() -> None:
     for name, colorized in small.items():
         runs[f"1 megapixel, {name}: a new saturation"] = partial(again, colorized)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # noise is told to be a colour picture made gray
+        warnings.simplefilter("ignore")  # noise is told to be a color image made gray
         seconds = in_turn(runs, rounds)
     print(describe_machine(), end="\n\n")
     print("| what | time |\n|---|---|")

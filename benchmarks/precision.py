@@ -1,4 +1,4 @@
-"""How far the pictures of precision "bfloat16" are from those of "float32".
+"""How far the images of precision "bfloat16" are from those of "float32".
 
     python benchmarks/precision.py --model embedded deoldify-artistic --render-factors 10 21
 
@@ -43,10 +43,10 @@ def main() -> None:
 
 
 def difference(exact: Colorizer, quick: Colorizer, render_factor: int) -> np.ndarray:
-    """Absolute differences of all pictures, in one row."""
+    """Absolute differences of all images, in one row."""
     differences = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # colour photographs are made gray on purpose
+        warnings.simplefilter("ignore")  # color photographs are made gray on purpose
         for name in PHOTOGRAPHS:
             image = getattr(skimage.data, name)()
             one, other = (each(image, render_factor=render_factor).rgb for each in (exact, quick))

@@ -1,9 +1,9 @@
-"""Short films whose truth is known: photographs under a moving camera, subjects, grain, a cut.
+"""Short videos whose truth is known: photographs under a moving camera, subjects, grain, a cut.
 
 A shot is a photograph that the camera pans over, zooms into or stands before, hand-held or not,
 with one or two subjects before it: pieces of other photographs, cut out by a soft mask, that go
 their own ways. A sequence is two shots with a hard cut between them, or a dissolve. All of it has
-the grain and the unsteady exposure of old film. As every layer is moved by a known similarity, so
+the grain and the unsteady exposure of old video. As every layer is moved by a known similarity, so
 is where each pixel was in the frame before, and whether it was seen there.
 """
 
@@ -55,7 +55,7 @@ SEQUENCES = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture and how it lies in each frame.
+    """An image and how it lies in each frame.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Layer:
     mask : ndarray, float64, shape (Y, X)
         1 where there is something, 0 where one sees through.
     turns, shifts : ndarray, shapes (T, 2, 2) and (T, 2)
-        Row and column of the picture at a frame's pixel: `turn @ pixel + shift`.
+        Row and column of the image at a frame's pixel: `turn @ pixel + shift`.
     """
 
     rgb: Floats
@@ -80,7 +80,7 @@ class Frame:
     Parameters
     ----------
     rgb : ndarray, uint8, shape (Y, X, 3)
-        With its grain; the gray film is its luminance.
+        With its grain; the gray video is its luminance.
     motion : Motion or None
         The true one; None for the first frame of a sequence or after a cut.
     is_cut : bool
@@ -93,7 +93,7 @@ class Frame:
 
 
 def photographs(tar: Path, number: int, seed: int) -> list[Floats]:
-    """A random few pictures of a tar, their short sides 384 pixels, in [0, 1]."""
+    """A random few images of a tar, their short sides 384 pixels, in [0, 1]."""
     with tarfile.open(tar) as archive:
         members = sorted(archive.getmembers(), key=lambda member: member.name)
         chosen = np.random.default_rng(seed).permutation(len(members))[:number]
@@ -217,7 +217,7 @@ def _subject(rgb: Floats, random: np.random.Generator) -> Layer:
 def _layer(
     rgb: Floats, mask: Floats, centers: Floats, positions: Floats, zooms: Floats, angles: Floats
 ) -> Layer:
-    """The centre of the picture lies at the position in the frame, magnified and turned."""
+    """The center of the image lies at the position in the frame, magnified and turned."""
     cosine, sine = np.cos(angles) / zooms, np.sin(angles) / zooms
     turns = np.moveaxis(np.array([[cosine, -sine], [sine, cosine]]), -1, 0)
     shifts = centers - (turns @ positions[..., None])[..., 0]
@@ -234,7 +234,7 @@ def _wander(random: np.random.Generator, axes: int) -> Floats:
 
 
 def _places(layer: Layer, time: int) -> Floats:
-    """Row and column of the layer's picture at every pixel of the frame, (Y, X, 2)."""
+    """Row and column of the layer's image at every pixel of the frame, (Y, X, 2)."""
     pixels = np.moveaxis(np.indices(FRAME), 0, -1)
     places: Floats = pixels @ layer.turns[time].T + layer.shifts[time]
     return places
@@ -247,7 +247,7 @@ def _masked(layer: Layer, time: int) -> Floats:
 
 
 def _looked_up(picture: Floats, places: Floats, mode: str) -> Floats:
-    """A picture (Y, X, C) at places (y, x, 2)."""
+    """An image (Y, X, C) at places (y, x, 2)."""
     size = np.array(picture.shape[:2])
     grid = torch.from_numpy((2 * places + 1) / size - 1).flip(-1)[None]
     channels = torch.from_numpy(picture).movedim(-1, 0)[None]

@@ -1,4 +1,4 @@
-"""Seconds from Enter to picture: the command line against `import torch` alone.
+"""Seconds from Enter to image: the command line against `import torch` alone.
 
     python benchmarks/startup.py --rounds 5
 

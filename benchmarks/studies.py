@@ -1,12 +1,12 @@
 """Questions about trainings that are answered once: each study trains or measures, prints a table.
 
-    python benchmarks/studies.py attention --photos A --pictures B --encoder FILE --features FILE
-    python benchmarks/studies.py noise --photos A --pictures B --base MODEL
+    python benchmarks/studies.py attention --photos A --images B --encoder FILE --features FILE
+    python benchmarks/studies.py noise --photos A --images B --base MODEL
     python benchmarks/studies.py source --photos A --encoder FILE --manifest CSV --source NAME
-    python benchmarks/studies.py nogan --pictures B --before MODEL --after MODEL
-    python benchmarks/studies.py contrast MODEL... --pictures B
+    python benchmarks/studies.py nogan --images B --before MODEL --after MODEL
+    python benchmarks/studies.py contrast MODEL... --images B
 
-Photos are for training, pictures for measuring: folders or tar shards. Runs are kept below
+Photos are for training, images for measuring: folders or tar shards. Runs are kept below
 `runs/studies` and go on where they were stopped. docs/dev/recipe-runs.md tells the answers.
 """
 
@@ -47,7 +47,7 @@ from napari_colorize.zoo.build import build
 
 RUNS = Path("runs/studies")
 SCORE_HEAD = (
-    "| {} | PSNR, dB | CIEDE2000 | colourfulness | better than gray |\n|---|---|---|---|---|"
+    "| {} | PSNR, dB | CIEDE2000 | colorfulness | better than gray |\n|---|---|---|---|---|"
 )
 FRAMES, STEP = 12, 4  # of a pan: frames, and px from one to the next
 SENSOR = 6.0  # standard deviation of the noise in each frame, of 255
@@ -75,7 +75,7 @@ def attention(options: argparse.Namespace) -> None:
 
 def noise(options: argparse.Namespace) -> None:
     """Noise consistency (IPOL review, eq. 9) at several weights: how steady noisy pans are."""
-    print("| lambda_noise | CDC | warping error | colourfulness, share of the truth's |")
+    print("| lambda_noise | CDC | warping error | colorfulness, share of the truth's |")
     print("|---|---|---|---|")
     clips = [list(pan) for pan in islice(pans(options.pictures), options.clips)]
     checkpoint, weights = load(options.base)
@@ -103,7 +103,7 @@ def noise(options: argparse.Namespace) -> None:
 
 
 def source(options: argparse.Namespace) -> None:
-    """A recipe on a source of pictures that training left out, against one that had it."""
+    """A recipe on a source of images that training left out, against one that had it."""
     sources = sources_in(options.manifest)
     asked = {name for name, where in sources.items() if where == options.source}
     known = sorted(shards_of(options.photos))
@@ -115,7 +115,7 @@ def source(options: argparse.Namespace) -> None:
     }
     for pairs in lists.values():  # names are hashes: any of them are a fair choice
         del pairs[: max(0, len(pairs) - options.most)]
-    print(SCORE_HEAD.format(f"trained; measured on {len(measured)} pictures of that source"))
+    print(SCORE_HEAD.format(f"trained; measured on {len(measured)} images of that source"))
     for title, pairs in lists.items():
         name = title.split()[0]
         listing = RUNS / f"{name}.csv"
@@ -130,13 +130,13 @@ def source(options: argparse.Namespace) -> None:
 
 
 def nogan(options: argparse.Namespace) -> None:
-    """A generator after NoGAN against the one before it, saturated to equal colourfulness."""
+    """A generator after NoGAN against the one before it, saturated to equal colorfulness."""
     before, after = (Colorizer.from_pretrained(path) for path in (options.before, options.after))
     pictures = list(islice(read_images(options.pictures), options.limit))
     at = {"render_factor": options.render_factor}
     wanted = quick_score(after, pictures, saturation=1.0, **at).colorfulness
     low, high = 0.0, 4.0
-    for _ in range(6):  # colourfulness grows with saturation
+    for _ in range(6):  # colorfulness grows with saturation
         middle = (low + high) / 2
         is_less = quick_score(before, pictures[:40], saturation=middle, **at).colorfulness < wanted
         low, high = (middle, high) if is_less else (low, middle)
@@ -212,7 +212,7 @@ def print_score(title: str, model: Any, pictures: Any, limit: int | None, **sett
 
 
 def pans(pictures: Path) -> Iterator[list[Pixels]]:
-    """Films made of photographs: a window that moves over each of them, with a sensor's noise."""
+    """Videos made of photographs: a window that moves over each of them, with a sensor's noise."""
     random = np.random.default_rng(0)
     for picture in read_images(pictures):
         width = picture.shape[1] - FRAMES * STEP
@@ -222,7 +222,7 @@ def pans(pictures: Path) -> Iterator[list[Pixels]]:
 
 
 def temporal_smoothing(colorizer: Colorizer, clip: list[Pixels]) -> tuple[float, float, float]:
-    """CDC, warping error, and colourfulness as a share of the truth's."""
+    """CDC, warping error, and colorfulness as a share of the truth's."""
     consistency, errors = ColorConsistency(), []
     painted = [colorizer(to_gray(frame)).pixels for frame in clip]
     for frame in painted:
@@ -236,26 +236,26 @@ def temporal_smoothing(colorizer: Colorizer, clip: list[Pixels]) -> tuple[float,
 
 
 def sources_in(manifest: Path) -> dict[str, str]:
-    """Source of every picture by its name."""
+    """Source of every image by its name."""
     with gzip.open(manifest, "rt", newline="") as file:
         return {row["name"]: row["source_repo"] for row in csv.DictReader(file)}
 
 
 def shards_of(photos: Path) -> Iterator[tuple[str, Path]]:
-    """Name and shard of every picture."""
+    """Name and shard of every image."""
     for shard in sorted(photos.glob("*.tar")):
         with tarfile.open(shard) as file:
             yield from ((name, shard) for name in file.getnames())
 
 
 def named_pictures(photos: Path) -> Iterator[tuple[str, Pixels]]:
-    """Names and pixels of the pictures in a folder of shards."""
+    """Names and pixels of the images in a folder of shards."""
     for name, content in files_in(photos):
         yield name, np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 def write_list(path: Path, pairs: list[tuple[str, Path]]) -> None:
-    """A CSV of pictures in shards, as `prepare` reads it."""
+    """A CSV of images in shards, as `prepare` reads it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -286,7 +286,7 @@ def main() -> None:
     parser.add_argument("--after")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--width", type=float, default=0.25, help="of the decoder")
-    parser.add_argument("--limit", type=int, default=100, help="pictures measured on")
+    parser.add_argument("--limit", type=int, default=100, help="images measured on")
     parser.add_argument("--render-factor", type=int, help="of nogan and contrast")
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2], help="of attention")
     parser.add_argument("--most", type=int, default=20000, help="photos of source")

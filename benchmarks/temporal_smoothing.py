@@ -1,16 +1,16 @@
-"""How much steadier films become along time, what that does to their colours, and what it costs.
+"""How much steadier videos become along time, what that does to their colors, and what it costs.
 
     python benchmarks/temporal_smoothing.py ../shared/data/heldout-dev.tar
 
-Films of photographs whose true colours and true motion are known (`sequences.py`) are made gray and
+Videos of photographs whose true colors and true motion are known (`sequences.py`) are made gray and
 colorized frame by frame, and again held steady; both include the network and composing. Entries are
 the figure frame by frame, the figure held steady, and the second as a share of the first; the time
 is that share of the quickest rounds.
 
-The first table is of the colours alone, for CDC and the warping error: every pixel's luminance is
-replaced by middle gray. The film's own luminance stays what it is, and its grain, exposure and new
-sights outweigh what any colorizer does: the second table shows the pictures as they are, with gray
-film and the truth to compare with. CDC is measured within scenes (across a cut colours must jump),
+The first table is of the colors alone, for CDC and the warping error: every pixel's luminance is
+replaced by middle gray. The video's own luminance stays what it is, and its grain, exposure and new
+sights outweigh what any colorizer does: the second table shows the images as they are, with gray
+video and the truth to compare with. CDC is measured within scenes (across a cut colors must jump),
 the warping error along the true motion; both by the definitions of `metrics.py`.
 """
 
@@ -45,14 +45,14 @@ Film = list[Pixels]
 def main() -> None:
     """Print two tables: sequence by measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photographs", type=Path, help="a tar file of pictures")
+    parser.add_argument("photographs", type=Path, help="a tar file of images")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--temporal-smoothing", type=float, default=0.85)
     parser.add_argument("--dissolve", type=int, default=0, help="frames of it, instead of a cut")
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # some photographs have almost no colour
+    warnings.simplefilter("ignore")  # some photographs have almost no color
     colorizer = Colorizer.from_pretrained(options.model)
     print(describe_machine(), end="\n\n")
     rows, others = [], []
@@ -60,16 +60,16 @@ def main() -> None:
         alone, steady, slower = both(colorizer, frames, options.temporal_smoothing, options.rounds)
         rows.append([name, *of_colors(frames, alone, steady), f"{slower:.2f}"])
         others.append([name, *of_pictures(frames, alone, steady)])
-    heads = ["CDC", "truth's", "warping error", "truth's", "colourfulness", "CIEDE2000", "time"]
-    print_table("colours", heads, rows)
-    heads = ["CDC", "gray film's", "truth's", "warping error", "gray film's", "truth's"]
+    heads = ["CDC", "truth's", "warping error", "truth's", "colorfulness", "CIEDE2000", "time"]
+    print_table("colors", heads, rows)
+    heads = ["CDC", "gray video's", "truth's", "warping error", "gray video's", "truth's"]
     print_table("pictures", heads, others)
 
 
 def both(
     colorizer: Colorizer, frames: list[Frame], temporal_smoothing: float, rounds: int
 ) -> tuple[Film, Film, float]:
-    """The film frame by frame, held steady, and how many times as long that takes."""
+    """The video frame by frame, held steady, and how many times as long that takes."""
     grays = [to_gray(frame.rgb) for frame in frames]
     films: dict[float, Film] = {}
 
@@ -85,7 +85,7 @@ def both(
 
 
 def of_colors(frames: list[Frame], alone: Film, steady: Film) -> list[str]:
-    """Two measures of the colours alone, colourfulness, and the difference to the truth."""
+    """Two measures of the colors alone, colorfulness, and the difference to the truth."""
     films = alone, steady, [frame.rgb for frame in frames]
     *colors, truth = ([without_luminance(picture) for picture in film] for film in films)
     return [
@@ -102,18 +102,18 @@ def of_colors(frames: list[Frame], alone: Film, steady: Film) -> list[str]:
 
 
 def of_pictures(frames: list[Frame], alone: Film, steady: Film) -> list[str]:
-    """The same two measures of whole pictures, and of what no colorizer can change."""
+    """The same two measures of whole images, and of what no colorizer can change."""
     truth = [frame.rgb for frame in frames]
     gray = [np.dstack([to_gray(rgb)] * 3) for rgb in truth]
     entries = []
     for measure in (jumps, changes):
         entries += [compared(measure(frames, film) for film in (alone, steady))]
-        entries += [f"{measure(frames, film):.2e}" for film in (gray, truth)]
+        entries += [f"{measure(frames, video):.2e}" for film in (gray, truth)]
     return entries
 
 
 def without_luminance(rgb: Pixels) -> Pixels:
-    """The colours alone, on middle gray."""
+    """The colors alone, on middle gray."""
     yuv = rgb2yuv(rgb)
     yuv[..., 0] = MIDDLE_GRAY
     levels: Pixels = np.rint(yuv2rgb(yuv).clip(0, 1) * 255).astype(np.uint8)
@@ -131,7 +131,7 @@ def jumps(frames: list[Frame], film: Film) -> float:
 
 
 def changes(frames: list[Frame], film: Film) -> float:
-    """Warping error along the true motion, mean over neighbours of one scene."""
+    """Warping error along the true motion, mean over neighbors of one scene."""
     return mean(
         warping_error(film[place - 1], film[place], frame.motion)
         for place, frame in enumerate(frames)

@@ -68,7 +68,7 @@ LIMITLESS = 2**62
 
 
 def prepared(network: nn.Module, variant: str, render_factor: int) -> Callable[[], Tensor]:
-    """One pass of a network on a picture of its type and layout."""
+    """One pass of a network on an image of its type and layout."""
     x = picture(network, render_factor)
     if variant != "as DeOldify":
         x = x.contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,6 @@
 """`make demo`: photographs made gray, colorized by the command line, beside their truth.
 
-Uses scikit-image's bundled photographs, whose licences are free. Everything lands in `demo/`.
+Uses scikit-image's bundled photographs, whose licenses are free. Everything lands in `demo/`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def sheet(truths: dict[str, np.ndarray]) -> np.ndarray:
         predicted = np.asarray(Image.open(FOLDER / f"{name}.png").convert("RGB"))
         real = truth if truth.ndim == 3 else np.full_like(predicted, 250)
         pictures += [to_gray(truth), predicted, real]
-        labels += [f"{name}, gray", "predicted", "truth" if truth.ndim == 3 else "no colour known"]
+        labels += [f"{name}, gray", "predicted", "truth" if truth.ndim == 3 else "no color known"]
     return contact_sheet(pictures, labels, columns=3, cell=400)
 
 

@@ -29,7 +29,7 @@ Cell = tuple[str, Bytes]
 
 
 def main() -> None:
-    """Write all pictures into docs/images."""
+    """Write all images into docs/images."""
     colorizer = nc.Colorizer.from_pretrained("embedded")
     cat, astronaut = gray(skimage.data.chelsea()), gray(skimage.data.astronaut())
     save("stacks-edges", edges(skimage.data.astronaut()))
@@ -45,7 +45,7 @@ def gray(image: Bytes) -> Bytes:
 
 
 def edges(truth: Bytes) -> list[Cell]:
-    """True colours kept at 32 x 32 pixels and brought back, enlarged and along edges."""
+    """True colors kept at 32 x 32 pixels and brought back, enlarged and along edges."""
     part = np.s_[150:400, 0:250]
     yuv = rgb_to_yuv(torch.from_numpy(truth / np.float32(255)))
     small = resize_map(yuv[..., 1:], (32, 32))
@@ -53,13 +53,13 @@ def edges(truth: Bytes) -> list[Cell]:
     slope, offset = follow_edges(plane.gray, small)
     return [
         ("truth", truth[part]),
-        ("its colours at 32 px, --no-edges", compose(plane, small, 1.0)[part]),
+        ("its colors at 32 px, --no-edges", compose(plane, small, 1.0)[part]),
         ("--edges", compose(plane, ChromaLayers(ChromaField(offset, slope)), 1.0)[part]),
     ]
 
 
 def hints(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
-    """Dots of colour, and what they do."""
+    """Dots of color, and what they do."""
     green, rose = (0.35, 0.55, 0.2), (0.75, 0.45, 0.42)
     dots = [(112, 168), (132, 318), (243, 262)]
     given = nc.Hints.from_points(dots, [green, green, rose], 12, image.shape[:2])
@@ -74,7 +74,7 @@ def hints(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
 
 
 def reference(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
-    """The palette of another picture, in two ways."""
+    """The palette of another image, in two ways."""
     palette = skimage.data.chelsea()
     result = colorizer(image)
     guided = result.with_(guides=nc.Guides(reference=nc.Reference(palette)))
@@ -87,7 +87,7 @@ def reference(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
 
 
 def doubt(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
-    """Where the colours are a guess, asked in three ways."""
+    """Where the colors are a guess, asked in three ways."""
     result = colorizer(image)
     marked = result.pixels.copy()
     marked[result.uncolored()] = (255, 0, 255)
@@ -101,7 +101,7 @@ def doubt(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
 
 
 def taming(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
-    """Colours damped in the dark and in a range of hues, and kept to a mask."""
+    """Colors damped in the dark and in a range of hues, and kept to a mask."""
     result = colorizer(image, saturation=1.6)
     rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
     mask = (rows - 120) ** 2 + (columns - 225) ** 2 < 105**2
@@ -122,7 +122,7 @@ def as_rgb(image: Bytes) -> Bytes:
 
 
 def save(name: str, cells: list[Cell]) -> None:
-    """A row of pictures with their names."""
+    """A row of images with their names."""
     sheet = contact_sheet(
         [fit(picture, CELL) for _, picture in cells],
         [label for label, _ in cells],

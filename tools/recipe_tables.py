@@ -30,7 +30,7 @@ def main() -> None:
     print(
         "\n| recipe | steps | loss, first to last | U, V error (gray) | CIEDE2000 (gray) |", end=""
     )
-    print(" colourfulness | pictures per second | waiting |")
+    print(" colorfulness | images per second | waiting |")
     print("|---|---|---|---|---|---|---|---|")
     for recipe in recipes:
         log = LOGS / f"{recipe.name}.csv"

@@ -1,8 +1,8 @@
 """`make notebooks`: every notebook run from start to end and kept with what it shows.
 
 What differs from run to run or only fills the file is left out: times, versions, a second encoding
-of a picture, widgets, which live only as long as their kernel. So a notebook that was run again
-differs only where its pictures do. Paths on the command line choose some of them.
+of an image, widgets, which live only as long as their kernel. So a notebook that was run again
+differs only where its images do. Paths on the command line choose some of them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def alone_in(folder: str) -> dict[str, str]:
 
 
 def tidied(notebook: NotebookNode) -> NotebookNode:
-    """Without what differs from run to run, and each picture once."""
+    """Without what differs from run to run, and each image once."""
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},

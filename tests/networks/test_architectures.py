@@ -62,7 +62,7 @@ class Case:
         self.colorizer = _ready(architecture, self.state)
 
     def input(self, pictures: int = 1) -> Tensor:
-        """What the network takes, of pictures that are wider than high."""
+        """What the network takes, of images that are wider than high."""
         height, width = _sides(self.architecture)
         shape = pictures, 1, height, width
         gray = torch.rand(shape, generator=torch.Generator().manual_seed(0))

@@ -14,7 +14,7 @@ from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.mobilenet import MobileNetEdgeTPU, for_gray
 from napari_colorize.networks.vision import torchvision_models
 
-# timm's strides of 4, 8, 16 and 32, on the pretrained weights and the picture below: mean and
+# timm's strides of 4, 8, 16 and 32, on the pretrained weights and the image below: mean and
 # standard deviation of each feature map, from timm 1.0.31 as the weights' description loads it.
 TIMM_STATISTICS = [
     (-0.38947, 14.67652),

@@ -20,7 +20,7 @@ SWITCHES = [
 
 
 def trained(**options) -> DcganUNet:
-    """A narrow one that has taken a step in training, its colours strong."""
+    """A narrow one that has taken a step in training, its colors strong."""
     torch.manual_seed(0)
     network = DcganUNet(**{"widths": NARROW, **options})
     torch.nn.init.normal_(network.head.weight)

@@ -17,7 +17,7 @@ RANGES = {"ab": (-110, 110), "rgb": (0, 1)}
 
 @pytest.fixture(scope="module", params=["ab", "rgb"])
 def network(request) -> LabAutoencoder:
-    """A narrow one that has taken a step in training, its colours strong."""
+    """A narrow one that has taken a step in training, its colors strong."""
     torch.manual_seed(0)
     network = LabAutoencoder(request.param, widths=NARROW)
     torch.nn.init.normal_(network.decoder.head.weight)

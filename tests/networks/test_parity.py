@@ -97,7 +97,7 @@ def _note(found: Arrays, key: str):
 
 
 def _attention_weights(module: SelfAttention, x: Tensor) -> np.ndarray:
-    """The weights of the first picture: what comes out if every position says its own name."""
+    """The weights of the first image: what comes out if every position says its own name."""
     flat = x[:1].flatten(2)
     return attend(module.query(flat), module.key(flat), torch.eye(flat.shape[2])[None])[0].numpy()
 
@@ -115,7 +115,7 @@ def assert_close(ours: np.ndarray, theirs: np.ndarray, largest: float, rms: floa
 
 
 def tolerance(key: str) -> float:
-    """IPOL's RGB has been through two colour matrices."""
+    """IPOL's RGB has been through two color matrices."""
     return 5e-5 if key.startswith("output") else 1e-5
 
 
@@ -145,7 +145,7 @@ def test_layers_are_the_published_ones(case: Case) -> None:
     assert keys
     for key in keys:
         theirs = case.stored[key]
-        # Of the first picture's first channels; the attention weights have no channels.
+        # Of the first image's first channels; the attention weights have no channels.
         ours = case.layers[key]
         ours = ours[: len(theirs), : theirs.shape[1]]
         assert_close(ours, theirs, 1e-5 * np.abs(theirs).max())

@@ -42,7 +42,7 @@ def published(stored) -> Eccv16:
 
 
 def in_gamut_corners(levels: int) -> set[tuple[int, int]]:
-    """Corners of the cells of a 10-grid over a and b that hold a colour of RGB's surface."""
+    """Corners of the cells of a 10-grid over a and b that hold a color of RGB's surface."""
     level = np.linspace(0, 1, levels)
     face = np.stack([*np.meshgrid(level, level)], axis=-1)
     faces = [np.insert(face, axis, end, axis=-1) for axis in range(3) for end in (0, 1)]

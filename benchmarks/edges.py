@@ -65,7 +65,7 @@ def photographs(tar: Path) -> Iterator[Pixels]:
                 yield np.asarray(Image.open(io.BytesIO(stored.read())).convert("RGB"))
 
 
-def table_of_losses(pictures: list[Pixels]) -> None:
+def table_of_losses(images: list[Pixels]) -> None:
     """Means over the photographs whose chrominance is made smaller at all."""
     print(
         "| chrominance as large as | render factor | made smaller | PSNR | CIEDE2000 | better in |"
@@ -73,10 +73,10 @@ def table_of_losses(pictures: list[Pixels]) -> None:
     print("|---" * 6 + "|")
     for name, divisor in SIZES.items():
         for render_factor in RENDER_FACTORS:
-            sizes = [small_size(rgb, render_factor, divisor) for rgb in pictures]
+            sizes = [small_size(rgb, render_factor, divisor) for rgb in images]
             lossy = [
                 losses(rgb, size)
-                for rgb, size in zip(pictures, sizes, strict=True)
+                for rgb, size in zip(images, sizes, strict=True)
                 if size != rgb.shape[:2]
             ]
             share = f"{len(lossy)} of {len(images)}"

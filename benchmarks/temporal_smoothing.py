@@ -71,32 +71,32 @@ def both(
 ) -> tuple[Film, Film, float]:
     """The video frame by frame, held steady, and how many times as long that takes."""
     grays = [to_gray(frame.rgb) for frame in frames]
-    films: dict[float, Film] = {}
+    videos: dict[float, Film] = {}
 
     def run(strength: float) -> None:
-        films[strength] = [
+        videos[strength] = [
             each.pixels for each in colorizer.stream(grays, temporal_smoothing=strength)
         ]
 
     seconds = in_turn(
         {"alone": partial(run, 0.0), "steady": partial(run, temporal_smoothing)}, rounds
     )
-    return films[0.0], films[temporal_smoothing], min(seconds["steady"]) / min(seconds["alone"])
+    return videos[0.0], videos[temporal_smoothing], min(seconds["steady"]) / min(seconds["alone"])
 
 
 def of_colors(frames: list[Frame], alone: Film, steady: Film) -> list[str]:
     """Two measures of the colors alone, colorfulness, and the difference to the truth."""
-    films = alone, steady, [frame.rgb for frame in frames]
-    *colors, truth = ([without_luminance(picture) for picture in film] for film in films)
+    videos = alone, steady, [frame.rgb for frame in frames]
+    *colors, truth = ([without_luminance(picture) for picture in video] for video in videos)
     return [
-        compared(jumps(frames, film) for film in colors),
+        compared(jumps(frames, video) for video in colors),
         f"{jumps(frames, truth):.2e}",
-        compared(changes(frames, film) for film in colors),
+        compared(changes(frames, video) for video in colors),
         f"{changes(frames, truth):.2e}",
-        compared(mean(colorfulness(picture) for picture in film) for film in (alone, steady)),
+        compared(mean(colorfulness(picture) for picture in video) for video in (alone, steady)),
         compared(
-            mean(ciede2000(frame.rgb, each) for frame, each in zip(frames, film, strict=True))
-            for film in (alone, steady)
+            mean(ciede2000(frame.rgb, each) for frame, each in zip(frames, video, strict=True))
+            for video in (alone, steady)
         ),
     ]
 
@@ -107,8 +107,8 @@ def of_pictures(frames: list[Frame], alone: Film, steady: Film) -> list[str]:
     gray = [np.dstack([to_gray(rgb)] * 3) for rgb in truth]
     entries = []
     for measure in (jumps, changes):
-        entries += [compared(measure(frames, film) for film in (alone, steady))]
-        entries += [f"{measure(frames, video):.2e}" for film in (gray, truth)]
+        entries += [compared(measure(frames, video) for video in (alone, steady))]
+        entries += [f"{measure(frames, video):.2e}" for video in (gray, truth)]
     return entries
 
 
@@ -120,20 +120,20 @@ def without_luminance(rgb: Pixels) -> Pixels:
     return levels
 
 
-def jumps(frames: list[Frame], film: Film) -> float:
+def jumps(frames: list[Frame], video: Film) -> float:
     """CDC within scenes, their mean."""
     scenes: list[ColorConsistency] = []
-    for frame, picture in zip(frames, film, strict=True):
+    for frame, picture in zip(frames, video, strict=True):
         if frame.is_cut or not scenes:
             scenes.append(ColorConsistency())
         scenes[-1].add(picture)
     return mean(scene.value() for scene in scenes)
 
 
-def changes(frames: list[Frame], film: Film) -> float:
+def changes(frames: list[Frame], video: Film) -> float:
     """Warping error along the true motion, mean over neighbors of one scene."""
     return mean(
-        warping_error(film[place - 1], film[place], frame.motion)
+        warping_error(video[place - 1], video[place], frame.motion)
         for place, frame in enumerate(frames)
         if frame.motion is not None
     )

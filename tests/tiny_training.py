@@ -1,4 +1,4 @@
-"""What tests of training share: pictures whose colours can be learned, small recipes, runs."""
+"""What tests of training share: images whose colors can be learned, small recipes, runs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo.build import build
 from napari_colorize.zoo.weights import read_weights
 
-PICTURE_SIDE = 64  # px
-TIMES = ("time", "seconds", "pictures_per_second", "waiting")  # columns of a clock
+IMAGE_SIDE = 64  # px
+TIMES = ("time", "seconds", "images_per_second", "waiting")  # columns of a clock
 
 
-def draw_pictures(folder: Path, count: int = 9, side: int = PICTURE_SIDE) -> Path:
-    """PNG files with soft shapes, whose colour follows from how bright they are."""
+def draw_images(folder: Path, count: int = 9, side: int = IMAGE_SIDE) -> Path:
+    """PNG files with soft shapes, whose color follows from how bright they are."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     for number in range(count):
@@ -46,15 +46,15 @@ def draw_pictures(folder: Path, count: int = 9, side: int = PICTURE_SIDE) -> Pat
 
 
 def in_color(gray: np.ndarray) -> np.ndarray:
-    """Gray (Y, X) in colours that go half round the circle while it grows from 0.2 to 0.8."""
+    """Gray (Y, X) in colors that go half round the circle while it grows from 0.2 to 0.8."""
     angle = np.pi * (gray - 0.2) / 0.6
     yuv = np.stack([gray, 0.14 * np.cos(angle), 0.14 * np.sin(angle)], axis=-1)
     return yuv_to_rgb(torch.from_numpy(yuv.astype(np.float32))).numpy()
 
 
-def cached(folder: Path, count: int = 9, side: int = PICTURE_SIDE) -> Path:
-    """Such pictures, prepared for training."""
-    prepare(draw_pictures(folder / "pictures", count, side), folder / "cache")
+def cached(folder: Path, count: int = 9, side: int = IMAGE_SIDE) -> Path:
+    """Such images, prepared for training."""
+    prepare(draw_images(folder / "images", count, side), folder / "cache")
     return folder / "cache"
 
 
@@ -110,9 +110,9 @@ def _inline(value: Any) -> str:
 
 
 def command(recipe: Path, folder: Path, *more: str) -> list[str]:
-    """The command line that trains on `folder/pictures` and keeps what it makes in `folder`."""
+    """The command line that trains on `folder/images` and keeps what it makes in `folder`."""
     paths = [
-        str(folder / "pictures"),
+        str(folder / "images"),
         "--run-folder",
         str(folder / "run"),
         "--cache",
@@ -152,12 +152,12 @@ def log_of(folder: Path) -> list[dict[str, str]]:
 
 
 def figures_on_training(model: Path, cache: Path, side: int) -> ValidationFigures:
-    """How a finished model does on the very pictures it was trained on."""
+    """How a finished model does on the very images it was trained on."""
     weights = read_weights(model)
     architecture = ARCHITECTURES[weights.metadata["architecture"]]
     network = build(architecture, weights.state).float().eval()
-    pictures = ImageCache(cache, validation=False)
-    crops = Crops(pictures, side=side, batch=len(pictures), shrink=(1, 1), seed=0, mirror=False)
+    images = ImageCache(cache, validation=False)
+    crops = Crops(images, side=side, batch=len(images), shrink=(1, 1), seed=0, mirror=False)
     whole = prepare_batch(crops.at(0), DataPlan(), torch.device("cpu"), training=False)
     return measure(GeneratorWrapper(network, architecture, classes=False), [whole])
 

@@ -78,7 +78,7 @@ def what_came_of_it(recipe: Recipe, log: Path) -> str:
         rows = list(csv.DictReader(file))
     taught = [row for row in rows if any(row[name] for name in LOSSES)]
     name = next(name for name in LOSSES if taught[0][name])
-    kept, speed = kept_of(recipe, rows), mean_of(rows, "pictures_per_second")
+    kept, speed = kept_of(recipe, rows), mean_of(rows, "images_per_second")
     uv, uv_gray, error, error_gray, colorful = (
         float(kept[f"validation_{figure}"])
         for figure in ("uv", "uv_gray", "ciede2000", "ciede2000_gray", "colorfulness")

@@ -1,4 +1,4 @@
-"""Every recipe of the package learns: its own losses, critic and stages, on 8 pictures.
+"""Every recipe of the package learns: its own losses, critic and stages, on 8 images.
 
 Networks and critics are narrow, sides small, rates high and steps few, so that each takes seconds.
 """
@@ -14,7 +14,7 @@ from napari_colorize_training.models import backbones
 from napari_colorize_training.recipe import put, read_recipe, recipe_from, recipe_names
 from tiny_training import cached, figures_on_training, run, small_features
 
-PICTURES = 8
+IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    cache = cached(tmp_path_factory.mktemp("eight"), PICTURES + 1)
-    assert len(ImageCache(cache, validation=False)) == PICTURES
+def images(tmp_path_factory):
+    cache = cached(tmp_path_factory.mktemp("eight"), IMAGES + 1)
+    assert len(ImageCache(cache, validation=False)) == IMAGES
     return cache
 
 
@@ -106,7 +106,7 @@ def small_recipe(name: str):
     table["stages"] = list(table["stages"])
     for stage, steps in zip(table["stages"], small.steps, strict=True):
         side = small.side if stage["train"] == "generator" else small.judged
-        stage |= {"side": side, "batch": min(stage["batch"], PICTURES), "steps": steps}
+        stage |= {"side": side, "batch": min(stage["batch"], IMAGES), "steps": steps}
         if stage["train"] == "generator":
             stage |= {"lr": small.lr, "encoder_lr": None}
         if small.norm_statistics:
@@ -131,10 +131,10 @@ SLOW = {  # more than some seconds
         for name in recipe_names()
     ],
 )
-def test_a_recipe_overfits_eight_pictures(name, pictures, tmp_path, monkeypatch):
+def test_a_recipe_overfits_eight_images(name, images, tmp_path, monkeypatch):
     monkeypatch.setattr(backbones, "feature_network", small_features)
 
-    model = run(small_recipe(name), tmp_path, pictures)
+    model = run(small_recipe(name), tmp_path, images)
 
-    figures = figures_on_training(model, pictures, SMALL[name].side)
+    figures = figures_on_training(model, images, SMALL[name].side)
     assert figures.uv < figures.uv_gray / 4

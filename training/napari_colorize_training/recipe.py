@@ -46,22 +46,22 @@ class NetworkPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class DataPlan:
-    """What is done to pictures before the network sees them.
+    """What is done to images before the network sees them.
 
     Parameters
     ----------
     shrink : tuple of float
-        Sides of the square crops as a share of the picture's short side, drawn between these.
+        Sides of the square crops as a share of the image's short side, drawn between these.
     mirror : bool
         Whether half of the crops are mirrored.
     augment : {"none", "photographs", "stains"}
-        Changes to gray and colour alike, for small sets.
+        Changes to gray and color alike, for small sets.
     degrade : {"none", "tone-and-grain", "old-photograph"}
         Damage to the gray alone.
     validate_degraded : bool
         Whether validation shows the network such gray as well; always the same damage.
     group : str
-        What must stay on one side of the split: "" each picture by itself, "folder", or a regular
+        What must stay on one side of the split: "" each image by itself, "folder", or a regular
         expression on the file's name.
     """
 
@@ -109,24 +109,24 @@ class OptimizerPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassPlan:
-    """How colour classes are told, weighed against each other and against plain regression.
+    """How color classes are told, weighed against each other and against plain regression.
 
     Parameters
     ----------
     coding : {"bilinear", "gaussian"}
-        Shares of the four grid points around a colour, or Zhang's Gaussian over the nearest.
+        Shares of the four grid points around a color, or Zhang's Gaussian over the nearest.
     weighing : {"power", "mixture"}
         Inverse frequency to the power `rebalance`, or Zhang's mixture with a uniform prior whose
         share is `rebalance`.
     rebalance : float
-        0 common colours decide, 1 rare ones do.
+        0 common colors decide, 1 rare ones do.
     heaviest : float
         No class weighs more than about this many average ones ("power" only).
     regression : float
-        Weight of the smooth L1 distance of the expected colour.
+        Weight of the smooth L1 distance of the expected color.
     every : int
         Only one pixel in so many, along both axes, is compared, drawn anew in each step;
-        neighbours say nearly the same. Stages that look at whole pictures compare all.
+        neighbors say nearly the same. Stages that look at whole images compare all.
     """
 
     coding: Literal["bilinear", "gaussian"] = "bilinear"
@@ -158,11 +158,11 @@ class LossPlan:
     noise : float
         lambda_noise of eq. (9); counts in the stages that ask for it.
     noise_probability : tuple of float
-        p of eq. (8) is drawn between these for each picture.
+        p of eq. (8) is drawn between these for each image.
     noise_amplitude : float
         a of eq. (8); gray spans 0 to 1.
     colorfulness : float
-        Weight of a term that rewards colour.
+        Weight of a term that rewards color.
     classes : ClassPlan
         For `pixel = "classes"`.
     """
@@ -199,7 +199,7 @@ class CriticPlan:
     saturating : bool
         Goodfellow's first cost log(1 - D(G)) instead of -log D(G).
     conditional : bool
-        Whether it sees the gray beside the colours.
+        Whether it sees the gray beside the colors.
     lr, betas, weight_decay : float, tuple of float, float
         Of its optimizer, unless a stage names a rate.
     """
@@ -218,7 +218,7 @@ class CriticPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One size of picture for so long, with one course of the rate.
+    """One size of image for so long, with one course of the rate.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ class Stage:
     side, batch : int
         Of the square crops, px, and how many at a time (over all processes).
     epochs : float
-        How often all pictures are seen; `steps`, if given, counts instead.
+        How often all images are seen; `steps`, if given, counts instead.
     lr, encoder_lr : float, optional
         Peak rates of the last and the first group of layers, spread geometrically between;
         `lr` is the critic's in a stage that trains only it.

@@ -89,17 +89,17 @@ def test_a_network_without_classes_cannot_be_calibrated(tmp_path, photographs):
     path = tmp_path / "other.safetensors"
     write_weights(path, network.state_dict(), {"architecture": "lab-autoencoder"})
 
-    with pytest.raises(SettingsError, match="colour classes"):
+    with pytest.raises(SettingsError, match="color classes"):
         calibrate_model(path, photographs)
 
 
-def test_without_pictures_in_color_nothing_is_written(model, tmp_path):
+def test_without_images_in_color_nothing_is_written(model, tmp_path):
     folder = tmp_path / "gray"
     folder.mkdir()
     Image.fromarray(CAT[..., 0]).save(folder / "gray.png")
     content = model.read_bytes()
 
-    with pytest.raises(FileNotFoundError, match="no pictures in colour"):
+    with pytest.raises(FileNotFoundError, match="no images in color"):
         calibrate_model(model, folder, validation=False)
 
     assert model.read_bytes() == content

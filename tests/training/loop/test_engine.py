@@ -14,7 +14,7 @@ from napari_colorize_training.recipe import Recipe, recipe_from
 from tiny_training import (
     cached,
     command,
-    draw_pictures,
+    draw_images,
     environment,
     eventful_table,
     log_of,
@@ -36,7 +36,7 @@ HEAVY = ["pooch", "psygnal", "platformdirs", "torchmetrics"]  # a bare GPU machi
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return cached(tmp_path_factory.mktemp("pictures"))
+    return cached(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +125,7 @@ def test_a_rate_falls_at_a_plateau(cache, tmp_path, monkeypatch):
 def test_models_are_written_at_named_epochs(cache, tmp_path):
     recipe = recipe_from(tiny_table(steps=8) | {"snapshots": [1, 3, 9]})
 
-    model = run(recipe, tmp_path, cache)  # 8 pictures, 4 at a time: an epoch is 2 steps
+    model = run(recipe, tmp_path, cache)  # 8 images, 4 at a time: an epoch is 2 steps
 
     steps = {path.stem: read_weights(path).metadata["steps"] for path in tmp_path.glob("*.safe*")}
     assert steps == {"epoch-1": "2", "epoch-3": "6", "model": "8"}
@@ -200,13 +200,13 @@ def test_a_base_that_nothing_surpasses_is_what_is_kept(cache, tmp_path, monkeypa
         torch.testing.assert_close(weights.state[name].float(), value.float(), atol=1e-3, rtol=1e-3)
 
 
-def test_a_state_is_of_its_recipe_its_length_and_its_pictures(cache, tmp_path):
+def test_a_state_is_of_its_recipe_its_length_and_its_images(cache, tmp_path):
     run(tiny(), tmp_path / "run", cache)
     other = cached(tmp_path / "more", count=10)
 
-    for recipe, pictures in ((tiny(side=48), cache), (tiny(steps=13), cache), (tiny(), other)):
+    for recipe, images in ((tiny(side=48), cache), (tiny(steps=13), cache), (tiny(), other)):
         with pytest.raises(SettingsError, match="choose another --run folder"):
-            Trainer(recipe, options_of(tmp_path / "run", pictures))
+            Trainer(recipe, options_of(tmp_path / "run", images))
 
 
 def test_what_happens_is_told(cache, tmp_path):
@@ -254,7 +254,7 @@ def test_tensorboard_shows_the_log_once_however_often_it_was_stopped(cache, tmp_
 
 
 def test_a_bare_machine_can_train(tmp_path):
-    draw_pictures(tmp_path / "pictures")
+    draw_images(tmp_path / "images")
     recipe = to_toml(eventful_table(3, 2), tmp_path / "recipe.toml")
     block = f"import sys; sys.modules.update(dict.fromkeys({[*HEAVY, 'tensorboard']}))"
     start = "from napari_colorize_training.__main__ import main; main()"

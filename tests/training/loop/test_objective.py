@@ -130,7 +130,7 @@ def test_some_of_the_pixels_are_compared_with_their_own_truth(rgb):
     assert ContentLoss(LossPlan(), None, None).sample() is None
 
 
-def test_small_colors_become_a_picture_of_the_grays_size(rgb):
+def test_small_colors_become_an_image_of_the_grays_size(rgb):
     small = torch.zeros(2, 2, 4, 6)
     painter = GeneratorWrapper(Truthful(small), UV, classes=False)
 

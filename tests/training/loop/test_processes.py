@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 from napari_colorize_training.__main__ import app
-from tiny_training import command, draw_pictures, environment, log_of, tiny_table, to_toml
+from tiny_training import command, draw_images, environment, log_of, tiny_table, to_toml
 from typer.testing import CliRunner
 
 
@@ -37,7 +37,7 @@ def free_port() -> str:
 def test_two_processes_train_the_model_that_one_trains(recipe, tmp_path):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
-        draw_pictures(folder / "pictures")
+        draw_images(folder / "images")
 
     alone = CliRunner().invoke(app, command(recipe, folders[0], "--progress", "none")[2:])
     launch = ["torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1"]

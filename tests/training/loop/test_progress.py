@@ -35,13 +35,13 @@ def test_programs_read_one_object_per_line():
 def test_people_see_notes_before_there_is_a_bar(capsys):
     bar = ProgressBar()
 
-    bar.report("note", text="8 pictures are used.")
+    bar.report("note", text="8 images are used.")
     bar.report("start", steps=10, step=4, stages=["1"], run="here")
     bar.report("step", step=5, stage="1: generator", losses={"G": 0.5})
     bar.report("done", model="a.safetensors")
 
     said = capsys.readouterr()
-    assert "8 pictures are used.\n" in said.err and "5/10" in said.err and said.out == ""
+    assert "8 images are used.\n" in said.err and "5/10" in said.err and said.out == ""
 
 
 def obeying(words: str) -> RunControl:

@@ -1,4 +1,4 @@
-"""Stages become legs: cycles unrolled, epochs counted, sizes that the pictures have."""
+"""Stages become legs: cycles unrolled, epochs counted, sizes that the images have."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_cycles_are_repeated_behind_what_comes_once():
 
 
 @pytest.mark.parametrize(("largest", "side"), [(200, 192), (160, 160), (150, 144), (10, 16)])
-def test_a_stage_is_no_larger_than_the_pictures(largest, side):
+def test_a_stage_is_no_larger_than_the_images(largest, side):
     assert expand_stages(tiny(side=192), 8, largest_side=largest)[0].side == side
 
 
-def test_an_epoch_ends_when_all_pictures_were_seen_over_all_stages():
+def test_an_epoch_ends_when_all_images_were_seen_over_all_stages():
     legs = expand_stages(
         staged({"steps": 3, "batch": 4}, {"steps": 4, "batch": 2}), 8, largest_side=160
     )

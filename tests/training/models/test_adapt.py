@@ -149,7 +149,7 @@ def test_frozen_weights_do_not_change_in_a_step(layered):
 
 
 def moved(network: nn.Module, statistics: str, unfrozen: str = "decoder") -> list[str]:
-    """The batch norms whose statistics a picture changes."""
+    """The batch norms whose statistics an image changes."""
     freeze(network, unfrozen, statistics=statistics)
     set_training(network, statistics)
     before = state_of(network)

@@ -27,9 +27,9 @@ class TrainingBatch:
     gray : Tensor, shape (N, 1, H, W)
         What the network is shown: clean, or damaged as old photographs are.
     clean : Tensor, shape (N, 1, H, W)
-        The gray that colours are joined with.
+        The gray that colors are joined with.
     random : list of torch.Generator
-        One for each picture, for what else is drawn; empty in validation.
+        One for each image, for what else is drawn; empty in validation.
     """
 
     rgb: Tensor

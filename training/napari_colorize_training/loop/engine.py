@@ -1,7 +1,7 @@
-"""The loop: a recipe and pictures in, a checkpoint out; stopped anywhere, it goes on from there.
+"""The loop: a recipe and images in, a checkpoint out; stopped anywhere, it goes on from there.
 
 A run is a sequence of legs (`plan`). In each, one or two players (`player`) learn from batches of
-crops (`data`, `pictures`): the generator from its content loss (`objective`), the critic from
+crops (`data`, `images`): the generator from its content loss (`objective`), the critic from
 photographs and colorized ones, or both against each other (`game`). Devices, precision and other
 processes are Accelerate's business. What is random follows from the seed and the step alone, so
 that a run that was killed needs only its last state (`rundir`) to go on as if nothing had happened.
@@ -59,9 +59,9 @@ if TYPE_CHECKING:
 SAVE_EVERY = 60.0  # seconds, at least
 LOG_EVERY = 25  # steps
 VALIDATE_EVERY = 500  # steps, and at the end of every leg
-VALIDATION_PICTURES = 48
+VALIDATION_IMAGES = 48
 PREVIEW_EVERY = 30.0  # seconds, at least: the epochs of a small set take less
-WAIT_FOR_DATA = timedelta(hours=6)  # other processes, while one decodes all pictures
+WAIT_FOR_DATA = timedelta(hours=6)  # other processes, while one decodes all images
 SEEDS_PER_STEP = 4096  # more than there are processes
 AHEAD = 3  # batches that are cut while one trains
 Losses = dict[str, float]
@@ -76,7 +76,7 @@ class RunOptions:
     folder : Path
         Of the run: log, state, previews, model.
     cache : Path
-        Of decoded pictures, from `data.prepare`.
+        Of decoded images, from `data.prepare`.
     encoder, features : Path, optional
         Local files instead of the published encoder and feature network.
     untrained : bool
@@ -198,11 +198,11 @@ class Trainer:
     # What is made before the first step
 
     def _run_identity(self) -> dict[str, Any]:
-        """A state may only be continued with the same recipe, length and pictures."""
+        """A state may only be continued with the same recipe, length and images."""
         return {
             "recipe": self.recipe.as_table(),
             "steps": self.steps,
-            "pictures": [len(self.train_set), _digest(self.train_set.names)],
+            "images": [len(self.train_set), _digest(self.train_set.names)],
             "base": self.options.base_name,
         }
 
@@ -293,7 +293,7 @@ class Trainer:
             if leg.side < leg.stage.side:
                 yield (
                     f"Stage {leg.number + 1} runs at {leg.side} instead of {leg.stage.side} px: "
-                    "the pictures are no larger."
+                    "the images are no larger."
                 )
 
     # One leg
@@ -312,7 +312,7 @@ class Trainer:
             self._check(row)
             self.step += 1
             per_step = clock.tick()
-            speed = {"seconds": per_step, "pictures_per_second": leg.stage.batch / per_step}
+            speed = {"seconds": per_step, "images_per_second": leg.stage.batch / per_step}
             self._rows.append(row | speed | {"waiting": wait / per_step})
             self._tell_step(leg, row, per_step)
             if self.step in snapshots:
@@ -426,13 +426,13 @@ class Trainer:
         adapt.set_training(self.generator_wrapper.network, stage.norm_statistics)
         if stage.train == "critic":
             self.generator_wrapper.network.eval()  # frozen, with its statistics
-        pictures = prepare_batch(batch, self.recipe.data, self._device, training=True)
+        images = prepare_batch(batch, self.recipe.data, self._device, training=True)
         if stage.train == "generator":
-            terms = self._pretrain_step(leg, pictures)
+            terms = self._pretrain_step(leg, images)
         else:
             assert self.critic is not None  # the recipe has been checked
             critic_lr = self.critic.set_rates(factor)
-            terms = self._adversarial_step(leg, pictures)
+            terms = self._adversarial_step(leg, images)
             lr = critic_lr if stage.train == "critic" else lr
         for player in (self.generator, self.critic):
             if player is not None:
@@ -455,20 +455,20 @@ class Trainer:
             return self.generator_wrapper(gray, sample)
 
     def _content(
-        self, leg: StageRun, output: Tensor, pictures: TrainingBatch, sample: Sample | None = None
+        self, leg: StageRun, output: Tensor, images: TrainingBatch, sample: Sample | None = None
     ) -> Any:
         terms = self.content.terms(
             self.generator_wrapper,
             output,
-            pictures.rgb,
-            pictures.clean,
+            images.rgb,
+            images.clean,
             sample=sample,
             features=leg.stage.features,
         )
         plan = self.recipe.loss
         if leg.stage.noise and plan.noise:
             low, high = plan.noise_probability
-            gray, random = pictures.gray, pictures.random
+            gray, random = images.gray, images.random
             probability = uniform(random, gray, 1, 1, 1, low=low, high=high)
             noisy = losses.add_noise(gray, probability, plan.noise_amplitude, random)
             apart = losses.noise_consistency(output, self._forward(noisy))
@@ -476,20 +476,20 @@ class Trainer:
             terms["content"] = terms["content"] + terms["G_noise"]
         return terms
 
-    def _sees_pictures(self, stage: Stage) -> bool:
-        """Whether losses want whole pictures, not some of their pixels."""
+    def _sees_images(self, stage: Stage) -> bool:
+        """Whether losses want whole images, not some of their pixels."""
         plan = self.recipe.loss
         return bool((plan.features and stage.features) or plan.colorfulness or stage.noise)
 
-    def _pretrain_step(self, leg: StageRun, pictures: TrainingBatch) -> Any:
-        sample = None if self._sees_pictures(leg.stage) else self.content.sample()
-        terms = self._content(leg, self._forward(pictures.gray, sample), pictures, sample)
+    def _pretrain_step(self, leg: StageRun, images: TrainingBatch) -> Any:
+        sample = None if self._sees_images(leg.stage) else self.content.sample()
+        terms = self._content(leg, self._forward(images.gray, sample), images, sample)
         loss = terms.pop("content")
         self.generator.step(loss)
         self._update_ema()
         return {"G": loss, **terms}
 
-    def _adversarial_step(self, leg: StageRun, pictures: TrainingBatch) -> Any:
+    def _adversarial_step(self, leg: StageRun, images: TrainingBatch) -> Any:
         """One batch of the game: the critic's turn, the generator's, or both."""
         stage = leg.stage
         in_turns = stage.critic_until is not None
@@ -498,28 +498,28 @@ class Trainer:
         assert self.critic is not None  # the recipe has been checked
         assert self._game is not None
         with torch.set_grad_enabled(generator_learns):
-            output = self._forward(pictures.gray)
+            output = self._forward(images.gray)
         terms: dict[str, Tensor] = {}
         if critic_learns:
             self.critic.network.train().requires_grad_(True)
             with self._accelerator.autocast():
-                terms |= self._game.critic_terms(output.detach(), pictures)
+                terms |= self._game.critic_terms(output.detach(), images)
             self.critic.step(terms["D"])
         if generator_learns:
-            terms |= self._generator_step(leg, output, pictures)
+            terms |= self._generator_step(leg, output, images)
         if in_turns:
             self._turn = self._next_turn(terms, stage.critic_until or 0.0)
         return terms
 
     def _generator_step(
-        self, leg: StageRun, output: Tensor, pictures: TrainingBatch
+        self, leg: StageRun, output: Tensor, images: TrainingBatch
     ) -> dict[str, Tensor]:
         assert self.critic is not None  # `_play` has looked
         assert self._game is not None
         self.critic.network.requires_grad_(False)
-        terms: dict[str, Tensor] = self._content(leg, output, pictures)
+        terms: dict[str, Tensor] = self._content(leg, output, images)
         with self._accelerator.autocast():
-            opinion = leg.stage.gan_weight * self._game.generator_loss(output, pictures)
+            opinion = leg.stage.gan_weight * self._game.generator_loss(output, images)
         loss = leg.stage.content_weight * terms.pop("content") + opinion
         self.generator.step(loss)
         self._update_ema()
@@ -605,9 +605,9 @@ class Trainer:
 
     @cached_property
     def _validation(self) -> list[TrainingBatch]:
-        """The same pictures every time, as large as those of the last leg."""
+        """The same images every time, as large as those of the last leg."""
         side = self.legs[-1].side
-        count = min(VALIDATION_PICTURES, len(self.validation_set))
+        count = min(VALIDATION_IMAGES, len(self.validation_set))
         batch = min(count, 12)
         crops = Crops(
             self.validation_set, side=side, batch=batch, shrink=(1.0, 1.0), seed=0, mirror=False
@@ -635,9 +635,9 @@ class Trainer:
         if not self._accelerator.is_main_process:
             return
         path = self.folder.path / "preview.png"
-        pictures = self._validation[0]
+        images = self._validation[0]
         with self._kept_weights():
-            save_preview(path, self.generator_wrapper, pictures)
+            save_preview(path, self.generator_wrapper, images)
         self._progress.report("preview", step=self.step, path=str(path))
 
     def _tell_step(self, leg: StageRun, row: Losses, per_step: float) -> None:
@@ -744,7 +744,7 @@ def _fitting(leg: StageRun) -> Iterator[None]:
             raise
         stage = leg.stage
         raise OutOfMemoryError(
-            f"{stage.batch} pictures of {leg.side} px do not fit into memory at once: take fewer "
+            f"{stage.batch} images of {leg.side} px do not fit into memory at once: take fewer "
             f"(--set stages.N.batch={max(1, stage.batch // 2)}) or smaller ones (stages.N.side), "
             "with N the stage's number from 0."
         ) from error

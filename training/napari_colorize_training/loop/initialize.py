@@ -1,4 +1,4 @@
-"""What a run begins with: a network, and how often each colour occurs."""
+"""What a run begins with: a network, and how often each color occurs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_ENCODERS = {
     "deoldify-wide": ("resnet101", "deoldify-other", "wide"),
     "ipol-uv": ("resnet101", "ipol-other", "wide"),
 }
-FREQUENCY_PICTURES = 2000  # enough for the frequencies of colour classes
+FREQUENCY_IMAGES = 2000  # enough for the frequencies of color classes
 FREQUENCY_BATCH = 50
 FREQUENCY_SIDE = 64  # px
 RAREST = 1e-5  # share of pixels; what is rarer counts as much
@@ -115,12 +115,12 @@ def _fill_encoder(
 def class_weights_from(
     recipe: Recipe, painter: GeneratorWrapper, photographs: ImageCache
 ) -> Tensor:
-    """How much each colour class counts, from how often the pictures have it, `(K,)`."""
+    """How much each color class counts, from how often the images have it, `(K,)`."""
     plan = recipe.loss.classes
     centers = getattr(painter.network, "centers", None)
     if not isinstance(centers, Tensor):
         raise SettingsError(
-            f"The architecture {painter.architecture.name!r} does not tell colour classes: set "
+            f"The architecture {painter.architecture.name!r} does not tell color classes: set "
             "loss.pixel to l1, l2 or smooth-l1."
         )
     counts = torch.zeros(len(centers))
@@ -146,7 +146,7 @@ def _truths(recipe: Recipe, architecture: Architecture, photographs: ImageCache)
         seed=recipe.seed,
         mirror=False,
     )
-    steps = math.ceil(min(FREQUENCY_PICTURES, len(photographs)) / FREQUENCY_BATCH)
+    steps = math.ceil(min(FREQUENCY_IMAGES, len(photographs)) / FREQUENCY_BATCH)
     quarter = (FREQUENCY_SIDE // 4, FREQUENCY_SIDE // 4)  # a class network's output is smaller
     cpu = torch.device("cpu")
     return [

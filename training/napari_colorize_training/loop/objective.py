@@ -1,7 +1,7 @@
 """What a recipe asks of a network: targets in its own space, and the content loss.
 
-The engine shows a network gray and gets an output in the network's own terms (normalised RGB, U
-and V, a and b, or scores of colour classes). Here that output meets the truth.
+The engine shows a network gray and gets an output in the network's own terms (normalized RGB, U
+and V, a and b, or scores of color classes). Here that output meets the truth.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from napari_colorize.pipeline import network_input, to_rgb
 from napari_colorize_training.loop import losses
 from napari_colorize_training.recipe import LossPlan
 
-QUARTER = 4  # what class networks make of a picture's sides
-GAUSSIAN_NEIGHBOURS = 10  # Zhang et al.'s program; their text says 5
+QUARTER = 4  # what class networks make of an image's sides
+GAUSSIAN_NEIGHBORS = 10  # Zhang et al.'s program; their text says 5
 Terms = dict[str, Tensor]
 
 
@@ -34,7 +34,7 @@ class GeneratorWrapper(nn.Module):
     architecture : Architecture
         Its passport.
     classes : bool
-        The output is scores of colour classes, not the colour expected from them.
+        The output is scores of color classes, not the color expected from them.
     """
 
     def __init__(self, network: nn.Module, architecture: Architecture, *, classes: bool) -> None:
@@ -42,7 +42,7 @@ class GeneratorWrapper(nn.Module):
         self.network, self.architecture, self.classes = network, architecture, classes
 
     def forward(self, gray: Tensor, sample: Sample | None = None) -> Tensor:
-        """The network's output, float32: colours in its own space, or scores of classes.
+        """The network's output, float32: colors in its own space, or scores of classes.
 
         With a `sample`, scores of some of its pixels alone.
         """
@@ -54,7 +54,7 @@ class GeneratorWrapper(nn.Module):
         return self.network.logits(x, **chosen).float()  # type: ignore[operator]
 
     def colors(self, output: Tensor) -> Tensor:
-        """The raw output as the network's colours, in its output space."""
+        """The raw output as the network's colors, in its output space."""
         return self.network.expected(output) if self.classes else output  # type: ignore[operator]
 
     def rgb(self, output: Tensor, gray: Tensor) -> Tensor:
@@ -65,9 +65,9 @@ class GeneratorWrapper(nn.Module):
         return to_rgb(self.architecture, colors, gray)
 
     def shown_to_critic(self, output: Tensor, gray: Tensor) -> Tensor:
-        """Colours as a critic sees them, around 0 and of about unit size.
+        """Colors as a critic sees them, around 0 and of about unit size.
 
-        a and b over their unit, as published; RGB normalised as the network's own.
+        a and b over their unit, as published; RGB normalized as the network's own.
         """
         if self.architecture.output_space == "rgb":
             return output if self.architecture.normalized else 2 * output - 1
@@ -93,9 +93,9 @@ class ContentLoss:
     plan : LossPlan
         What counts.
     features : callable or None
-        Pictures to feature maps, as a `FeatureNetwork` does, if the plan has a feature loss.
+        Images to feature maps, as a `FeatureNetwork` does, if the plan has a feature loss.
     weights : Tensor or None
-        Of colour classes, if the plan has classes.
+        Of color classes, if the plan has classes.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class ContentLoss:
             distance = losses.distance(output / unit, truth / unit, plan.pixel)
             terms = {name: plan.weight * distance}
         if (plan.features and features) or plan.colorfulness:
-            terms |= self._pictures(painter.rgb(output, gray), rgb, features)
+            terms |= self._images(painter.rgb(output, gray), rgb, features)
         terms["content"] = torch.stack(list(terms.values())).sum()
         return terms
 
@@ -156,7 +156,7 @@ class ContentLoss:
     def _classes(self, painter: GeneratorWrapper, output: Tensor, truth: Tensor) -> Terms:
         plan, network = self.plan.classes, painter.network
         classes, shares = encode(plan.coding, truth, network)
-        assert self.weights is not None  # the engine counts colours before it trains on classes
+        assert self.weights is not None  # the engine counts colors before it trains on classes
         if plan.weighing == "mixture":
             entropy = losses.strongest_cross_entropy(
                 output, classes, shares, self.weights, losses.is_colored(truth)
@@ -170,7 +170,7 @@ class ContentLoss:
             terms["G_L1"] = plan.regression * distance
         return terms
 
-    def _pictures(self, painted: Tensor, rgb: Tensor, features: bool) -> Terms:
+    def _images(self, painted: Tensor, rgb: Tensor, features: bool) -> Terms:
         plan, terms = self.plan, {}
         rgb = F.interpolate(rgb, painted.shape[-2:], mode="area")
         if plan.features and features:
@@ -185,14 +185,14 @@ class ContentLoss:
 
 
 def encode(coding: str, truth: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Colours `(N, 2, h, w)` as classes and their shares, both `(N, K, h, w)`."""
+    """Colors `(N, 2, h, w)` as classes and their shares, both `(N, K, h, w)`."""
     if coding == "bilinear":
         grid, device = CLASS_GRID, truth.device
         steps, origin = (torch.tensor(part, device=device) for part in (grid.steps, grid.origin))
         return losses.encode_softly(truth, steps, origin, grid.shape)
     centers = network.centers
     assert isinstance(centers, Tensor)
-    return losses.encode_nearest(truth, centers, GAUSSIAN_NEIGHBOURS)
+    return losses.encode_nearest(truth, centers, GAUSSIAN_NEIGHBORS)
 
 
 def target(

@@ -106,7 +106,7 @@ class OptimizedModule:
     def all_reduce_gradients(self) -> None:
         """Every process takes the mean of all running statistics, so that networks stay one.
 
-        On a GPU synchronised batch norm has seen to it already.
+        On a GPU synchronized batch norm has seen to it already.
         """
         if self._accelerator.num_processes > 1 and self._accelerator.device.type == "cpu":
             self._share([item for item in self.network.buffers() if item.is_floating_point()])

@@ -4,7 +4,7 @@ A program that starts `napari-colorize-train` with `--progress json` reads one o
 its standard output; `event` says what it is:
 
 - `note`: `text`, a sentence
-- `reading`: `done` and `total` pictures, about a hundred times at most
+- `reading`: `done` and `total` images, about a hundred times at most
 - `start`: `steps`, `step` (more than 0 if the run goes on), `stages` (names), `run` (folder)
 - `step`: `step`, `steps`, `stage`, `losses` (by their names in the log), `seconds_left`
 - `validation`: `step` and the figures of the log's `validation_` columns

@@ -22,7 +22,7 @@ from napari_colorize_training.loop.tensorboard_log import TensorBoardLog, open_t
 
 Row = dict[str, float | str]
 COLUMNS = (
-    *("step", "time", "stage", "lr", "seconds", "pictures_per_second", "waiting"),
+    *("step", "time", "stage", "lr", "seconds", "images_per_second", "waiting"),
     *("G", "G_L1", "G_L2", "G_classes", "G_features", "G_colorfulness", "G_noise", "G_GAN"),
     *("D", "D_real", "D_fake"),
     *("validation_uv", "validation_uv_gray", "validation_ciede2000", "validation_ciede2000_gray"),
@@ -39,7 +39,7 @@ class RunFolder:
     path : Path
         Made if it is missing.
     passport : dict
-        What a state must have been begun with to be continued: recipe, steps, pictures.
+        What a state must have been begun with to be continued: recipe, steps, images.
     writes : bool
         Whether this process is the one that writes.
 

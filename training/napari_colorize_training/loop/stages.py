@@ -21,7 +21,7 @@ class StageRun:
     first, steps : int
         Step of the run with which it begins, and how many it takes.
     side : int
-        Of the crops, px: the stage's, or the pictures' where they are smaller.
+        Of the crops, px: the stage's, or the images' where they are smaller.
     """
 
     stage: Stage
@@ -37,7 +37,7 @@ class StageRun:
 
 
 def expand_stages(
-    recipe: Recipe, pictures: int, *, largest_side: int, steps: int | None = None
+    recipe: Recipe, images: int, *, largest_side: int, steps: int | None = None
 ) -> list[StageRun]:
     """The legs of a run.
 
@@ -45,17 +45,15 @@ def expand_stages(
     ----------
     recipe : Recipe
         Whose stages are run.
-    pictures : int
+    images : int
         In an epoch.
     largest_side : int
-        Of crops, px: that of the pictures at hand.
+        Of crops, px: that of the images at hand.
     steps : int, optional
         Of the whole run; every stage keeps its share, and at least one step.
     """
     stages = list(recipe.schedule())
-    counts = [
-        stage.steps or max(1, round(stage.epochs * pictures / stage.batch)) for stage in stages
-    ]
+    counts = [stage.steps or max(1, round(stage.epochs * images / stage.batch)) for stage in stages]
     if steps is not None:
         scale = steps / sum(counts)
         counts = [max(1, round(count * scale)) for count in counts]
@@ -71,12 +69,12 @@ def expand_stages(
     return legs
 
 
-def epoch_ends(legs: list[StageRun], pictures: int) -> list[int]:
-    """The steps at which all pictures have been seen once more, over all legs."""
+def epoch_ends(legs: list[StageRun], images: int) -> list[int]:
+    """The steps at which all images have been seen once more, over all legs."""
     ends, seen, step = [], 0.0, 0
     for leg in legs:
         for _ in range(leg.steps):
-            before, seen, step = seen, seen + leg.stage.batch / pictures, step + 1
+            before, seen, step = seen, seen + leg.stage.batch / images, step + 1
             if math.floor(seen) > math.floor(before):
                 ends.append(step)
     return ends

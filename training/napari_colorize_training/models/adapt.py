@@ -25,10 +25,10 @@ from napari_colorize.networks.layers import WeightNormConv2d
 Unfrozen = Literal["all", "later", "decoder", "head", "gradual"]
 
 # What batch norms do whose layers stand still. "frozen": they keep their statistics as well.
-# "move": the statistics follow the new pictures (the IPOL review's program leaves its frozen
+# "move": the statistics follow the new images (the IPOL review's program leaves its frozen
 # encoder in training mode). "learn": scale and shift learn too, fastai's default and so DeOldify's.
 # "kept" is "frozen", and the encoder keeps its statistics even while it learns: small batches say
-# less of pictures than its pretraining did.
+# less of images than its pretraining did.
 Statistics = Literal["frozen", "move", "learn", "kept"]
 
 FASTAI_LAST = 10  # fastai's `slice(rate)`: the last group learns ten times as fast as the others
@@ -36,7 +36,7 @@ WARM_START = 10  # an average over few steps must not hold on to the first, rand
 
 
 def modules_of(network: nn.Module) -> list[list[nn.Module]]:
-    """A network's parts in groups, in the order in which a picture meets them.
+    """A network's parts in groups, in the order in which an image meets them.
 
     As its own `layer_groups()` says; without it `network.encoder` and the rest; without an encoder
     one group.

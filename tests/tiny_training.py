@@ -18,7 +18,7 @@ from napari_colorize_training.loop.engine import RunOptions, Trainer
 from napari_colorize_training.loop.objective import GeneratorWrapper
 from napari_colorize_training.loop.validation import ValidationFigures, measure
 from napari_colorize_training.models.backbones import FeatureNetwork
-from napari_colorize_training.recipe import DataPlan, Recipe, recipe_from
+from napari_colorize_training.recipe import DataConfig, Recipe, parse_recipe
 from PIL import Image
 from torch import nn
 
@@ -65,7 +65,7 @@ def tiny_table(**stage: Any) -> dict[str, Any]:
         "title": "A small autoencoder",
         "source": "A test",
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [8, 8, 8, 8]}},
-        "data": {"shrink": [0.8, 1.0]},
+        "data": {"crop_scale": [0.8, 1.0]},
         "optimizer": {"lr": 3e-3},
         "loss": {"pixel": "l2"},
         "stages": [{"side": 32, "batch": 4, "steps": 12, **stage}],
@@ -74,21 +74,27 @@ def tiny_table(**stage: Any) -> dict[str, Any]:
 
 def tiny(**stage: Any) -> Recipe:
     """The recipe of `tiny_table`."""
-    return recipe_from(tiny_table(**stage))
+    return parse_recipe(tiny_table(**stage))
 
 
 def eventful_table(first: int = 40, second: int = 20) -> dict[str, Any]:
     """One in which everything moves that a state must keep: average, critic, turns, the best."""
-    table = tiny_table(steps=first, keep_every=25)
-    game = {"train": "gan", "side": 32, "batch": 4, "steps": second, "keep_every": 25}
+    table = tiny_table(steps=first, checkpoint_every=25)
+    game = {"train": "gan", "side": 32, "batch": 4, "steps": second, "checkpoint_every": 25}
     return table | {
         "data": {"augment": "photographs", "degrade": "old-photograph"},
-        "optimizer": {"lr": 3e-3, "average": 0.9},
-        "loss": {"pixel": "l2", "noise": 0.1},
+        "optimizer": {"lr": 3e-3, "ema_decay": 0.9},
+        "loss": {"pixel": "l2", "noise_weight": 0.1},
         "critic": {"name": "sagan", "options": {"width": 8}},
         "stages": [
             *table["stages"],
-            {**game, "side": 64, "critic_until": 0.69, "noise": True, "schedule": "plateau"},
+            {
+                **game,
+                "side": 64,
+                "critic_loss_threshold": 0.69,
+                "noise_consistency": True,
+                "schedule": "plateau",
+            },
         ],
     }
 
@@ -158,7 +164,7 @@ def figures_on_training(model: Path, cache: Path, side: int) -> ValidationFigure
     network = build(architecture, weights.state).float().eval()
     images = ImageCache(cache, validation=False)
     crops = Crops(images, side=side, batch=len(images), shrink=(1, 1), seed=0, mirror=False)
-    whole = prepare_batch(crops.at(0), DataPlan(), torch.device("cpu"), training=False)
+    whole = prepare_batch(crops.at(0), DataConfig(), torch.device("cpu"), training=False)
     return measure(GeneratorWrapper(network, architecture, classes=False), [whole])
 
 

@@ -56,7 +56,7 @@ def what_it_is(recipe: Recipe) -> str:
 def stage_in_words(stage: Stage) -> str:
     """Such as "GAN 192 x 9 (0.03)*"."""
     length = f"{stage.steps} steps" if stage.steps else f"{stage.epochs:g}"
-    star = "*" if stage.cycled else ""
+    star = "*" if stage.in_cycle else ""
     return f"{TRAINED[stage.train]}{stage.side} x {stage.batch} ({length}){star}"
 
 
@@ -64,11 +64,11 @@ def loss_in_words(recipe: Recipe) -> str:
     """The content loss."""
     plan = recipe.loss
     words = [plan.pixel if plan.weight == 1 else f"{plan.weight:g} x {plan.pixel}"]
-    if plan.features:
-        weights = ", ".join(f"{weight:g}" for weight in plan.features)
+    if plan.feature_weights:
+        weights = ", ".join(f"{weight:g}" for weight in plan.feature_weights)
         words.append(f"features {weights} ({plan.feature_network})")
-    if plan.noise:
-        words.append(f"noise {plan.noise:g}")
+    if plan.noise_weight:
+        words.append(f"noise {plan.noise_weight:g}")
     return " + ".join(words)
 
 
@@ -94,7 +94,7 @@ def what_came_of_it(recipe: Recipe, log: Path) -> str:
 def kept_of(recipe: Recipe, rows: list[Row]) -> Row:
     """The validation of what was written: the last one, or the best of a stage that chooses."""
     validated = [row for row in rows if row["validation_measure"]]
-    if not list(recipe.schedule())[-1].keep_every:
+    if not list(recipe.unrolled_stages())[-1].checkpoint_every:
         return validated[-1]
     last = [row for row in validated if row["stage"] == validated[-1]["stage"]]
     return min(last, key=lambda row: float(row["validation_measure"]))

@@ -154,10 +154,10 @@ def test_a_rate_at_which_training_diverges(recipe, tmp_path, steps):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("optimizer.lr=-1", "Rates must be above 0"),
+        ("optimizer.lr=-1", "rates must be above 0"),
         ("network.architecture=nosuch", "no architecture 'nosuch'"),
         ("network.options.nosuch=1", "nosuch"),
-        ("stages.0.unfrozen=nosuch", "choose one of: all, later, decoder"),
+        ("stages.0.trainable=nosuch", "choose one of: all, except_first, decoder"),
         ("loss.pixel=classes", "does not tell color classes"),
     ],
 )

@@ -23,7 +23,7 @@ from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo import load
 from napari_colorize.zoo.weights import read_weights, write_weights
 
-TINY = {"stages.0.side": 32, "stages.0.keep_every": 25, "stages.0.batch": 4}
+TINY = {"stages.0.side": 32, "stages.0.checkpoint_every": 25, "stages.0.batch": 4}
 SMALL = {
     "convnet": {"widths": (8, 8, 16, 16, 32, 32)},
     "pix2pix": {"width": 8},
@@ -149,7 +149,7 @@ def misleading() -> dict[str, list]:
     return {"color": [*own, *other], "group": [orange] * 4 + [blue] * 4}
 
 
-WILD = {**TINY, "optimizer.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimizer.average": 0.0}
+WILD = {**TINY, "optimizer.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimizer.ema_decay": 0.0}
 
 
 def test_where_nothing_better_is_found_the_base_comes_back_and_that_is_said(
@@ -174,7 +174,7 @@ def test_a_model_that_is_worse_on_the_images_held_back_says_so(learned, misleadi
         learned[0].path,
         tmp_path / "worse",
         steps=25,
-        changes={**WILD, "stages.0.keep_every": 0},  # the last weights, whatever they are
+        changes={**WILD, "stages.0.checkpoint_every": 0},  # the last weights, whatever they are
         precision="float32",
     )
 
@@ -191,7 +191,7 @@ class _OrdersAt(JsonLines):
         self._control, self._step, self._word, self._in_pause = control, step, word, in_pause
         self.events: list[dict] = []
 
-    def tell(self, event, **facts):
+    def report(self, event, **facts):
         self.events.append({"event": event, **facts})
         if event == "step" and facts["step"] == self._step:
             self._control.apply(self._word)
@@ -200,7 +200,7 @@ class _OrdersAt(JsonLines):
 
 
 def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
-    images, changes = [image(n) for n in range(6)], {**TINY, "stages.0.keep_every": 25}
+    images, changes = [image(n) for n in range(6)], {**TINY, "stages.0.checkpoint_every": 25}
     wanted = {"steps": 30, "changes": changes, "precision": "float32"}
     whole = finetune(images, base, tmp_path / "whole", **wanted)
     control = RunControl()
@@ -248,11 +248,11 @@ def test_who_pauses_finds_all_steps_saved(base, tmp_path):
     control, saved = RunControl(), []
 
     class Looks(_OrdersAt):
-        def tell(self, event, **facts):
+        def report(self, event, **facts):
             if event == "paused":
                 state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
                 saved.append((state["step"], facts["step"]))
-            super().tell(event, **facts)
+            super().report(event, **facts)
 
     finetune(
         [image(n) for n in range(6)],
@@ -336,7 +336,7 @@ def test_defaults_follow_the_number_of_images():
             [image(0), image(1)],
             {"changes": {"loss.nosuch": 1}},
             SettingsError,
-            "no loss.nosuch",
+            "no key loss.nosuch",
         ),
     ],
 )
@@ -369,18 +369,18 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_base(tmp_pat
     assert not (tmp_path / "o").exists()
 
 
-def test_several_folders_are_one_set_and_a_file_gives_orders(base, tmp_path):
+def test_several_folders_are_one_set_and_a_file_gives_control_file(base, tmp_path):
     for number in range(4):
         folder = tmp_path / f"set{number % 2}"
         folder.mkdir(exist_ok=True)
         Image.fromarray(image(number)).save(folder / f"{number}.png")
-    (tmp_path / "orders.txt").write_text("stop")
+    (tmp_path / "control.txt").write_text("stop")
     folders = [str(tmp_path / name) for name in ("set0", "set1")]
     options = ["--from", str(base), "--run", str(tmp_path / "run"), "--progress", "json"]
 
     told = CliRunner().invoke(
         app,
-        ["finetune", *options, "--orders", str(tmp_path / "orders.txt"), "--", *folders],
+        ["finetune", *options, "--control", str(tmp_path / "control.txt"), "--", *folders],
     )
 
     events = [json.loads(line) for line in told.stdout.splitlines()]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from napari_colorize_training.data import ImageCache
 from napari_colorize_training.models import backbones
-from napari_colorize_training.recipe import put, read_recipe, recipe_from, recipe_names
+from napari_colorize_training.recipe import parse_recipe, read_recipe, recipe_names
+from napari_colorize_training.recipe_table import set_value
 from tiny_training import cached, figures_on_training, run, small_features
 
 IMAGES = 8
@@ -31,7 +32,7 @@ class Small:
         Of stages without a critic, px.
     judged : int
         Of those with one: most critics need as much.
-    norm_statistics : str, optional
+    batch_norm : str, optional
         Of all stages: a pretrained encoder's statistics are kept, an untrained one has none.
     changes : dict
         Of other values, by dotted name.
@@ -41,7 +42,7 @@ class Small:
     lr: float = 3e-3
     side: int = 32
     judged: int = 64
-    norm_statistics: str | None = None
+    batch_norm: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -59,8 +60,8 @@ CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
 SMALL = {
     "embedded": Small(
         (5, 80, 15, 5),
-        norm_statistics="frozen",
-        changes={"shown.vividness": 1.0},  # what is known by heart is not pale
+        batch_norm="frozen",
+        changes={"export.vividness": 1.0},  # what is known by heart is not pale
     ),
     "deoldify-artistic": Small((80, 40, 15, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
@@ -102,20 +103,25 @@ def images(tmp_path_factory):
 
 
 def small_recipe(name: str):
-    table, small = read_recipe(name).as_table(), SMALL[name]
+    table, small = read_recipe(name).to_dict(), SMALL[name]
     table["stages"] = list(table["stages"])
     for stage, steps in zip(table["stages"], small.steps, strict=True):
         side = small.side if stage["train"] == "generator" else small.judged
         stage |= {"side": side, "batch": min(stage["batch"], IMAGES), "steps": steps}
         if stage["train"] == "generator":
             stage |= {"lr": small.lr, "encoder_lr": None}
-        if small.norm_statistics:
-            stage["norm_statistics"] = small.norm_statistics
-    data = {"shrink": [1.0, 1.0], "mirror": False, "augment": "none", "degrade": "none"}
+        if small.batch_norm:
+            stage["batch_norm"] = small.batch_norm
+    data = {
+        "crop_scale": [1.0, 1.0],
+        "horizontal_flip": False,
+        "augment": "none",
+        "degrade": "none",
+    }
     changes = {f"data.{key}": value for key, value in data.items()} | small.changes
     for place, value in changes.items():
-        put(table, place, value)
-    return recipe_from(table)
+        set_value(table, place, value)
+    return parse_recipe(table)
 
 
 SLOW = {  # more than some seconds

@@ -54,7 +54,7 @@ def recipes(
 
     known = [read_recipe(name) for name in recipe_names()]
     if as_json:
-        typer.echo(json.dumps([recipe.as_table() for recipe in known], indent=2))
+        typer.echo(json.dumps([recipe.to_dict() for recipe in known], indent=2))
         return
     width = max(len(recipe.name) for recipe in known)
     for recipe in known:
@@ -160,9 +160,11 @@ def finetune_command(
     run: Annotated[Path | None, typer.Option(help="Keep state and log in this folder.")] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
-    orders: Annotated[
+    control_file: Annotated[
         Path | None,
-        typer.Option(help="A file that is obeyed: pause, resume, finish or stop, at any time."),
+        typer.Option(
+            "--control", help="File whose content is a command: pause, resume, finish or stop."
+        ),
     ] = None,
 ) -> None:
     """Make a model better on images of your own; ends by itself, tells before and after."""
@@ -170,8 +172,8 @@ def finetune_command(
     from napari_colorize_training.recipe import parse_change
 
     with _front(progress) as (teller, control):
-        if orders is not None:
-            control.follow(orders)
+        if control_file is not None:
+            control.follow(control_file)
         result = finetune(
             data if len(data) > 1 else data[0],
             base,
@@ -242,7 +244,7 @@ def _front(progress: str) -> Iterator[tuple[ProgressReporter, RunControl]]:
     try:
         yield teller, control
     except MENDABLE as error:
-        teller.tell("error", text=str(error))
+        teller.report("error", text=str(error))
         raise
 
 

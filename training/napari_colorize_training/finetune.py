@@ -30,7 +30,8 @@ from napari_colorize_training.loop.initialize import open_base
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
 from napari_colorize_training.model_card import FinetuneResult, write_card
 from napari_colorize_training.models.export import copy_model
-from napari_colorize_training.recipe import Recipe, put, recipe_from
+from napari_colorize_training.recipe import Recipe, parse_recipe
+from napari_colorize_training.recipe_table import set_value
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,7 +62,7 @@ class SizeDefaults:
         Crops in a step.
     lr : float
         Of everything that learns, but a tenth of it for the encoder.
-    keep_every, patience : int
+    checkpoint_every, patience : int
         Steps between checkpoints, and how many in a row may fail to be the best one.
     augment : str
         What is done to images.
@@ -71,20 +72,26 @@ class SizeDefaults:
     steps: int
     batch: int
     lr: float
-    keep_every: int
+    checkpoint_every: int
     patience: int
     augment: str
 
 
 SIZES = (
     SizeDefaults(
-        images=0, steps=300, batch=8, lr=1e-3, keep_every=25, patience=5, augment="photographs"
+        images=0,
+        steps=300,
+        batch=8,
+        lr=1e-3,
+        checkpoint_every=25,
+        patience=5,
+        augment="photographs",
     ),
     SizeDefaults(
-        images=60, steps=400, batch=12, lr=1e-3, keep_every=25, patience=5, augment="none"
+        images=60, steps=400, batch=12, lr=1e-3, checkpoint_every=25, patience=5, augment="none"
     ),
     SizeDefaults(
-        images=600, steps=2000, batch=16, lr=2e-4, keep_every=50, patience=5, augment="none"
+        images=600, steps=2000, batch=16, lr=2e-4, checkpoint_every=50, patience=5, augment="none"
     ),
 )
 
@@ -207,15 +214,20 @@ def recipe_for(
         "title": f"{checkpoint.name}, fine-tuned on {images} images",
         "source": f"napari-colorize; base model {checkpoint.name}",
         "license": checkpoint.license,
-        "shown": {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation},
+        "export": {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation},
         "network": {"architecture": checkpoint.architecture},
         "data": {
             "augment": augment or size.augment,
             "degrade": degrade or "none",
             "validate_degraded": True,
-            "shrink": [0.6, 1.0],
+            "crop_scale": [0.6, 1.0],
         },
-        "optimizer": {"lr": size.lr, "weight_decay": 0.01, "clip": 5.0, "average": 0.98},
+        "optimizer": {
+            "lr": size.lr,
+            "weight_decay": 0.01,
+            "clip_grad_norm": 5.0,
+            "ema_decay": 0.98,
+        },
         "loss": _loss_for(checkpoint.architecture, features=features),
         "stages": [
             {
@@ -224,22 +236,22 @@ def recipe_for(
                 "steps": size.steps,
                 "encoder_lr": size.lr / 10,
                 "warmup": 0.05,
-                "norm_statistics": "kept",
-                "keep_every": size.keep_every,
+                "batch_norm": "frozen_encoder",
+                "checkpoint_every": size.checkpoint_every,
                 "patience": size.patience,
             }
         ],
     }
     for name, value in (changes or {}).items():
-        put(table, name, value)
-    return recipe_from(table)
+        set_value(table, name, value)
+    return parse_recipe(table)
 
 
 def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:
     """Color classes where the network tells them; the plain distance for all others."""
     if architecture == "compact":
-        return {"pixel": "classes", "classes": {"rebalance": 0.25, "regression": 10.0}}
-    return {"pixel": "l1", **({"features": [20, 70, 10]} if features else {})}
+        return {"pixel": "classes", "classes": {"rebalance": 0.25, "regression_weight": 10.0}}
+    return {"pixel": "l1", **({"feature_weights": [20, 70, 10]} if features else {})}
 
 
 def _model_path(out: str | Path) -> Path:

@@ -22,7 +22,7 @@ ROWS = (
     ("CIEDE2000", "ciede2000", "ciede2000_gray"),
     ("PSNR, dB", "psnr", "psnr_gray"),
     ("colorfulness, share of the truth's", "colorfulness", None),
-    ("share of images nearer to the truth than gray", "better", None),
+    ("share of images nearer to the truth than gray", "better_share", None),
 )
 
 
@@ -91,7 +91,7 @@ def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, image: str) 
 ## Recipe
 
 ```json
-{json.dumps(recipe.as_table(), indent=2)}
+{json.dumps(recipe.to_dict(), indent=2)}
 ```
 """
 

@@ -8,7 +8,7 @@ import torch
 from napari_colorize_training.data.augment import (
     NONE,
     PHOTOGRAPHS,
-    PLANS,
+    PRESETS,
     STAINS,
     Augmentation,
     augment,
@@ -54,7 +54,7 @@ def test_images_change_alike_alone_and_in_a_batch(rgb, plan):
 
 
 def test_nothing_is_the_default(rgb):
-    assert Augmentation() == NONE and PLANS["stains"] is STAINS
+    assert Augmentation() == NONE and PRESETS["stains"] is STAINS
     assert torch.equal(augment(rgb, None, NONE, seeded())[0], rgb)
 
 

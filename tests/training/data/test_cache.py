@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari_colorize_training.data import cache as cached
-from napari_colorize_training.data.cache import AHEAD, THREADS, ImageCache, prepare
+from napari_colorize_training.data.cache import PREFETCH, THREADS, ImageCache, prepare
 from PIL import Image
 
 from napari_colorize.errors import ImageError, OutputError, SettingsError
@@ -211,12 +211,12 @@ def test_only_a_few_images_are_decoded_in_advance(monkeypatch):
         return item
 
     monkeypatch.setattr(cached, "_read", noted)
-    images = cached._read_all([*range(10 * AHEAD * THREADS)], 160)
+    images = cached._read_all([*range(10 * PREFETCH * THREADS)], 160)
     threading.Timer(0.1, go_on.set).start()
     next(images)
 
-    assert len(started) <= AHEAD * THREADS
-    assert 1 + len(list(images)) == 10 * AHEAD * THREADS
+    assert len(started) <= PREFETCH * THREADS
+    assert 1 + len(list(images)) == 10 * PREFETCH * THREADS
 
 
 @pytest.mark.parametrize(

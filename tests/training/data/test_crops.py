@@ -50,7 +50,7 @@ def test_a_batch_depends_on_seed_and_step_alone(photographs):
 
 @pytest.mark.parametrize("ranks", [2, 3, 7])
 def test_processes_draw_together_what_one_would_draw(photographs, ranks):
-    options = {"side": 24, "batch": 7, "shrink": (0.5, 1.0), "seed": 1}
+    options = {"side": 24, "batch": 7, "crop_scale": (0.5, 1.0), "seed": 1}
     whole = Crops(photographs, **options).at(20)
 
     parts = [Crops(photographs, **options, rank=rank, ranks=ranks).at(20) for rank in range(ranks)]

@@ -11,7 +11,7 @@ from napari_colorize_training.data.degrade import (
     NONE,
     OLD_PHOTOGRAPH,
     ORTHOCHROMATIC,
-    PLANS,
+    PRESETS,
     TONE_AND_GRAIN,
     Degradation,
     _quantization,
@@ -89,7 +89,7 @@ def test_one_pixel_and_odd_sides_are_images_too(plan):
 
 
 def test_nothing_is_the_default(photographs):
-    assert Degradation() == NONE and PLANS["old-photograph"] is OLD_PHOTOGRAPH
+    assert Degradation() == NONE and PRESETS["old-photograph"] is OLD_PHOTOGRAPH
     assert torch.equal(degrade(*photographs, Degradation(), seeded()), photographs[1])
 
 

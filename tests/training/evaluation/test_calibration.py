@@ -7,8 +7,8 @@ import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.evaluation.calibration import (
     calibrate_model,
-    curve_of,
     expected_and_measured,
+    fit_curve,
 )
 from PIL import Image
 from typer.testing import CliRunner
@@ -48,7 +48,7 @@ def test_the_curve_is_monotone_and_covers_every_error():
     told = random.uniform(2, 20, 5000)
     measured = 0.5 * told + random.normal(0, 3, told.size)
 
-    curve = curve_of(told, measured)
+    curve = fit_curve(told, measured)
 
     assert (np.diff(curve[0]) > 0).all() and (np.diff(curve[1]) >= 0).all()
     assert curve[0, 0] == 0 and curve[0, -1] > 100

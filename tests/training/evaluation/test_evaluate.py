@@ -57,13 +57,13 @@ def test_gray_has_no_lead_over_itself(tiny_colorizer):
 
     assert score.psnr == score.psnr_gray
     assert score.ciede2000 == score.ciede2000_gray
-    assert score.better == 0
+    assert score.better_share == 0
 
 
 def test_a_quick_score_takes_any_function_of_gray():
     score = quick_score(lambda gray: CAT, [CAT])
 
-    assert score.ciede2000 == 0 and score.better == 1
+    assert score.ciede2000 == 0 and score.better_share == 1
     assert score.colorfulness == pytest.approx(1)
     with pytest.raises(ValueError, match="no images"):
         quick_score(lambda gray: CAT, [])
@@ -212,7 +212,7 @@ def test_groups_have_figures_of_their_own(tiny_colorizer, tmp_path):
 
     found = evaluate({"tint": tiny_colorizer}, tmp_path, EvaluationConfig(group="folder"))
 
-    assert found.members() == {"a": [0], "b": [1, 2]}
+    assert found.group_members() == {"a": [0], "b": [1, 2]}
     assert found.gray.mean("psnr", [0]) == found.gray.images[0].psnr
 
 

@@ -14,7 +14,7 @@ from napari_colorize_training.loop.adversarial import (
 )
 from napari_colorize_training.loop.objective import GeneratorWrapper, target
 from napari_colorize_training.models.critics import build_critic
-from napari_colorize_training.recipe import CriticPlan
+from napari_colorize_training.recipe import CriticConfig
 from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
@@ -44,7 +44,7 @@ def images():
 
 def game_of(known, critic, **plan) -> AdversarialLoss:
     return AdversarialLoss(
-        CriticPlan(name="patch", **plan),
+        CriticConfig(name="patch", **plan),
         GeneratorWrapper(nn.Identity(), known, classes=False),
         critic,
     )
@@ -76,7 +76,7 @@ def test_channels_are_counted_as_they_are_shown():
     }
     counts = {
         (known.name, conditional): critic_channels(
-            CriticPlan(name="patch", conditional=conditional), painter[known]
+            CriticConfig(name="patch", conditional=conditional), painter[known]
         )
         for known in painter
         for conditional in (True, False)

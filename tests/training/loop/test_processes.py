@@ -19,11 +19,18 @@ def recipe(tmp_path):
     table = tiny_table(steps=25) | {
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [16, 16, 16, 16]}},
         "data": {"augment": "photographs", "degrade": "old-photograph"},
-        "optimizer": {"lr": 1e-2, "average": 0.9, "lora": 2},
-        "loss": {"pixel": "l1", "noise": 0.1},
+        "optimizer": {"lr": 1e-2, "ema_decay": 0.9, "lora_rank": 2},
+        "loss": {"pixel": "l1", "noise_weight": 0.1},
         "critic": {"name": "sagan", "options": {"width": 8}},
     }
-    game = {"train": "gan", "side": 64, "batch": 4, "steps": 5, "noise": True, "keep_every": 25}
+    game = {
+        "train": "gan",
+        "side": 64,
+        "batch": 4,
+        "steps": 5,
+        "noise_consistency": True,
+        "checkpoint_every": 25,
+    }
     return to_toml({**table, "stages": [*table["stages"], game]}, tmp_path / "shared.toml")
 
 

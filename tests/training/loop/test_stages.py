@@ -6,19 +6,19 @@ from itertools import pairwise
 
 import pytest
 from napari_colorize_training.loop.stages import epoch_ends, expand_stages
-from napari_colorize_training.recipe import read_recipe, recipe_from
+from napari_colorize_training.recipe import parse_recipe, read_recipe
 from tiny_training import tiny, tiny_table
 
 
 def staged(*stages: dict):
     usual = {"side": 64, "batch": 4}
-    return recipe_from(tiny_table() | {"stages": [{**usual, **stage} for stage in stages]})
+    return parse_recipe(tiny_table() | {"stages": [{**usual, **stage} for stage in stages]})
 
 
 def test_epochs_are_counted_in_steps():
     legs = expand_stages(staged({"epochs": 2.0}, {"epochs": 0.5}), 80, largest_side=160)
 
-    assert [(leg.first, leg.steps) for leg in legs] == [(0, 40), (40, 10)]
+    assert [(leg.first_step, leg.steps) for leg in legs] == [(0, 40), (40, 10)]
 
 
 def test_a_small_set_has_one_step_at_least():
@@ -39,8 +39,8 @@ def test_cycles_are_repeated_behind_what_comes_once():
         "critic",
         *["critic", "gan"] * 5,
     ]
-    assert [leg.number for leg in legs] == list(range(15))
-    assert all(a.first + a.steps == b.first for a, b in pairwise(legs))
+    assert [leg.index for leg in legs] == list(range(15))
+    assert all(a.first_step + a.steps == b.first_step for a, b in pairwise(legs))
 
 
 @pytest.mark.parametrize(("largest", "side"), [(200, 192), (160, 160), (150, 144), (10, 16)])

@@ -65,7 +65,7 @@ class Augmentation:
 NONE = Augmentation()
 PHOTOGRAPHS = Augmentation(mirror=0.5, rotate=10.0, zoom=1.2, warp=0.25, lighting=0.5)
 STAINS = Augmentation(turns=True, rotate=10.0, zoom=1.2, lighting=0.2, stain=0.05)
-PLANS = {"none": NONE, "photographs": PHOTOGRAPHS, "stains": STAINS}
+PRESETS = {"none": NONE, "photographs": PHOTOGRAPHS, "stains": STAINS}
 
 
 def augment(

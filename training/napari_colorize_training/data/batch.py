@@ -9,11 +9,11 @@ from torch import Tensor
 
 from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize_training.data import CropBatch
-from napari_colorize_training.data.augment import PLANS as AUGMENTATIONS
+from napari_colorize_training.data.augment import PRESETS as AUGMENTATIONS
 from napari_colorize_training.data.augment import augment
-from napari_colorize_training.data.degrade import PLANS as DEGRADATIONS
+from napari_colorize_training.data.degrade import PRESETS as DEGRADATIONS
 from napari_colorize_training.data.degrade import degrade
-from napari_colorize_training.recipe import DataPlan
+from napari_colorize_training.recipe import DataConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class TrainingBatch:
 
 
 def prepare_batch(
-    batch: CropBatch, plan: DataPlan, device: torch.device, *, training: bool
+    batch: CropBatch, plan: DataConfig, device: torch.device, *, training: bool
 ) -> TrainingBatch:
     """Put a batch on the device and do there what the plan says.
 

@@ -64,9 +64,10 @@ SIDE = 160  # px, of the short side in the cache
 VALIDATION_SHARE = 0.02
 FORMAT = 2  # of the cache; one of another format is built anew
 THREADS = min(16, os.cpu_count() or 1)
-AHEAD = 4  # images decoded in advance, for each thread
+PREFETCH = 4  # images decoded in advance, for each thread
 SAME_PROPORTIONS = 0.02  # relative; scans of one plate may differ by a line or two
 ALIGNED = 8  # bytes
+RENAMED_INDEX_KEYS = {"passport": "key", "pictures": "images"}  # of earlier versions
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 """Called with the number of images read so far and of all."""
@@ -206,8 +207,8 @@ def prepare(
     source = read_source(data)
     group_of = grouping(group, source.items)
     _refuse_nothing(source)
-    passport = _cache_key(source, group, side, validation_share)
-    if _is_current(cache, passport):
+    key = _cache_key(source, group, side, validation_share)
+    if _is_current(cache, key):
         return Report.load(cache)
     with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
@@ -223,7 +224,7 @@ def prepare(
     report.save(cache)
     with new_file(index, overwrite=True) as part:
         images = [asdict(entry) for entry in entries]
-        part.write_text(json.dumps({"passport": passport, "images": images}))
+        part.write_text(json.dumps({"key": key, "images": images}))
     return report
 
 
@@ -370,7 +371,7 @@ def _read_all(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _Checked
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
             # A pool's map would decode all of them before the first is written.
-            for item in islice(left, AHEAD * THREADS - len(waiting)):
+            for item in islice(left, PREFETCH * THREADS - len(waiting)):
                 waiting.append((item, pool.submit(partial(_read, side=side), item)))
             if not waiting:
                 return
@@ -463,16 +464,18 @@ def _stamp(content: Content | None) -> object:
     return digest_of(np.asarray(content))
 
 
-def _is_current(cache: Path, passport: dict[str, object]) -> bool:
+def _is_current(cache: Path, key: dict[str, object]) -> bool:
     try:
-        return _read_index(cache)["passport"] == passport
+        return _read_index(cache)["key"] == key
     except (OSError, ValueError, KeyError):
         return False
 
 
 def _read_index(cache: Path) -> dict[str, Any]:
     content = json.loads((cache / "index.json").read_text())
-    return content if isinstance(content, dict) else {}  # a list: a cache of an early version
+    if not isinstance(content, dict):  # a list: a cache of an early version
+        return {}
+    return {RENAMED_INDEX_KEYS.get(key, str(key)): value for key, value in content.items()}
 
 
 def _aligned(position: int) -> int:

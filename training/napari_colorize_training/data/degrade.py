@@ -102,7 +102,7 @@ OLD_PHOTOGRAPH = Degradation(
     small=0.25,
     jpeg=0.4,
 )
-PLANS = {"none": NONE, "tone-and-grain": TONE_AND_GRAIN, "old-photograph": OLD_PHOTOGRAPH}
+PRESETS = {"none": NONE, "tone-and-grain": TONE_AND_GRAIN, "old-photograph": OLD_PHOTOGRAPH}
 
 
 def degrade(rgb: Tensor, gray: Tensor, plan: Degradation, random: Random) -> Tensor:

@@ -85,7 +85,7 @@ def calibrate_model(
                 progress(done, len(truths))
     if not told:
         raise FileNotFoundError(f"{data} holds no images in color to calibrate on.")
-    curve = curve_of(np.concatenate(told), np.concatenate(measured))
+    curve = fit_curve(np.concatenate(told), np.concatenate(measured))
     weights = read_weights(model)
     state = dict(weights.state) | {"calibration": torch.tensor(curve).half()}
     write_weights(model, state, weights.metadata)
@@ -103,7 +103,7 @@ def expected_and_measured(
     return told, small[0, 0].numpy()
 
 
-def curve_of(told: Floats, measured: Floats, points: int = POINTS) -> Floats:
+def fit_curve(told: Floats, measured: Floats, points: int = POINTS) -> Floats:
     """The curve `(2, points)` that makes of told errors the ones to expect."""
     order = np.argsort(told, kind="stable")
     inner = points - 2

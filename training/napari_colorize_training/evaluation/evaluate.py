@@ -58,7 +58,7 @@ from napari_colorize_training.evaluation.records import (
     Example,
     ImageFigures,
     NoReferenceFigures,
-    mean_of,
+    nan_mean,
 )
 
 Pixels = NDArray[np.uint8]
@@ -95,7 +95,7 @@ class Score:
     ciede2000: float
     ciede2000_gray: float
     colorfulness: float
-    better: float
+    better_share: float
 
 
 def quick_score(
@@ -139,7 +139,7 @@ def quick_score(
         ciede2000=error.mean(),
         ciede2000_gray=error_gray.mean(),
         colorfulness=colorful.mean() / max(colorful_truth.mean(), 1e-9),
-        better=(error < error_gray).mean(),
+        better_share=(error < error_gray).mean(),
     )
 
 
@@ -271,7 +271,7 @@ class _VideoMetrics:
         self._before = small
 
     def values(self) -> dict[str, float]:
-        return {"cdc": self._consistency.value(), "warping_error": mean_of(self._errors)}
+        return {"cdc": self._consistency.value(), "warping_error": nan_mean(self._errors)}
 
 
 class _ColumnTotals:
@@ -489,7 +489,7 @@ class _Evaluator:
     def _curve(self, tally: _ColumnTotals) -> tuple[CurvePoint, ...]:
         if not tally.curve:
             return ()
-        truth = mean_of(look.colorfulness for look in self.truth)
+        truth = nan_mean(look.colorfulness for look in self.truth)
         means = np.mean(tally.curve, axis=0)  # (saturations, 3)
         return tuple(
             CurvePoint(saturation, float(noise), float(error), float(colorful / truth))
@@ -507,13 +507,13 @@ def _degrade(exam: EvaluationConfig) -> Callable[[Pixels, Pixels], Pixels]:
     """What makes a worn gray of an image and its gray; the gray itself without a degradation."""
     if exam.degrade is None:
         return lambda truth, gray: gray
-    from napari_colorize_training.data.degrade import PLANS, degrade
+    from napari_colorize_training.data.degrade import PRESETS, degrade
 
-    if exam.degrade not in PLANS:
+    if exam.degrade not in PRESETS:
         raise SettingsError(
-            f"No degradation is named {exam.degrade!r}. Choose one of: {', '.join(PLANS)}."
+            f"No degradation is named {exam.degrade!r}. Choose one of: {', '.join(PRESETS)}."
         )
-    wear = PLANS[exam.degrade]
+    wear = PRESETS[exam.degrade]
     random = torch.Generator().manual_seed(exam.seed)
 
     def worn(truth: Pixels, gray: Pixels) -> Pixels:

@@ -153,7 +153,7 @@ class Column:
     def mean(self, figure: str, among: Sequence[int] | None = None) -> float:
         """Mean of a field of `ImageFigures` over the images (`among` these) that have it."""
         chosen = self.images if among is None else [self.images[index] for index in among]
-        return mean_of(getattr(figures, figure) for figures in chosen)
+        return nan_mean(getattr(figures, figure) for figures in chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,9 +220,9 @@ class Evaluation:
     def truth_mean(self, figure: str, among: Sequence[int] | None = None) -> float:
         """Mean of one figure of `Look` over the true images."""
         chosen = self.truth if among is None else [self.truth[index] for index in among]
-        return mean_of(getattr(look, figure) for look in chosen)
+        return nan_mean(getattr(look, figure) for look in chosen)
 
-    def members(self) -> dict[str, list[int]]:
+    def group_members(self) -> dict[str, list[int]]:
         """Places of the images of each group, by its name."""
         places: dict[str, list[int]] = {}
         for place, group in enumerate(self.groups):
@@ -230,7 +230,7 @@ class Evaluation:
         return dict(sorted(places.items()))
 
 
-def mean_of(values: Iterable[float]) -> float:
+def nan_mean(values: Iterable[float]) -> float:
     """Over those that are numbers; NaN if none is."""
     numbers = [value for value in values if not math.isnan(value)]
     return float(np.mean(numbers)) if numbers else math.nan

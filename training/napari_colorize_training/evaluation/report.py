@@ -261,7 +261,7 @@ def _group_lines(evaluation: Evaluation) -> Lines:
     heads = ["images"]
     heads += [f"{column.name} {unit}" for column in evaluation.columns for unit in ("dB", "dE")]
     lines = [("group", heads)]
-    for group, places in evaluation.members().items():
+    for group, places in evaluation.group_members().items():
         cells = [str(len(places))]
         for column in evaluation.columns:
             cells += [f"{column.mean(name, places):.2f}" for name in ("psnr", "ciede2000")]
@@ -333,7 +333,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
                     for column in evaluation.columns
                 },
             }
-            for group, places in evaluation.members().items()
+            for group, places in evaluation.group_members().items()
             if group
         },
         "each": [

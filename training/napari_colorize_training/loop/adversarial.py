@@ -11,7 +11,7 @@ from napari_colorize.errors import SettingsError
 from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.objective import GeneratorWrapper
-from napari_colorize_training.recipe import CriticPlan
+from napari_colorize_training.recipe import CriticConfig
 
 
 class AdversarialLoss:
@@ -27,24 +27,24 @@ class AdversarialLoss:
         From `build_critic`.
     """
 
-    def __init__(self, plan: CriticPlan, painter: GeneratorWrapper, critic: nn.Module) -> None:
+    def __init__(self, plan: CriticConfig, painter: GeneratorWrapper, critic: nn.Module) -> None:
         self._plan, self._painter, self._critic = plan, painter, critic
 
     def critic_terms(self, output: Tensor, images: TrainingBatch) -> dict[str, Tensor]:
         """How badly the critic tells a generator's output from the truth: D, D_real, D_fake."""
         with torch.no_grad():
-            fake = self._painter.shown_to_critic(output, images.clean)
-            real = self._shrunk(self._painter.truth_for_critic(images.rgb), fake)
+            fake = self._painter.critic_input(output, images.clean)
+            real = self._shrunk(self._painter.critic_truth(images.rgb), fake)
         real_says = self._ask(real, images.clean)
         fake_says = self._ask(fake, images.clean)
         d_real, d_fake = losses.critic_loss(
-            real_says, fake_says, self._plan.loss, smoothing=self._plan.smoothing
+            real_says, fake_says, self._plan.loss, smoothing=self._plan.label_smoothing
         )
         return {"D": (d_real + d_fake) / 2, "D_real": d_real, "D_fake": d_fake}
 
     def generator_loss(self, output: Tensor, images: TrainingBatch) -> Tensor:
         """How badly the generator deceives the critic."""
-        fake = self._painter.shown_to_critic(output, images.clean)
+        fake = self._painter.critic_input(output, images.clean)
         says = self._ask(fake, images.clean)
         return losses.generator_loss(says, self._plan.loss, saturating=self._plan.saturating)
 
@@ -60,7 +60,7 @@ class AdversarialLoss:
         return nn.functional.interpolate(x, like.shape[-2:], mode="area")
 
 
-def critic_channels(plan: CriticPlan, painter: GeneratorWrapper) -> int:
+def critic_channels(plan: CriticConfig, painter: GeneratorWrapper) -> int:
     """How many channels the critic sees: colors, and the gray if it is conditional."""
     colors = 2 if painter.architecture.output_space == "ab" else 3
     return colors + int(plan.conditional)

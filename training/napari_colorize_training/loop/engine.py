@@ -48,7 +48,7 @@ from napari_colorize_training.models.critics import build_critic
 from napari_colorize_training.models.export import export_model, plain_state
 from napari_colorize_training.recipe import Recipe, Stage
 from napari_colorize_training.rng import uniform
-from napari_colorize_training.schedule import Plateau, cyclic_momentum, rate_at
+from napari_colorize_training.schedule import Plateau, cyclic_momentum, rate_factor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -188,7 +188,7 @@ class Trainer:
         for note in self._notes():
             self._progress.report("note", text=note)
         for leg in self.legs:
-            if self.step < leg.first + leg.steps and not self._run(leg):
+            if self.step < leg.first_step + leg.steps and not self._run(leg):
                 self._progress.report("stopped", step=self.step)
                 return None
         path = self._export("model")
@@ -200,7 +200,7 @@ class Trainer:
     def _run_identity(self) -> dict[str, Any]:
         """A state may only be continued with the same recipe, length and images."""
         return {
-            "recipe": self.recipe.as_table(),
+            "recipe": self.recipe.to_dict(),
             "steps": self.steps,
             "images": [len(self.train_set), _digest(self.train_set.names)],
             "base": self.options.base_name,
@@ -212,7 +212,7 @@ class Trainer:
             if leg.stage.batch % processes:
                 raise SettingsError(
                     f"A batch of {leg.stage.batch} cannot be shared by {processes} processes; "
-                    f"set stages.{leg.number}.batch to a multiple of {processes}."
+                    f"set stages.{leg.index}.batch to a multiple of {processes}."
                 )
 
     def _check_state(self) -> None:
@@ -229,8 +229,10 @@ class Trainer:
             recipe.network, encoder=options.encoder, untrained=options.untrained, base=options.base
         )
         self._note = note
-        if recipe.optimizer.lora:
-            adapt.add_lora(network, recipe.optimizer.lora, alpha=float(recipe.optimizer.lora))
+        if recipe.optimizer.lora_rank:
+            adapt.add_lora(
+                network, recipe.optimizer.lora_rank, alpha=float(recipe.optimizer.lora_rank)
+            )
         if self._accelerator.num_processes > 1 and self._device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -238,7 +240,7 @@ class Trainer:
         self.generator_wrapper = GeneratorWrapper(network, architecture, classes=classes)
         self.generator = OptimizedModule(network, self._accelerator)
         self.average = (
-            adapt.EMA(network, recipe.optimizer.average) if recipe.optimizer.average else None
+            adapt.EMA(network, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
         )
         self.critic, self._game = self._make_critic()
         self.content = ContentLoss(recipe.loss, self._features(), self._class_weights())
@@ -251,7 +253,7 @@ class Trainer:
         channels = critic_channels(plan, self.generator_wrapper)
         options = dict(plan.options)
         if plan.name == "features":
-            options["features"] = self._feature_network(plan.maps)
+            options["features"] = self._feature_network(plan.feature_layers)
         critic = build_critic(plan.name, in_channels=channels, **options)
         refuse_too_small(critic, plan.name, channels, min(sides))
         critic = critic.to(self._device)
@@ -268,9 +270,9 @@ class Trainer:
     def _features(self) -> Callable[[Tensor], list[Tensor]] | None:
         """What the feature loss compares, seen in the precision of the run."""
         plan = self.recipe.loss
-        if not plan.features:
+        if not plan.feature_weights:
             return None
-        network = self._feature_network(len(plan.features))
+        network = self._feature_network(len(plan.feature_weights))
 
         def see(rgb: Tensor) -> list[Tensor]:
             with self._accelerator.autocast():
@@ -292,7 +294,7 @@ class Trainer:
         for leg in self.legs:
             if leg.side < leg.stage.side:
                 yield (
-                    f"Stage {leg.number + 1} runs at {leg.side} instead of {leg.stage.side} px: "
+                    f"Stage {leg.index + 1} runs at {leg.side} instead of {leg.stage.side} px: "
                     "the images are no larger."
                 )
 
@@ -302,7 +304,7 @@ class Trainer:
         """What is left of a leg; False if it was stopped."""
         self._begin(leg)
         snapshots, epochs = self._snapshot_steps(), set(self._epoch_ends)
-        end = leg.first + leg.steps
+        end = leg.first_step + leg.steps
         clock, saved, previewed = Clock(), time.monotonic(), -math.inf
         for place, batch, wait in self._batches(leg):
             with _fitting(leg):
@@ -347,10 +349,10 @@ class Trainer:
         """New optimizers and the layers that may learn; their memory, if the leg goes on."""
         plan, stage = self.recipe.optimizer, leg.stage
         network = self.generator_wrapper.network
-        if not plan.lora:  # else only the additions learn
-            adapt.freeze(network, stage.unfrozen, statistics=stage.norm_statistics)
+        if not plan.lora_rank:  # else only the additions learn
+            adapt.freeze(network, stage.trainable, batch_norm=stage.batch_norm)
         lr = plan.lr if stage.lr is None else stage.lr
-        groups = adapt.groups_of(network)
+        groups = adapt.parameter_groups(network)
         low = lr if stage.encoder_lr is None else stage.encoder_lr
         rates = adapt.discriminative_rates(low, lr, len(groups))
         self.generator.begin(
@@ -358,7 +360,7 @@ class Trainer:
             name=plan.name,
             betas=stage.betas or plan.betas,
             weight_decay=plan.weight_decay,
-            clip=plan.clip,
+            clip=plan.clip_grad_norm,
         )
         critic = self.recipe.critic
         if self.critic is not None and critic is not None:
@@ -370,13 +372,13 @@ class Trainer:
                 betas=critic.betas,
                 weight_decay=critic.weight_decay,
             )
-        if self.step > leg.first and self._state is not None:
+        if self.step > leg.first_step and self._state is not None:
             self.generator.load_optimizer(self._state["generator"])
             if self.critic is not None:
                 self.critic.load_optimizer(self._state["critic"])
-        elif self.step == leg.first:
+        elif self.step == leg.first_step:
             self.best, self._turn, self._plateau = Best(), "critic", Plateau()
-            if self.options.base is not None and stage.keep_every:
+            if self.options.base is not None and stage.checkpoint_every:
                 with self._kept_weights():
                     figures = self._measure()
                     self._compare(figures)  # a base that nothing surpasses is what is kept
@@ -388,7 +390,7 @@ class Trainer:
         crops = self._crops(self.train_set, leg)
         ahead: list[Future[CropBatch]] = []
         with ThreadPoolExecutor(2) as pool:
-            for place in range(self.step - leg.first, leg.steps):
+            for place in range(self.step - leg.first_step, leg.steps):
                 until = min(place + AHEAD, leg.steps)
                 ahead += [pool.submit(crops.at, n) for n in range(place + len(ahead), until)]
                 begun = time.monotonic()
@@ -401,9 +403,9 @@ class Trainer:
             photographs,
             side=leg.side,
             batch=leg.stage.batch,
-            shrink=data.shrink,
-            mirror=data.mirror,
-            seed=self.recipe.seed + 1000 * leg.number,
+            shrink=data.crop_scale,
+            mirror=data.horizontal_flip,
+            seed=self.recipe.seed + 1000 * leg.index,
             rank=self._accelerator.process_index,
             ranks=self._accelerator.num_processes,
         )
@@ -419,11 +421,9 @@ class Trainer:
         if self.recipe.optimizer.cyclic_momentum:
             beta1 = cyclic_momentum(share, stage.warmup)
         lr = self.generator.set_rates(factor, beta1)
-        if stage.unfrozen == "gradual":
-            adapt.unfreeze_at(
-                self.generator_wrapper.network, share, statistics=stage.norm_statistics
-            )
-        adapt.set_training(self.generator_wrapper.network, stage.norm_statistics)
+        if stage.trainable == "gradual":
+            adapt.unfreeze_at(self.generator_wrapper.network, share, batch_norm=stage.batch_norm)
+        adapt.set_training(self.generator_wrapper.network, stage.batch_norm)
         if stage.train == "critic":
             self.generator_wrapper.network.eval()  # frozen, with its statistics
         images = prepare_batch(batch, self.recipe.data, self._device, training=True)
@@ -436,14 +436,14 @@ class Trainer:
             lr = critic_lr if stage.train == "critic" else lr
         for player in (self.generator, self.critic):
             if player is not None:
-                player.all_reduce_gradients()
+                player.all_reduce_buffers()
         return {name: float(value.detach()) for name, value in terms.items()} | {"lr": lr}
 
     def _factor(self, leg: StageRun, share: float) -> float:
         """The rate as a share of its peak."""
         if leg.stage.schedule == "plateau":
             return self._plateau.factor
-        return rate_at(leg.stage.schedule, share, warmup=leg.stage.warmup)
+        return rate_factor(leg.stage.schedule, share, warmup=leg.stage.warmup)
 
     def _seed_step(self) -> None:
         """Dropout follows from seed, step and process, so that a resumed run repeats it."""
@@ -463,23 +463,27 @@ class Trainer:
             images.rgb,
             images.clean,
             sample=sample,
-            features=leg.stage.features,
+            features=leg.stage.feature_loss,
         )
         plan = self.recipe.loss
-        if leg.stage.noise and plan.noise:
+        if leg.stage.noise_consistency and plan.noise_weight:
             low, high = plan.noise_probability
             gray, random = images.gray, images.random
             probability = uniform(random, gray, 1, 1, 1, low=low, high=high)
             noisy = losses.add_noise(gray, probability, plan.noise_amplitude, random)
             apart = losses.noise_consistency(output, self._forward(noisy))
-            terms["G_noise"] = plan.noise * apart
+            terms["G_noise"] = plan.noise_weight * apart
             terms["content"] = terms["content"] + terms["G_noise"]
         return terms
 
     def _sees_images(self, stage: Stage) -> bool:
         """Whether losses want whole images, not some of their pixels."""
         plan = self.recipe.loss
-        return bool((plan.features and stage.features) or plan.colorfulness or stage.noise)
+        return bool(
+            (plan.feature_weights and stage.feature_loss)
+            or plan.colorfulness_weight
+            or stage.noise_consistency
+        )
 
     def _pretrain_step(self, leg: StageRun, images: TrainingBatch) -> Any:
         sample = None if self._sees_images(leg.stage) else self.content.sample()
@@ -492,7 +496,7 @@ class Trainer:
     def _adversarial_step(self, leg: StageRun, images: TrainingBatch) -> Any:
         """One batch of the game: the critic's turn, the generator's, or both."""
         stage = leg.stage
-        in_turns = stage.critic_until is not None
+        in_turns = stage.critic_loss_threshold is not None
         generator_learns = stage.train == "gan" and (not in_turns or self._turn == "generator")
         critic_learns = stage.train == "critic" or not in_turns or self._turn == "critic"
         assert self.critic is not None  # the recipe has been checked
@@ -508,7 +512,7 @@ class Trainer:
         if generator_learns:
             terms |= self._generator_step(leg, output, images)
         if in_turns:
-            self._turn = self._next_turn(terms, stage.critic_until or 0.0)
+            self._turn = self._next_turn(terms, stage.critic_loss_threshold or 0.0)
         return terms
 
     def _generator_step(
@@ -558,8 +562,8 @@ class Trainer:
 
     def _meets_critic_next(self, leg: StageRun) -> bool:
         """Whether this is the generator that NoGAN, or any GAN, begins with: worth comparing."""
-        stages = [other.stage.train for other in self.legs[: leg.number + 2]]
-        return stages.count("generator") == leg.number + 1 < len(stages)
+        stages = [other.stage.train for other in self.legs[: leg.index + 2]]
+        return stages.count("generator") == leg.index + 1 < len(stages)
 
     def _has_converged(self, leg: StageRun) -> bool:
         return 0 < leg.stage.patience <= self.best.failures
@@ -575,8 +579,8 @@ class Trainer:
         """Validate where it is due, and keep what is best."""
         if leg.stage.train == "critic":
             return None  # the generator stands still
-        keep, last = leg.stage.keep_every, finished or self.step == end
-        kept = bool(keep) and ((self.step - leg.first) % keep < LOG_EVERY or last)
+        keep, last = leg.stage.checkpoint_every, finished or self.step == end
+        kept = bool(keep) and ((self.step - leg.first_step) % keep < LOG_EVERY or last)
         if not (last or kept or self.step % VALIDATE_EVERY == 0):
             return None
         with self._kept_weights():
@@ -617,13 +621,13 @@ class Trainer:
             for step in range(math.ceil(count / batch))
         ]
 
-    def _kept_weights(self) -> adapt.Applied:
+    def _kept_weights(self) -> adapt.EvaluationWeights:
         """The weights that would be exported, in evaluation mode, while the block runs."""
-        return adapt.Applied(self.generator_wrapper.network, self.average)
+        return adapt.EvaluationWeights(self.generator_wrapper.network, self.average)
 
     def _take_best(self, leg: StageRun) -> None:
         """Go back to the best checkpoint of a leg that keeps several."""
-        if not leg.stage.keep_every or not self.best.state:
+        if not leg.stage.checkpoint_every or not self.best.state:
             return
         self.generator_wrapper.network.load_state_dict(self.best.state)
         if self.average is not None:
@@ -663,19 +667,20 @@ class Trainer:
         self._rows = []
 
     def _pause(self, clock: Clock) -> None:
-        if self._control.is_paused:
-            self._save()  # who pauses may also switch the computer off
-            self._progress.report("paused", step=self.step)
-            self._control.wait()
+        if self._control.wait_while_paused(self._save_before_pause):
             self._progress.report("resumed", step=self.step)
             clock.skip()
+
+    def _save_before_pause(self) -> None:
+        self._save()  # the computer may be switched off during the pause
+        self._progress.report("paused", step=self.step)
 
     def _snapshot_steps(self) -> dict[int, float]:
         """The steps after which a model is written, and the epochs they end."""
         ends = self._epoch_ends
         return {
             ends[round(epoch) - 1]: epoch
-            for epoch in self.recipe.snapshots
+            for epoch in self.recipe.snapshot_epochs
             if 1 <= epoch <= len(ends)
         }
 
@@ -689,7 +694,7 @@ class Trainer:
                 "rows": self._rows,
                 "generator": self.generator.state_dict(),
                 "critic": None if self.critic is None else self.critic.state_dict(),
-                "average": None if self.average is None else self.average.state_dict(),
+                "ema": None if self.average is None else self.average.state_dict(),
                 "best": vars(self.best),
                 "plateau": self._plateau.state_dict(),
             }
@@ -703,7 +708,7 @@ class Trainer:
         if self.critic is not None:
             self.critic.load_network(state["critic"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.load_state_dict(state["ema"])
 
     def _export(self, name: str) -> Path:
         path = self.folder.path / f"{name}.safetensors"

@@ -16,7 +16,7 @@ from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.objective import GeneratorWrapper, encode, target
 from napari_colorize_training.models.backbones import encoder_in, load_encoder, published_encoder
-from napari_colorize_training.recipe import NetworkPlan, Recipe
+from napari_colorize_training.recipe import NetworkConfig, Recipe
 
 # Architecture -> its published encoder; the architecture for all others, and which decoder.
 OTHER_ENCODERS = {
@@ -31,7 +31,7 @@ RAREST = 1e-5  # share of pixels; what is rarer counts as much
 
 
 def build_network(
-    plan: NetworkPlan,
+    plan: NetworkConfig,
     *,
     encoder: Path | None,
     untrained: bool,
@@ -88,7 +88,7 @@ def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:
     return build(architecture, weights.state).requires_grad_(True), architecture
 
 
-def _suited_to(plan: NetworkPlan, encoder: Path | None) -> NetworkPlan:
+def _suited_to(plan: NetworkConfig, encoder: Path | None) -> NetworkConfig:
     """The variant that gives the target, or the same U-Net on the encoder that a file holds."""
     if plan.target == "rgb":
         return replace(plan, architecture=f"{plan.architecture}-rgb")
@@ -103,7 +103,7 @@ def _suited_to(plan: NetworkPlan, encoder: Path | None) -> NetworkPlan:
 
 
 def _fill_encoder(
-    network: nn.Module, plan: NetworkPlan, encoder: Path | None, *, untrained: bool
+    network: nn.Module, plan: NetworkConfig, encoder: Path | None, *, untrained: bool
 ) -> str:
     if encoder is not None:
         return f"The encoder begins as {load_encoder(network, encoder)}."
@@ -125,16 +125,16 @@ def class_weights_from(
         )
     counts = torch.zeros(len(centers))
     for truth in _truths(recipe, painter.architecture, photographs):
-        classes, shares = encode(plan.coding, truth, painter.network)
+        classes, shares = encode(plan.encoding, truth, painter.network)
         counts.index_add_(0, classes.flatten().cpu(), shares.flatten().cpu())
     frequency = counts / counts.sum()
     known = getattr(painter.network, "log_frequency", None)
     if isinstance(known, Tensor):
         known.copy_(frequency.clamp_min(RAREST).log())
-    if plan.weighing == "mixture":
+    if plan.weighting == "mixture":
         prior = losses.smooth_prior(counts, centers.cpu())
         return losses.zhang_weights(prior, plan.rebalance)
-    return losses.class_weights(frequency, plan.rebalance, plan.heaviest)
+    return losses.class_weights(frequency, plan.rebalance, plan.max_weight)
 
 
 def _truths(recipe: Recipe, architecture: Architecture, photographs: ImageCache) -> list[Tensor]:

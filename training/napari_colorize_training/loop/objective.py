@@ -17,7 +17,7 @@ from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from napari_colorize.networks.compact import CLASS_GRID, Sample
 from napari_colorize.pipeline import network_input, to_rgb
 from napari_colorize_training.loop import losses
-from napari_colorize_training.recipe import LossPlan
+from napari_colorize_training.recipe import LossConfig
 
 QUARTER = 4  # what class networks make of an image's sides
 GAUSSIAN_NEIGHBORS = 10  # Zhang et al.'s program; their text says 5
@@ -64,7 +64,7 @@ class GeneratorWrapper(nn.Module):
             colors = F.interpolate(colors, gray.shape[-2:], mode="bilinear")
         return to_rgb(self.architecture, colors, gray)
 
-    def shown_to_critic(self, output: Tensor, gray: Tensor) -> Tensor:
+    def critic_input(self, output: Tensor, gray: Tensor) -> Tensor:
         """Colors as a critic sees them, around 0 and of about unit size.
 
         a and b over their unit, as published; RGB normalized as the network's own.
@@ -75,7 +75,7 @@ class GeneratorWrapper(nn.Module):
             return self.colors(output) / self.architecture.unit
         return 2 * self.rgb(output, gray) - 1
 
-    def truth_for_critic(self, rgb: Tensor) -> Tensor:
+    def critic_truth(self, rgb: Tensor) -> Tensor:
         """The same of a photograph."""
         if self.architecture.output_space == "uv":
             return 2 * rgb - 1
@@ -100,7 +100,7 @@ class ContentLoss:
 
     def __init__(
         self,
-        plan: LossPlan,
+        plan: LossConfig,
         features: Callable[[Tensor], Sequence[Tensor]] | None,
         weights: Tensor | None,
     ) -> None:
@@ -108,7 +108,7 @@ class ContentLoss:
 
     def sample(self) -> Sample | None:
         """Which pixels of the output will be compared, drawn anew; None for all of them."""
-        every = self.plan.classes.every
+        every = self.plan.classes.pixel_stride
         if self.plan.pixel != "classes" or every == 1:
             return None
         row, column = torch.randint(every, (2,)).tolist()
@@ -138,7 +138,7 @@ class ContentLoss:
             unit = painter.architecture.unit
             distance = losses.distance(output / unit, truth / unit, plan.pixel)
             terms = {name: plan.weight * distance}
-        if (plan.features and features) or plan.colorfulness:
+        if (plan.feature_weights and features) or plan.colorfulness_weight:
             terms |= self._images(painter.rgb(output, gray), rgb, features)
         terms["content"] = torch.stack(list(terms.values())).sum()
         return terms
@@ -155,32 +155,32 @@ class ContentLoss:
 
     def _classes(self, painter: GeneratorWrapper, output: Tensor, truth: Tensor) -> Terms:
         plan, network = self.plan.classes, painter.network
-        classes, shares = encode(plan.coding, truth, network)
+        classes, shares = encode(plan.encoding, truth, network)
         assert self.weights is not None  # the engine counts colors before it trains on classes
-        if plan.weighing == "mixture":
+        if plan.weighting == "mixture":
             entropy = losses.strongest_cross_entropy(
                 output, classes, shares, self.weights, losses.is_colored(truth)
             )
         else:
             entropy = losses.soft_cross_entropy(output, classes, shares, self.weights)
         terms = {"G_classes": self.plan.weight * entropy}
-        if plan.regression:
+        if plan.regression_weight:
             unit = painter.architecture.unit
             distance = F.smooth_l1_loss(painter.colors(output) / unit, truth / unit, beta=0.05)
-            terms["G_L1"] = plan.regression * distance
+            terms["G_L1"] = plan.regression_weight * distance
         return terms
 
     def _images(self, painted: Tensor, rgb: Tensor, features: bool) -> Terms:
         plan, terms = self.plan, {}
         rgb = F.interpolate(rgb, painted.shape[-2:], mode="area")
-        if plan.features and features:
+        if plan.feature_weights and features:
             assert self.features is not None  # the engine loads it before it trains
             norm = plan.feature_norm
             terms["G_features"] = losses.feature_loss(
-                self.features, painted, rgb, plan.features, norm
+                self.features, painted, rgb, plan.feature_weights, norm
             )
-        if plan.colorfulness:
-            terms["G_colorfulness"] = plan.colorfulness * losses.colorfulness_loss(painted)
+        if plan.colorfulness_weight:
+            terms["G_colorfulness"] = plan.colorfulness_weight * losses.colorfulness_loss(painted)
         return terms
 
 

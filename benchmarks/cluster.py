@@ -118,7 +118,7 @@ def drive(folder: Path, workers: int) -> None:
     ]
     batch = ClusterBatch(
         address=f"local:{workers}",
-        make=partial(batch_of, ModelSpec.of("embedded")),
+        make=partial(batch_of, ModelSpec.from_model("embedded")),
         manifest=folder / "out",
     )
     for _ in batch.run(todo, kept):

@@ -75,9 +75,9 @@ def maps_of(colorizer: Colorizer, gray: Any, others: list[Colorizer]) -> dict[st
             colorizer, gray, others=others, flips=False, render_factors=()
         ).map
         found["all of these"] = disagreement(colorizer, gray, others=others).map
-    if usual.confidence is not None:
-        found[CONFIDENCE] = usual.confidence
-        found[BOTH] = np.sqrt(usual.confidence * usual.map)
+    if usual.expected_error is not None:
+        found[CONFIDENCE] = usual.expected_error
+        found[BOTH] = np.sqrt(usual.expected_error * usual.map)
     return found
 
 

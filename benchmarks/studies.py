@@ -206,7 +206,7 @@ def print_score(title: str, model: Any, pictures: Any, limit: int | None, **sett
     score = quick_score(colorizer, islice(truths, limit), **settings)
     print(
         f"| {title} | {score.psnr:.2f} ({score.psnr_gray:.2f}) | {score.ciede2000:.2f} "
-        f"({score.ciede2000_gray:.2f}) | {score.colorfulness:.2f} | {score.better_share:.0%} |",
+        f"({score.ciede2000_gray:.2f}) | {score.colorfulness:.2f} | {score.better:.0%} |",
         flush=True,
     )
 

@@ -50,7 +50,7 @@ def embedded_batch() -> Any:
     from napari_colorize.model_spec import ModelSpec
     from napari_colorize.settings import ColorizeSettings
 
-    model = ModelSpec.of("embedded", device="cpu")
+    model = ModelSpec.from_model("embedded", device="cpu")
     return BatchRunner(colorizer=model.load(), settings=ColorizeSettings(render_factor=1))
 
 

@@ -20,7 +20,7 @@ SMALL = Widths(  # DeOldify's deep kind, quick enough for tests
 
 
 class TintNetwork(nn.Module):
-    """Colours that follow gray, without weights: bright is orange, dark is blue."""
+    """Colors that follow gray, without weights: bright is orange, dark is blue."""
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
         strength = 0.5 if self_attention else 0.25
@@ -29,7 +29,7 @@ class TintNetwork(nn.Module):
 
 
 class HandedNetwork(TintNetwork):
-    """Sure of itself in the upper half; below, it colours left and right differently."""
+    """Sure of itself in the upper half; below, it colors left and right differently."""
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
         uv = super().forward(gray, self_attention) * 0
@@ -39,7 +39,7 @@ class HandedNetwork(TintNetwork):
 
 
 class HintedNetwork(nn.Module):
-    """Takes lightness and hints, gives a and b: paints all in the mean colour that it is hinted."""
+    """Takes lightness and hints, gives a and b: paints all in the mean color that it is hinted."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ from napari_colorize.networks import ARCHITECTURES
 class Crowded(TintNetwork):
     """A network that memory suffices for only up to a number of pixels a batch."""
 
-    def __init__(self, pixels: int, calls: list[torch.SizeDefaults] | None = None) -> None:
+    def __init__(self, pixels: int, calls: list[torch.Size] | None = None) -> None:
         super().__init__()
         self.pixels, self.calls = pixels, [] if calls is None else calls
 
@@ -176,7 +176,7 @@ def test_a_network_without_numbers_is_told(ramp):
         def forward(self, gray, self_attention=True):
             return super().forward(gray) * float("nan")
 
-    with pytest.warns(ColorizeWarning, match="gave no number"):
+    with pytest.warns(ColorizeWarning, match="returned NaN"):
         result = with_network(Lost())(ramp)
 
     np.testing.assert_allclose(result.rgb[..., 0], ramp, atol=1e-6)
@@ -208,7 +208,7 @@ def test_dask_stacks_are_computed_plane_by_plane(tiny_colorizer):
 def test_an_image_with_colors_is_decolored_with_a_note(tiny_colorizer):
     image = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
 
-    with pytest.warns(ColorizeNote, match="had colours"):
+    with pytest.warns(ColorizeNote, match="had colors"):
         result = tiny_colorizer(image)
 
     assert HAD_COLOR in result.notes
@@ -234,18 +234,18 @@ def test_nan_is_told_and_stays(tiny_colorizer, ramp):
 
 
 def test_almost_no_color_is_told(tiny_colorizer):
-    with pytest.warns(ColorizeWarning, match="almost no colour"):
+    with pytest.warns(ColorizeWarning, match="almost no color"):
         tiny_colorizer(np.full((20, 20), 128, np.uint8))
 
 
 def test_what_memory_cannot_hold_is_made_smaller_and_told(ramp):
     crowded = with_network(Crowded(100 * 100), render_factor=10)
 
-    with pytest.warns(ColorizeWarning, match="ran out at render factor 10: 5 was used"):
+    with pytest.warns(ColorizeWarning, match="exhausted at render factor 10: 5 was used"):
         result = crowded(ramp)
 
     assert result.chroma.render_factor == result.settings.render_factor == 5
-    assert any("ran out" in note for note in result.provenance["notes"])
+    assert any("exhausted" in note for note in result.provenance["notes"])
 
 
 def test_batches_that_memory_cannot_hold_go_one_by_one():

@@ -1,4 +1,4 @@
-"""Colours of dask arrays: lazy, and the same as `iter_planes` makes of the whole stack."""
+"""Colors of dask arrays: lazy, and the same as `iter_planes` makes of the whole stack."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def stack_of(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def by_planes(colorizer: Colorizer, stack: np.ndarray, **settings: Any) -> np.ndarray:
-    """What the lazy colours must be."""
+    """What the lazy colors must be."""
     planes = dict(colorizer.iter_planes(stack, **{"render_factor": 2} | settings))
     first = next(iter(planes.values())).pixels
     leading = tuple(np.max(list(planes), axis=0) + 1) if next(iter(planes)) else ()
@@ -105,7 +105,7 @@ def test_nothing_is_read_and_no_model_loaded_before_it_is_asked_for() -> None:
 
     colors[2, :5].compute(scheduler="synchronous")
 
-    assert len(reads) == 4 + 1  # the whole stack for its limits, one plane for its colours
+    assert len(reads) == 4 + 1  # the whole stack for its limits, one plane for its colors
     assert loads() == 1
     model_spec._load.cache_clear()
     colorize_lazily(array, **QUICK)
@@ -245,7 +245,9 @@ def test_two_processes_load_the_model_once_each(colorizer: Colorizer, cluster: A
     lazy = colorize_lazily(da.from_array(stack, chunks=(1, 20, 30)), **QUICK)
 
     colors = cluster.compute(lazy.rgb).result(PATIENCE)
-    cluster.run(ModelSpec.of("embedded", precision="float32", device="cpu").load)  # an idle one's
+    cluster.run(
+        ModelSpec.from_model("embedded", precision="float32", device="cpu").load
+    )  # an idle one's
 
     assert_same(colors, by_planes(colorizer, stack))
     assert list(cluster.run(loads).values()) == [1, 1]

@@ -120,8 +120,8 @@ def test_every_step_is_deoldifys_own(deoldify) -> None:
     stored = load_arrays("deoldify/pipeline_astronaut.npz")
     image, step = stored["input_small"], {key: stored[f"{key}_{name}_small_rf10"] for key in STEPS}
 
-    square = fidelity.to_luma(fidelity.resized(image, (160, 160)))
-    painted = fidelity.paint(square, network, True)
+    square = fidelity.to_luma(fidelity.resize(image, (160, 160)))
+    painted = fidelity.predict_rgb(square, network, True)
 
     np.testing.assert_array_equal(square, step["square_input"])
     assert_same_picture(painted, step["square_output"])
@@ -134,8 +134,8 @@ def test_steps_without_a_network_are_deoldifys_own_to_the_last_bit(picture, name
     image = stored["input_small"]
     square, painted, raw = (stored[f"{step}_{name}_small_rf10"] for step in STEPS)
 
-    np.testing.assert_array_equal(fidelity.to_luma(fidelity.resized(image, square.shape)), square)
-    np.testing.assert_array_equal(fidelity.resized(painted, raw.shape[:2]), raw)
+    np.testing.assert_array_equal(fidelity.to_luma(fidelity.resize(image, square.shape)), square)
+    np.testing.assert_array_equal(fidelity.resize(painted, raw.shape[:2]), raw)
     np.testing.assert_array_equal(fidelity.merge(image, raw), stored[f"output_{name}_small_rf10"])
 
 

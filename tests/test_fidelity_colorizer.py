@@ -16,7 +16,7 @@ from napari_colorize.fidelity import MADE_8_BIT
 
 
 class Reddish(nn.Module):
-    """Normalised gray to normalised RGB, redder where attention is on."""
+    """Normalised gray to normalized RGB, redder where attention is on."""
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
         shift = torch.tensor([1.0, -0.2, -0.6]).view(1, 3, 1, 1)
@@ -85,7 +85,7 @@ def test_gray_is_not_passed_off_as_a_result(colorizer):
 
     pale = Colorizer(Gray(), colorizer.checkpoint, colorizer.device, colorizer.dtype)
 
-    with pytest.warns(ColorizeWarning, match="almost no colour"):
+    with pytest.warns(ColorizeWarning, match="almost no color"):
         pale(np.full((20, 30), 90, np.uint8), fidelity="deoldify")
 
 

@@ -48,8 +48,8 @@ def test_every_lazy_name_is_public():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'colourise'"):
-        napari_colorize.colourise  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'colorise'"):
+        napari_colorize.colorise  # noqa: B018
 
 
 def test_training_imports_on_a_machine_without_the_download_packages():

@@ -31,7 +31,7 @@ def own_file(tmp_path: Path) -> Path:
 
 
 def test_a_model_by_name_travels_without_its_weights() -> None:
-    model = ModelSpec.of("embedded", precision="float32")
+    model = ModelSpec.from_model("embedded", precision="float32")
     assert (model.source, model.precision) == ("embedded", "float32")
     assert len(pickle.dumps(model)) < 2000
     assert model.load().checkpoint.sha256 == model.checkpoint.sha256
@@ -39,24 +39,24 @@ def test_a_model_by_name_travels_without_its_weights() -> None:
 
 def test_a_file_is_named_by_its_whole_path(own_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(own_file.parent)
-    assert ModelSpec.of(own_file.name).source == str(own_file)
+    assert ModelSpec.from_model(own_file.name).source == str(own_file)
 
 
 @pytest.mark.parametrize("has_name", [True, False])
 def test_a_colorizer_is_found_again_where_it_came_from(has_name: bool, own_file: Path) -> None:
     colorizer = Colorizer.from_pretrained("embedded" if has_name else own_file, device="cpu")
-    model = ModelSpec.of(colorizer)
+    model = ModelSpec.from_model(colorizer)
     assert model.source == ("embedded" if has_name else str(own_file))
     assert (model.device, model.precision) == ("cpu", colorizer.precision)
 
 
 def test_a_colorizer_of_no_file_is_refused() -> None:
-    with pytest.raises(UnknownModelError, match="tint was made in this process"):
-        ModelSpec.of(colorizer_of(TintNetwork()))
+    with pytest.raises(UnknownModelError, match="tint exists in this process only"):
+        ModelSpec.from_model(colorizer_of(TintNetwork()))
 
 
 def test_settings_are_checked_and_filled_in_without_weights() -> None:
-    model = ModelSpec.of("embedded")
+    model = ModelSpec.from_model("embedded")
     assert model.resolve_settings({"gamma": 2}).render_factor == CATALOGUE["embedded"].render_factor
     with pytest.raises(SettingsError, match="fidelity"):
         model.resolve_settings({"fidelity": "ipol"})
@@ -65,9 +65,9 @@ def test_settings_are_checked_and_filled_in_without_weights() -> None:
 
 def test_mistakes_are_told_before_anything_is_given_out() -> None:
     with pytest.raises(UnknownModelError, match="No model is named 'nobody'"):
-        ModelSpec.of("nobody")
+        ModelSpec.from_model("nobody")
     with pytest.raises(SettingsError, match="precision"):
-        ModelSpec.of("embedded", precision="float8")  # type: ignore[arg-type]
+        ModelSpec.from_model("embedded", precision="float8")  # type: ignore[arg-type]
 
 
 def test_threads_that_come_at_once_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,16 +77,16 @@ def test_threads_that_come_at_once_load_once(monkeypatch: pytest.MonkeyPatch) ->
         Colorizer, "from_pretrained", lambda *some, **more: begun.append(1) or load(*some, **more)
     )
     with ThreadPoolExecutor(8) as threads:
-        models = [ModelSpec.of("embedded") for _ in range(8)]
+        models = [ModelSpec.from_model("embedded") for _ in range(8)]
         loaded = list(threads.map(ModelSpec.load, models))
     assert len(begun) == 1
     assert all(each is loaded[0] for each in loaded)
 
 
 def test_other_weights_under_the_same_name_are_told() -> None:
-    model = ModelSpec.of("embedded")
+    model = ModelSpec.from_model("embedded")
     other = replace(model, checkpoint=replace(model.checkpoint, sha256="0" * 64))
-    with pytest.raises(CheckpointError, match="holds other weights here"):
+    with pytest.raises(CheckpointError, match="has other weights on this machine"):
         other.load()
 
 
@@ -97,7 +97,7 @@ def test_predictions_take_turns_where_each_takes_all_cores(threads: int, waits: 
     try:
         torch.set_num_threads(threads)
         with inference_lock(colorizer):
-            assert model_spec._turn.locked() is waits
-        assert not model_spec._turn.locked()
+            assert model_spec._inference_lock.locked() is waits
+        assert not model_spec._inference_lock.locked()
     finally:
         torch.set_num_threads(before)

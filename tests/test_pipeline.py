@@ -64,7 +64,7 @@ def test_strips_make_no_seams(monkeypatch):
     uv = torch.rand(9, 6, 2) * 0.3 - 0.15
     whole = compose(plane, uv, 1.5)
 
-    monkeypatch.setattr(pipeline, "STRIP_ON_CPU", 100)
+    monkeypatch.setattr(pipeline, "BLOCK_ON_CPU", 100)
 
     np.testing.assert_array_equal(compose(plane, uv, 1.5), whole)
 

@@ -1,4 +1,4 @@
-"""The record of how colours were made: plain, honest, and found again in any text."""
+"""The record of how colors were made: plain, honest, and found again in any text."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def record_of(**changes: object) -> dict[str, object]:
         "architecture": "compact",
         "sha256": "ab" * 32,
         "settings": ColorizeSettings(render_factor=12, saturation=1.5),
-        "notes": ["The image had colour."],
+        "notes": ["The image had color."],
         "device": "cpu",
         "precision": "bfloat16",
     }
     return provenance.describe(**(known | changes))  # type: ignore[arg-type]
 
 
-def test_a_record_says_first_that_colours_are_not_measured():
+def test_a_record_says_first_that_colors_are_not_measured():
     record = record_of()
     assert next(iter(record)) == "statement"
     assert "predicted" in str(record["statement"])

@@ -99,8 +99,8 @@ def test_gray_is_not_to_be_written_to(tiny_colorizer, ramp):
 
 
 def test_an_unknown_change_is_told_as_such(tiny_colorizer, ramp):
-    with pytest.raises(SettingsError, match="no setting 'colour'"):
-        tiny_colorizer(ramp).with_(colour=2)
+    with pytest.raises(SettingsError, match="no setting 'color'"):
+        tiny_colorizer(ramp).with_(color=2)
 
 
 def test_a_change_out_of_range_is_refused(tiny_colorizer, ramp):
@@ -120,7 +120,7 @@ def test_a_notebook_shows_before_and_after_without_a_script(tiny_colorizer):
     ]
     assert [picture.shape for picture in shown] == [(20, 1024, 3), (20, 1024)]  # small enough
     assert np.ptp(shown[0].astype(int), axis=-1).mean() > 20
-    assert "saturation 2. Colours are predicted, not measured." in bundle["text/html"]
+    assert "saturation 2. Colors are predicted, not measured." in bundle["text/html"]
     assert "<script" not in bundle["text/html"]
 
 

@@ -80,8 +80,8 @@ def test_limits_that_are_no_numbers_are_refused(limits):
 
 
 def test_an_unknown_setting_is_answered_with_those_there_are():
-    with pytest.raises(SettingsError, match="no setting 'colour'.*saturation"):
-        settings_from({"colour": 1})
+    with pytest.raises(SettingsError, match="no setting 'color'.*saturation"):
+        settings_from({"color": 1})
 
 
 def test_the_docstring_contains_every_setting_with_its_help_text():

@@ -1,4 +1,4 @@
-"""What tests of training share: images whose colors can be learned, small recipes, runs."""
+"""What tests of training share: pictures whose colours can be learned, small recipes, runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_colorize_training.loop.engine import RunOptions, Trainer
 from napari_colorize_training.loop.objective import GeneratorWrapper
 from napari_colorize_training.loop.validation import ValidationFigures, measure
 from napari_colorize_training.models.backbones import FeatureNetwork
-from napari_colorize_training.recipe import DataConfig, Recipe, parse_recipe
+from napari_colorize_training.recipe import DataPlan, Recipe, recipe_from
 from PIL import Image
 from torch import nn
 
@@ -27,12 +27,12 @@ from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo.build import build
 from napari_colorize.zoo.weights import read_weights
 
-IMAGE_SIDE = 64  # px
-TIMES = ("time", "seconds", "images_per_second", "waiting")  # columns of a clock
+PICTURE_SIDE = 64  # px
+TIMES = ("time", "seconds", "pictures_per_second", "waiting")  # columns of a clock
 
 
-def draw_images(folder: Path, count: int = 9, side: int = IMAGE_SIDE) -> Path:
-    """PNG files with soft shapes, whose color follows from how bright they are."""
+def draw_pictures(folder: Path, count: int = 9, side: int = PICTURE_SIDE) -> Path:
+    """PNG files with soft shapes, whose colour follows from how bright they are."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     for number in range(count):
@@ -46,15 +46,15 @@ def draw_images(folder: Path, count: int = 9, side: int = IMAGE_SIDE) -> Path:
 
 
 def in_color(gray: np.ndarray) -> np.ndarray:
-    """Gray (Y, X) in colors that go half round the circle while it grows from 0.2 to 0.8."""
+    """Gray (Y, X) in colours that go half round the circle while it grows from 0.2 to 0.8."""
     angle = np.pi * (gray - 0.2) / 0.6
     yuv = np.stack([gray, 0.14 * np.cos(angle), 0.14 * np.sin(angle)], axis=-1)
     return yuv_to_rgb(torch.from_numpy(yuv.astype(np.float32))).numpy()
 
 
-def cached(folder: Path, count: int = 9, side: int = IMAGE_SIDE) -> Path:
-    """Such images, prepared for training."""
-    prepare(draw_images(folder / "images", count, side), folder / "cache")
+def cached(folder: Path, count: int = 9, side: int = PICTURE_SIDE) -> Path:
+    """Such pictures, prepared for training."""
+    prepare(draw_pictures(folder / "pictures", count, side), folder / "cache")
     return folder / "cache"
 
 
@@ -65,7 +65,7 @@ def tiny_table(**stage: Any) -> dict[str, Any]:
         "title": "A small autoencoder",
         "source": "A test",
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [8, 8, 8, 8]}},
-        "data": {"crop_scale": [0.8, 1.0]},
+        "data": {"shrink": [0.8, 1.0]},
         "optimizer": {"lr": 3e-3},
         "loss": {"pixel": "l2"},
         "stages": [{"side": 32, "batch": 4, "steps": 12, **stage}],
@@ -74,27 +74,21 @@ def tiny_table(**stage: Any) -> dict[str, Any]:
 
 def tiny(**stage: Any) -> Recipe:
     """The recipe of `tiny_table`."""
-    return parse_recipe(tiny_table(**stage))
+    return recipe_from(tiny_table(**stage))
 
 
 def eventful_table(first: int = 40, second: int = 20) -> dict[str, Any]:
     """One in which everything moves that a state must keep: average, critic, turns, the best."""
-    table = tiny_table(steps=first, checkpoint_every=25)
-    game = {"train": "gan", "side": 32, "batch": 4, "steps": second, "checkpoint_every": 25}
+    table = tiny_table(steps=first, keep_every=25)
+    game = {"train": "gan", "side": 32, "batch": 4, "steps": second, "keep_every": 25}
     return table | {
         "data": {"augment": "photographs", "degrade": "old-photograph"},
-        "optimizer": {"lr": 3e-3, "ema_decay": 0.9},
-        "loss": {"pixel": "l2", "noise_weight": 0.1},
+        "optimizer": {"lr": 3e-3, "average": 0.9},
+        "loss": {"pixel": "l2", "noise": 0.1},
         "critic": {"name": "sagan", "options": {"width": 8}},
         "stages": [
             *table["stages"],
-            {
-                **game,
-                "side": 64,
-                "critic_loss_threshold": 0.69,
-                "noise_consistency": True,
-                "schedule": "plateau",
-            },
+            {**game, "side": 64, "critic_until": 0.69, "noise": True, "schedule": "plateau"},
         ],
     }
 
@@ -116,9 +110,9 @@ def _inline(value: Any) -> str:
 
 
 def command(recipe: Path, folder: Path, *more: str) -> list[str]:
-    """The command line that trains on `folder/images` and keeps what it makes in `folder`."""
+    """The command line that trains on `folder/pictures` and keeps what it makes in `folder`."""
     paths = [
-        str(folder / "images"),
+        str(folder / "pictures"),
         "--run-folder",
         str(folder / "run"),
         "--cache",
@@ -158,13 +152,13 @@ def log_of(folder: Path) -> list[dict[str, str]]:
 
 
 def figures_on_training(model: Path, cache: Path, side: int) -> ValidationFigures:
-    """How a finished model does on the very images it was trained on."""
+    """How a finished model does on the very pictures it was trained on."""
     weights = read_weights(model)
     architecture = ARCHITECTURES[weights.metadata["architecture"]]
     network = build(architecture, weights.state).float().eval()
-    images = ImageCache(cache, validation=False)
-    crops = Crops(images, side=side, batch=len(images), shrink=(1, 1), seed=0, mirror=False)
-    whole = prepare_batch(crops.at(0), DataConfig(), torch.device("cpu"), training=False)
+    pictures = ImageCache(cache, validation=False)
+    crops = Crops(pictures, side=side, batch=len(pictures), shrink=(1, 1), seed=0, mirror=False)
+    whole = prepare_batch(crops.at(0), DataPlan(), torch.device("cpu"), training=False)
     return measure(GeneratorWrapper(network, architecture, classes=False), [whole])
 
 

@@ -56,7 +56,7 @@ def what_it_is(recipe: Recipe) -> str:
 def stage_in_words(stage: Stage) -> str:
     """Such as "GAN 192 x 9 (0.03)*"."""
     length = f"{stage.steps} steps" if stage.steps else f"{stage.epochs:g}"
-    star = "*" if stage.in_cycle else ""
+    star = "*" if stage.cycled else ""
     return f"{TRAINED[stage.train]}{stage.side} x {stage.batch} ({length}){star}"
 
 
@@ -64,11 +64,11 @@ def loss_in_words(recipe: Recipe) -> str:
     """The content loss."""
     plan = recipe.loss
     words = [plan.pixel if plan.weight == 1 else f"{plan.weight:g} x {plan.pixel}"]
-    if plan.feature_weights:
-        weights = ", ".join(f"{weight:g}" for weight in plan.feature_weights)
+    if plan.features:
+        weights = ", ".join(f"{weight:g}" for weight in plan.features)
         words.append(f"features {weights} ({plan.feature_network})")
-    if plan.noise_weight:
-        words.append(f"noise {plan.noise_weight:g}")
+    if plan.noise:
+        words.append(f"noise {plan.noise:g}")
     return " + ".join(words)
 
 
@@ -78,7 +78,7 @@ def what_came_of_it(recipe: Recipe, log: Path) -> str:
         rows = list(csv.DictReader(file))
     taught = [row for row in rows if any(row[name] for name in LOSSES)]
     name = next(name for name in LOSSES if taught[0][name])
-    kept, speed = kept_of(recipe, rows), mean_of(rows, "images_per_second")
+    kept, speed = kept_of(recipe, rows), mean_of(rows, "pictures_per_second")
     uv, uv_gray, error, error_gray, colorful = (
         float(kept[f"validation_{figure}"])
         for figure in ("uv", "uv_gray", "ciede2000", "ciede2000_gray", "colorfulness")
@@ -94,7 +94,7 @@ def what_came_of_it(recipe: Recipe, log: Path) -> str:
 def kept_of(recipe: Recipe, rows: list[Row]) -> Row:
     """The validation of what was written: the last one, or the best of a stage that chooses."""
     validated = [row for row in rows if row["validation_measure"]]
-    if not list(recipe.unrolled_stages())[-1].checkpoint_every:
+    if not list(recipe.schedule())[-1].keep_every:
         return validated[-1]
     last = [row for row in validated if row["stage"] == validated[-1]["stage"]]
     return min(last, key=lambda row: float(row["validation_measure"]))

@@ -1,10 +1,10 @@
-"""Colour for grayscale images.
+"""Colorize grayscale images.
 
 >>> import napari_colorize as nc
 >>> result = nc.colorize(gray, saturation=1.4)  # doctest: +SKIP
 >>> result.with_(saturation=2.0).save("warm.png")  # doctest: +SKIP
 
-Importing this package is light: a name below brings its module, and torch, when it is first used.
+Importing this package is cheap: modules, and torch, are imported on first use of a name.
 """
 
 from typing import TYPE_CHECKING

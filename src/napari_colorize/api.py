@@ -1,4 +1,4 @@
-"""`colorize`, the one-liner: it keeps the last models for the next call."""
+"""`colorize`: colorize an image with one call; the last models are kept in memory."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ def colorize(
     blend_with: str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Colorized | LazyColorized:
-    """Colorize one image; the models are kept for the next call.
+    """Colorize one image; the models stay in memory for the next call.
 
-    A dask array, of an image or a stack, comes back at once: its colours are computed chunk by
-    chunk when they are asked for, where dask computes; see `chunks`.
+    For a dask array of an image or a stack the result is lazy: its chunks are computed by dask when
+    they are needed, see `dask_arrays`.
 
     Parameters
     ----------
     image : array, shape (Y, X), (Y, X, 3) or (Y, X, 4)
-        Any real dtype; see `Colorizer.__call__`. A dask array may have axes before these.
+        Any real dtype; see `Colorizer.__call__`. A dask array may have leading axes.
     model : str or path
-        A name in the catalogue, or a file.
+        Name in the catalogue, or path of a checkpoint.
     device, precision
         See `Colorizer.from_pretrained`.
     rgb : bool, optional
-        Whether the last axis holds colours.
+        Whether the last axis holds colors. Default: if it has 3 or 4 entries.
     guides : Guides, optional
-        Mask, hints, reference picture.
+        Mask, hints and reference image.
     blend_with : str or path, optional
-        A second model, to be blended with the first.
+        A second model whose colors are blended with those of the first.
     **settings
-        See `ColorizeSettings`.
+        Fields of `ColorizeSettings`.
 
     Returns
     -------
     Colorized, or LazyColorized for a dask array
-        `.rgb` is the picture.
+        `.rgb` is the colorized image.
     """
     global _last
     if array_kind(image) == "dask":
@@ -71,21 +71,21 @@ def colorize(
             **settings,
         )
     models = (model,) if blend_with is None else (model, blend_with)
-    wanted = {(*_identity(each), str(device), precision): each for each in models}
+    requested = {(*_identity(each), str(device), precision): each for each in models}
     with _last_lock:
-        kept = {key: _last[key] for key in wanted if key in _last}
-        _last = {}  # models that are no longer wanted may leave no room for new ones
-        for key, each in wanted.items():
+        kept = {key: _last[key] for key in requested if key in _last}
+        _last = {}  # release models not needed any more before new ones are loaded
+        for key, each in requested.items():
             if key not in kept:
                 kept[key] = Colorizer.from_pretrained(each, device=device, precision=precision)
         _last = kept
-    first, *others = (kept[key] for key in wanted)
-    # Of a model blended with itself there is one; it comes out as it is.
+    first, *others = (kept[key] for key in requested)
+    # A model blended with itself appears once and is used alone.
     return first(image, rgb=rgb, guides=guides, blend_with=next(iter(others), None), **settings)
 
 
 def _identity(model: str | os.PathLike[str]) -> tuple[object, ...]:
-    """What tells a model from another: its name, or its file as it is now."""
+    """Cache key of a model: its name, or path, time stamp and size of its file."""
     path = Path(model)
     if not path.is_file():
         return (str(model),)

@@ -1,4 +1,4 @@
-"""Array type aliases and small tuples that all packages share."""
+"""Type aliases of arrays, plane indices and contrast limits, shared by all packages."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 AnyArray = NDArray[Any]
+BoolArray = NDArray[np.bool_]
 UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]

@@ -1,8 +1,8 @@
-"""Colours of dask arrays: lazy, chunk by chunk, on threads, processes or many machines.
+"""Lazy colorization of dask arrays, chunk by chunk, on threads, processes or several machines.
 
-The graph holds the names of the model and the settings; the weights are loaded where a chunk is
-computed (see `workers`). What no chunk can know alone, the contrast limits of a whole stack, is a
-part of the graph, too.
+The task graph contains a description of the model (`model_spec`) and the settings; the process that
+computes a chunk loads the weights. The contrast limits of a whole stack, which do not follow from a
+single chunk, are tasks of the graph as well.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import torch
 from numpy.typing import DTypeLike
 
 from napari_colorize import provenance
-from napari_colorize.colorizer import Colorizer, refuse_beside_fidelity
+from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
+from napari_colorize.colorizer import Colorizer, check_fidelity_is_alone
 from napari_colorize.errors import ImageError
 from napari_colorize.imaging.planes import (
-    Array,
-    Limits,
     data_range,
     default_limits,
     limits_of_range,
@@ -45,17 +44,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LazyColorized:
-    """A dask array of colours that are not computed yet, and how they will be made.
+    """Result of a lazy colorization: a dask array that is computed on demand.
 
     Parameters
     ----------
     rgb : dask.array.Array
-        `(..., Y, X, 3)`, or 4 if the image has alpha, of the image's dtype (bool gives uint8).
-        Along the leading axes its chunks are the image's; Y and X are one chunk.
+        Colors `(..., Y, X, 3)`, or 4 if the image has alpha, of the dtype of the image (uint8 for
+        bool). The chunks along the leading axes are those of the image; Y and X are one chunk.
     settings : ColorizeSettings
-        As chosen, with the checkpoint's recommendations filled in.
+        Settings with the recommendations of the checkpoint filled in.
     provenance : dict
-        Which model makes the colours, with which settings; empty if the settings say so.
+        Record of model and settings; empty if switched off by the settings.
     """
 
     rgb: dask.array.Array
@@ -75,32 +74,32 @@ def colorize_lazily(
     time_axis: int | None = None,
     **settings: Any,
 ) -> LazyColorized:
-    """Colorize an image or a stack when, where and as far as its colours are asked for.
+    """Colorize an image or a stack lazily with dask.
 
-    Nothing is computed by this call. Every chunk becomes what `Colorizer.iter_planes` makes of its
-    planes in the whole stack: where the dtype does not tell black and white, the graph reads the
-    whole stack for them once before the first chunk. Any scheduler of dask may compute it; every
-    process loads the model once.
+    This call computes nothing. Each chunk becomes what `Colorizer.iter_planes` returns for its
+    planes as part of the whole stack: if contrast limits do not follow from the dtype, the graph
+    reads the whole stack once before the first chunk. Any dask scheduler can compute the graph;
+    each process loads the model once.
 
     Parameters
     ----------
     array : dask.array.Array, shape (..., Y, X), (..., Y, X, 3) or (..., Y, X, 4)
-        Any real dtype. Colours are replaced, alpha is kept.
+        Any real dtype. Colors are replaced, alpha is kept.
     model : str, path or Colorizer
-        A name in the catalogue, or a file that all workers find under this path. Of a Colorizer
-        only its name or file travels, with its device and precision.
+        Name in the catalogue, or a path that is valid on all workers. Of a Colorizer only name or
+        path, device and precision are sent to the workers.
     device, precision
-        See `Colorizer.from_pretrained`; "auto" is decided by each worker for itself.
+        See `Colorizer.from_pretrained`; "auto" is resolved by each worker.
     rgb : bool, optional
-        Whether the last axis holds colours. Default: if it has 3 or 4 entries.
+        Whether the last axis holds colors. Default: if it has 3 or 4 entries.
     guides : Guides, optional
-        Mask, hints and reference for every plane.
+        Mask, hints and reference image for all planes.
     blend_with : str, path or Colorizer, optional
-        A second model.
+        A second model whose colors are blended with those of the first.
     time_axis : int, optional
-        Along which colours are kept steady; default: the first leading axis.
+        Axis along which `temporal_smoothing` acts. Default: the first leading axis.
     **settings
-        See `ColorizeSettings`.
+        Fields of `ColorizeSettings`.
 
     Returns
     -------
@@ -110,72 +109,72 @@ def colorize_lazily(
     Raises
     ------
     ImageError
-        If it has no planes, no real numbers, or more than one chunk along time although colours
-        shall be steady along it.
+        If it has no planes or no real numbers, or if the time axis has several chunks although
+        temporal smoothing is requested.
     UnknownModelError, DownloadError, CheckpointError, SettingsError
-        If there is no such model, or a setting is unknown, out of range, or not for it.
+        If there is no such model, or a setting is unknown, out of range, or not supported by it.
     """
-    loadable = ModelSpec.of(model, device=device, precision=precision)
-    other = (
+    spec = ModelSpec.from_model(model, device=device, precision=precision)
+    second = (
         None
         if blend_with is None
-        else ModelSpec.of(blend_with, device=loadable.device, precision=loadable.precision)
+        else ModelSpec.from_model(blend_with, device=spec.device, precision=spec.precision)
     )
-    chosen = loadable.resolve_settings(settings)
+    resolved = spec.resolve_settings(settings)
     axes = spatial_axes(array, rgb)
-    stack_limits(array, rgb, (0, 1))  # reads nothing, and refuses a stack without planes
-    dtype = to_numpy(np.zeros((1, 1), array.dtype)).dtype  # refuses what is no real number
+    stack_limits(array, rgb, (0, 1))  # reads no data; raises for a stack without planes
+    dtype = to_numpy(np.zeros((1, 1), array.dtype)).dtype  # raises for dtypes that are not real
     leading = array.ndim - axes
-    _refuse_split_time(array, chosen, leading, time_axis)
+    _check_time_chunks(array, resolved, leading, time_axis)
     if guides is not None:
         from napari_colorize.refine.guides import check_guides
 
         if callable(guides):
             raise ImageError(
-                "The planes of a dask array share their guides: give one Guides object, or compute "
+                "The planes of a dask array share their guides. Give one Guides object, or compute "
                 "planes with Colorizer.iter_planes."
             )
         check_guides(guides).check((array.shape[leading], array.shape[leading + 1]))
-    refuse_beside_fidelity(chosen, guides, other is not None)
+    check_fidelity_is_alone(resolved, guides, second is not None)
 
-    whole = array.rechunk(dict.fromkeys(range(leading, array.ndim), -1))
+    whole_planes = array.rechunk(dict.fromkeys(range(leading, array.ndim), -1))
     channels = 4 if axes == 3 and array.shape[-1] == 4 else 3
-    pictures = whole.map_blocks(
+    colors = whole_planes.map_blocks(
         _colorize_block,
-        model=loadable,
-        settings=chosen,
-        limits=_limits(array, axes, dtype, chosen),
+        model=spec,
+        settings=resolved,
+        limits=_limits(array, axes, dtype, resolved),
         rgb=axes == 3,
-        guides=_once(guides),
-        other=other,
+        guides=_as_task(guides),
+        second=second,
         time_axis=time_axis,
         new_axis=array.ndim if axes == 2 else None,
-        chunks=(*whole.chunks[: leading + 2], (channels,)),
-        meta=np.empty((0,) * (leading + 3), _dtype_of_colors(dtype, chosen)),
+        chunks=(*whole_planes.chunks[: leading + 2], (channels,)),
+        meta=np.empty((0,) * (leading + 3), _result_dtype(dtype, resolved)),
     )
-    return LazyColorized(pictures, chosen, _record(loadable, chosen, guides, other))
+    return LazyColorized(colors, resolved, _record(spec, resolved, guides, second))
 
 
 def _colorize_block(
-    block: Array,
+    block: AnyArray,
     *,
     model: ModelSpec,
     settings: ColorizeSettings,
     limits: Limits | None,
     rgb: bool,
     guides: Guides | None,
-    other: ModelSpec | None,
+    second: ModelSpec | None,
     time_axis: int | None,
-) -> Array:
-    """One chunk, whose planes are whole, on a worker."""
+) -> AnyArray:
+    """Colorize one chunk of whole planes; runs on a worker."""
     colorizer = model.load()
-    planes = _in_turn(
+    planes = _with_inference_lock(
         colorizer,
         colorizer.iter_planes(
             block,
             rgb=rgb,
             guides=guides,
-            blend_with=None if other is None else other.load(),
+            blend_with=None if second is None else second.load(),
             time_axis=time_axis,
             **(vars(settings) if limits is None else {**vars(settings), "contrast_limits": limits}),
         ),
@@ -189,10 +188,10 @@ def _colorize_block(
     return pixels
 
 
-def _in_turn(
-    colorizer: Colorizer, planes: Iterator[tuple[tuple[int, ...], Colorized]]
-) -> Iterator[tuple[tuple[int, ...], Colorized]]:
-    """The same, but the network runs only when it is this thread's turn; composing needs none."""
+def _with_inference_lock(
+    colorizer: Colorizer, planes: Iterator[tuple[PlaneIndex, Colorized]]
+) -> Iterator[tuple[PlaneIndex, Colorized]]:
+    """Iterate over planes with the lock held while the network runs, not while images compose."""
     while True:
         with inference_lock(colorizer):
             found = next(planes, None)
@@ -202,15 +201,15 @@ def _in_turn(
 
 
 def _limits(
-    array: dask.array.Array, axes: int, dtype: np.dtype[Any], chosen: ColorizeSettings
+    array: dask.array.Array, axes: int, dtype: np.dtype[Any], resolved: ColorizeSettings
 ) -> Delayed | None:
-    """Black and white of the whole stack, to be computed; None if settings or dtype tell them."""
+    """Task that computes the limits of the stack; None if settings or dtype determine them."""
     from dask.array import reduction
     from dask.delayed import delayed
 
-    # A two is beyond 0 to 1, so floats must look at their data; bool makes a one of it.
-    is_told = default_limits(np.full((1, 1), 2).astype(dtype))[1] is None
-    if chosen.contrast_limits is not None or is_told:
+    # 2 is outside the range 0 to 1, so that floats are not treated as unit images; as bool it is 1.
+    is_fixed = default_limits(np.full((1, 1), 2).astype(dtype))[1] is None
+    if resolved.contrast_limits is not None or is_fixed:
         return None
     found = reduction(
         array,
@@ -220,82 +219,82 @@ def _limits(
         dtype=object,
         meta=np.empty((), object),
     )
-    # `delayed` makes one task of reading a chunk and looking at it. Shared with the colours' tasks,
-    # what was read would be kept for them: the whole stack in memory, where reading twice is cheap.
+    # `delayed` fuses reading a chunk with computing its range. If the tasks of the colors shared
+    # the chunks, dask would keep the whole stack in memory for them; reading twice is cheaper.
     return delayed(_limits_of, pure=True)(found, dtype)
 
 
-def _range_of_block(block: Array, axis: Any, keepdims: bool, *, has_color: bool) -> Array:
-    """Smallest and largest finite value of a chunk, alpha left out; `keepdims` is always true."""
+def _range_of_block(block: AnyArray, axis: Any, keepdims: bool, *, has_color: bool) -> AnyArray:
+    """Smallest and largest finite value of a chunk without alpha; `keepdims` is always true."""
     values = to_numpy(block)
-    return _as_item(data_range(values[..., :3] if has_color else values), block.ndim)
+    return _as_object_array(data_range(values[..., :3] if has_color else values), block.ndim)
 
 
-def _range_of_ranges(ranges: Array, axis: Any, keepdims: bool) -> Array:
-    """The range that holds all of them; None where no value was finite."""
+def _range_of_ranges(ranges: AnyArray, axis: Any, keepdims: bool) -> AnyArray:
+    """Union of ranges; None if no value was finite."""
     pairs = [pair for pair in ranges.flat if pair is not None]
-    whole = (min(low for low, _ in pairs), max(high for _, high in pairs)) if pairs else None
-    return _as_item(whole, ranges.ndim if keepdims else 0)
+    union = (min(low for low, _ in pairs), max(high for _, high in pairs)) if pairs else None
+    return _as_object_array(union, ranges.ndim if keepdims else 0)
 
 
-def _as_item(item: Limits | None, axes: int) -> Array:
-    """An array of one object, as a reduction of dask wants it; of any integers, exact."""
+def _as_object_array(item: Limits | None, axes: int) -> AnyArray:
+    """Array with one object, for reductions of dask; Python integers of any size stay exact."""
     array = np.empty((1,) * axes, object)
     array[(0,) * axes] = item
     return array
 
 
 def _limits_of(found: Any, dtype: np.dtype[Any]) -> Limits | None:
-    """Limits from a range; None in a stack of one value, for which every chunk finds the same."""
+    """Limits from a range; None for a stack of one value, where each chunk finds the same."""
     low, high = limits_of_range(dtype, np.asarray(found, object).item())[0]
     return (low, high) if low < high else None
 
 
-def _refuse_split_time(
-    array: dask.array.Array, chosen: ColorizeSettings, leading: int, time_axis: int | None
+def _check_time_chunks(
+    array: dask.array.Array, resolved: ColorizeSettings, leading: int, time_axis: int | None
 ) -> None:
-    """Steady colours follow from those of the plane before; a chunk knows its own planes only."""
+    """Raise if temporal smoothing would have to cross chunks: a chunk has only its own planes."""
     axis = checked_axis(time_axis, leading)
-    if chosen.temporal_smoothing == 0 or axis is None or array.numblocks[axis] == 1:
+    if resolved.temporal_smoothing == 0 or axis is None or array.numblocks[axis] == 1:
         return
     raise ImageError(
-        f"Colours are held steady along axis {axis} within a chunk only, and there are "
-        f"{array.numblocks[axis]} along it: use array.rechunk({{{axis}: -1}}), "
+        f"Temporal smoothing acts within one chunk, and axis {axis} has {array.numblocks[axis]} "
+        f"chunks. Use array.rechunk({{{axis}: -1}}), "
         "Colorizer.iter_planes, or temporal_smoothing=0."
     )
 
 
-def _dtype_of_colors(dtype: np.dtype[Any], chosen: ColorizeSettings) -> DTypeLike:
-    return np.uint8 if dtype.kind == "b" or chosen.fidelity != "exact" else dtype
+def _result_dtype(dtype: np.dtype[Any], resolved: ColorizeSettings) -> DTypeLike:
+    return np.uint8 if dtype.kind == "b" or resolved.fidelity != "exact" else dtype
 
 
-def _once(guides: Guides | None) -> Delayed | None:
-    """An own entry of the graph, so that it does not travel with every chunk."""
+def _as_task(guides: Guides | None) -> Delayed | None:
+    """Make guides a task of their own, so that they are not sent with every chunk."""
     from dask.delayed import delayed
 
     return None if guides is None else delayed(guides, pure=True, traverse=False)
 
 
 def _record(
-    model: ModelSpec, chosen: ColorizeSettings, guides: Guides | None, other: ModelSpec | None
+    model: ModelSpec, resolved: ColorizeSettings, guides: Guides | None, second: ModelSpec | None
 ) -> dict[str, object]:
-    """What will be done to each plane, in the words of a record."""
-    if not chosen.provenance:
+    """Provenance record of all planes."""
+    if not resolved.provenance:
         return {}
     record = provenance.describe(
         checkpoint_name=model.checkpoint.name,
         architecture=model.checkpoint.architecture,
         sha256=model.checkpoint.sha256,
-        settings=chosen,
+        settings=resolved,
         device=model.device,
         precision=model.precision,
     )
     if guides:
         record["guides"] = guides.summary()
-    if other is not None:
+    if second is not None:
         record["blended_with"] = {
-            "model": other.checkpoint.name,
-            "architecture": other.checkpoint.architecture,
-            "weights_sha256": other.checkpoint.sha256,
+            "model": second.checkpoint.name,
+            "architecture": second.checkpoint.architecture,
+            "weights_sha256": second.checkpoint.sha256,
         }
     return record

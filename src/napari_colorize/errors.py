@@ -1,9 +1,9 @@
-"""What can go wrong, in sentences that a front end can show as they are.
+"""Errors and warnings, with messages that front ends display unchanged.
 
-Every error that a user can meet is a `ColorizeError` whose message says what was expected, what
-came and what to do. What a user should know about a result that did come out is a warning:
-`ColorizeWarning` where the result may not be what was wanted, `ColorizeNote` where the input was
-interpreted (an image that had colour, limits taken from the data).
+Errors that a user can cause are `ColorizeError`s; the message states what was expected, what was
+found and what to do. Information about a result is given as a warning: `ColorizeWarning` if the
+result may be wrong, `ColorizeNote` if the input was interpreted (an image with colors, contrast
+limits taken from the data).
 """
 
 import sys
@@ -14,15 +14,15 @@ PACKAGE = str(Path(__file__).parent)
 
 
 class ColorizeError(Exception):
-    """Base of all errors that napari-colorize raises on purpose."""
+    """Base class of the errors that napari-colorize raises."""
 
 
 class SettingsError(ColorizeError, ValueError):
-    """A setting is out of its range, or the chosen network has no such knob."""
+    """A setting is unknown, out of range, or not supported by the network."""
 
 
 class ImageError(ColorizeError, ValueError):
-    """The input is not an image that can be colorized."""
+    """The input is not an image that can be colorized, or a guide does not fit it."""
 
 
 class UnknownModelError(ColorizeError, LookupError):
@@ -30,32 +30,33 @@ class UnknownModelError(ColorizeError, LookupError):
 
 
 class CheckpointError(ColorizeError):
-    """A file does not hold the weights of a network that we know."""
+    """A file does not contain weights of a known network architecture."""
 
 
 class DownloadError(ColorizeError):
-    """A checkpoint could not be fetched, or arrived damaged."""
+    """A checkpoint could not be downloaded, or the download is damaged."""
 
 
 class OutOfMemoryError(ColorizeError, MemoryError):
-    """A prediction does not fit into memory and no permitted retry did either."""
+    """A prediction does not fit into memory with any permitted fallback."""
 
 
 class OutputError(ColorizeError, OSError):
-    """A result could not be written where it was asked for."""
+    """A result could not be written to the given path."""
 
 
 class ColorizeWarning(UserWarning):
-    """The result may not be what was wanted: almost no colour, a smaller render factor, NaN."""
+    """The result may be wrong: almost no color, a smaller render factor, NaN."""
 
 
 class ColorizeNote(ColorizeWarning):
-    """The input was interpreted in a way worth knowing: decoloured first, limits from the data."""
+    """The input was interpreted: colors were removed, or limits were taken from the data."""
 
 
-def warn(sentence: str, category: type[ColorizeWarning] = ColorizeWarning) -> None:
-    """Warn in the name of whoever called this package, so that the line shown is theirs."""
+def warn(message: str, category: type[ColorizeWarning] = ColorizeWarning) -> None:
+    """Issue a warning that is attributed to the caller of this package."""
+    # The first frame outside this package is the line that the user can change.
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back
-    warnings.warn(sentence, category, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -1,4 +1,4 @@
-"""Names of a package that bring their module when they are first used (PEP 562)."""
+"""Lazy public names of a package: a module is imported on first use of its name (PEP 562)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 def lazy_names(
     package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` for a package.
+    """Make `__getattr__` and `__dir__` of a package.
 
     Parameters
     ----------
     package : str
-        Its `__name__`.
+        `__name__` of the package.
     modules : mapping of str to str
-        Names, and the modules of the package that define them.
+        Public names, and the modules of the package that define them.
     """
 
     def getattribute(name: str) -> Any:
@@ -26,7 +26,7 @@ def lazy_names(
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(f"{package}.{modules[name]}"), name)
-        setattr(sys.modules[package], name, value)  # from now on an ordinary attribute
+        setattr(sys.modules[package], name, value)  # later uses do not call this function
         return value
 
     def directory() -> list[str]:

@@ -1,7 +1,7 @@
-"""Models for workers: named where work is given out, loaded where it is done, once per process.
+"""Serializable description of a model, from which worker processes load it once.
 
-A network is too large to travel with every task, so tasks carry a `Loadable`: which model, with
-the sum that tells its weights from others of the same name, and how it is to run.
+A network is too large to be sent with every task. Tasks carry a `ModelSpec` instead: the source of
+the model, the checksum of its weights, and device and precision.
 """
 
 from __future__ import annotations
@@ -20,33 +20,32 @@ from torch import nn
 from napari_colorize import zoo
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import CheckpointError, UnknownModelError
+from napari_colorize.predictor import Predictor
 from napari_colorize.runtime.devices import Precision, choose_dtype
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.zoo import Checkpoint
 from napari_colorize.zoo.files import sha256_of
 
-KEPT = 2  # models at a time in a process: one and the one that is blended with it
+CACHED_MODELS = 2  # per process: a model and the one that is blended with it
 
-_loading = threading.Lock()
-_turn = threading.Lock()
+_load_lock = threading.Lock()
+_inference_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """A model as a task carries it: a few hundred bytes, from which any process can load it.
+    """Description of a model in a few hundred bytes, from which any process can load it.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Its passport, with the sha256 of its weights.
+        Metadata of the model, with the sha256 of its weights.
     source : str
-        Its name in the catalogue, or the absolute path of its file, which is the same for all
-        processes.
+        Name in the catalogue, or absolute path of the file, valid in all processes.
     device : str
-        As for `Colorizer.from_pretrained`; "auto" is decided where it is loaded.
+        As for `Colorizer.from_pretrained`; "auto" is resolved by the process that loads the model.
     precision : {"auto", "float32", "bfloat16"}
-        Likewise. Workers of different kinds give the same colours, to the last bit, only with
-        float32.
+        As for `device`. Machines of different kinds give bitwise equal colors only in float32.
     """
 
     checkpoint: Checkpoint
@@ -55,26 +54,26 @@ class ModelSpec:
     precision: Precision = "auto"
 
     @classmethod
-    def of(
+    def from_model(
         cls,
         model: str | os.PathLike[str] | Colorizer,
         *,
         device: str | torch.device = "auto",
         precision: Precision = "auto",
     ) -> ModelSpec:
-        """A model by its name, its file or a Colorizer made from either; no network is built.
+        """Describe a model given by name, file or Colorizer; no network is built.
 
         Parameters
         ----------
         model : str, path or Colorizer
-            A Colorizer keeps its own device and precision.
+            A Colorizer keeps its device and precision.
         device, precision
             See `Colorizer.from_pretrained`.
 
         Raises
         ------
         UnknownModelError, DownloadError, CheckpointError
-            If there is no such model, or a Colorizer's weights are in no file.
+            If there is no such model, or the weights of a Colorizer are not in a file.
         SettingsError
             If there is no such precision.
         """
@@ -86,7 +85,7 @@ class ModelSpec:
                 device=str(model.device),
                 precision="float32" if model.dtype == torch.float32 else "bfloat16",
             )
-        choose_dtype(precision, torch.device("cpu"))  # a wrong word is told at once
+        choose_dtype(precision, torch.device("cpu"))  # raises here, not in the worker
         checkpoint = _metadata(model)
         source = model if model in zoo.CATALOGUE else checkpoint.file
         return cls(
@@ -94,56 +93,56 @@ class ModelSpec:
         )
 
     def resolve_settings(self, settings: dict[str, Any]) -> ColorizeSettings:
-        """Settings from keywords, as `Colorizer.choose` gives them; no weights are needed.
+        """Make settings from keywords as `Predictor.resolve_settings`, without loading weights.
 
         Raises
         ------
         SettingsError
-            If one is unknown, out of range, or not for this network.
+            If a setting is unknown, out of range, or not supported by this network.
         """
-        on_paper = Colorizer(nn.Identity(), self.checkpoint, torch.device("cpu"), torch.float32)
-        return on_paper.resolve_settings(settings)
+        unloaded = Predictor(nn.Identity(), self.checkpoint, torch.device("cpu"), torch.float32)
+        return unloaded.resolve_settings(settings)
 
     def load(self) -> Colorizer:
-        """The Colorizer; a process loads it once, however many of its threads ask.
+        """Load the model, or return the one that this process has loaded already.
 
         Raises
         ------
         DownloadError, CheckpointError
-            If it cannot be fetched, or this machine has other weights under that name.
+            If it cannot be downloaded, or the weights on this machine are different ones.
         SettingsError
-            If there is no such device here.
+            If this machine has no such device.
         """
-        with _loading:  # else two threads that come at once would both load
+        with _load_lock:  # two threads that start together must not both load it
             return _load(self)
 
 
 def inference_lock(colorizer: Colorizer) -> AbstractContextManager[object]:
-    """To be held while a network runs in one of many threads.
+    """Context manager to hold while a network runs in one of several threads.
 
-    Where torch works on all cores by itself, or on a GPU, predictions take turns: side by side they
-    would need memory for all at once, and where it runs out colours come from smaller render
-    factors. Where torch has one thread, as in dask's worker processes, nobody waits.
+    On a GPU, or if torch uses several CPU threads, predictions run one after another: in parallel
+    they would be no faster and need memory for all of them, which can trigger a fallback to smaller
+    render factors. If torch uses one thread, as in dask workers, there is no lock.
     """
-    is_alone = colorizer.device.type == "cpu" and torch.get_num_threads() == 1
-    return nullcontext() if is_alone else _turn
+    runs_alone = colorizer.device.type == "cpu" and torch.get_num_threads() == 1
+    return nullcontext() if runs_alone else _inference_lock
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_MODELS)
 def _load(model: ModelSpec) -> Colorizer:
     colorizer = Colorizer.from_pretrained(
         model.source, device=model.device, precision=model.precision
     )
     if colorizer.checkpoint.sha256 != model.checkpoint.sha256:
         raise CheckpointError(
-            f"{model.source} holds other weights here than where the work was given out: give all "
-            "machines the same file."
+            f"{model.source} has other weights on this machine than on the one that sent the task. "
+            "Give all machines the same file."
         )
     return colorizer
 
 
 def _metadata(model: str | os.PathLike[str]) -> Checkpoint:
-    """With the sha256; a file has to be read for it, a name of the catalogue knows it."""
+    """Metadata of a model with its sha256, from the catalogue or computed from the file."""
     found = zoo.resolve(model)
     if isinstance(found, Path):
         return zoo.load(found)[0]
@@ -151,13 +150,13 @@ def _metadata(model: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _source_of(checkpoint: Checkpoint) -> str:
-    """Where a loaded checkpoint came from: a name of the catalogue, or a file."""
+    """Source of a loaded checkpoint: a name in the catalogue, or a path."""
     name = checkpoint.name
     if name in zoo.CATALOGUE and _metadata(name).sha256 == checkpoint.sha256:
         return name
     if Path(checkpoint.file).is_absolute() and Path(checkpoint.file).is_file():
         return checkpoint.file
     raise UnknownModelError(
-        f"{name} was made in this process, and workers can only load models from files: give a "
-        "name of the catalogue or the path of a .safetensors or .pth file."
+        f"{name} exists in this process only, and workers load models from files. Give a name in "
+        "the catalogue or the path of a .safetensors or .pth file."
     )

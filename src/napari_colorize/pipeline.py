@@ -1,9 +1,8 @@
-"""What happens to a picture: `predict` (slow, once) and `compose` (quick, as often as wanted).
+"""The two steps of a colorization: `predict` (slow, once) and `compose` (fast, repeatable).
 
-`predict` shows the network a small gray picture and keeps U and V of what comes out, at the
-network's size. `compose` enlarges them, scales them by saturation and joins them with the gray at
-full size, or at a part of it (`Window`). Only here is gray turned into what a network takes
-(`network_input`), and what it gives into colours (`to_rgb`).
+`predict` runs the network on a reduced gray image and keeps U and V at network size. `compose`
+enlarges them, scales them by saturation and joins them with the gray at full size, or in a window
+of it. `network_input` converts gray to the input of a network, and `to_rgb` its output to colors.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from napari_colorize.array_types import AnyArray
 from napari_colorize.imaging.color import (
     TINY,
     add_offset,
@@ -26,7 +26,7 @@ from napari_colorize.imaging.color import (
     rgb_to_yuv,
     yuv_to_rgb,
 )
-from napari_colorize.imaging.planes import Array, Plane, empty_pixels, to_pixels
+from napari_colorize.imaging.planes import Plane, empty_pixels, to_pixels
 from napari_colorize.imaging.resample import Window, full_window, resize, resize_map
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture, Fit
 from napari_colorize.refine.chroma_field import ChromaLayers, ChromaWindow, as_chroma_layers
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from napari_colorize.refine.hints import Hints
 
 PIXELS_PER_RENDER_FACTOR = 16
-WIDEST = 4.0  # pictures are shown to a network at most this much wider than high
-STRIP_ON_CPU = 2**16  # pixels composed at a time: all of it fits into a processor's cache
-STRIP_ON_DEVICE = 2**25  # enough to keep a GPU busy, and bounded
+MAX_ASPECT = 4.0  # largest ratio of the sides of a network input
+BLOCK_ON_CPU = 2**16  # pixels composed at a time: the intermediate arrays fit into the CPU cache
+BLOCK_ON_GPU = 2**25  # enough to occupy a GPU, with bounded memory
 
 
 @dataclass(frozen=True, eq=False)
 class Chroma:
-    """What a network said about the colours of one picture, at the size it was asked.
+    """Predicted chroma of one image, at the size of the network output.
 
     Parameters
     ----------
@@ -51,15 +51,15 @@ class Chroma:
     model : str
         Name of the checkpoint.
     render_factor : int
-        At which it was asked (smaller than wanted if memory ran out).
+        Render factor used; smaller than requested if memory was exhausted.
     self_attention : bool
-        Whether the layer was on.
-    steadied : Tensor, shape (h, w, 2), optional
-        The same held steady along time, see `refine.temporal`; None for a picture by itself.
+        Whether the self-attention layer was used.
+    smoothed_uv : Tensor, shape (h, w, 2), optional
+        `uv` after temporal smoothing, see `refine.temporal`; None for a single image.
     temporal_smoothing : float
-        How much that was; 0 for a picture by itself.
+        Strength of the smoothing, 0 to 1; 0 for a single image.
     errors : Tensor, shape (h, w), optional
-        How far off the truth the model expects its colours to be, in CIEDE2000, if that was asked.
+        Expected error of the colors in CIEDE2000, if it was computed.
     """
 
     uv: Tensor
@@ -71,29 +71,29 @@ class Chroma:
     errors: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Chroma:
-        """The same on a device."""
-        steadied = None if self.smoothed_uv is None else self.smoothed_uv.to(device)
+        """Copy the tensors to a device."""
+        smoothed = None if self.smoothed_uv is None else self.smoothed_uv.to(device)
         errors = None if self.errors is None else self.errors.to(device)
-        return replace(self, uv=self.uv.to(device), smoothed_uv=steadied, errors=errors)
+        return replace(self, uv=self.uv.to(device), smoothed_uv=smoothed, errors=errors)
 
     def mean(self) -> float:
-        """Mean length of (U, V): 0 is gray, vivid photographs have 0.1."""
+        """Mean length of (U, V): 0 is gray, vivid photographs have about 0.1."""
         return float(torch.linalg.vector_norm(self.uv, dim=-1).mean())
 
 
 def render_size(
     height: int, width: int, render_factor: int, *, fit: Fit = "square", multiple: int = 16
 ) -> tuple[int, int]:
-    """Height and width of what the network sees.
+    """Height and width of the network input for an image of a given size.
 
-    A square of 16 x render_factor pixels a side, or a rectangle of the picture's proportions (up
-    to 4 : 1) and about the square's area; sides are multiples of `multiple`.
+    A square of 16 x render_factor pixels a side, or a rectangle of the image's aspect ratio (up to
+    4 : 1) and about the same area. Sides are rounded to multiples of `multiple`.
     """
     side = PIXELS_PER_RENDER_FACTOR * render_factor
     if fit == "square":
         up = math.ceil(side / multiple) * multiple
         return up, up
-    ratio = min(max(width / height, 1 / WIDEST), WIDEST) ** 0.5
+    ratio = min(max(width / height, 1 / MAX_ASPECT), MAX_ASPECT) ** 0.5
     rows, columns = (max(1, round(length / multiple)) for length in (side / ratio, side * ratio))
     return rows * multiple, columns * multiple
 
@@ -108,27 +108,27 @@ def predict(
     self_attention: bool = True,
     hints: Hints | None = None,
 ) -> Tensor:
-    """Chrominance of gray planes, as the network sees them.
+    """Predict the chroma of gray planes.
 
     Parameters
     ----------
     network : nn.Module
-        On the planes' device. It casts its input to what its weights are.
+        Network on the device of the planes; it casts its input to the dtype of its weights.
     architecture : Architecture
-        What it takes and gives.
+        Input and output of the network.
     grays : iterable of Tensor, shape (Y, X)
-        N planes, float32 in [0, 1]. NaN is shown to the network as black.
+        N planes, float32 in [0, 1]. NaN is replaced by black.
     size : tuple of int
-        Of the network's input, from `render_size`.
+        Height and width of the network input, from `render_size`.
     self_attention : bool
-        False replaces the layer by identity.
+        False replaces the self-attention layer by identity.
     hints : Hints, optional
-        Of all planes, shown to a network that takes any.
+        Hints of all planes, for a network that takes hints as input.
 
     Returns
     -------
     Tensor, shape (N, h, w, 2)
-        float32 U and V; h and w are `size` or less, as the network has it.
+        float32 U and V; h and w are those of the network output, at most `size`.
     """
     gray = torch.cat([resize(_without_nan(plane)[None, None], size) for plane in grays])
     x = network_input(architecture, gray).contiguous(memory_format=torch.channels_last)
@@ -143,34 +143,35 @@ def predict(
 
 
 def network_hints(hints: Hints, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Hints as a network takes them, at the size of its input `x` and on its device.
+    """Convert hints to network input, at the size and on the device of the input `x`.
 
     Returns
     -------
     Tensor, shape (N, 2, H, W)
-        CIELAB a and b, mean of those given within a pixel; 0 where there are none.
+        CIELAB a and b, the mean of the hints inside each pixel; 0 where there are none.
     Tensor, shape (N, 1, H, W)
-        1 where there are any, else 0.
+        1 where there are hints, else 0.
     """
     size = x.shape[-2], x.shape[-1]
     mask = torch.from_numpy(hints.mask).float()
     ab = rgb_to_lab(torch.from_numpy(hints.rgb).float())[..., 1:]
-    ab = torch.where(mask[..., None] > 0, ab, 0.0)  # elsewhere they may be anything
-    share = resize_map(mask, size)
-    mean = resize_map(ab, size) / share.clamp_min(TINY)[..., None]
-    mean[share == 0] = 0
-    planes = mean.movedim(-1, 0)[None], (share > 0).float()[None, None]
+    ab = torch.where(mask[..., None] > 0, ab, 0.0)  # colors outside the mask are undefined
+    coverage = resize_map(mask, size)
+    mean = resize_map(ab, size) / coverage.clamp_min(TINY)[..., None]
+    mean[coverage == 0] = 0
+    planes = mean.movedim(-1, 0)[None], (coverage > 0).float()[None, None]
     colors, given = (plane.expand(len(x), -1, -1, -1).to(x) for plane in planes)
     return colors, given
 
 
 def network_input(architecture: Architecture, gray: Tensor) -> Tensor:
-    """What a network takes, from gray `(N, 1, H, W)` in [0, 1]; differentiable.
+    """Convert gray `(N, 1, H, W)` in [0, 1] to the input of a network; differentiable.
 
     Returns
     -------
     Tensor, shape (N, 1, H, W) or (N, 3, H, W)
-        The gray, its CIELAB L (0 to 100), or the gray three times, normalised or not.
+        Gray, its CIELAB L from 0 to 100, or gray repeated to three channels; normalized by
+        ImageNet's mean and standard deviation if the architecture requires it.
     """
     if architecture.input_space == "L":
         return gray_to_l(gray)
@@ -181,21 +182,21 @@ def network_input(architecture: Architecture, gray: Tensor) -> Tensor:
 
 
 def to_rgb(architecture: Architecture, output: Tensor, gray: Tensor) -> Tensor:
-    """What a network gives, as a picture; differentiable.
+    """Convert the output of a network to RGB; differentiable.
 
     Parameters
     ----------
     architecture : Architecture
-        Whose output it is.
+        Architecture of the network.
     output : Tensor, shape (N, 2, h, w) or (N, 3, h, w)
-        U and V or CIELAB a and b, which are joined with the gray's Y or L, or RGB.
+        U and V, or CIELAB a and b, which are joined with Y or L of the gray; or RGB.
     gray : Tensor, shape (N, 1, H, W)
-        What the network was shown, in [0, 1]; brought to the output's size by means over areas.
+        Network input in [0, 1], resized to the output by area means.
 
     Returns
     -------
     Tensor, shape (N, 3, h, w)
-        RGB of the gray's dtype, beyond [0, 1] where it has no such colour.
+        RGB with the dtype of `gray`, outside [0, 1] for colors outside the gamut.
     """
     output = output.to(gray.dtype)
     if architecture.output_space == "rgb":
@@ -210,58 +211,59 @@ def to_rgb(architecture: Architecture, output: Tensor, gray: Tensor) -> Tensor:
 
 
 def _without_nan(gray: Tensor) -> Tensor:
-    """The plane itself if it has none: a copy of a large one is worth avoiding."""
+    """Replace NaN by black; a plane without NaN is returned without a copy."""
+    # The sum is NaN if any value is: one pass, without a mask of the size of the plane.
     return torch.nan_to_num(gray, nan=0.0) if bool(gray.sum().isnan()) else gray
 
 
 @torch.inference_mode()
 def compose(
     plane: Plane, colors: Tensor | ChromaLayers, saturation: float, window: Window | None = None
-) -> Array:
-    """Join a plane's gray with chrominance: the picture, in the plane's dtype.
+) -> AnyArray:
+    """Join the gray of a plane with chroma to an image of the plane's dtype.
 
     Parameters
     ----------
     plane : Plane
-        Gray at full size, on the device where the work is done.
-    colors : Tensor, shape (h, w, 2), or Tint
-        U and V at any size, enlarged bilinearly; or all that `refine` made of them.
+        Gray at full size; its device is used for the computation.
+    colors : Tensor, shape (h, w, 2), or ChromaLayers
+        U and V at any size, resized bilinearly; or the result of `refine.apply.refine`.
     saturation : float
         Factor on predicted U and V, 0 to 4.
     window : Window, optional
-        If the plane is only a part of the picture that the colours are of: what comes out is that
-        part of the composition of the whole.
+        Position of the plane in the image that the colors cover, if it is only a part of it. The
+        result is the same part of the composition of the whole image.
 
     Returns
     -------
     ndarray, shape (Y, X, 3) or (Y, X, 4)
-        With alpha if the image had it; integers span the limits, floats [0, 1].
+        With alpha if the image has it. Integers span the contrast limits, floats [0, 1].
     """
     pixels = empty_pixels(plane)
-    tint = as_chroma_layers(colors).to(plane.gray.device)
-    tinted = ChromaWindow(tint, window or full_window(*plane.gray.shape), saturation)
-    for rows, rgb in _strips(plane, tinted):
+    layers = as_chroma_layers(colors).to(plane.gray.device)
+    chroma = ChromaWindow(layers, window or full_window(*plane.gray.shape), saturation)
+    for rows, rgb in _row_blocks(plane, chroma):
         pixels[rows, :, :3] = to_pixels(rgb, plane)
-        outside = tinted.outside(rows)
+        outside = chroma.outside(rows)
         if outside is not None:
-            pixels[rows, :, :3][outside] = _as_it_was(plane, rows)[outside]
+            pixels[rows, :, :3][outside] = _original_pixels(plane, rows)[outside]
     return pixels
 
 
-def _strips(plane: Plane, tinted: ChromaWindow) -> Iterator[tuple[slice, Tensor]]:
-    """RGB of a few rows at a time, `(3, rows, X)`: memory stays bounded, and in the cache."""
+def _row_blocks(plane: Plane, chroma: ChromaWindow) -> Iterator[tuple[slice, Tensor]]:
+    """RGB of a few rows at a time, `(3, rows, X)`, so that memory is bounded."""
     height, width = plane.gray.shape
-    strip = STRIP_ON_CPU if plane.gray.device.type == "cpu" else STRIP_ON_DEVICE
-    step = max(1, strip // width)
+    block = BLOCK_ON_CPU if plane.gray.device.type == "cpu" else BLOCK_ON_GPU
+    step = max(1, block // width)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
         gray = plane.gray[rows]
-        offset, saturation = tinted.offset(rows, gray)
+        offset, saturation = chroma.offset(rows, gray)
         yield rows, add_offset(gray, offset, saturation, *plane.bounds)
 
 
-def _as_it_was(plane: Plane, rows: slice) -> Array:
-    """The image's own pixels `(rows, X, 3)`: its colours, or its gray."""
+def _original_pixels(plane: Plane, rows: slice) -> AnyArray:
+    """Colors or gray of the input image `(rows, X, 3)`, in the dtype and range of the result."""
     if plane.colors is None:
         return to_pixels(plane.gray[rows].expand(3, -1, -1), plane)
     colors = plane.colors[rows]
@@ -271,7 +273,7 @@ def _as_it_was(plane: Plane, rows: slice) -> Array:
     if plane.dtype.kind != "f":
         return colors
     low, high = plane.limits
-    unit: Array = np.clip((colors - low) / ((high - low) or 1), 0, 1).astype(plane.dtype)
+    unit: AnyArray = np.clip((colors - low) / ((high - low) or 1), 0, 1).astype(plane.dtype)
     return unit
 
 

@@ -1,9 +1,8 @@
-"""What was done, by which model, as metadata that travels with the picture.
+"""Record of model and settings, stored in the metadata of results.
 
-Colours that a network predicted look like colours that a camera measured. So every result says
-what it is, first of all in a plain sentence. `describe` makes the record, `to_text` turns it into
-one line for places that hold text (PNG, TIFF, EXIF, a layer's metadata) and `from_text` finds it
-again between other words.
+Predicted colors look like measured ones, so each record begins with a sentence that states the
+difference. `describe` makes a record, `to_text` writes it as one line of text (for PNG, TIFF and
+EXIF), and `from_text` finds it again inside other text.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from napari_colorize import __version__
 from napari_colorize.settings import ColorizeSettings, with_current_names
 
 SOFTWARE = "napari-colorize"
-STATEMENT = "Colours are predicted by a neural network, not measured."
+STATEMENT = "Colors are predicted by a neural network, not measured."
 _START = '{"statement": '
 
 
@@ -32,25 +31,25 @@ def describe(
     precision: str = "",
     version: str = __version__,
 ) -> dict[str, object]:
-    """Record how a result was made; only plain values, so that JSON can hold it.
+    """Make the record of a result from values that JSON supports.
 
     Parameters
     ----------
     checkpoint_name, architecture, sha256 : str
-        Which weights, and the sum that tells them from others of the same name.
+        Name, architecture and checksum of the weights.
     settings : ColorizeSettings
-        As used: `render_factor` and `saturation` are numbers, not `None`.
+        Settings used: `render_factor` and `saturation` are numbers.
     notes : sequence of str
-        What happened on the way: decoloured first, a smaller render factor.
+        Sentences about how the image was read and what was changed.
     device, precision : str
-        Where the network ran and in which number format.
+        Device and floating-point type of the network.
     version : str
-        Of napari-colorize; by default the one that runs.
+        Version of napari-colorize.
 
     Returns
     -------
     dict
-        `"statement"` comes first: a reader who sees one line of it has seen that.
+        `"statement"` is the first key, so that it is visible in a truncated line.
     """
     return {
         "statement": STATEMENT,
@@ -67,14 +66,17 @@ def describe(
 
 
 def to_text(provenance: Mapping[str, object]) -> str:
-    """One line of ASCII JSON that begins with the statement; `""` for an empty record."""
+    """Write a record as one line of ASCII JSON that begins with the statement.
+
+    An empty record gives an empty string.
+    """
     if not provenance:
         return ""
     return json.dumps({"statement": STATEMENT, **provenance}, default=str)
 
 
 def from_text(text: str) -> dict[str, object] | None:
-    """The last record that `to_text` put into `text`, wherever in it, or None."""
+    """Find the last record in a text, with settings under their present names; None if none."""
     start = text.rfind(_START)
     if start < 0:
         return None
@@ -89,18 +91,18 @@ def from_text(text: str) -> dict[str, object] | None:
 
 
 def without_record(text: str) -> str:
-    """`text` as it was before `to_text` was appended: a new result gets a new record."""
+    """Remove the first record, and what follows it, from a text: a new result has a new record."""
     start = text.find(_START)
     return (text if start < 0 else text[:start]).strip()
 
 
 def software(provenance: Mapping[str, object]) -> str:
-    """Name and version for the "Software" field that most formats have; `""` for no record."""
+    """Name and version for the "Software" field of file formats; empty for an empty record."""
     return f"{SOFTWARE} {provenance.get('version', '')}".strip() if provenance else ""
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy's as Python's own; tuples as lists, which is what JSON gives back."""
+    """Convert NumPy numbers to Python numbers, and tuples to lists as JSON does."""
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return value.item() if hasattr(value, "item") else value

@@ -1,4 +1,4 @@
-"""Colorized, what a call returns: gray, chrominance and settings; a picture on demand."""
+"""Result of a colorization: gray, chroma and settings, composed to an image on first use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray, BoolArray, Float32Array, UInt8Array
 from napari_colorize.errors import SettingsError
 from napari_colorize.imaging.color import to_uint8
-from napari_colorize.imaging.planes import Array, Plane, to_input_type
+from napari_colorize.imaging.planes import Plane, to_input_type
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import Chroma, compose
 from napari_colorize.refine.apply import refine
@@ -28,22 +28,20 @@ from napari_colorize.refine.guides import NO_GUIDES, Guides, check_guides
 from napari_colorize.runtime import memory
 from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
 
-# Settings that change nothing about what the network saw. The first change nothing about the tint
-# either.
-SCALED = {"saturation", "provenance", "retry_smaller", "retry_on_cpu"}
-COMPOSED = SCALED | set(REFINING)
+# Settings that `Colorized.with_` can change without running the network.
+RECOMPOSABLE = {"saturation", "provenance", "retry_smaller", "retry_on_cpu", *REFINING}
 
-SHOWN = 1024  # pixels of the longer side of what a notebook shows, and keeps in its file
-WIDEST = 640  # of them on the page
-# Both pictures at one place, the gray one in a box whose lower right corner can be drawn to either
-# side: no script, so that it also works in pages that were saved.
+NOTEBOOK_SIDE = 1024  # pixels of the longer side of images stored in a notebook
+NOTEBOOK_WIDTH = 640  # largest width on the page, in CSS pixels
+# Two images at one place, the gray one in a resizable box. CSS alone, without a script, so that it
+# also works in saved and exported pages.
 BEFORE_AND_AFTER = """<figure style="margin:0;width:{width}px;max-width:100%">
 <div style="position:relative;container-type:inline-size">
-<img alt="in colour" src="{after}" style="display:block;width:100%;max-width:none">
-<div title="Draw the corner" style="position:absolute;left:0;top:0;bottom:0;width:50%;\
+<img alt="colorized" src="{after}" style="display:block;width:100%;max-width:none">
+<div title="Drag the corner to compare" style="position:absolute;left:0;top:0;bottom:0;width:50%;\
 max-width:100%;overflow:hidden;resize:horizontal;border-right:2px solid white;\
 box-sizing:border-box">
-<img alt="in gray" src="{before}" style="display:block;width:100cqw;max-width:none">
+<img alt="grayscale" src="{before}" style="display:block;width:100cqw;max-width:none">
 <span style="position:absolute;right:0;bottom:0;padding:0 4px;font:14px/18px sans-serif;\
 color:white;background:black;pointer-events:none">↔</span>
 </div></div>
@@ -52,28 +50,28 @@ color:white;background:black;pointer-events:none">↔</span>
 
 @dataclass(frozen=True, eq=False)
 class Colorized:
-    """One image with its predicted colours.
+    """One image with its predicted colors, returned by a `Colorizer`.
 
-    Made by a `Colorizer`. Nothing here runs a network: `with_` recombines what is there.
+    No method runs a network: `with_` composes the same prediction with other settings.
 
     Parameters
     ----------
     plane : Plane
-        The image's gray and how it came.
+        Gray of the image, with its dtype, contrast limits and alpha.
     chroma : Chroma, optional
-        What the network said; None with a fidelity, which bypasses it.
+        Prediction of the network; None for a result of a fidelity.
     settings : ColorizeSettings
-        As used: render factor and saturation are numbers.
+        Settings used: render factor and saturation are numbers.
     record : dict
-        What was done, by which model; see `provenance`.
+        Model and settings, see `napari_colorize.provenance`.
     notes : tuple of str
-        What a user should know about this result.
-    fixed : ndarray, optional
-        The finished 8-bit picture of a fidelity.
+        Sentences about how the image was read and what was changed.
+    pixels_8bit : ndarray, optional
+        Finished 8-bit image of a fidelity.
     guides : Guides
-        Mask, hints and reference that were given.
-    other : Chroma, optional
-        What a second model said, to be blended with the first.
+        Mask, hints and reference image.
+    second_chroma : Chroma, optional
+        Prediction of a second model, blended with the first.
     """
 
     plane: Plane = field(repr=False)
@@ -81,64 +79,64 @@ class Colorized:
     settings: ColorizeSettings
     record: dict[str, Any] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
-    pixels_8bit: Array | None = field(default=None, repr=False)
+    pixels_8bit: AnyArray | None = field(default=None, repr=False)
     guides: Guides = field(default=NO_GUIDES, repr=False)
     second_chroma: Chroma | None = field(default=None, repr=False)
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """The record that travels with the picture; empty if the settings say so."""
+        """Record of model and settings for the metadata of files; empty if switched off."""
         return self.record if self.settings.provenance else {}
 
     @cached_property
-    def pixels(self) -> Array:
-        """The picture as a NumPy array, `(Y, X, 3)`, or `(Y, X, 4)` if the image had alpha.
+    def pixels(self) -> AnyArray:
+        """Colorized image as a NumPy array `(Y, X, 3)`, or `(Y, X, 4)` if the image has alpha.
 
-        dtype is the image's (bool comes out as uint8 from 0 to 255). Integers span the contrast
+        The dtype is that of the image (uint8 from 0 to 255 for bool). Integers span the contrast
         limits, floats [0, 1].
         """
         if self.pixels_8bit is not None:
             return self.pixels_8bit
-        tint, saturation = self.chroma_layers, self.settings.saturation
+        layers, saturation = self.chroma_layers, self.settings.saturation
         assert saturation is not None
 
-        def run(device: torch.device) -> Array:
+        def run(device: torch.device) -> AnyArray:
             plane = replace(self.plane, gray=self.plane.gray.to(device))
-            return compose(plane, tint, saturation)
+            return compose(plane, layers, saturation)
 
-        # Where gray is, or on the CPU if its device has no memory left.
-        return memory.with_cpu_fallback(run, self.plane.gray.device, "picture")
+        return memory.with_cpu_fallback(run, self.plane.gray.device, "image")
 
     @cached_property
     def chroma_layers(self) -> ChromaLayers:
-        """What the settings and guides make of the predicted colours; saturation is none of it.
+        """Predicted chroma after refinement by settings and guides, before saturation.
 
         Raises
         ------
         SettingsError
-            If the picture is one of a fidelity, or blended by a confidence that was not asked for.
+            If the image was made with a fidelity, or if models are blended by an expected error
+            that was not computed.
         """
         if self.chroma is None:
             raise SettingsError(
-                f'A picture of fidelity="{self.settings.fidelity}" is finished: '
-                "call the Colorizer again."
+                f'An image made with fidelity="{self.settings.fidelity}" is finished: call the '
+                "Colorizer again to change it."
             )
-        chroma, other = self.chroma, self.second_chroma
+        chroma, second_chroma = self.chroma, self.second_chroma
 
         def run(device: torch.device) -> ChromaLayers:
-            second = None if other is None else other.to(device)
+            second = None if second_chroma is None else second_chroma.to(device)
             gray = self.plane.gray.to(device)
             return refine(gray, chroma.to(device), second, self.settings, self.guides)
 
-        return memory.with_cpu_fallback(run, self.plane.gray.device, "picture")
+        return memory.with_cpu_fallback(run, self.plane.gray.device, "image")
 
-    def uncolored(self, below: float = UNCOLORED_BELOW) -> NDArray[np.bool_]:
-        """Where the picture got next to no colour: often hands, walls, what no model knows.
+    def uncolored(self, below: float = UNCOLORED_BELOW) -> BoolArray:
+        """Mask of the pixels with almost no chroma.
 
         Parameters
         ----------
         below : float
-            CIELAB chroma, the distance from gray of the same lightness: 2 is just visible.
+            CIELAB chroma, the distance from gray of the same lightness; 2 is just visible.
 
         Returns
         -------
@@ -148,65 +146,66 @@ class Colorized:
         if self.pixels_8bit is not None or self.plane.dtype.kind == "b":
             low, high = 0.0, 255.0
         unit = (self.pixels[..., :3].astype(np.float32) - low) / ((high - low) or 1.0)
-        pale: NDArray[np.bool_] = uncolored(torch.from_numpy(unit), below).numpy()
-        return pale
+        mask: BoolArray = uncolored(torch.from_numpy(unit), below).numpy()
+        return mask
 
     @property
     def rgb(self) -> Any:
-        """`pixels` as what the image was: a NumPy array, a dask array or a torch tensor."""
+        """`pixels` in the library of the input: a NumPy array, a dask array or a torch tensor."""
         return to_input_type(self.pixels, self.plane)
 
     @property
-    def gray(self) -> NDArray[np.float32]:
-        """What the network was shown, at full size: float32 `(Y, X)` luminance in [0, 1]."""
-        gray: NDArray[np.float32] = self.plane.gray.cpu().numpy()
-        gray.flags.writeable = False  # pictures are composed from it
+    def gray(self) -> Float32Array:
+        """Luminance of the image after contrast limits and gamma: float32 `(Y, X)` in [0, 1]."""
+        gray: Float32Array = self.plane.gray.cpu().numpy()
+        gray.flags.writeable = False  # on a CPU it shares the memory of the plane
         return gray
 
     def with_(self, *, guides: Guides | None = None, **changes: Any) -> Colorized:
-        """The same prediction, composed otherwise; no network runs.
+        """Compose the same prediction with other settings; no network runs.
 
         Parameters
         ----------
         guides : Guides, optional
-            In the place of those that were given. `Guides()` takes them away.
+            Replace the present guides; `Guides()` removes them.
         **changes
-            Saturation, edges, shadows, hues, blend, reference: see `ColorizeSettings`.
+            Settings in `RECOMPOSABLE`: saturation, edges, shadows, hues, blend, reference.
 
         Raises
         ------
         SettingsError
-            If a setting is changed that the network would have to be asked again for.
+            If a setting is changed that needs another run of the network.
         ImageError
-            If the guides are for a picture of another size.
+            If the guides differ from the image in size.
         """
-        for name in changes.keys() - COMPOSED:
-            settings_from(changes)  # an unknown name is told as such
+        for name in changes.keys() - RECOMPOSABLE:
+            settings_from(changes)  # raises its own error for an unknown name
             raise SettingsError(
-                f"{name} changes what the network sees: call the Colorizer again with {name}=..."
+                f"{name} changes the prediction: call the Colorizer again with {name}=..."
             )
         guides = self.guides if guides is None else check_guides(guides)
         settings = replace(self.settings, **changes)
-        held = None if self.chroma is None else self.chroma.temporal_smoothing
-        if "temporal_smoothing" in changes and settings.temporal_smoothing not in (0, held):
+        used = None if self.chroma is None else self.chroma.temporal_smoothing
+        if "temporal_smoothing" in changes and settings.temporal_smoothing not in (0, used):
             raise SettingsError(
                 "Another temporal_smoothing needs the previous planes: colorize the stack again "
-                "with temporal_smoothing=..., or take it away with temporal_smoothing=0."
+                "with temporal_smoothing=..., or switch it off with temporal_smoothing=0."
             )
-        if guides.hints is not self.guides.hints and self._is_shown_hints:
+        if guides.hints is not self.guides.hints and self._network_takes_hints:
             raise SettingsError(
-                "This model is shown the hints: call the Colorizer again with guides=..."
+                "The network of this model takes the hints as input: call the Colorizer again with "
+                "guides=..."
             )
         if changes.get("saturation", 1) is None:
             raise SettingsError("saturation must be a number from 0 to 4, got None.")
-        is_tinted_alike = guides is self.guides and all(
+        keeps_layers = guides is self.guides and all(
             getattr(settings, name) == getattr(self.settings, name) for name in REFINING
         )
-        is_new = not is_tinted_alike or settings.saturation != self.settings.saturation
-        if self.pixels_8bit is not None and is_new:
+        is_changed = not keeps_layers or settings.saturation != self.settings.saturation
+        if self.pixels_8bit is not None and is_changed:
             raise SettingsError(
-                f'A picture of fidelity="{self.settings.fidelity}" is finished: '
-                "call the Colorizer again."
+                f'An image made with fidelity="{self.settings.fidelity}" is finished: call the '
+                "Colorizer again to change it."
             )
         if guides is not self.guides:
             guides.check((self.plane.gray.shape[0], self.plane.gray.shape[1]))
@@ -214,14 +213,14 @@ class Colorized:
         result = replace(
             self, settings=settings, guides=guides, record=self._record_with(changed, guides)
         )
-        if is_tinted_alike and "chroma_layers" in vars(self):
-            vars(result)["chroma_layers"] = self.chroma_layers  # what takes long is made once
+        if keeps_layers and "chroma_layers" in vars(self):
+            vars(result)["chroma_layers"] = self.chroma_layers  # refinement is slow
         return result
 
     @property
-    def _is_shown_hints(self) -> bool:
-        known = (self.record, self.record.get("blended_with", {}))
-        names = [record.get("architecture") for record in known]
+    def _network_takes_hints(self) -> bool:
+        records = (self.record, self.record.get("blended_with", {}))
+        names = [record.get("architecture") for record in records]
         return any(ARCHITECTURES[name].takes_hints for name in names if name in ARCHITECTURES)
 
     def _record_with(self, changes: Mapping[str, Any], guides: Guides) -> dict[str, Any]:
@@ -230,12 +229,13 @@ class Colorized:
         return {**record, "guides": guides.summary()} if guides else record
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the picture, its provenance inside; the suffix says the format.
+        """Write the image with its provenance; the suffix of the path selects the format.
 
         Raises
         ------
         OutputError
-            If it cannot be written there, is there already, or the format cannot hold the dtype.
+            If the file exists already or cannot be written, or the format does not support the
+            dtype.
         """
         from napari_colorize.io.images import write_image
 
@@ -244,80 +244,85 @@ class Colorized:
         )
         return Path(path)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
         return np.array(self.pixels, dtype=dtype, copy=copy)
 
     def _repr_png_(self) -> bytes:
-        """The picture as PNG, 8 bits a channel, for notebooks."""
-        return _encoded(self._seen(), "PNG")
+        """PNG with 8 bits per channel, for notebooks."""
+        return _encode(self._displayed(), "PNG")
 
     def _repr_html_(self) -> str:
-        """Before and after, one over the other; what can be drawn is the gray one's corner."""
-        seen = _small(self._seen())
-        gray = _small(to_uint8(np.nan_to_num(self.gray)))
+        """HTML with the gray image over the colorized one, resizable for comparison."""
+        colors = _thumbnail(self._displayed())
+        gray = _thumbnail(to_uint8(np.nan_to_num(self.gray)))
         used, model = self.settings, self.record.get("model", "")
         caption = (
             f"{model}, render factor {used.render_factor}, saturation {used.saturation:g}. "
-            "Colours are predicted, not measured."
+            "Colors are predicted, not measured."
         )
         return BEFORE_AND_AFTER.format(
-            width=min(WIDEST, seen.shape[1]),
-            after=_address(seen),
-            before=_address(gray),
+            width=min(NOTEBOOK_WIDTH, colors.shape[1]),
+            after=_data_url(colors),
+            before=_data_url(gray),
             caption=html.escape(caption),
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """Before and after; for what shows no HTML, the picture."""
+        """Comparison as HTML, and the colorized image for front ends without HTML."""
         return {
             "text/plain": repr(self),
             "text/html": self._repr_html_(),
-            "image/png": _encoded(_small(self._seen()), "PNG"),
+            "image/png": _encode(_thumbnail(self._displayed()), "PNG"),
         }
 
-    def _seen(self) -> NDArray[np.uint8]:
-        return self.pixels if self.pixels_8bit is not None else as_bytes(self.pixels, self.plane)
+    def _displayed(self) -> UInt8Array:
+        if self.pixels_8bit is not None:
+            return self.pixels_8bit
+        return pixels_to_uint8(self.pixels, self.plane)
 
 
-def as_bytes(pixels: Array, plane: Plane) -> NDArray[np.uint8]:
-    """Pixels as uint8 for showing: black and white at the limits, what is not finite black."""
+def pixels_to_uint8(pixels: AnyArray, plane: Plane) -> UInt8Array:
+    """Convert pixels of a result to uint8 for display.
+
+    The contrast limits become 0 and 255; values that are not finite become 0.
+    """
     if pixels.dtype == np.uint8 and (plane.dtype.kind == "b" or plane.limits == (0, 255)):
         return pixels
     low, high = plane.limits if pixels.dtype.kind in "iu" else (0.0, 1.0)
     colors = pixels[..., :3].astype(np.float64)
     unit = np.nan_to_num((colors - low) / ((high - low) or 1.0), nan=0.0)
-    shown = to_uint8(unit.clip(0, 1))
+    rgb = to_uint8(unit.clip(0, 1))
     if plane.alpha is None:
-        return shown
-    return np.dstack([shown, alpha_as_bytes(plane.alpha)])
+        return rgb
+    return np.dstack([rgb, alpha_to_uint8(plane.alpha)])
 
 
-def alpha_as_bytes(alpha: Array) -> NDArray[np.uint8]:
-    """Opacity of any real dtype as uint8, full where the dtype is full (1 for floats)."""
+def alpha_to_uint8(alpha: AnyArray) -> UInt8Array:
+    """Convert opacity of any real dtype to uint8; the largest value (1 for floats) becomes 255."""
     full = 1.0 if alpha.dtype.kind in "fb" else float(np.iinfo(alpha.dtype).max)
     unit = np.nan_to_num(alpha.astype(np.float64) / full, nan=0.0)
     return to_uint8(unit.clip(0, 1))
 
 
-def _small(shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrunk to what a notebook shows."""
+def _thumbnail(pixels: UInt8Array) -> UInt8Array:
+    """Reduce an image to at most `NOTEBOOK_SIDE` pixels a side."""
     from PIL import Image
 
-    picture = Image.fromarray(shown)
-    picture.thumbnail((SHOWN, SHOWN))
-    return np.asarray(picture)
+    image = Image.fromarray(pixels)
+    image.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE))
+    return np.asarray(image)
 
 
-def _encoded(shown: NDArray[np.uint8], kind: str) -> bytes:
+def _encode(pixels: UInt8Array, kind: str) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(shown).save(buffer, kind, quality=92)
+    Image.fromarray(pixels).save(buffer, kind, quality=92)
     return buffer.getvalue()
 
 
-def _address(shown: NDArray[np.uint8]) -> str:
-    """The picture itself, as an address within a page."""
-    kind = "PNG" if shown.shape[2:] == (4,) else "JPEG"
-    encoded = base64.b64encode(_encoded(shown, kind)).decode()
+def _data_url(pixels: UInt8Array) -> str:
+    """Encode an image as a data URL, which needs no file beside the page."""
+    kind = "PNG" if pixels.shape[2:] == (4,) else "JPEG"
+    encoded = base64.b64encode(_encode(pixels, kind)).decode()
     return f"data:image/{kind.lower()};base64,{encoded}"

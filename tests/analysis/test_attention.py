@@ -9,7 +9,7 @@ import torch
 from stand_ins import SMALL, TintNetwork, colorizer_of
 from torch import Tensor, nn
 
-from napari_colorize.analysis.attention import AttentionMap, _caught
+from napari_colorize.analysis.attention import AttentionMap, _stop_before
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.networks import ARCHITECTURES
@@ -123,12 +123,12 @@ def test_others_use_the_network_meanwhile(ramp):
     expected, pictures = colorizer(ramp).pixels, []
     other = threading.Thread(target=lambda: pictures.append(colorizer(ramp).pixels))
 
-    with _caught(network.attention) as caught:
+    with _stop_before(network.attention) as inputs:
         other.start()
         other.join()
 
     np.testing.assert_array_equal(pictures[0], expected)
-    assert caught == []
+    assert inputs == []
 
 
 @pytest.mark.parametrize("point", [(-1, 0), (48, 0), (0, 63.6), (0, float("nan"))])
@@ -138,5 +138,5 @@ def test_a_point_outside_is_told(ramp, point):
 
 
 def test_a_network_without_attention_says_so(tiny_colorizer, ramp):
-    with pytest.raises(SettingsError, match="tint has no self-attention to look at"):
+    with pytest.raises(SettingsError, match="tint has no self-attention layer to show"):
         tiny_colorizer.attention_map(ramp, (0, 0))

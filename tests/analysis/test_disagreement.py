@@ -16,7 +16,7 @@ MIDDLE = np.full((64, 64), 128, np.uint8)
 
 
 class Flat(TintNetwork):
-    """One colour everywhere, or one that grows with the size that the network is asked at."""
+    """One color everywhere, or one that grows with the size that the network is asked at."""
 
     def __init__(self, u: float = 0.0, v: float = 0.0, by_size: bool = False) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def test_variants_that_agree_do_not_disagree():
 
     assert found.map.shape == MIDDLE.shape and found.map.dtype == np.float32
     assert found.map.max() < 0.1
-    assert found.confidence is None
+    assert found.expected_error is None
 
 
 def test_it_says_what_was_compared():
@@ -163,5 +163,5 @@ def test_the_embedded_models_own_confidence_comes_beside_it():
 
     found = disagreement(Colorizer.from_pretrained(), GRAY, render_factor=4, render_factors=())
 
-    assert found.confidence is not None
-    assert found.confidence.shape == found.map.shape and found.map.mean() > 0.1
+    assert found.expected_error is not None
+    assert found.expected_error.shape == found.map.shape and found.map.mean() > 0.1

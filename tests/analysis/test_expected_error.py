@@ -23,7 +23,7 @@ GRAY = skimage.data.camera()[::4, ::4]
 
 
 class TwoColors(TintNetwork):
-    """Two colours, as likely as each other, `spread` from the middle; U and V may be larger."""
+    """Two colors, as likely as each other, `spread` from the middle; U and V may be larger."""
 
     def __init__(self, spread: float, enlarged: int = 1) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def test_it_is_the_mean_distance_of_what_may_be_from_what_is_shown(enlarged):
 def test_more_saturation_moves_what_is_shown_but_not_what_may_be():
     gray = np.full((64, 64), 128, np.uint8)
     colorizer = colorizer_of(TwoColors(0.1))
-    result = colorizer(gray, self_attention=False)  # sure of the first colour
+    result = colorizer(gray, self_attention=False)  # sure of the first color
 
     sure, wrong = (
         expected_error(colorizer, result.with_(saturation=value)).mean() for value in (1.0, 0.0)

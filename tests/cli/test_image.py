@@ -133,8 +133,8 @@ def test_notes_are_lines_each_once_for_each_picture() -> None:
     tifffile.imwrite("int.tif", colored[0, ..., 0].astype(np.int32))
     done = run("stack.tif", "int.tif", "-o", "out")
     (stack, number, _) = done.stderr.splitlines()
-    assert stack.startswith("stack.tif: The image had colours")
-    assert number.startswith("int.tif: Black and white were taken from the data")
+    assert stack.startswith("stack.tif: The image had colors")
+    assert number.startswith("int.tif: Contrast limits were taken from the data")
 
 
 def test_limits_taken_from_a_whole_stack_are_told() -> None:
@@ -143,7 +143,7 @@ def test_limits_taken_from_a_whole_stack_are_told() -> None:
     stack = np.arange(3 * 8 * 8, dtype=np.int32).reshape(3, 8, 8)
     tifffile.imwrite("stack.tif", stack, photometric="minisblack")
     told = run("stack.tif").stderr
-    assert told.count("Black and white were taken from the data: 0 and 191.") == 1
+    assert told.count("Contrast limits were taken from the data: 0 and 191.") == 1
 
 
 def test_a_sweep_is_a_sheet_for_each_picture() -> None:

@@ -96,7 +96,7 @@ def test_one_download_that_fails_does_not_stop_the_others(
     outcome = runner.invoke(app, ["models", "fetch", "deoldify-video", "deoldify-stable"])
 
     assert outcome.exit_code == 1
-    assert "deoldify-video could not be fetched" in outcome.stderr
+    assert "deoldify-video could not be downloaded" in outcome.stderr
     assert outcome.stdout.strip() == str(cache / "ColorizeStable_gen.pth")
 
 

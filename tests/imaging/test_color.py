@@ -31,7 +31,7 @@ def test_yuv_is_scikit_images():
 
 
 def every_eighth_color() -> np.ndarray:
-    """Colours of RGB in [0, 1], (33, 33, 33, 3), the darkest among them."""
+    """Colors of RGB in [0, 1], (33, 33, 33, 3), the darkest among them."""
     levels = np.append(np.linspace(0, 1, 32), 0.002)
     return np.stack(np.meshgrid(levels, levels, levels), axis=-1)
 

@@ -238,7 +238,7 @@ def test_a_range_wider_than_float64_is_mapped():
         (np.zeros((2, 4, 5, 3)), "stack"),
         (np.zeros((4, 5), complex), "real numbers"),
         (np.full((4, 5), "x"), "real numbers"),
-        ("photo.jpg", "read it first"),
+        ("photo.jpg", "Read the file first"),
         (None, "real numbers"),
         ([[1, 2], [3]], "not an image"),
     ],

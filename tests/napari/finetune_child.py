@@ -36,7 +36,7 @@ def main() -> int:
     word, was = "", ""
     while step < steps and word != "finish":
         time.sleep(MOMENT)
-        word = Path(option("--control")).read_text()
+        word = Path(option("--orders")).read_text()
         if word == "pause":
             if was != "pause":
                 tell("paused", step=step)
@@ -75,7 +75,7 @@ def validate(step: int) -> None:
 
 
 def score(error: float) -> dict[str, float]:
-    return {"images": 3, "ciede2000": error, "ciede2000_gray": 12.0}
+    return {"pictures": 3, "ciede2000": error, "ciede2000_gray": 12.0}
 
 
 if __name__ == "__main__":

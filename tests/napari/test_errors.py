@@ -108,7 +108,7 @@ def test_a_download_that_is_refused_or_damaged(
     choose(panel, "deoldify-artistic")
     qtbot.waitUntil(lambda: bool(told), timeout=60_000)
 
-    assert "deoldify-artistic could not be fetched" in told[0] and is_one_sentence(told[0])
+    assert "deoldify-artistic could not be downloaded" in told[0] and is_one_sentence(told[0])
     np.testing.assert_array_equal(panel.controller.result_layer.data, before)  # it stays
     panel.controller.use_model("embedded")
     settle(panel.controller)

@@ -361,7 +361,7 @@ def test_a_layer_that_cannot_be_read_is_told_of(viewer, panel, notices, qtbot):
 
 def test_a_model_that_is_no_better_is_called_so():
     told = TrainingStatus("mine", "embedded")
-    score = {"images": 3, "ciede2000": 9.0, "ciede2000_gray": 12.0}
+    score = {"pictures": 3, "ciede2000": 9.0, "ciede2000_gray": 12.0}
 
     told.update({"event": "finetuned", "improved": False, "before": score, "after": score})
 

@@ -116,7 +116,7 @@ def test_a_file_in_place_of_a_folder_is_said(tmp_path):
     [
         (errno.ENOSPC, "the disk is full"),
         (errno.EDQUOT, "quota"),
-        (errno.EACCES, "not permitted"),
+        (errno.EACCES, "no permission"),
         (errno.EROFS, "read-only"),
         (errno.EIO, os.strerror(errno.EIO)),
     ],

@@ -38,7 +38,7 @@ def test_what_this_machine_has_available_is_a_sensible_number():
     assert 10**7 < memory.available() < 10**14
 
 
-@pytest.mark.parametrize("step", ["colorizer.to_plane", "result.compose"])
+@pytest.mark.parametrize("step", ["predictor.to_plane", "result.compose"])
 def test_an_image_too_large_to_hold_is_one_sentence(monkeypatch, step):
     def refuse(*arguments, **options):
         raise RuntimeError("CUDA out of memory")
@@ -57,7 +57,7 @@ def test_a_picture_that_would_fill_the_memory_is_not_begun(monkeypatch):
     gray = np.random.default_rng(0).random((30, 40))
 
     assert colorizer(gray, render_factor=20).chroma.render_factor == 20
-    with pytest.warns(ColorizeWarning, match="ran out at render factor 21: 15 was used"):
+    with pytest.warns(ColorizeWarning, match="exhausted at render factor 21: 15 was used"):
         colorizer(gray, render_factor=21)
     with pytest.raises(OutOfMemoryError, match="use render_factor=15"):
         colorizer(gray, render_factor=21, retry_smaller=False)

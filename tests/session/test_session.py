@@ -692,7 +692,7 @@ def test_a_source_whose_picture_failed_is_let_go_of(session, heard, ramp):
 @pytest.mark.parametrize(
     ("changes", "kind", "sentence"),
     [
-        ({"source": "photo.png"}, ImageError, "read it first"),
+        ({"source": "photo.png"}, ImageError, "Read the file first"),
         ({"source": np.zeros((0, 3))}, ImageError, "no pixels"),
         ({"source": np.zeros((2, 3, 4, 5, 6)), "plane": (7, 0, 0)}, ImageError, "no plane"),
         ({"source": np.zeros((2, 30, 40)), "plane": (0, 0)}, ImageError, "no plane"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from napari_colorize_training.__main__ import app
 from PIL import Image
-from tiny_training import command, draw_images, eventful_table, tiny_table, to_toml
+from tiny_training import command, draw_pictures, eventful_table, tiny_table, to_toml
 from typer.testing import CliRunner
 
 from napari_colorize.networks import ARCHITECTURES
@@ -32,41 +32,41 @@ def sentence_of(recipe, folder: Path, *more: str) -> str:
     return result.stderr
 
 
-def test_no_images(recipe, tmp_path):
-    (tmp_path / "images").mkdir()
+def test_no_pictures(recipe, tmp_path):
+    (tmp_path / "pictures").mkdir()
 
     assert "holds no photographs" in sentence_of(recipe, tmp_path)
 
 
 def test_a_folder_that_is_not_there(recipe, tmp_path):
-    assert str(tmp_path / "images") in sentence_of(recipe, tmp_path)
+    assert str(tmp_path / "pictures") in sentence_of(recipe, tmp_path)
 
 
-def test_one_image(recipe, tmp_path):
-    draw_images(tmp_path / "images", 1)
+def test_one_picture(recipe, tmp_path):
+    draw_pictures(tmp_path / "pictures", 1)
 
     assert "Give two at least" in sentence_of(recipe, tmp_path)
 
 
-def test_gray_images_only(recipe, tmp_path):
-    (tmp_path / "images").mkdir()
+def test_gray_pictures_only(recipe, tmp_path):
+    (tmp_path / "pictures").mkdir()
     random = np.random.default_rng(0)
     for number in range(4):
         gray = random.integers(0, 256, (64, 64), dtype=np.uint8)
-        Image.fromarray(gray).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(gray).save(tmp_path / "pictures" / f"{number}.png")
 
-    assert "no image to learn colors from" in sentence_of(recipe, tmp_path)
+    assert "no picture to learn colours from" in sentence_of(recipe, tmp_path)
 
 
-def test_images_of_all_sizes_are_no_mistake(recipe, tmp_path):
+def test_pictures_of_all_sizes_are_no_mistake(recipe, tmp_path):
     for side in (33, 50, 64, 200):
-        draw_images(tmp_path / "some", 3, side)
+        draw_pictures(tmp_path / "some", 3, side)
         for path in (tmp_path / "some").iterdir():
             path.rename(path.with_name(f"{side}-{path.name}"))
-        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "pictures").mkdir(exist_ok=True)
         for path in (tmp_path / "some").iterdir():
-            path.rename(tmp_path / "images" / path.name)
-    Image.new("RGB", (300, 40), "red").save(tmp_path / "images" / "flat.png")
+            path.rename(tmp_path / "pictures" / path.name)
+    Image.new("RGB", (300, 40), "red").save(tmp_path / "pictures" / "flat.png")
 
     result = CliRunner().invoke(app, command(recipe, tmp_path, "--progress", "none")[2:])
 
@@ -75,7 +75,7 @@ def test_images_of_all_sizes_are_no_mistake(recipe, tmp_path):
 
 @pytest.mark.parametrize("full", ["pixels", "state.pt", "log.csv", "preview.png", "model"])
 def test_a_full_disk(recipe, tmp_path, monkeypatch, full):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
     fail_for(full, monkeypatch)
 
     sentence = sentence_of(recipe, tmp_path)
@@ -106,7 +106,7 @@ def fail_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's full disk.")
 def test_a_disk_that_is_full_while_the_state_is_written(recipe, tmp_path, monkeypatch):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
     save = torch.save
     monkeypatch.setattr(torch, "save", lambda state, _: save(state, "/dev/full"))
 
@@ -115,20 +115,20 @@ def test_a_disk_that_is_full_while_the_state_is_written(recipe, tmp_path, monkey
 
 @pytest.mark.parametrize("option", ["--run", "--cache"])
 def test_a_place_where_nothing_can_be_written(recipe, tmp_path, option):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
 
     assert "could not be written" in sentence_of(recipe, tmp_path, option, "/proc/here")
 
 
 def test_a_run_folder_that_is_a_file(recipe, tmp_path):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
     (tmp_path / "run").write_text("taken")
 
     assert str(tmp_path / "run") in sentence_of(recipe, tmp_path)
 
 
 def test_a_base_of_another_architecture(recipe, tmp_path):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
 
     sentence = sentence_of(recipe, tmp_path, "--base", "embedded")
 
@@ -136,14 +136,14 @@ def test_a_base_of_another_architecture(recipe, tmp_path):
 
 
 def test_a_base_that_is_not_there(recipe, tmp_path):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
 
     assert "nosuch" in sentence_of(recipe, tmp_path, "--base", "nosuch.safetensors")
 
 
 @pytest.mark.parametrize("steps", [1, 6])
 def test_a_rate_at_which_training_diverges(recipe, tmp_path, steps):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
     changes = ("--set", "optimizer.lr=1e30", "--set", f"stages.0.steps={steps}")
 
     sentence = sentence_of(recipe, tmp_path, *changes, "--set", "stages.0.schedule=constant")
@@ -154,21 +154,21 @@ def test_a_rate_at_which_training_diverges(recipe, tmp_path, steps):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("optimizer.lr=-1", "rates must be above 0"),
+        ("optimizer.lr=-1", "Rates must be above 0"),
         ("network.architecture=nosuch", "no architecture 'nosuch'"),
         ("network.options.nosuch=1", "nosuch"),
-        ("stages.0.trainable=nosuch", "choose one of: all, except_first, decoder"),
-        ("loss.pixel=classes", "does not tell color classes"),
+        ("stages.0.unfrozen=nosuch", "choose one of: all, later, decoder"),
+        ("loss.pixel=classes", "does not tell colour classes"),
     ],
 )
 def test_a_recipe_that_does_not_go_together(recipe, tmp_path, change, said):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
 
     assert said in sentence_of(recipe, tmp_path, "--set", change)
 
 
-def test_a_critic_that_needs_larger_images(tmp_path):
-    draw_images(tmp_path / "images", side=40)
+def test_a_critic_that_needs_larger_pictures(tmp_path):
+    draw_pictures(tmp_path / "pictures", side=40)
     recipe = to_toml(eventful_table(4, 4), tmp_path / "game.toml")
 
     sentence = sentence_of(recipe, tmp_path)
@@ -177,7 +177,7 @@ def test_a_critic_that_needs_larger_images(tmp_path):
 
 
 def test_a_state_of_another_recipe(recipe, tmp_path):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
     CliRunner().invoke(app, command(recipe, tmp_path, "--progress", "none")[2:])
     (tmp_path / "run" / "model.safetensors").unlink()
 
@@ -185,7 +185,7 @@ def test_a_state_of_another_recipe(recipe, tmp_path):
 
 
 def test_more_memory_than_there_is(recipe, tmp_path, monkeypatch):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
     network = type(ARCHITECTURES["lab-autoencoder"].create(widths=(8, 8, 8, 8)))
 
     def exhausted(*_):
@@ -193,7 +193,7 @@ def test_more_memory_than_there_is(recipe, tmp_path, monkeypatch):
 
     monkeypatch.setattr(network, "forward", exhausted)
 
-    assert "4 images of 32 px do not fit into memory" in sentence_of(recipe, tmp_path)
+    assert "4 pictures of 32 px do not fit into memory" in sentence_of(recipe, tmp_path)
 
 
 def test_a_program_hears_the_sentence_too(recipe, tmp_path):

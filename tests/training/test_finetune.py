@@ -1,4 +1,4 @@
-"""Fine-tuning, with a base that is small and images that are easy, or that teach nothing."""
+"""Fine-tuning, with a base that is small and pictures that are easy, or that teach nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo import load
 from napari_colorize.zoo.weights import read_weights, write_weights
 
-TINY = {"stages.0.side": 32, "stages.0.checkpoint_every": 25, "stages.0.batch": 4}
+TINY = {"stages.0.side": 32, "stages.0.keep_every": 25, "stages.0.batch": 4}
 SMALL = {
     "convnet": {"widths": (8, 8, 16, 16, 32, 32)},
     "pix2pix": {"width": 8},
@@ -32,8 +32,8 @@ SMALL = {
 }
 
 
-def image(seed: int, color: tuple[float, float, float] = (1.0, 0.6, 0.3)) -> np.ndarray:
-    """A smooth field in the shades of one color, (48, 56, 3) uint8: its gray tells its color."""
+def picture(seed: int, color: tuple[float, float, float] = (1.0, 0.6, 0.3)) -> np.ndarray:
+    """A smooth field in the shades of one colour, (48, 56, 3) uint8: its gray tells its colour."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(40, 250, (6, 7), dtype=np.uint8))
     shades = np.asarray(coarse.resize((56, 48), Image.Resampling.BICUBIC), float)
@@ -58,7 +58,7 @@ def learned(base, tmp_path_factory):
     out = tmp_path_factory.mktemp("learned") / "mine.safetensors"
     lines = io.StringIO()
     result = finetune(
-        [image(n) for n in range(10)],
+        [picture(n) for n in range(10)],
         base,
         out,
         steps=60,
@@ -83,9 +83,9 @@ def test_the_model_opens_in_the_core_and_in_the_shell(learned, tmp_path):
     from napari_colorize.cli import app as shell
 
     path = learned[0].path
-    Image.fromarray(image(0)).convert("L").save(tmp_path / "gray.png")
+    Image.fromarray(picture(0)).convert("L").save(tmp_path / "gray.png")
 
-    rgb = Colorizer.from_pretrained(path)(image(0)[..., 0]).rgb
+    rgb = Colorizer.from_pretrained(path)(picture(0)[..., 0]).rgb
     told = CliRunner().invoke(
         shell,
         [
@@ -106,7 +106,7 @@ def test_the_card_tells_counts_figures_and_recipe_beside_a_sheet(learned):
     result, _ = learned
     text = result.path.with_suffix(".md").read_text()
 
-    assert f"Trained on {result.report.training} images" in text
+    assert f"Trained on {result.report.training} pictures" in text
     assert (
         f"| CIEDE2000 | {result.after.ciede2000_gray:.2f} | {result.before.ciede2000:.2f} | "
         in text
@@ -144,12 +144,12 @@ def test_nothing_is_left_but_model_card_and_sheet(learned):
 def misleading() -> dict[str, list]:
     """Blue to learn from, while what is held back is as the base has it."""
     orange, blue = sorted(("a", "b"), key=lambda name: hash_position(f"group {name}"))
-    own = [image(n) for n in range(30, 34)]
-    other = [image(n, color=(0.3, 0.6, 1.0)) for n in range(40, 44)]
+    own = [picture(n) for n in range(30, 34)]
+    other = [picture(n, color=(0.3, 0.6, 1.0)) for n in range(40, 44)]
     return {"color": [*own, *other], "group": [orange] * 4 + [blue] * 4}
 
 
-WILD = {**TINY, "optimizer.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimizer.ema_decay": 0.0}
+WILD = {**TINY, "optimizer.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimizer.average": 0.0}
 
 
 def test_where_nothing_better_is_found_the_base_comes_back_and_that_is_said(
@@ -168,13 +168,13 @@ def test_where_nothing_better_is_found_the_base_comes_back_and_that_is_said(
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_a_model_that_is_worse_on_the_images_held_back_says_so(learned, misleading, tmp_path):
+def test_a_model_that_is_worse_on_the_pictures_held_back_says_so(learned, misleading, tmp_path):
     result = finetune(
         misleading,
         learned[0].path,
         tmp_path / "worse",
         steps=25,
-        changes={**WILD, "stages.0.checkpoint_every": 0},  # the last weights, whatever they are
+        changes={**WILD, "stages.0.keep_every": 0},  # the last weights, whatever they are
         precision="float32",
     )
 
@@ -191,7 +191,7 @@ class _OrdersAt(JsonLines):
         self._control, self._step, self._word, self._in_pause = control, step, word, in_pause
         self.events: list[dict] = []
 
-    def report(self, event, **facts):
+    def tell(self, event, **facts):
         self.events.append({"event": event, **facts})
         if event == "step" and facts["step"] == self._step:
             self._control.apply(self._word)
@@ -200,7 +200,7 @@ class _OrdersAt(JsonLines):
 
 
 def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
-    images, changes = [image(n) for n in range(6)], {**TINY, "stages.0.checkpoint_every": 25}
+    images, changes = [picture(n) for n in range(6)], {**TINY, "stages.0.keep_every": 25}
     wanted = {"steps": 30, "changes": changes, "precision": "float32"}
     whole = finetune(images, base, tmp_path / "whole", **wanted)
     control = RunControl()
@@ -229,7 +229,7 @@ def test_told_to_finish_it_ends_there_with_the_best_so_far(base, tmp_path):
     teller = _OrdersAt(control, 7, "finish")
 
     result = finetune(
-        [image(n) for n in range(6)],
+        [picture(n) for n in range(6)],
         base,
         tmp_path / "out",
         steps=300,
@@ -248,14 +248,14 @@ def test_who_pauses_finds_all_steps_saved(base, tmp_path):
     control, saved = RunControl(), []
 
     class Looks(_OrdersAt):
-        def report(self, event, **facts):
+        def tell(self, event, **facts):
             if event == "paused":
                 state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
                 saved.append((state["step"], facts["step"]))
-            super().report(event, **facts)
+            super().tell(event, **facts)
 
     finetune(
-        [image(n) for n in range(6)],
+        [picture(n) for n in range(6)],
         base,
         tmp_path / "out",
         steps=12,
@@ -268,7 +268,7 @@ def test_who_pauses_finds_all_steps_saved(base, tmp_path):
     assert saved and saved[0][0] == saved[0][1]
 
 
-def test_it_tells_how_many_images_are_read(learned):
+def test_it_tells_how_many_pictures_are_read(learned):
     read = [event for event in learned[1] if event["event"] == "reading"]
 
     assert [event["done"] for event in read] == list(range(1, 11))
@@ -279,21 +279,21 @@ def test_a_control_that_is_stopped_ends_before_the_first_step(base, tmp_path):
     control = RunControl()
     control.stop()
 
-    assert finetune([image(0), image(1)], base, tmp_path / "out", control=control) is None
+    assert finetune([picture(0), picture(1)], base, tmp_path / "out", control=control) is None
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_small_networks_of_other_systems_can_be_a_base(name, tmp_path):
     base = write_base(tmp_path / "base.safetensors", name)
 
-    result = finetune([image(n) for n in range(4)], base, tmp_path / "out", steps=2, changes=TINY)
+    result = finetune([picture(n) for n in range(4)], base, tmp_path / "out", steps=2, changes=TINY)
 
     assert Colorizer.from_pretrained(result.path).checkpoint.architecture == name
 
 
-def test_figures_of_a_degraded_run_are_of_degraded_images(learned, tmp_path):
-    base = learned[0].path  # one that has colors
-    images = [image(n) for n in range(4)]
+def test_figures_of_a_degraded_run_are_of_degraded_pictures(learned, tmp_path):
+    base = learned[0].path  # one that has colours
+    images = [picture(n) for n in range(4)]
     options = {"steps": 1, "changes": TINY, "precision": "float32"}
 
     clean = finetune(images, base, tmp_path / "clean", **options)
@@ -304,8 +304,8 @@ def test_figures_of_a_degraded_run_are_of_degraded_images(learned, tmp_path):
     assert "old-photograph" in worn.path.with_suffix(".md").read_text()
 
 
-def test_pairs_of_16_bit_gray_and_color_are_judged_by_their_own_gray(base, tmp_path):
-    colors = [image(n).astype(np.uint16) * 257 for n in range(4)]
+def test_pairs_of_16_bit_gray_and_colour_are_judged_by_their_own_gray(base, tmp_path):
+    colors = [picture(n).astype(np.uint16) * 257 for n in range(4)]
     grays = [65535 - color[..., 0] for color in colors]  # negatives
 
     result = finetune(
@@ -316,7 +316,7 @@ def test_pairs_of_16_bit_gray_and_color_are_judged_by_their_own_gray(base, tmp_p
     assert result.before.psnr_gray < 15  # a negative is far from the truth
 
 
-def test_defaults_follow_the_number_of_images():
+def test_defaults_follow_the_number_of_pictures():
     checkpoint, _ = load("embedded")
 
     few, some, many = (recipe_for(checkpoint, number) for number in (16, 160, 1600))
@@ -330,17 +330,17 @@ def test_defaults_follow_the_number_of_images():
 @pytest.mark.parametrize(
     ("images", "options", "error", "sentence"),
     [
-        ([image(0)], {}, ImageError, "holds one photograph only"),
+        ([picture(0)], {}, ImageError, "holds one photograph only"),
         ([], {}, FileNotFoundError, "holds no photographs"),
         (
-            [image(0), image(1)],
+            [picture(0), picture(1)],
             {"changes": {"loss.nosuch": 1}},
             SettingsError,
-            "no key loss.nosuch",
+            "no loss.nosuch",
         ),
     ],
 )
-def test_images_and_recipes_that_will_not_do_are_refused(
+def test_pictures_and_recipes_that_will_not_do_are_refused(
     images, options, error, sentence, base, tmp_path
 ):
     with pytest.raises(error, match=sentence):
@@ -353,11 +353,11 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_training(base, tmp_
     (tmp_path / "taken.safetensors").mkdir()
 
     with pytest.raises(OutputError, match="taken"):
-        finetune([image(0), image(1)], base, tmp_path / "taken.safetensors")
+        finetune([picture(0), picture(1)], base, tmp_path / "taken.safetensors")
 
 
 def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_base(tmp_path):
-    Image.fromarray(image(0)).save(tmp_path / "a.png")
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
     write_weights(tmp_path / "other.safetensors", {"key": torch.zeros(2)}, {})
     command = ["finetune", str(tmp_path), "--out", str(tmp_path / "o" / "out.safetensors")]
 
@@ -365,32 +365,32 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_base(tmp_pat
 
     assert told.exit_code == 1
     assert told.stderr.startswith("Error: ") and told.stderr.count("\n") == 1
-    assert "for no network that we know" in told.stderr
+    assert "of no known architecture" in told.stderr
     assert not (tmp_path / "o").exists()
 
 
-def test_several_folders_are_one_set_and_a_file_gives_control_file(base, tmp_path):
+def test_several_folders_are_one_set_and_a_file_gives_orders(base, tmp_path):
     for number in range(4):
         folder = tmp_path / f"set{number % 2}"
         folder.mkdir(exist_ok=True)
-        Image.fromarray(image(number)).save(folder / f"{number}.png")
-    (tmp_path / "control.txt").write_text("stop")
+        Image.fromarray(picture(number)).save(folder / f"{number}.png")
+    (tmp_path / "orders.txt").write_text("stop")
     folders = [str(tmp_path / name) for name in ("set0", "set1")]
     options = ["--from", str(base), "--run", str(tmp_path / "run"), "--progress", "json"]
 
     told = CliRunner().invoke(
         app,
-        ["finetune", *options, "--control", str(tmp_path / "control.txt"), "--", *folders],
+        ["finetune", *options, "--orders", str(tmp_path / "orders.txt"), "--", *folders],
     )
 
     events = [json.loads(line) for line in told.stdout.splitlines()]
-    assert any("4 of 4 images" in event.get("text", "") for event in events)
+    assert any("4 of 4 pictures" in event.get("text", "") for event in events)
     assert told.exit_code == STOPPED and events[-1]["event"] == "stopped"
 
 
 def test_one_line_in_the_shell_makes_a_model_and_tells_its_worth(base, tmp_path):
     for number in range(4):
-        Image.fromarray(image(number)).save(tmp_path / f"{number}.png")
+        Image.fromarray(picture(number)).save(tmp_path / f"{number}.png")
     out = tmp_path / "out" / "mine.safetensors"
     tiny = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
 

@@ -1,4 +1,4 @@
-"""Every recipe of the package learns: its own losses, critic and stages, on 8 images.
+"""Every recipe of the package learns: its own losses, critic and stages, on 8 pictures.
 
 Networks and critics are narrow, sides small, rates high and steps few, so that each takes seconds.
 """
@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from napari_colorize_training.data import ImageCache
 from napari_colorize_training.models import backbones
-from napari_colorize_training.recipe import parse_recipe, read_recipe, recipe_names
-from napari_colorize_training.recipe_table import set_value
+from napari_colorize_training.recipe import put, read_recipe, recipe_from, recipe_names
 from tiny_training import cached, figures_on_training, run, small_features
 
-IMAGES = 8
+PICTURES = 8
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Small:
         Of stages without a critic, px.
     judged : int
         Of those with one: most critics need as much.
-    batch_norm : str, optional
+    norm_statistics : str, optional
         Of all stages: a pretrained encoder's statistics are kept, an untrained one has none.
     changes : dict
         Of other values, by dotted name.
@@ -42,7 +41,7 @@ class Small:
     lr: float = 3e-3
     side: int = 32
     judged: int = 64
-    batch_norm: str | None = None
+    norm_statistics: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,8 +59,8 @@ CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
 SMALL = {
     "embedded": Small(
         (5, 80, 15, 5),
-        batch_norm="frozen",
-        changes={"export.vividness": 1.0},  # what is known by heart is not pale
+        norm_statistics="frozen",
+        changes={"shown.vividness": 1.0},  # what is known by heart is not pale
     ),
     "deoldify-artistic": Small((80, 40, 15, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
@@ -96,32 +95,27 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    cache = cached(tmp_path_factory.mktemp("eight"), IMAGES + 1)
-    assert len(ImageCache(cache, validation=False)) == IMAGES
+def pictures(tmp_path_factory):
+    cache = cached(tmp_path_factory.mktemp("eight"), PICTURES + 1)
+    assert len(ImageCache(cache, validation=False)) == PICTURES
     return cache
 
 
 def small_recipe(name: str):
-    table, small = read_recipe(name).to_dict(), SMALL[name]
+    table, small = read_recipe(name).as_table(), SMALL[name]
     table["stages"] = list(table["stages"])
     for stage, steps in zip(table["stages"], small.steps, strict=True):
         side = small.side if stage["train"] == "generator" else small.judged
-        stage |= {"side": side, "batch": min(stage["batch"], IMAGES), "steps": steps}
+        stage |= {"side": side, "batch": min(stage["batch"], PICTURES), "steps": steps}
         if stage["train"] == "generator":
             stage |= {"lr": small.lr, "encoder_lr": None}
-        if small.batch_norm:
-            stage["batch_norm"] = small.batch_norm
-    data = {
-        "crop_scale": [1.0, 1.0],
-        "horizontal_flip": False,
-        "augment": "none",
-        "degrade": "none",
-    }
+        if small.norm_statistics:
+            stage["norm_statistics"] = small.norm_statistics
+    data = {"shrink": [1.0, 1.0], "mirror": False, "augment": "none", "degrade": "none"}
     changes = {f"data.{key}": value for key, value in data.items()} | small.changes
     for place, value in changes.items():
-        set_value(table, place, value)
-    return parse_recipe(table)
+        put(table, place, value)
+    return recipe_from(table)
 
 
 SLOW = {  # more than some seconds
@@ -137,10 +131,10 @@ SLOW = {  # more than some seconds
         for name in recipe_names()
     ],
 )
-def test_a_recipe_overfits_eight_images(name, images, tmp_path, monkeypatch):
+def test_a_recipe_overfits_eight_pictures(name, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(backbones, "feature_network", small_features)
 
-    model = run(small_recipe(name), tmp_path, images)
+    model = run(small_recipe(name), tmp_path, pictures)
 
-    figures = figures_on_training(model, images, SMALL[name].side)
+    figures = figures_on_training(model, pictures, SMALL[name].side)
     assert figures.uv < figures.uv_gray / 4

@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from napari_colorize_training.schedule import (
-    SCHEDULES,
+    COURSES,
     Plateau,
     cyclic_momentum,
     one_cycle,
-    rate_factor,
+    rate_at,
 )
 
 from napari_colorize.errors import SettingsError
@@ -19,9 +19,9 @@ from napari_colorize.errors import SettingsError
 SHARES = [float(share) for share in np.linspace(0, 1, 1000, endpoint=False)]
 
 
-@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("kind", COURSES)
 def test_every_course_is_a_share_of_the_peak(kind):
-    rates = [rate_factor(kind, share, warmup=0.3) for share in SHARES]
+    rates = [rate_at(kind, share, warmup=0.3) for share in SHARES]
 
     assert max(rates) == pytest.approx(1, abs=1e-2)
     assert all(0 < rate <= 1 for rate in rates)
@@ -29,7 +29,7 @@ def test_every_course_is_a_share_of_the_peak(kind):
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.8])
 def test_linear_cosine_rises_from_nothing_and_ends_there(warmup):
-    rates = [rate_factor("linear-cosine", share, warmup=warmup) for share in SHARES]
+    rates = [rate_at("linear-cosine", share, warmup=warmup) for share in SHARES]
 
     for share, rate in zip(SHARES, rates, strict=True):
         if share < warmup:
@@ -42,7 +42,7 @@ def test_linear_cosine_rises_from_nothing_and_ends_there(warmup):
 
 
 def test_ipols_cycle_goes_back_to_where_it_began():
-    rates = [rate_factor("ipol", share, warmup=0.8) for share in SHARES]
+    rates = [rate_at("ipol", share, warmup=0.8) for share in SHARES]
 
     np.testing.assert_allclose(rates[:801], np.linspace(1 / 25, 1, 801))
     assert rates[-1] == pytest.approx(1 / 25, abs=1e-4)
@@ -55,7 +55,7 @@ def test_ipols_article_ends_at_zero():
 
 
 def test_with_deoldifys_warmup_the_rate_only_falls():
-    rates = [rate_factor("fastai", share, warmup=1e-8) for share in SHARES[1:]]
+    rates = [rate_at("fastai", share, warmup=1e-8) for share in SHARES[1:]]
 
     assert rates[0] == pytest.approx(1, abs=1e-4)
     assert all(later < earlier for earlier, later in pairwise(rates))
@@ -63,24 +63,24 @@ def test_with_deoldifys_warmup_the_rate_only_falls():
 
 
 def test_fastais_cycle_is_a_cosine_both_ways():
-    first, top, last = (rate_factor("fastai", share, warmup=0.3) for share in (0, 0.3, 1))
+    first, top, last = (rate_at("fastai", share, warmup=0.3) for share in (0, 0.3, 1))
 
     assert (first, top) == (pytest.approx(1 / 25), pytest.approx(1))
     assert last == pytest.approx(1 / 250_000)
-    assert rate_factor("fastai", 0.15, warmup=0.3) == pytest.approx((1 / 25 + 1) / 2)
+    assert rate_at("fastai", 0.15, warmup=0.3) == pytest.approx((1 / 25 + 1) / 2)
     # A cosine starts flat; a straight line would be at 1/10 of the way.
-    assert rate_factor("fastai", 0.03, warmup=0.3) < 1 / 25 + 0.03
+    assert rate_at("fastai", 0.03, warmup=0.3) < 1 / 25 + 0.03
 
 
 def test_pix2pixs_rate_falls_in_the_second_half():
-    assert [rate_factor("linear-decay", share) for share in (0, 0.49, 0.75)] == [1, 1, 0.5]
-    assert rate_factor("linear-decay", 0.999) == pytest.approx(0.002)
+    assert [rate_at("linear-decay", share) for share in (0, 0.49, 0.75)] == [1, 1, 0.5]
+    assert rate_at("linear-decay", 0.999) == pytest.approx(0.002)
 
 
 def test_zhangs_rate_falls_in_steps():
     shares = [step / 500_000 for step in (0, 224_999, 225_000, 449_999, 450_000)]
 
-    rates = [rate_factor("step", share) for share in shares]
+    rates = [rate_at("step", share) for share in shares]
 
     np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01])
 
@@ -96,18 +96,18 @@ def test_momentum_is_least_where_the_rate_is_highest():
 
 
 def test_the_last_share_is_no_trap():
-    assert all(math.isfinite(rate_factor(kind, 1.0, warmup=1.0)) for kind in SCHEDULES)
+    assert all(math.isfinite(rate_at(kind, 1.0, warmup=1.0)) for kind in COURSES)
 
 
 def test_an_unknown_course_or_option_is_refused_by_name():
     with pytest.raises(SettingsError, match="Choose one of: constant, linear-cosine, ipol"):
-        rate_factor("exponential", 0.5)
+        rate_at("exponential", 0.5)
     with pytest.raises(SettingsError, match="'warm'. They have: end, every"):
-        rate_factor("ipol", 0.5, warm=0.3)
+        rate_at("ipol", 0.5, warm=0.3)
 
 
 def test_an_option_of_another_course_changes_nothing():
-    assert rate_factor("constant", 0.5, warmup=0.3) == 1
+    assert rate_at("constant", 0.5, warmup=0.3) == 1
 
 
 def test_the_rate_is_cut_after_so_many_measures_without_progress():

@@ -34,5 +34,5 @@ def test_half_precision_in_a_file_becomes_float32():
 def test_weights_of_another_network_are_refused():
     architecture = replace(ARCHITECTURES["compact"], build=lambda state: torch.nn.Linear(2, 3))
 
-    with pytest.raises(CheckpointError, match="not those of the network compact"):
+    with pytest.raises(CheckpointError, match="do not match the network compact"):
         build(architecture, {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)})

@@ -13,7 +13,7 @@ from loopback import CONTENT, Server, serving
 from napari_colorize.errors import DownloadError
 from napari_colorize.zoo import CATALOGUE, cache_folder, fetch, is_local, local_path
 from napari_colorize.zoo import download as module
-from napari_colorize.zoo.download import direct
+from napari_colorize.zoo.download import direct_url
 
 
 @pytest.fixture
@@ -79,14 +79,14 @@ def test_a_redirect_is_followed(server, checkpoint):
 @pytest.mark.parametrize(
     ("path", "what"),
     [
-        ("page", "answered with a web page instead of the file"),
+        ("page", "returned a web page instead of the file"),
         ("wrong", "sha256 differs"),
         ("long", "sent more than the 2560002 bytes"),
-        ("short", "broke off after 2559002 of 2560002 bytes"),
-        ("truncated", "broke off after"),
-        ("cut", "broke off after"),
-        ("empty", "broke off after 0 of"),
-        ("missing", "answered 404 Not Found"),
+        ("short", "stopped after 2559002 of 2560002 bytes"),
+        ("truncated", "stopped after"),
+        ("cut", "stopped after"),
+        ("empty", "stopped after 0 of"),
+        ("missing", "responded with 404 Not Found"),
     ],
 )
 def test_a_bad_answer_is_told_and_leaves_nothing(server, checkpoint, cache, path, what):
@@ -120,9 +120,9 @@ def test_offline_one_sentence_says_what_to_do(checkpoint, cache):
         fetch(checkpoint)
 
     assert str(caught.value) == (
-        "deoldify-artistic could not be fetched "
-        f"({server.address[7:]} could not be reached; {server.address[7:]} could not be reached): "
-        f"try again later, or download {server.address}/a or {server.address}/b by hand and save "
+        "deoldify-artistic could not be downloaded "
+        f"({server.address[7:]} could not be reached; {server.address[7:]} could not be reached). "
+        f"Try again later, or download {server.address}/a or {server.address}/b by hand and save "
         f"it as {cache / 'ColorizeArtistic_gen.pth'}."
     )
 
@@ -130,7 +130,7 @@ def test_offline_one_sentence_says_what_to_do(checkpoint, cache):
 def test_a_silent_server_is_given_up(server, checkpoint, cache, monkeypatch):
     monkeypatch.setattr(module, "_TIMEOUT", (1.0, 0.1))
 
-    with pytest.raises(DownloadError, match=r"broke off after|did not answer in time"):
+    with pytest.raises(DownloadError, match=r"stopped after|did not respond in time"):
         fetch(at(checkpoint, server, "stuck"))
 
     assert files_in(cache) == []
@@ -156,7 +156,7 @@ def test_another_file_under_the_name_is_not_used(server, checkpoint, cache):
     cache.mkdir()
     (cache / checkpoint.file).write_bytes(CONTENT[:-1] + b"?")
 
-    with pytest.raises(DownloadError, match="the file there now has another sha256"):
+    with pytest.raises(DownloadError, match="the local file has another sha256"):
         fetch(at(checkpoint, server, "missing"))
 
 
@@ -171,7 +171,7 @@ def test_another_file_under_the_name_is_not_used(server, checkpoint, cache):
     ],
 )
 def test_a_link_to_dropbox_becomes_one_to_the_file(link, file):
-    assert direct(link) == file
+    assert direct_url(link) == file
 
 
 def test_the_server_is_asked_for_the_file_not_the_page(server, checkpoint):
@@ -301,5 +301,5 @@ def test_what_the_package_should_hold_and_does_not_is_one_sentence():
     lost = replace(CATALOGUE["embedded"], file="lost.safetensors")
 
     assert not is_local(lost)
-    with pytest.raises(DownloadError, match="please install napari-colorize again"):
+    with pytest.raises(DownloadError, match="Reinstall napari-colorize"):
         fetch(lost)

@@ -131,7 +131,7 @@ def test_a_critic_is_told_what_would_be_of_use(tmp_path):
         zoo.load(path)
 
     assert str(caught.value) == (
-        f"{path} is for no network that we know: it must hold the weights of one of round, edged "
+        f"{path} is of no known architecture. It must contain weights of one of round, edged "
         "(of DeOldify a generator, *_gen.pth, not a critic)."
     )
 
@@ -160,10 +160,10 @@ def test_a_file_recommends_what_its_metadata_say_if_the_knobs_allow_it(
     assert (checkpoint.render_factor, checkpoint.saturation) == (factor, saturation)
 
 
-def test_a_file_states_its_licence_or_it_is_unknown(tmp_path):
+def test_a_file_states_its_license_or_it_is_unknown(tmp_path):
     write_weights(tmp_path / "free.safetensors", {"circle": torch.ones(1)}, {"license": "CC0-1.0"})
     write_weights(tmp_path / "mute.safetensors", {"circle": torch.ones(1)}, {})
 
-    licences = [zoo.load(tmp_path / f"{name}.safetensors")[0].license for name in ("free", "mute")]
+    licenses = [zoo.load(tmp_path / f"{name}.safetensors")[0].license for name in ("free", "mute")]
 
-    assert licences == ["CC0-1.0", "unknown"]
+    assert licenses == ["CC0-1.0", "unknown"]

@@ -276,7 +276,7 @@ def test_whatever_a_pickle_does_to_an_unknown_thing_is_swallowed(tmp_path, proto
         "day": datetime.date(2019, 4, 1),
         "path": pathlib.PurePosixPath("a/b"),
         "dtype": torch.float16,
-        "size": torch.SizeDefaults([1, 2]),
+        "size": torch.Size([1, 2]),
         "device": torch.device("cpu"),
         "function": len,
         "class": dict,

@@ -95,7 +95,7 @@ def test_a_model_says_what_it_is_without_its_weights_being_read(folder):
     told, loaded = user_checkpoint(path), load(path)[0]
 
     assert told.title == "embedded, fine-tuned on 19 pictures"
-    assert told.origin == "yours; began as embedded"
+    assert told.origin == "yours; fine-tuned from embedded"
     assert (told.name, told.render_factor) == ("xray", 9)
     same = ("name", "architecture", "size", "render_factor", "saturation", "fit", "license")
     assert [getattr(told, name) for name in same] == [getattr(loaded, name) for name in same]

@@ -208,11 +208,11 @@ NO_CHECKPOINT = {
         cut(lambda path: save_file(BIG, path), 0.5),
         "is damaged or no checkpoint",
     ),
-    "no tensors": (saved({"model": {"a": 1}}), "holds no weights"),
-    "a number": (saved(3), "holds no weights"),
-    "a tensor": (saved(torch.ones(3)), "holds no weights"),
-    "a network": (saved(torch.nn.Linear(2, 2)), "holds no weights"),
-    "nothing": (lambda path: save_file({}, path), "holds no weights"),
+    "no tensors": (saved({"model": {"a": 1}}), "contains no weights"),
+    "a number": (saved(3), "contains no weights"),
+    "a tensor": (saved(torch.ones(3)), "contains no weights"),
+    "a network": (saved(torch.nn.Linear(2, 2)), "contains no weights"),
+    "nothing": (lambda path: save_file({}, path), "contains no weights"),
     "directory": (lambda path: path.mkdir(), "is not a file"),
     "missing": (lambda path: None, "There is no file"),
 }
@@ -233,7 +233,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, case):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit
 def test_a_torchscript_archive_is_refused(tmp_path):
     scripted(tmp_path / "network.pt")
-    with pytest.raises(CheckpointError, match="TorchScript archive, which holds code"):
+    with pytest.raises(CheckpointError, match="TorchScript archive, which contains code"):
         read_weights(tmp_path / "network.pt")
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 RUN = ("--run", "--run-folder")  # torchrun takes the short one, wherever it stands, for its own
 MENDABLE = (ColorizeError, OSError, ValueError)  # by the user, whom their sentences tell how
-DATA_HELP = "Color images: a folder, gray/ and color/ folders, a CSV, numpy files, or tar shards."
+DATA_HELP = (
+    "Colour pictures: a folder, gray/ and color/ folders, a CSV, numpy files, or tar shards."
+)
 
 
 class OneSentence(TyperGroup):
@@ -54,7 +56,7 @@ def recipes(
 
     known = [read_recipe(name) for name in recipe_names()]
     if as_json:
-        typer.echo(json.dumps([recipe.to_dict() for recipe in known], indent=2))
+        typer.echo(json.dumps([recipe.as_table() for recipe in known], indent=2))
         return
     width = max(len(recipe.name) for recipe in known)
     for recipe in known:
@@ -71,7 +73,7 @@ def train(
     run: Annotated[
         Path | None, typer.Option(*RUN, help="Where the run's state, log and previews go.")
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Where decoded images are kept.")] = Path(
+    cache: Annotated[Path, typer.Option(help="Where decoded pictures are kept.")] = Path(
         "runs/cache"
     ),
     encoder: Annotated[
@@ -97,7 +99,7 @@ def train(
     ] = 60.0,
     progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
 ) -> None:
-    """Run a recipe on images; called again, it goes on where it was stopped."""
+    """Run a recipe on pictures; called again, it goes on where it was stopped."""
     from napari_colorize_training.loop.engine import RunOptions
     from napari_colorize_training.loop.initialize import open_base
     from napari_colorize_training.models.export import copy_model
@@ -160,20 +162,18 @@ def finetune_command(
     run: Annotated[Path | None, typer.Option(help="Keep state and log in this folder.")] = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
-    control_file: Annotated[
+    orders: Annotated[
         Path | None,
-        typer.Option(
-            "--control", help="File whose content is a command: pause, resume, finish or stop."
-        ),
+        typer.Option(help="A file that is obeyed: pause, resume, finish or stop, at any time."),
     ] = None,
 ) -> None:
-    """Make a model better on images of your own; ends by itself, tells before and after."""
+    """Make a model better on pictures of your own; ends by itself, tells before and after."""
     from napari_colorize_training.finetune import finetune
     from napari_colorize_training.recipe import parse_change
 
     with _front(progress) as (teller, control):
-        if control_file is not None:
-            control.follow(control_file)
+        if orders is not None:
+            control.follow(orders)
         result = finetune(
             data if len(data) > 1 else data[0],
             base,
@@ -198,18 +198,18 @@ def finetune_command(
 @app.command()
 def calibrate(
     model: Annotated[Path, typer.Argument(help="A model file; what is measured goes into it.")],
-    data: Annotated[Path, typer.Argument(help="Photographs in color, as for train.")],
+    data: Annotated[Path, typer.Argument(help="Photographs in colour, as for train.")],
     every: Annotated[
         bool, typer.Option("--all", help="All of them, not only what training holds back.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="No more than so many images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="No more than so many pictures.")] = None,
 ) -> None:
-    """Measure how far off a model's colors are where it is unsure, and let its file say so."""
+    """Measure how far off a model's colours are where it is unsure, and let its file say so."""
     from tqdm import tqdm
 
     from napari_colorize_training.evaluation.calibration import calibrate_model
 
-    with tqdm(desc="calibrate", unit="image") as bar:  # on stderr
+    with tqdm(desc="calibrate", unit="picture") as bar:  # on stderr
 
         def progress(done: int, total: int) -> None:
             bar.total = total
@@ -244,7 +244,7 @@ def _front(progress: str) -> Iterator[tuple[ProgressReporter, RunControl]]:
     try:
         yield teller, control
     except MENDABLE as error:
-        teller.report("error", text=str(error))
+        teller.tell("error", text=str(error))
         raise
 
 

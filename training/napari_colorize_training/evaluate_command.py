@@ -17,7 +17,7 @@ Models = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Argument(metavar="DATA", help="Images in color: a folder, tar shards, a CSV, frames."),
+    typer.Argument(metavar="DATA", help="Pictures in colour: a folder, tar shards, a CSV, frames."),
 ]
 
 
@@ -30,18 +30,18 @@ def evaluate(
         str, typer.Option(help="Points of the curve over saturation; '' for none.")
     ] = "0.5,1,1.5,2",
     degrade: Annotated[
-        str | None, typer.Option(help="Show the models worn images: old-photograph.")
+        str | None, typer.Option(help="Show the models worn pictures: old-photograph.")
     ] = None,
     validation: Annotated[
-        bool, typer.Option("--validation", help="Only the images that training holds back.")
+        bool, typer.Option("--validation", help="Only the pictures that training holds back.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="No more than so many images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="No more than so many pictures.")] = None,
     group: Annotated[
         str | None, typer.Option(help="Figures by group too: folder, prefix:SEP, a column.")
     ] = None,
     stack: Annotated[
         bool,
-        typer.Option("--stack", help="The images are frames: measure temporal_smoothing too."),
+        typer.Option("--stack", help="The pictures are frames: measure temporal_smoothing too."),
     ] = False,
     calibration: Annotated[
         bool, typer.Option(help="Ask the models how unsure they are; takes about twice as long.")
@@ -57,10 +57,10 @@ def evaluate(
         Path | None, typer.Option(help="torch-fidelity's Inception weights, for FID.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report with images.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with pictures.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
-    """Measure models side by side on images whose colors are known, against gray."""
+    """Measure models side by side on pictures whose colours are known, against gray."""
     from tqdm import tqdm
 
     from napari_colorize_training.evaluation.evaluate import evaluate as measure
@@ -90,7 +90,7 @@ def evaluate(
     )
     refuse_unwritable(json, html)
     loaded = load_models(models or ["embedded"], device)
-    with tqdm(desc="evaluate", unit="image") as bar:  # on stderr
+    with tqdm(desc="evaluate", unit="picture") as bar:  # on stderr
 
         def progress(done: int, total: int) -> None:
             bar.total = total

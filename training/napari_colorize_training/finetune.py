@@ -1,8 +1,8 @@
-"""A model of the zoo, made better on images of one's own; or an honest word that it was not.
+"""A model of the zoo, made better on pictures of one's own; or an honest word that it was not.
 
-`finetune` checks the images, chooses a recipe by their number (`recipe_for`), trains from the
+`finetune` checks the pictures, chooses a recipe by their number (`recipe_for`), trains from the
 base model until validation stops improving, keeps the best checkpoint (the base itself is one of
-them), measures base and result on the images that were held back (`_Exam`), and writes the model
+them), measures base and result on the pictures that were held back (`_Exam`), and writes the model
 with its card beside it (`card`).
 """
 
@@ -30,8 +30,7 @@ from napari_colorize_training.loop.initialize import open_base
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
 from napari_colorize_training.model_card import FinetuneResult, write_card
 from napari_colorize_training.models.export import copy_model
-from napari_colorize_training.recipe import Recipe, parse_recipe
-from napari_colorize_training.recipe_table import set_value
+from napari_colorize_training.recipe import Recipe, put, recipe_from
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,11 +40,11 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 
 SUFFIX = ".safetensors"
-VALIDATION_SHARE = 0.2  # of the images; the same for all sizes, so that a set can grow
+VALIDATION_SHARE = 0.2  # of the pictures; the same for all sizes, so that a set can grow
 MEASURED = 64  # of them at most that base and result are measured on
 SHOWN = 4  # of these on the card's sheet
 SIDE = 128  # px, of the crops
-ADVICE = "Use the base, or give more images of the kind that you want to colorize."
+ADVICE = "Use the base, or give more pictures of the kind that you want to colorize."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,44 +53,38 @@ class SizeDefaults:
 
     Parameters
     ----------
-    images : int
-        From this number of training images on.
+    pictures : int
+        From this number of training pictures on.
     steps : int
         At most; validation may end it sooner.
     batch : int
         Crops in a step.
     lr : float
         Of everything that learns, but a tenth of it for the encoder.
-    checkpoint_every, patience : int
+    keep_every, patience : int
         Steps between checkpoints, and how many in a row may fail to be the best one.
     augment : str
-        What is done to images.
+        What is done to pictures.
     """
 
-    images: int
+    pictures: int
     steps: int
     batch: int
     lr: float
-    checkpoint_every: int
+    keep_every: int
     patience: int
     augment: str
 
 
 SIZES = (
     SizeDefaults(
-        images=0,
-        steps=300,
-        batch=8,
-        lr=1e-3,
-        checkpoint_every=25,
-        patience=5,
-        augment="photographs",
+        pictures=0, steps=300, batch=8, lr=1e-3, keep_every=25, patience=5, augment="photographs"
     ),
     SizeDefaults(
-        images=60, steps=400, batch=12, lr=1e-3, checkpoint_every=25, patience=5, augment="none"
+        pictures=60, steps=400, batch=12, lr=1e-3, keep_every=25, patience=5, augment="none"
     ),
     SizeDefaults(
-        images=600, steps=2000, batch=16, lr=2e-4, checkpoint_every=50, patience=5, augment="none"
+        pictures=600, steps=2000, batch=16, lr=2e-4, keep_every=50, patience=5, augment="none"
     ),
 )
 
@@ -112,7 +105,7 @@ def finetune(
     progress: ProgressReporter | None = None,
     control: RunControl | None = None,
 ) -> FinetuneResult | None:
-    """Fine-tune a model on color images.
+    """Fine-tune a model on colour pictures.
 
     Parameters
     ----------
@@ -125,8 +118,8 @@ def finetune(
     group : str, optional
         What must stay on one side of the split (slide, bag, film); see `split.grouping`.
     augment, degrade : str, optional
-        Of the recipe's `data`. By default images are augmented where they are few, and not
-        degraded. With a degradation the figures are of degraded images, too.
+        Of the recipe's `data`. By default pictures are augmented where they are few, and not
+        degraded. With a degradation the figures are of degraded pictures, too.
     steps : int, optional
         At most.
     changes : mapping of str to value, optional
@@ -200,34 +193,29 @@ def finetune(
 
 def recipe_for(
     checkpoint: Checkpoint,
-    images: int,
+    pictures: int,
     *,
     augment: str | None = None,
     degrade: str | None = None,
     features: bool = False,
     changes: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The recipe for a base model and so many images to train on."""
-    size = next(size for size in reversed(SIZES) if images >= size.images)
+    """The recipe for a base model and so many pictures to train on."""
+    size = next(size for size in reversed(SIZES) if pictures >= size.pictures)
     table: dict[str, Any] = {
         "name": f"finetune-{checkpoint.name}",
-        "title": f"{checkpoint.name}, fine-tuned on {images} images",
+        "title": f"{checkpoint.name}, fine-tuned on {pictures} pictures",
         "source": f"napari-colorize; base model {checkpoint.name}",
         "license": checkpoint.license,
-        "export": {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation},
+        "shown": {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation},
         "network": {"architecture": checkpoint.architecture},
         "data": {
             "augment": augment or size.augment,
             "degrade": degrade or "none",
             "validate_degraded": True,
-            "crop_scale": [0.6, 1.0],
+            "shrink": [0.6, 1.0],
         },
-        "optimizer": {
-            "lr": size.lr,
-            "weight_decay": 0.01,
-            "clip_grad_norm": 5.0,
-            "ema_decay": 0.98,
-        },
+        "optimizer": {"lr": size.lr, "weight_decay": 0.01, "clip": 5.0, "average": 0.98},
         "loss": _loss_for(checkpoint.architecture, features=features),
         "stages": [
             {
@@ -236,22 +224,22 @@ def recipe_for(
                 "steps": size.steps,
                 "encoder_lr": size.lr / 10,
                 "warmup": 0.05,
-                "batch_norm": "frozen_encoder",
-                "checkpoint_every": size.checkpoint_every,
+                "norm_statistics": "kept",
+                "keep_every": size.keep_every,
                 "patience": size.patience,
             }
         ],
     }
     for name, value in (changes or {}).items():
-        set_value(table, name, value)
-    return parse_recipe(table)
+        put(table, name, value)
+    return recipe_from(table)
 
 
 def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:
-    """Color classes where the network tells them; the plain distance for all others."""
+    """Colour classes where the network tells them; the plain distance for all others."""
     if architecture == "compact":
-        return {"pixel": "classes", "classes": {"rebalance": 0.25, "regression_weight": 10.0}}
-    return {"pixel": "l1", **({"feature_weights": [20, 70, 10]} if features else {})}
+        return {"pixel": "classes", "classes": {"rebalance": 0.25, "regression": 10.0}}
+    return {"pixel": "l1", **({"features": [20, 70, 10]} if features else {})}
 
 
 def _model_path(out: str | Path) -> Path:
@@ -263,7 +251,7 @@ def _model_path(out: str | Path) -> Path:
 
 
 class _Reading:
-    """Tells how many images are read, now and then, and may stop it."""
+    """Tells how many pictures are read, now and then, and may stop it."""
 
     def __init__(self, progress: ProgressReporter, control: RunControl) -> None:
         self._progress, self._control = progress, control
@@ -286,7 +274,7 @@ class _Training:
 
 
 class _BaseComparison:
-    """Base and result colorize images that were held back, whole and at their cached size.
+    """Base and result colorize pictures that were held back, whole and at their cached size.
 
     Where the recipe damages gray, damaged gray is what they are shown.
     """
@@ -294,17 +282,17 @@ class _BaseComparison:
     def __init__(self, held_back: ImageCache, degrade: str) -> None:
         count = min(MEASURED, len(held_back))
         chosen = np.linspace(0, len(held_back) - 1, count).round()  # some from everywhere
-        images = [held_back[int(index)] for index in chosen]
-        self._truths = [_color(image) for image in images]
-        self._grays = [_gray(image) for image in images]
+        pictures = [held_back[int(index)] for index in chosen]
+        self._truths = [_color(picture) for picture in pictures]
+        self._grays = [_gray(picture) for picture in pictures]
         self._degrade = degrade
 
     def judge(
         self, base: Colorizer, model: Colorizer, path: Path, report: Report, *, kept_base: bool
     ) -> FinetuneResult:
-        """Both by their means over the images."""
+        """Both by their means over the pictures."""
         with warnings.catch_warnings():
-            # What a model warns of is in its figures; here a warning would come once an image.
+            # What a model warns of is in its figures; here a warning would come once a picture.
             warnings.simplefilter("ignore", ColorizeWarning)
             before, after = (
                 quick_score(colorizer, self._truths, grays=self._grays, degrade=self._degrade)
@@ -321,12 +309,12 @@ class _BaseComparison:
 
     def sheet(self, base: Colorizer, model: Colorizer) -> Image.Image:
         """Gray, what both make of it, and truth, of a few."""
-        images: dict[str, list[Any]] = {"color": self._truths[:SHOWN]}
+        pictures: dict[str, list[Any]] = {"color": self._truths[:SHOWN]}
         if all(gray is not None for gray in self._grays):
-            images["gray"] = self._grays[:SHOWN]
+            pictures["gray"] = self._grays[:SHOWN]
         exam = EvaluationConfig(degrade=self._degrade, calibration=False, saturations=())
         colorizers = {"base": base, "this model": model}
-        return example_sheet(evaluate(colorizers, images, exam).samples, list(colorizers))
+        return example_sheet(evaluate(colorizers, pictures, exam).samples, list(colorizers))
 
 
 def _report(progress: ProgressReporter, result: FinetuneResult) -> None:
@@ -335,13 +323,13 @@ def _report(progress: ProgressReporter, result: FinetuneResult) -> None:
     progress.report("done", model=str(result.path))
 
 
-def _color(image: CachedImage) -> Pixels:
-    """Cached colors as 8 bits; deeper ones lose what a screen does not show."""
-    return image.rgb if image.rgb.dtype == np.uint8 else _bytes(image.rgb, image.limits)
+def _color(picture: CachedImage) -> Pixels:
+    """Cached colours as 8 bits; deeper ones lose what a screen does not show."""
+    return picture.rgb if picture.rgb.dtype == np.uint8 else _bytes(picture.rgb, picture.limits)
 
 
-def _gray(image: CachedImage) -> Pixels | None:
-    return None if image.gray is None else _bytes(image.gray, image.gray_limits)
+def _gray(picture: CachedImage) -> Pixels | None:
+    return None if picture.gray is None else _bytes(picture.gray, picture.gray_limits)
 
 
 def _bytes(values: NDArray[Any], limits: tuple[float, float]) -> Pixels:
@@ -355,13 +343,13 @@ def _verdict(path: Path, before: Score, after: Score, *, kept_base: bool) -> str
     if kept_base:
         return (
             f"{path} is NOT better than its base: it is the base, since no checkpoint came nearer "
-            f"to the {after.images} images held back (CIEDE2000 {before.ciede2000:.2f}, gray "
+            f"to the {after.pictures} pictures held back (CIEDE2000 {before.ciede2000:.2f}, gray "
             f"{after.ciede2000_gray:.2f}). {ADVICE}"
         )
     figures = (
-        f"on {after.images} images held back, CIEDE2000 {before.ciede2000:.2f} -> "
+        f"on {after.pictures} pictures held back, CIEDE2000 {before.ciede2000:.2f} -> "
         f"{after.ciede2000:.2f} (gray {after.ciede2000_gray:.2f}), PSNR {before.psnr:.2f} -> "
-        f"{after.psnr:.2f} dB, colorfulness {before.colorfulness:.2f} -> {after.colorfulness:.2f}"
+        f"{after.psnr:.2f} dB, colourfulness {before.colorfulness:.2f} -> {after.colorfulness:.2f}"
     )
     if after.ciede2000 < before.ciede2000:
         return f"{path} is better than its base: {figures}."

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ROWS = (
     ("CIEDE2000", "ciede2000", "ciede2000_gray"),
     ("PSNR, dB", "psnr", "psnr_gray"),
-    ("colorfulness, share of the truth's", "colorfulness", None),
-    ("share of images nearer to the truth than gray", "better_share", None),
+    ("colourfulness, share of the truth's", "colorfulness", None),
+    ("share of pictures nearer to the truth than gray", "better", None),
 )
 
 
@@ -35,9 +35,9 @@ class FinetuneResult:
     path : Path
         The model; every front end opens it.
     improved : bool
-        Whether it is better than the base on the images held back.
+        Whether it is better than the base on the pictures held back.
     before, after : Score
-        Of base and result, on those images.
+        Of base and result, on those pictures.
     report : Report
         What was found in the data.
     sentence : str
@@ -56,19 +56,19 @@ def write_card(
     result: FinetuneResult, recipe: Recipe, base: Checkpoint, sheet: Image.Image
 ) -> tuple[Path, Path]:
     """Write `model.md` and `model.png` beside `model.safetensors`; returns their paths."""
-    image, path = result.path.with_suffix(".png"), result.path.with_suffix(".md")
-    with new_file(image, overwrite=True) as part, write_errors(image):
+    picture, path = result.path.with_suffix(".png"), result.path.with_suffix(".md")
+    with new_file(picture, overwrite=True) as part, write_errors(picture):
         sheet.save(part, format="PNG")
     with new_file(path, overwrite=True) as part, write_errors(path):
-        part.write_text(_text(result, recipe, base, image.name), encoding="utf-8")
-    return path, image
+        part.write_text(_text(result, recipe, base, picture.name), encoding="utf-8")
+    return path, picture
 
 
-def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, image: str) -> str:
+def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, picture: str) -> str:
     report = result.report
-    images = "Gray, base, this model and truth, with their CIEDE2000"
+    pictures = "Gray, base, this model and truth, with their CIEDE2000"
     if recipe.data.degrade != "none":
-        images = f"Models saw gray degraded as `{recipe.data.degrade}`. {images}"
+        pictures = f"Models saw gray degraded as `{recipe.data.degrade}`. {pictures}"
     return f"""# {result.path.stem}
 
 {recipe.title}. {STATEMENT}
@@ -76,28 +76,28 @@ def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, image: str) 
 {result.sentence.replace(str(result.path), "This model", 1)}
 
 - Base: {base.name} ({base.architecture}), sha256 {base.sha256}
-- License of the base: {recipe.license}
+- Licence of the base: {recipe.license}
 - Data: {report.sentence()}
-- Trained on {report.training} images, measured on {result.after.images} of the
+- Trained on {report.training} pictures, measured on {result.after.pictures} of the
   {report.validation} that were held back. These also chose among the checkpoints, which flatters
-  the model a little; measure it on other images with `napari-colorize-train evaluate`.
+  the model a little; measure it on other pictures with `napari-colorize-train evaluate`.
 
 {_table(result)}
 
-{images}:
+{pictures}:
 
-![samples]({image})
+![samples]({picture})
 
 ## Recipe
 
 ```json
-{json.dumps(recipe.to_dict(), indent=2)}
+{json.dumps(recipe.as_table(), indent=2)}
 ```
 """
 
 
 def _table(result: FinetuneResult) -> str:
-    lines = ["| on the images held back | gray | base | this model |", "|---|---|---|---|"]
+    lines = ["| on the pictures held back | gray | base | this model |", "|---|---|---|---|"]
     for title, name, gray in ROWS:
         first = f"{getattr(result.after, gray):.2f}" if gray else ""
         before, after = (getattr(score, name) for score in (result.before, result.after))

@@ -1,4 +1,4 @@
-"""From images to a model in one call: what `napari-colorize-train train` does, for scripts."""
+"""From pictures to a model in one call: what `napari-colorize-train train` does, for scripts."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def step_decay(share: float, every: float = 0.45, factor: float = 0.1) -> float:
     return float(factor ** math.floor(share / every))
 
 
-SCHEDULES: dict[str, Callable[..., float]] = {
+COURSES: dict[str, Callable[..., float]] = {
     "constant": constant,
     "linear-cosine": linear_cosine,
     "ipol": one_cycle,
@@ -85,7 +85,7 @@ SCHEDULES: dict[str, Callable[..., float]] = {
 }
 
 
-def rate_factor(kind: str, share: float, **options: Any) -> float:
+def rate_at(kind: str, share: float, **options: Any) -> float:
     """The factor on the peak rate after a share of the steps.
 
     Parameters
@@ -103,18 +103,16 @@ def rate_factor(kind: str, share: float, **options: Any) -> float:
     SettingsError
         If there is no such course, or no course has such an option.
     """
-    if kind not in SCHEDULES:
-        raise SettingsError(
-            f"No schedule is called {kind!r}. Choose one of: {', '.join(SCHEDULES)}."
-        )
-    everywhere = {name for course in SCHEDULES.values() for name in signature(course).parameters}
+    if kind not in COURSES:
+        raise SettingsError(f"No schedule is called {kind!r}. Choose one of: {', '.join(COURSES)}.")
+    everywhere = {name for course in COURSES.values() for name in signature(course).parameters}
     for option in options:
         if option not in everywhere:
             known = ", ".join(sorted(everywhere - {"share"}))
             raise SettingsError(f"No schedule has an option {option!r}. They have: {known}.")
-    own = signature(SCHEDULES[kind]).parameters
+    own = signature(COURSES[kind]).parameters
     chosen = {name: value for name, value in options.items() if name in own}
-    return SCHEDULES[kind](share, **chosen)
+    return COURSES[kind](share, **chosen)
 
 
 def cyclic_momentum(

@@ -1,1 +1,1 @@
-"""Seeing what a network does: where it is sure, and where it looks."""
+"""Analysis of predictions: self-attention maps, expected error, disagreement and their colors."""

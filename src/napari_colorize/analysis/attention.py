@@ -1,8 +1,8 @@
-"""Where self-attention looks: from which parts of a picture one of its positions hears.
+"""Self-attention maps: the weights with which one position attends to all others.
 
-A layer of self-attention gives every position the sum of what all positions say, each weighed by
-how well the two agree (`networks.layers.attend`). Of those weights one column is a map of the
-picture. The network is asked as far as its last such layer, and no further.
+A self-attention layer adds to every position a weighted sum over all positions; the weights are a
+softmax over query-key products (`networks.layers.attend`). The weights of one position are a map
+of the image. The network runs up to its last such layer and stops there.
 """
 
 from __future__ import annotations
@@ -14,70 +14,64 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_colorize.array_types import Float32Array
 from napari_colorize.errors import ImageError
-from napari_colorize.imaging.resample import resize
+from napari_colorize.imaging.resample import resize_map
 from napari_colorize.networks import Architecture
 from napari_colorize.networks.layers import PublishedAttention, SelfAttention
 from napari_colorize.pipeline import predict
 
-Floats = NDArray[np.float32]
-
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """Where self-attention looks from one point of a picture.
+    """Self-attention weights of one point of an image.
 
     Parameters
     ----------
     weights : ndarray, float32, shape (h, w)
-        How much the point hears from each part of the picture, at the size of the layer; they
-        sum to 1.
+        Weight of each position for the point, at the size of the layer; they sum to 1.
     point : tuple of int
-        Row and column of the point, in pixels of the picture.
+        Row and column of the point, in pixels of the image.
     size : tuple of int
-        Height and width (Y, X) of the picture.
+        Height and width (Y, X) of the image.
     """
 
-    weights: Floats = field(repr=False)
+    weights: Float32Array = field(repr=False)
     point: tuple[int, int]
     size: tuple[int, int]
 
-    def full(self) -> Floats:
-        """The weights enlarged bilinearly to the picture: float32 (Y, X), as large as before."""
-        enlarged: Floats = resize(torch.from_numpy(self.weights)[None, None], self.size)[
-            0, 0
-        ].numpy()
-        return enlarged
+    def full(self) -> Float32Array:
+        """The weights resized bilinearly to the image, float32 (Y, X); their range is kept."""
+        full: Float32Array = resize_map(torch.from_numpy(self.weights), self.size).numpy()
+        return full
 
 
 def attention_layers(network: nn.Module) -> list[SelfAttention | PublishedAttention]:
-    """The layers of self-attention of a network, first to last; none if it was built without."""
+    """The self-attention layers of a network in order; empty if it was built without them."""
     parts = network.modules()
     return [part for part in parts if isinstance(part, SelfAttention | PublishedAttention)]
 
 
 def position_of(point: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:
-    """The pixel of a picture that a point lies in; its centre has whole numbers.
+    """Row and column of the pixel that contains a point; pixel centers are whole numbers.
 
     Raises
     ------
     ImageError
-        If it lies outside.
+        If the point is no pair of numbers, or outside the image.
     """
     try:
         row, column = (math.floor(float(place) + 0.5) for place in point)
     except (TypeError, ValueError, OverflowError) as error:
         raise ImageError(
-            f"A point is a row and a column, such as (10, 20); got {point!r}."
+            f"A point must be a row and a column, such as (10, 20), got {point!r}."
         ) from error
     if not (0 <= row < size[0] and 0 <= column < size[1]):
         raise ImageError(
-            f"The point {row, column} lies outside of the picture of {size[0]} x {size[1]} pixels."
+            f"The point {row, column} is outside the image of {size[0]} x {size[1]} pixels."
         )
     return row, column
 
@@ -88,8 +82,8 @@ def compute_attention(
     gray: Tensor,
     size: tuple[int, int],
     point: tuple[int, int],
-) -> Floats:
-    """Weights of everything that the last attention layer adds at a point.
+) -> Float32Array:
+    """Compute the weights of the last self-attention layer for one point.
 
     Parameters
     ----------
@@ -103,38 +97,39 @@ def compute_attention(
     Returns
     -------
     ndarray, float32, shape (h, w)
-        At the layer's size; they sum to 1.
+        Weights at the size of the layer; they sum to 1.
     """
     layer = attention_layers(network)[-1]
-    with _caught(layer) as caught:
+    with _stop_before(layer) as inputs:
         predict(network, architecture, [gray], size)
-    (x,) = caught
+    (x,) = inputs
     height, width = x.shape[-2:]
     row, column = point[0] * height // gray.shape[0], point[1] * width // gray.shape[1]
     with torch.inference_mode():
-        weights: Floats = layer.weights_at(x, row, column)[0].cpu().numpy()
+        weights: Float32Array = layer.weights_at(x, row, column)[0].cpu().numpy()
     return weights
 
 
-class _Caught(Exception):
-    """What was wanted of a forward pass is there."""
+class _Stopped(Exception):
+    """Ends a forward pass once the input of the layer is recorded."""
 
 
 @contextmanager
-def _caught(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Catch what goes into a layer in this thread, and end the forward pass there."""
-    here = threading.get_ident()
-    caught: list[Tensor] = []
+def _stop_before(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Record the input of a layer in the current thread and end the forward pass there."""
+    # Other threads may use the network meanwhile: the hook must not stop their forward passes.
+    thread = threading.get_ident()
+    inputs: list[Tensor] = []
 
-    def catch(_: nn.Module, args: tuple[Any, ...]) -> None:
-        if threading.get_ident() == here:
-            caught.append(args[0])
-            raise _Caught
+    def stop(_: nn.Module, args: tuple[Any, ...]) -> None:
+        if threading.get_ident() == thread:
+            inputs.append(args[0])
+            raise _Stopped
 
-    hook = layer.register_forward_pre_hook(catch)
+    hook = layer.register_forward_pre_hook(stop)
     try:
-        yield caught
-    except _Caught:
+        yield inputs
+    except _Stopped:
         pass
     finally:
         hook.remove()

@@ -140,7 +140,7 @@ def image(
         from napari_colorize.model_spec import ModelSpec
 
         names = [name for name in (model, blend_with) if name is not None]
-        models = [ModelSpec.of(name, device=device, precision=precision) for name in names]
+        models = [ModelSpec.from_model(name, device=device, precision=precision) for name in names]
         models[0].resolve_settings(asdict(settings))  # as above
         cluster = ClusterBatch(
             address=address,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from napari_colorize.imaging.planes import Limits
+    from napari_colorize.array_types import Limits
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]

@@ -22,7 +22,7 @@ from napari_colorize.display.pyramid_levels import (
 from napari_colorize.display.source_spec import Region, SourceSpec
 
 if TYPE_CHECKING:
-    from napari_colorize.imaging.planes import Limits
+    from napari_colorize.array_types import Limits
     from napari_colorize.refine.chroma_field import ChromaLayers
     from napari_colorize.result import Colorized
 

@@ -12,7 +12,7 @@ from napari_colorize.display.source_spec import Region, SourceSpec
 from napari_colorize.display.stack import StackColors
 
 if TYPE_CHECKING:
-    from napari_colorize.imaging.planes import Limits
+    from napari_colorize.array_types import Limits
     from napari_colorize.result import Colorized
 
 

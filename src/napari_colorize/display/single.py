@@ -10,8 +10,8 @@ from napari_colorize.display.source_spec import SourceSpec
 if TYPE_CHECKING:
     import numpy as np
 
+    from napari_colorize.array_types import Limits
     from napari_colorize.display.gray import Array
-    from napari_colorize.imaging.planes import Limits
     from napari_colorize.result import Colorized
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from napari_colorize.display.gray import Array, DisplayRange
 
 if TYPE_CHECKING:
-    from napari_colorize.imaging.planes import Limits
+    from napari_colorize.array_types import Limits
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ from napari_colorize.display.source_spec import SourceSpec
 from napari_colorize.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
+    from napari_colorize.array_types import Limits
     from napari_colorize.display.gray import Array
-    from napari_colorize.imaging.planes import Limits
     from napari_colorize.result import Colorized
 
 LEAST_BYTES = 2**28  # of planes held, however little memory is free

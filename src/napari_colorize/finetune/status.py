@@ -87,7 +87,7 @@ class TrainingStatus:
     def _hear_finetuned(self, event: dict[str, Any]) -> None:
         before, after = event["before"], event["after"]
         figures = (
-            f"on {after['images']} pictures held back the colour error (CIEDE2000) went from "
+            f"on {after['pictures']} pictures held back the colour error (CIEDE2000) went from "
             f"{before['ciede2000']:.1f} to {after['ciede2000']:.1f}; without colour it is "
             f"{after['ciede2000_gray']:.1f}"
         )
@@ -96,7 +96,7 @@ class TrainingStatus:
             self.sentence = f"{self.name} is better than its base: {figures}."
         elif before == after:
             self.sentence = (
-                f"Nothing that was learned came nearer to the {after['images']} pictures held "
+                f"Nothing that was learned came nearer to the {after['pictures']} pictures held "
                 f"back, so {self.name} is its base once more (colour error "
                 f"{after['ciede2000']:.1f}; without colour {after['ciede2000_gray']:.1f}). Use the "
                 "base, or give more pictures of the kind that you want to colorize."

@@ -139,7 +139,7 @@ class TrainingRun:
             "--from": asked.base,
             "--out": asked.model,
             "--run": str(self.folder),
-            "--control": str(self.folder / "orders.txt"),
+            "--orders": str(self.folder / "orders.txt"),
             "--progress": "json",
             "--augment": asked.augment,
             "--degrade": asked.degrade,

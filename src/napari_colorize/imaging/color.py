@@ -1,8 +1,8 @@
-"""Luminance and chrominance: Rec. 601 YUV and CIELAB as scikit-image defines them, and gamut.
+"""Color spaces and gamut: Rec. 601 YUV and CIELAB as scikit-image defines them, on tensors.
 
-Tensors in, tensors out. The matrices are `skimage.color`'s own, so that U and V here are U and V
-there: U within 0.436 and V within 0.615 of zero for colours of RGB. CIELAB is that of sRGB under
-the illuminant D65 (2 degrees): L from 0 to 100, a and b within 108 of zero for colours of RGB.
+The matrices are those of `skimage.color`, so that the scales agree: for RGB colors U is within
+0.436 and V within 0.615 of zero. CIELAB is that of sRGB under the illuminant D65 (2 degrees): L is
+0 to 100, a and b are within 108 of zero for RGB colors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TINY = 1e-30  # keeps divisions by a vanishing chroma finite; no float32 color i
 REC601 = (0.299, 0.587, 0.114)
 """ITU-R BT.601 luma weights of R, G and B, the first row of `skimage.color`'s YUV matrix."""
 
-# IEC 61966-2-1, with the rounded thresholds of skimage.color: below them sRGB is linear in light.
+# IEC 61966-2-1, with the rounded thresholds of skimage.color. Below them sRGB is linear.
 LINEAR_BELOW, LINEAR_SLOPE = 0.04045, 12.92
 LIGHT_BELOW = 0.0031308
 SRGB_OFFSET, SRGB_GAMMA = 0.055, 2.4
@@ -33,7 +33,7 @@ WHITE = (0.95047, 1.0, 1.08883)  # X, Y and Z of D65, 2 degrees
 
 @cache
 def yuv_from_rgb() -> Tensor:
-    """Matrix (3, 3), float64, that takes RGB to YUV: `skimage.color`'s."""
+    """Matrix of `skimage.color` from RGB to YUV, float64 (3, 3)."""
     from skimage.color.colorconv import yuv_from_rgb as matrix
 
     with torch.inference_mode(False):
@@ -42,7 +42,7 @@ def yuv_from_rgb() -> Tensor:
 
 @cache
 def rgb_from_yuv() -> Tensor:
-    """Matrix (3, 3), float64, that takes YUV to RGB: `skimage.color`'s."""
+    """Matrix of `skimage.color` from YUV to RGB, float64 (3, 3)."""
     from skimage.color.colorconv import rgb_from_yuv as matrix
 
     with torch.inference_mode(False):
@@ -51,7 +51,7 @@ def rgb_from_yuv() -> Tensor:
 
 @cache
 def xyz_from_rgb() -> Tensor:
-    """Matrix (3, 3), float64, that takes linear RGB to CIE XYZ: `skimage.color`'s."""
+    """Matrix of `skimage.color` from linear RGB to CIE XYZ, float64 (3, 3)."""
     from skimage.color.colorconv import xyz_from_rgb as matrix
 
     with torch.inference_mode(False):
@@ -60,7 +60,7 @@ def xyz_from_rgb() -> Tensor:
 
 @cache
 def rgb_from_xyz() -> Tensor:
-    """Matrix (3, 3), float64, that takes CIE XYZ to linear RGB: `skimage.color`'s."""
+    """Matrix of `skimage.color` from CIE XYZ to linear RGB, float64 (3, 3)."""
     from skimage.color.colorconv import rgb_from_xyz as matrix
 
     with torch.inference_mode(False):
@@ -68,51 +68,51 @@ def rgb_from_xyz() -> Tensor:
 
 
 def rgb_to_yuv(rgb: Tensor) -> Tensor:
-    """RGB `(..., 3)` in [0, 1] to Y in [0, 1] and U, V around 0, of the same dtype."""
+    """Convert RGB `(..., 3)` in [0, 1] to Y in [0, 1] and U, V around 0, of the same dtype."""
     return rgb @ yuv_from_rgb().T.to(rgb)
 
 
 def yuv_to_rgb(yuv: Tensor) -> Tensor:
-    """Y, U, V `(..., 3)` to RGB, which may lie outside [0, 1]; of the same dtype."""
+    """Convert YUV `(..., 3)` to RGB of the same dtype, which may be outside [0, 1]."""
     return yuv @ rgb_from_yuv().T.to(yuv)
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """RGB to CIELAB, differentiable everywhere.
+    """Convert RGB to CIELAB, differentiable everywhere.
 
     Parameters
     ----------
     rgb : Tensor, shape (..., 3)
-        sRGB, floating point. Meant for [0, 1]; what lies outside goes on smoothly.
+        sRGB, floating point, in [0, 1]; the functions are continued smoothly outside.
 
     Returns
     -------
     Tensor, shape (..., 3)
-        L, 0 to 100, and a and b around 0; of the same dtype.
+        L from 0 to 100, a and b around 0; of the same dtype.
     """
-    xyz = _light(rgb) @ xyz_from_rgb().T.to(rgb)
+    xyz = _linearize(rgb) @ xyz_from_rgb().T.to(rgb)
     x, y, z = _root(xyz / rgb.new_tensor(WHITE)).unbind(-1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-1)
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """CIELAB to RGB, differentiable everywhere.
+    """Convert CIELAB to RGB, differentiable everywhere.
 
     Parameters
     ----------
     lab : Tensor, shape (..., 3)
-        L, 0 to 100, and a and b around 0; floating point.
+        L from 0 to 100, a and b around 0; floating point.
 
     Returns
     -------
     Tensor, shape (..., 3)
-        sRGB of the same dtype, outside [0, 1] where RGB has no such colour.
+        sRGB of the same dtype, outside [0, 1] for colors outside the gamut.
     """
     lightness, a, b = lab.unbind(-1)
     y = (lightness + 16) / 116
-    z = (y - b / 200).clamp_min(0)  # no colour is so yellow; skimage.color has this limit too
+    z = (y - b / 200).clamp_min(0)  # as skimage.color: a cube root needs values from 0
     xyz = _cube(torch.stack([y + a / 500, y, z], dim=-1)) * lab.new_tensor(WHITE)
-    return _gamma(xyz @ rgb_from_xyz().T.to(lab))
+    return _delinearize(xyz @ rgb_from_xyz().T.to(lab))
 
 
 @overload
@@ -137,35 +137,38 @@ def to_uint8(unit: Tensor | NDArray[np.floating[Any]]) -> Tensor | UInt8Array:
 
 
 def gray_to_l(gray: Tensor) -> Tensor:
-    """CIELAB L, 0 to 100, of gray pixels (R = G = B) in [0, 1], of any shape; differentiable."""
-    return 116 * _root(_light(gray)) - 16
+    """CIELAB L from 0 to 100 of gray pixels (R = G = B) in [0, 1], any shape; differentiable."""
+    return 116 * _root(_linearize(gray)) - 16
 
 
-def _light(rgb: Tensor) -> Tensor:
-    """sRGB to linear light. Both branches get a gradient, so neither may have an infinite one."""
+def _linearize(rgb: Tensor) -> Tensor:
+    """Convert sRGB to linear RGB."""
+    # `torch.where` computes the gradients of both branches: the clamp keeps the power's one finite.
     power = (rgb.clamp_min(LINEAR_BELOW) + SRGB_OFFSET) / (1 + SRGB_OFFSET)
     return torch.where(rgb > LINEAR_BELOW, power**SRGB_GAMMA, rgb / LINEAR_SLOPE)
 
 
-def _gamma(light: Tensor) -> Tensor:
+def _delinearize(light: Tensor) -> Tensor:
+    """Convert linear RGB to sRGB."""
     power = (1 + SRGB_OFFSET) * light.clamp_min(LIGHT_BELOW) ** (1 / SRGB_GAMMA) - SRGB_OFFSET
     return torch.where(light > LIGHT_BELOW, power, light * LINEAR_SLOPE)
 
 
-def _root(share: Tensor) -> Tensor:
-    """CIE's f of X, Y or Z as a share of white's."""
-    root = share.clamp_min(ROOT_ABOVE) ** (1 / 3)
-    return torch.where(share > ROOT_ABOVE, root, LINE_SLOPE * share + LINE_START)
+def _root(ratio: Tensor) -> Tensor:
+    """Function f of CIE 1976 for X, Y or Z divided by that of white."""
+    root = ratio.clamp_min(ROOT_ABOVE) ** (1 / 3)
+    return torch.where(ratio > ROOT_ABOVE, root, LINE_SLOPE * ratio + LINE_START)
 
 
 def _cube(root: Tensor) -> Tensor:
+    """Inverse of `_root`."""
     return torch.where(root > CUBE_ABOVE, root**3, (root - LINE_START) / LINE_SLOPE)
 
 
 def chroma_to_offset(uv: Tensor) -> Tensor:
-    """What U and V `(2, ...)` add to R, G and B `(3, ...)` of a gray pixel.
+    """Convert U and V `(2, ...)` to the offsets `(3, ...)` they add to R, G and B of gray.
 
-    The three offsets, weighed as Rec. 601 weighs R, G and B, sum to zero: they carry no luminance.
+    The sum of the three offsets, weighted by Rec. 601, is zero: they do not change luminance.
     """
     matrix = rgb_from_yuv()[:, 1:].to(uv)
     return torch.tensordot(matrix, uv, dims=1)
@@ -174,22 +177,22 @@ def chroma_to_offset(uv: Tensor) -> Tensor:
 def add_offset(
     gray: Tensor, offset: Tensor, saturation: float, low: float = 0.0, high: float = 1.0
 ) -> Tensor:
-    """Colour gray pixels; where RGB has no such colour, chroma gives way and luminance stays.
+    """Add chroma to gray pixels, reduced where the color would be outside the gamut.
 
-    `saturation` is alpha of the IPOL review's eq. (11): (1 - alpha) gray + alpha colour, which
-    scales U and V by alpha. Each pixel takes the largest factor up to alpha that keeps its R, G
-    and B within `low` and `high`, so hue stays too; clipping RGB would change the luminance.
+    `saturation` is alpha in eq. (11) of the IPOL review, (1 - alpha) gray + alpha color, which
+    scales U and V by alpha. Each pixel uses the largest factor up to alpha that keeps its R, G and
+    B within `low` and `high`. Luminance and hue are unchanged; clipping RGB would change both.
 
     Parameters
     ----------
     gray : Tensor, shape (Y, X)
-        Rec. 601 luminance, within `low` and `high`. NaN gives NaN.
+        Rec. 601 luminance within `low` and `high`. NaN gives NaN.
     offset : Tensor, shape (3, Y, X)
-        From `chroma_to_offset`.
+        Offsets from `chroma_to_offset`.
     saturation : float
-        Alpha, 0 or more.
+        Factor alpha, 0 or more.
     low, high : float
-        Range of R, G and B; 0 and 1 unless limits reach beyond what a dtype can hold.
+        Range of R, G and B: 0 and 1, unless the contrast limits exceed the range of the dtype.
 
     Returns
     -------
@@ -199,14 +202,15 @@ def add_offset(
     Raises
     ------
     ValueError
-        If `gray` and `offset` are not of the same height and width.
+        If `gray` and `offset` differ in height or width.
     """
     if gray.shape != offset.shape[1:]:
         raise ValueError(
             f"gray and offset must cover the same pixels, got {tuple(gray.shape)} and "
             f"{tuple(offset.shape)}."
         )
-    # As the offsets carry no luminance, the largest is never below 0 and the smallest never above.
+    # The weighted sum of the offsets is 0, so the largest is at least 0 and the smallest at most 0.
+    # TINY keeps the divisions finite for gray pixels, whose offsets are 0.
     upward = torch.maximum(torch.maximum(offset[0], offset[1]), offset[2]).clamp_min_(TINY)
     downward = torch.minimum(torch.minimum(offset[0], offset[1]), offset[2]).clamp_max_(-TINY)
     factor = torch.minimum((high - gray).div_(upward), (low - gray).div_(downward))

@@ -1,9 +1,9 @@
-"""Any array to gray planes and back: axes, dtypes, contrast limits, RGB and alpha, dask, torch.
+"""Conversion between arrays and gray planes: axes, dtypes, contrast limits, RGB, alpha, library.
 
-An image comes in as a `Plane`: its gray as float32 on a device, and what is needed to give colours
-back as the image came (`to_pixels`): dtype, limits, alpha, whether it was NumPy, dask or torch.
-A stack is a row of images: `split_stack` tells where its planes are and `stack_limits` reads its
-range once, so that all planes are mapped alike.
+`to_plane` reads an image into a `Plane`: its gray as float32 on a device, and what `to_pixels`
+needs to return colors like the input (dtype, limits, alpha, library: NumPy, dask or torch). For a
+stack `split_stack` lists the planes, and `stack_limits` reads the range once, so that all planes
+are mapped alike.
 """
 
 from __future__ import annotations
@@ -18,70 +18,75 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_colorize.array_types import AnyArray, Float64Array, Limits, PlaneIndex
 from napari_colorize.errors import ImageError
-from napari_colorize.imaging.color import yuv_from_rgb
+from napari_colorize.imaging.color import REC601, to_uint8
 from napari_colorize.runtime import memory
 
 Kind = Literal["numpy", "dask", "torch"]
-Limits = tuple[float, float]
-Array = NDArray[Any]
 
-HAD_COLOR = "The image had colours; they were replaced by predicted ones (its luminance was kept)."
-NOT_FINITE = "NaN or infinite values got no colour."
-FROM_DATA = "Black and white were taken from the data: {:.10g} and {:.10g}."
-LOSSY_GRAY = 2  # levels between the channels of a gray picture that was saved as WebP
-BLOCK = 2**20  # pixels mapped at a time
-PILLOW_MODES = {"1", "L", "I", "I;16", "F", "RGB", "RGBA"}  # whose arrays are what they show
+HAD_COLOR = "The image had colors. They were replaced by predicted ones; its luminance was kept."
+NOT_FINITE = "NaN or infinite values got no color."
+FROM_DATA = "Contrast limits were taken from the data: {:.10g} and {:.10g}."
+LOSSY_GRAY = 2  # 8-bit levels by which WebP separates the channels of a gray image
+BLOCK = 2**20  # pixels converted at a time
+PILLOW_MODES = {
+    "1",
+    "L",
+    "I",
+    "I;16",
+    "F",
+    "RGB",
+    "RGBA",
+}  # modes whose arrays are luminance or RGB
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One image, ready for the network, and how its colours go back.
+    """Gray of one image for the network, and what is needed to return colors like the input.
 
     Parameters
     ----------
     gray : Tensor, shape (Y, X)
         float32 luminance in [0, 1]; NaN where the image has NaN.
     dtype : np.dtype
-        Of the image; bool comes back as uint8.
+        dtype of the image; results of bool images are uint8.
     limits : tuple of float
-        Values of the image that became 0 and 1.
+        Values of the image mapped to 0 and 1.
     alpha : ndarray, shape (Y, X), optional
-        Opacity as it came.
+        Opacity, unchanged.
     kind : {"numpy", "dask", "torch"}
-        What the image was.
+        Library of the image.
     like : Tensor, optional
-        An empty torch tensor of the image's dtype and device, if it was one.
+        An empty tensor with dtype and device of the image, if it is a torch tensor.
     notes, warnings : tuple of str
-        How the image was read, and what may not be as wanted.
+        How the image was read, and what may be wrong with it.
     colors : ndarray, shape (Y, X) or (Y, X, 3), optional
-        The image's own gray, or R, G and B: the caller's array, for parts that are to stay as they
-        were.
+        Gray or RGB of the image, not copied: pixels outside a mask keep these values.
     """
 
     gray: Tensor
     dtype: np.dtype[Any]
     limits: Limits
-    alpha: Array | None = None
+    alpha: AnyArray | None = None
     kind: Kind = "numpy"
     like: Tensor | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    colors: Array | None = None
+    colors: AnyArray | None = None
 
     @property
     def bounds(self) -> Limits:
-        """Range of R, G and B, in units of gray, that the dtype can hold: 0 to 1 or less."""
+        """Range of R, G and B that the dtype can represent, in units of gray: 0 to 1 or less."""
         if self.dtype.kind not in "iu":
             return 0.0, 1.0
         return bounds_of(self.dtype, self.limits)
 
 
 def bounds_of(dtype: np.dtype[Any], limits: Limits) -> Limits:
-    """The part of 0 to 1, in units of gray, that integers of this dtype can hold."""
+    """Part of the range 0 to 1, in units of gray, that integers of a dtype can represent."""
     low, high = limits
     if low == high:
         return 0.0, 1.0
@@ -93,35 +98,35 @@ def bounds_of(dtype: np.dtype[Any], limits: Limits) -> Limits:
 def to_plane(
     image: Any,
     *,
-    pixels: Array | None = None,
+    pixels: AnyArray | None = None,
     limits: Limits | None = None,
     gamma: float = 1.0,
     device: torch.device | str = "cpu",
     rgb: bool | None = None,
 ) -> Plane:
-    """Read an image of any real dtype.
+    """Read an image of any real dtype into a plane.
 
     Parameters
     ----------
     image : array, shape (Y, X), (Y, X, 1), (Y, X, 3) or (Y, X, 4)
-        NumPy, dask or torch (or what NumPy makes an array of). Colours are replaced by their
-        Rec. 601 luminance; a fourth channel is alpha and kept.
+        NumPy, dask or torch, or anything that NumPy converts to an array. Colors are replaced by
+        their Rec. 601 luminance; a fourth channel is alpha and kept.
     pixels : ndarray, optional
-        The image as `to_numpy` has it, if that was done already.
+        `to_numpy(image)`, if it is available already.
     limits : tuple of float, optional
-        Values of black and white. Default: see `default_limits`.
+        Values mapped to black and white. Default: see `default_limits`.
     gamma : float
-        Exponent on gray.
+        Exponent applied to gray.
     device : torch.device
-        Where gray goes.
+        Device of the gray plane.
     rgb : bool, optional
-        Whether the last axis holds colours. Default: if it has 3 or 4 entries and two axes stand
-        before it.
+        Whether the last axis holds colors. Default: if it has 1, 3 or 4 entries and follows two
+        other axes.
 
     Raises
     ------
     ImageError
-        If it is not one plane of numbers, or has no pixel.
+        If it is not one plane of real numbers, or has no pixels.
     """
     kind = array_kind(image)
     array = to_numpy(image) if pixels is None else pixels
@@ -129,7 +134,7 @@ def to_plane(
     if array.ndim != axes:
         raise ImageError(
             f"Expected one image, (Y, X) or (Y, X, 3 or 4), got an array of shape {array.shape}. "
-            "For a stack use Colorizer.iter_planes, or choose one of its planes."
+            "For a stack use Colorizer.iter_planes, or select one plane."
         )
     channels, alpha = _split_alpha(array, axes)
     has_color = channels.ndim == 3 and not is_gray(channels)
@@ -156,20 +161,20 @@ def to_plane(
 
 
 def array_kind(image: Any) -> Kind:
-    """Which library an array belongs to, without importing any."""
+    """Library of an array, determined without importing dask."""
     if isinstance(image, Tensor):
         return "torch"
     dask = sys.modules.get("dask.array")
     return "dask" if dask is not None and isinstance(image, dask.Array) else "numpy"
 
 
-def to_numpy(image: Any) -> Array:
-    """The pixels in memory, of a real dtype, in this machine's byte order.
+def to_numpy(image: Any) -> AnyArray:
+    """Load pixels into memory as a real dtype in native byte order.
 
     Raises
     ------
     ImageError
-        If they are no real numbers, or none at all.
+        If it holds no real numbers, or has no pixels.
     """
     _refuse_misleading(image)
     try:
@@ -196,34 +201,36 @@ def to_numpy(image: Any) -> Array:
 
 
 def _refuse_misleading(image: Any) -> None:
-    """Raise for what NumPy would make an array of, but of something else than the picture."""
+    """Raise for objects that NumPy converts to an array of other values than the pixels."""
     if isinstance(image, (str, os.PathLike)):
         raise ImageError(
-            f"An array was expected, got the path {os.fspath(image)!r}: read it first, with "
+            f"An array was expected, got the path {os.fspath(image)!r}. Read the file first: "
             "napari_colorize.read_image(path).array."
         )
     if np.ma.isMaskedArray(image) and np.ma.is_masked(image):
         raise ImageError(
-            "A masked array has pixels without a value: choose one, with image.filled(value)."
+            "The masked array has pixels without a value. Give them one: image.filled(value)."
         )
     mode = getattr(image, "mode", None)
     if hasattr(image, "getbands") and mode not in PILLOW_MODES:
         raise ImageError(
-            f'A Pillow image of mode {mode} has other channels: use image.convert("RGB").'
+            f'A Pillow image of mode {mode} is neither gray nor RGB. Use image.convert("RGB").'
         )
 
 
 def spatial_axes(array: Any, rgb: bool | None) -> int:
-    """How many axes one image of this array has: 2, or 3 with colours.
+    """Number of axes of one image in an array: 2, or 3 with colors.
 
     Raises
     ------
     ImageError
-        If it has too few axes, or colours where there are none.
+        If it has too few axes, or its last axis cannot be colors.
     """
     shape = tuple(array.shape)
     if any(length != length for length in shape):
-        raise ImageError("The array does not know its shape: call compute_chunk_sizes() first.")
+        raise ImageError(
+            "The shape of the dask array is unknown. Call compute_chunk_sizes() first."
+        )
     if rgb is None:
         rgb = len(shape) >= 3 and shape[-1] in (1, 3, 4)
     axes = 3 if rgb else 2
@@ -233,10 +240,10 @@ def spatial_axes(array: Any, rgb: bool | None) -> int:
     return axes
 
 
-def is_gray(channels: Array) -> bool:
-    """Whether R, G and B are the same everywhere (NaN counts as the same).
+def is_gray(channels: AnyArray) -> bool:
+    """Whether R, G and B are equal everywhere (NaN equals NaN).
 
-    In 8 bits they may differ by what lossy formats without a gray mode make of gray.
+    In 8 bits they may differ by the compression error of lossy formats without a gray mode.
     """
     red, green, blue = (channels[..., index] for index in range(3))
     if channels.dtype == np.uint8:
@@ -250,12 +257,12 @@ def is_gray(channels: Array) -> bool:
     return np.array_equal(red, green) and np.array_equal(green, blue)
 
 
-def default_limits(channels: Array) -> tuple[Limits, str | None]:
-    """Values of black and white that a dtype implies, and a note if the data had to tell.
+def default_limits(channels: AnyArray) -> tuple[Limits, str | None]:
+    """Default contrast limits of an image, and a note if they were taken from the data.
 
-    0 to the largest value for bool, uint8 and uint16; 0 to 1 for floats that lie within; else the
-    smallest and largest finite value. An image of one value is black. Limits
-    of integers are integers.
+    The full range for bool, uint8 and uint16; 0 to 1 for floats inside that range; otherwise the
+    smallest and largest finite value. Limits of integers are integers. An image of one value has
+    equal limits and becomes black.
     """
     if channels.dtype.kind == "b":
         return (0, 1), None
@@ -265,14 +272,27 @@ def default_limits(channels: Array) -> tuple[Limits, str | None]:
 
 
 def limits_of_range(dtype: np.dtype[Any], data: Limits | None) -> tuple[Limits, str | None]:
-    """As `default_limits`, from a range already known; `None` if no value is finite."""
+    """Default contrast limits of a dtype without a fixed range, from the range of the data.
+
+    Parameters
+    ----------
+    dtype : np.dtype
+        dtype of the image, other than bool, uint8 and uint16.
+    data : tuple of float or None
+        Smallest and largest finite value; None if no value is finite.
+
+    Returns
+    -------
+    limits, note
+        As `default_limits`.
+    """
     if data is None or (dtype.kind == "f" and data[0] >= 0 and data[1] <= 1):
         return (0, 1), None
     return data, FROM_DATA.format(*data)
 
 
-def data_range(array: Array) -> Limits | None:
-    """Smallest and largest finite value as Python numbers (exact for any integer)."""
+def data_range(array: AnyArray) -> Limits | None:
+    """Smallest and largest finite value as Python numbers (exact for any integer), or None."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         array = array[np.isfinite(array)]
         if array.size == 0:
@@ -280,16 +300,16 @@ def data_range(array: Array) -> Limits | None:
     return array.min().item(), array.max().item()
 
 
-def to_pixels(rgb: Tensor, plane: Plane) -> Array:
-    """R, G and B `(3, Y, X)` in [0, 1] as an array `(Y, X, 3)` of the plane's dtype.
+def to_pixels(rgb: Tensor, plane: Plane) -> AnyArray:
+    """Convert RGB `(3, Y, X)` in [0, 1] to an array `(Y, X, 3)` of the plane's dtype.
 
-    Integers span the limits, floats [0, 1]; bool comes back as uint8 from 0 to 255.
+    Integers span the limits, floats [0, 1]; for bool the result is uint8 from 0 to 255.
     """
     if plane.dtype.kind == "f":
-        # Only rounding is clamped: chroma has given way before.
+        # `add_offset` has reduced the chroma already: this only clips rounding errors.
         return _interleave(rgb.clamp(0, 1).to(_TORCH_FLOATS[plane.dtype.itemsize]))
     if plane.dtype.kind == "b":
-        return _interleave((rgb * 255).round_().to(torch.uint8))
+        return _interleave(to_uint8(rgb))
     low, high = plane.limits
     if plane.dtype == np.uint8:
         values = rgb * float(high - low) + float(low)
@@ -297,8 +317,8 @@ def to_pixels(rgb: Tensor, plane: Plane) -> Array:
     return _to_integers(_interleave(rgb), plane.dtype, low, high)
 
 
-def empty_pixels(plane: Plane) -> Array:
-    """An array for the colours of a plane, to be filled by `to_pixels`; alpha is in place."""
+def empty_pixels(plane: Plane) -> AnyArray:
+    """Allocate the result array of a plane, with its alpha filled in."""
     dtype = np.dtype(np.uint8) if plane.dtype.kind == "b" else plane.dtype
     shape = (*plane.gray.shape, 3 if plane.alpha is None else 4)
     pixels = np.empty(shape, dtype)
@@ -307,8 +327,8 @@ def empty_pixels(plane: Plane) -> Array:
     return pixels
 
 
-def to_input_type(pixels: Array, plane: Plane) -> Any:
-    """Pixels as the library that the image came from holds them."""
+def to_input_type(pixels: AnyArray, plane: Plane) -> Any:
+    """Convert result pixels to the library, and the device, of the input image."""
     if plane.like is not None:
         colors = torch.from_numpy(pixels).to(plane.like.device)
         is_bfloat16 = plane.like.dtype == torch.bfloat16 and pixels.dtype.kind == "f"
@@ -320,8 +340,8 @@ def to_input_type(pixels: Array, plane: Plane) -> Any:
     return pixels
 
 
-def split_stack(stack: Any, rgb: bool | None) -> Iterator[tuple[int, ...]]:
-    """Indices of a stack's planes, last axis quickest."""
+def split_stack(stack: Any, rgb: bool | None) -> Iterator[PlaneIndex]:
+    """Indices of the planes of a stack; the last axis varies fastest."""
     axes = spatial_axes(stack, rgb)
     leading = tuple(stack.shape)[:-axes]
     return itertools.product(*(range(length) for length in leading))
@@ -330,12 +350,12 @@ def split_stack(stack: Any, rgb: bool | None) -> Iterator[tuple[int, ...]]:
 def stack_limits(
     stack: Any, rgb: bool | None, limits: Limits | None = None
 ) -> tuple[Limits, str | None]:
-    """`default_limits` of a whole stack, read plane by plane unless `limits` are given.
+    """Default contrast limits of a whole stack, read plane by plane unless `limits` are given.
 
     Raises
     ------
     ImageError
-        If it has no planes.
+        If the stack has no planes.
     """
     first = next(split_stack(stack, rgb), None)
     if first is None or 0 in stack.shape:
@@ -355,19 +375,19 @@ def stack_limits(
     return limits_of_range(sample.dtype, (low, high))
 
 
-def _split_alpha(array: Array, axes: int) -> tuple[Array, Array | None]:
+def _split_alpha(array: AnyArray, axes: int) -> tuple[AnyArray, AnyArray | None]:
     if axes == 2:
         return array, None
     if array.shape[-1] == 1:
         return array[..., 0], None
-    # A copy: the caller's array may change, and need not stay for the sake of its alpha.
+    # Alpha is copied, so that the plane does not keep the caller's array alive for it.
     return array[..., :3], array[..., 3].copy() if array.shape[-1] == 4 else None
 
 
-def _gray(channels: Array, limits: Limits, device: torch.device) -> tuple[Tensor, bool]:
-    """Luminance in [0, 1] as float32, and whether every value was finite."""
+def _gray(channels: AnyArray, limits: Limits, device: torch.device) -> tuple[Tensor, bool]:
+    """Luminance in [0, 1] as float32, and whether every value is finite."""
     if channels.dtype == np.uint8 and _is_float32_enough(limits):
-        return _gray_of_bytes(channels, limits, device), True
+        return _gray_of_uint8(channels, limits, device), True
     rows = max(1, BLOCK // max(1, channels[0].size))
     gray = np.empty(channels.shape[:2], np.float32)
     finite = True
@@ -375,21 +395,21 @@ def _gray(channels: Array, limits: Limits, device: torch.device) -> tuple[Tensor
         block = channels[top : top + rows]
         unit = _unit(block, limits)
         if unit.ndim == 3:
-            with np.errstate(invalid="ignore"):  # infinite red and blue have no difference
-                unit = unit @ yuv_from_rgb()[0].numpy().astype(unit.dtype)
+            with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN
+                unit = unit @ np.array(REC601, unit.dtype)
         if block.dtype.kind == "f":
             finite = finite and bool(np.isfinite(block).all())
         gray[top : top + rows] = np.clip(unit, 0, 1)
     return torch.from_numpy(gray).to(device), finite
 
 
-def _gray_of_bytes(channels: Array, limits: Limits, device: torch.device) -> Tensor:
-    """The common case, on the device: bytes travel, floats are made there."""
+def _gray_of_uint8(channels: AnyArray, limits: Limits, device: torch.device) -> Tensor:
+    """Gray of uint8 images, converted on the device: fewer bytes are transferred."""
     low, high = limits
-    # Torch wants memory that it may write to, and says so of any other.
+    # Torch warns about read-only memory.
     values = torch.from_numpy(np.require(channels, requirements=["C", "W"])).to(device)
     if channels.ndim == 3:
-        red, green, blue = (float(weight) for weight in yuv_from_rgb()[0])
+        red, green, blue = REC601
         gray = values[..., 0] * red
         gray.add_(values[..., 1], alpha=green).add_(values[..., 2], alpha=blue)
     else:
@@ -397,34 +417,37 @@ def _gray_of_bytes(channels: Array, limits: Limits, device: torch.device) -> Ten
     return gray.sub_(low).div_(high - low).clamp_(0, 1)
 
 
-def _unit(values: Array, limits: Limits) -> Array:
-    """Values as floats with 0 and 1 at the limits; float32 where that is exact enough."""
+def _unit(values: AnyArray, limits: Limits) -> AnyArray:
+    """Map the limits to 0 and 1; in float32 where that is exact enough, else in float64."""
     low, high = limits
     if low == high:
         return np.where(np.isfinite(values), 0, values).astype(np.float64)
-    narrow = values.dtype.kind == "b" or values.dtype.itemsize <= 2
-    if (narrow and _is_float32_enough(limits)) or (values.dtype == np.float32 and limits == (0, 1)):
+    is_narrow = values.dtype.kind == "b" or values.dtype.itemsize <= 2
+    if (is_narrow and _is_float32_enough(limits)) or (
+        values.dtype == np.float32 and limits == (0, 1)
+    ):
         return (values.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     if values.dtype.kind in "iu" and _are_exact(limits):
         return _offset(values, int(low), int(high)) / (int(high) - int(low))
-    half = 0.5 if not math.isfinite(high - low) else 1.0  # the range of float64 can overflow
+    scale = 0.5 if not math.isfinite(high - low) else 1.0  # high - low can overflow float64
     with np.errstate(invalid="ignore", over="ignore"):
-        unit: Array = (values * np.float64(half) - low * half) / (high * half - low * half)
+        unit: AnyArray = (values * np.float64(scale) - low * scale) / (high * scale - low * scale)
     return unit
 
 
-def _offset(values: Array, low: int, high: int) -> NDArray[np.float64]:
-    """values - low for wide integers, exact however far from zero: differences modulo 2**64."""
+def _offset(values: AnyArray, low: int, high: int) -> Float64Array:
+    """Compute `values - low` for 32- and 64-bit integers without overflow."""
     info = np.iinfo(values.dtype)
     if low > info.max or high < info.min:  # all values are on one side of the limits
         return np.full(values.shape, 0.0 if low > info.max else float(high - low))
     clipped = np.clip(values, max(low, info.min), min(high, info.max))
-    modulus = clipped.astype(np.uint64) - np.uint64(low % 2**64)
-    return modulus.astype(np.float64)
+    # Differences modulo 2**64 are exact, for signed and unsigned integers alike.
+    difference = clipped.astype(np.uint64) - np.uint64(low % 2**64)
+    return difference.astype(np.float64)
 
 
-def _to_integers(unit: Array, dtype: np.dtype[Any], low: float, high: float) -> Array:
-    """low + unit * (high - low), rounded, exact for limits that are whole however large."""
+def _to_integers(unit: AnyArray, dtype: np.dtype[Any], low: float, high: float) -> AnyArray:
+    """Compute `low + unit * (high - low)`, rounded; exact for whole limits of any size."""
     info = np.iinfo(dtype)
     if _are_exact((low, high)) and info.min <= high and low <= info.max:
         first, last = max(info.min - int(low), 0), min(int(high), info.max) - int(low)
@@ -433,24 +456,24 @@ def _to_integers(unit: Array, dtype: np.dtype[Any], low: float, high: float) -> 
         steps = np.clip(steps, np.uint64(first), np.uint64(last))
         return (steps + np.uint64(int(low) % 2**64)).astype(dtype)
     values = np.rint(unit.astype(np.float64) * (high - low) + low)
-    # The largest 64-bit integers are no float64: the next lower one is.
+    # The largest 64-bit integers are not representable in float64: use the next lower value.
     largest = min(float(info.max), np.nextafter(float(info.max) + 1, 0))
     return np.clip(values, info.min, largest).astype(dtype)
 
 
 def _are_exact(limits: Limits) -> bool:
-    """Whether differences from these limits can be computed in 64-bit integers."""
+    """Whether differences to these limits can be computed in 64-bit integers."""
     low, high = limits
     return all(float(limit).is_integer() for limit in limits) and -(2**63) <= low <= high < 2**64
 
 
 def _is_float32_enough(limits: Limits) -> bool:
-    """Whether small numbers lose nothing when these limits are taken off in float32."""
+    """Whether 8- and 16-bit values are mapped from these limits in float32 without loss."""
     low, high = limits
     return abs(low) <= 2**20 and 2**-20 <= high - low <= 2**21
 
 
-def _interleave(rgb: Tensor) -> Array:
+def _interleave(rgb: Tensor) -> AnyArray:
     return np.asarray(rgb.movedim(0, -1).cpu().numpy())
 
 

@@ -1,7 +1,8 @@
-"""Pictures and small maps at other sizes, whole or a part at a time.
+"""Resampling of images and small maps, as a whole or for a window of a larger image.
 
-`resize` is for whole pictures; `enlarged` brings one axis of a small map to some of the pixels of a
-large picture, so that a picture of any size is made in strips and windows (`Window`).
+`resize` and `resize_map` resample whole arrays. `resize_axis` resamples one axis of a small map at
+some pixels of a large image, so that an image of any size is composed in row blocks and windows
+(`Window`) with bounded memory.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a larger picture, in the picture's pixels.
+    """A part of a larger image, in pixels of that image.
 
     Parameters
     ----------
     rows, columns : range
-        Which pixels; every second one, say, with a step of 2.
+        Indices of the pixels; a step above 1 selects every n-th pixel.
     height, width : tuple of float
-        From where to where the chrominance reaches; (0, Y) and (0, X) if it is of all of it.
+        Start and end of the area that the chroma covers; (0, Y) and (0, X) for the whole image.
     """
 
     rows: range
@@ -32,12 +33,12 @@ class Window:
 
 
 def full_window(height: int, width: int) -> Window:
-    """All of a picture."""
+    """The window that covers a whole image."""
     return Window(range(height), range(width), (0, height), (0, width))
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures `(N, C, H, W)` at another size: means over areas down, bilinear up."""
+    """Resize images `(N, C, H, W)`: area means to reduce, bilinear interpolation to enlarge."""
     smaller = min(size[0], x.shape[-2]), min(size[1], x.shape[-1])
     if smaller != tuple(x.shape[-2:]):
         x = F.interpolate(x, smaller, mode="area")
@@ -47,7 +48,7 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map `(h, w, C)`, or `(h, w)`, at another size, as `resize` does it."""
+    """Resize a map `(h, w, C)` or `(h, w)` as `resize` does."""
     if tuple(values.shape[:2]) == size:
         return values
     if values.ndim == 2:
@@ -55,23 +56,41 @@ def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:
     return resize(values.movedim(-1, 0)[None], size)[0].movedim(0, -1)
 
 
-def enlarged(planes: Tensor, axis: int, places: range, span: tuple[float, float]) -> Tensor:
-    """Planes (C, h, w) with one axis enlarged bilinearly to reach over `span`; at some places."""
-    last = planes.shape[axis] - 1
-    place = torch.arange(
-        places.start, places.stop, places.step, device=planes.device, dtype=torch.float32
+def resize_axis(maps: Tensor, axis: int, pixels: range, span: tuple[float, float]) -> Tensor:
+    """Interpolate one axis of small maps linearly at pixels of a large image.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (C, h, w)
+        Maps whose axis covers `span`.
+    axis : {1, 2}
+        The axis that is interpolated.
+    pixels : range
+        Indices of pixels in the large image.
+    span : tuple of float
+        Start and end of the maps in the large image, in pixels.
+
+    Returns
+    -------
+    Tensor
+        The maps with `len(pixels)` entries along the axis.
+    """
+    last = maps.shape[axis] - 1
+    position = torch.arange(
+        pixels.start, pixels.stop, pixels.step, device=maps.device, dtype=torch.float32
     )
     scale = (last + 1) / (span[1] - span[0])
-    place = ((place + (0.5 - span[0])) * scale - 0.5).clamp_(0, last)
-    before = place.floor()
-    share = (place - before)[:, None] if axis == 1 else place - before
+    # Pixel centers are at half-integers, as in `F.interpolate(align_corners=False)`.
+    position = ((position + (0.5 - span[0])) * scale - 0.5).clamp_(0, last)
+    before = position.floor()
+    weight = (position - before)[:, None] if axis == 1 else position - before
     first = before.long()
     second = (first + 1).clamp_max_(last)
-    return torch.lerp(planes.index_select(axis, first), planes.index_select(axis, second), share)
+    return torch.lerp(maps.index_select(axis, first), maps.index_select(axis, second), weight)
 
 
-def nearest(length: int, places: range, span: tuple[float, float]) -> Tensor:
-    """Of a map with `length` pixels along an axis that reaches over `span`: which are at places."""
-    place = torch.arange(places.start, places.stop, places.step, dtype=torch.float64)
+def nearest_indices(length: int, pixels: range, span: tuple[float, float]) -> Tensor:
+    """Indices, along an axis of `length` entries that covers `span`, nearest to some pixels."""
+    position = torch.arange(pixels.start, pixels.stop, pixels.step, dtype=torch.float64)
     scale = length / (span[1] - span[0])
-    return ((place + (0.5 - span[0])) * scale).floor().long().clamp_(0, length - 1)
+    return ((position + (0.5 - span[0])) * scale).floor().long().clamp_(0, length - 1)

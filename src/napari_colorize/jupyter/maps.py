@@ -42,11 +42,11 @@ def uncolored_map(result: Colorized) -> tuple[Bytes, float]:
     import torch
 
     from napari_colorize.refine.damping import uncolored
-    from napari_colorize.result import as_bytes
+    from napari_colorize.result import pixels_to_uint8
 
     step = -(-max(result.pixels.shape[:2]) // SIDE)
     some = result.pixels[::step, ::step]
-    shown = as_bytes(some, replace(result.plane, alpha=None))[..., :3]
+    shown = pixels_to_uint8(some, replace(result.plane, alpha=None))[..., :3]
     pale = uncolored(torch.from_numpy(shown / np.float32(255))).numpy()
     lit = np.zeros((*pale.shape, 4), np.uint8)
     lit[pale] = PALE
@@ -93,9 +93,11 @@ def thumbnail(result: Colorized, side: int) -> Bytes:
     """A small picture of a result, alpha left out."""
     from PIL import Image
 
-    from napari_colorize.result import as_bytes
+    from napari_colorize.result import pixels_to_uint8
 
-    small = Image.fromarray(np.ascontiguousarray(as_bytes(result.pixels, result.plane)[..., :3]))
+    small = Image.fromarray(
+        np.ascontiguousarray(pixels_to_uint8(result.pixels, result.plane)[..., :3])
+    )
     small.thumbnail((side, side))
     return np.asarray(small)
 

@@ -91,21 +91,21 @@ def kept_of(plane: Plane, mask: NDArray[np.bool_] | None, size: Size) -> bytes:
     from napari_colorize.imaging.resample import resize_map
     from napari_colorize.pipeline import compose
     from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers
-    from napari_colorize.result import as_bytes
+    from napari_colorize.result import pixels_to_uint8
 
     if mask is None:
         return b""
     nowhere = ChromaLayers(ChromaField(torch.zeros(1, 1, 2)), mask=np.zeros((1, 1), bool))
-    own = shrunk(as_bytes(compose(plane, nowhere, 0.0), plane)[..., :3], size)
+    own = shrunk(pixels_to_uint8(compose(plane, nowhere, 0.0), plane)[..., :3], size)
     share = resize_map(torch.from_numpy(~mask).float(), size)
     return np.dstack([own, (share * 255).round().to(torch.uint8).numpy()]).tobytes()
 
 
 def pixels_of(result: Colorized) -> NDArray[np.uint8]:
     """The finished picture `(Y, X, 3)` at the size at which it is sent; alpha is left out."""
-    from napari_colorize.result import as_bytes
+    from napari_colorize.result import pixels_to_uint8
 
-    shown = as_bytes(result.pixels, result.plane)[..., :3]
+    shown = pixels_to_uint8(result.pixels, result.plane)[..., :3]
     return shrunk(shown, shown_size(*shown.shape[:2]))
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import torch
     from napari import Viewer
 
+    from napari_colorize.array_types import Limits
     from napari_colorize.colorizer import Colorizer
-    from napari_colorize.imaging.planes import Limits
     from napari_colorize.refine.guides import Guides
     from napari_colorize.settings import ColorizeSettings
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
     from napari.viewer import Viewer
 
-    from napari_colorize.imaging.planes import Limits
+    from napari_colorize.array_types import Limits
 
 __all__ = [
     "KEPT",

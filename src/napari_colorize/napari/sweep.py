@@ -60,11 +60,11 @@ class SweepGrid(QWidget):
 
 def thumbnail(result: Colorized) -> QImage:
     """A small picture of a result, alpha left out."""
-    from napari_colorize.result import as_bytes  # torch, which is here by now
+    from napari_colorize.result import pixels_to_uint8  # torch, which is here by now
 
     pixels = result.pixels
     step = max(1, max(pixels.shape[:2]) // (2 * SIDE))
-    small = as_bytes(pixels, result.plane)[::step, ::step, :3]
+    small = pixels_to_uint8(pixels, result.plane)[::step, ::step, :3]
     data = np.ascontiguousarray(small)
     height, width = data.shape[:2]
     image = QImage(data.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()

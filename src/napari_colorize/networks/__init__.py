@@ -67,6 +67,8 @@ class Architecture:
         Images are squeezed to a square, or keep their proportions at the square's area.
     takes_hints : bool
         Its `forward` has `hints`: CIELAB a and b `(N, 2, H, W)`, and where they are `(N, 1, H, W)`.
+    has_fidelity : bool
+        Whether the 8-bit steps of DeOldify and the IPOL program were made for this network.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Architecture:
     fit: Fit = "square"
     unit: float = 1.0
     takes_hints: bool = False
+    has_fidelity: bool = False
 
 
 def _is_compact(state: State) -> bool:
@@ -112,6 +115,7 @@ _DEEP = Architecture(
     has_self_attention=True,
     render_factor=35,  # the default of DeOldify's notebooks
     bytes_per_pixel=2000,
+    has_fidelity=True,
 )
 _WIDE = replace(
     _DEEP,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_colorize.imaging.color import chroma_to_offset
-from napari_colorize.imaging.resample import Window, enlarged, nearest
+from napari_colorize.imaging.resample import Window, nearest_indices, resize_axis
 from napari_colorize.refine.damping import shadow_factor
 
 MAX_WIDE_VALUES = 2**24  # values of a map that is enlarged along columns in one step: 64 MB
@@ -180,8 +180,8 @@ class ChromaWindow:
         mask, window = self._layers.mask, self._window
         if mask is None:
             return None
-        rows_in_mask = nearest(mask.shape[0], window.rows[rows], window.height).numpy()
-        columns = nearest(mask.shape[1], window.columns, window.width).numpy()
+        rows_in_mask = nearest_indices(mask.shape[0], window.rows[rows], window.height).numpy()
+        columns = nearest_indices(mask.shape[1], window.columns, window.width).numpy()
         inside: NDArray[np.bool_] = mask[np.ix_(rows_in_mask, columns)]
         return ~inside
 
@@ -206,7 +206,7 @@ class _Maps:
     def _enlarge_columns(self, offset: Tensor) -> Tensor:
         columns, span = self._window.columns, self._window.width
         if columns != range(len(columns)) or span != (0, len(columns)):
-            return enlarged(offset, 2, columns, span)
+            return resize_axis(offset, 2, columns, span)
         # torch's interpolation is faster, but only handles all columns.
         size = offset.shape[1], len(columns)
         return F.interpolate(offset[None], size, mode="bilinear", align_corners=False)[0]
@@ -220,7 +220,7 @@ class _Maps:
         return torch.addcmul(offset, self._rows(self._slope, rows), gray.nan_to_num(nan=0.0))
 
     def _rows(self, planes: Tensor, rows: slice) -> Tensor:
-        enlarged_rows = enlarged(planes, 1, self._window.rows[rows], self._window.height)
+        enlarged_rows = resize_axis(planes, 1, self._window.rows[rows], self._window.height)
         return enlarged_rows if self._columns_enlarged else self._enlarge_columns(enlarged_rows)
 
 

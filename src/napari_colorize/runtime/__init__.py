@@ -1,1 +1,1 @@
-"""The machine: devices, precision, memory, atomic file writes."""
+"""Access to the machine: devices, precision, memory, atomic file writes."""

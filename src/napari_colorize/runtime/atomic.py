@@ -1,4 +1,4 @@
-"""A file appears whole or not at all, and never in the place of another by accident."""
+"""Atomic file writes: a file is complete or absent, and never overwritten by accident."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from uuid import uuid4
 
 from napari_colorize.errors import OutputError
 
-ABANDONED = 3600.0  # seconds; nobody who is at work leaves a file alone for so long
+ABANDONED = 3600.0  # seconds without a change after which a temporary file is abandoned
 
 _PART = re.compile(r"\.[0-9a-f]{12}\.part")
 _REASONS = {
-    errno.ENOSPC: "the disk is full. Make room, or choose another place",
-    errno.EDQUOT: "your disk quota is used up. Make room, or choose another place",
-    errno.EACCES: "writing there is not permitted. Choose another place",
-    errno.EPERM: "writing there is not permitted. Choose another place",
-    errno.EROFS: "that place is read-only. Choose another one",
-    errno.ENAMETOOLONG: "its name is too long. Choose a shorter one",
-    errno.EEXIST: "a part of its path is a file, not a folder. Choose another place",
-    errno.ENOTDIR: "a part of its path is a file, not a folder. Choose another place",
+    errno.ENOSPC: "the disk is full. Free some space, or choose another folder",
+    errno.EDQUOT: "your disk quota is used up. Free some space, or choose another folder",
+    errno.EACCES: "you have no permission to write there. Choose another folder",
+    errno.EPERM: "you have no permission to write there. Choose another folder",
+    errno.EROFS: "the file system is read-only. Choose another folder",
+    errno.ENAMETOOLONG: "the name is too long. Choose a shorter one",
+    errno.EEXIST: "a part of its path is a file, not a folder. Choose another folder",
+    errno.ENOTDIR: "a part of its path is a file, not a folder. Choose another folder",
 }
 
 
 @contextmanager
 def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give the path of an empty temporary file that becomes `path` when the block ends well.
+    """Context manager: an empty temporary file that is renamed to `path` if the block succeeds.
 
-    It lies in the same folder, because only there a file can take its name in one step. On an
-    error of any kind, Ctrl-C included, it is removed and `path` is as before. Missing folders are
-    made.
+    The temporary file is in the same folder, because renaming is atomic only within a file system.
+    On any error, Ctrl-C included, it is removed and `path` is unchanged. Missing folders are
+    created.
 
     Raises
     ------
     OutputError
-        If `path` exists and must not be overwritten (also if another process made it meanwhile),
-        or if it cannot be written.
+        If `path` exists and must not be overwritten, also if another process created it
+        meanwhile, or if it cannot be written.
     """
     refuse_existing(path, overwrite=overwrite)
     temporary = temporary_path(path)
@@ -56,24 +56,29 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def temporary_path(path: Path) -> Path:
-    """A name in the same folder that nobody else has, for a file while it grows.
+    """Unique path in the same folder for a file that is being written.
 
-    It is hidden and ends in .part, so that nobody takes it for what it will be.
+    The name is hidden and ends in .part, so that it is not mistaken for a finished file.
     """
     return path.with_name(f".{uuid4().hex[:12]}.part")
 
 
 def publish(part: Path, path: Path) -> None:
-    """Give a finished file its name; whoever looks sees the old file or the new one."""
+    """Rename a finished temporary file to `path` atomically."""
     with part.open("rb+") as file:
-        os.fsync(file.fileno())  # else a power cut could leave the name without the content
+        os.fsync(file.fileno())  # without it a power failure could leave an empty file
     part.replace(path)
 
 
 def remove_abandoned(folder: Path, age: float = ABANDONED) -> None:
-    """Remove the pieces of files whose writer was killed; they are hidden, but take room.
+    """Remove temporary files of processes that were killed.
 
-    Only those that nobody has touched for `age` seconds: 0 where there is but one writer.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the files.
+    age : float
+        Seconds since the last change of a file; 0 removes all, if there is no other writer.
     """
     for part in folder.glob(".*.part"):
         with suppress(OSError):
@@ -82,16 +87,16 @@ def remove_abandoned(folder: Path, age: float = ABANDONED) -> None:
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise `OutputError` for a folder, and for a file unless it may be overwritten."""
+    """Raise `OutputError` for a folder, and for an existing file unless overwriting is allowed."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder. Give the name of a file to write.")
     if not overwrite and os.path.lexists(path):
-        raise _taken(path)
+        raise _exists(path)
 
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about writing `path` into one `OutputError` sentence."""
+    """Context manager: convert an `OSError` while writing `path` to an `OutputError`."""
     try:
         yield
     except OutputError:
@@ -106,21 +111,22 @@ def _publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
         publish(temporary, path)
         return
     try:
-        os.link(temporary, path)  # unlike a rename, refuses a name that has come into being
+        os.link(temporary, path)  # unlike a rename, fails if the name exists by now
     except FileExistsError:
-        raise _taken(path) from None
+        raise _exists(path) from None
     except OSError:
         _publish_without_links(temporary, path)
 
 
 def _publish_without_links(temporary: Path, path: Path) -> None:
-    """On FAT and some network drives: take the name first, then fill it in one step."""
+    """Publish on file systems without hard links, such as FAT and some network drives."""
+    # Creating an empty file exclusively reserves the name; the rename then replaces it.
     try:
         path.open("xb").close()
     except FileExistsError:
-        raise _taken(path) from None
+        raise _exists(path) from None
     temporary.replace(path)
 
 
-def _taken(path: Path) -> OutputError:
+def _exists(path: Path) -> OutputError:
     return OutputError(f"{path} exists already. Choose another name, or set overwrite=True.")

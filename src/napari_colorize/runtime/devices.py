@@ -1,4 +1,4 @@
-"""Where a network runs, and in which precision: by name, or as the hardware suggests."""
+"""Selection of the device and the floating-point type of a network."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """A device by name; "auto" is the first of CUDA, MPS, XPU that is there, else the CPU.
+    """Select a device by name; "auto" is the first available of CUDA, MPS and XPU, else the CPU.
 
     Raises
     ------
     SettingsError
         If this machine has no such device.
     """
-    there: dict[str, Callable[[], bool]] = {
+    is_available: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
         "mps": torch.backends.mps.is_available,
         "xpu": torch.xpu.is_available,
         "cpu": lambda: True,
     }
-    names = [name for name, is_there in there.items() if is_there()]
+    names = [name for name, check in is_available.items() if check()]
     if device == "auto":
         return torch.device(names[0])
     try:
@@ -40,13 +40,13 @@ def choose_device(device: str | torch.device) -> torch.device:
         or (chosen.index or 0) >= counts.get(chosen.type, 1)
     ):
         raise SettingsError(
-            f"There is no device {str(device)!r} here. Choose one of: {', '.join(names)}."
+            f"This machine has no device {str(device)!r}. Choose one of: {', '.join(names)}."
         )
     return chosen
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """What to compute in; "auto" asks the hardware whether bfloat16 is its own.
+    """Select a floating-point type; "auto" is bfloat16 if the hardware supports it, else float32.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        # Private, and the only place that knows; a torch without them gets float32.
-        asks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        return any(getattr(torch.cpu, name, lambda: False)() for name in asks)
+        # Private functions of torch without a public equivalent. Without them float32 is used.
+        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
     return False

@@ -1,7 +1,7 @@
-"""Whether a prediction fits into memory: asked before it is made, understood when it fails.
+"""Memory: check before a prediction on the CPU, recognize errors when it is exhausted, fall back.
 
-A GPU says when its memory runs out. A CPU's machine often does not: it swaps until nothing moves,
-or ends the process. So the CPU is asked first.
+A GPU raises an error if its memory is exhausted. A CPU often does not: the system swaps, or kills
+the process. So the available memory is checked before a prediction on the CPU.
 """
 
 from __future__ import annotations
@@ -14,87 +14,98 @@ import torch
 
 from napari_colorize.errors import OutOfMemoryError
 
-# In the words of CUDA, MPS, torch's CPU allocator, C++, cuBLAS and cuDNN, oneDNN, XPU.
-SIGNS = (
+# Messages of CUDA and MPS, torch's CPU allocator, C++, cuBLAS and cuDNN, oneDNN, XPU.
+EXHAUSTED_MESSAGES = (
     *("out of memory", "DefaultCPUAllocator", "bad_alloc", "STATUS_ALLOC_FAILED"),
     *("could not create a memory object", "OUT_OF_DEVICE_MEMORY"),
 )
-CGROUP = Path("/sys/fs/cgroup")  # where a Linux container's limit stands
+CGROUP = Path("/sys/fs/cgroup")  # limits of a Linux container
 
-Way = TypeVar("Way")
+Config = TypeVar("Config")
 Result = TypeVar("Result")
 
 
 def refuse_too_large(pixels: int, bytes_per_pixel: int, device: torch.device) -> None:
-    """Raise, as an allocation would, for what cannot fit into the memory of the machine.
+    """Raise `MemoryError` if a prediction does not fit into the memory of the machine.
 
     Parameters
     ----------
     pixels : int
-        Of the network's input, all planes of a batch together.
+        Pixels of the network input, for all planes of a batch.
     bytes_per_pixel : int
-        What the network needs at its peak for each of them.
+        Peak memory of the network per pixel.
     device : torch.device
-        Only a CPU is asked; other devices say so themselves.
+        Only a CPU is checked; other devices raise errors themselves.
 
     Raises
     ------
     MemoryError
-        If it needs more than is available.
+        If more is needed than is available.
     """
     if device.type == "cpu" and pixels * bytes_per_pixel > available():
         raise MemoryError(f"{pixels} pixels need {pixels * bytes_per_pixel / 1e9:.1f} GB.")
 
 
 def available() -> int:
-    """Bytes of memory that can be had without swapping."""
+    """Bytes of memory that are available without swapping, within the limit of a container."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
     try:
         limit, used = ((CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
         return min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # not in a container, or "max": without limit
+    except (OSError, ValueError):  # no container, or "max": no limit
         return free
 
 
-def first_that_fits(run: Callable[[Way], Result], ways: Iterable[Way]) -> tuple[Result, Way] | None:
-    """What `run` gives for the first of `ways` that memory suffices for, and that way."""
-    for way in ways:
+def first_that_fits(
+    run: Callable[[Config], Result], configs: Iterable[Config]
+) -> tuple[Result, Config] | None:
+    """Call `run` with one configuration after another until memory suffices.
+
+    Returns
+    -------
+    (result, config) or None
+        Return value of `run` and the configuration; None if no configuration fits.
+    """
+    for config in configs:
         try:
-            return run(way), way
+            return run(config), config
         except (RuntimeError, MemoryError) as error:
             if not is_exhausted(error):
                 raise
+        # After the except block: its traceback keeps the tensors of the failed call alive.
         empty_device_cache()
     return None
 
 
 def with_cpu_fallback(
-    run: Callable[[torch.device], Result], here: torch.device, what: str
+    run: Callable[[torch.device], Result], device: torch.device, what: str
 ) -> Result:
-    """What `run` gives on a device, or on the CPU if that has no memory left for it.
+    """Call `run` with a device, or with the CPU if the memory of the device is exhausted.
 
     Raises
     ------
     OutOfMemoryError
-        If neither has; `what` does not fit.
+        If neither has enough memory; the message names `what`.
     """
-    found = first_that_fits(run, dict.fromkeys([here, torch.device("cpu")]))
+    found = first_that_fits(run, dict.fromkeys([device, torch.device("cpu")]))
     if found is None:
-        raise OutOfMemoryError(f"The {what} does not fit into memory: colorize parts of it.")
+        raise OutOfMemoryError(
+            f"The {what} does not fit into memory. Close other programs, or colorize parts of it."
+        )
     return found[0]
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Whether an error of torch or Python says that memory ran out, on any device."""
+    """Whether an error of torch or Python was raised because memory is exhausted, on any device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    said = str(error)
-    return any(sign in said for sign in SIGNS)
+    message = str(error)
+    return any(known in message for known in EXHAUSTED_MESSAGES)
 
 
 def empty_device_cache() -> None:
-    """Return to a GPU what torch keeps of its memory for later."""
+    """Release the GPU memory that torch caches."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_colorize.errors import ImageError
 
 if TYPE_CHECKING:
-    from napari_colorize.imaging.planes import Limits
+    from napari_colorize.array_types import Limits
     from napari_colorize.session.request import Index, RenderRequest
     from napari_colorize.settings import ColorizeSettings
 

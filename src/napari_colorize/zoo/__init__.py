@@ -1,8 +1,8 @@
-"""The zoo: checkpoints by name or by path.
+"""Model zoo: checkpoints by name or by path.
 
-`load` is the way in: a name of the catalogue is fetched (once), one of the user's own models lies
-in a folder of its own (`own`), a path is read where it lies, and the keys in the file, never its
-name, say which architecture it is for.
+`load` returns a checkpoint and its weights. A name in the catalogue is downloaded once; the user's
+own models are in a folder of their own (`user_models`); a path is read in place. The architecture
+is detected from the keys of the state dict, never from the file name.
 """
 
 from __future__ import annotations
@@ -43,14 +43,12 @@ _SUFFIXES = {".pth", ".pt", ".safetensors"}
 
 
 def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
-    """The checkpoint of the catalogue that has this name, or the path that this is.
-
-    A name may also be that of one of the user's own models.
+    """Find a model by its name in the catalogue, its name in the user's folder, or its path.
 
     Raises
     ------
     UnknownModelError
-        If it is neither. A path need not exist: `load` says so in its own words.
+        If it is none of these. A path need not exist: `load` raises the error for it.
     """
     if isinstance(name_or_path, str) and name_or_path in CATALOGUE:
         return CATALOGUE[name_or_path]
@@ -68,27 +66,27 @@ def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
 def load(
     name_or_path: str | PathLike[str], *, progress: bool | DownloadProgress = False
 ) -> tuple[Checkpoint, Weights]:
-    """A checkpoint and its weights, by name or by path.
+    """Load a checkpoint and its weights, by name or by path.
 
     Parameters
     ----------
     name_or_path : str or path
-        A name of the catalogue, fetched if it is not here, or the path of a file.
-    progress : bool or Progress
+        Name in the catalogue, downloaded if it is not local, or path of a file.
+    progress : bool or DownloadProgress
         As for `fetch`.
 
     Returns
     -------
     checkpoint : Checkpoint
-        With architecture, sha256 and size as the file has them; a file that is not in the catalogue
-        is named by its stem and recommends what its metadata, or else its architecture, recommends.
+        Metadata with architecture, sha256 and size of the file. A file that is not in the catalogue
+        is named by its stem; its metadata, or else its architecture, recommends settings.
     weights : Weights
         State dict, metadata and sha256.
 
     Raises
     ------
     UnknownModelError, DownloadError, CheckpointError
-        If there is no such model, it could not be fetched, or it is for no network that we know.
+        If there is no such model, it could not be downloaded, or its architecture is unknown.
     """
     from napari_colorize.zoo.weights import read_weights  # torch
 
@@ -112,7 +110,7 @@ def _is_path(name_or_path: str | PathLike[str]) -> bool:
     return (
         Path(name_or_path).suffix.lower() in _SUFFIXES
         or any(separator in name_or_path for separator in separators)
-        or os.path.lexists(name_or_path)  # not Path: Path("") would be this folder
+        or os.path.lexists(name_or_path)  # not Path.exists: Path("") is the current folder
     )
 
 
@@ -122,7 +120,7 @@ def _architecture_of(path: Path, weights: Weights) -> Architecture:
     architecture = identify(weights.state)
     if architecture is None:
         raise CheckpointError(
-            f"{path} is for no network that we know: it must hold the weights of one of "
+            f"{path} is of no known architecture. It must contain weights of one of "
             f"{', '.join(ARCHITECTURES)} (of DeOldify a generator, *_gen.pth, not a critic)."
         )
     return architecture
@@ -147,11 +145,11 @@ def _metadata(path: Path, weights: Weights, architecture: Architecture) -> Check
 
 
 def _recommended(name: str, metadata: Mapping[str, str]) -> float | None:
-    """A number that a file recommends for a knob; None if it has none that the knob allows."""
-    knob = setting_of(name)
+    """Number that a file recommends for a setting; None if it is absent or out of range."""
+    setting = setting_of(name)
     try:
         number = float(metadata.get(name, ""))
     except ValueError:
         return None
-    low, high = knob.low or 0.0, knob.high or 0.0
+    low, high = setting.low or 0.0, setting.high or 0.0
     return number if low <= number <= high else None

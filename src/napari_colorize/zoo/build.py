@@ -1,4 +1,4 @@
-"""A network out of its weights."""
+"""Construction of a network from a state dict."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from napari_colorize.networks import Architecture
 
 
 def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
-    """A network in evaluation mode with these weights, as float32.
+    """Build a network in evaluation mode with given weights, converted to float32.
 
     Raises
     ------
     CheckpointError
-        If keys or shapes are not the architecture's.
+        If keys or shapes do not match the architecture.
     """
-    with torch.device("meta"), _WithoutStartValues():
+    with torch.device("meta"), _SkipInitialization():
         network = architecture.build(state)
-    kept = {
+    weights = {
         key: value.float() if value.is_floating_point() else value for key, value in state.items()
     }
     try:
-        network.load_state_dict(kept, strict=True, assign=True)
+        network.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
         raise CheckpointError(
-            f"The weights are not those of the network {architecture.name}: {first}"
+            f"The weights do not match the network {architecture.name}: {first}"
         ) from error
     return network.eval().requires_grad_(False)
 
 
-class _WithoutStartValues(TorchFunctionMode):
-    """Networks that are built to be loaded need no random weights.
+class _SkipInitialization(TorchFunctionMode):
+    """Skip random initialization: the weights are replaced by those of the state dict.
 
-    Without memory behind them, drawing some would also import torch's compiler: two seconds.
+    Drawing random numbers on the meta device would also import torch's compiler, which takes two
+    seconds.
     """
 
     def __torch_function__(

@@ -1,8 +1,7 @@
-"""Which checkpoints exist: names, addresses and fingerprints, as data.
+"""Catalogue of known checkpoints: names, URLs and checksums.
 
-The addresses were taken from public documents and have not been tried by us; several are given, in
-the order in which they are tried. Wherever a file comes from, it is used only if its sha256 is the
-one written here, so a wrong address can disappoint but not deceive.
+The URLs were taken from public documents and were not tested. They are tried in order. A file is
+used only if its sha256 is the one in this catalogue, wherever it was downloaded from.
 """
 
 from __future__ import annotations
@@ -14,34 +13,34 @@ from napari_colorize.networks import Fit
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The passport of a weights file.
+    """Metadata of a weights file.
 
     Parameters
     ----------
     name : str
-        What users call it; its key in `CATALOGUE`, or the stem of their own file.
+        Name of the model: its key in `CATALOGUE`, or the stem of a file.
     title : str
-        One line for a list to choose from.
+        One line for lists of models.
     architecture : str
-        Key in `napari_colorize.networks.ARCHITECTURES`. A loaded checkpoint has the one that its
-        keys tell, whatever stood here.
+        Key in `napari_colorize.networks.ARCHITECTURES`. For a loaded checkpoint it is detected from
+        the keys of the state dict.
     file : str
-        File name in the cache folder; in the package, if there are no `urls`; or the absolute path
-        of a user's own file.
+        File name in the cache folder, or in the package if there are no `urls`; or the absolute
+        path of a user's file.
     urls : tuple of str
-        Addresses of the file, tried in order.
+        URLs of the file, tried in order.
     sha256 : str or None
-        Fingerprint; None where the file comes with the package. A loaded checkpoint always has one.
+        Checksum; None for the file in the package. A loaded checkpoint always has one.
     size : int
-        Bytes; 0 where the file comes with the package. A loaded checkpoint always has them.
-    size_within : int
-        By how much `size` may be wrong: some publishers tell megabytes only.
+        Size in bytes; 0 for the file in the package. A loaded checkpoint always has a size.
+    size_tolerance : int
+        Largest error of `size` in bytes: some publishers give megabytes only.
     license, origin : str
-        On what terms, and from whom.
+        License of the weights, and their authors.
     render_factor, saturation : int, float
         Recommended for this checkpoint.
     fit : {"square", "aspect"}
-        Pictures are squeezed to a square, or keep their proportions at the square's area.
+        Images are resized to a square, or keep their aspect ratio at the same area.
     """
 
     name: str
@@ -51,16 +50,16 @@ class Checkpoint:
     urls: tuple[str, ...] = ()
     sha256: str | None = None
     size: int = 0
-    size_within: int = 0
+    size_tolerance: int = 0
     license: str
     origin: str
     render_factor: int
     saturation: float = 1.0
     fit: Fit = "square"
 
-    def is_of_size(self, size: int) -> bool:
-        """Whether a file of so many bytes may be this one."""
-        return abs(size - self.size) <= self.size_within
+    def matches_size(self, size: int) -> bool:
+        """Whether a file of this size in bytes can be this checkpoint."""
+        return abs(size - self.size) <= self.size_tolerance
 
 
 _DEOLDIFY = "DeOldify by Jason Antic, https://github.com/jantic/DeOldify"
@@ -70,24 +69,24 @@ _RELEASES = "https://github.com/clibdev/colorization/releases/latest/download/"
 _DDCOLOR = "DDColor by Xiaoyang Kang et al., https://github.com/piddnad/DDColor"
 _DDCOLOR_MODELS = "https://huggingface.co/piddnad/DDColor-models/resolve/main/"
 _DDCOLOR_MIRROR = "https://hf-mirror.com/piddnad/DDColor-models/resolve/main/"
-_ROUNDED = 1_000_000  # bytes that a size in whole megabytes may be off
+_ROUNDED = 1_000_000  # error in bytes of a size in whole megabytes
 
 CATALOGUE: dict[str, Checkpoint] = {
     checkpoint.name: checkpoint
     for checkpoint in (
         Checkpoint(
             name="embedded",
-            title="Small and fast, comes with the package",
+            title="Small and fast, included in the package",
             architecture="compact",
             file="embedded.safetensors",
             license="BSD-3-Clause, its encoder Apache-2.0 (see NOTICE)",
-            origin="napari-colorize; the encoder began as mobilenet_edgetpu_100 of timm",
+            origin="napari-colorize; encoder initialized from mobilenet_edgetpu_100 of timm",
             render_factor=12,
             fit="aspect",
         ),
         Checkpoint(
             name="deoldify-artistic",
-            title="DeOldify artistic: vivid and full of detail, now and then beside the mark",
+            title="DeOldify artistic: vivid and detailed, occasionally wrong colors",
             architecture="deoldify-deep",
             file="ColorizeArtistic_gen.pth",
             urls=(
@@ -104,7 +103,7 @@ CATALOGUE: dict[str, Checkpoint] = {
         ),
         Checkpoint(
             name="deoldify-stable",
-            title="DeOldify stable: calmer, best for portraits and landscapes",
+            title="DeOldify stable: less saturated, best for portraits and landscapes",
             architecture="deoldify-wide",
             file="ColorizeStable_gen.pth",
             urls=(
@@ -121,7 +120,7 @@ CATALOGUE: dict[str, Checkpoint] = {
         ),
         Checkpoint(
             name="deoldify-video",
-            title="DeOldify video: the steadiest from one frame to the next",
+            title="DeOldify video: least flicker between frames",
             architecture="deoldify-wide",
             file="ColorizeVideo_gen.pth",
             urls=(
@@ -136,7 +135,7 @@ CATALOGUE: dict[str, Checkpoint] = {
         ),
         Checkpoint(
             name="eccv16",
-            title="Zhang et al. 2016: vivid, with a blotch now and then",
+            title="Zhang et al. 2016: vivid, occasional blotches",
             architecture="zhang-eccv16",
             file="colorization_release_v2-9b330a0b.pth",
             urls=(
@@ -149,11 +148,11 @@ CATALOGUE: dict[str, Checkpoint] = {
             size=128_976_165,
             license="BSD-2-Clause",
             origin=_ZHANG,
-            render_factor=16,  # 256 px, as the release's demo shows it
+            render_factor=16,  # 256 px, as in the demo of the release
         ),
         Checkpoint(
             name="siggraph17",
-            title="Zhang et al. 2017: calm colours; it sees hints",
+            title="Zhang et al. 2017: muted colors; hints are a network input",
             architecture="zhang-siggraph17",
             file="siggraph17-df00044c.pth",
             urls=(
@@ -164,11 +163,11 @@ CATALOGUE: dict[str, Checkpoint] = {
             size=136_787_426,
             license="BSD-2-Clause",
             origin=_ZHANG,
-            render_factor=16,  # 256 px, as the release's demo shows it
+            render_factor=16,  # 256 px, as in the demo of the release
         ),
         Checkpoint(
             name="ddcolor",
-            title="DDColor: rich colours, its authors' default",
+            title="DDColor: saturated colors, the default of its authors",
             architecture="ddcolor",
             file="ddcolor_modelscope.pth",
             urls=(
@@ -177,14 +176,14 @@ CATALOGUE: dict[str, Checkpoint] = {
             ),
             sha256="17c460d7e55b32a598370621d77173be59e03c24b0823f06821db23a50c263ce",
             size=911_950_059,
-            size_within=_ROUNDED,
+            size_tolerance=_ROUNDED,
             license="Apache-2.0",
             origin=_DDCOLOR,
-            render_factor=32,  # 512 px, as the release's demo shows it
+            render_factor=32,  # 512 px, as in the demo of the release
         ),
         Checkpoint(
             name="ddcolor-artistic",
-            title="DDColor artistic: other colours, fewer blotches",
+            title="DDColor artistic: different colors, fewer blotches",
             architecture="ddcolor",
             file="ddcolor_artistic.pth",
             urls=(
@@ -199,13 +198,13 @@ CATALOGUE: dict[str, Checkpoint] = {
         ),
         Checkpoint(
             name="ddcolor-paper",
-            title="DDColor paper: as in the article",
+            title="DDColor paper: the weights of the article",
             architecture="ddcolor",
             file="ddcolor_paper.pth",
             urls=(_DDCOLOR_MODELS + "ddcolor_paper.pth", _DDCOLOR_MIRROR + "ddcolor_paper.pth"),
             sha256="789781789db1bafc2165e1cf9658580f871cce64a81901ec49127877813f10b9",
             size=912_000_000,
-            size_within=_ROUNDED,
+            size_tolerance=_ROUNDED,
             license="Apache-2.0",
             origin=_DDCOLOR,
             render_factor=32,
@@ -221,7 +220,7 @@ CATALOGUE: dict[str, Checkpoint] = {
             ),
             sha256="81dd643904f4664c3718513e3320ae3db0c567f0d3e18398606659adee7bfc17",
             size=220_393_145,
-            size_within=_ROUNDED,
+            size_tolerance=_ROUNDED,
             license="Apache-2.0",
             origin=_DDCOLOR,
             render_factor=32,

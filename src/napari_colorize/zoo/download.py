@@ -1,8 +1,8 @@
-"""From the net to the cache folder: a checkpoint arrives whole and verified, or not at all.
+"""Verified download of checkpoints into the cache folder.
 
-What is received is hashed while it passes by and written under a hidden name; only a file of the
-right sha256 gets its final name. So two processes may fetch the same file at once, and a crash
-leaves at most a hidden piece, which a later download sweeps away.
+The data are hashed while they are received and written to a hidden temporary file, which is renamed
+only if its sha256 is right. So two processes can download the same file at once, and a crash leaves
+at most a temporary file, which a later download removes.
 """
 
 from __future__ import annotations
@@ -28,56 +28,56 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "NAPARI_COLORIZE_CACHE"
 
 _PACKAGE = Path(__file__).parent
-_PIECE = 2**20  # bytes from the net to the disk at a time; also how often progress is told
-_TIMEOUT = (10.0, 30.0)  # seconds to find the server, and to wait for its next byte
+_CHUNK = 2**20  # bytes received and written at a time, and between updates of the progress
+_TIMEOUT = (10.0, 30.0)  # seconds for the connection, and for the next byte
 
 
 class DownloadProgress(Protocol):
-    """What a progress display has to offer; a tqdm bar does. It may raise to stop a download."""
+    """Interface of a progress display, for example a tqdm bar; it may raise to stop a download."""
 
     def reset(self, total: float | None = None) -> object:
-        """Begin anew, with `total` bytes to come."""
+        """Start again with `total` bytes."""
 
     def update(self, n: float | None = 1) -> object:
-        """`n` more bytes have come."""
+        """Add `n` received bytes."""
 
 
 def cache_folder() -> Path:
-    """The folder of fetched checkpoints: `NAPARI_COLORIZE_CACHE`, or the user's cache folder."""
+    """Folder of downloaded checkpoints: `NAPARI_COLORIZE_CACHE`, or the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()
-    from platformdirs import user_cache_path  # not needed by the training package
+    from platformdirs import user_cache_path  # optional for the training package
 
     return user_cache_path("napari-colorize", appauthor=False)
 
 
 def local_path(checkpoint: Checkpoint) -> Path:
-    """Where the file of a checkpoint is, or will be once it is fetched."""
+    """Path of the file of a checkpoint, which need not be downloaded yet."""
     folder = cache_folder() if checkpoint.urls else _PACKAGE
-    return folder / checkpoint.file  # an absolute path stays what it is
+    return folder / checkpoint.file  # an absolute path replaces the folder
 
 
 def is_local(checkpoint: Checkpoint) -> bool:
-    """Whether the file is here, as far as its name and size tell; `fetch` looks closer."""
+    """Whether a file of the right name and size is local; `fetch` also checks its sha256."""
     path = local_path(checkpoint)
     if not checkpoint.size:
         return path.is_file()
-    return path.is_file() and checkpoint.is_of_size(path.stat().st_size)
+    return path.is_file() and checkpoint.matches_size(path.stat().st_size)
 
 
 def fetch(checkpoint: Checkpoint, *, progress: bool | DownloadProgress = False) -> Path:
-    """The path of a checkpoint's verified file, downloaded if it is not here yet.
+    """Path of the verified file of a checkpoint, downloaded if it is not local.
 
-    A file that was put into the cache folder by hand serves as well, if its sha256 is right;
-    another file under that name is never used, and replaced only when the right one arrives.
+    A file that was put into the cache folder by hand is used if its sha256 is right. A file of that
+    name with another sha256 is never used, and only replaced by the right one.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        From the catalogue.
-    progress : bool or Progress
-        True shows a bar on stderr; an object is told the bytes to come and those that came.
+        Checkpoint in the catalogue.
+    progress : bool or DownloadProgress
+        True shows a bar on stderr; an object receives the total and the number of bytes.
 
     Returns
     -------
@@ -87,41 +87,41 @@ def fetch(checkpoint: Checkpoint, *, progress: bool | DownloadProgress = False) 
     Raises
     ------
     DownloadError
-        If no address gives the right file, or it cannot be saved. The message says where to put
-        the file by hand. Nothing half-written is left.
+        If no URL provides the right file, or it cannot be saved. The message names the path for
+        saving the file by hand. No incomplete file is left.
     """
     path = local_path(checkpoint)
     if not checkpoint.urls:
-        return _present(checkpoint, path)
+        return _packaged_file(checkpoint, path)
     if _is_verified(path, checkpoint):
         return path
     _prepare_folder(checkpoint, path)
-    failures = ["the file there now has another sha256"] if path.exists() else []
-    with _shown(checkpoint, progress) as bar:
-        for url in map(direct, checkpoint.urls):
+    failures = ["the local file has another sha256"] if path.exists() else []
+    with _progress_bar(checkpoint, progress) as bar:
+        for url in map(direct_url, checkpoint.urls):
             try:
                 _download(url, path, checkpoint, bar)
-            except _BadAnswer as error:
+            except _BadResponse as error:
                 failures.append(f"{urlsplit(url).netloc} {error}")
             else:
                 return path
     raise DownloadError(
-        f"{checkpoint.name} could not be fetched ({'; '.join(failures)}): try again later, or "
-        f"download {' or '.join(map(direct, checkpoint.urls))} by hand and save it as {path}."
+        f"{checkpoint.name} could not be downloaded ({'; '.join(failures)}). Try again later, or "
+        f"download {' or '.join(map(direct_url, checkpoint.urls))} by hand and save it as {path}."
     )
 
 
-def direct(url: str) -> str:
-    """The address of the file itself where a link leads to Dropbox's page about it."""
+def direct_url(url: str) -> str:
+    """Convert a link to a page of Dropbox into a link to the file itself."""
     return re.sub(r"([?&])dl=0(?=$|[&#])", r"\1dl=1", url)
 
 
-class _BadAnswer(Exception):
-    """An address did not give the file; the message goes on after the server's name."""
+class _BadResponse(Exception):
+    """A URL did not provide the file; the message continues after the name of the server."""
 
 
-class _Sink:
-    """What pooch writes to: checks, counts and hashes the pieces on their way to the disk."""
+class _VerifyingFile:
+    """File object for pooch that checks, counts and hashes the data while writing them."""
 
     def __init__(
         self, file: IO[bytes], checkpoint: Checkpoint, bar: DownloadProgress | None
@@ -132,42 +132,44 @@ class _Sink:
         self._bar = bar
         self._digest = hashlib.sha256()
 
-    def write(self, piece: bytes) -> None:
-        if not self.received and is_web_page(piece):
-            raise _BadAnswer("answered with a web page instead of the file")
-        self.received += len(piece)
-        if self.received > self._checkpoint.size + self._checkpoint.size_within:
-            raise _BadAnswer(f"sent more than the {self._checkpoint.size} bytes of the file")
-        self._digest.update(piece)
+    def write(self, data: bytes) -> None:
+        if not self.received and is_web_page(data):
+            raise _BadResponse("returned a web page instead of the file")
+        self.received += len(data)
+        if self.received > self._checkpoint.size + self._checkpoint.size_tolerance:
+            raise _BadResponse(f"sent more than the {self._checkpoint.size} bytes of the file")
+        self._digest.update(data)
         with _saving(self._checkpoint, Path(self._file.name).parent):
-            _write_all(self._file, piece)
+            _write_all(self._file, data)
         if self._bar is not None:
-            self._bar.update(len(piece))
+            self._bar.update(len(data))
 
     def flush(self) -> None:
-        """Pooch asks for it; the file is unbuffered."""
+        """Do nothing: pooch requires the method, and the file is unbuffered."""
 
-    def check_whole(self) -> None:
-        if self.received < self._checkpoint.size - self._checkpoint.size_within:
-            raise _BadAnswer(self.broke_off())
+    def check_complete(self) -> None:
+        if self.received < self._checkpoint.size - self._checkpoint.size_tolerance:
+            raise _BadResponse(self.incomplete_message())
         if self._digest.hexdigest() != self._checkpoint.sha256:
-            raise _BadAnswer("sent a damaged or different file (sha256 differs), now removed")
+            raise _BadResponse(
+                "sent a damaged or different file (sha256 differs), which was removed"
+            )
 
-    def broke_off(self) -> str:
-        return f"broke off after {self.received} of {self._checkpoint.size} bytes"
+    def incomplete_message(self) -> str:
+        return f"stopped after {self.received} of {self._checkpoint.size} bytes"
 
 
-def _present(checkpoint: Checkpoint, path: Path) -> Path:
+def _packaged_file(checkpoint: Checkpoint, path: Path) -> Path:
     if path.is_file():
         return path
     raise DownloadError(
-        f"The file of {checkpoint.name} is missing ({path}): please install napari-colorize again."
+        f"The file of {checkpoint.name} is missing ({path}). Reinstall napari-colorize."
     )
 
 
 def _is_verified(path: Path, checkpoint: Checkpoint) -> bool:
     try:
-        return checkpoint.is_of_size(path.stat().st_size) and sha256_of(path) == checkpoint.sha256
+        return checkpoint.matches_size(path.stat().st_size) and sha256_of(path) == checkpoint.sha256
     except OSError:
         return False
 
@@ -177,55 +179,55 @@ def _download(url: str, path: Path, checkpoint: Checkpoint, bar: DownloadProgres
     try:
         _receive(url, part, checkpoint, bar)
         with _saving(checkpoint, path.parent):
-            _settle(part, path, checkpoint)
+            _publish_verified(part, path, checkpoint)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _settle(part: Path, path: Path, checkpoint: Checkpoint) -> None:
+def _publish_verified(part: Path, path: Path, checkpoint: Checkpoint) -> None:
     try:
         publish(part, path)
     except PermissionError:
-        # Windows replaces no file that is being read: another process was faster and uses it.
+        # Windows cannot replace a file that is open: another process may have finished first.
         if not _is_verified(path, checkpoint):
             raise
 
 
 def _receive(url: str, part: Path, checkpoint: Checkpoint, bar: DownloadProgress | None) -> None:
-    import requests  # 0.1 s, only worth it when something is fetched
+    import requests  # imported on use: it takes 0.1 s
     from pooch import HTTPDownloader
 
     with _saving(checkpoint, part.parent):
-        file = part.open("xb", buffering=0)  # unbuffered: closing cannot fail on a full disk
-    with file:
-        sink = _Sink(file, checkpoint, bar)
+        raw = part.open("xb", buffering=0)  # unbuffered: closing cannot fail on a full disk
+    with raw:
+        file = _VerifyingFile(raw, checkpoint, bar)
         if bar is not None:
             bar.reset(checkpoint.size)
         try:
-            HTTPDownloader(chunk_size=_PIECE, timeout=_TIMEOUT)(url, sink, None)
+            HTTPDownloader(chunk_size=_CHUNK, timeout=_TIMEOUT)(url, file, None)
         except requests.RequestException as error:
-            raise _BadAnswer(_reason(error, sink)) from error
-        sink.check_whole()
+            raise _BadResponse(_reason(error, file)) from error
+        file.check_complete()
 
 
-def _reason(error: RequestException, sink: _Sink) -> str:
+def _reason(error: RequestException, file: _VerifyingFile) -> str:
     from requests import HTTPError, Timeout
     from requests.exceptions import SSLError
 
-    if sink.received:
-        return sink.broke_off()
+    if file.received:
+        return file.incomplete_message()
     if isinstance(error, HTTPError) and error.response is not None:
-        return f"answered {error.response.status_code} {error.response.reason}"
+        return f"responded with {error.response.status_code} {error.response.reason}"
     if isinstance(error, Timeout):
-        return "did not answer in time"
+        return "did not respond in time"
     if isinstance(error, SSLError):
         return "could not be reached over a secure connection"
     return "could not be reached"
 
 
-def _write_all(file: IO[bytes], piece: bytes) -> None:
-    """An unbuffered file may take less than it is given, for instance when a disk gets full."""
-    rest = memoryview(piece)
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    """Write all data: one write to an unbuffered file may be partial, as on a full disk."""
+    rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
 
@@ -236,28 +238,28 @@ def _prepare_folder(checkpoint: Checkpoint, path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         usage = shutil.disk_usage(folder)
     remove_abandoned(folder)
-    if usage.total and usage.free < checkpoint.size:  # some network drives report zeros
+    if usage.total and usage.free < checkpoint.size:  # some network drives report 0
         raise DownloadError(
             f"{checkpoint.name} needs {checkpoint.size / 1e6:.0f} MB and {folder} has "
-            f"{usage.free / 1e6:.0f} MB left: make room there, or set {CACHE_VARIABLE} to another "
+            f"{usage.free / 1e6:.0f} MB left. Free some space, or set {CACHE_VARIABLE} to another "
             "folder."
         )
 
 
 @contextmanager
 def _saving(checkpoint: Checkpoint, folder: Path) -> Iterator[None]:
-    """Errors of the disk, which no other address can help."""
+    """Context manager: convert an error of the disk, for which other URLs are not tried."""
     try:
         yield
     except OSError as error:
         raise DownloadError(
-            f"{checkpoint.name} could not be saved in {folder} ({error.strerror or error}): make "
-            f"room or get the right to write there, or set {CACHE_VARIABLE} to another folder."
+            f"{checkpoint.name} could not be saved in {folder} ({error.strerror or error}). Free "
+            f"some space, check the permissions, or set {CACHE_VARIABLE} to another folder."
         ) from error
 
 
 @contextmanager
-def _shown(
+def _progress_bar(
     checkpoint: Checkpoint, progress: bool | DownloadProgress
 ) -> Iterator[DownloadProgress | None]:
     if not isinstance(progress, bool):

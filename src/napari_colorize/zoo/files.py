@@ -1,4 +1,4 @@
-"""Files on disk: their fingerprint, and whether they are what a server sends instead."""
+"""Checksum of files, and detection of web pages that a server sent instead of a file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file in hexadecimal, read piece by piece."""
+    """Compute the sha256 of a file in hexadecimal, without reading it into memory as a whole."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_web_page(head: bytes) -> bool:
-    """Whether a file that begins like this is a web page, as servers send instead of a file."""
+    """Whether the first bytes of a file are those of a web page."""
     return _WEB_PAGE.match(head) is not None

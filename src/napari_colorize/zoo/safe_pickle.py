@@ -1,12 +1,12 @@
-"""A pickle module that runs nothing: what `torch.load` may use on files that nobody vouches for.
+"""Pickle module without code execution, for `torch.load` on untrusted files.
 
-A pickle is a program. It asks for globals by name and calls them with arguments of its choice, so
-everything hangs on what `find_class` gives away. Here it gives the few things that a state dict
-is made of, and for any other name one class whose instances swallow whatever is done to them.
+A pickle is a program: it requests globals by name and calls them with arguments of its choice.
+`find_class` returns the few globals that a state dict consists of. For any other name it returns
+`Ignored`, a class whose instances accept every operation and do nothing.
 
-Nothing given away can be changed by the file either: a pickle may set attributes of what it holds,
-for instance the defaults of a function. And what a file calls a module is kept from `torch.load`,
-which would compare its source with a text in the file and may write a patch file.
+A pickle can also set attributes of the objects it receives, for example the defaults of a function.
+So all returned objects are immutable. Modules in a file are not passed to `torch.load`, which would
+compare their source with a text in the file and could write a patch file.
 """
 
 from __future__ import annotations
@@ -20,56 +20,56 @@ import torch
 from torch import Tensor
 
 
-class _Unchangeable:
-    """No file can give its instances or itself an attribute."""
+class _Immutable:
+    """Base of classes whose instances, and which themselves, accept no attributes."""
 
     __slots__ = ()
 
-    # A file may also call this on the class: hence no fixed number of arguments.
+    # A pickle can call this on the class as well: hence no fixed number of arguments.
     def __setstate__(*_: object) -> None:
-        """Whatever state a file wants to set is ignored."""
+        """Ignore the state."""
 
 
-class Ignored(_Unchangeable):
-    """Stands for everything that a state dict does not need: takes all, does nothing."""
+class Ignored(_Immutable):
+    """Replacement of all objects that a state dict does not need: accepts all, does nothing."""
 
     __slots__ = ()
 
     def __new__(cls, *_: object, **__: object) -> Ignored:
-        """Also called on instances, where a file takes one for a class."""
+        """Make an instance; a pickle can call this on an instance as well."""
         return object.__new__(Ignored)
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def __call__(self, *_: object, **__: object) -> Ignored:
-        """A call of something that a file got from a call."""
+        """Return the instance itself for any call."""
         return self
 
     def _ignore(*_: object) -> None:
-        """Ways in which a pickle fills lists, sets and dictionaries."""
+        """Ignore items: a pickle fills lists, sets and dictionaries with these methods."""
 
     append = extend = add = __setitem__ = _ignore
 
 
-class _RebuildTensor(_Unchangeable):
-    """A tensor on its storage: `_rebuild_tensor` and its second version, of which it has all."""
+class _RebuildTensor(_Immutable):
+    """Replacement of `_rebuild_tensor` and `_rebuild_tensor_v2`: a tensor on its storage."""
 
     __slots__ = ()
 
     def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> Tensor:
-        """What follows the stride (gradient, hooks, metadata) is of no use here."""
+        """Rebuild a tensor; further arguments (gradient, hooks, metadata) are ignored."""
         rebuild: Callable[..., Tensor] = torch._utils._rebuild_tensor
         return rebuild(storage, offset, size, stride)
 
 
-class _RebuildParameter(_Unchangeable):
-    """A parameter is the tensor that it wraps."""
+class _RebuildParameter(_Immutable):
+    """Replacement of `_rebuild_parameter`: the tensor of the parameter."""
 
     __slots__ = ()
 
     def __call__(self, tensor: object, *_: object) -> object:
-        """What follows the tensor (gradient, hooks) is of no use here."""
+        """Return the tensor; further arguments (gradient, hooks) are ignored."""
         return tensor
 
 
@@ -81,16 +81,16 @@ _GLOBALS: dict[tuple[str, str], object] = {
 }
 
 
-# The one written in Python: the one in C lets a file of ten bytes claim 64 GB for its memo.
+# The Python implementation: in the C one a file of ten bytes can allocate 64 GB for its memo.
 class Unpickler(pickle._Unpickler):
-    """Knows tensors and `OrderedDict` (`torch.load` adds storages); all else is `Inert`."""
+    """Unpickler for tensors and `OrderedDict`; everything else becomes `Ignored`."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a file gets when it asks for a global."""
+        """Return a permitted global, or `Ignored`."""
         return _GLOBALS.get((module, name), Ignored)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """`torch.load` sets its `persistent_load` here, which would also look after modules."""
+        """Restrict the `persistent_load` that `torch.load` sets to storages, without modules."""
         super().__setattr__(name, _storages_only(value) if name == "persistent_load" else value)
 
 
@@ -103,5 +103,5 @@ def _storages_only(persistent_load: Callable[[Any], Any]) -> Callable[[Any], Any
 
 
 def load(file: IO[bytes], **options: Any) -> Any:
-    """Like `pickle.load`; the old format's header and list of storages are read by this."""
+    """Load like `pickle.load`; `torch.load` reads header and storages of the old format by it."""
     return Unpickler(file, **options).load()

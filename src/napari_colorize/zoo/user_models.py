@@ -1,6 +1,7 @@
-"""The user's own models: one folder, where fine-tuning puts them and every front end finds them.
+"""Folder of the user's own models, written by fine-tuning and listed by every front end.
 
-Beside each `NAME.safetensors` lie its card, `NAME.md`, and a sheet of samples, `NAME.png`.
+Each model has three files: weights `NAME.safetensors`, model card `NAME.md`, and sample images
+`NAME.png`.
 """
 
 from __future__ import annotations
@@ -18,66 +19,71 @@ from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 MODELS_VARIABLE = "NAPARI_COLORIZE_MODELS"
 SUFFIX = ".safetensors"
 
-_UNWELCOME = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')  # in the names of Windows' files
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # there, too
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]+')  # in file names of Windows
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE
+)  # reserved file names of Windows
 
 
 def user_models_folder() -> Path:
-    """The folder of the user's own models: `NAPARI_COLORIZE_MODELS`, or in the user's data."""
+    """Folder of the user's models: `NAPARI_COLORIZE_MODELS`, or in the user's data folder."""
     chosen = os.environ.get(MODELS_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()
-    from platformdirs import user_data_path  # not needed by the training package
+    from platformdirs import user_data_path  # optional for the training package
 
     return user_data_path("napari-colorize", appauthor=False) / "models"
 
 
 def user_models() -> list[Path]:
-    """The files in that folder, newest first; no folder, no models."""
-    with suppress(OSError, ImportError):  # a bare training machine has no platformdirs
-        found = user_models_folder().glob(f"[!.]*{SUFFIX}")  # a dot: a file that still grows
+    """Paths of the user's models, newest first; empty if there is no folder."""
+    with suppress(OSError, ImportError):  # platformdirs is optional for training
+        found = user_models_folder().glob(f"[!.]*{SUFFIX}")  # a dot: an incomplete file
         dated = sorted((-path.stat().st_mtime, path) for path in found)
         return [path for _, path in dated]
     return []
 
 
 def new_model_path(name: str) -> Path:
-    """Where a model of this name goes; with a number if the name is taken.
+    """Unused path for a new model; a number is appended if the name is in use.
 
-    Names of the catalogue are taken, too. What no file system likes in a name becomes a dash.
+    Names of the catalogue count as in use. Characters that a file system does not support are
+    replaced by a dash.
     """
-    stem = _UNWELCOME.sub("-", name.strip().removesuffix(SUFFIX)).strip(" .-") or "model"
+    stem = _FORBIDDEN.sub("-", name.strip().removesuffix(SUFFIX)).strip(" .-") or "model"
     if _RESERVED.fullmatch(stem):
         stem = f"{stem}-model"
-    folder, number, chosen = user_models_folder(), 1, stem
-    while chosen in CATALOGUE or (folder / f"{chosen}{SUFFIX}").exists():
+    folder, number, unused = user_models_folder(), 1, stem
+    while unused in CATALOGUE or (folder / f"{unused}{SUFFIX}").exists():
         number += 1
-        chosen = f"{stem}-{number}"
-    return folder / f"{chosen}{SUFFIX}"
+        unused = f"{stem}-{number}"
+    return folder / f"{unused}{SUFFIX}"
 
 
 def user_checkpoint(path: Path) -> Checkpoint:
-    """What a model says of itself; its weights are not read and nothing is verified.
+    """Read the metadata of a user's model; weights are neither read nor verified.
 
     Raises
     ------
     CheckpointError
-        If it is no safetensors file, or of no network that we know.
+        If it is no safetensors file, or its architecture is unknown.
     """
-    told = _metadata(path)
-    architecture = ARCHITECTURES.get(told.get("architecture", ""))
+    metadata = _metadata(path)
+    architecture = ARCHITECTURES.get(metadata.get("architecture", ""))
     if architecture is None:
-        raise CheckpointError(f"{path} does not say for which of our networks it is.")
+        raise CheckpointError(
+            f"{path} has no known architecture in its metadata. Fine-tune the model again."
+        )
     return Checkpoint(
         name=path.stem,
-        title=_title(told) or f"{path.name}, a model of yours",
+        title=_title(metadata) or f"{path.name}, a model of yours",
         architecture=architecture.name,
         file=str(path),
         size=path.stat().st_size,
-        license=told.get("license", "unknown"),
-        origin=f"yours; began as {told['base']}" if "base" in told else "yours",
-        render_factor=round(_number(told, "render_factor", architecture.render_factor)),
-        saturation=_number(told, "saturation", architecture.saturation),
+        license=metadata.get("license", "unknown"),
+        origin=f"yours; fine-tuned from {metadata['base']}" if "base" in metadata else "yours",
+        render_factor=round(_number(metadata, "render_factor", architecture.render_factor)),
+        saturation=_number(metadata, "saturation", architecture.saturation),
         fit=architecture.fit,
     )
 
@@ -92,14 +98,14 @@ def _metadata(path: Path) -> dict[str, str]:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
 
 
-def _title(told: dict[str, str]) -> str:
-    """The title of the recipe that made it, if it brings one."""
+def _title(metadata: dict[str, str]) -> str:
+    """Title of the recipe in the metadata; empty if there is none."""
     with suppress(ValueError, AttributeError):
-        return str(json.loads(told.get("recipe", "")).get("title", ""))
+        return str(json.loads(metadata.get("recipe", "")).get("title", ""))
     return ""
 
 
-def _number(told: dict[str, str], name: str, otherwise: float) -> float:
+def _number(metadata: dict[str, str], name: str, default: float) -> float:
     with suppress(ValueError):
-        return float(told.get(name, ""))
-    return otherwise
+        return float(metadata.get(name, ""))
+    return default

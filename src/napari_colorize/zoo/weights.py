@@ -1,7 +1,7 @@
-"""Weights in files: safetensors both ways, and `.pth` without running what it holds.
+"""Reading and writing of weights: safetensors, and `.pth` without executing code from the file.
 
-`read_weights` goes from the outside inwards: is this a file and of which kind, what does it hold,
-where in it are the weights, and are they named as today's networks expect.
+`read_weights` checks the kind of the file, reads it, extracts the state dict from its container and
+converts the keys of old torch versions.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo import safe_pickle
 from napari_colorize.zoo.files import is_web_page, sha256_of
 
-# DeOldify; IPOL and many trainers; DDColor. Else the file is the state dict itself.
+# Keys of DeOldify; IPOL and many trainers; DDColor. Otherwise the file is the state dict itself.
 _CONTAINERS = ("model", "state_dict", "params")
-_HEAD = 1024  # bytes that tell what a file is
+_HEAD = 1024  # bytes read to detect the kind of a file
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a checkpoint's file holds.
+    """Content of a checkpoint file.
 
     Parameters
     ----------
     state : dict of str to Tensor
-        On the CPU, in the dtypes of the file, named as the network's `state_dict` names them.
+        Tensors on the CPU in the dtypes of the file, with the keys of the network's `state_dict`.
     metadata : dict of str to str
-        What safetensors keeps beside the tensors; empty for other files.
+        Metadata of a safetensors file; empty for other files.
     sha256 : str
-        Fingerprint of the file.
+        Checksum of the file.
     """
 
     state: dict[str, Tensor]
@@ -51,32 +51,32 @@ class Weights:
 
 
 def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Weights:
-    """The weights in a `.safetensors` or `.pth` file; its content decides which it is.
+    """Read the weights in a `.safetensors` or `.pth` file; the kind is detected from its content.
 
-    Nothing that a file holds is run: a pickle that asks for more than tensors is read by
-    `napari_colorize.zoo.safe_pickle`, which keeps the tensors and ignores the rest. Files that
-    torch 0.4.1 wrote come out as if written today, see `_with_spectral_vectors`.
+    No code of a file is executed: a pickle with objects other than tensors is read by
+    `napari_colorize.zoo.safe_pickle`, which keeps the tensors and ignores everything else. State
+    dicts of torch 0.4.1 are converted, see `_with_spectral_vectors`.
 
     Parameters
     ----------
     path : str or path
-        A file with a state dict, bare or within `model`, `state_dict` or `params`.
+        File with a state dict, at the top level or in `model`, `state_dict` or `params`.
     sha256 : str, optional
-        Fingerprint of the file, if it was verified just now and need not be computed again.
+        Checksum of the file, if it was verified already; otherwise it is computed.
 
     Raises
     ------
     CheckpointError
-        If there is no such file, or it is damaged or holds no weights.
+        If there is no such file, or it is damaged or contains no weights.
     """
     path = Path(path)
-    head, size = _look_at(path)
+    head, size = _read_head(path)
     metadata: dict[str, str] = {}
     if _is_safetensors(head):
         content, metadata = _read_safetensors(path)
     else:
         content = _read_pickled(path, is_zip=head.startswith(b"PK\x03\x04"))
-    state = _plain_tensors(_unwrapped(content))
+    state = _plain_tensors(_state_dict_in(content))
     _check_state(path, state, size)
     return Weights(_with_spectral_vectors(state), metadata, sha256 or sha256_of(path))
 
@@ -84,58 +84,58 @@ def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Wei
 def write_weights(
     path: str | PathLike[str], state: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file: whole, or not at all.
+    """Write a safetensors file atomically.
 
     Raises
     ------
     OutputError
-        If the file cannot be written; an older one of that name is then still there.
+        If the file cannot be written; an existing file is then unchanged.
     """
     path = Path(path)
     with new_file(path, overwrite=True) as part, write_errors(path):
-        usual = stat.S_IMODE(part.stat().st_mode)
+        mode = stat.S_IMODE(part.stat().st_mode)
         try:
-            save_file(_separate(state), part, dict(metadata))
+            save_file(_unshared(state), part, dict(metadata))
             _sort_metadata(part)
-        except SafetensorError as error:  # of the disk, but not in the system's words
+        except SafetensorError as error:  # a disk error that is no OSError
             raise OutputError(f"{path} could not be written: {error}.") from error
-        part.chmod(usual)  # safetensors lets nobody but the owner read
+        part.chmod(mode)  # safetensors restricts reading to the owner
 
 
 def _sort_metadata(path: Path) -> None:
-    """Put in order what safetensors writes in a random one: the same model is the same file."""
+    """Sort the metadata, which safetensors writes in random order: equal models, equal files."""
     with path.open("rb+") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
         header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) <= length:  # as it is: only the order is another
+        if len(text) <= length:  # always: only the order differs
             file.seek(8)
             file.write(text.ljust(length))
 
 
-def _look_at(path: Path) -> tuple[bytes, int]:
-    """First bytes and size of a file that may be a checkpoint."""
+def _read_head(path: Path) -> tuple[bytes, int]:
+    """First bytes and size of a file, with an error for files that are no checkpoints."""
     try:
         if not path.exists():
-            raise CheckpointError(f"There is no file {path}: give the path of a checkpoint.")
-        if not path.is_file():  # a pipe or a device would keep us waiting for ever
-            raise CheckpointError(f"{path} is not a file: give the path of a checkpoint.")
+            raise CheckpointError(f"There is no file {path}. Give the path of a checkpoint.")
+        if not path.is_file():  # reading a pipe or a device would block
+            raise CheckpointError(f"{path} is not a file. Give the path of a checkpoint.")
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error.strerror}.") from error
     if not head:
-        raise CheckpointError(f"{path} is empty: please copy or download it again.")
+        raise CheckpointError(f"{path} is empty. Copy or download it again.")
     if is_web_page(head):
-        raise CheckpointError(f"{path} is a web page, not a checkpoint: please download it again.")
+        raise CheckpointError(f"{path} is a web page, not a checkpoint. Download it again.")
     if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{path} only points to a file in Git LFS: please fetch that one.")
+        raise CheckpointError(f"{path} is a pointer to a file in Git LFS. Run git lfs pull.")
     return head, path.stat().st_size
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """Eight bytes of length, then JSON; a pickle or a zip cannot have a brace there."""
+    """Whether the head is that of safetensors: eight bytes of length, then a JSON object."""
     return head[8:9] == b"{"
 
 
@@ -148,15 +148,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _read_pickled(path: Path, *, is_zip: bool) -> Any:
-    # One open file for all that follows: what was checked is what is read.
+    # One open file for check and read, so that the file that was checked is the one that is read.
     with path.open("rb") as file:
         try:
             if is_zip:
                 _check_archive(path, file)
-            return _load_without_running(file)
+            return _load_without_code(file)
         except CheckpointError:
             raise
-        except Exception as error:  # a file made to harm fails in whatever way it likes
+        except Exception as error:  # a malicious file can raise any error
             if isinstance(error, MemoryError) or "allocate memory" in str(error):
                 raise _too_large(path) from error
             raise _unreadable(path) from error
@@ -167,26 +167,26 @@ def _check_archive(path: Path, file: IO[bytes]) -> None:
         members = archive.infolist()
     if any(Path(member.filename).name == "constants.pkl" for member in members):
         raise CheckpointError(
-            f"{path} is a TorchScript archive, which holds code: save the network's state_dict() "
-            "with torch.save instead."
+            f"{path} is a TorchScript archive, which contains code. Save the state_dict() of the "
+            "network with torch.save instead."
         )
     if sum(member.file_size for member in members) > path.stat().st_size:
-        raise _unreadable(path)  # torch never compresses: this wants to fill the memory
+        raise _unreadable(path)  # torch does not compress: this is a zip bomb
     file.seek(0)
 
 
-def _load_without_running(file: IO[bytes]) -> Any:
+def _load_without_code(file: IO[bytes]) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        # Only this error: TorchScript and the tar form of before 2017 raise others here and must
-        # not come further, for torch would run the one and unpack the other.
+        # Only this error is handled. TorchScript and the tar format of before 2017 raise others;
+        # with `weights_only=False` torch would execute the one and unpack the other.
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=False, pickle_module=safe_pickle)
 
 
-def _unwrapped(content: Any) -> Any:
-    """The state dict itself, taken out of its container if it is in one."""
+def _state_dict_in(content: Any) -> Any:
+    """The state dict itself, extracted from its container if there is one."""
     if isinstance(content, dict):
         for name in _CONTAINERS:
             inner = dict.get(content, name)
@@ -196,12 +196,14 @@ def _unwrapped(content: Any) -> Any:
 
 
 def _plain_tensors(content: Any) -> dict[str, Tensor]:
-    """What can go into a network; anything else in the file is left behind."""
+    """The plain tensors with string keys; all other objects are dropped."""
     if not isinstance(content, dict):
         return {}
     return {
         name: value.detach()
-        for name, value in dict.items(content)  # a file may give the dictionary its own `items`
+        for name, value in dict.items(
+            content
+        )  # a file can override the method `items` of its dictionary
         if isinstance(name, str) and _is_plain(value)
     }
 
@@ -209,7 +211,7 @@ def _plain_tensors(content: Any) -> dict[str, Tensor]:
 def _is_plain(value: object) -> bool:
     return (
         isinstance(value, Tensor)
-        and type(value) in (Tensor, torch.nn.Parameter)  # no subclass, whatever it may do
+        and type(value) in (Tensor, torch.nn.Parameter)  # a subclass could execute code
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and not value.is_quantized
@@ -219,22 +221,22 @@ def _is_plain(value: object) -> bool:
 def _check_state(path: Path, state: Mapping[str, Tensor], size: int) -> None:
     if not state:
         raise CheckpointError(
-            f"{path} holds no weights: a state dict of tensors by name was expected, as "
-            "torch.save(network.state_dict(), path) writes it."
+            f"{path} contains no weights. A state dict of tensors by name was expected, as written "
+            "by torch.save(network.state_dict(), path)."
         )
-    # A view may repeat one number a million times. Honest files share a tensor here and there.
+    # An expanded view can claim any size for one stored number. Regular files share few tensors.
     if sum(value.numel() * value.element_size() for value in state.values()) > 2 * size:
         raise _unreadable(path)
 
 
 def _with_spectral_vectors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make a state dict of torch 0.4.1 one of today, where it holds spectral norms.
+    """Convert spectral norms in a state dict of torch 0.4.1 to the keys of current versions.
 
-    Torch today computes W = weight_orig / (u . (weight_orig v)) from `weight_u` and `weight_v`.
-    Torch 0.4.1 saved `weight_orig`, `weight_u`, no `weight_v`, but `weight`, the W that it last
-    used. That W counts; it need not even be a multiple of `weight_orig`, which the optimizer moved
-    after W was computed. So `weight` becomes `weight_orig`, and v = W^T u / |W^T u|^2, which makes
-    u . (W v) = 1: dividing by it changes nothing, and the file loads like any other.
+    Torch computes W = weight_orig / (u . (weight_orig v)) from `weight_u` and `weight_v`. Torch
+    0.4.1 saved `weight_orig`, `weight_u` and, instead of `weight_v`, `weight`: the W of the last
+    forward pass. This W is the weight to use; it is not even a multiple of `weight_orig`, which the
+    optimizer changed after W was computed. So `weight` becomes `weight_orig`, and
+    v = W^T u / |W^T u|^2 makes u . (W v) = 1: the division has no effect.
     """
     restored = dict(state)
     for key in state:
@@ -250,27 +252,27 @@ def _with_spectral_vectors(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return restored
 
 
-def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors on the CPU that share no memory, as safetensors wants them."""
-    separate: dict[str, Tensor] = {}
-    taken: set[int] = set()
+def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors on the CPU that share no memory, as safetensors requires."""
+    unshared: dict[str, Tensor] = {}
+    storages: set[int] = set()
     for name, value in state.items():
         tensor = value.detach().cpu().contiguous()
-        if tensor.untyped_storage().data_ptr() in taken:
+        if tensor.untyped_storage().data_ptr() in storages:
             tensor = tensor.clone()
-        taken.add(tensor.untyped_storage().data_ptr())
-        separate[name] = tensor
-    return separate
+        storages.add(tensor.untyped_storage().data_ptr())
+        unshared[name] = tensor
+    return unshared
 
 
 def _unreadable(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path} is damaged or no checkpoint: a whole .safetensors file, or one that torch.save "
-        "wrote, was expected."
+        f"{path} is damaged or no checkpoint. A complete .safetensors file, or one written by "
+        "torch.save, was expected."
     )
 
 
 def _too_large(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path} asks for more memory than there is: it is damaged, or too large for this machine."
+        f"{path} needs more memory than is available. It is damaged, or too large for this machine."
     )

@@ -8,7 +8,7 @@ import torch
 from napari_colorize_training.data.augment import (
     NONE,
     PHOTOGRAPHS,
-    PRESETS,
+    PLANS,
     STAINS,
     Augmentation,
     augment,
@@ -29,12 +29,12 @@ def rgb() -> torch.Tensor:
     return torch.from_numpy(np.stack(crops)).movedim(-1, 1).float() / 255
 
 
-def is_one_of(image, others) -> bool:
-    return any(torch.allclose(image, other, atol=1e-5) for other in others)
+def is_one_of(picture, others) -> bool:
+    return any(torch.allclose(picture, other, atol=1e-5) for other in others)
 
 
 @pytest.mark.parametrize("plan", [PHOTOGRAPHS, STAINS], ids=["photographs", "stains"])
-def test_images_change_at_random_but_the_same_again(rgb, plan):
+def test_pictures_change_at_random_but_the_same_again(rgb, plan):
     changed, gray = augment(rgb, None, plan, seeded())
 
     assert gray is None
@@ -45,7 +45,7 @@ def test_images_change_at_random_but_the_same_again(rgb, plan):
 
 
 @pytest.mark.parametrize("plan", [PHOTOGRAPHS, STAINS], ids=["photographs", "stains"])
-def test_images_change_alike_alone_and_in_a_batch(rgb, plan):
+def test_pictures_change_alike_alone_and_in_a_batch(rgb, plan):
     whole, _ = augment(rgb, None, plan, [seeded(number) for number in range(6)])
 
     last, _ = augment(rgb[4:], None, plan, [seeded(4), seeded(5)])
@@ -54,7 +54,7 @@ def test_images_change_alike_alone_and_in_a_batch(rgb, plan):
 
 
 def test_nothing_is_the_default(rgb):
-    assert Augmentation() == NONE and PRESETS["stains"] is STAINS
+    assert Augmentation() == NONE and PLANS["stains"] is STAINS
     assert torch.equal(augment(rgb, None, NONE, seeded())[0], rgb)
 
 
@@ -76,7 +76,7 @@ def test_turns_are_the_eight_of_a_square_and_lose_nothing(rgb):
 
     turned, _ = augment(one, None, Augmentation(turns=True), seeded())
 
-    assert all(is_one_of(image, eight) for image in turned)
+    assert all(is_one_of(picture, eight) for picture in turned)
     assert all(is_one_of(wanted, turned) for wanted in eight)
 
 
@@ -85,29 +85,29 @@ def test_half_are_mirrored(rgb):
 
     mirrored, _ = augment(one, None, Augmentation(mirror=0.5), seeded())
 
-    count = sum(torch.allclose(image, rgb[0].flip(-1), atol=1e-5) for image in mirrored)
+    count = sum(torch.allclose(picture, rgb[0].flip(-1), atol=1e-5) for picture in mirrored)
     assert count == pytest.approx(100, abs=25)
-    assert all(is_one_of(image, [rgb[0], rgb[0].flip(-1)]) for image in mirrored)
+    assert all(is_one_of(picture, [rgb[0], rgb[0].flip(-1)]) for picture in mirrored)
 
 
 def test_geometry_is_scikit_images_projective_warp(rgb):
     plan = Augmentation(rotate=10, zoom=1.2, warp=0.25, probability=1.0)
-    images = rgb[:, :, :, :48]  # higher than wide
-    moved, _ = augment(images, None, plan, seeded())
+    pictures = rgb[:, :, :, :48]  # higher than wide
+    moved, _ = augment(pictures, None, plan, seeded())
 
-    views = view_of(images, plan, seeded())
+    views = view_of(pictures, plan, seeded())
 
-    height, width = images.shape[-2:]
+    height, width = pictures.shape[-2:]
     to_unit = np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]])
-    for image, view, result in zip(images, views.double().numpy(), moved, strict=True):
+    for picture, view, result in zip(pictures, views.double().numpy(), moved, strict=True):
         inverse_map = ProjectiveTransform(np.linalg.inv(to_unit) @ view @ to_unit)
-        expected = warp(image[0].numpy().astype(float), inverse_map, order=1, cval=np.nan)
+        expected = warp(picture[0].numpy().astype(float), inverse_map, order=1, cval=np.nan)
         inside = np.isfinite(expected)
         assert inside.mean() > 0.5
         np.testing.assert_allclose(result[0].numpy()[inside], expected[inside], atol=1e-4)
 
 
-def test_angles_are_degrees_of_the_image_whatever_its_shape():
+def test_angles_are_degrees_of_the_picture_whatever_its_shape():
     plan = Augmentation(rotate=10, probability=1.0)
 
     [view] = view_of(torch.zeros(1, 3, 40, 80), plan, seeded())
@@ -158,8 +158,8 @@ def test_stains_change_in_density_by_no_more_than_was_allowed():
     stained, _ = augment(many, None, Augmentation(stain=0.05), seeded())
 
     before = rgb2hed(tissue[0].movedim(0, -1).numpy().astype(float)) * -math.log(1e-6)
-    for image in stained[:5]:
-        after = rgb2hed(image.movedim(0, -1).numpy().astype(float)) * -math.log(1e-6)
+    for picture in stained[:5]:
+        after = rgb2hed(picture.movedim(0, -1).numpy().astype(float)) * -math.log(1e-6)
         assert np.median(np.abs(after - before)) <= 0.05 * (1 + np.abs(before).max())
     spread = stained.mean(dim=(2, 3)).std(dim=0)
     assert bool((spread > 0.003).all())

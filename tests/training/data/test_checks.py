@@ -24,7 +24,7 @@ def cat() -> np.ndarray:
     return data.chelsea()
 
 
-def test_a_scaled_and_brighter_image_is_nearly_the_same(cat):
+def test_a_scaled_and_brighter_picture_is_nearly_the_same(cat):
     small = np.asarray(Image.fromarray(cat).resize((200, 133), Image.Resampling.LANCZOS))
     brighter = (cat * 0.8 + 40).astype(np.uint8)
 
@@ -34,7 +34,7 @@ def test_a_scaled_and_brighter_image_is_nearly_the_same(cat):
     assert bits_apart(cat, data.astronaut()) > 10
 
 
-def test_a_flat_image_is_like_no_other():
+def test_a_flat_picture_is_like_no_other():
     assert difference_hash(np.full((40, 40, 3), 200, np.uint8)) is None
 
 
@@ -56,7 +56,7 @@ def test_the_pairs_found_are_those_that_comparing_all_would_find(copies):
     assert len(expected) > copies
 
 
-def test_gray_images_are_told_even_after_jpeg(cat, tmp_path):
+def test_gray_pictures_are_told_even_after_jpeg(cat, tmp_path):
     gray = Image.fromarray(cat).convert("L").convert("RGB")
     gray.save(tmp_path / "gray.jpg", quality=60)
     red = np.full_like(cat, (130, 120, 120))
@@ -88,7 +88,7 @@ def test_a_report_says_all_in_one_line_and_comes_back_from_its_file(tmp_path):
     report.save(tmp_path)
 
     assert report.sentence() == (
-        "10 of 12 images with grays of their own are used in 4 groups: 8 to train on, 2 to "
+        "10 of 12 pictures with grays of their own are used in 4 groups: 8 to train on, 2 to "
         "validate on; left out: 2 gray."
     )
     assert Report.load(tmp_path) == report

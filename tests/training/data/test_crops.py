@@ -9,8 +9,8 @@ from PIL import Image
 from skimage.color import rgb2yuv
 
 
-def images(count: int, dtype=np.uint8) -> np.ndarray:
-    """Each of its own color, with the column's number in green."""
+def pictures(count: int, dtype=np.uint8) -> np.ndarray:
+    """Each of its own colour, with the column's number in green."""
     stack = np.zeros((count, 48, 60, 3), dtype)
     stack[..., 0] = np.arange(count)[:, None, None]
     stack[..., 1] = np.arange(60)
@@ -20,17 +20,17 @@ def images(count: int, dtype=np.uint8) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """The training side of a cache of 60 images."""
+    """The training side of a cache of 60 pictures."""
     cache = tmp_path_factory.mktemp("cache")
-    prepare(images(60), cache, validation_share=0.1)
+    prepare(pictures(60), cache, validation_share=0.1)
     return ImageCache(cache, validation=False)
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """16-bit images, some with a gray of their own that is their red."""
+    """16-bit pictures, some with a gray of their own that is their red."""
     cache = tmp_path_factory.mktemp("cache")
-    color = images(12, np.uint16) * 16
+    color = pictures(12, np.uint16) * 16
     prepare({"color": color, "gray": [*(color[..., 0].astype(np.float32) / 1000)]}, cache)
     return ImageCache(cache, validation=False)
 
@@ -50,7 +50,7 @@ def test_a_batch_depends_on_seed_and_step_alone(photographs):
 
 @pytest.mark.parametrize("ranks", [2, 3, 7])
 def test_processes_draw_together_what_one_would_draw(photographs, ranks):
-    options = {"side": 24, "batch": 7, "crop_scale": (0.5, 1.0), "seed": 1}
+    options = {"side": 24, "batch": 7, "shrink": (0.5, 1.0), "seed": 1}
     whole = Crops(photographs, **options).at(20)
 
     parts = [Crops(photographs, **options, rank=rank, ranks=ranks).at(20) for rank in range(ranks)]
@@ -64,7 +64,7 @@ def test_more_processes_than_crops_are_told(photographs):
         Crops(photographs, side=24, batch=2, shrink=(1, 1), seed=0, ranks=3)
 
 
-def test_every_image_comes_once_in_an_epoch(photographs):
+def test_every_picture_comes_once_in_an_epoch(photographs):
     crops = Crops(photographs, side=16, batch=1, shrink=(1.0, 1.0), seed=0)
 
     seen = [int(crops.at(step).rgb[0, 0, 0, 0]) for step in range(len(photographs))]
@@ -72,7 +72,7 @@ def test_every_image_comes_once_in_an_epoch(photographs):
     assert len(set(seen)) == len(photographs)
 
 
-def test_a_batch_is_full_even_if_images_are_few(pairs):
+def test_a_batch_is_full_even_if_pictures_are_few(pairs):
     batch = 3 * len(pairs) + 1
     crops = Crops(pairs, side=16, batch=batch, shrink=(1.0, 1.0), seed=0)
 
@@ -123,7 +123,7 @@ def test_deep_pairs_come_as_floats_between_their_limits(pairs):
 
 
 def test_where_a_gray_is_missing_it_is_the_luminance(tmp_path):
-    color = images(4)
+    color = pictures(4)
     Image.fromarray(color[0]).save(tmp_path / "0.png")
     Image.fromarray(color[0, ..., 2]).save(tmp_path / "0 gray.png")
     for number in range(1, 4):

@@ -15,31 +15,31 @@ from napari_colorize.io.images import write_image
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tif"])
 def test_what_was_written_is_read(tmp_path, suffix):
-    image = data.astronaut()[:60, :80]
+    picture = data.astronaut()[:60, :80]
     options = {"lossless": True} if suffix == ".webp" else {}
-    Image.fromarray(image).save(tmp_path / f"one{suffix}", **options)
+    Image.fromarray(picture).save(tmp_path / f"one{suffix}", **options)
 
     decoded = decode(tmp_path / f"one{suffix}", 160)
 
-    np.testing.assert_array_equal(decoded.pixels, image)
+    np.testing.assert_array_equal(decoded.pixels, picture)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_sixteen_bits_stay_sixteen_bits(tmp_path, suffix):
-    image = np.random.default_rng(0).integers(0, 65536, (40, 50, 3), dtype=np.uint16)
-    write_image(tmp_path / f"one{suffix}", image)
+    picture = np.random.default_rng(0).integers(0, 65536, (40, 50, 3), dtype=np.uint16)
+    write_image(tmp_path / f"one{suffix}", picture)
 
     decoded = decode(tmp_path / f"one{suffix}", 160)
 
-    np.testing.assert_array_equal(decoded.pixels, image)
+    np.testing.assert_array_equal(decoded.pixels, picture)
 
 
 def test_a_machine_without_tifffile_reads_what_pillow_can(tmp_path, monkeypatch):
-    image = data.astronaut()[:60, :80]
-    Image.fromarray(image).save(tmp_path / "one.tif")
+    picture = data.astronaut()[:60, :80]
+    Image.fromarray(picture).save(tmp_path / "one.tif")
     monkeypatch.setitem(sys.modules, "tifffile", None)
 
-    np.testing.assert_array_equal(decode(tmp_path / "one.tif", 160).pixels, image)
+    np.testing.assert_array_equal(decode(tmp_path / "one.tif", 160).pixels, picture)
 
 
 def test_a_large_jpeg_is_decoded_at_no_less_than_twice_the_side(tmp_path):
@@ -56,7 +56,7 @@ def test_a_large_jpeg_is_decoded_at_no_less_than_twice_the_side(tmp_path):
     assert np.abs(difference).mean() < 1
 
 
-def test_an_image_that_was_taken_sideways_stands_upright(tmp_path):
+def test_a_picture_that_was_taken_sideways_stands_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turned by a quarter
     Image.new("RGB", (200, 160)).save(tmp_path / "one.jpg", exif=exif)
@@ -64,7 +64,7 @@ def test_an_image_that_was_taken_sideways_stands_upright(tmp_path):
     assert decode(tmp_path / "one.jpg", 160).pixels.shape == (200, 160, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
 def test_damage_is_told(tmp_path, content):
     (tmp_path / "broken.png").write_bytes(content)
 
@@ -84,7 +84,7 @@ def test_a_file_cut_short_is_told(tmp_path):
 @pytest.mark.parametrize(
     "error", [Image.DecompressionBombError("too large"), ValueError("chunk"), SyntaxError("PNG")]
 )
-def test_an_image_that_pillow_refuses_is_told(tmp_path, monkeypatch, error):
+def test_a_picture_that_pillow_refuses_is_told(tmp_path, monkeypatch, error):
     Image.new("RGB", (40, 40)).save(tmp_path / "one.png")
 
     def refuse(file):
@@ -106,34 +106,34 @@ def test_a_stack_is_told(tmp_path):
 
 
 def test_a_file_has_the_same_digest_wherever_it_is_read(tmp_path):
-    image = Image.fromarray(data.astronaut())
+    picture = Image.fromarray(data.astronaut())
     for name in ("one.png", "two.png"):
-        image.save(tmp_path / name)
+        picture.save(tmp_path / name)
 
     assert decode(tmp_path / "one.png", 160).digest == decode(tmp_path / "two.png", 40).digest
     assert decode(tmp_path / "one.png", 160).digest != decode(data.astronaut(), 160).digest
 
 
 def test_ten_bits_in_sixteen_have_limits_of_their_own():
-    image = np.random.default_rng(0).integers(100, 924, (200, 200, 3), dtype=np.uint16)
-    image[0, 0] = 65535  # a hot pixel
+    picture = np.random.default_rng(0).integers(100, 924, (200, 200, 3), dtype=np.uint16)
+    picture[0, 0] = 65535  # a hot pixel
 
-    rgb, (low, high) = to_color(decode(image, 160))
+    rgb, (low, high) = to_color(decode(picture, 160))
 
-    np.testing.assert_array_equal(rgb, image)
+    np.testing.assert_array_equal(rgb, picture)
     assert low == pytest.approx(100, abs=2)
     assert high == pytest.approx(923, abs=2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_become_sixteen_bits(dtype):
-    image = np.linspace(0, 1, 40 * 40 * 3).reshape(40, 40, 3).astype(dtype)
-    image[0, 0] = np.nan
+    picture = np.linspace(0, 1, 40 * 40 * 3).reshape(40, 40, 3).astype(dtype)
+    picture[0, 0] = np.nan
 
-    rgb, limits = to_color(decode(image, 160))
+    rgb, limits = to_color(decode(picture, 160))
 
     assert (rgb.dtype, limits) == (np.uint16, (0, 65535))
-    np.testing.assert_allclose(rgb[1:] / 65535, image[1:], atol=1e-5)
+    np.testing.assert_allclose(rgb[1:] / 65535, picture[1:], atol=1e-5)
     assert not rgb[0, 0].any()
 
 
@@ -161,12 +161,12 @@ def test_limits_that_are_known_are_kept():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("shape", [(64, 96), (64, 96, 3)])
-def test_images_are_shrunk_in_their_own_dtype(dtype, shape):
+def test_pictures_are_shrunk_in_their_own_dtype(dtype, shape):
     scale = 1 if dtype == np.float32 else np.iinfo(dtype).max
-    image = (np.random.default_rng(0).random(shape) * scale).astype(dtype)
+    picture = (np.random.default_rng(0).random(shape) * scale).astype(dtype)
 
-    small = shrink(image, (32, 48))
+    small = shrink(picture, (32, 48))
 
     assert (small.dtype, small.shape) == (dtype, (32, 48, *shape[2:]))
-    assert small.mean() / scale == pytest.approx(image.mean() / scale, abs=0.01)
-    assert shrink(image, (64, 96)) is image
+    assert small.mean() / scale == pytest.approx(picture.mean() / scale, abs=0.01)
+    assert shrink(picture, (64, 96)) is picture

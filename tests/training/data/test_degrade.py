@@ -11,10 +11,10 @@ from napari_colorize_training.data.degrade import (
     NONE,
     OLD_PHOTOGRAPH,
     ORTHOCHROMATIC,
-    PRESETS,
+    PLANS,
     TONE_AND_GRAIN,
     Degradation,
-    _quantization,
+    _quantisation,
     blur,
     degrade,
     jpeg,
@@ -58,7 +58,7 @@ def photographs():
 
 
 @pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_what_was_damaged_is_a_gray_image_still_and_the_same_again(photographs, plan):
+def test_what_was_damaged_is_a_gray_picture_still_and_the_same_again(photographs, plan):
     rgb, gray = photographs
 
     worn = degrade(rgb, gray, plan, seeded())
@@ -71,7 +71,7 @@ def test_what_was_damaged_is_a_gray_image_still_and_the_same_again(photographs, 
 
 
 @pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_images_are_damaged_alike_alone_and_in_a_batch(photographs, plan):
+def test_pictures_are_damaged_alike_alone_and_in_a_batch(photographs, plan):
     rgb, gray = photographs
     whole = degrade(rgb, gray, plan, [seeded(number) for number in range(8)])
 
@@ -81,7 +81,7 @@ def test_images_are_damaged_alike_alone_and_in_a_batch(photographs, plan):
 
 
 @pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_one_pixel_and_odd_sides_are_images_too(plan):
+def test_one_pixel_and_odd_sides_are_pictures_too(plan):
     for height, width in [(1, 1), (7, 5), (9, 33)]:
         gray = torch.rand(2, 1, height, width, generator=seeded())
         worn = degrade(gray.expand(-1, 3, -1, -1), gray, plan, seeded())
@@ -89,7 +89,7 @@ def test_one_pixel_and_odd_sides_are_images_too(plan):
 
 
 def test_nothing_is_the_default(photographs):
-    assert Degradation() == NONE and PRESETS["old-photograph"] is OLD_PHOTOGRAPH
+    assert Degradation() == NONE and PLANS["old-photograph"] is OLD_PHOTOGRAPH
     assert torch.equal(degrade(*photographs, Degradation(), seeded()), photographs[1])
 
 
@@ -150,7 +150,7 @@ def test_jpeg_quantises_as_libjpeg_does(quality):
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
 
-    table = _quantization(torch.tensor([float(quality)])).flatten().tolist()
+    table = _quantisation(torch.tensor([float(quality)])).flatten().tolist()
 
     assert table == Image.open(file).quantization[0]
 
@@ -185,7 +185,7 @@ def test_film_grain_is_coarse_and_weakest_in_black_and_white():
     assert max(alike) > 0.5 and min(alike) < 0.1
 
 
-def test_half_of_the_images_are_spared_grain_and_blur():
+def test_half_of_the_pictures_are_spared_grain_and_blur():
     gray = torch.rand(400, 1, 12, 12, generator=seeded())
 
     for plan in (Degradation(grain=0.05), Degradation(blur=2.0)):
@@ -194,7 +194,7 @@ def test_half_of_the_images_are_spared_grain_and_blur():
         assert float(spared.float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
-def test_scratches_and_dust_touch_little_of_an_image():
+def test_scratches_and_dust_touch_little_of_a_picture():
     gray = torch.full((64, 1, 96, 96), 0.5)
 
     for plan in (Degradation(scratches=1), Degradation(dust=1)):

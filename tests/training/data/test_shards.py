@@ -32,7 +32,7 @@ def test_a_file_is_held_back_whatever_its_name():
 
 
 @pytest.mark.parametrize("draw", [uniform, normal])
-def test_numbers_of_an_image_do_not_depend_on_the_others(draw):
+def test_numbers_of_a_picture_do_not_depend_on_the_others(draw):
     seeds = [torch.Generator().manual_seed(seed) for seed in range(4)]
     whole = draw(seeds, torch.empty(4, 1), 3, 5)
 
@@ -42,8 +42,8 @@ def test_numbers_of_an_image_do_not_depend_on_the_others(draw):
     torch.testing.assert_close(last, whole[3:])
 
 
-def test_each_image_needs_its_generator():
-    with pytest.raises(ValueError, match="3 images need as many generators, got 2"):
+def test_each_picture_needs_its_generator():
+    with pytest.raises(ValueError, match="3 pictures need as many generators, got 2"):
         uniform([torch.Generator()] * 2, torch.empty(3))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from napari_colorize.errors import ImageError
 
 
-def write_image(path, value: int = 0, size=(48, 40)):
+def write_picture(path, value: int = 0, size=(48, 40)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (value, 255 - value, 128)).save(path)
     return path
@@ -34,9 +34,9 @@ def names_of(data) -> list[str]:
 
 
 def test_folders_and_shards_in_them_are_read_alike_and_other_files_left_out(tmp_path):
-    write_image(tmp_path / "one.png")
-    write_image(tmp_path / "deep" / "two.JPG")
-    (tmp_path / "notes.txt").write_text("no image")
+    write_picture(tmp_path / "one.png")
+    write_picture(tmp_path / "deep" / "two.JPG")
+    (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "._one.png").write_bytes(b"what macOS leaves behind")
     content = write_shard(tmp_path / "shard.tar", ["folder/three.PNG", "list.csv"])
 
@@ -53,7 +53,7 @@ def test_folders_and_shards_in_them_are_read_alike_and_other_files_left_out(tmp_
 
 
 def test_a_damaged_shard_stops_nothing(tmp_path):
-    write_image(tmp_path / "one.png")
+    write_picture(tmp_path / "one.png")
     (tmp_path / "broken.tar").write_bytes(b"no shard" * 100)
 
     source = read_source(tmp_path)
@@ -65,10 +65,10 @@ def test_a_damaged_shard_stops_nothing(tmp_path):
 
 @pytest.mark.parametrize(("gray", "color"), [("gray", "color"), ("Grey", "colour")])
 def test_pairs_are_found_by_path_and_name_whatever_the_suffix(tmp_path, gray, color):
-    write_image(tmp_path / color / "a" / "one.png")
-    write_image(tmp_path / gray / "a" / "one.jpg")
-    write_image(tmp_path / color / "lonely.png")
-    write_image(tmp_path / gray / "forgotten.png")
+    write_picture(tmp_path / color / "a" / "one.png")
+    write_picture(tmp_path / gray / "a" / "one.jpg")
+    write_picture(tmp_path / color / "lonely.png")
+    write_picture(tmp_path / gray / "forgotten.png")
 
     source = read_source(tmp_path)
 
@@ -145,15 +145,15 @@ def test_a_mapping_pairs_color_with_gray_and_its_contrast_limits():
 
 
 def test_a_mapping_of_names_keeps_them():
-    images = {"cat": np.zeros((40, 40, 3)), "dog": np.zeros((40, 40, 3))}
+    pictures = {"cat": np.zeros((40, 40, 3)), "dog": np.zeros((40, 40, 3))}
 
-    assert names_of(images) == ["cat", "dog"]
+    assert names_of(pictures) == ["cat", "dog"]
 
 
 def test_pairs_of_unequal_number_are_told():
     color, gray = np.zeros((3, 40, 40, 3)), np.zeros((2, 40, 40))
 
-    with pytest.raises(ImageError, match="3 images in color and 2 of 'gray'"):
+    with pytest.raises(ImageError, match="3 pictures in colour and 2 of 'gray'"):
         read_source({"color": color, "gray": gray})
 
 
@@ -166,9 +166,9 @@ def test_what_is_no_source_is_told(tmp_path):
         read_source(np.zeros(5))
 
 
-def test_images_of_several_folders_are_told_apart_and_grouped_by_them(tmp_path):
-    write_image(tmp_path / "a" / "one.png")
-    write_image(tmp_path / "b" / "one.png", 9)
+def test_pictures_of_several_folders_are_told_apart_and_grouped_by_them(tmp_path):
+    write_picture(tmp_path / "a" / "one.png")
+    write_picture(tmp_path / "b" / "one.png", 9)
     (tmp_path / "b" / "broken.tar").write_bytes(b"no shard" * 100)
 
     source = read_source([tmp_path / "a", tmp_path / "b"])

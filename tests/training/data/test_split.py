@@ -20,7 +20,7 @@ def test_about_the_share_that_was_asked_for_is_held_back():
     assert np.mean(validates) == pytest.approx(0.1, abs=0.015)
 
 
-def test_an_image_held_back_stays_so_as_the_folder_grows():
+def test_a_picture_held_back_stays_so_as_the_folder_grows():
     few, many = digests(300), digests(3000)
     before = validation_split(few, [None] * 300, [], 0.05)
 
@@ -96,7 +96,7 @@ def test_blank_tiles_do_not_tie_slides_together():
 
 
 def test_one_group_alone_is_told():
-    with pytest.raises(ImageError, match="All images belong to one group, 'A'"):
+    with pytest.raises(ImageError, match="All pictures belong to one group, 'A'"):
         validation_split(digests(5), ["A"] * 5, [], 0.2)
 
 

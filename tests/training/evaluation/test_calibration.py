@@ -7,8 +7,8 @@ import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.evaluation.calibration import (
     calibrate_model,
+    curve_of,
     expected_and_measured,
-    fit_curve,
 )
 from PIL import Image
 from typer.testing import CliRunner
@@ -48,7 +48,7 @@ def test_the_curve_is_monotone_and_covers_every_error():
     told = random.uniform(2, 20, 5000)
     measured = 0.5 * told + random.normal(0, 3, told.size)
 
-    curve = fit_curve(told, measured)
+    curve = curve_of(told, measured)
 
     assert (np.diff(curve[0]) > 0).all() and (np.diff(curve[1]) >= 0).all()
     assert curve[0, 0] == 0 and curve[0, -1] > 100
@@ -89,17 +89,17 @@ def test_a_network_without_classes_cannot_be_calibrated(tmp_path, photographs):
     path = tmp_path / "other.safetensors"
     write_weights(path, network.state_dict(), {"architecture": "lab-autoencoder"})
 
-    with pytest.raises(SettingsError, match="color classes"):
+    with pytest.raises(SettingsError, match="colour classes"):
         calibrate_model(path, photographs)
 
 
-def test_without_images_in_color_nothing_is_written(model, tmp_path):
+def test_without_pictures_in_color_nothing_is_written(model, tmp_path):
     folder = tmp_path / "gray"
     folder.mkdir()
     Image.fromarray(CAT[..., 0]).save(folder / "gray.png")
     content = model.read_bytes()
 
-    with pytest.raises(FileNotFoundError, match="no images in color"):
+    with pytest.raises(FileNotFoundError, match="no pictures in colour"):
         calibrate_model(model, folder, validation=False)
 
     assert model.read_bytes() == content

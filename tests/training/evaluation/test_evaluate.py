@@ -25,7 +25,7 @@ CAT = skimage.data.chelsea()[40:200:2, 100:300:2]
 
 
 class ClassNetwork(TintNetwork):
-    """A tint that is spread over two colors, as far apart as `spread` says."""
+    """A tint that is spread over two colours, as far apart as `spread` says."""
 
     def __init__(self, spread: float) -> None:
         super().__init__()
@@ -57,26 +57,26 @@ def test_gray_has_no_lead_over_itself(tiny_colorizer):
 
     assert score.psnr == score.psnr_gray
     assert score.ciede2000 == score.ciede2000_gray
-    assert score.better_share == 0
+    assert score.better == 0
 
 
 def test_a_quick_score_takes_any_function_of_gray():
     score = quick_score(lambda gray: CAT, [CAT])
 
-    assert score.ciede2000 == 0 and score.better_share == 1
+    assert score.ciede2000 == 0 and score.better == 1
     assert score.colorfulness == pytest.approx(1)
-    with pytest.raises(ValueError, match="no images"):
+    with pytest.raises(ValueError, match="no pictures"):
         quick_score(lambda gray: CAT, [])
 
 
-def test_models_stand_side_by_side_on_the_same_images(tiny_colorizer, folder):
+def test_models_stand_side_by_side_on_the_same_pictures(tiny_colorizer, folder):
     models = {"tint": tiny_colorizer, "other": colorizer_of(ClassNetwork(0.1))}
 
     found = evaluate(models, folder)
 
     shown = tiny_colorizer(to_gray(CAT)).pixels
-    first = found.models[0].images[0]
-    assert found.images == ("cat0.png", "cat1.png", "cat2.png")
+    first = found.models[0].pictures[0]
+    assert found.pictures == ("cat0.png", "cat1.png", "cat2.png")
     assert [column.name for column in found.columns] == ["gray", "tint", "other"]
     assert first.psnr == pytest.approx(psnr(CAT, shown))
     assert first.ciede2000 == pytest.approx(ciede2000(CAT, shown))
@@ -84,7 +84,7 @@ def test_models_stand_side_by_side_on_the_same_images(tiny_colorizer, folder):
     assert found.gray.mean("colorfulness") == 0 and found.gray.mean("uncolored") == 1
     gains = [
         gray.ciede2000 > figures.ciede2000
-        for gray, figures in zip(found.gray.images, found.models[0].images, strict=True)
+        for gray, figures in zip(found.gray.pictures, found.models[0].pictures, strict=True)
     ]
     assert found.models[0].better == np.mean(gains)
 
@@ -110,7 +110,7 @@ def test_the_curve_over_saturation_runs_no_network(tiny_colorizer, folder, monke
         {"tint": tiny_colorizer}, folder, saturations=(0.0, 1.0, 3.0), calibration=False
     ).curve
 
-    assert len(calls) == 3  # images
+    assert len(calls) == 3  # pictures
     assert curve[0].colorfulness == 0
     assert curve[1].psnr == pytest.approx(column_of({"tint": tiny_colorizer}, folder).mean("psnr"))
     assert curve[1].colorfulness < curve[2].colorfulness
@@ -123,7 +123,7 @@ def test_a_class_network_expects_the_distance_of_its_colors():
         colorizer = colorizer_of(ClassNetwork(spread))
         errors.append(expected_error(colorizer, colorizer(gray)).mean())
 
-    # Both colors are as likely, so the error is their mean distance from the middle one.
+    # Both colours are as likely, so the error is their mean distance from the middle one.
     yuv = np.array([[[128 / 255, u, 0.05]] for u in (-0.1, 0, 0.1)])
     lab = skimage.color.rgb2lab(skimage.color.yuv2rgb(yuv))
     distance = np.mean(
@@ -165,24 +165,24 @@ def test_what_has_no_colors_or_cannot_be_read_is_left_out(tiny_colorizer, folder
 
     found = evaluate({"tint": tiny_colorizer}, folder)
 
-    assert len(found.images) == 3 and found.skipped == 3
+    assert len(found.pictures) == 3 and found.skipped == 3
 
 
 def test_grays_of_their_own_are_what_models_see(tiny_colorizer, tmp_path):
     negative = 255 - to_gray(CAT)
-    for name, image in (("color", CAT), ("gray", negative)):
+    for name, picture in (("color", CAT), ("gray", negative)):
         (tmp_path / name).mkdir()
-        Image.fromarray(image).save(tmp_path / name / "cat.png")
+        Image.fromarray(picture).save(tmp_path / name / "cat.png")
 
     found = evaluate({"tint": tiny_colorizer}, tmp_path)
 
     np.testing.assert_array_equal(found.samples[0].gray, negative)
-    assert found.models[0].images[0].psnr == pytest.approx(
+    assert found.models[0].pictures[0].psnr == pytest.approx(
         psnr(CAT, tiny_colorizer(negative).pixels)
     )
 
 
-def test_worn_images_are_seen_but_colors_are_measured_on_the_clean_gray(tiny_colorizer, folder):
+def test_worn_pictures_are_seen_but_colors_are_measured_on_the_clean_gray(tiny_colorizer, folder):
     clean = evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(calibration=False))
     worn = evaluate(
         {"tint": tiny_colorizer},
@@ -201,7 +201,7 @@ def test_worn_images_are_seen_but_colors_are_measured_on_the_clean_gray(tiny_col
     assert to_gray(worn.samples[0].predicted[0]).astype(int) == pytest.approx(
         clean.samples[0].gray, abs=2
     )
-    assert again.models[0].images == worn.models[0].images
+    assert again.models[0].pictures == worn.models[0].pictures
 
 
 def test_groups_have_figures_of_their_own(tiny_colorizer, tmp_path):
@@ -212,8 +212,8 @@ def test_groups_have_figures_of_their_own(tiny_colorizer, tmp_path):
 
     found = evaluate({"tint": tiny_colorizer}, tmp_path, EvaluationConfig(group="folder"))
 
-    assert found.group_members() == {"a": [0], "b": [1, 2]}
-    assert found.gray.mean("psnr", [0]) == found.gray.images[0].psnr
+    assert found.members() == {"a": [0], "b": [1, 2]}
+    assert found.gray.mean("psnr", [0]) == found.gray.pictures[0].psnr
 
 
 def test_validation_takes_only_what_training_holds_back(tmp_path):
@@ -227,7 +227,7 @@ def test_validation_takes_only_what_training_holds_back(tmp_path):
     chosen = {truth.name for truth in find_ground_truth(tmp_path, validation=True)}
 
     prepare(tmp_path, tmp_path / "cache")
-    held = {image.name for image in ImageCache(tmp_path / "cache", validation=True)}
+    held = {picture.name for picture in ImageCache(tmp_path / "cache", validation=True)}
     assert chosen and chosen <= held
 
 
@@ -237,7 +237,7 @@ def test_a_film_is_measured_for_steadiness(tiny_colorizer, tmp_path):
         Image.fromarray(np.roll(CAT, shift, axis=1)).save(tmp_path / f"frame{number}.png")
 
     class Flicker(TintNetwork):
-        """Another color each time."""
+        """Another colour each time."""
 
         turn = 0
 
@@ -251,7 +251,7 @@ def test_a_film_is_measured_for_steadiness(tiny_colorizer, tmp_path):
     found = evaluate(models, tmp_path, EvaluationConfig(stack=True, calibration=False))
 
     steady, flicker = found.models
-    assert found.images[1:3] == ("frame2.png", "frame10.png")
+    assert found.pictures[1:3] == ("frame2.png", "frame10.png")
     assert flicker.warping_error > 5 * steady.warping_error
     assert flicker.cdc > steady.cdc
     assert found.truth_cdc is not None and found.gray.warping_error is not None
@@ -276,15 +276,15 @@ def test_a_stack_in_one_file_is_a_film(tiny_colorizer, tmp_path):
     assert found.models[0].cdc == 0 and found.models[0].warping_error == pytest.approx(0, abs=1e-9)
 
 
-def test_tiny_and_odd_images_are_measured_too(tiny_colorizer):
+def test_tiny_and_odd_pictures_are_measured_too(tiny_colorizer):
     found = evaluate({"tint": tiny_colorizer}, [CAT[:3, :5], CAT[:37, :53]])
 
-    assert np.isnan(found.gray.images[0].ssim)
-    assert found.gray.mean("ssim") == found.gray.images[1].ssim
+    assert np.isnan(found.gray.pictures[0].ssim)
+    assert found.gray.mean("ssim") == found.gray.pictures[1].ssim
     assert found.models[0].calibration is not None
 
 
-def test_warnings_of_each_image_are_spared(folder):
+def test_warnings_of_each_picture_are_spared(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluate(
@@ -296,12 +296,12 @@ def test_warnings_of_each_image_are_spared(folder):
     ("wrong", "sentence"),
     [
         ({"saturations": (5.0,)}, "between 0 and 4"),
-        ({"limit": 0}, "at least 1 image"),
+        ({"limit": 0}, "at least 1 picture"),
         ({"degrade": "nosuch"}, "No degradation is named 'nosuch'"),
         ({"render_factor": 1000}, "render_factor"),
     ],
 )
-def test_a_wrong_wish_is_told_before_the_first_image(tiny_colorizer, folder, wrong, sentence):
+def test_a_wrong_wish_is_told_before_the_first_picture(tiny_colorizer, folder, wrong, sentence):
     with pytest.raises(SettingsError, match=sentence):
         evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(**wrong))
 
@@ -325,7 +325,7 @@ def test_the_command_writes_table_json_and_html(folder):
 
     assert result.exit_code == 0, result.output
     assert "CIEDE2000" in result.stdout and "embedded" in result.stdout
-    assert "image" not in result.stdout.splitlines()[-1]  # the bar is on stderr
+    assert "picture" not in result.stdout.splitlines()[-1]  # the bar is on stderr
     assert json.loads((folder / "out" / "r.json").read_text())["columns"]["embedded"]["psnr"] > 0
     assert (folder / "r.html").read_text().startswith("<!doctype html>")
 
@@ -334,9 +334,9 @@ def test_the_command_writes_table_json_and_html(folder):
     ("arguments", "sentence"),
     [
         (["nosuch", "DATA"], "No model is named 'nosuch'"),
-        (["embedded", "DATA/empty"], "holds no images to measure on"),
+        (["embedded", "DATA/empty"], "holds no pictures to measure on"),
         (["embedded", "DATA/nowhere"], "does not exist"),
-        (["embedded", "DATA/gray"], "can be read and has colors"),
+        (["embedded", "DATA/gray"], "can be read and has colours"),
         (["embedded", "DATA", "--html", "DATA/empty"], "is a folder"),
         (["embedded", "DATA", "--backbone", "DATA/cat0.png"], "cat0.png"),
         (["embedded", "DATA", "--lpips", "DATA/none.pth"], "none.pth"),

@@ -44,7 +44,7 @@ def test_psnr_and_ssim_are_those_of_torchmetrics(photograph, faded):
     assert metrics.ssim(photograph, faded) == pytest.approx(float(whole), abs=1e-6)
 
 
-def test_measures_of_known_images():
+def test_measures_of_known_pictures():
     truth = np.full((4, 4, 3), 100, np.uint8)
 
     assert metrics.psnr(truth, truth + 10) == pytest.approx(20 * np.log10(255 / 10))
@@ -114,7 +114,7 @@ def test_a_film_that_stands_still_is_steady():
     assert consistency.value() == 0
 
 
-def test_color_that_moves_with_the_image_is_no_error(photograph):
+def test_color_that_moves_with_the_picture_is_no_error(photograph):
     before, now = photograph[:, 2:], photograph[:, :-2]  # everything went two pixels to the right
     motion = metrics.motion_between(metrics.to_gray(before), metrics.to_gray(now))
     inner = np.s_[20:-20, 20:-20]
@@ -193,7 +193,7 @@ def test_the_frechet_distance_holds_for_fewer_vectors_than_dimensions():
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3), (1, 6, 3), (1, 1, 3)])
-def test_quadrants_cover_the_image_and_are_never_empty(shape):
+def test_quadrants_cover_the_picture_and_are_never_empty(shape):
     rgb = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
 
     parts = quadrants(rgb)

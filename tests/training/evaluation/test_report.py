@@ -76,9 +76,9 @@ def test_json_has_every_figure_and_no_nan(evaluation, tmp_path):
     column = found["columns"]["two"]
     assert column["ciede2000"] == pytest.approx(evaluation.models[1].mean("ciede2000"))
     assert len(column["curve"]) == 4 and len(column["calibration"]["measured"]) == 10
-    assert len(found["each"]) == found["images"] == 3
+    assert len(found["each"]) == found["pictures"] == 3
     assert found["each"][2]["gray"]["ssim"] is None  # smaller than the window
-    assert found["each"][0]["two"]["psnr"] == evaluation.models[1].images[0].psnr
+    assert found["each"][0]["two"]["psnr"] == evaluation.models[1].pictures[0].psnr
 
 
 def test_the_html_needs_no_other_file_and_its_tags_close(evaluation, tmp_path):
@@ -95,7 +95,7 @@ def test_the_html_needs_no_other_file_and_its_tags_close(evaluation, tmp_path):
     assert "<b>" not in page and "one &lt;b&gt;" in page
 
 
-def test_the_sheets_of_a_report_are_images(evaluation):
+def test_the_sheets_of_a_report_are_pictures(evaluation):
     sheets = re.findall(r"base64,([^\"]+)", to_html(evaluation))
 
     assert len(sheets) == 1 + 2 * 2  # samples; best and worst of two models
@@ -106,13 +106,13 @@ def test_the_sheets_of_a_report_are_images(evaluation):
 def test_best_and_worst_are_told_by_the_gain_over_gray(evaluation):
     gains = [
         gray.ciede2000 - own.ciede2000
-        for gray, own in zip(evaluation.gray.images, evaluation.models[1].images, strict=True)
+        for gray, own in zip(evaluation.gray.pictures, evaluation.models[1].pictures, strict=True)
     ]
 
     best = evaluation.best["two"][0].name
     worst = evaluation.worst["two"][0].name
-    assert best == evaluation.images[int(np.argmax(gains))]
-    assert worst == evaluation.images[int(np.argmin(gains))]
+    assert best == evaluation.pictures[int(np.argmax(gains))]
+    assert worst == evaluation.pictures[int(np.argmin(gains))]
 
 
 def test_points_of_a_chart_lie_between_its_axes():

@@ -10,11 +10,11 @@ import torch
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.progress import RunControl
 from napari_colorize_training.loop.validation import ValidationFigures
-from napari_colorize_training.recipe import Recipe, parse_recipe
+from napari_colorize_training.recipe import Recipe, recipe_from
 from tiny_training import (
     cached,
     command,
-    draw_images,
+    draw_pictures,
     environment,
     eventful_table,
     log_of,
@@ -36,7 +36,7 @@ HEAVY = ["pooch", "psygnal", "platformdirs", "torchmetrics"]  # a bare GPU machi
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return cached(tmp_path_factory.mktemp("images"))
+    return cached(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict]] = []
 
-    def report(self, event: str, **facts: object) -> None:
+    def tell(self, event: str, **facts: object) -> None:
         self.events.append((event, facts))
 
     def of(self, kind: str) -> list[dict]:
@@ -71,7 +71,7 @@ def validating(monkeypatch: pytest.MonkeyPatch, measures: list[float]) -> None:
 
 
 def with_optimizer(table: dict, **options: object) -> Recipe:
-    return parse_recipe(table | {"optimizer": {"lr": 3e-3, **options}})
+    return recipe_from(table | {"optimizer": {"lr": 3e-3, **options}})
 
 
 def test_what_was_trained_opens_in_the_core(cache, tmp_path):
@@ -87,7 +87,7 @@ def test_training_ends_when_validation_no_longer_improves(cache, tmp_path, monke
     validating(monkeypatch, [0.9, 0.8, 0.85, 0.81, 0.7])
     heard = Heard()
 
-    recipe = tiny(steps=100, checkpoint_every=2, patience=2)
+    recipe = tiny(steps=100, keep_every=2, patience=2)
     Trainer(recipe, options_of(tmp_path, cache), heard).train()
 
     assert [line["step"] for line in log_of(tmp_path)] == ["2", "4", "6", "8"]
@@ -100,14 +100,12 @@ def test_the_best_checkpoint_is_what_is_kept(cache, tmp_path, monkeypatch):
     compare = Trainer._compare
 
     def remember(self, figures):
-        steps[self.step] = {
-            k: v.half() for k, v in self.generator_wrapper.network.state_dict().items()
-        }
+        steps[self.step] = {k: v.half() for k, v in self.painter.network.state_dict().items()}
         compare(self, figures)
 
     monkeypatch.setattr(Trainer, "_compare", remember)
 
-    model = run(tiny(steps=8, checkpoint_every=2), tmp_path, cache)
+    model = run(tiny(steps=8, keep_every=2), tmp_path, cache)
 
     state = read_weights(model).state
     name = next(name for name, value in state.items() if value.ndim == 4)
@@ -118,16 +116,16 @@ def test_the_best_checkpoint_is_what_is_kept(cache, tmp_path, monkeypatch):
 def test_a_rate_falls_at_a_plateau(cache, tmp_path, monkeypatch):
     validating(monkeypatch, [0.5])
 
-    run(tiny(steps=40, schedule="plateau", checkpoint_every=2), tmp_path, cache)
+    run(tiny(steps=40, schedule="plateau", keep_every=2), tmp_path, cache)
 
     rates = [float(line["lr"]) for line in log_of(tmp_path)]
     assert rates[0] == pytest.approx(3e-3) and 0 < rates[-1] <= 3e-4
 
 
 def test_models_are_written_at_named_epochs(cache, tmp_path):
-    recipe = parse_recipe(tiny_table(steps=8) | {"snapshot_epochs": [1, 3, 9]})
+    recipe = recipe_from(tiny_table(steps=8) | {"snapshots": [1, 3, 9]})
 
-    model = run(recipe, tmp_path, cache)  # 8 images, 4 at a time: an epoch is 2 steps
+    model = run(recipe, tmp_path, cache)  # 8 pictures, 4 at a time: an epoch is 2 steps
 
     steps = {path.stem: read_weights(path).metadata["steps"] for path in tmp_path.glob("*.safe*")}
     assert steps == {"epoch-1": "2", "epoch-3": "6", "model": "8"}
@@ -138,7 +136,7 @@ def test_loras_additions_become_part_of_plain_weights(cache, tmp_path):
     table = tiny_table() | {
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [16, 16, 16, 16]}}
     }
-    trainer = Trainer(with_optimizer(table, lora_rank=2), options_of(tmp_path, cache))
+    trainer = Trainer(with_optimizer(table, lora=2), options_of(tmp_path, cache))
     names = ARCHITECTURES["lab-autoencoder"].create(widths=(16, 16, 16, 16)).state_dict().keys()
     gray = torch.rand(1, 1, 32, 32)
 
@@ -152,7 +150,7 @@ def test_loras_additions_become_part_of_plain_weights(cache, tmp_path):
 
 
 def test_the_average_is_what_is_written(cache, tmp_path):
-    trainer = Trainer(with_optimizer(tiny_table(), ema_decay=0.9), options_of(tmp_path, cache))
+    trainer = Trainer(with_optimizer(tiny_table(), average=0.9), options_of(tmp_path, cache))
 
     state = read_weights(trainer.train()).state
 
@@ -166,7 +164,7 @@ def test_the_average_is_what_is_written(cache, tmp_path):
 def test_the_generator_stands_still_while_the_critic_alone_learns(cache, tmp_path):
     table = eventful_table(2, 2)
     table["stages"][1] = {"train": "critic", "side": 64, "batch": 4, "steps": 3}
-    trainer = Trainer(parse_recipe(table), options_of(tmp_path, cache))
+    trainer = Trainer(recipe_from(table), options_of(tmp_path, cache))
     trainer._run(trainer.legs[0])
     before = {
         key: value.clone() for key, value in trainer.generator_wrapper.network.state_dict().items()
@@ -184,7 +182,7 @@ def test_the_critic_learns_again_after_a_generators_last_turn(cache, tmp_path):
     table = eventful_table(2, 2)
     table["stages"] += [{"train": "gan", "side": 64, "batch": 4, "steps": 2}] * 2
 
-    assert run(parse_recipe(table), tmp_path, cache).is_file()
+    assert run(recipe_from(table), tmp_path, cache).is_file()
 
 
 def test_a_base_that_nothing_surpasses_is_what_is_kept(cache, tmp_path, monkeypatch):
@@ -194,7 +192,7 @@ def test_a_base_that_nothing_surpasses_is_what_is_kept(cache, tmp_path, monkeypa
     state = {key: value.clone() for key, value in network.state_dict().items()}
 
     base = (network, architecture)
-    model = run(tiny(steps=4, checkpoint_every=2), tmp_path, cache, base=base, base_name="mine")
+    model = run(tiny(steps=4, keep_every=2), tmp_path, cache, base=base, base_name="mine")
 
     weights = read_weights(model)
     assert weights.metadata["base"] == "mine"
@@ -202,13 +200,13 @@ def test_a_base_that_nothing_surpasses_is_what_is_kept(cache, tmp_path, monkeypa
         torch.testing.assert_close(weights.state[name].float(), value.float(), atol=1e-3, rtol=1e-3)
 
 
-def test_a_state_is_of_its_recipe_its_length_and_its_images(cache, tmp_path):
+def test_a_state_is_of_its_recipe_its_length_and_its_pictures(cache, tmp_path):
     run(tiny(), tmp_path / "run", cache)
     other = cached(tmp_path / "more", count=10)
 
-    for recipe, images in ((tiny(side=48), cache), (tiny(steps=13), cache), (tiny(), other)):
+    for recipe, pictures in ((tiny(side=48), cache), (tiny(steps=13), cache), (tiny(), other)):
         with pytest.raises(SettingsError, match="choose another --run folder"):
-            Trainer(recipe, options_of(tmp_path / "run", images))
+            Trainer(recipe, options_of(tmp_path / "run", pictures))
 
 
 def test_what_happens_is_told(cache, tmp_path):
@@ -256,7 +254,7 @@ def test_tensorboard_shows_the_log_once_however_often_it_was_stopped(cache, tmp_
 
 
 def test_a_bare_machine_can_train(tmp_path):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
     recipe = to_toml(eventful_table(3, 2), tmp_path / "recipe.toml")
     block = f"import sys; sys.modules.update(dict.fromkeys({[*HEAVY, 'tensorboard']}))"
     start = "from napari_colorize_training.__main__ import main; main()"
@@ -278,6 +276,6 @@ def test_a_bare_machine_can_train(tmp_path):
 def test_a_critic_that_no_stage_asks_is_not_made(cache, tmp_path):
     table = tiny_table() | {"critic": {"name": "patch"}}
 
-    model = run(parse_recipe(table), tmp_path / "run", cache)
+    model = run(recipe_from(table), tmp_path / "run", cache)
 
     assert model.is_file()

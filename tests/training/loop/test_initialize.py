@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 from napari_colorize_training.loop.initialize import build_network
-from napari_colorize_training.recipe import NetworkConfig
+from napari_colorize_training.recipe import NetworkPlan
 from safetensors.torch import save_file
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES, identify
 
 
-def begun(plan: NetworkConfig, encoder=None):
+def begun(plan: NetworkPlan, encoder=None):
     return build_network(plan, encoder=encoder, untrained=encoder is None, base=None)
 
 
@@ -18,7 +18,7 @@ def begun(plan: NetworkConfig, encoder=None):
     ("target", "architecture"), [("ab", "lab-autoencoder"), ("rgb", "lab-autoencoder-rgb")]
 )
 def test_an_autoencoder_gives_what_its_target_says(target, architecture):
-    plan = NetworkConfig(
+    plan = NetworkPlan(
         architecture="lab-autoencoder", target=target, options={"widths": (8, 8, 8, 8)}
     )
 
@@ -30,13 +30,13 @@ def test_an_autoencoder_gives_what_its_target_says(target, architecture):
 
 def test_an_architecture_without_an_rgb_variant_says_so():
     with pytest.raises(SettingsError, match="no architecture 'convnet-rgb'"):
-        begun(NetworkConfig(architecture="convnet", target="rgb"))
+        begun(NetworkPlan(architecture="convnet", target="rgb"))
 
 
 def test_edges_may_be_all_that_a_network_sees():
     widths = (8,) * 6
     network, _, _ = begun(
-        NetworkConfig(architecture="convnet", input="edges", options={"widths": widths})
+        NetworkPlan(architecture="convnet", input="edges", options={"widths": widths})
     )
     bright, dark = torch.full((2, 1, 64, 64), 0.9), torch.full((2, 1, 64, 64), 0.1)
 
@@ -50,7 +50,7 @@ def test_deoldifys_networks_adapt_to_the_encoder_that_is_given(tmp_path, archite
     small = ARCHITECTURES["resnet18-unet"].create(depth="layer3").encoder.state_dict()
     small["conv1.weight"] = small["conv1.weight"].repeat(1, 3, 1, 1) / 3
     save_file(small, tmp_path / "encoder.safetensors")
-    plan = NetworkConfig(architecture=architecture, options={"width": 0.0625})
+    plan = NetworkPlan(architecture=architecture, options={"width": 0.0625})
 
     network, passport, note = begun(plan, tmp_path / "encoder.safetensors")
 

@@ -151,7 +151,7 @@ def test_each_chosen_pixel_has_its_own_offset_unless_deoldifys_is_asked_for():
     assert offsets(one_offset=True) == [1, 1, 1]
 
 
-def test_the_share_of_noise_can_differ_between_images():
+def test_the_share_of_noise_can_differ_between_pictures():
     gray = torch.full((2, 1, 64, 64), 0.5)
     probability = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
 
@@ -169,7 +169,7 @@ def test_noise_follows_its_generator():
     assert torch.equal(once, again) and not torch.equal(once, other)
 
 
-def test_noise_consistency_teaches_through_the_clean_and_the_noisy_image():
+def test_noise_consistency_teaches_through_the_clean_and_the_noisy_picture():
     clean, noisy = (torch.rand(1, 2, 4, 4, requires_grad=True) for _ in range(2))
 
     loss = noise_consistency(clean, noisy)
@@ -182,7 +182,7 @@ def test_noise_consistency_teaches_through_the_clean_and_the_noisy_image():
 
 
 def naive_colorfulness(rgb: np.ndarray) -> float:
-    """Hasler and Suesstrunk 2003 for one image (3, H, W)."""
+    """Hasler and Suesstrunk 2003 for one picture (3, H, W)."""
     red, green, blue = rgb
     rg, yb = red - green, (red + green) / 2 - blue
     return np.sqrt(rg.var() + yb.var()) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
@@ -196,7 +196,7 @@ def test_colorfulness_is_the_signed_measure():
     assert loss == pytest.approx(1 - np.mean([naive_colorfulness(one.numpy()) for one in rgb]))
 
 
-def test_a_gray_image_has_finite_gradients_of_its_colorfulness():
+def test_a_gray_picture_has_finite_gradients_of_its_colorfulness():
     rgb = torch.full((1, 3, 4, 4), 0.5, requires_grad=True)
 
     colorfulness_loss(rgb).backward()
@@ -275,7 +275,7 @@ AB = torch.cartesian_prod(torch.arange(-40.0, 41, 10), torch.arange(-40.0, 41, 1
 def test_nearest_classes_are_those_of_a_naive_search():
     ab = torch.rand(2, 2, 3, 4) * 70 - 35
 
-    classes, shares = encode_nearest(ab, AB, neighbors=5)
+    classes, shares = encode_nearest(ab, AB, neighbours=5)
 
     for n, y, x in np.ndindex(2, 3, 4):
         apart = ((ab[n, :, y, x].double() - AB.double()) ** 2).sum(1)
@@ -330,7 +330,7 @@ def test_a_mix_that_cannot_be_is_refused():
         zhang_weights(torch.tensor([1.0, 0.0]), mix=0.0)
 
 
-def test_gray_images_are_told_from_colored_ones():
+def test_gray_pictures_are_told_from_colored_ones():
     ab = torch.zeros(3, 2, 4, 4)
     ab[0, 1, 2, 2] = -5.1
     ab[1] = 5.0
@@ -341,7 +341,7 @@ def test_gray_images_are_told_from_colored_ones():
 def test_rebalanced_cross_entropy_is_the_naive_sum():
     torch.manual_seed(0)
     logits, weights = torch.randn(2, len(AB), 3, 2), torch.rand(len(AB)) + 0.5
-    classes, shares = encode_nearest(torch.rand(2, 2, 3, 2) * 60 - 30, AB, neighbors=4)
+    classes, shares = encode_nearest(torch.rand(2, 2, 3, 2) * 60 - 30, AB, neighbours=4)
     counted = torch.tensor([True, False])
 
     loss = strongest_cross_entropy(logits, classes, shares, weights, counted)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from napari_colorize_training.loop.objective import ContentLoss, GeneratorWrapper, target
-from napari_colorize_training.recipe import ClassConfig, LossConfig
+from napari_colorize_training.recipe import ClassPlan, LossPlan
 from skimage.color import rgb2lab, rgb2yuv
 from tiny_training import small_features
 from torch import Tensor, nn
@@ -73,7 +73,7 @@ def test_the_truth_costs_nothing_and_anything_else_does(known, pixel, rgb):
     truth = target(known, rgb)
     painter = GeneratorWrapper(Truthful(truth), known, classes=False)
     features = () if known is LAB else (20, 70, 10)  # L of the gray is not quite that of the truth
-    content = ContentLoss(LossConfig(pixel=pixel, feature_weights=features), small_features(), None)
+    content = ContentLoss(LossPlan(pixel=pixel, features=features), small_features(), None)
 
     right = content.terms(painter, painter(gray_of(rgb)), rgb, gray_of(rgb))
     wrong = content.terms(painter, truth + 0.1 * known.unit, rgb, gray_of(rgb))
@@ -87,7 +87,7 @@ def test_the_truth_costs_nothing_and_anything_else_does(known, pixel, rgb):
 
 def test_the_content_is_the_sum_of_its_terms(rgb):
     painter = GeneratorWrapper(Truthful(torch.zeros(2, 2, 16, 24)), UV, classes=False)
-    plan = LossConfig(weight=3, feature_weights=(1, 2, 3), colorfulness_weight=0.5)
+    plan = LossPlan(weight=3, features=(1, 2, 3), colorfulness=0.5)
     content = ContentLoss(plan, small_features(), None)
 
     terms = content.terms(painter, painter(gray_of(rgb)), rgb, gray_of(rgb))
@@ -102,9 +102,9 @@ def test_the_content_is_the_sum_of_its_terms(rgb):
 def test_a_critic_sees_the_truth_and_a_true_output_alike(known, rgb):
     painter = GeneratorWrapper(nn.Identity(), known, classes=False)
 
-    shown = painter.critic_input(target(known, rgb), gray_of(rgb))
+    shown = painter.shown_to_critic(target(known, rgb), gray_of(rgb))
 
-    torch.testing.assert_close(shown, painter.critic_truth(rgb), atol=5e-3, rtol=0)
+    torch.testing.assert_close(shown, painter.truth_for_critic(rgb), atol=5e-3, rtol=0)
     assert float(shown.abs().max()) < 3
 
 
@@ -114,9 +114,7 @@ def test_some_of_the_pixels_are_compared_with_their_own_truth(rgb):
     network = CompactUNet(upsampled=(8, 8, 8), widths=(8, 8, 8)).eval()
     painter = GeneratorWrapper(network, UV, classes=True)
     content = ContentLoss(
-        LossConfig(pixel="classes", classes=ClassConfig(pixel_stride=2)),
-        None,
-        torch.ones(CLASS_GRID.count),
+        LossPlan(pixel="classes", classes=ClassPlan(every=2)), None, torch.ones(CLASS_GRID.count)
     )
     gray = gray_of(rgb)
 
@@ -129,10 +127,10 @@ def test_some_of_the_pixels_are_compared_with_their_own_truth(rgb):
 
     assert every == 2 and row in (0, 1) and column in (0, 1)
     torch.testing.assert_close(torch.stack(parts).mean(), whole)
-    assert ContentLoss(LossConfig(), None, None).sample() is None
+    assert ContentLoss(LossPlan(), None, None).sample() is None
 
 
-def test_small_colors_become_an_image_of_the_grays_size(rgb):
+def test_small_colors_become_a_picture_of_the_grays_size(rgb):
     small = torch.zeros(2, 2, 4, 6)
     painter = GeneratorWrapper(Truthful(small), UV, classes=False)
 
@@ -143,7 +141,7 @@ def test_small_colors_become_an_image_of_the_grays_size(rgb):
 
 def test_a_stage_may_leave_the_feature_loss_out(rgb):
     painter = GeneratorWrapper(Truthful(torch.zeros(2, 2, 16, 24)), UV, classes=False)
-    content = ContentLoss(LossConfig(feature_weights=(1, 2, 3)), small_features(), None)
+    content = ContentLoss(LossPlan(features=(1, 2, 3)), small_features(), None)
 
     terms = content.terms(painter, painter(gray_of(rgb)), rgb, gray_of(rgb), features=False)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from napari_colorize_training.loop.progress import STOPPED
-from tiny_training import command, draw_images, eventful_table, log_of, to_toml
+from tiny_training import command, draw_pictures, eventful_table, log_of, to_toml
 
 STEPS = 60
 
@@ -47,14 +47,14 @@ def recipe(tmp_path_factory):
 def unbroken(recipe, tmp_path_factory):
     """The folder of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("unbroken")
-    draw_images(folder / "images")
+    draw_pictures(folder / "pictures")
     to_the_end(recipe, folder)
     return folder
 
 
 @pytest.fixture
 def folder(tmp_path):
-    draw_images(tmp_path / "images")
+    draw_pictures(tmp_path / "pictures")
     return tmp_path
 
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 from napari_colorize_training.models.adapt import (
     EMA,
-    EvaluationWeights,
+    Applied,
     LowRank,
     add_lora,
     discriminative_rates,
     encoder_parameters,
     freeze,
     freeze_to,
-    layer_groups,
+    groups_of,
     merge_lora,
-    parameter_groups,
+    modules_of,
     set_training,
     unfreeze_at,
 )
@@ -84,37 +84,37 @@ def assert_same(state: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 def test_every_parameter_is_in_one_group(kind):
     network = kind()
 
-    grouped = [id(item) for group in parameter_groups(network) for item in group]
+    grouped = [id(item) for group in groups_of(network) for item in group]
 
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(item) for item in network.parameters()}
-    assert len(parameter_groups(network)) == len(layer_groups(network))
+    assert len(groups_of(network)) == len(modules_of(network))
 
 
 def test_a_network_without_an_encoder_is_one_group():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3))
 
-    assert len(parameter_groups(network)) == 1
+    assert len(groups_of(network)) == 1
     with pytest.raises(SettingsError, match="no encoder"):
         encoder_parameters(network)
     with pytest.raises(SettingsError, match="no encoder"):
         freeze(network, "decoder")
 
 
-def test_what_is_trainable_learns_and_nothing_else(layered):
+def test_what_is_unfrozen_learns_and_nothing_else(layered):
     everything = {"encoder", "middle", "last", "head", "shift"}
     chosen = {}
-    for trainable in ("all", "except_first", "decoder", "head"):
-        freeze(layered, trainable)
-        chosen[trainable] = learning(layered)
+    for unfrozen in ("all", "later", "decoder", "head"):
+        freeze(layered, unfrozen)
+        chosen[unfrozen] = learning(layered)
 
     assert chosen["all"] == everything
-    assert chosen["except_first"] == chosen["decoder"] == everything - {"encoder"}
+    assert chosen["later"] == chosen["decoder"] == everything - {"encoder"}
     assert chosen["head"] == {"head", "shift"}
 
 
 def test_an_unknown_choice_is_refused(layered):
-    with pytest.raises(SettingsError, match="all, except_first, decoder, head"):
+    with pytest.raises(SettingsError, match="all, later, decoder, head, gradual"):
         freeze(layered, "bottom")
 
 
@@ -122,7 +122,7 @@ def test_an_unknown_choice_is_refused(layered):
 def test_freeze_to_counts_groups_as_fastai_does(layered, index):
     freeze_to(layered, index)
 
-    flags = [all(item.requires_grad for item in group) for group in parameter_groups(layered)]
+    flags = [all(item.requires_grad for item in group) for group in groups_of(layered)]
     assert flags == [place >= index % 3 for place in range(3)]
 
 
@@ -148,9 +148,9 @@ def test_frozen_weights_do_not_change_in_a_step(layered):
     assert_same(state_of(layered.encoder), before)
 
 
-def moved(network: nn.Module, statistics: str, trainable: str = "decoder") -> list[str]:
-    """The batch norms whose statistics an image changes."""
-    freeze(network, trainable, batch_norm=statistics)
+def moved(network: nn.Module, statistics: str, unfrozen: str = "decoder") -> list[str]:
+    """The batch norms whose statistics a picture changes."""
+    freeze(network, unfrozen, statistics=statistics)
     set_training(network, statistics)
     before = state_of(network)
     network(torch.randn(4, 1, 8, 8) + 3)
@@ -161,17 +161,17 @@ def moved(network: nn.Module, statistics: str, trainable: str = "decoder") -> li
 
 def test_statistics_of_frozen_norms_move_only_if_asked(layered):
     assert moved(copy.deepcopy(layered), "frozen") == ["middle"]
-    assert moved(copy.deepcopy(layered), "update") == ["encoder", "middle"]
-    assert moved(copy.deepcopy(layered), "train") == ["encoder", "middle"]
+    assert moved(copy.deepcopy(layered), "move") == ["encoder", "middle"]
+    assert moved(copy.deepcopy(layered), "learn") == ["encoder", "middle"]
 
 
 def test_a_learning_encoder_can_keep_its_statistics(layered):
     assert moved(copy.deepcopy(layered), "frozen", "all") == ["encoder", "middle"]
-    assert moved(copy.deepcopy(layered), "frozen_encoder", "all") == ["middle"]
+    assert moved(copy.deepcopy(layered), "kept", "all") == ["middle"]
 
 
 def test_norms_of_a_frozen_encoder_can_learn_as_in_fastai(layered):
-    freeze(layered, "decoder", batch_norm="train")
+    freeze(layered, "decoder", statistics="learn")
 
     conv, norm = layered.encoder
     assert not any(item.requires_grad for item in conv.parameters())
@@ -318,7 +318,7 @@ def test_merging_a_network_without_lora_changes_nothing(network):
 
 
 def test_lora_that_cannot_be_is_refused(network):
-    with pytest.raises(SettingsError, match="at least 1"):
+    with pytest.raises(SettingsError, match="1 or more"):
         add_lora(network, rank=0)
     with pytest.raises(SettingsError, match="contains 'tail'"):
         add_lora(network, where="tail")
@@ -380,7 +380,7 @@ def test_the_network_wears_its_average_for_a_while(network):
     own = state_of(network)
     network.encoder.eval()
 
-    with EvaluationWeights(network, average) as lent:
+    with Applied(network, average) as lent:
         assert lent is network and not network.training
         assert_same(state_of(network), start)
 
@@ -393,7 +393,7 @@ def test_the_network_gets_its_weights_back_after_an_error(network):
     drift(network)
     own = state_of(network)
 
-    with pytest.raises(ZeroDivisionError), EvaluationWeights(network, average):
+    with pytest.raises(ZeroDivisionError), Applied(network, average):
         _ = 1 / 0
 
     assert_same(state_of(network), own)
@@ -402,7 +402,7 @@ def test_the_network_gets_its_weights_back_after_an_error(network):
 def test_without_an_average_the_network_keeps_its_weights(network):
     own = state_of(network)
 
-    with EvaluationWeights(network, None):
+    with Applied(network, None):
         assert not network.training
         assert_same(state_of(network), own)
 

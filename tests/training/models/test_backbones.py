@@ -125,7 +125,7 @@ def test_an_encoder_sees_what_the_files_own_network_sees(
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_the_compact_encoder_gets_filters_summed_over_colors(shared):
+def test_the_compact_encoder_gets_filters_summed_over_colours(shared):
     path = shared / "backbones/mobilenet_edgetpu_100.safetensors"
     network = create("compact")
 
@@ -133,7 +133,7 @@ def test_the_compact_encoder_gets_filters_summed_over_colors(shared):
     assert seen(network.encoder, for_gray(load_file(path)))
 
 
-def test_a_one_channel_resnet_gets_filters_summed_over_colors(resnet, resnet_file):
+def test_a_one_channel_resnet_gets_filters_summed_over_colours(resnet, resnet_file):
     network = create("resnet18-unet")
 
     assert load_encoder(network, resnet_file) == "resnet18"
@@ -309,7 +309,7 @@ def test_how_many_maps_is_the_users_choice(resnet_file):
 
     shapes = [tuple(found.shape[1:]) for found in network(torch.rand(1, 3, 64, 64))]
 
-    assert shapes[0] == (3, 64, 64)  # before the first convolution: the image itself
+    assert shapes[0] == (3, 64, 64)  # before the first convolution: the picture itself
     assert shapes[1:] == [(64, 32, 32), (64, 16, 16), (128, 8, 8), (256, 4, 4)]
     with pytest.raises(SettingsError, match="resnet18 has 5 feature maps .* 6 were asked for"):
         feature_network(resnet_file, layers=6)

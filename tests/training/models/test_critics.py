@@ -29,7 +29,7 @@ PLAIN = [name for name in CRITICS if name != "features"]  # which needs a networ
 @pytest.mark.parametrize("side", [64, 96, 131, 160])
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("name", PLAIN)
-def test_every_critic_judges_images_of_training_sizes(name, channels, side):
+def test_every_critic_judges_pictures_of_training_sizes(name, channels, side):
     critic = build_critic(name, in_channels=channels, **SMALL[name])
 
     logits = critic(torch.randn(2, channels, side, side))
@@ -39,7 +39,7 @@ def test_every_critic_judges_images_of_training_sizes(name, channels, side):
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_critic_learns_from_both_kinds_of_images_at_once(name):
+def test_a_critic_learns_from_both_kinds_of_pictures_at_once(name):
     torch.manual_seed(0)
     critic = build_critic(name, **SMALL[name])
     real, fake = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
@@ -76,7 +76,7 @@ def test_a_logit_sees_a_patch_of_its_field(field):
 
 
 @pytest.mark.parametrize("field", PATCH_FIELDS)
-def test_a_patch_may_be_larger_than_the_image(field):
+def test_a_patch_may_be_larger_than_the_picture(field):
     critic = build_critic("patch", field=field, width=2)
 
     assert critic(torch.randn(1, 3, 64, 64)).numel() > 0
@@ -150,7 +150,7 @@ def kinds_of(**options: bool) -> set[type[nn.Module]]:
     return {type(part) for part in build_critic("dcgan", width=4, **options).modules()}
 
 
-def test_each_stabilizer_of_dcgan_can_be_switched_off():
+def test_each_stabiliser_of_dcgan_can_be_switched_off():
     assert {nn.BatchNorm2d, nn.LeakyReLU} <= kinds_of()
     assert not {nn.MaxPool2d, nn.ReLU} & kinds_of()
     assert nn.BatchNorm2d not in kinds_of(batch_norm=False)
@@ -177,7 +177,7 @@ def test_an_unknown_critic_or_option_is_refused_by_name():
 
 
 class Bands(nn.Module):
-    """Stands in for a pretrained network: an image at two sizes."""
+    """Stands in for a pretrained network: a picture at two sizes."""
 
     def __init__(self) -> None:
         super().__init__()

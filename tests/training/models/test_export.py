@@ -9,7 +9,7 @@ import torch
 from napari_colorize_training.errors import TrainingError
 from napari_colorize_training.models.adapt import add_lora
 from napari_colorize_training.models.export import export_model, plain_state
-from napari_colorize_training.recipe import parse_recipe
+from napari_colorize_training.recipe import recipe_from
 from tiny_training import tiny, tiny_table
 
 from napari_colorize.networks import ARCHITECTURES
@@ -25,7 +25,7 @@ def network():
 
 
 def test_a_file_says_what_it_is(network, tmp_path):
-    recipe = parse_recipe(tiny_table() | {"shown": {"saturation": 1.5, "render_factor": 12}})
+    recipe = recipe_from(tiny_table() | {"shown": {"saturation": 1.5, "render_factor": 12}})
 
     path = export_model(
         tmp_path / "a.safetensors", network.state_dict(), recipe, KNOWN, step=7, base="b"
@@ -34,7 +34,7 @@ def test_a_file_says_what_it_is(network, tmp_path):
     told = read_weights(path).metadata
     assert told["architecture"] == "lab-autoencoder" and told["steps"] == "7"
     assert told["saturation"] == "1.5" and told["render_factor"] == "12" and told["base"] == "b"
-    assert parse_recipe(json.loads(told["recipe"])) == recipe
+    assert recipe_from(json.loads(told["recipe"])) == recipe
 
 
 def test_values_too_large_for_half_precision_keep_theirs(network, tmp_path):
@@ -75,7 +75,7 @@ def test_a_network_that_diverged_is_not_written(network, tmp_path, value):
 def test_a_number_of_the_recipe_takes_a_buffers_place(tmp_path):
     known = ARCHITECTURES["zhang-eccv16"]
     state = {"temperature": torch.tensor(0.6), "other": torch.ones(2)}
-    recipe = parse_recipe(tiny_table() | {"shown": {"temperature": 0.5}})
+    recipe = recipe_from(tiny_table() | {"shown": {"temperature": 0.5}})
 
     path = export_model(tmp_path / "a.safetensors", state, recipe, known, step=1)
 

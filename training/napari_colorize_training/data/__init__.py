@@ -1,6 +1,6 @@
-"""Training images: the front door to what reads, checks, divides, caches and crops them.
+"""Training pictures: the front door to what reads, checks, divides, caches and crops them.
 
-`prepare` reads any source (`sources`, `decode`), checks every image (`checks`), divides them
+`prepare` reads any source (`sources`, `decode`), checks every picture (`checks`), divides them
 into training and validation (`split`) and caches them (`cache`); `Crops` (`crops`) draws batches.
 """
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def files_in(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the image files in a folder, a tar shard, or a folder of shards."""
+    """Names and contents of the picture files in a folder, a tar shard, or a folder of shards."""
     for item in read_source(source).items:
         if isinstance(item.color, (Path, Member)):
             content = item.color
@@ -40,7 +40,7 @@ def files_in(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def is_validation(content: bytes, share: float = VALIDATION_SHARE) -> bool:
-    """Whether the image in this file is held back, if it stands alone in a large set.
+    """Whether the picture in this file is held back, if it stands alone in a large set.
 
     Groups, near-duplicates and small sets are divided by `prepare` alone.
     """

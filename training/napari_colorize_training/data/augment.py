@@ -1,6 +1,6 @@
-"""Changes to gray and colors alike that make a small set larger; on the device, batch by batch.
+"""Changes to gray and colours alike that make a small set larger; on the device, batch by batch.
 
-Geometry is one projective map for each image, sampled once: turning, enlarging and tilting one
+Geometry is one projective map for each picture, sampled once: turning, enlarging and tilting one
 after the other would blur three times. The strengths for photographs are those DeOldify trained
 with, fastai 1's `get_transforms(max_zoom=1.2, max_lighting=0.5, max_warp=0.25)`.
 """
@@ -22,12 +22,12 @@ DENSEST = 1 / 255  # the least light that a slide lets through; density is its l
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How strong each change may be; every image draws its own. Default: none.
+    """How strong each change may be; every picture draws its own. Default: none.
 
     Parameters
     ----------
     mirror : float
-        Share of images mirrored left to right (`Crops` can do that already).
+        Share of pictures mirrored left to right (`Crops` can do that already).
     turns : bool
         Quarter turns and mirroring, all eight equally likely: for what has no upright.
     rotate : float
@@ -40,11 +40,11 @@ class Augmentation:
         Strength of brightness and contrast, in [0, 1): for logits of gray, at most
         log((1 + lighting) / (1 - lighting)) added, and a factor up to 1 / (1 - lighting).
     stain : float
-        Largest change of each of the three dyes' density in a stained slide (hematoxylin, eosin,
+        Largest change of each of the three dyes' density in a stained slide (haematoxylin, eosin,
         DAB), as a share of it; Tellez et al. 2018 (doi 10.1109/TMI.2018.2820199). Grays that come
-        with the images stay as they are.
+        with the pictures stay as they are.
     share : float
-        Of images that each of rotate, zoom, warp and lighting happens to.
+        Of pictures that each of rotate, zoom, warp and lighting happens to.
     """
 
     mirror: float = 0.0
@@ -65,13 +65,13 @@ class Augmentation:
 NONE = Augmentation()
 PHOTOGRAPHS = Augmentation(mirror=0.5, rotate=10.0, zoom=1.2, warp=0.25, lighting=0.5)
 STAINS = Augmentation(turns=True, rotate=10.0, zoom=1.2, lighting=0.2, stain=0.05)
-PRESETS = {"none": NONE, "photographs": PHOTOGRAPHS, "stains": STAINS}
+PLANS = {"none": NONE, "photographs": PHOTOGRAPHS, "stains": STAINS}
 
 
 def augment(
     rgb: Tensor, gray: Tensor | None, plan: Augmentation, random: Random
 ) -> tuple[Tensor, Tensor | None]:
-    """Change each image at random, its gray alike.
+    """Change each picture at random, its gray alike.
 
     Parameters
     ----------
@@ -99,37 +99,37 @@ def augment(
     return together[:, :3], None if gray is None else together[:, 3:]
 
 
-def view_of(images: Tensor, plan: Augmentation, random: Random) -> Tensor:
-    """Matrices `(N, 3, 3)` from places in the result, -1 to 1, to places in the images."""
-    view = torch.eye(3, device=images.device, dtype=images.dtype).expand(len(images), 3, 3)
+def view_of(pictures: Tensor, plan: Augmentation, random: Random) -> Tensor:
+    """Matrices `(N, 3, 3)` from places in the result, -1 to 1, to places in the pictures."""
+    view = torch.eye(3, device=pictures.device, dtype=pictures.dtype).expand(len(pictures), 3, 3)
     if plan.mirror:
-        view = _flips(images, plan.mirror, random) @ view
+        view = _flips(pictures, plan.mirror, random) @ view
     if plan.turns:
-        quarters = (uniform(random, images) * 4).floor() * (math.pi / 2)
-        view = _rotations(quarters) @ _flips(images, 0.5, random) @ view
+        quarters = (uniform(random, pictures) * 4).floor() * (math.pi / 2)
+        view = _rotations(quarters) @ _flips(pictures, 0.5, random) @ view
     if plan.rotate:
-        angles = _sometimes(images, plan, random, -plan.rotate, plan.rotate) * math.pi / 180
-        # Degrees are of the image, not of the square that it is mapped to.
-        shape = torch.tensor([images.shape[-1], images.shape[-2], 1.0]).to(images)
+        angles = _sometimes(pictures, plan, random, -plan.rotate, plan.rotate) * math.pi / 180
+        # Degrees are of the picture, not of the square that it is mapped to.
+        shape = torch.tensor([pictures.shape[-1], pictures.shape[-2], 1.0]).to(pictures)
         view = (_rotations(angles) * shape[None, None, :] / shape[None, :, None]) @ view
     if plan.zoom > 1:
-        view = _zooms(images, plan, random) @ view
+        view = _zooms(pictures, plan, random) @ view
     if plan.warp:
-        view = _warps(images, plan, random) @ view
+        view = _warps(pictures, plan, random) @ view
     return view
 
 
 def _sometimes(
-    images: Tensor, plan: Augmentation, random: Random, low: float, high: float
+    pictures: Tensor, plan: Augmentation, random: Random, low: float, high: float
 ) -> Tensor:
     """Numbers `(N,)` between `low` and `high`; 0 where nothing is to happen."""
-    happens = uniform(random, images) < plan.probability
-    return uniform(random, images, low=low, high=high) * happens
+    happens = uniform(random, pictures) < plan.probability
+    return uniform(random, pictures, low=low, high=high) * happens
 
 
-def _flips(images: Tensor, share: float, random: Random) -> Tensor:
-    signs = torch.ones(len(images), 3, device=images.device, dtype=images.dtype)
-    signs[:, 0] = torch.where(uniform(random, images) < share, -1.0, 1.0).to(images)
+def _flips(pictures: Tensor, share: float, random: Random) -> Tensor:
+    signs = torch.ones(len(pictures), 3, device=pictures.device, dtype=pictures.dtype)
+    signs[:, 0] = torch.where(uniform(random, pictures) < share, -1.0, 1.0).to(pictures)
     return torch.diag_embed(signs)
 
 
@@ -139,32 +139,32 @@ def _rotations(angles: Tensor) -> Tensor:
     return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
 
 
-def _zooms(images: Tensor, plan: Augmentation, random: Random) -> Tensor:
+def _zooms(pictures: Tensor, plan: Augmentation, random: Random) -> Tensor:
     """Enlarged about a place that leaves no border empty."""
-    scale = 1 / (1 + _sometimes(images, plan, random, 0.0, plan.zoom - 1))
+    scale = 1 / (1 + _sometimes(pictures, plan, random, 0.0, plan.zoom - 1))
     view = torch.diag_embed(torch.stack([scale, scale, torch.ones_like(scale)], dim=1))
-    view[:, :2, 2] = uniform(random, images, 2, low=-1.0) * (1 - scale)[:, None]
+    view[:, :2, 2] = uniform(random, pictures, 2, low=-1.0) * (1 - scale)[:, None]
     return view
 
 
-def _warps(images: Tensor, plan: Augmentation, random: Random) -> Tensor:
+def _warps(pictures: Tensor, plan: Augmentation, random: Random) -> Tensor:
     """Tilted about the vertical and the horizontal axis.
 
     x / (1 + p x + q y) with p = m / (2 + m) sends the corners on one side outwards to 1 + m of
     their distance and brings the others nearer.
     """
-    view = torch.eye(3, device=images.device, dtype=images.dtype).repeat(len(images), 1, 1)
+    view = torch.eye(3, device=pictures.device, dtype=pictures.dtype).repeat(len(pictures), 1, 1)
     for axis in (0, 1):
-        amount = _sometimes(images, plan, random, -plan.warp, plan.warp)
+        amount = _sometimes(pictures, plan, random, -plan.warp, plan.warp)
         view[:, 2, axis] = amount / (2 + amount.abs())
     return view
 
 
-def _move(images: Tensor, view: Tensor) -> Tensor:
-    height, width = images.shape[-2:]
-    # Centers of pixels; the outer edges of the image are at -1 and 1.
+def _move(pictures: Tensor, view: Tensor) -> Tensor:
+    height, width = pictures.shape[-2:]
+    # Centres of pixels; the outer edges of the picture are at -1 and 1.
     y, x = (
-        (2 * torch.arange(side, device=images.device, dtype=images.dtype) + 1) / side - 1
+        (2 * torch.arange(side, device=pictures.device, dtype=pictures.dtype) + 1) / side - 1
         for side in (height, width)
     )
     yy, xx = torch.meshgrid(y, x, indexing="ij")
@@ -172,17 +172,17 @@ def _move(images: Tensor, view: Tensor) -> Tensor:
     seen = places @ view.transpose(1, 2)  # (N, H W, 3)
     grid = (seen[..., :2] / seen[..., 2:]).view(-1, height, width, 2)
     return F.grid_sample(
-        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
 
 
-def _light(images: Tensor, plan: Augmentation, random: Random) -> Tensor:
+def _light(pictures: Tensor, plan: Augmentation, random: Random) -> Tensor:
     """Brightness and contrast as fastai 1 changes them: a sum and a factor on logits."""
     strength = plan.lighting
-    change = 0.5 * (1 + _sometimes(images, plan, random, -strength, strength))
+    change = 0.5 * (1 + _sometimes(pictures, plan, random, -strength, strength))
     limit = -math.log(1 - strength)
-    factor = _sometimes(images, plan, random, -limit, limit).exp()
-    logits = torch.logit(images, EDGE) + torch.logit(change)[:, None, None, None]
+    factor = _sometimes(pictures, plan, random, -limit, limit).exp()
+    logits = torch.logit(pictures, EDGE) + torch.logit(change)[:, None, None, None]
     return torch.sigmoid(logits * factor[:, None, None, None])
 
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize_training.data import CropBatch
-from napari_colorize_training.data.augment import PRESETS as AUGMENTATIONS
+from napari_colorize_training.data.augment import PLANS as AUGMENTATIONS
 from napari_colorize_training.data.augment import augment
-from napari_colorize_training.data.degrade import PRESETS as DEGRADATIONS
+from napari_colorize_training.data.degrade import PLANS as DEGRADATIONS
 from napari_colorize_training.data.degrade import degrade
-from napari_colorize_training.recipe import DataConfig
+from napari_colorize_training.recipe import DataPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class TrainingBatch:
     gray : Tensor, shape (N, 1, H, W)
         What the network is shown: clean, or damaged as old photographs are.
     clean : Tensor, shape (N, 1, H, W)
-        The gray that colors are joined with.
+        The gray that colours are joined with.
     random : list of torch.Generator
-        One for each image, for what else is drawn; empty in validation.
+        One for each picture, for what else is drawn; empty in validation.
     """
 
     rgb: Tensor
@@ -39,7 +39,7 @@ class TrainingBatch:
 
 
 def prepare_batch(
-    batch: CropBatch, plan: DataConfig, device: torch.device, *, training: bool
+    batch: CropBatch, plan: DataPlan, device: torch.device, *, training: bool
 ) -> TrainingBatch:
     """Put a batch on the device and do there what the plan says.
 

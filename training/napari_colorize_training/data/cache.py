@@ -1,7 +1,7 @@
-"""Training images, decoded once, shrunk once, then read at random from one flat file.
+"""Training pictures, decoded once, shrunk once, then read at random from one flat file.
 
-`prepare` reads a source, checks every image, divides them into two sides and writes `pixels`
-(all images one after another), `report.json`, `report.txt` and, last of all, `index.json`: only
+`prepare` reads a source, checks every picture, divides them into two sides and writes `pixels`
+(all pictures one after another), `report.json`, `report.txt` and, last of all, `index.json`: only
 with it is a cache complete. `Photographs` maps the pixels into memory.
 """
 
@@ -64,18 +64,17 @@ SIDE = 160  # px, of the short side in the cache
 VALIDATION_SHARE = 0.02
 FORMAT = 2  # of the cache; one of another format is built anew
 THREADS = min(16, os.cpu_count() or 1)
-PREFETCH = 4  # images decoded in advance, for each thread
+AHEAD = 4  # pictures decoded in advance, for each thread
 SAME_PROPORTIONS = 0.02  # relative; scans of one plate may differ by a line or two
 ALIGNED = 8  # bytes
-RENAMED_INDEX_KEYS = {"passport": "key", "pictures": "images"}  # of earlier versions
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
-"""Called with the number of images read so far and of all."""
+"""Called with the number of pictures read so far and of all."""
 
 
 @dataclass(frozen=True)
 class CachedImage:
-    """One image of the cache.
+    """One picture of the cache.
 
     Parameters
     ----------
@@ -99,7 +98,7 @@ class CachedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheEntry:
-    """A line of the index: where an image lies and how its bytes are read."""
+    """A line of the index: where a picture lies and how its bytes are read."""
 
     name: str
     group: str | None
@@ -114,11 +113,11 @@ class CacheEntry:
 
 
 class ImageCache:
-    """The cached images of one side of the split."""
+    """The cached pictures of one side of the split."""
 
     def __init__(self, cache: Path, *, validation: bool) -> None:
-        images = _read_index(cache)["images"]
-        entries = [CacheEntry(**image) for image in images]
+        pictures = _read_index(cache)["pictures"]
+        entries = [CacheEntry(**picture) for picture in pictures]
         # "c": torch wants arrays that could be written to; what is written stays in memory.
         self._pixels = np.memmap(cache / "pixels", np.uint8, mode="c")
         self._entries = [entry for entry in entries if entry.validation == validation]
@@ -132,7 +131,7 @@ class ImageCache:
 
     @property
     def names(self) -> list[str]:
-        """Of the images, in order."""
+        """Of the pictures, in order."""
         return [entry.name for entry in self._entries]
 
     def __len__(self) -> int:
@@ -166,7 +165,7 @@ def prepare(
     validation_share: float = VALIDATION_SHARE,
     progress: Progress | None = None,
 ) -> Report:
-    """Read a source, check every image and write the cache, unless it is there and unchanged.
+    """Read a source, check every picture and write the cache, unless it is there and unchanged.
 
     Parameters
     ----------
@@ -179,9 +178,9 @@ def prepare(
     side : int
         Short side in the cache, px: larger than any crop that will be drawn.
     validation_share : float
-        Share of the images that are held back, in (0, 1).
+        Share of the pictures that are held back, in (0, 1).
     progress : callable, optional
-        Told after each image how many are read, and of how many.
+        Told after each picture how many are read, and of how many.
 
     Returns
     -------
@@ -191,7 +190,7 @@ def prepare(
     Raises
     ------
     FileNotFoundError
-        If there is no image.
+        If there is no picture.
     ImageError
         If fewer than two can be used, or all are of one group.
     SettingsError
@@ -201,14 +200,14 @@ def prepare(
     """
     if side < SMALLEST or not 0 < validation_share < 1:
         raise SettingsError(
-            f"Cached images have a side of {SMALLEST} px at least and a validation share "
+            f"Cached pictures have a side of {SMALLEST} px at least and a validation share "
             f"between 0 and 1; got {side} px and {validation_share}."
         )
     source = read_source(data)
     group_of = grouping(group, source.items)
     _refuse_nothing(source)
-    key = _cache_key(source, group, side, validation_share)
-    if _is_current(cache, key):
+    passport = _cache_key(source, group, side, validation_share)
+    if _is_current(cache, passport):
         return Report.load(cache)
     with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
@@ -223,14 +222,14 @@ def prepare(
             index.unlink(missing_ok=True)  # it must never stand beside pixels of another
     report.save(cache)
     with new_file(index, overwrite=True) as part:
-        images = [asdict(entry) for entry in entries]
-        part.write_text(json.dumps({"key": key, "images": images}))
+        pictures = [asdict(entry) for entry in entries]
+        part.write_text(json.dumps({"passport": passport, "pictures": pictures}))
     return report
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """An image that passed its checks, ready to be written."""
+    """A picture that passed its checks, ready to be written."""
 
     rgb: Array
     gray: Array | None
@@ -255,29 +254,29 @@ class _Found:
     def write(
         self,
         file: IO[bytes],
-        images: Iterator[tuple[Item, _Checked | Problem]],
+        pictures: Iterator[tuple[Item, _Checked | Problem]],
         group_of: Callable[[Item], str | None],
         progress: Progress | None,
     ) -> None:
-        """Write the pixels of all images that are new and pass."""
-        for number, (item, image) in enumerate(images, 1):
-            if isinstance(image, Problem):
-                self.problems.append(image)
-            elif (first := self._first.setdefault(image.pixels, item.name)) is not item.name:
+        """Write the pixels of all pictures that are new and pass."""
+        for number, (item, picture) in enumerate(pictures, 1):
+            if isinstance(picture, Problem):
+                self.problems.append(picture)
+            elif (first := self._first.setdefault(picture.pixels, item.name)) is not item.name:
                 reason = f"the same pixels as {first}"
                 self.problems.append(Problem(item.name, DUPLICATED, reason, "left out"))
             else:
-                self._add(file, item, image, group_of(item))
+                self._add(file, item, picture, group_of(item))
             if progress is not None:
                 progress(number, self.total)
 
-    def _add(self, file: IO[bytes], item: Item, image: _Checked, group: str | None) -> None:
+    def _add(self, file: IO[bytes], item: Item, picture: _Checked, group: str | None) -> None:
         start = file.tell()
-        for array in (image.rgb, image.gray):
+        for array in (picture.rgb, picture.gray):
             if array is not None:
                 file.write(np.ascontiguousarray(array).data)
                 file.write(bytes(_aligned(file.tell()) - file.tell()))
-        height, width = image.rgb.shape[:2]
+        height, width = picture.rgb.shape[:2]
         self.entries.append(
             CacheEntry(
                 name=item.name,
@@ -285,14 +284,14 @@ class _Found:
                 start=start,
                 height=height,
                 width=width,
-                dtype=image.rgb.dtype.name,
-                limits=image.limits,
-                gray_dtype=None if image.gray is None else image.gray.dtype.name,
-                gray_limits=image.gray_limits,
+                dtype=picture.rgb.dtype.name,
+                limits=picture.limits,
+                gray_dtype=None if picture.gray is None else picture.gray.dtype.name,
+                gray_limits=picture.gray_limits,
             )
         )
-        self.digests.append(image.digest)
-        self.outlines.append(image.outline)
+        self.digests.append(picture.digest)
+        self.outlines.append(picture.outline)
 
     def divided(self, share: float) -> tuple[list[CacheEntry], Report]:
         """The entries that stay, each with its side, and the report."""
@@ -320,7 +319,7 @@ class _Found:
         return entries, report
 
     def _leaks(self, alike: Sequence[tuple[int, int]], validates: Sequence[bool]) -> set[int]:
-        """Training images of which validation has a near-duplicate; reports all of these."""
+        """Training pictures of which validation has a near-duplicate; reports all of these."""
         leaks: set[int] = set()
         training = validates.count(False)
         for first, second in alike:
@@ -348,8 +347,8 @@ class _Found:
             )
         if count == 0:
             raise ImageError(
-                f"{self.title} holds no image to learn colors from{left_out}. Give photographs "
-                f"in color, {SMALLEST} px or more on the short side."
+                f"{self.title} holds no picture to learn colours from{left_out}. Give photographs "
+                f"in colour, {SMALLEST} px or more on the short side."
             )
         raise ImageError(
             f"{self.title} holds one photograph only{left_out}. Give two at least: one is held "
@@ -371,7 +370,7 @@ def _read_all(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _Checked
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
             # A pool's map would decode all of them before the first is written.
-            for item in islice(left, PREFETCH * THREADS - len(waiting)):
+            for item in islice(left, AHEAD * THREADS - len(waiting)):
                 waiting.append((item, pool.submit(partial(_read, side=side), item)))
             if not waiting:
                 return
@@ -391,7 +390,7 @@ def _read(item: Item, *, side: int) -> _Checked | Problem:
         size = shrunk_size(rgb.shape, side)
         rgb = shrink(rgb, size)
         if is_colorless(rgb, limits[1] - limits[0]):
-            problem = COLORLESS, "its colors hardly differ from gray"
+            problem = COLORLESS, "its colours hardly differ from gray"
     if problem is not None:
         return Problem(item.name, *problem, "left out")
     plane, gray_limits = (None, (0.0, 1.0)) if gray is None else to_gray(gray, item.limits)
@@ -408,7 +407,7 @@ def _read(item: Item, *, side: int) -> _Checked | Problem:
 
 
 def _problem(color: Array, gray: Array | None) -> tuple[str, str] | None:
-    """What is wrong with an image's shape, and how so; None if nothing is."""
+    """What is wrong with a picture's shape, and how so; None if nothing is."""
     height, width = color.shape[:2]
     if is_tiny(color):
         return TINY, f"{width} x {height} px, {SMALLEST} are the least"
@@ -417,7 +416,7 @@ def _problem(color: Array, gray: Array | None) -> tuple[str, str] | None:
     if gray is not None:
         other = gray.shape[1] / gray.shape[0]
         if not isclose(width / height, other, rel_tol=SAME_PROPORTIONS):
-            sizes = f"{width} x {height} px in color, {gray.shape[1]} x {gray.shape[0]} in gray"
+            sizes = f"{width} x {height} px in colour, {gray.shape[1]} x {gray.shape[0]} in gray"
             return MISPAIRED, f"other proportions: {sizes}"
     return None
 
@@ -464,18 +463,16 @@ def _stamp(content: Content | None) -> object:
     return digest_of(np.asarray(content))
 
 
-def _is_current(cache: Path, key: dict[str, object]) -> bool:
+def _is_current(cache: Path, passport: dict[str, object]) -> bool:
     try:
-        return _read_index(cache)["key"] == key
+        return _read_index(cache)["passport"] == passport
     except (OSError, ValueError, KeyError):
         return False
 
 
 def _read_index(cache: Path) -> dict[str, Any]:
     content = json.loads((cache / "index.json").read_text())
-    if not isinstance(content, dict):  # a list: a cache of an early version
-        return {}
-    return {RENAMED_INDEX_KEYS.get(key, str(key)): value for key, value in content.items()}
+    return content if isinstance(content, dict) else {}  # a list: a cache of an early version
 
 
 def _aligned(position: int) -> int:

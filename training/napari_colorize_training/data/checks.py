@@ -17,7 +17,7 @@ from PIL import Image
 
 from napari_colorize.runtime.atomic import new_file
 
-SMALLEST = 32  # px, of the short side: less shows no object whose color could be learned
+SMALLEST = 32  # px, of the short side: less shows no object whose colour could be learned
 LEAST_COLOR = 0.01  # mean of max(R, G, B) - min(R, G, B): what JPEG makes of gray stays below
 ALIKE = 2  # bits of 64 in which the hashes of near-duplicates differ at most
 FLAT = 2.0  # levels; what varies less has a hash of noise
@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one image, and what was done."""
+    """What is wrong with one picture, and what was done."""
 
     name: str
     problem: str
@@ -52,7 +52,7 @@ class Report:
     title : str
         The source, as errors and reports call it.
     found, training, validation : int
-        Images in the source, and how many are used on which side.
+        Pictures in the source, and how many are used on which side.
     groups : int
         How many groups they form; 0 if they are not grouped.
     paired, deep : bool
@@ -72,7 +72,7 @@ class Report:
 
     @property
     def used(self) -> int:
-        """Images that are used on either side."""
+        """Pictures that are used on either side."""
         return self.training + self.validation
 
     def sentence(self) -> str:
@@ -81,7 +81,7 @@ class Report:
         kinds = ("with grays of their own" * self.paired, "of 16 bits" * self.deep)
         said = " ".join(["", *filter(None, kinds)])
         return (
-            f"{self.used} of {self.found} images{said} are used{groups}: {self.training} to "
+            f"{self.used} of {self.found} pictures{said} are used{groups}: {self.training} to "
             f"train on, {self.validation} to validate on{summary(self.problems)}."
         )
 
@@ -112,14 +112,14 @@ def summary(problems: Sequence[Problem]) -> str:
 
 
 def is_tiny(pixels: Array) -> bool:
-    """Whether an image is too small to learn from."""
+    """Whether a picture is too small to learn from."""
     return min(pixels.shape[:2]) < SMALLEST
 
 
 def is_colorless(rgb: Array, white: float) -> bool:
-    """Whether `(Y, X, 3)`, white at `white`, has next to no color anywhere.
+    """Whether `(Y, X, 3)`, white at `white`, has next to no colour anywhere.
 
-    Toned photographs have: a sepia print is an image in color to this test.
+    Toned photographs have: a sepia print is a picture in colour to this test.
     """
     spread = rgb.max(axis=-1).astype(np.float32) - rgb.min(axis=-1)
     return float(spread.mean()) < LEAST_COLOR * white
@@ -138,7 +138,7 @@ def fingerprint(*arrays: Array | None) -> str:
 def difference_hash(rgb: NDArray[np.uint8]) -> int | None:
     """64 bits that say where an 8 x 9 thumbnail grows brighter to the right; None if it is flat.
 
-    N. Krawetz' dHash: images that were scaled, saved again or slightly changed differ in few.
+    N. Krawetz' dHash: pictures that were scaled, saved again or slightly changed differ in few.
     """
     small = Image.fromarray(rgb).convert("L").resize((9, 8), Image.Resampling.BOX)
     values = np.asarray(small, np.int16)

@@ -65,7 +65,7 @@ class CropBatch:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where in an image a crop lies: chosen at random, before any pixel is read."""
+    """Where in a picture a crop lies: chosen at random, before any pixel is read."""
 
     index: int
     size: float  # share of the short side
@@ -79,7 +79,7 @@ class Crops:
     """Batches of random square crops, mirrored at random, shrunk to one side.
 
     Which crops come at which step follows from the seed and the step alone, so a run that is
-    resumed sees the same images as one that was never interrupted; and several processes draw
+    resumed sees the same pictures as one that was never interrupted; and several processes draw
     together what one would draw.
 
     Parameters
@@ -91,7 +91,7 @@ class Crops:
     batch : int
         Crops in a step, of all processes together.
     shrink : tuple of float
-        Smallest and largest side of a crop, as a share of the image's short side.
+        Smallest and largest side of a crop, as a share of the picture's short side.
     seed : int
         Of all that is random.
     rank, ranks : int
@@ -161,28 +161,28 @@ class Crops:
         return random.permutation(len(self._photographs))
 
     def _crop(self, place: _Place) -> tuple[Tensor, Tensor | None]:
-        image = self._photographs[place.index]
-        height, width = image.rgb.shape[:2]
+        picture = self._photographs[place.index]
+        height, width = picture.rgb.shape[:2]
         size = round(min(height, width) * place.size)
         size = max(size, min(self._side, height, width))
         top = int(place.top * (height - size + 1))
         left = int(place.left * (width - size + 1))
         window = np.s_[top : top + size, left : left + size]
-        rgb = self._color(image, window)
-        gray = self._gray(image, window, rgb) if self._photographs.paired else None
+        rgb = self._color(picture, window)
+        gray = self._gray(picture, window, rgb) if self._photographs.paired else None
         if place.mirrored:
             return rgb.flip(-1), None if gray is None else gray.flip(-1)
         return rgb, gray
 
-    def _color(self, image: CachedImage, window: tuple[slice, slice]) -> Tensor:
-        pixels = image.rgb[window]
+    def _color(self, picture: CachedImage, window: tuple[slice, slice]) -> Tensor:
+        pixels = picture.rgb[window]
         if self._photographs.deep:
-            pixels = _unit(pixels, image.limits)
+            pixels = _unit(pixels, picture.limits)
         return _resize(torch.from_numpy(pixels).movedim(-1, 0), self._side)
 
-    def _gray(self, image: CachedImage, window: tuple[slice, slice], rgb: Tensor) -> Tensor:
-        if image.gray is not None:
-            given = _unit(image.gray[window], image.gray_limits)
+    def _gray(self, picture: CachedImage, window: tuple[slice, slice], rgb: Tensor) -> Tensor:
+        if picture.gray is not None:
+            given = _unit(picture.gray[window], picture.gray_limits)
             return _resize(torch.from_numpy(given).unsqueeze(0), self._side)
         unit = rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb
         return torch.tensordot(yuv_from_rgb()[:1].to(unit), unit, dims=1)

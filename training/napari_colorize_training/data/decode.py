@@ -27,7 +27,7 @@ Array = NDArray[Any]
 DRAFT = 2  # a JPEG is decoded at no less than this many times the side it will have
 _EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_OUTLIERS = (0.1, 99.9)  # percentiles; a few hot pixels must not darken a whole image
+_OUTLIERS = (0.1, 99.9)  # percentiles; a few hot pixels must not darken a whole picture
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Decoded:
 
 
 def decode(content: Content, side: int) -> Decoded:
-    """Read one image; a JPEG much larger than `side` is not decoded in full.
+    """Read one picture; a JPEG much larger than `side` is not decoded in full.
 
     Raises
     ------
@@ -171,15 +171,15 @@ def _decode_with_media(path: Path, digest: str) -> Decoded:
     from napari_colorize.io.images import read_image
 
     try:
-        image = read_image(path)
+        picture = read_image(path)
     except ColorizeError as error:
         if not isinstance(error.__cause__, ImportError):
             raise
         # A bare GPU machine lacks the libraries for these files; Pillow reads many of them too.
         return Decoded(_plain(Image.open(path)), digest)
-    if image.is_stack:
+    if picture.is_stack:
         raise ImageError("it is a stack; give its planes as single files, or as an array")
-    return Decoded(image.array, digest, image.contrast_limits)
+    return Decoded(picture.array, digest, picture.contrast_limits)
 
 
 def _plain(image: Image.Image) -> Array:
@@ -196,6 +196,6 @@ def _range_without_outliers(pixels: Array) -> Limits:
 
 
 def _luminance(rgb: Array) -> Array:
-    """Rec. 601, in the dtype of the colors."""
+    """Rec. 601, in the dtype of the colours."""
     gray = rgb @ np.array([0.299, 0.587, 0.114])
     return np.rint(gray).astype(rgb.dtype) if rgb.dtype.kind in "ui" else gray.astype(rgb.dtype)

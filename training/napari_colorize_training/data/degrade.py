@@ -1,6 +1,6 @@
 """What old or poor photographs do to gray, so that a network trained on good ones can read them.
 
-Applied to the network's input only; the colors to be learned stay those of the clean image. The
+Applied to the network's input only; the colours to be learned stay those of the clean picture. The
 order is that of a photograph's life: what the emulsion sees, how sharp the lens was, the print,
 years of fading, grain, stains and vignetting, scratches and dust, a small scan, a JPEG. Sizes are
 in pixels of the network's input.
@@ -21,50 +21,50 @@ from napari_colorize_training.rng import Random, normal, uniform
 # What emulsions see of R, G and B: Luo et al., Time-Travel Rephotography (arXiv 2012.12261).
 BLUE_SENSITIVE = (0.0, 0.1, 0.9)  # until about 1880
 ORTHOCHROMATIC = (0.0, 0.5, 0.5)  # until the 1920s; later film is panchromatic
-LONGEST = 4.0  # exposure against the plain image's
+LONGEST = 4.0  # exposure against the plain picture's
 UNEVEN_CELLS = 3  # brightness varies on a grid of so many cells a side: stains, not texture
 DUST_SCALE = (0.7, 1.8)  # px, of the Gaussian on the noise whose peaks are specks
 DUST_PEAK = (2.7, 3.6)  # standard deviations: many specks, or few
-SCRATCHES = 3  # at most, on one image
+SCRATCHES = 3  # at most, on one picture
 SMALLEST_SCAN = 8  # px
 
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """How strong each kind of damage may be; every image draws its own. Default: none.
+    """How strong each kind of damage may be; every picture draws its own. Default: none.
 
     Parameters
     ----------
     spectrum : float
-        Share of images whose gray is made anew, as another emulsion would have seen the
-        colors: orthochromatic, blue-sensitive or any mix, each for a third. Not for pairs whose
+        Share of pictures whose gray is made anew, as another emulsion would have seen the
+        colours: orthochromatic, blue-sensitive or any mix, each for a third. Not for pairs whose
         gray is no luminance.
     blur : float
-        Largest standard deviation of a Gaussian, px; half of the images stay sharp.
+        Largest standard deviation of a Gaussian, px; half of the pictures stay sharp.
     contrast : float
-        Largest logarithm of a factor on the distance from the image's mean, as a hard print has
+        Largest logarithm of a factor on the distance from the picture's mean, as a hard print has
         it: highlights burn out, shadows drown. Softer prints by half of it occur too.
     tone : float
         Largest |log gamma|.
     fade : float
         Largest share of the range lost at either end.
     grain : float
-        Largest standard deviation of noise (gray spans 0 to 1); half of the images have none.
+        Largest standard deviation of noise (gray spans 0 to 1); half of the pictures have none.
     grain_size : float
-        Largest standard deviation, px, of the Gaussian that makes neighboring grains alike; the
+        Largest standard deviation, px, of the Gaussian that makes neighbouring grains alike; the
         noise keeps its strength. 0 is the noise of a sensor: the same in light and dark.
     uneven : float
         Largest change of brightness by stained or tinted paper and by vignetting, as a share.
     scratches : float
-        Share of images with one to three scratches or hairs, light or dark.
+        Share of pictures with one to three scratches or hairs, light or dark.
     dust : float
-        Share of images with specks, light or dark.
+        Share of pictures with specks, light or dark.
     small : float
-        Share of images scanned smaller, down to `scan` of their side, and enlarged again.
+        Share of pictures scanned smaller, down to `scan` of their side, and enlarged again.
     scan : float
         Smallest such scan.
     jpeg : float
-        Share of images saved as a JPEG of quality `quality` to 95.
+        Share of pictures saved as a JPEG of quality `quality` to 95.
     quality : float
         The lowest.
     """
@@ -102,11 +102,11 @@ OLD_PHOTOGRAPH = Degradation(
     small=0.25,
     jpeg=0.4,
 )
-PRESETS = {"none": NONE, "tone-and-grain": TONE_AND_GRAIN, "old-photograph": OLD_PHOTOGRAPH}
+PLANS = {"none": NONE, "tone-and-grain": TONE_AND_GRAIN, "old-photograph": OLD_PHOTOGRAPH}
 
 
 def degrade(rgb: Tensor, gray: Tensor, plan: Degradation, random: Random) -> Tensor:
-    """Damage the gray of each image at random, as far as the plan allows.
+    """Damage the gray of each picture at random, as far as the plan allows.
 
     Parameters
     ----------
@@ -152,14 +152,14 @@ def degrade(rgb: Tensor, gray: Tensor, plan: Degradation, random: Random) -> Ten
 
 
 def tone_and_grain(gray: Tensor, random: Random) -> Tensor:
-    """Tone, fading and grain of gray `(N, 1, H, W)` in [0, 1], drawn for each image."""
+    """Tone, fading and grain of gray `(N, 1, H, W)` in [0, 1], drawn for each picture."""
     return degrade(gray.expand(-1, 3, -1, -1), gray, TONE_AND_GRAIN, random)
 
 
 def blur(gray: Tensor, sigma: Tensor, largest: float) -> Tensor:
-    """A Gaussian blur of `(N, 1, H, W)` with a standard deviation, px, for each image `(N,)`.
+    """A Gaussian blur of `(N, 1, H, W)` with a standard deviation, px, for each picture `(N,)`.
 
-    The border is continued; a sigma of 0 leaves an image as it is. None may be above `largest`:
+    The border is continued; a sigma of 0 leaves a picture as it is. None may be above `largest`:
     kernels end at three times that, whatever else is in the batch.
     """
     radius = max(1, math.ceil(3 * largest))
@@ -168,8 +168,8 @@ def blur(gray: Tensor, sigma: Tensor, largest: float) -> Tensor:
     kernel = torch.exp(-0.5 * (offsets / sigma.clamp_min(0.05)[:, None]).square())
     kernel = kernel / kernel.sum(dim=1, keepdim=True)
     count, _, height, width = gray.shape
-    images = gray.view(1, count, height, width)  # a channel each, so that each has its kernel
-    padded = F.pad(images, (radius, radius, radius, radius), mode="replicate")
+    pictures = gray.view(1, count, height, width)  # a channel each, so that each has its kernel
+    padded = F.pad(pictures, (radius, radius, radius, radius), mode="replicate")
     across = F.conv2d(padded, kernel[:, None, None, :], groups=count)
     return F.conv2d(across, kernel[:, None, :, None], groups=count).view_as(gray)
 
@@ -177,7 +177,7 @@ def blur(gray: Tensor, sigma: Tensor, largest: float) -> Tensor:
 def jpeg(gray: Tensor, quality: Tensor) -> Tensor:
     """What a JPEG of this quality makes of gray.
 
-    ITU-T T.81: 8 x 8 cosine transform, quantization with the luminance table of its Annex K scaled
+    ITU-T T.81: 8 x 8 cosine transform, quantisation with the luminance table of its Annex K scaled
     as the Independent JPEG Group's library does, rounding, and back.
 
     Parameters
@@ -196,7 +196,7 @@ def jpeg(gray: Tensor, quality: Tensor) -> Tensor:
     padded = F.pad(gray, (0, -width % 8, 0, -height % 8), mode="replicate")
     blocks = padded[:, 0].unfold(1, 8, 8).unfold(2, 8, 8) * 255 - 128  # (N, H/8, W/8, 8, 8)
     dct = _cosines().to(gray)
-    table = _quantization(quality)[:, None, None]
+    table = _quantisation(quality)[:, None, None]
     steps = torch.round(dct @ blocks @ dct.T / table)
     back = dct.T @ (steps * table) @ dct
     whole = ((back + 128) / 255).transpose(2, 3).reshape(len(gray), 1, *padded.shape[-2:])
@@ -204,7 +204,7 @@ def jpeg(gray: Tensor, quality: Tensor) -> Tensor:
 
 
 def _chance(gray: Tensor, share: float, random: Random) -> Tensor:
-    """For each image, true with this probability, `(N, 1, 1, 1)`."""
+    """For each picture, true with this probability, `(N, 1, 1, 1)`."""
     return uniform(random, gray, 1, 1, 1) < share
 
 
@@ -234,7 +234,7 @@ def _tone(gray: Tensor, strength: float, random: Random) -> Tensor:
 
 
 def _fade(gray: Tensor, strength: float, random: Random) -> Tensor:
-    """Black becomes lighter and white darker; one image in six keeps either end."""
+    """Black becomes lighter and white darker; one picture in six keeps either end."""
     low = -0.2 * strength
     black = uniform(random, gray, 1, 1, 1, low=low, high=strength).clamp_min(0)
     white = 1 - uniform(random, gray, 1, 1, 1, low=low, high=strength).clamp_min(0)
@@ -304,7 +304,7 @@ def _scratch(gray: Tensor, share: float, random: Random) -> Tensor:
 
 
 def _light_or_dark(gray: Tensor, random: Random) -> Tensor:
-    """The gray of what lies on an image: two of three times nearly white, else nearly black."""
+    """The gray of what lies on a picture: two of three times nearly white, else nearly black."""
     return torch.where(_chance(gray, 2 / 3, random), 0.92, 0.06).to(gray)
 
 
@@ -315,16 +315,16 @@ def _scan_small(gray: Tensor, plan: Degradation, random: Random) -> Tensor:
         return gray
     return torch.cat(
         [
-            _rescanned(image, scale) if chosen else image
-            for image, chosen, scale in zip(gray.split(1), happens, scales, strict=True)
+            _rescanned(picture, scale) if chosen else picture
+            for picture, chosen, scale in zip(gray.split(1), happens, scales, strict=True)
         ]
     )
 
 
-def _rescanned(image: Tensor, scale: float) -> Tensor:
-    size = [max(min(side, SMALLEST_SCAN), round(side * scale)) for side in image.shape[-2:]]
-    small = F.interpolate(image, size, mode="bilinear", antialias=True)
-    return F.interpolate(small, image.shape[-2:], mode="bicubic").clamp(0, 1)
+def _rescanned(picture: Tensor, scale: float) -> Tensor:
+    size = [max(min(side, SMALLEST_SCAN), round(side * scale)) for side in picture.shape[-2:]]
+    small = F.interpolate(picture, size, mode="bilinear", antialias=True)
+    return F.interpolate(small, picture.shape[-2:], mode="bicubic").clamp(0, 1)
 
 
 def _unit_coordinates(gray: Tensor) -> tuple[Tensor, Tensor]:
@@ -345,7 +345,7 @@ def _cosines() -> Tensor:
     return matrix
 
 
-def _quantization(quality: Tensor) -> Tensor:
+def _quantisation(quality: Tensor) -> Tensor:
     """Steps `(N, 8, 8)` for qualities `(N,)`: 50 takes the table as it is, 100 is all ones."""
     quality = quality.round().clamp(1, 100)
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)

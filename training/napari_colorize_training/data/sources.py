@@ -1,8 +1,8 @@
-"""Where training images come from: any source becomes a list of items, nothing decoded yet.
+"""Where training pictures come from: any source becomes a list of items, nothing decoded yet.
 
-A source is a folder (nested as it likes, with images, tar shards and NumPy files in it), paired
+A source is a folder (nested as it likes, with pictures, tar shards and NumPy files in it), paired
 folders `gray/` and `color/`, a CSV, one tar shard or NumPy file, arrays, napari layers, or several
-of these. An `Item` says where its image is; `decode.py` reads it.
+of these. An `Item` says where its picture is; `decode.py` reads it.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ Content = Path | Member | Any
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a source.
+    """One picture of a source.
 
     Parameters
     ----------
     name : str
         As reports show it: the path within the source, with slashes.
     color : Content
-        The image in color.
+        The picture in colour.
     gray : Content, optional
-        Its gray, if that is not to be derived from the colors.
+        Its gray, if that is not to be derived from the colours.
     columns : mapping
         What a CSV says beside: candidates for the group.
     limits : tuple of float, optional
@@ -90,7 +90,7 @@ def read_source(data: Any) -> ImageSource:
     data : path, sequence, mapping, array or layer
         Arrays are `(Y, X, 3)` or `(N, Y, X, 3)`, a fourth channel is left out; a napari layer is
         whatever has `data` and `rgb`. A mapping has columns as a CSV has (`color`, and perhaps
-        `gray` and others, each a sequence), or else images by their names.
+        `gray` and others, each a sequence), or else pictures by their names.
 
     Raises
     ------
@@ -108,14 +108,14 @@ def read_source(data: Any) -> ImageSource:
     if isinstance(data, Sequence):
         return _from_sequence(data)
     raise ImageError(
-        f"Training images come from a folder, a CSV, a tar shard or arrays, not from "
+        f"Training pictures come from a folder, a CSV, a tar shard or arrays, not from "
         f"{type(data).__name__}."
     )
 
 
 def _from_path(path: Path) -> ImageSource:
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist. Give a folder of images, or a CSV.")
+        raise FileNotFoundError(f"{path} does not exist. Give a folder of pictures, or a CSV.")
     if path.suffix.lower() == ".csv":
         return _from_csv(path)
     if path.is_dir():
@@ -152,7 +152,7 @@ def _folder_called(parent: Path, names: Sequence[str]) -> Path | None:
 
 def _paths_in(folder: Path) -> list[Path]:
     known = {SHARD, *ARRAYS, *readable_suffixes()}
-    # A name that begins with a dot: what macOS leaves beside an image, or a file that still grows.
+    # A name that begins with a dot: what macOS leaves beside a picture, or a file that still grows.
     return [
         path
         for path in sorted(folder.rglob("*"))
@@ -173,7 +173,7 @@ def _from_file(path: Path, source: Path) -> Iterable[Item]:
 
 
 def _members(shard: Path) -> Iterator[Member]:
-    """The images in a tar file; their bytes are not read."""
+    """The pictures in a tar file; their bytes are not read."""
     known = readable_suffixes()
     with tarfile.open(shard, "r:") as tar:  # not compressed: members are read where they lie
         for entry in tar:
@@ -188,8 +188,8 @@ def _from_numpy(name: str, path: Path) -> Iterator[Item]:
         yield from _from_array(name, loaded)
         return
     with loaded:
-        images = {key: loaded[key] for key in loaded.files}
-    for item in _from_mapping(images).items:
+        pictures = {key: loaded[key] for key in loaded.files}
+    for item in _from_mapping(pictures).items:
         yield Item(f"{name}/{item.name}", item.color, item.gray, item.columns, item.limits)
 
 
@@ -204,7 +204,7 @@ def _from_pairs(parent: Path, color: Path, gray: Path) -> ImageSource:
         else:
             alone, missing = (colors, gray) if stem in colors else (grays, color)
             name = alone[stem].relative_to(parent).as_posix()
-            reason = f"{missing.name}/ has no image of this name"
+            reason = f"{missing.name}/ has no picture of this name"
             source.problems.append(Problem(name, MISPAIRED, reason, "left out"))
     return source
 
@@ -280,14 +280,14 @@ def _from_mapping(data: Mapping[str, Any]) -> ImageSource:
         parts = (partial(_from_array, str(name), image) for name, image in data.items())
         return _collected("The mapping", parts)
     gray = _column(data, GRAY)
-    colors = list(_images(data[color]))
-    grays = list(_images(data[gray], colors=False)) if gray else [None] * len(colors)
+    colors = list(_pictures(data[color]))
+    grays = list(_pictures(data[gray], colors=False)) if gray else [None] * len(colors)
     others = {key: [*data[key]] for key in data if key not in (color, gray)}
     for name, column in ((gray, grays), *others.items()):
         if len(column) != len(colors):
             raise ImageError(
-                f"There are {len(colors)} images in color and {len(column)} of {name!r}: every "
-                "one in color needs its own."
+                f"There are {len(colors)} pictures in colour and {len(column)} of {name!r}: every "
+                "one in colour needs its own."
             )
     limits = _limits(data[gray]) if gray else None
     columns = [
@@ -329,14 +329,14 @@ def _told_apart(part: ImageSource, folder: str) -> ImageSource:
 
 
 def _from_array(name: str, data: Any) -> Iterator[Item]:
-    """Items of one array or layer: a single image, or a stack along the first axis."""
-    images = list(_images(data))
-    for number, image in enumerate(images):
-        yield Item(name if len(images) == 1 else f"{name}[{number}]", image)
+    """Items of one array or layer: a single picture, or a stack along the first axis."""
+    pictures = list(_pictures(data))
+    for number, picture in enumerate(pictures):
+        yield Item(name if len(pictures) == 1 else f"{name}[{number}]", picture)
 
 
-def _images(data: Any, *, colors: bool = True) -> Iterator[Any]:
-    """Single images of an array, a layer or a sequence of them; arrays stay lazy."""
+def _pictures(data: Any, *, colors: bool = True) -> Iterator[Any]:
+    """Single pictures of an array, a layer or a sequence of them; arrays stay lazy."""
     if _is_layer(data):
         colors = bool(data.rgb)
         data = data.data[0] if getattr(data, "multiscale", False) else data.data
@@ -345,7 +345,7 @@ def _images(data: Any, *, colors: bool = True) -> Iterator[Any]:
         return
     if not hasattr(data, "shape"):
         for entry in data:
-            yield from _images(entry, colors=colors)
+            yield from _pictures(entry, colors=colors)
         return
     is_rgb = colors and len(data.shape) >= 3 and data.shape[-1] in (3, 4)
     if len(data.shape) == 2 + is_rgb:
@@ -355,7 +355,7 @@ def _images(data: Any, *, colors: bool = True) -> Iterator[Any]:
             yield data[index]
     else:
         raise ImageError(
-            f"Expected images (Y, X, 3) or a stack (N, Y, X, 3), got an array of shape "
+            f"Expected pictures (Y, X, 3) or a stack (N, Y, X, 3), got an array of shape "
             f"{tuple(data.shape)}."
         )
 

@@ -1,7 +1,7 @@
-"""Which images validate: by hash, within groups, and the same however the folder grows.
+"""Which pictures validate: by hash, within groups, and the same however the folder grows.
 
-An image's place in [0, 1) follows from its content alone, a group's from its name alone; those
-below the validation share are held back. Adding images therefore moves none of them. Only where
+A picture's place in [0, 1) follows from its content alone, a group's from its name alone; those
+below the validation share are held back. Adding pictures therefore moves none of them. Only where
 chance leaves validation less than half of its share, as it may in small sets, do the next in order
 step in; these may have to leave again as the set grows.
 """
@@ -27,7 +27,7 @@ def hash_position(text: str) -> float:
 
 
 def grouping(group: str | None, items: Sequence[Item]) -> Callable[[Item], str | None]:
-    """How to tell an image's group: slide, bag, film; None if it stands alone.
+    """How to tell a picture's group: slide, bag, film; None if it stands alone.
 
     Parameters
     ----------
@@ -63,39 +63,39 @@ def validation_split(
     alike: Sequence[tuple[int, int]],
     share: float,
 ) -> list[bool]:
-    """Which images validate.
+    """Which pictures validate.
 
     Parameters
     ----------
     digests : sequence of str
-        One for each image, of its content.
+        One for each picture, of its content.
     groups : sequence of str or None
         A group is never on both sides.
     alike : sequence of pairs
         Places of near-duplicates: these stay together if they have no group. (If they have, a
         slide's blank tiles would tie all slides together.)
     share : float
-        Of the images (or groups) that are to validate, in (0, 1).
+        Of the pictures (or groups) that are to validate, in (0, 1).
 
     Raises
     ------
     ImageError
-        If all images are of one group.
+        If all pictures are of one group.
     """
     names = [
         f"group {group}" if group else digest for digest, group in zip(digests, groups, strict=True)
     ]
     if len(set(groups)) == 1 and groups[0]:
         raise ImageError(
-            f"All images belong to one group, {groups[0]!r}: nothing could be held back to "
-            "validate on. Give images of two groups, or group them otherwise."
+            f"All pictures belong to one group, {groups[0]!r}: nothing could be held back to "
+            "validate on. Give pictures of two groups, or group them otherwise."
         )
     units = _tied(names, [pair for pair in alike if not any(groups[number] for number in pair)])
     if len(set(units)) == 1:  # frames of one scene, say: better a poor validation than none
         units = names if len(set(names)) > 1 else [f"{name} {i}" for i, name in enumerate(names)]
     places: dict[str, float] = {}
     for unit, name in zip(units, names, strict=True):
-        # The lowest of all: one that joins may bring training images over, never the reverse.
+        # The lowest of all: one that joins may bring training pictures over, never the reverse.
         places[unit] = min(hash_position(name), places.get(unit, 1.0))
     order = sorted(places, key=lambda unit: (places[unit], unit))
     count = sum(value < share for value in places.values())

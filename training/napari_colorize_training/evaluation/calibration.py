@@ -28,7 +28,7 @@ from napari_colorize_training.evaluation.metrics import to_gray, to_lab
 Floats = NDArray[np.float64]
 
 POINTS = 24  # of the curve
-ENDLESS = 200.0  # CIEDE2000 beyond any two colors
+ENDLESS = 200.0  # CIEDE2000 beyond any two colours
 
 
 def calibrate_model(
@@ -44,15 +44,15 @@ def calibrate_model(
     Parameters
     ----------
     model : Path
-        A safetensors file of a network with color classes; rewritten with the curve.
+        A safetensors file of a network with colour classes; rewritten with the curve.
     data : path, sequence, mapping or array
-        Photographs in color; see `sources.read_source`.
+        Photographs in colour; see `sources.read_source`.
     validation : bool
         Only those that training on this data holds back.
     limit : int, optional
         No more than so many.
     progress : callable, optional
-        Told after each image how many are done, and of how many.
+        Told after each picture how many are done, and of how many.
 
     Returns
     -------
@@ -62,14 +62,14 @@ def calibrate_model(
     Raises
     ------
     SettingsError
-        If the network tells no color classes.
+        If the network tells no colour classes.
     FileNotFoundError
-        If there are no images in color.
+        If there are no pictures in colour.
     """
     colorizer = Colorizer.from_pretrained(model, precision="float32")
     if not hasattr(colorizer.network, "calibration"):
         raise SettingsError(
-            f"{model} has no color classes that could be calibrated: only networks of the "
+            f"{model} has no colour classes that could be calibrated: only networks of the "
             "architecture compact do."
         )
     truths = find_ground_truth(data, validation=validation, limit=limit)
@@ -84,8 +84,8 @@ def calibrate_model(
             if progress is not None:
                 progress(done, len(truths))
     if not told:
-        raise FileNotFoundError(f"{data} holds no images in color to calibrate on.")
-    curve = fit_curve(np.concatenate(told), np.concatenate(measured))
+        raise FileNotFoundError(f"{data} holds no pictures in colour to calibrate on.")
+    curve = curve_of(np.concatenate(told), np.concatenate(measured))
     weights = read_weights(model)
     state = dict(weights.state) | {"calibration": torch.tensor(curve).half()}
     write_weights(model, state, weights.metadata)
@@ -103,7 +103,7 @@ def expected_and_measured(
     return told, small[0, 0].numpy()
 
 
-def fit_curve(told: Floats, measured: Floats, points: int = POINTS) -> Floats:
+def curve_of(told: Floats, measured: Floats, points: int = POINTS) -> Floats:
     """The curve `(2, points)` that makes of told errors the ones to expect."""
     order = np.argsort(told, kind="stable")
     inner = points - 2

@@ -1,4 +1,4 @@
-"""How good is a model: measured on photographs whose true colors are known.
+"""How good is a model: measured on photographs whose true colours are known.
 
 Everything is measured at full size on 8-bit RGB, against the rounded Rec. 601 gray as the model
 that does nothing. `evaluate` compares several models in full, `quick_score` one in little time,
@@ -58,7 +58,7 @@ from napari_colorize_training.evaluation.records import (
     Example,
     ImageFigures,
     NoReferenceFigures,
-    nan_mean,
+    mean_of,
 )
 
 Pixels = NDArray[np.uint8]
@@ -67,35 +67,35 @@ Predict = Callable[[Pixels], Pixels]  # gray (Y, X) to RGB (Y, X, 3), both uint8
 
 GRID = 32  # areas along a side in which expected and measured errors are compared
 MOTION_SIDE = 256  # px, longer side of the frames in which motion is found
-SAMPLES, CASES = 6, 4  # images in each sheet of a report
+SAMPLES, CASES = 6, 4  # pictures in each sheet of a report
 THUMBNAIL = 320  # px, longer side of what is kept for the sheets
 
 
 @dataclass(frozen=True)
 class Score:
-    """Means over images, beside those of gray.
+    """Means over pictures, beside those of gray.
 
     Parameters
     ----------
-    images : int
+    pictures : int
         How many.
     psnr, psnr_gray : float
-        Peak signal-to-noise ratio of RGB, dB, per image, then averaged.
+        Peak signal-to-noise ratio of RGB, dB, per picture, then averaged.
     ciede2000, ciede2000_gray : float
-        Mean color difference over pixels, then images; 1 is just visible side by side.
+        Mean colour difference over pixels, then pictures; 1 is just visible side by side.
     colorfulness : float
         Mean Hasler and Suesstrunk measure, as a share of the truth's.
     better : float
-        Share of images nearer to the truth in CIEDE2000 than gray is.
+        Share of pictures nearer to the truth in CIEDE2000 than gray is.
     """
 
-    images: int
+    pictures: int
     psnr: float
     psnr_gray: float
     ciede2000: float
     ciede2000_gray: float
     colorfulness: float
-    better_share: float
+    better: float
 
 
 def quick_score(
@@ -106,18 +106,18 @@ def quick_score(
     degrade: str = "none",
     **settings: Any,
 ) -> Score:
-    """Colorize the gray of each image (uint8 `(Y, X, 3)`) and compare with its colors.
+    """Colorize the gray of each picture (uint8 `(Y, X, 3)`) and compare with its colours.
 
     Parameters
     ----------
     colorizer : Colorizer or callable
         A model, or anything that makes RGB `(Y, X, 3)` of gray `(Y, X)`, both uint8.
     truths : iterable of ndarray, uint8, shape (Y, X, 3)
-        Images in color.
+        Pictures in colour.
     grays : iterable of ndarray or None, optional
         Their grays, uint8 `(Y, X)`, where these are not to be derived.
     degrade : str
-        A name in `degrade.PLANS`: a Colorizer sees worn gray, its colors are measured on clean.
+        A name in `degrade.PLANS`: a Colorizer sees worn gray, its colours are measured on clean.
     **settings
         Of a Colorizer; see `ColorizeSettings`.
     """
@@ -130,16 +130,16 @@ def quick_score(
         for truth, gray in pairs
     ]
     if not rows:
-        raise ValueError("There are no images to measure on.")
+        raise ValueError("There are no pictures to measure on.")
     noise, noise_gray, error, error_gray, colorful, colorful_truth = np.array(rows).T
     return Score(
-        images=len(rows),
+        pictures=len(rows),
         psnr=noise.mean(),
         psnr_gray=noise_gray.mean(),
         ciede2000=error.mean(),
         ciede2000_gray=error_gray.mean(),
         colorfulness=colorful.mean() / max(colorful_truth.mean(), 1e-9),
-        better_share=(error < error_gray).mean(),
+        better=(error < error_gray).mean(),
     )
 
 
@@ -170,25 +170,25 @@ def evaluate(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Measure models side by side; every image is read once, and few are kept in memory.
+    """Measure models side by side; every picture is read once, and few are kept in memory.
 
     Parameters
     ----------
     models : mapping of str to Colorizer
         By the names that the report gives them.
     data : path, sequence, mapping or array
-        Images in color, perhaps with grays of their own; see `sources.read_source`.
+        Pictures in colour, perhaps with grays of their own; see `sources.read_source`.
     exam : Exam, optional
         What to measure.
     progress : callable, optional
-        Told after each image how many are done, and of how many.
+        Told after each picture how many are done, and of how many.
 
     Raises
     ------
     FileNotFoundError
-        If there are no images.
+        If there are no pictures.
     ImageError
-        If none has colors, or frames differ in size.
+        If none has colours, or frames differ in size.
     CheckpointError
         If a network that measures cannot be read.
     """
@@ -202,7 +202,7 @@ def evaluate(
     )
     bench = _Evaluator(models, exam)
     with warnings.catch_warnings():
-        # What a model warns of is in its figures; here a warning would come once an image.
+        # What a model warns of is in its figures; here a warning would come once a picture.
         warnings.simplefilter("ignore", ColorizeWarning)
         for done, truth in enumerate(truths, 1):
             bench.measure(truth)
@@ -217,7 +217,7 @@ def as_rgb(gray: Pixels) -> Pixels:
 
 
 class _PerceptualMetrics:
-    """The networks that measure, as far as their files are given; read before any image is."""
+    """The networks that measure, as far as their files are given; read before any picture is."""
 
     def __init__(self, exam: EvaluationConfig, device: torch.device) -> None:
         self.backbone = Backbone(exam.backbone, device) if exam.backbone else None
@@ -226,7 +226,7 @@ class _PerceptualMetrics:
 
 
 class _FrechetSets:
-    """Features of one set of images, as the measuring networks see them."""
+    """Features of one set of pictures, as the measuring networks see them."""
 
     def __init__(self, eyes: _PerceptualMetrics) -> None:
         self._eyes = eyes
@@ -271,11 +271,11 @@ class _VideoMetrics:
         self._before = small
 
     def values(self) -> dict[str, float]:
-        return {"cdc": self._consistency.value(), "warping_error": nan_mean(self._errors)}
+        return {"cdc": self._consistency.value(), "warping_error": mean_of(self._errors)}
 
 
 class _ColumnTotals:
-    """What gathers in a column, image by image."""
+    """What gathers in a column, picture by picture."""
 
     def __init__(self, eyes: _PerceptualMetrics) -> None:
         self.figures: list[ImageFigures] = []
@@ -287,7 +287,7 @@ class _ColumnTotals:
 
 
 class _ExampleBuffer:
-    """The few images of a column with the highest scores."""
+    """The few pictures of a column with the highest scores."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[float, Example]] = []
@@ -302,7 +302,7 @@ class _ExampleBuffer:
 
 
 class _Evaluator:
-    """Everything that is under way while images come in."""
+    """Everything that is under way while pictures come in."""
 
     def __init__(self, models: Mapping[str, Colorizer], exam: EvaluationConfig) -> None:
         self.models, self.exam = dict(models), exam
@@ -311,7 +311,7 @@ class _Evaluator:
         for colorizer in self.models.values():
             colorizer.resolve_settings(
                 exam.settings
-            )  # a wrong setting is told before the first image
+            )  # a wrong setting is told before the first picture
         self.wear = _degrade(exam)
         self.names: list[str] = []
         self.groups: list[str] = []
@@ -327,7 +327,7 @@ class _Evaluator:
         self._gray_before: Pixels | None = None
 
     def measure(self, truth: GroundTruthImage) -> None:
-        """Every figure of one image, or count it as left out."""
+        """Every figure of one picture, or count it as left out."""
         rgb = truth.rgb
         if rgb is None or (truth.gray is not None and truth.gray.shape != rgb.shape[:2]):
             self.skipped += 1
@@ -351,15 +351,15 @@ class _Evaluator:
         if not self.names:
             if self.skipped:
                 raise ImageError(
-                    f"None of the {self.skipped} images of {data} can be read and has colors: "
-                    "there is nothing to compare with. Give photographs in color."
+                    f"None of the {self.skipped} pictures of {data} can be read and has colours: "
+                    "there is nothing to compare with. Give photographs in colour."
                 )
-            raise FileNotFoundError(f"{data} holds no images to measure on.")
+            raise FileNotFoundError(f"{data} holds no pictures to measure on.")
         film = self.true_film.values() if self.exam.stack else {}
         return Evaluation(
             data=data,
             config=self.exam,
-            images=tuple(self.names),
+            pictures=tuple(self.names),
             groups=tuple(self.groups),
             skipped=self.skipped,
             truth=tuple(self.truth),
@@ -380,7 +380,7 @@ class _Evaluator:
         if before.shape != now.shape:
             raise ImageError(
                 f"{self.names[-1]} is not as large as the frame before: a film has frames of one "
-                "size. Leave out --stack for a folder of single images."
+                "size. Leave out --stack for a folder of single pictures."
             )
         return motion_between(before, now)
 
@@ -416,7 +416,7 @@ class _Evaluator:
         lab: Floats,
         motion: OpticalFlow | None,
     ) -> Floats:
-        """ImageFigures of an image as one column has it; returns CIEDE2000 of every pixel."""
+        """PictureFigures of a picture as one column has it; returns CIEDE2000 of every pixel."""
         own = to_lab(rgb)
         errors: Floats = deltaE_ciede2000(lab, own)
         look = _no_reference_figures(rgb, own)
@@ -439,7 +439,7 @@ class _Evaluator:
     def _at_saturation(
         self, shown: Colorized, saturation: float, truth: Pixels, lab: Floats
     ) -> tuple[float, float, float]:
-        """PSNR, CIEDE2000 and colorfulness; no network runs."""
+        """PSNR, CIEDE2000 and colourfulness; no network runs."""
         rgb = shown.with_(saturation=saturation).pixels
         error = float(deltaE_ciede2000(lab, to_lab(rgb)).mean())
         return psnr(truth, rgb), error, colorfulness(rgb)
@@ -472,7 +472,7 @@ class _Evaluator:
         film = tally.film.values() if self.exam.stack else {}
         return Column(
             name=name,
-            images=tuple(tally.figures),
+            pictures=tuple(tally.figures),
             better=float(np.mean(np.array(leads) > 0)),
             **tally.sets.distances(self.truths),
             curve=self._curve(tally),
@@ -489,7 +489,7 @@ class _Evaluator:
     def _curve(self, tally: _ColumnTotals) -> tuple[CurvePoint, ...]:
         if not tally.curve:
             return ()
-        truth = nan_mean(look.colorfulness for look in self.truth)
+        truth = mean_of(look.colorfulness for look in self.truth)
         means = np.mean(tally.curve, axis=0)  # (saturations, 3)
         return tuple(
             CurvePoint(saturation, float(noise), float(error), float(colorful / truth))
@@ -504,16 +504,16 @@ def _no_reference_figures(rgb: Pixels, lab: Floats) -> NoReferenceFigures:
 
 
 def _degrade(exam: EvaluationConfig) -> Callable[[Pixels, Pixels], Pixels]:
-    """What makes a worn gray of an image and its gray; the gray itself without a degradation."""
+    """What makes a worn gray of a picture and its gray; the gray itself without a degradation."""
     if exam.degrade is None:
         return lambda truth, gray: gray
-    from napari_colorize_training.data.degrade import PRESETS, degrade
+    from napari_colorize_training.data.degrade import PLANS, degrade
 
-    if exam.degrade not in PRESETS:
+    if exam.degrade not in PLANS:
         raise SettingsError(
-            f"No degradation is named {exam.degrade!r}. Choose one of: {', '.join(PRESETS)}."
+            f"No degradation is named {exam.degrade!r}. Choose one of: {', '.join(PLANS)}."
         )
-    wear = PRESETS[exam.degrade]
+    wear = PLANS[exam.degrade]
     random = torch.Generator().manual_seed(exam.seed)
 
     def worn(truth: Pixels, gray: Pixels) -> Pixels:
@@ -527,7 +527,7 @@ def _degrade(exam: EvaluationConfig) -> Callable[[Pixels, Pixels], Pixels]:
 
 
 def _on_clean(answer: Colorized, gray: Pixels) -> Colorized:
-    """The colors of an answer on another gray of the same size."""
+    """The colours of an answer on another gray of the same size."""
     return replace(answer, plane=to_plane(gray, device=answer.plane.gray.device))
 
 
@@ -542,13 +542,13 @@ def _for_motion(frame: Pixels) -> Pixels:
     return _shrunk(frame, MOTION_SIDE, Image.Resampling.BOX)
 
 
-def _thumbnail(image: Pixels) -> Pixels:
-    return _shrunk(image, THUMBNAIL, Image.Resampling.LANCZOS)
+def _thumbnail(picture: Pixels) -> Pixels:
+    return _shrunk(picture, THUMBNAIL, Image.Resampling.LANCZOS)
 
 
-def _shrunk(image: Pixels, side: int, by: Image.Resampling) -> Pixels:
-    share = side / max(image.shape[:2])
+def _shrunk(picture: Pixels, side: int, by: Image.Resampling) -> Pixels:
+    share = side / max(picture.shape[:2])
     if share >= 1:
-        return image
-    height, width = (max(1, round(length * share)) for length in image.shape[:2])
-    return np.asarray(Image.fromarray(image).resize((width, height), by))
+        return picture
+    height, width = (max(1, round(length * share)) for length in picture.shape[:2])
+    return np.asarray(Image.fromarray(picture).resize((width, height), by))

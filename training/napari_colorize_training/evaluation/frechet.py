@@ -1,7 +1,7 @@
 """Distances that need a network's eyes: Frechet distances of features, and LPIPS.
 
 Every network comes from a file that the user has; none is downloaded. A Frechet distance compares
-two sets of images by the mean and covariance of features, as FID does (Heusel et al. 2017, where
+two sets of pictures by the mean and covariance of features, as FID does (Heusel et al. 2017, where
 the network is Inception); values of different networks must not be compared.
 """
 
@@ -29,7 +29,7 @@ LpipsNetwork = Literal["alex", "vgg", "squeeze"]
 
 WHOLE, QUADRANT = 256, 224  # px, sides of what the backbone sees
 FID_FEATURES = "2048"  # the last of Inception's pools, as everyone takes it
-# px: LPIPS was calibrated on patches of 64 px; its networks have nothing left of smaller images.
+# px: LPIPS was calibrated on patches of 64 px; its networks have nothing left of smaller pictures.
 SMALLEST_LPIPS, LARGEST_LPIPS = 64, 256
 # torchmetrics cuts torchvision's `features` into slices and keeps the layers' numbers.
 SLICE = re.compile(r"^slices?\.?\d+\.")
@@ -92,7 +92,7 @@ def _root(matrix: Floats) -> Floats:
 
 
 class Backbone:
-    """Features of MobileNetV2 (timm `mobilenetv2_100`): of a whole image and its quadrants.
+    """Features of MobileNetV2 (timm `mobilenetv2_100`): of a whole picture and its quadrants.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class Backbone:
         self.network: nn.Module = network.eval().to(self.device)
 
     def __call__(self, rgb: Pixels) -> NDArray[np.float32]:
-        """Five vectors `(5, 320)`: the whole image at 256 px, then its quadrants at 224 px.
+        """Five vectors `(5, 320)`: the whole picture at 256 px, then its quadrants at 224 px.
 
         Squeezed bicubically; the last feature map's mean over space.
         """
@@ -137,15 +137,15 @@ class Backbone:
         return np.concatenate([whole, parts])
 
     @torch.inference_mode()
-    def _features(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        x = torch.from_numpy(np.stack(images)).to(self.device).movedim(-1, 1)
+    def _features(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
+        x = torch.from_numpy(np.stack(pictures)).to(self.device).movedim(-1, 1)
         x = (x.float() / 255 - 0.5) / 0.5  # mean and deviation that this network was trained with
         features: NDArray[np.float32] = self.network(x)[-1].mean((2, 3)).cpu().numpy()
         return features
 
 
 def quadrants(rgb: Pixels) -> list[Pixels]:
-    """The four quarters of an image, row by row; a side of one pixel is in both halves."""
+    """The four quarters of a picture, row by row; a side of one pixel is in both halves."""
     rows, columns = (_halves(length) for length in rgb.shape[:2])
     return [rgb[row, column] for row in rows for column in columns]
 
@@ -163,7 +163,7 @@ def _squeezed(rgb: Pixels, side: int) -> Pixels:
 
 
 def inception_features(path: Path) -> Callable[[Pixels], NDArray[np.float32]]:
-    """FID's Inception from a local file: an image to one vector `(1, 2048)`.
+    """FID's Inception from a local file: a picture to one vector `(1, 2048)`.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def _lpips_network(state: Mapping[str, Tensor], path: Path) -> LpipsNetwork:
 
 
 def _signed(rgb: Pixels) -> Tensor:
-    """An image as LPIPS takes it: `(1, 3, H, W)` in [-1, 1], at most 256 px on its longer side."""
+    """A picture as LPIPS takes it: `(1, 3, H, W)` in [-1, 1], at most 256 px on its longer side."""
     x = torch.from_numpy(np.ascontiguousarray(rgb)).movedim(-1, 0)[None].float() / 127.5 - 1
     share = min(1.0, LARGEST_LPIPS / max(x.shape[-2:]))
     # Not narrower than the smallest side that the networks take.

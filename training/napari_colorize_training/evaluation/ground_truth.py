@@ -1,6 +1,6 @@
-"""Images whose colors are known, at full size: what models are measured on.
+"""Pictures whose colours are known, at full size: what models are measured on.
 
-They come from the same sources as training images, and the same split tells which of them
+They come from the same sources as training pictures, and the same split tells which of them
 training holds back.
 """
 
@@ -24,22 +24,22 @@ from napari_colorize_training.data.split import grouping, validation_split
 
 Pixels = NDArray[np.uint8]
 
-FULL_SIZE = 2**16  # px: no image is decoded smaller than it is
+FULL_SIZE = 2**16  # px: no picture is decoded smaller than it is
 TIFF = {".tif", ".tiff"}
 
 
 @dataclass(frozen=True, eq=False)
 class GroundTruthImage:
-    """An image in color, and its gray if the source brought one.
+    """A picture in colour, and its gray if the source brought one.
 
     Parameters
     ----------
     name, group : str
         Where it came from; the group is empty if it stands alone.
     rgb : ndarray, uint8, shape (Y, X, 3), optional
-        None if the image cannot be read, or has no colors.
+        None if the picture cannot be read, or has no colours.
     gray : ndarray, uint8, shape (Y, X), optional
-        None: it is to be derived from the colors.
+        None: it is to be derived from the colours.
     """
 
     name: str
@@ -50,7 +50,7 @@ class GroundTruthImage:
 
 @dataclass(frozen=True)
 class GroundTruthSet:
-    """What a source holds, nothing decoded yet; iterating reads one image at a time."""
+    """What a source holds, nothing decoded yet; iterating reads one picture at a time."""
 
     title: str
     items: list[Item]
@@ -72,14 +72,14 @@ def find_ground_truth(
     frames: bool = False,
     limit: int | None = None,
 ) -> GroundTruthSet:
-    """List the images of a source.
+    """List the pictures of a source.
 
     Parameters
     ----------
     data : path, sequence, mapping, array or layer
         See `sources.read_source`; a TIFF of many pages is a stack.
     validation : bool
-        Only images that training on this source with this `group` holds back.
+        Only pictures that training on this source with this `group` holds back.
     group : str, optional
         See `split.grouping`.
     frames : bool
@@ -97,7 +97,7 @@ def find_ground_truth(
     source = _source(data)
     items = source.items
     if not items:
-        raise FileNotFoundError(f"{source.title} holds no images to measure on.")
+        raise FileNotFoundError(f"{source.title} holds no pictures to measure on.")
     group_of = grouping(group, items)
     groups = [group_of(item) for item in items]
     chosen = list(range(len(items)))
@@ -116,7 +116,7 @@ def find_ground_truth(
 
 
 def read_images(source: Any, *, validation: bool = False) -> Iterator[Pixels]:
-    """The images of a source in color, uint8 `(Y, X, 3)`; what has none is left out."""
+    """The pictures of a source in colour, uint8 `(Y, X, 3)`; what has none is left out."""
     for truth in find_ground_truth(source, validation=validation):
         if truth.rgb is not None:
             yield truth.rgb
@@ -126,9 +126,9 @@ def _source(data: Any) -> ImageSource:
     if isinstance(data, (str, Path)) and Path(data).suffix.lower() in TIFF and Path(data).is_file():
         from napari_colorize.io.images import read_image
 
-        image = read_image(Path(data))
-        if image.is_stack:
-            return replace(read_source(image.array), title=str(data))
+        picture = read_image(Path(data))
+        if picture.is_stack:
+            return replace(read_source(picture.array), title=str(data))
     return read_source(data)
 
 

@@ -1,6 +1,6 @@
-"""Measures of color: pure functions of 8-bit images, each with the definition it follows.
+"""Measures of colour: pure functions of 8-bit pictures, each with the definition it follows.
 
-Images are uint8 RGB `(Y, X, 3)` at full size. No measure knows a model: gray is measured as the
+Pictures are uint8 RGB `(Y, X, 3)` at full size. No measure knows a model: gray is measured as the
 model that does nothing.
 """
 
@@ -19,9 +19,9 @@ Floats = NDArray[np.float64]
 
 SSIM_SIGMA = 1.5  # pixels; with it, skimage's window is the 11 x 11 of Wang et al. 2004
 SSIM_WINDOW = 11
-PALE = 2.0  # CIELAB chroma below which a pixel counts as uncolored
+PALE = 2.0  # CIELAB chroma below which a pixel counts as uncoloured
 CDC_DISTANCES = (1, 2, 4)  # frames; TCVC
-FINEST = 1e-10  # squared levels: two images that are equal are 148 dB apart, not infinitely
+FINEST = 1e-10  # squared levels: two pictures that are equal are 148 dB apart, not infinitely
 # Sundaram, Brox and Keutzer 2010, eq. (5): how far there-and-back may miss a pixel that is seen
 # in both frames.
 OCCLUSION_SHARE, OCCLUSION_FLOOR = 0.01, 0.5
@@ -51,7 +51,7 @@ def ssim(truth: Pixels, other: Pixels) -> float:
     """Structural similarity (Wang et al. 2004), mean over R, G and B; 1 is equal.
 
     As there: a Gaussian window of 11 x 11 pixels with a standard deviation of 1.5, covariances
-    of the window itself, constants 0.01 and 0.03. NaN for images smaller than the window.
+    of the window itself, constants 0.01 and 0.03. NaN for pictures smaller than the window.
     """
     from skimage.metrics import structural_similarity
 
@@ -71,17 +71,17 @@ def ssim(truth: Pixels, other: Pixels) -> float:
 
 
 def ciede2000(truth: Pixels, other: Pixels) -> float:
-    """Mean color difference over pixels (Sharma et al. 2005); 1 is just visible side by side."""
+    """Mean colour difference over pixels (Sharma et al. 2005); 1 is just visible side by side."""
     return float(deltaE_ciede2000(to_lab(truth), to_lab(other)).mean())
 
 
 def colorfulness(rgb: Pixels) -> float:
-    """M3 of Hasler and Suesstrunk 2003, from signed opponent colors of 8-bit RGB."""
+    """M3 of Hasler and Suesstrunk 2003, from signed opponent colours of 8-bit RGB."""
     return _m3(*_opponents(rgb))
 
 
 def colorfulness_abs(rgb: Pixels) -> float:
-    """DDColor's variant of `colorfulness`: absolute opponent colors, so means are larger.
+    """DDColor's variant of `colorfulness`: absolute opponent colours, so means are larger.
 
     Only for comparison with that line of papers (`calculate_cf` of piddnad/DDColor).
     """
@@ -140,11 +140,11 @@ def calibrate(expected: Floats, measured: Floats, parts: int = 10) -> Calibratio
 
 
 class ColorConsistency:
-    """CDC (Liu et al., TCVC): how much the colors of a film jump; 0 is steady.
+    """CDC (Liu et al., TCVC): how much the colours of a film jump; 0 is steady.
 
     For each of R, G and B: the Jensen-Shannon divergence (natural logarithm) of the 256-bin
     histograms of frames t and t + d, averaged over t, then over d = 1, 2, 4 and the channels.
-    Gray film scores low: read it beside the colorfulness. Frames are fed one at a time.
+    Gray film scores low: read it beside the colourfulness. Frames are fed one at a time.
     """
 
     def __init__(self) -> None:

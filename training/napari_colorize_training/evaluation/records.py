@@ -1,7 +1,7 @@
 """What an evaluation asks (`Exam`) and what it found (`Evaluation`): plain records, no work.
 
 An `Evaluation` has a `Column` for gray and for each model, and a column has figures of every
-image, in the order of the images.
+picture, in the order of the pictures.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class EvaluationConfig:
     saturations : tuple of float
         Where the curve of figures over saturation is measured.
     degrade : str, optional
-        A name in `degrade.PLANS`. Models see a worn gray; their colors are measured on the clean
-        one, so that the figures are about colors and comparable.
+        A name in `degrade.PLANS`. Models see a worn gray; their colours are measured on the clean
+        one, so that the figures are about colours and comparable.
     validation : bool
-        Only the images that training holds back.
+        Only the pictures that training holds back.
     limit : int, optional
-        Stop after so many images.
+        Stop after so many pictures.
     group : str, optional
-        What groups images, as for training (`split.grouping`): figures are also given for each
+        What groups pictures, as for training (`split.grouping`): figures are also given for each
         group, and none is divided by `validation`.
     stack : bool
         The data are the frames of a film, in order: temporal_smoothing is measured too.
@@ -74,7 +74,7 @@ class EvaluationConfig:
         if any(not 0 <= value <= 4 for value in self.saturations):
             raise SettingsError(f"Saturations lie between 0 and 4, got {self.saturations}.")
         if self.limit is not None and self.limit < 1:
-            raise SettingsError(f"The limit must be at least 1 image, got {self.limit}.")
+            raise SettingsError(f"The limit must be at least 1 picture, got {self.limit}.")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class NoReferenceFigures:
-    """What can be said of an image without another: its colorfulness and uncolored share."""
+    """What can be said of a picture without another: its colourfulness and uncoloured share."""
 
     colorfulness: float
     colorfulness_abs: float
@@ -94,7 +94,7 @@ class NoReferenceFigures:
 
 @dataclass(frozen=True)
 class ImageFigures(NoReferenceFigures):
-    """Of one image as one model has it, against the truth; NaN where it cannot be told."""
+    """Of one picture as one model has it, against the truth; NaN where it cannot be told."""
 
     psnr: float
     ssim: float
@@ -104,7 +104,7 @@ class ImageFigures(NoReferenceFigures):
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Means over images at one saturation; colorfulness as a share of the truth's."""
+    """Means over pictures at one saturation; colourfulness as a share of the truth's."""
 
     saturation: float
     psnr: float
@@ -120,13 +120,13 @@ class Column:
     ----------
     name : str
         Of the model.
-    images : tuple of ImageFigures
-        In the order of `Evaluation.images`.
+    pictures : tuple of PictureFigures
+        In the order of `Evaluation.pictures`.
     better : float
-        Share of images nearer to the truth in CIEDE2000 than gray is.
+        Share of pictures nearer to the truth in CIEDE2000 than gray is.
     frechet, frechet_whole, frechet_quadrants, fid : float, optional
-        Distances to the set of truths; the backbone's own of five vectors an image, of the whole
-        images alone, and of the quadrants alone.
+        Distances to the set of truths; the backbone's own of five vectors a picture, of the whole
+        pictures alone, and of the quadrants alone.
     curve : tuple of CurvePoint
         Over saturation.
     calibration : Calibration, optional
@@ -138,7 +138,7 @@ class Column:
     """
 
     name: str
-    images: tuple[ImageFigures, ...]
+    pictures: tuple[ImageFigures, ...]
     better: float
     frechet: float | None = None
     frechet_whole: float | None = None
@@ -151,14 +151,14 @@ class Column:
     warping_error: float | None = None
 
     def mean(self, figure: str, among: Sequence[int] | None = None) -> float:
-        """Mean of a field of `ImageFigures` over the images (`among` these) that have it."""
-        chosen = self.images if among is None else [self.images[index] for index in among]
-        return nan_mean(getattr(figures, figure) for figures in chosen)
+        """Mean of a field of `PictureFigures` over the pictures (`among` these) that have it."""
+        chosen = self.pictures if among is None else [self.pictures[index] for index in among]
+        return mean_of(getattr(figures, figure) for figures in chosen)
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image for the sheets, shrunk: gray, as each model has it, and the truth.
+    """One picture for the sheets, shrunk: gray, as each model has it, and the truth.
 
     `errors` are the CIEDE2000 of gray and of each model.
     """
@@ -172,20 +172,20 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """ImageFigures of several models on the same images.
+    """PictureFigures of several models on the same pictures.
 
     Parameters
     ----------
     data : str
-        Where the images came from.
+        Where the pictures came from.
     exam : Exam
         What was asked.
-    images, groups : tuple of str
-        Name and group of every image measured.
+    pictures, groups : tuple of str
+        Name and group of every picture measured.
     skipped : int
-        Images left out: damaged, or without colors.
+        Pictures left out: damaged, or without colours.
     truth : tuple of Look
-        Of the true images.
+        Of the true pictures.
     truth_cdc, truth_warping_error : float, optional
         Of the true film.
     gray : Column
@@ -193,14 +193,14 @@ class Evaluation:
     models : tuple of Column
         The others.
     samples : tuple of Example
-        The first images.
+        The first pictures.
     best, worst : dict
         Examples by model: where it wins most over gray in CIEDE2000, and least.
     """
 
     data: str
     config: EvaluationConfig
-    images: tuple[str, ...]
+    pictures: tuple[str, ...]
     groups: tuple[str, ...]
     skipped: int
     truth: tuple[NoReferenceFigures, ...]
@@ -218,19 +218,19 @@ class Evaluation:
         return (self.gray, *self.models)
 
     def truth_mean(self, figure: str, among: Sequence[int] | None = None) -> float:
-        """Mean of one figure of `Look` over the true images."""
+        """Mean of one figure of `Look` over the true pictures."""
         chosen = self.truth if among is None else [self.truth[index] for index in among]
-        return nan_mean(getattr(look, figure) for look in chosen)
+        return mean_of(getattr(look, figure) for look in chosen)
 
-    def group_members(self) -> dict[str, list[int]]:
-        """Places of the images of each group, by its name."""
+    def members(self) -> dict[str, list[int]]:
+        """Places of the pictures of each group, by its name."""
         places: dict[str, list[int]] = {}
         for place, group in enumerate(self.groups):
             places.setdefault(group, []).append(place)
         return dict(sorted(places.items()))
 
 
-def nan_mean(values: Iterable[float]) -> float:
+def mean_of(values: Iterable[float]) -> float:
     """Over those that are numbers; NaN if none is."""
     numbers = [value for value in values if not math.isnan(value)]
     return float(np.mean(numbers)) if numbers else math.nan

@@ -1,6 +1,6 @@
-"""What was measured, to read: a table, JSON, one HTML file; and sheets of images.
+"""What was measured, to read: a table, JSON, one HTML file; and sheets of pictures.
 
-The HTML file holds its images and charts itself and loads nothing.
+The HTML file holds its pictures and charts itself and loads nothing.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 Lines = list[tuple[str, list[str]]]  # of a table: a label and cells
 
-CELL = 256  # px, longer side of an image on a sheet
+CELL = 256  # px, longer side of a picture on a sheet
 SHEET_LABELS = ("gray", "prediction", "truth")
 JPEG_QUALITY = 88
 
 
 def preview_sheet(rows: Sequence[tuple[Pixels, Pixels, Pixels]]) -> Image.Image:
-    """Gray, prediction and truth of some images, one image a row.
+    """Gray, prediction and truth of some pictures, one picture a row.
 
     Parameters
     ----------
@@ -47,18 +47,18 @@ def preview_sheet(rows: Sequence[tuple[Pixels, Pixels, Pixels]]) -> Image.Image:
         uint8, `(Y, X)` and twice `(Y, X, 3)`.
     """
     labels = [SHEET_LABELS if not number else ("", "", "") for number in range(len(rows))]
-    images = [image for row in rows for image in row]
+    pictures = [picture for row in rows for picture in row]
     return Image.fromarray(
-        contact_sheet(images, [label for row in labels for label in row], columns=3, cell=CELL)
+        contact_sheet(pictures, [label for row in labels for label in row], columns=3, cell=CELL)
     )
 
 
-def sample_sheet(colorizer: Colorizer, images: Iterable[Pixels]) -> Image.Image:
-    """A model's colors beside the true ones: a `preview_sheet` of uint8 images `(Y, X, 3)`."""
+def sample_sheet(colorizer: Colorizer, pictures: Iterable[Pixels]) -> Image.Image:
+    """A model's colours beside the true ones: a `preview_sheet` of uint8 pictures `(Y, X, 3)`."""
     from napari_colorize_training.evaluation.metrics import to_gray
 
     rows = []
-    for truth in images:
+    for truth in pictures:
         gray = to_gray(truth)
         rows.append((gray, colorizer(gray).pixels, truth))
     return preview_sheet(rows)
@@ -77,7 +77,7 @@ class Measure:
     digits : int
         After the point.
     truth : callable, optional
-        The same of the true images.
+        The same of the true pictures.
     missing : str
         What to do for it to be measured.
     share : bool
@@ -142,19 +142,19 @@ MEASURES = (
     Measure("CIEDE2000 (lower)", _mean_of("ciede2000")),
     Measure("better than gray in CIEDE2000", _better, share=True),
     Measure(
-        "colorfulness, Hasler and Suesstrunk",
+        "colourfulness, Hasler and Suesstrunk",
         _mean_of("colorfulness"),
         truth=_true_mean_of("colorfulness"),
     ),
     Measure("  as a share of the truth's", _colorful_share),
     Measure("  minus the truth's", _colorful_difference),
     Measure(
-        "colorfulness, DDColor's variant (cf_abs)",
+        "colourfulness, DDColor's variant (cf_abs)",
         _mean_of("colorfulness_abs"),
         truth=_true_mean_of("colorfulness_abs"),
     ),
     Measure(
-        "uncolored share (chroma below 2)",
+        "uncoloured share (chroma below 2)",
         _mean_of("uncolored"),
         truth=_true_mean_of("uncolored"),
         share=True,
@@ -165,7 +165,7 @@ MEASURES = (
         missing="give --backbone FILE",
     ),
     Measure("  as a share of gray's", _of_grays("frechet")),
-    Measure("  whole images, share of gray's", _of_grays("frechet_whole")),
+    Measure("  whole pictures, share of gray's", _of_grays("frechet_whole")),
     Measure("  quadrants, share of gray's", _of_grays("frechet_quadrants")),
     Measure("LPIPS (lower)", _mean_of("lpips"), digits=4, missing="give --lpips FILE"),
     Measure("FID, Inception (lower)", lambda column, _: column.fid, missing="give --fid FILE"),
@@ -225,7 +225,7 @@ def _curve_lines(column: Column) -> Lines:
         (f"{column.name} at saturation", [f"{point.saturation:g}" for point in points]),
         ("  PSNR, dB", [f"{point.psnr:.2f}" for point in points]),
         ("  CIEDE2000", [f"{point.ciede2000:.2f}" for point in points]),
-        ("  colorfulness, of the truth's", [f"{point.colorfulness:.2f}" for point in points]),
+        ("  colourfulness, of the truth's", [f"{point.colorfulness:.2f}" for point in points]),
     ]
 
 
@@ -257,11 +257,11 @@ def _side_by_side(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _group_lines(evaluation: Evaluation) -> Lines:
-    """CIEDE2000 and PSNR of every group of images."""
-    heads = ["images"]
+    """CIEDE2000 and PSNR of every group of pictures."""
+    heads = ["pictures"]
     heads += [f"{column.name} {unit}" for column in evaluation.columns for unit in ("dB", "dE")]
     lines = [("group", heads)]
-    for group, places in evaluation.group_members().items():
+    for group, places in evaluation.members().items():
         cells = [str(len(places))]
         for column in evaluation.columns:
             cells += [f"{column.mean(name, places):.2f}" for name in ("psnr", "ciede2000")]
@@ -272,15 +272,15 @@ def _group_lines(evaluation: Evaluation) -> Lines:
 def summary_of(evaluation: Evaluation) -> str:
     """In a sentence or two, what was measured on what."""
     exam = evaluation.config
-    count = len(evaluation.images)
-    said = f"{count} image{'s' * (count != 1)} of {evaluation.data}"
+    count = len(evaluation.pictures)
+    said = f"{count} picture{'s' * (count != 1)} of {evaluation.data}"
     said += ", validation side" * exam.validation
     if evaluation.skipped:
-        said += f"; {evaluation.skipped} left out (damaged, or without colors)"
+        said += f"; {evaluation.skipped} left out (damaged, or without colours)"
     if exam.degrade:
         said += (
             f"; shown to the models as {exam.degrade.replace('-', ' ')}s (seed {exam.seed}), "
-            "their colors measured on the clean gray"
+            "their colours measured on the clean gray"
         )
     return said + "."
 
@@ -303,19 +303,19 @@ def refuse_unwritable(*paths: Path | None) -> None:
 
 
 def write_json(evaluation: Evaluation, path: Path) -> None:
-    """Everything measured, image by image too; NaN is written as null."""
+    """Everything measured, picture by picture too; NaN is written as null."""
     content = json.dumps(_plain(to_dict(evaluation)), indent=1, allow_nan=False)
     with new_file(path, overwrite=True) as part:
         part.write_text(content + "\n", encoding="utf-8")
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Figures as plain values: means and sets by column, then every image."""
+    """Figures as plain values: means and sets by column, then every picture."""
     return {
         "data": evaluation.data,
         "exam": asdict(evaluation.config),
         "napari_colorize": __version__,
-        "images": len(evaluation.images),
+        "pictures": len(evaluation.pictures),
         "skipped": evaluation.skipped,
         "truth": {
             **{name: evaluation.truth_mean(name) for name in _fields(evaluation.truth[0])},
@@ -325,15 +325,15 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "columns": {column.name: _column_dict(column, evaluation) for column in evaluation.columns},
         "groups": {
             group: {
-                "images": len(places),
+                "pictures": len(places),
                 **{
                     column.name: {
-                        name: column.mean(name, places) for name in _fields(column.images[0])
+                        name: column.mean(name, places) for name in _fields(column.pictures[0])
                     }
                     for column in evaluation.columns
                 },
             }
-            for group, places in evaluation.group_members().items()
+            for group, places in evaluation.members().items()
             if group
         },
         "each": [
@@ -341,17 +341,17 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
                 "name": name,
                 "group": evaluation.groups[place],
                 "truth": asdict(evaluation.truth[place]),
-                **{column.name: asdict(column.images[place]) for column in evaluation.columns},
+                **{column.name: asdict(column.pictures[place]) for column in evaluation.columns},
             }
-            for place, name in enumerate(evaluation.images)
+            for place, name in enumerate(evaluation.pictures)
         ],
     }
 
 
 def _column_dict(column: Column, evaluation: Evaluation) -> dict[str, Any]:
     values = asdict(column)
-    del values["name"], values["images"]
-    means = {name: column.mean(name) for name in _fields(column.images[0])}
+    del values["name"], values["pictures"]
+    means = {name: column.mean(name) for name in _fields(column.pictures[0])}
     return {
         **means,
         "colorfulness_share": _colorful_share(column, evaluation),
@@ -406,7 +406,7 @@ def write_html(evaluation: Evaluation, path: Path) -> None:
 
 def to_html(evaluation: Evaluation) -> str:
     """The report: table, curves, calibration, samples, best and worst cases."""
-    title = f"Colors measured on {evaluation.data}"
+    title = f"Colours measured on {evaluation.data}"
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{html.escape(summary_of(evaluation))} Gray is the model that does nothing.</p>",
@@ -456,7 +456,7 @@ def _curve_section(evaluation: Evaluation) -> list[str]:
             for column in models
         }
         gray = (0.0, evaluation.gray.mean(name))
-        charts.append(chart(lines, "colorfulness, share of the truth's", label, mark=gray))
+        charts.append(chart(lines, "colourfulness, share of the truth's", label, mark=gray))
     steps = ", ".join(f"{point.saturation:g}" for point in models[0].curve)
     return [
         "<h2>As saturation grows</h2>",
@@ -482,7 +482,7 @@ def _calibration_section(evaluation: Evaluation) -> list[str]:
     sources = html.escape("; ".join(f"{item.name}: {item.uncertainty}" for item in models))
     return [
         "<h2>Does it know what it does not know?</h2>",
-        f'<p class="note">Areas of all images in ten parts, from sure to unsure ({sources}). '
+        f'<p class="note">Areas of all pictures in ten parts, from sure to unsure ({sources}). '
         "On the dashed line a model is as wrong as it expects; a rising line at least tells "
         "easy from hard.</p>",
         drawn,
@@ -493,7 +493,7 @@ def _sheet_sections(evaluation: Evaluation) -> list[str]:
     names = [column.name for column in evaluation.models]
     sections = [
         "<h2>Samples</h2>",
-        _sheet(evaluation.samples, names, "The first images; the number is CIEDE2000."),
+        _sheet(evaluation.samples, names, "The first pictures; the number is CIEDE2000."),
     ]
     for name in names:
         best, worst = evaluation.best[name], evaluation.worst[name]
@@ -506,13 +506,13 @@ def _sheet_sections(evaluation: Evaluation) -> list[str]:
 
 
 def example_sheet(examples: Sequence[Example], names: Sequence[str]) -> Image.Image:
-    """Gray, every model's colors and the truth, one image a row, with their CIEDE2000."""
-    images, labels = [], []
+    """Gray, every model's colours and the truth, one picture a row, with their CIEDE2000."""
+    pictures, labels = [], []
     for example in examples:
-        images += [example.gray, *example.predicted, example.truth]
+        pictures += [example.gray, *example.predicted, example.truth]
         heads = zip(("gray", *names), example.errors, strict=True)
         labels += [*(f"{name}: {error:.1f}" for name, error in heads), Path(example.name).name]
-    return Image.fromarray(contact_sheet(images, labels, columns=len(names) + 2, cell=CELL))
+    return Image.fromarray(contact_sheet(pictures, labels, columns=len(names) + 2, cell=CELL))
 
 
 def _sheet(examples: Sequence[Example], names: Sequence[str], caption: str) -> str:

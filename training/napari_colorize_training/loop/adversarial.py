@@ -11,7 +11,7 @@ from napari_colorize.errors import SettingsError
 from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.objective import GeneratorWrapper
-from napari_colorize_training.recipe import CriticConfig
+from napari_colorize_training.recipe import CriticPlan
 
 
 class AdversarialLoss:
@@ -27,25 +27,25 @@ class AdversarialLoss:
         From `build_critic`.
     """
 
-    def __init__(self, plan: CriticConfig, painter: GeneratorWrapper, critic: nn.Module) -> None:
+    def __init__(self, plan: CriticPlan, painter: GeneratorWrapper, critic: nn.Module) -> None:
         self._plan, self._painter, self._critic = plan, painter, critic
 
-    def critic_terms(self, output: Tensor, images: TrainingBatch) -> dict[str, Tensor]:
+    def critic_terms(self, output: Tensor, pictures: TrainingBatch) -> dict[str, Tensor]:
         """How badly the critic tells a generator's output from the truth: D, D_real, D_fake."""
         with torch.no_grad():
-            fake = self._painter.critic_input(output, images.clean)
-            real = self._shrunk(self._painter.critic_truth(images.rgb), fake)
-        real_says = self._ask(real, images.clean)
-        fake_says = self._ask(fake, images.clean)
+            fake = self._painter.shown_to_critic(output, pictures.clean)
+            real = self._shrunk(self._painter.truth_for_critic(pictures.rgb), fake)
+        real_says = self._ask(real, pictures.clean)
+        fake_says = self._ask(fake, pictures.clean)
         d_real, d_fake = losses.critic_loss(
-            real_says, fake_says, self._plan.loss, smoothing=self._plan.label_smoothing
+            real_says, fake_says, self._plan.loss, smoothing=self._plan.smoothing
         )
         return {"D": (d_real + d_fake) / 2, "D_real": d_real, "D_fake": d_fake}
 
-    def generator_loss(self, output: Tensor, images: TrainingBatch) -> Tensor:
+    def generator_loss(self, output: Tensor, pictures: TrainingBatch) -> Tensor:
         """How badly the generator deceives the critic."""
-        fake = self._painter.critic_input(output, images.clean)
-        says = self._ask(fake, images.clean)
+        fake = self._painter.shown_to_critic(output, pictures.clean)
+        says = self._ask(fake, pictures.clean)
         return losses.generator_loss(says, self._plan.loss, saturating=self._plan.saturating)
 
     def _ask(self, colors: Tensor, gray: Tensor) -> Tensor:
@@ -60,20 +60,20 @@ class AdversarialLoss:
         return nn.functional.interpolate(x, like.shape[-2:], mode="area")
 
 
-def critic_channels(plan: CriticConfig, painter: GeneratorWrapper) -> int:
-    """How many channels the critic sees: colors, and the gray if it is conditional."""
+def critic_channels(plan: CriticPlan, painter: GeneratorWrapper) -> int:
+    """How many channels the critic sees: colours, and the gray if it is conditional."""
     colors = 2 if painter.architecture.output_space == "ab" else 3
     return colors + int(plan.conditional)
 
 
 @torch.no_grad()
 def refuse_too_small(critic: nn.Module, name: str, channels: int, side: int) -> None:
-    """Raise `SettingsError` if the critic has nothing left to judge of images of this side."""
+    """Raise `SettingsError` if the critic has nothing left to judge of pictures of this side."""
     trial = copy.deepcopy(critic).to("meta").eval()  # shapes alone, whatever its size
     try:
         trial(torch.empty(1, channels, side, side, device="meta"))
     except RuntimeError as error:
         raise SettingsError(
-            f"The critic {name!r} cannot judge images of {side} px: give larger ones, or set a "
+            f"The critic {name!r} cannot judge pictures of {side} px: give larger ones, or set a "
             "larger side for the stages that have a critic."
         ) from error

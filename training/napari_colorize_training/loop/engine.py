@@ -1,7 +1,7 @@
-"""The loop: a recipe and images in, a checkpoint out; stopped anywhere, it goes on from there.
+"""The loop: a recipe and pictures in, a checkpoint out; stopped anywhere, it goes on from there.
 
 A run is a sequence of legs (`plan`). In each, one or two players (`player`) learn from batches of
-crops (`data`, `images`): the generator from its content loss (`objective`), the critic from
+crops (`data`, `pictures`): the generator from its content loss (`objective`), the critic from
 photographs and colorized ones, or both against each other (`game`). Devices, precision and other
 processes are Accelerate's business. What is random follows from the seed and the step alone, so
 that a run that was killed needs only its last state (`rundir`) to go on as if nothing had happened.
@@ -48,7 +48,7 @@ from napari_colorize_training.models.critics import build_critic
 from napari_colorize_training.models.export import export_model, plain_state
 from napari_colorize_training.recipe import Recipe, Stage
 from napari_colorize_training.rng import uniform
-from napari_colorize_training.schedule import Plateau, cyclic_momentum, rate_factor
+from napari_colorize_training.schedule import Plateau, cyclic_momentum, rate_at
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,9 +59,9 @@ if TYPE_CHECKING:
 SAVE_EVERY = 60.0  # seconds, at least
 LOG_EVERY = 25  # steps
 VALIDATE_EVERY = 500  # steps, and at the end of every leg
-VALIDATION_IMAGES = 48
+VALIDATION_PICTURES = 48
 PREVIEW_EVERY = 30.0  # seconds, at least: the epochs of a small set take less
-WAIT_FOR_DATA = timedelta(hours=6)  # other processes, while one decodes all images
+WAIT_FOR_DATA = timedelta(hours=6)  # other processes, while one decodes all pictures
 SEEDS_PER_STEP = 4096  # more than there are processes
 AHEAD = 3  # batches that are cut while one trains
 Losses = dict[str, float]
@@ -76,7 +76,7 @@ class RunOptions:
     folder : Path
         Of the run: log, state, previews, model.
     cache : Path
-        Of decoded images, from `data.prepare`.
+        Of decoded pictures, from `data.prepare`.
     encoder, features : Path, optional
         Local files instead of the published encoder and feature network.
     untrained : bool
@@ -188,7 +188,7 @@ class Trainer:
         for note in self._notes():
             self._progress.report("note", text=note)
         for leg in self.legs:
-            if self.step < leg.first_step + leg.steps and not self._run(leg):
+            if self.step < leg.first + leg.steps and not self._run(leg):
                 self._progress.report("stopped", step=self.step)
                 return None
         path = self._export("model")
@@ -198,11 +198,11 @@ class Trainer:
     # What is made before the first step
 
     def _run_identity(self) -> dict[str, Any]:
-        """A state may only be continued with the same recipe, length and images."""
+        """A state may only be continued with the same recipe, length and pictures."""
         return {
-            "recipe": self.recipe.to_dict(),
+            "recipe": self.recipe.as_table(),
             "steps": self.steps,
-            "images": [len(self.train_set), _digest(self.train_set.names)],
+            "pictures": [len(self.train_set), _digest(self.train_set.names)],
             "base": self.options.base_name,
         }
 
@@ -212,7 +212,7 @@ class Trainer:
             if leg.stage.batch % processes:
                 raise SettingsError(
                     f"A batch of {leg.stage.batch} cannot be shared by {processes} processes; "
-                    f"set stages.{leg.index}.batch to a multiple of {processes}."
+                    f"set stages.{leg.number}.batch to a multiple of {processes}."
                 )
 
     def _check_state(self) -> None:
@@ -229,10 +229,8 @@ class Trainer:
             recipe.network, encoder=options.encoder, untrained=options.untrained, base=options.base
         )
         self._note = note
-        if recipe.optimizer.lora_rank:
-            adapt.add_lora(
-                network, recipe.optimizer.lora_rank, alpha=float(recipe.optimizer.lora_rank)
-            )
+        if recipe.optimizer.lora:
+            adapt.add_lora(network, recipe.optimizer.lora, alpha=float(recipe.optimizer.lora))
         if self._accelerator.num_processes > 1 and self._device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -240,7 +238,7 @@ class Trainer:
         self.generator_wrapper = GeneratorWrapper(network, architecture, classes=classes)
         self.generator = OptimizedModule(network, self._accelerator)
         self.average = (
-            adapt.EMA(network, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
+            adapt.EMA(network, recipe.optimizer.average) if recipe.optimizer.average else None
         )
         self.critic, self._game = self._make_critic()
         self.content = ContentLoss(recipe.loss, self._features(), self._class_weights())
@@ -253,7 +251,7 @@ class Trainer:
         channels = critic_channels(plan, self.generator_wrapper)
         options = dict(plan.options)
         if plan.name == "features":
-            options["features"] = self._feature_network(plan.feature_layers)
+            options["features"] = self._feature_network(plan.maps)
         critic = build_critic(plan.name, in_channels=channels, **options)
         refuse_too_small(critic, plan.name, channels, min(sides))
         critic = critic.to(self._device)
@@ -270,9 +268,9 @@ class Trainer:
     def _features(self) -> Callable[[Tensor], list[Tensor]] | None:
         """What the feature loss compares, seen in the precision of the run."""
         plan = self.recipe.loss
-        if not plan.feature_weights:
+        if not plan.features:
             return None
-        network = self._feature_network(len(plan.feature_weights))
+        network = self._feature_network(len(plan.features))
 
         def see(rgb: Tensor) -> list[Tensor]:
             with self._accelerator.autocast():
@@ -294,8 +292,8 @@ class Trainer:
         for leg in self.legs:
             if leg.side < leg.stage.side:
                 yield (
-                    f"Stage {leg.index + 1} runs at {leg.side} instead of {leg.stage.side} px: "
-                    "the images are no larger."
+                    f"Stage {leg.number + 1} runs at {leg.side} instead of {leg.stage.side} px: "
+                    "the pictures are no larger."
                 )
 
     # One leg
@@ -304,7 +302,7 @@ class Trainer:
         """What is left of a leg; False if it was stopped."""
         self._begin(leg)
         snapshots, epochs = self._snapshot_steps(), set(self._epoch_ends)
-        end = leg.first_step + leg.steps
+        end = leg.first + leg.steps
         clock, saved, previewed = Clock(), time.monotonic(), -math.inf
         for place, batch, wait in self._batches(leg):
             with _fitting(leg):
@@ -314,7 +312,7 @@ class Trainer:
             self._check(row)
             self.step += 1
             per_step = clock.tick()
-            speed = {"seconds": per_step, "images_per_second": leg.stage.batch / per_step}
+            speed = {"seconds": per_step, "pictures_per_second": leg.stage.batch / per_step}
             self._rows.append(row | speed | {"waiting": wait / per_step})
             self._tell_step(leg, row, per_step)
             if self.step in snapshots:
@@ -349,10 +347,10 @@ class Trainer:
         """New optimizers and the layers that may learn; their memory, if the leg goes on."""
         plan, stage = self.recipe.optimizer, leg.stage
         network = self.generator_wrapper.network
-        if not plan.lora_rank:  # else only the additions learn
-            adapt.freeze(network, stage.trainable, batch_norm=stage.batch_norm)
+        if not plan.lora:  # else only the additions learn
+            adapt.freeze(network, stage.unfrozen, statistics=stage.norm_statistics)
         lr = plan.lr if stage.lr is None else stage.lr
-        groups = adapt.parameter_groups(network)
+        groups = adapt.groups_of(network)
         low = lr if stage.encoder_lr is None else stage.encoder_lr
         rates = adapt.discriminative_rates(low, lr, len(groups))
         self.generator.begin(
@@ -360,7 +358,7 @@ class Trainer:
             name=plan.name,
             betas=stage.betas or plan.betas,
             weight_decay=plan.weight_decay,
-            clip=plan.clip_grad_norm,
+            clip=plan.clip,
         )
         critic = self.recipe.critic
         if self.critic is not None and critic is not None:
@@ -372,13 +370,13 @@ class Trainer:
                 betas=critic.betas,
                 weight_decay=critic.weight_decay,
             )
-        if self.step > leg.first_step and self._state is not None:
+        if self.step > leg.first and self._state is not None:
             self.generator.load_optimizer(self._state["generator"])
             if self.critic is not None:
                 self.critic.load_optimizer(self._state["critic"])
-        elif self.step == leg.first_step:
+        elif self.step == leg.first:
             self.best, self._turn, self._plateau = Best(), "critic", Plateau()
-            if self.options.base is not None and stage.checkpoint_every:
+            if self.options.base is not None and stage.keep_every:
                 with self._kept_weights():
                     figures = self._measure()
                     self._compare(figures)  # a base that nothing surpasses is what is kept
@@ -390,7 +388,7 @@ class Trainer:
         crops = self._crops(self.train_set, leg)
         ahead: list[Future[CropBatch]] = []
         with ThreadPoolExecutor(2) as pool:
-            for place in range(self.step - leg.first_step, leg.steps):
+            for place in range(self.step - leg.first, leg.steps):
                 until = min(place + AHEAD, leg.steps)
                 ahead += [pool.submit(crops.at, n) for n in range(place + len(ahead), until)]
                 begun = time.monotonic()
@@ -403,9 +401,9 @@ class Trainer:
             photographs,
             side=leg.side,
             batch=leg.stage.batch,
-            shrink=data.crop_scale,
-            mirror=data.horizontal_flip,
-            seed=self.recipe.seed + 1000 * leg.index,
+            shrink=data.shrink,
+            mirror=data.mirror,
+            seed=self.recipe.seed + 1000 * leg.number,
             rank=self._accelerator.process_index,
             ranks=self._accelerator.num_processes,
         )
@@ -421,29 +419,31 @@ class Trainer:
         if self.recipe.optimizer.cyclic_momentum:
             beta1 = cyclic_momentum(share, stage.warmup)
         lr = self.generator.set_rates(factor, beta1)
-        if stage.trainable == "gradual":
-            adapt.unfreeze_at(self.generator_wrapper.network, share, batch_norm=stage.batch_norm)
-        adapt.set_training(self.generator_wrapper.network, stage.batch_norm)
+        if stage.unfrozen == "gradual":
+            adapt.unfreeze_at(
+                self.generator_wrapper.network, share, statistics=stage.norm_statistics
+            )
+        adapt.set_training(self.generator_wrapper.network, stage.norm_statistics)
         if stage.train == "critic":
             self.generator_wrapper.network.eval()  # frozen, with its statistics
-        images = prepare_batch(batch, self.recipe.data, self._device, training=True)
+        pictures = prepare_batch(batch, self.recipe.data, self._device, training=True)
         if stage.train == "generator":
-            terms = self._pretrain_step(leg, images)
+            terms = self._pretrain_step(leg, pictures)
         else:
             assert self.critic is not None  # the recipe has been checked
             critic_lr = self.critic.set_rates(factor)
-            terms = self._adversarial_step(leg, images)
+            terms = self._adversarial_step(leg, pictures)
             lr = critic_lr if stage.train == "critic" else lr
         for player in (self.generator, self.critic):
             if player is not None:
-                player.all_reduce_buffers()
+                player.all_reduce_gradients()
         return {name: float(value.detach()) for name, value in terms.items()} | {"lr": lr}
 
     def _factor(self, leg: StageRun, share: float) -> float:
         """The rate as a share of its peak."""
         if leg.stage.schedule == "plateau":
             return self._plateau.factor
-        return rate_factor(leg.stage.schedule, share, warmup=leg.stage.warmup)
+        return rate_at(leg.stage.schedule, share, warmup=leg.stage.warmup)
 
     def _seed_step(self) -> None:
         """Dropout follows from seed, step and process, so that a resumed run repeats it."""
@@ -455,75 +455,71 @@ class Trainer:
             return self.generator_wrapper(gray, sample)
 
     def _content(
-        self, leg: StageRun, output: Tensor, images: TrainingBatch, sample: Sample | None = None
+        self, leg: StageRun, output: Tensor, pictures: TrainingBatch, sample: Sample | None = None
     ) -> Any:
         terms = self.content.terms(
             self.generator_wrapper,
             output,
-            images.rgb,
-            images.clean,
+            pictures.rgb,
+            pictures.clean,
             sample=sample,
-            features=leg.stage.feature_loss,
+            features=leg.stage.features,
         )
         plan = self.recipe.loss
-        if leg.stage.noise_consistency and plan.noise_weight:
+        if leg.stage.noise and plan.noise:
             low, high = plan.noise_probability
-            gray, random = images.gray, images.random
+            gray, random = pictures.gray, pictures.random
             probability = uniform(random, gray, 1, 1, 1, low=low, high=high)
             noisy = losses.add_noise(gray, probability, plan.noise_amplitude, random)
             apart = losses.noise_consistency(output, self._forward(noisy))
-            terms["G_noise"] = plan.noise_weight * apart
+            terms["G_noise"] = plan.noise * apart
             terms["content"] = terms["content"] + terms["G_noise"]
         return terms
 
-    def _sees_images(self, stage: Stage) -> bool:
-        """Whether losses want whole images, not some of their pixels."""
+    def _sees_pictures(self, stage: Stage) -> bool:
+        """Whether losses want whole pictures, not some of their pixels."""
         plan = self.recipe.loss
-        return bool(
-            (plan.feature_weights and stage.feature_loss)
-            or plan.colorfulness_weight
-            or stage.noise_consistency
-        )
+        return bool((plan.features and stage.features) or plan.colorfulness or stage.noise)
 
-    def _pretrain_step(self, leg: StageRun, images: TrainingBatch) -> Any:
-        sample = None if self._sees_images(leg.stage) else self.content.sample()
-        terms = self._content(leg, self._forward(images.gray, sample), images, sample)
+    def _pretrain_step(self, leg: StageRun, pictures: TrainingBatch) -> Any:
+        sample = None if self._sees_pictures(leg.stage) else self.content.sample()
+        terms = self._content(leg, self._forward(pictures.gray, sample), pictures, sample)
         loss = terms.pop("content")
         self.generator.step(loss)
         self._update_ema()
         return {"G": loss, **terms}
 
-    def _adversarial_step(self, leg: StageRun, images: TrainingBatch) -> Any:
+    def _adversarial_step(self, leg: StageRun, pictures: TrainingBatch) -> Any:
         """One batch of the game: the critic's turn, the generator's, or both."""
         stage = leg.stage
-        in_turns = stage.critic_loss_threshold is not None
+        in_turns = stage.critic_until is not None
         generator_learns = stage.train == "gan" and (not in_turns or self._turn == "generator")
         critic_learns = stage.train == "critic" or not in_turns or self._turn == "critic"
         assert self.critic is not None  # the recipe has been checked
         assert self._game is not None
         with torch.set_grad_enabled(generator_learns):
-            output = self._forward(images.gray)
+            output = self._forward(pictures.gray)
         terms: dict[str, Tensor] = {}
         if critic_learns:
             self.critic.network.train().requires_grad_(True)
             with self._accelerator.autocast():
-                terms |= self._game.critic_terms(output.detach(), images)
+                terms |= self._game.critic_terms(output.detach(), pictures)
             self.critic.step(terms["D"])
         if generator_learns:
-            terms |= self._generator_step(leg, output, images)
+            terms |= self._generator_step(leg, output, pictures)
         if in_turns:
-            self._turn = self._next_turn(terms, stage.critic_loss_threshold or 0.0)
+            self._turn = self._next_turn(terms, stage.critic_until or 0.0)
         return terms
 
     def _generator_step(
-        self, leg: StageRun, output: Tensor, images: TrainingBatch
+        self, leg: StageRun, output: Tensor, pictures: TrainingBatch
     ) -> dict[str, Tensor]:
         assert self.critic is not None  # `_play` has looked
         assert self._game is not None
         self.critic.network.requires_grad_(False)
-        terms: dict[str, Tensor] = self._content(leg, output, images)
+        terms: dict[str, Tensor] = self._content(leg, output, pictures)
         with self._accelerator.autocast():
-            opinion = leg.stage.gan_weight * self._game.generator_loss(output, images)
+            opinion = leg.stage.gan_weight * self._game.generator_loss(output, pictures)
         loss = leg.stage.content_weight * terms.pop("content") + opinion
         self.generator.step(loss)
         self._update_ema()
@@ -562,8 +558,8 @@ class Trainer:
 
     def _meets_critic_next(self, leg: StageRun) -> bool:
         """Whether this is the generator that NoGAN, or any GAN, begins with: worth comparing."""
-        stages = [other.stage.train for other in self.legs[: leg.index + 2]]
-        return stages.count("generator") == leg.index + 1 < len(stages)
+        stages = [other.stage.train for other in self.legs[: leg.number + 2]]
+        return stages.count("generator") == leg.number + 1 < len(stages)
 
     def _has_converged(self, leg: StageRun) -> bool:
         return 0 < leg.stage.patience <= self.best.failures
@@ -579,8 +575,8 @@ class Trainer:
         """Validate where it is due, and keep what is best."""
         if leg.stage.train == "critic":
             return None  # the generator stands still
-        keep, last = leg.stage.checkpoint_every, finished or self.step == end
-        kept = bool(keep) and ((self.step - leg.first_step) % keep < LOG_EVERY or last)
+        keep, last = leg.stage.keep_every, finished or self.step == end
+        kept = bool(keep) and ((self.step - leg.first) % keep < LOG_EVERY or last)
         if not (last or kept or self.step % VALIDATE_EVERY == 0):
             return None
         with self._kept_weights():
@@ -609,9 +605,9 @@ class Trainer:
 
     @cached_property
     def _validation(self) -> list[TrainingBatch]:
-        """The same images every time, as large as those of the last leg."""
+        """The same pictures every time, as large as those of the last leg."""
         side = self.legs[-1].side
-        count = min(VALIDATION_IMAGES, len(self.validation_set))
+        count = min(VALIDATION_PICTURES, len(self.validation_set))
         batch = min(count, 12)
         crops = Crops(
             self.validation_set, side=side, batch=batch, shrink=(1.0, 1.0), seed=0, mirror=False
@@ -621,13 +617,13 @@ class Trainer:
             for step in range(math.ceil(count / batch))
         ]
 
-    def _kept_weights(self) -> adapt.EvaluationWeights:
+    def _kept_weights(self) -> adapt.Applied:
         """The weights that would be exported, in evaluation mode, while the block runs."""
-        return adapt.EvaluationWeights(self.generator_wrapper.network, self.average)
+        return adapt.Applied(self.generator_wrapper.network, self.average)
 
     def _take_best(self, leg: StageRun) -> None:
         """Go back to the best checkpoint of a leg that keeps several."""
-        if not leg.stage.checkpoint_every or not self.best.state:
+        if not leg.stage.keep_every or not self.best.state:
             return
         self.generator_wrapper.network.load_state_dict(self.best.state)
         if self.average is not None:
@@ -639,9 +635,9 @@ class Trainer:
         if not self._accelerator.is_main_process:
             return
         path = self.folder.path / "preview.png"
-        images = self._validation[0]
+        pictures = self._validation[0]
         with self._kept_weights():
-            save_preview(path, self.generator_wrapper, images)
+            save_preview(path, self.generator_wrapper, pictures)
         self._progress.report("preview", step=self.step, path=str(path))
 
     def _tell_step(self, leg: StageRun, row: Losses, per_step: float) -> None:
@@ -667,20 +663,19 @@ class Trainer:
         self._rows = []
 
     def _pause(self, clock: Clock) -> None:
-        if self._control.wait_while_paused(self._save_before_pause):
+        if self._control.is_paused:
+            self._save()  # who pauses may also switch the computer off
+            self._progress.report("paused", step=self.step)
+            self._control.wait()
             self._progress.report("resumed", step=self.step)
             clock.skip()
-
-    def _save_before_pause(self) -> None:
-        self._save()  # the computer may be switched off during the pause
-        self._progress.report("paused", step=self.step)
 
     def _snapshot_steps(self) -> dict[int, float]:
         """The steps after which a model is written, and the epochs they end."""
         ends = self._epoch_ends
         return {
             ends[round(epoch) - 1]: epoch
-            for epoch in self.recipe.snapshot_epochs
+            for epoch in self.recipe.snapshots
             if 1 <= epoch <= len(ends)
         }
 
@@ -694,7 +689,7 @@ class Trainer:
                 "rows": self._rows,
                 "generator": self.generator.state_dict(),
                 "critic": None if self.critic is None else self.critic.state_dict(),
-                "ema": None if self.average is None else self.average.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
                 "best": vars(self.best),
                 "plateau": self._plateau.state_dict(),
             }
@@ -708,7 +703,7 @@ class Trainer:
         if self.critic is not None:
             self.critic.load_network(state["critic"])
         if self.average is not None:
-            self.average.load_state_dict(state["ema"])
+            self.average.load_state_dict(state["average"])
 
     def _export(self, name: str) -> Path:
         path = self.folder.path / f"{name}.safetensors"
@@ -749,7 +744,7 @@ def _fitting(leg: StageRun) -> Iterator[None]:
             raise
         stage = leg.stage
         raise OutOfMemoryError(
-            f"{stage.batch} images of {leg.side} px do not fit into memory at once: take fewer "
+            f"{stage.batch} pictures of {leg.side} px do not fit into memory at once: take fewer "
             f"(--set stages.N.batch={max(1, stage.batch // 2)}) or smaller ones (stages.N.side), "
             "with N the stage's number from 0."
         ) from error

@@ -1,4 +1,4 @@
-"""What a run begins with: a network, and how often each color occurs."""
+"""What a run begins with: a network, and how often each colour occurs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.objective import GeneratorWrapper, encode, target
 from napari_colorize_training.models.backbones import encoder_in, load_encoder, published_encoder
-from napari_colorize_training.recipe import NetworkConfig, Recipe
+from napari_colorize_training.recipe import NetworkPlan, Recipe
 
 # Architecture -> its published encoder; the architecture for all others, and which decoder.
 OTHER_ENCODERS = {
@@ -24,14 +24,14 @@ OTHER_ENCODERS = {
     "deoldify-wide": ("resnet101", "deoldify-other", "wide"),
     "ipol-uv": ("resnet101", "ipol-other", "wide"),
 }
-FREQUENCY_IMAGES = 2000  # enough for the frequencies of color classes
+FREQUENCY_PICTURES = 2000  # enough for the frequencies of colour classes
 FREQUENCY_BATCH = 50
 FREQUENCY_SIDE = 64  # px
 RAREST = 1e-5  # share of pixels; what is rarer counts as much
 
 
 def build_network(
-    plan: NetworkConfig,
+    plan: NetworkPlan,
     *,
     encoder: Path | None,
     untrained: bool,
@@ -88,7 +88,7 @@ def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:
     return build(architecture, weights.state).requires_grad_(True), architecture
 
 
-def _suited_to(plan: NetworkConfig, encoder: Path | None) -> NetworkConfig:
+def _suited_to(plan: NetworkPlan, encoder: Path | None) -> NetworkPlan:
     """The variant that gives the target, or the same U-Net on the encoder that a file holds."""
     if plan.target == "rgb":
         return replace(plan, architecture=f"{plan.architecture}-rgb")
@@ -103,7 +103,7 @@ def _suited_to(plan: NetworkConfig, encoder: Path | None) -> NetworkConfig:
 
 
 def _fill_encoder(
-    network: nn.Module, plan: NetworkConfig, encoder: Path | None, *, untrained: bool
+    network: nn.Module, plan: NetworkPlan, encoder: Path | None, *, untrained: bool
 ) -> str:
     if encoder is not None:
         return f"The encoder begins as {load_encoder(network, encoder)}."
@@ -115,26 +115,26 @@ def _fill_encoder(
 def class_weights_from(
     recipe: Recipe, painter: GeneratorWrapper, photographs: ImageCache
 ) -> Tensor:
-    """How much each color class counts, from how often the images have it, `(K,)`."""
+    """How much each colour class counts, from how often the pictures have it, `(K,)`."""
     plan = recipe.loss.classes
     centers = getattr(painter.network, "centers", None)
     if not isinstance(centers, Tensor):
         raise SettingsError(
-            f"The architecture {painter.architecture.name!r} does not tell color classes: set "
+            f"The architecture {painter.architecture.name!r} does not tell colour classes: set "
             "loss.pixel to l1, l2 or smooth-l1."
         )
     counts = torch.zeros(len(centers))
     for truth in _truths(recipe, painter.architecture, photographs):
-        classes, shares = encode(plan.encoding, truth, painter.network)
+        classes, shares = encode(plan.coding, truth, painter.network)
         counts.index_add_(0, classes.flatten().cpu(), shares.flatten().cpu())
     frequency = counts / counts.sum()
     known = getattr(painter.network, "log_frequency", None)
     if isinstance(known, Tensor):
         known.copy_(frequency.clamp_min(RAREST).log())
-    if plan.weighting == "mixture":
+    if plan.weighing == "mixture":
         prior = losses.smooth_prior(counts, centers.cpu())
         return losses.zhang_weights(prior, plan.rebalance)
-    return losses.class_weights(frequency, plan.rebalance, plan.max_weight)
+    return losses.class_weights(frequency, plan.rebalance, plan.heaviest)
 
 
 def _truths(recipe: Recipe, architecture: Architecture, photographs: ImageCache) -> list[Tensor]:
@@ -146,7 +146,7 @@ def _truths(recipe: Recipe, architecture: Architecture, photographs: ImageCache)
         seed=recipe.seed,
         mirror=False,
     )
-    steps = math.ceil(min(FREQUENCY_IMAGES, len(photographs)) / FREQUENCY_BATCH)
+    steps = math.ceil(min(FREQUENCY_PICTURES, len(photographs)) / FREQUENCY_BATCH)
     quarter = (FREQUENCY_SIDE // 4, FREQUENCY_SIDE // 4)  # a class network's output is smaller
     cpu = torch.device("cpu")
     return [

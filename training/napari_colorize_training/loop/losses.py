@@ -1,7 +1,7 @@
 """Losses as pure functions of tensors; each names its equation.
 
-First what compares images (pixels, features, noise), then what critics and generators tell each
-other, then classes of colors: how colors become shares of classes, what each class weighs, and
+First what compares pictures (pixels, features, noise), then what critics and generators tell each
+other, then classes of colours: how colours become shares of classes, what each class weighs, and
 the cross-entropy of both.
 """
 
@@ -22,7 +22,7 @@ CriticLoss = Literal["bce", "hinge"]
 # IPOL review, eq. (7): the layers before the last three poolings of VGG, finest first.
 FEATURE_WEIGHTS = (20.0, 70.0, 10.0)
 GRAY_LIMIT = 5.0  # CIELAB units, Zhang et al.'s program
-FLOOR = 1e-12  # under a square root: its slope at an image without color stays finite
+FLOOR = 1e-12  # under a square root: its slope at a picture without colour stays finite
 
 
 def distance(x: Tensor, y: Tensor, norm: Norm, beta: float = 1.0) -> Tensor:
@@ -65,7 +65,7 @@ def feature_loss(
     Parameters
     ----------
     features : callable
-        Images `(N, 3, H, W)` to one tensor per layer, as many as there are weights.
+        Pictures `(N, 3, H, W)` to one tensor per layer, as many as there are weights.
     x, y : Tensor, shape (N, 3, H, W)
         What is learned, and the truth; no gradient flows through the truth's features.
     weights : sequence of float
@@ -90,17 +90,17 @@ def add_noise(
     """x'_i = x_i + e_i u_i (IPOL review, eq. 8): some pixels are off by a little.
 
     e_i is 1 with `probability`, else 0; u_i is uniform within +-`amplitude`; all independent.
-    DeOldify's program draws one u for all chosen pixels of an image instead: `one_offset`.
+    DeOldify's program draws one u for all chosen pixels of a picture instead: `one_offset`.
 
     Parameters
     ----------
     gray : Tensor, shape (N, 1, H, W)
         In [0, 1]; the result may leave it by `amplitude`.
     probability : float or Tensor of shape (N, 1, 1, 1)
-        Of a pixel to be changed; DeOldify draws it per image between 0.001 and 0.4.
+        Of a pixel to be changed; DeOldify draws it per picture between 0.001 and 0.4.
     amplitude : float
         30 / 255 in DeOldify's program.
-    random : torch.Generator, or one for each image
+    random : torch.Generator, or one for each picture
         Of any device.
     """
     shape = gray.shape[1:]
@@ -119,7 +119,7 @@ def noise_consistency(clean: Tensor, noisy: Tensor) -> Tensor:
 
 
 def colorfulness_loss(rgb: Tensor) -> Tensor:
-    """1 - CF, the mean over images: smaller where colors are stronger and more varied.
+    """1 - CF, the mean over pictures: smaller where colours are stronger and more varied.
 
     CF is that of Hasler and Suesstrunk 2003, for RGB `(N, 3, H, W)` in [0, 1] and with *signed*
     opponents R - G and (R + G) / 2 - B. DDColor's loss takes their absolute values, and sums over
@@ -144,7 +144,7 @@ def critic_loss(
     kind : {"bce", "hinge"}
         Goodfellow et al. 2014: mean -log D and -log(1 - D). SAGAN: mean max(0, 1 -+ logit).
     smoothing : float
-        One-sided: photographs are labeled 1 - `smoothing`, what was made stays 0 (Salimans et
+        One-sided: photographs are labelled 1 - `smoothing`, what was made stays 0 (Salimans et
         al. 2016; smoothing both would reward a generator for what it does already). With "hinge"
         the same mixture of both labels' losses.
 
@@ -198,9 +198,9 @@ def _verdicts(kind: CriticLoss) -> tuple[Callable[[Tensor], Tensor], Callable[[T
 def encode_softly(
     uv: Tensor, steps: Tensor, origin: Tensor, shape: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Colors as mixtures of the four grid points around them.
+    """Colours as mixtures of the four grid points around them.
 
-    The weights are bilinear, so the mixture's mean is the color itself. (Zhang et al. 2016,
+    The weights are bilinear, so the mixture's mean is the colour itself. (Zhang et al. 2016,
     section 2.2, use a Gaussian over the nearest bins, whose mean is not.)
 
     Parameters
@@ -230,44 +230,44 @@ def encode_softly(
 
 
 def encode_nearest(
-    ab: Tensor, centers: Tensor, neighbors: int = 10, sigma: float = 5.0
+    ab: Tensor, centers: Tensor, neighbours: int = 10, sigma: float = 5.0
 ) -> tuple[Tensor, Tensor]:
-    """Colors as shares of the nearest classes: Zhang et al. 2016, section 2.2.
+    """Colours as shares of the nearest classes: Zhang et al. 2016, section 2.2.
 
     Parameters
     ----------
     ab : Tensor, shape (N, 2, H, W)
         In the units of `centers`: CIELAB's there.
     centers : Tensor, shape (K, 2)
-        A color for each class.
-    neighbors : int
+        A colour for each class.
+    neighbours : int
         10 in their program, 5 in their text.
     sigma : float
         Of the Gaussian that turns distances into shares.
 
     Returns
     -------
-    classes, shares : Tensor, shape (N, neighbors, H, W)
+    classes, shares : Tensor, shape (N, neighbours, H, W)
         Nearest first; shares sum to 1.
     """
     points = ab.movedim(1, -1).flatten(0, -2)  # (N H W, 2)
     # The other mode subtracts large numbers, and ties between bins come out in any order.
     apart = torch.cdist(points, centers.to(ab), compute_mode="donot_use_mm_for_euclid_dist")
-    nearest, classes = apart.topk(neighbors, largest=False)
+    nearest, classes = apart.topk(neighbours, largest=False)
     shares = torch.softmax(-nearest.square() / (2 * sigma**2), dim=-1)
-    size = (len(ab), *ab.shape[2:], neighbors)
+    size = (len(ab), *ab.shape[2:], neighbours)
     return classes.view(size).movedim(-1, 1), shares.view(size).movedim(-1, 1)
 
 
 def smooth_prior(counts: Tensor, centers: Tensor, sigma: float = 5.0) -> Tensor:
-    """How often each class is met, blurred over its neighbors: Zhang et al. 2016, section 2.2.
+    """How often each class is met, blurred over its neighbours: Zhang et al. 2016, section 2.2.
 
     Parameters
     ----------
     counts : Tensor, shape (K,)
         Pixels, or shares of them, that fell into each class.
     centers : Tensor, shape (K, 2)
-        A color for each class.
+        A colour for each class.
     sigma : float
         Of the Gaussian, in the units of `centers`.
 
@@ -283,7 +283,7 @@ def smooth_prior(counts: Tensor, centers: Tensor, sigma: float = 5.0) -> Tensor:
 
 
 def class_weights(frequency: Tensor, rebalance: float, heaviest: float) -> Tensor:
-    """Weights that make rare colors count: frequency ** -rebalance, of mean 1 over the data.
+    """Weights that make rare colours count: frequency ** -rebalance, of mean 1 over the data.
 
     Zhang et al. 2016, eq. (4), mix the frequencies with a uniform distribution instead of raising
     them to a power; both tame the rarest classes: here no weight passes `heaviest` before the mean
@@ -323,9 +323,9 @@ def zhang_weights(prior: Tensor, mix: float = 0.5) -> Tensor:
 
 
 def is_colored(ab: Tensor, limit: float = GRAY_LIMIT) -> Tensor:
-    """Which images of CIELAB a and b `(N, 2, H, W)` have any color; bool `(N,)`.
+    """Which pictures of CIELAB a and b `(N, 2, H, W)` have any colour; bool `(N,)`.
 
-    An image none of whose a and b passes `limit` is a gray photograph, from which Zhang et al.'s
+    A picture none of whose a and b passes `limit` is a gray photograph, from which Zhang et al.'s
     program learns nothing.
     """
     return ab.abs().flatten(1).amax(1) > limit
@@ -362,7 +362,7 @@ def strongest_cross_entropy(
     weights : Tensor, shape (K,)
         Of classes.
     counted : Tensor, shape (N,), optional
-        Factor on each image, such as `is_colored`. The mean is over all images nevertheless,
+        Factor on each picture, such as `is_colored`. The mean is over all pictures nevertheless,
         as in the program.
     """
     strongest = classes.gather(1, shares.argmax(1, keepdim=True)).squeeze(1)

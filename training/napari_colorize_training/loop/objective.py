@@ -1,7 +1,7 @@
 """What a recipe asks of a network: targets in its own space, and the content loss.
 
-The engine shows a network gray and gets an output in the network's own terms (normalized RGB, U
-and V, a and b, or scores of color classes). Here that output meets the truth.
+The engine shows a network gray and gets an output in the network's own terms (normalised RGB, U
+and V, a and b, or scores of colour classes). Here that output meets the truth.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from napari_colorize.networks.compact import CLASS_GRID, Sample
 from napari_colorize.pipeline import network_input, to_rgb
 from napari_colorize_training.loop import losses
-from napari_colorize_training.recipe import LossConfig
+from napari_colorize_training.recipe import LossPlan
 
-QUARTER = 4  # what class networks make of an image's sides
-GAUSSIAN_NEIGHBORS = 10  # Zhang et al.'s program; their text says 5
+QUARTER = 4  # what class networks make of a picture's sides
+GAUSSIAN_NEIGHBOURS = 10  # Zhang et al.'s program; their text says 5
 Terms = dict[str, Tensor]
 
 
@@ -34,7 +34,7 @@ class GeneratorWrapper(nn.Module):
     architecture : Architecture
         Its passport.
     classes : bool
-        The output is scores of color classes, not the color expected from them.
+        The output is scores of colour classes, not the colour expected from them.
     """
 
     def __init__(self, network: nn.Module, architecture: Architecture, *, classes: bool) -> None:
@@ -42,7 +42,7 @@ class GeneratorWrapper(nn.Module):
         self.network, self.architecture, self.classes = network, architecture, classes
 
     def forward(self, gray: Tensor, sample: Sample | None = None) -> Tensor:
-        """The network's output, float32: colors in its own space, or scores of classes.
+        """The network's output, float32: colours in its own space, or scores of classes.
 
         With a `sample`, scores of some of its pixels alone.
         """
@@ -54,7 +54,7 @@ class GeneratorWrapper(nn.Module):
         return self.network.logits(x, **chosen).float()  # type: ignore[operator]
 
     def colors(self, output: Tensor) -> Tensor:
-        """The raw output as the network's colors, in its output space."""
+        """The raw output as the network's colours, in its output space."""
         return self.network.expected(output) if self.classes else output  # type: ignore[operator]
 
     def rgb(self, output: Tensor, gray: Tensor) -> Tensor:
@@ -64,10 +64,10 @@ class GeneratorWrapper(nn.Module):
             colors = F.interpolate(colors, gray.shape[-2:], mode="bilinear")
         return to_rgb(self.architecture, colors, gray)
 
-    def critic_input(self, output: Tensor, gray: Tensor) -> Tensor:
-        """Colors as a critic sees them, around 0 and of about unit size.
+    def shown_to_critic(self, output: Tensor, gray: Tensor) -> Tensor:
+        """Colours as a critic sees them, around 0 and of about unit size.
 
-        a and b over their unit, as published; RGB normalized as the network's own.
+        a and b over their unit, as published; RGB normalised as the network's own.
         """
         if self.architecture.output_space == "rgb":
             return output if self.architecture.normalized else 2 * output - 1
@@ -75,7 +75,7 @@ class GeneratorWrapper(nn.Module):
             return self.colors(output) / self.architecture.unit
         return 2 * self.rgb(output, gray) - 1
 
-    def critic_truth(self, rgb: Tensor) -> Tensor:
+    def truth_for_critic(self, rgb: Tensor) -> Tensor:
         """The same of a photograph."""
         if self.architecture.output_space == "uv":
             return 2 * rgb - 1
@@ -93,14 +93,14 @@ class ContentLoss:
     plan : LossPlan
         What counts.
     features : callable or None
-        Images to feature maps, as a `FeatureNetwork` does, if the plan has a feature loss.
+        Pictures to feature maps, as a `FeatureNetwork` does, if the plan has a feature loss.
     weights : Tensor or None
-        Of color classes, if the plan has classes.
+        Of colour classes, if the plan has classes.
     """
 
     def __init__(
         self,
-        plan: LossConfig,
+        plan: LossPlan,
         features: Callable[[Tensor], Sequence[Tensor]] | None,
         weights: Tensor | None,
     ) -> None:
@@ -108,7 +108,7 @@ class ContentLoss:
 
     def sample(self) -> Sample | None:
         """Which pixels of the output will be compared, drawn anew; None for all of them."""
-        every = self.plan.classes.pixel_stride
+        every = self.plan.classes.every
         if self.plan.pixel != "classes" or every == 1:
             return None
         row, column = torch.randint(every, (2,)).tolist()
@@ -138,8 +138,8 @@ class ContentLoss:
             unit = painter.architecture.unit
             distance = losses.distance(output / unit, truth / unit, plan.pixel)
             terms = {name: plan.weight * distance}
-        if (plan.feature_weights and features) or plan.colorfulness_weight:
-            terms |= self._images(painter.rgb(output, gray), rgb, features)
+        if (plan.features and features) or plan.colorfulness:
+            terms |= self._pictures(painter.rgb(output, gray), rgb, features)
         terms["content"] = torch.stack(list(terms.values())).sum()
         return terms
 
@@ -155,44 +155,44 @@ class ContentLoss:
 
     def _classes(self, painter: GeneratorWrapper, output: Tensor, truth: Tensor) -> Terms:
         plan, network = self.plan.classes, painter.network
-        classes, shares = encode(plan.encoding, truth, network)
-        assert self.weights is not None  # the engine counts colors before it trains on classes
-        if plan.weighting == "mixture":
+        classes, shares = encode(plan.coding, truth, network)
+        assert self.weights is not None  # the engine counts colours before it trains on classes
+        if plan.weighing == "mixture":
             entropy = losses.strongest_cross_entropy(
                 output, classes, shares, self.weights, losses.is_colored(truth)
             )
         else:
             entropy = losses.soft_cross_entropy(output, classes, shares, self.weights)
         terms = {"G_classes": self.plan.weight * entropy}
-        if plan.regression_weight:
+        if plan.regression:
             unit = painter.architecture.unit
             distance = F.smooth_l1_loss(painter.colors(output) / unit, truth / unit, beta=0.05)
-            terms["G_L1"] = plan.regression_weight * distance
+            terms["G_L1"] = plan.regression * distance
         return terms
 
-    def _images(self, painted: Tensor, rgb: Tensor, features: bool) -> Terms:
+    def _pictures(self, painted: Tensor, rgb: Tensor, features: bool) -> Terms:
         plan, terms = self.plan, {}
         rgb = F.interpolate(rgb, painted.shape[-2:], mode="area")
-        if plan.feature_weights and features:
+        if plan.features and features:
             assert self.features is not None  # the engine loads it before it trains
             norm = plan.feature_norm
             terms["G_features"] = losses.feature_loss(
-                self.features, painted, rgb, plan.feature_weights, norm
+                self.features, painted, rgb, plan.features, norm
             )
-        if plan.colorfulness_weight:
-            terms["G_colorfulness"] = plan.colorfulness_weight * losses.colorfulness_loss(painted)
+        if plan.colorfulness:
+            terms["G_colorfulness"] = plan.colorfulness * losses.colorfulness_loss(painted)
         return terms
 
 
 def encode(coding: str, truth: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Colors `(N, 2, h, w)` as classes and their shares, both `(N, K, h, w)`."""
+    """Colours `(N, 2, h, w)` as classes and their shares, both `(N, K, h, w)`."""
     if coding == "bilinear":
         grid, device = CLASS_GRID, truth.device
         steps, origin = (torch.tensor(part, device=device) for part in (grid.steps, grid.origin))
         return losses.encode_softly(truth, steps, origin, grid.shape)
     centers = network.centers
     assert isinstance(centers, Tensor)
-    return losses.encode_nearest(truth, centers, GAUSSIAN_NEIGHBORS)
+    return losses.encode_nearest(truth, centers, GAUSSIAN_NEIGHBOURS)
 
 
 def target(

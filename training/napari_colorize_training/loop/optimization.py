@@ -93,7 +93,7 @@ class OptimizedModule:
             for item in group["params"]
             if item.grad is not None
         ]
-        self._all_reduce_gradients(moved)
+        self._average(moved)
         # oneDNN's bfloat16 convolutions sometimes (1 in 150; several threads, maps of 2 x 2 px)
         # give gradients that are no numbers; one step in their direction would end the run.
         finite = [item.grad.isfinite().all() for item in moved if item.grad is not None]
@@ -103,15 +103,15 @@ class OptimizedModule:
             nn.utils.clip_grad_norm_(moved, self._clip)
         self._optimizer.step()
 
-    def all_reduce_buffers(self) -> None:
+    def all_reduce_gradients(self) -> None:
         """Every process takes the mean of all running statistics, so that networks stay one.
 
-        On a GPU synchronized batch norm has seen to it already.
+        On a GPU synchronised batch norm has seen to it already.
         """
         if self._accelerator.num_processes > 1 and self._accelerator.device.type == "cpu":
-            self._all_reduce([item for item in self.network.buffers() if item.is_floating_point()])
+            self._share([item for item in self.network.buffers() if item.is_floating_point()])
 
-    def _all_reduce_gradients(self, parameters: list[nn.Parameter]) -> None:
+    def _average(self, parameters: list[nn.Parameter]) -> None:
         """Every process takes the mean of all gradients.
 
         In one piece, so that frozen layers, two players and several passes through one network
@@ -119,10 +119,10 @@ class OptimizedModule:
         """
         if self._accelerator.num_processes == 1:
             return
-        self._all_reduce([item.grad for item in parameters if item.grad is not None])
+        self._share([item.grad for item in parameters if item.grad is not None])
 
     @torch.no_grad()
-    def _all_reduce(self, tensors: list[Tensor]) -> None:
+    def _share(self, tensors: list[Tensor]) -> None:
         if not tensors:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])

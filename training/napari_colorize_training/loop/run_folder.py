@@ -1,9 +1,8 @@
-"""Run folder: log, saved state, and the identity of the run.
+"""A run's folder: its log, its state, what it was begun with.
 
-`log.csv` gets a row every few steps, `tensorboard/` the same values. `state.pt` holds everything
-that is needed to resume, including losses that are not logged yet. It is replaced atomically, so
-that a run that was killed at any moment continues with the same rows. With several processes only
-the first one writes.
+`log.csv` has a line every few steps, `tensorboard/` the same. `state.pt` holds everything needed
+to go on, the losses since the last line included, and is replaced atomically: a run that was killed
+at any moment continues the very sequence of lines. Only the first of several processes writes.
 """
 
 from __future__ import annotations
@@ -20,89 +19,80 @@ import torch
 from napari_colorize.errors import OutputError, SettingsError
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
 from napari_colorize_training.loop.tensorboard_log import TensorBoardLog, open_tensorboard_log
-from napari_colorize_training.recipe import parse_recipe
 
 Row = dict[str, float | str]
 COLUMNS = (
-    *("step", "time", "stage", "lr", "seconds", "images_per_second", "waiting"),
+    *("step", "time", "stage", "lr", "seconds", "pictures_per_second", "waiting"),
     *("G", "G_L1", "G_L2", "G_classes", "G_features", "G_colorfulness", "G_noise", "G_GAN"),
     *("D", "D_real", "D_fake"),
     *("validation_uv", "validation_uv_gray", "validation_ciede2000", "validation_ciede2000_gray"),
     *("validation_colorfulness", "validation_measure"),
 )
-# Old name -> new name, in states and logs of earlier versions.
-RENAMED_STATE_KEYS = {"passport": "identity", "average": "ema"}
-RENAMED_IDENTITY_KEYS = {"pictures": "images"}
-RENAMED_COLUMNS = {"pictures_per_second": "images_per_second"}
-# Parts of the messages with which torch reports that a file cannot be written.
-TORCH_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container")
+TORCH_CANNOT_WRITE = ("PytorchStreamWriter", "inline_container")
 
 
 class RunFolder:
-    """Folder with the log and the state of a run.
+    """Where a run keeps what it has reached.
 
     Parameters
     ----------
     path : Path
-        Created if it does not exist.
-    identity : mapping
-        Recipe, number of steps, images and base. A state is resumed only if its own is equal.
+        Made if it is missing.
+    passport : dict
+        What a state must have been begun with to be continued: recipe, steps, pictures.
     writes : bool
-        Whether this process writes to the folder.
+        Whether this process is the one that writes.
 
     Raises
     ------
     OutputError
-        If the folder cannot be created or written to.
+        If nothing can be written there.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], *, writes: bool = True) -> None:
-        self.path, self._identity, self._writes = path, json.dumps(identity, default=list), writes
-        self._tensorboard: TensorBoardLog | None = None
+    def __init__(self, path: Path, passport: Mapping[str, Any], *, writes: bool = True) -> None:
+        self.path, self._passport, self._writes = path, json.dumps(passport, default=list), writes
+        self._board: TensorBoardLog | None = None
         if writes:
             with write_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
-                remove_abandoned(path, age=0)  # temporary files of this run if it was killed
+                remove_abandoned(path, age=0)  # of this very run, when it was killed
 
     @property
     def state_path(self) -> Path:
-        """Path of the saved state."""
+        """Where the state is."""
         return self.path / "state.pt"
 
     @property
     def log_path(self) -> Path:
-        """Path of the log."""
+        """Where the log is."""
         return self.path / "log.csv"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state atomically."""
+        """Replace the state, atomically."""
         if self._writes:
-            with new_file(self.state_path, overwrite=True) as part, _torch_errors(self.state_path):
-                torch.save({"identity": self._identity, **state}, part)
+            with new_file(self.state_path, overwrite=True) as part, _explained(self.state_path):
+                torch.save({"passport": self._passport, **state}, part)
 
     def load(self) -> dict[str, Any] | None:
-        """Return the last saved state, or None if there is none.
+        """The state that was saved last, if the run was begun before.
 
         Raises
         ------
         SettingsError
-            If it belongs to a run with another identity.
+            If it was begun with something else.
         """
         if not self.state_path.is_file():
             return None
-        state = _rename(
-            torch.load(self.state_path, map_location="cpu", weights_only=True), RENAMED_STATE_KEYS
-        )
-        if _upgraded(state.get("identity")) != json.loads(self._identity):
+        state: dict[str, Any] = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        if state.get("passport") != self._passport:
             raise SettingsError(
-                f"The run in {self.path} was started with another recipe, other data or another "
+                f"The run in {self.path} was begun with another recipe, other data or another "
                 "number of steps; choose another --run folder, or delete this one."
             )
-        state["rows"] = [_rename(row, RENAMED_COLUMNS) for row in state.get("rows", [])]
         return state
 
     def append(self, row: Row) -> None:
-        """Append a row to the log."""
+        """Add a line to the log."""
         if not self._writes:
             return
         is_new = not self.log_path.is_file()
@@ -110,64 +100,45 @@ class RunFolder:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             if is_new:
                 writer.writeheader()
-            writer.writerow({key: _rounded(value) for key, value in row.items()})
-        if self._tensorboard is not None:
+            writer.writerow({key: _short(value) for key, value in row.items()})
+        if self._board is not None:
             with write_errors(self.path):
-                self._tensorboard.append(row)
+                self._board.append(row)
 
     def begin_log(self, step: int) -> None:
-        """Open the log after this step; later rows, logged by a killed run, are removed."""
+        """Go on behind this step: drop what a run that was killed had logged after its state."""
         if not self._writes:
             return
         with write_errors(self.path):
-            self._tensorboard = open_tensorboard_log(self.path / "tensorboard", step)
+            self._board = open_tensorboard_log(self.path / "tensorboard", step)
         if self.log_path.is_file():
-            self._truncate(step)
+            self._shorten(step)
 
-    def _truncate(self, step: int) -> None:
+    def _shorten(self, step: int) -> None:
         with self.log_path.open(newline="") as file:
             header, *lines = file.readlines() or [""]
-        for old, new in RENAMED_COLUMNS.items():
-            header = header.replace(old, new)
         kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
         if not kept:
-            self.log_path.unlink()  # `append` writes a new header
+            self.log_path.unlink()  # the next line brings its header
             return
         with new_file(self.log_path, overwrite=True) as part, part.open("w", newline="") as file:
             file.writelines([header, *kept])
 
 
-def _rename(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(key, key): value for key, value in table.items()}
-
-
-def _upgraded(identity: str | None) -> dict[str, Any] | None:
-    """Return a saved identity with the keys of this version."""
-    if identity is None:
-        return None
-    table = _rename(json.loads(identity), RENAMED_IDENTITY_KEYS)
-    if isinstance(table.get("recipe"), dict):
-        try:
-            table["recipe"] = json.loads(json.dumps(parse_recipe(table["recipe"]).to_dict()))
-        except SettingsError:
-            return None  # a recipe of a later version
-    return table
-
-
 @contextmanager
-def _torch_errors(path: Path) -> Iterator[None]:
-    """Convert write errors, including those that torch reports as RuntimeError, to OutputError."""
+def _explained(path: Path) -> Iterator[None]:
+    """`explained`, and what torch says of a full disk in its own words."""
     try:
         with write_errors(path):
             yield
     except RuntimeError as error:
-        if not any(part in str(error) for part in TORCH_WRITE_ERRORS):
+        if not any(sign in str(error) for sign in TORCH_CANNOT_WRITE):
             raise
         raise OutputError(
-            f"{path} could not be written: the disk is probably full. Free some space and run the "
-            "same command again; it continues from the last state."
+            f"{path} could not be written: the disk is probably full. Make room and run the same "
+            "command again; it goes on from the last state."
         ) from error
 
 
-def _rounded(value: float | str) -> str | float:
+def _short(value: float | str) -> str | float:
     return f"{value:.6g}" if isinstance(value, float) else value

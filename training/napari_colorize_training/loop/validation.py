@@ -1,4 +1,4 @@
-"""What a network has learned so far: figures and a sheet, on images that it never trains on."""
+"""What a network has learned so far: figures and a sheet, on pictures that it never trains on."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop.objective import GeneratorWrapper
 
-PREVIEWS = 6  # images on a sheet
-COLOR_WEIGHT = 0.1  # of too much or too little color in the measure
+PREVIEWS = 6  # pictures on a sheet
+COLOR_WEIGHT = 0.1  # of too much or too little colour in the measure
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ValidationFigures:
     uv, uv_gray : float
         Root mean square error of U and V.
     ciede2000, ciede2000_gray : float
-        Mean color difference.
+        Mean colour difference.
     colorfulness : float
         Mean chroma as a share of the truth's.
     """
@@ -47,7 +47,7 @@ class ValidationFigures:
     def measure(self) -> float:
         """What decides between checkpoints; less is better, gray has more than 1.
 
-        CIEDE2000 as a share of gray's, and a tenth of the ratio by which colorfulness is off:
+        CIEDE2000 as a share of gray's, and a tenth of the ratio by which colourfulness is off:
         distances to one truth alone would choose the grayest.
         """
         off = abs(math.log(max(self.colorfulness, 1e-3)))
@@ -67,9 +67,9 @@ class ValidationFigures:
 
 @torch.no_grad()
 def predict(painter: GeneratorWrapper, gray: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Gray `(N, 1, H, W)` in color at its own size, RGB `(N, 3, H, W)` in [0, 1].
+    """Gray `(N, 1, H, W)` in colour at its own size, RGB `(N, 3, H, W)` in [0, 1].
 
-    The network may be shown another gray than the one that its colors are put on.
+    The network may be shown another gray than the one that its colours are put on.
     """
     seen = gray if seen is None else seen
     small = painter.rgb(painter(seen), seen).clamp(0, 1)
@@ -80,11 +80,13 @@ def predict(painter: GeneratorWrapper, gray: Tensor, seen: Tensor | None = None)
 
 @torch.no_grad()
 def measure(painter: GeneratorWrapper, batches: Sequence[TrainingBatch]) -> ValidationFigures:
-    """Figures over batches; colors are compared on clean gray, whatever the network sees."""
+    """Figures over batches; colours are compared on clean gray, whatever the network sees."""
     rows = [
         row
-        for images in batches
-        for row in _rows(images.rgb, images.clean, predict(painter, images.clean, images.gray))
+        for pictures in batches
+        for row in _rows(
+            pictures.rgb, pictures.clean, predict(painter, pictures.clean, pictures.gray)
+        )
     ]
     uv, uv_gray, error, error_gray, chroma, chroma_gray = np.array(rows).mean(0).tolist()
     return ValidationFigures(
@@ -128,14 +130,14 @@ def _last(x: Tensor) -> NDArray[np.float32]:
     return array
 
 
-def save_preview(path: Path, painter: GeneratorWrapper, images: TrainingBatch) -> None:
+def save_preview(path: Path, painter: GeneratorWrapper, pictures: TrainingBatch) -> None:
     """A sheet of the gray that is seen, prediction and truth, atomically."""
     from napari_colorize_training.evaluation.report import preview_sheet
 
-    painted = predict(painter, images.clean[:PREVIEWS], images.gray[:PREVIEWS])
+    painted = predict(painter, pictures.clean[:PREVIEWS], pictures.gray[:PREVIEWS])
     rows = [
         (_pixels(shown)[..., 0], _pixels(colored), _pixels(truth))
-        for shown, colored, truth in zip(images.gray, painted, images.rgb, strict=False)
+        for shown, colored, truth in zip(pictures.gray, painted, pictures.rgb, strict=False)
     ]
     with new_file(path, overwrite=True) as part, write_errors(path):
         preview_sheet(rows).save(part, format="PNG")

@@ -1,4 +1,4 @@
-"""Networks that have seen other images before: encoders to begin with, features to compare by.
+"""Networks that have seen other pictures before: encoders to begin with, features to compare by.
 
 `load_encoder` puts a local file's weights into a network's encoder, and `published_encoder` finds
 the file that torchvision publishes. `feature_network` makes of such a file the phi of the feature
@@ -39,7 +39,7 @@ RESNETS = {
 # Convolutions of a VGG without its three last layers, which bring the number in its name.
 VGG_CLASSIFIER = 3
 FEWEST_STAGES = 3  # a first convolution, its norm and one stage: less is no encoder
-PROBE = 64  # px, the side of an image that shows where a network halves the size
+PROBE = 64  # px, the side of a picture that shows where a network halves the size
 HALF = 0.6  # a little over: sizes are rounded up
 
 Option = Literal["--encoder", "--features"]
@@ -249,14 +249,14 @@ def _download(url: str, path: Path, failed: str) -> None:
 class FeatureNetwork(nn.Module):
     """RGB `(N, 3, H, W)` in [0, 1] to feature maps, fine ones first; it never learns.
 
-    Gradients reach the image. Its batch norms keep their statistics, whatever a parent's mode.
+    Gradients reach the picture. Its batch norms keep their statistics, whatever a parent's mode.
 
     Parameters
     ----------
     parts : iterable of nn.Module
         Each goes on where the one before ended, and ends with a feature map.
     mean, std : tuple of float
-        Of R, G and B, as the network wants its input normalized.
+        Of R, G and B, as the network wants its input normalised.
     name : str
         The network, by torchvision's or timm's name.
     """

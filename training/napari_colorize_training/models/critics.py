@@ -1,7 +1,7 @@
 """Critics: networks that tell photographs from what a generator made.
 
-Each takes images `(N, in_channels, H, W)` with values around 0 and of about unit size, and gives
-logits: `(N, 1, h, w)`, one for each part of the image, or `(N, 1)`. Large ones say "photograph".
+Each takes pictures `(N, in_channels, H, W)` with values around 0 and of about unit size, and gives
+logits: `(N, 1, h, w)`, one for each part of the picture, or `(N, 1)`. Large ones say "photograph".
 All take sides from 64 px; a conditional critic sees the gray as one more channel.
 """
 
@@ -20,7 +20,7 @@ from napari_colorize.errors import SettingsError
 from napari_colorize.networks.convnet import WIDTHS, Encoder
 from napari_colorize.networks.layers import SelfAttention, with_spectral_norm
 
-PROBE = 64  # px, of an image that only asks for shapes
+PROBE = 64  # px, of a picture that only asks for shapes
 VERDICTS = 5  # a side; every map has as many, or the finest would outvote the others
 SLOPE = 0.2  # of every leaky ReLU here: DCGAN's, pix2pix's and DeOldify's
 PIX2PIX_STD = 0.02  # of new weights, DCGAN's and pix2pix's
@@ -38,13 +38,13 @@ class PatchCritic(nn.Module):
     """pix2pix's critic: each logit judges a patch (Isola et al. 2017, section 3.2.2).
 
     Convolutions 4x4 of stride 2 to 64, 128, 256, 512, ... channels, one of stride 1, and one to
-    the logits; batch norm behind all but the first and the last. An image that its strides
+    the logits; batch norm behind all but the first and the last. A picture that its strides
     shrink to less than 3 px a side is padded with zeros there.
 
     Parameters
     ----------
     in_channels : int
-        Of the images.
+        Of the pictures.
     field : int
         Side of the patch, px: 1, 16, 34, 70, 142 or 286.
     width : int
@@ -83,7 +83,7 @@ class FeatureCritic(nn.Module):
     """Judges what a pretrained network sees (Sauer et al. 2021, "Projected GANs").
 
     One small head for each of the network's maps; only the heads learn. With the gray beside the
-    colors each head also sees what the network makes of the gray alone.
+    colours each head also sees what the network makes of the gray alone.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class FeatureCritic(nn.Module):
         if in_channels not in (3, 4):
             raise SettingsError("The critic 'features' judges RGB: the network must give that.")
         self.features = features
-        self._parts = in_channels - 2  # colors, and perhaps gray
+        self._parts = in_channels - 2  # colours, and perhaps gray
         channels = [maps.shape[1] for maps in features(torch.zeros(1, 3, PROBE, PROBE))]
         self.heads = nn.ModuleList(
             nn.Sequential(
@@ -140,13 +140,13 @@ class FeatureCritic(nn.Module):
 class DeOldifyCritic(nn.Sequential):
     """DeOldify's critic: spectral norm throughout, self-attention at a quarter of the size.
 
-    Logits are a map of which each one sees most of the image. The published `width` of 256
+    Logits are a map of which each one sees most of the picture. The published `width` of 256
     makes it larger than the generator.
 
     Parameters
     ----------
     in_channels : int
-        Of the images.
+        Of the pictures.
     width : int
         Channels behind the first convolution; they double three times.
     dropout : float
@@ -169,12 +169,12 @@ class SaganCritic(nn.Sequential):
     """A critic with spectral norm and self-attention, after Zhang et al. 2019 (SAGAN).
 
     Four 4x4 convolutions of stride 2 and one over 4x4 positions to the logits. Theirs is made of
-    residual blocks; the sizes here are ours, and stay as images grow.
+    residual blocks; the sizes here are ours, and stay as pictures grow.
 
     Parameters
     ----------
     in_channels : int
-        Of the images.
+        Of the pictures.
     width : int
         Channels behind the first convolution; they double three times.
     attentions : {0, 1, 2}
@@ -195,22 +195,22 @@ class SaganCritic(nn.Sequential):
 class DenseCritic(nn.Module):
     """The "explo presentation"'s critic: valid convolutions, poolings, four dense layers.
 
-    Unconditional there, and ending in a sigmoid, which is the loss's business here. Images of
+    Unconditional there, and ending in a sigmoid, which is the loss's business here. Pictures of
     another size are resized to its own.
 
     Parameters
     ----------
     in_channels : int
-        Of the images.
+        Of the pictures.
     side : int
-        Of the images it is made for, px; at least 92.
+        Of the pictures it is made for, px; at least 92.
     """
 
     def __init__(self, in_channels: int = 3, side: int = 120) -> None:
         super().__init__()
         if side < DENSE_SMALLEST:
             raise SettingsError(
-                f"This critic needs images of {DENSE_SMALLEST} px or more, got side = {side}."
+                f"This critic needs pictures of {DENSE_SMALLEST} px or more, got side = {side}."
             )
         self.side = side
         parts: list[nn.Module] = []
@@ -242,7 +242,7 @@ class EncoderCritic(nn.Sequential):
     Parameters
     ----------
     in_channels : int
-        Of the images.
+        Of the pictures.
     widths : sequence of int
         Channels of the stages, each half the size of the one before.
     """
@@ -254,14 +254,14 @@ class EncoderCritic(nn.Sequential):
 
 
 class DcganCritic(nn.Sequential):
-    """DCGAN's critic (Radford et al. 2016), with each of its stabilizers to be switched off.
+    """DCGAN's critic (Radford et al. 2016), with each of its stabilisers to be switched off.
 
     Four convolutions that halve the size and one over 4x4 positions to the logits.
 
     Parameters
     ----------
     in_channels : int
-        Of the images.
+        Of the pictures.
     width : int
         Channels behind the first convolution; they double three times.
     batch_norm : bool
@@ -369,7 +369,7 @@ def _spectral_logits(inputs: int) -> nn.Conv2d:
 
 
 def _started(conv: nn.Conv2d) -> nn.Conv2d:
-    """He et al. 2015's initialization, as fastai gives it to every convolution."""
+    """He et al. 2015's initialisation, as fastai gives it to every convolution."""
     nn.init.kaiming_normal_(conv.weight)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

@@ -51,16 +51,16 @@ def export_model(
             f"No model was written: {broken} is no longer finite, the training diverges. Lower the "
             "rate (--set optimizer.lr=...) and begin anew in another --run folder."
         )
-    for name, value in recipe.export.items():
+    for name, value in recipe.shown.items():
         if name not in RECOMMENDED:
             kept[name] = torch.full_like(kept[name], value)
     metadata = {
         "architecture": architecture.name,
-        "recipe": json.dumps(recipe.to_dict()),
+        "recipe": json.dumps(recipe.as_table()),
         "steps": str(step),
         "license": recipe.license,
         "statement": STATEMENT,
-        **{name: f"{recipe.export[name]:g}" for name in RECOMMENDED if name in recipe.export},
+        **{name: f"{recipe.shown[name]:g}" for name in RECOMMENDED if name in recipe.shown},
     }
     if base:
         metadata["base"] = base

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import napari_colorize as nc
-from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS, colored
+from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS, apply_colormap
 from napari_colorize.analysis.disagreement import disagreement
 from napari_colorize.batch.contact_sheet import contact_sheet, fit
 from napari_colorize.imaging.color import rgb_to_yuv
@@ -94,8 +94,8 @@ def doubt(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
     spread = disagreement(colorizer, image).map
     return [
         ("predicted", result.pixels),
-        ("--map disagreement", colored(spread / LARGEST_ERROR, VIRIDIS)),
-        ("--map error", colored(colorizer.expected_error(result) / LARGEST_ERROR, VIRIDIS)),
+        ("--map disagreement", apply_colormap(spread / LARGEST_ERROR, VIRIDIS)),
+        ("--map error", apply_colormap(colorizer.expected_error(result) / LARGEST_ERROR, VIRIDIS)),
         ("--map uncolored", marked),
     ]
 

@@ -130,22 +130,24 @@ class Colorized:
 
         return memory.with_cpu_fallback(run, self.plane.gray.device, "image")
 
-    def uncolored(self, below: float = UNCOLORED_BELOW) -> BoolArray:
+    def uncolored(self, below: float = UNCOLORED_BELOW, step: int = 1) -> BoolArray:
         """Mask of the pixels with almost no chroma.
 
         Parameters
         ----------
         below : float
             CIELAB chroma, the distance from gray of the same lightness; 2 is just visible.
+        step : int
+            Evaluate every `step`-th pixel along both axes.
 
         Returns
         -------
-        ndarray of bool, shape (Y, X)
+        ndarray of bool, shape (Y, X), or smaller for a `step` above 1
         """
         low, high = self.plane.limits if self.pixels.dtype.kind in "iu" else (0.0, 1.0)
         if self.pixels_8bit is not None or self.plane.dtype.kind == "b":
             low, high = 0.0, 255.0
-        unit = (self.pixels[..., :3].astype(np.float32) - low) / ((high - low) or 1.0)
+        unit = (self.pixels[::step, ::step, :3].astype(np.float32) - low) / ((high - low) or 1.0)
         mask: BoolArray = uncolored(torch.from_numpy(unit), below).numpy()
         return mask
 

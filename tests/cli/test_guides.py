@@ -91,7 +91,7 @@ def test_a_map_is_a_picture_of_its_own(kind: str) -> None:
     assert done.exit_code == 0, done.stderr
     assert done.stdout == f"photo-{kind}.png\n"
     assert read_image(f"photo-{kind}.png").array.shape == (*SIZE, 3)
-    said = "next to no colour" if kind == "uncolored" else "CIEDE2000: half below"
+    said = "is uncolored" if kind == "uncolored" else "CIEDE2000: half of the image"
     assert said in done.stderr
 
 

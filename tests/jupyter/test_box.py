@@ -257,7 +257,7 @@ def test_confidence_lies_over_the_picture_and_follows_it(photo):
     box.wait(SOON)
 
     assert box.view.overlay_size == [96, 128] and box.view.overlay != before
-    assert "of the truth" in box._toolbox.told.value
+    assert "Expected error in CIEDE2000" in box._toolbox.told.value
     box._toolbox.attend.value = True  # one map at a time
     assert not box._toolbox.judge.value and box.view.overlay_size == [0, 0]
     box.close()

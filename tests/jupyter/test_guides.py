@@ -237,7 +237,7 @@ def test_disagreement_lies_over_the_picture_and_asks_again_for_another_predictio
 
     box._toolbox.differ.value = True
     box.wait(SOON)
-    assert box.view.overlay_size == [96, 128] and "4 answers" in box._toolbox.told.value
+    assert box.view.overlay_size == [96, 128] and "4 predictions" in box._toolbox.told.value
     box.set_settings(saturation=0.5)
     box.wait(SOON)
     assert len(asked) == 1
@@ -252,7 +252,7 @@ def test_disagreement_lies_over_the_picture_and_asks_again_for_another_predictio
 def test_what_got_no_colour_is_marked(box_of, photo):
     box = box_of(photo, saturation=0.0)
     box._toolbox.mark.value = True
-    assert "100 % of the picture" in box._toolbox.told.value
+    assert "100 % of the image" in box._toolbox.told.value
     assert np.frombuffer(box.view.overlay, np.uint8).reshape(96, 128, 4)[..., 3].all()
 
     box.set_settings(saturation=2.0)

@@ -1,3 +1,5 @@
+"""Images for the notebook widgets: chroma histogram and thumbnails."""
+
 from __future__ import annotations
 
 import io
@@ -7,52 +9,18 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2yuv
 
-from napari_colorize.jupyter.maps import (
-    BINS,
-    INFERNO,
-    as_png,
-    attention_map,
-    chroma_histogram,
-    colored,
-    error_map,
-    thumbnail,
-)
+from napari_colorize.jupyter.maps import HISTOGRAM_BINS, as_png, chroma_histogram, thumbnail
 
 
-def test_a_ramp_goes_from_its_first_to_its_last_colour():
-    values = np.array([[-1, 0, 0.25, 1, 2, np.nan]], np.float32)
-
-    colors = colored(values, INFERNO)
-
-    np.testing.assert_array_equal(
-        colors[0, :, :3], [INFERNO[0], INFERNO[0], INFERNO[1], INFERNO[4], INFERNO[4], INFERNO[0]]
-    )
-    assert (colors[..., 3] == 255).all()
-
-
-def test_attention_is_brightest_where_it_looks():
-    weights = np.zeros((4, 5), np.float32)
-    weights[1, 2], weights[3, 3] = 0.9, 0.1
-
-    light = attention_map(weights)[..., :3].sum(-1)
-
-    assert light.argmax() == 1 * 5 + 2
-    assert light[3, 3] > light[0, 0]
-
-
-def test_a_map_of_errors_is_no_larger_than_a_screen():
-    assert error_map(np.zeros((3000, 10), np.float32)).shape == (500, 2, 4)
-
-
-def test_the_histogram_shows_colours_where_they_are(tiny_colorizer, ramp):
+def test_the_cells_of_the_histogram_have_their_own_color(tiny_colorizer, ramp):
     result = tiny_colorizer(ramp)
 
-    shown = chroma_histogram(result)
+    histogram = chroma_histogram(result)
 
-    assert shown.shape == (BINS, BINS, 3)
-    spots = shown.astype(int).max(-1) > 80
-    yuv = rgb2yuv(shown / 255)[spots]
-    rows, columns = np.nonzero(spots)
+    assert histogram.shape == (HISTOGRAM_BINS, HISTOGRAM_BINS, 3)
+    cells = histogram.astype(int).max(-1) > 80
+    yuv = rgb2yuv(histogram / 255)[cells]
+    rows, columns = np.nonzero(cells)
     assert np.corrcoef(columns, yuv[:, 1])[0, 1] > 0.9  # U to the right
     assert np.corrcoef(-rows, yuv[:, 2])[0, 1] > 0.9  # V upward
 
@@ -63,14 +31,14 @@ def test_the_histogram_grows_with_saturation(tiny_colorizer, ramp, saturation):
 
     other = chroma_histogram(tiny_colorizer(ramp, saturation=saturation))
 
-    def spread(shown: np.ndarray) -> float:
-        rows, columns = np.nonzero(shown.astype(int).max(-1) > 80)
-        return float(np.hypot(rows - BINS / 2, columns - BINS / 2).max())
+    def extent(histogram: np.ndarray) -> float:
+        rows, columns = np.nonzero(histogram.astype(int).max(-1) > 80)
+        return float(np.hypot(rows - HISTOGRAM_BINS / 2, columns - HISTOGRAM_BINS / 2).max())
 
-    assert (spread(other) > spread(one)) is (saturation > 1)
+    assert (extent(other) > extent(one)) is (saturation > 1)
 
 
-def test_a_thumbnail_fits_and_can_be_sent(tiny_colorizer, ramp):
+def test_a_thumbnail_keeps_the_aspect_ratio_and_survives_png(tiny_colorizer, ramp):
     small = thumbnail(tiny_colorizer(ramp), 16)
 
     assert small.shape == (12, 16, 3)

@@ -1,4 +1,4 @@
-"""Pictures of 20 000 x 20 000 pixels, in a process that may not have more than 4 GB."""
+"""Images of 20 000 x 20 000 pixels in a process limited to 4 GB of memory."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ print(f"peak {peak / GB:.2f} GB, slowest of {len(seconds)} tiles {max(seconds) *
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("kind", ["single", "multiscale"])
-def test_a_picture_of_20000_pixels_a_side_fits_into_4_gb(kind, dtype):
+def test_an_image_of_20000_pixels_a_side_fits_into_4_gb(kind, dtype):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, kind, dtype], capture_output=True, text=True, timeout=500
     )

@@ -1,4 +1,4 @@
-"""Commands as a user gives them: from the palette, from a menu, by a key."""
+"""Commands as they are run from the command palette, a menu or the keyboard."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def plugin(npe2pm):
 
 @pytest.fixture
 def viewer(plugin, make_napari_viewer, tiny_colorizer):
-    """A viewer whose desk has a network that is quick."""
+    """A viewer whose controller has a small network."""
     return _quick(make_napari_viewer(), tiny_colorizer)
 
 
 @pytest.fixture
-def told():
-    """The sentences that napari shows."""
+def notices():
+    """Messages of the notifications that napari shows."""
     sentences = []
 
     def note(notification):
@@ -49,7 +49,7 @@ def _quick(viewer, colorizer):
 
 
 def run(name):
-    """As the command palette does."""
+    """Run a command as the command palette does."""
     return get_app_model().commands.execute_command(f"napari-colorize.{name}").result()
 
 
@@ -70,7 +70,7 @@ def test_the_selected_layer_is_colorized_and_the_panel_opens(viewer, ramp, qtbot
     assert panels(viewer) == ["Colorize (napari-colorize)"]
 
 
-def test_there_is_one_panel_however_it_is_opened(viewer, ramp):
+def test_there_is_one_panel_per_viewer(viewer, ramp):
     viewer.add_image(ramp)
     first = commands.open_panel(viewer)
     viewer.window.add_plugin_dock_widget("napari-colorize")
@@ -80,7 +80,7 @@ def test_there_is_one_panel_however_it_is_opened(viewer, ramp):
     assert len(panels(viewer)) == 1
 
 
-def test_of_several_selected_layers_the_topmost_image_is_taken(viewer, ramp):
+def test_the_topmost_of_several_selected_images_is_colorized(viewer, ramp):
     low, high = viewer.add_image(ramp, name="low"), viewer.add_image(ramp, name="high")
     labels = viewer.add_labels(np.zeros((8, 8), int))
     viewer.layers.selection = {low, high, labels}
@@ -90,7 +90,7 @@ def test_of_several_selected_layers_the_topmost_image_is_taken(viewer, ramp):
     assert get_controller(viewer).layer is high
 
 
-def test_keep_can_be_taken_back(viewer, ramp, qtbot):
+def test_keep_can_be_undone(viewer, ramp, qtbot):
     viewer.add_image(ramp, name="ramp")
     run("selected")
     qtbot.waitUntil(lambda: get_controller(viewer).result_layer is not None, timeout=20000)
@@ -101,13 +101,13 @@ def test_keep_can_be_taken_back(viewer, ramp, qtbot):
     assert names(viewer) == ["ramp", "ramp (colorized)"]
 
 
-def test_every_plane_is_colorized(viewer, ramp, qtbot):
-    viewer.add_image(np.stack([ramp, ramp / 2, ramp / 3]), name="film")
+def test_all_planes_are_colorized(viewer, ramp, qtbot):
+    viewer.add_image(np.stack([ramp, ramp / 2, ramp / 3]), name="video")
 
     ended = []
-    get_controller(viewer).run_ended.connect(ended.append)
+    get_controller(viewer).run_finished.connect(ended.append)
 
-    run("stack")
+    run("all_planes")
 
     qtbot.waitUntil(lambda: len(ended) > 0, timeout=20000)
     assert (ended[0].done, ended[0].cancelled) == (3, False)
@@ -123,26 +123,28 @@ def test_a_sweep_shows_several_render_factors(viewer, ramp, qtbot):
     assert len(grid.buttons) > 3
 
 
-@pytest.mark.parametrize("name", ["selected", "stack", "sweep", "keep"])
-def test_with_an_empty_viewer_each_says_what_is_missing(viewer, told, name):
+@pytest.mark.parametrize("name", ["selected", "all_planes", "sweep", "keep"])
+def test_in_an_empty_viewer_each_command_reports_the_missing_image(viewer, notices, name):
     run(name)
-    assert [sentence for sentence in told if "There is no image to colorize" in sentence]
+    assert [sentence for sentence in notices if "There is no image to colorize" in sentence]
     assert not viewer.layers
 
 
-def test_labels_are_refused_in_one_sentence(viewer, told):
+def test_a_labels_layer_is_refused_in_one_sentence(viewer, notices):
     viewer.add_labels(np.zeros((8, 8), int), name="cells")
     run("selected")
-    assert any("'cells' is a Labels layer" in sentence for sentence in told)
+    assert any("'cells' is a Labels layer" in sentence for sentence in notices)
 
 
-def test_undo_says_when_there_is_nothing_to_take_back(viewer, told):
+def test_undo_reports_that_there_is_nothing_to_undo(viewer, notices):
     run("undo")
-    assert any("nothing to take back" in sentence for sentence in told)
+    assert any("nothing to undo" in sentence for sentence in notices)
 
 
-def test_a_key_colorizes_once_the_panel_is_open(viewer, ramp):
-    layer = viewer.add_image(np.dstack([ramp] * 3), rgb=True)  # not without being asked to
+def test_the_shortcut_colorizes_when_the_panel_is_open(viewer, ramp):
+    layer = viewer.add_image(
+        np.dstack([ramp] * 3), rgb=True
+    )  # color images are not colorized automatically
     commands.open_panel(viewer)
     assert get_controller(viewer).layer is None
 
@@ -151,7 +153,7 @@ def test_a_key_colorizes_once_the_panel_is_open(viewer, ramp):
     assert get_controller(viewer).layer is layer
 
 
-def test_a_command_is_for_the_viewer_in_front(viewer, make_napari_viewer, tiny_colorizer, ramp):
+def test_a_command_changes_only_its_viewer(viewer, make_napari_viewer, tiny_colorizer, ramp):
     other = _quick(make_napari_viewer(), tiny_colorizer)
     viewer.add_image(ramp)
     layer = other.add_image(ramp)
@@ -162,16 +164,16 @@ def test_a_command_is_for_the_viewer_in_front(viewer, make_napari_viewer, tiny_c
     assert not panels(viewer)
 
 
-def test_the_palette_offers_reading_dicom_to_nobody(viewer):
+def test_the_command_palette_does_not_offer_the_readers(viewer):
     palette = get_app_model().menus.get_menu(get_app_model().menus.COMMAND_PALETTE_ID)
     [item] = [item for item in palette if item.command.id == "napari-colorize.read_dicom"]
     assert item.command.enablement.eval({}) is False
 
 
-def test_hints_are_given_for_the_selected_layer(viewer, ramp, qtbot):
+def test_hints_are_added_to_the_selected_layer(viewer, ramp, qtbot):
     viewer.add_image(ramp, name="ramp")
 
-    run("hint")
+    run("add_hints")
 
     controller = get_controller(viewer)
     hints = viewer.layers.selection.active

@@ -1,4 +1,4 @@
-"""A beside B: what is other, how it is shown, and that all is as before afterwards."""
+"""Side-by-side comparison: variants, the grid, and the restored view."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from napari_colorize.settings import ColorizeSettings
 @pytest.fixture
 def comparison_of(settle) -> Iterator[Callable[[Any], Comparison]]:
     """A comparison for the first layer of a viewer, A being there."""
-    made = []
+    created = []
 
     def compare(viewer: Any) -> Comparison:
         controller = get_controller(viewer)
         controller.choose_layer(viewer.layers[0])
         settle(controller)
-        made.append((Comparison(controller), controller))
-        return made[-1][0]
+        created.append((Comparison(controller), controller))
+        return created[-1][0]
 
     yield compare
-    for comparison, controller in made:
+    for comparison, controller in created:
         comparison.stop()
         controller.close()
 
 
-def is_shown(comparison: Comparison) -> bool:
-    """Whether B is made and laid into its layer."""
+def is_displayed(comparison: Comparison) -> bool:
+    """Whether B is created and laid into its layer."""
     layer, result = comparison.layer, comparison.result
     if layer is None or result is None or not comparison.wait(0):
         return False
@@ -53,25 +53,25 @@ def is_shown(comparison: Comparison) -> bool:
 def test_a_variant_changes_one_thing(variant, words, changed):
     settings = ColorizeSettings(saturation=1.5)
 
-    assert variant.of(settings) == ColorizeSettings(saturation=1.5, **changed)
-    assert variant.in_words(settings) == words
+    assert variant.apply(settings) == ColorizeSettings(saturation=1.5, **changed)
+    assert variant.describe(settings) == words
 
 
-def test_without_attention_in_a_b_has_it():
+def test_b_has_attention_if_a_has_none():
     settings = ColorizeSettings(self_attention=False)
 
-    assert Variant().of(settings).self_attention
-    assert Variant().in_words(settings) == "self-attention on"
+    assert Variant().apply(settings).self_attention
+    assert Variant().describe(settings) == "self-attention on"
 
 
 @pytest.mark.parametrize(
     ("canvas", "shape"), [((400, 1200), (1, 3)), ((800, 800), (2, 2)), ((1200, 400), (3, 1))]
 )
-def test_pictures_are_as_large_as_the_canvas_lets_them_be(canvas, shape):
+def test_the_grid_makes_the_images_as_large_as_possible(canvas, shape):
     assert rows_and_columns(3, canvas, (100, 100)) == shape
 
 
-def test_side_by_side_leaves_everything_as_it_was(make_napari_viewer, photo):
+def test_the_view_is_restored_after_side_by_side(make_napari_viewer, photo):
     viewer = make_napari_viewer()
     layers = [viewer.add_image(photo, name=name) for name in "abcd"]
     layers[1].visible = False
@@ -91,13 +91,13 @@ def test_side_by_side_leaves_everything_as_it_was(make_napari_viewer, photo):
     assert (camera_of(viewer).center, camera_of(viewer).zoom) == ((0, 30, 40), 3.5)
 
 
-def test_b_is_what_its_settings_make(make_napari_viewer, photo, comparison_of, qtbot):
+def test_b_is_the_result_of_its_settings(make_napari_viewer, photo, comparison_of, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p", scale=(2, 3))
     comparison = comparison_of(viewer)
 
     comparison.start(Variant(render_factor=5))
-    qtbot.waitUntil(lambda: is_shown(comparison), timeout=60_000)
+    qtbot.waitUntil(lambda: is_displayed(comparison), timeout=60_000)
 
     b = viewer.layers["p (B: render factor 5)"]
     assert comparison.result.chroma.render_factor == 5
@@ -106,9 +106,7 @@ def test_b_is_what_its_settings_make(make_napari_viewer, photo, comparison_of, q
     assert grid_of(viewer).enabled and len(viewer.layers) == 3
 
 
-def test_b_follows_as_knobs_and_plane_change(
-    make_napari_viewer, stack, comparison_of, qtbot, settle
-):
+def test_b_follows_settings_and_plane(make_napari_viewer, stack, comparison_of, qtbot, settle):
     viewer = make_napari_viewer()
     viewer.add_image(stack, name="s")
     comparison = comparison_of(viewer)
@@ -118,7 +116,7 @@ def test_b_follows_as_knobs_and_plane_change(
     viewer.dims.set_current_step(0, 3)
     settle(get_controller(viewer))
     qtbot.waitUntil(
-        lambda: is_shown(comparison) and comparison.result.settings.saturation == 0.5,
+        lambda: is_displayed(comparison) and comparison.result.settings.saturation == 0.5,
         timeout=60_000,
     )
 
@@ -127,17 +125,17 @@ def test_b_follows_as_knobs_and_plane_change(
     np.testing.assert_array_equal(comparison.layer.data[3], comparison.result.pixels)
 
 
-def test_b_is_guided_as_a_is(make_napari_viewer, photo, comparison_of, qtbot):
+def test_b_has_the_guides_of_a(make_napari_viewer, photo, comparison_of, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     mask = viewer.add_labels(np.zeros((256, 256), int), visible=False)
     comparison = comparison_of(viewer)
     comparison.start(Variant())
-    qtbot.waitUntil(lambda: is_shown(comparison), timeout=60_000)
+    qtbot.waitUntil(lambda: is_displayed(comparison), timeout=60_000)
 
     get_controller(viewer).guiding.assign("mask", mask)
     qtbot.waitUntil(
-        lambda: is_shown(comparison) and np.ptp(comparison.layer.data, axis=-1).max() == 0,
+        lambda: is_displayed(comparison) and np.ptp(comparison.layer.data, axis=-1).max() == 0,
         timeout=60_000,
     )
 
@@ -145,7 +143,7 @@ def test_b_is_guided_as_a_is(make_napari_viewer, photo, comparison_of, qtbot):
 
 
 @pytest.mark.parametrize("gone", ["p", "p (B: self-attention off)"])
-def test_it_ends_when_a_layer_it_needs_is_gone(
+def test_it_ends_when_one_of_its_layers_is_removed(
     make_napari_viewer, photo, comparison_of, qtbot, gone
 ):
     viewer = make_napari_viewer()
@@ -153,7 +151,7 @@ def test_it_ends_when_a_layer_it_needs_is_gone(
     comparison, ended = comparison_of(viewer), []
     comparison.ended.connect(lambda: ended.append(True))
     comparison.start(Variant())
-    qtbot.waitUntil(lambda: is_shown(comparison), timeout=60_000)
+    qtbot.waitUntil(lambda: is_displayed(comparison), timeout=60_000)
 
     viewer.layers.remove(gone)
 
@@ -162,22 +160,22 @@ def test_it_ends_when_a_layer_it_needs_is_gone(
     assert not any("(B:" in layer.name for layer in viewer.layers)
 
 
-def test_a_b_that_cannot_be_made_is_told_and_ends_it(
+def test_an_error_of_b_is_reported_and_ends_the_comparison(
     make_napari_viewer, photo, comparison_of, qtbot, tmp_path
 ):
     viewer = make_napari_viewer()
     viewer.add_image(photo)
-    comparison, told = comparison_of(viewer), []
-    comparison.failed.connect(told.append)
+    comparison, errors = comparison_of(viewer), []
+    comparison.failed.connect(errors.append)
 
     comparison.start(Variant(model=str(tmp_path / "none.safetensors")))
-    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(errors), timeout=60_000)
 
-    assert "none.safetensors" in str(told[0])
+    assert "none.safetensors" in str(errors[0])
     assert not comparison.is_on and not grid_of(viewer).enabled
 
 
-def test_the_same_model_twice_is_refused(make_napari_viewer, photo, comparison_of):
+def test_the_model_of_a_is_refused_for_b(make_napari_viewer, photo, comparison_of):
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     comparison = comparison_of(viewer)

@@ -1,4 +1,4 @@
-"""The curtain: gray up to a line that is dragged, colours beyond it."""
+"""The before/after curtain: gray up to a draggable line, colors beyond it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.crop import PlaneCrop
-from napari_colorize.napari.explore.curtain import Curtain, cut, left_of
-from napari_colorize.napari.explore.overlay_layer import camera_of, placed_over
+from napari_colorize.napari.explore.curtain import Curtain, left_crop, left_part
+from napari_colorize.napari.explore.overlay_layer import camera_of, placement_over
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ def curtain_of(settle) -> Iterator[Callable[[Any], Curtain]]:
 
 
 @given(st.floats(0, 1), st.integers(1, 50))
-def test_the_gray_ends_where_its_last_column_does(share, columns):
+def test_the_crop_ends_with_the_last_gray_column(share, columns):
     whole = PlaneCrop(0, 30, 10, 110)
-    gray = cut(np.zeros((3, columns)), share)
+    gray = left_part(np.zeros((3, columns)), share)
 
-    left = left_of(whole, share, columns)
+    left = left_crop(whole, share, columns)
 
     assert (left.left, left.top, left.bottom) == (10, 0, 30)
     assert left.pixel_size(gray.shape)[1] == pytest.approx(100 / columns)
@@ -63,7 +63,7 @@ sizes = st.floats(0.1, 5)
     plane=st.integers(0, 4),
     corner=st.tuples(st.integers(0, 8), st.integers(0, 6)),
 )
-def test_what_lies_over_a_part_lies_there_in_the_world(
+def test_an_overlay_covers_its_crop_in_world_coordinates(
     scale, translate, angle, shear, plane, corner
 ):
     source = Image(
@@ -72,7 +72,7 @@ def test_what_lies_over_a_part_lies_there_in_the_world(
     top, left = corner
     part = PlaneCrop(top, top + 4, left, left + 2)  # two rows and one column of two by two pixels
 
-    over = Image(np.zeros((1, 2, 1)), **placed_over(source, part, (2, 1), (plane,)))
+    over = Image(np.zeros((1, 2, 1)), **placement_over(source, part, (2, 1), (plane,)))
 
     for row in (0, 1):
         middle = (plane, top + 2 * row + 0.5, left + 0.5)
@@ -81,7 +81,7 @@ def test_what_lies_over_a_part_lies_there_in_the_world(
         )
 
 
-def test_left_of_the_line_is_the_gray_that_the_network_saw(make_napari_viewer, photo, curtain_of):
+def test_left_of_the_line_is_the_gray_network_input(make_napari_viewer, photo, curtain_of):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo, name="p")
 
@@ -115,10 +115,10 @@ def test_the_line_is_dragged_with_the_mouse(make_napari_viewer, photo, curtain_o
     qtbot.waitUntil(is_there)
     qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=at(63.5))
 
-    assert camera.center == center and camera.mouse_pan  # the picture stayed
+    assert camera.center == center and camera.mouse_pan  # the camera did not pan
 
 
-def test_it_follows_the_plane_looked_at(make_napari_viewer, stack, curtain_of, settle):
+def test_it_follows_the_displayed_plane(make_napari_viewer, stack, curtain_of, settle):
     viewer = make_napari_viewer()
     viewer.add_image(stack, name="s", scale=(3, 1, 1))
     curtain = curtain_of(viewer)
@@ -128,10 +128,10 @@ def test_it_follows_the_plane_looked_at(make_napari_viewer, stack, curtain_of, s
 
     before = viewer.layers["s (before)"]
     assert before.data_to_world((0, 0, 0)) == (6, 0, 0)
-    np.testing.assert_array_equal(before.data[0], cut(stack[2], curtain.share))
+    np.testing.assert_array_equal(before.data[0], left_part(stack[2], curtain.share))
 
 
-def test_with_shapes_it_covers_what_is_around_them(make_napari_viewer, photo, curtain_of, settle):
+def test_with_shapes_it_covers_their_bounding_box(make_napari_viewer, photo, curtain_of, settle):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p", scale=(2, 2))
     curtain_of(viewer)
@@ -149,7 +149,7 @@ def test_with_shapes_it_covers_what_is_around_them(make_napari_viewer, photo, cu
     )
 
 
-def test_taking_a_layer_of_it_out_ends_it(make_napari_viewer, photo, curtain_of):
+def test_removing_one_of_its_layers_ends_it(make_napari_viewer, photo, curtain_of):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     callbacks = list(viewer.mouse_drag_callbacks)

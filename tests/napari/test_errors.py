@@ -17,15 +17,15 @@ from napari_colorize.zoo import CATALOGUE, download, local_path
 
 
 @pytest.fixture
-def told():
+def notices():
     """Every notification, its text only."""
-    said: list[str] = []
+    messages: list[str] = []
 
     def note(event) -> None:
-        said.append(str(event.value.message) if hasattr(event, "value") else str(event.message))
+        messages.append(str(event.value.message) if hasattr(event, "value") else str(event.message))
 
     notification_manager.notification_ready.connect(note)
-    yield said
+    yield messages
     notification_manager.notification_ready.disconnect(note)
 
 
@@ -49,7 +49,7 @@ def served(monkeypatch):
 
 
 def choose(panel, model: str) -> None:
-    panel.models.relist()
+    panel.models.refresh()
     panel.models.show_model(model)
     panel.models._fetch.click()
 
@@ -58,25 +58,25 @@ def is_one_sentence(text: str) -> bool:
     return text.endswith(".") and "\n" not in text and "Traceback" not in text
 
 
-def test_an_empty_viewer(make_napari_viewer, panel_of, told):
+def test_an_empty_viewer(make_napari_viewer, panel_of, notices):
     viewer = make_napari_viewer()
 
     commands.colorize_selected(viewer)
 
-    assert told == ["There is no image to colorize: open one, or choose its layer."]
+    assert notices == ["There is no image to colorize: open an image, or choose its layer."]
 
 
-def test_a_labels_layer(make_napari_viewer, panel_of, told):
+def test_a_labels_layer(make_napari_viewer, panel_of, notices):
     viewer = make_napari_viewer()
     viewer.add_labels(np.zeros((8, 8), int), name="cells")
 
     commands.colorize_selected(viewer)
 
-    assert len(told) == 1 and is_one_sentence(told[0]) and "cells" in told[0]
+    assert len(notices) == 1 and is_one_sentence(notices[0]) and "cells" in notices[0]
 
 
-def test_a_model_is_fetched_with_its_size_said_first(
-    make_napari_viewer, panel_of, settle, photo, served, told
+def test_a_model_is_downloaded_after_its_size_is_shown(
+    make_napari_viewer, panel_of, settle, photo, served, notices
 ):
     served("good")
     viewer = make_napari_viewer()
@@ -84,19 +84,19 @@ def test_a_model_is_fetched_with_its_size_said_first(
     panel = panel_of(viewer)
     settle(panel.controller)
 
-    panel.models.relist()
+    panel.models.refresh()
     panel.models.show_model("deoldify-artistic")
     assert panel.models._fetch.text() == "Fetch 9 MB"
     panel.models._fetch.click()
     settle(panel.controller)
 
-    assert panel.controller.result.record["model"] == "deoldify-artistic" and not told
+    assert panel.controller.result.record["model"] == "deoldify-artistic" and not notices
     assert not panel.models._fetch.isVisibleTo(panel.models)
 
 
 @pytest.mark.parametrize("answer", ["missing", "page", "wrong", "cut"])
-def test_a_download_that_is_refused_or_damaged(
-    make_napari_viewer, panel_of, settle, photo, served, told, qtbot, answer
+def test_a_failed_or_damaged_download(
+    make_napari_viewer, panel_of, settle, photo, served, notices, qtbot, answer
 ):
     served(answer)
     viewer = make_napari_viewer()
@@ -106,16 +106,16 @@ def test_a_download_that_is_refused_or_damaged(
     before = panel.controller.result_layer.data.copy()
 
     choose(panel, "deoldify-artistic")
-    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(notices), timeout=60_000)
 
-    assert "deoldify-artistic could not be downloaded" in told[0] and is_one_sentence(told[0])
+    assert "deoldify-artistic could not be downloaded" in notices[0] and is_one_sentence(notices[0])
     np.testing.assert_array_equal(panel.controller.result_layer.data, before)  # it stays
     panel.controller.use_model("embedded")
     settle(panel.controller)
 
 
 def test_a_download_can_be_cancelled(
-    make_napari_viewer, panel_of, settle, photo, served, told, qtbot, monkeypatch
+    make_napari_viewer, panel_of, settle, photo, served, notices, qtbot, monkeypatch
 ):
     monkeypatch.setattr(download, "_TIMEOUT", (10.0, 1.0))  # after which Stop is heard
     served("stuck")
@@ -131,11 +131,13 @@ def test_a_download_can_be_cancelled(
     qtbot.waitUntil(lambda: panel.controller.session.status == "idle", timeout=60_000)
 
     folder = local_path(CATALOGUE["deoldify-artistic"]).parent
-    assert not list(folder.glob("*.pth")) and not told
+    assert not list(folder.glob("*.pth")) and not notices
     assert panel.controller.result_layer is not None
 
 
-def test_a_corrupt_checkpoint(make_napari_viewer, panel_of, settle, photo, told, qtbot, tmp_path):
+def test_a_corrupt_checkpoint(
+    make_napari_viewer, panel_of, settle, photo, notices, qtbot, tmp_path
+):
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not a model at all")
     viewer = make_napari_viewer()
@@ -144,29 +146,27 @@ def test_a_corrupt_checkpoint(make_napari_viewer, panel_of, settle, photo, told,
     settle(panel.controller)
 
     panel.controller.use_model(broken)
-    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(notices), timeout=60_000)
 
-    assert "broken.safetensors" in told[0] and is_one_sentence(told[0])
-    assert panel.state.text() == told[0]
+    assert "broken.safetensors" in notices[0] and is_one_sentence(notices[0])
+    assert panel.state.text() == notices[0]
 
 
-def test_memory_that_runs_out(
-    make_napari_viewer, panel_of, settle, photo, told, qtbot, monkeypatch
-):
+def test_exhausted_memory(make_napari_viewer, panel_of, settle, photo, notices, qtbot, monkeypatch):
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
     settle(panel.controller)
 
     monkeypatch.setattr(memory, "available", lambda: 1000)
-    panel.knobs.controls["render_factor"].slider.setValue(20)
-    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+    panel.knobs.controls["render_factor"].slider.value = 20
+    qtbot.waitUntil(lambda: bool(notices), timeout=60_000)
 
-    assert "does not fit into memory" in told[0] and is_one_sentence(told[0])
+    assert "does not fit into memory" in notices[0] and is_one_sentence(notices[0])
 
 
-def test_a_stack_whose_colours_do_not_fit(
-    make_napari_viewer, panel_of, settle, stack, told, qtbot, monkeypatch
+def test_a_stack_whose_colors_do_not_fit_into_memory(
+    make_napari_viewer, panel_of, settle, stack, notices, qtbot, monkeypatch
 ):
     viewer = make_napari_viewer()
     viewer.add_image(stack)
@@ -176,12 +176,12 @@ def test_a_stack_whose_colours_do_not_fit(
     monkeypatch.setattr(memory, "available", lambda: 1000)
     panel._guard(panel.controller.colorize_all)
 
-    assert len(told) == 1 and "GB" in told[0] and is_one_sentence(told[0])
+    assert len(notices) == 1 and "GB" in notices[0] and is_one_sentence(notices[0])
     assert not panel.controller.is_running
 
 
-def test_a_disk_that_gets_full(
-    make_napari_viewer, panel_of, settle, photo, served, told, qtbot, monkeypatch
+def test_a_full_disk(
+    make_napari_viewer, panel_of, settle, photo, served, notices, qtbot, monkeypatch
 ):
     def refuse(file, piece) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -194,7 +194,7 @@ def test_a_disk_that_gets_full(
     settle(panel.controller)
 
     choose(panel, "deoldify-artistic")
-    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(notices), timeout=60_000)
 
-    assert "No space left" in told[0] and is_one_sentence(told[0])
+    assert "No space left" in notices[0] and is_one_sentence(notices[0])
     assert not list(local_path(CATALOGUE["deoldify-artistic"]).parent.glob("*.pth"))

@@ -1,4 +1,4 @@
-"""The explore panel, used as a person would: ask by clicking, judge, compare, close."""
+"""The Explore panel, used with mouse clicks: attention, maps, comparison, curtain."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.explore import ExploreWidget
 from napari_colorize.napari.explore.overlay_layer import camera_of
 from napari_colorize.napari.explore.panel import RENDER_FACTOR
-from napari_colorize.session.words import attention_in_words, share_that_says_half
 
 
 @pytest.fixture
 def explore(settle) -> Iterator[Callable[[Any], ExploreWidget]]:
-    """Opens the panel in a viewer, as its menu does, and waits for the first picture."""
+    """Opens the panel in a viewer, as its menu does, and waits for the first result."""
     opened = []
 
     def panel(viewer: Any) -> ExploreWidget:
@@ -45,20 +44,7 @@ def pixel(viewer: Any, row: float, column: float) -> QPoint:
     return QPoint(round(canvas.width() / 2 + across), round(canvas.height() / 2 + down))
 
 
-def test_half_is_said_by_the_fewest_places_that_say_it():
-    weights = np.array([[0.1, 0.4], [0.3, 0.2]], np.float32)
-
-    assert share_that_says_half(weights) == 0.5
-    assert share_that_says_half(np.eye(10, dtype=np.float32)[:1]) == 0.1
-
-
-def test_what_is_said_of_a_map_has_its_point():
-    said = attention_in_words((7, 9), np.full((20, 20), 1 / 400, np.float32))
-
-    assert said == "Row 7, column 9 hears half of it from 50 % of the picture."
-
-
-def test_a_click_shows_where_attention_looks(make_napari_viewer, photo, explore, qtbot):
+def test_a_click_shows_the_attention_of_that_pixel(make_napari_viewer, photo, explore, qtbot):
     viewer = make_napari_viewer(show=True)
     viewer.add_image(photo, name="p")
     panel = explore(viewer)
@@ -66,30 +52,30 @@ def test_a_click_shows_where_attention_looks(make_napari_viewer, photo, explore,
     qtbot.waitExposed(canvas)
 
     callbacks = list(viewer.mouse_drag_callbacks)
-    panel.attend.click()
-    asked = []
-    panel.controller.attention_ready.connect(asked.append)
+    panel.attention_button.click()
+    answers = []
+    panel.controller.attention_ready.connect(answers.append)
     qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel(viewer, 80, 120))
     qtbot.waitUntil(lambda: panel.attention.layer is not None, timeout=60_000)
 
-    (told,) = asked
-    assert np.abs(np.subtract(told.point, (80, 120))).max() <= 2
+    (attention,) = answers
+    assert np.abs(np.subtract(attention.point, (80, 120))).max() <= 2
     overlay = viewer.layers["p (attention)"]
-    np.testing.assert_array_equal(overlay.data, told.weights)
-    np.testing.assert_allclose(overlay.scale, 256 / np.array(told.weights.shape))
-    assert "hears half of it" in panel.attention_said.text()
+    np.testing.assert_array_equal(overlay.data, attention.weights)
+    np.testing.assert_allclose(overlay.scale, 256 / np.array(attention.weights.shape))
+    assert "half of the attention" in panel.attention_message.text()
 
-    panel.attend.click()
+    panel.attention_button.click()
     assert names(viewer) == ["p", "p (colorized)"]
     assert viewer.mouse_drag_callbacks == callbacks
 
 
-def test_a_drag_asks_nothing(make_napari_viewer, photo, explore, qtbot):
+def test_a_drag_requests_no_map(make_napari_viewer, photo, explore, qtbot):
     viewer = make_napari_viewer(show=True)
     viewer.add_image(photo, name="p")
     panel = explore(viewer)
     canvas = viewer.window._qt_viewer.canvas.native
-    panel.attend.click()
+    panel.attention_button.click()
 
     qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=pixel(viewer, 80, 120))
     qtbot.mouseMove(canvas, pixel(viewer, 100, 140))
@@ -98,25 +84,25 @@ def test_a_drag_asks_nothing(make_napari_viewer, photo, explore, qtbot):
     assert names(viewer) == ["p", "p (colorized)"]
 
 
-def test_a_place_beside_the_picture_is_told(make_napari_viewer, photo, explore):
+def test_a_click_outside_the_image_is_reported(make_napari_viewer, photo, explore):
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = explore(viewer)
-    panel.attend.click()
+    panel.attention_button.click()
 
-    panel.attention.ask(np.array([-3.0, 10.0]))
+    panel.attention.request(np.array([-3.0, 10.0]))
 
-    assert "beside what is colorized" in panel.attention_said.text()
+    assert "outside the colorized region" in panel.attention_message.text()
 
 
-def test_attention_is_asked_again_of_another_plane(
+def test_attention_is_computed_again_for_another_plane(
     make_napari_viewer, stack, explore, qtbot, settle
 ):
     viewer = make_napari_viewer()
     viewer.add_image(stack, name="s", translate=(5, 0, 0))
     panel = explore(viewer)
-    panel.attend.click()
-    panel.attention.ask(np.array([40.0, 50.0]))
+    panel.attention_button.click()
+    panel.attention.request(np.array([40.0, 50.0]))
     qtbot.waitUntil(lambda: panel.attention.layer is not None, timeout=60_000)
 
     viewer.dims.set_current_step(0, 2)
@@ -126,128 +112,133 @@ def test_attention_is_asked_again_of_another_plane(
     assert overlay.data.shape[0] == 1 and overlay is viewer.layers["s (attention)"]
 
 
-def test_a_model_without_attention_says_so(make_napari_viewer, photo, explore, qtbot, settle):
+def test_a_model_without_attention_is_reported(make_napari_viewer, photo, explore, qtbot, settle):
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = explore(viewer)
-    panel.attend.click()
-    panel.attention.ask(np.array([40.0, 50.0]))
+    panel.attention_button.click()
+    panel.attention.request(np.array([40.0, 50.0]))
     qtbot.waitUntil(lambda: panel.attention.layer is not None, timeout=60_000)
 
     panel.controller.session.model = colorizer_of(TintNetwork())
-    qtbot.waitUntil(lambda: "has no self-attention" in panel.attention_said.text(), timeout=60_000)
+    qtbot.waitUntil(
+        lambda: "has no self-attention" in panel.attention_message.text(), timeout=60_000
+    )
 
     assert not panel.attention.layer.visible  # it was another model's
 
 
-def test_the_expected_error_is_laid_over_and_follows(make_napari_viewer, photo, explore, qtbot):
+def test_the_expected_error_follows_the_image(make_napari_viewer, photo, explore, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p", scale=(2, 2))
     panel = explore(viewer)
-    told = []
-    panel.controller.expected_error_ready.connect(lambda result, errors: told.append(errors))
+    answers = []
+    panel.controller.expected_error_ready.connect(lambda result, errors: answers.append(errors))
 
-    panel.judge.click()
-    qtbot.waitUntil(lambda: len(told) == 1, timeout=60_000)
+    panel.expected_error_button.click()
+    qtbot.waitUntil(lambda: len(answers) == 1, timeout=60_000)
     layer = viewer.layers["p (expected error)"]
-    np.testing.assert_array_equal(layer.data, told[0])
+    np.testing.assert_array_equal(layer.data, answers[0])
     assert tuple(layer.contrast_limits) == (0, 25) and tuple(layer.scale) == (2, 2)
 
     panel.controller.set_settings(saturation=0.0)
-    qtbot.waitUntil(lambda: len(told) == 2, timeout=60_000)
-    np.testing.assert_array_equal(layer.data, told[1])
-    assert np.abs(told[1] - told[0]).max() > 1
+    qtbot.waitUntil(lambda: len(answers) == 2, timeout=60_000)
+    np.testing.assert_array_equal(layer.data, answers[1])
+    assert np.abs(answers[1] - answers[0]).max() > 1
 
 
-def test_the_disagreement_is_laid_over_and_follows(make_napari_viewer, photo, explore, qtbot):
+def test_the_disagreement_follows_the_image(make_napari_viewer, photo, explore, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p", scale=(2, 2))
     panel = explore(viewer)
-    told = []
-    panel.controller.disagreement_ready.connect(told.append)
+    answers = []
+    panel.controller.disagreement_ready.connect(answers.append)
 
-    panel.ask_otherwise.click()
-    qtbot.waitUntil(lambda: len(told) == 1, timeout=60_000)
+    panel.disagreement_button.click()
+    qtbot.waitUntil(lambda: len(answers) == 1, timeout=60_000)
     layer = viewer.layers["p (disagreement)"]
-    np.testing.assert_array_equal(layer.data, told[0].map)
+    np.testing.assert_array_equal(layer.data, answers[0].map)
     assert tuple(layer.contrast_limits) == (0, 25) and tuple(layer.scale) == (2, 2)
-    half, most = np.quantile(told[0].map, (0.5, 0.9))
-    said = f"differs by less than {half:.0f}, a tenth by more than {most:.0f}."
-    assert panel.doubt_said.text().endswith(said) and half > 0.2
+    half, most = np.quantile(answers[0].map, (0.5, 0.9))
+    expected = f"half of the image is below {half:.0f}, a tenth above {most:.0f}."
+    assert panel.disagreement_message.text().endswith(expected) and half > 0.2
 
     panel.controller.set_settings(saturation=0.0)
-    qtbot.waitUntil(lambda: len(told) == 2, timeout=60_000)
+    qtbot.waitUntil(lambda: len(answers) == 2, timeout=60_000)
     assert layer.data.max() < 0.01  # gray agrees with gray
-    panel.ask_otherwise.click()
-    assert names(viewer) == ["p", "p (colorized)"] and panel.doubt_said.text() == ""
+    panel.disagreement_button.click()
+    assert names(viewer) == ["p", "p (colorized)"] and panel.disagreement_message.text() == ""
 
 
-def test_what_got_no_colour_is_marked(make_napari_viewer, explore, qtbot):
+def test_uncolored_pixels_are_marked(make_napari_viewer, explore, qtbot):
     viewer = make_napari_viewer()
     controller = get_controller(viewer)
     controller.session.model = colorizer_of(HandedNetwork())
     viewer.add_image(np.full((80, 120), 128, np.uint8), name="p", contrast_limits=(0, 255))
     panel = explore(viewer)
 
-    panel.find_pale.click()
-    qtbot.waitUntil(lambda: panel.pale.layer is not None, timeout=60_000)
+    panel.uncolored_button.click()
+    qtbot.waitUntil(lambda: panel.uncolored.layer is not None, timeout=60_000)
 
-    marked = panel.pale.layer.data  # all but the lower left quarter
+    marked = panel.uncolored.layer.data  # all but the lower left quarter
     assert marked[:35].all() and marked[:, 70:].all() and not marked[45:, :50].any()
-    assert panel.pale_said.text().startswith(f"{marked.mean():.0%}".replace("%", " % of"))
-    panel.find_pale.click()
+    assert panel.uncolored_message.text().startswith(f"{marked.mean():.0%}".replace("%", " % of"))
+    panel.uncolored_button.click()
     assert names(viewer) == ["p", "p (colorized)"]
 
 
-def test_comparing_ends_what_lies_over_one_picture(make_napari_viewer, photo, explore, qtbot):
+def test_a_comparison_switches_the_overlays_off(make_napari_viewer, photo, explore, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     panel = explore(viewer)
-    panel.draw.click()
+    panel.curtain_button.click()
     assert "p (curtain)" in names(viewer)
 
     panel.kind.setCurrentIndex(RENDER_FACTOR)
-    panel.compare.click()
+    panel.comparison_button.click()
     qtbot.waitUntil(lambda: panel.comparison.layer is not None, timeout=60_000)
     assert names(viewer) == ["p (colorized)", "p (B: render factor 24)", "p"]
 
-    panel.draw.click()
+    panel.curtain_button.click()
     assert names(viewer) == ["p", "p (colorized)", "p (before)", "p (curtain)"]
-    assert not panel.compare.isChecked()
+    assert not panel.comparison_button.isChecked()
 
 
-def test_the_slider_and_the_line_say_the_same(make_napari_viewer, photo, explore):
+def test_the_slider_and_the_line_have_the_same_position(make_napari_viewer, photo, explore):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     panel = explore(viewer)
-    panel.draw.click()
+    panel.curtain_button.click()
 
-    panel.place.setValue(250)
+    panel.curtain_slider.setValue(250)
     assert viewer.layers["p (before)"].data.shape == (256, 64)
     panel.curtain.move_to(0.75)
-    assert panel.place.value() == 750
+    assert panel.curtain_slider.value() == 750
 
     viewer.layers.remove("p (before)")
-    assert not panel.draw.isChecked()
+    assert not panel.curtain_button.isChecked()
 
 
-def test_with_no_picture_it_says_what_to_do(make_napari_viewer, qtbot):
+def test_without_an_image_the_panel_shows_what_to_do(make_napari_viewer, qtbot):
     viewer = make_napari_viewer()
     panel = ExploreWidget(viewer)
     qtbot.addWidget(panel)
 
-    panel.compare.click()
+    panel.comparison_button.click()
 
-    assert "wait for the first picture" in panel.comparison_said.text()
-    assert not panel.compare.isChecked() and "Choose a gray image" in panel.of.text()
+    assert "wait until the first image" in panel.comparison_message.text()
+    assert (
+        not panel.comparison_button.isChecked()
+        and "Choose a grayscale image" in panel.header.text()
+    )
     panel.controller.close()
 
 
-def test_closing_the_panel_takes_its_layers_away(make_napari_viewer, photo, explore, qtbot):
+def test_closing_the_panel_removes_its_layers(make_napari_viewer, photo, explore, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     panel = explore(viewer)
-    panel.draw.click()
+    panel.curtain_button.click()
 
     with qtbot.waitSignal(panel.destroyed):
         viewer.window.remove_dock_widget(panel)
@@ -258,15 +249,15 @@ def test_closing_the_panel_takes_its_layers_away(make_napari_viewer, photo, expl
 
 
 @pytest.mark.parametrize(
-    "tool", ["draw", "attend", "judge", "ask_otherwise", "find_pale", "compare"]
+    "tool", ["curtain", "attention", "expected_error", "disagreement", "uncolored", "comparison"]
 )
 def test_the_viewer_can_close_while_a_tool_is_on(make_napari_viewer, photo, explore, qtbot, tool):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     panel = explore(viewer)
-    getattr(panel, tool).click()
-    if tool == "attend":
-        panel.attention.ask(np.array([40.0, 50.0]))
+    getattr(panel, f"{tool}_button").click()
+    if tool == "attention":
+        panel.attention.request(np.array([40.0, 50.0]))
 
     with qtbot.captureExceptions() as raised:
         viewer.close()

@@ -18,15 +18,15 @@ RED, GREEN = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0)
 
 @pytest.fixture
 def halves() -> np.ndarray:
-    """A picture (96, 128), dark at the left and bright at the right, with a sharp edge."""
-    picture = np.full((96, 128), 90, np.uint8)
-    picture[:, 64:] = 180
-    return picture
+    """An image (96, 128), dark at the left and bright at the right, with a sharp edge."""
+    image = np.full((96, 128), 90, np.uint8)
+    image[:, 64:] = 180
+    return image
 
 
 @pytest.fixture
-def at_work(qtbot, settle) -> Iterator[Callable[..., ColorizeController]]:
-    """A desk that has colorized the layers given, with a network that is quick."""
+def started(qtbot, settle) -> Iterator[Callable[..., ColorizeController]]:
+    """A controller that has colorized the given layers with a small network."""
     controllers = []
 
     def begin(data: np.ndarray, **options: Any) -> ColorizeController:
@@ -45,17 +45,17 @@ def at_work(qtbot, settle) -> Iterator[Callable[..., ColorizeController]]:
 
 @pytest.fixture
 def guided(qtbot, settle) -> Callable[..., np.ndarray]:
-    """Waits until a desk's picture has the guides of what it looks at, and gives its pixels."""
+    """Waits until the result has the guides of the displayed plane, and returns its pixels."""
 
     def wait(controller: ColorizeController) -> np.ndarray:
-        rest = controller.guiding._rest
+        rest = controller.guiding._delay
         qtbot.waitUntil(lambda: not rest.isActive(), timeout=10_000)
         settle(controller)
         qtbot.waitUntil(lambda: controller.colors.is_current(controller.plane), timeout=60_000)
-        shown = (
+        displayed = (
             controller.colors.data[0] if controller.colors.multiscale else controller.colors.data
         )
-        return np.asarray(shown[controller.plane] if controller.plane else shown)
+        return np.asarray(displayed[controller.plane] if controller.plane else displayed)
 
     return wait
 
@@ -71,8 +71,8 @@ def redness(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., 0].astype(int) - pixels[..., 1]
 
 
-def test_a_hint_changes_what_belongs_to_it_and_nothing_else(at_work, guided, halves):
-    controller = at_work(halves)
+def test_a_hint_changes_only_similar_pixels(started, guided, halves):
+    controller = started(halves)
     before = guided(controller)
 
     hint(controller, 48, 20)
@@ -82,8 +82,8 @@ def test_a_hint_changes_what_belongs_to_it_and_nothing_else(at_work, guided, hal
     np.testing.assert_array_equal(after[:, 76:], before[:, 76:])
 
 
-def test_hints_are_followed_while_they_are_drawn_and_taken_away(at_work, guided, halves):
-    controller = at_work(halves)
+def test_colors_follow_hints_that_are_drawn_and_removed(started, guided, halves):
+    controller = started(halves)
     before = guided(controller)
     points = hint(controller, 48, 20)
     red = guided(controller)
@@ -97,8 +97,8 @@ def test_hints_are_followed_while_they_are_drawn_and_taken_away(at_work, guided,
     np.testing.assert_array_equal(nothing, before)
 
 
-def test_a_removed_layer_hints_nothing(at_work, guided, halves):
-    controller = at_work(halves)
+def test_a_removed_layer_has_no_hints(started, guided, halves):
+    controller = started(halves)
     before = guided(controller)
     points = hint(controller, 48, 20)
     guided(controller)
@@ -109,11 +109,11 @@ def test_a_removed_layer_hints_nothing(at_work, guided, halves):
     assert controller.guiding.layer("hints") is None and controller.session.guides is None
 
 
-def test_painted_labels_hint_in_their_colors(at_work, guided, halves):
-    controller = at_work(halves)
+def test_painted_labels_are_hints_in_their_colors(started, guided, halves):
+    controller = started(halves)
     colormap = DirectLabelColormap(color_dict={None: (0, 0, 0, 0), 1: RED})
     labels = controller.viewer.add_labels(np.zeros((96, 128), int), colormap=colormap)
-    controller.guiding.use("hints", labels)
+    controller.guiding.assign("hints", labels)
     before = guided(controller)
 
     labels.brush_size = 6
@@ -125,18 +125,18 @@ def test_painted_labels_hint_in_their_colors(at_work, guided, halves):
     np.testing.assert_array_equal(guided(controller), before)
 
 
-def test_shapes_hint_in_their_colors(at_work, guided, halves):
-    controller = at_work(halves)
+def test_shapes_are_hints_in_their_colors(started, guided, halves):
+    controller = started(halves)
     shapes = controller.viewer.add_shapes()
-    controller.guiding.use("hints", shapes)
+    controller.guiding.assign("hints", shapes)
 
     shapes.add_paths([[40, 10], [50, 40]], edge_width=4, edge_color=[RED])
 
     assert redness(guided(controller))[45, 25] > 60
 
 
-def test_hints_move_with_the_picture_and_with_their_layer(at_work, guided, halves):
-    controller = at_work(halves, scale=(2, 2), translate=(10, 0))
+def test_hints_move_with_the_image_and_with_their_layer(started, guided, halves):
+    controller = started(halves, scale=(2, 2), translate=(10, 0))
     points = hint(controller, 48, 20)
     left = guided(controller)
 
@@ -150,8 +150,8 @@ def test_hints_move_with_the_picture_and_with_their_layer(at_work, guided, halve
     np.testing.assert_array_equal(together, left)
 
 
-def test_what_shows_the_same_composes_nothing_anew(at_work, guided, halves, qtbot):
-    controller = at_work(halves)
+def test_unchanged_guides_compose_nothing_again(started, guided, halves, qtbot):
+    controller = started(halves)
     points = hint(controller, 48, 20)
     guided(controller)
     guides = controller.session.guides
@@ -163,11 +163,11 @@ def test_what_shows_the_same_composes_nothing_anew(at_work, guided, halves, qtbo
     assert controller.session.guides is guides
 
 
-def test_outside_of_a_mask_the_image_stays_as_it_was(at_work, guided, halves):
-    controller = at_work(halves)
+def test_outside_a_mask_the_image_stays_gray(started, guided, halves):
+    controller = started(halves)
     labels = controller.viewer.add_labels(np.zeros((96, 128), int))
     colored = guided(controller).copy()
-    controller.guiding.use("mask", labels)
+    controller.guiding.assign("mask", labels)
 
     labels.data[20:40, 30:90] = 3
     labels.refresh()
@@ -180,14 +180,14 @@ def test_outside_of_a_mask_the_image_stays_as_it_was(at_work, guided, halves):
     assert np.ptp(colored.astype(int), axis=-1).min() > 2
 
 
-def test_a_reference_gives_its_palette_as_far_as_wanted(at_work, guided, halves):
-    controller = at_work(halves)
+def test_a_reference_transfers_its_palette_by_its_strength(started, guided, halves):
+    controller = started(halves)
     before = guided(controller)
     green = np.zeros((30, 40, 3), np.uint8) + np.array([60, 120, 60], np.uint8)
     green[::2] += 20
 
     reference = controller.viewer.add_image(green, rgb=True, visible=False)
-    controller.guiding.use("reference", reference)
+    controller.guiding.assign("reference", reference)
     taken = guided(controller)
     controller.set_settings(reference_strength=0.0)
 
@@ -195,24 +195,24 @@ def test_a_reference_gives_its_palette_as_far_as_wanted(at_work, guided, halves)
     np.testing.assert_array_equal(guided(controller), before)
 
 
-def test_each_region_takes_its_own_palette(at_work, guided, halves):
-    controller = at_work(halves)
+def test_each_region_takes_the_palette_of_its_label(started, guided, halves):
+    controller = started(halves)
     two = np.zeros((30, 40, 3), np.uint8)
     two[:, :20], two[:, 20:] = (60, 120, 60), (140, 60, 60)
     numbers = np.repeat([[1, 2]], 64, axis=1).repeat(96, axis=0).astype(int)
     viewer = controller.viewer
 
-    controller.guiding.use("regions", viewer.add_labels(numbers))
+    controller.guiding.assign("regions", viewer.add_labels(numbers))
     there = np.repeat([[2, 1]], 20, axis=1).repeat(30, axis=0).astype(int)
-    controller.guiding.use("reference_regions", viewer.add_labels(there, translate=(200, 0)))
-    controller.guiding.use("reference", viewer.add_image(two, rgb=True, translate=(200, 0)))
+    controller.guiding.assign("reference_regions", viewer.add_labels(there, translate=(200, 0)))
+    controller.guiding.assign("reference", viewer.add_image(two, rgb=True, translate=(200, 0)))
     taken = guided(controller)
 
     assert redness(taken)[:, 10:50].mean() > 20 and redness(taken)[:, 80:120].mean() < -20
 
 
-def test_a_second_model_has_its_share(at_work, guided, halves):
-    controller = at_work(halves)
+def test_a_second_model_is_blended_by_its_weight(started, guided, halves):
+    controller = started(halves)
     first = guided(controller)
     controller.session.blend_with = colorizer_of(HandedNetwork(), name="handed")
     half = guided(controller)
@@ -226,8 +226,8 @@ def test_a_second_model_has_its_share(at_work, guided, halves):
     assert np.abs(half - between).mean() < 2 < np.abs(half - first.astype(float)).mean()
 
 
-def test_guides_of_a_region_are_those_of_its_window(at_work, guided, halves):
-    controller = at_work(halves)
+def test_guides_of_a_region_are_cropped_to_its_window(started, guided, halves):
+    controller = started(halves)
     window = controller.viewer.add_shapes([[[20, 10], [20, 50], [79, 50], [79, 10]]], name="window")
 
     controller.use_region(window)
@@ -239,13 +239,13 @@ def test_guides_of_a_region_are_those_of_its_window(at_work, guided, halves):
     assert np.ptp(pixels[:18].astype(int), axis=-1).max() == 0
 
 
-def test_guides_of_a_picture_in_levels_are_at_the_size_that_is_seen(at_work, guided):
+def test_guides_of_a_multiscale_image_have_the_displayed_size(started, guided):
     large = np.full((1720, 2600), 90, np.uint8)
     large[:, 1300:] = 180
-    controller = at_work([large, large[::2, ::2], large[::4, ::4]], multiscale=True)
+    controller = started([large, large[::2, ::2], large[::4, ::4]], multiscale=True)
 
     labels = controller.viewer.add_labels((large == 90).astype(int))
-    controller.guiding.use("mask", labels)
+    controller.guiding.assign("mask", labels)
     hint(controller, 800, 600)
     pixels = guided(controller)
 
@@ -255,29 +255,29 @@ def test_guides_of_a_picture_in_levels_are_at_the_size_that_is_seen(at_work, gui
     assert np.ptp(pixels[780:820, 1302:1320].astype(int), axis=-1).max() == 0
 
 
-def test_what_is_kept_of_a_large_picture_is_what_is_shown(at_work, guided):
+def test_a_kept_copy_of_a_large_image_is_the_displayed_one(started, guided):
     large = np.full((3000, 3000), 90, np.uint8)
-    controller = at_work(large)
+    controller = started(large)
     mask = controller.viewer.add_labels((np.indices((30, 30))[0] < 9).astype(int), scale=(100, 100))
     mask.translate = (49.5, 49.5)
     window = controller.viewer.add_shapes([[[200, 300], [200, 1400], [1700, 1400], [1700, 300]]])
 
-    controller.guiding.use("mask", mask)
+    controller.guiding.assign("mask", mask)
     controller.use_region(window)
-    shown = guided(controller)[::20, ::20]
+    displayed = guided(controller)[::20, ::20]
     kept = controller.keep()
-    controller.guiding.use("mask", None)
+    controller.guiding.assign("mask", None)
     guided(controller)
 
-    np.testing.assert_array_equal(np.asarray(kept.data[0])[::20, ::20], shown)
-    colored = np.ptp(shown.astype(int), axis=-1) > 2
+    np.testing.assert_array_equal(np.asarray(kept.data[0])[::20, ::20], displayed)
+    colored = np.ptp(displayed.astype(int), axis=-1) > 2
     expected = np.zeros((150, 150), bool)
     expected[10:45, 15:71] = True  # within the window, and where the mask is
     assert (colored ^ expected).sum() < 150  # pixels at the rims
 
 
-def test_hints_of_a_stack_are_for_their_plane(at_work, guided, halves, settle):
-    controller = at_work(np.stack([halves] * 4))
+def test_hints_of_a_stack_are_for_their_plane(started, guided, halves, settle):
+    controller = started(np.stack([halves] * 4))
     controller.viewer.dims.set_current_step(0, 1)
     before = guided(controller).copy()
 
@@ -292,18 +292,18 @@ def test_hints_of_a_stack_are_for_their_plane(at_work, guided, halves, settle):
     np.testing.assert_array_equal(guided(controller), hinted)
 
 
-def test_guides_that_are_chosen_later_hold_for_a_whole_stack(at_work, guided, halves, qtbot):
-    controller = at_work(np.stack([halves, halves[:, ::-1], halves]))
+def test_guides_assigned_after_a_run_apply_to_the_whole_stack(started, guided, halves, qtbot):
+    controller = started(np.stack([halves, halves[:, ::-1], halves]))
     controller.colorize_all()
-    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
     inside = np.zeros((96, 128), int)
     inside[:48] = 1
 
-    controller.guiding.use("mask", controller.viewer.add_labels(inside))
-    assert controller.colors.finished() is None  # what is known is old
-    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
+    controller.guiding.assign("mask", controller.viewer.add_labels(inside))
+    assert controller.colors.array() is None  # what is known is old
+    qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
 
-    whole = controller.colors.finished().astype(int)
+    whole = controller.colors.array().astype(int)
     assert np.ptp(whole[:, 48:], axis=-1).max() == 0 and np.ptp(whole[:, :48], axis=-1).min() > 2
 
 
@@ -326,34 +326,34 @@ def changed_planes(one: np.ndarray, other: np.ndarray) -> list[int]:
     return np.flatnonzero((one != other).any(axis=(1, 2, 3))).tolist()
 
 
-def test_a_hint_in_a_plane_changes_that_plane_of_a_whole_stack(at_work, guided, halves, qtbot):
-    controller = at_work(np.stack([halves, halves[:, ::-1], halves]))
-    before, told = colorized_whole(controller, qtbot), []
-    controller.failed.connect(told.append)
+def test_a_hint_in_a_plane_changes_that_plane_of_a_whole_stack(started, guided, halves, qtbot):
+    controller = started(np.stack([halves, halves[:, ::-1], halves]))
+    before, errors = colorized_whole(controller, qtbot), []
+    controller.failed.connect(errors.append)
 
     points = hint(controller, controller.plane[0], 48, 20)
     guided(controller)
     hinted = whole(controller, qtbot)
     controller.viewer.layers.remove(points)
-    qtbot.waitUntil(lambda: controller.colors.finished() is None, timeout=10_000)
+    qtbot.waitUntil(lambda: controller.colors.array() is None, timeout=10_000)
 
-    assert changed_planes(hinted, before) == [controller.plane[0]] and told == []
+    assert changed_planes(hinted, before) == [controller.plane[0]] and errors == []
     assert changed_planes(whole(controller, qtbot), before) == []
 
 
-def test_what_is_drawn_across_planes_is_heard_of_in_each(at_work, guided, halves, qtbot):
-    controller = at_work(np.stack([halves] * 4))
+def test_guides_across_planes_apply_to_each_plane(started, guided, halves, qtbot):
+    controller = started(np.stack([halves] * 4))
     viewer = controller.viewer
     mask = viewer.add_labels(np.ones((4, 96, 128), int))
-    controller.guiding.use("mask", mask)
+    controller.guiding.assign("mask", mask)
     guided(controller)
     before = colorized_whole(controller, qtbot)
 
     flat = viewer.add_points([[48, 20]], size=4, face_color=[RED])  # beside a mask with planes
-    controller.guiding.use("hints", flat)
+    controller.guiding.assign("hints", flat)
     assert changed_planes(whole(controller, qtbot), before) == [0, 1, 2, 3]
 
-    controller.guiding.use("hints", None)
+    controller.guiding.assign("hints", None)
     assert changed_planes(whole(controller, qtbot), before) == []
     mask.data[1:3] = 0  # by a script
     mask.refresh()
@@ -361,10 +361,10 @@ def test_what_is_drawn_across_planes_is_heard_of_in_each(at_work, guided, halves
     assert changed_planes(whole(controller, qtbot), before) == [1, 2]
 
 
-def test_guides_in_planes_follow_to_another_region_and_layer(at_work, guided, halves, qtbot):
-    controller = at_work(np.stack([halves] * 3))
-    viewer, told = controller.viewer, []
-    controller.failed.connect(told.append)
+def test_guides_per_plane_follow_another_region_and_layer(started, guided, halves, qtbot):
+    controller = started(np.stack([halves] * 3))
+    viewer, errors = controller.viewer, []
+    controller.failed.connect(errors.append)
     viewer.dims.set_current_step(0, 1)
     hint(controller, 0, 48, 20)
     guided(controller)
@@ -377,15 +377,15 @@ def test_guides_in_planes_follow_to_another_region_and_layer(at_work, guided, ha
     guided(controller)
     small = colorized_whole(controller, qtbot)
 
-    assert told == []
+    assert errors == []
     assert redness(inside[0])[48, 20] > 60 > redness(inside[1])[48, 20]
     assert redness(small[0])[48, 20] > 60 > redness(small[1])[48, 20]
 
 
-def test_dots_that_are_clicked_during_a_run_are_in_its_planes(at_work, guided, halves, qtbot):
-    controller = at_work(np.stack([halves] * 40))
-    told = []
-    controller.failed.connect(told.append)
+def test_points_added_during_a_run_are_in_its_planes(started, guided, halves, qtbot):
+    controller = started(np.stack([halves] * 40))
+    errors = []
+    controller.failed.connect(errors.append)
     hint(controller, 0, 48, 20)
     guided(controller)
 
@@ -393,17 +393,17 @@ def test_dots_that_are_clicked_during_a_run_are_in_its_planes(at_work, guided, h
     for plane in range(1, 30, 4):
         hint(controller, plane, 48, 20)
         qtbot.wait(20)
-    qtbot.waitUntil(lambda: not controller.guiding._rest.isActive(), timeout=10_000)
+    qtbot.waitUntil(lambda: not controller.guiding._delay.isActive(), timeout=10_000)
     pixels = whole(controller, qtbot)
 
     red = [plane for plane in range(40) if redness(pixels[plane])[48, 20] > 60]
-    assert red == [0, *range(1, 30, 4)] and told == []
+    assert red == [0, *range(1, 30, 4)] and errors == []
 
 
-def test_a_network_that_takes_hints_is_shown_each_planes(at_work, guided, halves, qtbot):
-    controller = at_work(np.stack([halves] * 6))
-    told = []
-    controller.failed.connect(told.append)
+def test_a_network_with_hint_input_gets_the_hints_of_each_plane(started, guided, halves, qtbot):
+    controller = started(np.stack([halves] * 6))
+    errors = []
+    controller.failed.connect(errors.append)
     controller.session.model = colorizer_of(HintedNetwork(), architecture="zhang-siggraph17")
     for plane in range(0, 6, 2):
         controller.viewer.dims.set_current_step(0, plane)
@@ -415,15 +415,15 @@ def test_a_network_that_takes_hints_is_shown_each_planes(at_work, guided, halves
         controller.viewer.dims.set_current_step(0, plane)
         guided(controller)
 
-    assert told == []
+    assert errors == []
     red = [plane for plane in range(6) if redness(pixels[plane])[48, 20] > 60]
     assert red == [0, 2, 4]
-    # As the stand-in has it, the colour of the hints is that of the whole plane.
+    # The test network gives the whole plane the color of its hints.
     assert [bool((redness(each)[:, 100] > 20).all()) for each in pixels] == [True, False] * 3
 
 
-def test_layers_that_left_are_not_held(at_work, guided, halves):
-    controller = at_work(np.stack([halves] * 3))
+def test_removed_layers_are_released(started, guided, halves):
+    controller = started(np.stack([halves] * 3))
     hint(controller, 0, 48, 20)
     guided(controller)
     assert controller.guiding._stack is not None
@@ -433,8 +433,8 @@ def test_layers_that_left_are_not_held(at_work, guided, halves):
     assert controller.guiding._stack is None and controller.session.guides is None
 
 
-def test_a_whole_stack_has_the_hints_of_each_plane(at_work, guided, halves, qtbot):
-    controller = at_work(np.stack([halves] * 4))
+def test_a_whole_stack_has_the_hints_of_each_plane(started, guided, halves, qtbot):
+    controller = started(np.stack([halves] * 4))
     for plane in (0, 2):
         controller.viewer.dims.set_current_step(0, plane)
         hint(controller, plane, 48, 20)
@@ -444,16 +444,16 @@ def test_a_whole_stack_has_the_hints_of_each_plane(at_work, guided, halves, qtbo
     assert [bool(redness(each)[48, 20] > 60) for each in pixels] == [True, False, True, False]
 
     controller.guiding.layer("hints").translate = (1, 0, 0)  # every dot a plane further
-    qtbot.waitUntil(lambda: controller.colors.finished() is None, timeout=60_000)
+    qtbot.waitUntil(lambda: controller.colors.array() is None, timeout=60_000)
     np.testing.assert_array_equal(whole(controller, qtbot), np.roll(pixels, 1, axis=0))
 
 
-def test_masks_painted_in_planes_hold_for_a_whole_stack(at_work, guided, halves, qtbot):
-    controller = at_work(np.stack([halves] * 3))
+def test_masks_painted_per_plane_apply_to_the_whole_stack(started, guided, halves, qtbot):
+    controller = started(np.stack([halves] * 3))
     inside = np.zeros((3, 96, 128), int)
     inside[1, :48] = 1
     labels = controller.viewer.add_labels(inside)
-    controller.guiding.use("mask", labels)
+    controller.guiding.assign("mask", labels)
     controller.viewer.dims.set_current_step(0, 1)
     guided(controller)
     before = colorized_whole(controller, qtbot)
@@ -464,7 +464,7 @@ def test_masks_painted_in_planes_hold_for_a_whole_stack(at_work, guided, halves,
     painted = whole(controller, qtbot)
     controller.viewer.dims.set_current_step(0, 2)
     guided(controller)
-    labels.undo()  # in a plane that is not looked at
+    labels.undo()  # in a plane that is not displayed
     guided(controller)
 
     colored = np.ptp(before.astype(int), axis=-1) > 2
@@ -474,10 +474,10 @@ def test_masks_painted_in_planes_hold_for_a_whole_stack(at_work, guided, halves,
 
 
 @pytest.mark.parametrize("shape", [(4, 96, 128), (96, 128)])
-def test_looking_around_makes_nothing_anew(at_work, guided, halves, qtbot, shape):
-    controller = at_work(np.stack([halves] * 4))
+def test_displaying_other_planes_computes_nothing_again(started, guided, halves, qtbot, shape):
+    controller = started(np.stack([halves] * 4))
     labels = controller.viewer.add_labels(np.ones(shape, int))
-    controller.guiding.use("mask", labels)
+    controller.guiding.assign("mask", labels)
     if len(shape) == 3:
         hint(controller, 0, 48, 20)
     guided(controller)
@@ -495,70 +495,70 @@ def test_looking_around_makes_nothing_anew(at_work, guided, halves, qtbot, shape
     guided(controller)
 
     assert controller.session.guides is guides and runs == []
-    assert controller.colors.finished() is not None
+    assert controller.colors.array() is not None
 
 
-@pytest.mark.parametrize("knobs", [{"edges": False}, {"shadows": 1.0}, {"blend": 0.9}])
-def test_knobs_that_compose_hold_for_a_whole_stack(at_work, halves, qtbot, knobs):
-    controller = at_work(np.stack([halves, halves[:, ::-1], halves]))
+@pytest.mark.parametrize("changes", [{"edges": False}, {"shadows": 1.0}, {"blend": 0.9}])
+def test_settings_of_the_composition_apply_to_the_whole_stack(started, halves, qtbot, changes):
+    controller = started(np.stack([halves, halves[:, ::-1], halves]))
     controller.session.blend_with = second = colorizer_of(HandedNetwork(), name="handed")
     controller.colorize_all()
-    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
 
-    controller.set_settings(**knobs)
-    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
+    controller.set_settings(**changes)
+    qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
 
     limits = tuple(controller.layer.contrast_limits)
     model = controller.session.model
-    for plane, pixels in zip(controller.layer.data, controller.colors.finished(), strict=True):
-        expected = model(plane, blend_with=second, contrast_limits=limits, **knobs).pixels
+    for plane, pixels in zip(controller.layer.data, controller.colors.array(), strict=True):
+        expected = model(plane, blend_with=second, contrast_limits=limits, **changes).pixels
         np.testing.assert_array_equal(pixels, expected)
 
 
 @pytest.fixture
 def flicker() -> np.ndarray:
-    """Two films (z, t, y, x) whose brightness changes from plane to plane."""
+    """Two videos (z, t, y, x) whose brightness changes from plane to plane."""
     noise = np.random.default_rng(0).normal(0, 25, (2, 6, 1, 1))
     ramp = np.linspace(60, 200, 64 * 64).reshape(64, 64)
     return (ramp + noise).clip(0, 255).astype(np.uint8)
 
 
-def test_colors_are_held_steady_while_a_stack_is_played(at_work, guided, flicker):
-    controller = at_work(flicker[0])
+def test_colors_are_smoothed_while_a_stack_is_played(started, guided, flicker):
+    controller = started(flicker[0])
     controller.viewer.dims.set_current_step(0, 0)
     controller.set_settings(temporal_smoothing=0.8)
 
-    shown = []
+    displayed = []
     for plane in range(6):
         controller.viewer.dims.set_current_step(0, plane)
-        shown.append(guided(controller).copy())
+        displayed.append(guided(controller).copy())
 
     model, limits = controller.session.model, tuple(controller.layer.contrast_limits)
     held = model.iter_planes(flicker[0], temporal_smoothing=0.8, contrast_limits=limits)
-    for pixels, (_, result) in zip(shown, held, strict=True):
+    for pixels, (_, result) in zip(displayed, held, strict=True):
         np.testing.assert_array_equal(pixels, result.pixels)
     alone = [model(plane, contrast_limits=limits).pixels for plane in flicker[0]]
-    assert np.abs(np.stack(shown[1:]).astype(int) - alone[1:]).max(axis=(1, 2, 3)).min() > 2
+    assert np.abs(np.stack(displayed[1:]).astype(int) - alone[1:]).max(axis=(1, 2, 3)).min() > 2
 
 
-def test_a_run_holds_colors_steady_along_time(at_work, qtbot, flicker):
-    controller = at_work(flicker)
+def test_a_run_smooths_colors_along_the_time_axis(started, qtbot, flicker):
+    controller = started(flicker)
 
     controller.set_time_axis(1)
     controller.set_settings(temporal_smoothing=0.8)
     controller.colorize_all()
-    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
 
     limits = tuple(controller.layer.contrast_limits)
     expected = controller.session.model.iter_planes(
         flicker, time_axis=1, temporal_smoothing=0.8, contrast_limits=limits
     )
     for index, result in expected:
-        np.testing.assert_array_equal(controller.colors.finished()[index], result.pixels)
+        np.testing.assert_array_equal(controller.colors.array()[index], result.pixels)
 
 
-def test_the_axes_of_a_stack_have_names(at_work, halves):
-    controller = at_work(np.stack([[halves] * 2] * 3), axis_labels=("t", "z", "y", "x"))
+def test_the_axes_of_a_stack_have_names(started, halves):
+    controller = started(np.stack([[halves] * 2] * 3), axis_labels=("t", "z", "y", "x"))
     assert controller.axes == ["t", "z"] and controller.time_axis == 0
 
     controller.set_time_axis(1)
@@ -566,23 +566,23 @@ def test_the_axes_of_a_stack_have_names(at_work, halves):
     assert controller.session.time_axis == 1 and controller.time_axis == 1
 
 
-def test_what_cannot_guide_is_told_in_one_sentence(at_work, halves, guided):
-    controller = at_work(halves)
-    told = []
-    controller.failed.connect(told.append)
+def test_an_unusable_reference_is_reported_in_one_sentence(started, halves, guided):
+    controller = started(halves)
+    errors = []
+    controller.failed.connect(errors.append)
     clear = np.zeros((8, 9, 4), np.uint8)
 
-    controller.guiding.use("reference", controller.viewer.add_image(clear, rgb=True))
+    controller.guiding.assign("reference", controller.viewer.add_image(clear, rgb=True))
 
-    assert len(told) == 1 and "opaque" in str(told[0])
+    assert len(errors) == 1 and "opaque" in str(errors[0])
 
 
-def test_a_closed_desk_follows_no_layer(at_work, halves, guided):
-    controller = at_work(halves)
+def test_a_closed_controller_follows_no_layer(started, halves, guided):
+    controller = started(halves)
     points = hint(controller, 48, 20)
     guided(controller)
 
     controller.close()
     points.add([[10, 10]])
 
-    assert not controller.guiding._rest.isActive()
+    assert not controller.guiding._delay.isActive()

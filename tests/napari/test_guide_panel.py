@@ -15,7 +15,7 @@ from napari_colorize.napari.widget import ColorizeWidget
 
 @pytest.fixture
 def opened(make_napari_viewer, panel_of, settle, photo) -> Callable[..., ColorizeWidget]:
-    """The panel of a viewer with one layer, in colours of a network that is quick."""
+    """The panel of a viewer with one layer, colorized by a small network."""
 
     def begin(data: np.ndarray = photo, **options: Any) -> ColorizeWidget:
         viewer = make_napari_viewer(show=True)
@@ -40,14 +40,14 @@ def choose(chooser: Any, name: str) -> None:
     chooser.activated.emit(at)
 
 
-def test_new_hints_are_ready_to_be_clicked(opened, settle):
+def test_new_hints_are_in_the_mode_for_adding_points(opened, settle):
     panel = opened()
     viewer = panel.controller.viewer
 
     panel.guide.new.click()
     layer = viewer.layers.selection.active
     layer.add([100, 100])
-    panel.controller.guiding._rest.timeout.emit()
+    panel.controller.guiding._delay.timeout.emit()
     settle(panel.controller)
 
     assert layer.name == "hints" and layer.mode == "add" and viewer.layers[-1] is layer
@@ -57,7 +57,7 @@ def test_new_hints_are_ready_to_be_clicked(opened, settle):
     assert shown[0] - shown[2] > 30  # reddish
 
 
-def test_layers_are_chosen_where_they_fit_and_taken_back(opened, photo):
+def test_layers_of_the_right_type_are_listed_and_can_be_cleared(opened, photo):
     panel = opened()
     viewer, choosers, guiding = (
         panel.controller.viewer,
@@ -76,14 +76,14 @@ def test_layers_are_chosen_where_they_fit_and_taken_back(opened, photo):
     }
     assert listed["hints"] == listed["mask"] == ["none", "numbers"]
     assert listed["reference"] == ["none", "colors"]  # not our own result
-    assert guiding.layer("mask") is labels and panel.guide.palette.isVisible()
+    assert guiding.layer("mask") is labels and panel.guide.palette.visible
     viewer.layers.remove(labels)
     choose(choosers["reference"], "none")
     assert choosers["mask"].currentText() == "none" and guiding.layer("mask") is None
-    assert guiding.layer("reference") is None and not panel.guide.palette.isVisible()
+    assert guiding.layer("reference") is None and not panel.guide.palette.visible
 
 
-def test_a_second_model_brings_its_knobs(opened, settle):
+def test_a_second_model_shows_its_settings(opened, settle):
     panel = opened()
     models = panel.guide.models
     assert models.model == "" and not panel.guide.blend.isVisible()
@@ -100,7 +100,7 @@ def test_a_second_model_brings_its_knobs(opened, settle):
     assert panel.controller.session.blend_with is None and not panel.guide.blend.isVisible()
 
 
-def test_time_is_there_for_stacks_only(opened, stack, settle):
+def test_temporal_smoothing_is_shown_for_stacks_only(opened, stack, settle):
     panel = opened(np.stack([stack] * 2), axis_labels=("t", "z", "y", "x"))
     axis = panel.guide.axis
     assert [axis.itemText(at) for at in range(axis.count())] == ["t", "z"]
@@ -110,34 +110,34 @@ def test_time_is_there_for_stacks_only(opened, stack, settle):
     panel.controller.viewer.add_image(stack[0], name="flat")
 
     assert panel.controller.layer.name == "flat"
-    assert not axis.isVisible() and not panel.guide.temporal_smoothing.isVisible()
+    assert not axis.isVisible() and not panel.guide.temporal_smoothing.visible
 
 
-def test_a_knob_goes_back_to_its_default(opened, settle):
+def test_reset_restores_the_default(opened, settle):
     panel = opened()
-    knob = panel.guide.colors.controls["shadows"]
-    assert not knob._back.isEnabled()
+    control = panel.guide.colors.controls["shadows"]
+    assert not control.reset.enabled
 
-    knob.slider.setValue(0.5)
-    assert panel.controller.settings.shadows == 0.5 and knob._back.isEnabled()
-    knob._back.click()
+    control.slider.value = 0.5
+    assert panel.controller.settings.shadows == 0.5 and control.reset.enabled
+    control.reset.native.click()
 
-    assert panel.controller.settings.shadows == 0 and not knob._back.isEnabled()
+    assert panel.controller.settings.shadows == 0 and not control.reset.enabled
 
 
-def test_hues_are_asked_for_when_they_are_damped(opened):
+def test_the_hue_range_is_shown_when_hues_are_damped(opened):
     panel = opened()
     colors = panel.guide.colors
-    assert not colors.controls["hue_from"].isVisible()
+    assert not colors.controls["hue_from"].visible
     before = colors.height()
 
-    colors.controls["hue_damping"].slider.setValue(0.5)
+    colors.controls["hue_damping"].slider.value = 0.5
 
-    assert colors.controls["hue_from"].isVisible() and panel.guide_section.isExpanded()
+    assert colors.controls["hue_from"].visible and panel.guide_section.isExpanded()
     assert colors.sizeHint().height() > before
 
 
-def test_keeping_a_hinted_picture_keeps_it(opened, settle, qtbot):
+def test_a_kept_copy_has_the_hints(opened, settle, qtbot):
     panel = opened()
     controller = panel.controller
     panel.guide.new.click()

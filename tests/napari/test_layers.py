@@ -1,4 +1,4 @@
-"""Layers in, layers out: what may be colorized, which plane, and results at the source's place."""
+"""Reading of layers, displayed planes, regions, and placement of result layers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from napari_colorize.napari.layers import (
     add_channels,
     add_plane,
     add_result,
+    displayed_gamma,
+    displayed_limits,
     placement,
     plane_of,
     read,
@@ -29,10 +31,8 @@ from napari_colorize.napari.layers import (
     refresh_result,
     region_of,
     result_name,
-    seen_gamma,
-    seen_limits,
 )
-from napari_colorize.napari.polygons import outline_of
+from napari_colorize.napari.regions import outline_of
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64"]
 INFO = {layers.METADATA: {"model": "tint"}}
@@ -44,19 +44,21 @@ def viewer():
 
 
 def colorized(layer, plane=()):
-    """A layer's colours, one plane of them known, and that plane's result."""
+    """Color arrays of a layer with one plane computed, and the result of that plane."""
     colors = colors_for(**read(layer))
     image = np.asarray(colors.source[plane]) if plane else np.asarray(colors.source)
-    result = colorizer_of(TintNetwork())(image, rgb=layer.rgb, contrast_limits=seen_limits(layer))
+    result = colorizer_of(TintNetwork())(
+        image, rgb=layer.rgb, contrast_limits=displayed_limits(layer)
+    )
     colors.put(plane, result)
     return colors, result
 
 
 @pytest.mark.parametrize(
-    ("layer", "said"),
+    ("layer", "expected"),
     [
-        (None, "open one"),
-        (Labels(np.ones((5, 5), int)), "only images"),
+        (None, "open an image"),
+        (Labels(np.ones((5, 5), int)), "only image layers"),
         (Points(np.ones((5, 2))), "Points layer"),
         (Shapes(), "Shapes layer"),
         (Image(np.ones((5, 5)), metadata=INFO), "already"),
@@ -64,18 +66,18 @@ def colorized(layer, plane=()):
         (Image(np.ones((5, 5, 3), "u1"), rgb=True), None),
     ],
 )
-def test_what_cannot_be_colorized_says_why(layer, said):
+def test_the_reason_why_a_layer_cannot_be_colorized(layer, expected):
     reason = reason_not_colorizable(layer)
 
-    assert reason is None if said is None else said in reason
+    assert reason is None if expected is None else expected in reason
 
 
-@pytest.mark.parametrize(("dtype", "said"), [(complex, "complex"), (object, "no brightness")])
-def test_values_that_are_no_brightness_are_refused(monkeypatch, dtype, said):
+@pytest.mark.parametrize(("dtype", "expected"), [(complex, "complex"), (object, "real numbers")])
+def test_dtypes_that_are_not_real_numbers_are_refused(monkeypatch, dtype, expected):
     layer = Image(np.ones((5, 5)))
     monkeypatch.setattr(Image, "dtype", np.dtype(dtype))  # napari draws none today
 
-    assert said in reason_not_colorizable(layer)
+    assert expected in reason_not_colorizable(layer)
 
 
 @pytest.mark.parametrize("point", [0.0, 0.49, 0.5, 1.5, 2.7, 6.6, -3.0, 90.0])
@@ -90,7 +92,7 @@ def test_the_plane_is_the_one_that_napari_slices(viewer, point, scale, translate
     assert plane == (int(layer._slice.image.raw[0, 0]),)
 
 
-def test_an_image_among_stacks_has_its_one_plane(viewer):
+def test_an_image_among_stacks_has_one_plane(viewer):
     viewer.add_image(np.zeros((3, 4, 6, 5)))
     volume = viewer.add_image(np.zeros((4, 6, 5)))
     image = viewer.add_image(np.zeros((6, 5, 3), "u1"), rgb=True)
@@ -99,13 +101,13 @@ def test_an_image_among_stacks_has_its_one_plane(viewer):
     assert plane_of(volume, viewer.dims) == (1,) and plane_of(image, viewer.dims) == ()
 
 
-def test_a_plane_beyond_the_layer_is_its_nearest():
+def test_a_position_beyond_the_layer_is_its_nearest_plane():
     layer = Image(np.zeros((4, 6, 5)))
 
     assert plane_of(layer, Dims(ndim=3, range=((0, 50, 1),) * 3, point=(30, 0, 0))) == (3,)
 
 
-def test_units_count_when_layers_differ_in_them(viewer):
+def test_different_units_of_layers_are_converted(viewer):
     stack = np.arange(8)[:, None, None] * np.ones((8, 6, 5))
     viewer.add_image(stack, scale=(0.001, 1, 1), units=("mm", "mm", "mm"))
     layer = viewer.add_image(stack, units=("um", "um", "um"))
@@ -114,12 +116,12 @@ def test_units_count_when_layers_differ_in_them(viewer):
     assert plane_of(layer, viewer.dims) == (int(layer._slice.image.raw[0, 0]),)
 
 
-def test_limits_and_gamma_are_such_as_the_settings_take():
+def test_limits_and_gamma_are_in_the_range_of_the_settings():
     layer = Image(np.zeros((5, 5), "u1"), contrast_limits=(3, 200), gamma=0.01)
     endless = Image(np.zeros((5, 5)), contrast_limits=(0, np.inf))
 
-    assert seen_limits(layer) == (3, 200) and seen_gamma(layer) == 0.05
-    assert seen_limits(endless) == (0, 1)
+    assert displayed_limits(layer) == (3, 200) and displayed_gamma(layer) == 0.05
+    assert displayed_limits(endless) == (0, 1)
 
 
 def numbers(low, high, size):
@@ -149,7 +151,7 @@ def placed(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(place=placed(), data=st.data())
-def test_every_pixel_of_a_result_is_where_its_source_is(place, data):
+def test_every_pixel_of_a_result_is_placed_as_in_its_source(place, data):
     ndim = len(place["scale"])
     shape = (3, 5, 7)[-ndim:]
     source = Image(np.zeros(shape), **place)
@@ -169,7 +171,7 @@ def test_every_pixel_of_a_result_is_where_its_source_is(place, data):
             np.testing.assert_allclose(found, world, rtol=1e-6, atol=1e-6)
 
 
-def test_a_lower_shear_comes_along_too():
+def test_a_lower_shear_is_carried_too():
     shear = np.array([[1, 0, 0], [0.3, 1, 0], [0.2, -0.4, 1]])
     source = Image(np.zeros((3, 5, 7)), shear=shear, scale=(2, 3, 4), rotate=(10, 20, 30))
 
@@ -179,7 +181,7 @@ def test_a_lower_shear_comes_along_too():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_result_looks_as_bright_as_its_source(viewer, dtype):
+def test_a_result_is_displayed_as_bright_as_its_source(viewer, dtype):
     unit = np.linspace(0, 1, 24 * 32).reshape(24, 32)
     kind = np.dtype(dtype).kind
     image = unit > 0.5 if kind == "b" else (unit if kind == "f" else unit * 100).astype(dtype)
@@ -195,7 +197,7 @@ def test_a_result_looks_as_bright_as_its_source(viewer, dtype):
     assert result.rgb and result.gamma == 1
 
 
-def test_a_result_lies_above_its_source_and_says_what_it_is(viewer):
+def test_a_result_is_above_its_source_and_has_provenance(viewer):
     source = viewer.add_image(np.zeros((12, 15), "u1"), name="cells", interpolation2d="linear")
     viewer.add_image(np.zeros((12, 15), "u1"), name="other")
 
@@ -206,7 +208,19 @@ def test_a_result_lies_above_its_source_and_says_what_it_is(viewer):
     assert result.interpolation2d == "linear" and reason_not_colorizable(result) is not None
 
 
-def test_a_result_changes_in_place(viewer):
+def test_the_frame_rate_of_a_video_is_carried_to_every_result_layer(viewer):
+    stack = np.zeros((3, 20, 30), np.uint8)
+    layer = viewer.add_image(stack, metadata={"frame_rate": 23.976, "path": "video.mp4"})
+    rgb = np.zeros((*stack.shape, 3), np.uint8)
+
+    result = layers.add_result(viewer, layer, rgb, metadata={layers.METADATA: {}})
+    channels = layers.add_channels(viewer, layer, rgb)
+
+    for added in (result, *channels):
+        assert added.metadata == {"frame_rate": 23.976, layers.METADATA: {}}
+
+
+def test_a_result_is_refreshed_in_place(viewer):
     source = viewer.add_image(np.zeros((3, 12, 15), "u2"), contrast_limits=(0, 900))
     colors, _ = colorized(source, (0,))
     shown = add_result(viewer, source, colors, metadata=INFO)
@@ -233,7 +247,7 @@ def test_limits_follow_a_change_of_dtype(viewer):
     assert shown.data is result.pixels and tuple(shown.contrast_limits) == (0, 1)
 
 
-def test_one_plane_lies_where_it_is_in_the_stack(viewer):
+def test_one_plane_is_placed_as_in_its_stack(viewer):
     source = viewer.add_image(np.zeros((4, 12, 15), "u1"), scale=(3, 1, 1), translate=(5, 0, 0))
     colors, result = colorized(source, (2,))
 
@@ -244,7 +258,7 @@ def test_one_plane_lies_where_it_is_in_the_stack(viewer):
     np.testing.assert_allclose(kept.data_to_world((0, 3, 4)), source.data_to_world((2, 3, 4)))
 
 
-def test_multiscale_layers_stay_so(viewer):
+def test_the_result_of_a_multiscale_layer_is_multiscale(viewer):
     full = np.random.default_rng(0).integers(0, 255, (3, 64, 80), np.uint8)
     source = viewer.add_image([full, full[:, ::2, ::2]], multiscale=True)
     colors, _ = colorized(source, (1,))
@@ -263,7 +277,7 @@ def test_multiscale_layers_stay_so(viewer):
     np.testing.assert_array_equal(seen[..., 0], seen[..., 2])
 
 
-def test_of_a_lazy_stack_the_planes_that_are_seen_in_gray_are_computed(viewer):
+def test_only_displayed_gray_planes_of_a_lazy_stack_are_computed(viewer):
     computed = []
 
     def count(block):
@@ -286,20 +300,20 @@ def test_of_a_lazy_stack_the_planes_that_are_seen_in_gray_are_computed(viewer):
     assert computed == [(1, 20, 30)] * 2 and shown.data.shape == (5, 20, 30, 3)
 
 
-def test_channels_add_up_to_the_picture(viewer):
+def test_channels_add_up_to_the_image(viewer):
     source = viewer.add_image(np.zeros((4, 12, 15), "u1"), scale=(3, 1, 1))
-    pictures = np.random.default_rng(0).integers(0, 255, (4, 12, 15, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 12, 15, 3), np.uint8)
 
-    made = add_channels(viewer, source, pictures)
+    made = add_channels(viewer, source, pixels)
 
     assert [layer.colormap.name for layer in made] == ["red", "green", "blue"]
     for channel, layer in enumerate(made):
-        np.testing.assert_array_equal(layer.data, pictures[..., channel])
+        np.testing.assert_array_equal(layer.data, pixels[..., channel])
         assert layer.blending == "additive" and tuple(layer.scale) == (3, 1, 1)
         assert reason_not_colorizable(layer) is not None
 
 
-def test_shapes_are_a_region_through_world_coordinates():
+def test_shapes_are_converted_through_world_coordinates():
     layer = Image(np.zeros((40, 60)), scale=(2, 2), translate=(10, 20))
     shapes = Shapes([[[15, 22], [15, 31], [25, 31], [25, 22]]], translate=(1, 0))
 
@@ -310,7 +324,7 @@ def test_shapes_are_a_region_through_world_coordinates():
     assert region.mask.all() and region.mask.shape == (6, 5)
 
 
-def test_an_ellipse_has_no_corners():
+def test_an_ellipse_is_filled_as_an_ellipse():
     layer = Image(np.zeros((40, 60)))
     shapes = Shapes([[[10, 10], [10, 50], [30, 50], [30, 10]]], shape_type="ellipse")
 
@@ -318,12 +332,12 @@ def test_an_ellipse_has_no_corners():
 
     rows, columns = np.indices((40, 60))
     inside = ((rows - 20) / 10) ** 2 + ((columns - 30) / 20) ** 2 <= 1
-    wanted = inside[region.rows, region.columns]
-    assert wanted.sum() == inside.sum() and (region.mask != wanted).mean() < 0.02
+    expected = inside[region.rows, region.columns]
+    assert expected.sum() == inside.sum() and (region.mask != expected).mean() < 0.02
 
 
 def outlines(rng, kind):
-    """Of a shape as napari has it, somewhere around a picture of 90 x 70 pixels."""
+    """Corners of a random shape, partly outside an image of 90 x 70 pixels."""
     if kind == "polygon":
         return rng.uniform(-20, 110, (7, 2))
     start, along, across = rng.uniform(-20, 90, 2), rng.uniform(-40, 60, 2), rng.uniform(5, 50)
@@ -333,25 +347,25 @@ def outlines(rng, kind):
 
 @pytest.mark.parametrize("kind", ["rectangle", "ellipse", "polygon"])
 @pytest.mark.parametrize("seed", range(20))
-def test_a_region_is_what_scikit_image_fills(kind, seed):
+def test_a_region_has_the_pixels_that_scikit_image_fills(kind, seed):
     rng = np.random.default_rng(seed)
     corners = [outlines(rng, kind) for _ in range(3)]
     shapes, layer = Shapes(corners, shape_type=kind), Image(np.zeros((90, 70)))
-    wanted = np.zeros((90, 70), bool)
+    expected = np.zeros((90, 70), bool)
     for each in corners:
-        rows, columns = polygon(*outline_of(each, kind).T, wanted.shape)
-        wanted[rows, columns] = True
+        rows, columns = polygon(*outline_of(each, kind).T, expected.shape)
+        expected[rows, columns] = True
 
     region = region_of(shapes, layer, (90, 70))
 
-    found = np.zeros_like(wanted)
+    found = np.zeros_like(expected)
     found[region.rows, region.columns] = region.mask
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(found, expected)
     assert all(region.mask.any(axis)[[0, -1]].all() for axis in (0, 1))  # and no wider
 
 
 @pytest.mark.parametrize("kind", ["rectangle", "ellipse"])
-def test_a_region_of_a_large_picture_is_found_at_once(kind):
+def test_a_region_costs_less_than_a_pass_over_the_image(kind):
     layer = Image(np.broadcast_to(np.uint8(0), (3, 4096, 4096)))
     square = [[0, 900, 900], [0, 900, 1900], [0, 1900, 1900], [0, 1900, 900]]
     shapes = Shapes([square], shape_type=kind)
@@ -365,7 +379,7 @@ def test_a_region_of_a_large_picture_is_found_at_once(kind):
     assert min(seconds) < 0.02
 
 
-def test_shapes_on_a_stack_and_in_other_units_find_their_pixels():
+def test_shapes_on_a_stack_in_other_units_are_converted():
     layer = Image(np.zeros((3, 40, 60)), units=("pixel", "um", "um"))
     square = [[0, 0.010, 0.010], [0, 0.010, 0.020], [0, 0.020, 0.020], [0, 0.020, 0.010]]
     shapes = Shapes([square], units=("pixel", "mm", "mm"))
@@ -376,13 +390,13 @@ def test_shapes_on_a_stack_and_in_other_units_find_their_pixels():
 
 
 @pytest.mark.parametrize(
-    ("shapes", "said"),
+    ("shapes", "expected"),
     [
         (Shapes(), "has no rectangle"),
         (Shapes([[[0, 0], [5, 5]]], shape_type="line"), "has no rectangle"),
         (Shapes([[[90, 90], [90, 95], [95, 95], [95, 90]]]), "beside the image"),
     ],
 )
-def test_shapes_without_pixels_are_refused(shapes, said):
-    with pytest.raises(ColorizeError, match=said):
+def test_shapes_without_pixels_are_refused(shapes, expected):
+    with pytest.raises(ColorizeError, match=expected):
         region_of(shapes, Image(np.zeros((40, 60))), (40, 60))

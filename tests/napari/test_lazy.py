@@ -189,7 +189,7 @@ def test_a_run_reads_every_plane_once(make_napari_viewer, panel_of, settle, qtbo
     reads.clear()
 
     panel.controller.colorize_all()
-    qtbot.waitUntil(lambda: panel.controller.colors.finished() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.colors.array() is not None, timeout=60_000)
     settle(panel.controller)
 
     looked_at = viewer.dims.current_step[0]

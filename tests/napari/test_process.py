@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-SECONDS = 120  # until colours are there, on a slow machine
+SECONDS = 120  # until the image is colorized, on a slow machine
 
 # What `napari` on the command line runs, watched from inside its own event loop.
 WATCHED = f"""
@@ -66,7 +66,7 @@ def started(photo, *words, folder):
 
 
 @pytest.mark.slow
-def test_the_panel_is_there_and_colours_come_by_themselves(photo, tmp_path):
+def test_the_panel_opens_and_the_image_is_colorized(photo, tmp_path):
     found = started(photo, "-w", "napari-colorize", folder=tmp_path)
 
     assert found["layers"] == ["photo", "photo (colorized)"]

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 
 import napari_colorize
 from napari_colorize.errors import ImageError
-from napari_colorize.napari.reader import get_reader, read_layers
+from napari_colorize.napari.reader import get_dicom_reader, read_dicom
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
@@ -68,20 +68,20 @@ def test_a_file_becomes_a_layer_with_its_window_and_spacing(tmp_path, gray):
     assert [str(unit) for unit in layer.units] == ["millimeter", "millimeter"]
 
 
-def test_nothing_of_the_patient_travels(tmp_path, gray):
+def test_no_patient_data_is_in_the_layer(tmp_path, gray):
     path = dicom_file(tmp_path / "a.dcm", gray)
-    assert PATIENT not in repr(read_layers(path)[0][1])
+    assert PATIENT not in repr(read_dicom(path)[0][1])
 
 
-@pytest.mark.parametrize(("told", "axis"), [({"FrameTime": 40}, "t"), ({}, "z")])
-def test_frames_become_a_stack(tmp_path, gray, told, axis):
-    film = np.stack([gray, gray + 1, gray + 2])
+@pytest.mark.parametrize(("attributes", "axis"), [({"FrameTime": 40}, "t"), ({}, "z")])
+def test_frames_become_a_stack(tmp_path, gray, attributes, axis):
+    frames = np.stack([gray, gray + 1, gray + 2])
     path = dicom_file(
-        tmp_path / "film.dcm", film, NumberOfFrames=3, PixelSpacing=[1, 1], **told
+        tmp_path / "stack.dcm", frames, NumberOfFrames=3, PixelSpacing=[1, 1], **attributes
     )  # fmt: skip
     [layer] = ViewerModel().open(path, plugin="napari-colorize")
 
-    np.testing.assert_array_equal(layer.data, film)
+    np.testing.assert_array_equal(layer.data, frames)
     assert layer.axis_labels == (axis, "y", "x")
 
 
@@ -96,16 +96,16 @@ def test_files_opened_as_a_stack_are_one_layer(tmp_path, gray):
 def test_files_of_different_sizes_are_no_stack(tmp_path, gray):
     paths = [dicom_file(tmp_path / "a.dcm", gray), dicom_file(tmp_path / "b.dcm", gray[:6])]
     with pytest.raises(ImageError, match="differ in size: open them one by one"):
-        get_reader(paths)(paths)
+        get_dicom_reader(paths)(paths)
 
 
 @pytest.mark.parametrize("paths", ["photo.png", ["a.dcm", "b.png"], [], "dcm"])
-def test_other_files_are_left_to_other_readers(paths):
-    assert get_reader(paths) is None
+def test_other_files_are_declined(paths):
+    assert get_dicom_reader(paths) is None
 
 
-def test_a_damaged_file_is_told_by_name(tmp_path):
+def test_the_error_of_a_damaged_file_has_its_name(tmp_path):
     path = tmp_path / "broken.dcm"
     path.write_bytes(b"\0" * 128 + b"DICM" + b"nonsense")
     with pytest.raises(ImageError, match=r"broken\.dcm"):
-        get_reader(str(path))(str(path))
+        get_dicom_reader(str(path))(str(path))

@@ -34,30 +34,30 @@ def no_network(monkeypatch):
 
 @pytest.mark.parametrize("key", PHOTOGRAPHS)
 def test_a_photograph_is_its_rec_601_luminance(key):
-    [(gray, looks, kind)] = getattr(samples, key)()
+    [(gray, attributes, kind)] = getattr(samples, key)()
 
     rgb = getattr(data, PHOTOGRAPHS[key])()
-    assert (looks["name"], kind, gray.dtype) == (key, "image", np.uint8)
+    assert (attributes["name"], kind, gray.dtype) == (key, "image", np.uint8)
     np.testing.assert_allclose(gray, rgb @ [0.299, 0.587, 0.114], atol=0.51)
 
 
-def test_the_film_is_a_stack_that_moves():
-    [(film, looks, _)] = samples.video()
+def test_the_video_is_a_stack_of_different_frames():
+    [(video, attributes, _)] = samples.video()
 
-    assert film.shape == (samples.FRAMES, *samples.FRAME_SHAPE)
-    assert looks["axis_labels"] == ("t", "y", "x")
-    assert all((now != before).any() for now, before in zip(film[1:], film[:-1], strict=True))
+    assert video.shape == (samples.VIDEO_FRAMES, *samples.VIDEO_FRAME_SHAPE)
+    assert attributes["axis_labels"] == ("t", "y", "x")
+    assert all((now != before).any() for now, before in zip(video[1:], video[:-1], strict=True))
 
 
-def test_the_deep_one_has_steps_that_8_bits_cannot_hold():
-    [(gray, looks, _)] = samples.deep_16bit()
+def test_the_16_bit_sample_has_more_levels_than_8_bits():
+    [(gray, attributes, _)] = samples.retina_16bit()
 
     assert gray.dtype == np.uint16 and len(np.unique(gray)) > 10 * 256
-    assert looks["contrast_limits"] == (0, 65535)
+    assert attributes["contrast_limits"] == (0, 65535)
 
 
-@pytest.mark.parametrize("key", [*PHOTOGRAPHS, "film", "deep"])
-def test_napari_opens_each_from_its_menu(key):
+@pytest.mark.parametrize("key", [*PHOTOGRAPHS, "video", "retina_16bit"])
+def test_napari_opens_each_sample(key):
     viewer = ViewerModel()
 
     [layer] = viewer.open_sample("napari-colorize", key)

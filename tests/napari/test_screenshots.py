@@ -1,4 +1,4 @@
-"""Pictures of the panels as a person sees them; `make screenshots` puts them into docs/images."""
+"""Screenshots of the panels; `make screenshots` writes them to docs/images."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def shoot(tmp_path, qtbot):
         qtbot.wait(200)  # fades and layouts
         path = folder / f"napari-{name}.png"
         viewer.screenshot(path=str(path), canvas_only=False, flash=False)
-        with Image.open(path) as picture:
-            small = picture.convert("RGB")
+        with Image.open(path) as screenshot:
+            small = screenshot.convert("RGB")
             small.quantize(256).save(path, optimize=True)  # a third of the bytes
             return np.asarray(small)
 
@@ -40,8 +40,8 @@ def window(make_napari_viewer, qtbot):
     return viewer
 
 
-def colorfulness(picture: np.ndarray) -> float:
-    return float(np.ptp(picture.astype(int), axis=-1).mean())
+def colorfulness(screenshot: np.ndarray) -> float:
+    return float(np.ptp(screenshot.astype(int), axis=-1).mean())
 
 
 def test_the_panel(window, panel_of, settle, shoot):
@@ -49,12 +49,12 @@ def test_the_panel(window, panel_of, settle, shoot):
     panel = panel_of(window)
     settle(panel.controller)
 
-    picture = shoot(window, "panel")
+    screenshot = shoot(window, "panel")
     panel.controller.result_layer.visible = False
     gray = shoot(window, "gray")
 
-    assert picture.shape[:2] >= (800, 1200)
-    assert colorfulness(picture) > 1.5 * colorfulness(gray)
+    assert screenshot.shape[:2] >= (800, 1200)
+    assert colorfulness(screenshot) > 1.5 * colorfulness(gray)
 
 
 def test_the_sweep(window, panel_of, settle, shoot, qtbot):
@@ -64,14 +64,14 @@ def test_the_sweep(window, panel_of, settle, shoot, qtbot):
 
     panel.sweep.click()
     qtbot.waitUntil(lambda: all(b.isEnabled() for b in panel.grid.buttons.values()), timeout=60_000)
-    picture = shoot(window, "sweep")
+    screenshot = shoot(window, "sweep")
 
-    assert colorfulness(picture[:, 950:]) > 5  # thumbnails
+    assert colorfulness(screenshot[:, 950:]) > 5  # thumbnails
 
 
 def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):
-    film = np.stack([np.roll(data.camera(), 20 * k, axis=1) for k in range(100)])
-    window.add_image(film, name="film")
+    video = np.stack([np.roll(data.camera(), 20 * k, axis=1) for k in range(100)])
+    window.add_image(video, name="video")
     panel = panel_of(window)
     settle(panel.controller)
     panel.more_section.expand(animate=False)
@@ -100,7 +100,7 @@ def test_hints(window, panel_of, settle, shoot, qtbot):
         ("#e0701c", [(270, 80), (390, 70), (470, 60), (310, 150), (380, 292), (310, 340)]),  # suit
         ("#3c6ea5", [(60, 330)]),  # what is behind her
     ):
-        hints.selected_data = set()  # else the one that was added last has the next colour too
+        hints.selected_data = set()  # the selected point would change its color too
         hints.current_face_color = color
         for place in places:
             hints.add([place])
@@ -112,21 +112,25 @@ def test_hints(window, panel_of, settle, shoot, qtbot):
     assert changed[400, 75] > 50 and changed[150, 250] < 5  # the suit, and not her face
 
 
-def test_a_stack_is_guided(window, panel_of, settle, shoot, qtbot):
-    film = window.open_sample("napari-colorize", "film")[0]
+def test_the_guides_of_a_stack(window, panel_of, settle, shoot, qtbot):
+    video = window.open_sample("napari-colorize", "video")[0]
     window.add_image(data.coffee(), name="coffee", visible=False)
     panel = panel_of(window)
-    panel.controller.choose_layer(film)
+    panel.controller.choose_layer(video)
     settle(panel.controller)
     panel.guide_section.expand(animate=False)
 
-    panel.controller.guiding.use("reference", window.layers["coffee"])
+    panel.controller.guiding.assign("reference", window.layers["coffee"])
     panel.controller.blend_with("embedded")
     panel.controller.set_settings(temporal_smoothing=0.8, hue_damping=0.4, reference_strength=0.5)
     settle(panel.controller)
     shoot(window, "guide")
 
-    shown = [panel.guide.temporal_smoothing, panel.guide.blend, panel.guide.palette]
+    shown = [
+        panel.guide.temporal_smoothing.native,
+        panel.guide.blend.native,
+        panel.guide.palette.native,
+    ]
     assert all(widget.isVisible() for widget in shown)
 
 
@@ -139,30 +143,30 @@ def test_explore(window, panel_of, settle, shoot, qtbot):
     window.window.add_dock_widget(explore, name="Explore", tabify=True)
     settle(panel.controller)
 
-    explore.attend.click()
-    explore.attention.ask(np.array([300.0, 100.0]))
+    explore.attention_button.click()
+    explore.attention.request(np.array([300.0, 100.0]))
     qtbot.waitUntil(lambda: "astronaut (attention)" in window.layers, timeout=60_000)
     attention = shoot(window, "attention")
-    explore.attend.click()
-    explore.judge.click()
+    explore.attention_button.click()
+    explore.expected_error_button.click()
     qtbot.waitUntil(lambda: "astronaut (expected error)" in window.layers, timeout=60_000)
     error = shoot(window, "expected-error")
-    explore.judge.click()
-    explore.ask_otherwise.click()
+    explore.expected_error_button.click()
+    explore.disagreement_button.click()
     qtbot.waitUntil(lambda: "astronaut (disagreement)" in window.layers, timeout=60_000)
     shoot(window, "disagreement")
-    explore.ask_otherwise.click()
-    explore.find_pale.click()
-    qtbot.waitUntil(lambda: "astronaut (next to no colour)" in window.layers, timeout=60_000)
+    explore.disagreement_button.click()
+    explore.uncolored_button.click()
+    qtbot.waitUntil(lambda: "astronaut (uncolored)" in window.layers, timeout=60_000)
     shoot(window, "uncolored")
-    explore.find_pale.click()
-    explore.draw.click()
+    explore.uncolored_button.click()
+    explore.curtain_button.click()
     curtain = shoot(window, "curtain")
-    explore.draw.click()
-    explore.compare.click()
+    explore.curtain_button.click()
+    explore.comparison_button.click()
     qtbot.waitUntil(lambda: any("B:" in layer.name for layer in window.layers), timeout=60_000)
     shoot(window, "compare")
-    explore.compare.click()
+    explore.comparison_button.click()
 
     assert not np.array_equal(attention, error) and not np.array_equal(error, curtain)
     assert [layer.name for layer in window.layers] == ["astronaut", "astronaut (colorized)"]
@@ -171,17 +175,17 @@ def test_explore(window, panel_of, settle, shoot, qtbot):
 def test_finetune(window, shoot, tmp_path):
     from napari_colorize.napari import FinetuneWidget
 
-    pictures = tmp_path / "slides"
-    pictures.mkdir()
+    images = tmp_path / "slides"
+    images.mkdir()
     for left in (0, 128, 256, 384):
         tile = data.immunohistochemistry()[:128, left : left + 128]
-        Image.fromarray(tile).save(pictures / f"{left}.png")
+        Image.fromarray(tile).save(images / f"{left}.png")
     window.add_image(data.immunohistochemistry(), rgb=True, name="ihc")
     widget = FinetuneWidget(window)
     window.window.add_dock_widget(widget, name="Fine-tune")
 
-    widget.setup.data.add_folder(pictures)
-    picture = shoot(window, "finetune")
+    widget.setup.data.add_folder(images)
+    screenshot = shoot(window, "finetune")
 
-    assert picture.shape[:2] >= (800, 1200)
+    assert screenshot.shape[:2] >= (800, 1200)
     widget.controller.close()

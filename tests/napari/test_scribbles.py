@@ -1,4 +1,4 @@
-"""Scribbles: dots, strokes and areas of layers as pixels of a picture, wherever both lie."""
+"""Points, strokes, areas and labels of layers as pixels of an image, and references."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_colorize.napari.crop import PlaneCrop, whole_plane
 from napari_colorize.napari.guide.grid import Grid, grid_of
-from napari_colorize.napari.guide.labels import labels_on
-from napari_colorize.napari.guide.making import add_hints
+from napari_colorize.napari.guide.guide_layers import add_hints
+from napari_colorize.napari.guide.labels import labels_at
 from napari_colorize.napari.guide.palette import (
-    has_palette,
-    plane_of_reference,
-    reference_of,
-    regions_of_reference,
+    is_reference,
+    reference_from,
+    reference_plane,
+    reference_regions,
 )
-from napari_colorize.napari.guide.scribbles import scribbles_of
+from napari_colorize.napari.guide.scribbles import scribbles_from
 
 RED, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
 PLACED = {"scale": (2.0, 3.0), "translate": (7.0, -5.0), "rotate": 20.0}
@@ -28,12 +28,12 @@ def grid_on(image: Image, plane: tuple[int, ...] = (), **changes) -> Grid:
     viewer = ViewerModel()
     viewer.layers.append(image)
     viewer.dims.set_point(range(len(plane)), plane)
-    return grid_of(image, changes.get("part", whole_plane(image)), image.data, plane, viewer.dims)
+    return grid_of(image, changes.get("crop", whole_plane(image)), image.data, plane, viewer.dims)
 
 
 def drawn(layer, grid: Grid) -> np.ndarray:
-    """Hinted colours `(Y, X, 3)`, NaN where there are none."""
-    hints = scribbles_of(layer, grid).hints()
+    """Colors of the hints `(Y, X, 3)`, NaN where there are none."""
+    hints = scribbles_from(layer, grid).hints()
     if hints is None:
         return np.full((*grid.size, 3), np.nan)
     return np.where(hints.mask[..., None], hints.rgb, np.nan)
@@ -60,7 +60,7 @@ def test_points_are_discs_of_their_size_and_color(image, size):
     assert colors[30, 41].tolist() == [0, 0, 1] and np.isnan(colors[0, 0]).all()
 
 
-def test_the_later_point_lies_on_top_and_clear_ones_are_none(image):
+def test_later_points_cover_earlier_ones_and_transparent_ones_are_ignored(image):
     points = Points([[10, 20]] * 3, size=9, face_color=[BLUE, RED, (0, 1, 0, 0)])
 
     colors = drawn(points, grid_on(image))
@@ -76,7 +76,7 @@ def test_a_point_smaller_than_a_pixel_is_one_pixel():
     assert np.argwhere(is_red(colors)).tolist() == [[10, 20]]
 
 
-def test_points_of_other_planes_are_left_out():
+def test_points_of_other_planes_are_ignored():
     stack = Image(np.zeros((5, 40, 60)), scale=(4, 1, 1))
     points = Points(
         [[8, 10, 20], [9.5, 11, 21], [12, 12, 22]], size=1, face_color=[RED] * 3
@@ -86,7 +86,7 @@ def test_points_of_other_planes_are_left_out():
     assert not is_red(drawn(points, grid_on(stack, (1,)))).any()
 
 
-def test_flat_points_are_for_all_planes():
+def test_two_dimensional_points_are_in_all_planes():
     stack = Image(np.zeros((5, 40, 60)))
     points = Points([[10, 20]], size=1, face_color=[RED])
 
@@ -95,7 +95,7 @@ def test_flat_points_are_for_all_planes():
 
 
 @pytest.mark.parametrize("moved", ["image", "points"])
-def test_points_hint_what_they_lie_on_in_the_world(image, moved):
+def test_points_are_converted_through_world_coordinates(image, moved):
     points = Points([[10, 20]], size=1, face_color=[RED])
     layer = {"image": image, "points": points}[moved]
     for name, value in PLACED.items():
@@ -132,14 +132,14 @@ def test_strokes_have_their_edge_color_and_width(image, kind):
     assert not is_red(colors)[16, 44]
 
 
-def test_the_shape_in_front_wins(image):
+def test_the_shape_in_front_covers_others(image):
     box = [[5, 10], [5, 30], [20, 30], [20, 10]]
     shapes = Shapes([box, box], face_color=[RED, BLUE], z_index=[1, 0])
 
     assert is_red(drawn(shapes, grid_on(image)))[10, 20]
 
 
-def test_shapes_of_other_planes_are_left_out():
+def test_shapes_of_other_planes_are_ignored():
     stack = Image(np.zeros((5, 40, 60)))
     box = [[2, 5, 10], [2, 5, 30], [2, 20, 30], [2, 20, 10]]
     shapes = Shapes([box], face_color=[RED])
@@ -157,19 +157,19 @@ def test_labels_have_the_colors_of_their_colormap(image):
 
     np.testing.assert_array_equal(is_red(colors), data == 4)
     assert colors[20, 30].tolist() == [0, 0, 1]
-    assert np.isfinite(colors[..., 0]).sum() == 7  # 11 has no colour
+    assert np.isfinite(colors[..., 0]).sum() == 7  # label 11 is transparent
 
 
 @pytest.mark.parametrize("moved", ["image", "labels"])
 @pytest.mark.parametrize("placed", [PLACED, {"scale": (0.5, 2.0), "translate": (3.0, 4.0)}])
-def test_labels_are_taken_where_the_pixel_lies_on_them(image, moved, placed):
+def test_each_pixel_has_the_label_at_its_position(image, moved, placed):
     numbers = np.arange(1, 50 * 70 + 1).reshape(50, 70)
     labels = Labels(numbers)
     layer = {"image": image, "labels": labels}[moved]
     for name, value in placed.items():
         setattr(layer, name, value)
 
-    found = labels_on(labels, grid_on(image))
+    found = labels_at(labels, grid_on(image))
 
     for pixel in [(0, 0), (7, 9), (39, 59), (20, 3)]:
         place = np.rint(labels.world_to_data(image.data_to_world(pixel))).astype(int)
@@ -177,32 +177,32 @@ def test_labels_are_taken_where_the_pixel_lies_on_them(image, moved, placed):
         assert found[pixel] == (numbers[tuple(place)] if inside else 0)
 
 
-def test_a_window_of_the_picture_has_its_own_pixels(image):
+def test_a_crop_has_its_own_pixels(image):
     part = PlaneCrop(10, 20, 30, 50)
     grid = Grid(image, part, (5, 10), (), np.zeros(2))  # of two by two pixels each
     labels = Labels(np.arange(1, 2401).reshape(40, 60))
 
-    found = labels_on(labels, grid)
+    found = labels_at(labels, grid)
 
     assert found.shape == (5, 10)
     corners = labels.data[10:12, 30:32]
     assert found[0, 0] in corners and found[-1, -1] in labels.data[18:20, 48:50]
 
 
-def test_of_labels_in_levels_a_small_one_is_read(image):
+def test_a_small_level_of_multiscale_labels_is_read(image):
     full = np.zeros((160, 240), int)
     full[40:80, 80:160] = 1
     labels = Labels([full, full[::2, ::2], full[::4, ::4]], scale=(0.25, 0.25))
     labels.translate = (-0.375, -0.375)
 
-    found = labels_on(labels, grid_on(image))
+    found = labels_at(labels, grid_on(image))
 
     expected = np.zeros((40, 60), int)
     expected[10:20, 20:40] = 1
     np.testing.assert_array_equal(found, expected)
 
 
-def test_new_hints_lie_on_top_at_the_place_of_the_picture():
+def test_new_hints_are_on_top_and_placed_like_the_image():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((3, 40, 60)), scale=(2, 3, 4), translate=(1, 2, 3))
 
@@ -213,26 +213,26 @@ def test_new_hints_lie_on_top_at_the_place_of_the_picture():
     np.testing.assert_array_equal(hints.data_to_world((1, 2, 3)), image.data_to_world((1, 2, 3)))
 
 
-def test_a_reference_is_a_picture_in_color_that_follows_nothing():
+def test_a_reference_is_a_color_image_that_does_not_follow_settings():
     pixels = np.zeros((8, 9, 3), np.uint8)
 
-    assert has_palette(Image(pixels, rgb=True))
-    assert has_palette(
+    assert is_reference(Image(pixels, rgb=True))
+    assert is_reference(
         Image(pixels, rgb=True, metadata={"napari-colorize": {}, "napari-colorize kept": True})
     )
-    assert not has_palette(Image(pixels, rgb=True, metadata={"napari-colorize": {}}))
-    assert not has_palette(Image(pixels[..., 0])) and not has_palette(Labels(pixels[..., 0]))
+    assert not is_reference(Image(pixels, rgb=True, metadata={"napari-colorize": {}}))
+    assert not is_reference(Image(pixels[..., 0])) and not is_reference(Labels(pixels[..., 0]))
 
 
-def test_of_a_reference_in_planes_the_nearest_is_taken(image):
+def test_the_nearest_plane_of_a_reference_is_used(image):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
     layer = Image(pixels, rgb=True)
     stack = Image(np.zeros((9, 40, 60)))
 
-    for here, wanted in ((1, 1), (7, 2)):
-        grid = grid_on(stack, (here,))
-        plane = plane_of_reference(layer, grid)
-        np.testing.assert_array_equal(reference_of(layer, plane, None).rgb, pixels[wanted])
+    for position, expected in ((1, 1), (7, 2)):
+        grid = grid_on(stack, (position,))
+        plane = reference_plane(layer, grid)
+        np.testing.assert_array_equal(reference_from(layer, plane, None).rgb, pixels[expected])
 
 
 def test_regions_of_a_reference_are_read_at_its_pixels(image):
@@ -240,6 +240,6 @@ def test_regions_of_a_reference_are_read_at_its_pixels(image):
     numbers = np.arange(600).reshape(20, 30)
     regions = Labels(numbers, translate=(100, 0))
 
-    found = regions_of_reference(layer, (), regions, grid_on(image))
+    found = reference_regions(layer, (), regions, grid_on(image))
 
     np.testing.assert_array_equal(found, numbers)

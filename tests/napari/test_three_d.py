@@ -12,7 +12,7 @@ from napari_colorize.errors import ImageError
 
 @pytest.fixture
 def opened(make_napari_viewer, panel_of, settle, stack) -> tuple[Any, Any]:
-    """A window, and the desk of its panel, with the middle plane of a stack in colour."""
+    """A viewer and its controller, with the middle plane of a stack colorized."""
     viewer = make_napari_viewer(show=True)
     viewer.add_image(stack, name="s")
     controller = panel_of(viewer).controller
@@ -23,45 +23,45 @@ def opened(make_napari_viewer, panel_of, settle, stack) -> tuple[Any, Any]:
 @pytest.fixture
 def failures(opened) -> list[Any]:
     """What went wrong."""
-    told: list[Any] = []
-    opened[1].failed.connect(told.append)
-    return told
+    errors: list[Any] = []
+    opened[1].failed.connect(errors.append)
+    return errors
 
 
-def seen(viewer: Any) -> np.ndarray:
+def screenshot_of(viewer: Any) -> np.ndarray:
     """The canvas, all layers in it, without its alpha."""
     viewer.reset_view()
     return viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
 
 
-def colorfulness(picture: np.ndarray) -> float:
+def colorfulness(screenshot: np.ndarray) -> float:
     """Of the canvas' middle."""
-    top, start = picture.shape[0] // 2 - 60, picture.shape[1] // 2 - 60
-    return float(np.ptp(picture[top : top + 120, start : start + 120], axis=-1).mean())
+    top, start = screenshot.shape[0] // 2 - 60, screenshot.shape[1] // 2 - 60
+    return float(np.ptp(screenshot[top : top + 120, start : start + 120], axis=-1).mean())
 
 
 def colorize_all(controller: Any, settle: Any, qtbot: Any) -> None:
     controller.colorize_all()
-    qtbot.waitUntil(lambda: controller.colors.finished() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
     qtbot.waitUntil(lambda: not controller.is_running, timeout=60_000)
     settle(controller)
 
 
-def test_there_and_back_the_picture_is_the_same(opened, failures, settle):
+def test_the_image_is_the_same_after_a_3d_view(opened, failures, settle):
     viewer, controller = opened
-    layer, plane, before = controller.result_layer, controller.plane, seen(viewer)
+    layer, plane, before = controller.result_layer, controller.plane, screenshot_of(viewer)
 
     viewer.dims.ndisplay = 3
-    assert seen(viewer).any()
+    assert screenshot_of(viewer).any()
     viewer.dims.ndisplay = 2
     settle(controller)
 
     assert controller.result_layer is layer and controller.plane == plane and not failures
     np.testing.assert_array_equal(layer.data[plane], controller.result.pixels)
-    assert colorfulness(seen(viewer)) == pytest.approx(colorfulness(before), rel=0.1)
+    assert colorfulness(screenshot_of(viewer)) == pytest.approx(colorfulness(before), rel=0.1)
 
 
-def test_a_knob_turned_in_three_dimensions_is_heard(opened, failures, settle):
+def test_a_setting_changed_in_a_3d_view_is_applied(opened, failures, settle):
     viewer, controller = opened
     viewer.dims.ndisplay = 3
 
@@ -74,9 +74,7 @@ def test_a_knob_turned_in_three_dimensions_is_heard(opened, failures, settle):
     assert np.ptp(shown, axis=-1).max() <= 1 and not failures
 
 
-def test_a_layer_that_comes_in_three_dimensions_is_colorized(
-    make_napari_viewer, panel_of, settle, stack
-):
+def test_a_layer_added_in_a_3d_view_is_colorized(make_napari_viewer, panel_of, settle, stack):
     viewer = make_napari_viewer(show=True)
     viewer.dims.ndisplay = 3
     controller = panel_of(viewer).controller
@@ -93,7 +91,7 @@ def test_a_layer_that_comes_in_three_dimensions_is_colorized(
     np.testing.assert_array_equal(controller.result_layer.data[3], controller.result.pixels)
 
 
-def test_a_volume_that_moves_in_time_is_followed_when_one_is_back(
+def test_a_time_step_in_a_3d_view_is_followed_afterwards(
     make_napari_viewer, panel_of, settle, stack
 ):
     viewer = make_napari_viewer(show=True)
@@ -104,7 +102,7 @@ def test_a_volume_that_moves_in_time_is_followed_when_one_is_back(
 
     viewer.dims.set_current_step(0, 0)
     settle(controller)
-    assert controller.plane[0] == 1  # in a volume no plane is looked at
+    assert controller.plane[0] == 1  # a 3-D view displays no plane
     viewer.dims.ndisplay = 2
     settle(controller)
 
@@ -123,30 +121,30 @@ def test_channels_need_the_whole_stack(opened):
     assert [layer.name for layer in viewer.layers] == ["s", "s (colorized)"]
 
 
-def test_three_channels_look_like_the_picture(opened, settle, qtbot):
+def test_three_channels_are_displayed_like_the_image(opened, settle, qtbot):
     viewer, controller = opened
     colorize_all(controller, settle, qtbot)
-    picture = seen(viewer)
+    screenshot = screenshot_of(viewer)
 
-    made = controller.show_channels()
+    added = controller.show_channels()
 
-    assert [layer.name for layer in made] == ["s (red)", "s (green)", "s (blue)"]
-    assert np.abs(seen(viewer) - picture).mean() < 3
+    assert [layer.name for layer in added] == ["s (red)", "s (green)", "s (blue)"]
+    assert np.abs(screenshot_of(viewer) - screenshot).mean() < 3
     controller.undo()
     assert [layer.name for layer in viewer.layers if layer.visible] == ["s", "s (colorized)"]
-    assert np.abs(seen(viewer) - picture).mean() < 1
+    assert np.abs(screenshot_of(viewer) - screenshot).mean() < 1
 
 
-def test_three_channels_have_colour_in_three_dimensions(opened, failures, settle, qtbot):
+def test_three_channels_are_in_color_in_a_3d_view(opened, failures, settle, qtbot):
     viewer, controller = opened
     colorize_all(controller, settle, qtbot)
-    made = controller.show_channels()
+    added = controller.show_channels()
 
     viewer.dims.ndisplay = 3
-    volume = seen(viewer)
-    for layer in made:
+    volume = screenshot_of(viewer)
+    for layer in added:
         layer.visible = False
-    empty = seen(viewer)
+    empty = screenshot_of(viewer)
 
     assert colorfulness(volume) > colorfulness(empty) + 1 and not failures
     controller.undo()

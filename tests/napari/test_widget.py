@@ -43,7 +43,7 @@ def test_saturation_runs_no_network(make_napari_viewer, panel_of, settle, photo)
     settle(panel.controller)
     before, layer = panel.controller.result, panel.controller.result_layer
 
-    panel.knobs.controls["saturation"].slider.setValue(0)
+    panel.knobs.controls["saturation"].slider.value = 0
     settle(panel.controller)
 
     assert panel.controller.result.chroma is before.chroma
@@ -61,7 +61,7 @@ def test_another_render_factor_replaces_the_picture_in_place(
     before, layer = panel.controller.result, panel.controller.result_layer
 
     for factor in (5, 9, 7):  # a drag: the newest wins
-        panel.knobs.controls["render_factor"].slider.setValue(factor)
+        panel.knobs.controls["render_factor"].slider.value = factor
     np.testing.assert_array_equal(layer.data, before.pixels)  # the last one stays meanwhile
     settle(panel.controller)
 
@@ -76,7 +76,7 @@ def test_self_attention_can_be_switched_off(make_napari_viewer, panel_of, settle
     settle(panel.controller)
     before = panel.controller.result_layer.data
 
-    panel.knobs.controls["self_attention"].click()
+    panel.knobs.controls["self_attention"].native.click()
     settle(panel.controller)
 
     assert np.abs(panel.controller.result_layer.data.astype(int) - before).max() > 3
@@ -92,7 +92,7 @@ def test_keep_stays_and_undo_takes_it_back(make_napari_viewer, panel_of, settle,
     panel.keep.click()
     kept = viewer.layers["p (embedded 12, 1)"]
     pixels = kept.data.copy()
-    panel.knobs.controls["saturation"].slider.setValue(0)
+    panel.knobs.controls["saturation"].slider.value = 0
     settle(panel.controller)
 
     np.testing.assert_array_equal(kept.data, pixels)
@@ -135,7 +135,7 @@ def test_a_click_in_the_sweep_takes_its_render_factor(
     settle(panel.controller)
 
     assert panel.controller.result.chroma.render_factor == smallest
-    assert panel.knobs.controls["render_factor"].slider.value() == smallest
+    assert panel.knobs.controls["render_factor"].slider.value == smallest
 
 
 def test_a_stack_shows_the_plane_looked_at(make_napari_viewer, panel_of, settle, stack, qtbot):
@@ -162,9 +162,9 @@ def test_the_whole_stack_is_colorized_on_demand(make_napari_viewer, panel_of, se
     panel.target.setCurrentIndex(STACK)
     assert "all 5 planes" in panel.all.text() and "kB" in panel.all.text()
     panel.all.click()
-    qtbot.waitUntil(lambda: panel.controller.colors.finished() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: panel.controller.colors.array() is not None, timeout=60_000)
 
-    whole = panel.controller.colors.finished()
+    whole = panel.controller.colors.array()
     assert whole.shape == (5, 128, 96, 3)
     assert all(np.ptp(plane.astype(int), axis=-1).mean() > 2 for plane in whole)
 
@@ -187,7 +187,7 @@ def test_a_run_stops_and_keeps_or_drops_what_is_done(
 
     assert ends[0].cancelled and ends[0].done < 200
     assert panel.controller.colors.is_current((2,)) is keep
-    assert not panel.controller.is_running and panel.knobs.isEnabled()
+    assert not panel.controller.is_running and panel.knobs.enabled
 
 
 def test_only_the_inside_of_shapes_gets_colour(make_napari_viewer, panel_of, settle, photo):
@@ -262,7 +262,7 @@ def test_two_viewers_have_two_desks(make_napari_viewer, panel_of, settle, photo)
     for panel in panels:
         settle(panel.controller)
 
-    panels[0].knobs.controls["saturation"].slider.setValue(0)
+    panels[0].knobs.controls["saturation"].slider.value = 0
     settle(panels[0].controller)
 
     assert [layer.name for layer in first.layers] == ["one", "one (colorized)"]
@@ -294,7 +294,7 @@ def test_a_knob_that_the_model_lacks_is_off_and_says_why(
     viewer.add_image(photo)
     panel = panel_of(viewer)
     settle(panel.controller)
-    panel.knobs.controls["self_attention"].click()
+    panel.knobs.controls["self_attention"].native.click()
     settle(panel.controller)
 
     deaf = TintNetwork()
@@ -303,10 +303,10 @@ def test_a_knob_that_the_model_lacks_is_off_and_says_why(
     settle(panel.controller)
 
     knob = panel.knobs.controls["self_attention"]
-    assert not knob.isEnabled() and "no self-attention" in knob.toolTip()
+    assert not knob.enabled and "no self-attention" in knob.tooltip
     panel.controller.use_model("embedded")
     settle(panel.controller)
-    assert knob.isEnabled()
+    assert knob.enabled
 
 
 def close_by_x(qtbot, viewer, panel) -> None:
@@ -348,7 +348,7 @@ def test_the_explorer_goes_on_when_the_panel_is_closed(
     viewer.window.add_dock_widget(explore, name="Explore")
     settle(panel.controller)
     controller = panel.controller
-    explore.draw.click()
+    explore.curtain_button.click()
 
     close_by_x(qtbot, viewer, panel)
     controller.set_settings(saturation=0.5)
@@ -372,7 +372,7 @@ def test_a_run_that_replaces_another_is_the_one_that_counts(
     panel.controller.colorize_all()
     qtbot.waitUntil(lambda: not panel.controller.is_running, timeout=60_000)
 
-    assert panel.controller.colors.finished() is not None
+    assert panel.controller.colors.array() is not None
 
 
 def test_another_layer_is_colorized_though_the_first_is_deleted_in_its_run(

@@ -1,21 +1,37 @@
-"""Numbers as colours: ramps that rise evenly to an eye, of which no gray value is lost in print."""
+"""Perceptually uniform colormaps for analysis maps, without a dependency on matplotlib."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
-LARGEST_ERROR = 25.0  # CIEDE2000; above 10 a colour is a guess, above 25 any is as good
+if TYPE_CHECKING:
+    from napari_colorize.array_types import AnyArray, UInt8Array
 
-# matplotlib's viridis and inferno (CC0) at five places, evenly from 0 to 1.
+LARGEST_ERROR = 25.0  # CIEDE2000 at the upper end; above 10 a color is unreliable
+
+# matplotlib's viridis and inferno (CC0), sampled at five equidistant positions from 0 to 1.
 VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 INFERNO = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
-Ramp = tuple[tuple[int, int, int], ...]
+Colormap = tuple[tuple[int, int, int], ...]
 
 
-def colored(values: NDArray[np.float32], ramp: Ramp) -> NDArray[np.uint8]:
-    """Values in [0, 1] as colours `(Y, X, 3)` of a ramp; NaN as the lowest."""
-    places = np.linspace(0, 1, len(ramp))
+def apply_colormap(values: AnyArray, colormap: Colormap) -> UInt8Array:
+    """Convert values to colors by linear interpolation in a colormap.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (Y, X)
+        Values in [0, 1]; others are clipped, NaN is 0.
+    colormap : tuple of RGB tuples
+        Colors at equidistant positions from 0 to 1.
+
+    Returns
+    -------
+    ndarray of uint8, shape (Y, X, 3)
+    """
+    positions = np.linspace(0, 1, len(colormap))
     unit = np.nan_to_num(values).clip(0, 1)
-    channels = [np.interp(unit, places, channel) for channel in zip(*ramp, strict=True)]
+    channels = [np.interp(unit, positions, channel) for channel in zip(*colormap, strict=True)]
     return np.rint(np.stack(channels, -1)).astype(np.uint8)

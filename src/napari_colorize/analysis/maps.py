@@ -1,77 +1,209 @@
-"""Maps of a picture, as pictures: where its colours are a guess, and where it got none."""
+"""Analysis maps of a colorized image: values, their colors, and one sentence about them.
+
+The napari overlays, the Jupyter tools and `napari-colorize image --map` display the same maps:
+
+- `attention_map`: self-attention weights of one pixel;
+- `expected_error_map`: the CIEDE2000 error that the model expects;
+- `disagreement_map`: CIEDE2000 differences between several predictions;
+- `uncolored_map`: pixels with almost no chroma.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS, colored
+from napari_colorize.analysis.colormaps import (
+    INFERNO,
+    LARGEST_ERROR,
+    VIRIDIS,
+    Colormap,
+    apply_colormap,
+)
+
+if TYPE_CHECKING:
+    from napari_colorize.analysis.attention import AttentionMap
+    from napari_colorize.analysis.disagreement import Disagreement
+    from napari_colorize.array_types import AnyArray, Float32Array, UInt8Array
+    from napari_colorize.result import Colorized
 
 MapKind = Literal["disagreement", "error", "uncolored"]
 
-UNCOLORED = (255, 0, 255)  # no photograph has it
-UNCOLORED_CHROMA = 0.5  # of the gray picture under marked pixels
+ATTENTION_GAMMA = 0.5  # a few weights are large; the many small ones have to be visible too
+UNCOLORED_COLOR = (255, 0, 255)  # magenta, which photographs do not contain
+UNCOLORED_OPACITY = 0.5  # of the marked pixels over the gray image
+STATISTICS_SIDE = 512  # pixels of a side that are enough for the quantiles of a map
+
+
+@dataclass(frozen=True, eq=False)
+class AnalysisMap:
+    """Values of a map, how to display them, and a sentence about them.
+
+    Parameters
+    ----------
+    values : ndarray of float32 or bool, shape (Y, X)
+        The map. A bool map marks pixels.
+    sentence : str
+        What the map shows, for status lines.
+    high : float
+        Value at the upper end of the colormap; 0 is at the lower end.
+    colormap : tuple of RGB tuples
+        Colormap of a float map.
+    gamma : float
+        Exponent applied to `values / high` before the colormap.
+    """
+
+    values: AnyArray = field(repr=False)
+    sentence: str
+    high: float = 1.0
+    colormap: Colormap = VIRIDIS
+    gamma: float = 1.0
+
+    def rgba(self, max_side: int | None = None) -> UInt8Array:
+        """The map in color: opaque colors, or `UNCOLORED_COLOR` at marked pixels only.
+
+        Parameters
+        ----------
+        max_side : int, optional
+            Subsample so that no side is longer. Default: full size.
+
+        Returns
+        -------
+        ndarray of uint8, shape (Y, X, 4)
+        """
+        step = subsampling(self.values.shape, max_side)
+        values = self.values[::step, ::step]
+        rgba = np.zeros((*values.shape, 4), np.uint8)
+        if values.dtype == np.bool_:
+            rgba[values] = (*UNCOLORED_COLOR, 255)
+        else:
+            rgba[..., :3] = apply_colormap((values / self.high) ** self.gamma, self.colormap)
+            rgba[..., 3] = 255
+        return rgba
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnMap:
-    """A map and what is to be said of it: `pixels` uint8 (Y, X, 3)."""
+    """A map as an image file: RGB `pixels` (uint8, (Y, X, 3)), notes and provenance."""
 
-    pixels: NDArray[np.uint8]
+    pixels: UInt8Array = field(repr=False)
     notes: tuple[str, ...]
     provenance: dict[str, object]
+
+
+def subsampling(shape: tuple[int, ...], max_side: int | None) -> int:
+    """Step by which an array is subsampled so that no side is longer than `max_side`."""
+    return 1 if max_side is None else -(-max(shape[:2]) // max_side)
+
+
+def attention_map(attention: AttentionMap) -> AnalysisMap:
+    """Self-attention weights of one pixel, at the size of the attention layer."""
+    weights = attention.weights
+    sentence = attention_sentence(attention.point, weights)
+    return AnalysisMap(weights, sentence, float(weights.max()), INFERNO, ATTENTION_GAMMA)
+
+
+def attention_sentence(point: tuple[int, int], weights: Float32Array) -> str:
+    """The smallest share of the image that has half of the attention of a row and column."""
+    percent = 100 * half_attention_share(weights)
+    share = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
+    return f"Row {point[0]}, column {point[1]}: half of the attention is on {share} of the image."
+
+
+def half_attention_share(weights: Float32Array) -> float:
+    """The smallest share of pixels whose weights sum to one half; all weights sum to 1."""
+    descending = np.sort(weights, axis=None)[::-1]
+    count = int(np.searchsorted(np.cumsum(descending, dtype=np.float64), 0.5)) + 1
+    return min(count, descending.size) / descending.size
+
+
+def expected_error_map(errors: Float32Array) -> AnalysisMap:
+    """Errors that the model expects of its colors, in CIEDE2000, shape (Y, X)."""
+    sentence = f"Expected error in CIEDE2000: {_quantiles(errors)}."
+    return AnalysisMap(errors, sentence, LARGEST_ERROR)
+
+
+def disagreement_map(disagreement: Disagreement) -> AnalysisMap:
+    """Differences between several predictions, in CIEDE2000."""
+    sentence = (
+        f"Disagreement of {len(disagreement.variants)} predictions in CIEDE2000: "
+        f"{_quantiles(disagreement.map)}."
+    )
+    return AnalysisMap(disagreement.map, sentence, LARGEST_ERROR)
+
+
+def uncolored_map(result: Colorized, max_side: int | None = None) -> AnalysisMap:
+    """Pixels with almost no chroma: a CIELAB chroma below 2, which is hardly visible.
+
+    Parameters
+    ----------
+    result : Colorized
+        The result.
+    max_side : int, optional
+        Subsample so that no side is longer: the conversion to CIELAB of 1 megapixel takes about
+        0.1 s. Default: every pixel.
+    """
+    mask = result.uncolored(step=subsampling(result.pixels.shape, max_side))
+    share = float(mask.mean())
+    percent = "Less than 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+    return AnalysisMap(mask, f"{percent} of the image is uncolored (CIELAB chroma below 2).")
 
 
 def draw_map(
     kind: MapKind,
     colorizer: Any,
-    image: NDArray[Any],
+    image: AnyArray,
     *,
     rgb: bool,
-    beside: dict[str, Any],
+    extras: dict[str, Any],
     settings: dict[str, Any],
 ) -> DrawnMap:
-    """Ask a model about one image and draw the answer.
+    """Colorize one image and draw a map of the result.
 
     Parameters
     ----------
     kind : {"disagreement", "error", "uncolored"}
-        How much colours change when the model is asked otherwise (`insight.disagreement`), how far
-        off it expects them to be (`insight.confidence`), both from dark at 0 to bright at a
-        CIEDE2000 of 25; or the picture with magenta where its CIELAB chroma is below 2.
+        Disagreement and expected error are drawn in viridis from 0 to a CIEDE2000 of 25.
+        Uncolored pixels are marked in magenta on the gray image.
     colorizer : Colorizer
         The model.
     image, rgb, settings
-        As for `Colorizer.__call__`.
-    beside : dict
-        Guides and second model, as keywords.
+        See `Colorizer.__call__`.
+    extras : dict
+        Guides and second model, as keyword arguments of `Colorizer.__call__`.
     """
-    result = colorizer(image, rgb=rgb, **beside, **settings)
+    result = colorizer(image, rgb=rgb, **extras, **settings)
     if kind == "uncolored":
-        return _uncolored(result)
-    if kind == "error":
-        values, said = colorizer.expected_error(result), "Expected error"
+        analysis_map = uncolored_map(result)
+        pixels = _marked_gray(result, analysis_map.values)
     else:
-        from napari_colorize.analysis.disagreement import disagreement
+        if kind == "error":
+            analysis_map = expected_error_map(colorizer.expected_error(result))
+        else:
+            from napari_colorize.analysis.disagreement import disagreement
 
-        second = beside.get("blend_with")
-        others = () if second is None else (second,)
-        values = disagreement(colorizer, image, others=others, rgb=rgb, **settings).map
-        said = "Disagreement"
-    low, middle, high = np.percentile(values, (5, 50, 95))
-    note = f"{said}, CIEDE2000: half below {middle:.1f}, 5 to 95 % from {low:.1f} to {high:.1f}."
-    pixels = colored(values / LARGEST_ERROR, VIRIDIS)
-    return DrawnMap(pixels, (*result.notes, note), result.provenance)
+            second = extras.get("blend_with")
+            others = () if second is None else (second,)
+            analysis_map = disagreement_map(
+                disagreement(colorizer, image, others=others, rgb=rgb, **settings)
+            )
+        pixels = analysis_map.rgba()[..., :3]
+    return DrawnMap(pixels, (*result.notes, analysis_map.sentence), result.provenance)
 
 
-def _uncolored(result: Any) -> DrawnMap:
-    pale = result.uncolored()
-    gray = np.rint(np.nan_to_num(result.gray) * 255).astype(np.uint8)
-    pixels = np.repeat(gray[..., None], 3, axis=-1)
-    marked = pixels[pale] * (1 - UNCOLORED_CHROMA) + np.array(UNCOLORED) * UNCOLORED_CHROMA
-    pixels[pale] = np.rint(marked).astype(np.uint8)
-    note = f"{pale.mean():.1%} of the picture has next to no colour."
-    return DrawnMap(pixels, (*result.notes, note), result.provenance)
+def _quantiles(values: Float32Array) -> str:
+    step = subsampling(values.shape, STATISTICS_SIDE)
+    median, most = np.quantile(values[::step, ::step], (0.5, 0.9))
+    return f"half of the image is below {median:.0f}, a tenth above {most:.0f}"
+
+
+def _marked_gray(result: Colorized, mask: AnyArray) -> UInt8Array:
+    """The gray image with marked pixels in `UNCOLORED_COLOR`."""
+    from napari_colorize.imaging.color import to_uint8  # torch
+
+    gray = np.nan_to_num(result.gray)[..., None]
+    color = np.array(UNCOLORED_COLOR, np.float32) / 255
+    marked = gray * (1 - UNCOLORED_OPACITY) + color * UNCOLORED_OPACITY
+    return to_uint8(np.where(mask[..., None], marked, gray))

@@ -247,7 +247,7 @@ class Task:
             self.colorizer,
             image,
             rgb=self.picture.rgb,
-            beside=self.extras.of_image(),
+            extras=self.extras.of_image(),
             settings=self._settings(),
         )
         yield

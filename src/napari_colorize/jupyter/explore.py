@@ -9,14 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_colorize.analysis import maps
 from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS
-from napari_colorize.jupyter import maps
-from napari_colorize.session.words import (
-    attention_in_words,
-    disagreement_in_words,
-    errors_in_words,
-    pale_in_words,
-)
+from napari_colorize.jupyter.maps import MAX_SIDE, as_png, chroma_histogram, css_gradient
 
 if TYPE_CHECKING:
     from napari_colorize.analysis.attention import AttentionMap
@@ -59,6 +54,10 @@ class Tool:
         """The picture is gone: forget what was asked about it."""
         self._view.lay(None)
 
+    def _show_map(self, analysis_map: maps.AnalysisMap) -> None:
+        self._view.lay(analysis_map.rgba(MAX_SIDE), OPACITY)
+        self.told.emit(analysis_map.sentence)
+
 
 class Attention(Tool):
     """While it is on, a click into the picture shows where self-attention looks from there."""
@@ -96,8 +95,7 @@ class Attention(Tool):
     def show(self, told: AttentionMap) -> None:
         """The answer."""
         if self.is_on and self._point is not None:
-            self._view.lay(maps.attention_map(told.weights), OPACITY)
-            self.told.emit(attention_in_words(told.point, told.weights))
+            self._show_map(maps.attention_map(told))
 
     def clear(self) -> None:
         """Forget what was asked."""
@@ -135,8 +133,7 @@ class ExpectedErrorTool(Tool):
     def show(self, result: Colorized, errors: NDArray[np.float32]) -> None:
         """The answer."""
         if self.is_on and self._session.result is not None:
-            self._view.lay(maps.error_map(errors), OPACITY)
-            self.told.emit(errors_in_words(errors))
+            self._show_map(maps.expected_error_map(errors))
 
     def clear(self) -> None:
         """Forget what was asked."""
@@ -179,8 +176,7 @@ class DisagreementTool(Tool):
     def show(self, doubt: Disagreement) -> None:
         """The answer."""
         if self.is_on and self._asked is not None:
-            self._view.lay(maps.error_map(doubt.map), OPACITY)
-            self.told.emit(disagreement_in_words(doubt.map, len(doubt.variants)))
+            self._show_map(maps.disagreement_map(doubt))
 
     def clear(self) -> None:
         """Forget what was asked."""
@@ -194,16 +190,14 @@ class UncoloredTool(Tool):
     def follow(self, result: Colorized) -> None:
         """Another picture is shown."""
         if self.is_on:
-            lit, share = maps.uncolored_map(result)
-            self._view.lay(lit, OPACITY)
-            self.told.emit(pale_in_words(share))
+            self._show_map(maps.uncolored_map(result, max_side=MAX_SIDE))
 
 
 def legend(tooltip: str) -> widgets.HTML:
     """What the colours of a map of errors mean; hidden at first."""
     made = widgets.HTML(
         f'<div class="legend"><span>0</span><i style="background:'
-        f'{maps.gradient(VIRIDIS)}"></i><span>{LARGEST_ERROR:.0f} CIEDE2000</span></div>',
+        f'{css_gradient(VIRIDIS)}"></i><span>{LARGEST_ERROR:.0f} CIEDE2000</span></div>',
         layout=widgets.Layout(display="none"),
     )
     made.tooltip = tooltip
@@ -231,7 +225,7 @@ class Histogram(widgets.HBox):
         """Another picture is shown."""
         if not self.is_on:
             return
-        shown = maps.chroma_histogram(result)
+        shown = chroma_histogram(result)
         self._picture.layout.display = "none" if shown is None else ""
         if shown is not None:
-            self._picture.value = maps.as_png(shown)
+            self._picture.value = as_png(shown)

@@ -1,18 +1,24 @@
-"""The plugin: colours for the layers of a viewer.
+"""The napari plugin: colorize the layers of a viewer.
 
-Three panels (`ColorizeWidget`, `FinetuneWidget`, `ExploreWidget`) open from napari's menus, its
-command palette or with `napari photo.png -w napari-colorize`. Scripts and notebooks that drive a
-viewer need no panel:
+Three dock widgets (`ColorizeWidget`, `FinetuneWidget`, `ExploreWidget`) open from napari's menus,
+from the command palette, or with `napari photo.png -w napari-colorize`. Scripts and notebooks that
+drive a viewer do not need a widget:
 
 >>> import napari
->>> from napari_colorize.napari import colorize_layer, colorize_stack
+>>> from napari_colorize.napari import add_colorized_plane, add_colorized_stack
 >>> viewer = napari.Viewer()  # doctest: +SKIP
 >>> layer = viewer.open_sample("napari-colorize", "coffee")[0]  # doctest: +SKIP
->>> colorize_layer(layer, viewer, saturation=1.4)  # doctest: +SKIP
+>>> add_colorized_plane(layer, viewer, saturation=1.4)  # doctest: +SKIP
 
-How the files fit: `desk` is what the plugin does in one viewer, whoever asks; `dock`, `finetune`,
-`explore`, `commands` ask it; `layers` is the way into napari's layers and back; `scripts` does
-without a desk. Importing this package is light: a name brings its module when it is first used.
+`colorize_layer` and `ColorizeSettings`, imported from here, work in magicgui widgets:
+
+>>> from napari_colorize.napari import colorize_layer
+>>> viewer.window.add_function_widget(colorize_layer)  # doctest: +SKIP
+
+How the modules fit together: `controller` holds the state of the plugin in one viewer; `widget`,
+`finetune`, `explore` and `commands` call it. `layers` reads image layers and adds result layers.
+`layer_functions` works without a controller. Importing this package is fast: each name imports its
+module on first use.
 """
 
 from typing import TYPE_CHECKING
@@ -20,25 +26,34 @@ from typing import TYPE_CHECKING
 from napari_colorize.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
+    from napari_colorize.napari.controls import ColorizeSettings
     from napari_colorize.napari.explore import ExploreWidget
     from napari_colorize.napari.finetune import FinetuneWidget
-    from napari_colorize.napari.layer_functions import colorize_layer, colorize_stack
+    from napari_colorize.napari.layer_functions import (
+        add_colorized_plane,
+        add_colorized_stack,
+        colorize_layer,
+    )
     from napari_colorize.napari.widget import ColorizeWidget
 
 __all__ = [
+    "ColorizeSettings",
     "ColorizeWidget",
     "ExploreWidget",
     "FinetuneWidget",
+    "add_colorized_plane",
+    "add_colorized_stack",
     "colorize_layer",
-    "colorize_stack",
 ]
 
 _MODULES = {
+    "ColorizeSettings": "controls",
     "ColorizeWidget": "widget",
     "ExploreWidget": "explore",
     "FinetuneWidget": "finetune",
+    "add_colorized_plane": "layer_functions",
+    "add_colorized_stack": "layer_functions",
     "colorize_layer": "layer_functions",
-    "colorize_stack": "layer_functions",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

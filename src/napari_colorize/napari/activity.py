@@ -1,4 +1,4 @@
-"""A bar in napari's activity dock while something takes its time; made in the GUI thread."""
+"""Progress bar in napari's activity dock, with a button that cancels. For the GUI thread."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from napari_colorize.session import RunProgress
 
 
-MILLISECONDS = 100  # between two moves
+UPDATE_INTERVAL_MS = 100
 
 
-class _Bar(cancelable_progress):
-    """napari's bar asks for its callback only between the steps of a loop; ours has no loop."""
+class _CancelableBar(cancelable_progress):
+    """Progress bar that calls `cancel_callback` as soon as its button is clicked.
+
+    napari's own class calls it between the steps of a loop over the bar. There is no loop here.
+    """
 
     def cancel(self) -> None:
         super().cancel()
@@ -25,58 +28,60 @@ class _Bar(cancelable_progress):
 
 
 class ActivityBar:
-    """At most one bar, with a button that cancels; every way out of a run must call `close`.
-
-    napari works off all waiting events whenever a bar is made or moved, so this does it at most
-    ten times a second, from a timer of its own: nobody else is interrupted by it.
+    """Progress bar of one operation; call `close` however the operation ends.
 
     Parameters
     ----------
     cancel : callable
-        What the button does.
+        Called when the cancel button is clicked.
     """
 
     def __init__(self, cancel: Callable[[], None]) -> None:
         self._cancel = cancel
-        self._bar: _Bar | None = None
-        self._told: RunProgress | None = None
-        self._is_moving = False
+        self._bar: _CancelableBar | None = None
+        self._progress: RunProgress | None = None
+        self._is_updating = False
+        # napari processes all pending Qt events whenever a bar is created or updated, which can
+        # run any slot in between. A timer limits this to ten times a second.
         self._timer = QTimer()
-        self._timer.setInterval(MILLISECONDS)
-        self._timer.timeout.connect(self._move)
+        self._timer.setInterval(UPDATE_INTERVAL_MS)
+        self._timer.timeout.connect(self._update)
 
-    def show(self, told: RunProgress) -> None:
-        """Let the bar say this soon."""
-        self._told = told
+    def show(self, progress: RunProgress) -> None:
+        """Display this progress at the next timer tick."""
+        self._progress = progress
         if not self._timer.isActive():
             self._timer.start()
 
     def close(self) -> None:
-        """Take the bar away, if there is one."""
+        """Remove the bar, if there is one."""
         self._timer.stop()
-        self._told = None
+        self._progress = None
         bar, self._bar = self._bar, None
         if bar is not None:
             bar.close()
 
-    def _move(self) -> None:
-        told, bar = self._told, self._bar
-        if told is None or self._is_moving:
+    def _update(self) -> None:
+        progress, bar = self._progress, self._bar
+        if progress is None or self._is_updating:
             return
-        self._is_moving = True
+        self._is_updating = True
         try:
-            if bar is not None and bar.total != told.total:
+            if bar is not None and bar.total != progress.total:
                 self._bar = None
                 bar.close()
                 bar = None
             if bar is None:
-                bar = _Bar(total=told.total, desc=told.text, cancel_callback=self._cancel)
-                if self._told is None:  # closed while it was made
+                bar = _CancelableBar(
+                    total=progress.total, desc=progress.text, cancel_callback=self._cancel
+                )
+                # Creating the bar processed events: `close` may have been called meanwhile.
+                if self._progress is None:
                     bar.close()
                     return
                 self._bar = bar
-            bar.set_description(f"Colorize: {told.text}")
-            if self._bar is bar and told.done > bar.n:
-                bar.update(told.done - bar.n)
+            bar.set_description(f"Colorize: {progress.text}")
+            if self._bar is bar and progress.done > bar.n:
+                bar.update(progress.done - bar.n)
         finally:
-            self._is_moving = False
+            self._is_updating = False

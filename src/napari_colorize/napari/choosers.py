@@ -1,15 +1,19 @@
-"""Choosing a layer and a model: two lists that keep up with the viewer and the zoo."""
+"""Widgets to choose a layer, a model, or one of several render factors."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
+import numpy as np
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
+    QGridLayout,
     QHBoxLayout,
+    QLabel,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -27,24 +31,33 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Layer
 
-NO_LAYER = "no image layer"
-LETTERS = 8  # of a name that are shown at least, so that panels may be narrow
-WEIGHTS = "Models (*.safetensors *.pth *.pt)"
+    from napari_colorize.result import Colorized
+
+MINIMUM_CHARACTERS = 8  # of a name that stay visible, so that panels can be narrow
+MODEL_FILE_FILTER = "Models (*.safetensors *.pth *.pt)"
+TOOLTIP_ROLE = 3  # Qt.ItemDataRole.ToolTipRole, as the number that every Qt binding accepts
+THUMBNAIL_SIDE = 132  # pixels
+SWEEP_COLUMNS = 2
 
 
 class LayerChooser(QComboBox):
-    """The layers of one viewer that fit a test, topmost first.
+    """Combo box of the layers of one viewer that pass a test, topmost first.
 
     Parameters
     ----------
     viewer : Viewer
-        Whose layers.
-    fits : callable
-        A layer to whether it belongs in the list.
-    takes_first : bool
-        Whether the topmost is chosen as long as nobody chose.
-    none : str, optional
-        Words for choosing no layer, which is then possible.
+        The viewer whose layers are listed.
+    accepts : callable
+        Returns whether a layer is listed.
+    select_first : bool
+        Select the topmost layer as long as the user has not chosen one.
+    none_label : str, optional
+        Label of an entry for no layer. Default: there is no such entry.
+
+    Attributes
+    ----------
+    chosen : Signal(object)
+        The layer that was chosen, or None.
     """
 
     chosen = Signal(object)
@@ -52,161 +65,229 @@ class LayerChooser(QComboBox):
     def __init__(
         self,
         viewer: Viewer,
-        fits: Callable[[Layer], bool] = lambda layer: reason_not_colorizable(layer) is None,
+        accepts: Callable[[Layer], bool] = lambda layer: reason_not_colorizable(layer) is None,
         *,
-        takes_first: bool = False,
-        none: str | None = None,
+        select_first: bool = False,
+        none_label: str | None = None,
     ) -> None:
         super().__init__()
-        self._viewer, self._fits, self._takes_first = viewer, fits, takes_first
-        self._none = none
+        self._viewer, self._accepts, self._select_first = viewer, accepts, select_first
+        self._none_label = none_label
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(LETTERS)
+        self.setMinimumContentsLength(MINIMUM_CHARACTERS)
         events = viewer.layers.events
         for emitter in (events.inserted, events.removed, events.reordered):
-            emitter.connect(self._relist)
-        self.activated.connect(self._choose)
-        self._relist()
+            emitter.connect(self._refresh)
+        self.activated.connect(self._on_activated)
+        self._refresh()
 
     @property
     def layer(self) -> Any:
-        """The one that is shown, or None."""
+        """The selected layer, or None."""
         return self.currentData()
 
     def show_layer(self, layer: Any) -> None:
-        """Show a layer as chosen, silently."""
+        """Select a layer without emitting `chosen`."""
         with signals_blocked(self):
-            nowhere = -1 if self._none is None else 0
-            places = range(self.count())
-            self.setCurrentIndex(next((at for at in places if self.itemData(at) is layer), nowhere))
+            fallback = -1 if self._none_label is None else 0
+            rows = range(self.count())
+            self.setCurrentIndex(
+                next((row for row in rows if self.itemData(row) is layer), fallback)
+            )
 
-    def close_list(self) -> None:
-        """Follow the viewer no longer."""
+    def disconnect_viewer(self) -> None:
+        """Stop following the layers of the viewer."""
         events = self._viewer.layers.events
         for emitter in (events.inserted, events.removed, events.reordered):
-            emitter.disconnect(self._relist)
+            emitter.disconnect(self._refresh)
 
-    def _relist(self, event: Any = None) -> None:
+    def _refresh(self, event: Any = None) -> None:
         before = self.layer
         with signals_blocked(self):
             self.clear()
-            if self._none is not None:
-                self.addItem(self._none, None)
+            if self._none_label is not None:
+                self.addItem(self._none_label, None)
             for layer in reversed(self._viewer.layers):
-                if self._fits(layer):
+                if self._accepts(layer):
                     self.addItem(layer.name, layer)
-                    layer.events.name.connect(self._rename)
+                    layer.events.name.connect(self._update_names)
         self.show_layer(before)
-        if self.currentIndex() < 0 and self._takes_first and self.count():
+        if self.currentIndex() < 0 and self._select_first and self.count():
             with signals_blocked(self):
                 self.setCurrentIndex(0)
             self.chosen.emit(self.layer)
 
-    def _rename(self, event: Any = None) -> None:
-        for at in range(self.count()):
-            if self.itemData(at) is not None:
-                self.setItemText(at, self.itemData(at).name)
+    def _update_names(self, event: Any = None) -> None:
+        for row in range(self.count()):
+            if self.itemData(row) is not None:
+                self.setItemText(row, self.itemData(row).name)
 
-    def _choose(self, at: int) -> None:
-        self.chosen.emit(self.itemData(at))
+    def _on_activated(self, row: int) -> None:
+        self.chosen.emit(self.itemData(row))
 
 
 class ModelChooser(QWidget):
-    """The models by name, with what fetching costs; a button fetches, another opens a file.
-
-    `chosen` brings a name or path whose file is here; one that must be fetched first is chosen
-    when the button is pressed.
+    """Combo box of models, with a download button and a button that opens a model file.
 
     Parameters
     ----------
-    none : str, optional
-        Words for choosing no model, which is then possible and comes as "".
+    none_label : str, optional
+        Label of an entry for no model, which is emitted as "". Default: there is no such entry.
+
+    Attributes
+    ----------
+    chosen : Signal(str)
+        Name or path of a model whose file is on this computer. A model that must be downloaded is
+        emitted when the download button is clicked.
     """
 
     chosen = Signal(str)
 
-    def __init__(self, none: str | None = None) -> None:
+    def __init__(self, none_label: str | None = None) -> None:
         super().__init__()
-        self._none = none
+        self._none_label = none_label
         self._list = QComboBox()
         self._list.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self._list.setMinimumContentsLength(LETTERS)
-        self._fetch = QPushButton("Fetch")
+        self._list.setMinimumContentsLength(MINIMUM_CHARACTERS)
+        self._download = QPushButton("Download")
         self._file = QToolButton()
         self._file.setText("…")
-        self._file.setToolTip("Open a model of your own: a .safetensors or .pth file.")
+        self._file.setToolTip("Open a model file (.safetensors or .pth).")
         row = QHBoxLayout()
         row.addWidget(self._list, 1)
         row.addWidget(self._file)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
-        layout.addWidget(self._fetch)  # below: a panel grows in height, not in width
+        layout.addWidget(self._download)  # below the list, so that the panel stays narrow
         self._files: list[str] = []
-        self._list.activated.connect(self._pick)
-        self._fetch.clicked.connect(lambda: self.chosen.emit(self.model))
-        self._file.clicked.connect(self._open)
-        self.relist()
+        self._list.activated.connect(self._on_activated)
+        self._download.clicked.connect(lambda: self.chosen.emit(self.model))
+        self._file.clicked.connect(self._open_file)
+        self.refresh()
 
     @property
     def model(self) -> str:
-        """Name or path of the one that is shown; "" for none."""
-        return str(self._list.currentData() or ("embedded" if self._none is None else ""))
+        """Name or path of the selected model; "" for none."""
+        return str(self._list.currentData() or ("embedded" if self._none_label is None else ""))
 
     @property
-    def is_here(self) -> bool:
-        """Whether its file is on this computer."""
-        return not _must_be_fetched(self.model)
+    def is_local(self) -> bool:
+        """Whether the file of the selected model is on this computer."""
+        return self.model not in CATALOGUE or is_local(CATALOGUE[self.model])
 
-    def relist(self) -> None:
-        """Look again which models there are, and which are here."""
+    def refresh(self) -> None:
+        """List the models again, and show which are downloaded."""
         before = self.model
         with signals_blocked(self._list):
             self._list.clear()
-            if self._none is not None:
-                self._list.addItem(self._none, "")
+            if self._none_label is not None:
+                self._list.addItem(self._none_label, "")
             for name, checkpoint in CATALOGUE.items():
                 self._list.addItem(f"{name}{cost_in_words(name)}", name)
-                at = self._list.count() - 1
-                self._list.setItemData(at, f"{checkpoint.title}. {checkpoint.license}.", _TOOLTIP)
+                row = self._list.count() - 1
+                tooltip = f"{checkpoint.title}. {checkpoint.license}."
+                self._list.setItemData(row, tooltip, TOOLTIP_ROLE)
             for path in [*map(str, user_models()), *self._files]:
                 self._list.addItem(Path(path).stem, path)
-                self._list.setItemData(self._list.count() - 1, path, _TOOLTIP)
+                self._list.setItemData(self._list.count() - 1, path, TOOLTIP_ROLE)
         self.show_model(before)
 
     def show_model(self, model: str) -> None:
-        """Show a model as chosen, silently; a file that is not listed yet is added."""
-        at = self._list.findData(model)
-        if at < 0 and model not in CATALOGUE:
+        """Select a model without emitting `chosen`; a file that is not listed is added."""
+        row = self._list.findData(model)
+        if row < 0 and model not in CATALOGUE:
             self._files.append(model)
             self._list.addItem(Path(model).stem, model)
-            at = self._list.count() - 1
-        self._list.setCurrentIndex(at)
-        self._show_fetch()
+            row = self._list.count() - 1
+        self._list.setCurrentIndex(row)
+        self._update_download()
 
-    def _pick(self, at: int) -> None:
-        self._show_fetch()
-        if self.is_here:
+    def _on_activated(self, row: int) -> None:
+        self._update_download()
+        if self.is_local:
             self.chosen.emit(self.model)
 
-    def _open(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a model", "", WEIGHTS)
+    def _open_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a model", "", MODEL_FILE_FILTER)
         if path:
             self.show_model(path)
             self.chosen.emit(path)
 
-    def _show_fetch(self) -> None:
-        self._fetch.setVisible(not self.is_here)
-        if not self.is_here:
+    def _update_download(self) -> None:
+        self._download.setVisible(not self.is_local)
+        if not self.is_local:
             size = CATALOGUE[self.model].size
-            self._fetch.setText(f"Fetch {size / 1e6:.0f} MB")
-            self._fetch.setToolTip("Download this model once; it stays on this computer.")
+            self._download.setText(f"Download {size / 1e6:.0f} MB")
+            self._download.setToolTip("Download this model once; it is stored on this computer.")
 
 
-_TOOLTIP = 3  # Qt.ItemDataRole.ToolTipRole, as the number that every binding takes
+class SweepGrid(QWidget):
+    """Thumbnails of one image at several render factors.
+
+    Attributes
+    ----------
+    picked : Signal(int)
+        The render factor whose thumbnail was clicked.
+    """
+
+    picked = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        help_text = QLabel(
+            "Low render factors give uniform colors, high ones follow small structures. "
+            "Click one to use it."
+        )
+        help_text.setWordWrap(True)
+        self._grid = QGridLayout()
+        layout.addWidget(help_text)
+        layout.addLayout(self._grid)
+        self.buttons: dict[int, QToolButton] = {}
+
+    def begin(self, render_factors: list[int]) -> None:
+        """Show a disabled button without a thumbnail for each of these render factors."""
+        for button in self.buttons.values():
+            self._grid.removeWidget(button)
+            button.deleteLater()
+        self.buttons = {}
+        for position, factor in enumerate(render_factors):
+            button = QToolButton()
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+            button.setIconSize(QSize(THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            button.setText(f"{factor} …")
+            button.setEnabled(False)
+            button.clicked.connect(lambda _=False, factor=factor: self.picked.emit(factor))
+            self._grid.addWidget(button, position // SWEEP_COLUMNS, position % SWEEP_COLUMNS)
+            self.buttons[factor] = button
+
+    def show_result(self, render_factor: int, result: Colorized) -> None:
+        """Show the result of one render factor and enable its button."""
+        button = self.buttons.get(render_factor)
+        if button is None:
+            return
+        button.setIcon(QIcon(QPixmap.fromImage(thumbnail(result))))
+        button.setText(str(render_factor))
+        button.setEnabled(True)
 
 
-def _must_be_fetched(model: str) -> bool:
-    return model in CATALOGUE and not is_local(CATALOGUE[model])
+def thumbnail(result: Colorized) -> QImage:
+    """A small image of a result, without alpha."""
+    from napari_colorize.result import pixels_to_uint8  # torch is imported by then
+
+    pixels = result.pixels
+    step = max(1, max(pixels.shape[:2]) // (2 * THUMBNAIL_SIDE))
+    small = pixels_to_uint8(pixels, result.plane)[::step, ::step, :3]
+    data = np.ascontiguousarray(small)
+    height, width = data.shape[:2]
+    image = QImage(data.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+    return image.scaled(
+        THUMBNAIL_SIDE,
+        THUMBNAIL_SIDE,
+        Qt.AspectRatioMode.KeepAspectRatio,
+        Qt.TransformationMode.SmoothTransformation,
+    )

@@ -1,4 +1,4 @@
-"""Work: a source layer, its colours, and the layer that shows them and stays with it."""
+"""A source layer together with its colors and its result layer."""
 
 from __future__ import annotations
 
@@ -14,55 +14,70 @@ if TYPE_CHECKING:
 
     from napari_colorize.display import ColorArrays
 
-SEEN_BY = ("data", "contrast_limits", "gamma")
-MOVED_BY = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+INPUT_EVENTS = ("data", "contrast_limits", "gamma")
+PLACEMENT_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 @dataclass(eq=False)
 class ColorizedLayer:
-    """One source layer, its colours as far as they are known, and the layer that shows them.
+    """One source layer, its colors as far as they are computed, and its result layer.
 
-    The result layer follows the source's place and name; `renewed` is called when its values,
-    or how they are seen, have changed.
+    The result layer follows placement and name of the source.
+
+    Parameters
+    ----------
+    layer : Image
+        The source.
+    colors : ColorArrays
+        Colors of its planes.
+    input_changed : callable
+        Called with this object when data, contrast limits or gamma of the source changed.
+    result_layer : Image, optional
+        The layer that shows the colors.
+    wants_whole : bool
+        All planes were colorized: a changed setting applies to all of them.
+    time_axis : int
+        Axis along which temporal smoothing acts.
     """
 
     layer: Image
     colors: ColorArrays
-    renewed: Callable[[ColorizedLayer], None]
+    input_changed: Callable[[ColorizedLayer], None]
     result_layer: Image | None = None
-    wants_whole: bool = False  # all planes were colorized: they follow the knobs together
-    time_axis: int = 0  # along which colours are held steady
+    wants_whole: bool = False
+    time_axis: int = 0
     _links: Connections = field(default_factory=Connections)
 
     def __post_init__(self) -> None:
         self._name = result_name(self.layer)
         for names, slot in (
-            (SEEN_BY, self._renew),
-            (MOVED_BY, self._move),
-            (("name",), self._rename),
+            (INPUT_EVENTS, self._on_input_changed),
+            (PLACEMENT_EVENTS, self._update_placement),
+            (("name",), self._update_name),
         ):
             for name in names:
-                emitter = getattr(self.layer.events, name, None)  # units came with napari 0.7
+                emitter = getattr(self.layer.events, name, None)  # `units` is new in napari 0.7
                 if emitter is not None:
                     self._links.add(emitter, slot)
 
     def disconnect(self) -> None:
-        """Follow the source no longer."""
+        """Stop following the source."""
         self._links.end()
 
     def array(self) -> Any:
-        """The pictures of all planes as one array, or None."""
+        """Pixels of all planes as one array, or None if some are not computed."""
         return getattr(self.colors, "array", lambda: None)()
 
-    def _renew(self, event: Any = None) -> None:
-        self.renewed(self)
+    def _on_input_changed(self, event: Any = None) -> None:
+        self.input_changed(self)
 
-    def _move(self, event: Any = None) -> None:
+    def _update_placement(self, event: Any = None) -> None:
         if self.result_layer is not None:
             for name, value in placement(self.layer).items():
                 setattr(self.result_layer, name, value)
 
-    def _rename(self, event: Any = None) -> None:
+    def _update_name(self, event: Any = None) -> None:
         before, self._name = self._name, result_name(self.layer)
+        # A result layer that the user renamed keeps its name.
         if self.result_layer is not None and self.result_layer.name == before:
             self.result_layer.name = self._name

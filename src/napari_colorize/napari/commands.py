@@ -1,8 +1,8 @@
-"""What menus, the command palette and keys do: a word to the desk of the viewer in front.
+"""Commands of the menus, the command palette and the keyboard shortcut.
 
-napari hands in the viewer, so that two open windows are not mistaken for one another. Nothing here
-waits: the desk's session works in the background, and the panel, which these commands open, shows
-how far it is. What cannot be done is said in a notification of one sentence.
+napari passes the viewer, so that two open windows are not confused. No command blocks: the session
+of the controller works in the background, and the Colorize panel shows its progress. Errors are
+shown as notifications of one sentence.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHORTCUT = KeyMod.CtrlCmd | KeyMod.Alt | KeyCode.KeyC
 
 
 def open_panel(viewer: Viewer) -> ColorizeWidget:
-    """The Colorize panel of this viewer, in front; there is at most one."""
+    """Open the Colorize panel of a viewer, or raise it if it is open."""
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, PANEL, tabify=True)
     dock.show()
     dock.raise_()
@@ -39,106 +39,109 @@ def open_panel(viewer: Viewer) -> ColorizeWidget:
 
 
 def bind_shortcut(viewer: Viewer) -> None:
-    """Ctrl+Alt+C (Cmd+Option+C) colorizes the selected layer of this viewer.
+    """Bind Ctrl+Alt+C (Cmd+Option+C) to `colorize_selected` in a viewer.
 
-    napari reads keys of a manifest but does not bind them, so the panel does when it opens.
+    napari reads keybindings of a manifest but does not bind them, so the panel calls this.
     """
     viewer.bind_key(SHORTCUT, colorize_selected, overwrite=True)
 
 
 def colorize_selected(viewer: Viewer) -> None:
-    """Show colours for what is looked at of the selected layer, in the panel's way."""
-    with _explained():
-        _at_work_on_selected(viewer)
+    """Open the panel and colorize the displayed plane of the selected layer."""
+    with _errors_as_notifications():
+        _choose_selected(viewer)
 
 
-def colorize_every_plane(viewer: Viewer) -> None:
+def colorize_all_planes(viewer: Viewer) -> None:
     """Colorize all planes of the selected layer."""
-    with _explained():
-        _at_work_on_selected(viewer).colorize_all()
+    with _errors_as_notifications():
+        _choose_selected(viewer).colorize_all()
 
 
 def sweep(viewer: Viewer) -> None:
-    """Show the selected layer at several render factors, to choose one of them by a click."""
-    with _explained():
-        controller = _at_work_on_selected(viewer)
+    """Show the selected layer at several render factors; a click on one of them uses it."""
+    with _errors_as_notifications():
+        controller = _choose_selected(viewer)
         open_panel(controller.viewer).begin_sweep()
 
 
-def hint(viewer: Viewer) -> None:
-    """Add a layer above the selected one, to click colours into that its picture shall have."""
-    with _explained():
-        controller = _at_work_on_selected(viewer)
+def add_hints(viewer: Viewer) -> None:
+    """Add a Points layer for color hints above the selected layer."""
+    with _errors_as_notifications():
+        controller = _choose_selected(viewer)
         open_panel(controller.viewer).guide_section.expand(animate=False)
         controller.add_hints()
 
 
 def keep(viewer: Viewer) -> None:
-    """Make the colours shown a layer of their own."""
-    with _explained():
+    """Copy the displayed colors to a layer that no longer changes."""
+    with _errors_as_notifications():
         _open_controller(viewer).keep()
 
 
 def undo(viewer: Viewer) -> None:
-    """Take back the last keep or replace."""
+    """Undo the last Keep or Replace."""
     controller = existing_controller(viewer)
     if controller is None or controller.undoable is None:
-        show_info("There is nothing to take back: nothing was kept or replaced yet.")
+        show_info("There is nothing to undo: no colors were kept or replaced yet.")
         return
     controller.undo()
 
 
 def cancel(viewer: Viewer) -> None:
-    """Stop what is being done; planes that are done stay."""
-    with _explained():
+    """Cancel the current work; planes that are computed are kept."""
+    with _errors_as_notifications():
         _open_controller(viewer).cancel(keep=True)
 
 
 def release_memory(viewer: Viewer) -> None:
-    """Free the memory of the model until colours are wanted again."""
-    with _explained():
+    """Free the memory of the model; it is loaded again when colors are needed."""
+    with _errors_as_notifications():
         _open_controller(viewer).release_memory()
-        show_info("The model was let go of; the next change loads it again.")
+        show_info("The memory of the model was freed. The next change loads the model again.")
 
 
 def _open_controller(viewer: Viewer) -> ColorizeController:
-    """The desk of a viewer that has a panel open.
+    """The controller of a viewer that has a panel open.
 
     Raises
     ------
     ColorizeError
-        If it has none: there is nothing to keep, stop or free.
+        If the viewer has no controller.
     """
     controller = existing_controller(viewer)
     if controller is None:
-        raise ColorizeError("Nothing is being colorized in this viewer: open the Colorize panel.")
+        raise ColorizeError(
+            "Nothing is being colorized in this viewer: open the Colorize panel first."
+        )
     return controller
 
 
-def _at_work_on_selected(viewer: Viewer) -> ColorizeController:
-    """The desk, with the panel open and the selected layer on it."""
+def _choose_selected(viewer: Viewer) -> ColorizeController:
+    """Open the panel and choose the selected layer; returns the controller."""
     controller = get_controller(viewer)
-    chosen = _selected(controller.viewer)  # napari hands in a proxy, whose layers are proxies too
+    # napari passes a proxy of the viewer, whose layers are proxies too.
+    chosen = _selected_layer(controller.viewer)
     open_panel(controller.viewer)
     controller.choose_layer(chosen)
     return controller
 
 
-def _selected(viewer: Viewer) -> Layer:
-    """The layer to colorize: the active one, or of several the topmost that can be.
+def _selected_layer(viewer: Viewer) -> Layer:
+    """The layer to colorize: of the selected layers, the topmost that can be colorized.
 
     Raises
     ------
     ColorizeError
-        If there is none, in the sentence that says why.
+        If none can be colorized, with the reason.
     """
     selection = viewer.layers.selection
-    able = [
+    colorizable = [
         layer
         for layer in viewer.layers
         if layer in selection and reason_not_colorizable(layer) is None
     ]
-    chosen = able[-1] if able else selection.active
+    chosen = colorizable[-1] if colorizable else selection.active
     reason = reason_not_colorizable(chosen)
     if reason is not None:
         raise ColorizeError(reason)
@@ -146,8 +149,8 @@ def _selected(viewer: Viewer) -> Layer:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """What went wrong as a notification of one sentence, not as a traceback."""
+def _errors_as_notifications() -> Iterator[None]:
+    """Show a `ColorizeError` as a notification instead of a traceback."""
     try:
         yield
     except ColorizeError as error:

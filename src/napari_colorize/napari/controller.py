@@ -23,10 +23,9 @@ from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
 from napari_colorize.napari.colorized_layer import ColorizedLayer
 from napari_colorize.napari.connections import Connections
-from napari_colorize.napari.crop import crop_of
+from napari_colorize.napari.crop import PlaneCrop, crop_of
 from napari_colorize.napari.guide.grid import grid_of
-from napari_colorize.napari.guide.guide_layers import GuideLayers
-from napari_colorize.napari.guide.making import add_hints
+from napari_colorize.napari.guide.guide_layers import GuideLayers, add_hints
 from napari_colorize.napari.layer_actions import LayerActions
 from napari_colorize.napari.panel_lifetime import DockCloseWatcher, Panel
 from napari_colorize.napari.qt_relay import QtRelay
@@ -190,6 +189,19 @@ class ColorizeController:
     def region(self) -> Shapes | None:
         """The layer whose shapes are colorized; None for whole planes."""
         return self._region
+
+    @property
+    def crop(self) -> PlaneCrop:
+        """The part of the source's planes that is colorized.
+
+        Raises
+        ------
+        ImageError
+            If no layer is chosen.
+        """
+        if self._colorized_layer is None:
+            raise ImageError(layers.NO_LAYER)
+        return crop_of(self._colorized_layer.layer, self._colorized_layer.colors, self._region)
 
     @property
     def is_running(self) -> bool:
@@ -514,8 +526,8 @@ class ColorizeController:
     def _settings_for(self, layer: Image) -> ColorizeSettings:
         return replace(
             self._chosen,
-            contrast_limits=layers.seen_limits(layer),
-            gamma=layers.seen_gamma(layer),
+            contrast_limits=layers.displayed_limits(layer),
+            gamma=layers.displayed_gamma(layer),
         )
 
     def _look(self) -> None:
@@ -537,9 +549,8 @@ class ColorizeController:
         colorized_layer, guides = self._colorized_layer, None
         if colorized_layer is None or not self.guiding.has_layers:
             return None
-        part = crop_of(colorized_layer.layer, colorized_layer.colors, self._region)
         grid = grid_of(
-            colorized_layer.layer, part, colorized_layer.colors.source, plane, self.viewer.dims
+            colorized_layer.layer, self.crop, colorized_layer.colors.source, plane, self.viewer.dims
         )
         try:
             guides = self.guiding.read(grid)

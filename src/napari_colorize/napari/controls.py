@@ -1,199 +1,230 @@
-"""Controls for settings, built from `ColorizeSettings`: a knob that is added there appears here."""
+"""Controls for settings, built by magicgui from the annotations of `ColorizeSettings`.
+
+A setting that is added to `ColorizeSettings` gets a control without any change in this module.
+Importing this module registers `SettingControls` as the widget of `ColorizeSettings` parameters;
+`from napari_colorize.napari import ColorizeSettings` does so too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, fields
-from typing import Any
+from typing import Any, get_type_hints
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QToolButton,
-    QWidget,
-)
-from superqt import QLabeledDoubleSlider, QLabeledSlider
-from superqt.utils import signals_blocked
+from magicgui import register_type
+from magicgui.types import Undefined
+from magicgui.widgets import PushButton, create_widget
+from magicgui.widgets.bases import ValuedContainerWidget
+from psygnal import Signal
+from qtpy.QtWidgets import QLabel
 
-from napari_colorize.session.words import setting_in_words
 from napari_colorize.settings import ColorizeSettings, setting_of
 
-OF_THE_LAYER = ("contrast_limits", "gamma")  # set in napari's own layer controls
-WIDE = 50  # a range of which nobody needs fractions
-LABEL_WIDTH = 96  # so that the forms of several `Knobs` stand in one line
+__all__ = ["ColorizeSettings", "NumberControl", "SettingControls", "control_for"]
+
+LAYER_SETTINGS = ("contrast_limits", "gamma")  # set in napari's own layer controls
+LABEL_WIDTH = 96  # pixels; aligns the controls of several forms
+RESET_WIDTH = 28  # pixels
+DECIMALS = 2  # shown by magicgui's sliders
 
 
-class Switch(QCheckBox):
-    """A setting that is on or off."""
-
-    changed = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.toggled.connect(lambda on: self.changed.emit(bool(on)))
-
-    def value(self) -> bool:
-        """Whether it is on."""
-        return bool(self.isChecked())
-
-    def set(self, value: Any, recommended: Any) -> None:
-        """Show a value, silently."""
-        with signals_blocked(self):
-            self.setChecked(bool(value))
-
-
-class Choice(QComboBox):
-    """A setting with a few possible values."""
-
-    changed = Signal(object)
-
-    def __init__(self, choices: Iterable[str]) -> None:
-        super().__init__()
-        self.addItems(list(choices))
-        self.currentTextChanged.connect(lambda text: self.changed.emit(str(text)))
-
-    def value(self) -> str:
-        """The one that is chosen."""
-        return str(self.currentText())
-
-    def set(self, value: Any, recommended: Any) -> None:
-        """Show a value, silently."""
-        with signals_blocked(self):
-            self.setCurrentText(str(value))
-
-
-class Number(QWidget):
-    """A number on a slider, and a button that gives it back its default.
+class NumberControl(ValuedContainerWidget):
+    """Slider with a field for exact numbers and a reset button.
 
     Parameters
     ----------
     low, high : float
-        Its range; of whole numbers if `low` is one.
+        Range, both ends included; integers for an integer setting.
+    step : float
+        Step of the arrow keys.
+    value : float or None
+        Initial value.
     default : float, optional
-        None leaves it to the model.
+        Value of the reset button. Default: None, the value recommended by the model.
+    **kwargs
+        Keyword arguments of magicgui's widgets, such as `name` and `label`.
     """
 
-    changed = Signal(object)
-
-    def __init__(self, low: float, high: float, default: float | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        low: float,
+        high: float,
+        step: float = 1,
+        *,
+        value: Any = Undefined,
+        default: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kind = type(low)
+        options = {"widget_type": "Slider" if kind is int else "FloatSlider", "step": step}
+        self._value: float | None = default
         self._default = default
-        whole = isinstance(low, int)
-        self._slider = (QLabeledSlider if whole else QLabeledDoubleSlider)(
-            Qt.Orientation.Horizontal
+        self.slider = create_widget(
+            annotation=kind, name="slider", options={**options, "min": low, "max": high}
         )
-        self._slider.setRange(low, high)
-        self._slider.setSingleStep(1 if whole or high > WIDE else 0.05)
-        if not whole and high > WIDE:
-            self._slider.setDecimals(0)
-        self._back = QToolButton()
-        self._back.setText("↺")
-        back_to = "what the model recommends" if default is None else f"{default:g}"
-        self._back.setToolTip(f"Back to {back_to}.")
-        self._back.setAutoRaise(True)
-        self._value: float | None = None
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._slider, 1)
-        layout.addWidget(self._back)
-        self._slider.valueChanged.connect(self._turn)
-        self._back.clicked.connect(self._give_back)
+        target = "the value recommended by the model" if default is None else f"{default:g}"
+        self.reset = PushButton(text="↺", name="reset", tooltip=f"Reset to {target}.")
+        self.reset.max_width = RESET_WIDTH
+        super().__init__(
+            widgets=[self.slider, self.reset], layout="horizontal", labels=False, **kwargs
+        )
+        self.margins = (0, 0, 0, 0)
+        self.slider.changed.connect(self._on_slider_changed)
+        self.reset.changed.connect(self._on_reset)
+        self.set_value(default if value is Undefined else value)
 
-    @property
-    def slider(self) -> Any:
-        """What is dragged."""
-        return self._slider
-
-    def value(self) -> float | None:
-        """As chosen; None where it is left to the model."""
+    def get_value(self) -> float | None:
+        """The chosen value; None stands for the recommended one."""
         return self._value
 
-    def set(self, value: Any, recommended: Any) -> None:
-        """Show a value, silently; `recommended` stands for None."""
+    def set_value(self, value: Any) -> None:
+        """Choose a value and emit `changed` if it differs."""
+        if value != self._value:
+            self.display(value)
+            self.changed.emit(value)
+
+    def display(self, value: float | None, recommended: float | None = None) -> None:
+        """Show a value without emitting `changed`.
+
+        Parameters
+        ----------
+        value : float or None
+            The chosen value.
+        recommended : float, optional
+            Position of the slider if `value` is None.
+        """
         self._value = value
-        shown = recommended if value is None else value
-        with signals_blocked(self._slider):
-            if shown is not None:
-                self._slider.setValue(shown)
-        self._back.setEnabled(value != self._default)
+        position = recommended if value is None else value
+        if position is not None:
+            with self.slider.changed.blocked():
+                self.slider.value = position
+        self.reset.enabled = value != self._default
 
-    def _turn(self, value: float) -> None:
-        self._value = value
-        self._back.setEnabled(value != self._default)
-        self.changed.emit(value)
+    def _on_slider_changed(self, position: float) -> None:
+        # magicgui's slider truncates to millionths: 1.15 comes back as 1.149999.
+        self._value = round(position, DECIMALS)
+        self.reset.enabled = self._value != self._default
+        self.changed.emit(self._value)
 
-    def _give_back(self) -> None:
-        self.set(self._default, self._default)
-        self.changed.emit(self._default)
+    def _on_reset(self) -> None:
+        self.set_value(self._default)
 
 
-class SettingControls(QWidget):
-    """A form of settings; `changed` brings the name and the value of the one that was turned.
+class SettingControls(ValuedContainerWidget):
+    """Form of settings; as a magicgui widget its value is a `ColorizeSettings`.
 
     Parameters
     ----------
-    names : iterable of str
-        Which fields of `ColorizeSettings`, in this order; by default all that are not the
-        layer's own.
-    words : mapping of str to str, optional
-        Labels that are shorter, where what stands around says the rest.
+    value : ColorizeSettings, optional
+        Initial settings.
+    names : iterable of str, optional
+        Fields of `ColorizeSettings` in the order of display. Default: all except those that
+        napari's layer controls set.
+    short_labels : mapping of str to str, optional
+        Labels to use instead of those of the settings, by field.
+    **kwargs
+        Keyword arguments of magicgui's widgets, such as `name` and `label`.
+
+    Attributes
+    ----------
+    setting_changed : Signal(str, object)
+        Field and value of a setting that the user changed.
     """
 
-    changed = Signal(str, object)
+    setting_changed = Signal(str, object)
 
     def __init__(
-        self, names: Iterable[str] | None = None, words: Mapping[str, str] | None = None
+        self,
+        value: Any = Undefined,
+        *,
+        names: Iterable[str] | None = None,
+        short_labels: Mapping[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        known = {item.name: item for item in fields(ColorizeSettings)}
         if names is None:
-            names = [name for name in known if name not in OF_THE_LAYER]
-        self.controls: dict[str, Any] = {}
-        self._labels: dict[str, QLabel] = {}
-        layout = QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for name in names:
-            control = self.controls[name] = control_for(known[name])
-            control.setToolTip(f"<p>{setting_of(known[name]).help}</p>")  # HTML: Qt wraps it
-            control.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            label = QLabel((words or {}).get(name) or setting_in_words(name))
+            fields = ColorizeSettings.__dataclass_fields__
+            names = [name for name in fields if name not in LAYER_SETTINGS]
+        labels = short_labels or {}
+        self._base = ColorizeSettings()
+        self.controls: dict[str, Any] = {
+            name: control_for(name, label=labels.get(name)) for name in names
+        }
+        super().__init__(widgets=list(self.controls.values()), **kwargs)
+        self.margins = (0, 0, 0, 0)
+        for label in self.native.findChildren(QLabel):
             label.setMinimumWidth(LABEL_WIDTH)
-            label.setToolTip(control.toolTip())
-            layout.addRow(label, control)
-            self._labels[name] = label
-            control.changed.connect(lambda value, name=name: self.changed.emit(name, value))
-
-    def show_settings(self, settings: ColorizeSettings, recommended: dict[str, Any]) -> None:
-        """Show settings, silently; `recommended` has values for those left to the model."""
         for name, control in self.controls.items():
-            control.set(getattr(settings, name), recommended.get(name))
+            control.changed.connect(lambda changed, name=name: self._on_changed(name, changed))
+        if value is not Undefined:
+            self.set_value(value)
+
+    def get_value(self) -> ColorizeSettings:
+        """The settings as displayed."""
+        chosen = {name: control.value for name, control in self.controls.items()}
+        return ColorizeSettings(**{**vars(self._base), **chosen})
+
+    def set_value(self, value: ColorizeSettings) -> None:
+        """Display settings and emit `changed` if they differ."""
+        if value != self.get_value():
+            self.show_settings(value, {})
+            self.changed.emit(value)
+
+    def show_settings(self, settings: ColorizeSettings, recommended: Mapping[str, Any]) -> None:
+        """Display settings without emitting a signal.
+
+        Parameters
+        ----------
+        settings : ColorizeSettings
+            The chosen settings.
+        recommended : mapping
+            Values to display for settings that are None.
+        """
+        self._base = settings  # keeps the settings that have no control here
+        for name, control in self.controls.items():
+            value = getattr(settings, name)
+            if isinstance(control, NumberControl):
+                control.display(value, recommended.get(name))
+            else:
+                with control.changed.blocked():
+                    control.value = value
 
     def show_rows(self, names: Iterable[str], visible: bool) -> None:
-        """Show some of the settings, or hide them."""
+        """Show or hide the rows of some settings."""
         for name in names:
-            self.controls[name].setVisible(visible)
-            self._labels[name].setVisible(visible)
+            self.controls[name].visible = visible
 
-    def refuse(self, name: str, reason: str | None) -> None:
-        """Switch a control off and say why, or on again with None."""
+    def disable(self, name: str, reason: str | None) -> None:
+        """Disable a control, with the reason as its tooltip; None enables it."""
         control = self.controls[name]
-        control.setEnabled(reason is None)
-        item = next(item for item in fields(ColorizeSettings) if item.name == name)
-        control.setToolTip(f"<p>{reason or setting_of(item).help}</p>")
+        control.enabled = reason is None
+        control.tooltip = _wrapped(reason or setting_of(name).help)
+
+    def _on_changed(self, name: str, value: Any) -> None:
+        self.setting_changed.emit(name, value)
+        self.changed.emit(self.get_value())
 
 
-def control_for(item: Field[Any]) -> Any:
-    """The control that fits a field of `ColorizeSettings`."""
-    knob = setting_of(item)
-    if knob.choices is not None:
-        return Choice(knob.choices)
-    if knob.low is not None and knob.high is not None:
-        default: Any = item.default
-        return Number(knob.low, knob.high, default)
-    return Switch()
+def control_for(name: str, label: str | None = None) -> Any:
+    """The magicgui widget for a field of `ColorizeSettings`, chosen by its annotation and range."""
+    described = setting_of(name)
+    default: Any = ColorizeSettings.__dataclass_fields__[name].default
+    common = {
+        "name": name,
+        "label": label or described.label,
+        "tooltip": _wrapped(described.help),
+    }
+    if described.low is not None and described.high is not None:
+        step = described.step or 1
+        return NumberControl(described.low, described.high, step, default=default, **common)
+    annotation = get_type_hints(ColorizeSettings)[name]
+    tooltip = common.pop("tooltip")
+    return create_widget(
+        value=default, annotation=annotation, options={"tooltip": tooltip}, **common
+    )
+
+
+def _wrapped(text: str) -> str:
+    """HTML of a tooltip: Qt breaks the lines of HTML only."""
+    return f"<p>{text}</p>"
+
+
+register_type(ColorizeSettings, widget_type=SettingControls)

@@ -1,4 +1,4 @@
-"""The part of a layer's planes that is colorized: all of it, or what lies around shapes."""
+"""The part of a layer's planes that is colorized: the whole plane, or the box around shapes."""
 
 from __future__ import annotations
 
@@ -7,69 +7,76 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_colorize.napari import layers
 
 if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
+    from napari_colorize.array_types import Float64Array
     from napari_colorize.display import ColorArrays
-    from napari_colorize.napari.controller import ColorizeController
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PlaneCrop:
-    """A part of a plane by its edges, in pixels from the plane's upper left corner."""
+    """Rectangle of a plane, given by its edges.
+
+    Parameters
+    ----------
+    top, bottom, left, right : float
+        Distance from the upper and from the left edge of the plane, in pixels.
+    """
 
     top: float
     bottom: float
     left: float
     right: float
 
-    def pixel_size(self, shape: tuple[int, int]) -> Floats:
-        """Height and width, in the plane's pixels, of one pixel of an array that fills the part."""
+    def pixel_size(self, shape: tuple[int, int]) -> Float64Array:
+        """Height and width in plane pixels of one pixel of an array that covers the crop."""
         return np.array([self.bottom - self.top, self.right - self.left]) / shape
 
-    def first_pixel(self, shape: tuple[int, int]) -> Floats:
-        """Where the middle of the array's first pixel is; in the plane middles are whole."""
+    def first_pixel(self, shape: tuple[int, int]) -> Float64Array:
+        """Center of the array's first pixel, in a plane whose pixel centers are integers."""
         return np.array([self.top, self.left]) + self.pixel_size(shape) / 2 - 0.5
 
-    def within(self, point: Floats, shape: tuple[int, int]) -> Floats:
-        """A point of the plane, in pixels of an array that fills the part."""
-        inside: Floats = (point - self.first_pixel(shape)) / self.pixel_size(shape)
-        return inside
+    def to_array(self, point: Float64Array, shape: tuple[int, int]) -> Float64Array:
+        """Convert a point of the plane to pixels of an array that covers the crop."""
+        converted: Float64Array = (point - self.first_pixel(shape)) / self.pixel_size(shape)
+        return converted
 
-    def __contains__(self, point: Floats) -> bool:
+    def __contains__(self, point: Float64Array) -> bool:
         row, column = point + 0.5
         return bool(self.top <= row < self.bottom and self.left <= column < self.right)
 
 
-_around_shapes: WeakKeyDictionary[ColorArrays, PlaneCrop] = WeakKeyDictionary()
-
-
-def part_seen(controller: ColorizeController) -> PlaneCrop:
-    """The part of its layer's planes that a desk colorizes."""
-    assert controller.layer is not None
-    assert controller.colors is not None
-    return crop_of(controller.layer, controller.colors, controller.region)
+# A drag of the curtain reads the crop for each mouse event, and filling the shapes is slow.
+_crops_around_shapes: WeakKeyDictionary[ColorArrays, PlaneCrop] = WeakKeyDictionary()
 
 
 def crop_of(layer: Image, colors: ColorArrays, shapes: Shapes | None) -> PlaneCrop:
-    """The part of a layer's planes that colours are made for: all, or around the shapes chosen."""
+    """The crop of a layer's planes that is colorized.
+
+    Parameters
+    ----------
+    layer : Image
+        The source.
+    colors : ColorArrays
+        Its colors, made for these shapes; key of the cache.
+    shapes : Shapes, optional
+        Shapes inside which the layer is colorized. Default: the whole plane.
+    """
     if shapes is None:
         return whole_plane(layer)
-    if colors not in _around_shapes:  # a drag asks often, and the shapes take time
+    if colors not in _crops_around_shapes:
         region = layers.read(layer, shapes)["region"]
         rows, columns = region.rows, region.columns
-        _around_shapes[colors] = PlaneCrop(rows.start, rows.stop, columns.start, columns.stop)
-    return _around_shapes[colors]
+        _crops_around_shapes[colors] = PlaneCrop(rows.start, rows.stop, columns.start, columns.stop)
+    return _crops_around_shapes[colors]
 
 
 def whole_plane(layer: Image) -> PlaneCrop:
-    """All of each plane."""
+    """The crop that covers each plane of a layer."""
     height, width = plane_size(layers.largest(layer), layer.rgb)
     return PlaneCrop(0, height, 0, width)
 

@@ -1,4 +1,4 @@
-"""Keep, replace and undo: pictures that become layers of their own, and the way back."""
+"""Keep, replace, split into channels, and undo: copies of the displayed colors as layers."""
 
 from __future__ import annotations
 
@@ -14,109 +14,114 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Layer
 
+    from napari_colorize.array_types import PlaneIndex
     from napari_colorize.result import Colorized
 
 
 class LayerActions:
-    """Makes layers of what is shown, and takes them back.
+    """Actions that add layers to a viewer and can be undone.
 
     Parameters
     ----------
     viewer : Viewer
-        Whose layers.
-    told : callable
-        Called when `undoable` may be another.
+        The viewer to which layers are added.
+    on_change : callable
+        Called when `undoable` may have changed.
     """
 
-    def __init__(self, viewer: Viewer, told: Callable[[], None]) -> None:
-        self._viewer, self._told = viewer, told
-        self._done: list[tuple[str, Callable[[], None]]] = []
+    def __init__(self, viewer: Viewer, on_change: Callable[[], None]) -> None:
+        self._viewer, self._on_change = viewer, on_change
+        self._undo_stack: list[tuple[str, Callable[[], None]]] = []
 
     @property
     def undoable(self) -> str | None:
-        """What `undo` would take back, in a word."""
-        return self._done[-1][0] if self._done else None
+        """Name of the action that `undo` reverts, or None."""
+        return self._undo_stack[-1][0] if self._undo_stack else None
 
     def undo(self) -> None:
-        """Take back the last thing done here."""
-        if self._done:
-            self._done.pop()[1]()
-            self._told()
+        """Revert the last action."""
+        if self._undo_stack:
+            self._undo_stack.pop()[1]()
+            self._on_change()
 
     def clear(self) -> None:
-        """Nothing can be taken back any more."""
-        self._done.clear()
+        """Forget all actions; none of them can be undone."""
+        self._undo_stack.clear()
 
-    def keep(
-        self, colorized_layer: ColorizedLayer, plane: tuple[int, ...], result: Colorized
-    ) -> Image:
-        """What is shown as a layer of its own, above its source."""
-        kept = self._kept(colorized_layer, plane, result)
-        self._push("keep", lambda: self._take_out(kept))
+    def keep(self, colorized_layer: ColorizedLayer, plane: PlaneIndex, result: Colorized) -> Image:
+        """Copy the displayed colors to a new layer above the source."""
+        kept = self._add_copy(colorized_layer, plane, result)
+        self._push("keep", lambda: self._remove(kept))
         return kept
 
     def replace(
-        self, colorized_layer: ColorizedLayer, plane: tuple[int, ...], result: Colorized
+        self, colorized_layer: ColorizedLayer, plane: PlaneIndex, result: Colorized
     ) -> Image:
-        """What is shown in the place of its source, which leaves the viewer.
+        """Copy the displayed colors to a new layer and remove the source from the viewer.
 
         Raises
         ------
         ImageError
-            If it is one plane of a stack: the others would be lost.
+            If a single plane of a stack is colorized: the other planes would be lost.
         """
         if plane and colorized_layer.array() is None:
-            raise ImageError("Colorize the whole stack first: Replace would leave one plane of it.")
-        kept = self._kept(colorized_layer, plane, result)
-        gray, shown = colorized_layer.layer, self._viewer.layers
-        place = shown.index(gray)
-        self._take_out(colorized_layer.result_layer)
-        shown.remove(gray)
+            raise ImageError(
+                "Replace would keep one plane of the stack: colorize the whole stack first."
+            )
+        kept = self._add_copy(colorized_layer, plane, result)
+        source, viewer_layers = colorized_layer.layer, self._viewer.layers
+        position = viewer_layers.index(source)
+        self._remove(colorized_layer.result_layer)
+        viewer_layers.remove(source)
 
-        def back() -> None:
-            at = shown.index(kept) if kept in shown else min(place, len(shown))
-            self._take_out(kept)
-            if gray not in shown:
-                shown.insert(at, gray)
-            shown.selection.active = gray
+        def undo() -> None:
+            at = (
+                viewer_layers.index(kept)
+                if kept in viewer_layers
+                else min(position, len(viewer_layers))
+            )
+            self._remove(kept)
+            if source not in viewer_layers:
+                viewer_layers.insert(at, source)
+            viewer_layers.selection.active = source
 
-        self._push("replace", back)
+        self._push("replace", undo)
         return kept
 
     def channels(self, colorized_layer: ColorizedLayer) -> list[Image]:
-        """All planes as three additive layers.
+        """Add red, green and blue of all planes as three additive layers.
 
         Raises
         ------
         ImageError
-            If the stack was not colorized as a whole.
+            If not all planes are colorized, or the layer is multiscale.
         """
-        finished = colorized_layer.array()
+        pixels = colorized_layer.array()
         if colorized_layer.colors.multiscale:
             raise ImageError(
-                "Channel layers hold every pixel in memory, for which multiscale and very large "
-                "planes are not made: add a smaller level as a layer of its own."
+                "Channel layers need every pixel in memory, which is not possible for multiscale "
+                "or very large planes. Add a smaller level as a layer and colorize that one."
             )
-        if finished is None:
-            raise ImageError("Colorize all planes first: a 3-D view needs the whole stack.")
-        made = layers.add_channels(self._viewer, colorized_layer.layer, finished.copy())
-        # Under layers that add up, what is there already would make them pale.
-        shown = colorized_layer.layer, colorized_layer.result_layer
-        hidden = [each for each in shown if each is not None and each.visible]
-        for each in hidden:
-            each.visible = False
+        if pixels is None:
+            raise ImageError("A 3-D view needs the whole stack: colorize all planes first.")
+        added = layers.add_channels(self._viewer, colorized_layer.layer, pixels.copy())
+        # Visible layers below additive layers would brighten the sum.
+        below = colorized_layer.layer, colorized_layer.result_layer
+        hidden = [layer for layer in below if layer is not None and layer.visible]
+        for layer in hidden:
+            layer.visible = False
 
-        def back() -> None:
-            for each in made:
-                self._take_out(each)
-            for each in hidden:
-                each.visible = True
+        def undo() -> None:
+            for layer in added:
+                self._remove(layer)
+            for layer in hidden:
+                layer.visible = True
 
-        self._push("channels", back)
-        return made
+        self._push("channels", undo)
+        return added
 
-    def _kept(
-        self, colorized_layer: ColorizedLayer, plane: tuple[int, ...], result: Colorized
+    def _add_copy(
+        self, colorized_layer: ColorizedLayer, plane: PlaneIndex, result: Colorized
     ) -> Image:
         options: dict[str, Any] = {
             "name": messages.kept_name(colorized_layer.layer.name, result),
@@ -129,10 +134,10 @@ class LayerActions:
             self._viewer, colorized_layer.layer, plane, colorized_layer.colors, **options
         )
 
-    def _push(self, word: str, back: Callable[[], None]) -> None:
-        self._done.append((word, back))
-        self._told()
+    def _push(self, name: str, undo: Callable[[], None]) -> None:
+        self._undo_stack.append((name, undo))
+        self._on_change()
 
-    def _take_out(self, layer: Layer | None) -> None:
+    def _remove(self, layer: Layer | None) -> None:
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)

@@ -1,9 +1,13 @@
-"""For scripts and notebooks that drive a viewer: colours as layers, without a panel.
+"""Functions that colorize a layer without a panel: for magicgui widgets, scripts and notebooks.
 
-These functions return when the colours are there, which is what a script wants, and a window does
-not answer meanwhile. Only lazy stacks come back at once, to be computed plane by plane as they are
-looked at. Limits, gamma and placement are the layer's, as in the panel; running one again updates
-its layer.
+`colorize_layer` returns the result as a layer data tuple. It is a widget when passed to
+`viewer.window.add_function_widget`, and a part of other widgets when passed to `magicgui`.
+`add_colorized_plane` and `add_colorized_stack` add the result to a viewer themselves, take every
+option of the library, and update the layer of an earlier call.
+
+All of them return when the colors are computed; a window does not respond meanwhile. Only
+`add_colorized_stack` of a lazy stack returns at once: its planes are computed when they are
+displayed. Contrast limits, gamma and placement are taken from the layer, as in the panel.
 """
 
 from __future__ import annotations
@@ -11,33 +15,184 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from uuid import uuid4
 
 import napari
 import numpy as np
 from napari.layers import Image
+from napari.types import LayerDataTuple
 from napari.utils import progress
 
 from napari_colorize.display import ColorArrays, LayerData, PyramidColors, colors_for
 from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize.napari import layers
+from napari_colorize.napari.controls import ColorizeSettings
 from napari_colorize.napari.crop import plane_size
-from napari_colorize.napari.guide.shape_scaling import resized
+from napari_colorize.napari.guide.resize import resized
+from napari_colorize.zoo import CATALOGUE, is_local, user_models
 
 if TYPE_CHECKING:
     import torch
     from napari import Viewer
 
-    from napari_colorize.array_types import Limits
+    from napari_colorize.array_types import Limits, PlaneIndex
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.refine.guides import Guides
-    from napari_colorize.settings import ColorizeSettings
+
+DEFAULT_SETTINGS = ColorizeSettings()
+
+
+def local_models(widget: Any = None) -> list[tuple[str, str]]:
+    """Label and name or path of each model on this computer, as choices of a magicgui widget."""
+    catalogue = [(name, name) for name, checkpoint in CATALOGUE.items() if is_local(checkpoint)]
+    return catalogue + [(path.stem, str(path)) for path in map(Path, user_models())]
+
+
+def colorize_layer(
+    layer: Image,
+    model: Annotated[str, {"choices": local_models}] = "embedded",
+    settings: ColorizeSettings = DEFAULT_SETTINGS,
+) -> LayerDataTuple:
+    """Colorize every plane of an image layer.
+
+    >>> viewer.window.add_function_widget(colorize_layer)  # doctest: +SKIP
+
+    Parameters
+    ----------
+    layer : Image
+        An image layer.
+    model : str
+        Name in the catalogue, or path of a model file. A widget lists the downloaded ones.
+    settings : ColorizeSettings
+        Settings of the colors. Contrast limits and gamma are taken from the layer.
+
+    Returns
+    -------
+    LayerDataTuple
+        Data, attributes and layer type of "<layer> (colorized)", placed like the source.
+
+    Raises
+    ------
+    ColorizeError
+        If the layer cannot be colorized or the model cannot be loaded.
+    """
+    chosen = {**vars(settings), "contrast_limits": None, "gamma": None}
+    request = _request(layer, model, "auto", chosen)
+    colors, record = _computed_colors(request)
+    attributes = layers.result_attributes(layer, colors, metadata={layers.METADATA: record})
+    return LayerDataTuple((attributes.pop("data"), attributes, "image"))
+
+
+# magicgui evaluates annotations that are strings without the globals of this module.
+colorize_layer.__annotations__ = get_type_hints(colorize_layer, include_extras=True)
+
+
+def add_colorized_plane(
+    layer: Image | str,
+    viewer: Viewer | None = None,
+    *,
+    model: str | os.PathLike[str] | Colorizer = "embedded",
+    device: str | torch.device = "auto",
+    guides: Guides | None = None,
+    blend_with: str | os.PathLike[str] | Colorizer | None = None,
+    **settings: Any,
+) -> Image:
+    """Colorize the displayed plane of a layer and add it to the viewer.
+
+    Parameters
+    ----------
+    layer : Image or str
+        An image layer, or its name.
+    viewer : Viewer, optional
+        The viewer that has the layer. Default: the current viewer.
+    model : str, path or Colorizer
+        A name in the catalogue, a model file, or a loaded Colorizer (faster for many calls).
+    device : str or torch.device
+        See `Colorizer.from_pretrained`.
+    guides : Guides, optional
+        Mask, hints and reference, in pixels of the layer's planes.
+    blend_with : str, path or Colorizer, optional
+        A second model whose colors are blended with those of the first.
+    **settings
+        See `ColorizeSettings`. Contrast limits and gamma are taken from the layer by default.
+
+    Returns
+    -------
+    Image
+        "<layer> (colorized)" above the layer; for a stack "<layer> [index] (colorized)".
+
+    Raises
+    ------
+    ColorizeError
+        If the layer does not exist or cannot be colorized, or a setting is invalid.
+    """
+    viewer = _viewer(viewer)
+    request = _request(_find_layer(layer, viewer), model, device, settings, guides, blend_with)
+    plane = layers.plane_of(request.layer, viewer.dims)
+    if not plane:
+        colors, record = _computed_colors(request)
+        return _add_or_update(viewer, request, colors, record, layers.result_name(request.layer))
+    arrays = request.empty_colors()
+    result = request.colorizer(arrays.source[plane], **request.call_arguments(arrays.source))
+    arrays.put(plane, result)
+    index = tuple(slice(at, at + 1) for at in plane)
+    data = arrays.frozen(plane) if isinstance(arrays, PyramidColors) else arrays.data[index]
+    colors = LayerResult(data, arrays.limits, arrays.multiscale)
+    name = f"{request.layer.name} {list(plane)} (colorized)"
+    return _add_or_update(viewer, request, colors, result.provenance, name, plane)
+
+
+def add_colorized_stack(
+    layer: Image | str,
+    viewer: Viewer | None = None,
+    *,
+    model: str | os.PathLike[str] | Colorizer = "embedded",
+    device: str | torch.device = "auto",
+    guides: Guides | None = None,
+    blend_with: str | os.PathLike[str] | Colorizer | None = None,
+    time_axis: int | None = None,
+    **settings: Any,
+) -> Image:
+    """Colorize every plane of a layer and add them to the viewer; lazily for a lazy stack.
+
+    The result of a dask, zarr or memory-mapped stack is a dask array, whose planes are computed
+    when they are displayed.
+
+    Parameters
+    ----------
+    layer, viewer, model, device, guides, blend_with, **settings
+        See `add_colorized_plane`; the guides apply to every plane.
+    time_axis : int, optional
+        Axis along which `temporal_smoothing` acts. Default: the first axis.
+
+    Returns
+    -------
+    Image
+        "<layer> (colorized)" above the layer.
+
+    Raises
+    ------
+    ColorizeError
+        See `add_colorized_plane`. Also for temporal smoothing of a lazy stack, whose planes are
+        computed in any order.
+    """
+    viewer = _viewer(viewer)
+    request = _request(
+        _find_layer(layer, viewer), model, device, settings, guides, blend_with, time_axis
+    )
+    is_single = request.layer.multiscale or not layers.leading_shape(request.layer)
+    if is_single or not _is_lazy(request.layer.data):
+        colors, record = _computed_colors(request)
+    else:
+        colors, record = _lazy_colors(request), _expected_record(request)
+    return _add_or_update(viewer, request, colors, record, layers.result_name(request.layer))
 
 
 @dataclass(eq=False)
 class LayerResult:
-    """Colours that are all there, or come by themselves when they are looked at."""
+    """Data of a result layer, computed or lazy; a `LayerData`."""
 
     data: Any
     limits: Limits
@@ -46,9 +201,8 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class LayerRequest:
-    """A layer of a viewer, and how it is to be colorized."""
+    """A layer, and everything that determines its colors."""
 
-    viewer: Viewer
     layer: Image
     colorizer: Colorizer
     settings: ColorizeSettings
@@ -57,7 +211,7 @@ class LayerRequest:
     time_axis: int | None = None
 
     def call_arguments(self, source: Any) -> dict[str, Any]:
-        """What a Colorizer wants to know besides an image or stack, of these pixels."""
+        """Keyword arguments of `Colorizer.__call__` for an image or stack of this size."""
         guides = self.guides
         if guides is not None:
             guides = resized(guides, plane_size(source, self.layer.rgb))
@@ -68,110 +222,39 @@ class LayerRequest:
             **vars(self.settings),
         }
 
-    def colors(self) -> ColorArrays:
-        """The way to show the layer's colours, none of which is known yet."""
-        seen = {"limits": self.settings.contrast_limits, "gamma": self.settings.gamma}
-        return colors_for(**layers.read(self.layer) | seen)
+    def empty_colors(self) -> ColorArrays:
+        """Color arrays of the layer, with no plane computed yet."""
+        display = {"limits": self.settings.contrast_limits, "gamma": self.settings.gamma}
+        return colors_for(**layers.read(self.layer) | display)
 
 
-def colorize_layer(
-    layer: Image | str,
-    viewer: Viewer | None = None,
-    *,
-    model: str | os.PathLike[str] | Colorizer = "embedded",
-    device: str | torch.device = "auto",
-    guides: Guides | None = None,
-    blend_with: str | os.PathLike[str] | Colorizer | None = None,
-    **settings: Any,
-) -> Image:
-    """Colorize what a viewer shows of a layer: the image, or of a stack the plane looked at.
+def _viewer(viewer: Viewer | None) -> Viewer:
+    found = napari.current_viewer() if viewer is None else viewer
+    if found is None:
+        raise ColorizeError("There is no viewer: open one, or pass it as viewer=...")
+    return found
 
-    Parameters
-    ----------
-    layer : Image or str
-        A layer, or its name. Labels, shapes and the like cannot be colorized.
-    viewer : Viewer, optional
-        Where the layer is and the result goes. Default: the viewer in front.
-    model : str, path or Colorizer
-        A name in the catalogue, a file, or a Colorizer that is there already: for many calls.
-    device : str or torch.device
-        As in `Colorizer.from_pretrained`.
-    guides : Guides, optional
-        Mask, hints, reference picture, in pixels of the layer's planes.
-    blend_with : str, path or Colorizer, optional
-        A second model, whose colours are blended with the first one's.
-    **settings
-        See `ColorizeSettings`. Contrast limits and gamma are the layer's if they are not given.
 
-    Returns
-    -------
-    Image
-        "<layer> (colorized)" above the layer; of a plane "<layer> [its place] (colorized)".
+def _find_layer(layer: Image | str, viewer: Viewer) -> Image:
+    """Look up a layer of a viewer by the object or by its name.
 
     Raises
     ------
     ColorizeError
-        If there is no such layer, it cannot be colorized, or the Colorizer refuses.
+        If the viewer does not have it.
     """
-    asked = _asked(layer, viewer, model, device, settings, guides, blend_with)
-    plane = layers.plane_of(asked.layer, asked.viewer.dims)
-    if not plane:
-        return _colorized_whole(asked)
-    colors = asked.colors()
-    result = asked.colorizer(colors.source[plane], **asked.call_arguments(colors.source))
-    colors.put(plane, result)
-    there = tuple(slice(place, place + 1) for place in plane)
-    data = colors.frozen(plane) if isinstance(colors, PyramidColors) else colors.data[there]
-    shown = LayerResult(data, colors.limits, colors.multiscale)
-    name = f"{asked.layer.name} {list(plane)} (colorized)"
-    return _placed(asked, shown, result.provenance, name, plane)
+    names = [each.name for each in viewer.layers]
+    if layer not in viewer.layers:
+        raise ColorizeError(
+            f"This viewer has no layer {str(layer)!r}. Choose one of: {', '.join(names)}."
+            if names
+            else "The viewer is empty: open an image first."
+        )
+    return viewer.layers[layer] if isinstance(layer, str) else layer
 
 
-def colorize_stack(
-    layer: Image | str,
-    viewer: Viewer | None = None,
-    *,
-    model: str | os.PathLike[str] | Colorizer = "embedded",
-    device: str | torch.device = "auto",
-    guides: Guides | None = None,
-    blend_with: str | os.PathLike[str] | Colorizer | None = None,
-    time_axis: int | None = None,
-    **settings: Any,
-) -> Image:
-    """Colorize every plane of a layer; of a lazy one each when it is looked at.
-
-    The result of a dask, zarr or memory-mapped stack is a dask array: nothing is computed before
-    it is shown or asked for.
-
-    Parameters
-    ----------
-    layer, viewer, model, device, guides, blend_with, **settings
-        As for `colorize_layer`; guides are for every plane.
-    time_axis : int, optional
-        Along which colours are held steady, if `temporal_smoothing` is above 0. Default: the first.
-
-    Returns
-    -------
-    Image
-        "<layer> (colorized)" above the layer.
-
-    Raises
-    ------
-    ColorizeError
-        As for `colorize_layer`. Also if planes of a lazy stack, which come in any order, are to
-        be held steady.
-    """
-    asked = _asked(layer, viewer, model, device, settings, guides, blend_with, time_axis)
-    is_one = asked.layer.multiscale or not layers.leading_shape(asked.layer)
-    if is_one or not _is_lazy(asked.layer.data):
-        return _colorized_whole(asked)
-    colors = _lazily(asked)
-    return _placed(asked, colors, _record(asked), layers.result_name(asked.layer))
-
-
-def _asked(
-    layer: Image | str,
-    viewer: Viewer | None,
+def _request(
+    layer: Image,
     model: Any,
     device: Any,
     settings: dict[str, Any],
@@ -179,102 +262,90 @@ def _asked(
     second: Any = None,
     time_axis: int | None = None,
 ) -> LayerRequest:
+    """Check a layer, load the models and complete the settings; None stands for the default."""
     from napari_colorize.colorizer import Colorizer
 
-    viewer = napari.current_viewer() if viewer is None else viewer
-    if viewer is None:
-        raise ColorizeError("There is no viewer: open one, or say which with viewer=...")
-    found = _found(layer, viewer)
-    seen = {"contrast_limits": layers.seen_limits(found), "gamma": layers.seen_gamma(found)}
+    reason = layers.reason_not_colorizable(layer)
+    if reason is not None:
+        raise ColorizeError(reason)
+    display = {
+        "contrast_limits": layers.displayed_limits(layer),
+        "gamma": layers.displayed_gamma(layer),
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
     if not isinstance(model, Colorizer):
         model = Colorizer.from_pretrained(model, device=device)
     if second is not None and not isinstance(second, Colorizer):
         second = Colorizer.from_pretrained(second, device=device)
-    given = {name: value for name, value in settings.items() if value is not None}
-    return LayerRequest(
-        viewer, found, model, model.resolve_settings(seen | given), guides, second, time_axis
+    resolved = model.resolve_settings(display | given)
+    return LayerRequest(layer, model, resolved, guides, second, time_axis)
+
+
+def _computed_colors(request: LayerRequest) -> tuple[LayerData, dict[str, Any]]:
+    """Colors of every plane, and the provenance of the last one."""
+    arrays = request.empty_colors()
+    arrays.allocate_all()
+    source, record = arrays.source, {}
+    planes = request.colorizer.iter_planes(
+        source, time_axis=request.time_axis, **request.call_arguments(source)
     )
-
-
-def _found(layer: Image | str, viewer: Viewer) -> Image:
-    """The layer of this name, or this layer, if it can be colorized."""
-    names = [each.name for each in viewer.layers]
-    if layer not in viewer.layers:
-        raise ColorizeError(
-            f"{str(layer)!r} is no layer of this viewer. Choose one of: {', '.join(names)}."
-            if names
-            else "The viewer is empty: open an image first."
-        )
-    found = viewer.layers[layer] if isinstance(layer, str) else layer
-    reason = layers.reason_not_colorizable(found)
-    if reason is not None:
-        raise ColorizeError(reason)
-    return found
-
-
-def _colorized_whole(asked: LayerRequest) -> Image:
-    """Every plane, one after another, then the layer."""
-    colors = asked.colors()
-    colors.allocate_all()
-    source, record = colors.source, {}
-    planes = asked.colorizer.iter_planes(
-        source, time_axis=asked.time_axis, **asked.call_arguments(source)
-    )
-    total = math.prod(layers.leading_shape(asked.layer))
-    for index, result in progress(planes, total=total, desc=f"Colorize {asked.layer.name}"):
-        colors.put(index, result)
+    total = math.prod(layers.leading_shape(request.layer))
+    for index, result in progress(planes, total=total, desc=f"Colorize {request.layer.name}"):
+        arrays.put(index, result)
         record = result.provenance
-    whole = colors.array()
-    shown: LayerData = colors if whole is None else LayerResult(whole, colors.limits)
-    return _placed(asked, shown, record, layers.result_name(asked.layer))
+    whole = arrays.array()
+    colors: LayerData = arrays if whole is None else LayerResult(whole, arrays.limits)
+    return colors, record
 
 
 def _is_lazy(data: Any) -> bool:
-    """Whether its values are elsewhere: dask, zarr, a memory map."""
+    """Whether values are read on access: dask, zarr, a memory map."""
     return not isinstance(data, np.ndarray) or isinstance(data, np.memmap)
 
 
-def _lazily(asked: LayerRequest) -> LayerResult:
-    """A dask array of the colours: a chunk for each plane, computed when it is asked for."""
+def _lazy_colors(request: LayerRequest) -> LayerResult:
+    """A dask array with one chunk per plane."""
     import dask.array as da
 
-    if asked.settings.temporal_smoothing > 0:
+    if request.settings.temporal_smoothing > 0:
         raise SettingsError(
-            "Colours are held steady from each plane to the next, but planes of a lazy stack come "
-            "in any order: load it first (np.asarray), or leave temporal_smoothing at 0."
+            "Temporal smoothing needs the planes of a stack in order, but those of a lazy stack "
+            "are computed in any order: load it first (np.asarray), or set temporal_smoothing=0."
         )
-    stack, rgb, colorizer = asked.layer.data, asked.layer.rgb, asked.colorizer
-    leading = len(layers.leading_shape(asked.layer))
+    stack, rgb, colorizer = request.layer.data, request.layer.rgb, request.colorizer
+    leading = len(layers.leading_shape(request.layer))
     chunks = (1,) * leading + tuple(stack.shape)[leading:]
     is_dask = isinstance(stack, da.Array)
     planes = stack.rechunk(chunks) if is_dask else da.from_array(stack, chunks, name=False)
 
-    told = asked.call_arguments(stack)
+    arguments = request.call_arguments(stack)
 
-    def colored(block: Any) -> Any:
-        result = colorizer(block[(0,) * leading], **told)
+    def colorize_block(block: Any) -> Any:
+        result = colorizer(block[(0,) * leading], **arguments)
         return result.pixels[(None,) * leading]
 
-    known = asked.colors()  # of no plane yet, but what they will be like
-    like = known.data[0] if known.multiscale else known.data
-    is_exact = asked.settings.fidelity == "exact"
-    dtype, limits = (like.dtype, known.limits) if is_exact else (np.dtype(np.uint8), (0, 255))
-    pictures = da.map_blocks(
-        colored,
+    # Arrays without any computed plane have the shape, dtype and limits of the result.
+    empty = request.empty_colors()
+    expected = empty.data[0] if empty.multiscale else empty.data
+    is_exact = request.settings.fidelity == "exact"
+    dtype, limits = (expected.dtype, empty.limits) if is_exact else (np.dtype(np.uint8), (0, 255))
+    pixels = da.map_blocks(
+        colorize_block,
         planes,
-        name=f"colorized-{uuid4()}",  # else dask makes one of all the network's weights
+        # By default dask hashes the function, and with it all weights of the network.
+        name=f"colorized-{uuid4()}",
         meta=np.empty((0,) * (leading + 3), dtype),
-        chunks=(*planes.chunks[: leading + 2], (like.shape[-1],)),
+        chunks=(*planes.chunks[: leading + 2], (expected.shape[-1],)),
         new_axis=None if rgb else leading + 2,
     )
-    return LayerResult(pictures, limits)
+    return LayerResult(pixels, limits)
 
 
-def _record(asked: LayerRequest) -> dict[str, Any]:
-    """What will be done to each plane of a lazy stack, in the words of a record."""
+def _expected_record(request: LayerRequest) -> dict[str, Any]:
+    """Provenance of a lazy stack, written before any plane is computed."""
     from napari_colorize import provenance
 
-    colorizer, settings = asked.colorizer, asked.settings
+    colorizer, settings = request.colorizer, request.settings
     if not settings.provenance:
         return {}
     record = provenance.describe(
@@ -285,27 +356,28 @@ def _record(asked: LayerRequest) -> dict[str, Any]:
         device=str(colorizer.device),
         precision=colorizer.precision,
     )
-    if asked.guides:
-        record["guides"] = asked.guides.summary()
-    if asked.second is not None:
-        record["blended_with"] = {"model": asked.second.checkpoint.name}
+    if request.guides:
+        record["guides"] = request.guides.summary()
+    if request.second is not None:
+        record["blended_with"] = {"model": request.second.checkpoint.name}
     return record
 
 
-def _placed(
-    asked: LayerRequest,
+def _add_or_update(
+    viewer: Viewer,
+    request: LayerRequest,
     colors: LayerData,
     record: dict[str, Any],
     name: str,
-    plane: tuple[int, ...] | None = None,
+    plane: PlaneIndex | None = None,
 ) -> Image:
-    """The colours as a layer above theirs, or in the layer that an earlier call made."""
+    """Add the colors above their source, or show them in the layer of an earlier call."""
     metadata = {layers.METADATA: record}
-    known = next((each for each in asked.viewer.layers if each.name == name), None)
-    if known is not None and layers.METADATA in known.metadata:
-        layers.refresh_result(known, colors, metadata=metadata)
+    layer = next((each for each in viewer.layers if each.name == name), None)
+    if layer is not None and layers.METADATA in layer.metadata:
+        layers.refresh_result(layer, colors, metadata=metadata)
     else:
-        known = layers.add_result(asked.viewer, asked.layer, colors, metadata=metadata, name=name)
+        layer = layers.add_result(viewer, request.layer, colors, metadata=metadata, name=name)
     if plane is not None:
-        known.translate = layers.placement(asked.layer, plane)["translate"]
-    return known
+        layer.translate = layers.placement(request.layer, plane)["translate"]
+    return layer

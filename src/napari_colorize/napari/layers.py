@@ -1,7 +1,7 @@
-"""Layers in, layers out: what of a layer is colorized, and the layers that show its colours.
+"""Reading of image layers and adding of result layers.
 
-What a viewer shows of a layer is what the network sees: its plane, contrast limits and gamma
-(`read`, `plane_of`). Results lie above their source, value for value and place for place
+The network input is what the viewer displays: the plane, contrast limits and gamma of a layer
+(`read`, `plane_of`). A result layer is added above its source, with the same placement
 (`add_result`, `refresh_result`; see `placement`).
 """
 
@@ -19,7 +19,7 @@ from napari_colorize.display.gray import dtype_in_memory
 from napari_colorize.display.single import shown_limits
 from napari_colorize.errors import ImageError
 from napari_colorize.napari.regions import region_of
-from napari_colorize.napari.transforms import at_units, placement
+from napari_colorize.napari.transforms import placement, unit_factors
 from napari_colorize.settings import ColorizeSettings, setting_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
     from napari.viewer import Viewer
 
-    from napari_colorize.array_types import Limits
+    from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
 
 __all__ = [
     "KEPT",
@@ -36,6 +36,8 @@ __all__ = [
     "add_plane",
     "add_result",
     "axes_of",
+    "displayed_gamma",
+    "displayed_limits",
     "leading_shape",
     "nothing_to_colorize",
     "placement",
@@ -45,14 +47,13 @@ __all__ = [
     "refresh_result",
     "region_of",
     "result_name",
-    "seen_gamma",
-    "seen_limits",
 ]
 
-METADATA = "napari-colorize"  # where a result's metadata say how it was made
-KEPT = "napari-colorize kept"  # and that it is no longer changed
+METADATA = "napari-colorize"  # metadata key of a result layer: its provenance
+KEPT = "napari-colorize kept"  # metadata key of a copy that no longer changes
 
-NO_LAYER = "There is no image to colorize: open one, or choose its layer."
+NO_LAYER = "There is no image to colorize: open an image, or choose its layer."
+NO_RESULT = "There are no colors yet: wait until the first image is colorized."
 CHANNELS = ("red", "green", "blue")
 
 
@@ -62,120 +63,154 @@ def reason_not_colorizable(layer: Layer | None) -> str | None:
         return NO_LAYER
     kind = type(layer).__name__
     if not isinstance(layer, Image):
-        return f"{layer.name!r} is a {kind} layer, and only images can be colorized: choose one."
+        return f"{layer.name!r} is a {kind} layer; only image layers can be colorized: choose one."
     if METADATA in layer.metadata:
-        return f"{layer.name!r} shows predicted colours already: choose the layer it was made from."
+        return f"{layer.name!r} already shows predicted colors: choose its source layer."
     dtype = np.dtype(layer.dtype)
     if dtype.kind == "c":
-        return f"{layer.name!r} holds complex numbers: show its magnitude, np.abs(data), first."
+        return f"{layer.name!r} has complex values: convert it with np.abs(data) first."
     if dtype.kind not in "biuf":
-        return f"{layer.name!r} holds values of type {dtype}, which are no brightness."
+        return f"{layer.name!r} has dtype {dtype}; only real numbers can be colorized."
     if 0 in largest(layer).shape:
         return f"{layer.name!r} has no pixels."
     return None
 
 
 def nothing_to_colorize(active: Layer | None) -> str:
-    """Why the selected layer is not colorized by itself."""
+    """Reason why the selected layer is not colorized automatically."""
     reason = reason_not_colorizable(active)
     if reason is None and active is not None:
-        return f"{active.name} has colours. Choose it above to replace them by predicted ones."
+        return f"{active.name} is in color. Choose it above to replace its colors by predictions."
     return reason or NO_LAYER
 
 
 def largest(layer: Image) -> Any:
-    """A layer's data, of a multiscale one its largest level."""
+    """Data of a layer; of a multiscale layer its largest level."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
 def leading_shape(layer: Image) -> tuple[int, ...]:
-    """Lengths of the axes before those of one plane."""
-    return _look(layer).leading(largest(layer).shape)
+    """Lengths of the axes before those of a plane."""
+    return _display_range(layer).leading(largest(layer).shape)
 
 
 def axes_of(layer: Image, dims: Dims) -> list[str]:
-    """Names of the axes before those of one plane, as the viewer calls them."""
-    names = dims.axis_labels[-layer.ndim :][: len(leading_shape(layer))]
-    # What nobody named, napari counts: from the last in some versions, from the first in others.
-    are_numbers = [name.lstrip("-").isdigit() for name in names]
-    return [f"axis {at}" if are_numbers[at] else name for at, name in enumerate(names)]
+    """Names of the axes before those of a plane, as the viewer labels them."""
+    labels = dims.axis_labels[-layer.ndim :][: len(leading_shape(layer))]
+    # napari numbers axes without a label: some versions from the last axis, others from the first.
+    is_number = [label.lstrip("-").isdigit() for label in labels]
+    return [f"axis {at}" if is_number[at] else label for at, label in enumerate(labels)]
 
 
-def plane_of(layer: Image, dims: Dims) -> tuple[int, ...]:
-    """Index of the plane that a viewer looks at, `data[index]`; the nearest if it is beyond.
+def plane_of(layer: Image, dims: Dims) -> PlaneIndex:
+    """Index of the plane that a viewer displays, `data[index]`; clipped to the layer.
 
-    Rounded as napari does it: to whole numbers, halves to even ones.
+    Rounded as napari does it: halves to even numbers.
     """
     lengths = leading_shape(layer)
     point = np.zeros(layer.ndim)
     known = np.asarray(dims.point, float)[-layer.ndim :]
     point[layer.ndim - len(known) :] = known
-    point *= at_units(getattr(dims, "units", None), layer.units)
-    # Only the leading axes say where along them: so does napari (`_SliceInput.data_slice`).
+    point *= unit_factors(getattr(dims, "units", None), layer.units)
+    # napari uses only the leading axes of the point (`_SliceInput.data_slice`).
     point[len(lengths) :] = 0
-    place = np.nan_to_num(np.asarray(layer.world_to_data(point)))[: len(lengths)]
+    position = np.nan_to_num(np.asarray(layer.world_to_data(point)))[: len(lengths)]
     return tuple(
         int(min(max(np.round(at), 0), length - 1))
-        for at, length in zip(place, lengths, strict=True)
+        for at, length in zip(position, lengths, strict=True)
     )
 
 
-def seen_limits(layer: Image) -> Limits:
-    """Values of black and white as the layer is shown; 0 and 1 where it has infinite ones."""
+def displayed_limits(layer: Image) -> Limits:
+    """Contrast limits of a layer; 0 and 1 if they are infinite."""
     low, high = (float(limit) for limit in layer.contrast_limits)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
 
 
-def seen_gamma(layer: Image) -> float:
-    """The layer's gamma, within what the settings allow."""
-    knob = setting_of(ColorizeSettings.__dataclass_fields__["gamma"])
-    assert knob.low is not None
-    assert knob.high is not None
-    return float(min(max(layer.gamma, knob.low), knob.high))
+def displayed_gamma(layer: Image) -> float:
+    """Gamma of a layer, clipped to the range of the setting."""
+    gamma = setting_of(ColorizeSettings.__dataclass_fields__["gamma"])
+    assert gamma.low is not None
+    assert gamma.high is not None
+    return float(min(max(layer.gamma, gamma.low), gamma.high))
 
 
 def read(layer: Image, shapes: Shapes | None = None) -> dict[str, Any]:
-    """What `colors_for` wants to know of a layer, and of the shapes that are meant.
+    """Keyword arguments of `display.colors_for` for a layer.
+
+    Parameters
+    ----------
+    layer : Image
+        The source.
+    shapes : Shapes, optional
+        Colorize only inside these shapes. Default: whole planes.
 
     Raises
     ------
     ColorizeError
-        If the shapes have no inside, or it lies beside the layer.
+        If there is no closed shape, or none of them overlaps the layer.
     """
-    look, stack = _look(layer), largest(layer)
-    region = None if shapes is None else region_of(shapes, layer, look.size(stack.shape))
+    display_range, stack = _display_range(layer), largest(layer)
+    region = None if shapes is None else region_of(shapes, layer, display_range.size(stack.shape))
     return {
         "stack": stack,
-        "rgb": look.rgb,
+        "rgb": display_range.rgb,
         "levels": list(layer.data) if layer.multiscale else None,
-        "limits": look.limits,
-        "gamma": look.gamma,
+        "limits": display_range.limits,
+        "gamma": display_range.gamma,
         "region": region,
     }
 
 
 def result_name(layer: Layer) -> str:
-    """Of the layer that shows a layer's colours."""
+    """Name of the result layer of a source layer."""
     return f"{layer.name} (colorized)"
 
 
 def add_result(
     viewer: Viewer,
     layer: Image,
-    colors: LayerData | np.ndarray[Any, Any],
+    colors: LayerData | AnyArray,
     *,
     metadata: dict[str, Any],
     name: str | None = None,
 ) -> Image:
-    """Show colours of a layer above it; pictures of all its planes may come as one array."""
+    """Add a result layer above its source.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The viewer of the source.
+    layer : Image
+        The source.
+    colors : LayerData or ndarray
+        Colors of the layer, or RGB pixels of all its planes.
+    metadata : dict
+        Metadata of the new layer.
+    name : str, optional
+        Default: `result_name(layer)`.
+    """
+    return _insert(viewer, layer, **result_attributes(layer, colors, metadata=metadata, name=name))
+
+
+def result_attributes(
+    layer: Image,
+    colors: LayerData | AnyArray,
+    *,
+    metadata: dict[str, Any],
+    name: str | None = None,
+) -> dict[str, Any]:
+    """Arguments of `napari.layers.Image` for a result layer: data and attributes.
+
+    Parameters are those of `add_result`.
+    """
     if isinstance(colors, np.ndarray):
         data, multiscale, limits = colors, False, _limits_for(layer, colors)
     else:
         data, multiscale, limits = colors.data, colors.multiscale, colors.limits
-    return _insert(
-        viewer,
+    return _attributes(
         layer,
-        data,
+        data=data,
         multiscale=multiscale,
         contrast_limits=limits,
         metadata=metadata,
@@ -187,37 +222,37 @@ def add_result(
 def add_plane(
     viewer: Viewer,
     layer: Image,
-    plane: tuple[int, ...],
+    plane: PlaneIndex,
     colors: ColorArrays,
     *,
     metadata: dict[str, Any],
     name: str | None = None,
 ) -> Image:
-    """Show the colours of one plane, where it is in its stack if there is one, as they are now."""
-    there = tuple(slice(place, place + 1) for place in plane)
-    large = colors if isinstance(colors, PyramidColors) else None
-    data = np.array(colors.data[there]) if large is None else large.frozen(plane)
-    return _insert(
-        viewer,
+    """Add a copy of the colors of one plane above the source, at its position in the stack."""
+    index = tuple(slice(at, at + 1) for at in plane)
+    pyramid = colors if isinstance(colors, PyramidColors) else None
+    data = np.array(colors.data[index]) if pyramid is None else pyramid.frozen(plane)
+    attributes = _attributes(
         layer,
-        data,
-        multiscale=large is not None,
+        data=data,
+        multiscale=pyramid is not None,
         contrast_limits=colors.limits,
         metadata=metadata,
         name=name or result_name(layer),
         **placement(layer, plane),
     )
+    return _insert(viewer, layer, **attributes)
 
 
 def refresh_result(layer: Image, colors: LayerData, *, metadata: dict[str, Any]) -> None:
-    """Show new colours in the layer that showed the old ones."""
+    """Show new colors in an existing result layer."""
     limits = tuple(map(float, colors.limits))
-    if _is_other(layer, colors):
+    if _has_other_arrays(layer, colors):
         layer.data = colors.data
     else:
         layer.refresh()
     if tuple(layer.contrast_limits) != limits:
-        # Limits of another dtype lie beyond the range of the slider.
+        # Limits of another dtype can be outside the present range of the slider.
         layer.contrast_limits_range = limits
         layer.contrast_limits = limits
     layer.metadata = {**layer.metadata, **metadata}
@@ -226,65 +261,70 @@ def refresh_result(layer: Image, colors: LayerData, *, metadata: dict[str, Any])
 def add_channels(
     viewer: Viewer,
     layer: Image,
-    pictures: np.ndarray[Any, Any],
+    pixels: AnyArray,
     *,
     metadata: dict[str, Any] | None = None,
 ) -> list[Image]:
-    """Red, green and blue of all planes as three layers that add up: a 3-D view takes these."""
-    limits = _limits_for(layer, pictures)
+    """Add red, green and blue of all planes as three additive layers, for 3-D rendering."""
+    limits = _limits_for(layer, pixels)
     return [
         _insert(
             viewer,
             layer,
-            pictures[..., channel],
-            rgb=False,
-            contrast_limits=limits,
-            colormap=color,
-            blending="additive",
-            metadata={METADATA: {}, **(metadata or {})},
-            name=f"{layer.name} ({color})",
-            **placement(layer),
+            **_attributes(
+                layer,
+                data=pixels[..., channel],
+                rgb=False,
+                contrast_limits=limits,
+                colormap=color,
+                blending="additive",
+                metadata={METADATA: {}, **(metadata or {})},
+                name=f"{layer.name} ({color})",
+                **placement(layer),
+            ),
         )
         for channel, color in enumerate(CHANNELS)
     ]
 
 
-def _insert(viewer: Viewer, source: Image, data: Any, **options: Any) -> Image:
-    """A new layer above its source; above all if the source is gone."""
-    if data is None:
-        raise ImageError("There are no colours yet: wait for the first picture.")
+def _attributes(source: Image, **attributes: Any) -> dict[str, Any]:
+    """Attributes of a new layer, with those it takes from its source by default."""
     rate = source.metadata.get("frame_rate")
-    if rate is not None:  # a film's colours are saved as a film of its rate
-        options["metadata"] = {"frame_rate": rate, **options.get("metadata", {})}
-    made = Image(
-        data,
-        **{
-            "rgb": True,
-            "gamma": 1.0,
-            "interpolation2d": source.interpolation2d,
-            "projection_mode": source.projection_mode,
-            **options,
-        },
-    )
+    if rate is not None:  # so that the colors of a video are saved with its frame rate
+        attributes["metadata"] = {"frame_rate": rate, **attributes.get("metadata", {})}
+    return {
+        "rgb": True,
+        "gamma": 1.0,
+        "interpolation2d": source.interpolation2d,
+        "projection_mode": source.projection_mode,
+        **attributes,
+    }
+
+
+def _insert(viewer: Viewer, source: Image, *, data: Any, **attributes: Any) -> Image:
+    """Add a layer above its source, or on top if the source was removed."""
+    if data is None:
+        raise ImageError(NO_RESULT)
+    added = Image(data, **attributes)
     layers: Sequence[Layer] = viewer.layers
-    place = layers.index(source) + 1 if source in layers else len(layers)
-    viewer.layers.insert(place, made)
-    return made
+    position = layers.index(source) + 1 if source in layers else len(layers)
+    viewer.layers.insert(position, added)
+    return added
 
 
-def _look(layer: Image) -> DisplayRange:
-    return DisplayRange(bool(layer.rgb), seen_limits(layer), seen_gamma(layer))
+def _display_range(layer: Image) -> DisplayRange:
+    return DisplayRange(bool(layer.rgb), displayed_limits(layer), displayed_gamma(layer))
 
 
-def _limits_for(layer: Image, pictures: np.ndarray[Any, Any]) -> Limits:
-    return shown_limits(_look(layer), dtype_in_memory(layer.dtype), pictures)
+def _limits_for(layer: Image, pixels: AnyArray) -> Limits:
+    return shown_limits(_display_range(layer), dtype_in_memory(layer.dtype), pixels)
 
 
-def _is_other(layer: Image, colors: LayerData) -> bool:
-    """Whether a layer has other data than these colours, not only other values."""
+def _has_other_arrays(layer: Image, colors: LayerData) -> bool:
+    """Whether a layer's arrays are other objects than those of the colors."""
     if not colors.multiscale:
         return layer.data is not colors.data
-    shown = list(layer.data)
-    return len(shown) != len(colors.data) or any(
-        one is not other for one, other in zip(shown, colors.data, strict=True)
+    levels = list(layer.data)
+    return len(levels) != len(colors.data) or any(
+        level is not other for level, other in zip(levels, colors.data, strict=True)
     )

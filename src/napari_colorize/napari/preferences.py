@@ -1,4 +1,4 @@
-"""How the panel starts: what the user set under File > Preferences, else the usual."""
+"""Initial state of the panel, as set by the user under File > Preferences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PLUGIN = "napari-colorize"
 
 @dataclass(frozen=True)
 class Preferences:
-    """What is chosen when a panel opens; None is what the model recommends."""
+    """Initial model and settings of a panel; None stands for the model's recommended value."""
 
     model: str = "embedded"
     render_factor: int | None = None
@@ -18,14 +18,14 @@ class Preferences:
 
 
 def preferences() -> Preferences:
-    """The user's, read anew; the defaults where napari (before 0.9) keeps none for plugins."""
+    """Read the user's preferences; the defaults if napari (before 0.9) does not store them."""
     try:
         from napari.settings import get_plugin_settings
     except ImportError:
         return Preferences()
     try:
         chosen = get_plugin_settings(PLUGIN).panel
-    except KeyError:  # not installed as a plugin: imported from a script
+    except KeyError:  # not installed as a plugin, but imported by a script
         return Preferences()
     return Preferences(
         chosen.model, chosen.render_factor or None, chosen.saturation or None, chosen.live

@@ -1,4 +1,8 @@
-"""DICOM in napari: what `media.dicom` reads, as a layer with its window and pixel spacing."""
+"""npe2 readers: DICOM files and videos as image layers.
+
+A DICOM layer has the window and the pixel spacing of its file. A video layer decodes a frame when
+it is displayed.
+"""
 
 from __future__ import annotations
 
@@ -15,68 +19,113 @@ if TYPE_CHECKING:
     from napari.types import LayerData
 
     from napari_colorize.io.image_record import ImageRecord
+    from napari_colorize.video.lazy_frames import VideoFrames
+    from napari_colorize.video.probe import VideoInfo
 
 MM_PER_UNIT = {"cm": 10.0, "inch": 25.4}
+VIDEO_AXES = ("t", "y", "x")
+
+# Keys of a video layer's metadata.
+PATH, FRAME_RATE, NOTES = "path", "frame_rate", "notes"
 
 OnePath = str | PathLike[str]
+Reader = Callable[..., "list[LayerData]"]
 
 
-def get_reader(path: OnePath | Sequence[OnePath]) -> Callable[..., list[LayerData]] | None:
-    """The function that reads a file, or several, or None if it is not called like DICOM.
+def get_dicom_reader(path: OnePath | Sequence[OnePath]) -> Reader | None:
+    """Return `read_dicom` if all paths have a DICOM suffix, else None.
 
-    npe2 names the argument `path` when it asks.
+    The argument must be called `path`: npe2 passes it by name.
     """
     from napari_colorize.io.formats import DICOM_SUFFIXES
 
-    suffixes = {Path(each).suffix.lower() for each in _as_list(path)}
-    return read_layers if suffixes and suffixes <= DICOM_SUFFIXES else None
+    return read_dicom if _all_have_suffix(path, DICOM_SUFFIXES) else None
 
 
-def read_layers(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
-    """One layer of one file, or of several (napari's "open as stack") of the same size.
+def get_video_reader(path: OnePath | Sequence[OnePath]) -> Reader | None:
+    """Return `read_video` if all paths have the suffix of a video, else None.
+
+    The argument must be called `path`: npe2 passes it by name. No file is opened.
+    """
+    from napari_colorize.io.formats import VIDEO_SUFFIXES
+
+    return read_video if _all_have_suffix(path, VIDEO_SUFFIXES) else None
+
+
+def read_dicom(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
+    """Read one DICOM file, or several of the same size as one stack ("open as stack").
 
     Raises
     ------
     ImageError
-        If a file cannot be read, or the files do not make a stack.
+        If a file cannot be read, or the files differ in size.
     """
     from napari_colorize.io.images import read_image
 
     files = [Path(path) for path in _as_list(paths)]
-    pictures = [read_image(file) for file in files]
-    return [(_joined(pictures), _looks(pictures, files[0].stem), "image")]
+    images = [read_image(file) for file in files]
+    return [(_stacked(images), _dicom_attributes(images, files[0].stem), "image")]
+
+
+def read_video(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
+    """Open one video as a layer `(t, y, x)`, or `(t, y, x, 3)` if it is in color.
+
+    The whole file is read once to find its frames, but only a few frames are decoded.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read, PyAV is not installed, or there are several paths.
+    """
+    from napari_colorize.video.lazy_frames import open_video
+
+    files = _as_list(paths)
+    if len(files) != 1:
+        raise ImageError("Several videos cannot be one stack: open them one by one.")
+    frames = open_video(files[0])
+    return [(frames, _video_attributes(frames), "image")]
+
+
+def _all_have_suffix(path: OnePath | Sequence[OnePath], suffixes: frozenset[str]) -> bool:
+    found = {Path(each).suffix.lower() for each in _as_list(path)}
+    return bool(found) and found <= suffixes
 
 
 def _as_list(paths: OnePath | Sequence[OnePath]) -> list[OnePath]:
     return [paths] if isinstance(paths, (str, PathLike)) else list(paths)
 
 
-def _joined(pictures: Sequence[ImageRecord]) -> Any:
-    first = pictures[0].array
-    if len(pictures) == 1:
+def _stacked(images: Sequence[ImageRecord]) -> Any:
+    first = images[0].array
+    if len(images) == 1:
         return first
-    if any(picture.array.shape != first.shape for picture in pictures):
+    if any(image.array.shape != first.shape for image in images):
         raise ImageError("These DICOM files differ in size: open them one by one, not as a stack.")
-    return np.stack([picture.array for picture in pictures])
+    return np.stack([image.array for image in images])
 
 
-def _looks(pictures: Sequence[ImageRecord], name: str) -> dict[str, Any]:
-    """Name, colours, limits and placement of the layer: the first file speaks for all."""
-    first = pictures[0]
-    leading = len(pictures) > 1 or first.is_stack
-    axes = first.array.ndim + (len(pictures) > 1) - first.rgb
-    looks: dict[str, Any] = {"name": name, "rgb": first.rgb, "metadata": {"notes": first.notes}}
+def _dicom_attributes(images: Sequence[ImageRecord], name: str) -> dict[str, Any]:
+    """Attributes of a DICOM layer, taken from the first file."""
+    first = images[0]
+    is_stack = len(images) > 1 or first.is_stack
+    axes = first.array.ndim + (len(images) > 1) - first.rgb
+    attributes: dict[str, Any] = {
+        "name": name,
+        "rgb": first.rgb,
+        "metadata": {NOTES: first.notes},
+    }
     if first.contrast_limits is not None:
-        looks["contrast_limits"] = first.contrast_limits
-    if leading:
+        attributes["contrast_limits"] = first.contrast_limits
+    if is_stack:
         letter = (first.metadata.axes or "Z").lower()
-        names = [f"{letter}{place}" for place in range(axes - 3)] + [letter, "y", "x"]
-        looks["axis_labels"] = tuple(names)
-    return looks | _spacing(first, axes)
+        labels = [f"{letter}{axis}" for axis in range(axes - 3)] + [letter, "y", "x"]
+        attributes["axis_labels"] = tuple(labels)
+    return attributes | _spacing(first, axes)
 
 
-def _spacing(picture: ImageRecord, axes: int) -> dict[str, Any]:
-    resolution = picture.metadata.resolution
+def _spacing(image: ImageRecord, axes: int) -> dict[str, Any]:
+    """Scale and units of a layer with so many axes; empty if the file has no pixel spacing."""
+    resolution = image.metadata.resolution
     if resolution is None or resolution.unit not in MM_PER_UNIT:
         return {}
     mm = MM_PER_UNIT[resolution.unit]
@@ -85,3 +134,31 @@ def _spacing(picture: ImageRecord, axes: int) -> dict[str, Any]:
         "scale": (*[1.0] * leading, mm / resolution.y, mm / resolution.x),
         "units": (*["pixel"] * leading, "mm", "mm"),
     }
+
+
+def _video_attributes(frames: VideoFrames) -> dict[str, Any]:
+    """Attributes of a video layer.
+
+    Contrast limits are those of the dtype. napari would decode frames to find others.
+    """
+    video = frames.film
+    white = 255 if frames.dtype.itemsize == 1 else 65535
+    return {
+        "name": video.path.stem,
+        "rgb": frames.rgb,
+        "contrast_limits": (0, white),
+        "scale": (1.0, *_pixel_size(video)),
+        "axis_labels": VIDEO_AXES,
+        "metadata": {
+            PATH: str(video.path),
+            FRAME_RATE: float(video.rate),
+            NOTES: video.notes,
+        },
+    }
+
+
+def _pixel_size(video: VideoInfo) -> tuple[float, float]:
+    """Height and width of a displayed pixel; the shorter side is 1."""
+    ratio = float(video.pixel_ratio)
+    height, width = (1.0, ratio) if ratio >= 1 else (1 / ratio, 1.0)
+    return (width, height) if video.turns % 2 else (height, width)

@@ -1,4 +1,4 @@
-"""Where a layer's pixels are in the world, said so that a result's lie at the same places."""
+"""Placement of layers in world coordinates, and conversions between pixels of two layers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+    from napari_colorize.array_types import Float64Array, PlaneIndex
 
 
-def placement(layer: Layer, plane: tuple[int, ...] | None = None) -> dict[str, Any]:
-    """What puts a result of the same axes where its source is.
+def placement(layer: Layer, plane: PlaneIndex | None = None) -> dict[str, Any]:
+    """Attributes that place a result of the same axes at the position of its source.
 
     Parameters
     ----------
     layer : Layer
         The source.
     plane : tuple of int, optional
-        If the result is only this plane, of shape (1, ..., Y, X, 3 or 4).
+        Index of a single plane, if the result has only this one: shape (1, ..., Y, X, 3 or 4).
 
     Returns
     -------
@@ -32,7 +32,7 @@ def placement(layer: Layer, plane: tuple[int, ...] | None = None) -> dict[str, A
     if plane:
         start = np.zeros(layer.ndim)
         start[: len(plane)] = plane
-        translate = translate + _linear(layer) @ start
+        translate = translate + _linear_matrix(layer) @ start
     return {
         "scale": np.array(layer.scale),
         "translate": translate,
@@ -44,43 +44,45 @@ def placement(layer: Layer, plane: tuple[int, ...] | None = None) -> dict[str, A
     }
 
 
-def to_pixels(other: Layer, layer: Layer) -> Callable[[Array], Array]:
-    """A map from places in another layer's data, `(N, axes)`, to rows and columns of a layer.
+def to_pixels(other: Layer, layer: Layer) -> Callable[[Float64Array], Float64Array]:
+    """A function from data coordinates `(N, axes)` of one layer to rows and columns of another.
 
-    Layers take one point at a time, slowly. It is an affine map: a few points tell it.
+    napari's layers convert one point per call, slowly. The conversion is affine, so that a few
+    points determine it.
     """
     shared = min(other.ndim, layer.ndim)
-    units = at_units(other.units, layer.units[-shared:])
+    factors = unit_factors(other.units, layer.units[-shared:])
 
-    def one(place: Array) -> Array:
-        world = np.asarray(other.data_to_world(place), float)
-        world[-shared:] *= units
+    def convert(point: Float64Array) -> Float64Array:
+        world = np.asarray(other.data_to_world(point), float)
+        world[-shared:] *= factors
         return np.asarray(layer.world_to_data(world))[-2:]
 
-    start = one(np.zeros(other.ndim))
-    linear = np.array([one(step) - start for step in np.eye(other.ndim)])
-    return lambda places: places @ linear + start
+    origin = convert(np.zeros(other.ndim))
+    linear = np.array([convert(step) - origin for step in np.eye(other.ndim)])
+    return lambda points: points @ linear + origin
 
 
-def at_units(units: Sequence[Any] | None, wanted: Sequence[Any]) -> Array:
-    """Factors from numbers in some units to numbers in others, for the last axes; 1 if unknown.
+def unit_factors(units: Sequence[Any] | None, target: Sequence[Any]) -> Float64Array:
+    """Factors that convert coordinates from some units to others, for the last axes.
 
-    A viewer counts in the units that its layers share (napari 0.7 and later).
+    1 where the units are unknown. The coordinates of a viewer are in the units that its layers
+    share (napari 0.7 and later).
     """
-    factors = np.ones(len(wanted))
-    if units is None or len(units) < len(wanted):
+    factors = np.ones(len(target))
+    if units is None or len(units) < len(target):
         return factors
     import pint
 
     registry = pint.get_application_registry()
-    for axis, (one, other) in enumerate(zip(units[-len(wanted) :], wanted, strict=True)):
-        factors[axis] = registry.get_base_units(one)[0] / registry.get_base_units(other)[0]
+    for axis, (unit, target_unit) in enumerate(zip(units[-len(target) :], target, strict=True)):
+        factors[axis] = registry.get_base_units(unit)[0] / registry.get_base_units(target_unit)[0]
     return factors
 
 
-def _linear(layer: Layer) -> Array:
-    """What scale, rotate and shear do together, without `translate` and `affine`."""
+def _linear_matrix(layer: Layer) -> Float64Array:
+    """Matrix of scale, rotate and shear together, without `translate` and `affine`."""
     from napari.utils.transforms import Affine
 
-    together = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear, ndim=layer.ndim)
-    return np.asarray(together.linear_matrix)
+    combined = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear, ndim=layer.ndim)
+    return np.asarray(combined.linear_matrix)

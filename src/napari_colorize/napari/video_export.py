@@ -1,8 +1,8 @@
-"""A film of a viewer, colorized as its desk is set and written while the viewer goes on.
+"""Export of a colorized video in the background, with the settings of a viewer's controller.
 
-The network colorizes in a thread of its own, with a Colorizer of its own: the desk's session looks
-after what is seen. What was done when it ends early lies beside the result, and saving under the
-same name goes on from there (see `media.film.ledger`).
+A thread of its own with a Colorizer of its own computes the frames; the session of the controller
+goes on to serve the viewer. Partial results of an export that was stopped are kept beside the
+target. An export to the same name continues from there (see `video.resume`).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Layer
 
+    from napari_colorize.array_types import AnyArray
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.refine.guides import Guides
@@ -46,88 +47,91 @@ if TYPE_CHECKING:
     from napari_colorize.video.lazy_frames import VideoFrames
     from napari_colorize.video.plan import VideoPlan
 
-SECONDS_TO_STOP = 5.0  # when Python ends
-SUFFIX = ".mp4"  # where none was typed
-NAMES = "Films (*.mp4 *.mkv *.mov *.m4v *.webm);;Stacks (*.tif *.zarr)"
+EXIT_TIMEOUT = 5.0  # seconds to wait for the thread when Python exits
+DEFAULT_SUFFIX = ".mp4"
+FILE_FILTER = "Videos (*.mp4 *.mkv *.mov *.m4v *.webm);;Stacks (*.tif *.zarr)"
 
 logger = logging.getLogger(__name__)
 
-_savings: dict[int, VideoExport] = {}  # one at a time for a viewer, by its id
+_exports: dict[int, VideoExport] = {}  # at most one per viewer, by the id of the viewer
 
 
 def export_video(
     controller: ColorizeController, path: str | os.PathLike[str], *, overwrite: bool = False
 ) -> VideoExport:
-    """Colorize all of the film that a desk looks at, and write it; returns at once.
+    """Start to colorize and write the video of a controller; returns at once.
 
     Model, settings and guides are those of the controller at this moment. Audio, subtitles and
     chapters are copied.
 
     Parameters
     ----------
-    desk : Desk
-        What it colorizes is a film.
+    controller : ColorizeController
+        A controller whose layer is a video.
     path : path-like
-        Its suffix tells what is written, as for `napari-colorize video`.
+        Target; the suffix determines the format, as for `napari-colorize video`.
     overwrite : bool
-        Whether what is there may be replaced.
+        Replace an existing file.
 
     Raises
     ------
     ColorizeError
-        If there is no film, or it cannot be written there. What fails later is told by `ended`.
+        If the layer is not a video, or the target cannot be written. Later errors are reported by
+        `VideoExport.ended`.
     """
     from napari_colorize.video.plan import ExportOptions, plan_video
 
-    busy = _savings.get(id(controller.viewer))
-    if busy is not None:
-        raise OutputError(f"{busy.target.name} is being saved: wait, or stop it in its bar first.")
-    order = ExportJob.of(controller)
-    saving = VideoExport(
-        controller.viewer, plan_video(order.film, path, ExportOptions(overwrite=overwrite)), order
-    )
-    saving.start()
-    return saving
+    running = _exports.get(id(controller.viewer))
+    if running is not None:
+        raise OutputError(
+            f"{running.target.name} is being saved: wait, or cancel it in the activity dock first."
+        )
+    job = ExportJob.from_controller(controller)
+    plan = plan_video(job.path, path, ExportOptions(overwrite=overwrite))
+    export = VideoExport(controller.viewer, plan, job)
+    export.start()
+    return export
 
 
 def ask_and_export(viewer: Viewer) -> None:
-    """Save the film selected, or the one that is colorized, under a name that is asked for."""
+    """Ask for a file name and export the selected video, or else the one that is colorized."""
     from qtpy.QtWidgets import QFileDialog
 
     from napari_colorize.napari.controller import get_controller
 
     controller = get_controller(viewer)
     try:
-        film = _take_up_film(controller)
-        suggested = film.with_name(f"{film.stem} (colorized){SUFFIX}")
-        title = "Save colorized film"
-        path, _ = QFileDialog.getSaveFileName(None, title, str(suggested), NAMES)
+        source = _choose_video(controller)
+        suggested = source.with_name(f"{source.stem} (colorized){DEFAULT_SUFFIX}")
+        title = "Save Colorized Video"
+        path, _ = QFileDialog.getSaveFileName(None, title, str(suggested), FILE_FILTER)
         if not path:
             return
-        if not Path(path).suffix:  # then nobody was asked whether it may be replaced
-            export_video(controller, f"{path}{SUFFIX}")
+        # The dialog asks whether to replace a file only for the name as it was typed.
+        if not Path(path).suffix:
+            export_video(controller, f"{path}{DEFAULT_SUFFIX}")
         else:
             export_video(controller, path, overwrite=True)
     except ColorizeError as error:
         show_error(str(error))
 
 
-def _take_up_film(controller: ColorizeController) -> Path:
-    """The film to save, on the desk from now on, with the panel open."""
+def _choose_video(controller: ColorizeController) -> Path:
+    """Open the panel and choose the video to export; returns its path."""
     from napari_colorize.napari.commands import open_panel
 
     active = controller.viewer.layers.selection.active
-    chosen = active if _frames(active) is not None else controller.layer
-    found = _frames(chosen)
-    if found is None:
-        raise ImageError("Open a film and select its layer: there is none to save.")
+    chosen = active if _video_frames(active) is not None else controller.layer
+    frames = _video_frames(chosen)
+    if frames is None:
+        raise ImageError("There is no video to save: open a video and select its layer.")
     open_panel(controller.viewer)
     controller.choose_layer(chosen)
-    return found.film.path
+    return frames.film.path
 
 
-def _frames(layer: Layer | None) -> VideoFrames | None:
-    """What a layer shows, if that is a film."""
+def _video_frames(layer: Layer | None) -> VideoFrames | None:
+    """Data of a layer if it is a video, else None."""
     from napari_colorize.video.lazy_frames import VideoFrames
 
     data = None if layer is None else layer.data
@@ -136,21 +140,21 @@ def _frames(layer: Layer | None) -> VideoFrames | None:
 
 @dataclass(frozen=True, eq=False)
 class ExportJob:
-    """What is to be saved and how, as it is when it is said.
+    """Everything that determines the colors of an exported video.
 
     Parameters
     ----------
-    film : Path
-        The file.
+    path : Path
+        The source video.
     frames : int
-        How many it has.
+        Number of its frames.
     settings : ColorizeSettings
-        Of the colours.
+        Settings of the colors.
     model, blend_with, device, precision, guides
-        As `ColorizeSession` has them.
+        See `ColorizeSession`.
     """
 
-    film: Path
+    path: Path
     frames: int
     settings: ColorizeSettings
     model: str | Colorizer
@@ -160,43 +164,46 @@ class ExportJob:
     guides: Guides | None
 
     @classmethod
-    def of(cls, controller: ColorizeController) -> ExportJob:
-        """Of what a desk colorizes.
+    def from_controller(cls, controller: ColorizeController) -> ExportJob:
+        """The job for the layer of a controller, with its present settings.
 
         Raises
         ------
         ImageError
-            If that is no film, or only a part of it.
+            If the layer is not a video, or only a part of it is colorized.
         """
         layer, session = controller.layer, controller.session
         if layer is None:
             raise ImageError(layers.NO_LAYER)
-        frames = _frames(layer)
+        frames = _video_frames(layer)
         if frames is None:
             raise ImageError(
-                f"{layer.name!r} is no film: colorize the whole stack, and save its colours with "
-                "File > Save Selected Layers."
+                f"{layer.name!r} is not a video: colorize the whole stack, then save its colors "
+                "with File > Save Selected Layers."
             )
         if controller.region is not None:
-            raise ImageError("A film is saved whole: choose no shapes to colorize only, first.")
-        if controller.guiding.are_of_one_plane:
             raise ImageError(
-                "Hints, masks and references of single frames are not for the whole film: give "
-                "each as a single plane, or choose none."
+                "A video is saved with whole frames: choose the visible plane instead of shapes "
+                "first."
+            )
+        if controller.guiding.depend_on_plane:
+            raise ImageError(
+                "Hints, masks and references of single frames cannot be used for a whole video: "
+                "use layers with a single plane, or none."
             )
         return cls(
             frames.film.path,
             len(frames),
-            _as_seen(controller.settings, layer),
+            _with_display_range(controller.settings, layer),
             session.model,
             session.blend_with,
             session.device,
             session.precision,
-            cast("Guides | None", session.guides),  # those of single planes were refused
+            cast("Guides | None", session.guides),  # guides that depend on the plane were refused
         )
 
-    def models(self) -> tuple[Colorizer, Colorizer | None]:
-        """The model, and the one that is blended with it; fetches and loads them."""
+    def load_models(self) -> tuple[Colorizer, Colorizer | None]:
+        """Load the model and the second model, after a download if necessary."""
         second = None if self.blend_with is None else self._loaded(self.blend_with)
         return self._loaded(self.model), second
 
@@ -208,14 +215,26 @@ class ExportJob:
         return Colorizer.from_pretrained(model, device=self.device, precision=self.precision)
 
     def identity(self, colorizer: Colorizer, second: Colorizer | None) -> dict[str, object]:
-        """What a former run must have in common with this one to be gone on with."""
-        told = {**colorizer.identity, "guides": _sum(self.guides)}
-        return told if second is None else {**told, "blend_with": second.identity}
+        """What an earlier export must have in common with this one to be continued."""
+        identity = {**colorizer.identity, "guides": _digest(self.guides)}
+        return identity if second is None else {**identity, "blend_with": second.identity}
 
 
 @dataclass(frozen=True)
 class ExportFinished:
-    """How saving ended: frames that are done, what is to be said of them, what went wrong."""
+    """End of an export.
+
+    Parameters
+    ----------
+    done : int
+        Number of frames that are written.
+    cancelled : bool
+        The user stopped the export.
+    notes : tuple of str
+        Sentences for the user.
+    error : ColorizeError, optional
+        Why it failed.
+    """
 
     done: int
     cancelled: bool = False
@@ -224,115 +243,119 @@ class ExportFinished:
 
 
 class VideoExport:
-    """One film on its way into a file, with a bar in the viewer that stops it.
+    """Export of one video in a thread of its own, with a bar in the activity dock.
 
-    To be made in the GUI thread.
+    Create it in the GUI thread. Three threads are involved: `_run` and the functions it calls are
+    in the export thread, `_stop_at_exit` is in the main thread while Python exits, everything else
+    is in the GUI thread. The export thread passes values to the GUI thread by two signals only,
+    which a `QtRelay` queues.
 
     Parameters
     ----------
     viewer : Viewer
-        When its window closes, this ends.
-    todo : Plan
-        From where, to where.
-    order : Order
-        How.
+        The export ends when the window of this viewer closes.
+    plan : VideoPlan
+        Source and target.
+    job : ExportJob
+        Models and settings.
 
     Attributes
     ----------
-    progress : Signal(Progress)
-        From the thread of the work.
-    ended : Signal(SavingEnd)
-        In the GUI thread.
+    progress : Signal(RunProgress)
+        Emitted in the export thread.
+    ended : Signal(ExportFinished)
+        Emitted in the GUI thread.
     """
 
     progress = Signal(RunProgress)
     ended = Signal(ExportFinished)
-    _over = Signal(ExportFinished)
+    _finished = Signal(ExportFinished)  # emitted in the export thread
 
-    def __init__(self, viewer: Viewer, todo: VideoPlan, order: ExportJob) -> None:
-        _ = self.progress, self.ended, self._over  # made here, not by two threads at once
-        self.target = todo.target
-        self._viewer, self._todo, self._order = viewer, todo, order
+    def __init__(self, viewer: Viewer, plan: VideoPlan, job: ExportJob) -> None:
+        # psygnal creates a signal instance at the first access, which is not thread-safe.
+        _ = self.progress, self.ended, self._finished
+        self.target = plan.target
+        self._viewer, self._plan, self._job = viewer, plan, job
         self._cancelled = threading.Event()
         self._done = 0
         self._bar = ActivityBar(self.cancel)
-        self._bridge = QtRelay()
-        self._bridge.connect(self.progress, self._bar.show)
-        self._bridge.connect(self._over, self._end)
-        name = f"napari-colorize saves {self.target.name}"
+        self._relay = QtRelay()
+        self._relay.connect(self.progress, self._bar.show)
+        self._relay.connect(self._finished, self._on_finished)
+        name = f"napari-colorize export of {self.target.name}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
-        _savings[id(self._viewer)] = self
-        atexit.register(self._stop)
+        """Start the thread."""
+        _exports[id(self._viewer)] = self
+        atexit.register(self._stop_at_exit)
         window = getattr(self._viewer, "window", None)
         if window is not None:
-            window._qt_window.destroyed.connect(self._leave)
+            window._qt_window.destroyed.connect(self._on_window_closed)
         self._thread.start()
 
     def cancel(self) -> None:
-        """Stop after the frames at work; what is done is gone on from another time."""
+        """Stop after the current frames; an export to the same name continues later."""
         self._cancelled.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the thread is done; False after `timeout` seconds."""
+        """Wait until the thread has ended; False after `timeout` seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _stop(self) -> None:
-        """Python ends: a thread inside torch must not outlive what it runs on."""
-        self._leave()
-        self.wait(SECONDS_TO_STOP)
+    def _stop_at_exit(self) -> None:
+        # A daemon thread inside torch crashes when the interpreter is finalized under it.
+        self._on_window_closed()
+        self.wait(EXIT_TIMEOUT)
 
-    def _leave(self) -> None:
-        """The window is gone: nobody is there to be told."""
+    def _on_window_closed(self) -> None:
         self.cancel()
-        self._bridge.close()
-        with suppress(RuntimeError):  # parts of the window may be gone already
+        # Closed first: a queued call would reach widgets that are deleted.
+        self._relay.close()
+        with suppress(RuntimeError):  # Qt objects of the window may be deleted already
             self._bar.close()
-        _savings.pop(id(self._viewer), None)
+        _exports.pop(id(self._viewer), None)
 
-    # In the thread
+    # In the export thread
 
     def _run(self) -> None:
-        without_warnings(self._work_and_tell)
+        without_warnings(self._export_and_report)
 
-    def _work_and_tell(self) -> None:
+    def _export_and_report(self) -> None:
         notes: tuple[str, ...] = ()
         error: ColorizeError | None = None
         try:
-            notes = self._work()
-        except ColorizeError as told:
-            error = told
+            notes = self._export()
+        except ColorizeError as expected:
+            error = expected
         except Exception as unexpected:
             logger.exception("Saving %s failed.", self.target)
             error = as_colorize_error(unexpected)
+        # The traceback refers to frames with tensors, whose memory it would keep.
         clear_traceback(error)
-        atexit.unregister(self._stop)
-        self._over.emit(
-            ExportFinished(self._done, self._cancelled.is_set() and not notes, notes, error)
-        )
+        atexit.unregister(self._stop_at_exit)
+        cancelled = self._cancelled.is_set() and not notes
+        self._finished.emit(ExportFinished(self._done, cancelled, notes, error))
 
-    def _work(self) -> tuple[str, ...]:
-        """Colorize and write; gives what is to be said, nothing if it was stopped."""
+    def _export(self) -> tuple[str, ...]:
+        """Colorize and write; returns notes for the user, none if the export was cancelled."""
         from napari_colorize.runtime import memory  # torch
 
         try:
-            return self._written(*self._order.models())
+            return self._write_frames(*self._job.load_models())
         finally:
             memory.empty_device_cache()
 
-    def _written(self, colorizer: Colorizer, second: Colorizer | None) -> tuple[str, ...]:
+    def _write_frames(self, colorizer: Colorizer, second: Colorizer | None) -> tuple[str, ...]:
         from napari_colorize.batch.task import Extras
 
-        work = self._todo.work(
+        work = self._plan.work(
             colorizer,
-            colorizer.resolve_settings(asdict(self._order.settings)),
-            self._order.identity(colorizer, second),
-            **Extras(self._order.guides, second).of_image(),
+            colorizer.resolve_settings(asdict(self._job.settings)),
+            self._job.identity(colorizer, second),
+            **Extras(self._job.guides, second).of_image(),
         )
-        began, total = time.monotonic(), self._order.frames
+        began, total = time.monotonic(), self._job.frames
         self._done = work.before
         with closing(work):
             for done in work:
@@ -345,36 +368,41 @@ class VideoExport:
 
     # In the GUI thread
 
-    def _end(self, end: ExportFinished) -> None:
+    def _on_finished(self, end: ExportFinished) -> None:
         self._bar.close()
-        self._bridge.close()
+        self._relay.close()
         window = getattr(self._viewer, "window", None)
         if window is not None:
-            window._qt_window.destroyed.disconnect(self._leave)
-        _savings.pop(id(self._viewer), None)
+            window._qt_window.destroyed.disconnect(self._on_window_closed)
+        _exports.pop(id(self._viewer), None)
         if end.error is not None:
             show_error(str(end.error))
         elif end.cancelled:
             show_info(
-                f"Stopped after {end.done} of {self._order.frames} frames: save it under the same "
-                "name again to go on."
+                f"Stopped after {end.done} of {self._job.frames} frames. Save to the same name to "
+                "continue."
             )
         else:
             show_info(" ".join(end.notes))
         self.ended.emit(end)
 
 
-def _as_seen(settings: ColorizeSettings, layer: Image) -> ColorizeSettings:
-    """With a layer's gamma, and its limits unless they are those of its type: then gray stays."""
-    limits = layers.seen_limits(layer)
-    is_all = limits == (0, np.iinfo(layer.dtype).max)
+def _with_display_range(settings: ColorizeSettings, layer: Image) -> ColorizeSettings:
+    """Settings with the gamma and the contrast limits of a layer.
+
+    Limits that are the range of the dtype are left out, so that gray values stay unchanged.
+    """
+    limits = layers.displayed_limits(layer)
+    is_full_range = limits == (0, np.iinfo(layer.dtype).max)
     return replace(
-        settings, contrast_limits=None if is_all else limits, gamma=layers.seen_gamma(layer)
+        settings,
+        contrast_limits=None if is_full_range else limits,
+        gamma=layers.displayed_gamma(layer),
     )
 
 
-def _sum(guides: Guides | None) -> str | None:
-    """Tells guides from others."""
+def _digest(guides: Guides | None) -> str | None:
+    """SHA-256 of all arrays of guides; None without guides."""
     if not guides:
         return None
     digest = sha256()
@@ -384,8 +412,8 @@ def _sum(guides: Guides | None) -> str | None:
     return digest.hexdigest()
 
 
-def _arrays(name: str, value: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """The arrays in a dataclass, and in those within it."""
+def _arrays(name: str, value: Any) -> Iterator[tuple[str, AnyArray]]:
+    """Name and array of each array in a dataclass and in the dataclasses it contains."""
     if isinstance(value, np.ndarray):
         yield name, value
     elif is_dataclass(value):

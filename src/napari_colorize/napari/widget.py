@@ -22,15 +22,14 @@ from superqt import QCollapsible
 from superqt.utils import signals_blocked
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.choosers import LayerChooser, ModelChooser
+from napari_colorize.napari.choosers import LayerChooser, ModelChooser, SweepGrid
 from napari_colorize.napari.commands import bind_shortcut
 from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.controller import get_controller
-from napari_colorize.napari.controls import LABEL_WIDTH, OF_THE_LAYER, SettingControls
+from napari_colorize.napari.controls import LABEL_WIDTH, LAYER_SETTINGS, SettingControls
 from napari_colorize.napari.guide.panel import GuidePanel
 from napari_colorize.napari.layers import nothing_to_colorize
 from napari_colorize.napari.preferences import Preferences, preferences
-from napari_colorize.napari.sweep import SweepGrid
 from napari_colorize.session import messages
 from napari_colorize.session.words import factors_around
 from napari_colorize.settings import REFINING, ColorizeSettings
@@ -77,7 +76,7 @@ class ColorizeWidget(QWidget):
         controller = self.controller
         controller.set_settings(render_factor=wanted.render_factor, saturation=wanted.saturation)
         self.models.show_model(wanted.model)
-        if self.models.is_here:
+        if self.models.is_local:
             controller.use_model(wanted.model)
         controller.session.warm_up()
         controller.is_live = wanted.live
@@ -91,19 +90,19 @@ class ColorizeWidget(QWidget):
         controller = self.controller
         self.layers = LayerChooser(controller.viewer)
         self.models = ModelChooser()
-        self.knobs = SettingControls(FIRST)
+        self.knobs = SettingControls(names=FIRST)
         self.target = QComboBox()
         self.target.addItems(TARGETS)
         self.shapes = LayerChooser(
-            controller.viewer, lambda layer: isinstance(layer, Shapes), takes_first=True
+            controller.viewer, lambda layer: isinstance(layer, Shapes), select_first=True
         )
         self.devices = QComboBox()
         more = [
             name
             for name in ColorizeSettings.__dataclass_fields__
-            if name not in (*FIRST, *OF_THE_LAYER, *REFINING)
+            if name not in (*FIRST, *LAYER_SETTINGS, *REFINING)
         ]
-        self.more_knobs = SettingControls(more)
+        self.more_knobs = SettingControls(names=more)
         self.guide = GuidePanel(controller, self._guard)
         self.all = QPushButton()
         self.again = _button("Colorize", "Ask the model again.")
@@ -144,7 +143,7 @@ class ColorizeWidget(QWidget):
         hidden = QWidget()
         devices = _form(hidden)
         devices.addRow(_label("device"), self.devices)
-        devices.addRow(self.more_knobs)
+        devices.addRow(self.more_knobs.native)
         devices.addRow(self.channels)
         self.guide_section = _collapsible("Guide", self.guide)
         self.more_section = _collapsible("More", hidden)
@@ -152,7 +151,7 @@ class ColorizeWidget(QWidget):
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.addLayout(form)
-        column.addWidget(self.knobs)
+        column.addWidget(self.knobs.native)
         column.addLayout(targets)
         column.addWidget(self.all)
         column.addLayout(_row(self.stop_keep, self.stop_drop))
@@ -193,8 +192,8 @@ class ColorizeWidget(QWidget):
         )
         self.models.chosen.connect(controller.use_model)
         for knobs in (self.knobs, self.more_knobs):
-            knobs.changed.connect(self._turn)
-        self.guide.turned.connect(self._turn)
+            knobs.setting_changed.connect(self._turn)
+        self.guide.setting_changed.connect(self._turn)
         self.target.currentIndexChanged.connect(self._choose_target)
         self.shapes.chosen.connect(lambda _: self._choose_target(self.target.currentIndex()))
         self.devices.activated.connect(lambda _: controller.use_device(self.devices.currentText()))
@@ -215,8 +214,8 @@ class ColorizeWidget(QWidget):
         for signal, slot in (
             (controller.layer_changed, self._show_all),
             (controller.changed, self._show_all),
-            (controller.models_changed, self.models.relist),
-            (controller.models_changed, self.guide.models.relist),
+            (controller.models_changed, self.models.refresh),
+            (controller.models_changed, self.guide.models.refresh),
             (controller.shown, self._show_result),
             (controller.state, self._show_state),
             (controller.progress, self._show_progress),
@@ -230,8 +229,8 @@ class ColorizeWidget(QWidget):
         """The panel is gone: nothing is told to it any more; its layers stay."""
         self._patience.stop()
         self._links.end()
-        self.layers.close_list()
-        self.shapes.close_list()
+        self.layers.disconnect_viewer()
+        self.shapes.disconnect_viewer()
         self.guide.close()
 
     # What was clicked
@@ -269,7 +268,7 @@ class ColorizeWidget(QWidget):
     def _show_all(self, *_: Any) -> None:
         controller = self.controller
         self.layers.show_layer(controller.layer)
-        if self.models.is_here:  # else one is being looked at that must be fetched first
+        if self.models.is_local:  # else one is being looked at that must be fetched first
             self.models.show_model(str(controller.session.model))
         self._show_target()
         self.knobs.show_settings(controller.settings, self._recommended())
@@ -282,7 +281,8 @@ class ColorizeWidget(QWidget):
         self.all.setEnabled(planes > 1)
         self.stop_keep.setVisible(running)
         self.stop_drop.setVisible(running)
-        chosen = self.knobs, self.more_knobs, self.guide, self.models, self.target, self.devices
+        forms = self.knobs.native, self.more_knobs.native
+        chosen = *forms, self.guide, self.models, self.target, self.devices
         for widget in chosen:
             widget.setEnabled(not running)  # a run is made with the knobs as they are
         has_result = controller.result is not None and controller.result_layer is not None
@@ -310,7 +310,7 @@ class ColorizeWidget(QWidget):
         lacks = self.controller.session.unsupported_settings
         for knobs in (self.knobs, self.more_knobs, *self.guide.setting_controls):
             for name in knobs.controls:
-                knobs.refuse(name, lacks.get(name))
+                knobs.disable(name, lacks.get(name))
         usual = ColorizeSettings()
         self.controller.set_settings(**{name: getattr(usual, name) for name in lacks})
 
@@ -339,8 +339,8 @@ class ColorizeWidget(QWidget):
         if state in messages.STATES and not (self.controller.is_running and state == "predicting"):
             self._say(messages.STATES[state])
         if self._state == "downloading":
-            self.models.relist()  # another one is here now
-            self.guide.models.relist()
+            self.models.refresh()  # another one is here now
+            self.guide.models.refresh()
         self._state = state
         if state == "idle":
             self._patience.stop()

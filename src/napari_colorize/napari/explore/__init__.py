@@ -1,4 +1,4 @@
-"""Seeing what the network does: the Explore panel and its tools."""
+"""The Explore panel: attention maps, error maps, comparison of models, before/after curtain."""
 
 from napari_colorize.napari.explore.panel import ExploreWidget
 

@@ -1,4 +1,4 @@
-"""The attention explorer: click into the picture and see from where that place hears."""
+"""Attention explorer: a click into the image shows the self-attention of that pixel."""
 
 from __future__ import annotations
 
@@ -7,49 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils import Colormap
-from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_colorize.analysis.maps import ATTENTION_GAMMA, attention_sentence
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.connections import Connections
-from napari_colorize.napari.crop import Floats, PlaneCrop, part_seen
+from napari_colorize.napari.crop import PlaneCrop
 from napari_colorize.napari.explore.overlay_layer import OverlayLayer, point_at
-from napari_colorize.session.words import attention_in_words
+from napari_colorize.napari.layers import NO_RESULT
 
 if TYPE_CHECKING:
     from napari_colorize.analysis.attention import AttentionMap
+    from napari_colorize.array_types import Float32Array, Float64Array
     from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
 
-SLOP = 4  # canvas pixels that a hand moves during a click
-MARK = 41  # pixels of the mark's picture, odd
-MARK_SHARE = 0.05  # the mark's size, of the shorter side of the picture
-MARK_COLOR = (0.3, 1.0, 0.5)
-GAMMA = 0.5  # of the weights: a few are large, and the many small ones matter too
+CLICK_TOLERANCE = 4  # canvas pixels that the mouse may move during a click
+MARKER_PIXELS = 41  # side of the marker's image; odd, so that it has a center
+MARKER_SHARE = 0.05  # side of the marker as a share of the shorter side of the image
+MARKER_COLOR = (0.3, 1.0, 0.5)
+HELP = "Click into the image."
 
 
-def ring() -> NDArray[np.float32]:
-    """A mark: a ring with a dot in the middle, 1 where it is drawn."""
-    radius = np.hypot(*np.indices((MARK, MARK)) - MARK // 2) / (MARK // 2)
-    mark: NDArray[np.float32] = ((abs(radius - 0.88) < 0.12) | (radius < 0.14)).astype(np.float32)
-    return mark
+def marker_image() -> Float32Array:
+    """A ring with a dot in its center: 1 where it is drawn, else 0."""
+    center = MARKER_PIXELS // 2
+    radius = np.hypot(*np.indices((MARKER_PIXELS, MARKER_PIXELS)) - center) / center
+    marker: Float32Array = ((abs(radius - 0.88) < 0.12) | (radius < 0.14)).astype(np.float32)
+    return marker
 
 
-class AttentionLayer:
-    """While it is on, a click into the picture shows where self-attention looks from there.
+class AttentionOverlay:
+    """Self-attention map of the pixel that was clicked.
 
     Parameters
     ----------
-    desk : Desk
-        Whose picture and model.
+    controller : ColorizeController
+        The controller whose result and model are explored.
 
     Attributes
     ----------
-    told : Signal(str)
-        A sentence to show.
+    message : Signal(str)
+        A sentence about the map, or what to do.
     """
 
-    told = Signal(str)
+    message = Signal(str)
 
     def __init__(self, controller: ColorizeController) -> None:
         self._controller = controller
@@ -57,106 +59,106 @@ class AttentionLayer:
             controller.viewer,
             name="{} (attention)",
             colormap="inferno",
-            gamma=GAMMA,
+            gamma=ATTENTION_GAMMA,
             opacity=0.65,
             interpolation2d="linear",
         )
-        self._mark = OverlayLayer(
+        self._marker = OverlayLayer(
             controller.viewer,
-            name="{} (attention, from here)",
-            colormap=Colormap([(*MARK_COLOR, 0), (*MARK_COLOR, 1)], name="mark"),
+            name="{} (attention, query pixel)",
+            colormap=Colormap([(*MARKER_COLOR, 0), (*MARKER_COLOR, 1)], name="marker"),
             contrast_limits=(0, 1),
         )
-        self._point: Floats | None = None
-        self._asked: Any = None  # about which prediction
+        self._point: Float64Array | None = None
+        self._requested: Any = None  # the prediction of which the map is or will be
         self._links = Connections()
         self.is_on = False
 
     @property
     def layer(self) -> Any:
-        """The overlay, or None."""
+        """The layer of the map, or None."""
         return self._weights.layer
 
     def start(self) -> None:
-        """Listen to clicks."""
+        """Switch on: clicks request maps."""
         if self.is_on:
             return
         self.is_on = True
-        self._controller.viewer.mouse_drag_callbacks.append(self._listen)
+        self._controller.viewer.mouse_drag_callbacks.append(self._on_mouse_press)
         self._links.add(self._controller.attention_ready, self._show)
-        self._links.add(self._controller.shown, self._ask_again)
+        self._links.add(self._controller.shown, self._on_result)
         self._links.add(self._controller.layer_changed, self._clear)
-        self.told.emit("Click into the picture.")
+        self.message.emit(HELP)
 
     def stop(self) -> None:
-        """Take the overlay away and listen no longer."""
+        """Switch off and remove the layers."""
         if not self.is_on:
             return
         self.is_on = False
-        self._controller.viewer.mouse_drag_callbacks.remove(self._listen)
+        self._controller.viewer.mouse_drag_callbacks.remove(self._on_mouse_press)
         self._links.end()
         self._clear()
 
-    def ask(self, point: Floats) -> None:
-        """Ask about a row and column of the layer, whole in the middle of a pixel."""
+    def request(self, point: Float64Array) -> None:
+        """Request the map of a row and column of the layer; integers are pixel centers."""
         controller, result = self._controller, self._controller.result
         if controller.layer is None or result is None:
-            self.told.emit("There are no colours yet: wait for the first picture.")
+            self.message.emit(NO_RESULT)
             return
-        part = part_seen(controller)
-        if point not in part:
-            self.told.emit("That is beside what is colorized: click into it.")
+        crop = controller.crop
+        if point not in crop:
+            self.message.emit("This point is outside the colorized region: click inside it.")
             return
-        self._point, self._asked = point, result.chroma
-        row, column = part.within(point, result.gray.shape)
+        self._point, self._requested = point, result.chroma
+        row, column = crop.to_array(point, result.gray.shape)
         try:
             controller.session.request_attention((float(row), float(column)))
         except ColorizeError as error:
-            self.told.emit(str(error))
+            self.message.emit(str(error))
         else:
-            self._show_mark(point)
+            self._show_marker(point)
 
-    def _listen(self, viewer: Any, event: Any) -> Iterator[None]:
-        """A press that is let go of where it was; a drag moves the picture as ever."""
+    def _on_mouse_press(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Request a map after a click; a drag pans the camera as usual."""
         start = np.array(event.pos)
         yield
         while event.type == "mouse_move":
             yield
         moved = np.linalg.norm(np.array(event.pos) - start)
-        if event.button == 1 and moved <= SLOP and self._controller.layer is not None:
-            self.ask(point_at(self._controller.layer, viewer, event.position))
+        if event.button == 1 and moved <= CLICK_TOLERANCE and self._controller.layer is not None:
+            self.request(point_at(self._controller.layer, viewer, event.position))
 
-    def _ask_again(self, result: Colorized) -> None:
-        """Another prediction: what attention says of it is another thing."""
-        if self._point is None or result.chroma is self._asked:
+    def _on_result(self, result: Colorized) -> None:
+        """Request the map of the same pixel again if there is a new prediction."""
+        if self._point is None or result.chroma is self._requested:
             return
         if self.layer is not None:
             self.layer.visible = False  # a model without attention will not replace it
-        self.ask(self._point)
+        self.request(self._point)
 
-    def _show(self, told: AttentionMap) -> None:
+    def _show(self, attention: AttentionMap) -> None:
         controller = self._controller
         if controller.layer is None or self._point is None:
             return
         layer = self._weights.show(
-            controller.layer, told.weights, part_seen(controller), controller.plane
+            controller.layer, attention.weights, controller.crop, controller.plane
         )
-        layer.contrast_limits_range = layer.contrast_limits = (0, float(told.weights.max()))
+        layer.contrast_limits_range = layer.contrast_limits = (0, float(attention.weights.max()))
         layer.visible = True
-        self._mark.raise_()
+        self._marker.raise_()
         row, column = np.rint(self._point)
-        self.told.emit(attention_in_words((int(row), int(column)), told.weights))
+        self.message.emit(attention_sentence((int(row), int(column)), attention.weights))
 
-    def _show_mark(self, point: Floats) -> None:
+    def _show_marker(self, point: Float64Array) -> None:
         controller = self._controller
         assert controller.layer is not None
-        whole = part_seen(controller)
-        side = MARK_SHARE * min(whole.bottom - whole.top, whole.right - whole.left)
+        crop = controller.crop
+        side = MARKER_SHARE * min(crop.bottom - crop.top, crop.right - crop.left)
         row, column = point + 0.5
         around = PlaneCrop(row - side / 2, row + side / 2, column - side / 2, column + side / 2)
-        self._mark.show(controller.layer, ring(), around, controller.plane)
+        self._marker.show(controller.layer, marker_image(), around, controller.plane)
 
     def _clear(self, layer: Any = None) -> None:
-        self._point = self._asked = None
+        self._point = self._requested = None
         self._weights.remove()
-        self._mark.remove()
+        self._marker.remove()

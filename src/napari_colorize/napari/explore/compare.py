@@ -1,4 +1,4 @@
-"""Comparison: the picture as it is, A, beside one that is made otherwise, B."""
+"""Side-by-side comparison: the displayed result, A, and one with another model or setting, B."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """What is other about B; with neither it is self-attention: off if A's is on, else on.
+    """The difference of B from A: model, render factor, or (by default) self-attention.
 
     Parameters
     ----------
     model : str, optional
-        Name or path.
+        Name or path of B's model.
     render_factor : int, optional
-        From 1 to 100.
+        B's render factor, 1 to 100.
     """
 
     model: str | None = None
     render_factor: int | None = None
 
-    def of(self, settings: ColorizeSettings) -> ColorizeSettings:
-        """B's settings, of A's."""
+    def apply(self, settings: ColorizeSettings) -> ColorizeSettings:
+        """B's settings, from A's."""
         if self.render_factor is not None:
             return replace(settings, render_factor=self.render_factor)
         if self.model is not None:
             return settings
         return replace(settings, self_attention=not settings.self_attention)
 
-    def in_words(self, settings: ColorizeSettings) -> str:
-        """What is other, in a few words, given A's settings."""
+    def describe(self, settings: ColorizeSettings) -> str:
+        """The difference in a few words, given A's settings."""
         if self.render_factor is not None:
             return f"render factor {self.render_factor}"
         if self.model is not None:
@@ -58,153 +58,155 @@ class Variant:
 
 
 class Comparison:
-    """A, B and their source side by side; B follows whatever is done to A.
+    """A, B and their source side by side; B follows every change of A.
+
+    B has a session, and with it a worker thread, of its own.
 
     Parameters
     ----------
-    desk : Desk
-        Whose picture is A.
+    controller : ColorizeController
+        The controller whose result is A.
 
     Attributes
     ----------
-    told : Signal(str)
-        A sentence to show.
+    message : Signal(str)
+        What is displayed, or the progress of B.
     failed : Signal(ColorizeError)
-        B cannot be made.
+        B could not be computed.
     ended : Signal()
-        It is over: B failed, its layer was taken out, or another source was chosen.
+        The comparison was ended: B failed, its layer was removed, or another source was chosen.
     """
 
-    told = Signal(str)
+    message = Signal(str)
     failed = Signal(object)
     ended = Signal()
 
     def __init__(self, controller: ColorizeController) -> None:
         self._controller = controller
         self._variant = Variant()
-        self._beside = SideBySide(controller.viewer)
+        self._side_by_side = SideBySide(controller.viewer)
         self._session: ColorizeSession | None = None
-        self._bridge: QtRelay | None = None
+        self._relay: QtRelay | None = None
         self._colors: ColorArrays | None = None
-        self._as_in_a: Any = None  # A's colours when B's were begun
+        self._colors_of_a: Any = None  # A's color arrays when B's were created
         self.layer: Image | None = None
-        self._next_turn = QTimer()  # the desk hears of another plane first
-        self._next_turn.setSingleShot(True)
-        self._next_turn.setInterval(0)
-        self._next_turn.timeout.connect(self._follow)
+        # The controller has to handle another plane before B reads it.
+        self._next_event = QTimer()
+        self._next_event.setSingleShot(True)
+        self._next_event.setInterval(0)
+        self._next_event.timeout.connect(self._update)
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a B."""
+        """Whether the comparison is on."""
         return self._session is not None
 
     def start(self, variant: Variant) -> None:
-        """Show B beside A; another variant takes B's place.
+        """Show B beside A, or replace the present B.
 
         Raises
         ------
         ImageError
-            If there is nothing to compare.
+            If there is no result yet, or B would be the same as A.
         """
         controller = self._controller
         if controller.layer is None or controller.result_layer is None:
-            raise ImageError("There are no colours yet: wait for the first picture.")
+            raise ImageError(layers.NO_RESULT)
         if variant.model is not None and variant.model == str(controller.session.model):
-            raise ImageError("This model made A already: choose another one for B.")
+            raise ImageError("A uses this model already: choose another model for B.")
         self._variant = variant
         if self._session is None:
             self._begin()
-        self._follow()
+        self._update()
 
     def stop(self) -> None:
-        """Take B away; the viewer looks as before."""
+        """Remove B and restore the view."""
         if self._session is None:
             return
         session, self._session = self._session, None
-        assert self._bridge is not None
-        self._bridge.close()
-        self._next_turn.stop()
-        self._listen(False)
+        assert self._relay is not None
+        self._relay.close()
+        self._next_event.stop()
+        self._set_connected(False)
         session.close(wait=0)
         layer, self.layer = self.layer, None
-        self._colors = self._as_in_a = None
+        self._colors = self._colors_of_a = None
         if layer is not None and layer in self._controller.viewer.layers:
             self._controller.viewer.layers.remove(layer)
-        self._beside.restore()
+        self._side_by_side.restore()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until B is made, for scripts and tests."""
+        """Wait until B is computed, for scripts and tests; False after `timeout` seconds."""
         return self._session is None or self._session.wait(timeout)
 
     @property
     def result(self) -> Colorized | None:
-        """B's newest picture of what is looked at."""
+        """B's newest result for the displayed plane."""
         return None if self._session is None else self._session.result
 
     def _begin(self) -> None:
-        self._session, self._bridge = ColorizeSession(), QtRelay()
-        self._bridge.connect(self._session.result_ready, self._take)
-        self._bridge.connect(self._session.failed, self._fail)
-        self._bridge.connect(self._session.progress, self._tell_progress)
-        self._listen(True)
+        self._session, self._relay = ColorizeSession(), QtRelay()
+        self._relay.connect(self._session.result_ready, self._on_result)
+        self._relay.connect(self._session.failed, self._on_failed)
+        self._relay.connect(self._session.progress, self._on_progress)
+        self._set_connected(True)
 
-    def _listen(self, listens: bool) -> None:
+    def _set_connected(self, connected: bool) -> None:
         controller = self._controller
         for signal, slot in (
-            (controller.shown, self._follow),
-            (controller.changed, self._follow),
+            (controller.shown, self._update),
+            (controller.changed, self._update),
             (controller.layer_changed, self._end),
-            (controller.viewer.dims.events.current_step, self._follow_soon),
-            (controller.viewer.layers.events.removed, self._forget_removed),
+            (controller.viewer.dims.events.current_step, self._update_soon),
+            (controller.viewer.layers.events.removed, self._on_layer_removed),
         ):
-            (signal.connect if listens else signal.disconnect)(slot)
+            (signal.connect if connected else signal.disconnect)(slot)
 
-    def _follow_soon(self, event: Any = None) -> None:
-        self._next_turn.start()
+    def _update_soon(self, event: Any = None) -> None:
+        self._next_event.start()
 
-    def _follow(self, _: Any = None) -> None:
-        """Ask B for what A is asked for."""
+    def _update(self, _: Any = None) -> None:
+        """Pass A's request with the variant to B's session."""
         controller, session = self._controller, self._session
         if session is None or controller.layer is None:
             return
-        begins_anew = controller.colors is not self._as_in_a
-        if begins_anew:
-            self._as_in_a = controller.colors
+        has_new_colors = controller.colors is not self._colors_of_a
+        if has_new_colors:
+            self._colors_of_a = controller.colors
             self._colors = colors_for(**layers.read(controller.layer, controller.region))
         assert self._colors is not None
         before = session.source
         settings = controller.session.settings
         if self._colors.source is not before:
             session.update(source=self._colors.source, rgb=controller.layer.rgb)
-        elif begins_anew:
+        elif has_new_colors:
             session.refresh()
-        asked_before = _tone(session)
+        compose_key = _compose_key(session)
         session.update(
             plane=controller.session.plane,
-            settings=self._variant.of(settings),
+            settings=self._variant.apply(settings),
             model=self._variant.model or controller.session.model,
             blend_with=controller.session.blend_with,
             guides=controller.session.guides,
             time_axis=controller.session.time_axis,
             device=controller.session.device,
         )
-        if _tone(session) != asked_before:
+        if _compose_key(session) != compose_key:
             self._colors.mark_stale()
         if session.result is None:
-            self.told.emit("Colorizing B…")
+            self.message.emit("Colorizing B…")
         elif self.layer is not None:
             self._arrange()
 
-    def _take(self, result: Colorized) -> None:
-        """B's picture has come."""
+    def _on_result(self, result: Colorized) -> None:
         controller, session = self._controller, self._session
         if session is None or session.result is not result or controller.layer is None:
-            return  # a newer one is on its way
+            return  # outdated: a newer result follows
         assert self._colors is not None
         self._colors.put(session.plane or (), result)
-        words = self._variant.in_words(controller.session.settings)
+        difference = self._variant.describe(controller.session.settings)
         metadata = {layers.METADATA: result.provenance}
-        name = f"{controller.layer.name} (B: {words})"
+        name = f"{controller.layer.name} (B: {difference})"
         if self.layer is None:
             selected = set(controller.viewer.layers.selection)
             self.layer = layers.add_result(
@@ -215,18 +217,21 @@ class Comparison:
             layers.refresh_result(self.layer, self._colors, metadata=metadata)
             self.layer.name = name
         self._arrange()
-        self.told.emit(f"A as in the Colorize panel, then B with {words}, then the source.")
+        self.message.emit(
+            f"From left to right: A with the settings of the Colorize panel, B with {difference}, "
+            "and the source."
+        )
 
     def _arrange(self) -> None:
         controller = self._controller
         shown = [controller.result_layer, self.layer, controller.layer]
-        self._beside.show([layer for layer in shown if layer is not None])
+        self._side_by_side.show([layer for layer in shown if layer is not None])
 
-    def _fail(self, error: ColorizeError) -> None:
+    def _on_failed(self, error: ColorizeError) -> None:
         self.failed.emit(error)
         self._end()
 
-    def _forget_removed(self, event: Any) -> None:
+    def _on_layer_removed(self, event: Any) -> None:
         if event.value is self.layer:
             self._end()
 
@@ -234,11 +239,11 @@ class Comparison:
         self.stop()
         self.ended.emit()
 
-    def _tell_progress(self, told: RunProgress) -> None:
-        percent = 100 * told.done / max(1, told.total)
-        self.told.emit(f"{told.text}: {percent:.0f} %.")
+    def _on_progress(self, progress: RunProgress) -> None:
+        percent = 100 * progress.done / max(1, progress.total)
+        self.message.emit(f"{progress.text}: {percent:.0f} %.")
 
 
-def _tone(session: ColorizeSession) -> tuple[Any, ...]:
-    """What makes known planes old when it is another."""
+def _compose_key(session: ColorizeSession) -> tuple[Any, ...]:
+    """Inputs of a session whose change makes computed planes outdated."""
     return session.settings, session.blend_with, session.guides, session.time_axis

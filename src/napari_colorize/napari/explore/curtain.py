@@ -1,4 +1,4 @@
-"""The curtain: gray left of a line, colours right of it; the line is dragged."""
+"""Before/after curtain: gray to the left of a draggable line, colors to the right."""
 
 from __future__ import annotations
 
@@ -6,40 +6,41 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_colorize.napari.crop import PlaneCrop, part_seen
+from napari_colorize.napari.crop import PlaneCrop
 from napari_colorize.napari.explore.overlay_layer import (
     OverlayLayer,
     camera_of,
     canvas_pixels_per_column,
     point_at,
 )
+from napari_colorize.napari.layers import NO_RESULT
 
 if TYPE_CHECKING:
+    from napari_colorize.array_types import AnyArray, UInt8Array
     from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
 
 LINE_WIDTH = 2.5  # canvas pixels
-REACH = 8  # canvas pixels beside the line where a press takes it
+GRAB_DISTANCE = 8  # canvas pixels beside the line within which a press grabs it
 
 
-def cut(picture: NDArray[Any], share: float) -> NDArray[Any]:
-    """The left columns of a picture, as many as make up a share of it; at least one."""
-    return picture[:, : max(1, round(share * picture.shape[1]))]
+def left_part(image: AnyArray, share: float) -> AnyArray:
+    """The left columns of an image, a share of its width; at least one column."""
+    return image[:, : max(1, round(share * image.shape[1]))]
 
 
-def left_of(part: PlaneCrop, share: float, columns: int) -> PlaneCrop:
-    """Where `cut` of an array with so many columns lies: its last column is whole."""
+def left_crop(crop: PlaneCrop, share: float, columns: int) -> PlaneCrop:
+    """The crop that `left_part` of an array with so many columns covers, in whole columns."""
     kept = max(1, round(share * columns)) / columns
-    return PlaneCrop(part.top, part.bottom, part.left, part.left + kept * (part.right - part.left))
+    return PlaneCrop(crop.top, crop.bottom, crop.left, crop.left + kept * (crop.right - crop.left))
 
 
-def line_at(part: PlaneCrop, share: float, width: float) -> PlaneCrop:
-    """A line of a width from top to bottom, at a share of the part's width."""
-    middle = part.left + share * (part.right - part.left)
-    return PlaneCrop(part.top, part.bottom, middle - width / 2, middle + width / 2)
+def line_crop(crop: PlaneCrop, share: float, width: float) -> PlaneCrop:
+    """The crop of a vertical line at a share of the width; `width` in columns."""
+    center = crop.left + share * (crop.right - crop.left)
+    return PlaneCrop(crop.top, crop.bottom, center - width / 2, center + width / 2)
 
 
 class Curtain:
@@ -47,21 +48,21 @@ class Curtain:
 
     Parameters
     ----------
-    desk : Desk
-        Whose picture.
+    controller : ColorizeController
+        The controller whose result is covered.
 
     Attributes
     ----------
     moved : Signal(float)
-        The line is elsewhere: at this share of the width.
-    told : Signal(str)
-        A sentence to show.
+        The line was moved to this share of the width.
+    message : Signal(str)
+        What to do.
     ended : Signal()
-        It is off: the user took its layers out.
+        The user removed one of its layers, and the curtain was switched off.
     """
 
     moved = Signal(float)
-    told = Signal(str)
+    message = Signal(str)
     ended = Signal()
 
     def __init__(self, controller: ColorizeController) -> None:
@@ -76,62 +77,63 @@ class Curtain:
             contrast_limits=(0, 1),
             opacity=0.9,
         )
-        self._gray.gone.connect(self._end)
-        self._line.gone.connect(self._end)
-        self._picture: NDArray[np.uint8] | None = None
-        self._of: Any = None  # the plane that the gray was made of
+        self._gray.removed.connect(self._end)
+        self._line.removed.connect(self._end)
+        self._image: UInt8Array | None = None
+        self._plane: Any = None  # of which `_image` was made
         self.share = 0.5
         self.is_on = False
 
     def start(self) -> None:
-        """Draw the curtain over what is shown."""
+        """Switch the curtain on."""
         if self.is_on:
             return
         self.is_on = True
-        self._controller.viewer.mouse_drag_callbacks.append(self._drag)
+        self._controller.viewer.mouse_drag_callbacks.append(self._on_mouse_press)
         camera_of(self._controller.viewer).events.zoom.connect(self._redraw_line)
-        self._controller.shown.connect(self._follow)
+        self._controller.shown.connect(self._on_result)
         self._controller.layer_changed.connect(self._clear)
         if self._controller.result is None:
-            self.told.emit("There are no colours yet: wait for the first picture.")
+            self.message.emit(NO_RESULT)
         else:
-            self._follow(self._controller.result)
-            self.told.emit("Drag the line, or the slider.")
+            self._on_result(self._controller.result)
+            self.message.emit("Drag the line, or move the slider.")
 
     def stop(self) -> None:
-        """Take it away."""
+        """Switch the curtain off and remove its layers."""
         if not self.is_on:
             return
         self.is_on = False
-        self._controller.viewer.mouse_drag_callbacks.remove(self._drag)
+        self._controller.viewer.mouse_drag_callbacks.remove(self._on_mouse_press)
         camera_of(self._controller.viewer).events.zoom.disconnect(self._redraw_line)
-        self._controller.shown.disconnect(self._follow)
+        self._controller.shown.disconnect(self._on_result)
         self._controller.layer_changed.disconnect(self._clear)
         self._clear()
 
     def move_to(self, share: float) -> None:
-        """Put the line at a share of the width, from 0 to 1."""
+        """Move the line to a share of the width, clipped to 0 to 1."""
         share = min(max(share, 0.0), 1.0)
         if share != self.share:
             self.share = share
             self._redraw()
             self.moved.emit(share)
 
-    def _follow(self, result: Colorized) -> None:
-        """Another picture; another saturation has the same gray."""
-        if result.plane is not self._of:
-            self._of = result.plane
-            self._picture = np.rint(result.gray * 255).astype(np.uint8)
+    def _on_result(self, result: Colorized) -> None:
+        from napari_colorize.imaging.color import to_uint8  # torch is imported by then
+
+        # A change of saturation keeps the plane, and with it the gray image.
+        if result.plane is not self._plane:
+            self._plane = result.plane
+            self._image = to_uint8(result.gray)
             self._redraw()
 
     def _redraw(self) -> None:
         controller = self._controller
-        if not self.is_on or self._picture is None or controller.layer is None:
+        if not self.is_on or self._image is None or controller.layer is None:
             return
-        part = left_of(part_seen(controller), self.share, self._picture.shape[1])
-        layer = self._gray.show(
-            controller.layer, cut(self._picture, self.share), part, controller.plane
-        )
+        crop = left_crop(controller.crop, self.share, self._image.shape[1])
+        image = left_part(self._image, self.share)
+        layer = self._gray.show(controller.layer, image, crop, controller.plane)
         layer.visible = self.share > 0
         self._redraw_line()
 
@@ -140,11 +142,11 @@ class Curtain:
         if self._gray.layer is None or controller.layer is None:
             return
         width = LINE_WIDTH / canvas_pixels_per_column(controller.layer, controller.viewer)
-        line = line_at(part_seen(controller), self.share, width)
+        line = line_crop(controller.crop, self.share, width)
         self._line.show(controller.layer, np.ones((1, 1), np.uint8), line, controller.plane)
 
-    def _drag(self, viewer: Any, event: Any) -> Iterator[None]:
-        """A press near the line takes it along; any other moves the picture as ever."""
+    def _on_mouse_press(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Move the line with the mouse if it was grabbed; another drag pans the camera."""
         if event.button != 1 or not self._is_near(event.position):
             return
         camera = camera_of(self._controller.viewer)
@@ -157,27 +159,26 @@ class Curtain:
 
     def _is_near(self, position: Any) -> bool:
         controller = self._controller
-        if (
-            controller.layer is None
-            or self._line.layer is None
-            or controller.viewer.dims.ndisplay != 2
-        ):
+        is_drawn = controller.layer is not None and self._line.layer is not None
+        if not is_drawn or controller.viewer.dims.ndisplay != 2:
             return False
-        part = part_seen(controller)
-        columns = abs(self._share_at(position) - self.share) * (part.right - part.left)
-        return columns * canvas_pixels_per_column(controller.layer, controller.viewer) <= REACH
+        assert controller.layer is not None
+        crop = controller.crop
+        columns = abs(self._share_at(position) - self.share) * (crop.right - crop.left)
+        distance = columns * canvas_pixels_per_column(controller.layer, controller.viewer)
+        return distance <= GRAB_DISTANCE
 
     def _share_at(self, position: Any) -> float:
         assert self._controller.layer is not None
-        part = part_seen(self._controller)
+        crop = self._controller.crop
         column = point_at(self._controller.layer, self._controller.viewer, position)[1] + 0.5
-        return float((column - part.left) / (part.right - part.left))
+        return float((column - crop.left) / (crop.right - crop.left))
 
     def _end(self) -> None:
         self.stop()
         self.ended.emit()
 
     def _clear(self, layer: Any = None) -> None:
-        self._picture = self._of = None
+        self._image = self._plane = None
         self._gray.remove()
         self._line.remove()

@@ -1,7 +1,7 @@
-"""Layers of ours that lie over a part of a picture: where attention looks, a curtain, an error map.
+"""Image layers that cover a crop of a source layer: attention maps, error maps, the curtain.
 
-They are extras: they come above the source, leave the selection as it is, follow the source when it
-is moved, and are gone without a trace when nobody wants them any more.
+Such a layer is added on top without changing the selection, follows the placement of its source,
+and is removed when its tool is switched off.
 """
 
 from __future__ import annotations
@@ -11,32 +11,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 from napari.utils.transforms import Affine
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_colorize.napari import layers
-from napari_colorize.napari.crop import Floats, PlaneCrop
-from napari_colorize.napari.transforms import at_units, placement
+from napari_colorize.napari.colorized_layer import PLACEMENT_EVENTS
+from napari_colorize.napari.crop import PlaneCrop
+from napari_colorize.napari.transforms import placement, unit_factors
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Layer
 
-Array = NDArray[Any]
-PLACED_BY = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+    from napari_colorize.array_types import AnyArray, Float64Array, PlaneIndex
 
 
-def placed_over(
-    layer: Image, part: PlaneCrop, shape: tuple[int, int], plane: tuple[int, ...]
+def placement_over(
+    layer: Image, crop: PlaneCrop, shape: tuple[int, int], plane: PlaneIndex
 ) -> dict[str, Any]:
-    """What puts an array of shape (1, ..., *shape) over a part of a plane of a layer.
+    """Attributes that place an array of shape (1, ..., *shape) over a crop of a layer's plane.
 
     Parameters
     ----------
     layer : Image
         The source.
-    part : Part
-        Of the plane.
+    crop : PlaneCrop
+        Part of the plane.
     shape : tuple of int
         Height and width of the array.
     plane : tuple of int
@@ -47,123 +46,124 @@ def placed_over(
     dict
         scale, translate, rotate, shear, affine, units and axis_labels, for a new layer.
     """
-    placed = placement(layer, plane)
+    attributes = placement(layer, plane)
+    scale = attributes["scale"]
     linear = Affine(
-        scale=placed["scale"], rotate=placed["rotate"], shear=placed["shear"], ndim=layer.ndim
+        scale=scale, rotate=attributes["rotate"], shear=attributes["shear"], ndim=layer.ndim
     ).linear_matrix
-    placed["translate"] = placed["translate"] + linear[:, -2:] @ part.first_pixel(shape)
-    placed["scale"] = np.append(placed["scale"][:-2], placed["scale"][-2:] * part.pixel_size(shape))
-    return placed
+    offset = linear[:, -2:] @ crop.first_pixel(shape)
+    attributes["translate"] = attributes["translate"] + offset
+    attributes["scale"] = np.append(scale[:-2], scale[-2:] * crop.pixel_size(shape))
+    return attributes
 
 
-def point_at(layer: Layer, viewer: Viewer, position: Any) -> Floats:
-    """Row and column of a layer's planes at a place of the viewer, such as a click's."""
+def point_at(layer: Layer, viewer: Viewer, position: Any) -> Float64Array:
+    """Row and column of a layer at a position of the viewer, such as that of a mouse event."""
     world = np.asarray(position, float)[-layer.ndim :]
-    world = world * at_units(getattr(viewer.dims, "units", None), layer.units)[-len(world) :]
+    world = world * unit_factors(getattr(viewer.dims, "units", None), layer.units)[-len(world) :]
     return np.asarray(layer.world_to_data(world), float)[-2:]
 
 
 def canvas_pixels_per_column(layer: Layer, viewer: Viewer) -> float:
-    """How wide a column of a layer is on the screen."""
+    """Width of one column of a layer in pixels of the canvas."""
     step = np.zeros((2, layer.ndim))
     step[1, -1] = 1
-    start, end = (np.asarray(layer.data_to_world(place)) for place in step)
-    units = at_units(getattr(viewer.dims, "units", None), layer.units)
+    start, end = (np.asarray(layer.data_to_world(point)) for point in step)
+    units = unit_factors(getattr(viewer.dims, "units", None), layer.units)
     return float(np.linalg.norm((end - start) / units) * camera_of(viewer).zoom)
 
 
 def camera_of(viewer: Viewer) -> Any:
-    """The camera; it lives in the scene since napari 0.9."""
+    """The camera of a viewer; an attribute of its scene since napari 0.9."""
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 class OverlayLayer:
-    """At most one layer over a part of a source's plane.
+    """At most one layer that covers a crop of a source's plane.
 
     Parameters
     ----------
     viewer : Viewer
-        Where it is shown.
-    looks : Any
-        Name (`{}` stands for the source's), colormap and the like, for the new layer.
+        The viewer to which the layer is added.
+    **attributes
+        Attributes of the layer. In `name`, `{}` stands for the name of the source.
 
     Attributes
     ----------
-    gone : Signal()
-        The user took the layer out.
+    removed : Signal()
+        The user removed the layer.
     """
 
-    gone = Signal()
+    removed = Signal()
 
-    def __init__(self, viewer: Viewer, **looks: Any) -> None:
-        self._viewer, self._looks = viewer, looks
+    def __init__(self, viewer: Viewer, **attributes: Any) -> None:
+        self._viewer, self._attributes = viewer, attributes
         self.layer: Image | None = None
         self._source: Image | None = None
-        self._part, self._plane = PlaneCrop(0, 1, 0, 1), ()  # type: PlaneCrop, tuple[int, ...]
+        self._crop, self._plane = PlaneCrop(0, 1, 0, 1), ()  # type: PlaneCrop, PlaneIndex
 
-    def show(self, source: Image, data: Array, part: PlaneCrop, plane: tuple[int, ...]) -> Image:
-        """Lay a plane of values over a part of a plane of the source."""
+    def show(self, source: Image, data: AnyArray, crop: PlaneCrop, plane: PlaneIndex) -> Image:
+        """Show values `(Y, X)` over a crop of the source's plane."""
         if self._source is not source:
             self.remove()
-        self._part, self._plane = part, plane
+        self._crop, self._plane = crop, plane
         values = data[(None,) * (source.ndim - 2)]
         if self.layer is None:
             self._add(source, values)
         else:
             self.layer.data = values
-            self._place()
+            self._update_placement()
         assert self.layer is not None
         return self.layer
 
-    def move(self, part: PlaneCrop) -> None:
-        """The same values over another part."""
-        self._part = part
-        self._place()
-
     def raise_(self) -> None:
-        """Bring the layer above all others."""
-        layers_ = self._viewer.layers
-        if self.layer is not None and layers_[-1] is not self.layer:
-            layers_.move(layers_.index(self.layer), len(layers_))
+        """Move the layer to the top."""
+        viewer_layers = self._viewer.layers
+        if self.layer is not None and viewer_layers[-1] is not self.layer:
+            viewer_layers.move(viewer_layers.index(self.layer), len(viewer_layers))
 
     def remove(self) -> None:
-        """Take the layer out, if there is one."""
+        """Remove the layer, if there is one."""
         layer, self.layer = self.layer, None
         if layer is None or self._source is None:
             return
-        for emitter in _emitters(self._source):
-            emitter.disconnect(self._place)
-        self._viewer.layers.events.removed.disconnect(self._forget)
+        for emitter in _placement_emitters(self._source):
+            emitter.disconnect(self._update_placement)
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._source = None
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
-    def _add(self, source: Image, values: Array) -> None:
-        looks = {**self._looks, "name": self._looks["name"].format(source.name)}
-        looks |= placed_over(source, self._part, values.shape[-2:], self._plane)
-        self.layer = Image(values, rgb=False, metadata={layers.METADATA: {}}, **looks)
+    def _add(self, source: Image, values: AnyArray) -> None:
+        attributes = {**self._attributes, "name": self._attributes["name"].format(source.name)}
+        attributes |= placement_over(source, self._crop, values.shape[-2:], self._plane)
+        self.layer = Image(values, rgb=False, metadata={layers.METADATA: {}}, **attributes)
         self._source = source
+        # The selection stays: the selected layer is the one that is colorized.
         selected = set(self._viewer.layers.selection)
         self._viewer.layers.append(self.layer)
-        self._viewer.layers.selection = selected  # the source stays the one that is worked on
-        for emitter in _emitters(source):
-            emitter.connect(self._place)
-        self._viewer.layers.events.removed.connect(self._forget)
+        self._viewer.layers.selection = selected
+        for emitter in _placement_emitters(source):
+            emitter.connect(self._update_placement)
+        self._viewer.layers.events.removed.connect(self._on_layer_removed)
 
-    def _place(self, event: Any = None) -> None:
+    def _update_placement(self, event: Any = None) -> None:
         if self.layer is None or self._source is None:
             return
         shape = self.layer.data.shape[-2:]
-        now = placement(self.layer)
-        for name, value in placed_over(self._source, self._part, shape, self._plane).items():
-            if not np.array_equal(now[name], value):  # each is drawn anew by napari
+        present = placement(self.layer)
+        wanted = placement_over(self._source, self._crop, shape, self._plane)
+        for name, value in wanted.items():
+            # napari redraws the layer for each assignment, even of an equal value.
+            if not np.array_equal(present[name], value):
                 setattr(self.layer, name, value)
 
-    def _forget(self, event: Any) -> None:
+    def _on_layer_removed(self, event: Any) -> None:
         if event.value is self.layer:
             self.remove()
-            self.gone.emit()
+            self.removed.emit()
 
 
-def _emitters(layer: Layer) -> list[Any]:
-    return [getattr(layer.events, name) for name in PLACED_BY if hasattr(layer.events, name)]
+def _placement_emitters(layer: Layer) -> list[Any]:
+    names = [name for name in PLACEMENT_EVENTS if hasattr(layer.events, name)]
+    return [getattr(layer.events, name) for name in names]

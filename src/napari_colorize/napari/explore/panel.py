@@ -1,4 +1,4 @@
-"""ExploreWidget, the panel that shows what the network does: it switches tools on and off."""
+"""ExploreWidget: dock widget with tools that show how the network arrives at its colors."""
 
 from __future__ import annotations
 
@@ -31,160 +31,170 @@ from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.choosers import ModelChooser
 from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.controller import get_controller
-from napari_colorize.napari.controls import Number
-from napari_colorize.napari.explore.attention import AttentionLayer
+from napari_colorize.napari.controls import NumberControl
+from napari_colorize.napari.explore.attention import AttentionOverlay
 from napari_colorize.napari.explore.compare import Comparison, Variant
-from napari_colorize.napari.explore.confidence import COLORMAP, ExpectedErrorOverlay
 from napari_colorize.napari.explore.curtain import Curtain
-from napari_colorize.napari.explore.doubt import DisagreementOverlay
-from napari_colorize.napari.explore.overlays import AnalysisOverlay
-from napari_colorize.napari.explore.pale import UncoloredOverlay
+from napari_colorize.napari.explore.overlays import (
+    ERROR_COLORMAP,
+    AnalysisOverlay,
+    DisagreementOverlay,
+    ExpectedErrorOverlay,
+    UncoloredOverlay,
+)
 
 if TYPE_CHECKING:
     from napari import Viewer
 
 ATTENTION, MODEL, RENDER_FACTOR = range(3)
-KINDS = ("self-attention", "model", "render factor")
-STEPS = 1000  # of the curtain's slider
+VARIANT_KINDS = ("self-attention", "model", "render factor")
+SLIDER_STEPS = 1000  # of the curtain
 
 
 class ExploreWidget(QWidget):
-    """Seeing what the network does, for the picture that the Colorize panel shows.
+    """Tools to explore the image that the Colorize panel displays.
 
-    Closing the panel takes away what it laid over the picture.
+    Closing the widget removes its layers.
 
     Parameters
     ----------
     napari_viewer : Viewer
-        Whose panel it is; napari fills it in by this name.
+        The viewer; napari passes it by this name.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.controller = get_controller(napari_viewer)
-        self.attention = AttentionLayer(self.controller)
-        self.confidence = ExpectedErrorOverlay(self.controller)
-        self.doubt = DisagreementOverlay(self.controller)
-        self.pale = UncoloredOverlay(self.controller)
+        self.attention = AttentionOverlay(self.controller)
+        self.expected_error = ExpectedErrorOverlay(self.controller)
+        self.disagreement = DisagreementOverlay(self.controller)
+        self.uncolored = UncoloredOverlay(self.controller)
         self.comparison = Comparison(self.controller)
         self.curtain = Curtain(self.controller)
         self._links = Connections()
-        self._make_widgets()
-        self._lay_out()
+        self._create_widgets()
+        self._create_layout()
         self._connect()
         self.controller.attach_panel(self)
-        self.controller.session.warm_up()  # torch comes in the background
-        self._guard(self.controller.follow_selection)
+        self.controller.session.warm_up()  # imports torch in the worker thread
+        self._run_guarded(self.controller.follow_selection)
         self._show_layer()
 
-    # What it is made of
-
-    def _make_widgets(self) -> None:
-        self.of = _words("")
-        self.attend = _toggle("Ask by clicking")
-        self.attention_said = _words("")
-        self.judge = _toggle("Show expected error")
-        self.scale = ColorBar(COLORMAP, LARGEST_ERROR)
-        self.confidence_said = _words("")
-        self.ask_otherwise = _toggle("Show disagreement")
-        self.doubt_said = _words("")
-        self.find_pale = _toggle("Show next to no colour")
-        self.pale_said = _words("")
+    def _create_widgets(self) -> None:
+        self.header = _wrapped_label("")
+        self.attention_button = _toggle("Show attention by clicking")
+        self.attention_message = _wrapped_label("")
+        self.expected_error_button = _toggle("Expected error")
+        self.color_bar = ColorBar(ERROR_COLORMAP, LARGEST_ERROR)
+        self.expected_error_message = _wrapped_label("")
+        self.disagreement_button = _toggle("Disagreement")
+        self.disagreement_message = _wrapped_label("")
+        self.uncolored_button = _toggle("Uncolored")
+        self.uncolored_message = _wrapped_label("")
         self.kind = QComboBox()
-        self.kind.addItems(KINDS)
+        self.kind.addItems(VARIANT_KINDS)
         self.kind.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.models = ModelChooser()
-        self.render_factor = Number(1, 100)
-        self.render_factor.set(None, 8)
-        self.compare = _toggle("Side by side")
-        self.comparison_said = _words("")
-        self.draw = _toggle("Draw the curtain")
-        self.place = QSlider(Qt.Orientation.Horizontal)
-        self.place.setRange(0, STEPS)
-        self.place.setValue(STEPS // 2)
-        self.curtain_said = _words("")
+        self.render_factor = NumberControl(1, 100)
+        self.render_factor.display(None, 8)
+        self.comparison_button = _toggle("Compare side by side")
+        self.comparison_message = _wrapped_label("")
+        self.curtain_button = _toggle("Curtain")
+        self.curtain_slider = QSlider(Qt.Orientation.Horizontal)
+        self.curtain_slider.setRange(0, SLIDER_STEPS)
+        self.curtain_slider.setValue(SLIDER_STEPS // 2)
+        self.curtain_message = _wrapped_label("")
 
-    def _lay_out(self) -> None:
+    def _create_layout(self) -> None:
         self._choices = QStackedWidget()
-        for widget in (QWidget(), self.models, self.render_factor):
+        for widget in (QWidget(), self.models, self.render_factor.native):
             self._choices.addWidget(widget)
         form = QFormLayout()
         form.addRow("B differs in", self.kind)
-        form.addRow("B has", self._choices)
+        form.addRow("value of B", self._choices)
         self._choice_label = form.labelForField(self._choices)
 
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.addWidget(self.of)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.addWidget(self.header)
         column.addLayout(
             _section(
-                "Where attention looks",
-                "Self-attention lets parts of a picture far apart agree on their colours. "
-                "Click a place: bright is where it hears from.",
-                self.attend,
-                self.attention_said,
+                "Self-attention",
+                "Self-attention relates distant image regions. Click a pixel to show its map: "
+                "bright regions have a high weight.",
+                self.attention_button,
+                self.attention_message,
             )
         )
         column.addLayout(
             _section(
-                "How sure the model is",
-                "How far off the true colours it expects its own to be, and how far its answers "
-                "lie apart when it is asked otherwise, in CIEDE2000: 1 is just visible side by "
-                "side, above 10 it is a guess.",
-                _row(self.judge, self.ask_otherwise),
-                self.scale,
-                self.confidence_said,
-                self.doubt_said,
-                self.find_pale,
-                self.pale_said,
+                "Reliability",
+                "Expected error of the colors, and disagreement between several predictions, in "
+                "CIEDE2000: a difference of 1 is just visible, above 10 the color is unreliable. "
+                "Uncolored marks pixels with almost no chroma.",
+                _row(self.expected_error_button, self.disagreement_button),
+                self.color_bar,
+                self.expected_error_message,
+                self.disagreement_message,
+                self.uncolored_button,
+                self.uncolored_message,
             )
         )
-        column.addLayout(_section("A beside B", "", form, self.compare, self.comparison_said))
         column.addLayout(
-            _section("Before and after", "", _row(self.draw, self.place), self.curtain_said)
+            _section("Comparison", "", form, self.comparison_button, self.comparison_message)
+        )
+        column.addLayout(
+            _section(
+                "Before and after",
+                "",
+                _row(self.curtain_button, self.curtain_slider),
+                self.curtain_message,
+            )
         )
         column.addStretch(1)
         self._area = area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inside)
+        area.setWidget(content)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)
         self._show_choice(ATTENTION)
 
     def showEvent(self, event: Any) -> None:
-        """Ask for room: how much is known as soon as the viewer's style is."""
+        """Set the minimum width; the viewer's style, on which it depends, is known now."""
         super().showEvent(event)
-        self._ask_for_room()
+        self._update_minimum_width()
 
-    def _ask_for_room(self) -> None:
+    def _update_minimum_width(self) -> None:
         bar = self._area.verticalScrollBar().sizeHint().width()
         self.setMinimumWidth(self._area.widget().minimumSizeHint().width() + bar)
 
     def _connect(self) -> None:
-        self.attend.toggled.connect(self._switch_attention)
-        for toggle, tool, said in self._maps():
-            said.hide()
-            toggle.toggled.connect(partial(self._switch_map, tool, said))
-            self._links.add(tool.told, _says(said))
-        self.compare.toggled.connect(self._switch_comparison)
-        self.draw.toggled.connect(self._switch_curtain)
+        self.attention_button.toggled.connect(self._toggle_attention)
+        for button, overlay, label in self._overlays():
+            label.hide()
+            button.toggled.connect(partial(self._toggle_overlay, overlay, label))
+            self._links.add(overlay.message, _text_setter(label))
+        self.comparison_button.toggled.connect(self._toggle_comparison)
+        self.curtain_button.toggled.connect(self._toggle_curtain)
         self.kind.currentIndexChanged.connect(self._show_choice)
-        self.models.chosen.connect(lambda _: self._compare_anew())
-        self.render_factor.changed.connect(lambda _: self._compare_anew())
-        self.place.valueChanged.connect(lambda value: self.curtain.move_to(value / STEPS))
+        self.models.chosen.connect(lambda _: self._restart_comparison())
+        self.render_factor.changed.connect(lambda _: self._restart_comparison())
+        self.curtain_slider.valueChanged.connect(
+            lambda value: self.curtain.move_to(value / SLIDER_STEPS)
+        )
         for signal, slot in (
-            (self.attention.told, _says(self.attention_said)),
-            (self.comparison.told, _says(self.comparison_said)),
+            (self.attention.message, _text_setter(self.attention_message)),
+            (self.comparison.message, _text_setter(self.comparison_message)),
             (self.comparison.failed, self._show_error),
-            (self.comparison.ended, self._show_comparison_ended),
-            (self.curtain.told, _says(self.curtain_said)),
-            (self.curtain.moved, self._show_place),
-            (self.curtain.ended, self._show_curtain_ended),
+            (self.comparison.ended, self._uncheck_comparison),
+            (self.curtain.message, _text_setter(self.curtain_message)),
+            (self.curtain.moved, self._show_curtain_position),
+            (self.curtain.ended, self._uncheck_curtain),
             (self.controller.layer_changed, self._show_layer),
             (self.controller.shown, self._show_layer),
             (self.controller.failed, self._show_failure),
@@ -192,155 +202,152 @@ class ExploreWidget(QWidget):
             self._links.add(signal, slot)
 
     def close(self) -> None:
-        """The panel is gone: nothing is told to it any more, and nothing of it stays."""
+        """Disconnect from the controller and switch all tools off."""
         self._links.end()
-        for _, tool, _ in self._maps():
+        for _, overlay, _ in self._overlays():
+            overlay.stop()
+        for tool in (self.attention, self.curtain, self.comparison):
             tool.stop()
-        for other in (self.attention, self.curtain, self.comparison):
-            other.stop()
 
-    def _maps(self) -> list[tuple[QPushButton, AnalysisOverlay, QLabel]]:
-        """Maps that lie over the picture: what switches each on, and where it is told of."""
+    def _overlays(self) -> list[tuple[QPushButton, AnalysisOverlay, QLabel]]:
+        """Button, overlay and message label of each analysis map."""
         return [
-            (self.judge, self.confidence, self.confidence_said),
-            (self.ask_otherwise, self.doubt, self.doubt_said),
-            (self.find_pale, self.pale, self.pale_said),
+            (self.expected_error_button, self.expected_error, self.expected_error_message),
+            (self.disagreement_button, self.disagreement, self.disagreement_message),
+            (self.uncolored_button, self.uncolored, self.uncolored_message),
         ]
 
-    # What was clicked
-
-    def _guard(self, colorized_layer: Callable[[], object]) -> bool:
-        """Do it; what cannot be done is told in one sentence."""
+    def _run_guarded(self, action: Callable[[], object]) -> bool:
+        """Call a function and show its `ColorizeError`; returns whether it succeeded."""
         try:
-            colorized_layer()
+            action()
         except ColorizeError as error:
             self._show_error(error)
             return False
         return True
 
-    def _switch_attention(self, on: bool) -> None:
+    def _toggle_attention(self, on: bool) -> None:
         self._end_comparison(on)
         self.attention.start() if on else self.attention.stop()
         if not on:
-            self.attention_said.setText("")
+            self.attention_message.setText("")
 
-    def _switch_map(self, tool: AnalysisOverlay, said: QLabel, on: bool) -> None:
+    def _toggle_overlay(self, overlay: AnalysisOverlay, label: QLabel, on: bool) -> None:
         self._end_comparison(on)
-        tool.start() if on else tool.stop()
+        overlay.start() if on else overlay.stop()
         if not on:
-            said.clear()
-            said.hide()
+            label.clear()
+            label.hide()
 
-    def _switch_curtain(self, on: bool) -> None:
+    def _toggle_curtain(self, on: bool) -> None:
         self._end_comparison(on)
         self.curtain.start() if on else self.curtain.stop()
         if not on:
-            self.curtain_said.setText("")
+            self.curtain_message.setText("")
 
-    def _switch_comparison(self, on: bool) -> None:
+    def _toggle_comparison(self, on: bool) -> None:
         if not on:
             self.comparison.stop()
-            self.comparison_said.setText("")
+            self.comparison_message.setText("")
             return
-        maps = [toggle for toggle, _, _ in self._maps()]
-        for toggle in (self.attend, *maps, self.draw):  # they lie over one picture
-            toggle.setChecked(False)
-        if not self._guard(lambda: self.comparison.start(self.variant())):
-            self._show_comparison_ended()
+        # Overlays cover one image, and the grid would show them in cells of their own.
+        buttons = [button for button, _, _ in self._overlays()]
+        for button in (self.attention_button, *buttons, self.curtain_button):
+            button.setChecked(False)
+        if not self._run_guarded(lambda: self.comparison.start(self.variant())):
+            self._uncheck_comparison()
 
     def _end_comparison(self, other_is_on: bool) -> None:
         if other_is_on:
-            self.compare.setChecked(False)
+            self.comparison_button.setChecked(False)
 
-    def _compare_anew(self) -> None:
+    def _restart_comparison(self) -> None:
         if self.comparison.is_on:
-            self._guard(lambda: self.comparison.start(self.variant()))
+            self._run_guarded(lambda: self.comparison.start(self.variant()))
 
     def variant(self) -> Variant:
-        """What is chosen for B."""
+        """The variant that is chosen for B."""
         kind = self.kind.currentIndex()
         if kind == MODEL:
             return Variant(model=self.models.model)
         if kind == RENDER_FACTOR:
-            return Variant(render_factor=int(self.render_factor.slider.value()))
+            return Variant(render_factor=int(self.render_factor.slider.value))
         return Variant()
-
-    # What is shown
 
     def _show_layer(self, _: Any = None) -> None:
         layer, result = self.controller.layer, self.controller.result
         if layer is None:
-            self.of.setText("Choose a gray image layer: it is colorized, then explored here.")
+            self.header.setText("Choose a grayscale image layer in the Colorize panel.")
         elif result is None:
-            self.of.setText(f"{layer.name}: waiting for its first colours…")
+            self.header.setText(f"{layer.name}: waiting for the first result…")
         else:
             model, factor = result.record.get("model", ""), result.settings.render_factor
-            self.of.setText(f"{layer.name}: {model}, render factor {factor}.")
-            if factor is not None and self.render_factor.value() is None:
-                self.render_factor.set(None, 2 * factor if factor <= 50 else factor // 2)
+            self.header.setText(f"{layer.name}: {model}, render factor {factor}.")
+            if factor is not None and self.render_factor.value is None:
+                self.render_factor.display(None, 2 * factor if factor <= 50 else factor // 2)
 
     def _show_choice(self, kind: int) -> None:
         self._choices.setCurrentIndex(kind)
         self._choices.setVisible(kind != ATTENTION)
         self._choice_label.setVisible(kind != ATTENTION)
-        self._ask_for_room()
-        self._compare_anew()
+        self._update_minimum_width()
+        self._restart_comparison()
 
-    def _show_place(self, share: float) -> None:
-        with signals_blocked(self.place):
-            self.place.setValue(round(share * STEPS))
+    def _show_curtain_position(self, share: float) -> None:
+        with signals_blocked(self.curtain_slider):
+            self.curtain_slider.setValue(round(share * SLIDER_STEPS))
 
-    def _show_comparison_ended(self) -> None:
-        with signals_blocked(self.compare):
-            self.compare.setChecked(False)
+    def _uncheck_comparison(self) -> None:
+        with signals_blocked(self.comparison_button):
+            self.comparison_button.setChecked(False)
 
-    def _show_curtain_ended(self) -> None:
-        with signals_blocked(self.draw):
-            self.draw.setChecked(False)
+    def _uncheck_curtain(self) -> None:
+        with signals_blocked(self.curtain_button):
+            self.curtain_button.setChecked(False)
 
     def _show_failure(self, error: ColorizeError) -> None:
-        """The desk's own; the Colorize panel notifies of it."""
+        """Show an error of the controller, of which the Colorize panel notifies the user."""
         if self.attention.is_on:
-            self.attention_said.setText(str(error))
-        for _, tool, said in self._maps():
-            if tool.is_on:
-                said.setText(str(error))
+            self.attention_message.setText(str(error))
+        for _, overlay, label in self._overlays():
+            if overlay.is_on:
+                label.setText(str(error))
 
     def _show_error(self, error: ColorizeError) -> None:
-        self.comparison_said.setText(str(error))
+        self.comparison_message.setText(str(error))
         show_error(str(error))
 
 
 class ColorBar(QWidget):
-    """A colormap with numbers under it.
+    """A colormap with numbers below it.
 
     Parameters
     ----------
     colormap : str
-        One of napari's.
+        Name of one of napari's colormaps.
     high : float
-        The number at its right end; 0 is at the left.
+        Value at the right end; the left end is 0.
     """
 
-    MARKS = 6
+    TICKS = 6
 
     def __init__(self, colormap: str, high: float) -> None:
         super().__init__()
         colors = ensure_colormap(colormap).map(np.linspace(0, 1, 256))
         row = np.ascontiguousarray(np.rint(colors[None] * 255).astype(np.uint8))
         self._image = QImage(row.tobytes(), 256, 1, 1024, QImage.Format.Format_RGBA8888).copy()
-        self._marks = [f"{value:.0f}" for value in np.linspace(0, high, self.MARKS)]
+        self._ticks = [f"{value:.0f}" for value in np.linspace(0, high, self.TICKS)]
         self.setFixedHeight(self.fontMetrics().height() + 12)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def paintEvent(self, event: Any) -> None:
-        """Paint it."""
+        """Paint the colors and the numbers."""
         painter = QPainter(self)
         painter.drawImage(self.rect().adjusted(0, 0, 0, -self.height() + 9), self._image)
         painter.setPen(self.palette().windowText().color())
-        for place, text in enumerate(self._marks):
+        for tick, text in enumerate(self._ticks):
             width = self.fontMetrics().horizontalAdvance(text)
-            left = place * (self.width() - width) // (self.MARKS - 1)
+            left = tick * (self.width() - width) // (self.TICKS - 1)
             painter.drawText(left, self.height() - 1, text)
         painter.end()
 
@@ -351,18 +358,18 @@ def _section(title: str, text: str, *content: Any) -> QVBoxLayout:
     column.addSpacing(8)
     column.addWidget(heading)
     if text:
-        column.addWidget(_words(text))
+        column.addWidget(_wrapped_label(text))
     for item in content:
         (column.addWidget if isinstance(item, QWidget) else column.addLayout)(item)
     return column
 
 
-def _says(label: QLabel) -> Callable[[str], None]:
-    def say(sentence: str) -> None:
-        label.setText(sentence)
+def _text_setter(label: QLabel) -> Callable[[str], None]:
+    def set_text(message: str) -> None:
+        label.setText(message)
         label.show()
 
-    return say
+    return set_text
 
 
 def _toggle(text: str) -> QPushButton:
@@ -371,7 +378,7 @@ def _toggle(text: str) -> QPushButton:
     return button
 
 
-def _words(text: str) -> QLabel:
+def _wrapped_label(text: str) -> QLabel:
     label = QLabel(text)
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)

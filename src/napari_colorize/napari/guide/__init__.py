@@ -1,7 +1,8 @@
-"""Guiding colours by layers: scribbles, a mask, a picture whose palette is taken over.
+"""Guides read from layers: hints, a mask, a reference image and regions.
 
-`guiding` follows the layers that were chosen; `reading` makes `Guides` of them, for the pixels that
-a session colorizes (`grid`): out of dots, strokes and areas (`scribbles`) and of numbers painted
-(`labels`), or of a picture in colour (`palette`). Of a stack each plane may have its own: they are
-read from layers as they were at one moment (`still`). `panel` is where layers are chosen.
+`guide_layers` follows the layers that the user chose. `guide_values` converts them to `Guides` at
+the pixels that a session colorizes (`grid`): points, strokes and areas (`scribbles`), painted
+labels (`labels`), and images in color (`palette`). Guides can differ between the planes of a stack:
+they are read from copies of the layers (`layer_snapshot`), so that the worker thread can use them
+while the user goes on drawing. `panel` has the controls.
 """

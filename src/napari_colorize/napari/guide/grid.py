@@ -1,4 +1,4 @@
-"""The pixels that a session colorizes, and where in them another layer's places are."""
+"""The pixel grid that a session colorizes, and conversions from other layers to it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.napari.crop import Floats, PlaneCrop, plane_size, whole_plane
-from napari_colorize.napari.transforms import at_units, to_pixels
+from napari_colorize.napari.crop import PlaneCrop, plane_size, whole_plane
+from napari_colorize.napari.transforms import to_pixels, unit_factors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,70 +16,77 @@ if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Image, Layer
 
-Index = tuple[int, ...]
+    from napari_colorize.array_types import Float64Array, PlaneIndex
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """One plane of an image layer as an array that fills a part of it, in the world of a viewer.
+    """Pixel grid of an array that covers a crop of one plane of an image layer.
 
     Parameters
     ----------
     layer : Image
         The source.
-    part : Part
-        What of its planes the array covers.
+    crop : PlaneCrop
+        The part of the plane that the array covers.
     size : tuple of int
         Height and width of the array.
     plane : tuple of int
         Index of the plane.
     point : ndarray
-        Where the viewer is, for axes that the source has not.
+        World coordinates of the viewer's current step, for axes that the source does not have.
     units : sequence, optional
-        Of these numbers.
+        Units of `point`.
     """
 
     layer: Image
-    part: PlaneCrop
+    crop: PlaneCrop
     size: tuple[int, int]
-    plane: Index
-    point: Floats = field(repr=False)
+    plane: PlaneIndex
+    point: Float64Array = field(repr=False)
     units: Sequence[Any] | None = field(default=None, repr=False)
 
-    def place(self, other: Layer) -> Floats:
-        """Where this plane is in another layer's data, along the axes before its last two."""
+    def position(self, other: Layer) -> Float64Array:
+        """Data coordinates of this plane in another layer, along the axes before the last two."""
         point = np.zeros(other.ndim)
         known = self.point[-other.ndim :]
         point[other.ndim - len(known) :] = known
-        point *= at_units(self.units, other.units)
+        point *= unit_factors(self.units, other.units)
         index = np.zeros(self.layer.ndim)
         index[: len(self.plane)] = self.plane
         shared = min(self.layer.ndim, other.ndim)
         world = np.asarray(self.layer.data_to_world(index), float)[-shared:]
-        point[-shared:] = world * at_units(self.layer.units, other.units[-shared:])
+        point[-shared:] = world * unit_factors(self.layer.units, other.units[-shared:])
         return np.asarray(other.world_to_data(point), float)[:-2]
 
-    def pixels(self, other: Layer) -> Callable[[Floats], Floats]:
-        """A map from places `(N, axes)` in another layer's data to rows and columns here."""
-        in_layer = to_pixels(other, self.layer)
-        return lambda places: self.part.within(in_layer(places), self.size)
+    def converter(self, other: Layer) -> Callable[[Float64Array], Float64Array]:
+        """A function from data coordinates `(N, axes)` of another layer to rows and columns."""
+        to_layer = to_pixels(other, self.layer)
+        return lambda points: self.crop.to_array(to_layer(points), self.size)
 
-    def linear(self, other: Layer) -> tuple[Floats, Floats]:
-        """The same for places in this plane: rows and columns there, times (2, 2), plus (2,)."""
+    def affine(self, other: Layer) -> tuple[Float64Array, Float64Array]:
+        """Matrix and offset that convert rows and columns of another layer to this grid.
+
+        Returns
+        -------
+        matrix : ndarray, shape (2, 2)
+        offset : ndarray, shape (2,)
+            `points @ matrix + offset` converts points `(N, 2)` in this plane.
+        """
         corner = np.zeros(other.ndim)
-        corner[:-2] = self.place(other)
+        corner[:-2] = self.position(other)
         steps = np.concatenate([np.zeros((1, other.ndim)), np.eye(other.ndim)[-2:]])
-        start, down, across = self.pixels(other)(corner + steps)
-        return np.stack([down - start, across - start]), start
+        origin, down, across = self.converter(other)(corner + steps)
+        return np.stack([down - origin, across - origin]), origin
 
 
-def grid_of(layer: Image, part: PlaneCrop, source: Any, plane: Index, dims: Dims) -> Grid:
-    """The grid of one plane of what a session was given as its source."""
+def grid_of(layer: Image, crop: PlaneCrop, source: Any, plane: PlaneIndex, dims: Dims) -> Grid:
+    """The grid of one plane of `source`, the array that a session colorizes."""
     point = np.asarray(dims.point, float)
     size = plane_size(source, layer.rgb)
-    return Grid(layer, part, size, plane, point, getattr(dims, "units", None))
+    return Grid(layer, crop, size, plane, point, getattr(dims, "units", None))
 
 
-def over(grid: Grid, layer: Image, plane: Index, size: tuple[int, int]) -> Grid:
-    """A plane of another layer, seen from the same place of the viewer."""
-    return replace(grid, layer=layer, part=whole_plane(layer), size=size, plane=plane)
+def grid_on_layer(grid: Grid, layer: Image, plane: PlaneIndex, size: tuple[int, int]) -> Grid:
+    """The grid of a whole plane of another layer, at the same point of the viewer."""
+    return replace(grid, layer=layer, crop=whole_plane(layer), size=size, plane=plane)

@@ -1,30 +1,34 @@
-"""Guiding: the layers that were chosen to guide the colours, and what they say of a picture."""
+"""Layers chosen as guides: follows their changes and reads `Guides` from them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from napari.layers import Points
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_colorize.napari.connections import Connections
+from napari_colorize.napari.crop import plane_size
 from napari_colorize.napari.guide.guide_values import GuideReader, StackGuides
-from napari_colorize.napari.guide.layer_snapshot import is_empty, state_of, where
+from napari_colorize.napari.guide.layer_snapshot import content_key, is_empty, placement_key
+from napari_colorize.napari.layers import largest, placement
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
     from napari_colorize.napari.guide.grid import Grid
     from napari_colorize.napari.guide.guide_values import Role
     from napari_colorize.refine.guides import Guides
 
-MILLISECONDS_TO_REST = 120  # without another stroke, before what was drawn is taken over
-DRAWN_BY = (
+UPDATE_DELAY_MS = 120  # after the last stroke
+CHANGE_EVENTS = (
     "data",
-    "set_data",  # undone, or changed by a script
+    "set_data",  # emitted by undo and by scripts
     "paint",
-    "labels_update",  # while a stroke is painted
+    "labels_update",  # emitted while a stroke is painted
     "colormap",
     "face_color",
     "current_face_color",
@@ -42,19 +46,26 @@ DRAWN_BY = (
     "units",
 )
 
+HINTS_NAME = "hints"
+HINTS_COLOR = "#c84b31"  # brick red; the user chooses others in napari's layer controls
+POINT_SHARE = 0.03  # size of a new point as a share of the shorter side of the image
+MINIMUM_POINT_SIZE = 2.0
+
 
 class GuideLayers:
-    """Follows the layers chosen in one viewer, each in a role; a layer that is removed has none.
+    """The layers of one viewer that guide the colors, at most one per role.
+
+    A layer that is removed from the viewer loses its role.
 
     Parameters
     ----------
     viewer : Viewer
-        Whose layers.
+        The viewer that has the layers.
 
     Attributes
     ----------
     changed : Signal()
-        Other layers were chosen, or what they show changed and has rested since.
+        A layer was assigned, or the content of a layer changed and the user paused drawing.
     """
 
     changed = Signal()
@@ -63,19 +74,21 @@ class GuideLayers:
         self._viewer = viewer
         self._layers: dict[Role, Layer] = {}
         self._links: dict[Role, Connections] = {}
-        self._versions: dict[Role, int] = {}  # of a layer's values: they change in place
+        # Counts changes of each layer: napari changes arrays in place, so that identity of an
+        # array does not show whether its values changed.
+        self._versions: dict[Role, int] = {}
         self._reader = GuideReader(self._layers, self._versions)
         self._stack: StackGuides | None = None
-        self._rest = QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(MILLISECONDS_TO_REST)
-        self._rest.timeout.connect(self.changed.emit)
-        viewer.layers.events.removed.connect(self._forget_removed)
+        self._delay = QTimer()
+        self._delay.setSingleShot(True)
+        self._delay.setInterval(UPDATE_DELAY_MS)
+        self._delay.timeout.connect(self.changed.emit)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def close(self) -> None:
-        """Follow no layer any more."""
-        self._rest.stop()
-        self._viewer.layers.events.removed.disconnect(self._forget_removed)
+        """Stop following layers."""
+        self._delay.stop()
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         for role in list(self._layers):
             self._disconnect(role)
 
@@ -84,7 +97,7 @@ class GuideLayers:
         return self._layers.get(role)
 
     def assign(self, role: Role, layer: Layer | None) -> None:
-        """Give a layer a role, in the place of another; None for none."""
+        """Assign a layer to a role in place of the present one; None clears the role."""
         if layer is self.layer(role):
             return
         self._disconnect(role)
@@ -95,12 +108,12 @@ class GuideLayers:
 
     @property
     def has_layers(self) -> bool:
-        """Whether any was chosen."""
+        """Whether any role has a layer."""
         return bool(self._layers)
 
     @property
-    def are_of_one_plane(self) -> bool:
-        """Whether other planes of a stack have other guides."""
+    def depend_on_plane(self) -> bool:
+        """Whether the guides can differ between the planes of a stack."""
         return any(
             layer.ndim > 2
             for role, layer in self._layers.items()
@@ -108,56 +121,57 @@ class GuideLayers:
         )
 
     def read(self, grid: Grid) -> Guides | StackGuides | None:
-        """What the layers say of a grid's plane, or of each plane if these differ.
+        """Guides of a grid's plane, or of all planes if they can differ.
 
-        The same object as long as they say the same.
+        Returns the same object as long as the content of the layers is the same.
         """
-        if not self.are_of_one_plane:
+        if not self.depend_on_plane:
             self._stack = None
-            return self._reader.on(grid)
-        state = self._state_on(grid)
+            return self._reader.read(grid)
+        state = self._stack_state(grid)
         if self._stack is None or self._stack.state != state:
             hints = dict(state[1:]).get("hints")
             self._stack = StackGuides(state, hints, self._layers, grid)
         return self._stack
 
     def check(self, grid: Grid) -> None:
-        """Say it if the layers cannot be followed in a grid's plane.
+        """Check that the layers can guide a grid's plane.
 
         Raises
         ------
         ImageError
-            In one sentence.
+            If the reference has no opaque pixel.
         """
-        self._reader.reference_on(grid)
+        self._reader.reference(grid)
 
-    def _state_on(self, grid: Grid) -> tuple[Any, ...]:
-        """Tells what the layers say of all planes from what they said before."""
+    def _stack_state(self, grid: Grid) -> tuple[Any, ...]:
+        """Key that changes when the guides of any plane change."""
         outside = tuple(grid.point[: -grid.layer.ndim].tolist())
-        source = (id(grid.layer), where(grid.layer), grid.part, grid.size, outside)
-        said = (
-            (role, state_of(layer, self._versions.get(role, 0), in_color=role == "hints"))
+        source = (id(grid.layer), placement_key(grid.layer), grid.crop, grid.size, outside)
+        contents = (
+            (role, content_key(layer, self._versions.get(role, 0), in_color=role == "hints"))
             for role, layer in sorted(self._layers.items())
             if not is_empty(layer)
         )
-        return source, *said
+        return source, *contents
 
     def _follow(self, role: Role, layer: Layer) -> None:
         links = self._links[role] = Connections()
 
-        def look_again(event: Any = None) -> None:
-            self._rest.start()
+        def schedule_update(event: Any = None) -> None:
+            self._delay.start()
 
-        def renew(event: Any = None) -> None:
+        def count_change(event: Any = None) -> None:
             self._versions[role] = self._versions.get(role, 0) + 1
-            look_again()
+            schedule_update()
 
-        # A picture is drawn anew whenever another plane is looked at; its values change by `data`.
-        names = ("data",) if role == "reference" else DRAWN_BY
+        # An image emits `set_data` whenever another plane is displayed; its values change only
+        # with `data`. For the other layers `set_data` can mean both, and is not counted.
+        names = ("data",) if role == "reference" else CHANGE_EVENTS
         for name in names:
             emitter = getattr(layer.events, name, None)
-            if emitter is not None:  # the data are set whenever another plane is looked at, too
-                links.add(emitter, look_again if name == "set_data" else renew)
+            if emitter is not None:
+                links.add(emitter, schedule_update if name == "set_data" else count_change)
 
     def _disconnect(self, role: Role) -> None:
         links = self._links.pop(role, None)
@@ -168,9 +182,27 @@ class GuideLayers:
         self._stack = None
         self._versions[role] = self._versions.get(role, 0) + 1
 
-    def _forget_removed(self, event: Any) -> None:
-        lost = [role for role, layer in self._layers.items() if layer is event.value]
-        for role in lost:
+    def _on_layer_removed(self, event: Any) -> None:
+        roles = [role for role, layer in self._layers.items() if layer is event.value]
+        for role in roles:
             self._disconnect(role)
-        if lost:
+        if roles:
             self.changed.emit()
+
+
+def add_hints(viewer: Viewer, source: Image) -> Points:
+    """Add an empty Points layer on top, placed like the source, in the mode for adding points."""
+    side = min(plane_size(largest(source), source.rgb))
+    added = Points(
+        np.zeros((0, source.ndim)),
+        ndim=source.ndim,
+        name=HINTS_NAME,
+        size=max(MINIMUM_POINT_SIZE, round(POINT_SHARE * side)),
+        face_color=HINTS_COLOR,
+        border_width=0,
+        **placement(source),
+    )
+    viewer.layers.append(added)
+    viewer.layers.selection.active = added
+    added.mode = "add"
+    return added

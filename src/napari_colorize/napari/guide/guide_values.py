@@ -1,4 +1,4 @@
-"""What layers in their roles say of a plane."""
+"""Conversion of guide layers to `Guides` at the pixels of a grid."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.guide.labels import labels_on
+from napari_colorize.napari.guide.labels import labels_at
 from napari_colorize.napari.guide.layer_snapshot import LayerSnapshot
 from napari_colorize.napari.guide.palette import (
-    plane_of_reference,
-    reference_of,
-    regions_of_reference,
+    reference_from,
+    reference_plane,
+    reference_regions,
 )
-from napari_colorize.napari.guide.scribbles import Scribbles, scribbles_of
+from napari_colorize.napari.guide.scribbles import Scribbles, scribbles_from
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-    from napari_colorize.napari.guide.grid import Grid, Index
-    from napari_colorize.napari.guide.labels import Array
+    from napari_colorize.array_types import AnyArray, PlaneIndex
+    from napari_colorize.napari.guide.grid import Grid
     from napari_colorize.refine.guides import Guides
     from napari_colorize.refine.hints import Hints
     from napari_colorize.refine.palette_transfer import Reference
@@ -34,126 +34,129 @@ Role = Literal["hints", "mask", "reference", "regions", "reference_regions"]
 
 
 class GuideReader:
-    """Makes guides of layers; parts that say the same twice are one object.
+    """Reads guides from layers; a part that did not change is returned as the same object.
+
+    The session compares guides by identity, so that unchanged guides compose nothing again.
 
     Parameters
     ----------
     layers : mapping of str to Layer
-        By role; the mapping may change.
+        Layers by role; the mapping may change.
     versions : mapping of str to int
-        Of each layer's values, which change in place.
+        Number of changes of each layer: arrays of layers change in place.
     """
 
     def __init__(self, layers: Mapping[Role, Layer], versions: Mapping[Role, int]) -> None:
         self._layers, self._versions = layers, versions
-        self._known: dict[str, tuple[Any, Any]] = {}  # what was seen last, and what it became
-        self._made_of: dict[str, Any] | None = None
+        self._cache: dict[str, tuple[Any, Any]] = {}  # input and result of each part
+        self._parts: dict[str, Any] | None = None
         self._guides: Guides | None = None
 
-    def on(self, grid: Grid) -> Guides | None:
-        """What the layers say of a grid's plane; the same object as long as they say the same.
+    def read(self, grid: Grid) -> Guides | None:
+        """Guides of a grid's plane; None if no layer guides it.
 
         Raises
         ------
         ImageError
-            If they cannot be followed, in one sentence.
+            If the reference has no opaque pixel.
         """
         from napari_colorize.refine.guides import Guides  # torch
 
         parts: dict[str, Any] = {
             "mask": self._mask(grid),
             "hints": self._hints(grid),
-            "reference": self.reference_on(grid),
+            "reference": self.reference(grid),
             "regions": self._regions(grid),
         }
-        before = self._made_of
+        before = self._parts
         if before is None or any(before[name] is not part for name, part in parts.items()):
-            self._made_of, self._guides = parts, Guides(**parts)
+            self._parts, self._guides = parts, Guides(**parts)
         return self._guides or None
 
     def forget(self, role: Role) -> None:
-        """Let go of what was made of the layer in a role."""
-        self._known.pop(role, None)
+        """Drop the cached result of a role."""
+        self._cache.pop(role, None)
 
     def _layer(self, role: Role) -> Any:
         return self._layers.get(role)
 
-    def _mask(self, grid: Grid) -> Array | None:
+    def _mask(self, grid: Grid) -> AnyArray | None:
         layer = self._layer("mask")
         if layer is None:
             return None
-        return self._made("mask", labels_on(layer, grid) != 0, np.array_equal, _as_it_is)
+        return self._cached("mask", labels_at(layer, grid) != 0, np.array_equal, _unchanged)
 
     def _hints(self, grid: Grid) -> Hints | None:
         layer = self._layer("hints")
         if layer is None:
             return None
-        drawn, made = scribbles_of(layer, grid), Scribbles.hints
-        hints: Hints | None = self._made("hints", drawn, Scribbles.is_same, made)
+        scribbles = scribbles_from(layer, grid)
+        hints: Hints | None = self._cached("hints", scribbles, Scribbles.is_same, Scribbles.hints)
         return hints
 
-    def reference_on(self, grid: Grid) -> Reference | None:
-        """The picture in colour that belongs to a grid's plane, if there is one.
+    def reference(self, grid: Grid) -> Reference | None:
+        """The reference of a grid's plane, or None.
 
         Raises
         ------
         ImageError
-            If nothing of it is opaque.
+            If it has no opaque pixel.
         """
         layer = self._layer("reference")
         if layer is None:
             return None
-        plane = plane_of_reference(layer, grid)
-        regions = self._regions_of(layer, plane, grid)
-        seen = (layer, regions, plane, self._versions["reference"])
-        reference: Reference = self._made(
+        plane = reference_plane(layer, grid)
+        regions = self._reference_regions(layer, plane, grid)
+        key = (layer, regions, plane, self._versions["reference"])
+        reference: Reference = self._cached(
             "reference",
-            seen,
+            key,
             lambda one, other: all(map(is_, one[:2], other[:2])) and one[2:] == other[2:],
-            lambda _: reference_of(layer, plane, regions),
+            lambda _: reference_from(layer, plane, regions),
         )
         return reference
 
-    def _regions_of(self, layer: Image, plane: Index, grid: Grid) -> Array | None:
+    def _reference_regions(self, layer: Image, plane: PlaneIndex, grid: Grid) -> AnyArray | None:
         regions = self._layer("reference_regions")
         if regions is None:
             return None
-        seen = np.array(regions_of_reference(layer, plane, regions, grid))
-        return self._made("reference_regions", seen, np.array_equal, _as_it_is)
+        labels = np.array(reference_regions(layer, plane, regions, grid))
+        return self._cached("reference_regions", labels, np.array_equal, _unchanged)
 
-    def _regions(self, grid: Grid) -> Array | None:
+    def _regions(self, grid: Grid) -> AnyArray | None:
         layer = self._layer("regions")
         if layer is None or self._layer("reference") is None:
             return None
-        return self._made("regions", np.array(labels_on(layer, grid)), np.array_equal, _as_it_is)
+        labels = np.array(labels_at(layer, grid))
+        return self._cached("regions", labels, np.array_equal, _unchanged)
 
-    def _made(
+    def _cached(
         self,
         name: str,
-        seen: Any,
+        value: Any,
         is_same: Callable[[Any, Any], bool],
-        make: Callable[[Any], Any],
+        convert: Callable[[Any], Any],
     ) -> Any:
-        """What was made before of the same, else made now."""
-        known = self._known.get(name)
-        if known is None or not is_same(known[0], seen):
-            known = self._known[name] = seen, make(seen)
-        return known[1]
+        """The converted value; the object of the last call if the value is the same."""
+        entry = self._cache.get(name)
+        if entry is None or not is_same(entry[0], value):
+            entry = self._cache[name] = value, convert(value)
+        return entry[1]
 
 
 class StackGuides:
-    """Guides of each plane of a stack, as the layers were at one moment; for any thread.
+    """Guides of each plane of a stack, from copies of the layers; callable from any thread.
 
     Parameters
     ----------
     state : hashable
-        Tells what the layers say from what they said before.
+        Key of the content of all layers.
     hints : hashable or None
-        The same of the hints alone: networks may be shown them.
+        Key of the hints alone: some networks take hints as input.
     layers : mapping of str to Layer
-        By role.
+        Layers by role.
     grid : Grid
-        Of one of the planes.
+        Grid of one of the planes.
     """
 
     def __init__(
@@ -161,17 +164,19 @@ class StackGuides:
     ) -> None:
         self.state, self.hints = state, hints
         self._grid = grid
-        stills: dict[Role, Any] = {role: LayerSnapshot(layer) for role, layer in layers.items()}
-        self._reader = GuideReader(stills, dict.fromkeys(stills, 0))
-        self._turn = Lock()
-        self._layers = tuple(layers.values())  # what `state` tells apart by its id stays alive
+        copies: dict[Role, Any] = {role: LayerSnapshot(layer) for role, layer in layers.items()}
+        self._reader = GuideReader(copies, dict.fromkeys(copies, 0))
+        self._lock = Lock()  # the reader caches: the GUI thread and the worker both read
+        # `state` contains ids of these layers. A layer that is deleted could pass its id on.
+        self._layers = tuple(layers.values())
 
-    def __call__(self, plane: Index) -> Guides | None:
-        """Of the plane at an index; None if they cannot be followed there."""
-        with self._turn, suppress(ColorizeError):  # said in a sentence where it is looked at
-            return self._reader.on(replace(self._grid, plane=plane))
+    def __call__(self, plane: PlaneIndex) -> Guides | None:
+        """Guides of the plane at an index; None if the layers cannot guide it."""
+        # `GuideLayers.check` reports the error when the plane is displayed.
+        with self._lock, suppress(ColorizeError):
+            return self._reader.read(replace(self._grid, plane=plane))
         return None
 
 
-def _as_it_is(seen: Any) -> Any:
-    return seen
+def _unchanged(value: Any) -> Any:
+    return value

@@ -1,4 +1,4 @@
-"""Layers as they were at one moment, for a thread that works while people draw on."""
+"""Copies of guide layers for a worker thread, and keys that change when a layer changes."""
 
 from __future__ import annotations
 
@@ -14,103 +14,105 @@ from napari_colorize.napari.transforms import placement
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_colorize.napari.crop import Floats
+    from napari_colorize.array_types import Float64Array
 
-KINDS = (Points, Shapes, Labels, Image)
-READ: dict[type, tuple[str, ...]] = {  # of each kind, beside its data
+LAYER_TYPES = (Points, Shapes, Labels, Image)
+ATTRIBUTES: dict[type, tuple[str, ...]] = {  # that guides depend on, besides the data
     Points: ("face_color", "shown", "size"),
     Shapes: ("face_color", "edge_color", "edge_width", "z_index", "shape_type"),
     Labels: ("colormap",),
     Image: ("rgb",),
 }
-SUMMED = 2**27  # bytes of painted numbers that are looked at to see whether they changed
+LARGEST_CHECKSUM = 2**27  # bytes of a label array up to which its values are compared
 
 
 class LayerSnapshot:
-    """What a layer holds, and where: to be read as the layer would be.
+    """Data and placement of a layer at one moment, with the attributes of the layer.
 
-    Dots and shapes are copied; the arrays of Labels and images are the layer's own.
+    Points and shapes are copied. Arrays of Labels and images are shared with the layer: copies of
+    large ones would take too long.
 
     Parameters
     ----------
     layer : Points, Shapes, Labels or Image
-        Which may change from now on.
+        The layer, which may change afterwards.
     """
 
     def __init__(self, layer: Layer) -> None:
-        self.kind = layer_kind(layer)
+        self.layer_type = layer_type(layer)
         self.ndim, self.units, self.multiscale = layer.ndim, layer.units, layer.multiscale
-        is_drawn = self.kind in (Points, Shapes)
-        self.data = _copied(layer.data) if is_drawn else layer.data
-        for name in READ[self.kind]:
+        is_vector = self.layer_type in (Points, Shapes)
+        self.data = _copied(layer.data) if is_vector else layer.data
+        for name in ATTRIBUTES[self.layer_type]:
             value = getattr(layer, name)
-            setattr(self, name, _copied(value) if is_drawn else value)
-        self._place = Points(ndim=layer.ndim, **placement(layer))
+            setattr(self, name, _copied(value) if is_vector else value)
+        # A layer of its own for the transforms: those of `layer` may change.
+        self._placement = Points(ndim=layer.ndim, **placement(layer))
 
-    def data_to_world(self, place: Any) -> Floats:
-        """As the layer's own."""
-        return np.asarray(self._place.data_to_world(place), float)
+    def data_to_world(self, point: Any) -> Float64Array:
+        """Convert data coordinates to world coordinates, as the layer does."""
+        return np.asarray(self._placement.data_to_world(point), float)
 
-    def world_to_data(self, place: Any) -> Floats:
-        """As the layer's own."""
-        return np.asarray(self._place.world_to_data(place), float)
+    def world_to_data(self, point: Any) -> Float64Array:
+        """Convert world coordinates to data coordinates, as the layer does."""
+        return np.asarray(self._placement.world_to_data(point), float)
 
 
-def layer_kind(layer: Layer | LayerSnapshot) -> type:
-    """What kind of layer it is, or was."""
+def layer_type(layer: Layer | LayerSnapshot) -> type:
+    """Points, Shapes, Labels or Image: the type of a layer or of its snapshot."""
     if isinstance(layer, LayerSnapshot):
-        return layer.kind
-    return next(kind for kind in KINDS if isinstance(layer, kind))
+        return layer.layer_type
+    return next(known for known in LAYER_TYPES if isinstance(layer, known))
 
 
 def is_empty(layer: Layer) -> bool:
-    """Whether nothing was drawn into it yet."""
+    """Whether a Points or Shapes layer has no objects."""
     return isinstance(layer, Points | Shapes) and len(layer.data) == 0
 
 
-def state_of(layer: Layer, version: int, *, in_color: bool = False) -> Hashable:
-    """Tells what a layer says from what it said before.
+def content_key(layer: Layer, version: int, *, in_color: bool = False) -> Hashable:
+    """Key that changes when content or placement of a layer changes.
 
     Parameters
     ----------
     layer : Layer
-        Whose objects must be kept as long as the answer is.
+        The key contains ids of its objects, so keep the layer as long as the key is compared.
     version : int
-        Of values that are too many to be looked at.
+        Number of changes so far; used for arrays that are too large to compare.
     in_color : bool
-        Whether the colours of labels count.
+        Whether the colors of labels matter.
     """
     if isinstance(layer, Points | Shapes):
-        parts = [getattr(layer, name) for name in READ[layer_kind(layer)]]
-        return where(layer), *(_sum(part) for part in (layer.data, *parts))
+        parts = [getattr(layer, name) for name in ATTRIBUTES[layer_type(layer)]]
+        return placement_key(layer), *(_hash(part) for part in (layer.data, *parts))
     levels = list(layer.data) if layer.multiscale else [layer.data]
-    told = [id(layer), *map(id, levels)]
+    key = [id(layer), *map(id, levels)]
     if isinstance(layer, Labels):
-        told += [_numbers(level, version) for level in levels[:1]]
-        told += [id(layer.colormap)] if in_color else []
+        key += [_checksum(level, version) for level in levels[:1]]
+        key += [id(layer.colormap)] if in_color else []
     else:
-        told.append(version)
-    return where(layer), *told
+        key.append(version)
+    return placement_key(layer), *key
 
 
-def where(layer: Layer) -> Hashable:
-    """Tells where a layer is in the world."""
-    place = placement(layer)
+def placement_key(layer: Layer) -> Hashable:
+    """Key that changes when the placement of a layer changes."""
+    attributes = placement(layer)
     names = ("scale", "translate", "rotate", "shear", "affine")
     return (
         layer.ndim,
-        *(np.asarray(place[name], float).tobytes() for name in names),
+        *(np.asarray(attributes[name], float).tobytes() for name in names),
         str(layer.units),
     )
 
 
-def _numbers(values: Any, version: int) -> int:
-    if isinstance(values, np.ndarray) and values.nbytes <= SUMMED:
+def _checksum(values: Any, version: int) -> int:
+    if isinstance(values, np.ndarray) and values.nbytes <= LARGEST_CHECKSUM:
         return zlib.crc32(np.ascontiguousarray(values).data)
     return version
 
 
-def _sum(values: Any) -> int:
+def _hash(values: Any) -> int:
     if isinstance(values, np.ndarray) and values.dtype != object:
         return hash((values.shape, values.tobytes()))
     return hash(tuple(each.tobytes() if isinstance(each, np.ndarray) else each for each in values))

@@ -1,4 +1,4 @@
-"""GuidePanel, the part of the panel that chooses what guides the colours."""
+"""Controls for the guides: layers, second model, temporal smoothing and damping."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from superqt.utils import signals_blocked
 
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
 from napari_colorize.napari.controls import LABEL_WIDTH, SettingControls
-from napari_colorize.napari.guide.palette import has_palette
-from napari_colorize.napari.guide.scribbles import KINDS
+from napari_colorize.napari.guide.palette import is_reference
+from napari_colorize.napari.guide.scribbles import HINT_LAYER_TYPES
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -30,82 +30,82 @@ if TYPE_CHECKING:
     from napari_colorize.napari.guide.guide_values import Role
 
 NONE = "none"
-GAP = 10  # pixels between what belongs to different guides
+GROUP_GAP = 10  # pixels
 COLORS = ("edges", "shadows", "hue_damping", "hue_from", "hue_to")
 HUES = ("hue_from", "hue_to")
 PALETTE = {"reference_strength": "strength", "reference_method": "method"}
-BLEND = {"blend": "share", "blend_by": "by"}
+BLEND = {"blend": "weight", "blend_by": "by"}
 TEMPORAL_SMOOTHING = ("temporal_smoothing",)
 
 
 class GuidePanel(QWidget):
-    """Choosers of layers, of a second model, of the axis that is time, and their knobs.
+    """Form with the guides of a controller and their settings.
 
     Parameters
     ----------
-    desk : Desk
-        Whose guides they are.
-    guarded : callable
-        Does what may fail, and tells of it.
+    controller : ColorizeController
+        The controller that is changed.
+    run_guarded : callable
+        Calls a function and shows its `ColorizeError`.
 
     Attributes
     ----------
-    turned : Signal(str, object)
-        Name and value of a knob.
+    setting_changed : Signal(str, object)
+        Field and value of a setting that the user changed.
     """
 
-    turned = Signal(str, object)
+    setting_changed = Signal(str, object)
 
     def __init__(
-        self, controller: ColorizeController, guarded: Callable[[Callable[[], object]], None]
+        self, controller: ColorizeController, run_guarded: Callable[[Callable[[], object]], None]
     ) -> None:
         super().__init__()
-        self.controller, self._guarded = controller, guarded
-        self._make_widgets()
-        self._lay_out()
+        self.controller, self._run_guarded = controller, run_guarded
+        self._create_widgets()
+        self._create_layout()
         self._connect()
 
     @property
     def setting_controls(self) -> list[SettingControls]:
-        """Every form of settings in here."""
+        """All forms of settings in this panel."""
         return [self.palette, self.blend, self.temporal_smoothing, self.colors]
 
-    # What it is made of
-
-    def _make_widgets(self) -> None:
+    def _create_widgets(self) -> None:
         viewer = self.controller.viewer
 
-        def chooser(fits: Callable[[Layer], bool], tooltip: str) -> LayerChooser:
-            made = LayerChooser(viewer, fits, none=NONE)
-            made.setToolTip(f"<p>{tooltip}</p>")
-            return made
+        def chooser(accepts: Callable[[Layer], bool], tooltip: str) -> LayerChooser:
+            created = LayerChooser(viewer, accepts, none_label=NONE)
+            created.setToolTip(f"<p>{tooltip}</p>")
+            return created
 
         self.choosers: dict[Role, LayerChooser] = {
             "hints": chooser(
-                lambda layer: isinstance(layer, KINDS),
-                "Points, shapes or labels whose colours spread to what belongs to them.",
+                lambda layer: isinstance(layer, HINT_LAYER_TYPES),
+                "Points, Shapes or Labels layer with color hints. Each color spreads to similar "
+                "neighboring pixels.",
             ),
-            "mask": chooser(_is_labels, "Where this is zero, the image stays as it was."),
-            "reference": chooser(has_palette, "A picture whose palette is taken over."),
+            "mask": chooser(_is_labels, "Labels layer. Pixels with label 0 keep their gray."),
+            "reference": chooser(is_reference, "Image in color whose palette is transferred."),
             "regions": chooser(
-                _is_labels, "Parts of the image by number; each takes the palette of one part."
+                _is_labels,
+                "Labels layer on the image. Each label takes the palette of the same label of the "
+                "reference.",
             ),
             "reference_regions": chooser(
-                _is_labels, "Parts of the reference, by the same numbers."
+                _is_labels, "Labels layer on the reference, with the same labels."
             ),
         }
         self.new = QPushButton("New")
-        self.new.setToolTip("<p>Add a Points layer to click colours into.</p>")
-        self.models = ModelChooser(none=NONE)
-        self.palette, self.blend = SettingControls(PALETTE, PALETTE), SettingControls(BLEND, BLEND)
-        self.temporal_smoothing, self.colors = (
-            SettingControls(TEMPORAL_SMOOTHING),
-            SettingControls(COLORS),
-        )
+        self.new.setToolTip("<p>Add a Points layer for color hints.</p>")
+        self.models = ModelChooser(none_label=NONE)
+        self.palette = SettingControls(names=PALETTE, short_labels=PALETTE)
+        self.blend = SettingControls(names=BLEND, short_labels=BLEND)
+        self.temporal_smoothing = SettingControls(names=TEMPORAL_SMOOTHING)
+        self.colors = SettingControls(names=COLORS)
         self.axis = QComboBox()
-        self.axis.setToolTip("<p>The axis that is time: colours are held steady along it.</p>")
+        self.axis.setToolTip("<p>Axis along which temporal smoothing acts.</p>")
 
-    def _lay_out(self) -> None:
+    def _create_layout(self) -> None:
         choosers = self.choosers
         hints = QHBoxLayout()
         hints.addWidget(choosers["hints"], 1)
@@ -113,53 +113,55 @@ class GuidePanel(QWidget):
         self._regions = _form(
             ("regions", choosers["regions"]), ("its regions", choosers["reference_regions"])
         )
-        self._time = _group(self.temporal_smoothing, _form(("along", self.axis)))
+        self._time = _group(self.temporal_smoothing.native, _form(("along", self.axis)))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         for group in (
             _group(_form(("hints", hints), ("mask", choosers["mask"]))),
-            _group(_form(("reference", choosers["reference"])), self.palette, self._regions),
-            _group(_form(("blend with", self.models)), self.blend),
+            _group(_form(("reference", choosers["reference"])), self.palette.native, self._regions),
+            _group(_form(("blend with", self.models)), self.blend.native),
             self._time,
-            _group(self.colors),
+            _group(self.colors.native),
         ):
             column.addWidget(group)
 
     def _connect(self) -> None:
         controller = self.controller
         for role, chooser in self.choosers.items():
-            chooser.chosen.connect(lambda layer, role=role: self._use(role, layer))
-        self.new.clicked.connect(lambda: self._guarded(controller.add_hints))
+            chooser.chosen.connect(lambda layer, role=role: self._assign(role, layer))
+        self.new.clicked.connect(lambda: self._run_guarded(controller.add_hints))
         self.models.chosen.connect(lambda name: controller.blend_with(name or None))
         self.axis.activated.connect(controller.set_time_axis)
-        for knobs in self.setting_controls:
-            knobs.changed.connect(self.turned)
+        for controls in self.setting_controls:
+            controls.setting_changed.connect(self._on_setting_changed)
 
-    def _use(self, role: Role, layer: Any) -> None:
-        self._guarded(lambda: self.controller.guiding.assign(role, layer))
+    def _on_setting_changed(self, name: str, value: Any) -> None:
+        self.setting_changed.emit(name, value)
+
+    def _assign(self, role: Role, layer: Any) -> None:
+        self._run_guarded(lambda: self.controller.guiding.assign(role, layer))
 
     def close(self) -> None:
-        """The panel is gone: follow the viewer no longer."""
+        """Stop following the viewer."""
         for chooser in self.choosers.values():
-            chooser.close_list()
-
-    # What is shown
+            chooser.disconnect_viewer()
 
     def show_all(self) -> None:
-        """Show what the desk knows."""
+        """Display the state of the controller."""
         controller = self.controller
         for role, chooser in self.choosers.items():
             chooser.show_layer(controller.guiding.layer(role))
-        if self.models.is_here:
+        # A model that must be downloaded first is selected in the list, but not used yet.
+        if self.models.is_local:
             self.models.show_model(str(controller.session.blend_with or ""))
-        for knobs in self.setting_controls:
-            knobs.show_settings(controller.settings, {})
+        for controls in self.setting_controls:
+            controls.show_settings(controller.settings, {})
         self.new.setEnabled(controller.layer is not None)
         has_reference = controller.guiding.layer("reference") is not None
-        self.palette.setVisible(has_reference)
+        self.palette.visible = has_reference
         self._regions.setVisible(has_reference)
-        self.blend.setVisible(controller.session.blend_with is not None)
+        self.blend.visible = controller.session.blend_with is not None
         self.colors.show_rows(HUES, controller.settings.hue_damping > 0)
         self._show_axes()
 
@@ -178,22 +180,22 @@ def _is_labels(layer: Layer) -> bool:
 
 
 def _form(*rows: tuple[str, Any]) -> QWidget:
-    made = QWidget()
-    form = QFormLayout(made)
+    widget = QWidget()
+    form = QFormLayout(widget)
     form.setContentsMargins(0, 0, 0, 0)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     for text, field in rows:
         label = QLabel(text)
         label.setMinimumWidth(LABEL_WIDTH)
         form.addRow(label, field)
-    return made
+    return widget
 
 
 def _group(*widgets: QWidget) -> QWidget:
-    """What belongs together, a little apart from the next."""
-    made = QWidget()
-    column = QVBoxLayout(made)
-    column.setContentsMargins(0, 0, 0, GAP)
+    """A column of widgets with a gap below."""
+    group = QWidget()
+    column = QVBoxLayout(group)
+    column.setContentsMargins(0, 0, 0, GROUP_GAP)
     for widget in widgets:
         column.addWidget(widget)
-    return made
+    return group

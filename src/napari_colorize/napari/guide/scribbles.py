@@ -1,7 +1,7 @@
-"""Scribbles: the dots, strokes and areas of a layer, as numbered pixels and their colours.
+"""Points, strokes and areas of a layer as numbered pixels of a grid and their colors.
 
-napari's own `to_labels` of shapes knows no widths of lines, no slices and no pixels but the
-shapes' own. So all is brought to the grid first and drawn there.
+napari's own `Shapes.to_labels` ignores line widths, slices and transforms. Objects are therefore
+converted to the grid first and drawn there.
 """
 
 from __future__ import annotations
@@ -13,49 +13,48 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Points, Shapes
-from numpy.typing import NDArray
 
-from napari_colorize.napari.guide.labels import labels_on
-from napari_colorize.napari.guide.layer_snapshot import layer_kind
-from napari_colorize.napari.polygons import fill, outline_of
+from napari_colorize.napari.guide.labels import labels_at
+from napari_colorize.napari.guide.layer_snapshot import layer_type
+from napari_colorize.napari.regions import fill_polygon, outline_of
 
 if TYPE_CHECKING:
-    from napari_colorize.napari.crop import Floats
+    from numpy.typing import NDArray
+
+    from napari_colorize.array_types import AnyArray, Float64Array, IndexArray
     from napari_colorize.napari.guide.grid import Grid
     from napari_colorize.refine.hints import Hints
 
-Numbers = NDArray[np.int32]
-
-KINDS = (Points, Shapes, Labels)
-OPEN = ("line", "path")  # shapes without an inside
-SLICE = 0.5  # of an axis' steps: how far from the slice napari still shows a point
-STEP = 0.25  # of a stroke's half width: how far its dots are apart, too near to see a dent
-FINEST = 0.5  # pixels: nearer they need not be
-AT_A_TIME = 2**21  # pixels looked at together
+HINT_LAYER_TYPES = (Points, Shapes, Labels)
+OPEN_SHAPES = ("line", "path")
+SLICE_TOLERANCE = 0.5  # steps of an axis within which napari displays a point
+DOT_SPACING = 0.25  # distance of the dots of a stroke, as a share of its half width
+FINEST_SPACING = 0.5  # pixels
+CHUNK_PIXELS = 2**21  # pixels that are processed at once
 
 
 @dataclass(frozen=True, eq=False)
 class Scribbles:
-    """Pixels, each with the number of its colour.
+    """Pixels with the number of their color.
 
     Parameters
     ----------
     numbers : ndarray of int32, shape (Y, X)
-        0 where nothing was scribbled, else one more than the colour's place.
+        0 where there is no scribble, else one more than the row in `colors`.
     colors : ndarray, shape (N, 3) or (N, 4)
-        RGB in [0, 1] first.
+        RGB or RGBA in [0, 1].
     """
 
-    numbers: Numbers = field(repr=False)
-    colors: Floats = field(repr=False)
+    numbers: NDArray[np.int32] = field(repr=False)
+    colors: Float64Array = field(repr=False)
 
     def is_same(self, other: Scribbles) -> bool:
-        """Whether both say the same."""
+        """Whether pixels and colors are equal."""
         same = np.array_equal
         return same(self.colors, other.colors) and same(self.numbers, other.numbers)
 
     def hints(self) -> Hints | None:
-        """What a session takes; None if nothing was scribbled."""
+        """The scribbles as `Hints`; None if there are none."""
         from napari_colorize.refine.hints import Hints  # torch
 
         rows, columns = np.nonzero(self.numbers)
@@ -68,116 +67,121 @@ class Scribbles:
         return Hints(mask, rgb)
 
 
-def scribbles_of(layer: Points | Shapes | Labels, grid: Grid) -> Scribbles:
-    """What a layer shows in the grid's plane, in its colours; what comes later lies on top.
+def scribbles_from(layer: Points | Shapes | Labels, grid: Grid) -> Scribbles:
+    """The scribbles of a layer in the grid's plane; later objects cover earlier ones.
 
-    What is fully transparent is no scribble.
+    Fully transparent objects are ignored.
 
     Parameters
     ----------
     layer : Points, Shapes or Labels
-        Points are discs of their size in their face colour. Shapes are filled with their face
-        colour; lines, paths, and shapes without one are drawn in their edge colour and width.
-        Labels have the colours of their colormap.
+        Points are discs of their size and face color. Shapes are filled with their face color;
+        lines, paths and shapes with a transparent face are drawn in their edge color and width.
+        Labels have the colors of their colormap.
     grid : Grid
-        Whose pixels are meant.
+        The pixels.
     """
-    make: dict[type, Callable[[Any, Grid], Scribbles]] = {
-        Labels: _of_labels,
-        Points: _of_points,
-        Shapes: _of_shapes,
+    readers: dict[type, Callable[[Any, Grid], Scribbles]] = {
+        Labels: _from_labels,
+        Points: _from_points,
+        Shapes: _from_shapes,
     }
-    return make[layer_kind(layer)](layer, grid)
+    return readers[layer_type(layer)](layer, grid)
 
 
-def _of_labels(layer: Labels, grid: Grid) -> Scribbles:
-    labels, numbers = labels_on(layer, grid), np.zeros(grid.size, np.int32)
+def _from_labels(layer: Labels, grid: Grid) -> Scribbles:
+    labels, numbers = labels_at(layer, grid), np.zeros(grid.size, np.int32)
     rows, columns = np.nonzero(labels)
     if not rows.size:
         return Scribbles(numbers, np.zeros((0, 4)))
     painted = labels[rows, columns]
-    found = _distinct(painted)
+    found = _unique(painted)
     colors = np.asarray(layer.colormap.map(found), float).reshape(-1, 4)
     number = np.where(colors[:, 3] > 0, np.arange(len(found)) + 1, 0)
     numbers[rows, columns] = number[np.searchsorted(found, painted)]
     return Scribbles(numbers, colors)
 
 
-def _distinct(labels: NDArray[Any]) -> NDArray[Any]:
-    """Which there are, ascending; counted where they are near to each other: that is quicker."""
+def _unique(labels: AnyArray) -> AnyArray:
+    """Distinct labels in ascending order; counting is faster than sorting for a small range."""
     low, high = int(labels.min()), int(labels.max())
-    if high - low > AT_A_TIME:
+    if high - low > CHUNK_PIXELS:
         return np.unique(labels)
     return np.flatnonzero(np.bincount((labels - low).astype(np.int64))).astype(labels.dtype) + low
 
 
-def _of_points(layer: Points, grid: Grid) -> Scribbles:
+def _from_points(layer: Points, grid: Grid) -> Scribbles:
     data, colors = np.asarray(layer.data, float), np.asarray(layer.face_color, float).copy()
-    is_here = np.all(np.abs(data[:, :-2] - grid.place(layer)) <= SLICE, axis=1)
-    is_meant = is_here & np.asarray(layer.shown) & (colors[:, 3] > 0)
+    distance = np.abs(data[:, :-2] - grid.position(layer))
+    is_in_plane = np.all(distance <= SLICE_TOLERANCE, axis=1)
+    is_visible = is_in_plane & np.asarray(layer.shown) & (colors[:, 3] > 0)
     sizes, drawing = np.asarray(layer.size, float), _Drawing(grid, layer)
-    for size, alike in groupby(np.flatnonzero(is_meant), key=lambda index: sizes[index]):
-        dots = np.array(list(alike))
+    for size, indices in groupby(np.flatnonzero(is_visible), key=lambda index: sizes[index]):
+        dots = np.array(list(indices))
         drawing.dots(data[dots, -2:], size / 2, dots + 1)
     return Scribbles(drawing.numbers, colors)
 
 
-def _of_shapes(layer: Shapes, grid: Grid) -> Scribbles:
+def _from_shapes(layer: Shapes, grid: Grid) -> Scribbles:
     faces, edges = (np.asarray(each, float) for each in (layer.face_color, layer.edge_color))
     colors, drawing = faces.reshape(-1, 4).copy(), _Drawing(grid, layer)
-    place = np.rint(grid.place(layer))
+    position = np.rint(grid.position(layer))
     for index in np.argsort(layer.z_index, kind="stable"):
         corners, kind = np.asarray(layer.data[index], float), str(layer.shape_type[index])
-        before = np.rint(corners[:, :-2])
-        if not np.all((before.min(axis=0) <= place) & (place <= before.max(axis=0))):
+        leading = np.rint(corners[:, :-2])
+        if not np.all((leading.min(axis=0) <= position) & (position <= leading.max(axis=0))):
             continue
         outline = outline_of(corners[:, -2:], kind)
-        if kind not in OPEN and faces[index, 3] > 0:
+        if kind not in OPEN_SHAPES and faces[index, 3] > 0:
             drawing.area(outline, index + 1)
         elif edges[index, 3] > 0:
             colors[index] = edges[index]
-            path = outline if kind in OPEN else np.concatenate([outline, outline[:1]])
+            path = outline if kind in OPEN_SHAPES else np.concatenate([outline, outline[:1]])
             drawing.stroke(path, layer.edge_width[index] / 2, index + 1)
     return Scribbles(drawing.numbers, colors)
 
 
 class _Drawing:
-    """Numbers drawn into a grid by places in a layer's data, its last two axes."""
+    """Pixels of a grid into which objects of a layer are drawn.
+
+    All coordinates are data coordinates of the layer along its last two axes.
+    """
 
     def __init__(self, grid: Grid, layer: Points | Shapes) -> None:
-        self.numbers: Numbers = np.zeros(grid.size, np.int32)
-        self._linear, self._start = grid.linear(layer)
+        self.numbers: NDArray[np.int32] = np.zeros(grid.size, np.int32)
+        self._matrix, self._offset = grid.affine(layer)
 
-    def area(self, outline: Floats, number: int) -> None:
-        """All within an outline `(N, 2)`."""
-        fill(self.numbers, self._here(outline), number)
+    def area(self, outline: Float64Array, number: int) -> None:
+        """Fill a polygon with corners `(N, 2)`."""
+        fill_polygon(self.numbers, self._to_grid(outline), number)
 
-    def stroke(self, path: Floats, radius: float, number: int) -> None:
-        """A line along corners `(N, 2)`: dots too near to each other to tell them apart."""
-        lengths = np.linalg.norm(np.diff(self._here(path), axis=0), axis=1)
-        pixels = radius * np.sqrt(abs(np.linalg.det(self._linear)))
+    def stroke(self, path: Float64Array, radius: float, number: int) -> None:
+        """Draw a line through points `(N, 2)` as overlapping dots."""
+        lengths = np.linalg.norm(np.diff(self._to_grid(path), axis=0), axis=1)
+        pixels = radius * np.sqrt(abs(np.linalg.det(self._matrix)))
         along = np.concatenate([[0], np.cumsum(lengths)])
-        wanted = np.linspace(0, along[-1], 2 + int(along[-1] / max(FINEST, STEP * pixels)))
-        dots = np.stack([np.interp(wanted, along, axis) for axis in path.T], axis=1)
+        spacing = max(FINEST_SPACING, DOT_SPACING * pixels)
+        positions = np.linspace(0, along[-1], 2 + int(along[-1] / spacing))
+        dots = np.stack([np.interp(positions, along, axis) for axis in path.T], axis=1)
         self.dots(dots, radius, np.full(len(dots), number))
 
-    def dots(self, centers: Floats, radius: float, numbers: NDArray[np.intp]) -> None:
-        """Discs around places `(N, 2)`, the last on top; of each at least the nearest pixel."""
-        middles = self._here(centers)
-        # As far as a disc reaches in rows and columns, once it is a disc no more but an ellipse.
-        reach = np.ceil(radius * np.linalg.norm(self._linear, axis=0)).astype(int)
+    def dots(self, centers: Float64Array, radius: float, numbers: IndexArray) -> None:
+        """Draw discs around points `(N, 2)`, each at least one pixel; later ones cover earlier."""
+        middles = self._to_grid(centers)
+        # The transform can turn a disc into an ellipse: its extent in rows and columns.
+        reach = np.ceil(radius * np.linalg.norm(self._matrix, axis=0)).astype(int)
         window = np.indices(2 * reach + 2).reshape(2, -1).T - reach
-        inverse = np.linalg.inv(self._linear)
-        step = max(1, AT_A_TIME // len(window))
+        inverse = np.linalg.inv(self._matrix)
+        step = max(1, CHUNK_PIXELS // len(window))
         for first in range(0, len(middles), step):
-            some = middles[first : first + step, None]
-            pixels = np.floor(some).astype(int) + window
-            inside = np.linalg.norm((pixels - some) @ inverse, axis=-1) <= radius
-            inside |= np.all(pixels == np.rint(some), axis=-1)
+            chunk = middles[first : first + step, None]
+            pixels = np.floor(chunk).astype(int) + window
+            inside = np.linalg.norm((pixels - chunk) @ inverse, axis=-1) <= radius
+            inside |= np.all(pixels == np.rint(chunk), axis=-1)
             inside &= np.all((pixels >= 0) & (pixels < self.numbers.shape), axis=-1)
             rows, columns = pixels[inside].T
             dots = np.nonzero(inside)[0] + first
             self.numbers[rows, columns] = numbers[dots]
 
-    def _here(self, places: Floats) -> Floats:
-        return places @ self._linear + self._start
+    def _to_grid(self, points: Float64Array) -> Float64Array:
+        return points @ self._matrix + self._offset

@@ -10,23 +10,22 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).parents[1]
-PROGRAM = Path(__file__).with_name("tinted.py")
+PROGRAM = Path(__file__).with_name("program.py")
 
-
-Tinted = Callable[..., subprocess.CompletedProcess[Any]]
+RunProgram = Callable[..., subprocess.CompletedProcess[Any]]
 
 
 @pytest.fixture
-def tinted(tmp_path: Path) -> Tinted:
-    """The command line as a process in an empty folder; see `tinted.py`."""
-    places = [str(TESTS.parent / "src"), str(TESTS), os.environ.get("PYTHONPATH", "")]
+def run_program(tmp_path: Path) -> RunProgram:
+    """Run the command line as a process in an empty folder; see `program.py`."""
+    folders = [str(TESTS.parent / "src"), str(TESTS), os.environ.get("PYTHONPATH", "")]
 
     def run(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[Any]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
         return subprocess.run(
             [sys.executable, PROGRAM, *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))},
             check=False,
             **{**pipes, **options},
         )

@@ -1,4 +1,4 @@
-"""Guides, a second model and maps from the command line."""
+"""Guides, a second model and maps on the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE = (48, 64)
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a picture to colorize, and networks that are there at once."""
+    """A folder with a grayscale image, and two fast networks in place of the real ones."""
     networks = {"embedded": TintNetwork(), "deoldify-stable": HandedNetwork()}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
@@ -40,33 +40,33 @@ def run(*arguments: str) -> Result:
     return runner.invoke(app, ["image", *arguments], catch_exceptions=False)
 
 
-def test_hints_are_painted_on_a_transparent_picture() -> None:
+def test_hints_are_read_from_an_image_with_alpha() -> None:
     scribbles = np.zeros((*SIZE, 4), np.uint8)
     scribbles[20:26, 8:14] = (130, 80, 80, 255)
     Image.fromarray(scribbles).save("hints.png")
 
     assert run("photo.png", "--hints", "hints.png").exit_code == 0
 
-    made = rgb2yuv(read_image("photo-colorized.png").array)
-    wanted = rgb2yuv(scribbles[22, 10, :3])
-    np.testing.assert_allclose(made[22, 10, 1:], wanted[1:], atol=2 / 255)
-    np.testing.assert_allclose(made[40, 4, 1:], wanted[1:], atol=0.02)
+    result = rgb2yuv(read_image("photo-colorized.png").array)
+    expected = rgb2yuv(scribbles[22, 10, :3])
+    np.testing.assert_allclose(result[22, 10, 1:], expected[1:], atol=2 / 255)
+    np.testing.assert_allclose(result[40, 4, 1:], expected[1:], atol=0.02)
     assert "hints" in read_provenance("photo-colorized.png")["guides"]
 
 
-def test_a_mask_keeps_the_rest_as_it_was() -> None:
+def test_pixels_outside_the_mask_are_unchanged() -> None:
     mask = np.zeros(SIZE, np.uint8)
     mask[:, :32] = 255
     Image.fromarray(mask).save("mask.png")
 
     run("photo.png", "--mask", "mask.png")
 
-    made = read_image("photo-colorized.png").array
-    assert (made[:, 32:] == 170).all()
-    assert np.ptp(made[:, :30], axis=-1).max() > 0
+    result = read_image("photo-colorized.png").array
+    assert (result[:, 32:] == 170).all()
+    assert np.ptp(result[:, :30], axis=-1).max() > 0
 
 
-def test_a_reference_lends_its_palette() -> None:
+def test_the_palette_of_a_reference_is_transferred() -> None:
     Image.new("RGB", (30, 20), (200, 60, 60)).save("red.png")
 
     run("photo.png", "--reference", "red.png")
@@ -85,31 +85,31 @@ def test_two_models_are_blended() -> None:
 
 
 @pytest.mark.parametrize("kind", ["disagreement", "error", "uncolored"])
-def test_a_map_is_a_picture_of_its_own(kind: str) -> None:
+def test_a_map_is_written_to_its_own_file(kind: str) -> None:
     done = run("photo.png", "--map", kind)
 
     assert done.exit_code == 0, done.stderr
     assert done.stdout == f"photo-{kind}.png\n"
     assert read_image(f"photo-{kind}.png").array.shape == (*SIZE, 3)
-    said = "is uncolored" if kind == "uncolored" else "CIEDE2000: half of the image"
-    assert said in done.stderr
+    note = "is uncolored" if kind == "uncolored" else "CIEDE2000: half of the image"
+    assert note in done.stderr
 
 
-def test_maps_are_no_pictures_to_colorize() -> None:
+def test_maps_are_not_colorized_as_inputs() -> None:
     run(".", "--map", "disagreement")
     assert run(".").stdout == "photo-colorized.png\n"
 
 
-def test_a_stack_is_held_steady_along_an_axis() -> None:
+def test_a_stack_is_smoothed_along_the_time_axis() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, *SIZE)).astype(np.uint8)
     tifffile.imwrite("stack.tif", frames, photometric="minisblack")
 
     run("stack.tif", "--temporal-smoothing", "1", "--time-axis", "0")
 
     expected = colorizer_of(TintNetwork()).iter_planes(frames, temporal_smoothing=1.0)
-    made = read_image("stack-colorized.tif").array
+    stack = read_image("stack-colorized.tif").array
     for (time,), result in expected:
-        np.testing.assert_array_equal(made[time], result.pixels)
+        np.testing.assert_array_equal(stack[time], result.pixels)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,9 @@ def test_a_stack_is_held_steady_along_an_axis() -> None:
         (["--map", "error", "--sweep", "2,4"], "exclude each other"),
     ],
 )
-def test_what_does_not_fit_is_told_in_a_sentence(options: list[str], sentence: str) -> None:
+def test_unusable_options_are_reported_and_nothing_is_written(
+    options: list[str], sentence: str
+) -> None:
     Image.new("L", (3, 3), 255).save("small.png")
 
     done = run("photo.png", *options)
@@ -133,14 +135,14 @@ def test_what_does_not_fit_is_told_in_a_sentence(options: list[str], sentence: s
     assert not Path("photo-colorized.png").exists()
 
 
-def test_guides_that_would_do_nothing_are_refused(tmp_path) -> None:
+def test_guides_without_effect_are_refused(tmp_path) -> None:
     Image.fromarray(np.full((12, 16), 90, np.uint8)).save("gray.png")
     Image.fromarray(np.full((12, 16, 4), 99, np.uint8)).save("faint.png")
     Image.fromarray(np.zeros((12, 16), np.uint8)).save("black.png")
-    for option, file, said in (
+    for option, file, message in (
         ("--hints", "faint.png", "at least half opaque"),
         ("--mask", "black.png", "dark everywhere"),
     ):
         done = run("gray.png", option, file)
-        assert done.exit_code == 1 and file in done.stderr and said in done.stderr
+        assert done.exit_code == 1 and file in done.stderr and message in done.stderr
         assert not (tmp_path / "gray-colorized.png").exists()

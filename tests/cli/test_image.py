@@ -23,7 +23,7 @@ runner = CliRunner()
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, and a network that is there at once."""
+    """An empty working folder, and a fast network in place of the real one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
     return tmp_path
@@ -44,14 +44,14 @@ def lines(text: str) -> list[str]:
     return [Path(line).as_posix() for line in text.splitlines()]
 
 
-def test_a_picture_is_colorized_next_to_itself() -> None:
+def test_the_default_output_is_next_to_the_image() -> None:
     save("photo.jpg")
     done = run("photo.jpg")
     assert (done.exit_code, lines(done.stdout)) == (0, ["photo-colorized.jpg"])
     assert read_image("photo-colorized.jpg").array.shape == (24, 32, 3)
 
 
-def test_of_one_picture_path_and_seconds_are_told_without_a_bar() -> None:
+def test_for_one_image_path_and_seconds_are_printed_without_a_bar() -> None:
     save("photo.png")
     (line,) = run("photo.png").stderr.splitlines()
     path, seconds, unit = line.split()
@@ -59,16 +59,16 @@ def test_of_one_picture_path_and_seconds_are_told_without_a_bar() -> None:
     assert float(seconds) >= 0
 
 
-def test_folders_are_mirrored_and_results_summed_up() -> None:
+def test_folders_are_mirrored_and_results_are_counted() -> None:
     save("in/a.png", "in/a b/ü.png")
     done = run("in", "-o", "out")
     assert lines(done.stdout) == ["out/a.png", "out/a b/ü.png"]
     assert done.stderr.startswith("2 written in ")
 
 
-def test_one_broken_file_is_one_line_and_the_rest_go_on() -> None:
+def test_a_broken_file_is_reported_in_one_line_and_the_others_are_colorized() -> None:
     save("in/a.png", "in/c.png")
-    Path("in/b.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    Path("in/b.png").write_bytes(b"\x89PNG\r\n\x1a\n truncated")
     done = run("in", "-o", "out")
     assert (done.exit_code, lines(done.stdout)) == (1, ["out/a.png", "out/c.png"])
     (broken, summary) = done.stderr.splitlines()
@@ -77,47 +77,47 @@ def test_one_broken_file_is_one_line_and_the_rest_go_on() -> None:
     assert summary.endswith("1 failed.")
 
 
-def test_the_same_command_twice_keeps_what_is_there() -> None:
+def test_repeating_a_command_keeps_existing_results() -> None:
     save("in/a.png", "in/b.png")
     run("in", "-o", "out")
     before = Path("out/a.png").stat()
     done = run("in", "-o", "out")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "2 already there" in done.stderr
+    assert "2 already exist" in done.stderr
     assert Path("out/a.png").stat() == before
 
 
-def test_a_single_result_is_replaced_only_when_told_to() -> None:
+def test_a_single_result_is_replaced_only_with_overwrite() -> None:
     save("a.png")
     run("a.png", "-o", "b.png", "--saturation", "0")
-    pale = Path("b.png").read_bytes()
+    before = Path("b.png").read_bytes()
 
     refused = run("a.png", "-o", "b.png")
     assert refused.exit_code == 1
     assert "--overwrite" in refused.stderr
-    assert Path("b.png").read_bytes() == pale
+    assert Path("b.png").read_bytes() == before
 
     assert run("a.png", "-o", "b.png", "--overwrite").exit_code == 0
-    assert Path("b.png").read_bytes() != pale
+    assert Path("b.png").read_bytes() != before
 
 
 def test_settings_reach_the_result() -> None:
     save("a.png")
     run("a.png", "--render-factor", "3", "--no-self-attention", "--gamma", "1.5")
-    told = read_provenance("a-colorized.png")
-    assert told is not None
-    settings: Any = told["settings"]
+    record = read_provenance("a-colorized.png")
+    assert record is not None
+    settings: Any = record["settings"]
     assert (settings["render_factor"], settings["self_attention"]) == (3, False)
     assert settings["gamma"] == 1.5
 
 
-def test_no_provenance_leaves_none() -> None:
+def test_no_provenance_stores_none() -> None:
     save("a.png")
     run("a.png", "--no-provenance")
     assert read_provenance("a-colorized.png") is None
 
 
-def test_quiet_says_only_where_results_are_and_what_failed() -> None:
+def test_quiet_prints_only_paths_and_errors() -> None:
     save("in/a.png")
     Path("in/b.png").touch()
     done = run("in", "-q", "-o", "out")
@@ -125,7 +125,7 @@ def test_quiet_says_only_where_results_are_and_what_failed() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_notes_are_lines_each_once_for_each_picture() -> None:
+def test_each_note_is_printed_once_for_each_image() -> None:
     colored = np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3)).astype(np.uint8)
     import tifffile
 
@@ -137,33 +137,33 @@ def test_notes_are_lines_each_once_for_each_picture() -> None:
     assert number.startswith("int.tif: Contrast limits were taken from the data")
 
 
-def test_limits_taken_from_a_whole_stack_are_told() -> None:
+def test_limits_computed_from_a_stack_are_reported_once() -> None:
     import tifffile
 
     stack = np.arange(3 * 8 * 8, dtype=np.int32).reshape(3, 8, 8)
     tifffile.imwrite("stack.tif", stack, photometric="minisblack")
-    told = run("stack.tif").stderr
-    assert told.count("Contrast limits were taken from the data: 0 and 191.") == 1
+    output = run("stack.tif").stderr
+    assert output.count("Contrast limits were taken from the data: 0 and 191.") == 1
 
 
-def test_a_sweep_is_a_sheet_for_each_picture() -> None:
+def test_a_sweep_writes_one_contact_sheet_for_each_image() -> None:
     save("in/a.png", "in/b.jpg")
     done = run("in", "--sweep", "2,4,8,16")
     assert lines(done.stdout) == ["in/a-sweep.png", "in/b-sweep.png"]
     sheet = read_image("in/a-sweep.png").array
-    assert sheet.shape == (12 + 2 * (360 + 48 + 12), 12 + 3 * 492, 3)  # five pictures, 3 in a row
+    assert sheet.shape == (12 + 2 * (360 + 48 + 12), 12 + 3 * 492, 3)  # five images, three in a row
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--sweep", "8,x"], "--sweep wants render factors"),
-        (["--sweep", ""], "--sweep wants render factors"),
+        (["--sweep", "8,x"], "--sweep must be render factors"),
+        (["--sweep", ""], "--sweep must be render factors"),
         (["--sweep", "8,101"], "render_factor must be a whole number from 1 to 100"),
         (["--sweep", "8", "--render-factor", "9"], "exclude each other"),
     ],
 )
-def test_a_sweep_of_nonsense_is_a_usage_error(options: list[str], sentence: str) -> None:
+def test_an_invalid_sweep_is_a_usage_error(options: list[str], sentence: str) -> None:
     save("a.png")
     done = run("a.png", *options)
     assert done.exit_code == 2
@@ -173,7 +173,7 @@ def test_a_sweep_of_nonsense_is_a_usage_error(options: list[str], sentence: str)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nowhere.png"], "There is no file or folder named nowhere.png."),
+        (["missing.png"], "There is no file or folder named missing.png."),
         (["*.xyz"], "Nothing matches *.xyz."),
         (["empty"], "There are no pictures in empty."),
         (["a.png", "-o", "a.png"], "a.png is an input"),
@@ -182,7 +182,7 @@ def test_a_sweep_of_nonsense_is_a_usage_error(options: list[str], sentence: str)
         (["a.png", "-m", "deoldify-grandiose"], "No model is named 'deoldify-grandiose'"),
     ],
 )
-def test_what_cannot_work_is_one_sentence_before_any_work(
+def test_invalid_arguments_are_reported_in_one_line_before_any_work(
     arguments: list[str], sentence: str
 ) -> None:
     save("a.png", "in/b.png", "in/c.png")
@@ -197,7 +197,7 @@ def test_what_cannot_work_is_one_sentence_before_any_work(
     assert sorted(Path().rglob("*")) == before
 
 
-def test_a_knob_that_the_network_lacks_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_setting_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = colorizer_of(TintNetwork())
     monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: plain)
     save("in/a.png", "in/b.png")
@@ -206,7 +206,9 @@ def test_a_knob_that_the_network_lacks_is_told_once(monkeypatch: pytest.MonkeyPa
     assert done.stderr.count("\n") == 1
 
 
-def test_a_full_disk_says_what_was_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_full_disk_the_summary_counts_what_is_not_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from napari_colorize.batch import task
     from napari_colorize.errors import OutputError
 
@@ -217,22 +219,22 @@ def test_a_full_disk_says_what_was_not_done(monkeypatch: pytest.MonkeyPatch) -> 
     save(*(f"in/{number}.png" for number in range(6)))
     done = run("in", "-o", "out")
     assert done.exit_code == 1
-    assert done.stderr.splitlines()[-1] == "1 failed; 5 not done (repeat the command to go on)."
+    assert done.stderr.splitlines()[-1] == "1 failed; 5 not done (repeat the command to resume)."
 
 
-def test_as_a_program_results_go_to_stdout_and_all_else_to_stderr(
-    tinted: Callable[..., Any],
+def test_results_are_printed_to_stdout_and_everything_else_to_stderr(
+    run_program: Callable[..., Any],
 ) -> None:
     save("in/a.png", "in/ä b.png")
-    done = tinted("image", "in/*.png", "-o", "out")
+    done = run_program("image", "in/*.png", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert lines(done.stdout) == ["out/a.png", "out/ä b.png"]
     assert "2 written" in done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")
-def test_a_terminal_gets_a_bar_with_the_time_left(
-    tinted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX pseudo-terminal")
+def test_in_a_terminal_a_bar_shows_the_remaining_time(
+    run_program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import pty
     import termios
@@ -241,19 +243,19 @@ def test_a_terminal_gets_a_bar_with_the_time_left(
     monkeypatch.setenv("TQDM_MININTERVAL", "0")
     master, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
-    done = tinted("image", "in", "-o", "out", stderr=terminal)
+    done = run_program("image", "in", "-o", "out", stderr=terminal)
     os.close(terminal)
-    shown = os.read(master, 100_000).decode()
+    output = os.read(master, 100_000).decode()
     os.close(master)
     assert len(done.stdout.splitlines()) == 9
-    assert re.search(r"9/9 \[\d\d:\d\d<\d\d:\d\d", shown), repr(shown)  # elapsed<left
+    assert re.search(r"9/9 \[\d\d:\d\d<\d\d:\d\d", output), repr(output)  # elapsed<remaining
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
-def test_a_name_that_is_no_text_is_still_a_name(tinted: Callable[..., Any]) -> None:
+def test_a_file_name_that_is_not_valid_text_is_supported(run_program: Callable[..., Any]) -> None:
     save("a.png")
     name = b"caf\xe9.png"
     Path("a.png").rename(os.fsdecode(name))
-    done = tinted("image", name, encoding=None)
+    done = run_program("image", name, encoding=None)
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"caf\xe9-colorized.png\n"

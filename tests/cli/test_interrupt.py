@@ -1,4 +1,4 @@
-"""Real processes that end before they are done; then the same command goes on."""
+"""Real processes that are interrupted or killed, and resumed by the same command."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.io.images import read_image
 
 COMMAND = ["image", "in", "-o", "out"]
-PICTURES = 7
+IMAGES = 7
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """`in` with pictures and, in the middle of them, a stack."""
+    """Folder `in` with images and, between them, a stack."""
     import tifffile
 
     random = np.random.default_rng(0)
@@ -40,72 +40,72 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def continued(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Result:
-    """The same command, undisturbed."""
+def resume(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Result:
+    """Run the same command again, without interruption."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
     return CliRunner().invoke(app, COMMAND, catch_exceptions=False)
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Results that are there, after a look that each is whole."""
+    """Contents of the results, after a check that each is complete."""
     found = [path for path in (folder / "out").rglob("*") if path.is_file()]
-    whole = [path for path in found if not path.name.startswith(".")]
-    for path in whole:
+    results = [path for path in found if not path.name.startswith(".")]
+    for path in results:
         shape = read_image(path).array.shape
         assert shape == ((20, 24, 32, 3) if path.suffix == ".tif" else (40, 56, 3))
-    return {path.name: path.read_bytes() for path in whole}
+    return {path.name: path.read_bytes() for path in results}
 
 
-def pieces(folder: Path) -> list[Path]:
+def temporary_files(folder: Path) -> list[Path]:
     return list((folder / "out").rglob(".*"))
 
 
 @pytest.mark.parametrize(("name", "number"), [("SIGINT", 1), ("SIGINT", 4), ("SIGTERM", 3)])
-def test_an_interrupted_run_leaves_nothing_partial_and_is_continued(
+def test_an_interrupted_run_leaves_no_partial_result_and_is_resumed(
     folder: Path,
-    tinted: Callable[..., Any],
+    run_program: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     number: int,
 ) -> None:
-    first = tinted("--strike", name, "network", str(number), *COMMAND)
+    first = run_program("--signal", name, "network", str(number), *COMMAND)
 
-    there = results(folder)
+    finished = results(folder)
     assert first.returncode == 130, first.stderr
     assert "Interrupted." in first.stderr
     assert "Traceback" not in first.stderr
-    assert len(there) < PICTURES
-    assert not pieces(folder)
+    assert len(finished) < IMAGES
+    assert not temporary_files(folder)
 
-    second = continued(folder, monkeypatch)
+    second = resume(folder, monkeypatch)
 
     assert second.exit_code == 0, second.stderr
-    assert len(second.stdout.splitlines()) == PICTURES - len(there)
-    assert not there or f"{len(there)} already there" in second.stderr
-    assert results(folder).items() >= there.items()  # what was there has not been touched
-    assert len(results(folder)) == PICTURES
+    assert len(second.stdout.splitlines()) == IMAGES - len(finished)
+    assert not finished or f"{len(finished)} already exist" in second.stderr
+    assert results(folder).items() >= finished.items()  # unchanged
+    assert len(results(folder)) == IMAGES
 
 
 @pytest.mark.parametrize(("moment", "number"), [("network", 5), ("publish", 2), ("publish", 4)])
-def test_a_killed_run_leaves_nothing_that_looks_like_a_result(
+def test_a_killed_run_leaves_only_temporary_files_and_is_resumed(
     folder: Path,
-    tinted: Callable[..., Any],
+    run_program: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     moment: str,
     number: int,
 ) -> None:
-    first = tinted("--strike", "SIGKILL", moment, str(number), *COMMAND)
+    first = run_program("--signal", "SIGKILL", moment, str(number), *COMMAND)
 
-    there = results(folder)
+    finished = results(folder)
     assert first.returncode == -signal.SIGKILL, first.stderr
-    assert len(there) < PICTURES
-    for piece in pieces(folder):
-        os.utime(piece, (0, 0))  # it happened long ago
+    assert len(finished) < IMAGES
+    for path in temporary_files(folder):
+        os.utime(path, (0, 0))  # old files are removed as abandoned
 
-    second = continued(folder, monkeypatch)
+    second = resume(folder, monkeypatch)
 
     assert second.exit_code == 0, second.stderr
-    assert results(folder).items() >= there.items()
-    assert len(results(folder)) == PICTURES
-    assert not pieces(folder)
+    assert results(folder).items() >= finished.items()
+    assert len(results(folder)) == IMAGES
+    assert not temporary_files(folder)

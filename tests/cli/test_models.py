@@ -23,27 +23,27 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def put(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a checkpoint's file here, as if it had been fetched."""
+def add_downloaded(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a small file in place of a downloaded checkpoint."""
     content = b"weights"
     local_path(checkpoint).write_bytes(content)
-    here = replace(checkpoint, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(CATALOGUE, checkpoint.name, here)
+    downloaded = replace(checkpoint, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(CATALOGUE, checkpoint.name, downloaded)
 
 
-def test_every_model_is_listed_with_what_there_is_to_know() -> None:
-    shown = runner.invoke(app, ["models"]).stdout
+def test_every_model_is_listed_with_its_facts() -> None:
+    output = runner.invoke(app, ["models"]).stdout
     for checkpoint in CATALOGUE.values():
         for fact in (checkpoint.name, checkpoint.title, checkpoint.license, checkpoint.origin):
-            assert fact in shown
-    (artistic,) = (line for line in shown.splitlines() if line.startswith("deoldify-artistic"))
+            assert fact in output
+    (artistic,) = (line for line in output.splitlines() if line.startswith("deoldify-artistic"))
     assert artistic.split()[1:5] == ["255", "MB", "no", "35"]
 
 
-def test_a_model_that_is_here_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    put(CATALOGUE["deoldify-video"], monkeypatch)
-    shown = runner.invoke(app, ["models", "--json"]).stdout
-    cached = {each["name"]: each["cached"] for each in json.loads(shown)}
+def test_a_downloaded_model_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_downloaded(CATALOGUE["deoldify-video"], monkeypatch)
+    output = runner.invoke(app, ["models", "--json"]).stdout
+    cached = {each["name"]: each["cached"] for each in json.loads(output)}
     assert cached["deoldify-video"]
     assert not cached["deoldify-artistic"]
 
@@ -57,7 +57,7 @@ def test_json_has_every_field(cache: Path) -> None:
     assert last["path"] == str(cache / checkpoint.file)
 
 
-def test_models_of_ones_own_come_last(cache: Path) -> None:
+def test_own_models_are_listed_last(cache: Path) -> None:
     (cache / "own").mkdir()
     copyfile(local_path(CATALOGUE["embedded"]), cache / "own" / "slides.safetensors")
 
@@ -69,27 +69,27 @@ def test_models_of_ones_own_come_last(cache: Path) -> None:
     assert last["path"] == str(cache / "own" / "slides.safetensors")
 
 
-def test_a_damaged_model_of_ones_own_is_told_of_and_left_out(cache: Path) -> None:
+def test_a_damaged_own_model_is_reported_and_skipped(cache: Path) -> None:
     (cache / "own").mkdir()
     (cache / "own" / "broken.safetensors").write_bytes(b"nothing")
 
-    shown = runner.invoke(app, ["models"])
+    output = runner.invoke(app, ["models"])
 
-    assert shown.exit_code == 0 and "broken" not in shown.stdout
-    assert "broken.safetensors cannot be read" in shown.stderr
+    assert output.exit_code == 0 and "broken" not in output.stdout
+    assert "broken.safetensors cannot be read" in output.stderr
 
 
-def test_fetch_prints_where_the_file_is(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(CATALOGUE["deoldify-stable"], monkeypatch)
+def test_fetch_prints_the_path_of_the_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_downloaded(CATALOGUE["deoldify-stable"], monkeypatch)
     outcome = runner.invoke(app, ["models", "fetch", "deoldify-stable"])
     assert outcome.exit_code == 0
     assert outcome.stdout.strip() == str(cache / "ColorizeStable_gen.pth")
 
 
-def test_one_download_that_fails_does_not_stop_the_others(
+def test_a_failed_download_does_not_stop_the_others(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(CATALOGUE["deoldify-stable"], monkeypatch)
+    add_downloaded(CATALOGUE["deoldify-stable"], monkeypatch)
     unreachable = replace(CATALOGUE["deoldify-video"], urls=("http://127.0.0.1:9/video.pth",))
     monkeypatch.setitem(CATALOGUE, "deoldify-video", unreachable)
 
@@ -101,7 +101,7 @@ def test_one_download_that_fails_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("name", ["deoldify-grandiose", "some/file.pth"])
-def test_only_models_of_the_catalogue_are_fetched(
+def test_only_models_of_the_catalogue_are_downloaded(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[str] = []

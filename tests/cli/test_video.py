@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,23 +12,23 @@ from sample_videos import decoded, make_film, packets_of
 from stand_ins import TintNetwork, colorizer_of
 from typer.testing import CliRunner, Result
 
-from napari_colorize.cli import OneSentence
-from napari_colorize.cli.video import TEMPORAL_SMOOTHING, video, with_defaults
+from napari_colorize.cli import ErrorReportingGroup
+from napari_colorize.cli.video import SETTINGS, video
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.video import encoder, runner
 
 pytest.importorskip("av")
 
-app = typer.Typer(cls=OneSentence, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=ErrorReportingGroup, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(video)
-app.command("other")(lambda: None)  # so that the first one is called by its name
+app.command("other")(lambda: None)  # with a second command, the first one is called by its name
 
 cli_runner = CliRunner()
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, and a network that is there at once."""
+    """An empty working folder, and a fast network in place of the real one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
     return tmp_path
@@ -39,7 +38,7 @@ def run(*arguments: str) -> Result:
     return cli_runner.invoke(app, ["video", *arguments], catch_exceptions=False)
 
 
-def test_a_film_is_colorized_and_told_in_two_lines() -> None:
+def test_a_video_is_colorized_and_reported_in_two_lines() -> None:
     make_film(Path("a.mp4"), frames=12, audio="aac")
     done = run("a.mp4", "b.mp4", "--render-factor", "2")
     assert (done.exit_code, done.stdout) == (0, "b.mp4\n")
@@ -49,7 +48,7 @@ def test_a_film_is_colorized_and_told_in_two_lines() -> None:
     assert packets_of(Path("b.mp4"), "audio") == packets_of(Path("a.mp4"), "audio")
 
 
-def test_colors_are_the_colorizers() -> None:
+def test_saturation_reaches_the_video() -> None:
     make_film(Path("a.mkv"), frames=2, codec="ffv1", b_frames=0)
     run("a.mkv", "b.mkv", "--codec", "libx264", "--quality", "0", "--temporal-smoothing", "0")
     run("a.mkv", "gray.mkv", "--codec", "libx264", "--quality", "0", "--saturation", "0")
@@ -59,42 +58,34 @@ def test_colors_are_the_colorizers() -> None:
         assert spread > 40 if vivid else spread <= 2
 
 
-def test_films_are_steadied_unless_something_else_is_said() -> None:
-    asked: list[float] = []
+def test_videos_are_smoothed_by_default() -> None:
+    used: list[float] = []
 
     def stream(self: Any, images: Any, *, temporal_smoothing: float, **settings: Any) -> Any:
-        asked.append(temporal_smoothing)
-        return undisturbed(self, images, temporal_smoothing=temporal_smoothing, **settings)
+        used.append(temporal_smoothing)
+        return original(self, images, temporal_smoothing=temporal_smoothing, **settings)
 
     make_film(Path("a.mp4"), frames=2)
-    undisturbed = Colorizer.stream
+    original = Colorizer.stream
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Colorizer, "stream", stream)
         run("a.mp4", "b.mp4")
         run("a.mp4", "c.mp4", "--temporal-smoothing", "0.2")
-    assert asked == [TEMPORAL_SMOOTHING, 0.2]
+    assert used == [SETTINGS.temporal_smoothing, 0.2]
 
 
-def test_only_named_defaults_change() -> None:
-    def command(*, a: int = 1, b: int = 2) -> None:
-        """Do nothing."""
-
-    changed = inspect.signature(with_defaults(b=5)(command))
-    assert [each.default for each in changed.parameters.values()] == [1, 5]
-
-
-def test_quiet_says_the_path_alone() -> None:
+def test_quiet_prints_only_the_path() -> None:
     make_film(Path("a.mp4"), frames=2)
     done = run("a.mp4", "b.mp4", "-q")
     assert (done.stdout, done.stderr) == ("b.mp4\n", "")
 
 
-def test_notes_are_told_once_whatever_their_numbers() -> None:
+def test_each_note_is_printed_once() -> None:
     make_film(Path("a.mp4"), frames=8, audio="aac")
     done = run("a.mp4", "b.webm", "--saturation", "0", "--temporal-smoothing", "0")
-    said = done.stderr.splitlines()
-    assert sum("cannot hold its audio stream" in line for line in said) == 1
-    assert len(said) == len(set(said))
+    output = done.stderr.splitlines()
+    assert sum("cannot hold its audio stream" in line for line in output) == 1
+    assert len(output) == len(set(output))
 
 
 @pytest.mark.parametrize(
@@ -104,12 +95,12 @@ def test_notes_are_told_once_whatever_their_numbers() -> None:
         (["nope.mp4", "b.mp4"], 1, "There is no file or folder named nope.mp4."),
         (["a.mp4", "a.mp4"], 1, "a.mp4 exists. Replace it with --overwrite"),
         (["a.mp4", "b.mp4", "--rate", "25"], 2, "--rate says how many pictures"),
-        (["a.mp4", "b.mp4", "--rate", "fast"], 2, "--rate wants a number"),
+        (["a.mp4", "b.mp4", "--rate", "fast"], 2, "--rate must be a number"),
         (["a.mp4", "b.mp4", "--codec", "nope"], 2, "There is no encoder 'nope' here"),
         (["a.mp4", "b.mp4", "--temporal-smoothing", "3"], 2, "--temporal-smoothing"),
     ],
 )
-def test_what_makes_no_sense_is_one_sentence(
+def test_invalid_arguments_are_reported_in_one_line(
     arguments: list[str], code: int, sentence: str
 ) -> None:
     make_film(Path("a.mp4"), frames=2)
@@ -120,28 +111,28 @@ def test_what_makes_no_sense_is_one_sentence(
     assert not list(Path().glob("*.part"))
 
 
-def test_ctrl_c_keeps_what_is_done_and_the_command_goes_on(
+def test_after_ctrl_c_the_same_command_resumes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_film(Path("a.mp4"), frames=30)
-    undisturbed: Callable[..., Any] = runner._filled
+    original: Callable[..., Any] = runner._filled
     calls = []
 
-    def struck(*arguments: Any) -> Any:
+    def interrupted(*arguments: Any) -> Any:
         calls.append(arguments)
         if len(calls) == 20:
             raise KeyboardInterrupt
-        return undisturbed(*arguments)
+        return original(*arguments)
 
     monkeypatch.setattr(encoder, "SEGMENT_FRAMES", 8)
-    monkeypatch.setattr(runner, "_filled", struck)
+    monkeypatch.setattr(runner, "_filled", interrupted)
     first = run("a.mp4", "b.mp4", "--temporal-smoothing", "0")
-    monkeypatch.setattr(runner, "_filled", undisturbed)
+    monkeypatch.setattr(runner, "_filled", original)
     second = run("a.mp4", "b.mp4", "--temporal-smoothing", "0")
 
     assert first.exit_code == 130
     assert first.stderr.splitlines() == [
-        "19 frames are done; repeat the command to go on.",
+        "19 frames are done; repeat the command to resume.",
         "Interrupted.",
     ]
     assert second.exit_code == 0

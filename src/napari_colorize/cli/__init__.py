@@ -1,7 +1,7 @@
-"""The command line, `napari-colorize`: one file per command.
+"""The command line program `napari-colorize`; each command is a module.
 
-Options and help need neither torch nor an image library; a command imports what it uses when it
-runs. Results go to stdout, all else to stderr.
+Options and help texts import neither torch nor an image library, so that --help is fast. A command
+imports what it needs when it runs. Results are printed to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from napari_colorize.cli import image, models, video
 from napari_colorize.errors import ColorizeError, SettingsError
 
 
-class OneSentence(TyperGroup):
-    """Commands that end in one sentence where they cannot go on."""
+class ErrorReportingGroup(TyperGroup):
+    """Command group that reports a `ColorizeError` as one line and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; turn what the user can mend into a line and an exit code."""
+        """Run a command; exit with 2 for usage errors, 1 for other errors, 130 for Ctrl-C."""
         try:
             return super().invoke(ctx)
         except ColorizeError as error:
@@ -37,10 +37,10 @@ class OneSentence(TyperGroup):
 
 app = typer.Typer(
     name="napari-colorize",
-    cls=OneSentence,
+    cls=ErrorReportingGroup,
     no_args_is_help=True,
     add_completion=False,
-    # Both would import rich, which takes longer than all the rest of --help.
+    # Both would import rich, which takes longer than everything else that --help needs.
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,8 +50,8 @@ app.command()(video.video)
 app.add_typer(models.app, name="models")
 
 
-def _tell_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from napari_colorize import __version__
 
         typer.echo(__version__)
@@ -61,19 +61,22 @@ def _tell_version(wanted: bool) -> None:
 @app.callback()
 def napari_colorize(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
-    """Colour for grayscale images. Colours are predicted by a neural network, not measured."""
+    """Colorize grayscale images. Colors are predicted by a neural network, not measured."""
 
 
 def main() -> None:
-    """Run the command line as the program `napari-colorize`."""
+    """Entry point of the program."""
     if isinstance(sys.stdout, TextIOWrapper):
-        # A path may hold bytes or signs that the terminal's encoding lacks.
+        # A path may contain bytes or characters that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace" if os.name == "nt" else "surrogateescape")
-    signal.signal(signal.SIGTERM, _interrupt)  # `kill` ends as orderly as Ctrl-C
-    # We expand globs ourselves: ours keep the sub-folders, and work in every shell.
+    signal.signal(signal.SIGTERM, _interrupt)  # `kill` cleans up like Ctrl-C
+    # Globs are expanded by `plan_batch`, which keeps sub-folders and works in every shell.
     app(prog_name="napari-colorize", windows_expand_args=False)
 
 

@@ -1,31 +1,33 @@
-"""`napari-colorize image`: colorize picture files."""
+"""`napari-colorize image`: colorize image files."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_colorize.cli import options
-from napari_colorize.cli.setting_options import with_setting_options
+from napari_colorize.cli.option_groups import with_option_groups
+from napari_colorize.cli.options import GuideOptions, ModelOptions, Overwrite, Quiet
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_colorize.batch.naming import BatchPlan
     from napari_colorize.batch.runner import BatchRunner, Event
     from napari_colorize.model_spec import ModelSpec
     from napari_colorize.refine.guides import Guides
 
 
-@with_setting_options
+@with_option_groups
 def image(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT", help="Picture files, folders (with all that is in them), globs."
+            metavar="INPUT", help="Image files, folders (with their sub-folders) or globs."
         ),
     ],
     *,
@@ -35,145 +37,139 @@ def image(
             "--out",
             "-o",
             metavar="FILE|FOLDER",
-            help="Where results go: a file for a single picture, else a folder, which gets the "
-            "sub-folders of the input. Default: next to each picture, as NAME-colorized.",
+            help="Output file for a single image, otherwise a folder with the sub-folders of the "
+            "input. Default: NAME-colorized next to each image.",
         ),
     ] = None,
-    model: options.Model = "embedded",
+    models: ModelOptions,
     settings: ColorizeSettings,
     sweep: Annotated[
         str | None,
         typer.Option(
             metavar="8,16,24,32",
-            help="Write contact sheets instead, NAME-sweep.png: the picture at these render "
-            "factors, side by side.",
+            help="Write contact sheets NAME-sweep.png instead: the image at these render factors.",
         ),
     ] = None,
     map: Annotated[
         Literal["disagreement", "error", "uncolored"] | None,
         typer.Option(
-            help="Write a map instead, NAME-disagreement.png and so on: how much colours change "
-            "when the model is asked otherwise, how far off it expects them to be, or where the "
-            "picture got no colour.",
+            help="Write a map NAME-disagreement.png etc. instead. disagreement: variation of the "
+            "prediction under flips and other render factors. error: expected CIEDE2000 error. "
+            "uncolored: pixels with almost no chroma.",
         ),
     ] = None,
-    hints: options.Hints = None,
-    mask: options.Mask = None,
-    reference: options.Reference = None,
-    blend_with: options.BlendWith = None,
+    guides: GuideOptions,
     time_axis: Annotated[
         int | None,
         typer.Option(
             metavar="AXIS",
-            help="Axis of a stack along which --temporal-smoothing acts. Default: the first.",
+            help="Axis of a stack along which --temporal-smoothing acts. Default: the first axis.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Make results again that are there already.")
-    ] = False,
-    device: options.Device = "auto",
-    precision: options.PrecisionChoice = "auto",
+    overwrite: Overwrite = False,
     dask: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Let the workers of this dask scheduler do it, tcp://machine:8786: they must find "
-            "all files under the same paths. local starts workers on this machine, local:4 four of "
-            "them. What is done or failed is noted in the output folder, in "
-            "napari-colorize-manifest.jsonl.",
+            help="Run on the workers of this dask scheduler, for example tcp://machine:8786. All "
+            "workers need the files at the same paths. local starts workers on this machine; "
+            "local:4 starts four. Progress is recorded in napari-colorize-manifest.jsonl in the "
+            "output folder.",
         ),
     ] = None,
     retry: Annotated[
         bool,
         typer.Option(
-            "--retry/--no-retry", help="With --dask: try again what failed in an earlier run."
+            "--retry/--no-retry", help="With --dask: retry images that failed in an earlier run."
         ),
     ] = True,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing but paths of results and errors.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Colorize pictures: files, folders and globs.
+    """Colorize images: files, folders and globs.
 
-    A result that is there already is kept and its picture skipped, so an interrupted command is
-    continued by repeating it; only if the one INPUT is a file, its result is not skipped but
-    refused. Results of earlier runs (NAME-colorized) and hidden files are left out of folders.
-    With --dask the same holds for a command that was killed.
+    Existing results are kept and their images skipped, so an interrupted command is resumed by
+    repeating it, also with --dask after a crash. If INPUT is a single file, an existing result is
+    an error instead. Results of earlier runs (NAME-colorized) and hidden files in folders are
+    ignored.
 
-    Written paths go to stdout, all else to stderr. Exit code: 0 all went well, 1 some or all
-    failed (the others are done), 2 the command makes no sense, 130 interrupted.
+    Paths of results are printed to stdout, everything else to stderr. Exit code: 0 success, 1
+    some or all images failed (the others are done), 2 usage error, 130 interrupted.
     """
-    factors = _factors(sweep, settings)
+    factors = _render_factors(sweep, settings)
     if factors and map is not None:
         raise typer.BadParameter("--sweep and --map exclude each other.")
-    how: dict[str, Any] = {
-        "settings": settings,
-        "sweep": factors,
-        "overwrite": overwrite,
-        "map": map,
-    }
 
-    from napari_colorize.batch.guide_files import read_guides
     from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
-    from napari_colorize.cli.console import BatchConsole
+    from napari_colorize.cli.batch_console import BatchConsole
 
     ending = SWEEP if factors else COLORIZED if map is None else f"-{map}"
-    todo = plan_batch(inputs, out, ending=ending, overwrite=overwrite)
-    options.check_models(model, blend_with)
-    guides = read_guides(hints, mask, reference)
+    plan = plan_batch(inputs, out, ending=ending, overwrite=overwrite)
+    models.check()
+    task = {"settings": settings, "sweep": factors, "overwrite": overwrite, "map": map}
+    run = _Run(plan, models, guides.read(), time_axis, task)
+    with BatchConsole(plan, quiet=quiet) as console:
+        if dask is None:
+            events = run.here(progress=not quiet)
+        else:
+            from napari_colorize.batch.dask_cluster import manifest_folder
 
-    def here() -> Generator[Event, None, None]:
-        from napari_colorize.batch.runner import BatchRunner
-        from napari_colorize.batch.task import Extras
-
-        colorizer, second = options.load_models(
-            model, blend_with, device=device, precision=precision, progress=not quiet
-        )
-        colorizer.resolve_settings(
-            asdict(settings)
-        )  # what this network lacks is told once, not per file
-        extras = Extras(guides, second, time_axis)
-        return BatchRunner(colorizer=colorizer, extras=extras, **how).run(todo.jobs)
-
-    def on_cluster(address: str) -> Generator[Event, None, None]:
-        from napari_colorize.batch.dask_cluster import ClusterBatch, manifest_folder
-        from napari_colorize.model_spec import ModelSpec
-
-        names = [name for name in (model, blend_with) if name is not None]
-        models = [ModelSpec.from_model(name, device=device, precision=precision) for name in names]
-        models[0].resolve_settings(asdict(settings))  # as above
-        cluster = ClusterBatch(
-            address=address,
-            make=partial(make_worker_batch, models, guides, time_axis, **how),
-            manifest=manifest_folder(inputs, out),
-            retry=retry,
-        )
-        return cluster.run(todo.jobs, todo.kept)
-
-    with BatchConsole(todo, quiet=quiet) as console:
-        if dask is not None or todo.jobs:
-            with closing(here() if dask is None else on_cluster(dask)) as events:
-                for event in events:
-                    console.show(event)
+            events = run.on_cluster(dask, manifest_folder(inputs, out), retry=retry)
+        console.show_all(events)
     if console.failed:
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A planned batch with its models and guides; `task` has the other fields of `BatchRunner`."""
+
+    plan: BatchPlan
+    models: ModelOptions
+    guides: Guides | None
+    time_axis: int | None
+    task: dict[str, Any]
+
+    def here(self, *, progress: bool) -> Generator[Event, None, None]:
+        """Run in this process; `progress` shows downloads of models."""
+        if not self.plan.jobs:
+            return  # no model needs to be loaded
+        from napari_colorize.batch.runner import BatchRunner
+        from napari_colorize.batch.task import Extras
+
+        colorizer, second = self.models.load(progress=progress)
+        # Reports unsupported settings once, instead of once for every file.
+        colorizer.resolve_settings(asdict(self.task["settings"]))
+        extras = Extras(self.guides, second, self.time_axis)
+        yield from BatchRunner(colorizer=colorizer, extras=extras, **self.task).run(self.plan.jobs)
+
+    def on_cluster(
+        self, address: str, manifest: Path, *, retry: bool
+    ) -> Generator[Event, None, None]:
+        """Run on the workers of a dask scheduler."""
+        from napari_colorize.batch.dask_cluster import ClusterBatch
+
+        specs = self.models.specs()
+        specs[0].resolve_settings(asdict(self.task["settings"]))  # reports as in `here`
+        make = partial(make_worker_batch, specs, self.guides, self.time_axis, **self.task)
+        cluster = ClusterBatch(address=address, make=make, manifest=manifest, retry=retry)
+        # Without jobs too: the manifest records existing results.
+        return cluster.run(self.plan.jobs, self.plan.kept)
+
+
 def make_worker_batch(
-    models: Sequence[ModelSpec], guides: Guides | None, time_axis: int | None, **how: Any
+    models: Sequence[ModelSpec], guides: Guides | None, time_axis: int | None, **task: Any
 ) -> BatchRunner:
-    """What `--dask` lets each worker do; it travels there by its name, the models by theirs."""
+    """Make the runner of a cluster worker; pickled by name, so that workers load the models."""
     from napari_colorize.batch.runner import BatchRunner
     from napari_colorize.batch.task import Extras
 
-    first, second = (*models, None)[:2]
-    extras = Extras(guides, None if second is None else second.load(), time_axis)
-    assert first is not None
-    return BatchRunner(colorizer=first.load(), extras=extras, **how)
+    first, *others = (spec.load() for spec in models)
+    extras = Extras(guides, others[0] if others else None, time_axis)
+    return BatchRunner(colorizer=first, extras=extras, **task)
 
 
-def _factors(sweep: str | None, settings: ColorizeSettings) -> tuple[int, ...]:
-    """The render factors of `--sweep 8,16,24,32`, checked as `--render-factor` is."""
+def _render_factors(sweep: str | None, settings: ColorizeSettings) -> tuple[int, ...]:
+    """The render factors of `--sweep 8,16,24,32`, validated like `--render-factor`."""
     if sweep is None:
         return ()
     if settings.render_factor is not None:
@@ -182,7 +178,7 @@ def _factors(sweep: str | None, settings: ColorizeSettings) -> tuple[int, ...]:
         factors = tuple(dict.fromkeys(int(part) for part in sweep.split(",")))
     except ValueError:
         raise typer.BadParameter(
-            f"--sweep wants render factors such as 8,16,24,32, got {sweep!r}."
+            f"--sweep must be render factors such as 8,16,24,32, got {sweep!r}."
         ) from None
     for factor in factors:
         replace(settings, render_factor=factor)

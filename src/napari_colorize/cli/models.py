@@ -1,4 +1,4 @@
-"""`napari-colorize models`: what the zoo has, and fetching it."""
+"""`napari-colorize models`: list the models, and download them."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from napari_colorize.zoo import (
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-COLUMNS = "{:<18} {:>7}  {:<4}  {:>13}  {}"
+COLUMNS = "{:<18} {:>7}  {:<10}  {:>13}  {}"
 
 
 @app.callback(invoke_without_command=True)
 def list_models(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with all fields.")] = False,
 ) -> None:
-    """List the models, or fetch them.
+    """List the models and show which are downloaded.
 
-    The list has their size, whether they are here, the recommended render factor, licence, origin;
-    models that you have fine-tuned in napari come last.
+    The list has size, recommended render factor, license and origin. Models that you fine-tuned
+    are listed last.
     """
     if ctx.invoked_subcommand is not None:
         return
-    known = [*CATALOGUE.values(), *_own()]
+    known = [*CATALOGUE.values(), *_own_checkpoints()]
     if as_json:
         typer.echo(json.dumps([as_record(each) for each in known], indent=2))
         return
-    typer.echo(COLUMNS.format("NAME", "SIZE", "HERE", "RENDER FACTOR", "ABOUT"))
+    typer.echo(COLUMNS.format("NAME", "SIZE", "DOWNLOADED", "RENDER FACTOR", "DESCRIPTION"))
     for checkpoint in known:
         for line in as_rows(checkpoint):
             typer.echo(line)
@@ -50,12 +50,14 @@ def list_models(
 
 @app.command(name="fetch")
 def fetch_models(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="As `models` lists them.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Names listed by `napari-colorize models`.")
+    ],
 ) -> None:
-    """Download models, so that they are here when they are wanted; prints where they are."""
-    wanted = [_named(name) for name in names]
+    """Download models for later use; prints the paths of the files."""
+    checkpoints = [_catalogue_entry(name) for name in names]
     failed = False
-    for checkpoint in wanted:
+    for checkpoint in checkpoints:
         try:
             typer.echo(fetch(checkpoint, progress=True))
         except ColorizeError as error:
@@ -66,7 +68,7 @@ def fetch_models(
 
 
 def as_record(checkpoint: Checkpoint) -> dict[str, object]:
-    """A checkpoint as JSON has it."""
+    """The fields of a checkpoint for JSON, with the size and path of its file."""
     return {
         **asdict(checkpoint),
         "size": size_of(checkpoint),
@@ -76,7 +78,7 @@ def as_record(checkpoint: Checkpoint) -> dict[str, object]:
 
 
 def as_rows(checkpoint: Checkpoint) -> list[str]:
-    """A checkpoint as lines of a table."""
+    """A checkpoint as two lines of the table."""
     first = (
         checkpoint.name,
         f"{size_of(checkpoint) / 1e6:.0f} MB",
@@ -89,26 +91,26 @@ def as_rows(checkpoint: Checkpoint) -> list[str]:
 
 
 def size_of(checkpoint: Checkpoint) -> int:
-    """Bytes of its file; the catalogue does not know those of one that comes with the package."""
+    """Size of the file in bytes; the catalogue has none for the model inside the package."""
     path = local_path(checkpoint)
     return checkpoint.size or (path.stat().st_size if path.is_file() else 0)
 
 
-def _own() -> list[Checkpoint]:
-    """The user's own models; one that is damaged is told of and left out."""
+def _own_checkpoints() -> list[Checkpoint]:
+    """The user's own models; damaged ones are reported and skipped."""
     found = []
     for path in user_models():
         try:
             found.append(user_checkpoint(path))
         except CheckpointError as error:
-            typer.echo(f"Left out: {error}", err=True)
+            typer.echo(f"Skipped: {error}", err=True)
     return found
 
 
-def _named(name: str) -> Checkpoint:
+def _catalogue_entry(name: str) -> Checkpoint:
     found = resolve(name)
     if isinstance(found, Path):
         raise UnknownModelError(
-            f"{name} is a file, not a model to fetch. Choose among: {', '.join(CATALOGUE)}."
+            f"{name} is a file, not a model of the catalogue. Available: {', '.join(CATALOGUE)}."
         )
     return found

@@ -1,82 +1,128 @@
-"""Options that several commands have, each written once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
-    from napari_colorize.runtime.devices import Precision
-
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model", "-m", help="A name that `models` lists, or a .safetensors or .pth file."
-    ),
-]
-Hints = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="A picture with transparency, of the picture's size: what is painted on it (at "
-        "least half opaque) are colours of these places, which spread to what belongs to them. "
-        "Hue and strength count, brightness stays the picture's.",
-    ),
-]
-Mask = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="A picture of the picture's size: where it is darker than middle gray, nothing is "
-        "colorized.",
-    ),
-]
-Reference = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="A picture in colour whose palette is taken over."),
-]
-BlendWith = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL", help="A second model, blended with the first: --blend, --blend-by."
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(help="auto takes a GPU if there is one; else cpu, cuda, cuda:1, mps, xpu."),
-]
-PrecisionChoice = Annotated[
-    Literal["auto", "float32", "bfloat16"],
-    typer.Option(help="auto takes bfloat16 where the hardware has it; float32 is exact."),
-]
+    from napari_colorize.model_spec import ModelSpec
+    from napari_colorize.refine.guides import Guides
 
 
-def check_models(*names: str | None) -> None:
-    """Refuse a name that does not exist before anything else is done.
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which models run, where and in which precision."""
 
-    Raises
-    ------
-    UnknownModelError
-        With the names that exist.
-    """
-    from napari_colorize import zoo
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="A name listed by `models`, or a .safetensors or .pth file."
+        ),
+    ] = "embedded"
+    blend_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Second model, blended with the first by --blend and --blend-by."
+        ),
+    ] = None
+    device: Annotated[
+        str, typer.Option(help="auto uses a GPU if there is one; or cpu, cuda, cuda:1, mps, xpu.")
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(help="auto uses bfloat16 if the hardware supports it; float32 is exact."),
+    ] = "auto"
 
-    for name in names:
-        if name is not None:
+    @property
+    def names(self) -> list[str]:
+        """The first model and, if there is one, the second."""
+        return [self.model, *([] if self.blend_with is None else [self.blend_with])]
+
+    def check(self) -> None:
+        """Validate the model names before anything is loaded.
+
+        Raises
+        ------
+        UnknownModelError
+            With the names that exist.
+        """
+        from napari_colorize import zoo
+
+        for name in self.names:
             zoo.resolve(name)
 
+    def load(self, *, progress: bool) -> tuple[Colorizer, Colorizer | None]:
+        """Load the first and the second model; `progress` shows downloads. Imports torch."""
+        from napari_colorize.colorizer import Colorizer
 
-def load_models(
-    model: str, blend_with: str | None, *, device: str, precision: Precision, progress: bool
-) -> tuple[Colorizer, Colorizer | None]:
-    """The model and the one that is blended with it; this brings torch."""
-    from napari_colorize.colorizer import Colorizer
-
-    def load(name: str) -> Colorizer:
-        return Colorizer.from_pretrained(
-            name, device=device, precision=precision, progress=progress
+        first, second = (
+            None
+            if name is None
+            else Colorizer.from_pretrained(
+                name, device=self.device, precision=self.precision, progress=progress
+            )
+            for name in (self.model, self.blend_with)
         )
+        assert first is not None
+        return first, second
 
-    return load(model), None if blend_with is None else load(blend_with)
+    def specs(self) -> list[ModelSpec]:
+        """Descriptions from which workers on other machines load the models."""
+        from napari_colorize.model_spec import ModelSpec
+
+        return [
+            ModelSpec.from_model(name, device=self.device, precision=self.precision) for name in self.names
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuideOptions:
+    """Image files that guide the colors."""
+
+    hints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Image with an alpha channel, same size as the input. Pixels with alpha of at "
+            "least 0.5 set the color there; it spreads to similar neighboring pixels. Only hue and "
+            "saturation are used; luminance is kept.",
+        ),
+    ] = None
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Image of the same size as the input. Pixels darker than middle gray are not "
+            "colorized.",
+        ),
+    ] = None
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Color image whose palette is transferred."),
+    ] = None
+
+    def read(self) -> Guides | None:
+        """Read the files; None if there are none.
+
+        Raises
+        ------
+        ImageError
+            If a file cannot be read or has no effect as a guide.
+        """
+        from napari_colorize.batch.guide_files import read_guides
+
+        return read_guides(self.hints, self.mask, self.reference)
+
+    def identity(self) -> Any:
+        """Hashes of the files, to detect whether an interrupted command used the same ones."""
+        from napari_colorize.batch.guide_files import identity_of
+
+        return identity_of(self.hints, self.mask, self.reference)
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only result paths and errors.")]

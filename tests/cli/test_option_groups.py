@@ -1,36 +1,48 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from napari_colorize.cli import app
-from napari_colorize.cli.setting_options import with_setting_options
+from napari_colorize.cli.option_groups import with_option_groups
 from napari_colorize.settings import ColorizeSettings, setting_of
 
 runner = CliRunner()
-said: list[ColorizeSettings] = []
-small = typer.Typer(rich_markup_mode=None)
+received: list[object] = []
+example = typer.Typer(rich_markup_mode=None)
 
 
-@small.command()
-@with_setting_options
-def colorize(name: str, *, settings: ColorizeSettings) -> None:
-    said.append(settings)
+@dataclass(frozen=True)
+class Size:
+    width: Annotated[int, typer.Option(help="Width in pixels.")] = 3
+    height: int = 4
 
 
-def given(*options: str) -> ColorizeSettings:
-    said.clear()
-    outcome = runner.invoke(small, ["a.png", *options], catch_exceptions=False)
+@example.command()
+@with_option_groups
+def command(
+    name: str,
+    *,
+    settings: ColorizeSettings,
+    size: Size = Size(height=5),
+) -> None:
+    received[:] = [settings, size]
+
+
+def parse(*options: str) -> list[object]:
+    """The dataclasses that the example command receives for these options."""
+    outcome = runner.invoke(example, ["a.png", *options], catch_exceptions=False)
     assert outcome.exit_code == 0, outcome.stderr
-    return said[0]
+    return list(received)
 
 
-def words(text: str) -> str:
-    """Text without the line breaks and hyphens that a narrow terminal puts into it."""
+def without_breaks(text: str) -> str:
+    """Text without the line breaks and hyphens that a narrow terminal inserts."""
     return re.sub(r"[\s-]+", "", text)
 
 
@@ -39,14 +51,18 @@ def option(name: str) -> str:
 
 
 @pytest.mark.parametrize("item", fields(ColorizeSettings), ids=lambda item: item.name)
-def test_help_is_that_of_the_knob(item) -> None:
-    shown = runner.invoke(app, ["image", "--help"]).stdout
-    assert words(setting_of(item).help) in words(shown)
-    assert option(item.name) in shown
+def test_the_help_of_an_option_is_that_of_the_setting(item) -> None:
+    output = runner.invoke(app, ["image", "--help"]).stdout
+    assert without_breaks(setting_of(item).help) in without_breaks(output)
+    assert option(item.name) in output
 
 
-def test_without_options_settings_are_their_defaults() -> None:
-    assert given() == ColorizeSettings()
+def test_without_options_each_group_has_its_defaults() -> None:
+    assert parse() == [ColorizeSettings(), Size(width=3, height=5)]
+
+
+def test_groups_do_not_share_options() -> None:
+    assert parse("--width", "9", "--gamma", "2") == [ColorizeSettings(gamma=2), Size(9, 5)]
 
 
 @pytest.mark.parametrize(
@@ -64,13 +80,13 @@ def test_without_options_settings_are_their_defaults() -> None:
     ],
 )
 def test_options_become_settings(options: list[str], settings: dict[str, object]) -> None:
-    assert given(*options) == ColorizeSettings(**settings)  # type: ignore[arg-type]
+    assert parse(*options)[0] == ColorizeSettings(**settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "item", [item for item in fields(ColorizeSettings) if setting_of(item).low is not None]
 )
-def test_a_value_out_of_range_is_a_usage_error_that_names_the_option(item) -> None:
+def test_a_value_outside_the_range_is_a_usage_error_with_the_option(item) -> None:
     for value in (setting_of(item).low - 1, setting_of(item).high + 1):
         outcome = runner.invoke(app, ["image", "a.png", option(item.name), f"{value:g}"])
         assert outcome.exit_code == 2
@@ -83,10 +99,10 @@ def test_a_value_out_of_range_is_a_usage_error_that_names_the_option(item) -> No
         (["--contrast-limits", "9", "1"], "contrast_limits must be two"),
         (["--gamma", "nan"], "--gamma"),
         (["--fidelity", "better"], "deoldify"),
-        (["--no-such-knob"], "--no-such-knob"),
+        (["--no-such-option"], "--no-such-option"),
     ],
 )
-def test_nonsense_is_a_usage_error(options: list[str], sentence: str) -> None:
+def test_invalid_values_are_usage_errors(options: list[str], sentence: str) -> None:
     outcome = runner.invoke(app, ["image", "a.png", *options])
     assert outcome.exit_code == 2
     assert sentence in outcome.stderr

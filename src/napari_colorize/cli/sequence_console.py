@@ -1,4 +1,4 @@
-"""What a terminal shows of a film at work: a bar with the time left, notes, the result."""
+"""Terminal output of `napari-colorize video`: progress bar, notes and the result path."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class SequenceConsole:
-    """Shows how far the work is.
+    """Prints the progress of a video job.
 
-    The path of the result goes to stdout, all else to stderr. While it is open, a
-    `ColorizeWarning` is kept back: the work gathers what is said of frames.
+    The path of the result goes to stdout, everything else to stderr. While it is open, a
+    `ColorizeWarning` is suppressed: the job collects them in its notes.
 
     Parameters
     ----------
     total : int or None
-        Frames, about.
+        Approximate number of frames.
     quiet : bool
-        Only the path and errors are shown.
+        Print only the path and errors.
     """
 
     def __init__(self, total: int | None, *, quiet: bool = False) -> None:
@@ -37,7 +37,7 @@ class SequenceConsole:
         self._quiet = quiet
         self._bar: tqdm[Any] | None = None
         self._before, self._done = 0, 0
-        self._started = perf_counter()
+        self._start = perf_counter()
         self._open = ExitStack()
 
     def __enter__(self) -> SequenceConsole:
@@ -55,15 +55,15 @@ class SequenceConsole:
         if self._bar is not None:
             self._bar.close()
         if kind is KeyboardInterrupt and self._done:
-            self._note(f"{self._done} frames are done; repeat the command to go on.")
+            self._note(f"{self._done} frames are done; repeat the command to resume.")
 
     def begin(self, work: VideoJob) -> None:
-        """Say what a former run left, and begin to count."""
+        """Print notes about an interrupted earlier run, and start the progress bar."""
         self._before = self._done = work.before
         self._notes(work.ledger.notes)
-        self._started = perf_counter()
+        self._start = perf_counter()
         if not self._quiet:
-            # Shown in terminals only: in a log file a bar is noise.
+            # disable=None: no bar unless stderr is a terminal.
             self._bar = tqdm(
                 total=self._total,
                 initial=self._before,
@@ -74,23 +74,23 @@ class SequenceConsole:
             )
 
     def show(self, done: int) -> None:
-        """Move the bar: so many frames are done."""
+        """Set the number of finished frames."""
         if self._bar is not None:
             self._bar.update(done - self._done)
         self._done = done
 
     def end(self, work: VideoJob, path: Path) -> None:
-        """Tell the result and how long it took."""
+        """Print notes, the path of the result and the speed."""
         if self._bar is not None:
             self._bar.close()
         self._notes(work.source.notes())
         self._notes(work.notes)
         tqdm.write(str(path), file=sys.stdout)
-        sys.stdout.flush()  # for whoever reads along in a pipe
-        seconds, frames = perf_counter() - self._started, self._done - self._before
-        whole = f", {self._done} in all" if self._before else ""
-        speed = f"{seconds:.1f} s ({frames / seconds:.1f} a second)"
-        self._note(f"{path}: {frames} frames in {speed}{whole}")
+        sys.stdout.flush()  # for programs that read the path from a pipe
+        seconds, frames = perf_counter() - self._start, self._done - self._before
+        total = f", {self._done} in total" if self._before else ""
+        speed = f"{seconds:.1f} s ({frames / seconds:.1f} per second)"
+        self._note(f"{path}: {frames} frames in {speed}{total}")
 
     def _notes(self, sentences: tuple[str, ...]) -> None:
         for sentence in sentences:

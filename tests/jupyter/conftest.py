@@ -1,4 +1,4 @@
-"""What tests of the widget share: a browser, and the view on a page without Jupyter."""
+"""Fixtures of the Jupyter tests: a headless browser and a page with the view, without Jupyter."""
 
 from __future__ import annotations
 
@@ -20,70 +20,72 @@ from napari_colorize.jupyter.view import SCRIPT, STYLE, ImageView
 
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-MODEL = """
-class Model {
+MOCK_MODEL = """
+class MockModel {
   constructor(state) {
-    Object.assign(this, { state, heard: {}, sent: [], saved: 0 });
+    Object.assign(this, { state, listeners: {}, sent: [], saved: 0 });
   }
   get(name) { return this.state[name]; }
   set(name, value) {
     this.state[name] = value;
-    this.tell(`change:${name}`);
+    this.emit(`change:${name}`);
   }
   save_changes() { this.saved += 1; }
-  on(event, slot) { (this.heard[event] ??= new Set()).add(slot); }
-  off(event, slot) { this.heard[event]?.delete(slot); }
-  tell(event, ...values) { this.heard[event]?.forEach((slot) => slot(...values)); }
+  on(event, slot) { (this.listeners[event] ??= new Set()).add(slot); }
+  off(event, slot) { this.listeners[event]?.delete(slot); }
+  emit(event, ...values) { this.listeners[event]?.forEach((slot) => slot(...values)); }
   send(message) { this.sent.push(message); }
 }
 const decoded = (text) =>
   new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-/** With bytes, which came as text, in the place of all { bytes }. */
-const whole = (value) => {
+/** Replaces every { bytes } object, which holds base64 text, by its bytes. */
+const withBytes = (value) => {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
   if ("bytes" in value) return decoded(value.bytes);
-  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, whole(part)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, part]) => [name, withBytes(part)]),
+  );
 };
 """
 BEGIN = """async ([source, style, model, state]) => {
   const load = (text) => import(URL.createObjectURL(new Blob([text], {type: "text/javascript"})));
   window.view = await load(source);
-  const made = await load(model + "export { Model, whole };");
-  window.whole = made.whole;
-  window.model = new made.LoadedModels(whole(state));
+  const mock = await load(model + "export { MockModel, withBytes };");
+  window.withBytes = mock.withBytes;
+  window.model = new mock.MockModel(withBytes(state));
   document.head.append(Object.assign(document.createElement("style"), {textContent: style}));
   document.body.innerHTML = '<div style="width: 400px"></div>';
-  window.forget = view.default.render({model: window.model, el: document.body.firstChild});
+  window.detach = view.default.render({model: window.model, el: document.body.firstChild});
 }"""
 PIXEL = """([x, y]) => {
   const canvas = document.querySelector("canvas");
-  const place = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
-  return [...canvas.getContext("2d").getImageData(...place, 1, 1).data];
+  const position = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
+  return [...canvas.getContext("2d").getImageData(...position, 1, 1).data];
 }"""
 SHOW = """(state) => {
-  Object.assign(model.state, whole(state));
-  model.tell("change:serial");
+  Object.assign(model.state, withBytes(state));
+  model.emit("change:serial");
 }"""
 PLAIN = (bytes, int, float, str, list, dict, type(None))
-FRAME = "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
+FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 def encoded(value: Any) -> Any:
-    """A value with its bytes as text, for a browser."""
+    """A value whose bytes are replaced by base64 text, for the browser."""
     if isinstance(value, dict):
         return {name: encoded(part) for name, part in value.items()}
     return {"bytes": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
 class Page:
-    """A page with the view of a result.
+    """A browser page that displays a result in an `ImageView`.
 
     Parameters
     ----------
     browser : Browser
-        From Playwright.
+        Playwright browser.
     result : Colorized
-        What is shown.
+        Displayed result.
     """
 
     def __init__(self, browser: Any, result: Any, **context: Any) -> None:
@@ -92,12 +94,12 @@ class Page:
         self.page = browser.new_context(
             viewport={"width": 500, "height": 600}, **context
         ).new_page()
-        self.page.evaluate(BEGIN, [SCRIPT, STYLE, MODEL, self.state()])
+        self.page.evaluate(BEGIN, [SCRIPT, STYLE, MOCK_MODEL, self.state()])
         self.stage = self.page.locator(".stage")
         self.settle()
 
     def state(self) -> dict[str, Any]:
-        """All that the kernel's side has for the browser."""
+        """Values of all synchronized traits, for the browser."""
         state = {name: getattr(self.view, name) for name in self.view.trait_names(sync=True)}
         return {
             name: encoded(value)
@@ -106,7 +108,7 @@ class Page:
         }
 
     def show(self, result: Any) -> None:
-        """Show another result, as a kernel that is connected would."""
+        """Display another result and send the changed traits to the browser."""
         before = self.state()
         self.view.show(result)
         new = {name: value for name, value in self.state().items() if value != before[name]}
@@ -114,7 +116,7 @@ class Page:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until what is to be drawn is drawn."""
+        """Wait until the pending frame is drawn."""
         self.page.evaluate(FRAME)
 
     def get(self, name: str) -> Any:
@@ -125,68 +127,68 @@ class Page:
         self.settle()
 
     def paint(self) -> np.ndarray:
-        """The strokes that the kernel was sent last, RGBA; once there are any."""
+        """Wait for painted hints and return those sent last, RGBA."""
         self.page.wait_for_function("() => model.get('paint').byteLength && model.saved")
         self.page.wait_for_selector("[data-unsent=false]")
         png = bytes(self.page.evaluate("() => [...new Uint8Array(model.get('paint').buffer)]"))
         return np.asarray(Image.open(io.BytesIO(png)))
 
     def sent(self) -> list[dict[str, Any]]:
-        """What the view told the kernel."""
+        """Messages that the view sent to the kernel."""
         return list(self.page.evaluate("() => model.sent"))
 
     def wait_sent(self, kind: str) -> dict[str, Any]:
-        """The last thing of a kind that it told the kernel, once there is one."""
+        """Wait for a message of a kind and return the last one."""
         self.page.wait_for_function("kind => model.sent.some((one) => one.kind === kind)", arg=kind)
-        return [told for told in self.sent() if told["kind"] == kind][-1]
+        return [message for message in self.sent() if message["kind"] == kind][-1]
 
-    def tell(self, message: dict[str, Any], pixels: np.ndarray) -> None:
-        """Say something as the kernel does."""
+    def receive(self, message: dict[str, Any], pixels: np.ndarray) -> None:
+        """Deliver a message of the kernel with a buffer of pixels."""
         self.page.evaluate(
-            "([message, data]) => model.tell('msg:custom', message, [whole(data)])",
+            "([message, data]) => model.emit('msg:custom', message, [withBytes(data)])",
             [message, encoded(pixels.tobytes())],
         )
         self.settle()
 
-    def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where on the page a share of the stage is."""
+    def position(self, x: float, y: float) -> tuple[float, float]:
+        """Page coordinates of a position given as fractions of the stage."""
         box = self.stage.bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
     def pixel(self, x: float, y: float) -> list[int]:
-        """Red, green and blue of what is drawn at a share of the stage."""
+        """Drawn RGB at a position given as fractions of the stage."""
         return self.page.evaluate(PIXEL, [x, y])[:3]
 
     def wait_pixel(self, x: float, y: float, color: list[int]) -> None:
-        """Until a colour is drawn there."""
+        """Wait until this RGB color is drawn at a position."""
         self.page.wait_for_function(
-            f"([place, color]) => ({PIXEL})(place).slice(0, 3).join() === color",
+            f"([position, color]) => ({PIXEL})(position).slice(0, 3).join() === color",
             arg=[[x, y], ",".join(map(str, color))],
         )
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """With the mouse, in shares of the stage."""
+        """Drag with the mouse; positions are fractions of the stage."""
         mouse = self.page.mouse
-        mouse.move(*self.place(*start))
+        mouse.move(*self.position(*start))
         mouse.down()
-        mouse.move(*self.place(*end), steps=4)
+        mouse.move(*self.position(*end), steps=4)
         mouse.up()
         self.settle()
 
 
 @pytest.fixture
 def photo() -> np.ndarray:
-    """A gray photograph, uint8 (96, 128)."""
+    """Grayscale photograph, uint8 (96, 128)."""
     return data.astronaut()[:96, 128:256, 1].copy()
 
 
 @pytest.fixture
 def box_of(tiny_colorizer):
-    """Opens a box of the quick model and waits for its picture."""
+    """Open a box with a small, fast model and wait for its result."""
     boxes = []
 
-    def opened(source=None, **wanted):
-        boxes.append(ColorizeBox(source, **{"model": tiny_colorizer, **wanted}))
+    def opened(source=None, **options):
+        boxes.append(ColorizeBox(source, **{"model": tiny_colorizer, **options}))
         assert boxes[-1].wait(SOON)
         return boxes[-1]
 
@@ -197,22 +199,22 @@ def box_of(tiny_colorizer):
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A headless browser; where tests must not be skipped (CI), its absence is a failure."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        reason = "Chromium is not here: `make test` installs it where it may (apt install chromium)"
+    """Headless Chromium. Tests are skipped without it, but fail in CI."""
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        reason = "Chromium was not found. Install it with: apt install chromium"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def open_view(chromium) -> Iterator[Callable[..., Page]]:
-    """Opens the view of a result on a page of its own."""
+    """Open the view of a result on a new page."""
     pages: list[Page] = []
 
     def opened(result: Any, **context: Any) -> Page:

@@ -96,10 +96,10 @@ def test_a_knob_can_be_given_back_to_the_model(box_of, photo):
     turn(box, "render_factor", 9)
     number = box.controls["render_factor"]
 
-    number.back.click()
+    number.reset.click()
     box.wait(SOON)
 
-    assert box.settings.render_factor is None and number.back.disabled
+    assert box.settings.render_factor is None and number.reset.disabled
     assert number.slider.value == box.result.settings.render_factor == 4
 
 
@@ -219,7 +219,7 @@ def test_another_picture_ends_a_run_over_the_last(photo):
 def test_a_sweep_shows_several_and_takes_one(box_of, photo):
     box = box_of(photo)
 
-    box._toolbox.sweep.click()
+    box._toolbox.sweep_button.click()
     box.wait(SOON)
     assert list(box._sweep.buttons) == [2, 3, 4, 6, 8, 12]
     assert all(not button.disabled for button in box._sweep.buttons.values())
@@ -233,23 +233,23 @@ def test_a_sweep_shows_several_and_takes_one(box_of, photo):
 def test_a_click_shows_where_attention_looks(photo):
     box = ColorizeBox(photo)
     assert box.wait(SOON)
-    box._toolbox.attend.value = True
-    assert box.view.asks
+    box._toolbox.attention_button.value = True
+    assert box.view.emits_clicks
 
-    box.view._hear(None, {"kind": "click", "point": [0.25, 0.5]}, [])
+    box.view._on_message(None, {"kind": "click", "point": [0.25, 0.5]}, [])
     assert box.wait(SOON)
-    assert box.view.overlay_size != [0, 0] and box.view.mark == [0.25, 0.5]
-    assert "Row 24, column 64" in box._toolbox.told.value
+    assert box.view.overlay_size != [0, 0] and box.view.marker == [0.25, 0.5]
+    assert "Row 24, column 64" in box._toolbox.message.value
 
-    box._toolbox.attend.value = False
-    assert box.view.overlay_size == [0, 0] and box.view.mark == [] and not box.view.asks
+    box._toolbox.attention_button.value = False
+    assert box.view.overlay_size == [0, 0] and box.view.marker == [] and not box.view.emits_clicks
     box.close()
 
 
 def test_confidence_lies_over_the_picture_and_follows_it(photo):
     box = ColorizeBox(photo)
     assert box.wait(SOON)
-    box._toolbox.judge.value = True
+    box._toolbox.expected_error_button.value = True
     box.wait(SOON)
     before = box.view.overlay
 
@@ -257,20 +257,20 @@ def test_confidence_lies_over_the_picture_and_follows_it(photo):
     box.wait(SOON)
 
     assert box.view.overlay_size == [96, 128] and box.view.overlay != before
-    assert "Expected error in CIEDE2000" in box._toolbox.told.value
-    box._toolbox.attend.value = True  # one map at a time
-    assert not box._toolbox.judge.value and box.view.overlay_size == [0, 0]
+    assert "Expected error in CIEDE2000" in box._toolbox.message.value
+    box._toolbox.attention_button.value = True  # one map at a time
+    assert not box._toolbox.expected_error_button.value and box.view.overlay_size == [0, 0]
     box.close()
 
 
 def test_the_histogram_follows_the_saturation(box_of, photo):
     box = box_of(photo)
-    box._toolbox.count.value = True
-    before = box._toolbox.histogram._picture.value
+    box._toolbox.histogram_button.value = True
+    before = box._toolbox.histogram._image.value
 
     turn(box, "saturation", 3.0)
 
-    assert before and box._toolbox.histogram._picture.value != before
+    assert before and box._toolbox.histogram._image.value != before
 
 
 BAD = {
@@ -348,18 +348,18 @@ def test_a_box_that_nobody_sees_gives_back_its_network(box_of, photo):
     freed = []
     box.session.release_memory = lambda: freed.append(True)
 
-    for kind in ("shown", "shown", "gone"):
-        box.view._hear(None, {"kind": kind}, [])
+    for kind in ("attached", "attached", "detached"):
+        box.view._on_message(None, {"kind": kind}, [])
     assert not freed
-    box.view._hear(None, {"kind": "gone"}, [])
+    box.view._on_message(None, {"kind": "detached"}, [])
 
     assert freed
 
 
 def test_it_goes_on_after_it_was_gone(box_of, photo):
     box = box_of(photo)
-    box.view._hear(None, {"kind": "shown"}, [])
-    box.view._hear(None, {"kind": "gone"}, [])
+    box.view._on_message(None, {"kind": "attached"}, [])
+    box.view._on_message(None, {"kind": "detached"}, [])
     box.wait(SOON)
 
     turn(box, "saturation", 2.0)

@@ -1,4 +1,4 @@
-"""The box in JupyterLab and Notebook 7, driven by a headless browser as a person would."""
+"""The boxes in JupyterLab and Notebook 7, driven by a headless browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 VARIABLE = "NAPARI_COLORIZE_SCREENSHOTS"
-MILLISECONDS = 120_000  # to wait at most: machines that test are slow and shared
+MILLISECONDS = 120_000  # upper bound of waits; test machines are slow and shared
 TOKEN = "tests"
 VIEW = ".napari-colorize-view"
 EXACT = f"{VIEW}[data-exact=true]"
@@ -38,13 +38,13 @@ RUN_ALL = """async () => {
 }"""
 IN_KERNEL = """async (code) => {
   const {kernel} = jupyterapp.shell.currentWidget.sessionContext.session;
-  const asked = kernel.requestExecute({code, store_history: false});
-  let said = "";
-  asked.onIOPub = (message) => {
-    said += message.content.text ?? message.content.traceback?.join("\\n") ?? "";
+  const future = kernel.requestExecute({code, store_history: false});
+  let output = "";
+  future.onIOPub = (message) => {
+    output += message.content.text ?? message.content.traceback?.join("\\n") ?? "";
   };
-  await asked.done;
-  return said.trim();
+  await future.done;
+  return output.trim();
 }"""
 COLORS = """(number) => {
   const canvas = document.querySelectorAll(".napari-colorize-view canvas")[number];
@@ -60,11 +60,11 @@ COLORS = """(number) => {
 
 
 def start(folder: Path, kind: str) -> tuple[subprocess.Popen[bytes], int]:
-    """A server for the notebooks in a folder."""
+    """Start a Jupyter server for the notebooks in a folder; returns the process and its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    models = str(folder / "models")  # none of the user's own
+    models = str(folder / "models")  # an empty folder, not the user's models
     quiet = folder / ".settings" / "@jupyterlab" / "apputils-extension"
     quiet.mkdir(parents=True)
     news = {"fetchNews": "false", "checkForUpdates": False}
@@ -90,7 +90,7 @@ def start(folder: Path, kind: str) -> tuple[subprocess.Popen[bytes], int]:
     return server, port
 
 
-def wait_until_it_answers(port: int, server: subprocess.Popen[bytes]) -> None:
+def wait_for_server(port: int, server: subprocess.Popen[bytes]) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for _ in range(MILLISECONDS // 200):
         try:
@@ -103,7 +103,7 @@ def wait_until_it_answers(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 class Notebook:
-    """A notebook that is open in a browser, its cells run."""
+    """A notebook that is open in a browser, with its cells executed."""
 
     def __init__(self, browser: Any, folder: Path, port: int, kind: str, cells: list[str]) -> None:
         self.folder = folder
@@ -122,7 +122,7 @@ class Notebook:
         self.page.evaluate(RUN_ALL)
 
     def close(self) -> None:
-        """End the kernel, without being asked whether to save."""
+        """Shut the kernel down without a dialog."""
         self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         self.page.context.close()
 
@@ -143,16 +143,16 @@ class Notebook:
         (self.folder / "box.ipynb").write_text(json.dumps({**whole, "nbformat_minor": 5}))
 
     def kernel(self, code: str) -> str:
-        """What the kernel prints."""
+        """Run code in the kernel and return what it prints."""
         return str(self.page.evaluate(IN_KERNEL, code))
 
     def colors(self, number: int = 0) -> tuple[float, float]:
-        """How colourful a view is, left and right of its middle."""
+        """Mean colorfulness of a view, left and right of its center."""
         left, right = self.page.evaluate(COLORS, number)
         return left, right
 
     def wait_exact(self) -> None:
-        """Until the kernel's own pictures are shown, for what the controls say."""
+        """Wait until all views display the exact pixels of the kernel."""
         self.page.wait_for_function(
             """(view) => {
               const all = [...document.querySelectorAll(view)];
@@ -161,31 +161,31 @@ class Notebook:
             arg=VIEW,
         )
 
-    def says(self, text: str) -> Any:
-        """The sentence that holds this text, once it is there."""
+    def wait_message(self, text: str) -> Any:
+        """Wait for a message that matches this pattern."""
         found = self.page.locator(".napari-colorize-box .said").get_by_text(re.compile(text))
         found.first.wait_for()
         return found.first
 
-    def answers(self, code: str, answer: str) -> None:
-        """Wait until the kernel prints this: what was clicked is still on its way to it."""
+    def wait_output(self, code: str, answer: str) -> None:
+        """Run code until it prints this: clicks reach the kernel with a delay."""
         end = time.monotonic() + MILLISECONDS / 1000
-        while (said := self.kernel(code)) != answer and time.monotonic() < end:
+        while (output := self.kernel(code)) != answer and time.monotonic() < end:
             self.page.wait_for_timeout(50)
-        assert said == answer
+        assert output == answer
 
     def slide(self, number: int, steps: int) -> None:
-        """Turn a slider of the box by keys; 0 is the render factor, 1 the saturation."""
+        """Move a slider of the box by keys; 0 is the render factor, 1 the saturation."""
         self.page.locator(".napari-colorize-box .noUi-handle").nth(number).focus()
         for _ in range(abs(steps)):
             self.page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
 
     def unfold(self, title: str) -> None:
-        """Open a group of controls."""
+        """Open a group of the accordion."""
         self.page.locator(".jupyter-widget-Collapse-header", has_text=title).click()
 
     def paint(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """A stroke from one place of the picture to another, in shares of it."""
+        """Draw a stroke; positions are fractions of the image."""
         box, mouse = self.page.locator(".stage").bounding_box(), self.page.mouse
         places = [
             (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)
@@ -196,13 +196,15 @@ class Notebook:
         mouse.up()
 
     def shoot(self, name: str) -> None:
-        """Keep a screenshot."""
+        """Write a screenshot with a reduced palette."""
         path = Path(os.environ.get(VARIABLE, self.folder)) / f"jupyter-{name}.png"
         self.page.screenshot(path=path)
-        with Image.open(path) as picture:
-            full = picture.convert("RGB")
-            few = full.quantize(256, kmeans=2)
-            full.quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        with Image.open(path) as image:
+            full = image.convert("RGB")
+            palette = full.quantize(256, kmeans=2)
+            full.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(
+                path, optimize=True
+            )
 
 
 @pytest.fixture(params=["lab", "notebook"])
@@ -212,7 +214,7 @@ def kind(request) -> str:
 
 @pytest.fixture(scope="module")
 def server_of(tmp_path_factory) -> Iterator[Any]:
-    """A server of JupyterLab or Notebook 7: its folder and port."""
+    """Start a server of JupyterLab or Notebook 7, once; returns its folder and port."""
     servers: dict[str, tuple[subprocess.Popen[bytes], Path, int]] = {}
 
     def started(kind: str) -> tuple[Path, int]:
@@ -220,7 +222,7 @@ def server_of(tmp_path_factory) -> Iterator[Any]:
             folder = tmp_path_factory.mktemp(kind)
             server, port = start(folder, kind)
             servers[kind] = server, folder, port
-            wait_until_it_answers(port, server)
+            wait_for_server(port, server)
         return servers[kind][1:]
 
     yield started
@@ -232,7 +234,7 @@ def server_of(tmp_path_factory) -> Iterator[Any]:
 
 @pytest.fixture
 def open_notebook(chromium, server_of) -> Iterator[Any]:
-    """Opens a notebook of these cells in JupyterLab or Notebook 7."""
+    """Open a notebook with these cells in JupyterLab or Notebook 7."""
     notebooks: list[Notebook] = []
 
     def opened(kind: str, *cells: str) -> Notebook:
@@ -245,9 +247,9 @@ def open_notebook(chromium, server_of) -> Iterator[Any]:
         notebook.close()
 
 
-def test_a_person_plays_with_a_picture(open_notebook, kind):
+def test_an_image_is_adjusted_and_saved(open_notebook, kind):
     watch = "states, serial = [], box.view.serial; box.session.state.connect(states.append)"
-    seen = "[states, box.settings.saturation, box.view.serial - serial]"
+    facts = "[states, box.settings.saturation, box.view.serial - serial]"
     notebook = open_notebook(kind, IMPORTS, "box = ColorizeBox(gray)\nbox")
     page = notebook.page
     notebook.wait_exact()
@@ -256,7 +258,7 @@ def test_a_person_plays_with_a_picture(open_notebook, kind):
     if kind == "lab":
         notebook.shoot(kind)
 
-    # Saturation: the picture follows and no network runs.
+    # Saturation: the image is composed in the browser and no prediction runs.
     notebook.kernel(watch)
     handle = page.locator(".noUi-handle").nth(1).bounding_box()
     x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
@@ -267,11 +269,11 @@ def test_a_person_plays_with_a_picture(open_notebook, kind):
     page.mouse.up()
     notebook.wait_exact()
     assert notebook.colors()[1] > 1.3 * right
-    told = json.loads(notebook.kernel(f"import json; print(json.dumps({seen}))"))
-    assert "predicting" not in told[0] and told[1] > 1.3
-    assert told[2] == 0  # nothing was sent but the exact picture
+    values = json.loads(notebook.kernel(f"import json; print(json.dumps({facts}))"))
+    assert "predicting" not in values[0] and values[1] > 1.3
+    assert values[2] == 0  # nothing but the exact image was sent
 
-    # The divider, by mouse and by keys, which Jupyter's own shortcuts leave alone.
+    # The divider, by mouse and by keys, without triggering Jupyter's shortcuts.
     stage = page.locator(".stage").bounding_box()
     page.mouse.move(stage["x"] + stage["width"] / 2, stage["y"] + 40)
     page.mouse.down()
@@ -286,20 +288,20 @@ def test_a_person_plays_with_a_picture(open_notebook, kind):
     assert page.locator(".jp-Dialog").count() == 0  # 0, 0 would restart the kernel
     page.keyboard.press("Home")
 
-    # Render factor and self-attention ask the network.
+    # Render factor and self-attention need another prediction.
     before = page.locator("canvas").evaluate("(canvas) => canvas.toDataURL()")
     page.locator(".widget-readout").first.fill("16")  # Notebook 7 keeps a slider's arrow keys
     page.keyboard.press("Enter")
-    notebook.says("render factor 16")
+    notebook.wait_message("render factor 16")
     page.locator(".napari-colorize-box input[type=checkbox]").first.uncheck()
-    notebook.says("self-attention off")
+    notebook.wait_message("self-attention off")
     notebook.wait_exact()
     assert page.locator("canvas").evaluate("(canvas) => canvas.toDataURL()") != before
 
-    # Saved, it is what the box holds.
+    # The saved file is the result of the box.
     page.get_by_role("textbox").last.fill("colors.png")
     page.get_by_role("button", name="Save", exact=True).last.click()
-    notebook.says("Saved as")
+    notebook.wait_message("Saved as")
     shape = notebook.kernel("print(box.result.pixels.shape, box.result.settings.render_factor)")
     assert shape == "(512, 512, 3) 16"
     saved = np.asarray(Image.open(notebook.folder / "colors.png"))
@@ -316,17 +318,17 @@ stack = np.stack([np.roll(gray, k, 1)[:256, :256] for k in range(300)])
     notebook.wait_exact()
 
     notebook.page.get_by_role("button", name="Colorize all planes").click()
-    notebook.says(r"Plane \d+ of 300")
+    notebook.wait_message(r"Plane \d+ of 300")
     notebook.shoot("run")
     notebook.page.get_by_role("button", name="Stop", exact=True).click()
-    notebook.says("Stopped after")
+    notebook.wait_message("Stopped after")
 
-    notebook.slide(0, -4)  # of the plane; it stands before the knobs
+    notebook.slide(0, -4)  # the plane slider comes before those of the settings
     notebook.slide(0, 2)
-    notebook.answers("print(box.plane)", "(2,)")
+    notebook.wait_output("print(box.plane)", "(2,)")
 
 
-def test_boxes_are_many_and_keep_their_state_when_shown_again(open_notebook):
+def test_several_boxes_keep_their_state_when_displayed_again(open_notebook):
     notebook = open_notebook(
         "lab",
         IMPORTS,
@@ -351,32 +353,32 @@ def test_boxes_are_many_and_keep_their_state_when_shown_again(open_notebook):
     assert again.locator(".widget-readout").nth(1).inner_text() == "1.50"
 
 
-def test_what_the_network_does_is_seen(open_notebook):
+def test_analysis_maps_and_sweep_are_displayed(open_notebook):
     notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox(gray)\nbox")
     page = notebook.page
     notebook.wait_exact()
 
     page.get_by_role("button", name="Attention").click()
-    page.get_by_text("Click into the picture.").wait_for()
+    page.get_by_text("Click a pixel of the image to show its self-attention map.").wait_for()
     stage = page.locator(".stage").bounding_box()
     page.mouse.click(stage["x"] + stage["width"] * 0.75, stage["y"] + stage["height"] * 0.2)
     page.get_by_text("half of the attention").wait_for()
     notebook.shoot("attention")
-    page.get_by_role("button", name="Confidence").click()
+    page.get_by_role("button", name="Expected error").click()
     page.get_by_text("Expected error in CIEDE2000").wait_for()
     page.get_by_role("button", name="Histogram").click()
     page.locator("img.histogram").wait_for()
     notebook.shoot("expected-error")
-    page.get_by_role("button", name="Confidence").click()
+    page.get_by_role("button", name="Expected error").click()
     page.get_by_role("button", name="Sweep").click()
-    notebook.says("Done: 6 of 6")
+    notebook.wait_message("Done: 6 of 6")
     page.get_by_role("button", name="18", exact=True).scroll_into_view_if_needed()
     notebook.shoot("sweep")
     page.get_by_role("button", name="18", exact=True).click()
-    notebook.says("render factor 18")
+    notebook.wait_message("render factor 18")
 
 
-def test_a_person_paints_hints(open_notebook):
+def test_hints_are_painted_and_undone(open_notebook):
     notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox(gray)\nbox")
     page = notebook.page
     notebook.wait_exact()
@@ -389,49 +391,49 @@ def test_a_person_paints_hints(open_notebook):
     notebook.paint((0.6, 0.6), (0.66, 0.68))
     page.locator("[data-unsent=false]").wait_for()
     suit = "int(box.result.pixels[330, 310].argmax()), int(before[330, 310].argmax())"
-    notebook.answers(f"print({suit})", "0 2")  # between the strokes: red, and it was blue
-    notebook.answers("print(box.result.chroma is chroma)", "True")
-    for swatch, *way in ((2, (0.6, 0.05), (0.66, 0.3)), (1, (0.4, 0.12), (0.45, 0.06))):
+    notebook.wait_output(f"print({suit})", "0 2")  # between the strokes: red, and it was blue
+    notebook.wait_output("print(box.result.chroma is chroma)", "True")
+    for swatch, *positions in ((2, (0.6, 0.05), (0.66, 0.3)), (1, (0.4, 0.12), (0.45, 0.06))):
         page.locator(".swatch").nth(swatch).click()
-        notebook.paint(*way)
+        notebook.paint(*positions)
     page.locator("[data-unsent=false][data-pending=false][data-exact=true]").wait_for()
-    notebook.answers("print(box.view.stroke)", "4")
+    notebook.wait_output("print(box.view.stroke_count)", "4")
     notebook.shoot("paint")
 
     page.get_by_role("button", name="Undo").click()
     page.get_by_role("button", name="Clear").click()
-    notebook.answers("print(box.hints, (box.result.pixels == before).all())", "None True")
+    notebook.wait_output("print(box.hints, (box.result.pixels == before).all())", "None True")
 
 
-def test_a_reference_and_answers_that_disagree_are_seen(open_notebook):
+def test_a_reference_and_the_disagreement_map_are_displayed(open_notebook):
     notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox(gray)\nbox")
     notebook.wait_exact()
 
-    notebook.unfold("Reference picture")
+    notebook.unfold("Reference image")
     notebook.kernel("box.reference = data.coffee()")
     notebook.page.locator(".panel img:not(.histogram)").wait_for()
-    notebook.answers("print(box.result.guides.reference is box.reference)", "True")
+    notebook.wait_output("print(box.result.guides.reference is box.reference)", "True")
     notebook.page.get_by_role("button", name="Disagreement").click()
-    notebook.page.get_by_text("4 answers").wait_for()
+    notebook.page.get_by_text("4 predictions").wait_for()
     notebook.shoot("disagreement")
 
 
-def test_bad_input_is_told_in_the_box(open_notebook):
+def test_a_missing_file_is_reported_in_the_box(open_notebook):
     notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox('nowhere.png')\nbox")
-    notebook.says("nowhere.png does not exist")
+    notebook.wait_message("nowhere.png does not exist")
 
-    notebook.kernel("from napari_colorize.io.images import write_picture")
-    notebook.kernel("write_picture('here.png', data.coffee())")
+    notebook.kernel("from napari_colorize.io.images import write_image")
+    notebook.kernel("write_image('here.png', data.coffee())")
     path = notebook.page.get_by_role("textbox").first
     notebook.page.locator(".napari-colorize-box input[type=text]").first.fill("here.png")
     notebook.page.keyboard.press("Enter")
 
     notebook.wait_exact()
-    notebook.says("render factor 12")
+    notebook.wait_message("render factor 12")
     assert path.count() == 1
 
 
-def test_a_result_is_shown_before_and_after(open_notebook):
+def test_a_result_is_displayed_before_and_after(open_notebook):
     notebook = open_notebook(
         "lab", IMPORTS, "import napari_colorize as nc\nnc.colorize(gray, saturation=1.4)"
     )
@@ -452,18 +454,18 @@ def test_a_result_is_shown_before_and_after(open_notebook):
     assert half.bounding_box()["width"] == pytest.approx(156, abs=4)
 
 
-def test_a_training_is_watched(open_notebook):
+def test_a_training_run_is_followed(open_notebook):
     child = next(Path(__file__).parents[1].rglob("finetune_child.py"))
     stand_in = f"""
 import sys
 from skimage import data
 from napari_colorize.jupyter import FinetuneBox
-from napari_colorize.io.images import write_picture
+from napari_colorize.io.images import write_image
 from napari_colorize.finetune.training_run import TrainingRun
 from napari_colorize.zoo import CATALOGUE, local_path
 whole = TrainingRun.command.fget
 TrainingRun.command = property(lambda self: [sys.executable, {str(child)!r}, *whole(self)[3:]])
-write_picture("tiles/one.png", data.coffee())
+write_image("tiles/one.png", data.coffee())
 base = str(local_path(CATALOGUE["embedded"]))
 """
     notebook = open_notebook("lab", stand_in, "box = FinetuneBox('tiles', base=base)\nbox")

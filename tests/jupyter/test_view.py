@@ -1,4 +1,4 @@
-"""The view in a real browser, on a page without Jupyter."""
+"""ImageView in a real browser, on a page without Jupyter."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from napari_colorize.imaging.planes import to_plane
-from napari_colorize.jupyter.transfer import LONGEST, MOST, pixels_of, shown_size
+from napari_colorize.jupyter.transfer import MAX_PIXELS, MAX_SIDE, display_pixels, display_size
 from napari_colorize.pipeline import compose
 from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers, FixedPixels
 
 COMPOSE = """(saturation) => {
-  const {gray, size, kept} = model.state;
+  const {gray, size, outside_mask} = model.state;
   const parts = view.prepare({...model.state, gray: new Uint16Array(gray.buffer)});
   const image = new ImageData(size[1], size[0]);
   const rgba = new Uint32Array(image.data.buffer);
   view.compose(parts, saturation, rgba);
-  view.keep(view.outside(kept), rgba);
+  view.restoreOutsideMask(view.readOutsideMask(outside_mask), rgba);
   return [...image.data];
 }"""
 
@@ -37,39 +37,39 @@ def is_gray(pixel: list[int]) -> bool:
     return max(pixel) - min(pixel) <= 1
 
 
-def shown(result, plane, tint):
-    """A result of this plane, tinted so."""
-    made = replace(result, plane=plane)
-    vars(made)["tint"] = tint
-    return made
+def with_layers(result, plane, layers):
+    """A result with this plane and these chroma layers."""
+    changed = replace(result, plane=plane)
+    vars(changed)["chroma_layers"] = layers  # replaces the cached property
+    return changed
 
 
 def field(random, size, slope=True):
-    """Maps of colours, beyond what RGB has room for here and there."""
-    offset, steep = (torch.from_numpy(random.uniform(-0.4, 0.4, (*size, 2))) for _ in range(2))
-    return ChromaField(offset.float(), 3 * steep.float() if slope else None)
+    """Random chroma maps, in part outside the RGB gamut."""
+    offset, slopes = (torch.from_numpy(random.uniform(-0.4, 0.4, (*size, 2))) for _ in range(2))
+    return ChromaField(offset.float(), 3 * slopes.float() if slope else None)
 
 
-def given(random, size):
-    """Strokes over a third of the pixels."""
+def fixed_pixels(random, size):
+    """Fixed chroma at about 30 % of the pixels."""
     rows, columns = np.nonzero(random.random(size) < 0.3)
     uv = torch.from_numpy(random.uniform(-0.3, 0.3, (len(rows), 2))).float()
     return FixedPixels(torch.from_numpy(rows), torch.from_numpy(columns), uv, size)
 
 
-TINTS = {
-    "enlarged": lambda random, size, grid: ChromaLayers(field(random, grid, slope=False)),
-    "along edges": lambda random, size, grid: ChromaLayers(field(random, grid)),
-    "without shadows": lambda random, size, grid: ChromaLayers(field(random, grid), shadows=0.6),
+LAYERS = {
+    "upsampled": lambda random, size, grid: ChromaLayers(field(random, grid, slope=False)),
+    "edge-aligned": lambda random, size, grid: ChromaLayers(field(random, grid)),
+    "damped shadows": lambda random, size, grid: ChromaLayers(field(random, grid), shadows=0.6),
     "hinted": lambda random, size, grid: ChromaLayers(
         field(random, grid),
         correction=field(random, (1, grid[1])),
         hinted=field(random, (grid[0], 1), slope=False),
-        strokes=given(random, size),
+        strokes=fixed_pixels(random, size),
         shadows=0.3,
     ),
     "strokes only": lambda random, size, grid: ChromaLayers(
-        field(random, grid), strokes=given(random, size)
+        field(random, grid), strokes=fixed_pixels(random, size)
     ),
     "masked": lambda random, size, grid: ChromaLayers(
         field(random, grid), mask=random.random(size) < 0.5
@@ -77,48 +77,48 @@ TINTS = {
 }
 
 
-@pytest.mark.parametrize("make", TINTS.values(), ids=TINTS.keys())
-def test_the_browser_composes_as_the_kernel_does(open_view, result, make):
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS.keys())
+def test_the_browser_composes_the_same_pixels_as_the_kernel(open_view, result, make):
     random = np.random.default_rng(0)
     page = open_view(result)
     sizes = [((1, 1), (1, 1)), ((7, 5), (3, 5)), ((64, 48), (16, 12)), ((5, 300), (4, 4))]
-    ranges = (0, 65535), (-20000, 90000)  # the second reaches beyond what the dtype holds
+    ranges = (0, 65535), (-20000, 90000)  # the second exceeds the range of the dtype
 
     for (size, grid), limits in product(sizes, ranges):
         image = random.integers(0, 65536, (*size, 3)).astype(np.uint16)
-        plane, tint = to_plane(image, limits=limits), make(random, size, grid)
-        page.show(shown(result, plane, tint))
+        plane, layers = to_plane(image, limits=limits), make(random, size, grid)
+        page.show(with_layers(result, plane, layers))
         for saturation in (0.0, 1.0, 4.0):
             got = page.page.evaluate(COMPOSE, saturation)
 
-            pixels = compose(plane, tint, saturation).astype(np.float64)
-            wanted = ((pixels - limits[0]) / (limits[1] - limits[0])).clip(0, 1) * 255
-            np.testing.assert_allclose(np.reshape(got, (*size, 4))[..., :3], wanted, atol=2)
+            pixels = compose(plane, layers, saturation).astype(np.float64)
+            expected = ((pixels - limits[0]) / (limits[1] - limits[0])).clip(0, 1) * 255
+            np.testing.assert_allclose(np.reshape(got, (*size, 4))[..., :3], expected, atol=2)
 
 
-def test_a_larger_picture_is_composed_at_the_size_that_is_shown(open_view, result, monkeypatch):
-    monkeypatch.setattr("napari_colorize.jupyter.transfer.MOST", 600)
+def test_a_large_image_is_composed_at_display_size(open_view, result, monkeypatch):
+    monkeypatch.setattr("napari_colorize.jupyter.transfer.MAX_PIXELS", 600)
     random = np.random.default_rng(0)
     plane = to_plane(np.linspace(0.3, 0.7, 4800, dtype=np.float32).reshape(60, 80))
     strokes = np.zeros((60, 80), bool)
     strokes[10:20, 8:60] = True
-    rows, columns = (torch.from_numpy(places) for places in np.nonzero(strokes))
+    rows, columns = map(torch.from_numpy, np.nonzero(strokes))
     uv = torch.full((len(rows), 2), 0.1)
     mask = np.ones((60, 80), bool)
     mask[40:50, 30:70] = False
     small = ChromaField(torch.from_numpy(random.uniform(-0.1, 0.1, (2, 3, 2))).float())
-    tint = ChromaLayers(small, strokes=FixedPixels(rows, columns, uv, (60, 80)), mask=mask)
-    made = shown(result, plane, tint)
+    layers = ChromaLayers(small, strokes=FixedPixels(rows, columns, uv, (60, 80)), mask=mask)
+    changed = with_layers(result, plane, layers)
 
-    page = open_view(made)
+    page = open_view(changed)
     got = np.reshape(page.page.evaluate(COMPOSE, 1.0), (*page.get("size"), 4))[..., :3]
 
     assert page.get("size") == [21, 28]
-    away = np.abs(got - pixels_of(made).astype(int)).max(axis=-1)
-    assert (away > 2).mean() < 0.05 and away.max() < 20  # along the rim of strokes
+    difference = np.abs(got - display_pixels(changed).astype(int)).max(axis=-1)
+    assert (difference > 2).mean() < 0.05 and difference.max() < 20  # at the edges of strokes
 
 
-def test_gray_is_left_of_the_divider_and_colour_right_of_it(open_view, result):
+def test_grayscale_is_left_of_the_divider_and_color_right_of_it(open_view, result):
     page = open_view(result)
 
     assert is_gray(page.pixel(0.2, 0.5)) and not is_gray(page.pixel(0.8, 0.5))
@@ -129,7 +129,7 @@ def test_gray_is_left_of_the_divider_and_colour_right_of_it(open_view, result):
     assert is_gray(page.pixel(0.8, 0.5))
 
 
-def test_saturation_is_followed_though_no_kernel_answers(open_view, result):
+def test_saturation_changes_are_composed_without_the_kernel(open_view, result):
     page = open_view(result)
     before = page.pixel(0.8, 0.5)
 
@@ -141,33 +141,33 @@ def test_saturation_is_followed_though_no_kernel_answers(open_view, result):
     assert np.ptp(page.pixel(0.8, 0.5)) > np.ptp(before)
 
 
-def test_at_rest_the_exact_picture_is_asked_for_and_shown(open_view, result):
+def test_the_exact_image_is_requested_when_the_slider_stops(open_view, result):
     page = open_view(result)
-    page.wait_sent("rest")
+    page.wait_sent("request_exact")
     page.page.evaluate("() => [1.2, 1.4, 1.6].forEach((s) => model.set('saturation', s))")
     page.page.wait_for_function("() => model.sent.at(-1).saturation === 1.6")
-    asked = page.sent()[-1]
-    assert asked == {"kind": "rest", "serial": page.get("serial"), "saturation": 1.6}
-    assert not {1.2, 1.4} & {told.get("saturation") for told in page.sent()}
+    request = page.sent()[-1]
+    assert request == {"kind": "request_exact", "serial": page.get("serial"), "saturation": 1.6}
+    assert not {1.2, 1.4} & {message.get("saturation") for message in page.sent()}
 
     red = np.full((60, 90, 3), (255, 0, 0), np.uint8)
-    page.tell({**asked, "kind": "exact"}, red)
+    page.receive({**request, "kind": "exact"}, red)
 
     assert page.pixel(0.8, 0.5) == [255, 0, 0]
     assert page.page.locator(".napari-colorize-view").get_attribute("data-exact") == "true"
 
 
 @pytest.mark.parametrize("stale", [{"saturation": 0.5}, {"serial": 0}], ids=str)
-def test_an_exact_picture_that_comes_too_late_is_left_out(open_view, result, stale):
+def test_an_outdated_exact_image_is_ignored(open_view, result, stale):
     page = open_view(result)
-    told = {"kind": "exact", "serial": page.get("serial"), "saturation": page.get("saturation")}
+    current = {"serial": page.get("serial"), "saturation": page.get("saturation")}
 
-    page.tell({**told, **stale}, np.zeros((60, 90, 3), np.uint8))
+    page.receive({"kind": "exact", **current, **stale}, np.zeros((60, 90, 3), np.uint8))
 
     assert page.pixel(0.8, 0.5) != [0, 0, 0]
 
 
-def test_the_divider_follows_the_mouse(open_view, result):
+def test_the_divider_is_dragged_with_the_mouse(open_view, result):
     page = open_view(result)
 
     page.drag((0.5, 0.5), (0.75, 0.4))
@@ -178,24 +178,24 @@ def test_the_divider_follows_the_mouse(open_view, result):
     assert page.get("divider") == 1
 
 
-def test_the_divider_follows_the_keys(open_view, result):
+def test_the_divider_is_moved_by_keys(open_view, result):
     page = open_view(result)
     divider = page.page.get_by_role("slider")
     divider.focus()
 
-    for key, place in [("ArrowRight", 52), ("Shift+ArrowLeft", 42), ("Home", 0), ("End", 100)]:
+    for key, percent in [("ArrowRight", 52), ("Shift+ArrowLeft", 42), ("Home", 0), ("End", 100)]:
         page.page.keyboard.press(key)
         page.settle()
-        assert divider.get_attribute("aria-valuenow") == str(place)
+        assert divider.get_attribute("aria-valuenow") == str(percent)
 
 
-def test_the_divider_follows_a_finger(open_view, result):
+def test_the_divider_is_dragged_with_a_finger(open_view, result):
     page = open_view(result, has_touch=True)
     touch = page.page.context.new_cdp_session(page.page)
-    places = [page.place(share, 0.5) for share in (0.5, 0.4, 0.25)]
+    positions = [page.position(x, 0.5) for x in (0.5, 0.4, 0.25)]
 
-    for kind, place in zip(("touchStart", "touchMove", "touchMove"), places, strict=True):
-        points = [{"x": place[0], "y": place[1]}]
+    for kind, (x, y) in zip(("touchStart", "touchMove", "touchMove"), positions, strict=True):
+        points = [{"x": x, "y": y}]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.settle()
@@ -203,7 +203,7 @@ def test_the_divider_follows_a_finger(open_view, result):
     assert page.get("divider") == pytest.approx(0.25, abs=0.02)
 
 
-def test_two_fingers_zoom(open_view, result):
+def test_a_pinch_zooms(open_view, result):
     page = open_view(result, has_touch=True)
     touch = page.page.context.new_cdp_session(page.page)
 
@@ -211,7 +211,7 @@ def test_two_fingers_zoom(open_view, result):
         points = [
             {"x": x, "y": y, "id": number}
             for number, (x, y) in enumerate(
-                [page.place(0.5 - half, 0.5), page.place(0.5 + half, 0.5)]
+                [page.position(0.5 - half, 0.5), page.position(0.5 + half, 0.5)]
             )
         ]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
@@ -222,9 +222,9 @@ def test_two_fingers_zoom(open_view, result):
     assert page.get("divider") == 0.5
 
 
-def test_the_wheel_zooms_with_ctrl_only(open_view, result):
+def test_the_wheel_zooms_only_with_ctrl(open_view, result):
     page = open_view(result)
-    page.page.mouse.move(*page.place(0.9, 0.5))
+    page.page.mouse.move(*page.position(0.9, 0.5))
 
     page.page.mouse.wheel(0, -200)
     assert page.get("camera")[0] == 1
@@ -235,13 +235,13 @@ def test_the_wheel_zooms_with_ctrl_only(open_view, result):
 
     zoom, x, _ = page.get("camera")
     assert zoom == pytest.approx(np.e, abs=0.01)
-    assert x + (0.9 - 0.5) / zoom == pytest.approx(0.9, abs=0.01)  # what is under the mouse stays
+    assert x + (0.9 - 0.5) / zoom == pytest.approx(0.9, abs=0.01)  # the pixel under the mouse stays
 
 
-def test_a_zoomed_picture_is_dragged_and_stays_on_the_stage(open_view, result):
+def test_a_zoomed_image_is_panned_inside_the_stage(open_view, result):
     page = open_view(result)
     for _ in range(2):
-        page.page.get_by_role("button", name="Larger").click()
+        page.page.get_by_role("button", name="Zoom in").click()
 
     page.drag((0.3, 0.5), (0.4, 0.5))
     zoom, x, y = page.get("camera")
@@ -250,27 +250,27 @@ def test_a_zoomed_picture_is_dragged_and_stays_on_the_stage(open_view, result):
     assert page.get("camera")[1:] == pytest.approx([0.5 / 2.25] * 2)
     assert page.get("divider") == 0.5
 
-    page.page.get_by_role("button", name="The whole picture").click()
+    page.page.get_by_role("button", name="Fit").click()
     assert page.get("camera") == [1, 0.5, 0.5]
 
 
-def test_a_click_asks_only_if_it_shall(open_view, result):
+def test_a_click_is_sent_only_while_clicks_are_enabled(open_view, result):
     page = open_view(result)
-    page.page.mouse.click(*page.place(0.25, 0.75))
-    assert not [told for told in page.sent() if told["kind"] == "click"]
+    page.page.mouse.click(*page.position(0.25, 0.75))
+    assert not [message for message in page.sent() if message["kind"] == "click"]
 
-    page.set("asks", True)
-    page.page.mouse.click(*page.place(0.25, 0.75))
+    page.set("emits_clicks", True)
+    page.page.mouse.click(*page.position(0.25, 0.75))
 
-    (asked,) = [told for told in page.sent() if told["kind"] == "click"]
-    assert asked["point"] == pytest.approx([0.75, 0.25], abs=0.01)
+    (click,) = [message for message in page.sent() if message["kind"] == "click"]
+    assert click["point"] == pytest.approx([0.75, 0.25], abs=0.01)
 
 
-def test_a_map_lies_over_the_picture_until_it_is_taken_away(open_view, result):
+def test_an_overlay_is_blended_with_the_image_until_it_is_removed(open_view, result):
     page = open_view(result)
     before = page.pixel(0.8, 0.5)
     red = base64.b64encode(bytes([255, 0, 0, 255])).decode()
-    page.page.evaluate("red => Object.assign(model.state, {overlay: whole({bytes: red})})", red)
+    page.page.evaluate("red => Object.assign(model.state, {overlay: withBytes({bytes: red})})", red)
 
     page.page.evaluate("() => Object.assign(model.state, {overlay_size: [1, 1], opacity: 0.5})")
     page.set("overlay_serial", 7)
@@ -282,37 +282,37 @@ def test_a_map_lies_over_the_picture_until_it_is_taken_away(open_view, result):
     assert page.pixel(0.8, 0.5) == before
 
 
-def test_a_view_that_is_gone_listens_no_longer(open_view, result):
+def test_a_removed_view_has_no_listeners(open_view, result):
     page = open_view(result)
-    page.page.evaluate("() => forget()")
+    page.page.evaluate("() => detach()")
     page.set("saturation", 2)
-    assert page.sent()[-1] == {"kind": "gone"}
+    assert page.sent()[-1] == {"kind": "detached"}
 
     assert all(
         not slots
         for slots in page.page.evaluate(
-            "() => Object.values(model.heard).map((slots) => slots.size)"
+            "() => Object.values(model.listeners).map((slots) => slots.size)"
         )
     )
 
 
-def test_a_finished_picture_is_shown_as_it_comes(open_view, result):
+def test_a_result_without_chroma_is_displayed_as_sent(open_view, result):
     random = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     result = replace(result, chroma=None, pixels_8bit=random)
     page = open_view(result)
-    asked = page.wait_sent("rest")
+    request = page.wait_sent("request_exact")
 
-    page.tell({**asked, "kind": "exact"}, pixels_of(result))
+    page.receive({**request, "kind": "exact"}, display_pixels(result))
 
-    page.page.get_by_role("button", name="Larger").click(click_count=9, delay=0)
+    page.page.get_by_role("button", name="Zoom in").click(click_count=9, delay=0)
     page.settle()
     assert page.pixel(0.8, 0.5) in random.reshape(-1, 3).tolist()
 
 
 @pytest.mark.parametrize("size", [(10, 10), (1, 10**7), (9000, 12000)], ids=str)
-def test_no_more_pixels_are_sent_than_a_browser_composes_in_a_moment(size):
-    height, width = shown_size(*size)
+def test_the_display_size_is_limited(size):
+    height, width = display_size(*size)
 
-    assert height * width <= MOST
-    assert max(height, width) <= LONGEST
-    assert size == (height, width) or height * width > 0.99 * MOST or 1 in size
+    assert height * width <= MAX_PIXELS
+    assert max(height, width) <= MAX_SIDE
+    assert size == (height, width) or height * width > 0.99 * MAX_PIXELS or 1 in size

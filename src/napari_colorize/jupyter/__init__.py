@@ -1,16 +1,16 @@
-"""The Jupyter widgets: a picture in gray and in colour with the knobs, and fine-tuning.
+"""Jupyter widgets: `ColorizeBox` colorizes an image, `FinetuneBox` fine-tunes a model.
 
 >>> from napari_colorize.jupyter import ColorizeBox
 >>> box = ColorizeBox("old.jpg", saturation=1.4)  # doctest: +SKIP
->>> box  # the last line of a cell shows it  # doctest: +SKIP
+>>> box  # displayed as the last line of a cell  # doctest: +SKIP
 >>> box.result.save("colors.png")  # doctest: +SKIP
 
-How the files fit: `box` translates between a `ColorizeSession` and its parts: `view` (with *.js,
-which compose and paint in the browser), `forms` of `knobs`, `choosers`, `painting`, `sweep` and the
-`toolbox` with what there is to `explore`; `guiding` sees to hints, mask and reference. `loop`
-brings what the session says into the kernel's loop; `finetune` is a box of its own, with `curves`.
-`sending` and `paint` (what travels to and from the browser), `maps` and `opening` know no toolkit.
-Importing this package is light: a name brings its module when it is first used.
+`box` connects a `ColorizeSession` with the widgets: `view` (the image; its *.js compose and paint
+in the browser), `forms` made of `controls` (the settings), `choosers`, `painting`, `sweep`, and
+`toolbox` with the analysis tools of `explore`. `guide_inputs` holds mask, hints and reference.
+`loop_relay` delivers the session's signals in the kernel's event loop. `finetune` is a box of its
+own. `transfer`, `paint`, `maps` and `image_input` do not import ipywidgets.
+Importing this package is fast: each name imports its module on first use.
 """
 
 from typing import TYPE_CHECKING

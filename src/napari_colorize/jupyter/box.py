@@ -18,14 +18,19 @@ from napari_colorize.jupyter.choosers import (
     PlaneChooser,
     ReferenceChooser,
 )
-from napari_colorize.jupyter.controls import SettingControl, growing, row, style
-from napari_colorize.jupyter.forms import Forms, without_effect
+from napari_colorize.jupyter.controls import (
+    SettingControl,
+    flexible_layout,
+    labeled_row,
+    style_sheet,
+)
+from napari_colorize.jupyter.forms import SettingForms, without_effect
 from napari_colorize.jupyter.guide_inputs import GuideInputs
 from napari_colorize.jupyter.image_input import open_path
 from napari_colorize.jupyter.loop_relay import LoopRelay
-from napari_colorize.jupyter.painting import Painting
+from napari_colorize.jupyter.painting import PaintPanel
 from napari_colorize.jupyter.sweep import SweepGrid
-from napari_colorize.jupyter.toolbox import Toolbox, tell
+from napari_colorize.jupyter.toolbox import Toolbox, show_message
 from napari_colorize.jupyter.view import ImageView
 from napari_colorize.session import ColorizeSession, messages
 from napari_colorize.session.words import factors_around
@@ -183,7 +188,7 @@ class ColorizeBox(widgets.VBox):
 
     @guides.setter
     def guides(self, guides: Guides | None) -> None:
-        self._guide(lambda: self._guiding.give(guides))
+        self._guide(lambda: self._guiding.set_guides(guides))
 
     @property
     def hints(self) -> Hints | None:
@@ -195,7 +200,7 @@ class ColorizeBox(widgets.VBox):
 
     @hints.setter
     def hints(self, hints: Any) -> None:
-        self._guide(lambda: self._guiding.give_hints(hints))
+        self._guide(lambda: self._guiding.set_hints(hints))
 
     @property
     def reference(self) -> Reference | None:
@@ -204,7 +209,7 @@ class ColorizeBox(widgets.VBox):
 
     @reference.setter
     def reference(self, reference: Any) -> None:
-        self._guide(lambda: self._guiding.give_reference(reference))
+        self._guide(lambda: self._guiding.set_reference(reference))
 
     @property
     def mask(self) -> Any:
@@ -213,7 +218,7 @@ class ColorizeBox(widgets.VBox):
 
     @mask.setter
     def mask(self, mask: Any) -> None:
-        self._guide(lambda: self._guiding.give_mask(mask))
+        self._guide(lambda: self._guiding.set_mask(mask))
 
     @property
     def time_axis(self) -> int | None:
@@ -223,7 +228,7 @@ class ColorizeBox(widgets.VBox):
     @time_axis.setter
     def time_axis(self, axis: int | None) -> None:
         self.session.time_axis = axis
-        self._planes.show_time(axis or 0)
+        self._planes.show_time_axis(axis or 0)
 
     @property
     def controls(self) -> dict[str, SettingControl]:
@@ -263,7 +268,7 @@ class ColorizeBox(widgets.VBox):
         factors = factors_around(used) if render_factors is None else list(render_factors)
         self._stays = False
         self.session.sweep(factors)
-        self._sweep.begin(factors)
+        self._sweep.start(factors)
 
     def cancel(self) -> None:
         """Stop what is being done; what is shown stays."""
@@ -299,9 +304,9 @@ class ColorizeBox(widgets.VBox):
         self._images, self._planes, self._models = ImageChooser(), PlaneChooser(), ModelChooser()
         self._others = ModelChooser(is_optional=True)
         self._references = ReferenceChooser()
-        self._painting = Painting(self.view)
+        self._painting = PaintPanel(self.view)
         self._guiding = GuideInputs(self.session, self._painting, self._references)
-        self._forms = Forms()
+        self._forms = SettingForms()
         self._saturation = widgets.jslink(  # in the browser: no kernel has to be asked
             (self.controls["saturation"].slider, "value"), (self.view, "saturation")
         )
@@ -309,31 +314,32 @@ class ColorizeBox(widgets.VBox):
         self._all = _button("Colorize all planes", "")
         self._stop = _button("Stop", "What is shown stays.")
         self._stop.add_class("stop")
-        self._path = widgets.Text("colorized.png", layout=growing())
+        self._path = widgets.Text("colorized.png", layout=flexible_layout())
         self._save = _button("Save", "Write the picture where the kernel runs.")
         self._sentence = widgets.HTML()
         self._notes = widgets.HTML()
-        tell(self._notes, "")
+        show_message(self._notes, "")
 
     def _laid_out(self) -> list[widgets.Widget]:
-        forms = self._forms
-        self._stacked = widgets.VBox([forms.steady, self._planes.time, self._all])
+        forms = self._forms.groups
+        self._stacked = widgets.VBox([forms["Video and stacks"], self._planes.time_row, self._all])
         self._stacked.layout.display = "none"
         groups = {
             "Paint hints": self._painting,
-            "Edges, shadows, hues": forms.refined,
-            "Reference picture": widgets.VBox([self._references, forms.palette]),
-            "Second model": widgets.VBox([self._others, forms.blend]),
-            "More": forms.rest,
+            "Edges and damping": forms["Edges and damping"],
+            "Reference image": widgets.VBox([self._references, forms["Reference image"]]),
+            "Second model": widgets.VBox([self._others, forms["Second model"]]),
+            "Input range": forms["Input range"],
+            "Output and memory": forms["Output and memory"],
         }
         panel = widgets.VBox(
             [
                 self._images,
                 self._models,
-                forms.first,
+                forms["Prediction"],
                 self._toolbox,
                 self._stacked,
-                row("save as", self._path, self._save),
+                labeled_row("save as", self._path, self._save),
                 widgets.Accordion(list(groups.values()), titles=tuple(groups)),
             ]
         )
@@ -344,20 +350,20 @@ class ColorizeBox(widgets.VBox):
         left.add_class("left")
         body = widgets.HBox([left, panel])
         body.add_class("body")
-        return [style(), body, self._sweep]
+        return [style_sheet(), body, self._sweep]
 
     def _connect(self) -> None:
-        self.view.gone.connect(self._release_memory)
+        self.view.detached.connect(self._release_memory)
         self._images.chosen.connect(self._open)
         self._planes.chosen.connect(lambda plane: self._guard(lambda: self._look_at(plane)))
-        self._planes.timed.connect(lambda axis: setattr(self, "time_axis", axis))
+        self._planes.time_axis_chosen.connect(lambda axis: setattr(self, "time_axis", axis))
         self._models.chosen.connect(lambda model: setattr(self, "model", model))
         self._others.chosen.connect(lambda model: setattr(self, "blend_with", model))
         self._guiding.failed.connect(self._show_error)
         self._references.chosen.connect(lambda _: self._show_lacks())
         self._forms.changed.connect(self._turn)
         self._toolbox.failed.connect(self._show_error)
-        self._toolbox.sweep.on_click(lambda _: self._guard(self.sweep))
+        self._toolbox.sweep_button.on_click(lambda _: self._guard(self.sweep))
         self._sweep.picked.connect(lambda factor: self.set_settings(render_factor=factor))
         self._all.on_click(lambda _: self._guard(self.colorize_all))
         self._stop.on_click(lambda _: self.cancel())
@@ -369,8 +375,8 @@ class ColorizeBox(widgets.VBox):
         carry(session.plane_ready, self._take_plane)
         carry(session.sweep_ready, self._sweep.show_result)
         carry(session.attention_ready, self._toolbox.attention.show)
-        carry(session.expected_error_ready, self._toolbox.confidence.show)
-        carry(session.disagreement_ready, self._toolbox.doubt.show)
+        carry(session.expected_error_ready, self._toolbox.expected_error.show)
+        carry(session.disagreement_ready, self._toolbox.disagreement.show)
         carry(session.run_finished, self._end_run)
         carry(session.progress, self._show_progress)
         carry(session.state, self._show_state)
@@ -400,7 +406,7 @@ class ColorizeBox(widgets.VBox):
             source, rgb = opened.array, opened.rgb
             self.set_settings(contrast_limits=opened.contrast_limits)
         self._say_what_is_shown()
-        guides = self._guiding.begin()
+        guides = self._guiding.reset_for_new_source()
         self.session.update(source=source, plane=plane, rgb=rgb, guides=guides)
 
     def _forget(self) -> None:
@@ -412,7 +418,7 @@ class ColorizeBox(widgets.VBox):
         self.view.clear()
         self._toolbox.clear()
         self._sweep.clear()
-        tell(self._notes, "")
+        show_message(self._notes, "")
         self._planes.show_plane((), ())
 
     def _look_at(self, plane: tuple[int, ...]) -> None:
@@ -454,8 +460,8 @@ class ColorizeBox(widgets.VBox):
             return  # a newer one is on its way
         self.set_trait("result", result)
         self.view.show(result)
-        self._toolbox.follow(result)
-        tell(self._notes, " ".join(result.notes))
+        self._toolbox.on_result(result)
+        show_message(self._notes, " ".join(result.notes))
         self._show_settings()
         self._show_lacks()
         self._show_planes()
@@ -500,9 +506,9 @@ class ColorizeBox(widgets.VBox):
     def _show_model(self) -> None:
         model, other = self.session.model, self.session.blend_with
         if isinstance(model, str):
-            self._models.relist(model)
+            self._models.refresh(model)
         if other is None or isinstance(other, str):
-            self._others.relist(other or "")
+            self._others.refresh(other or "")
 
     def _show_lacks(self) -> None:
         """What has no use is switched off with the reason; what the model lacks is at its default.
@@ -515,7 +521,7 @@ class ColorizeBox(widgets.VBox):
             has_reference=self.reference is not None,
             has_second=self.blend_with is not None,
         )
-        self._forms.switch_off({**idle, **lacks})
+        self._forms.disable({**idle, **lacks})
         usual = ColorizeSettings()
         self.set_settings(**{name: getattr(usual, name) for name in lacks})
 
@@ -526,12 +532,12 @@ class ColorizeBox(widgets.VBox):
         if len(shape) > 2:
             leading = shape[: -spatial_axes(self.source, self.session.rgb)]
             self._planes.show_plane(leading, self.plane or (0,) * len(leading))
-            self._planes.show_time(self.time_axis or 0)
+            self._planes.show_time_axis(self.time_axis or 0)
 
     def _show_controls(self) -> None:
         has_result = self.result is not None
         is_free = has_result and self._run is None
-        self._toolbox.enable(is_free)
+        self._toolbox.set_enabled(is_free)
         self._save.disabled = not is_free
         self._painting.tool.disabled = not has_result
         self._stacked.layout.display = "" if self._planes.sliders else "none"
@@ -557,7 +563,7 @@ class ColorizeBox(widgets.VBox):
 
     def _show_error(self, error: ColorizeError) -> None:
         self._stays = True  # to be read until something else is done
-        tell(self._sentence, str(error), kind="error")
+        show_message(self._sentence, str(error), kind="error")
         if self.session.source is not None and self.result is None:
             self._guard_planes()
         self._show_controls()
@@ -570,7 +576,7 @@ class ColorizeBox(widgets.VBox):
             self._planes.show_plane((), ())
 
     def _say(self, sentence: str) -> None:
-        tell(self._sentence, sentence)
+        show_message(self._sentence, sentence)
 
     def _recommended(self) -> dict[str, Any]:
         """What stands for settings that are left to the model: what it used, or will."""

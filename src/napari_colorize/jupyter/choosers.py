@@ -1,4 +1,4 @@
-"""Choosing a picture, a plane of it, another whose palette is taken over, and a model."""
+"""Widgets that choose an image file, a plane of a stack, a reference image or a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 from psygnal import Signal
 
-from napari_colorize.jupyter.controls import growing, row
+from napari_colorize.jupyter.controls import flexible_layout, labeled_row
 from napari_colorize.jupyter.maps import as_png, preview
 from napari_colorize.session.words import cost_in_words
 from napari_colorize.zoo import CATALOGUE, is_local, user_models
@@ -18,180 +18,210 @@ from napari_colorize.zoo import CATALOGUE, is_local, user_models
 if TYPE_CHECKING:
     from napari_colorize.refine.palette_transfer import Reference
 
-THUMBNAIL = 96  # pixels of the longer side
-PICTURES = "image/*,.tif,.tiff,.dcm"
+THUMBNAIL = 96  # px of the longer side
+ACCEPTED_FILES = "image/*,.tif,.tiff,.dcm"
 
 
 class ImageChooser(widgets.VBox):
-    """A picture from the browser's computer, or a path on the kernel's; `chosen` brings a path."""
+    """Upload button and text field for an image file.
+
+    Attributes
+    ----------
+    chosen : Signal(Path)
+        Path on the kernel's computer; uploads are written to a temporary folder.
+    """
 
     chosen = Signal(Path)
 
     def __init__(self, label: str = "image") -> None:
         self.upload = widgets.FileUpload(
-            accept=PICTURES, description="", layout=widgets.Layout(width="34px")
+            accept=ACCEPTED_FILES, description="", layout=widgets.Layout(width="34px")
         )
         self.upload.add_class("icon-only")
-        self.upload.tooltip = "Upload a picture from this computer."
+        self.upload.tooltip = "Upload an image from this computer."
         self.path = widgets.Text(
-            placeholder="path, or upload", continuous_update=False, layout=growing()
+            placeholder="path, or upload", continuous_update=False, layout=flexible_layout()
         )
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        super().__init__([row(label, self.path, self.upload)])
-        self.upload.observe(self._take_upload, "value")
-        self.path.observe(self._take_path, "value")
+        super().__init__([labeled_row(label, self.path, self.upload)])
+        self.upload.observe(self._on_upload, "value")
+        self.path.observe(self._on_path, "value")
 
-    def _take_upload(self, change: object) -> None:
+    def _on_upload(self, change: object) -> None:
         if not self.upload.value:
             return
-        (sent,) = self.upload.value
+        (upload,) = self.upload.value
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="napari-colorize-")
-        path = Path(self._folder.name) / Path(sent["name"]).name
-        path.write_bytes(sent["content"])
+        # Only the file name: a browser may send a path that leaves the folder.
+        path = Path(self._folder.name) / Path(upload["name"]).name
+        path.write_bytes(upload["content"])
         self.upload.value = ()
         self.chosen.emit(path)
 
-    def _take_path(self, change: object) -> None:
+    def _on_path(self, change: object) -> None:
         if self.path.value.strip():
             self.chosen.emit(Path(self.path.value.strip()).expanduser())
 
 
 class ReferenceChooser(widgets.VBox):
-    """A picture whose palette is taken over; `chosen` brings a path, or None for no picture."""
+    """Chooser for a reference image, with a thumbnail.
+
+    Attributes
+    ----------
+    chosen : Signal(Path or None)
+        Path of the reference, None if it was removed.
+    """
 
     chosen = Signal(object)
 
     def __init__(self) -> None:
-        self.files = ImageChooser("picture")
-        self.picture = widgets.Image(format="png")
+        self.files = ImageChooser("image")
+        self.thumbnail = widgets.Image(format="png")
         self.remove = widgets.Button(icon="times", layout=widgets.Layout(width="34px"))
         self.remove.add_class("icon-only")
-        self.remove.tooltip = "Take the reference away."
-        self._shown = widgets.HBox([self.picture, self.remove])
-        super().__init__([self.files, self._shown])
+        self.remove.tooltip = "Remove the reference image."
+        self._current = widgets.HBox([self.thumbnail, self.remove])
+        super().__init__([self.files, self._current])
         self.files.chosen.connect(self.chosen.emit)
         self.remove.on_click(lambda _: self.chosen.emit(None))
         self.show_reference(None)
 
     def show_reference(self, reference: Reference | None) -> None:
-        """Show the picture that is in use."""
-        self._shown.layout.display = "none" if reference is None else ""
+        """Display the thumbnail of the current reference, or nothing for None."""
+        self._current.layout.display = "none" if reference is None else ""
         if reference is None:
             self.files.path.value = ""
         else:
-            self.picture.value = as_png(preview(reference.rgb, THUMBNAIL))
+            self.thumbnail.value = as_png(preview(reference.rgb, THUMBNAIL))
 
 
 class PlaneChooser(widgets.VBox):
-    """A slider for each axis of a stack; `chosen` brings the index of a plane.
+    """One slider for each leading axis of a stack.
 
-    `time` is a part of its own, to choose which of several axes is time; `timed` brings it.
+    Attributes
+    ----------
+    chosen : Signal(tuple)
+        Index of the chosen plane.
+    time_axis_chosen : Signal(int)
+        Axis chosen as time.
+    time_row : HBox
+        List of the axes, shown for stacks with several leading axes; placed by the box.
     """
 
     chosen = Signal(tuple)
-    timed = Signal(int)
+    time_axis_chosen = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
         self.sliders: tuple[widgets.IntSlider, ...] = ()
-        self._is_showing = False
-        self._axes = widgets.Dropdown(layout=growing())
-        self._axes.tooltip = "Along which colours are held steady."
-        self.time = row("along", self._axes)
-        self._axes.observe(self._tell_time, "value")
+        self._is_updating = False
+        self._axes = widgets.Dropdown(layout=flexible_layout())
+        self._axes.tooltip = "Axis along which temporal smoothing acts."
+        self.time_row = labeled_row("time axis", self._axes)
+        self._axes.observe(self._emit_time_axis, "value")
 
     def show_plane(self, lengths: Sequence[int], plane: Sequence[int]) -> None:
-        """Sliders for axes of these lengths, silently at this plane."""
-        self._is_showing = True
+        """Set the sliders to axes of these lengths and to this plane, without a signal."""
+        self._is_updating = True
         if [slider.max + 1 for slider in self.sliders] != list(lengths):
-            self._make(lengths)
-        for slider, place in zip(self.sliders, plane, strict=False):
-            slider.value = place
-        self._is_showing = False
+            self._make_sliders(lengths)
+        for slider, position in zip(self.sliders, plane, strict=False):
+            slider.value = position
+        self._is_updating = False
 
-    def show_time(self, axis: int) -> None:
-        """Which axis is time, silently."""
-        self._is_showing = True
+    def show_time_axis(self, axis: int) -> None:
+        """Display the axis used as time, without a signal."""
+        self._is_updating = True
         if axis < len(self.sliders):
             self._axes.value = axis
-        self._is_showing = False
+        self._is_updating = False
 
-    def _make(self, lengths: Sequence[int]) -> None:
+    def _make_sliders(self, lengths: Sequence[int]) -> None:
         self.sliders = tuple(
-            widgets.IntSlider(0, 0, length - 1, layout=growing(), disabled=length == 1)
+            widgets.IntSlider(0, 0, length - 1, layout=flexible_layout(), disabled=length == 1)
             for length in lengths
         )
         for slider in self.sliders:
-            slider.observe(self._tell, "value")
+            slider.observe(self._emit_plane, "value")
         names = ["plane"] if len(lengths) == 1 else [f"axis {axis}" for axis in range(len(lengths))]
         self.children = [
-            row(name, slider) for name, slider in zip(names, self.sliders, strict=True)
+            labeled_row(name, slider) for name, slider in zip(names, self.sliders, strict=True)
         ]
         self._axes.options = [(name, axis) for axis, name in enumerate(names)]
-        self.time.layout.display = "" if len(lengths) > 1 else "none"
+        self.time_row.layout.display = "" if len(lengths) > 1 else "none"
 
-    def _tell(self, change: object) -> None:
-        if not self._is_showing:
+    def _emit_plane(self, change: object) -> None:
+        if not self._is_updating:
             self.chosen.emit(tuple(slider.value for slider in self.sliders))
 
-    def _tell_time(self, change: object) -> None:
-        if not self._is_showing:
-            self.timed.emit(self._axes.value)
+    def _emit_time_axis(self, change: object) -> None:
+        if not self._is_updating:
+            self.time_axis_chosen.emit(self._axes.value)
 
 
 class ModelChooser(widgets.VBox):
-    """The models by name, with what fetching costs; `chosen` brings a name or path.
+    """List of the models with their download sizes.
 
-    One that must be fetched first is chosen when the button is pressed. Where a model may be left
-    out, "none" is a choice too, and brings None.
+    A model that is not downloaded yet is chosen when the download button is pressed.
+
+    Parameters
+    ----------
+    is_optional : bool
+        Adds the entry "none".
+
+    Attributes
+    ----------
+    chosen : Signal(str or None)
+        Model name or path, None for "none".
     """
 
     chosen = Signal(object)
 
     def __init__(self, *, is_optional: bool = False) -> None:
-        self.list = widgets.Dropdown(layout=growing())
-        self.fetch = widgets.Button(layout=widgets.Layout(width="auto"))
-        self.fetch.tooltip = "Download this model once; it stays on the kernel's computer."
+        self.list = widgets.Dropdown(layout=flexible_layout())
+        self.download = widgets.Button(layout=widgets.Layout(width="auto"))
+        self.download.tooltip = "Download this model once and keep it on the kernel's computer."
         self._none = [("none", "")] if is_optional else []
-        self._files: list[str] = []
-        self._is_showing = False
-        super().__init__([row("model", self.list, self.fetch)])
-        self.list.observe(self._pick, "value")
-        self.fetch.on_click(lambda _: self.chosen.emit(self.list.value))
-        self.relist("" if is_optional else "embedded")
+        self._files: list[str] = []  # models given by path that are in no list
+        self._is_updating = False
+        super().__init__([labeled_row("model", self.list, self.download)])
+        self.list.observe(self._on_choice, "value")
+        self.download.on_click(lambda _: self.chosen.emit(self.list.value))
+        self.refresh("" if is_optional else "embedded")
 
-    def relist(self, model: str) -> None:
-        """Look again which models there are, and show one as chosen, silently.
+    def refresh(self, model: str) -> None:
+        """List the models again and select one, without a signal.
 
-        A file that is not listed yet is added; "" is none.
+        A file that is not listed yet is added. "" selects "none".
         """
         own = [*map(str, user_models()), *self._files]
         if model and model not in CATALOGUE and model not in own:
             self._files.append(model)
             own.append(model)
-        self._is_showing = True
+        self._is_updating = True
         self.list.options = [
             *self._none,
             *((f"{name}{cost_in_words(name)}", name) for name in CATALOGUE),
             *((Path(path).stem, path) for path in own),
         ]
         self.list.value = model
-        self._is_showing = False
-        self._show_fetch()
+        self._is_updating = False
+        self._show_download()
 
-    def _pick(self, change: object) -> None:
-        if self._is_showing:
+    def _on_choice(self, change: object) -> None:
+        if self._is_updating:
             return
-        self._show_fetch()
-        if not _must_be_fetched(self.list.value):
+        self._show_download()
+        if not _needs_download(self.list.value):
             self.chosen.emit(self.list.value or None)
 
-    def _show_fetch(self) -> None:
-        must = _must_be_fetched(self.list.value)
-        self.fetch.layout.display = "" if must else "none"
-        if must:
-            self.fetch.description = f"Fetch {CATALOGUE[self.list.value].size / 1e6:.0f} MB"
+    def _show_download(self) -> None:
+        is_needed = _needs_download(self.list.value)
+        self.download.layout.display = "" if is_needed else "none"
+        if is_needed:
+            size = CATALOGUE[self.list.value].size
+            self.download.description = f"Download {size / 1e6:.0f} MB"
 
 
-def _must_be_fetched(model: str) -> bool:
+def _needs_download(model: str) -> bool:
     return model in CATALOGUE and not is_local(CATALOGUE[model])

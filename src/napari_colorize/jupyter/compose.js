@@ -1,33 +1,35 @@
-// What the kernel sent, put together: `refine.tint` and `color.add_offset` of napari_colorize, in
-// two halves. `prepare` does what is the same for all saturations, `compose` the rest.
+// Composes an image from gray and chroma, as `refine.chroma_field` and `color.add_offset` of the
+// Python package do, in two steps: `prepare` computes what does not depend on saturation, `compose`
+// the rest.
 
 const TINY = 1e-30; // as in color.py: keeps divisions by a vanishing chroma finite
 
-/** What is the same for all saturations, pixel by pixel, in 255ths.
+/** Compute everything that does not depend on saturation, per pixel, in units of 1/255.
  *
- * `sent` has what `View` in view.py sends: `colors`, `correction` and `hinted` are small maps of U
- * and V, `strokes` pixels whose U and V are given. How much saturation a pixel has room for is known
- * beforehand, but for the pixels that hints reach.
+ * `data` has what `ImageView` in view.py sends: `chroma`, `correction` and `hinted` are small maps
+ * of U and V; `strokes` are pixels with a fixed U and V. The largest saturation inside the gamut is
+ * precomputed for all pixels that hints do not reach.
  */
-export function prepare(sent) {
-  const { gray, size, colors, correction, hinted, strokes, shadows, matrix, bounds } = sent;
+export function prepare(data) {
+  const { gray, size, chroma, correction, hinted, strokes, shadows, matrix, bounds } = data;
   const [low, high] = bounds.map((bound) => 255 * bound);
   const y = new Float32Array(gray.length);
   for (let at = 0; at < y.length; at++) y[at] = gray[at] / 257;
-  const predicted = enlarged(colors, y, size);
-  if (correction.maps) enlarged(correction, y, size, predicted);
-  if (shadows > 0) fade(predicted, y, 255 * shadows);
-  let given = null;
+  const predicted = upsample(chroma, y, size);
+  if (correction.maps) upsample(correction, y, size, predicted);
+  if (shadows > 0) dampShadows(predicted, y, 255 * shadows);
+  let fixed = null;
   if (hinted.maps || strokes.at) {
-    given = hinted.maps ? enlarged(hinted, y, size) : blank(y.length);
-    if (strokes.at) lay(strokes, predicted, given);
-    given.at = reached(given);
+    fixed = hinted.maps ? upsample(hinted, y, size) : zeros(y.length);
+    if (strokes.at) applyStrokes(strokes, predicted, fixed);
+    fixed.at = nonzero(fixed);
   }
-  return { y, predicted, most: room(y, predicted, matrix, low, high), given, matrix, low, high };
+  const maxFactor = gamutFactor(y, predicted, matrix, low, high);
+  return { y, predicted, maxFactor, fixed, matrix, low, high };
 }
 
-/** The pixels that have any of it. */
-function reached({ u, v }) {
+/** Indices of pixels with nonzero chroma. */
+function nonzero({ u, v }) {
   const at = new Uint32Array(u.length);
   let count = 0;
   for (let pixel = 0; pixel < u.length; pixel++) {
@@ -36,148 +38,148 @@ function reached({ u, v }) {
   return at.subarray(0, count);
 }
 
-function blank(pixels) {
+function zeros(pixels) {
   return { u: new Float32Array(pixels), v: new Float32Array(pixels) };
 }
 
-/** U and V of every pixel: slope times gray plus offset, both enlarged bilinearly.
+/** U and V of every pixel: slope times gray plus offset, both upsampled bilinearly.
  *
- * `maps` holds them one after another as 16-bit numbers: U and V of the offset, then, unless it is
- * 0 everywhere, of the slope. `scales` are their units. Added to what `sum` holds.
+ * `maps` holds int16 maps one after another: U and V of the offset, then U and V of the slope if
+ * there is one. `scales` are their units. The result is added to `sum`.
  */
-function enlarged(field, y, [height, width], sum = blank(y.length)) {
+function upsample(field, y, [height, width], sum = zeros(y.length)) {
   const { size: [rows, columns], maps, scales } = field;
   const small = new Int16Array(bytesOf(maps));
   const channels = small.length / (rows * columns);
-  const across = places(columns, width);
-  const down = places(rows, height);
-  const lines = [0, 1].map(() => ({ row: -1, values: new Float32Array(channels * width) }));
-  /** A row of all maps with its columns enlarged; of two rows side by side both are kept. */
-  function line(row) {
-    const kept = lines[row % 2];
-    if (kept.row !== row) widen(small, rows, columns, scales, row, across, kept.values);
-    kept.row = row;
-    return kept.values;
+  const across = interpolation(columns, width);
+  const down = interpolation(rows, height);
+  const cache = [0, 1].map(() => ({ row: -1, values: new Float32Array(channels * width) }));
+  /** One row of all maps, upsampled along columns; two neighboring rows are cached. */
+  function cachedRow(row) {
+    const entry = cache[row % 2];
+    if (entry.row !== row) upsampleRow(small, rows, columns, scales, row, across, entry.values);
+    entry.row = row;
+    return entry.values;
   }
   for (let row = 0; row < height; row++) {
-    const above = line(down.first[row]);
-    const below = line(down.second[row]);
-    join(above, below, down.share[row], y, sum, row * width, width, channels > 2);
+    const above = cachedRow(down.first[row]);
+    const below = cachedRow(down.second[row]);
+    addRow(above, below, down.weight[row], y, sum, row * width, width, channels > 2);
   }
   return sum;
 }
 
-function widen(small, rows, columns, scales, row, across, line) {
-  const width = across.share.length;
+function upsampleRow(small, rows, columns, scales, row, across, line) {
+  const width = across.weight.length;
   for (let channel = 0, to = 0; to < line.length; channel++) {
     const from = (channel * rows + row) * columns;
     const scale = 255 * scales[channel >> 1];
     for (let column = 0; column < width; column++, to++) {
       const left = small[from + across.first[column]];
       const right = small[from + across.second[column]];
-      line[to] = scale * (left + across.share[column] * (right - left));
+      line[to] = scale * (left + across.weight[column] * (right - left));
     }
   }
 }
 
-function join(above, below, share, y, { u, v }, at, width, isSloped) {
+function addRow(above, below, weight, y, { u, v }, at, width, hasSlope) {
   for (let column = 0; column < width; column++, at++) {
-    let pu = above[column] + share * (below[column] - above[column]);
-    const other = column + width;
-    let pv = above[other] + share * (below[other] - above[other]);
-    if (isSloped) {
-      const light = y[at] / 255;
-      const slope = column + 2 * width;
-      const last = column + 3 * width;
-      pu += light * (above[slope] + share * (below[slope] - above[slope]));
-      pv += light * (above[last] + share * (below[last] - above[last]));
+    let pu = above[column] + weight * (below[column] - above[column]);
+    const vAt = column + width;
+    let pv = above[vAt] + weight * (below[vAt] - above[vAt]);
+    if (hasSlope) {
+      const gray = y[at] / 255;
+      const uSlope = column + 2 * width;
+      const vSlope = column + 3 * width;
+      pu += gray * (above[uSlope] + weight * (below[uSlope] - above[uSlope]));
+      pv += gray * (above[vSlope] + weight * (below[vSlope] - above[vSlope]));
     }
     u[at] += pu;
     v[at] += pv;
   }
 }
 
-/** For each pixel of a longer side: its two neighbours on the shorter one, and the second's share. */
-function places(short, long) {
+/** Bilinear interpolation: for each target pixel, two source indices and the second's weight. */
+function interpolation(short, long) {
   const first = new Int32Array(long);
   const second = new Int32Array(long);
-  const share = new Float32Array(long);
+  const weight = new Float32Array(long);
   for (let at = 0; at < long; at++) {
-    const place = Math.min(Math.max(((at + 0.5) * short) / long - 0.5, 0), short - 1);
-    first[at] = Math.floor(place);
+    const position = Math.min(Math.max(((at + 0.5) * short) / long - 0.5, 0), short - 1);
+    first[at] = Math.floor(position);
     second[at] = Math.min(first[at] + 1, short - 1);
-    share[at] = place - first[at];
+    weight[at] = position - first[at];
   }
-  return { first, second, share };
+  return { first, second, weight };
 }
 
-/** Colours fade out below a luminance, as `taming.shadow_factor` has it. */
-function fade({ u, v }, y, shadows) {
+/** Reduce chroma below a luminance, as `damping.shadow_factor`. */
+function dampShadows({ u, v }, y, shadows) {
   for (let at = 0; at < y.length; at++) {
     if (y[at] >= shadows) continue;
-    const share = y[at] / shadows;
-    const factor = share * share * (3 - 2 * share);
+    const ratio = y[at] / shadows;
+    const factor = ratio * ratio * (3 - 2 * ratio);
     u[at] *= factor;
     v[at] *= factor;
   }
 }
 
-/** Pixels whose colour is given; where the picture is shown smaller, of a part of a pixel. */
-function lay({ at, values }, predicted, given) {
+/** Set pixels with a fixed chroma; in a reduced image they may cover a part of a pixel. */
+function applyStrokes({ at, values }, predicted, fixed) {
   const pixels = new Uint32Array(bytesOf(at));
-  const [u, v, share] = [0, 1, 2].map((part) =>
+  const [u, v, coverage] = [0, 1, 2].map((part) =>
     new Float32Array(bytesOf(values)).subarray(part * pixels.length),
   );
-  pixels.forEach((pixel, place) => {
-    const left = 1 - share[place];
-    predicted.u[pixel] *= left;
-    predicted.v[pixel] *= left;
-    given.u[pixel] = left * given.u[pixel] + 255 * share[place] * u[place];
-    given.v[pixel] = left * given.v[pixel] + 255 * share[place] * v[place];
+  pixels.forEach((pixel, index) => {
+    const rest = 1 - coverage[index];
+    predicted.u[pixel] *= rest;
+    predicted.v[pixel] *= rest;
+    fixed.u[pixel] = rest * fixed.u[pixel] + 255 * coverage[index] * u[index];
+    fixed.v[pixel] = rest * fixed.v[pixel] + 255 * coverage[index] * v[index];
   });
 }
 
 /** The largest factor on U and V that keeps R, G and B within bounds. */
-function room(y, { u, v }, [ru, rv, gu, gv, bu, bv], low, high) {
-  const most = new Float32Array(y.length);
+function gamutFactor(y, { u, v }, [ru, rv, gu, gv, bu, bv], low, high) {
+  const factor = new Float32Array(y.length);
   for (let at = 0; at < y.length; at++) {
     const r = ru * u[at] + rv * v[at];
     const g = gu * u[at] + gv * v[at];
     const b = bu * u[at] + bv * v[at];
     const up = Math.max(r, g, b, TINY);
     const down = Math.min(r, g, b, -TINY);
-    most[at] = Math.max(0, Math.min((high - y[at]) / up, (low - y[at]) / down));
+    factor[at] = Math.max(0, Math.min((high - y[at]) / up, (low - y[at]) / down));
   }
-  return most;
+  return factor;
 }
 
-/** Colour every pixel: chroma gives way where RGB has no such colour, luminance stays.
+/** Compose RGB: chroma outside the gamut is reduced, luminance is preserved.
  *
  * `rgba` is a Uint32Array over the bytes of an ImageData.
  */
 export function compose(parts, saturation, rgba) {
-  const { y, predicted: { u, v }, most, given, matrix: [ru, rv, gu, gv, bu, bv] } = parts;
+  const { y, predicted: { u, v }, maxFactor, fixed, matrix: [ru, rv, gu, gv, bu, bv] } = parts;
   for (let at = 0; at < rgba.length; at++) {
-    const factor = Math.min(most[at], saturation);
+    const factor = Math.min(maxFactor[at], saturation);
     const pu = factor * u[at];
     const pv = factor * v[at];
-    const light = y[at] + 0.5; // to round
-    const r = light + ru * pu + rv * pv;
-    const g = light + gu * pu + gv * pv;
-    const b = light + bu * pu + bv * pv;
+    const gray = y[at] + 0.5; // to round
+    const r = gray + ru * pu + rv * pv;
+    const g = gray + gu * pu + gv * pv;
+    const b = gray + bu * pu + bv * pv;
     rgba[at] = 0xff000000 | (b << 16) | (g << 8) | r;
   }
-  if (given) composeGiven(parts, saturation, rgba);
+  if (fixed) composeFixed(parts, saturation, rgba);
 }
 
-/** Where hints reach: they are added as they are, so room for saturation is another each time. */
-function composeGiven({ y, predicted: { u, v }, given, matrix, low, high }, saturation, rgba) {
+/** Compose pixels that hints reach: saturation does not scale hints, so the gamut is checked here. */
+function composeFixed({ y, predicted: { u, v }, fixed, matrix, low, high }, saturation, rgba) {
   const [ru, rv, gu, gv, bu, bv] = matrix;
-  const { at: reached, u: givenU, v: givenV } = given;
-  for (let place = 0; place < reached.length; place++) {
-    const at = reached[place];
-    const pu = saturation * u[at] + givenU[at];
-    const pv = saturation * v[at] + givenV[at];
+  const { at: pixels, u: fixedU, v: fixedV } = fixed;
+  for (let index = 0; index < pixels.length; index++) {
+    const at = pixels[index];
+    const pu = saturation * u[at] + fixedU[at];
+    const pv = saturation * v[at] + fixedV[at];
     const r = ru * pu + rv * pv;
     const g = gu * pu + gv * pv;
     const b = bu * pu + bv * pv;
@@ -189,48 +191,50 @@ function composeGiven({ y, predicted: { u, v }, given, matrix, low, high }, satu
       factor = Math.min(factor, below / Math.min(r, g, b));
     }
     if (factor < 0) factor = 0;
-    const light = y[at] + 0.5; // to round
-    const blue = (light + factor * b) << 16;
-    rgba[at] = 0xff000000 | blue | ((light + factor * g) << 8) | (light + factor * r);
+    const gray = y[at] + 0.5; // to round
+    const blue = (gray + factor * b) << 16;
+    rgba[at] = 0xff000000 | blue | ((gray + factor * g) << 8) | (gray + factor * r);
   }
 }
 
-/** What a mask leaves as it was: the image's own pixels, and which are whole or shared. */
-export function outside(kept) {
-  const own = new Uint32Array(bytesOf(kept));
-  const whole = new Uint32Array(own.length);
-  const shared = [];
+/** Pixels outside the mask: the image's own colors, and which of them are opaque or partial. */
+export function readOutsideMask(bytes) {
+  const original = new Uint32Array(bytesOf(bytes));
+  const opaque = new Uint32Array(original.length);
+  const partial = [];
   let count = 0;
-  for (let at = 0; at < own.length; at++) {
-    const share = own[at] >>> 24;
-    if (share === 255) whole[count++] = at;
-    else if (share) shared.push(at);
+  for (let at = 0; at < original.length; at++) {
+    const alpha = original[at] >>> 24;
+    if (alpha === 255) opaque[count++] = at;
+    else if (alpha) partial.push(at);
   }
-  return { own, whole: whole.subarray(0, count), shared };
+  return { original, opaque: opaque.subarray(0, count), partial };
 }
 
-/** Put them in the place of others; along the mask's edge, where pixels are shared, in part. */
-export function keep({ own, whole, shared }, rgba) {
-  for (let place = 0; place < whole.length; place++) rgba[whole[place]] = own[whole[place]];
+/** Restore the image's own pixels outside the mask; pixels on its edge are blended. */
+export function restoreOutsideMask({ original, opaque, partial }, rgba) {
+  for (let index = 0; index < opaque.length; index++) {
+    rgba[opaque[index]] = original[opaque[index]];
+  }
   const bytes = new Uint8Array(rgba.buffer, rgba.byteOffset);
-  const others = new Uint8Array(own.buffer);
-  for (const at of shared) {
-    const share = others[4 * at + 3] / 255;
+  const source = new Uint8Array(original.buffer);
+  for (const at of partial) {
+    const alpha = source[4 * at + 3] / 255;
     for (let byte = 4 * at; byte < 4 * at + 3; byte++) {
-      bytes[byte] += share * (others[byte] - bytes[byte]) + 0.5;
+      bytes[byte] += alpha * (source[byte] - bytes[byte]) + 0.5;
     }
   }
 }
 
-/** The gray picture, as `compose` at no saturation. */
+/** The grayscale image, the same as `compose` with saturation 0. */
 export function grayscale(gray, rgba) {
   for (let at = 0; at < rgba.length; at++) {
-    const light = (gray[at] / 257 + 0.5) | 0;
-    rgba[at] = 0xff000000 | (light << 16) | (light << 8) | light;
+    const value = (gray[at] / 257 + 0.5) | 0;
+    rgba[at] = 0xff000000 | (value << 16) | (value << 8) | value;
   }
 }
 
-/** A buffer of its own, so that numbers of any width may start at its first byte. */
+/** A copy of the bytes of a view, so that typed arrays of any width are aligned. */
 function bytesOf(view) {
   return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
 }

@@ -1,4 +1,4 @@
-"""Controls for settings, built from `ColorizeSettings`: a knob that is added there appears here."""
+"""Controls for settings, built from the fields of `ColorizeSettings`."""
 
 from __future__ import annotations
 
@@ -11,209 +11,224 @@ from typing import Any
 import ipywidgets as widgets
 from psygnal import Signal
 
-from napari_colorize.session.words import setting_in_words
 from napari_colorize.settings import ColorizeSettings, setting_of
 
-STYLE = Path(__file__).with_name("box.css")
-LABEL = "96px"
-FINE = 130  # steps of such a slider from its lowest value to 1
-STEPS = ((1, 0.01, 2), (10, 0.05, 2), (math.inf, 1.0, 0))  # of others up to a width, and digits
-WIDE_RANGE = 100  # a factor between lowest and highest above which a slider is logarithmic
+STYLE_SHEET = Path(__file__).with_name("box.css")
+LABEL_WIDTH = "124px"
+LOG_STEPS = 130  # steps of a logarithmic slider from its lowest value to 1
+LOG_RATIO = 100  # a slider is logarithmic if highest / lowest value exceeds this
 
 
 class SettingControl(widgets.HBox):
-    """A labelled row for one setting; `changed` brings what a person chose."""
+    """Labeled row with the widgets of one setting.
+
+    Attributes
+    ----------
+    changed : Signal(object)
+        Value chosen by the user; None for "recommended" or "automatic".
+    """
 
     changed = Signal(object)
 
     def __init__(self, item: Field[Any], *parts: widgets.Widget) -> None:
-        self.help = setting_of(item).help
-        made = row(setting_in_words(item.name), *parts)
-        self.label: widgets.Label = made.children[0]
+        setting = setting_of(item)
+        self.help = setting.help
+        row = labeled_row(setting.label, *parts)
+        self.label: widgets.Label = row.children[0]
         self._parts = parts
-        self._is_showing = False
-        self._refusal: str | None = None
+        self._is_updating = False
+        self._reason: str | None = None  # why it is disabled
         for widget in (self.label, *parts):
             widget.tooltip = self.help
-        super().__init__(made.children, layout=made.layout)
+        super().__init__(row.children, layout=row.layout)
 
-    def explain(self, refusal: str | None) -> None:
-        """Switch it off and say why, or on again with None."""
-        if refusal == self._refusal:
+    def disable(self, reason: str | None) -> None:
+        """Disable the control and show the reason as its tooltip; None enables it."""
+        if reason == self._reason:
             return
-        self._refusal = refusal
+        self._reason = reason
         for part in self._parts:
-            part.disabled = refusal is not None
+            part.disabled = reason is not None
         for widget in (self.label, *self._parts):
-            widget.tooltip = refusal or self.help
+            widget.tooltip = reason or self.help
 
     def set(self, value: Any, recommended: Any) -> None:
-        """Show a value, silently; `recommended` stands for None."""
-        self._is_showing = True
+        """Display a value without a signal; `recommended` is displayed in place of None."""
+        self._is_updating = True
         try:
             self._show(value, recommended)
         finally:
-            self._is_showing = False
+            self._is_updating = False
 
     def _show(self, value: Any, recommended: Any) -> None:
         raise NotImplementedError
 
-    def _tell(self, value: Any) -> None:
-        if not self._is_showing:
+    def _emit(self, value: Any) -> None:
+        if not self._is_updating:
             self.changed.emit(value)
 
 
-class Switch(SettingControl):
-    """A setting that is on or off."""
+class BoolControl(SettingControl):
+    """Checkbox of a boolean setting."""
 
     def __init__(self, item: Field[Any]) -> None:
         self.box = widgets.Checkbox(indent=False, layout=widgets.Layout(width="auto"))
         super().__init__(item, self.box)
-        self.box.observe(lambda change: self._tell(change["new"]), "value")
+        self.box.observe(lambda change: self._emit(change["new"]), "value")
 
     def _show(self, value: Any, recommended: Any) -> None:
         self.box.value = bool(value)
 
 
-class Choice(SettingControl):
-    """A setting with a few possible values."""
+class ChoiceControl(SettingControl):
+    """List of a setting with a few permitted words."""
 
     def __init__(self, item: Field[Any]) -> None:
         choices = setting_of(item).choices or ()
-        self.list = widgets.Dropdown(options=choices, layout=growing())
+        self.list = widgets.Dropdown(options=choices, layout=flexible_layout())
         super().__init__(item, self.list)
-        self.list.observe(lambda change: self._tell(change["new"]), "value")
+        self.list.observe(lambda change: self._emit(change["new"]), "value")
 
     def _show(self, value: Any, recommended: Any) -> None:
         self.list.value = value
 
 
-class Number(SettingControl):
-    """A number on a slider; one that may be left to the model has a button that does so."""
+class NumberControl(SettingControl):
+    """Slider of a number; a setting with a recommended value also gets a reset button."""
 
     def __init__(self, item: Field[Any]) -> None:
         self.slider = _slider(item)
-        self.back = widgets.Button(icon="undo", layout=widgets.Layout(width="34px"))
-        self.back.add_class("icon-only")
-        parts = (self.slider, self.back) if item.default is None else (self.slider,)
+        self.reset = widgets.Button(icon="undo", layout=widgets.Layout(width="34px"))
+        self.reset.add_class("icon-only")
+        parts = (self.slider, self.reset) if item.default is None else (self.slider,)
         super().__init__(item, *parts)
-        self.back.tooltip = "Back to what the model recommends."
-        self.slider.observe(self._turn, "value")
-        self.back.on_click(lambda _: self._give_back())
+        self.reset.tooltip = "Reset to the value recommended by the model."
+        self.slider.observe(self._on_slider, "value")
+        self.reset.on_click(lambda _: self._on_reset())
 
     def _show(self, value: Any, recommended: Any) -> None:
         shown = recommended if value is None else value
         if shown is not None:
             self.slider.value = shown
-        self.back.disabled = value is None
+        self.reset.disabled = value is None
 
-    def _turn(self, change: Any) -> None:
-        if not self._is_showing:
-            self.back.disabled = False
-        self._tell(change["new"])
+    def _on_slider(self, change: Any) -> None:
+        if not self._is_updating:
+            self.reset.disabled = False
+        self._emit(change["new"])
 
-    def _give_back(self) -> None:
-        self.back.disabled = True
-        self._tell(None)
+    def _on_reset(self) -> None:
+        self.reset.disabled = True
+        self._emit(None)
 
 
 class LimitsControl(SettingControl):
-    """Two numbers, black and white; automatic as long as nobody says otherwise."""
+    """Two numbers for black and white, and a checkbox for automatic values."""
 
     def __init__(self, item: Field[Any]) -> None:
         self.automatic = widgets.Checkbox(
             description="automatic", indent=False, layout=widgets.Layout(width="92px")
         )
-        self.low = widgets.FloatText(0, layout=growing())
-        self.high = widgets.FloatText(1, layout=growing())
+        self.low = widgets.FloatText(0, layout=flexible_layout())
+        self.high = widgets.FloatText(1, layout=flexible_layout())
         super().__init__(item, self.automatic, self.low, self.high)
         for part in (self.automatic, self.low, self.high):
-            part.observe(self._turn, "value")
+            part.observe(self._on_change, "value")
 
     def _show(self, value: Any, recommended: Any) -> None:
         shown = recommended if value is None else value
         self.automatic.value = value is None
         if shown is not None:
             self.low.value, self.high.value = shown
-        self._switch()
+        self._enable_numbers()
 
-    def _turn(self, change: Any) -> None:
-        self._switch()
-        self._tell(None if self.automatic.value else (self.low.value, self.high.value))
+    def _on_change(self, change: Any) -> None:
+        self._enable_numbers()
+        self._emit(None if self.automatic.value else (self.low.value, self.high.value))
 
-    def _switch(self) -> None:
+    def _enable_numbers(self) -> None:
         self.low.disabled = self.high.disabled = self.automatic.value
 
 
 class SettingControls(widgets.VBox):
-    """A form of settings; `changed` brings the name and the value of the one that was turned.
+    """Column of controls.
 
     Parameters
     ----------
     names : iterable of str
-        Which fields of `ColorizeSettings`, in this order.
-    **labels : str
-        What some of them are called here, where the form itself says the rest.
+        Fields of `ColorizeSettings`, in the order of display.
+
+    Attributes
+    ----------
+    changed : Signal(str, object)
+        Name and value of a setting that the user changed.
     """
 
     changed = Signal(str, object)
 
-    def __init__(self, names: Iterable[str], **labels: str) -> None:
-        known = {item.name: item for item in fields(ColorizeSettings)}
+    def __init__(self, names: Iterable[str]) -> None:
+        items = {item.name: item for item in fields(ColorizeSettings)}
         self.controls: dict[str, SettingControl] = {
-            name: control_for(known[name]) for name in names
+            name: control_for(items[name]) for name in names
         }
         for name, control in self.controls.items():
-            control.label.value = labels.get(name, control.label.value)
             control.changed.connect(lambda value, name=name: self.changed.emit(name, value))
         super().__init__(list(self.controls.values()))
 
     def show_settings(self, settings: ColorizeSettings, recommended: dict[str, Any]) -> None:
-        """Show settings, silently; `recommended` has values for those left to the model."""
+        """Display settings without a signal; `recommended` has the values in place of None."""
         for name, control in self.controls.items():
             control.set(getattr(settings, name), recommended.get(name))
 
 
 def control_for(item: Field[Any]) -> SettingControl:
-    """The control that fits a field of `ColorizeSettings`."""
-    knob = setting_of(item)
-    if knob.choices is not None:
-        return Choice(item)
-    if knob.low is not None:
-        return Number(item)
-    return Switch(item) if isinstance(item.default, bool) else LimitsControl(item)
+    """The control for a field of `ColorizeSettings`, chosen by its type and range."""
+    setting = setting_of(item)
+    if setting.choices is not None:
+        return ChoiceControl(item)
+    if setting.low is not None:
+        return NumberControl(item)
+    return BoolControl(item) if isinstance(item.default, bool) else LimitsControl(item)
 
 
-def row(name: str, *parts: widgets.Widget) -> widgets.HBox:
-    """A labelled row, in line with all others."""
-    label = widgets.Label(name, layout=widgets.Layout(width=LABEL, flex="0 0 auto"))
+def labeled_row(name: str, *parts: widgets.Widget) -> widgets.HBox:
+    """Row with a label; the labels of all rows are equally wide."""
+    label = widgets.Label(name, layout=widgets.Layout(width=LABEL_WIDTH, flex="0 0 auto"))
+    label.add_class("setting-label")
     return widgets.HBox([label, *parts], layout=widgets.Layout(align_items="center"))
 
 
-def _slider(item: Field[Any]) -> widgets.Widget:
-    knob = setting_of(item)
-    low, high = knob.low, knob.high
-    assert low is not None
-    assert high is not None
-    if isinstance(low, int):
-        return widgets.IntSlider(low, low, high, layout=growing())
-    if low > 0 and high / low > WIDE_RANGE:
-        least, most = math.log10(low), math.log10(high)
-        step = abs(least) / FINE  # 1 is on one
-        return widgets.FloatLogSlider(1, base=10, min=least, max=most, step=step, layout=growing())
-    step, digits = next((step, digits) for width, step, digits in STEPS if high - low <= width)
-    return widgets.FloatSlider(
-        low, min=low, max=high, step=step, readout_format=f".{digits}f", layout=growing()
-    )
-
-
-def growing() -> widgets.Layout:
-    """Of a part that takes the room that is left in its row."""
+def flexible_layout() -> widgets.Layout:
+    """Layout of a widget that takes the remaining width of its row."""
     return widgets.Layout(flex="1 1 0", width="auto", min_width="0")
 
 
-def style() -> widgets.HTML:
-    """Nothing to see: what a box brings so that its parts look as they should."""
+def style_sheet() -> widgets.HTML:
+    """Invisible widget that brings the style sheet of the boxes."""
     return widgets.HTML(
-        f"<style>{STYLE.read_text()}</style>", layout=widgets.Layout(display="none")
+        f"<style>{STYLE_SHEET.read_text()}</style>", layout=widgets.Layout(display="none")
+    )
+
+
+def _slider(item: Field[Any]) -> widgets.Widget:
+    setting = setting_of(item)
+    low, high, step = setting.low, setting.high, setting.step
+    assert low is not None
+    assert high is not None
+    assert step is not None
+    if isinstance(low, int):
+        return widgets.IntSlider(low, low, high, layout=flexible_layout())
+    if low > 0 and high / low > LOG_RATIO:
+        exponents = math.log10(low), math.log10(high)
+        return widgets.FloatLogSlider(
+            1,
+            base=10,
+            min=exponents[0],
+            max=exponents[1],
+            step=abs(exponents[0]) / LOG_STEPS,  # so that the slider can be set to exactly 1
+            layout=flexible_layout(),
+        )
+    digits = max(0, math.ceil(-math.log10(step)))
+    return widgets.FloatSlider(
+        low, min=low, max=high, step=step, readout_format=f".{digits}f", layout=flexible_layout()
     )

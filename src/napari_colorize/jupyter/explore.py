@@ -1,16 +1,15 @@
-"""Seeing what the network does: maps over the picture, and which colours there are."""
+"""Analysis tools of a box: maps overlaid on the image, and a histogram of chroma."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
-import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_colorize.analysis import maps
 from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS
+from napari_colorize.array_types import Float32Array
 from napari_colorize.jupyter.maps import MAX_SIDE, as_png, chroma_histogram, css_gradient
 
 if TYPE_CHECKING:
@@ -23,209 +22,215 @@ if TYPE_CHECKING:
 OPACITY = 0.65
 
 
-class Tool:
-    """What lies over the picture while it is on.
+class OverlayTool:
+    """Base class of tools that overlay a map on the image while they are active.
 
     Attributes
     ----------
-    told : Signal(str)
-        A sentence to show.
+    message : Signal(str)
+        Sentence to display below the buttons.
     """
 
-    told = Signal(str)
+    message = Signal(str)
 
     def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         self._session, self._view = session, view
-        self.is_on = False
+        self.is_active = False
 
-    def switch(self, on: bool) -> None:
-        """Show it for the picture that is there, or take it away."""
-        self.is_on = on
+    def set_active(self, on: bool) -> None:
+        """Show the map of the current result, or remove it."""
+        self.is_active = on
         if not on:
             self.clear()
         elif self._session.result is not None:
-            self.follow(self._session.result)
+            self.on_result(self._session.result)
 
-    def follow(self, result: Colorized) -> None:
-        """Another picture is shown."""
+    def on_result(self, result: Colorized) -> None:
+        """Update the map: another result is displayed."""
         raise NotImplementedError
 
     def clear(self) -> None:
-        """The picture is gone: forget what was asked about it."""
-        self._view.lay(None)
+        """Remove the map and discard its query."""
+        self._view.show_overlay(None)
 
     def _show_map(self, analysis_map: maps.AnalysisMap) -> None:
-        self._view.lay(analysis_map.rgba(MAX_SIDE), OPACITY)
-        self.told.emit(analysis_map.sentence)
+        self._view.show_overlay(analysis_map.rgba(MAX_SIDE), OPACITY)
+        self.message.emit(analysis_map.sentence)
 
 
-class Attention(Tool):
-    """While it is on, a click into the picture shows where self-attention looks from there."""
+class AttentionTool(OverlayTool):
+    """Self-attention map of the clicked pixel."""
 
     def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         super().__init__(session, view)
-        self._point: tuple[float, float] | None = None  # shares of height and width
-        self._asked: Any = None  # about which prediction
-        view.clicked.connect(self.ask)
+        self._point: tuple[float, float] | None = None  # fractions of height and width
+        self._queried_chroma: Any = None  # prediction of the last query
+        view.clicked.connect(self.query)
 
-    def switch(self, on: bool) -> None:
-        """Listen to clicks, or take the map away and listen no longer."""
-        self.is_on = self._view.asks = on
+    def set_active(self, on: bool) -> None:
+        """Start to react to clicks, or remove the map and ignore clicks."""
+        self.is_active = self._view.emits_clicks = on
         if on:
-            self.told.emit("Click into the picture.")
+            self.message.emit("Click a pixel of the image to show its self-attention map.")
         else:
             self.clear()
 
-    def ask(self, row: float, column: float) -> None:
-        """Ask about a place, in shares of the picture's height and width."""
+    def query(self, row: float, column: float) -> None:
+        """Request the map of a position, given as fractions of height and width."""
         result = self._session.result
-        if not self.is_on or result is None or not (0 <= row < 1 and 0 <= column < 1):
+        if not self.is_active or result is None or not (0 <= row < 1 and 0 <= column < 1):
             return
-        self._point, self._asked = (row, column), result.chroma
+        self._point, self._queried_chroma = (row, column), result.chroma
         height, width = result.plane.gray.shape
-        self._view.mark = [row, column]
+        self._view.marker = [row, column]
         self._session.request_attention((int(row * height), int(column * width)))
 
-    def follow(self, result: Colorized) -> None:
-        """Another picture is shown: of another prediction attention says another thing."""
-        if self.is_on and self._point is not None and result.chroma is not self._asked:
-            self._view.lay(None)  # a model without attention will not replace it
-            self.ask(*self._point)
+    def on_result(self, result: Colorized) -> None:
+        """Request the map again if the result has another prediction."""
+        if self.is_active and self._point is not None and result.chroma is not self._queried_chroma:
+            # A model without self-attention gives no answer that would replace the old map.
+            self._view.show_overlay(None)
+            self.query(*self._point)
 
-    def show(self, told: AttentionMap) -> None:
-        """The answer."""
-        if self.is_on and self._point is not None:
-            self._show_map(maps.attention_map(told))
+    def show(self, answer: AttentionMap) -> None:
+        """Display the map that the session computed."""
+        if self.is_active and self._point is not None:
+            self._show_map(maps.attention_map(answer))
 
     def clear(self) -> None:
-        """Forget what was asked."""
-        self._point = self._asked = None
-        self._view.mark = []
+        """Remove the map and the marked position."""
+        self._point = self._queried_chroma = None
+        self._view.marker = []
         super().clear()
 
 
-class ExpectedErrorTool(Tool):
-    """While it is on, the error expected of the picture's colours lies over it and follows it."""
+class ExpectedErrorTool(OverlayTool):
+    """Map of the expected color error; follows the displayed result."""
 
     def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         super().__init__(session, view)
-        self._judged: Colorized | None = None  # the picture that the map is of, or will be
-        self.legend = legend("1 is just visible side by side, above 10 a colour is a guess.")
+        self._queried_result: Colorized | None = None
+        self.legend = legend(
+            "CIEDE2000: about 1 is just visible side by side; above 10 a color is a guess."
+        )
 
-    def switch(self, on: bool) -> None:
-        """Ask and show what comes, or take the map away."""
-        self.is_on = on
+    def set_active(self, on: bool) -> None:
+        """Request and show the map, or remove it."""
+        self.is_active = on
         self.legend.layout.display = "" if on else "none"
         if on:
-            self.told.emit("Asking the model…")
-            self._ask()
+            self.message.emit("Estimating the expected error…")
+            self._query()
         else:
             self.clear()
 
-    def follow(self, result: Colorized) -> None:
-        """Another picture is shown: the session judges the newest when it is idle."""
-        if not self.is_on or result is self._judged:
+    def on_result(self, result: Colorized) -> None:
+        """Request the map of another result; the session computes it when it is idle."""
+        if not self.is_active or result is self._queried_result:
             return
-        if self._judged is None or result.chroma is not self._judged.chroma:
-            self._view.lay(None)  # of other colours, which may not be judged at all
-        self._ask()
+        if self._queried_result is None or result.chroma is not self._queried_result.chroma:
+            # The map belongs to another prediction, and the new one may get no map.
+            self._view.show_overlay(None)
+        self._query()
 
-    def show(self, result: Colorized, errors: NDArray[np.float32]) -> None:
-        """The answer."""
-        if self.is_on and self._session.result is not None:
+    def show(self, result: Colorized, errors: Float32Array) -> None:
+        """Display the map that the session computed."""
+        if self.is_active and self._session.result is not None:
             self._show_map(maps.expected_error_map(errors))
 
     def clear(self) -> None:
-        """Forget what was asked."""
-        self._judged = None
+        """Remove the map and discard its query."""
+        self._queried_result = None
         super().clear()
 
-    def _ask(self) -> None:
-        self._judged = self._session.result
-        if self._judged is not None:
+    def _query(self) -> None:
+        self._queried_result = self._session.result
+        if self._queried_result is not None:
             self._session.request_expected_error()
 
 
-class DisagreementTool(Tool):
-    """While it is on, the disagreement of several answers lies over the picture.
+class DisagreementTool(OverlayTool):
+    """Map of the disagreement between predictions of the same image.
 
-    It takes as long as several predictions, so only another prediction asks again; another
-    saturation does not.
+    It costs as much as several predictions, so it is computed again only for another prediction,
+    not for another saturation.
     """
 
     def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         super().__init__(session, view)
-        self._asked: tuple[Any, Any] | None = None  # about which predictions
-        self.legend = legend("0 where all answers agree, above 10 the colour is a guess.")
+        self._queried_chroma: tuple[Any, Any] | None = None
+        self.legend = legend(
+            "CIEDE2000: 0 where all predictions agree; above 10 a color is a guess."
+        )
 
-    def switch(self, on: bool) -> None:
-        """Ask and show what comes, or take the map away."""
+    def set_active(self, on: bool) -> None:
+        """Request and show the map, or remove it."""
         self.legend.layout.display = "" if on else "none"
-        super().switch(on)
+        super().set_active(on)
 
-    def follow(self, result: Colorized) -> None:
-        """Another picture is shown."""
-        asked = result.chroma, result.second_chroma
-        if not self.is_on or asked == self._asked:
+    def on_result(self, result: Colorized) -> None:
+        """Request the map again if the result has another prediction."""
+        chroma = result.chroma, result.second_chroma
+        if not self.is_active or chroma == self._queried_chroma:
             return
-        self._asked = asked
-        self._view.lay(None)
-        self.told.emit("Asking in several ways…")
+        self._queried_chroma = chroma
+        self._view.show_overlay(None)
+        self.message.emit("Predicting several variants…")
         self._session.request_disagreement()
 
-    def show(self, doubt: Disagreement) -> None:
-        """The answer."""
-        if self.is_on and self._asked is not None:
-            self._show_map(maps.disagreement_map(doubt))
+    def show(self, answer: Disagreement) -> None:
+        """Display the map that the session computed."""
+        if self.is_active and self._queried_chroma is not None:
+            self._show_map(maps.disagreement_map(answer))
 
     def clear(self) -> None:
-        """Forget what was asked."""
-        self._asked = None
+        """Remove the map and discard its query."""
+        self._queried_chroma = None
         super().clear()
 
 
-class UncoloredTool(Tool):
-    """While it is on, what got next to no colour is marked and followed."""
+class UncoloredTool(OverlayTool):
+    """Marks pixels with almost no chroma."""
 
-    def follow(self, result: Colorized) -> None:
-        """Another picture is shown."""
-        if self.is_on:
+    def on_result(self, result: Colorized) -> None:
+        """Mark the pixels of another result."""
+        if self.is_active:
             self._show_map(maps.uncolored_map(result, max_side=MAX_SIDE))
 
 
 def legend(tooltip: str) -> widgets.HTML:
-    """What the colours of a map of errors mean; hidden at first."""
-    made = widgets.HTML(
+    """Color bar of an error map; hidden at first."""
+    bar = widgets.HTML(
         f'<div class="legend"><span>0</span><i style="background:'
         f'{css_gradient(VIRIDIS)}"></i><span>{LARGEST_ERROR:.0f} CIEDE2000</span></div>',
         layout=widgets.Layout(display="none"),
     )
-    made.tooltip = tooltip
-    return made
+    bar.tooltip = tooltip
+    return bar
 
 
 class Histogram(widgets.HBox):
-    """Which U and V the model predicted, at the saturation that is shown."""
+    """Two-dimensional histogram of predicted U and V at the displayed saturation."""
 
     def __init__(self) -> None:
-        self._picture = widgets.Image(format="png", layout=widgets.Layout(width="144px"))
-        self._picture.add_class("histogram")
-        said = widgets.HTML(
-            '<span class="word">U to the right, V upward, gray in the middle.</span>'
+        self._image = widgets.Image(format="png", layout=widgets.Layout(width="144px"))
+        self._image.add_class("histogram")
+        caption = widgets.HTML(
+            '<span class="message">Horizontal axis: U. Vertical axis: V. Center: gray.</span>'
         )
-        super().__init__([self._picture, said], layout=widgets.Layout(display="none"))
-        self.is_on = False
+        super().__init__([self._image, caption], layout=widgets.Layout(display="none"))
+        self.is_active = False
 
-    def switch(self, on: bool) -> None:
-        """Show it or hide it."""
-        self.is_on = on
+    def set_active(self, on: bool) -> None:
+        """Show or hide the histogram."""
+        self.is_active = on
         self.layout.display = "" if on else "none"
 
-    def follow(self, result: Colorized) -> None:
-        """Another picture is shown."""
-        if not self.is_on:
+    def on_result(self, result: Colorized) -> None:
+        """Display the histogram of another result."""
+        if not self.is_active:
             return
-        shown = chroma_histogram(result)
-        self._picture.layout.display = "none" if shown is None else ""
-        if shown is not None:
-            self._picture.value = as_png(shown)
+        histogram = chroma_histogram(result)
+        self._image.layout.display = "none" if histogram is None else ""
+        if histogram is not None:
+            self._image.value = as_png(histogram)

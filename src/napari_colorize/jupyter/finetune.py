@@ -26,7 +26,7 @@ from napari_colorize.finetune.training_run import (
     new_run_folder,
     runs,
 )
-from napari_colorize.jupyter.controls import growing, row, style
+from napari_colorize.jupyter.controls import flexible_layout, labeled_row, style_sheet
 from napari_colorize.jupyter.curves import Curves
 from napari_colorize.zoo import CATALOGUE, user_models
 from napari_colorize.zoo.user_models import new_model_path
@@ -142,29 +142,29 @@ class FinetuneBox(widgets.VBox):
         steps: int | None,
     ) -> None:
         models = [*CATALOGUE, *map(str, user_models())]
-        self._data = widgets.Textarea("\n".join(data), rows=2, layout=growing())
+        self._data = widgets.Textarea("\n".join(data), rows=2, layout=flexible_layout())
         self._data.placeholder = "a folder or a file a line"
-        self._base = widgets.Combobox(value=base, options=models, layout=growing())
-        self._name = widgets.Text(name, layout=growing())
+        self._base = widgets.Combobox(value=base, options=models, layout=flexible_layout())
+        self._name = widgets.Text(name, layout=flexible_layout())
         self._augment = widgets.Dropdown(
-            options=AUGMENT, value=augment or AUGMENT[0], layout=growing()
+            options=AUGMENT, value=augment or AUGMENT[0], layout=flexible_layout()
         )
         self._degrade = widgets.Dropdown(
-            options=DEGRADE, value=degrade or DEGRADE[0], layout=growing()
+            options=DEGRADE, value=degrade or DEGRADE[0], layout=flexible_layout()
         )
-        self._steps = widgets.BoundedIntText(steps or 0, max=100_000, layout=growing())
+        self._steps = widgets.BoundedIntText(steps or 0, max=100_000, layout=flexible_layout())
         self._steps.tooltip = "At most so many; 0: 300 to 2000, by the number of pictures."
         self._go = widgets.Button(description="Start training", button_style="primary")
         self._word, self._title = widgets.HTML(), widgets.HTML()
         self._setup = widgets.VBox(
             [
                 widgets.HTML(f'<span class="word">{INTRO}</span>'),
-                row("learn from", self._data),
-                row("begin with", self._base),
-                row("call it", self._name),
-                row("vary pictures", self._augment),
-                row("damage gray", self._degrade),
-                row("steps", self._steps),
+                labeled_row("learn from", self._data),
+                labeled_row("begin with", self._base),
+                labeled_row("call it", self._name),
+                labeled_row("vary pictures", self._augment),
+                labeled_row("damage gray", self._degrade),
+                labeled_row("steps", self._steps),
                 self._go,
             ],
             layout=widgets.Layout(max_width="560px"),
@@ -182,7 +182,7 @@ class FinetuneBox(widgets.VBox):
             [self._bar, self._figures, self._curve, widgets.HBox(buttons), self._preview],
             layout=widgets.Layout(max_width="680px"),
         )
-        self._style = style()
+        self._style = style_sheet()
 
     def _connect(self) -> None:
         for button, work in (

@@ -1,4 +1,4 @@
-"""Guiding: mask, hints and reference of a box, whether code gave them or a person."""
+"""Mask, hints and reference of a box, given by code or by the user."""
 
 from __future__ import annotations
 
@@ -15,83 +15,83 @@ from napari_colorize.refine.guides import NO_GUIDES, Guides
 
 if TYPE_CHECKING:
     from napari_colorize.jupyter.choosers import ReferenceChooser
-    from napari_colorize.jupyter.painting import Painting
+    from napari_colorize.jupyter.painting import PaintPanel
     from napari_colorize.refine.palette_transfer import Reference
     from napari_colorize.session import ColorizeSession
 
 
 class GuideInputs:
-    """Tells the session what is painted and chosen, and shows what code gave.
+    """Passes painted hints and the chosen reference to the session, and displays given guides.
 
     Attributes
     ----------
     failed : Signal(ColorizeError)
-        What a person chose cannot be used.
+        The chosen reference cannot be used.
     """
 
     failed = Signal(ColorizeError)
 
     def __init__(
-        self, session: ColorizeSession, painting: Painting, references: ReferenceChooser
+        self, session: ColorizeSession, painting: PaintPanel, references: ReferenceChooser
     ) -> None:
         self._session, self._painting, self._references = session, painting, references
         self._reference: Reference | None = None
-        painting.changed.connect(lambda hints: self._tell(hints=hints))
-        references.chosen.connect(self._choose)
+        painting.changed.connect(lambda hints: self._update(hints=hints))
+        references.chosen.connect(self._on_reference)
 
     @property
     def guides(self) -> Guides:
-        """All that guides the colours of the present source."""
+        """Guides of the current source."""
         guides = self._session.guides
-        # The box uses the same guides for all planes.
+        # A session also accepts a function of the plane; a box uses the same guides for all planes.
         return guides if isinstance(guides, Guides) else NO_GUIDES
 
-    def give(self, guides: Guides | None) -> None:
-        """Take these in the place of all, and show them."""
+    def set_guides(self, guides: Guides | None) -> None:
+        """Replace mask, hints and reference, and display them."""
         guides = guides or NO_GUIDES
         self._session.guides = guides
         self._reference = guides.reference
         self._references.show_reference(guides.reference)
         self._painting.show(guides.hints)
 
-    def give_hints(self, hints: Any) -> None:
-        """Hints, or RGBA pixels; None for none."""
-        self._tell(hints=as_hints(hints))
+    def set_hints(self, hints: Any) -> None:
+        """Set hints: `Hints`, RGBA pixels `(Y, X, 4)`, or None."""
+        self._update(hints=as_hints(hints))
         self._painting.show(self.guides.hints)
 
-    def give_reference(self, given: Any) -> None:
-        """A `Reference`, an array in colour, or the file of a picture; None for none."""
-        self._reference = as_reference(given)
-        self._tell(reference=self._reference)
+    def set_reference(self, source: Any) -> None:
+        """Set the reference: a `Reference`, an RGB array, an image file, or None."""
+        self._reference = as_reference(source)
+        self._update(reference=self._reference)
         self._references.show_reference(self._reference)
 
-    def give_mask(self, mask: Any) -> None:
-        """Where to colour: an array `(Y, X)`; None for everywhere."""
-        self._tell(mask=mask)
+    def set_mask(self, mask: Any) -> None:
+        """Set the mask, an array `(Y, X)`; None colorizes all pixels."""
+        self._update(mask=mask)
 
-    def begin(self) -> Guides:
-        """Another picture comes: what it keeps is the reference."""
+    def reset_for_new_source(self) -> Guides:
+        """Guides of another source: the reference is kept, mask and hints are not."""
         self._painting.show(None)
         return Guides(reference=self._reference)
 
-    def _tell(self, **parts: Any) -> None:
+    def _update(self, **parts: Any) -> None:
         self._session.guides = replace(self.guides, **parts)
 
-    def _choose(self, path: Path | None) -> None:
+    def _on_reference(self, path: Path | None) -> None:
         try:
-            self.give_reference(path)
+            self.set_reference(path)
         except ColorizeError as error:
             self.failed.emit(error)
 
 
-def as_reference(given: Any) -> Reference | None:
-    """What a box takes as a reference."""
+def as_reference(source: Any) -> Reference | None:
+    """Convert a `Reference`, an RGB array or an image file to a `Reference`; None stays None."""
     from napari_colorize.refine.palette_transfer import Reference
 
-    if given is None or isinstance(given, Reference):
-        return given
-    if isinstance(given, (str, os.PathLike)):
+    if source is None or isinstance(source, Reference):
+        return source
+    if isinstance(source, (str, os.PathLike)):
         from napari_colorize.io.images import read_image
 
-        given = read_image(given).array
-    return Reference(given)
+        source = read_image(source).array
+    return Reference(source)

@@ -1,4 +1,4 @@
-"""What a path in a box holds: a picture or stack, which is read, or a film, which is lazy."""
+"""Opening a path given to a box: images and stacks are read, videos are opened lazily."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from napari_colorize.io.formats import VIDEO_SUFFIXES
 
 @dataclass(frozen=True, eq=False)
 class LoadedInput:
-    """An array, whether its last axis holds colours, and its values of black and white if told."""
+    """Content of a file.
+
+    Parameters
+    ----------
+    array : array
+        Image, stack or lazy video frames.
+    rgb : bool or None
+        Whether the last axis holds colors; None if the file does not specify it.
+    contrast_limits : tuple of float or None
+        Values of black and white, if the file specifies them.
+    """
 
     array: Any
     rgb: bool | None
@@ -20,7 +30,7 @@ class LoadedInput:
 
 
 def open_path(path: str | os.PathLike[str]) -> LoadedInput:
-    """Open a file by its path.
+    """Open an image, stack or video file.
 
     Raises
     ------
@@ -35,5 +45,5 @@ def open_path(path: str | os.PathLike[str]) -> LoadedInput:
         return LoadedInput(frames, frames.rgb, None)
     from napari_colorize.io.images import read_image
 
-    picture = read_image(path)
-    return LoadedInput(picture.array, picture.rgb, picture.contrast_limits)
+    image = read_image(path)
+    return LoadedInput(image.array, image.rgb, image.contrast_limits)

@@ -1,36 +1,36 @@
-// Hints painted over the picture: pixels of its size, each with a colour or none at all.
+// Painted hints: an RGBA image of the display size, transparent where nothing is painted.
 //
-// They travel as a PNG, which is small, and which both sides may change. What is drawn is sent
-// while the hand still moves, no more often than `LIVE`.
+// Paint is exchanged as a PNG, which is small and which both sides can change. During a stroke it
+// is sent at most once per `SEND_INTERVAL`.
 
-const LIVE = 120; // milliseconds from one sending to the next
+const SEND_INTERVAL = 120; // milliseconds
 const EXACT = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
 
 class Paint {
-  /** `tell` is called when strokes were sent. */
-  constructor(model, tell) {
-    Object.assign(this, { model, tell });
+  /** `onSent` is called after paint was sent to the kernel. */
+  constructor(model, onSent) {
+    Object.assign(this, { model, onSent });
     this.layer = null;
-    this.isPending = false; // drawn, and not in the picture yet
+    this.isPending = false; // painted, but not yet part of the displayed colors
     this.isDirty = this.isSending = false;
-    this.sent = null;
+    this.png = null; // as last sent or read
   }
 
-  /** What the kernel, or another view, has. */
+  /** Read paint that the kernel or another view has set. */
   async read() {
-    const sent = this.model.get("paint");
+    const png = this.model.get("paint");
     const [height, width] = this.model.get("size");
     if (!height || !width) {
       this.layer = null;
       return;
     }
-    const isOfAnother = this.layer?.canvas.width !== width || this.layer.canvas.height !== height;
-    if (!isOfAnother && (sent === this.sent || this.isDirty)) return;
-    const image = sent.byteLength
-      ? await createImageBitmap(new Blob([sent], { type: "image/png" }), EXACT)
+    const isNewSize = this.layer?.canvas.width !== width || this.layer.canvas.height !== height;
+    if (!isNewSize && (png === this.png || this.isDirty)) return;
+    const image = png.byteLength
+      ? await createImageBitmap(new Blob([png], { type: "image/png" }), EXACT)
       : null;
-    if (sent !== this.model.get("paint")) return; // a newer one is being read
-    this.sent = sent;
+    if (png !== this.model.get("paint")) return; // newer paint arrived during decoding
+    this.png = png;
     this.layer = new Layer([height, width]);
     if (!image) return;
     const { context } = this.layer;
@@ -40,7 +40,7 @@ class Paint {
     this.layer.rgba = new Uint32Array(this.layer.image.data.buffer);
   }
 
-  /** Colour all pixels within a radius of a line, and those it begins and ends in; null erases. */
+  /** Paint all pixels within a radius of a line segment, ends included; color null erases. */
   stroke([x, y], [endX, endY], radius, color) {
     if (!this.layer) return;
     const { rgba, canvas } = this.layer;
@@ -52,17 +52,18 @@ class Paint {
     if (left >= right || top >= bottom) return;
     const [dx, dy] = [endX - x, endY - y];
     const length = dx * dx + dy * dy || 1;
-    const nearest = Math.max(radius, Math.SQRT1_2) ** 2; // no brush is finer than a pixel
+    // At least half a pixel's diagonal, so that a fine brush still hits the pixels on its way.
+    const limit = Math.max(radius, Math.SQRT1_2) ** 2;
     for (let row = top; row < bottom; row++) {
       for (let column = left; column < right; column++) {
         const [px, py] = [column + 0.5 - x, row + 0.5 - y];
         const along = Math.min(Math.max((px * dx + py * dy) / length, 0), 1);
-        if ((px - along * dx) ** 2 + (py - along * dy) ** 2 <= nearest) {
+        if ((px - along * dx) ** 2 + (py - along * dy) ** 2 <= limit) {
           rgba[row * canvas.width + column] = value;
         }
       }
     }
-    this.layer.show(left, top, right - left, bottom - top);
+    this.layer.update(left, top, right - left, bottom - top);
     this.isDirty = this.isPending = true;
     this.send();
   }
@@ -72,12 +73,12 @@ class Paint {
     this.isSending = true;
     this.isDirty = false;
     const blob = await this.layer.canvas.convertToBlob({ type: "image/png" });
-    this.sent = new DataView(await blob.arrayBuffer());
-    this.model.set("paint", this.sent);
+    this.png = new DataView(await blob.arrayBuffer());
+    this.model.set("paint", this.png);
     this.model.save_changes();
-    await new Promise((go) => setTimeout(go, LIVE));
+    await new Promise((resolve) => setTimeout(resolve, SEND_INTERVAL));
     this.isSending = false;
-    this.tell();
+    this.onSent();
     this.send();
   }
 
@@ -85,8 +86,8 @@ class Paint {
     return this.isDirty || this.isSending;
   }
 
-  /** A picture has come: it has all that was sent. */
-  settle() {
+  /** A new result arrived; it contains all paint that was sent. */
+  markApplied() {
     this.isPending = this.isDirty;
   }
 }

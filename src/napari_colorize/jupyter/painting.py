@@ -1,4 +1,4 @@
-"""Painting hints: a brush for the view, and what became of its strokes."""
+"""PaintPanel: brush controls for hints, with undo."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import ipywidgets as widgets
 import numpy as np
 from psygnal import Signal
 
+from napari_colorize.array_types import UInt8Array
 from napari_colorize.jupyter import paint
-from napari_colorize.jupyter.controls import growing, row
-from napari_colorize.jupyter.transfer import shown_size
+from napari_colorize.jupyter.controls import flexible_layout, labeled_row
+from napari_colorize.jupyter.transfer import display_size
 from napari_colorize.jupyter.view import BRUSH, DIVIDER, ERASER
 
 if TYPE_CHECKING:
     from napari_colorize.jupyter.view import ImageView
     from napari_colorize.refine.hints import Hints
 
-REMEMBERED = 50  # steps back
-# Colours that many pictures have, to begin with.
-INKS = {
+UNDO_STEPS = 50
+SWATCHES = {
     "skin": "#d9a083",
     "hair": "#6b4a2f",
     "sky": "#7fb2e5",
@@ -32,118 +32,127 @@ INKS = {
 }
 
 
-class Painting(widgets.VBox):
-    """Colours painted into the view; `changed` brings the hints that there are, or None."""
+class PaintPanel(widgets.VBox):
+    """Controls for painting hints in an `ImageView`.
+
+    Attributes
+    ----------
+    changed : Signal(Hints or None)
+        All painted hints, after a stroke, undo or clear.
+    """
 
     changed = Signal(object)
 
     def __init__(self, view: ImageView) -> None:
         self._view = view
-        self._rgba: paint.Bytes | None = None  # at the picture's size
-        self._steps: deque[list[paint.Pixels]] = deque(maxlen=REMEMBERED)  # what was there before
-        self._stroke = 0  # of the browser, the last that came
+        self._rgba: UInt8Array | None = None  # paint at the full image size
+        # Each step holds the pixels as they were before it, in pieces as they arrived.
+        self._undo_steps: deque[list[paint.PaintedPixels]] = deque(maxlen=UNDO_STEPS)
+        self._last_stroke = 0  # `stroke_count` of the view when paint last arrived
         self.tool = widgets.ToggleButtons(
             options=[("Off", DIVIDER), ("Paint", BRUSH), ("Erase", ERASER)],
             tooltips=(
-                "The mouse moves the divider.",
-                "Paint colours on the picture; the divider moves by its grip.",
-                "Rub strokes out.",
+                "Dragging moves the divider.",
+                "Dragging paints hints; move the divider by its handle.",
+                "Dragging erases hints.",
             ),
             style={"button_width": "62px"},
         )
-        self.ink = widgets.ColorPicker(concise=True, layout=widgets.Layout(width="40px"))
-        self.size = widgets.IntSlider(12, 1, 80, layout=growing())
-        self.size.tooltip = "In pixels of the screen: zoom in for finer strokes."
+        self.color = widgets.ColorPicker(concise=True, layout=widgets.Layout(width="40px"))
+        self.size = widgets.IntSlider(12, 1, 80, layout=flexible_layout())
+        self.size.tooltip = "Brush diameter in screen pixels. Zoom in to paint finer strokes."
         self.undo, self.clear_all = _button("Undo"), _button("Clear")
-        self._links = [  # in the browser: no kernel has to be asked
+        self._links = [  # in the browser, so that no round trip to the kernel is needed
             widgets.jslink((self.tool, "index"), (view, "tool")),
-            widgets.jslink((self.ink, "value"), (view, "ink")),
-            widgets.jslink((self.size, "value"), (view, "brush")),
+            widgets.jslink((self.color, "value"), (view, "brush_color")),
+            widgets.jslink((self.size, "value"), (view, "brush_size")),
         ]
-        self.ink.value = view.ink
-        said = widgets.HTML(
-            '<span class="word">Colours spread to what belongs to them; luminance stays. Alt and a '
-            "click take a colour up from the picture.</span>"
+        self.color.value = view.brush_color
+        caption = widgets.HTML(
+            '<span class="message">Colors spread to similar neighboring pixels; luminance is '
+            "preserved. Alt and a click picks a color from the image.</span>"
         )
         tools = widgets.HBox([self.tool, self.undo, self.clear_all])
-        colors = row("colour", self.ink, *(self._swatch(*ink) for ink in INKS.items()))
-        for made in (tools, colors):
-            made.layout = widgets.Layout(flex_flow="row wrap", align_items="center")
-        super().__init__([said, tools, colors, row("brush", self.size)])
+        swatches = (self._swatch(*swatch) for swatch in SWATCHES.items())
+        colors = labeled_row("color", self.color, *swatches)
+        for container in (tools, colors):
+            container.layout = widgets.Layout(flex_flow="row wrap", align_items="center")
+        super().__init__([caption, tools, colors, labeled_row("brush", self.size)])
         self.tool.observe(lambda change: setattr(view, "tool", change["new"]), "index")
-        self.undo.on_click(lambda _: self._step_back())
+        self.undo.on_click(lambda _: self._undo())
         self.clear_all.on_click(lambda _: self._clear())
-        view.painted.connect(self._take)
-        self._show_buttons()
+        view.painted.connect(self._on_painted)
+        self._update_buttons()
 
     def show(self, hints: Hints | None) -> None:
-        """Show hints that were not painted here, silently."""
-        self._rgba = None if hints is None else paint.to_paint(hints)
-        self._steps.clear()
-        self._lay()
+        """Display hints that were set by code, without a signal."""
+        self._rgba = None if hints is None else paint.paint_from_hints(hints)
+        self._undo_steps.clear()
+        self._send_paint()
 
     def close(self) -> None:
-        """Unlink it from the view."""
+        """Remove the links to the view and close the widget."""
         for link in self._links:
             link.close()
         super().close()
 
-    def _take(self, png: bytes) -> None:
-        """Strokes have come from a browser, drawn at the size that is shown."""
+    def _on_painted(self, png: bytes) -> None:
+        """Apply paint from the browser, which is drawn at display size."""
         size = self._view.full_size
         if size is None:
             return
         if self._rgba is None or self._rgba.shape[:2] != size:
             self._rgba = np.zeros((*size, 4), np.uint8)
-        before, after = paint.as_shown(self._rgba), paint.from_png(png, shown_size(*size))
+        before, after = paint.to_display_size(self._rgba), paint.from_png(png, display_size(*size))
         if before.shape == after.shape and (before != after).any():
-            is_new, self._stroke = self._view.stroke != self._stroke, self._view.stroke
-            self._put(paint.changed(before, after, size), is_new=is_new)
+            stroke = self._view.stroke_count
+            is_new, self._last_stroke = stroke != self._last_stroke, stroke
+            self._apply(paint.changed_pixels(before, after, size), is_new=is_new)
 
-    def _put(self, pixels: paint.Pixels, *, is_new: bool) -> None:
-        """Paint pixels, as a step of its own or as a part of the last."""
+    def _apply(self, pixels: paint.PaintedPixels, *, is_new: bool) -> None:
+        """Set pixels, as a new undo step or as a part of the last one."""
         assert self._rgba is not None
         rows, columns, colors = pixels
-        if is_new or not self._steps:
-            self._steps.append([])
-        self._steps[-1].append((rows, columns, self._rgba[rows, columns]))
+        if is_new or not self._undo_steps:
+            self._undo_steps.append([])
+        self._undo_steps[-1].append((rows, columns, self._rgba[rows, columns]))
         self._rgba[rows, columns] = colors
-        self._tell()
+        self._emit_changed()
 
-    def _step_back(self) -> None:
+    def _undo(self) -> None:
         assert self._rgba is not None
-        for rows, columns, colors in reversed(self._steps.pop()):
+        for rows, columns, colors in reversed(self._undo_steps.pop()):
             self._rgba[rows, columns] = colors
-        self._lay()
-        self._tell()
+        self._send_paint()
+        self._emit_changed()
 
     def _clear(self) -> None:
         assert self._rgba is not None
         rows, columns = np.nonzero(self._rgba[..., 3])
-        self._put((rows, columns, np.zeros((len(rows), 4), np.uint8)), is_new=True)
-        self._lay()
+        self._apply((rows, columns, np.zeros((len(rows), 4), np.uint8)), is_new=True)
+        self._send_paint()
 
-    def _lay(self) -> None:
+    def _send_paint(self) -> None:
         rgba = self._rgba
-        self._view.lay_paint(b"" if rgba is None else paint.to_png(paint.as_shown(rgba)))
-        self._show_buttons()
+        self._view.show_paint(b"" if rgba is None else paint.to_png(paint.to_display_size(rgba)))
+        self._update_buttons()
 
-    def _tell(self) -> None:
-        self._show_buttons()
-        self.changed.emit(None if self._rgba is None else paint.to_hints(self._rgba))
+    def _emit_changed(self) -> None:
+        self._update_buttons()
+        self.changed.emit(None if self._rgba is None else paint.hints_from_paint(self._rgba))
 
-    def _show_buttons(self) -> None:
-        self.undo.disabled = not self._steps
+    def _update_buttons(self) -> None:
+        self.undo.disabled = not self._undo_steps
         self.clear_all.disabled = self._rgba is None or not self._rgba[..., 3].any()
 
     def _swatch(self, name: str, color: str) -> widgets.Button:
         button = widgets.Button(tooltip=f"{name}: {color}", style={"button_color": color})
         button.add_class("swatch")
-        button.on_click(lambda _: self._dip(color))
+        button.on_click(lambda _: self._choose_color(color))
         return button
 
-    def _dip(self, color: str) -> None:
-        self.ink.value = self._view.ink = color
+    def _choose_color(self, color: str) -> None:
+        self.color.value = self._view.brush_color = color
         self.tool.value = BRUSH
 
 

@@ -1,4 +1,4 @@
-"""Buttons that show what the network does, and what they have to tell."""
+"""Toolbox: buttons of the analysis tools and the message of the active one."""
 
 from __future__ import annotations
 
@@ -10,117 +10,125 @@ from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.jupyter.explore import (
-    Attention,
+    AttentionTool,
     DisagreementTool,
     ExpectedErrorTool,
     Histogram,
-    Tool,
+    OverlayTool,
     UncoloredTool,
 )
 from napari_colorize.jupyter.view import DIVIDER
 
 if TYPE_CHECKING:
-    from napari_colorize.jupyter.painting import Painting
+    from napari_colorize.jupyter.painting import PaintPanel
     from napari_colorize.jupyter.view import ImageView
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
 
 
 class Toolbox(widgets.VBox):
-    """A map at a time over the picture, the histogram beside it, and a button to sweep.
+    """Toggle buttons for one map at a time, a histogram, and a button that starts a sweep.
 
     Attributes
     ----------
     failed : Signal(ColorizeError)
-        What cannot be shown.
-    attention, confidence, doubt
-        Where answers of the session go.
+        A map cannot be computed.
+    attention, expected_error, disagreement : OverlayTool
+        Tools whose `show` displays an answer of the session.
     """
 
     failed = Signal(ColorizeError)
 
-    def __init__(self, session: ColorizeSession, view: ImageView, painting: Painting) -> None:
+    def __init__(self, session: ColorizeSession, view: ImageView, painting: PaintPanel) -> None:
         self._session, self._painting = session, painting
-        self.attention, self.confidence = Attention(session, view), ExpectedErrorTool(session, view)
-        self.doubt, self.histogram = DisagreementTool(session, view), Histogram()
-        self.attend = _toggle("Attention", "Click a place: bright is where its colour comes from.")
-        self.judge = _toggle("Confidence", "How far off the true colours the model expects to be.")
-        self.differ = _toggle(
-            "Disagreement", "How much colours change when the model is asked in other ways."
+        self.attention = AttentionTool(session, view)
+        self.expected_error = ExpectedErrorTool(session, view)
+        self.disagreement, self.histogram = DisagreementTool(session, view), Histogram()
+        self.attention_button = _toggle(
+            "Attention", "Click a pixel: bright regions influence its color most."
         )
-        self.mark = _toggle("Pale", "What got next to no colour.")
-        self.count = _toggle("Histogram", "Which colours there are.")
-        self.sweep = widgets.Button(
+        self.expected_error_button = _toggle(
+            "Expected error", "Expected CIEDE2000 error of the predicted colors."
+        )
+        self.disagreement_button = _toggle(
+            "Disagreement", "Variation of the prediction under flips and other render factors."
+        )
+        self.uncolored_button = _toggle("Uncolored", "Mark pixels with almost no chroma.")
+        self.histogram_button = _toggle("Histogram", "Histogram of the predicted chroma.")
+        self.sweep_button = widgets.Button(
             description="Sweep",
-            tooltip="See several render factors and take one.",
+            tooltip="Colorize with several render factors and choose one.",
             layout=widgets.Layout(width="auto"),
         )
-        self._tools: dict[widgets.ToggleButton, Tool] = {
-            self.attend: self.attention,
-            self.judge: self.confidence,
-            self.differ: self.doubt,
-            self.mark: UncoloredTool(session, view),
+        self._tools: dict[widgets.ToggleButton, OverlayTool] = {
+            self.attention_button: self.attention,
+            self.expected_error_button: self.expected_error,
+            self.disagreement_button: self.disagreement,
+            self.uncolored_button: UncoloredTool(session, view),
         }
-        self.told = widgets.HTML()
-        self._buttons = widgets.HBox([*self._tools, self.count, self.sweep])
+        self.message = widgets.HTML()
+        self._buttons = widgets.HBox([*self._tools, self.histogram_button, self.sweep_button])
         self._buttons.add_class("tools")
-        legends = self.confidence.legend, self.doubt.legend
-        super().__init__([self._buttons, *legends, self.told, self.histogram])
+        legends = self.expected_error.legend, self.disagreement.legend
+        super().__init__([self._buttons, *legends, self.message, self.histogram])
         self._connect()
-        self._tell("")
+        self._show_message("")
 
-    def follow(self, result: Colorized) -> None:
-        """Another picture is shown."""
+    def on_result(self, result: Colorized) -> None:
+        """Update the active tool and the histogram: another result is displayed."""
         for tool in self._tools.values():
-            tool.follow(result)
-        self.histogram.follow(result)
+            tool.on_result(result)
+        self.histogram.on_result(result)
 
     def clear(self) -> None:
-        """The picture is gone."""
+        """Remove all maps: no result is displayed."""
         for tool in self._tools.values():
             tool.clear()
 
-    def enable(self, on: bool) -> None:
-        """Whether there is something to show."""
+    def set_enabled(self, on: bool) -> None:
+        """Enable or disable all buttons."""
         for button in self._buttons.children:
             button.disabled = not on
 
     def _connect(self) -> None:
         for toggle, tool in self._tools.items():
-            toggle.observe(lambda change, tool=tool: self._switch(tool, change["new"]), "value")
-            tool.told.connect(self._tell)
-        self.count.observe(lambda change: self._count(change["new"]), "value")
-        self._painting.tool.observe(lambda change: self._let_paint(change["new"]), "value")
+            toggle.observe(lambda change, tool=tool: self._set_active(tool, change["new"]), "value")
+            tool.message.connect(self._show_message)
+        self.histogram_button.observe(lambda change: self._set_histogram(change["new"]), "value")
+        self._painting.tool.observe(lambda change: self._on_paint_tool(change["new"]), "value")
 
-    def _switch(self, tool: Tool, on: bool) -> None:
-        self._tell("")
+    def _set_active(self, tool: OverlayTool, on: bool) -> None:
+        self._show_message("")
         for toggle, other in self._tools.items():
             if on and other is not tool:
-                toggle.value = False  # one map at a time lies over the picture
+                toggle.value = False  # the view displays one overlay at a time
         if on and tool is self.attention:
-            self._painting.tool.value = DIVIDER  # a click asks or paints
+            self._painting.tool.value = DIVIDER  # a click cannot paint and query at once
         try:
-            tool.switch(on)
+            tool.set_active(on)
         except ColorizeError as error:
             self.failed.emit(error)
 
-    def _count(self, on: bool) -> None:
-        self.histogram.switch(on)
+    def _set_histogram(self, on: bool) -> None:
+        self.histogram.set_active(on)
         if self._session.result is not None:
-            self.histogram.follow(self._session.result)
+            self.histogram.on_result(self._session.result)
 
-    def _let_paint(self, tool: int) -> None:
+    def _on_paint_tool(self, tool: int) -> None:
         if tool != DIVIDER:
-            self.attend.value = False
+            self.attention_button.value = False
 
-    def _tell(self, sentence: str) -> None:
-        tell(self.told, sentence)
+    def _show_message(self, sentence: str) -> None:
+        show_message(self.message, sentence)
 
 
-def tell(where: widgets.HTML, sentence: str, kind: str = "word") -> None:
-    """Show a sentence, or nothing; what a user wrote is no markup."""
-    where.value = f'<span class="{kind}">{html.escape(sentence)}</span>' if sentence else ""
-    where.layout.display = "" if sentence else "none"
+def show_message(label: widgets.HTML, sentence: str, kind: str = "message") -> None:
+    """Display an escaped sentence in `label`, or hide the label if it is empty.
+
+    `kind` is the CSS class: "message" or "error".
+    """
+    label.value = f'<span class="{kind}">{html.escape(sentence)}</span>' if sentence else ""
+    label.layout.display = "" if sentence else "none"
 
 
 def _toggle(text: str, tooltip: str) -> widgets.ToggleButton:

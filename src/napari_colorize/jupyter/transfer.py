@@ -1,7 +1,7 @@
-"""What a browser gets of a result: numbers as bytes, at the size at which it shows them.
+"""Encoding of results for the browser: arrays as bytes, at display size.
 
-Gray in 16 bits, the small maps of a `Tint` in 16 bits with their units, pixels of strokes, what a
-mask leaves as it was; and the finished pixels. Larger pictures than `MOST` are shown smaller.
+Gray as uint16, small chroma maps as int16 with a scale each, fixed pixels (strokes), pixels
+outside the mask, and finished RGB pixels. Images of more than `MAX_PIXELS` are reduced.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_colorize.array_types import UInt8Array
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -19,75 +21,78 @@ if TYPE_CHECKING:
     from napari_colorize.refine.chroma_field import ChromaField, FixedPixels
     from napari_colorize.result import Colorized
 
-MOST = 2**21  # pixels that a browser composes in well under a sixtieth of a second
-LONGEST = 2**13  # pixels of a side that every browser's canvas can have
-FINEST = 2**15 - 1  # steps of a map from 0 to its largest value
+MAX_PIXELS = 2**21  # a browser composes this many in well under 1/60 s
+MAX_SIDE = 2**13  # px, supported by the canvas of every browser
+INT16_MAX = 2**15 - 1
 
 Size = tuple[int, int]
 
 
-def shown_size(height: int, width: int) -> Size:
-    """Height and width at which a picture is sent."""
-    share = min(1.0, math.sqrt(MOST / (height * width)), LONGEST / max(height, width))
-    return max(1, int(height * share)), max(1, int(width * share))
+def display_size(height: int, width: int) -> Size:
+    """Height and width at which an image is sent to the browser."""
+    scale = min(1.0, math.sqrt(MAX_PIXELS / (height * width)), MAX_SIDE / max(height, width))
+    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def gray_of(plane: Plane, size: Size) -> bytes:
-    """Gray as whole numbers from 0 to 65535."""
+def pack_gray(plane: Plane, size: Size) -> bytes:
+    """Gray values as uint16, resized to `size`."""
     from napari_colorize.imaging.resample import resize_map
 
     return as_uint16(resize_map(plane.gray, size)).tobytes()
 
 
 def as_uint16(gray: Tensor) -> NDArray[np.uint16]:
-    """Gray in [0, 1] as whole numbers from 0 to 65535; what is no number is black."""
+    """Gray in [0, 1] as integers from 0 to 65535; NaN becomes 0."""
     scaled = (gray.nan_to_num(nan=0.0) * 65535).round().clamp(0, 65535)
     numbers: NDArray[np.uint16] = scaled.cpu().numpy().astype(np.uint16)
     return numbers
 
 
-def field_of(field: ChromaField | None, size: Size) -> dict[str, Any]:
-    """The maps of a field, no larger than the picture: U, V of the offset, then of the slope.
+def pack_field(field: ChromaField | None, size: Size) -> dict[str, Any]:
+    """Maps of a chroma field, no larger than `size`; empty if there is no field.
 
-    Each two are int16 of a unit of their own, in `scales`. Empty if there is no field.
+    `maps` has U and V of the offset, then U and V of the slope if there is one, as int16.
+    `scales` has one unit for each pair.
     """
     from napari_colorize.imaging.resample import resize_map
 
     if field is None:
         return {}
     small = min(size[0], field.offset.shape[0]), min(size[1], field.offset.shape[1])
-    given = [field.offset] if field.slope is None else [field.offset, field.slope]
+    pairs = [field.offset] if field.slope is None else [field.offset, field.slope]
     maps, scales = [], []
-    for values in given:
+    for values in pairs:
         numbers = resize_map(values, small).movedim(-1, 0).float().cpu().numpy()
-        scales.append(float(np.abs(numbers).max() / FINEST) or 1.0)
+        scales.append(float(np.abs(numbers).max() / INT16_MAX) or 1.0)
         maps.append(np.rint(numbers / scales[-1]).astype(np.int16).tobytes())
     return {"size": list(small), "maps": b"".join(maps), "scales": scales}
 
 
-def strokes_of(strokes: FixedPixels | None, size: Size) -> dict[str, bytes]:
-    """Where strokes are (uint32), and their U, V and share of the pixel (float32), one by one.
+def pack_fixed_pixels(strokes: FixedPixels | None, size: Size) -> dict[str, bytes]:
+    """Positions (uint32) of pixels with a fixed chroma, and their U, V and coverage (float32).
 
-    Empty if there are none. In a picture that is shown smaller, several fall into one pixel.
+    Several full-size pixels may fall into one display pixel: U and V are their mean, and coverage
+    is the fraction of the display pixel that they fill. Empty if there are none.
     """
     if strokes is None or not len(strokes.rows):
         return {}
     rows, columns = (
-        np.arange(whole) * length // whole for whole, length in zip(strokes.size, size, strict=True)
+        np.arange(full) * length // full for full, length in zip(strokes.size, size, strict=True)
     )
-    places = rows[strokes.rows.cpu().numpy()] * size[1] + columns[strokes.columns.cpu().numpy()]
-    at, which, counts = np.unique(places, return_inverse=True, return_counts=True)
-    given = strokes.uv.cpu().numpy().astype(np.float64)
-    u, v = (np.bincount(which, given[:, axis]) / counts for axis in (0, 1))
-    covered = np.bincount(rows)[at // size[1]] * np.bincount(columns)[at % size[1]]
-    values = np.stack([u, v, counts / covered]).astype(np.float32)
+    flat = rows[strokes.rows.cpu().numpy()] * size[1] + columns[strokes.columns.cpu().numpy()]
+    at, which, counts = np.unique(flat, return_inverse=True, return_counts=True)
+    uv = strokes.uv.cpu().numpy().astype(np.float64)
+    u, v = (np.bincount(which, uv[:, axis]) / counts for axis in (0, 1))
+    pixels_per_cell = np.bincount(rows)[at // size[1]] * np.bincount(columns)[at % size[1]]
+    values = np.stack([u, v, counts / pixels_per_cell]).astype(np.float32)
     return {"at": at.astype(np.uint32).tobytes(), "values": values.tobytes()}
 
 
-def kept_of(plane: Plane, mask: NDArray[np.bool_] | None, size: Size) -> bytes:
-    """The image's own pixels as RGBA, opaque where a mask leaves them; empty without a mask."""
+def pack_outside_mask(plane: Plane, mask: NDArray[np.bool_] | None, size: Size) -> bytes:
+    """The image's own pixels as RGBA, opaque outside the mask; empty without a mask."""
     import torch
 
+    from napari_colorize.imaging.color import to_uint8
     from napari_colorize.imaging.resample import resize_map
     from napari_colorize.pipeline import compose
     from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers
@@ -95,22 +100,23 @@ def kept_of(plane: Plane, mask: NDArray[np.bool_] | None, size: Size) -> bytes:
 
     if mask is None:
         return b""
-    nowhere = ChromaLayers(ChromaField(torch.zeros(1, 1, 2)), mask=np.zeros((1, 1), bool))
-    own = shrunk(pixels_to_uint8(compose(plane, nowhere, 0.0), plane)[..., :3], size)
-    share = resize_map(torch.from_numpy(~mask).float(), size)
-    return np.dstack([own, (share * 255).round().to(torch.uint8).numpy()]).tobytes()
+    # An all-false mask makes `compose` return the pixels of the input everywhere.
+    no_chroma = ChromaLayers(ChromaField(torch.zeros(1, 1, 2)), mask=np.zeros((1, 1), bool))
+    original = downsample(pixels_to_uint8(compose(plane, no_chroma, 0.0), plane)[..., :3], size)
+    alpha = resize_map(torch.from_numpy(~mask).float(), size)
+    return np.dstack([original, to_uint8(alpha).numpy()]).tobytes()
 
 
-def pixels_of(result: Colorized) -> NDArray[np.uint8]:
-    """The finished picture `(Y, X, 3)` at the size at which it is sent; alpha is left out."""
+def display_pixels(result: Colorized) -> UInt8Array:
+    """RGB pixels of a result, uint8 `(Y, X, 3)`, at display size and without alpha."""
     from napari_colorize.result import pixels_to_uint8
 
-    shown = pixels_to_uint8(result.pixels, result.plane)[..., :3]
-    return shrunk(shown, shown_size(*shown.shape[:2]))
+    rgb = pixels_to_uint8(result.pixels, result.plane)[..., :3]
+    return downsample(rgb, display_size(*rgb.shape[:2]))
 
 
-def shrunk(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """A picture `(Y, X, 3)` at a size that is no larger."""
+def downsample(rgb: UInt8Array, size: Size) -> UInt8Array:
+    """Resize an image `(Y, X, 3)` to a size that is not larger."""
     import torch
 
     from napari_colorize.imaging.resample import resize

@@ -1,16 +1,16 @@
-// The view: a picture before and after, with a divider, zoom, pan and a brush.
+// The view: an image before and after colorization, with a divider, zoom, pan and a brush.
 //
-// Gray and chrominance come once for each prediction. The picture is composed from them here, so
-// that it follows the saturation slider without asking anyone; when the slider rests, the kernel is
-// asked for its exact picture, which takes the place of ours. Plain ESM for anywidget, no build:
-// compose.js, picture.js, paint.js and this file are joined as they are.
+// Gray and chroma are sent once for each prediction. The browser composes the image from them, so
+// that it follows the saturation slider without the kernel. When the slider stops, the view requests
+// the exact pixels from the kernel and displays those. Plain ESM for anywidget, without a build
+// step: compose.js, image.js, paint.js and this file are concatenated.
 
-const REST = 32; // milliseconds without a new saturation, two frames, before the kernel is asked
-const SLOP = 4; // pixels that a hand moves during a click
-const MOST_ZOOM = 64;
-const ERASER = 2; // of the tools; 0 is none, 1 the brush
+const EXACT_DELAY = 32; // ms (two frames) without a change before exact pixels are requested
+const CLICK_TOLERANCE = 4; // px of movement during a click
+const MAX_ZOOM = 64;
+const ERASER = 2; // number of the tool; 0 is the divider, 1 the brush
 
-/** Where the picture lies on the stage: `zoom` 1 fits; x and y are the middle, as shares of it. */
+/** Position of the image on the stage: zoom 1 fits; x and y are the center, as fractions. */
 class Camera {
   constructor(model, stage) {
     this.model = model;
@@ -18,7 +18,7 @@ class Camera {
     [this.zoom, this.x, this.y] = model.get("camera");
   }
 
-  /** Stage pixels of a share of the picture's width and height. */
+  /** Stage pixels of a position given as fractions of the image's width and height. */
   toStage(x, y) {
     const { clientWidth: width, clientHeight: height } = this.stage;
     return [
@@ -27,8 +27,8 @@ class Camera {
     ];
   }
 
-  /** The share of the picture's width and height under a stage pixel. */
-  toPicture(left, top) {
+  /** Position under a stage pixel, as fractions of the image's width and height. */
+  toImage(left, top) {
     const { clientWidth: width, clientHeight: height } = this.stage;
     return [
       this.x + (left - width / 2) / (width * this.zoom),
@@ -37,64 +37,64 @@ class Camera {
   }
 
   zoomTo(zoom, left, top) {
-    if (!this.stage.clientWidth) return; // not on the page yet
-    const before = this.toPicture(left, top);
-    this.zoom = Math.min(Math.max(zoom, 1), MOST_ZOOM);
-    const after = this.toPicture(left, top);
+    if (!this.stage.clientWidth) return; // not laid out yet
+    const before = this.toImage(left, top);
+    this.zoom = Math.min(Math.max(zoom, 1), MAX_ZOOM);
+    const after = this.toImage(left, top);
     this.x += before[0] - after[0];
     this.y += before[1] - after[1];
-    this.stay();
+    this.clamp();
   }
 
   pan(dx, dy) {
     this.x -= dx / (this.stage.clientWidth * this.zoom);
     this.y -= dy / (this.stage.clientHeight * this.zoom);
-    this.stay();
+    this.clamp();
   }
 
   fit() {
     [this.zoom, this.x, this.y] = [1, 0.5, 0.5];
   }
 
-  /** No empty stage beside the picture. */
-  stay() {
+  /** Keep the whole stage covered by the image. */
+  clamp() {
     const half = 0.5 / this.zoom;
     this.x = Math.min(Math.max(this.x, half), 1 - half);
     this.y = Math.min(Math.max(this.y, half), 1 - half);
   }
 
-  keep() {
+  save() {
     this.model.set("camera", [this.zoom, this.x, this.y]);
     this.model.save_changes();
   }
 }
 
-function element(kind, className, attributes = {}) {
-  const made = document.createElement(kind);
-  made.className = className;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
+function createElement(tag, className, attributes = {}) {
+  const element = document.createElement(tag);
+  element.className = className;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
 }
 
 function render({ model, el }) {
-  // On what has the focus: else the keys are Jupyter's, too, and 0 twice restarts the kernel.
+  // Without this attribute Jupyter also handles the keys, and 0 twice restarts the kernel.
   const focused = { tabindex: "0", "data-lm-suppress-shortcuts": "true" };
-  const root = element("div", "napari-colorize-view");
-  const stage = element("div", "stage", { role: "group", ...focused });
-  stage.setAttribute("aria-label", "Picture in gray and in colour: plus and minus zoom, 0 fits");
-  const canvas = element("canvas", "picture");
-  const divider = element("div", "divider", {
-    role: "slider", ...focused, "aria-label": "Divider between gray and colour",
+  const root = createElement("div", "napari-colorize-view");
+  const stage = createElement("div", "stage", { role: "group", ...focused });
+  stage.setAttribute("aria-label", "Image in grayscale and color: plus and minus zoom, 0 fits");
+  const canvas = createElement("canvas", "image");
+  const divider = createElement("div", "divider", {
+    role: "slider", ...focused, "aria-label": "Divider between grayscale and color",
     "aria-valuemin": "0", "aria-valuemax": "100",
   });
-  divider.append(element("span", "grip"));
-  const busy = element("div", "busy");
-  busy.append(element("span", "done"));
-  const tools = element("div", "tools");
+  divider.append(createElement("span", "grip"));
+  const busy = createElement("div", "busy");
+  busy.append(createElement("span", "done"));
+  const tools = createElement("div", "tools");
   for (const [name, label, title] of [
-    ["out", "−", "Smaller"], ["in", "+", "Larger"], ["fit", "⤢", "The whole picture"],
+    ["out", "−", "Zoom out"], ["in", "+", "Zoom in"], ["fit", "⤢", "Fit"],
   ]) {
-    const button = element("button", name, { type: "button", title, "aria-label": title });
+    const button = createElement("button", name, { type: "button", title, "aria-label": title });
     button.textContent = label;
     tools.append(button);
   }
@@ -102,16 +102,16 @@ function render({ model, el }) {
   root.append(stage);
   el.append(root);
 
-  const picture = new Picture(model);
-  const paint = new Paint(model, schedule);
+  const image = new DisplayedImage(model);
+  const paint = new Paint(model, scheduleDraw);
   const camera = new Camera(model, stage);
   const context = canvas.getContext("2d");
   let overlay = null;
   let frame = 0;
-  let resting = 0;
-  let hand = null; // where the mouse or a finger is on the stage
+  let exactTimer = 0;
+  let pointer = null; // position of the mouse or a finger on the stage
 
-  // What is drawn
+  // Drawing
 
   function draw() {
     frame = 0;
@@ -123,31 +123,31 @@ function render({ model, el }) {
       [canvas.width, canvas.height] = [width, height];
     }
     context.clearRect(0, 0, width, height);
-    const share = model.get("divider");
-    const edge = Math.round(share * width);
-    if (picture.after) {
-      part(picture.after.canvas, edge, width - edge, ratio);
-      part(picture.before.canvas, 0, edge, ratio);
-    } else if (picture.before) {
-      part(picture.before.canvas, 0, width, ratio);
+    const position = model.get("divider");
+    const edge = Math.round(position * width);
+    if (image.after) {
+      drawLayer(image.after.canvas, edge, width - edge, ratio);
+      drawLayer(image.before.canvas, 0, edge, ratio);
+    } else if (image.before) {
+      drawLayer(image.before.canvas, 0, width, ratio);
     }
     if (overlay) {
       context.globalAlpha = model.get("opacity");
-      part(overlay, 0, width, ratio, true);
+      drawLayer(overlay, 0, width, ratio, true);
       context.globalAlpha = 1;
     }
     drawPaint(edge, ratio);
-    drawMark(ratio);
-    divider.hidden = !picture.after;
-    divider.style.left = `${100 * share}%`;
-    divider.setAttribute("aria-valuenow", Math.round(100 * share));
-    root.dataset.exact = picture.isExact;
+    drawMarker(ratio);
+    divider.hidden = !image.after;
+    divider.style.left = `${100 * position}%`;
+    divider.setAttribute("aria-valuenow", Math.round(100 * position));
+    root.dataset.exact = image.isExact;
     root.dataset.unsent = paint.isUnsent;
     root.dataset.pending = paint.isPending;
   }
 
-  /** A picture as the camera sees it, in some columns of the canvas. */
-  function part(source, left, columns, ratio, isSmooth = false) {
+  /** Draw an image through the camera, clipped to some columns of the canvas. */
+  function drawLayer(source, left, columns, ratio, isSmooth = false) {
     if (columns <= 0) return;
     const [x, y] = camera.toStage(0, 0);
     const [right, bottom] = camera.toStage(1, 1);
@@ -160,25 +160,25 @@ function render({ model, el }) {
     context.restore();
   }
 
-  /** Strokes lie over the gray; over the colours only until these show them, or to be erased. */
+  /** Draw strokes over grayscale; over color only until the colors contain them, or to erase. */
   function drawPaint(edge, ratio) {
     const tool = model.get("tool");
     if (!tool || !paint.layer) return;
-    const isOverAll = paint.isPending || tool === ERASER || !picture.after;
-    part(paint.layer.canvas, 0, isOverAll ? canvas.width : edge, ratio);
-    if (hand) ring(...hand, model.get("brush") / 2, ratio);
+    const coversAll = paint.isPending || tool === ERASER || !image.after;
+    drawLayer(paint.layer.canvas, 0, coversAll ? canvas.width : edge, ratio);
+    if (pointer) drawRing(...pointer, model.get("brush_size") / 2, ratio);
   }
 
-  function drawMark(ratio) {
-    const mark = model.get("mark");
-    if (!mark.length) return;
-    const [left, top] = camera.toStage(mark[1], mark[0]);
-    ring(left, top, 9, ratio);
-    ring(left, top, 1, ratio);
+  function drawMarker(ratio) {
+    const marker = model.get("marker");
+    if (!marker.length) return;
+    const [left, top] = camera.toStage(marker[1], marker[0]);
+    drawRing(left, top, 9, ratio);
+    drawRing(left, top, 1, ratio);
   }
 
-  /** Black in white: seen on anything. */
-  function ring(left, top, radius, ratio) {
+  /** White on black, visible on any background. */
+  function drawRing(left, top, radius, ratio) {
     for (const [color, line] of [["#000a", 4], ["#fff", 2]]) {
       context.beginPath();
       context.arc(left * ratio, top * ratio, radius * ratio, 0, 2 * Math.PI);
@@ -187,204 +187,204 @@ function render({ model, el }) {
     }
   }
 
-  function schedule() {
+  function scheduleDraw() {
     frame ||= requestAnimationFrame(draw);
   }
 
-  // What the model says
+  // Changes of the model
 
-  function read() {
+  function onResult() {
     const [height, width] = model.get("size");
     root.classList.toggle("empty", !height);
     stage.style.setProperty("--ratio", height ? width / height : 1.5);
-    picture.read();
-    paint.settle();
+    image.read();
+    paint.markApplied();
     readPaint();
-    schedule();
-    rest();
+    scheduleDraw();
+    requestExact();
   }
 
   function readPaint() {
-    if (model.get("tool")) paint.read().then(schedule);
+    if (model.get("tool")) paint.read().then(scheduleDraw);
   }
 
-  function saturate() {
-    picture.compose();
-    schedule();
-    rest();
+  function onSaturation() {
+    image.compose();
+    scheduleDraw();
+    requestExact();
   }
 
-  /** Ask for the exact picture as soon as nothing moves any more. */
-  function rest() {
-    clearTimeout(resting);
-    if (!picture.before) return;
-    resting = setTimeout(() => {
+  /** Request the exact pixels when nothing has changed for a moment. */
+  function requestExact() {
+    clearTimeout(exactTimer);
+    if (!image.before) return;
+    exactTimer = setTimeout(() => {
       const [serial, saturation] = [model.get("serial"), model.get("saturation")];
-      model.send({ kind: "rest", serial, saturation });
-    }, REST);
+      model.send({ kind: "request_exact", serial, saturation });
+    }, EXACT_DELAY);
   }
 
-  function hear(message, buffers) {
+  function onMessage(message, buffers) {
     if (message.kind !== "exact" || message.serial !== model.get("serial")) return;
-    if (picture.parts && message.saturation !== model.get("saturation")) return;
+    if (image.parts && message.saturation !== model.get("saturation")) return;
     const { buffer, byteOffset, byteLength } = buffers[0];
-    picture.take(new Uint8Array(buffer, byteOffset, byteLength));
-    schedule();
+    image.setExact(new Uint8Array(buffer, byteOffset, byteLength));
+    scheduleDraw();
   }
 
-  function lay() {
+  function onOverlay() {
     const [height, width] = model.get("overlay_size");
     overlay = null;
     if (height && width) {
       const layer = new Layer([height, width]);
       layer.image.data.set(new Uint8Array(bytesOf(model.get("overlay"))));
-      layer.show();
+      layer.update();
       overlay = layer.canvas;
     }
-    schedule();
+    scheduleDraw();
   }
 
-  function tell() {
+  function onStatus() {
     const progress = model.get("progress");
     busy.hidden = progress === null;
     busy.classList.toggle("unknown", progress !== null && progress < 0);
     busy.firstChild.style.width = progress > 0 ? `${100 * progress}%` : "";
-    root.classList.toggle("asks", model.get("asks"));
+    root.classList.toggle("picking", model.get("emits_clicks"));
   }
 
-  function take() {
-    root.classList.toggle("paints", model.get("tool") > 0);
+  function onTool() {
+    root.classList.toggle("painting", model.get("tool") > 0);
     readPaint();
-    schedule();
+    scheduleDraw();
   }
 
-  const heard = {
-    "change:serial": read,
-    "change:saturation": saturate,
-    "change:overlay_serial": lay,
-    "change:mark": schedule,
-    "change:divider": schedule,
-    "change:progress": tell,
-    "change:asks": tell,
-    "change:tool": take,
-    "change:brush": schedule,
+  const listeners = {
+    "change:serial": onResult,
+    "change:saturation": onSaturation,
+    "change:overlay_serial": onOverlay,
+    "change:marker": scheduleDraw,
+    "change:divider": scheduleDraw,
+    "change:progress": onStatus,
+    "change:emits_clicks": onStatus,
+    "change:tool": onTool,
+    "change:brush_size": scheduleDraw,
     "change:paint": readPaint,
-    "msg:custom": hear,
+    "msg:custom": onMessage,
   };
-  for (const [event, slot] of Object.entries(heard)) model.on(event, slot);
+  for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
 
-  // What hands do
+  // Mouse, touch and keys
 
-  const fingers = new Map();
+  const pointers = new Map(); // pressed, by id: their positions
   let gesture = null;
 
-  function place(event) {
+  function positionOf(event) {
     const box = stage.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   }
 
-  function divide(share) {
-    model.set("divider", Math.min(Math.max(share, 0), 1));
-    schedule();
+  function moveDivider(position) {
+    model.set("divider", Math.min(Math.max(position, 0), 1));
+    scheduleDraw();
   }
 
   stage.addEventListener("pointerdown", (event) => {
     if (event.button || event.target.closest(".tools")) return;
-    fingers.set(event.pointerId, place(event));
+    pointers.set(event.pointerId, positionOf(event));
     stage.setPointerCapture(event.pointerId);
     const onDivider = divider.contains(event.target);
-    gesture = { divides: onDivider || camera.zoom === 1, moved: onDivider, from: place(event) };
+    gesture = { divides: onDivider || camera.zoom === 1, moved: onDivider, from: positionOf(event) };
     if (onDivider) divider.focus({ preventScroll: true });
-    else if (model.get("tool")) gesture = touch(event);
-    if (fingers.size === 2) gesture = { pinch: spread(), moved: true };
+    else if (model.get("tool")) gesture = startStroke(event);
+    if (pointers.size === 2) gesture = { pinch: pinchOf(), moved: true };
   });
 
-  /** The brush comes down: it paints, or with Alt takes up a colour. */
-  function touch(event) {
-    const at = inPicture(place(event));
-    const isInside = at.every((value, axis) => value >= 0 && value < picture.size[1 - axis]);
+  /** Start a stroke, or pick a color from the image if Alt is pressed. */
+  function startStroke(event) {
+    const at = toPixels(positionOf(event));
+    const isInside = at.every((value, axis) => value >= 0 && value < image.size[1 - axis]);
     if (event.altKey && isInside) {
-      model.set("ink", picture.colorAt(...at));
+      model.set("brush_color", image.colorAt(...at));
       model.save_changes();
     } else if (!event.altKey) {
-      hand = place(event);
-      model.set("stroke", model.get("stroke") + 1);
-      dab(hand, hand);
+      pointer = positionOf(event);
+      model.set("stroke_count", model.get("stroke_count") + 1);
+      paintLine(pointer, pointer);
     }
     return { paints: !event.altKey, moved: true };
   }
 
-  function dab(from, to) {
-    const radius = (model.get("brush") / 2 / (stage.clientWidth * camera.zoom)) * picture.size[1];
-    const color = model.get("tool") === ERASER ? null : model.get("ink");
-    paint.stroke(inPicture(from), inPicture(to), radius, color);
-    schedule();
+  function paintLine(from, to) {
+    const radius = (model.get("brush_size") / 2 / (stage.clientWidth * camera.zoom)) * image.size[1];
+    const color = model.get("tool") === ERASER ? null : model.get("brush_color");
+    paint.stroke(toPixels(from), toPixels(to), radius, color);
+    scheduleDraw();
   }
 
-  function inPicture(at) {
-    const [x, y] = camera.toPicture(...at);
-    return [x * picture.size[1], y * picture.size[0]];
+  function toPixels(at) {
+    const [x, y] = camera.toImage(...at);
+    return [x * image.size[1], y * image.size[0]];
   }
 
   stage.addEventListener("pointermove", (event) => {
-    const before = fingers.get(event.pointerId);
-    const now = place(event);
+    const before = pointers.get(event.pointerId);
+    const now = positionOf(event);
     if (model.get("tool")) {
-      hand = event.target.closest(".tools, .divider") ? null : now;
-      schedule();
+      pointer = event.target.closest(".tools, .divider") ? null : now;
+      scheduleDraw();
     }
     if (!before || !gesture) return;
-    if (!gesture.moved && Math.hypot(now[0] - gesture.from[0], now[1] - gesture.from[1]) <= SLOP) {
+    if (!gesture.moved && Math.hypot(now[0] - gesture.from[0], now[1] - gesture.from[1]) <= CLICK_TOLERANCE) {
       return;
     }
     gesture.moved = true;
-    fingers.set(event.pointerId, now);
+    pointers.set(event.pointerId, now);
     if (gesture.pinch) {
-      const [middle, width] = spread();
+      const [middle, width] = pinchOf();
       camera.zoomTo((camera.zoom * width) / gesture.pinch[1], ...gesture.pinch[0]);
       camera.pan(middle[0] - gesture.pinch[0][0], middle[1] - gesture.pinch[0][1]);
       gesture.pinch = [middle, width];
     } else if (gesture.paints) {
-      dab(before, now);
+      paintLine(before, now);
     } else if (gesture.divides) {
-      divide(now[0] / stage.clientWidth);
+      moveDivider(now[0] / stage.clientWidth);
     } else {
       camera.pan(now[0] - before[0], now[1] - before[1]);
     }
-    schedule();
+    scheduleDraw();
   });
 
   function release(event) {
-    if (!fingers.delete(event.pointerId) || fingers.size) return;
+    if (!pointers.delete(event.pointerId) || pointers.size) return;
     if (gesture && !gesture.moved && event.type === "pointerup") click(gesture.from);
-    if (!gesture?.paints) camera.keep();
+    if (!gesture?.paints) camera.save();
     gesture = null;
   }
   stage.addEventListener("pointerup", release);
   stage.addEventListener("pointercancel", release);
   stage.addEventListener("pointerleave", () => {
-    hand = null;
-    schedule();
+    pointer = null;
+    scheduleDraw();
   });
 
-  /** The middle of two fingers and how far they are apart. */
-  function spread() {
-    const [[left, top], [right, bottom]] = [...fingers.values()];
+  /** Center of two fingers and the distance between them. */
+  function pinchOf() {
+    const [[left, top], [right, bottom]] = [...pointers.values()];
     return [
       [(left + right) / 2, (top + bottom) / 2], Math.hypot(right - left, bottom - top) || 1,
     ];
   }
 
   function click(at) {
-    const [x, y] = camera.toPicture(...at);
-    if (model.get("asks")) model.send({ kind: "click", point: [y, x] });
+    const [x, y] = camera.toImage(...at);
+    if (model.get("emits_clicks")) model.send({ kind: "click", point: [y, x] });
   }
 
   function zoomBy(factor, at) {
     at ??= [stage.clientWidth / 2, stage.clientHeight / 2];
     camera.zoomTo(camera.zoom * factor, ...at);
     stage.classList.toggle("zoomed", camera.zoom > 1);
-    schedule();
+    scheduleDraw();
   }
 
   function fit() {
@@ -393,19 +393,19 @@ function render({ model, el }) {
   }
 
   stage.addEventListener("dblclick", (event) => {
-    if (event.target.closest(".tools, .divider") || model.get("asks") || model.get("tool")) return;
+    if (event.target.closest(".tools, .divider") || model.get("emits_clicks") || model.get("tool")) return;
     if (camera.zoom > 1) fit();
-    else zoomBy(4, place(event));
-    camera.keep();
+    else zoomBy(4, positionOf(event));
+    camera.save();
   });
-  // A wheel alone scrolls the page, as everywhere; with Ctrl, or two fingers on a pad, it zooms.
+  // The wheel alone scrolls the page. With Ctrl, or as a pinch on a touchpad, it zooms.
   stage.addEventListener(
     "wheel",
     (event) => {
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
-      zoomBy(Math.exp(-event.deltaY / 200), place(event));
-      camera.keep();
+      zoomBy(Math.exp(-event.deltaY / 200), positionOf(event));
+      camera.save();
     },
     { passive: false },
   );
@@ -413,20 +413,20 @@ function render({ model, el }) {
     const name = event.target.className;
     if (name === "fit") fit();
     else zoomBy(name === "in" ? 1.5 : 1 / 1.5);
-    camera.keep();
+    camera.save();
   });
 
   divider.addEventListener("keydown", (event) => {
-    const share = model.get("divider");
+    const position = model.get("divider");
     const step = event.shiftKey ? 0.1 : 0.02;
     const moves = {
-      ArrowLeft: share - step, ArrowDown: share - step, ArrowRight: share + step,
-      ArrowUp: share + step, Home: 0, End: 1,
+      ArrowLeft: position - step, ArrowDown: position - step, ArrowRight: position + step,
+      ArrowUp: position + step, Home: 0, End: 1,
     };
     if (!(event.key in moves)) return;
     event.preventDefault();
     event.stopPropagation();
-    divide(moves[event.key]);
+    moveDivider(moves[event.key]);
     model.save_changes();
   });
   stage.addEventListener("keydown", (event) => {
@@ -439,25 +439,25 @@ function render({ model, el }) {
     if (event.target !== stage || !(event.key in actions) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     actions[event.key]();
-    camera.keep();
-    schedule();
+    camera.save();
+    scheduleDraw();
   });
 
-  const watcher = new ResizeObserver(schedule);
-  watcher.observe(stage);
-  read();
-  lay();
-  tell();
-  take();
+  const resizeObserver = new ResizeObserver(scheduleDraw);
+  resizeObserver.observe(stage);
+  onResult();
+  onOverlay();
+  onStatus();
+  onTool();
   zoomBy(1);
-  model.send({ kind: "shown" });
+  model.send({ kind: "attached" });
 
   return () => {
-    model.send({ kind: "gone" });
-    watcher.disconnect();
-    clearTimeout(resting);
+    model.send({ kind: "detached" });
+    resizeObserver.disconnect();
+    clearTimeout(exactTimer);
     cancelAnimationFrame(frame);
-    for (const [event, slot] of Object.entries(heard)) model.off(event, slot);
+    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
   };
 }
 

@@ -1,8 +1,8 @@
-// A plane before and after, as pixels; knows nothing of the screen.
+// Pixels of the displayed plane before and after colorization. Independent of the page.
 
-const SENT = ["size", "colors", "correction", "hinted", "strokes", "shadows", "matrix", "bounds"];
+const PARTS = ["size", "chroma", "correction", "hinted", "strokes", "shadows", "matrix", "bounds"];
 
-/** A picture that is drawn from: a canvas of its own size, and its pixels. */
+/** An offscreen canvas and its pixels. */
 class Layer {
   constructor([height, width]) {
     this.canvas = new OffscreenCanvas(width, height);
@@ -11,18 +11,18 @@ class Layer {
     this.rgba = new Uint32Array(this.image.data.buffer);
   }
 
-  /** Draw the pixels, all or those of a part: left, top, width and height. */
-  show(...part) {
-    this.context.putImageData(this.image, 0, 0, ...part);
+  /** Copy the pixels to the canvas, all or those of a rectangle: left, top, width, height. */
+  update(...rectangle) {
+    this.context.putImageData(this.image, 0, 0, ...rectangle);
   }
 }
 
-/** The pixels of a plane before and after. */
-class Picture {
+/** The displayed plane in grayscale (`before`) and color (`after`). */
+class DisplayedImage {
   constructor(model) {
     this.model = model;
-    this.before = this.after = this.parts = this.kept = null;
-    this.plane = null;
+    this.before = this.after = this.parts = this.outsideMask = null;
+    this.planeSerial = null;
     this.isExact = false;
   }
 
@@ -30,58 +30,58 @@ class Picture {
     return this.model.get("size");
   }
 
-  /** Another plane has come, or other colours of the same. */
+  /** Read a new plane, or new chroma of the same plane, from the model. */
   read() {
     this.parts = null;
-    if (this.plane !== this.model.get("plane")) this.readPlane();
+    if (this.planeSerial !== this.model.get("plane_serial")) this.readPlane();
     if (!this.before) return;
-    if (!this.model.get("colors").maps) {
+    if (!this.model.get("chroma").maps) {
       this.after = null;
-      return; // a finished picture: it comes as a whole
+      return; // without chroma (fidelity modes) the kernel sends the whole image
     }
-    const kept = this.model.get("kept");
-    this.kept = kept.byteLength ? outside(kept) : null;
+    const outsideMask = this.model.get("outside_mask");
+    this.outsideMask = outsideMask.byteLength ? readOutsideMask(outsideMask) : null;
     this.parts = prepare({
       gray: this.gray,
       ...Object.fromEntries(
-        SENT.map((name) => [name, this.model.get(name)]),
+        PARTS.map((name) => [name, this.model.get(name)]),
       ),
     });
     this.compose();
   }
 
   readPlane() {
-    this.plane = this.model.get("plane");
+    this.planeSerial = this.model.get("plane_serial");
     this.before = this.after = this.gray = null;
     const [height, width] = this.size;
     if (!height || !width) return;
     this.gray = new Uint16Array(bytesOf(this.model.get("gray")));
     this.before = new Layer(this.size);
     grayscale(this.gray, this.before.rgba);
-    this.before.show();
+    this.before.update();
   }
 
   compose() {
     if (!this.parts) return;
     this.after ??= new Layer(this.size);
     compose(this.parts, this.model.get("saturation"), this.after.rgba);
-    if (this.kept) keep(this.kept, this.after.rgba);
-    this.after.show();
+    if (this.outsideMask) restoreOutsideMask(this.outsideMask, this.after.rgba);
+    this.after.update();
     this.isExact = false;
   }
 
-  /** The kernel's own picture: three bytes a pixel. */
-  take(rgb) {
+  /** Replace the composed pixels by those of the kernel, three bytes per pixel. */
+  setExact(rgb) {
     this.after ??= new Layer(this.size);
     const rgba = this.after.rgba;
     for (let at = 0, from = 0; at < rgba.length; at++, from += 3) {
       rgba[at] = 0xff000000 | (rgb[from + 2] << 16) | (rgb[from + 1] << 8) | rgb[from];
     }
-    this.after.show();
+    this.after.update();
     this.isExact = true;
   }
 
-  /** The colour of a pixel as #rrggbb. */
+  /** The color of a pixel as #rrggbb. */
   colorAt(x, y) {
     const { rgba, canvas } = this.after ?? this.before;
     const value = rgba[Math.floor(y) * canvas.width + Math.floor(x)];

@@ -118,7 +118,7 @@ def test_a_stack_is_smoothed_along_the_time_axis() -> None:
         (["--hints", "photo.png"], "photo.png has no transparency"),
         (["--reference", "photo.png"], "photo.png is gray"),
         (["--mask", "nothing.png"], "nothing.png"),
-        (["--mask", "small.png"], "The mask must cover the picture: expected 64 x 48"),
+        (["--mask", "small.png"], "The mask must cover the image: expected 64 x 48"),
         (["--blend-with", "no-such-model"], "No model is named 'no-such-model'"),
         (["--map", "error", "--sweep", "2,4"], "exclude each other"),
     ],

@@ -456,19 +456,19 @@ def test_a_result_is_displayed_before_and_after(open_notebook):
 
 def test_a_training_run_is_followed(open_notebook):
     child = next(Path(__file__).parents[1].rglob("finetune_child.py"))
-    stand_in = f"""
+    fake_process = f"""
 import sys
 from skimage import data
 from napari_colorize.jupyter import FinetuneBox
 from napari_colorize.io.images import write_image
 from napari_colorize.finetune.training_run import TrainingRun
 from napari_colorize.zoo import CATALOGUE, local_path
-whole = TrainingRun.command.fget
-TrainingRun.command = property(lambda self: [sys.executable, {str(child)!r}, *whole(self)[3:]])
+command = TrainingRun.command.fget
+TrainingRun.command = property(lambda self: [sys.executable, {str(child)!r}, *command(self)[3:]])
 write_image("tiles/one.png", data.coffee())
 base = str(local_path(CATALOGUE["embedded"]))
 """
-    notebook = open_notebook("lab", stand_in, "box = FinetuneBox('tiles', base=base)\nbox")
+    notebook = open_notebook("lab", fake_process, "box = FinetuneBox('tiles', base=base)\nbox")
     page = notebook.page
 
     page.get_by_role("button", name="Start training").click()

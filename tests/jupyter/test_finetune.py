@@ -1,4 +1,4 @@
-"""Fine-tuning from a notebook; the training is a stand-in, but for one that really learns."""
+"""Fine-tuning from a notebook; the training process is a fake one except in the slow test."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ CHILD = next(Path(__file__).parents[1].rglob("finetune_child.py"))
 
 @pytest.fixture(autouse=True)
 def own(tmp_path, monkeypatch) -> Path:
-    """None of the user's own models and runs."""
+    """Use an empty folder in place of the user's models and runs."""
     monkeypatch.setenv("NAPARI_COLORIZE_MODELS", str(tmp_path / "own"))
     return tmp_path / "own"
 
 
 @pytest.fixture
-def stand_in(monkeypatch) -> None:
-    whole = TrainingRun.command.fget
+def fake_process(monkeypatch) -> None:
+    command = TrainingRun.command.fget
     monkeypatch.setattr(
         TrainingRun,
         "command",
-        property(lambda self: [sys.executable, str(CHILD), *whole(self)[3:]]),
+        property(lambda self: [sys.executable, str(CHILD), *command(self)[3:]]),
     )
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """One picture to learn from."""
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (40, 40), (200, 90, 30)).save(tmp_path / "pictures" / "one.png")
-    return tmp_path / "pictures"
+    """Folder with one color image."""
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (40, 40), (200, 90, 30)).save(tmp_path / "images" / "one.png")
+    return tmp_path / "images"
 
 
 @pytest.fixture
 def box_of():
     boxes = []
 
-    def opened(*data, **wanted) -> FinetuneBox:
-        boxes.append(FinetuneBox(*data, **wanted))
+    def opened(*data, **options) -> FinetuneBox:
+        boxes.append(FinetuneBox(*data, **options))
         return boxes[-1]
 
     yield opened
@@ -59,96 +59,103 @@ def box_of():
         box.close()
 
 
-def until(box: FinetuneBox, claim: Callable[[], bool]) -> bool:
-    """Look now and then, as the kernel's loop does."""
+def wait_until(box: FinetuneBox, condition: Callable[[], bool]) -> bool:
+    """Poll like the kernel's event loop until a condition holds."""
     end = time.monotonic() + SOON
-    while not claim() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         box.wait(0)
-    return claim()
+    return condition()
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_it_shows_what_is_learned_and_ends_with_a_model(box_of, folder):
+@pytest.mark.usefixtures("fake_process")
+def test_a_run_is_displayed_and_ends_with_a_model(box_of, folder):
     box = box_of(folder, base=embedded(), name="mine")
-    box._go.click()
-    assert until(box, lambda: "Step" in box._word.value)
+    box._start_button.click()
+    assert wait_until(box, lambda: "Step" in box._message.value)
     assert "polyline" in box._curve.value and 'class="bar"' in box._bar.value
 
-    box._finish.click()
+    box._buttons["finish"].click()
 
     assert box.wait(SOON)
     assert Path(box.model).name == "mine.safetensors" and Path(box.model).is_file()
     assert "mine is ready" in box._title.value
-    assert "from 20.0 to 8.0" in box._word.value
+    assert "from 20.0 to 8.0" in box._message.value
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_it_pauses_stops_and_goes_on(box_of, folder):
+@pytest.mark.usefixtures("fake_process")
+def test_a_run_is_paused_stopped_and_resumed(box_of, folder):
     box = box_of(folder, base=embedded())
     box.start()
-    assert until(box, lambda: "Step" in box._word.value)
-    box._pause.click()
-    assert until(box, lambda: "Paused" in box._word.value) and box._pause.description == "Resume"
-    box._stop.click()
+    assert wait_until(box, lambda: "Step" in box._message.value)
+    box._buttons["pause"].click()
+    assert (
+        wait_until(box, lambda: "Paused" in box._message.value)
+        and box._buttons["pause"].description == "Resume"
+    )
+    box._buttons["stop"].click()
 
     assert box.wait(SOON)
     assert box.run.state is State.STOPPED and box.model is None
-    box._on.click()
-    assert until(box, lambda: box.run.is_running and "Step" in box._word.value)
+    box._buttons["resume"].click()
+    assert wait_until(box, lambda: box.run.is_running and "Step" in box._message.value)
     box.finish()
     assert box.wait(SOON) and box.model is not None
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_a_later_box_finds_the_training(box_of, folder):
+@pytest.mark.usefixtures("fake_process")
+def test_a_later_box_displays_the_active_run(box_of, folder):
     first = box_of(folder, base=embedded())
     first.start()
     first.close()
 
     later = box_of()
     assert later.run.asked == first.run.asked
-    assert until(later, lambda: "Step" in later._word.value)
+    assert wait_until(later, lambda: "Step" in later._message.value)
 
-    again = box_of(folder)  # and follows it, too
-    again._begin_anew()
+    again = box_of(folder)  # also displays it
+    again._show_form()
     again.start()
-    assert "at work already" in again._word.value
+    assert "already active" in again._message.value
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_what_goes_wrong_is_told_in_one_sentence(box_of, tmp_path):
+@pytest.mark.usefixtures("fake_process")
+def test_errors_are_reported_in_one_sentence(box_of, tmp_path):
     box = box_of()
     box.start()
-    assert "Name a folder" in box._word.value and 'class="error"' in box._word.value
+    assert (
+        "Choose training data first" in box._message.value and 'class="error"' in box._message.value
+    )
     (tmp_path / "empty").mkdir()
     box._data.value = str(tmp_path / "empty")
 
     box.start()
     assert box.wait(SOON)
 
-    assert "ended early: There is nothing to learn from." in box._word.value
-    box._again.click()
-    assert box._setup in box.children
+    assert "ended early: There are no training images." in box._message.value
+    box._buttons["new"].click()
+    assert box._form in box.children
 
 
 @pytest.mark.slow
-def test_it_really_learns_and_colorizes_with_the_result(box_of, tmp_path):
+def test_real_training_gives_a_model_that_colorizes(box_of, tmp_path):
     tiles = tmp_path / "tiles"
     tiles.mkdir()
-    picture = data.immunohistochemistry()
+    image = data.immunohistochemistry()
     for number in range(16):
         top, left = 128 * (number // 4), 128 * (number % 4)
-        Image.fromarray(picture[top : top + 128, left : left + 128]).save(tiles / f"{number}.png")
+        Image.fromarray(image[top : top + 128, left : left + 128]).save(tiles / f"{number}.png")
     box = box_of(tiles, name="stain")
 
     box.start()
-    began = time.monotonic()
-    assert until(box, lambda: bool(box._curves.losses) and time.monotonic() - began > 60)
+    start = time.monotonic()
+    assert wait_until(
+        box, lambda: bool(box.monitor.curves.losses) and time.monotonic() - start > 60
+    )
     box.finish()
     assert box.wait(600)
 
-    assert len(box._curves.errors) >= 2
-    colored = ColorizeBox(picture[..., 1], model=box.model)
+    assert len(box.monitor.curves.errors) >= 2
+    colored = ColorizeBox(image[..., 1], model=box.model)
     assert colored.wait(SOON)
     assert colored.result.record["model"] == "stain"
     assert np.ptp(colored.result.pixels.astype(int), axis=-1).mean() > 5

@@ -1,8 +1,7 @@
-"""A viewer with the fine-tune dock in a process of its own, for a test that kills it.
+"""A viewer with the Fine-tune panel as a separate process, for a test that kills it.
 
-`begin FOLDER` starts a training, lets it learn for a while and pauses it; `go-on FOLDER` finds it
-paused, lets it go on, finishes it and colorizes with what came out. Each writes one line of JSON
-when it is there.
+`begin FOLDER` starts a run, trains for a while and pauses it. `resume FOLDER` resumes and finishes
+it, and colorizes with the new model. Each writes one line of JSON at its end.
 """
 
 import json
@@ -20,49 +19,49 @@ from skimage import data
 from napari_colorize import Colorizer
 from napari_colorize.napari.finetune import FinetuneWidget
 
-LEARN = 40.0  # seconds in each process, at least
-STEPS_AT_LEAST = 4
+TRAINING_SECONDS = 40.0  # minimum in each process
+MIN_STEPS = 4
 
 
-def main(word: str, folder: Path) -> None:
+def main(command: str, folder: Path) -> None:
     viewer = napari.Viewer(show=False)
     panel = FinetuneWidget(viewer)
     viewer.window.add_dock_widget(panel, name="Fine-tune")
-    if word == "begin":
-        begin(panel, draw(folder / "pictures"))
+    if command == "begin":
+        begin(panel, write_tiles(folder / "images"))
     else:
-        go_on(panel, folder)
+        resume(panel, folder)
         viewer.close()
 
 
-def begin(panel: FinetuneWidget, pictures: Path) -> None:
-    panel.setup.data.add_folder(pictures)
+def begin(panel: FinetuneWidget, images: Path) -> None:
+    panel.setup.data.add_folder(images)
     panel.setup.name.setText("slides")
-    panel.setup.go.click()
-    curve = panel.training.curve
-    wait(lambda: bool(curve.losses))
-    seconds = learn(panel)
-    panel.training.pause.click()
-    wait(lambda: panel.training.is_paused)
-    say(losses=len(curve.losses), seconds=seconds)
-    wait(lambda: False)  # to be killed
+    panel.setup.start.click()
+    wait(lambda: bool(panel.monitor and panel.monitor.curves.losses))
+    curves = panel.monitor.curves
+    seconds = train(panel)
+    panel.training.buttons["pause"].click()
+    wait(lambda: panel.monitor.status.is_paused)
+    report(losses=len(curves.losses), seconds=seconds)
+    wait(lambda: False)  # until this process is killed
 
 
-def go_on(panel: FinetuneWidget, folder: Path) -> None:
-    wait(lambda: panel.training.is_paused)
+def resume(panel: FinetuneWidget, folder: Path) -> None:
+    wait(lambda: panel.monitor.status.is_paused)
     models: list[Path] = []
     panel.model_added.connect(models.append)
-    curve = panel.training.curve
-    before = len(curve.losses)
-    panel.training.pause.click()
-    wait(lambda: len(curve.losses) > before)
-    seconds = learn(panel)
-    panel.training.finish.click()
+    curves = panel.monitor.curves
+    before = len(curves.losses)
+    panel.training.buttons["pause"].click()
+    wait(lambda: len(curves.losses) > before)
+    seconds = train(panel)
+    panel.training.buttons["finish"].click()
     wait(lambda: bool(models))
     gray = data.immunohistochemistry()[256:, 256:].mean(-1).astype(np.uint8)
-    np.savez(folder / "colours.npz", rgb=Colorizer.from_pretrained(models[0])(gray).pixels)
-    steps = len(curve.losses)
-    say(
+    np.savez(folder / "colors.npz", rgb=Colorizer.from_pretrained(models[0])(gray).pixels)
+    steps = len(curves.losses)
+    report(
         model=str(models[0]),
         text=panel.training.text,
         losses_before=before,
@@ -71,15 +70,15 @@ def go_on(panel: FinetuneWidget, folder: Path) -> None:
     )
 
 
-def learn(panel: FinetuneWidget) -> float:
-    start, curve = time.monotonic(), panel.training.curve
-    enough = len(curve.losses) + STEPS_AT_LEAST
-    wait(lambda: time.monotonic() - start > LEARN and len(curve.losses) >= enough)
+def train(panel: FinetuneWidget) -> float:
+    start, curves = time.monotonic(), panel.monitor.curves
+    enough = len(curves.losses) + MIN_STEPS
+    wait(lambda: time.monotonic() - start > TRAINING_SECONDS and len(curves.losses) >= enough)
     return time.monotonic() - start
 
 
-def draw(folder: Path) -> Path:
-    """Tiles of a stained slide."""
+def write_tiles(folder: Path) -> Path:
+    """Write tiles of a stained slide."""
     folder.mkdir()
     slide = data.immunohistochemistry()
     for row in range(4):
@@ -89,12 +88,12 @@ def draw(folder: Path) -> Path:
     return folder
 
 
-def wait(claim: Callable[[], bool]) -> None:
-    while not claim():
+def wait(condition: Callable[[], bool]) -> None:
+    while not condition():
         QTest.qWait(50)
 
 
-def say(**facts: object) -> None:
+def report(**facts: object) -> None:
     print(json.dumps(facts), flush=True)  # noqa: T201
 
 

@@ -75,7 +75,8 @@ class ModelOptions:
         from napari_colorize.model_spec import ModelSpec
 
         return [
-            ModelSpec.from_model(name, device=self.device, precision=self.precision) for name in self.names
+            ModelSpec.from_model(name, device=self.device, precision=self.precision)
+            for name in self.names
         ]
 
 

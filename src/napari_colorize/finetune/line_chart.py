@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Distinguishable with most forms of color blindness, on white and on black (after Wong 2011).
@@ -83,7 +83,7 @@ class Chart:
     placeholder: str = ""
 
 
-def named_lines(points: dict[str, Sequence[Point]]) -> list[Line]:
+def named_lines(points: Mapping[str, Points]) -> list[Line]:
     """Lines with markers, one for each name, in the colors of `PALETTE`."""
     return [
         Line(points=line, name=name, color=PALETTE[number % len(PALETTE)], has_markers=True)

@@ -1,7 +1,7 @@
-"""FinetuneBox: a model made better on pictures of one's own, while the notebook goes on.
+"""FinetuneBox: fine-tunes a model on the user's own images from a notebook.
 
-The training is a process of its own (`session.training.run`) that goes on when the kernel ends; a
-box that is made later finds it.
+Training runs in a detached process (`finetune.training_run`), which continues when the kernel
+ends; a box that is created later displays it again.
 """
 
 from __future__ import annotations
@@ -16,52 +16,44 @@ from pathlib import Path
 import ipywidgets as widgets
 import traitlets
 
-from napari_colorize.errors import ColorizeError, SettingsError
-from napari_colorize.finetune.status import INTRO, TrainingStatus
+from napari_colorize.errors import ColorizeError
+from napari_colorize.finetune import form
+from napari_colorize.finetune.monitor import BUTTONS, POLL_SECONDS, RunMonitor, find_run
+from napari_colorize.finetune.status import INTRO
 from napari_colorize.finetune.training_run import (
     State,
     TrainingRequest,
     TrainingRun,
-    missing_packages,
     new_run_folder,
-    runs,
 )
 from napari_colorize.jupyter.controls import flexible_layout, labeled_row, style_sheet
-from napari_colorize.jupyter.curves import Curves
-from napari_colorize.zoo import CATALOGUE, user_models
-from napari_colorize.zoo.user_models import new_model_path
-
-SECONDS = 0.2  # between two looks at what the process tells
-AUGMENT = ("automatic", "none", "photographs", "stains")
-DEGRADE = ("none", "tone-and-grain", "old-photograph")
-WITHOUT_DATA = "Name a folder with colour pictures to learn from first."
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 class FinetuneBox(widgets.VBox):
-    """What to learn from, a button that starts, and live curves of what is learned.
+    """Form for a training run, its progress and live curves.
 
-    The training is a process of its own: it goes on when the kernel ends, and a box that is made
-    then shows it again. It ends by itself and says whether the model has become better.
+    Training runs in a separate process: it continues when the kernel ends, and a box that is
+    created later displays it again. It ends by itself and reports whether the model has improved.
 
     Parameters
     ----------
     data : path or paths
-        Folders and files with colour pictures.
+        Folders and files with color images.
     base : str
-        The model to begin with, by name or file.
+        Name or file of the model that is fine-tuned.
     name : str
-        Of the new model; a number is added if it is taken.
+        Name of the new model; a number is appended if it is taken.
     augment, degrade, group : str, optional
-        As `napari-colorize-train finetune` has them.
+        Options of `napari-colorize-train finetune`.
     steps : int, optional
-        At most so many; automatic by default.
+        Maximum number of steps; automatic by default.
 
     Attributes
     ----------
     model : str or None
-        File of the new model once it is there: `ColorizeBox(image, model=box.model)`.
+        File of the new model when training is done: `ColorizeBox(image, model=box.model)`.
 
     Examples
     --------
@@ -76,63 +68,69 @@ class FinetuneBox(widgets.VBox):
         data: Paths = (),
         *,
         base: str = "embedded",
-        name: str = "my-model",
+        name: str = form.DEFAULT_NAME,
         augment: str | None = None,
         degrade: str | None = None,
         group: str | None = None,
         steps: int | None = None,
     ) -> None:
-        self.run: TrainingRun | None = None
+        self.monitor: RunMonitor | None = None
         self._group = group
-        self._told, self._curves = TrainingStatus("", ""), Curves()
         self._timer: asyncio.TimerHandle | None = None
-        self._is_over = True  # all that the process told is shown
         paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
-        self._make_widgets([os.fspath(path) for path in paths], base, name, augment, degrade, steps)
+        self._make_form([os.fspath(path) for path in paths], base, name, augment, degrade, steps)
+        self._make_training_page()
         super().__init__()
         self.add_class("napari-colorize-box")
         self._connect()
         self._show_page(is_training=False)
-        self._find()
+        run = find_run(with_finished=False)
+        if run is not None:
+            self._follow(run)
 
-    # What a person or code does
+    @property
+    def run(self) -> TrainingRun | None:
+        """The displayed run."""
+        return None if self.monitor is None else self.monitor.run
+
+    # Actions
 
     def start(self) -> None:
-        """Begin to learn from what is chosen, or go on with a training that was stopped."""
-        self._guard(self._start)
+        """Start a run with the options of the form, or resume the displayed one."""
+        self._report_errors(self._start)
 
     def pause(self) -> None:
-        """Wait after the present step, or go on."""
-        self._order("resume" if self._told.is_paused else "pause")
+        """Pause after the current step, or resume."""
+        self._control(lambda monitor: monitor.toggle_pause())
 
     def finish(self) -> None:
-        """End here: the best so far becomes the model."""
-        self._order("finish")
+        """End training with the best checkpoint so far."""
+        self._control(lambda monitor: monitor.finish())
 
     def stop(self) -> None:
-        """End the process; `start` goes on from there."""
-        self._order("stop")
+        """End the process; `start` resumes the run."""
+        self._control(lambda monitor: monitor.stop())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the training has ended; False after `timeout` seconds.
+        """Wait until training has ended; False after `timeout` seconds.
 
-        Buttons do nothing while a cell waits.
+        Buttons do not react while a cell waits.
         """
-        began = time.monotonic()
-        while self.run is not None and not self._look():
-            if timeout is not None and time.monotonic() - began > timeout:
+        start = time.monotonic()
+        while not self._poll():
+            if timeout is not None and time.monotonic() - start > timeout:
                 return False
-            time.sleep(SECONDS)
+            time.sleep(POLL_SECONDS)
         return True
 
     def close(self) -> None:
-        """Remove the widget; the training goes on."""
+        """Remove the widget; training continues."""
         self._disconnect()
         super().close()
 
-    # What it is made of
+    # Layout
 
-    def _make_widgets(
+    def _make_form(
         self,
         data: list[str],
         base: str,
@@ -141,207 +139,183 @@ class FinetuneBox(widgets.VBox):
         degrade: str | None,
         steps: int | None,
     ) -> None:
-        models = [*CATALOGUE, *map(str, user_models())]
         self._data = widgets.Textarea("\n".join(data), rows=2, layout=flexible_layout())
-        self._data.placeholder = "a folder or a file a line"
+        self._data.placeholder = "one folder or file per line"
+        models = [str(choice.value) for choice in form.base_models()]
         self._base = widgets.Combobox(value=base, options=models, layout=flexible_layout())
         self._name = widgets.Text(name, layout=flexible_layout())
-        self._augment = widgets.Dropdown(
-            options=AUGMENT, value=augment or AUGMENT[0], layout=flexible_layout()
+        self._augment = _choice_list(form.AUGMENTATION, augment)
+        self._degrade = _choice_list(form.DEGRADATION, degrade)
+        self._steps = widgets.BoundedIntText(
+            steps or 0, max=form.MAX_STEPS, layout=flexible_layout()
         )
-        self._degrade = widgets.Dropdown(
-            options=DEGRADE, value=degrade or DEGRADE[0], layout=flexible_layout()
-        )
-        self._steps = widgets.BoundedIntText(steps or 0, max=100_000, layout=flexible_layout())
-        self._steps.tooltip = "At most so many; 0: 300 to 2000, by the number of pictures."
-        self._go = widgets.Button(description="Start training", button_style="primary")
-        self._word, self._title = widgets.HTML(), widgets.HTML()
-        self._setup = widgets.VBox(
+        fields = {
+            form.DATA: self._data,
+            form.BASE: self._base,
+            form.NAME: self._name,
+            form.AUGMENTATION: self._augment,
+            form.DEGRADATION: self._degrade,
+            form.STEPS: self._steps,
+        }
+        for field, widget in fields.items():
+            widget.tooltip = field.tooltip
+        self._start_button = widgets.Button(description="Start training", button_style="primary")
+        self._form = widgets.VBox(
             [
-                widgets.HTML(f'<span class="word">{INTRO}</span>'),
-                labeled_row("learn from", self._data),
-                labeled_row("begin with", self._base),
-                labeled_row("call it", self._name),
-                labeled_row("vary pictures", self._augment),
-                labeled_row("damage gray", self._degrade),
-                labeled_row("steps", self._steps),
-                self._go,
+                widgets.HTML(f'<span class="message">{INTRO}</span>'),
+                *(labeled_row(field.label, widget) for field, widget in fields.items()),
+                self._start_button,
             ],
             layout=widgets.Layout(max_width="560px"),
         )
-        self._bar = widgets.HTML()
-        self._figures, self._curve = widgets.HTML(), widgets.HTML()
+
+    def _make_training_page(self) -> None:
+        self._title, self._message = widgets.HTML(), widgets.HTML()
+        self._bar, self._figures, self._curve = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._preview = widgets.Image(layout=widgets.Layout(max_width="100%", display="none"))
-        self._pause = _button("Pause", "Wait after this step; memory stays taken.")
-        self._finish = _button("Finish now", "The best so far becomes the model.")
-        self._stop = _button("Stop", "End it and give its memory back; it can go on later.")
-        self._on = _button("Go on", "Go on where it was stopped.")
-        self._again = _button("New training", "Back to the choices.")
-        buttons = [self._pause, self._finish, self._stop, self._on, self._again]
+        # A notebook uses the model through the attribute `model`, without a button.
+        self._buttons = {
+            key: widgets.Button(
+                description=label, tooltip=tooltip, layout=widgets.Layout(width="auto")
+            )
+            for key, (label, tooltip) in BUTTONS.items()
+            if key != "use"
+        }
+        buttons = widgets.HBox(list(self._buttons.values()))
         self._training = widgets.VBox(
-            [self._bar, self._figures, self._curve, widgets.HBox(buttons), self._preview],
+            [self._bar, self._figures, self._curve, buttons, self._preview],
             layout=widgets.Layout(max_width="680px"),
         )
         self._style = style_sheet()
 
     def _connect(self) -> None:
-        for button, work in (
-            (self._go, self.start),
-            (self._on, self.start),
-            (self._pause, self.pause),
-            (self._finish, self.finish),
-            (self._stop, self.stop),
-            (self._again, self._begin_anew),
-        ):
-            button.on_click(lambda _, work=work: work())
+        actions = {
+            self._start_button: self.start,
+            self._buttons["resume"]: self.start,
+            self._buttons["pause"]: self.pause,
+            self._buttons["finish"]: self.finish,
+            self._buttons["stop"]: self.stop,
+            self._buttons["new"]: self._show_form,
+        }
+        for button, action in actions.items():
+            button.on_click(lambda _, action=action: action())
 
     def _show_page(self, *, is_training: bool) -> None:
-        training = [self._title, self._word, self._training]
-        self.children = [self._style, *(training if is_training else [self._setup, self._word])]
+        training = [self._title, self._message, self._training]
+        self.children = [self._style, *(training if is_training else [self._form, self._message])]
 
-    # From choice to process
-
-    def _guard(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except ColorizeError as error:
-            self._say(str(error), kind="error")
-
-    def _start(self) -> None:
-        if self.run is None or self.run.state is State.DONE:
-            asked = self._asked()
-            self.run = TrainingRun.begin(asked, new_run_folder(asked.name))
-        self.run.launch()
-        self._follow(self.run)
-
-    def _asked(self) -> TrainingRequest:
-        missing = missing_packages()
-        if missing:
-            raise SettingsError(
-                f"Training needs {' and '.join(missing)}: run pip install "
-                '"napari-colorize[training]" and start the kernel again.'
-            )
-        data = [line.strip() for line in self._data.value.splitlines() if line.strip()]
-        if not data:
-            raise SettingsError(WITHOUT_DATA)
-        if any(run.is_running for run in runs()):
-            raise SettingsError("A training is at work already: let it end, or stop it, first.")
-        return TrainingRequest(
-            base=self._base.value.strip() or "embedded",
-            data=tuple(str(Path(path).expanduser().absolute()) for path in data),
-            model=str(new_model_path(self._name.value)),
-            augment=None if self._augment.value == AUGMENT[0] else self._augment.value,
-            degrade=None if self._degrade.value == DEGRADE[0] else self._degrade.value,
-            group=self._group,
-            steps=self._steps.value or None,
-        )
-
-    def _find(self) -> None:
-        """A training that is at work, begun by a kernel that is gone."""
-        for run in runs():
-            if run.is_running:
-                self._follow(run)
-                return
-
-    def _begin_anew(self) -> None:
+    def _show_form(self) -> None:
         self._disconnect()
-        self.run = None
-        self._say("")
+        self.monitor = None
+        self._show_message("")
         self._show_page(is_training=False)
 
-    # What the process tells
+    # Start of a run
+
+    def _report_errors(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except ColorizeError as error:
+            self._show_message(str(error), kind="error")
+
+    def _start(self) -> None:
+        run = self.run
+        if run is None or run.state is State.DONE:
+            request = self._request()
+            run = TrainingRun.begin(request, new_run_folder(request.name))
+        run.launch()
+        self._follow(run)
+
+    def _request(self) -> TrainingRequest:
+        data = [line.strip() for line in self._data.value.splitlines() if line.strip()]
+        form.require_ready(bool(data), restart="the kernel")
+        return form.training_request(
+            [str(Path(path).expanduser().absolute()) for path in data],
+            base=self._base.value.strip(),
+            name=self._name.value,
+            augment=self._augment.value,
+            degrade=self._degrade.value,
+            group=self._group,
+            steps=self._steps.value,
+        )
+
+    def _control(self, command: Callable[[RunMonitor], None]) -> None:
+        monitor = self.monitor
+        if monitor is not None:
+            self._report_errors(lambda: self._send(monitor, command))
+
+    def _send(self, monitor: RunMonitor, command: Callable[[RunMonitor], None]) -> None:
+        command(monitor)
+        self._show_message(monitor.status.sentence)
+
+    # Progress of a run
 
     def _follow(self, run: TrainingRun) -> None:
         self._disconnect()
-        self.run = run
-        run.read_again()
-        self._told, self._curves = TrainingStatus(run.asked.name, run.asked.base), Curves()
-        self._title.value = f"<b>Training {html.escape(run.asked.name)}</b>"
-        self._curve.value = self._curves.svg()
+        self.monitor = RunMonitor(run)
         self._preview.layout.display = "none"
-        self._allow(State.RUNNING)
         self._show_page(is_training=True)
-        self._say(self._told.sentence)
-        self._is_over = False
-        self._look_again()
+        self._show_run(self.monitor)
+        self._poll_repeatedly()
 
-    def _look_again(self) -> None:
-        """Look, now and as long as the kernel's loop runs."""
-        if self._look():
+    def _poll_repeatedly(self) -> None:
+        """Poll now, and again from the kernel's event loop until the run has ended."""
+        if self._poll():
             return
         try:
-            self._timer = asyncio.get_running_loop().call_later(SECONDS, self._look_again)
+            self._timer = asyncio.get_running_loop().call_later(POLL_SECONDS, self._poll_repeatedly)
         except RuntimeError:
-            self._timer = None  # a script looks while it waits
+            self._timer = None  # without an event loop (a script), `wait` polls
 
     def _disconnect(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> bool:
-        """Show what was told since; whether that was all of it."""
-        run = self.run
-        if run is None or self._is_over:
+    def _poll(self) -> bool:
+        """Display new events; returns whether the run has ended."""
+        monitor = self.monitor
+        if monitor is None or monitor.end_state is not None:
             return True
-        was_running = run.is_running  # asked first: what it said at its end is read below
-        sees_more = False
-        preview: str | None = None
-        events = []
-        while piece := run.read():
-            events += piece
-        for event in events:
-            self._told.update(event)
-            sees_more |= self._curves.hear(event)
-            preview = event["path"] if event["event"] == "preview" else preview
-        if events:
-            self._show(sees_more, preview)
-        if was_running:
-            return False
-        self._end(run)
-        return True
+        has_events = False
+        while monitor.poll():
+            has_events = True
+        if has_events:
+            self._show_run(monitor)
+        if monitor.end_state is not None:
+            self._end(monitor)
+        return monitor.end_state is not None
 
-    def _show(self, sees_more: bool, preview: str | None) -> None:
-        told = self._told
-        share = 100 * told.done / max(1, told.total)
-        self._bar.value = f'<div class="bar"><i style="width:{share:.1f}%"></i></div>'
-        self._figures.value = f'<span class="word">{html.escape(told.figures)}</span>'
-        self._pause.description = "Resume" if told.is_paused else "Pause"
-        self._say(told.sentence)
-        if sees_more:
-            self._curve.value = self._curves.svg()
-        if preview is not None and Path(preview).is_file():
-            self._preview.value = Path(preview).read_bytes()
+    def _show_run(self, monitor: RunMonitor) -> None:
+        status = monitor.status
+        percent = 100 * status.done / max(1, status.total)
+        self._title.value = f"<b>{html.escape(monitor.title)}</b>"
+        self._bar.value = f'<div class="bar"><i style="width:{percent:.1f}%"></i></div>'
+        self._figures.value = f'<span class="message">{html.escape(status.figures)}</span>'
+        self._curve.value = monitor.curves.svg()
+        self._buttons["pause"].description = monitor.pause_label
+        for key, button in self._buttons.items():
+            button.layout.display = "" if key in monitor.buttons else "none"
+        self._show_message(status.sentence)
+        preview = monitor.take_preview()
+        if preview is not None and preview.is_file():
+            self._preview.value = preview.read_bytes()
             self._preview.layout.display = ""
 
-    def _end(self, run: TrainingRun) -> None:
-        state, self._is_over = run.state, True
-        self._allow(state)
-        if state is State.DONE:
-            run.tidy()
-            word = "is ready" if self._told.is_better else "is no better than its base"
-            self._title.value = f"<b>{html.escape(run.asked.name)} {word}</b>"
-            self.set_trait("model", run.asked.model)
-        elif state is not State.STOPPED:
-            reason = run.why() or "it was ended from outside. It can go on"
-            sentence = f"The training of {run.asked.name} ended early: {reason.rstrip('.')}."
-            self._say(sentence, kind="error")
+    def _end(self, monitor: RunMonitor) -> None:
+        self._show_run(monitor)
+        if monitor.end_state is State.DONE:
+            monitor.run.tidy()
+            self.set_trait("model", monitor.run.asked.model)
+        elif monitor.end_state is not State.STOPPED:
+            self._show_message(monitor.failure(), kind="error")
 
-    def _allow(self, state: State) -> None:
-        is_running, is_done = state is State.RUNNING, state is State.DONE
-        for button in (self._pause, self._finish, self._stop):
-            button.layout.display = "" if is_running else "none"
-        self._on.layout.display = "none" if is_running or is_done else ""
-        self._again.layout.display = "none" if is_running else ""
-
-    def _order(self, word: str) -> None:
-        run = self.run
-        if run is not None:
-            self._guard(lambda: run.order(word))
-
-    def _say(self, sentence: str, kind: str = "word") -> None:
-        self._word.value = f'<span class="{kind}">{html.escape(sentence)}</span>'
+    def _show_message(self, sentence: str, kind: str = "message") -> None:
+        self._message.value = f'<span class="{kind}">{html.escape(sentence)}</span>'
 
 
-def _button(text: str, tooltip: str) -> widgets.Button:
-    return widgets.Button(description=text, tooltip=tooltip, layout=widgets.Layout(width="auto"))
+def _choice_list(field: form.FormField, value: str | None) -> widgets.Dropdown:
+    options = [(choice.label, choice.value) for choice in field.choices]
+    if value == "none" and "none" not in [choice.value for choice in field.choices]:
+        value = None  # as the command accepts it for its default
+    return widgets.Dropdown(options=options, value=value, layout=flexible_layout())

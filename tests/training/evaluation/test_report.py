@@ -5,12 +5,10 @@ import io
 import json
 import re
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import skimage.data
-from napari_colorize_training.evaluation.charts import _ticks, chart
 from napari_colorize_training.evaluation.evaluate import evaluate
 from napari_colorize_training.evaluation.report import (
     preview_sheet,
@@ -113,26 +111,6 @@ def test_best_and_worst_are_told_by_the_gain_over_gray(evaluation):
     worst = evaluation.worst["two"][0].name
     assert best == evaluation.pictures[int(np.argmax(gains))]
     assert worst == evaluation.pictures[int(np.argmin(gains))]
-
-
-def test_points_of_a_chart_lie_between_its_axes():
-    drawn = chart({"a": [(0.0, 1.0), (2.0, 3.0)], "b": [(1.0, float("nan"))]}, "x", "y & z")
-
-    root = ElementTree.fromstring(drawn)
-    dots = [c for c in root.iter("circle") if c.get("r") == "3.5"]
-    assert len(dots) == 2  # what is not a number has no place
-    assert float(dots[0].get("cx")) < float(dots[1].get("cx"))
-    assert float(dots[0].get("cy")) > float(dots[1].get("cy"))  # up is more
-    assert "y & z" in [text.text for text in root.iter("text")]
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (18.3, 22.1), (5, 5), (-3e-5, 2e-5), (0, 1e6)])
-def test_ticks_enclose_the_values_in_round_steps(low, high):
-    ticks = _ticks(low, high)
-
-    assert ticks[0] <= low and ticks[-1] >= high
-    assert 2 <= len(ticks) <= 9
-    np.testing.assert_allclose(np.diff(ticks), ticks[1] - ticks[0], rtol=1e-6)
 
 
 def test_a_preview_shows_gray_prediction_and_truth_in_rows():

@@ -22,9 +22,9 @@ from PIL import Image
 
 from napari_colorize import __version__
 from napari_colorize.batch.contact_sheet import contact_sheet
+from napari_colorize.finetune.line_chart import Chart, named_lines, render_svg
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.runtime.atomic import new_file, refuse_existing, write_errors
-from napari_colorize_training.evaluation.charts import chart
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
@@ -393,7 +393,6 @@ th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid var(-
 th:first-child, td:first-child, td.why { text-align: left; } td.why { color: var(--faint); }
 figure { margin: 1rem 0; } figcaption { color: var(--faint); font-size: .9rem; }
 img, svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
-svg .axis { stroke: var(--faint); } svg .rule { stroke: var(--rule); }
 """
 
 
@@ -456,7 +455,13 @@ def _curve_section(evaluation: Evaluation) -> list[str]:
             for column in models
         }
         gray = (0.0, evaluation.gray.mean(name))
-        charts.append(chart(lines, "colourfulness, share of the truth's", label, mark=gray))
+        chart = Chart(
+            lines=named_lines(lines),
+            x_label="colorfulness, fraction of that of the true colors",
+            y_label=label,
+            ring=gray,
+        )
+        charts.append(render_svg(chart))
     steps = ", ".join(f"{point.saturation:g}" for point in models[0].curve)
     return [
         "<h2>As saturation grows</h2>",
@@ -478,14 +483,19 @@ def _calibration_section(evaluation: Evaluation) -> list[str]:
         if column.calibration is not None
     }
     largest = max(max(point) for line in lines.values() for point in line)
-    drawn = chart(lines, "expected", "measured CIEDE2000", ideal=[(0.0, 0.0), (largest, largest)])
+    chart = Chart(
+        lines=named_lines(lines),
+        x_label="expected CIEDE2000",
+        y_label="measured CIEDE2000",
+        reference=[(0.0, 0.0), (largest, largest)],
+    )
     sources = html.escape("; ".join(f"{item.name}: {item.uncertainty}" for item in models))
     return [
         "<h2>Does it know what it does not know?</h2>",
         f'<p class="note">Areas of all pictures in ten parts, from sure to unsure ({sources}). '
         "On the dashed line a model is as wrong as it expects; a rising line at least tells "
         "easy from hard.</p>",
-        drawn,
+        render_svg(chart),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The Fine-tune panel: pictures and choices in, a training of its own process, a model out."""
+"""The Fine-tune panel: training data and options, a training process, and the new model."""
 
 from napari_colorize.napari.finetune.panel import FinetuneWidget
 

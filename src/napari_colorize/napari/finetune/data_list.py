@@ -1,8 +1,7 @@
-"""What to learn from: folders, colour layers of the viewer, corrections; ticked or not."""
+"""List of training data: folders, color layers of the viewer and corrections, with check boxes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_colorize.napari.finetune.pictures import (
-    ColorStack,
+from napari_colorize.finetune import form
+from napari_colorize.napari.finetune.training_data import (
+    TrainingData,
     colors_of,
     corrections,
     corrections_folder,
@@ -31,39 +31,22 @@ from napari_colorize.napari.finetune.pictures import (
 if TYPE_CHECKING:
     from napari import Viewer
 
-CORRECTIONS = "corrections"  # in place of a folder or a layer
-ROWS = 4  # that are seen without scrolling
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What is ticked.
-
-    Parameters
-    ----------
-    folders : tuple of str
-        Absolute paths of folders and files.
-    layers : tuple of ColorStack
-        To be written to files first.
-    corrections : tuple of Path
-        Those that there are now.
-    """
-
-    folders: tuple[str, ...] = ()
-    layers: tuple[ColorStack, ...] = ()
-    corrections: tuple[Path, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.folders or self.layers or self.corrections)
+CORRECTIONS = "corrections"  # content of the row for all corrections
+ROWS = 4  # visible without scrolling
 
 
 class DataList(QWidget):
-    """Folders, layers and corrections with a tick each; folders may be dropped on it.
+    """Checkable rows for folders, layers and corrections; folders can be dropped on it.
 
     Parameters
     ----------
     viewer : Viewer
-        Whose selected layers are added.
+        Viewer whose selected layers can be added.
+
+    Attributes
+    ----------
+    changed : Signal()
+        Rows were added, removed or checked.
     """
 
     changed = Signal()
@@ -75,10 +58,7 @@ class DataList(QWidget):
         self._list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self._list.setFixedHeight(self._list.fontMetrics().height() * (2 * ROWS + 1))
         self._list.dropped.connect(self.add_folder)
-        self._list.setToolTip(
-            "What is ticked is learned from. A fifth of the pictures is held back: they are never "
-            "trained on and tell honestly how good the model is. Drop folders here, too."
-        )
+        self._list.setToolTip(f"{form.DATA.help} Folders can be dropped here.")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._list)
@@ -86,62 +66,65 @@ class DataList(QWidget):
         self._list.itemChanged.connect(lambda _: self.changed.emit())
         removed = viewer.layers.events.removed
 
-        # No method: to disconnect one, napari 0.6 compares this list, gone by then, with others.
+        # A function, not a bound method: to disconnect a method, napari 0.6 compares its object,
+        # which is deleted by then, with others.
         def drop(event: Any) -> None:
-            self._drop_layer(event)
+            self._on_layer_removed(event)
 
         removed.connect(drop)
         self.destroyed.connect(lambda: removed.disconnect(drop))
         self.show_corrections()
 
     def add_folder(self, path: str | Path) -> None:
-        """Learn from the pictures in this folder (or CSV, tar shard, NumPy file) as well."""
+        """Add a folder of images (or a CSV file, tar shard or NumPy file)."""
         path = Path(path).absolute()
         self._add(f"folder {path.name}", str(path), str(path))
 
     def add_layers(self, layers: Any = None) -> None:
-        """Learn from these layers as well; from the selected ones if none are given."""
-        chosen = [*(layers or self._viewer.layers.selection)]
-        reasons = [reason_not_usable(layer) for layer in chosen or [None]]
-        for layer, reason in zip(chosen, reasons, strict=False):
+        """Add these layers, by default the selected ones."""
+        added = [*(layers or self._viewer.layers.selection)]
+        reasons = [reason_not_usable(layer) for layer in added or [None]]
+        for layer, reason in zip(added, reasons, strict=False):
             if reason is None:
                 count = len(colors_of(layer).planes)
-                more = f"  ({count} pictures)" if count > 1 else ""
-                self._add(f"layer {layer.name}{more}", layer, "As it is seen when you press Start.")
+                more = f"  ({count} images)" if count > 1 else ""
+                self._add(
+                    f"layer {layer.name}{more}", layer, "As displayed when training is started."
+                )
         if all(reasons):
             show_error(str(reasons[0]))
 
     def show_corrections(self) -> None:
-        """Count the corrections anew."""
+        """Update the row of the corrections."""
         count = len(corrections())
         row = self._row(CORRECTIONS)
         if not count:
             self._remove([row] if row is not None else [])
             return
-        text = f"your corrections  ({count} picture{'s' * (count > 1)})"
+        text = f"your corrections  ({count} image{'s' * (count > 1)})"
         if row is None:
             self._add(text, CORRECTIONS, str(corrections_folder()))
         else:
             row.setText(text)
 
-    def tick_corrections(self) -> None:
-        """Learn from them."""
+    def check_corrections(self) -> None:
+        """Check the row of the corrections."""
         row = self._row(CORRECTIONS)
         if row is not None:
             row.setCheckState(Qt.CheckState.Checked)
 
     @property
-    def chosen(self) -> Chosen:
-        """What is ticked, layers as they are seen now."""
-        ticked = [
+    def selection(self) -> TrainingData:
+        """Checked rows, with layers as they are displayed now."""
+        checked = [
             row.data(Qt.ItemDataRole.UserRole)
             for row in self._rows()
             if row.checkState() == Qt.CheckState.Checked
         ]
-        return Chosen(
-            tuple(each for each in ticked if isinstance(each, str) and each != CORRECTIONS),
-            tuple(colors_of(each) for each in ticked if not isinstance(each, str)),
-            tuple(corrections()) if CORRECTIONS in ticked else (),
+        return TrainingData(
+            tuple(each for each in checked if isinstance(each, str) and each != CORRECTIONS),
+            tuple(colors_of(each) for each in checked if not isinstance(each, str)),
+            tuple(corrections()) if CORRECTIONS in checked else (),
         )
 
     def _buttons(self) -> QHBoxLayout:
@@ -149,18 +132,18 @@ class DataList(QWidget):
         for text, tip, act in (
             (
                 "Add folder…",
-                "A folder of colour pictures, nested as it likes; gray is made from them. Folders "
-                "gray/ and color/ in it are taken as pairs.",
-                self._ask_folder,
+                "A folder of color images, with sub-folders; grayscale is computed from them. "
+                "Folders gray/ and color/ in it are used as pairs.",
+                self._choose_folder,
             ),
             (
                 "Add layer",
-                "The colour (RGB) layers that are selected in the list of layers, stacks too.",
+                "The color (RGB) layers that are selected in the layer list, also stacks.",
                 lambda: self.add_layers(),
             ),
             (
                 "Remove",
-                "Take the selected lines out of this list. Nothing is deleted.",
+                "Remove the selected rows from this list. No file is deleted.",
                 lambda: self._remove(self._list.selectedItems()),
             ),
         ):
@@ -170,8 +153,8 @@ class DataList(QWidget):
             row.addWidget(button)
         return row
 
-    def _ask_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "A folder of colour pictures")
+    def _choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Folder of color images")
         if path:
             self.add_folder(path)
 
@@ -187,27 +170,27 @@ class DataList(QWidget):
         self.changed.emit()
 
     def _rows(self) -> list[QListWidgetItem]:
-        return [self._list.item(at) for at in range(self._list.count())]
+        return [self._list.item(index) for index in range(self._list.count())]
 
     def _row(self, content: Any) -> QListWidgetItem | None:
-        def is_it(row: QListWidgetItem) -> bool:
+        def matches(row: QListWidgetItem) -> bool:
             other = row.data(Qt.ItemDataRole.UserRole)
             return other is content or (isinstance(other, str) and other == content)
 
-        return next((row for row in self._rows() if is_it(row)), None)
+        return next((row for row in self._rows() if matches(row)), None)
 
     def _remove(self, rows: list[QListWidgetItem]) -> None:
         for row in rows:
             self._list.takeItem(self._list.row(row))
         self.changed.emit()
 
-    def _drop_layer(self, event: Any) -> None:
+    def _on_layer_removed(self, event: Any) -> None:
         row = self._row(event.value)
         self._remove([row] if row is not None else [])
 
 
 class _Rows(QListWidget):
-    """A list on which folders can be dropped, and that says what it is for while it is empty."""
+    """List that accepts dropped folders and displays a hint while it is empty."""
 
     dropped = Signal(str)
 
@@ -239,10 +222,10 @@ class _Rows(QListWidget):
         painter = QPainter(self.viewport())
         painter.setOpacity(0.6)
         middle = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-        place = self.viewport().rect().adjusted(12, 4, -12, -4)
+        rectangle = self.viewport().rect().adjusted(12, 4, -12, -4)
         painter.drawText(
-            place,
+            rectangle,
             int(middle),
-            "Add a folder of colour pictures, or colour layers: 10 or more are best.",
+            "Add a folder of color images, or color layers. At least 10 images are recommended.",
         )
         painter.end()

@@ -163,7 +163,7 @@ class Notebook:
 
     def wait_message(self, text: str) -> Any:
         """Wait for a message that matches this pattern."""
-        found = self.page.locator(".napari-colorize-box .said").get_by_text(re.compile(text))
+        found = self.page.locator(".napari-colorize-box .message-row").get_by_text(re.compile(text))
         found.first.wait_for()
         return found.first
 

@@ -109,7 +109,7 @@ def image(
     run = _Run(plan, models, guides.read(), time_axis, task)
     with BatchConsole(plan, quiet=quiet) as console:
         if dask is None:
-            events = run.here(progress=not quiet)
+            events = run.locally(progress=not quiet)
         else:
             from napari_colorize.batch.dask_cluster import manifest_folder
 
@@ -129,7 +129,7 @@ class _Run:
     time_axis: int | None
     task: dict[str, Any]
 
-    def here(self, *, progress: bool) -> Generator[Event, None, None]:
+    def locally(self, *, progress: bool) -> Generator[Event, None, None]:
         """Run in this process; `progress` shows downloads of models."""
         if not self.plan.jobs:
             return  # no model needs to be loaded
@@ -149,7 +149,7 @@ class _Run:
         from napari_colorize.batch.dask_cluster import ClusterBatch
 
         specs = self.models.specs()
-        specs[0].resolve_settings(asdict(self.task["settings"]))  # reports as in `here`
+        specs[0].resolve_settings(asdict(self.task["settings"]))  # reports as in `locally`
         make = partial(make_worker_batch, specs, self.guides, self.time_axis, **self.task)
         cluster = ClusterBatch(address=address, make=make, manifest=manifest, retry=retry)
         # Without jobs too: the manifest records existing results.

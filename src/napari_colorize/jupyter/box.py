@@ -344,9 +344,9 @@ class ColorizeBox(widgets.VBox):
             ]
         )
         panel.add_class("panel")
-        said_row = widgets.HBox([self._sentence, self._stop])
-        said_row.add_class("said")
-        left = widgets.VBox([self.view, self._planes, said_row, self._notes])
+        message_row = widgets.HBox([self._sentence, self._stop])
+        message_row.add_class("message-row")
+        left = widgets.VBox([self.view, self._planes, message_row, self._notes])
         left.add_class("left")
         body = widgets.HBox([left, panel])
         body.add_class("body")

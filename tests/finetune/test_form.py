@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from napari_colorize.errors import SettingsError
+from napari_colorize.finetune import form
+
+
+@pytest.fixture(autouse=True)
+def own_models(tmp_path, monkeypatch) -> None:
+    """Use an empty folder in place of the user's models and runs."""
+    monkeypatch.setenv("NAPARI_COLORIZE_MODELS", str(tmp_path / "own"))
+
+
+def no_packages_missing() -> list[str]:
+    return []
+
+
+@pytest.mark.parametrize("field", [form.AUGMENTATION, form.DEGRADATION], ids=lambda f: f.label)
+def test_the_first_choice_is_the_default_of_the_command(field):
+    assert field.choices[0].value is None
+    assert all(f"{choice.label}: {choice.help}" in field.tooltip for choice in field.choices)
+
+
+def test_the_choices_are_the_plans_of_the_training_package():
+    from napari_colorize_training.data import augment, degrade
+
+    for field, plans in ((form.AUGMENTATION, augment.PLANS), (form.DEGRADATION, degrade.PLANS)):
+        values = {choice.value for choice in field.choices} - {None}
+        assert values | {"none"} == set(plans)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it():
+    with pytest.raises(SettingsError, match=r"needs accelerate.*pip install.*restart the kernel"):
+        form.require_ready(True, restart="the kernel", missing=lambda: ["accelerate"])
+
+
+def test_without_data_nothing_is_started():
+    with pytest.raises(SettingsError, match="Choose training data first"):
+        form.require_ready(False, restart="napari", missing=no_packages_missing)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_second_run_is_refused_while_one_is_active(monkeypatch, is_running):
+    monkeypatch.setattr(form, "runs", lambda: [SimpleNamespace(is_running=is_running)])
+    if not is_running:
+        form.require_ready(True, restart="napari", missing=no_packages_missing)
+        return
+    with pytest.raises(SettingsError, match="already active"):
+        form.require_ready(True, restart="napari", missing=no_packages_missing)
+
+
+def test_a_request_has_a_file_for_the_new_model_and_automatic_steps():
+    request = form.training_request(["folder"], base="", name="slides", steps=0)
+
+    assert request.base == "embedded" and request.steps is None
+    assert request.name == "slides" and request.data == ("folder",)
+
+
+def test_models_that_are_not_downloaded_are_listed_with_their_size():
+    labels = {choice.value: choice.label for choice in form.base_models()}
+
+    assert labels["embedded"] == "embedded"
+    assert "MB download" in labels["deoldify-artistic"]

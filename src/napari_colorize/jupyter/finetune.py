@@ -242,9 +242,9 @@ class FinetuneBox(widgets.VBox):
     def _control(self, command: Callable[[RunMonitor], None]) -> None:
         monitor = self.monitor
         if monitor is not None:
-            self._report_errors(lambda: self._send(monitor, command))
+            self._report_errors(lambda: self._run_command(monitor, command))
 
-    def _send(self, monitor: RunMonitor, command: Callable[[RunMonitor], None]) -> None:
+    def _run_command(self, monitor: RunMonitor, command: Callable[[RunMonitor], None]) -> None:
         command(monitor)
         self._show_message(monitor.status.sentence)
 

@@ -149,7 +149,7 @@ def _turn(panel, name, values, beats=None) -> tuple[float, float]:
         QTimer.singleShot(REST, loop.quit)  # the last image is still being painted
         loop.exec()
         began = time.perf_counter()
-        slider.value = value
+        slider.setValue(value)
         wanted.append(getattr(panel.controller.settings, name))
         loop.exec()
         seconds.append(time.perf_counter() - began)

@@ -118,7 +118,7 @@ def test_reset_restores_the_default(opened, settle):
     control = panel.guide.colors.controls["shadows"]
     assert not control.reset.enabled
 
-    control.slider.value = 0.5
+    control.slider.setValue(0.5)
     assert panel.controller.settings.shadows == 0.5 and control.reset.enabled
     control.reset.native.click()
 
@@ -131,7 +131,7 @@ def test_the_hue_range_is_shown_when_hues_are_damped(opened):
     assert not colors.controls["hue_from"].visible
     before = colors.height()
 
-    colors.controls["hue_damping"].slider.value = 0.5
+    colors.controls["hue_damping"].value = 0.5
 
     assert colors.controls["hue_from"].visible and panel.guide_section.isExpanded()
     assert colors.sizeHint().height() > before

@@ -33,7 +33,8 @@ def test_every_setting_but_the_layers_has_a_control_of_its_range():
     for name, control in controls.items():
         described = setting_of(name)
         if isinstance(control, NumberControl):
-            assert (control.slider.min, control.slider.max) == (described.low, described.high)
+            limits = control.slider.minimum(), control.slider.maximum()
+            assert limits == (described.low, described.high)
         elif described.choices is not None:
             assert isinstance(control, ComboBox) and control.choices == described.choices
         else:
@@ -45,9 +46,14 @@ def test_every_setting_but_the_layers_has_a_control_of_its_range():
 def test_a_number_is_the_one_that_was_entered(value):
     control = control_for("saturation")
 
-    control.slider.value = value
+    control.slider.setValue(value)
 
     assert control.value == value
+
+
+def test_a_new_control_displays_the_default():
+    control = control_for("hue_from")
+    assert control.value == control.slider.value() == 290 and not control.reset.enabled
 
 
 def test_reset_restores_the_recommended_value():
@@ -56,7 +62,7 @@ def test_reset_restores_the_recommended_value():
     control.changed.connect(values.append)
     assert control.value is None and not control.reset.enabled
 
-    control.slider.value = 20
+    control.slider.setValue(20)
     assert control.reset.enabled
     control.reset.native.click()
 
@@ -70,14 +76,14 @@ def test_displaying_a_recommended_value_chooses_nothing():
 
     control.display(None, recommended=1.5)
 
-    assert control.slider.value == 1.5 and control.value is None and values == []
+    assert control.slider.value() == 1.5 and control.value is None and values == []
 
 
 def test_a_changed_control_reports_its_field_and_value():
     controls, changes = SettingControls(names=("saturation", "edges", "fidelity")), []
     controls.setting_changed.connect(lambda name, value: changes.append((name, value)))
 
-    controls.controls["saturation"].slider.value = 2
+    controls.controls["saturation"].value = 2
     controls.controls["edges"].native.click()
     controls.controls["fidelity"].value = "ipol"
 
@@ -113,7 +119,7 @@ def test_settings_are_a_parameter_of_any_magicgui_function():
 
     assert isinstance(used.settings, SettingControls)
     assert used() == ColorizeSettings(saturation=2.0)
-    used.settings.saturation.slider.value = 0.5
+    used.settings.saturation.slider.setValue(0.5)
     used.settings.edges.value = False
 
     assert used() == ColorizeSettings(saturation=0.5, edges=False)

@@ -45,7 +45,7 @@ def test_predictions_block_nobody(make_napari_viewer, panel_of, settle, qtbot):
 
     for render_factor in range(8, 8 + TRIES):
         pulse.pauses()
-        panel.knobs.controls["render_factor"].slider.value = render_factor
+        panel.knobs.controls["render_factor"].value = render_factor
         settle(panel.controller)
         pauses.append(pulse.pauses())
 
@@ -62,7 +62,7 @@ def test_saturation_follows_the_slider(make_napari_viewer, panel_of, settle, qtb
 
     for saturation in np.linspace(0.5, 1.5, TRIES):
         began = time.perf_counter()
-        panel.knobs.controls["saturation"].slider.value = saturation
+        panel.knobs.controls["saturation"].value = saturation
         qtbot.waitUntil(lambda: bool(shown) and shown[-1] == panel.controller.settings.saturation)
         took.append(time.perf_counter() - began)
 

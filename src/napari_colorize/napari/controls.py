@@ -15,16 +15,20 @@ from magicgui.types import Undefined
 from magicgui.widgets import PushButton, create_widget
 from magicgui.widgets.bases import ValuedContainerWidget
 from psygnal import Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
+from superqt import QLabeledDoubleSlider, QLabeledSlider
+from superqt.utils import signals_blocked
 
 from napari_colorize.settings import ColorizeSettings, setting_of
 
 __all__ = ["ColorizeSettings", "NumberControl", "SettingControls", "control_for"]
 
 LAYER_SETTINGS = ("contrast_limits", "gamma")  # set in napari's own layer controls
+HORIZONTAL = Qt.Orientation.Horizontal
 LABEL_WIDTH = 96  # pixels; aligns the controls of several forms
 RESET_WIDTH = 28  # pixels
-DECIMALS = 2  # shown by magicgui's sliders
+DECIMALS = 2  # of settings with a step below 1
 
 
 class NumberControl(ValuedContainerWidget):
@@ -54,23 +58,25 @@ class NumberControl(ValuedContainerWidget):
         default: float | None = None,
         **kwargs: Any,
     ) -> None:
-        kind = type(low)
-        options = {"widget_type": "Slider" if kind is int else "FloatSlider", "step": step}
-        self._value: float | None = default
+        is_integer = isinstance(low, int)
         self._default = default
-        self.slider = create_widget(
-            annotation=kind, name="slider", options={**options, "min": low, "max": high}
-        )
+        # superqt's labeled slider instead of magicgui's own: napari's style leaves no space for
+        # the number in the latter.
+        self.slider = (QLabeledSlider if is_integer else QLabeledDoubleSlider)(HORIZONTAL)
+        self.slider.setRange(low, high)
+        self.slider.setSingleStep(step)
+        if not is_integer:
+            self.slider.setDecimals(DECIMALS if step < 1 else 0)
         target = "the value recommended by the model" if default is None else f"{default:g}"
         self.reset = PushButton(text="↺", name="reset", tooltip=f"Reset to {target}.")
         self.reset.max_width = RESET_WIDTH
-        super().__init__(
-            widgets=[self.slider, self.reset], layout="horizontal", labels=False, **kwargs
-        )
+        self._value: float | None = None
+        super().__init__(widgets=[self.reset], layout="horizontal", labels=False, **kwargs)
         self.margins = (0, 0, 0, 0)
-        self.slider.changed.connect(self._on_slider_changed)
+        self.native.layout().insertWidget(0, self.slider, 1)
+        self.slider.valueChanged.connect(self._on_slider_changed)
         self.reset.changed.connect(self._on_reset)
-        self.set_value(default if value is Undefined else value)
+        self.display(default if value is Undefined else value)
 
     def get_value(self) -> float | None:
         """The chosen value; None stands for the recommended one."""
@@ -95,12 +101,12 @@ class NumberControl(ValuedContainerWidget):
         self._value = value
         position = recommended if value is None else value
         if position is not None:
-            with self.slider.changed.blocked():
-                self.slider.value = position
+            with signals_blocked(self.slider):
+                self.slider.setValue(position)
         self.reset.enabled = value != self._default
 
     def _on_slider_changed(self, position: float) -> None:
-        # magicgui's slider truncates to millionths: 1.15 comes back as 1.149999.
+        # A drag gives arbitrary floats; the chosen value is the number that is displayed.
         self._value = round(position, DECIMALS)
         self.reset.enabled = self._value != self._default
         self.changed.emit(self._value)
@@ -151,7 +157,9 @@ class SettingControls(ValuedContainerWidget):
         super().__init__(widgets=list(self.controls.values()), **kwargs)
         self.margins = (0, 0, 0, 0)
         for label in self.native.findChildren(QLabel):
-            label.setMinimumWidth(LABEL_WIDTH)
+            # An explicit minimum replaces that of the text, so that long labels would be cut off.
+            if label.sizeHint().width() < LABEL_WIDTH:
+                label.setMinimumWidth(LABEL_WIDTH)
         for name, control in self.controls.items():
             control.changed.connect(lambda changed, name=name: self._on_changed(name, changed))
         if value is not Undefined:

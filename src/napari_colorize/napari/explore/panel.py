@@ -271,7 +271,7 @@ class ExploreWidget(QWidget):
         if kind == MODEL:
             return Variant(model=self.models.model)
         if kind == RENDER_FACTOR:
-            return Variant(render_factor=int(self.render_factor.slider.value))
+            return Variant(render_factor=int(self.render_factor.slider.value()))
         return Variant()
 
     def _show_layer(self, _: Any = None) -> None:

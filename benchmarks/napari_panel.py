@@ -135,7 +135,7 @@ def _turn(panel, name, values, beats=None) -> tuple[float, float]:
     """Median seconds from each turn of a knob to its image, and the longest pause."""
     from qtpy.QtCore import QEventLoop, QTimer
 
-    slider = panel.knobs.controls[name].slider
+    slider = panel.main_settings.controls[name].slider
     loop = QEventLoop()
     wanted: list[float] = []
 

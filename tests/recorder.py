@@ -1,4 +1,4 @@
-"""To test a session with: a network that can be held up, and an ear for all that is said."""
+"""Test doubles for a session: a network that can be blocked, and a recorder of all signals."""
 
 from __future__ import annotations
 
@@ -7,50 +7,65 @@ import threading
 from stand_ins import TintNetwork
 from torch import nn
 
-SOON = 100  # seconds after which a test that waits has failed
+SOON = 100  # seconds after which a wait fails; generous, because test machines are busy
 
 
 class LayeredNetwork(TintNetwork):
-    """A tint in two layers; before each it may be held up. Counts what it was asked."""
+    """A network of two layers that can be blocked before each of them.
+
+    Attributes
+    ----------
+    sizes : list of int
+        Width of every input.
+    finished : int
+        Number of predictions that were completed.
+    is_blocked : bool
+        Whether the network waits before each layer.
+    after_layers : callable or None
+        Called once after the last layer, when no check for cancellation follows.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.ModuleList([nn.Identity(), nn.Identity()])
-        self.sizes: list[int] = []  # width of every picture it was shown
+        self.sizes: list[int] = []
         self.finished = 0
-        self.arrived = threading.Semaphore(0)  # one for each time it is held up
-        self.go = threading.Semaphore(0)
-        self.held = False
-        self.at_end = None  # called once, when there is no layer left to look up before
+        self.is_blocked = False
+        self.after_layers = None
+        self._waiting = threading.Semaphore(0)  # released whenever the network starts to wait
+        self._passes = threading.Semaphore(0)  # layers that may be passed
 
     def forward(self, gray, self_attention=True):
         self.sizes.append(gray.shape[-1])
-        at_end, self.at_end = self.at_end, None
+        after_layers, self.after_layers = self.after_layers, None
         for layer in self.layers:
-            if self.held:
-                self.arrived.release()
-                assert self.go.acquire(timeout=SOON)
+            if self.is_blocked:
+                self._waiting.release()
+                assert self._passes.acquire(timeout=SOON)
             gray = layer(gray)
         self.finished += 1
-        if at_end is not None:
-            at_end()
+        if after_layers is not None:
+            after_layers()
         return super().forward(gray, self_attention)
 
-    def wait_until_held(self):
-        assert self.arrived.acquire(timeout=SOON)
+    def wait_until_blocked(self):
+        assert self._waiting.acquire(timeout=SOON)
 
-    def let_go(self):
-        self.held = False
-        self.go.release(1000)
+    def pass_layer(self):
+        self._passes.release()
+
+    def unblock(self):
+        self.is_blocked = False
+        self._passes.release(1000)
 
 
-class Heard:
-    """Everything that a session said, in order."""
+class SignalRecorder:
+    """All signals of a session, in the order of emission."""
 
     def __init__(self, session):
         self.session = session
-        self.said = []
-        self.new = threading.Condition()
+        self.emitted = []
+        self._added = threading.Condition()
         for name in (
             "result_ready",
             "attention_ready",
@@ -59,29 +74,30 @@ class Heard:
             "progress",
             "run_finished",
         ):
-            getattr(session, name).connect(self.hear(name), check_nargs=False)
+            getattr(session, name).connect(self._one_value(name), check_nargs=False)
         for name in ("plane_ready", "sweep_ready", "expected_error_ready"):
-            getattr(session, name).connect(self.hear_two(name), check_nargs=False)
+            getattr(session, name).connect(self._two_values(name), check_nargs=False)
 
-    def hear(self, name):
-        def heard(value):
-            with self.new:
-                self.said.append((name, value))
-                self.new.notify_all()
+    def _one_value(self, name):
+        def record(value):
+            with self._added:
+                self.emitted.append((name, value))
+                self._added.notify_all()
 
-        return heard
+        return record
 
-    def hear_two(self, name):
-        return lambda first, second, *_: self.hear(name)((first, second))
+    def _two_values(self, name):
+        record = self._one_value(name)
+        return lambda first, second, *_: record((first, second))
 
     def all(self, name):
-        return [value for said, value in list(self.said) if said == name]
+        return [value for emitted, value in list(self.emitted) if emitted == name]
 
     def wait_for(self, name, count=1):
-        with self.new:
-            assert self.new.wait_for(lambda: len(self.all(name)) >= count, SOON), self.said
+        with self._added:
+            assert self._added.wait_for(lambda: len(self.all(name)) >= count, SOON), self.emitted
         return self.all(name)[count - 1]
 
-    def settled(self):
-        assert self.session.wait(SOON), self.said
+    def wait_idle(self):
+        assert self.session.wait(SOON), self.emitted
         return self

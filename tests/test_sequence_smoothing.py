@@ -1,4 +1,4 @@
-"""Steady colours over stacks and streams."""
+"""Temporal smoothing of stacks and streams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_colorize.sequence_smoothing import checked_axis
 
 
 class FlickeringNetwork(TintNetwork):
-    """Every picture that it is shown gets another cast."""
+    """Adds another color cast to every image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ def colored(stack, **settings):
     return [result for _, result in colorizer.iter_planes(stack, **settings)]
 
 
-def test_a_still_scene_flickers_less(scene):
+def test_smoothing_reduces_flicker_of_a_static_scene(scene):
     stack = np.stack([scene] * 12)
 
     before, after = colored(stack), colored(stack, temporal_smoothing=1.0)
@@ -46,14 +46,14 @@ def test_a_still_scene_flickers_less(scene):
     assert casts(after)[4:].std() < 0.5 * casts(before)[4:].std()
 
 
-def test_without_steadiness_planes_are_by_themselves(scene):
+def test_without_smoothing_planes_are_independent(scene):
     stack = np.stack([scene] * 3)
 
     for alone, result in zip(colored(stack), colored(stack, temporal_smoothing=0.0), strict=True):
         np.testing.assert_array_equal(alone.pixels, result.pixels)
 
 
-def test_sequences_beside_each_other_do_not_mix(scene):
+def test_sequences_of_different_channels_do_not_mix(scene):
     other = np.ascontiguousarray(scene[::-1])
     both = np.stack([np.stack([scene, other])] * 5)  # (t, c, y, x)
 
@@ -67,7 +67,7 @@ def test_sequences_beside_each_other_do_not_mix(scene):
             np.testing.assert_array_equal(result.pixels, together[time, channel].pixels)
 
 
-def test_a_stream_is_steadied_as_a_stack_is(scene):
+def test_a_stream_is_smoothed_like_a_stack(scene):
     stack = np.stack([np.roll(scene, shift, axis=1) for shift in range(6)])
     colorizer = colorizer_of(TintNetwork())
 
@@ -94,7 +94,7 @@ def test_a_stream_reads_no_further_than_a_batch(scene):
     assert len(read) < 40
 
 
-def test_steadiness_can_be_taken_away_but_not_changed(scene):
+def test_smoothing_can_be_removed_but_not_changed(scene):
     last = colored(np.stack([scene] * 3), temporal_smoothing=0.8)[-1]
 
     alone = last.with_(temporal_smoothing=0.0)
@@ -106,11 +106,11 @@ def test_steadiness_can_be_taken_away_but_not_changed(scene):
 
 
 @pytest.mark.parametrize("axis", [2, -3])
-def test_an_axis_that_is_not_there_is_told(scene, axis):
+def test_an_invalid_time_axis_is_refused(scene, axis):
     with pytest.raises(SettingsError, match="There is no axis"):
         colorizer_of(TintNetwork()).iter_planes(scene[None, None], time_axis=axis)
 
 
-def test_axes_count_from_the_end_too():
+def test_negative_axes_count_from_the_end():
     assert checked_axis(-1, 3) == 2
     assert checked_axis(None, 0) is None

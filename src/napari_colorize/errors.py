@@ -7,10 +7,15 @@ limits taken from the data).
 """
 
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parent)
+
+_suppressed = threading.local()
 
 
 class ColorizeError(Exception):
@@ -53,8 +58,25 @@ class ColorizeNote(ColorizeWarning):
     """The input was interpreted: colors were removed, or limits were taken from the data."""
 
 
+@contextmanager
+def warnings_suppressed() -> Iterator[None]:
+    """Ignore `warn` in the current thread; other threads and other warnings are not affected.
+
+    For worker threads of front ends: a warning shown from such a thread crashes Qt (napari#2598),
+    and the same sentences are in `Colorized.notes`. Warning filters would not do, because they
+    belong to the process.
+    """
+    before, _suppressed.is_active = getattr(_suppressed, "is_active", False), True
+    try:
+        yield
+    finally:
+        _suppressed.is_active = before
+
+
 def warn(message: str, category: type[ColorizeWarning] = ColorizeWarning) -> None:
     """Issue a warning that is attributed to the caller of this package."""
+    if getattr(_suppressed, "is_active", False):
+        return
     # The first frame outside this package is the line that the user can change.
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):

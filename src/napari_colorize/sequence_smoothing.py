@@ -1,4 +1,4 @@
-"""Steadying: the planes of a stack or film held steady, each after the one before it in time."""
+"""Temporal smoothing of the planes of a stack or video, each after the previous one in time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_colorize.array_types import PlaneIndex
 from napari_colorize.errors import SettingsError
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.refine.temporal import TemporalState, smooth_step
@@ -16,79 +17,97 @@ if TYPE_CHECKING:
     from napari_colorize.pipeline import Chroma
     from napari_colorize.result import Colorized
 
-Index = tuple[int, ...]
+States = tuple[TemporalState, ...]
+"""States after a plane: one for the model, and one for the model that it is blended with."""
 
 
 class SequenceSmoother:
-    """Remembers of each sequence its last plane, at render size: memory stays bounded.
+    """Smooths planes that arrive in order of time.
 
-    Planes that differ in another axis than time (channels, depth) are sequences of their own.
+    Of each sequence only the state after its last plane is stored, at network size, so memory is
+    bounded. Planes that differ in another axis than time (channels, depth) are separate sequences.
 
     Parameters
     ----------
     time_axis : int, optional
-        Of a plane's index; None if there is none: nothing is steadied.
+        Position of the time axis in the index of a plane. None: planes are not smoothed.
     """
 
     def __init__(self, time_axis: int | None) -> None:
         self._time_axis = time_axis
-        self._last: dict[Hashable, tuple[int, tuple[TemporalState, ...]]] = {}
+        self._last: dict[Hashable, tuple[int, States]] = {}
 
-    def applied(self, result: Colorized, index: Index) -> Colorized:
-        """The same result, steadied if its settings say so; planes come in order of time.
+    def applied(self, result: Colorized, index: PlaneIndex) -> Colorized:
+        """The result smoothed by the strength in its settings.
 
         Parameters
         ----------
         result : Colorized
-            As the network made it, or without `steadied`.
+            As predicted, not yet smoothed.
         index : tuple of int
-            Its place in the stack.
+            Position of the plane in the stack. After a gap in time the sequence starts again.
         """
-        strength, axis = result.settings.temporal_smoothing, self._time_axis
-        if strength == 0 or axis is None or result.chroma is None:
+        axis = self._time_axis
+        if not is_smoothed(result) or axis is None:
             return result
         sequence = (*index[:axis], *index[axis + 1 :])
-        before = self._last.get(sequence)
-        follows = before is not None and before[0] == index[axis] - 1
-        states = smoothing_states(result, before[1] if before is not None and follows else None)
-        self._last[sequence] = index[axis], states
-        return with_states(result, states)
+        last_index, states = self._last.get(sequence, (None, None))
+        previous = states if last_index == index[axis] - 1 else None
+        smoothed, after = smooth_plane(result, previous)
+        self._last[sequence] = index[axis], after
+        return smoothed
 
 
-def smoothing_states(
-    result: Colorized, before: tuple[TemporalState, ...] | None
-) -> tuple[TemporalState, ...]:
-    """The states after a result, of its model and of the one it is blended with."""
-    gray, strength = result.plane.gray, result.settings.temporal_smoothing
-    said = [chroma for chroma in (result.chroma, result.second_chroma) if chroma is not None]
-    last: tuple[TemporalState | None, ...] = before if before is not None else (None,) * len(said)
-    return tuple(
-        smooth_step(state, _small(gray, chroma), chroma.uv, strength)
-        for state, chroma in zip(last, said, strict=True)
+def is_smoothed(result: Colorized) -> bool:
+    """Whether temporal smoothing applies to a result; finished 8-bit images have no chrominance."""
+    return result.settings.temporal_smoothing > 0 and result.chroma is not None
+
+
+def smooth_plane(result: Colorized, previous: States | None) -> tuple[Colorized, States]:
+    """Smooth the chrominance of one plane by the strength in its settings.
+
+    Parameters
+    ----------
+    result : Colorized
+        As predicted; `is_smoothed` holds.
+    previous : tuple of TemporalState, optional
+        States after the previous plane. None: the sequence starts at this plane.
+
+    Returns
+    -------
+    smoothed : Colorized
+        The result with smoothed chrominance.
+    states : tuple of TemporalState
+        States after this plane.
+    """
+    strength = result.settings.temporal_smoothing
+    chromas = [chroma for chroma in (result.chroma, result.second_chroma) if chroma is not None]
+    states = tuple(
+        smooth_step(before, _gray_at_network_size(result, chroma), chroma.uv, strength)
+        for before, chroma in zip(previous or (None,) * len(chromas), chromas, strict=True)
     )
-
-
-def with_states(result: Colorized, states: tuple[TemporalState, ...]) -> Colorized:
-    """The result, showing what was steadied."""
-    chroma, other, strength = (
-        result.chroma,
-        result.second_chroma,
-        result.settings.temporal_smoothing,
+    first, *second = (
+        replace(chroma, smoothed_uv=state.uv, temporal_smoothing=strength)
+        for chroma, state in zip(chromas, states, strict=True)
     )
-    assert chroma is not None
-    chroma = replace(chroma, smoothed_uv=states[0].uv, temporal_smoothing=strength)
-    if other is not None:
-        other = replace(other, smoothed_uv=states[1].uv, temporal_smoothing=strength)
-    return replace(result, chroma=chroma, second_chroma=other)
+    smoothed = replace(result, chroma=first, second_chroma=second[0] if second else None)
+    return smoothed, states
 
 
-def _small(gray: Tensor, chroma: Chroma) -> Tensor:
-    small = resize_map(gray.nan_to_num(nan=0.0), (chroma.uv.shape[0], chroma.uv.shape[1]))
-    return small.to(chroma.uv.device)
+def _gray_at_network_size(result: Colorized, chroma: Chroma) -> Tensor:
+    gray = result.plane.gray.nan_to_num(nan=0.0)
+    return resize_map(gray, (chroma.uv.shape[0], chroma.uv.shape[1])).to(chroma.uv.device)
 
 
 def checked_axis(time_axis: int | None, axes: int) -> int | None:
-    """The axis of time among the leading axes of a stack; None if it has none.
+    """The time axis as a number of a leading axis; None if the stack has no leading axes.
+
+    Parameters
+    ----------
+    time_axis : int, optional
+        Axis, counted from the end if negative. Default: the first.
+    axes : int
+        Number of axes before height and width.
 
     Raises
     ------
@@ -100,7 +119,7 @@ def checked_axis(time_axis: int | None, axes: int) -> int | None:
     axis = 0 if time_axis is None else time_axis
     if not -axes <= axis < axes:
         raise SettingsError(
-            f"There is no axis {axis} to hold colours steady along: the planes of this stack have "
-            f"{axes} axes before height and width."
+            f"There is no axis {axis} for temporal smoothing: this stack has {axes} axes before "
+            "height and width."
         )
     return axis % axes

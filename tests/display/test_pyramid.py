@@ -1,4 +1,4 @@
-"""Large pictures: levels, means, and parts that are composed when they are asked for."""
+"""Large images: levels, block means, and parts that are rendered when they are read."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from stand_ins import TintNetwork, colorizer_of
 from napari_colorize.display import DisplayRange, PyramidColors, Region
 from napari_colorize.display import pyramid as pyramid_module
 from napari_colorize.display import pyramid_levels as levels_module
-from napari_colorize.display.pyramid_levels import MeanPyramid, halved, level_index
+from napari_colorize.display.pyramid_levels import MeanPyramid, level_index
+from napari_colorize.imaging.pyramid import halve
 from napari_colorize.session import ColorizeSession
 
-LOOK = DisplayRange(False, (0, 255))
+RANGE = DisplayRange(False, (0, 255))
 SOON = 100
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    """Pictures of some 100 pixels count as large."""
-    monkeypatch.setattr(levels_module, "SMALLEST", 16)
-    monkeypatch.setattr(levels_module, "SEEN", 30 * 30)
-    monkeypatch.setattr(levels_module, "STRIP", 2000)
+    """Images of some 100 pixels count as large."""
+    monkeypatch.setattr(levels_module, "MAX_COARSEST_SIDE", 16)
+    monkeypatch.setattr(levels_module, "MIN_NETWORK_PIXELS", 30 * 30)
+    monkeypatch.setattr(levels_module, "BLOCK_PIXELS", 2000)
 
 
-def picture(*shape, dtype="uint8"):
-    """Smooth enough for its levels to look alike."""
+def smooth_image(*shape, dtype="uint8"):
+    """Smooth enough for similar values in all levels."""
     rows, columns = np.indices(shape[-2:]) / 20
     smooth = (np.sin(rows) + np.cos(columns) + 2) * 60
     return np.broadcast_to(smooth, shape).astype(dtype)
@@ -43,10 +44,10 @@ def colorize(image, **settings):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "float16", "float64"])
 @pytest.mark.parametrize("shape", [(8, 6), (7, 5), (1, 4), (6, 5, 3)])
-def test_a_level_is_the_means_of_blocks(shape, dtype):
+def test_halve_returns_the_means_of_blocks(shape, dtype):
     values = (np.random.default_rng(0).random(shape) * 100).astype(dtype)
 
-    half = halved(values)
+    half = halve(values)
 
     even = np.pad(values, [(0, n % 2) for n in shape[:2]] + [(0, 0)] * (len(shape) - 2), "edge")
     even = even.astype(float).reshape(even.shape[0] // 2, 2, -1, 2, *shape[2:])
@@ -54,88 +55,88 @@ def test_a_level_is_the_means_of_blocks(shape, dtype):
     np.testing.assert_allclose(half, even.mean((1, 3)), atol=0.5 if half.dtype.kind != "f" else 0.1)
 
 
-def test_means_of_the_largest_integers_do_not_overflow():
+def test_halve_does_not_overflow():
     most = np.iinfo(np.uint64).max
 
-    assert halved(np.full((2, 2), most)) == most
-    assert halved(np.array([[True, True], [False, False]])) == [[True]]
+    assert halve(np.full((2, 2), most)) == most
+    assert halve(np.array([[True, True], [False, False]])) == [[True]]
 
 
-def test_strips_make_no_seams_in_the_means():
-    image = picture(203, 117)
-    means = MeanPyramid(image, LOOK)
+def test_means_do_not_depend_on_the_blocks_of_rows():
+    image = smooth_image(203, 117)
+    means = MeanPyramid(image, RANGE)
 
     levels = [means.plane(level, ()) for level in range(len(means.shapes))]
 
     assert [level.shape for level in levels] == means.shapes
     assert max(levels[-1].shape) <= 16
     for finer, coarser in pairwise(levels):
-        np.testing.assert_array_equal(coarser, halved(finer))
+        np.testing.assert_array_equal(coarser, halve(finer))
 
 
 class Slow(np.ndarray):
-    """An image whose strips wait until they may be read; its single pixels do not."""
+    """An image whose rows cannot be read before `may_read` is set; its single pixels can."""
 
     def __getitem__(self, key):
         if len(key) == 1:
-            self.asked.set()
-            assert self.go.wait(SOON)
+            self.is_reading.set()
+            assert self.may_read.wait(SOON)
         return super().__getitem__(key)
 
 
 def test_a_viewer_does_not_wait_for_means():
-    image = picture(200, 120)
+    image = smooth_image(200, 120)
     slow = image.view(Slow)
-    slow.asked, slow.go = threading.Event(), threading.Event()
-    colors = PyramidColors([slow], LOOK)
+    slow.is_reading, slow.may_read = threading.Event(), threading.Event()
+    colors = PyramidColors([slow], RANGE)
     worker = threading.Thread(target=np.asarray, args=(colors.source,))
     worker.start()
-    assert slow.asked.wait(SOON)
+    assert slow.is_reading.wait(SOON)
 
     single = colors.data[1][5:50, ::-3]
-    slow.go.set()
+    slow.may_read.set()
     worker.join(SOON)
 
     np.testing.assert_array_equal(single[..., 0], image[::2, ::2][5:50, ::-3])
-    np.testing.assert_array_equal(colors.data[1][:, :, 0], halved(image))
+    np.testing.assert_array_equal(colors.data[1][:, :, 0], halve(image))
 
 
-def test_no_plane_of_a_lazy_picture_is_computed_for_an_overview():
-    lazy = dask.array.from_array(picture(2, 200, 120), chunks=(1, 64, 64))
-    colors = PyramidColors([lazy], LOOK)
+def test_an_overview_does_not_compute_a_lazy_plane():
+    lazy = dask.array.from_array(smooth_image(2, 200, 120), chunks=(1, 64, 64))
+    colors = PyramidColors([lazy], RANGE)
     assert not colors.data[2][0].any() and colors.data[2][0].shape == (50, 30, 3)
 
     np.asarray(colors.source[0])
 
-    means = halved(halved(picture(200, 120)))
+    means = halve(halve(smooth_image(200, 120)))
     np.testing.assert_array_equal(colors.data[2][0][..., 0], means)
     assert not colors.data[2][1].any()
     assert colors.data[0][1, :10, :10].any()  # a small part of it may be
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "bool"])
-def test_a_part_of_a_level_is_that_part_of_its_composition(dtype):
-    image = picture(200, 120) > 100 if dtype == "bool" else picture(200, 120, dtype=dtype)
-    colors = PyramidColors([image], LOOK)
+def test_a_part_of_a_level_equals_that_part_of_the_result(dtype):
+    image = smooth_image(200, 120) > 100 if dtype == "bool" else smooth_image(200, 120, dtype=dtype)
+    colors = PyramidColors([image], RANGE)
     source = np.asarray(colors.source)
     assert source.shape == (50, 30)
     result = colorize(source, saturation=1.5)
     colors.put((), result)
 
     np.testing.assert_allclose(colors.data[2], result.pixels, atol=1)
-    large = colorize(image, saturation=1.5)  # the network sees almost the same
+    large = colorize(image, saturation=1.5)  # almost the same network input
     part = colors.data[0][20:90, 7:100:3]
     assert part.dtype == large.pixels.dtype
-    if dtype != "bool":  # its means are no half-tones
+    if dtype != "bool":  # block means of booleans have no gray levels
         off = np.abs(part.astype(float) - large.pixels[20:90, 7:100:3])
         assert off.mean() < 3 and off.max() < 20
     gray = np.broadcast_to(image[20:90, 7:100:3, None], part.shape)
     assert not np.array_equal(part, gray)
 
 
-def test_saturation_follows_what_is_put():
-    image = picture(200, 120)
-    colors = PyramidColors([image], LOOK)
+def test_the_saturation_is_that_of_the_newest_result():
+    image = smooth_image(200, 120)
+    colors = PyramidColors([image], RANGE)
     result = colorize(np.asarray(colors.source), saturation=2)
     colors.put((), result)
     vivid = colors.data[1][:]
@@ -146,9 +147,9 @@ def test_saturation_follows_what_is_put():
     assert not np.array_equal(vivid[..., 0], vivid[..., 2])
 
 
-def test_a_fidelity_lends_its_chrominance():
-    image = picture(200, 120)
-    colors = PyramidColors([image], LOOK)
+def test_8_bit_results_are_shown_by_their_chrominance():
+    image = smooth_image(200, 120)
+    colors = PyramidColors([image], RANGE)
     result = colorize(np.asarray(colors.source))
     finished = colorize(np.asarray(colors.source))
     object.__setattr__(finished, "pixels_8bit", result.pixels)
@@ -159,23 +160,23 @@ def test_a_fidelity_lends_its_chrominance():
     np.testing.assert_allclose(colors.data[2], result.pixels.astype(float), atol=2)
 
 
-def test_planes_of_a_multiscale_stack_are_known_each_for_itself():
-    full = picture(3, 80, 100)
-    colors = PyramidColors([full, full[:, ::2, ::2]], LOOK)
+def test_each_plane_of_a_multiscale_stack_has_its_own_colors():
+    full = smooth_image(3, 80, 100)
+    colors = PyramidColors([full, full[:, ::2, ::2]], RANGE)
     assert colors.source.shape == (3, 40, 50)
 
     colors.put((1,), colorize(colors.source[1]))
 
     assert colors.is_current((1,)) and not colors.is_current((0,))
-    seen = colors.data[0][:, 10:20, 30:50]  # as napari asks: the part first, then the plane
+    seen = colors.data[0][:, 10:20, 30:50]  # in the order of napari: first the part, then the plane
     assert seen.shape == (3, 10, 20, 3)
     assert not np.array_equal(seen[1][..., 0], seen[1][..., 2])
     np.testing.assert_array_equal(np.asarray(seen[0:1])[0, ..., 0], full[0, 10:20, 30:50])
 
 
-def test_levels_with_fewer_planes_show_the_plane_that_napari_shows():
-    full = picture(6, 80, 100)
-    colors = PyramidColors([full, full[::2, ::2, ::2]], LOOK)
+def test_levels_with_fewer_planes_show_the_plane_that_napari_displays():
+    full = smooth_image(6, 80, 100)
+    colors = PyramidColors([full, full[::2, ::2, ::2]], RANGE)
     assert colors.source.shape == (6, 40, 50)
 
     colors.put((5,), colorize(np.asarray(colors.source[5])))
@@ -185,9 +186,9 @@ def test_levels_with_fewer_planes_show_the_plane_that_napari_shows():
     np.testing.assert_array_equal(colors.data[1][1][..., 0], colors.data[1][1][..., 2])
 
 
-def test_one_plane_is_kept_as_it_is():
-    full = picture(3, 80, 100)
-    colors = PyramidColors([full, full[:, ::2, ::2]], LOOK)
+def test_a_frozen_plane_does_not_change():
+    full = smooth_image(3, 80, 100)
+    colors = PyramidColors([full, full[:, ::2, ::2]], RANGE)
     result = colorize(colors.source[1], saturation=1)
     colors.put((1,), result)
 
@@ -198,23 +199,25 @@ def test_one_plane_is_kept_as_it_is():
     np.testing.assert_array_equal(kept[1][0], result.pixels)
 
 
-def test_a_session_reads_the_level_that_suits_it(tiny_colorizer):
-    stack = dask.array.from_array(picture(2, 200, 120), chunks=(1, 64, 64))
-    colors = PyramidColors([stack], LOOK)
-    taken = []
+def test_the_session_reads_the_level_for_the_network(tiny_colorizer):
+    stack = dask.array.from_array(smooth_image(2, 200, 120), chunks=(1, 64, 64))
+    colors = PyramidColors([stack], RANGE)
+    emitted = []
     with ColorizeSession(source=colors.source, rgb=False, model=tiny_colorizer) as session:
-        session.plane_ready.connect(lambda index, result: taken.append((index, result.gray.shape)))
+        session.plane_ready.connect(
+            lambda index, result: emitted.append((index, result.gray.shape))
+        )
         session.colorize_stack()
         assert session.wait(SOON)
 
-    assert taken == [((0,), (50, 30)), ((1,), (50, 30))]
+    assert emitted == [((0,), (50, 30)), ((1,), (50, 30))]
 
 
 @pytest.mark.parametrize("is_multiscale", [False, True])
-def test_a_run_over_all_planes_leaves_all_known(tiny_colorizer, is_multiscale, monkeypatch):
-    monkeypatch.setattr(pyramid_module, "HELD_BYTES", 1)
-    stack = dask.array.from_array(picture(5, 200, 120), chunks=(1, 64, 64))
-    colors = PyramidColors([stack, stack[:, ::4, ::4]] if is_multiscale else [stack], LOOK)
+def test_after_a_run_all_planes_are_current(tiny_colorizer, is_multiscale, monkeypatch):
+    monkeypatch.setattr(pyramid_module, "MAX_CHROMA_BYTES", 1)
+    stack = dask.array.from_array(smooth_image(5, 200, 120), chunks=(1, 64, 64))
+    colors = PyramidColors([stack, stack[:, ::4, ::4]] if is_multiscale else [stack], RANGE)
     colors.allocate_all()
     with ColorizeSession(source=colors.source, rgb=False, model=tiny_colorizer) as session:
         session.plane_ready.connect(lambda index, result, _: colors.put(index, result))
@@ -229,11 +232,11 @@ def test_a_run_over_all_planes_leaves_all_known(tiny_colorizer, is_multiscale, m
 
 
 @pytest.mark.parametrize("rows", [slice(40, 160), slice(50, 71)])
-def test_only_the_region_of_a_large_picture_gets_colours(rows):
-    image = picture(200, 120)
+def test_only_the_region_of_a_large_image_is_colorized(rows):
+    image = smooth_image(200, 120)
     mask = np.zeros((rows.stop - rows.start, 60), bool)
     mask[2:-5, 10:] = True
-    colors = PyramidColors([image], LOOK, Region(rows, slice(30, 90), mask))
+    colors = PyramidColors([image], RANGE, Region(rows, slice(30, 90), mask))
     window = np.asarray(colors.source)
     assert window.shape[0] >= (rows.stop - rows.start) // 2
 
@@ -246,9 +249,9 @@ def test_only_the_region_of_a_large_picture_gets_colours(rows):
     np.testing.assert_array_equal(colors.data[0][60:70, 35:95:2], shown[60:70, 35:95:2])
 
 
-def test_a_part_of_a_megapixel_comes_at_once(one_thread):
-    image = picture(2100, 2100)
-    colors = PyramidColors([image], LOOK)
+def test_a_part_costs_less_than_the_whole_image(one_thread):
+    image = smooth_image(2100, 2100)
+    colors = PyramidColors([image], RANGE)
     colors.put((), colorize(np.asarray(colors.source)))
 
     seconds = []

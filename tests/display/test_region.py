@@ -1,4 +1,4 @@
-"""A region of a plane: its window is predicted, its mask gets the colours."""
+"""Regions: the window is predicted, the mask is colorized."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_colorize.display import DisplayRange, Region, RegionColors
 from napari_colorize.session import ColorizeSession
 
 SOON = 100
-LOOK = DisplayRange(False, (0, 255))
+RANGE = DisplayRange(False, (0, 255))
 MASK = np.tri(10, 20, 5, dtype=bool)
 REGION = Region(slice(8, 18), slice(4, 24), MASK)
 
@@ -26,8 +26,8 @@ def stack():
     return np.random.default_rng(0).integers(0, 256, (3, 30, 40), np.uint8)
 
 
-def test_only_the_mask_gets_colours_and_only_its_window_is_seen(stack):
-    colors = RegionColors(stack, LOOK, REGION)
+def test_only_the_mask_is_colorized_and_only_its_window_is_read(stack):
+    colors = RegionColors(stack, RANGE, REGION)
     window = np.asarray(colors.source[1])
     np.testing.assert_array_equal(window, stack[1, 8:18, 4:24])
     result = colorizer_of(TintNetwork())(window)
@@ -41,8 +41,8 @@ def test_only_the_mask_gets_colours_and_only_its_window_is_seen(stack):
     np.testing.assert_array_equal(shown[outside], np.repeat(stack[1][outside][:, None], 3, 1))
 
 
-def test_an_image_has_regions_too(stack):
-    colors = RegionColors(stack[0], LOOK, REGION)
+def test_a_single_image_can_have_a_region(stack):
+    colors = RegionColors(stack[0], RANGE, REGION)
 
     colors.put((), colorizer_of(TintNetwork())(np.asarray(colors.source)))
 
@@ -52,7 +52,7 @@ def test_an_image_has_regions_too(stack):
 
 @pytest.fixture
 def lazy(stack):
-    """The stack, lazily, and the names of the threads that read of it."""
+    """The stack as a lazy array, and the names of the threads that read it."""
     readers = []
 
     def note(block):
@@ -66,15 +66,15 @@ def lazy(stack):
         yield lazy, readers
 
 
-def test_putting_colours_reads_no_plane(stack, lazy):
+def test_put_reads_no_plane(stack, lazy):
     lazy, readers = lazy
     stacked = dask.array.concatenate([lazy] * 20)
-    colors = RegionColors(stacked, LOOK, REGION)
+    colors = RegionColors(stacked, RANGE, REGION)
     colors.allocate_all()
     results = []
     tint = colorizer_of(TintNetwork())
     with ColorizeSession(source=colors.source, rgb=False, model=tint) as session:
-        session.plane_ready.connect(lambda *told: results.append(told))
+        session.plane_ready.connect(lambda *values: results.append(values))
         session.colorize_stack()
         assert session.wait(SOON)
 
@@ -85,9 +85,9 @@ def test_putting_colours_reads_no_plane(stack, lazy):
     assert set(readers) == {"napari-colorize"}
 
 
-def test_a_plane_that_is_seen_is_read_once_whatever_colours_come(stack, lazy):
+def test_a_displayed_plane_is_read_once(stack, lazy):
     lazy, readers = lazy
-    colors = RegionColors(lazy, LOOK, REGION)
+    colors = RegionColors(lazy, RANGE, REGION)
     result = colorizer_of(TintNetwork())(stack[2, 8:18, 4:24])
 
     for saturation in (0, 1, 2):
@@ -100,7 +100,7 @@ def test_a_plane_that_is_seen_is_read_once_whatever_colours_come(stack, lazy):
 
 
 @given(key=basic_indices((3, 30, 40, 3), allow_newaxis=True))
-def test_a_part_is_that_part_of_the_whole(key):
+def test_a_part_equals_that_part_of_the_whole(key):
     stack = np.arange(3 * 30 * 40, dtype=np.uint16).reshape(3, 30, 40) % 251
     colors = RegionColors(stack, DisplayRange(False, (0, 65535)), REGION)
     colors.put((1,), colorizer_of(TintNetwork())(stack[1, 8:18, 4:24]))

@@ -1,4 +1,4 @@
-"""Colours for a viewer: which way suits which layer, one picture, and gray as results have it."""
+"""Choice of the color arrays, single images, and gray images."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from stand_ins import TintNetwork, colorizer_of
 from napari_colorize import display
 from napari_colorize.display import (
     DisplayRange,
-    PlainColors,
     PyramidColors,
     Region,
     RegionColors,
+    SingleColors,
     StackColors,
     colors_for,
 )
-from napari_colorize.display.gray import gray_picture
+from napari_colorize.display.gray import gray_image
 
 PLAIN = {"rgb": False, "limits": (0, 255), "gamma": 1.0}
 DTYPES = [
@@ -29,7 +29,7 @@ DTYPES = [
 
 
 def values(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """From 0 to 120, or 0 to 1 for bool and floats."""
+    """Random values from 0 to 120, or 0 to 1 for bool and floats."""
     unit = np.random.default_rng(0).random(shape)
     dtype = np.dtype(dtype)
     if dtype.kind == "b":
@@ -40,12 +40,12 @@ def values(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("gamma", [1.0, 0.4])
 @pytest.mark.parametrize("channels", [(), (3,), (4,)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gray_is_what_a_picture_without_saturation_is(dtype, channels, gamma):
+def test_gray_equals_a_result_without_saturation(dtype, channels, gamma):
     image = values(dtype, (9, 14, *channels))
     low, high = (10.25, 100) if np.dtype(dtype).kind in "iu" else (0.125, 0.75)
     settings = {"contrast_limits": (low, high), "gamma": gamma, "saturation": 0}
 
-    gray = gray_picture(image, DisplayRange(bool(channels), (low, high), gamma))
+    gray = gray_image(image, DisplayRange(bool(channels), (low, high), gamma))
 
     wanted = colorizer_of(TintNetwork())(image, rgb=bool(channels), **settings).pixels
     assert gray.dtype == wanted.dtype
@@ -58,30 +58,30 @@ def test_gray_is_what_a_picture_without_saturation_is(dtype, channels, gamma):
 def test_integers_within_the_limits_keep_their_values(dtype):
     image = values(dtype, (9, 14))
 
-    gray = gray_picture(image, DisplayRange(False, (0, 200)))
+    gray = gray_image(image, DisplayRange(False, (0, 200)))
 
     np.testing.assert_array_equal(gray, np.repeat(image[..., None], 3, axis=2))
 
 
 def test_nan_is_shown_as_nan():
-    gray = gray_picture(np.array([[0.25, np.nan]]), DisplayRange(False, (0, 1)))
+    gray = gray_image(np.array([[0.25, np.nan]]), DisplayRange(False, (0, 1)))
 
     np.testing.assert_array_equal(gray, [[[0.25] * 3, [np.nan] * 3]])
 
 
-def test_each_layer_gets_the_way_that_suits_it(monkeypatch):
-    monkeypatch.setattr(display, "BIG", 1000)
+def test_colors_for_chooses_by_shape_and_levels(monkeypatch):
+    monkeypatch.setattr(display, "MAX_PIXELS", 1000)
     image, stack, large = (np.zeros(shape, "u1") for shape in ((9, 9), (2, 9, 9), (2, 40, 40)))
     region = Region(slice(0, 5), slice(0, 5), np.ones((5, 5), bool))
 
-    assert isinstance(colors_for(image, **PLAIN), PlainColors)
+    assert isinstance(colors_for(image, **PLAIN), SingleColors)
     assert isinstance(colors_for(stack, **PLAIN), StackColors)
     assert isinstance(colors_for(stack, region=region, **PLAIN), RegionColors)
     assert isinstance(colors_for(large, **PLAIN), PyramidColors)
     assert isinstance(colors_for(stack, levels=[stack, stack[:, ::2, ::2]], **PLAIN), PyramidColors)
 
 
-def test_one_picture_is_shown_as_it_came(tiny_colorizer, ramp):
+def test_a_single_image_shows_the_pixels_of_its_result(tiny_colorizer, ramp):
     plain = colors_for(ramp, rgb=False, limits=(0, 1), gamma=1.0)
     assert plain.data is None and plain.source is ramp and not plain.is_current(())
     result = tiny_colorizer(ramp)
@@ -94,14 +94,14 @@ def test_one_picture_is_shown_as_it_came(tiny_colorizer, ramp):
 
 
 def reading(**changes):
-    """What layers are read as; the region anew each time, as shapes are."""
+    """Arguments of `colors_for`; the region is a new object each time, as for shapes layers."""
     region = Region(slice(0, 5), slice(0, 5), np.ones((5, 5), bool))
     return {"region": region} | PLAIN | changes
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (2, 9, 9)])
 @pytest.mark.parametrize("kind", ["plain", "region", "levels"])
-def test_colours_match_what_they_were_made_of(shape, kind):
+def test_colors_match_the_arguments_that_they_were_made_with(shape, kind):
     stack, other = np.zeros(shape, "u1"), np.zeros(shape, "u1")
     smaller = Region(slice(0, 5), slice(0, 5), np.eye(5, dtype=bool))
     given = reading(stack=stack)
@@ -126,7 +126,7 @@ def test_colours_match_what_they_were_made_of(shape, kind):
 @pytest.mark.parametrize(
     ("dtype", "limits"), [("uint16", (3, 900)), ("float32", (0, 1)), ("bool", (0, 255))]
 )
-def test_pictures_are_to_be_shown_from_black_to_white(dtype, limits):
+def test_limits_are_the_values_of_black_and_white(dtype, limits):
     image = values(dtype, (12, 15))
     plain = colors_for(image, rgb=False, limits=(3, 900), gamma=1.0)
 
@@ -135,7 +135,7 @@ def test_pictures_are_to_be_shown_from_black_to_white(dtype, limits):
     assert plain.limits == limits
 
 
-def test_importing_colours_brings_no_torch():
+def test_importing_display_does_not_import_torch():
     code = "import sys, napari_colorize.display; print('torch' in sys.modules)"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"

@@ -1,4 +1,4 @@
-"""Stacks that fill up: planes known, gray planes, what is forgotten and what is held."""
+"""Colors of stacks: planes with and without colors, dropped planes, and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_colorize.display import stack as stack_module
 from napari_colorize.display.lazy_array import LazyArray
 from napari_colorize.errors import OutOfMemoryError
 
-LOOK = DisplayRange(False, (0, 255))
+RANGE = DisplayRange(False, (0, 255))
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def stack():
 
 
 def colors_of(stack, **settings):
-    """A stack's colours, none known, and what its Colorizer says of a plane."""
+    """Empty colors of a stack, and a function that colorizes one of its planes."""
     colorizer = colorizer_of(TintNetwork())
-    return StackColors(stack, LOOK, **settings), lambda index: colorizer(stack[index])
+    return StackColors(stack, RANGE, **settings), lambda index: colorizer(stack[index])
 
 
-def test_planes_get_their_colours_one_by_one(stack):
+def test_planes_get_their_colors_one_by_one(stack):
     colors, colorize = colors_of(stack)
     result = colorize((1, 2))
 
@@ -41,7 +41,7 @@ def test_planes_get_their_colours_one_by_one(stack):
 
 
 class Numbers:
-    """An array in memory as a view's whole."""
+    """A BlockProvider of an array in memory."""
 
     defers = False
     leading = 2
@@ -53,10 +53,10 @@ class Numbers:
 
 
 @given(key=basic_indices(Numbers.shape, allow_newaxis=True))
-def test_a_view_is_indexed_as_an_array_is(key):
-    whole = Numbers()
+def test_a_lazy_array_is_indexed_like_an_array(key):
+    provider = Numbers()
 
-    found = LazyArray(whole)[key]
+    found = LazyArray(provider)[key]
 
     np.testing.assert_array_equal(found, Numbers.values[key])
     assert np.shape(found) == Numbers.values[key].shape
@@ -66,16 +66,16 @@ def test_a_view_is_indexed_as_an_array_is(key):
     first=basic_indices(Numbers.shape, allow_newaxis=False, allow_ellipsis=False),
     data=st.data(),
 )
-def test_a_view_of_a_view_is_one_too(first, data):
-    whole = Numbers()
-    whole.defers = True
+def test_an_indexed_lazy_array_is_indexed_like_an_array(first, data):
+    provider = Numbers()
+    provider.defers = True
     second = data.draw(basic_indices(np.shape(Numbers.values[first])))
 
-    np.testing.assert_array_equal(LazyArray(whole)[first][second], Numbers.values[first][second])
+    np.testing.assert_array_equal(LazyArray(provider)[first][second], Numbers.values[first][second])
 
 
-class Upward:
-    """A lazy stack that counts what is read, and refuses places in reverse, as zarr does."""
+class IncreasingOnly:
+    """A lazy stack that records reads, and refuses negative steps, as zarr does."""
 
     def __init__(self, values):
         self.values, self.read = values, []
@@ -91,9 +91,9 @@ def in_gray(stack):
     return np.repeat(stack[..., None], 3, axis=-1)
 
 
-def test_a_plane_of_a_lazy_stack_is_its_own_gray_until_its_colours_come(stack):
-    lazy = Upward(stack)
-    colors = StackColors(lazy, LOOK)
+def test_a_plane_of_a_lazy_stack_is_gray_until_its_colors_arrive(stack):
+    lazy = IncreasingOnly(stack)
+    colors = StackColors(lazy, RANGE)
     result = colorizer_of(TintNetwork())(stack[0, 1])
     assert not lazy.read
 
@@ -105,8 +105,8 @@ def test_a_plane_of_a_lazy_stack_is_its_own_gray_until_its_colours_come(stack):
 
 
 @pytest.mark.parametrize("is_lazy", [False, True])
-def test_many_planes_at_once_are_each_their_own(stack, is_lazy):
-    colors = StackColors(dask.array.from_array(stack) if is_lazy else stack, LOOK)
+def test_several_planes_can_be_read_at_once(stack, is_lazy):
+    colors = StackColors(dask.array.from_array(stack) if is_lazy else stack, RANGE)
     result = colorizer_of(TintNetwork())(stack[1, 1])
     colors.put((1, 1), result)
 
@@ -119,9 +119,9 @@ def test_many_planes_at_once_are_each_their_own(stack, is_lazy):
     np.testing.assert_array_equal(colors.data[1:1], wanted[1:1])
 
 
-def test_a_lazy_stack_whose_planes_are_known_is_not_read(stack):
-    lazy = Upward(stack)
-    colors = StackColors(lazy, LOOK)
+def test_a_lazy_stack_is_not_read_where_it_has_colors(stack):
+    lazy = IncreasingOnly(stack)
+    colors = StackColors(lazy, RANGE)
     for index in np.ndindex(2, 3):
         assert not colors.all_current()
         colors.put(index, colorizer_of(TintNetwork())(stack[index]))
@@ -133,7 +133,7 @@ def test_a_lazy_stack_whose_planes_are_known_is_not_read(stack):
     assert (np.ptp(whole, axis=-1) > 0).any(axis=(2, 3)).all()
 
 
-def test_the_oldest_planes_are_forgotten_beyond_the_budget(stack):
+def test_the_oldest_planes_are_dropped_beyond_the_budget(stack):
     colors, colorize = colors_of(stack, budget=2 * 12 * 15 * 3)
 
     for index in [(0, 0), (0, 1), (0, 2)]:
@@ -143,7 +143,7 @@ def test_the_oldest_planes_are_forgotten_beyond_the_budget(stack):
     np.testing.assert_array_equal(colors.data[0, 0, ..., 1], stack[0, 0])
 
 
-def test_a_stack_that_is_held_forgets_nothing(stack):
+def test_an_allocated_stack_drops_no_plane(stack):
     colors, colorize = colors_of(stack, budget=1)
     colors.put((0, 0), colorize((0, 0)))
     colors.allocate_all()
@@ -158,7 +158,7 @@ def test_a_stack_that_is_held_forgets_nothing(stack):
     np.testing.assert_array_equal(colors.data, colors.array())
 
 
-def test_outdated_planes_are_shown_until_new_ones_come(stack):
+def test_stale_planes_are_displayed_until_new_ones_arrive(stack):
     colors, colorize = colors_of(stack)
     colors.put((0, 0), colorize((0, 0)))
 
@@ -168,18 +168,18 @@ def test_outdated_planes_are_shown_until_new_ones_come(stack):
     np.testing.assert_array_equal(colors.data[0, 0], colorize((0, 0)).pixels)
 
 
-def test_what_does_not_fit_is_refused_with_the_bytes(stack, monkeypatch):
+def test_allocating_more_than_the_free_memory_is_refused(stack, monkeypatch):
     monkeypatch.setattr(stack_module, "_free_bytes", lambda: 1_000_000)
     large = np.broadcast_to(stack, (10**6, *stack.shape))
 
     with pytest.raises(OutOfMemoryError, match=r"need 3\.2 GB .* 0\.0 GB are free"):
-        StackColors(large, LOOK).allocate_all()
+        StackColors(large, RANGE).allocate_all()
 
 
-def test_a_fidelity_shows_any_stack_in_8_bits(stack):
+def test_8_bit_results_change_the_dtype(stack):
     deep = stack.astype(np.uint16) * 100
-    look = DisplayRange(False, (0, 25500))
-    colors = StackColors(deep, look)
+    display_range = DisplayRange(False, (0, 25500))
+    colors = StackColors(deep, display_range)
     before = colors.data
     result = colorizer_of(TintNetwork())(stack[0, 0])
 

@@ -14,27 +14,27 @@ class FakeRun:
     """A run whose events and state are set by the test."""
 
     def __init__(self, *batches: list[dict[str, Any]], state: State = State.RUNNING) -> None:
-        self.asked = SimpleNamespace(name="slides", base="embedded")
+        self.request = SimpleNamespace(name="slides", base="embedded")
         self.batches = list(batches)
         self.state = state
         self.commands: list[str] = []
         self.reason = ""
-        self.is_whole = True
+        self.is_complete = True
 
     @property
     def is_running(self) -> bool:
         return self.state is State.RUNNING
 
-    def read_again(self) -> None:
+    def rewind(self) -> None:
         """The events are not read yet."""
 
     def read(self) -> list[dict[str, Any]]:
         return self.batches.pop(0) if self.batches else []
 
-    def order(self, command: str) -> None:
+    def control(self, command: str) -> None:
         self.commands.append(command)
 
-    def why(self) -> str:
+    def failure_reason(self) -> str:
         return self.reason
 
     def last_event(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def test_the_active_run_is_found_and_a_finished_one_only_on_request(monkeypatch)
     assert find_run(with_finished=True) is done
     assert find_run(with_finished=False) is running
 
-    done.is_whole = False  # its result was displayed before
+    done.is_complete = False  # its result was displayed before
     assert find_run(with_finished=True) is running
 
 

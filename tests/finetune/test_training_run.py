@@ -1,4 +1,4 @@
-"""A training as a folder and a process that nobody holds: what a viewer's end cannot touch."""
+"""Run folder and detached process of a training run."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ CHILD = Path(__file__).with_name("finetune_child.py")
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch) -> Path:
+def models_folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("NAPARI_COLORIZE_MODELS", str(tmp_path / "own"))
     return tmp_path / "own"
 
 
 @pytest.fixture
-def run(own, tmp_path, monkeypatch) -> Iterator[TrainingRun]:
-    """A run of the stand-in, not launched yet."""
-    use_stand_in(monkeypatch)
+def run(models_folder, tmp_path, monkeypatch) -> Iterator[TrainingRun]:
+    """A run of the fake training program, not launched yet."""
+    use_fake_training(monkeypatch)
     Image.new("RGB", (40, 40), (200, 90, 30)).save(tmp_path / "one.png")
     base = str(local_path(CATALOGUE["embedded"]))
-    asked = TrainingRequest(base=base, data=(str(tmp_path),), model=str(own / "mine.safetensors"))
-    run = TrainingRun.begin(asked, new_run_folder("mine"))
+    request = TrainingRequest(
+        base=base, data=(str(tmp_path),), model=str(models_folder / "mine.safetensors")
+    )
+    run = TrainingRun.create(request, new_run_folder("mine"))
     yield run
     run.kill()
 
 
-def use_stand_in(monkeypatch) -> None:
+def use_fake_training(monkeypatch) -> None:
     whole = TrainingRun.command.fget
     monkeypatch.setattr(
         TrainingRun,
@@ -65,11 +67,11 @@ def last(run: TrainingRun) -> str:
     return str(run.last_event().get("event"))
 
 
-def test_the_command_is_one_that_training_knows(run):
+def test_the_command_is_accepted_by_the_training_program(run):
     from napari_colorize_training.__main__ import app
     from typer.testing import CliRunner
 
-    asked = TrainingRequest(
+    request = TrainingRequest(
         base="no-such-model",
         data=("a", "b"),
         model="m",
@@ -78,34 +80,34 @@ def test_the_command_is_one_that_training_knows(run):
         group="folder",
         steps=3,
     )
-    asked.save(run.folder)
+    request.save(run.folder)
     words = training_run.TrainingRun(run.folder).command[2:]
 
-    told = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(app, words)
 
-    assert told.exit_code == 1  # not 2, which a wrong option has
-    assert "no-such-model" in told.stdout
+    assert result.exit_code == 1  # 2 would be a usage error
+    assert "no-such-model" in result.stdout
 
 
-def test_it_pauses_goes_on_and_makes_a_model(run, own):
+def test_a_run_pauses_resumes_and_writes_a_model(run, models_folder):
     run.launch()
     assert until(lambda: last(run) == "step") and run.state is State.RUNNING
 
-    run.order("pause")
+    run.control("pause")
     assert until(lambda: last(run) == "paused")
     assert run.is_running
-    run.order("resume")
+    run.control("resume")
     assert until(lambda: last(run) == "step")
-    run.order("finish")
+    run.control("finish")
 
     assert until(lambda: run.state is State.DONE)
-    assert (own / "mine.safetensors").is_file()
+    assert (models_folder / "mine.safetensors").is_file()
 
 
-def test_stopped_it_ends_and_goes_on_where_it_was(run):
+def test_a_stopped_run_continues_where_it_ended(run):
     run.launch()
     assert until(lambda: run.last_event().get("step", 0) > 3)
-    run.order("stop")
+    run.control("stop")
     assert until(lambda: run.state is State.STOPPED)
     reached = run.last_event()["step"]
 
@@ -117,16 +119,16 @@ def test_stopped_it_ends_and_goes_on_where_it_was(run):
 
 
 def everything(run: TrainingRun) -> list[dict]:
-    run.read_again()
-    return [event for piece in iter(run.read, []) for event in piece]
+    run.rewind()
+    return [event for block in iter(run.read, []) for event in block]
 
 
-def test_killed_it_is_interrupted_and_half_a_line_spoils_nothing(run):
+def test_a_killed_run_is_interrupted_and_an_incomplete_line_is_skipped(run):
     run.launch()
     assert until(lambda: last(run) == "step")
     run.kill()
     assert until(lambda: run.state is State.INTERRUPTED)
-    with (run.folder / "told.jsonl").open("a") as file:
+    with (run.folder / "events.jsonl").open("a") as file:
         file.write('{"event": "st')
 
     run.launch()
@@ -136,22 +138,22 @@ def test_killed_it_is_interrupted_and_half_a_line_spoils_nothing(run):
 
 def test_a_launch_while_it_is_running_changes_nothing(run):
     run.launch()
-    passport = (run.folder / "process.json").read_text()
+    record = (run.folder / "process.json").read_text()
 
     run.launch()
 
-    assert (run.folder / "process.json").read_text() == passport
+    assert (run.folder / "process.json").read_text() == record
 
 
-def test_the_id_of_another_process_is_not_taken_for_it(run):
-    mine = {"pid": os.getpid(), "started": 1.0}  # alive, but begun at another time
+def test_another_process_of_the_same_id_is_not_the_run(run):
+    mine = {"pid": os.getpid(), "started": 1.0}  # alive, but started at another time
     (run.folder / "process.json").write_text(json.dumps(mine))
 
     assert not run.is_running and run.state is State.INTERRUPTED
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Sends a signal.")
-def test_who_began_it_may_be_killed_and_another_gives_the_orders(run):
+def test_a_run_survives_its_starter_and_is_controlled_by_another_process(run):
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -167,65 +169,81 @@ def test_who_began_it_may_be_killed_and_another_gives_the_orders(run):
     assert starter.stdout is not None and starter.stdout.readline() == b"launched\n"
     assert until(lambda: last(run) == "step")
 
-    os.killpg(starter.pid, signal.SIGKILL)  # as a terminal ends what it has begun
+    os.killpg(starter.pid, signal.SIGKILL)  # as a terminal kills its processes
     starter.communicate()
 
     reached = run.last_event()["step"]
     assert until(lambda: run.last_event().get("step", 0) > reached + 3)
     (found,) = runs()
-    found.order("finish")
+    found.control("finish")
     assert until(lambda: found.state is State.DONE)
 
 
-def test_why_it_failed_is_what_it_said_itself(run):
-    for picture in Path(run.asked.data[0]).glob("*.png"):
-        picture.unlink()
+def test_the_failure_reason_is_the_error_event(run):
+    for image in Path(run.request.data[0]).glob("*.png"):
+        image.unlink()
 
     run.launch()
 
     assert until(lambda: run.state is State.FAILED)
-    assert run.why() == "There is nothing to learn from."
+    assert run.failure_reason() == "There is nothing to learn from."
 
 
-def test_of_a_crash_the_last_line_is_told(run, monkeypatch):
+def test_the_failure_reason_of_a_crash_is_the_last_line(run, monkeypatch):
     crash = [sys.executable, "-c", "import sys; sys.stderr.write('warned\\n'); 1 / 0"]
     monkeypatch.setattr(TrainingRun, "command", crash)
 
     run.launch()
 
     assert until(lambda: run.state is State.FAILED)
-    assert run.why() == "ZeroDivisionError: division by zero"
+    assert run.failure_reason() == "ZeroDivisionError: division by zero"
 
 
-def test_of_a_finished_run_only_the_log_stays(run):
+def test_tidy_keeps_only_the_log(run):
     run.launch()
-    run.order("finish")
-    assert until(lambda: run.state is State.DONE) and run.is_whole
+    run.control("finish")
+    assert until(lambda: run.state is State.DONE) and run.is_complete
 
     run.tidy()
 
     assert {path.name for path in run.folder.iterdir()} <= set(training_run.KEPT)
-    assert run.state is State.DONE and not run.is_whole
+    assert run.state is State.DONE and not run.is_complete
 
 
-def test_a_long_story_is_read_in_pieces_and_whole(run):
+def test_a_long_log_is_read_completely_in_several_calls(run):
     lines = [json.dumps({"event": "step", "step": n, "more": "x" * 90}) for n in range(3000)]
-    (run.folder / "told.jsonl").write_text("\n".join(["no json", "[1]", *lines, '{"event": "ha']))
+    (run.folder / "events.jsonl").write_text("\n".join(["no json", "[1]", *lines, '{"event": "ha']))
 
-    pieces = list(iter(run.read, []))
+    blocks = list(iter(run.read, []))
 
-    assert len(pieces) > 3
-    assert [event["step"] for piece in pieces for event in piece] == list(range(3000))
+    assert len(blocks) > 3
+    assert [event["step"] for block in blocks for event in block] == list(range(3000))
 
 
-def test_runs_come_newest_first_and_other_folders_are_passed_over(run, own):
+def test_runs_are_listed_newest_first_without_invalid_folders(run, models_folder):
     later = TrainingRequest(
-        base="embedded", data=(), model=str(own / "b"), begun=run.asked.begun + 9
+        base="embedded", data=(), model=str(models_folder / "b"), created=run.request.created + 9
     )
-    TrainingRun.begin(later, new_run_folder("mine"))
-    (own / "runs" / "stray").mkdir()
-    (own / "runs" / "broken").mkdir()
-    (own / "runs" / "broken" / "asked.json").write_text('{"base": 1}')
+    TrainingRun.create(later, new_run_folder("mine"))
+    (models_folder / "runs" / "stray").mkdir()
+    (models_folder / "runs" / "broken").mkdir()
+    (models_folder / "runs" / "broken" / "request.json").write_text('{"base": 1}')
 
-    assert [found.asked for found in runs()] == [later, run.asked]
+    assert [found.request for found in runs()] == [later, run.request]
     assert [found.folder.name for found in runs()] == ["mine-2", "mine"]
+
+
+def test_folders_of_earlier_versions_are_opened(models_folder):
+    folder = new_run_folder("old")
+    folder.mkdir(parents=True)
+    saved = {"base": "embedded", "data": ["a"], "model": str(models_folder / "old"), "begun": 5.0}
+    (folder / "asked.json").write_text(json.dumps(saved))
+    (folder / "told.jsonl").write_text('{"event": "done"}\n')
+
+    (run,) = runs()
+    run.control("resume")
+
+    assert (run.request.created, run.state) == (5.0, State.DONE)
+    assert (folder / "orders.txt").exists() or (folder / "control.txt").exists()
+    run.tidy()
+    assert {path.name for path in folder.iterdir()} == {"asked.json", "told.jsonl"}

@@ -1,4 +1,4 @@
-"""The box as code uses it and as its controls do; no browser."""
+"""ColorizeBox, used by code and through its controls; no browser."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from napari_colorize.jupyter import ColorizeBox
 from napari_colorize.settings import ColorizeSettings
 
 
-def sentence(box) -> str:
-    return box._sentence.value
+def status(box) -> str:
+    return box._status.value
 
 
-def turn(box, name, value) -> None:
-    """As a hand does it."""
+def change(box, name, value) -> None:
+    """Change a setting by its control."""
     box.controls[name]._parts[0].value = value
     assert box.wait(SOON)
 
 
-def test_an_array_gets_its_colours(box_of, tiny_colorizer, photo):
+def test_an_array_is_colorized(box_of, tiny_colorizer, photo):
     box = box_of(photo)
 
     np.testing.assert_array_equal(box.result.pixels, tiny_colorizer(photo).pixels)
     assert box.view.size == [96, 128]
-    assert "render factor 4" in sentence(box)
+    assert "render factor 4" in status(box)
 
 
-def test_a_file_gets_its_colours(box_of, photo, tmp_path):
+def test_a_file_is_colorized(box_of, photo, tmp_path):
     from napari_colorize.io.images import write_image
 
     path = tmp_path / "photo.png"
@@ -47,7 +47,7 @@ def test_a_file_gets_its_colours(box_of, photo, tmp_path):
     np.testing.assert_array_equal(by_hand.result.pixels, by_path.result.pixels)
 
 
-def test_an_upload_gets_its_colours(box_of, photo, tmp_path):
+def test_an_upload_is_colorized(box_of, photo, tmp_path):
     from napari_colorize.io.images import write_image
 
     write_image(tmp_path / "photo.tif", np.dstack([photo] * 3))
@@ -68,15 +68,15 @@ def test_an_upload_gets_its_colours(box_of, photo, tmp_path):
     np.testing.assert_array_equal(box.result.pixels, box_of(photo).result.pixels)
 
 
-def test_settings_reach_the_controls_and_controls_the_settings(box_of, photo):
+def test_settings_and_controls_follow_each_other(box_of, photo):
     box = box_of(photo, saturation=1.5)
     assert box.controls["saturation"].slider.value == 1.5
 
     box.settings = ColorizeSettings(render_factor=7, gamma=2)
     assert box.controls["render_factor"].slider.value == 7
     assert box.controls["gamma"].slider.value == 2
-    turn(box, "self_attention", False)
-    turn(box, "render_factor", 3)
+    change(box, "self_attention", False)
+    change(box, "render_factor", 3)
 
     assert box.settings == ColorizeSettings(render_factor=3, gamma=2, self_attention=False)
     assert box.result.chroma.render_factor == 3
@@ -91,9 +91,9 @@ def test_every_setting_has_a_control_that_shows_it(box_of):
         assert control.label.tooltip
 
 
-def test_a_knob_can_be_given_back_to_the_model(box_of, photo):
+def test_a_setting_can_be_reset_to_the_recommended_value(box_of, photo):
     box = box_of(photo)
-    turn(box, "render_factor", 9)
+    change(box, "render_factor", 9)
     number = box.controls["render_factor"]
 
     number.reset.click()
@@ -116,23 +116,23 @@ def test_black_and_white_can_be_set(box_of, photo):
     assert box.result.gray.min() == 0
 
 
-def test_limits_the_wrong_way_round_are_told_and_can_be_mended(box_of, photo):
+def test_reversed_limits_are_reported_and_can_be_corrected(box_of, photo):
     box = box_of(photo, contrast_limits=(50, 200))
     limits = box.controls["contrast_limits"]
 
     limits.high.value = 20
-    assert "the smaller first" in sentence(box)
+    assert "the smaller first" in status(box)
     limits.low.value = 10
     box.wait(SOON)
 
     assert box.result.settings.contrast_limits == (10, 20)
 
 
-def test_saturation_asks_no_network_and_sends_nothing_anew(box_of, photo):
+def test_saturation_runs_no_network_and_sends_no_image(box_of, photo):
     box = box_of(photo)
     chroma, serial = box.result.chroma, box.view.serial
 
-    turn(box, "saturation", 2.0)
+    change(box, "saturation", 2.0)
 
     assert box.result.chroma is chroma and box.view.serial == serial
     assert box.result.settings.saturation == 2
@@ -146,7 +146,7 @@ def test_the_slider_and_the_view_are_linked_in_the_browser(box_of):
     assert box._saturation.target == (view, "saturation")
 
 
-def test_code_may_watch_the_result(box_of, photo):
+def test_the_result_can_be_observed(box_of, photo):
     box, seen = box_of(photo), []
     box.observe(lambda change: seen.append(change["new"]), "result")
 
@@ -156,7 +156,7 @@ def test_code_may_watch_the_result(box_of, photo):
     assert [result.settings.saturation for result in seen] == [0]
 
 
-def test_a_slider_goes_through_a_stack(box_of, photo):
+def test_a_slider_selects_the_plane(box_of, photo):
     stack = np.stack([photo, photo[::-1], photo // 2])
     box = box_of(stack)
     (slider,) = box._planes.sliders
@@ -178,45 +178,89 @@ def test_all_planes_become_one_array(box_of, photo):
 
     assert box.stack.shape == (2, 96, 128, 3)
     np.testing.assert_array_equal(box.stack[0], box.result.pixels)
-    assert "Done: 2 of 2" in sentence(box) and "box.stack" in sentence(box)
+    assert "Done: 2 of 2" in status(box) and "box.stack" in status(box)
 
 
-def test_a_run_stops_when_told(photo):
+def chroma_of(pixels):
+    """Largest difference between the channels of a pixel: 0 for gray."""
+    return int(np.ptp(np.asarray(pixels).astype(int), axis=-1).max())
+
+
+def test_the_stack_follows_the_settings_as_the_displayed_plane_does(box_of, photo):
+    box = box_of(np.stack([photo, photo[::-1]]))
+    box.colorize_all()
+    box.wait(SOON)
+    held = box.stack
+    before = held.copy()
+
+    box.set_settings(saturation=0)
+    assert box.stack is None  # not the outdated colors
+    box.wait(SOON)
+
+    assert chroma_of(before) > 0 and chroma_of(box.result.pixels) == chroma_of(box.stack) == 0
+    np.testing.assert_array_equal(held, before)
+
+
+def test_painted_hints_make_the_stack_stale(box_of, photo):
+    box = box_of(np.stack([photo, photo[::-1]]))
+    box.colorize_all()
+    box.wait(SOON)
+    assert box.stack is not None
+
+    hints = np.zeros((*photo.shape, 4), np.uint8)
+    hints[:8, :8] = 255, 0, 0, 255
+    box.hints = hints
+
+    assert box.stack is None
+
+
+def test_the_next_planes_are_prefetched(box_of, photo):
+    box = box_of(np.stack([np.roll(photo, k, axis=0) for k in range(4)]), plane=(0,))
+    prefetched = []
+    box.presenter.session.plane_ready.connect(lambda index, *_: prefetched.append(index))
+
+    box._planes.sliders[0].value = 1
+    box.wait(SOON)
+
+    assert prefetched == [(2,), (3,)]
+
+
+def test_a_run_can_be_stopped(photo):
     network = LayeredNetwork()
     box = ColorizeBox(np.stack([photo] * 500), model=colorizer_of(network))
     assert box.wait(SOON)
-    network.held = True
+    network.is_blocked = True
     box._all.click()
-    network.wait_until_held()
+    network.wait_until_blocked()
     assert box._all.disabled
 
     box._stop.click()
-    network.let_go()
+    network.unblock()
     assert box.wait(SOON)
 
-    assert "Stopped after" in sentence(box) and not box._all.disabled
+    assert "Stopped after" in status(box) and not box._all.disabled
     assert box.result is not None
     box.close()
 
 
-def test_another_picture_ends_a_run_over_the_last(photo):
+def test_a_new_source_ends_a_run(photo):
     network = LayeredNetwork()
     box = ColorizeBox(np.stack([photo] * 500), model=colorizer_of(network))
     assert box.wait(SOON)
-    network.held = True
+    network.is_blocked = True
     box._all.click()
-    network.wait_until_held()
+    network.wait_until_blocked()
 
     box.source = photo[::-1].copy()
-    network.let_go()
+    network.unblock()
     assert box.wait(SOON)
 
-    assert box.stack is None and "render factor" in sentence(box)
+    assert box.stack is None and "render factor" in status(box)
     np.testing.assert_allclose(box.result.gray, photo[::-1] / 255, atol=1e-6)
     box.close()
 
 
-def test_a_sweep_shows_several_and_takes_one(box_of, photo):
+def test_a_click_in_the_sweep_sets_the_render_factor(box_of, photo):
     box = box_of(photo)
 
     box._toolbox.sweep_button.click()
@@ -230,7 +274,7 @@ def test_a_sweep_shows_several_and_takes_one(box_of, photo):
     assert box.controls["render_factor"].slider.value == 8
 
 
-def test_a_click_shows_where_attention_looks(photo):
+def test_a_click_shows_the_attention_map(photo):
     box = ColorizeBox(photo)
     assert box.wait(SOON)
     box._toolbox.attention_button.value = True
@@ -246,7 +290,7 @@ def test_a_click_shows_where_attention_looks(photo):
     box.close()
 
 
-def test_confidence_lies_over_the_picture_and_follows_it(photo):
+def test_the_expected_error_overlay_follows_the_result(photo):
     box = ColorizeBox(photo)
     assert box.wait(SOON)
     box._toolbox.expected_error_button.value = True
@@ -268,7 +312,7 @@ def test_the_histogram_follows_the_saturation(box_of, photo):
     box._toolbox.histogram_button.value = True
     before = box._toolbox.histogram._image.value
 
-    turn(box, "saturation", 3.0)
+    change(box, "saturation", 3.0)
 
     assert before and box._toolbox.histogram._image.value != before
 
@@ -284,33 +328,33 @@ BAD = {
 
 
 @pytest.mark.parametrize("source", BAD.values(), ids=BAD.keys())
-def test_bad_input_is_told_in_one_sentence_and_the_box_lives_on(box_of, photo, source):
+def test_invalid_input_is_reported_and_the_box_continues(box_of, photo, source):
     box = box_of(source)
 
-    assert 'class="error"' in sentence(box)
-    assert "Traceback" not in sentence(box)
+    assert 'class="error"' in status(box)
+    assert "Traceback" not in status(box)
     assert box.result is None
     box.source = photo
     box.wait(SOON)
-    assert box.result is not None and 'class="error"' not in sentence(box)
+    assert box.result is not None and 'class="error"' not in status(box)
 
 
-def test_a_path_that_is_not_there_is_told(box_of, tmp_path):
+def test_a_missing_path_is_reported(box_of, tmp_path):
     box = box_of(tmp_path / "gone.png")
-    assert "gone.png does not exist." in sentence(box)
+    assert "gone.png does not exist." in status(box)
 
     (tmp_path / "text.png").write_text("words")
     box.source = tmp_path / "text.png"
-    assert "text.png is not an image" in sentence(box)
+    assert "text.png is not an image" in status(box)
 
 
-def test_words_of_a_user_are_no_markup(box_of):
+def test_text_of_the_user_is_escaped(box_of):
     assert "&lt;b&gt; does not exist." in sentence(box_of("<b>"))
 
 
-def test_a_plane_that_is_not_there_is_told_and_another_can_be_chosen(box_of, photo):
+def test_an_invalid_plane_is_reported_and_another_can_be_chosen(box_of, photo):
     box = box_of(np.stack([photo] * 3), plane=(7,))
-    assert "There is no plane (7,)" in sentence(box)
+    assert "There is no plane (7,)" in status(box)
 
     box._planes.sliders[0].value = 1
     box.wait(SOON)
@@ -318,32 +362,32 @@ def test_a_plane_that_is_not_there_is_told_and_another_can_be_chosen(box_of, pho
     assert box.plane == (1,) and box.result is not None
 
 
-def test_settings_that_do_not_exist_are_the_callers_mistake():
-    with pytest.raises(SettingsError, match="no setting 'colour'"):
-        ColorizeBox(colour=2)
+def test_unknown_settings_raise():
+    with pytest.raises(SettingsError, match="no setting 'color'"):
+        ColorizeBox(color=2)
 
 
-def test_a_picture_is_saved_once(box_of, photo, tmp_path):
+def test_save_does_not_overwrite(box_of, photo, tmp_path):
     box = box_of(photo)
     box._path.value = str(tmp_path / "colors.png")
 
     box._save.click()
-    assert "Saved as" in sentence(box) and (tmp_path / "colors.png").is_file()
+    assert "Saved as" in status(box) and (tmp_path / "colors.png").is_file()
     box._save.click()
 
-    assert 'class="error"' in sentence(box) and "colors.png" in sentence(box)
+    assert 'class="error"' in status(box) and "colors.png" in status(box)
 
 
 def test_boxes_do_not_disturb_each_other(box_of, photo):
     one, two = box_of(photo), box_of(photo[::-1].copy())
 
-    turn(one, "saturation", 0.0)
+    change(one, "saturation", 0.0)
 
     assert one.result.settings.saturation == 0 and two.result.settings.saturation == 1
     assert two.controls["saturation"].slider.value == 1
 
 
-def test_a_box_that_nobody_sees_gives_back_its_network(box_of, photo):
+def test_a_box_that_is_not_displayed_releases_its_memory(box_of, photo):
     box = box_of(photo)
     freed = []
     box.session.release_memory = lambda: freed.append(True)
@@ -356,18 +400,18 @@ def test_a_box_that_nobody_sees_gives_back_its_network(box_of, photo):
     assert freed
 
 
-def test_it_goes_on_after_it_was_gone(box_of, photo):
+def test_a_box_continues_after_its_memory_was_released(box_of, photo):
     box = box_of(photo)
     box.view._on_message(None, {"kind": "attached"}, [])
     box.view._on_message(None, {"kind": "detached"}, [])
     box.wait(SOON)
 
-    turn(box, "saturation", 2.0)
+    change(box, "saturation", 2.0)
 
     assert box.result.settings.saturation == 2
 
 
-def test_a_knob_that_the_model_lacks_is_off_with_the_reason(box_of, photo):
+def test_the_control_of_an_unsupported_setting_is_disabled_with_the_reason(box_of, photo):
     box = box_of(photo)
 
     fidelity = box.controls["fidelity"]

@@ -109,7 +109,7 @@ def test_a_later_box_displays_the_active_run(box_of, folder):
     first.close()
 
     later = box_of()
-    assert later.run.asked == first.run.asked
+    assert later.run.request == first.run.request
     assert wait_until(later, lambda: "Step" in later._message.value)
 
     again = box_of(folder)  # also displays it

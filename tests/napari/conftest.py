@@ -1,4 +1,4 @@
-"""What tests of the plugin share: a viewer with the panel, pictures, a way to wait for colours."""
+"""Fixtures for tests of the plugin: images, a viewer with the panel, and waiting for results."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import numpy as np
 import pytest
 from skimage import data
 
-SECONDS = 60_000  # to wait at most, in milliseconds: machines that test are slow and shared
+TIMEOUT = 60_000  # milliseconds; generous, because test machines are slow and busy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a display there are no windows: say so once for all tests of this folder."""
+    """Skip all tests of this folder if there is no display."""
     if sys.platform != "linux" or os.environ.get("DISPLAY"):
         return
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     skip = pytest.mark.skip(reason="Windows need a display: run `make test`, which brings one.")
     for item in items:
-        if here in item.path.parents:
+        if folder in item.path.parents:
             item.add_marker(skip)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def settled_heap() -> None:
-    """napari's fixture collects garbage behind each window: not among all that was there before."""
+def frozen_heap() -> None:
+    """Exclude existing objects from garbage collection, which napari's fixture runs per window."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
-def quiet_home(tmp_path, monkeypatch) -> None:
-    """Models and runs of the user who tests are not touched, and nothing is fetched from afar."""
+def isolated_folders(tmp_path, monkeypatch) -> None:
+    """Do not use the models and runs of the user who runs the tests, and download nothing."""
     monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NAPARI_COLORIZE_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -50,13 +50,13 @@ def photo() -> np.ndarray:
 
 @pytest.fixture
 def stack(photo) -> np.ndarray:
-    """Five different planes of it, uint8 (5, 128, 96)."""
+    """Five different planes of the photograph, uint8 (5, 128, 96)."""
     return np.stack([np.roll(photo, 20 * k, axis=1)[:128, :96] for k in range(5)])
 
 
 @pytest.fixture
 def panel_of(qtbot) -> Iterator[Callable[[Any], Any]]:
-    """Opens the panel in a viewer, as its menu does, and waits until the model is ready."""
+    """Opens the panel in a viewer, as the menu does."""
     from napari_colorize.napari.widget import ColorizeWidget
 
     opened = []
@@ -74,7 +74,7 @@ def panel_of(qtbot) -> Iterator[Callable[[Any], Any]]:
 
 @pytest.fixture
 def settle(qtbot) -> Callable[[Any], None]:
-    """Waits until a desk has nothing left to do and the viewer shows it."""
+    """Waits until a controller has nothing left to do and the viewer shows its result."""
 
     def wait(controller: Any) -> None:
         def is_settled() -> bool:
@@ -88,8 +88,8 @@ def settle(qtbot) -> Callable[[Any], None]:
                 and layer.metadata["napari-colorize"] == result.provenance
             )
 
-        qtbot.waitUntil(is_settled, timeout=SECONDS)
-        qtbot.wait(1)  # the last picture may be on its way, and be told as the one before it
-        qtbot.waitUntil(is_settled, timeout=SECONDS)
+        qtbot.waitUntil(is_settled, timeout=TIMEOUT)
+        qtbot.wait(1)  # a last result may be emitted but not delivered yet
+        qtbot.waitUntil(is_settled, timeout=TIMEOUT)
 
     return wait

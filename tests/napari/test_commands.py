@@ -14,6 +14,7 @@ from npe2 import PluginManifest
 import napari_colorize
 from napari_colorize.napari import commands
 from napari_colorize.napari.controller import get_controller
+from napari_colorize.napari.widget import SHORTCUT
 
 MANIFEST = Path(napari_colorize.__file__).with_name("napari.yaml")
 
@@ -148,7 +149,7 @@ def test_the_shortcut_colorizes_when_the_panel_is_open(viewer, ramp):
     commands.open_panel(viewer)
     assert get_controller(viewer).layer is None
 
-    viewer.keymap[KeyBinding.from_int(commands.SHORTCUT)](viewer)
+    viewer.keymap[KeyBinding.from_int(SHORTCUT)](viewer)
 
     assert get_controller(viewer).layer is layer
 

@@ -159,7 +159,7 @@ def test_exhausted_memory(make_napari_viewer, panel_of, settle, photo, notices, 
     settle(panel.controller)
 
     monkeypatch.setattr(memory, "available", lambda: 1000)
-    panel.knobs.controls["render_factor"].value = 20
+    panel.main_settings.controls["render_factor"].value = 20
     qtbot.waitUntil(lambda: bool(notices), timeout=60_000)
 
     assert "does not fit into memory" in notices[0] and is_one_sentence(notices[0])

@@ -212,13 +212,13 @@ def test_closing_the_panel_does_not_end_the_run_and_the_next_panel_displays_it(
 def test_a_run_that_ended_without_a_panel_is_displayed_by_the_next(started, panel, qtbot):
     run = started.run
     started.close()
-    run.order("finish")
+    run.control("finish")
     qtbot.waitUntil(lambda: run.state is State.DONE, timeout=TIMEOUT)
 
     later = panel()
 
     qtbot.waitUntil(lambda: "is better" in later.training.text, timeout=TIMEOUT)
-    qtbot.waitUntil(lambda: not run.is_whole, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: not run.is_complete, timeout=TIMEOUT)
     assert panel().training.isHidden()  # only once
 
 
@@ -262,7 +262,7 @@ def test_layers_are_written_as_displayed_at_the_start(viewer, panel, qtbot):
     widget.start()
 
     qtbot.waitUntil(lambda: widget.run is not None, timeout=TIMEOUT)
-    (folder,) = widget.run.asked.data
+    (folder,) = widget.run.request.data
     first, second = (np.asarray(Image.open(path)) for path in sorted(Path(folder).iterdir()))
     np.testing.assert_array_equal(first, stack[0])
     np.testing.assert_array_equal(second, stack[1])
@@ -303,7 +303,7 @@ def test_a_correction_is_kept_checked_and_used(viewer, panel, notices, qtbot):
     assert "added to your corrections" in notices[0]
     widget.start()
     qtbot.waitUntil(lambda: widget.run is not None, timeout=TIMEOUT)
-    assert [each.name for each in Path(widget.run.asked.data[0]).iterdir()] == [path.name]
+    assert [each.name for each in Path(widget.run.request.data[0]).iterdir()] == [path.name]
 
 
 def test_options_reach_the_command(started):

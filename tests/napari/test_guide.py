@@ -310,7 +310,7 @@ def test_guides_assigned_after_a_run_apply_to_the_whole_stack(started, guided, h
 def whole(controller: ColorizeController, qtbot: Any) -> np.ndarray:
     """All planes, once they are what is wanted now."""
     qtbot.waitUntil(
-        lambda: not controller._recompose_timer.isActive() and not controller.is_running,
+        lambda: not controller.presenter.is_update_pending and not controller.is_running,
         timeout=60_000,
     )
     qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)

@@ -1,4 +1,4 @@
-"""Stacks that are not in memory, and every kind of source: through the panel, plane by plane."""
+"""Lazy stacks and sources of every kind, colorized through the panel plane by plane."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skimage import data
 from zarr.storage import MemoryStore
 
 from napari_colorize import Colorizer
-from napari_colorize.napari.controller import PLANES_AHEAD
+from napari_colorize.session.presenter import PLANES_AHEAD
 
 LENGTH = 200
 SHAPE = (48, 64)
@@ -26,7 +26,7 @@ def planes_of(length: int) -> np.ndarray:
 
 
 class Counted:
-    """An array that remembers which planes were read."""
+    """An array that records which planes are read."""
 
     def __init__(self, values: np.ndarray, reads: list[int]) -> None:
         self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
@@ -38,7 +38,7 @@ class Counted:
 
 
 class CountedStore(MemoryStore):
-    """Chunks in memory, of which it is remembered which were read."""
+    """A store in memory that records which chunks are read."""
 
     reads: list[int]
 
@@ -62,7 +62,7 @@ def as_zarr(values: np.ndarray, reads: list[int]) -> Any:
 
 @pytest.fixture(params=[as_dask, as_zarr], ids=["dask", "zarr"])
 def lazy(request) -> tuple[Any, list[int]]:
-    """A lazy stack of 200 planes, and the numbers of the planes that were read of it."""
+    """A lazy stack of 200 planes, and the numbers of the planes that are read."""
     reads: list[int] = []
     stack = request.param(planes_of(LENGTH), reads)
     reads.clear()
@@ -71,11 +71,13 @@ def lazy(request) -> tuple[Any, list[int]]:
 
 @pytest.fixture
 def colorizer() -> Colorizer:
-    """What scripts use, with the model that the panel begins with."""
+    """A Colorizer with the default model of the panel."""
     return Colorizer.from_pretrained("embedded")
 
 
-def test_opening_the_panel_reads_the_plane_looked_at(make_napari_viewer, panel_of, settle, lazy):
+def test_opening_the_panel_reads_the_displayed_plane_only(
+    make_napari_viewer, panel_of, settle, lazy
+):
     stack, reads = lazy
     viewer = make_napari_viewer()
     viewer.add_image(stack, contrast_limits=LIMITS)
@@ -85,11 +87,11 @@ def test_opening_the_panel_reads_the_plane_looked_at(make_napari_viewer, panel_o
     panel = panel_of(viewer)
     settle(panel.controller)
 
-    assert set(reads) <= {0, 120}  # every new layer is first looked at where it begins
+    assert set(reads) <= {0, 120}  # napari displays the first plane of a new layer for a moment
     assert np.ptp(panel.controller.result_layer.data[120].astype(int), axis=-1).mean() > 3
 
 
-def test_showing_the_result_computes_what_has_no_colours(
+def test_displaying_the_result_reads_planes_without_colors_only(
     make_napari_viewer, panel_of, settle, lazy
 ):
     stack, reads = lazy
@@ -113,7 +115,7 @@ def test_showing_the_result_computes_what_has_no_colours(
     np.testing.assert_array_equal(some[1:, ..., 1], gray[1:3])
 
 
-def test_stepping_makes_what_comes_next(make_napari_viewer, panel_of, settle, lazy, qtbot):
+def test_stepping_prefetches_the_next_planes(make_napari_viewer, panel_of, settle, lazy, qtbot):
     stack, reads = lazy
     viewer = make_napari_viewer()
     viewer.add_image(stack, contrast_limits=LIMITS)
@@ -135,9 +137,7 @@ def test_stepping_makes_what_comes_next(make_napari_viewer, panel_of, settle, la
     np.testing.assert_array_equal(before, panel.controller.result.pixels)
 
 
-def test_a_plane_that_is_known_is_colorized_by_no_network(
-    make_napari_viewer, panel_of, settle, lazy, qtbot
-):
+def test_a_current_plane_runs_no_network(make_napari_viewer, panel_of, settle, lazy, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(lazy[0], contrast_limits=LIMITS)
     viewer.dims.set_current_step(0, 0)
@@ -149,7 +149,7 @@ def test_a_plane_that_is_known_is_colorized_by_no_network(
     states: list[str] = []
     panel.controller.session.state.connect(states.append)
 
-    viewer.dims.set_current_step(0, 0)  # back: nothing comes before it
+    viewer.dims.set_current_step(0, 0)  # backwards; there is no plane before it to prefetch
     settle(panel.controller)
 
     assert panel.controller.plane == (0,) and "predicting" not in states
@@ -164,6 +164,11 @@ def test_playing_shows_the_plane_where_it_stops(make_napari_viewer, panel_of, se
     player = viewer.window._qt_viewer.dims
 
     viewer.dims.set_current_step(0, 0)
+    settle(panel.controller)
+    displayed = [0]
+    viewer.dims.events.current_step.connect(
+        lambda event: displayed.append(viewer.dims.current_step[0])
+    )
     reads.clear()
     player.play(0, 10)
     qtbot.waitUntil(lambda: viewer.dims.current_step[0] >= 8, timeout=60_000)
@@ -172,7 +177,9 @@ def test_playing_shows_the_plane_where_it_stops(make_napari_viewer, panel_of, se
     settle(panel.controller)
 
     (plane,) = panel.controller.plane
-    assert plane == viewer.dims.current_step[0] and max(reads) <= plane + PLANES_AHEAD
+    # On a busy machine frames are skipped, and prefetching takes the same larger steps.
+    step = max(1, *np.diff(displayed))
+    assert plane == viewer.dims.current_step[0] and max(reads) <= plane + PLANES_AHEAD * step
     np.testing.assert_array_equal(
         panel.controller.result_layer.data[plane], panel.controller.result.pixels
     )
@@ -216,7 +223,7 @@ def test_time_and_depth(make_napari_viewer, panel_of, settle, colorizer):
 
 @pytest.mark.parametrize("is_stack", [False, True], ids=["image", "stack"])
 @pytest.mark.parametrize("channels", [3, 4], ids=["rgb", "rgba"])
-def test_colours_that_are_there_are_replaced(
+def test_colors_of_an_rgb_source_are_replaced(
     make_napari_viewer, panel_of, settle, colorizer, channels, is_stack
 ):
     photo = np.dstack(
@@ -268,7 +275,7 @@ KINDS = {
 
 @pytest.mark.parametrize("is_stack", [False, True], ids=["image", "stack"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_panel_and_a_script_make_the_same_colours(
+def test_the_panel_and_a_script_give_the_same_colors(
     make_napari_viewer, panel_of, settle, colorizer, kind, is_stack
 ):
     plane = KINDS[kind](data.astronaut()[100:180, 150:250, 1] / 255)
@@ -287,7 +294,7 @@ def test_the_panel_and_a_script_make_the_same_colours(
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"bool"}))  # black and white have no hue
-def test_every_kind_of_values_is_seen_in_colour(make_napari_viewer, panel_of, settle, kind):
+def test_every_dtype_is_displayed_in_color(make_napari_viewer, panel_of, settle, kind):
     plane = KINDS[kind](data.astronaut()[:256, 128:384, 1] / 255)
     viewer = make_napari_viewer(show=True)
     viewer.add_image(plane)

@@ -64,9 +64,11 @@ def test_the_sweep(window, panel_of, settle, shoot, qtbot):
 
     panel.sweep.click()
     qtbot.waitUntil(lambda: all(b.isEnabled() for b in panel.grid.buttons.values()), timeout=60_000)
-    screenshot = shoot(window, "sweep")
 
-    assert colorfulness(screenshot[:, 950:]) > 5  # thumbnails
+    def shows_thumbnails() -> bool:
+        return colorfulness(shoot(window, "sweep")[:, 950:]) > 5
+
+    qtbot.waitUntil(shows_thumbnails, timeout=60_000)
 
 
 def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):

@@ -18,10 +18,11 @@ import napari_colorize
 from napari_colorize.display import stack as colors_of_stacks
 from napari_colorize.errors import ImageError, OutOfMemoryError, OutputError
 from napari_colorize.napari import video_export
-from napari_colorize.napari.controller import PLANES_AHEAD, ColorizeController, get_controller
+from napari_colorize.napari.controller import ColorizeController, get_controller
 from napari_colorize.napari.reader import get_video_reader, read_video
 from napari_colorize.napari.video_export import ExportFinished, ask_and_export, export_video
 from napari_colorize.napari.writer import write_video
+from napari_colorize.session.presenter import PLANES_AHEAD
 from napari_colorize.video import lazy_frames
 
 av = pytest.importorskip("av", reason="the extra video is not installed")

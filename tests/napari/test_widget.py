@@ -1,4 +1,4 @@
-"""The panel, used as a person would: choose, drag, wait, keep, close."""
+"""The Colorize panel, used through its controls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_colorize.napari.controller import existing_controller
 from napari_colorize.napari.widget import PLANE, SHAPES, STACK
 
 
-def test_the_first_picture_comes_by_itself(make_napari_viewer, panel_of, settle, photo):
+def test_the_selected_layer_is_colorized_automatically(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo, name="portrait")
 
@@ -20,12 +20,12 @@ def test_the_first_picture_comes_by_itself(make_napari_viewer, panel_of, settle,
 
     colors = viewer.layers["portrait (colorized)"]
     assert colors.rgb and colors.data.shape == (256, 256, 3)
-    assert np.ptp(colors.data.astype(int), axis=-1).mean() > 5  # there is colour
+    assert np.ptp(colors.data.astype(int), axis=-1).mean() > 5  # not gray
     assert viewer.layers.selection.active is gray
     assert viewer.layers.index(colors) == viewer.layers.index(gray) + 1
 
 
-def test_a_layer_that_comes_later_is_colorized_too(make_napari_viewer, panel_of, settle, photo):
+def test_a_layer_that_is_added_later_is_colorized(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     panel = panel_of(viewer)
     assert "open one" in panel.state.text()
@@ -43,7 +43,7 @@ def test_saturation_runs_no_network(make_napari_viewer, panel_of, settle, photo)
     settle(panel.controller)
     before, layer = panel.controller.result, panel.controller.result_layer
 
-    panel.knobs.controls["saturation"].value = 0
+    panel.main_settings.controls["saturation"].value = 0
     settle(panel.controller)
 
     assert panel.controller.result.chroma is before.chroma
@@ -51,7 +51,7 @@ def test_saturation_runs_no_network(make_napari_viewer, panel_of, settle, photo)
     assert np.ptp(layer.data.astype(int), axis=-1).max() <= 1  # gray now
 
 
-def test_another_render_factor_replaces_the_picture_in_place(
+def test_another_render_factor_updates_the_result_layer(
     make_napari_viewer, panel_of, settle, photo
 ):
     viewer = make_napari_viewer()
@@ -61,7 +61,7 @@ def test_another_render_factor_replaces_the_picture_in_place(
     before, layer = panel.controller.result, panel.controller.result_layer
 
     for factor in (5, 9, 7):  # a drag: the newest wins
-        panel.knobs.controls["render_factor"].value = factor
+        panel.main_settings.controls["render_factor"].value = factor
     np.testing.assert_array_equal(layer.data, before.pixels)  # the last one stays meanwhile
     settle(panel.controller)
 
@@ -76,14 +76,14 @@ def test_self_attention_can_be_switched_off(make_napari_viewer, panel_of, settle
     settle(panel.controller)
     before = panel.controller.result_layer.data
 
-    panel.knobs.controls["self_attention"].native.click()
+    panel.main_settings.controls["self_attention"].native.click()
     settle(panel.controller)
 
     assert np.abs(panel.controller.result_layer.data.astype(int) - before).max() > 3
     assert "self-attention off" in panel.state.text()
 
 
-def test_keep_stays_and_undo_takes_it_back(make_napari_viewer, panel_of, settle, photo):
+def test_keep_adds_a_layer_and_undo_removes_it(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     viewer.add_image(photo, name="p")
     panel = panel_of(viewer)
@@ -92,7 +92,7 @@ def test_keep_stays_and_undo_takes_it_back(make_napari_viewer, panel_of, settle,
     panel.keep.click()
     kept = viewer.layers["p (embedded 12, 1)"]
     pixels = kept.data.copy()
-    panel.knobs.controls["saturation"].value = 0
+    panel.main_settings.controls["saturation"].value = 0
     settle(panel.controller)
 
     np.testing.assert_array_equal(kept.data, pixels)
@@ -101,7 +101,7 @@ def test_keep_stays_and_undo_takes_it_back(make_napari_viewer, panel_of, settle,
     assert kept not in viewer.layers and not panel.undo.isEnabled()
 
 
-def test_replace_takes_the_grays_place_and_undo_brings_it_back(
+def test_replace_removes_the_gray_layer_and_undo_restores_it(
     make_napari_viewer, panel_of, settle, photo
 ):
     viewer = make_napari_viewer()
@@ -120,7 +120,7 @@ def test_replace_takes_the_grays_place_and_undo_brings_it_back(
     assert [layer.name for layer in viewer.layers][:3] == ["below", "p", "above"]
 
 
-def test_a_click_in_the_sweep_takes_its_render_factor(
+def test_a_click_in_the_sweep_sets_its_render_factor(
     make_napari_viewer, panel_of, settle, photo, qtbot
 ):
     viewer = make_napari_viewer()
@@ -135,10 +135,12 @@ def test_a_click_in_the_sweep_takes_its_render_factor(
     settle(panel.controller)
 
     assert panel.controller.result.chroma.render_factor == smallest
-    assert panel.knobs.controls["render_factor"].slider.value() == smallest
+    assert panel.main_settings.controls["render_factor"].slider.value() == smallest
 
 
-def test_a_stack_shows_the_plane_looked_at(make_napari_viewer, panel_of, settle, stack, qtbot):
+def test_the_displayed_plane_of_a_stack_is_colorized(
+    make_napari_viewer, panel_of, settle, stack, qtbot
+):
     viewer = make_napari_viewer()
     viewer.add_image(stack, name="s")
     panel = panel_of(viewer)
@@ -170,7 +172,7 @@ def test_the_whole_stack_is_colorized_on_demand(make_napari_viewer, panel_of, se
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_run_stops_and_keeps_or_drops_what_is_done(
+def test_a_stopped_run_keeps_or_discards_finished_planes(
     make_napari_viewer, panel_of, settle, stack, qtbot, keep
 ):
     viewer = make_napari_viewer()
@@ -187,10 +189,10 @@ def test_a_run_stops_and_keeps_or_drops_what_is_done(
 
     assert ends[0].cancelled and ends[0].done < 200
     assert panel.controller.colors.is_current((2,)) is keep
-    assert not panel.controller.is_running and panel.knobs.enabled
+    assert not panel.controller.is_running and panel.main_settings.enabled
 
 
-def test_only_the_inside_of_shapes_gets_colour(make_napari_viewer, panel_of, settle, photo):
+def test_only_the_inside_of_shapes_is_colorized(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo)
     viewer.add_shapes([[[40, 50], [40, 200], [160, 200], [160, 50]]], shape_type="rectangle")
@@ -209,7 +211,7 @@ def test_only_the_inside_of_shapes_gets_colour(make_napari_viewer, panel_of, set
     assert np.ptp(panel.controller.result_layer.data.astype(int), axis=-1)[:38].mean() > 1
 
 
-def test_contrast_limits_are_what_the_network_sees(make_napari_viewer, panel_of, settle, photo):
+def test_contrast_limits_of_the_layer_are_used(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo)
     panel = panel_of(viewer)
@@ -225,7 +227,7 @@ def test_contrast_limits_are_what_the_network_sees(make_napari_viewer, panel_of,
     assert panel.controller.result_layer.gamma == 1
 
 
-def test_what_cannot_be_colorized_is_told_in_one_sentence(make_napari_viewer, panel_of, photo):
+def test_layers_that_cannot_be_colorized_are_reported(make_napari_viewer, panel_of, photo):
     viewer = make_napari_viewer()
     panel = panel_of(viewer)
 
@@ -236,9 +238,7 @@ def test_what_cannot_be_colorized_is_told_in_one_sentence(make_napari_viewer, pa
     assert not panel.keep.isEnabled()
 
 
-def test_the_source_may_be_deleted_while_a_run_is_on(
-    make_napari_viewer, panel_of, settle, stack, qtbot
-):
+def test_the_source_may_be_deleted_during_a_run(make_napari_viewer, panel_of, settle, stack, qtbot):
     viewer = make_napari_viewer()
     gray = viewer.add_image(np.concatenate([stack] * 40))
     panel = panel_of(viewer)
@@ -254,7 +254,7 @@ def test_the_source_may_be_deleted_while_a_run_is_on(
     assert "next (colorized)" in viewer.layers
 
 
-def test_two_viewers_have_two_desks(make_napari_viewer, panel_of, settle, photo):
+def test_two_viewers_have_two_controllers(make_napari_viewer, panel_of, settle, photo):
     first, second = make_napari_viewer(), make_napari_viewer()
     first.add_image(photo, name="one")
     second.add_image(photo.T.copy(), name="two")
@@ -262,14 +262,16 @@ def test_two_viewers_have_two_desks(make_napari_viewer, panel_of, settle, photo)
     for panel in panels:
         settle(panel.controller)
 
-    panels[0].knobs.controls["saturation"].value = 0
+    panels[0].main_settings.controls["saturation"].value = 0
     settle(panels[0].controller)
 
     assert [layer.name for layer in first.layers] == ["one", "one (colorized)"]
     assert np.ptp(second.layers["two (colorized)"].data.astype(int), axis=-1).mean() > 3
 
 
-def test_the_colours_stay_on_a_source_that_moves(make_napari_viewer, panel_of, settle, photo):
+def test_the_result_layer_follows_the_transform_of_the_source(
+    make_napari_viewer, panel_of, settle, photo
+):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo, scale=(2, 3), units=("um", "um"))
     panel = panel_of(viewer)
@@ -287,14 +289,14 @@ def test_the_colours_stay_on_a_source_that_moves(make_napari_viewer, panel_of, s
     assert [str(unit) for unit in panel.controller.result_layer.units] == ["micrometer"] * 2
 
 
-def test_a_knob_that_the_model_lacks_is_off_and_says_why(
+def test_the_control_of_an_unsupported_setting_is_disabled_with_a_reason(
     make_napari_viewer, panel_of, settle, photo
 ):
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
     settle(panel.controller)
-    panel.knobs.controls["self_attention"].native.click()
+    panel.main_settings.controls["self_attention"].native.click()
     settle(panel.controller)
 
     deaf = TintNetwork()
@@ -302,15 +304,15 @@ def test_a_knob_that_the_model_lacks_is_off_and_says_why(
     panel.controller.session.model = colorizer_of(deaf)
     settle(panel.controller)
 
-    knob = panel.knobs.controls["self_attention"]
-    assert not knob.enabled and "no self-attention" in knob.tooltip
+    control = panel.main_settings.controls["self_attention"]
+    assert not control.enabled and "no self-attention" in control.tooltip
     panel.controller.use_model("embedded")
     settle(panel.controller)
-    assert knob.enabled
+    assert control.enabled
 
 
 def close_by_x(qtbot, viewer, panel) -> None:
-    """As napari's X does it."""
+    """Close a dock as its close button does."""
     dock = next(d for d in viewer.window.dock_widgets.values() if d is panel).parent()
     while not hasattr(dock, "destroyOnClose"):
         dock = dock.parent()
@@ -318,7 +320,7 @@ def close_by_x(qtbot, viewer, panel) -> None:
         dock.destroyOnClose()
 
 
-def test_closing_the_panel_ends_its_desk_and_leaves_the_layers(
+def test_closing_the_panel_closes_the_controller_and_leaves_the_layers(
     make_napari_viewer, panel_of, settle, photo, qtbot
 ):
     viewer = make_napari_viewer()
@@ -338,7 +340,7 @@ def test_closing_the_panel_ends_its_desk_and_leaves_the_layers(
     assert [layer.name for layer in viewer.layers] == ["p", "p (colorized)", "later"]
 
 
-def test_the_explorer_goes_on_when_the_panel_is_closed(
+def test_the_explore_panel_keeps_the_controller_open(
     make_napari_viewer, panel_of, settle, photo, qtbot
 ):
     viewer = make_napari_viewer()
@@ -359,7 +361,7 @@ def test_the_explorer_goes_on_when_the_panel_is_closed(
     assert controller.is_closed and "p (curtain)" not in viewer.layers
 
 
-def test_a_run_that_replaces_another_is_the_one_that_counts(
+def test_a_run_that_replaces_another_is_the_valid_one(
     make_napari_viewer, panel_of, settle, stack, qtbot
 ):
     viewer = make_napari_viewer()
@@ -375,7 +377,7 @@ def test_a_run_that_replaces_another_is_the_one_that_counts(
     assert panel.controller.colors.array() is not None
 
 
-def test_another_layer_is_colorized_though_the_first_is_deleted_in_its_run(
+def test_another_layer_is_colorized_after_the_first_was_deleted_during_its_run(
     make_napari_viewer, panel_of, settle, stack, photo
 ):
     viewer = make_napari_viewer()
@@ -391,7 +393,9 @@ def test_another_layer_is_colorized_though_the_first_is_deleted_in_its_run(
     assert "second (colorized)" in viewer.layers and not panel.controller.is_running
 
 
-def test_a_layer_that_changed_meanwhile_is_read_anew(make_napari_viewer, panel_of, settle, photo):
+def test_a_layer_that_changed_while_it_was_not_displayed_is_read_again(
+    make_napari_viewer, panel_of, settle, photo
+):
     viewer = make_napari_viewer()
     first = viewer.add_image(photo, name="first")
     panel = panel_of(viewer)
@@ -409,7 +413,7 @@ def test_a_layer_that_changed_meanwhile_is_read_anew(make_napari_viewer, panel_o
     assert second.name == "second"
 
 
-def test_planes_looked_ahead_at_stay_with_their_layer(
+def test_prefetched_planes_are_stored_for_their_own_layer(
     make_napari_viewer, panel_of, settle, stack, photo, qtbot
 ):
     viewer = make_napari_viewer()
@@ -427,7 +431,7 @@ def test_planes_looked_ahead_at_stay_with_their_layer(
     assert all(np.asarray(panel.controller.colors.data[k]).shape == (64, 64, 3) for k in range(12))
 
 
-def test_renaming_the_source_renames_its_colours(make_napari_viewer, panel_of, settle, photo):
+def test_renaming_the_source_renames_the_result_layer(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo, name="before")
     panel = panel_of(viewer)
@@ -439,7 +443,7 @@ def test_renaming_the_source_renames_its_colours(make_napari_viewer, panel_of, s
     assert panel.layers.currentText() == "after"
 
 
-def test_a_cancelled_first_picture_can_be_asked_for_again(
+def test_a_cancelled_first_result_can_be_requested_again(
     make_napari_viewer, panel_of, settle, photo, qtbot
 ):
     viewer = make_napari_viewer()
@@ -466,7 +470,7 @@ def test_replace_does_not_lose_a_stack(make_napari_viewer, panel_of, settle, sta
     assert gray in viewer.layers and "whole stack first" in panel.state.text()
 
 
-def test_shapes_that_are_deleted_give_the_plane_back(make_napari_viewer, panel_of, settle, photo):
+def test_deleting_the_shapes_selects_the_whole_plane(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     gray = viewer.add_image(photo)
     shapes = viewer.add_shapes([[[40, 50], [40, 200], [160, 200], [160, 50]]])

@@ -1,9 +1,9 @@
-"""A session whose network can be held up, and all that it says."""
+"""A session whose network can be blocked, and its signals."""
 
 from __future__ import annotations
 
 import pytest
-from recorder import Heard, LayeredNetwork
+from recorder import LayeredNetwork, SignalRecorder
 from stand_ins import colorizer_of
 
 from napari_colorize.session import ColorizeSession
@@ -18,9 +18,9 @@ def network():
 def session(network):
     with ColorizeSession(model=colorizer_of(network)) as session:
         yield session
-        network.let_go()
+        network.unblock()
 
 
 @pytest.fixture
-def heard(session):
-    return Heard(session)
+def signals(session):
+    return SignalRecorder(session)

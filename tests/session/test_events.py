@@ -1,4 +1,4 @@
-"""What a session says about the machine and about time."""
+"""Devices, times and warnings of a session."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ def test_devices_are_those_of_this_machine(monkeypatch, cuda, mps, expected):
         assert (before, session.devices) == (("auto", "cpu"), expected)
 
 
-def test_the_time_of_a_picture_is_known_after_the_first(session, heard, network, ramp):
-    before = session.seconds_per_picture
+def test_seconds_per_image_is_known_after_the_first_result(session, signals, network, ramp):
+    before = session.seconds_per_image
     session.source = ramp
-    heard.settled()
+    signals.wait_idle()
 
-    assert before is None and 0 < session.seconds_per_picture < SOON
-    network.held = True
-    session.model = colorizer_of(network)  # another model, until it has made a picture
-    assert session.seconds_per_picture is None
+    assert before is None and 0 < session.seconds_per_image < SOON
+    network.is_blocked = True
+    session.model = colorizer_of(network)  # another model, before its first result
+    assert session.seconds_per_image is None
 
 
-def test_the_time_of_a_picture_does_not_count_what_is_only_composed(session, heard, network, ramp):
+def test_rendering_does_not_change_the_prediction_time(session, signals, network, ramp):
     session.source = np.stack([ramp] * 3)
     session.colorize_stack()
-    heard.settled()
-    predicting = session._pictures._predicting
+    signals.wait_idle()
+    predicting = session._worker.renderer._prediction_time
 
     session.set_settings(saturation=2.0)
     session.colorize_stack()
-    heard.settled()
+    signals.wait_idle()
 
-    assert session._pictures._predicting is predicting
+    assert session._worker.renderer._prediction_time is predicting
 
 
-def test_warnings_of_other_threads_are_shown(session, heard, ramp):
+def test_warnings_of_other_threads_are_shown(session, signals, ramp):
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         session.source = ramp * 300
-        heard.settled()
+        signals.wait_idle()
         of_the_worker = list(shown)
         other = threading.Thread(target=colorizer_of(TintNetwork()), args=[ramp * 300])
         other.start()

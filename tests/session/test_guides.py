@@ -22,20 +22,20 @@ def newest(session):
     return session.result
 
 
-def test_a_mask_takes_effect_without_the_network(session, heard, network, ramp, mask):
+def test_a_mask_takes_effect_without_the_network(session, signals, network, ramp, mask):
     session.source = ramp
-    heard.wait_for("result_ready")
-    asked = network.finished
+    signals.wait_for("result_ready")
+    predictions = network.finished
 
     session.guides = Guides(mask=mask)
     result = newest(session)
 
-    assert network.finished == asked
+    assert network.finished == predictions
     expected = colorizer_of(TintNetwork())(ramp, guides=Guides(mask=mask))
     np.testing.assert_array_equal(result.pixels, expected.pixels)
 
 
-def test_no_guides_are_left_with_another_source(session, ramp, mask):
+def test_a_new_source_has_no_guides(session, ramp, mask):
     session.update(source=ramp, guides=Guides(mask=mask))
     newest(session)
 
@@ -59,20 +59,20 @@ def test_empty_guides_are_none(session, ramp):
         {"saturation": 2.0},
     ],
 )
-def test_refining_asks_no_network(session, heard, network, ramp, change):
+def test_refinement_runs_no_network(session, signals, network, ramp, change):
     session.source = ramp
-    heard.wait_for("result_ready")
-    asked = network.finished
+    signals.wait_for("result_ready")
+    predictions = network.finished
 
     session.set_settings(**change)
 
     assert newest(session).settings == colorizer_of(TintNetwork())(ramp, **change).settings
-    assert network.finished == asked
+    assert network.finished == predictions
     expected = colorizer_of(TintNetwork())(ramp, **change)
     np.testing.assert_array_equal(session.result.pixels, expected.pixels)
 
 
-def test_two_models_are_blended_and_the_share_asks_neither(ramp):
+def test_two_models_are_blended_and_their_share_runs_no_network(ramp):
     one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
     with ColorizeSession(source=ramp, model=one, blend_with=other) as session:
         blended = newest(session)
@@ -86,7 +86,7 @@ def test_two_models_are_blended_and_the_share_asks_neither(ramp):
         assert session.result.chroma is chroma
 
 
-def test_without_the_second_model_the_first_is_alone_again(ramp):
+def test_without_a_second_model_the_colors_are_those_of_the_first(ramp):
     one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
     with ColorizeSession(source=ramp, model=one, blend_with=other) as session:
         newest(session)
@@ -96,7 +96,7 @@ def test_without_the_second_model_the_first_is_alone_again(ramp):
         np.testing.assert_array_equal(newest(session).pixels, one(ramp).pixels)
 
 
-def test_a_run_steadies_planes_in_order_of_time(ramp):
+def test_a_run_smooths_planes_in_order_of_time(ramp):
     stack = np.stack([np.roll(ramp, 3 * shift, axis=1) for shift in range(5)])
     colorizer = colorizer_of(TintNetwork())
     with ColorizeSession(source=stack, plane=(3,), model=colorizer) as session:
@@ -114,7 +114,7 @@ def test_a_run_steadies_planes_in_order_of_time(ramp):
         np.testing.assert_array_equal(planes[index].pixels, expected.pixels)
 
 
-def test_played_planes_follow_each_other(ramp):
+def test_played_planes_are_smoothed_one_after_the_other(ramp):
     stack = np.stack([np.roll(ramp, 3 * shift, axis=1) for shift in range(4)])
     colorizer = colorizer_of(TintNetwork())
     expected = dict(colorizer.iter_planes(stack, temporal_smoothing=0.8))

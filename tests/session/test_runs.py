@@ -1,4 +1,4 @@
-"""Runs and planes that can be told from each other: whose they are, and whether they still hold."""
+"""Runs over a stack: their numbers, their planes, and whether those are current."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ def stack():
 
 
 @pytest.fixture
-def origins(session):
-    """Of every plane that was told of."""
-    origins: list[PlaneSource] = []
-    session.plane_ready.connect(lambda index, result, origin: origins.append(origin))
-    return origins
+def plane_sources(session):
+    """PlaneSource of every emitted plane."""
+    plane_sources: list[PlaneSource] = []
+    session.plane_ready.connect(lambda index, result, origin: plane_sources.append(origin))
+    return plane_sources
 
 
-def test_every_run_has_a_number_of_its_own(session, heard, origins, stack):
+def test_every_run_has_its_own_number(session, signals, plane_sources, stack):
     session.source = stack
     first = session.colorize_stack()
-    heard.settled()
+    signals.wait_idle()
     second = session.sweep([2, 3])
-    heard.settled()
+    signals.wait_idle()
     third = session.colorize_stack()
     session.prefetch([(1,)])
-    heard.settled()
+    signals.wait_idle()
 
-    assert [end.run for end in heard.all("run_finished")] == [first, second, third]
-    assert [origin.run for origin in origins] == [first] * 4 + [third] * 4 + [None]
+    assert [end.run for end in signals.all("run_finished")] == [first, second, third]
+    assert [origin.run for origin in plane_sources] == [first] * 4 + [third] * 4 + [None]
     assert len({first, second, third}) == 3
-    assert all(origin.source is stack for origin in origins)
+    assert all(origin.source is stack for origin in plane_sources)
 
 
-def test_a_listener_of_two_values_goes_on_working(session, heard, stack):
-    told = []
-    session.plane_ready.connect(lambda index, result: told.append(index))
+def test_a_listener_may_accept_two_of_three_values(session, signals, stack):
+    emitted = []
+    session.plane_ready.connect(lambda index, result: emitted.append(index))
     session.source = stack
 
     session.colorize_stack()
-    heard.settled()
+    signals.wait_idle()
 
-    assert told == [(0,), (1,), (2,), (3,)]
+    assert emitted == [(0,), (1,), (2,), (3,)]
 
 
 @pytest.mark.parametrize(
@@ -66,85 +66,89 @@ def test_a_listener_of_two_values_goes_on_working(session, heard, stack):
     ],
 )
 @pytest.mark.parametrize("kind", ["run", "prefetch"])
-def test_a_plane_is_current_as_long_as_it_would_come_out_the_same(
-    session, heard, origins, stack, kind, change, holds
+def test_a_plane_is_current_as_long_as_its_pixels_would_be_equal(
+    session, signals, plane_sources, stack, kind, change, holds
 ):
     session.source = stack
-    heard.settled()
+    signals.wait_idle()
     session.prefetch([(1,)]) if kind == "prefetch" else session.colorize_stack()
-    heard.settled()
-    assert session.is_current(origins[0])
+    signals.wait_idle()
+    assert session.is_current(plane_sources[0])
 
     change(session, stack)
 
-    assert session.is_current(origins[0]) == holds
+    assert session.is_current(plane_sources[0]) == holds
 
 
-def test_what_was_changed_back_is_current_again(session, heard, origins, stack):
+def test_a_plane_is_current_again_when_a_change_is_reverted(session, signals, plane_sources, stack):
     session.source = stack
     session.colorize_stack()
-    heard.settled()
+    signals.wait_idle()
 
     session.set_settings(saturation=2.0)
     session.set_settings(saturation=1.0)
 
-    assert session.is_current(origins[0])
+    assert session.is_current(plane_sources[0])
 
 
-def test_a_plane_at_a_followed_saturation_is_current(session, heard, network, origins, stack):
+def test_a_prefetched_plane_at_the_newest_saturation_is_current(
+    session, signals, network, plane_sources, stack
+):
     session.source = stack
-    heard.settled()
-    network.held = True
+    signals.wait_idle()
+    network.is_blocked = True
     session.prefetch([(1,)])
-    network.wait_until_held()
+    network.wait_until_blocked()
 
     session.set_settings(saturation=2.0)
-    network.let_go()
-    heard.settled()
+    network.unblock()
+    signals.wait_idle()
 
-    assert session.is_current(origins[0])
+    assert session.is_current(plane_sources[0])
 
 
-def test_cancelling_a_run_leaves_the_picture_alone(session, heard, network, stack):
+def test_cancel_run_does_not_cancel_the_displayed_plane(session, signals, network, stack):
     session.source = stack
-    heard.settled()
-    network.held = True
+    signals.wait_idle()
+    network.is_blocked = True
     run = session.colorize_stack()
-    network.wait_until_held()
+    network.wait_until_blocked()
     session.set_settings(render_factor=9)
 
     session.cancel_run(run, keep=False)
-    network.let_go()
-    heard.settled()
+    network.unblock()
+    signals.wait_idle()
 
-    (end,) = heard.all("run_finished")
+    (end,) = signals.all("run_finished")
     assert (end.run, end.cancelled, end.keep) == (run, True, False)
-    assert heard.all("result_ready")[-1].settings.render_factor == 9
-    assert not heard.all("plane_ready")
+    assert signals.all("result_ready")[-1].settings.render_factor == 9
+    assert not signals.all("plane_ready")
 
 
-def test_a_run_that_never_began_is_no_whole_one(session, heard, network, stack):
-    network.held = True
+def test_a_run_that_was_stopped_before_its_first_step_is_cancelled(
+    session, signals, network, stack
+):
+    network.is_blocked = True
     session.source = stack
-    network.wait_until_held()
+    network.wait_until_blocked()
 
-    run = session.colorize_stack()  # waits for the picture
+    run = session.colorize_stack()  # after the displayed plane
     session.cancel_run(run)
-    network.let_go()
-    heard.settled()
+    network.unblock()
+    signals.wait_idle()
 
-    (end,) = heard.all("run_finished")
-    assert end.cancelled and end.done == 0 and len(heard.all("result_ready")) == 1
+    (end,) = signals.all("run_finished")
+    assert end.cancelled and end.done == 0 and len(signals.all("result_ready")) == 1
 
 
-def test_only_the_run_that_is_meant_is_cancelled(session, heard, stack):
+def test_cancel_run_cancels_one_run_only(session, signals, stack):
     session.source = stack
     over = session.colorize_stack()
-    heard.settled()
+    signals.wait_idle()
     run = session.colorize_stack()
 
     session.cancel_run(over)
     session.cancel_run(run + 1)
-    heard.settled()
+    signals.wait_idle()
 
-    assert [end.cancelled for end in heard.all("run_finished")] == [False, False]
+    assert [end.cancelled for end in signals.all("run_finished")] == [False, False]

@@ -9,8 +9,9 @@ import pytest
 from sample_videos import Tinted, make_film
 
 from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.imaging.pyramid import halve
 from napari_colorize.video import ome_zarr, resume
-from napari_colorize.video.ome_zarr import halved, leading_axes
+from napari_colorize.video.ome_zarr import leading_axes
 
 zarr = pytest.importorskip("zarr")
 
@@ -160,7 +161,7 @@ def test_more_axes_than_ome_zarr_has_are_refused() -> None:
 
 def test_halving_is_the_mean() -> None:
     picture = random(7, 9, 3)
-    small = halved(picture)
+    small = halve(picture)
     assert small.shape == (4, 5, 3)
     np.testing.assert_allclose(small[0, 0], picture[:2, :2].mean(axis=(0, 1)), atol=0.51)
     np.testing.assert_allclose(small[3, 4], picture[6, 8], atol=0.51)

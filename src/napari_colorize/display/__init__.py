@@ -1,9 +1,10 @@
-"""Colours of what a viewer shows, as arrays that fill up while a session predicts.
+"""Arrays for a viewer that are filled with colors while a session predicts.
 
-A viewer wants an array at once and asks it for parts from its own thread; colours come later, plane
-by plane. `colors_for` chooses how: one picture as it is (`plain`), the planes of a stack (`stack`),
-parts of a picture too large to hold (`pyramid`), or a part of a plane (`region`). Until a colour is
-known its gray is shown (`gray`). Nothing here runs a network, and importing it brings no torch.
+A viewer needs an array at once and reads parts of it in its own thread, while colors arrive plane
+by plane. `colors_for` chooses the implementation: a single image (`single`), the planes of a stack
+(`stack`), parts of an image that is too large for memory (`pyramid`), or a part of each plane
+(`region`). Pixels without colors are shown in gray (`gray`). Nothing in this package runs a
+network, and importing it does not import torch.
 """
 
 from __future__ import annotations
@@ -11,41 +12,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from napari_colorize.array_types import Limits, PlaneIndex
 from napari_colorize.display.gray import DisplayRange
 from napari_colorize.display.pyramid import PyramidColors
 from napari_colorize.display.region import RegionColors
-from napari_colorize.display.single import PlainColors
+from napari_colorize.display.single import SingleColors
 from napari_colorize.display.source_spec import Region
 from napari_colorize.display.stack import StackColors
 
 if TYPE_CHECKING:
-    from napari_colorize.array_types import Limits
     from napari_colorize.result import Colorized
 
 __all__ = [
-    "BIG",
+    "MAX_PIXELS",
     "ColorArrays",
     "DisplayRange",
     "LayerData",
-    "PlainColors",
     "PyramidColors",
     "Region",
     "RegionColors",
+    "SingleColors",
     "StackColors",
     "colors_for",
 ]
 
-BIG = 2**23  # pixels of a plane above which its picture is composed in parts
+MAX_PIXELS = 2**23  # of a plane; larger ones are colorized in the parts that a viewer reads
 
 
 class LayerData(Protocol):
-    """What a layer of a viewer is made of."""
+    """Data of a viewer's layer."""
 
     @property
     def data(self) -> Any:
-        """An array, something like one, or a list of levels; None while there is nothing.
+        """An array, an array-like object, or a list of levels; None before the first result.
 
-        Another object when its dtype or its kind is another; else the same, with new values.
+        The same object as long as its dtype and type stay the same; its values change in place.
         """
 
     @property
@@ -54,36 +55,36 @@ class LayerData(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """Values of black and white in `data`, with which a viewer shows it."""
+        """Values of black and white in `data`, for display."""
 
 
 class ColorArrays(LayerData, Protocol):
-    """What a result layer shows, and how colours come to it."""
+    """Data of a result layer that receives colors plane by plane."""
 
     @property
     def source(self) -> Any:
-        """What a session is to colorize: the stack, a smaller level of it, or a window."""
+        """Array for the session: the stack, a smaller level of it, or a window of each plane."""
 
-    def put(self, index: tuple[int, ...], result: Colorized) -> None:
-        """Colours of a plane have come: `source[index]` is what `result` was made of."""
+    def put(self, index: PlaneIndex, result: Colorized) -> None:
+        """Store the result for `source[index]`."""
 
     def mark_stale(self) -> None:
-        """Settings changed: what is known is still shown, but no longer counts as known."""
+        """Mark all planes as outdated; their colors are still displayed."""
 
-    def is_current(self, index: tuple[int, ...]) -> bool:
-        """Whether the colours of a plane are known, as the settings are now."""
+    def is_current(self, index: PlaneIndex) -> bool:
+        """Whether the plane has colors that are not outdated."""
 
     def all_current(self) -> bool:
-        """Whether those of every plane are."""
+        """Whether every plane has colors that are not outdated."""
 
     def allocate_all(self) -> None:
-        """From now on no plane is forgotten; `OutOfMemoryError` if they would not fit."""
+        """Keep every plane from now on; raises `OutOfMemoryError` if memory is too small."""
 
     def array(self) -> Any:
-        """All pictures as one array, if all are known and held so; of levels always None."""
+        """All planes as one array, if all are current; None for levels."""
 
     def matches(self, **read: Any) -> bool:
-        """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
+        """Whether `colors_for` would make equal arrays from this; see `SourceSpec.matches`."""
 
 
 def colors_for(
@@ -95,27 +96,29 @@ def colors_for(
     gamma: float,
     region: Region | None = None,
 ) -> ColorArrays:
-    """The way to show colours that suits a layer.
+    """Empty color arrays for a layer.
 
     Parameters
     ----------
     stack : array, shape (..., Y, X) or (..., Y, X, 3 or 4)
         The layer's data, or its largest level.
     rgb : bool
-        Whether the last axis holds colours.
+        Whether the last axis holds color channels.
     levels : sequence of arrays, optional
         All levels of a multiscale layer, the largest first.
-    limits, gamma
-        As the layer is shown; the session's settings should say the same.
+    limits : tuple of float
+        Values of black and white of the layer, as in the session's settings.
+    gamma : float
+        Exponent on gray, as in the session's settings.
     region : Region, optional
-        To colorize only a part of each plane.
+        Part of each plane to colorize. Default: all.
     """
-    look = DisplayRange(rgb, limits, gamma)
-    height, width = look.size(stack.shape)
-    if levels is not None or height * width > BIG:
-        return PyramidColors(levels if levels is not None else [stack], look, region)
+    display_range = DisplayRange(rgb, limits, gamma)
+    height, width = display_range.size(stack.shape)
+    if levels is not None or height * width > MAX_PIXELS:
+        return PyramidColors(levels if levels is not None else [stack], display_range, region)
     if region is not None:
-        return RegionColors(stack, look, region)
-    if not look.leading(stack.shape):
-        return PlainColors(stack, look)
-    return StackColors(stack, look)
+        return RegionColors(stack, display_range, region)
+    if not display_range.leading(stack.shape):
+        return SingleColors(stack, display_range)
+    return StackColors(stack, display_range)

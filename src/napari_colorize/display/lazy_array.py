@@ -1,4 +1,8 @@
-"""Something too large to hold, as an array: values are made when they are asked for."""
+"""Array-like objects whose values are computed when they are read.
+
+A `BlockProvider` computes rectangular parts of planes. `LazyArray` gives it the indexing of a NumPy
+array. `read_block` is the inverse: it reads such a part of an array.
+"""
 
 from __future__ import annotations
 
@@ -8,84 +12,85 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from napari_colorize.display.gray import Array
-
-Index = tuple[int, ...]
+from napari_colorize.array_types import AnyArray, PlaneIndex
 
 
 class BlockProvider(Protocol):
-    """What makes the values; its axes are some leading ones, Y and X, and perhaps channels."""
+    """Computes values of an array with axes (..., Y, X) or (..., Y, X, channels)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """All axes."""
+        """Lengths of all axes."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values."""
+        """Data type of the values."""
 
     @property
     def leading(self) -> int:
-        """How many axes stand before Y and X."""
+        """Number of axes before Y and X."""
 
     @property
     def defers(self) -> bool:
-        """Whether a part of several planes is again a view, so that fewer may be asked for.
+        """Whether indexing several planes returns a LazyArray instead of values.
 
-        napari cuts multiscale data to what is seen before it chooses the plane.
+        napari crops multiscale data to the visible part before it selects the plane, so values of
+        all planes would be computed for one.
         """
 
-    def part(self, index: Index, rows: range, columns: range) -> Array:
-        """Values of one plane, `(rows, columns)` or `(rows, columns, channels)`."""
+    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+        """Values of one plane, shape (rows, columns) or (rows, columns, channels)."""
 
 
 class LazyArray:
-    """A part of a whole, as an array that takes any basic index.
+    """Array-like view of the values of a BlockProvider, with all basic indexing of NumPy.
 
     Parameters
     ----------
-    whole : Whole
-        What makes the values.
+    provider : BlockProvider
+        Computes the values.
     parts : tuple of range or int, optional
-        Which place or places along each axis of the whole. Default: all.
+        Position or positions along each axis of the provider. Default: all.
     """
 
-    def __init__(self, whole: BlockProvider, parts: tuple[range | int, ...] | None = None) -> None:
-        self._whole = whole
-        self._parts = tuple(map(range, whole.shape)) if parts is None else parts
+    def __init__(
+        self, provider: BlockProvider, parts: tuple[range | int, ...] | None = None
+    ) -> None:
+        self._provider = provider
+        self._parts = tuple(map(range, provider.shape)) if parts is None else parts
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes that are left."""
+        """Lengths of the remaining axes."""
         return tuple(len(part) for part in self._parts if isinstance(part, range))
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values."""
-        return self._whole.dtype
+        """Data type of the values."""
+        return self._provider.dtype
 
     @property
     def ndim(self) -> int:
-        """How many axes are left."""
+        """Number of remaining axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """How many values."""
+        """Number of values."""
         return math.prod(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:
-        """Any basic index of NumPy; values, or another view if it is of several planes."""
+        """Values, or another LazyArray if the provider defers and several planes are indexed."""
         keys = _full_key(key, self.ndim)
         given = iter(item for item in keys if item is not None)
         parts = tuple(
             part[_place(next(given))] if isinstance(part, range) else part for part in self._parts
         )
-        chosen = LazyArray(self._whole, parts)
-        if self._whole.defers and chosen._planes > 1 and None not in keys:
+        chosen = LazyArray(self._provider, parts)
+        if self._provider.defers and chosen._planes > 1 and None not in keys:
             return chosen
         axes = tuple(
             None if item is None else slice(None)
@@ -94,8 +99,8 @@ class LazyArray:
         )
         return np.asarray(chosen)[axes]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        leading = self._whole.leading
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
+        leading = self._provider.leading
         indices = itertools.product(*(_as_range(part) for part in self._parts[:leading]))
         if self._planes == 1:
             return np.asarray(self._plane(next(indices)).reshape(self.shape), dtype)
@@ -107,22 +112,22 @@ class LazyArray:
 
     @property
     def _planes(self) -> int:
-        return math.prod(len(_as_range(part)) for part in self._parts[: self._whole.leading])
+        return math.prod(len(_as_range(part)) for part in self._parts[: self._provider.leading])
 
     @property
     def _shape_of_plane(self) -> tuple[int, ...]:
-        rows, columns, *rest = self._parts[self._whole.leading :]
+        rows, columns, *rest = self._parts[self._provider.leading :]
         left = (len(part) for part in rest if isinstance(part, range))
         return len(_as_range(rows)), len(_as_range(columns)), *left
 
-    def _plane(self, index: Index) -> Array:
-        rows, columns, *rest = self._parts[self._whole.leading :]
-        part = self._whole.part(index, _as_range(rows), _as_range(columns))
+    def _plane(self, index: PlaneIndex) -> AnyArray:
+        rows, columns, *rest = self._parts[self._provider.leading :]
+        part = self._provider.part(index, _as_range(rows), _as_range(columns))
         return part[(..., *(_as_key(places) for places in rest))]
 
 
-def read(stack: Any, index: Index, rows: range, columns: range) -> Array:
-    """Some rows and columns of a plane; no array is asked for places in reverse: zarr has none."""
+def read_block(stack: Any, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+    """Some rows and columns of a plane; steps may be negative, also for zarr, which has none."""
     upward = (places if places.step > 0 else places[::-1] for places in (rows, columns))
     found = np.asarray(stack[(*index, *map(as_slice, upward))])
     turned = (slice(None, None, 1 if places.step > 0 else -1) for places in (rows, columns))
@@ -130,7 +135,7 @@ def read(stack: Any, index: Index, rows: range, columns: range) -> Array:
 
 
 def as_slice(places: range) -> slice:
-    """The slice that takes these places of an axis."""
+    """The slice that selects these positions of an axis."""
     stop = places.stop if places.stop >= 0 else None
     return slice(places.start, stop, places.step) if places else slice(0, 0)
 
@@ -144,12 +149,12 @@ def _as_key(part: range | int) -> slice | int:
 
 
 def _place(item: Any) -> Any:
-    """A slice, or a whole number of any kind."""
+    """A slice, or an integer of any type as int."""
     return item if isinstance(item, slice) else item.__index__()
 
 
 def _full_key(key: Any, ndim: int) -> tuple[Any, ...]:
-    """A basic index written out: one entry for each axis, and None where one is added."""
+    """A basic index without ellipsis: one entry for each axis, and None for each new axis."""
     parts = key if isinstance(key, tuple) else (key,)
     given = sum(part is not None and part is not Ellipsis for part in parts)
     if given > ndim:

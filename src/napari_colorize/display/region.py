@@ -1,4 +1,4 @@
-"""A part of a plane in colour, what lies around it in gray."""
+"""A part of each plane in color, the rest in gray."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.display.gray import Array, DisplayRange, gray_picture, is_in_memory
-from napari_colorize.display.lazy_array import Index, LazyArray, as_slice, read
+from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
+from napari_colorize.display.gray import DisplayRange, gray_image, is_in_memory
+from napari_colorize.display.lazy_array import LazyArray, as_slice, read_block
 from napari_colorize.display.source_spec import Region, SourceSpec
 from napari_colorize.display.stack import StackColors
 
 if TYPE_CHECKING:
-    from napari_colorize.array_types import Limits
     from napari_colorize.result import Colorized
 
 
 class RegionColors:
-    """An image or a stack of which only a window is shown to the network.
+    """Colors of a region of an image or of each plane of a stack.
+
+    The network gets the window of the region only.
 
     Parameters
     ----------
     stack : array, shape (..., Y, X) or (..., Y, X, 3 or 4)
-        What is colorized.
-    look : Look
-        How it is read.
+        Image or stack to colorize.
+    display_range : DisplayRange
+        How its values are displayed.
     region : Region
-        Of every plane.
+        Part of each plane that is colorized.
     """
 
     multiscale = False
 
-    def __init__(self, stack: Any, look: DisplayRange, region: Region) -> None:
-        self._stack, self._look, self._region = stack, look, region
-        self.source = LazyArray(_Windows(stack, look, region))
-        self._inside = StackColors(self.source, look)
-        self._read: tuple[tuple[Index, range, range], Array] | None = None
-        self.data = LazyArray(_Pictures(self, self._inside.data.dtype))
+    def __init__(self, stack: Any, display_range: DisplayRange, region: Region) -> None:
+        self._stack, self._display_range, self._region = stack, display_range, region
+        self.source = LazyArray(_Windows(stack, display_range, region))
+        self._inside = StackColors(self.source, display_range)
+        self._last_gray: tuple[tuple[PlaneIndex, range, range], AnyArray] | None = None
+        self.data = LazyArray(_Planes(self, self._inside.data.dtype))
 
     @property
     def limits(self) -> Limits:
@@ -45,65 +47,68 @@ class RegionColors:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the pictures of all planes: `(..., Y, X, 3 or 4)`."""
-        return self._look.picture_shape(self._stack.shape)
+        """Shape of the colors of all planes, (..., Y, X, 3 or 4)."""
+        return self._display_range.result_shape(self._stack.shape)
 
-    def put(self, index: Index, result: Colorized) -> None:
-        """Colours of a plane's window have come; nothing is read."""
+    def put(self, index: PlaneIndex, result: Colorized) -> None:
+        """Store the result of a plane's window; the stack is not read."""
         self._inside.put(index, result)
         if self.data.dtype != self._inside.data.dtype:
-            self.data = LazyArray(_Pictures(self, self._inside.data.dtype))
+            self.data = LazyArray(_Planes(self, self._inside.data.dtype))
 
     def mark_stale(self) -> None:
-        """Settings changed: what is known is still shown, but no longer counts as known."""
+        """Mark all planes as outdated; their colors are still displayed."""
         self._inside.mark_stale()
 
-    def is_current(self, index: Index) -> bool:
-        """Whether the colours of a plane are known, as the settings are now."""
+    def is_current(self, index: PlaneIndex) -> bool:
+        """Whether the plane has colors that are not outdated."""
         return self._inside.is_current(index)
 
     def all_current(self) -> bool:
-        """Whether those of every plane are known and held."""
+        """Whether every plane has colors that are not outdated."""
         return self._inside.all_current()
 
     def matches(self, **read: Any) -> bool:
-        """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
-        return SourceSpec([self._stack], self._look, self._region).matches(**read)
+        """Whether `colors_for` would make equal arrays from this; see `SourceSpec.matches`."""
+        return SourceSpec([self._stack], self._display_range, self._region).matches(**read)
 
     def allocate_all(self) -> None:
-        """Make room for the window of every plane; see `StackColors.hold_all`."""
+        """Allocate the windows of all planes; see `StackColors.allocate_all`."""
         self._inside.allocate_all()
 
-    def array(self) -> Array | None:
-        """All pictures, if the colours of every plane are held; the stack is read for it."""
+    def array(self) -> AnyArray | None:
+        """All planes, if all are current; the whole stack is read for the gray around regions."""
         return None if self._inside.array() is None else np.asarray(self.data)
 
-    def part(self, index: Index, rows: range, columns: range) -> Array:
-        """What is shown of a part of a plane: gray, and colours where the mask is."""
+    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+        """A part of a plane as it is displayed: gray, and colors inside the mask."""
         gray = self._gray(index, rows, columns)
-        picture = gray_picture(gray, self._look, self.data.dtype)
-        known, region = self._inside.known(index), self._region
-        if known is None:
-            return picture
-        met = _meeting(rows, region.rows), _meeting(columns, region.columns)
-        (there_rows, in_rows), (there_columns, in_columns) = met
-        mask = region.mask[in_rows, in_columns]
-        there = picture[there_rows, there_columns]
-        np.copyto(there, known[in_rows, in_columns], where=mask[..., None])
-        return picture
+        image = gray_image(gray, self._display_range, self.data.dtype)
+        stored, region = self._inside.stored(index), self._region
+        if stored is None:
+            return image
+        image_rows, window_rows = _intersection(rows, region.rows)
+        image_columns, window_columns = _intersection(columns, region.columns)
+        mask = region.mask[window_rows, window_columns]
+        part = image[image_rows, image_columns]
+        np.copyto(part, stored[window_rows, window_columns], where=mask[..., None])
+        return image
 
-    def _gray(self, index: Index, rows: range, columns: range) -> Array:
-        """Of a lazy stack what was read last is remembered: other colours come while it is seen."""
+    def _gray(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+        """Gray values; of a lazy stack the part that was read last is cached.
+
+        A displayed part is read again by the viewer whenever other colors arrive.
+        """
         if is_in_memory(self._stack):
-            return read(self._stack, index, rows, columns)
-        asked = index, rows, columns
-        if self._read is None or self._read[0] != asked:
-            self._read = asked, read(self._stack, index, rows, columns)
-        return self._read[1]
+            return read_block(self._stack, index, rows, columns)
+        key = index, rows, columns
+        if self._last_gray is None or self._last_gray[0] != key:
+            self._last_gray = key, read_block(self._stack, index, rows, columns)
+        return self._last_gray[1]
 
 
-class _Pictures:
-    """Whole planes of a stack, of which a window may be in colour."""
+class _Planes:
+    """Provides whole planes of a stack with colors in the region."""
 
     defers = False
 
@@ -112,39 +117,39 @@ class _Pictures:
         self.shape = colors.shape
         self.leading = len(self.shape) - 3
 
-    def part(self, index: Index, rows: range, columns: range) -> Array:
-        """Rows and columns of one picture."""
+    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+        """A part of one plane."""
         return self._colors.part(index, rows, columns)
 
 
 class _Windows:
-    """The windows of a stack's planes."""
+    """Provides the window of each plane of a stack, for the session."""
 
     defers = True
 
-    def __init__(self, stack: Any, look: DisplayRange, region: Region) -> None:
+    def __init__(self, stack: Any, display_range: DisplayRange, region: Region) -> None:
         self._stack, self._region = stack, region
         self.dtype = np.dtype(stack.dtype)
-        self.leading = len(look.leading(stack.shape))
+        self.leading = len(display_range.leading(stack.shape))
         rest = tuple(stack.shape)[self.leading + 2 :]
-        self.shape = (*look.leading(stack.shape), *region.mask.shape, *rest)
+        self.shape = (*display_range.leading(stack.shape), *region.mask.shape, *rest)
 
-    def part(self, index: Index, rows: range, columns: range) -> Array:
-        """Rows and columns of one window."""
+    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+        """A part of one window."""
         window = (self._region.rows, self._region.columns)
-        there = (
+        positions = (
             range(places.start, places.stop)[as_slice(part)]
             for places, part in zip(window, (rows, columns), strict=True)
         )
-        return read(self._stack, index, *there)
+        return read_block(self._stack, index, *positions)
 
 
-def _meeting(asked: range, window: slice) -> tuple[slice, slice]:
-    """Which of the places asked for lie in a window, and where they are in it."""
-    places = np.array(asked)
+def _intersection(positions: range, window: slice) -> tuple[slice, slice]:
+    """Which of the positions lie in a window: as a slice of `positions`, and of the window."""
+    places = np.array(positions)
     inside = np.flatnonzero((places >= window.start) & (places < window.stop))
     if not inside.size:
         return slice(0, 0), slice(0, 0)
-    there = slice(int(inside[0]), int(inside[-1]) + 1)
-    met = asked[there]
-    return there, as_slice(range(met.start - window.start, met.stop - window.start, met.step))
+    found = slice(int(inside[0]), int(inside[-1]) + 1)
+    met = positions[found]
+    return found, as_slice(range(met.start - window.start, met.stop - window.start, met.step))

@@ -1,73 +1,72 @@
-"""One picture that is held as a whole."""
+"""A single image of moderate size."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
 from napari_colorize.display.gray import DisplayRange, dtype_in_memory
 from napari_colorize.display.source_spec import SourceSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from napari_colorize.array_types import Limits
-    from napari_colorize.display.gray import Array
     from napari_colorize.result import Colorized
 
 
-class PlainColors:
-    """One image of moderate size: the picture as it came from the session.
+class SingleColors:
+    """Colors of one image: the pixels of its result.
 
     Parameters
     ----------
     image : array, shape (Y, X) or (Y, X, 3 or 4)
-        What is colorized.
-    look : Look
-        How it is read.
+        Image to colorize.
+    display_range : DisplayRange
+        How its values are displayed.
     """
 
     multiscale = False
 
-    def __init__(self, image: Any, look: DisplayRange) -> None:
+    def __init__(self, image: Any, display_range: DisplayRange) -> None:
         self.source = image
-        self.data: Array | None = None
-        self._look, self._is_known = look, False
+        self.data: AnyArray | None = None
+        self._display_range, self._is_current = display_range, False
 
     @property
     def limits(self) -> Limits:
         """Values of black and white in `data`."""
-        return shown_limits(self._look, dtype_in_memory(self.source.dtype), self.data)
+        return data_limits(self._display_range, dtype_in_memory(self.source.dtype), self.data)
 
-    def put(self, index: tuple[int, ...], result: Colorized) -> None:
-        """The picture has come."""
-        self.data, self._is_known = result.pixels, True
+    def put(self, index: PlaneIndex, result: Colorized) -> None:
+        """Store the result."""
+        self.data, self._is_current = result.pixels, True
 
     def mark_stale(self) -> None:
-        """Settings changed: the picture is still shown, but no longer counts as known."""
-        self._is_known = False
+        """Mark the image as outdated; its colors are still displayed."""
+        self._is_current = False
 
-    def is_current(self, index: tuple[int, ...]) -> bool:
-        """Whether the picture is here, as the settings are now."""
-        return self._is_known
+    def is_current(self, index: PlaneIndex) -> bool:
+        """Whether the image has colors that are not outdated."""
+        return self._is_current
 
     def all_current(self) -> bool:
-        """As `knows`: there is but one."""
-        return self._is_known
+        """Whether the image has colors that are not outdated."""
+        return self._is_current
 
     def allocate_all(self) -> None:
-        """Nothing is forgotten anyway."""
+        """Do nothing: one image is always kept."""
 
-    def array(self) -> Array | None:
-        """The picture, if it is here as the settings are now."""
-        return self.data if self._is_known else None
+    def array(self) -> AnyArray | None:
+        """The pixels, if they are current."""
+        return self.data if self._is_current else None
 
     def matches(self, **read: Any) -> bool:
-        """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
-        return SourceSpec([self.source], self._look).matches(**read)
+        """Whether `colors_for` would make equal arrays from this; see `SourceSpec.matches`."""
+        return SourceSpec([self.source], self._display_range).matches(**read)
 
 
-def shown_limits(look: DisplayRange, dtype: np.dtype[Any], shown: Any) -> Limits:
-    """Values of black and white in `shown`, which may hold an 8-bit fidelity of another dtype."""
-    if shown is not None and shown.dtype.kind == "u" and shown.dtype != dtype:
-        return 0, 255
-    return look.shown_limits(dtype)
+def data_limits(display_range: DisplayRange, dtype: np.dtype[Any], data: Any) -> Limits:
+    """Values of black and white in the result `data` of a source of type `dtype`."""
+    if data is not None and data.dtype.kind == "u" and data.dtype != dtype:
+        return 0, 255  # a fidelity other than exact returns 8 bits for any source
+    return display_range.result_limits(dtype)

@@ -1,47 +1,55 @@
-"""What colours are made for: which arrays, how they are read, and which part of them."""
+"""Specification of a source: its arrays, their display range and the colorized region."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from napari_colorize.display.gray import Array, DisplayRange
-
-if TYPE_CHECKING:
-    from napari_colorize.array_types import Limits
+from napari_colorize.array_types import AnyArray, Limits
+from napari_colorize.display.gray import DisplayRange
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A window of a plane, and which of its pixels are meant.
+    """Pixels of a plane: a window, and a mask in it.
 
     Parameters
     ----------
     rows, columns : slice
-        The window, in pixels of the plane; start and stop are numbers within it.
-    mask : ndarray of bool
-        Of the window's shape.
+        The window, in pixels of the plane; start and stop are integers within the plane.
+    mask : ndarray of bool, shape of the window
+        Pixels that are colorized.
     """
 
     rows: slice
     columns: slice
-    mask: Array = field(repr=False)
+    mask: AnyArray = field(repr=False)
 
     def is_same(self, other: Region) -> bool:
-        """Whether both mean the same pixels."""
+        """Whether both contain the same pixels."""
         windows = [(each.rows, each.columns) for each in (self, other)]
         return windows[0] == windows[1] and np.array_equal(self.mask, other.mask)
 
 
 @dataclass(frozen=True, eq=False)
 class SourceSpec:
-    """The arrays, the largest first if they are levels of one picture; a look; perhaps a region."""
+    """What color arrays are made for.
+
+    Attributes
+    ----------
+    arrays : sequence of arrays
+        One array, or the levels of a multiscale layer, the largest first.
+    display_range : DisplayRange
+        How their values are displayed.
+    region : Region or None
+        Part of each plane that is colorized; None for all.
+    """
 
     arrays: Sequence[Any]
-    look: DisplayRange
+    display_range: DisplayRange
     region: Region | None = None
 
     def matches(
@@ -54,9 +62,10 @@ class SourceSpec:
         gamma: float,
         region: Region | None = None,
     ) -> bool:
-        """Whether `colors_for` is asked for the same: the same arrays, changed or not."""
+        """Whether these arguments of `colors_for` are equal; arrays must be the same objects."""
         arrays = [stack] if levels is None else list(levels)
-        if self.look != DisplayRange(rgb, limits, gamma) or len(arrays) != len(self.arrays):
+        given = DisplayRange(rgb, limits, gamma)
+        if self.display_range != given or len(arrays) != len(self.arrays):
             return False
         if any(one is not other for one, other in zip(arrays, self.arrays, strict=True)):
             return False

@@ -1,4 +1,4 @@
-"""The planes of a stack: those that are known in colour, the others in gray."""
+"""The planes of a stack: in color where results have arrived, else in gray."""
 
 from __future__ import annotations
 
@@ -8,154 +8,153 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
 from napari_colorize.display.gray import (
     DisplayRange,
     dtype_in_memory,
-    dtype_of_picture,
-    gray_picture,
+    gray_image,
+    result_dtype,
 )
-from napari_colorize.display.lazy_array import Index, LazyArray, as_slice, read
-from napari_colorize.display.single import shown_limits
+from napari_colorize.display.lazy_array import LazyArray, as_slice, read_block
+from napari_colorize.display.single import data_limits
 from napari_colorize.display.source_spec import SourceSpec
 from napari_colorize.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
-    from napari_colorize.array_types import Limits
-    from napari_colorize.display.gray import Array
     from napari_colorize.result import Colorized
 
-LEAST_BYTES = 2**28  # of planes held, however little memory is free
-SHARE = 4  # of free memory, its fourth part
+MIN_BUDGET = 2**28  # bytes of planes that are kept even if little memory is free
+MEMORY_SHARE = 4  # planes may use 1 / MEMORY_SHARE of the free memory
 
 
 class StackColors:
-    """A stack whose planes get their colours one by one.
+    """Colors of a stack, plane by plane.
 
     Parameters
     ----------
     stack : array, shape (..., Y, X) or (..., Y, X, 3 or 4)
-        What is colorized. One that is not in memory is read when a plane is to be shown whose
-        colours are not known: as its own layer does at that moment.
-    look : Look
-        How it is read.
+        Stack to colorize. A lazy stack is read when a plane without colors is displayed.
+    display_range : DisplayRange
+        How its values are displayed.
     budget : int, optional
-        Bytes of planes that are held; the oldest are forgotten beyond. Default: a quarter of the
-        memory that is free when the first plane comes, and at least 256 MB.
+        Bytes of planes that are kept; the oldest are dropped beyond. Default: a quarter of the
+        memory that is free when the first plane arrives, and at least 256 MB.
     """
 
     multiscale = False
 
-    def __init__(self, stack: Any, look: DisplayRange, *, budget: int | None = None) -> None:
+    def __init__(
+        self, stack: Any, display_range: DisplayRange, *, budget: int | None = None
+    ) -> None:
         self.source = stack
-        self._look, self._budget = look, budget
-        self._planes: OrderedDict[Index, Array] = OrderedDict()
-        self._fresh: set[Index] = set()
-        self._held: Array | None = None
-        self.data = LazyArray(_Planes(self, dtype_of_picture(stack.dtype)))
+        self._display_range, self._budget = display_range, budget
+        self._planes: OrderedDict[PlaneIndex, AnyArray] = OrderedDict()
+        self._current: set[PlaneIndex] = set()
+        self._all: AnyArray | None = None
+        self.data = LazyArray(_Planes(self, result_dtype(stack.dtype)))
 
     @property
     def limits(self) -> Limits:
         """Values of black and white in `data`."""
-        return shown_limits(self._look, dtype_in_memory(self.source.dtype), self.data)
+        return data_limits(self._display_range, dtype_in_memory(self.source.dtype), self.data)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the pictures of all planes: `(..., Y, X, 3 or 4)`."""
-        return self._look.picture_shape(self.source.shape)
+        """Shape of the colors of all planes, (..., Y, X, 3 or 4)."""
+        return self._display_range.result_shape(self.source.shape)
 
-    def put(self, index: Index, result: Colorized) -> None:
-        """Colours of a plane have come."""
-        self.keep(index, result.pixels)
+    def put(self, index: PlaneIndex, result: Colorized) -> None:
+        """Store the result of a plane."""
+        self._store(index, result.pixels)
 
     def mark_stale(self) -> None:
-        """Settings changed: what is known is still shown, but no longer counts as known."""
-        self._fresh.clear()
+        """Mark all planes as outdated; their colors are still displayed."""
+        self._current.clear()
 
-    def is_current(self, index: Index) -> bool:
-        """Whether the colours of a plane are known, as the settings are now."""
-        return index in self._fresh
+    def is_current(self, index: PlaneIndex) -> bool:
+        """Whether the plane has colors that are not outdated."""
+        return index in self._current
 
     def all_current(self) -> bool:
-        """Whether those of every plane are known and held."""
-        return len(self._fresh) == math.prod(self.shape[:-3])
+        """Whether every plane has colors that are not outdated."""
+        return len(self._current) == math.prod(self.shape[:-3])
 
     def matches(self, **read: Any) -> bool:
-        """Whether `colors_for`, asked for this, would make the same; see `Basis.matches`."""
-        return SourceSpec([self.source], self._look).matches(**read)
+        """Whether `colors_for` would make equal arrays from this; see `SourceSpec.matches`."""
+        return SourceSpec([self.source], self._display_range).matches(**read)
 
     def allocate_all(self) -> None:
-        """Make room for every plane: from now on none is forgotten.
+        """Allocate one array for all planes, of which none is dropped from now on.
 
         Raises
         ------
         OutOfMemoryError
             If there is not enough memory for all of them.
         """
-        if self._held is None:
-            self._held = self._allocated(self.data.dtype)
+        if self._all is None:
+            self._all = self._allocated(self.data.dtype)
             for index, plane in self._planes.items():
-                self._held[index] = plane
-                self._planes[index] = self._held[index]
+                self._all[index] = plane
+                self._planes[index] = self._all[index]
 
-    def array(self) -> Array | None:
-        """All pictures, if they are held and the colours of every plane are known."""
-        return self._held if self.all_current() else None
+    def array(self) -> AnyArray | None:
+        """The array of `allocate_all`, if every plane is current."""
+        return self._all if self.all_current() else None
 
-    def known(self, index: Index) -> Array | None:
-        """The picture of a plane, if it has come and was not forgotten."""
+    def stored(self, index: PlaneIndex) -> AnyArray | None:
+        """The colors of a plane; None before they arrive, or after they were dropped."""
         return self._planes.get(index)
 
-    def part(self, index: Index, rows: range, columns: range) -> Array:
-        """What is shown of a part of a plane now: its colours, else its gray."""
-        known = self.known(index)
-        if known is not None:
-            return known[as_slice(rows), as_slice(columns)]
-        gray = read(self.source, index, rows, columns)
-        return gray_picture(gray, self._look, self.data.dtype)
+    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+        """A part of a plane as it is displayed now: in color, else in gray."""
+        stored = self.stored(index)
+        if stored is not None:
+            return stored[as_slice(rows), as_slice(columns)]
+        gray = read_block(self.source, index, rows, columns)
+        return gray_image(gray, self._display_range, self.data.dtype)
 
-    def keep(self, index: Index, pixels: Array) -> None:
-        """The picture of a plane has come."""
+    def _store(self, index: PlaneIndex, pixels: AnyArray) -> None:
         if pixels.dtype != self.data.dtype:
-            self._start_anew(pixels.dtype)
-        if self._held is not None:
-            self._held[index] = pixels
-            pixels = self._held[index]
+            self._restart(pixels.dtype)
+        if self._all is not None:
+            self._all[index] = pixels
+            pixels = self._all[index]
         self._planes[index] = pixels
         self._planes.move_to_end(index)
-        self._fresh.add(index)
-        if self._held is None:
-            self._forget_oldest()
+        self._current.add(index)
+        if self._all is None:
+            self._drop_oldest()
 
-    def _forget_oldest(self) -> None:
+    def _drop_oldest(self) -> None:
         if self._budget is None:
-            self._budget = max(LEAST_BYTES, _free_bytes() // SHARE)
-        held = sum(plane.nbytes for plane in self._planes.values())
-        while held > self._budget and len(self._planes) > 1:
+            self._budget = max(MIN_BUDGET, _free_bytes() // MEMORY_SHARE)
+        nbytes = sum(plane.nbytes for plane in self._planes.values())
+        while nbytes > self._budget and len(self._planes) > 1:
             index, plane = self._planes.popitem(last=False)
-            self._fresh.discard(index)
-            held -= plane.nbytes
+            self._current.discard(index)
+            nbytes -= plane.nbytes
 
-    def _start_anew(self, dtype: np.dtype[Any]) -> None:
-        """Pictures are of another dtype: a fidelity makes 8-bit ones of any stack."""
+    def _restart(self, dtype: np.dtype[Any]) -> None:
+        """Drop all planes: results have another dtype (8 bits, with another fidelity)."""
         self._planes.clear()
-        self._fresh.clear()
+        self._current.clear()
         self.data = LazyArray(_Planes(self, dtype))
-        if self._held is not None:
-            self._held = None
-            self._held = self._allocated(dtype)
+        if self._all is not None:
+            self._all = None
+            self._all = self._allocated(dtype)
 
-    def _allocated(self, dtype: np.dtype[Any]) -> Array:
+    def _allocated(self, dtype: np.dtype[Any]) -> AnyArray:
         needed, free = math.prod(self.shape) * dtype.itemsize, _free_bytes()
         if needed > free:
             raise OutOfMemoryError(
-                f"The colours of all planes need {needed / 1e9:.1f} GB of memory and "
+                f"The colors of all planes need {needed / 1e9:.1f} GB of memory and "
                 f"{free / 1e9:.1f} GB are free: colorize fewer planes, or close other programs."
             )
         return np.zeros(self.shape, dtype)
 
 
 class _Planes:
-    """The pictures of a stack; no colours are waited for."""
+    """Provides the colors of a stack that have arrived, and gray for other planes."""
 
     defers = False
 
@@ -165,12 +164,12 @@ class _Planes:
         self.shape = colors.shape
         self.leading = len(self.shape) - 3
 
-    def part(self, index: Index, rows: range, columns: range) -> Array:
-        """Rows and columns of one picture."""
+    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+        """A part of one plane."""
         return self._colors.part(index, rows, columns)
 
 
 def _free_bytes() -> int:
-    from napari_colorize.runtime import memory  # torch
+    from napari_colorize.runtime import memory  # imports torch
 
     return memory.available()

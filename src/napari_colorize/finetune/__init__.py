@@ -1,5 +1,5 @@
-"""Fine-tuning as a front end sees it: a process of its own, and a folder that tells of it.
+"""Fine-tuning from a front end: a detached training process, followed through its run folder.
 
-Nothing here imports the training package: it is started as a program (`run`), and what it tells is
-put into sentences (`told`).
+Nothing here imports the training package, which runs as a program (`training_run`). Its events are
+turned into status messages (`status`) and curves (`curves`).
 """

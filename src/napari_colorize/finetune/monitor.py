@@ -44,11 +44,11 @@ class RunMonitor:
 
     def __init__(self, run: TrainingRun) -> None:
         self.run = run
-        self.status = TrainingStatus(run.asked.name, run.asked.base)
+        self.status = TrainingStatus(run.request.name, run.request.base)
         self.curves = TrainingCurves()
         self._preview: Path | None = None
         self.end_state: State | None = None
-        run.read_again()
+        run.rewind()
 
     def poll(self) -> bool:
         """Read the next events; returns whether there were any."""
@@ -75,7 +75,7 @@ class RunMonitor:
     @property
     def title(self) -> str:
         """Heading of the page: the model and what became of it."""
-        name = self.run.asked.name
+        name = self.run.request.name
         if self.end_state is State.DONE:
             return f"{name} {'is ready' if self.status.is_better else 'is no better than its base'}"
         return f"Training {name}"
@@ -109,20 +109,22 @@ class RunMonitor:
         self._send("stop", "Stopping after the current step…")
 
     def _send(self, command: str, message: str) -> None:
-        self.run.order(command)
+        self.run.control(command)
         self.status.sentence = message  # until the process answers with an event
 
     def failure(self) -> str:
         """One sentence about a run that failed or was interrupted."""
-        reason = self.run.why() or "its process was ended from outside; it can be resumed"
-        return f"The training of {self.run.asked.name} ended early: {reason.rstrip('.')}."
+        reason = (
+            self.run.failure_reason() or "its process was ended from outside; it can be resumed"
+        )
+        return f"The training of {self.run.request.name} ended early: {reason.rstrip('.')}."
 
 
 def find_run(*, with_finished: bool) -> TrainingRun | None:
     """The active run, or (`with_finished`) one that ended while no panel was open."""
     for run in runs():
         state = run.state
-        if state is State.RUNNING or (with_finished and state is State.DONE and run.is_whole):
+        if state is State.RUNNING or (with_finished and state is State.DONE and run.is_complete):
             return run
     return None
 
@@ -135,6 +137,6 @@ def unfinished_runs() -> list[tuple[TrainingRun, str]]:
         if state in (State.STOPPED, State.FAILED, State.INTERRUPTED):
             step = run.last_event().get("step")
             reached = "" if step is None else f" at step {step}"
-            reason = f" ({run.why()})" if state is State.FAILED else ""
-            found.append((run, f"{run.asked.name}: {state.value}{reached}{reason}"))
+            reason = f" ({run.failure_reason()})" if state is State.FAILED else ""
+            found.append((run, f"{run.request.name}: {state.value}{reached}{reason}"))
     return found

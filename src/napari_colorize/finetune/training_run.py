@@ -1,19 +1,19 @@
-"""A training as a folder: what was asked, what it tells, what it is ordered. No Qt.
+"""A training run: a detached process and the folder through which front ends control it.
 
-The training is a process of its own that nobody holds by a string: no pipe leads to it, so it does
-not notice when the viewer that began it ends or crashes. All that passes between the two lies in
-the run's folder, where a viewer that was opened later finds it as well:
+Training runs in a detached process without pipes, so it continues when the program that started it
+exits or crashes. They communicate through files of the run folder, which another front end can
+open later:
 
-- `asked.json`: base, pictures, choices, where the model goes; the command follows from it
-- `told.jsonl`: what the process says, a JSON object a line (its standard output); only grows
-- `errors.txt`: what it says when it ends in a way that it did not expect (its standard error)
-- `orders.txt`: the word that holds now; the process looks at it four times a second
-- `process.json`: its id and when it was started, for ids are given anew
-- `pictures/`: of layers and corrections, as they were when it began
-- the engine's own: `cache/`, `state.pt`, `log.csv`, `preview.png`
+- `request.json`: base, images, options and output file, from which the command is made
+- `events.jsonl`: events, one JSON object per line (standard output of the process); append-only
+- `errors.txt`: standard error of the process
+- `control.txt`: present command; the process reads it four times a second
+- `process.json`: process id and start time, because the system reuses ids
+- `pictures/`: images of layers and corrections, copied when the run was created
+- files of the training package: `cache/`, `state.pt`, `log.csv`, `preview.png`
 
-Files serve the same way on all systems. Signals would not: Windows has none of them, and none say
-pause. A run that was stopped or killed goes on from its last state when the same command is run
+Files work on all systems. Signals do not: Windows lacks them, and there is none for a pause. A run
+that was stopped or killed continues from its last saved state when the same command is started
 again (`launch`).
 """
 
@@ -36,21 +36,28 @@ from napari_colorize.errors import ColorizeError
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo.user_models import user_models_folder
 
-MODULE = "napari_colorize_training"  # never imported here: it runs in the child
-BYTES_AT_A_TIME = 2**16  # of what was told: a few hundred lines, 2 ms
-SAME_MOMENT = 5.0  # seconds; what the system says of a start may shift with its clock
+MODULE = "napari_colorize_training"  # not imported in this process
+READ_BYTES = 2**16  # of events per call of `read`: a few hundred lines, 2 ms
+START_TOLERANCE = 5.0  # seconds; reported start times change when the clock is adjusted
 END_EVENTS = ("done", "stopped", "error")
-TAIL_BYTES = 2**14  # more than a line, and more than most tracebacks
-POLITE = 10  # Unix niceness of the child: the viewer comes first
-KEPT = ("asked.json", "told.jsonl", "errors.txt", "log.csv")  # of a run that is done
+TAIL_BYTES = 2**14  # more than one line, and more than most tracebacks
+NICENESS = 10  # of the process on Unix, so that the front end stays responsive
+KEPT = ("request.json", "events.jsonl", "errors.txt", "log.csv")  # files of a finished run
+# Names in folders of earlier versions, which can still be opened and continued.
+OLD_FILES = {
+    "request.json": "asked.json",
+    "events.jsonl": "told.jsonl",
+    "control.txt": "orders.txt",
+}
+OLD_KEYS = {"begun": "created"}  # of request.json
 
 
 class TrainingStartError(ColorizeError):
-    """The child process could not be started."""
+    """The training process could not be started."""
 
 
 class State(Enum):
-    """What became of a run, in words for a list."""
+    """State of a run; the values are labels for a list."""
 
     RUNNING = "running"
     DONE = "done"
@@ -61,20 +68,20 @@ class State(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
-    """What a training is to do.
+    """Specification of a training run.
 
     Parameters
     ----------
     base : str
-        A model's name or file.
+        Name or file of the model that training starts from.
     data : tuple of str
-        Folders and files with pictures.
+        Folders and files with images.
     model : str
-        File that it will write.
+        File of the new model.
     augment, degrade, group, steps : optional
-        As the command has them; None is its default.
-    begun : float
-        When it was asked for, seconds since 1970.
+        Options of the command; None is its default.
+    created : float
+        Time of the request, in seconds since 1970.
     """
 
     base: str
@@ -84,42 +91,52 @@ class TrainingRequest:
     degrade: str | None = None
     group: str | None = None
     steps: int | None = None
-    begun: float = field(default_factory=time.time)
+    created: float = field(default_factory=time.time)
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """Name of the new model."""
         return Path(self.model).stem
 
     def save(self, folder: Path) -> None:
-        """Write `asked.json`."""
-        with new_file(folder / "asked.json", overwrite=True) as part, write_errors(folder):
+        """Write `request.json`."""
+        with (
+            new_file(run_file(folder, "request.json"), overwrite=True) as part,
+            write_errors(folder),
+        ):
             part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> TrainingRequest:
-        """Read it; ValueError, KeyError, TypeError or OSError if it is none."""
-        told = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
-        return cls(**{**told, "data": tuple(told["data"])})
+        """Read `request.json`.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError, TypeError
+            If the file is missing or invalid.
+        """
+        saved = json.loads(run_file(folder, "request.json").read_text(encoding="utf-8"))
+        values = {OLD_KEYS.get(name, name): value for name, value in saved.items()}
+        return cls(**{**values, "data": tuple(values["data"])})
 
 
 class TrainingRun:
-    """One training: its folder, and the process that works in it, if it does.
+    """A run folder and its process, if that is running.
 
     Parameters
     ----------
     folder : Path
-        With `asked.json` in it.
+        Folder with a `request.json`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.asked = TrainingRequest.load(folder)
-        self._read = 0  # bytes of what was told
+        self.request = TrainingRequest.load(folder)
+        self._offset = 0  # bytes of events that `read` has returned
 
     @classmethod
-    def begin(cls, asked: TrainingRequest, folder: Path) -> TrainingRun:
-        """Keep what is asked; nothing runs yet.
+    def create(cls, request: TrainingRequest, folder: Path) -> TrainingRun:
+        """Create a run folder; the process is started by `launch`.
 
         Raises
         ------
@@ -128,60 +145,65 @@ class TrainingRun:
         """
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        asked.save(folder)
+        request.save(folder)
         return cls(folder)
 
     @property
     def command(self) -> list[str]:
-        """What runs it, and runs it on."""
-        asked = self.asked
+        """Command that starts or continues the run."""
+        request = self.request
         options = {
-            "--from": asked.base,
-            "--out": asked.model,
+            "--from": request.base,
+            "--out": request.model,
             "--run": str(self.folder),
-            "--orders": str(self.folder / "orders.txt"),
+            "--orders": str(self._file("control.txt")),
             "--progress": "json",
-            "--augment": asked.augment,
-            "--degrade": asked.degrade,
-            "--group": asked.group,
-            "--steps": asked.steps,
+            "--augment": request.augment,
+            "--degrade": request.degrade,
+            "--group": request.group,
+            "--steps": request.steps,
         }
         given = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
-        return [sys.executable, "-m", MODULE, "finetune", *given, "--", *asked.data]
+        return [sys.executable, "-m", MODULE, "finetune", *given, "--", *request.data]
 
     def launch(self) -> None:
-        """Start the process, or start it again where it ended; it outlives this one.
+        """Start the process, or continue the run; the process outlives the present one.
 
         Raises
         ------
         TrainingStartError, OutputError
-            If it cannot be started.
+            If the process cannot be started.
         """
         if self.is_running:
             return
-        self.order("resume")  # whatever was ordered last held for the process before
-        told, errors = self.folder / "told.jsonl", self.folder / "errors.txt"
-        _end_line(told)
-        with write_errors(self.folder), told.open("ab") as out, errors.open("wb") as error:
+        self.control("resume")  # the last command was for the previous process
+        events, errors = self._file("events.jsonl"), self.folder / "errors.txt"
+        _end_line(events)
+        with write_errors(self.folder), events.open("ab") as out, errors.open("wb") as error:
             child = _start(self.command, self.folder, out, error)
         _children.append(child)
-        passport = {"pid": child.pid, "started": _started(child.pid)}
+        record = {"pid": child.pid, "started": _start_time(child.pid)}
         with write_errors(self.folder):
-            (self.folder / "process.json").write_text(json.dumps(passport), encoding="utf-8")
+            (self.folder / "process.json").write_text(json.dumps(record), encoding="utf-8")
 
-    def order(self, word: str) -> None:
-        """`pause`, `resume`, `finish` or `stop`, obeyed within a second or after the present step.
+    def control(self, command: str) -> None:
+        """Send a command, which takes effect within a second or after the present step.
+
+        Parameters
+        ----------
+        command : str
+            "pause", "resume", "finish" (export the best checkpoint) or "stop".
 
         Raises
         ------
         OutputError
-            If it cannot be written.
+            If the file cannot be written.
         """
         with write_errors(self.folder):
-            (self.folder / "orders.txt").write_text(word, encoding="utf-8")
+            self._file("control.txt").write_text(command, encoding="utf-8")
 
     def kill(self) -> None:
-        """End the process at once; its last state stays."""
+        """Kill the process; its last saved state stays."""
         import psutil
 
         with suppress(psutil.Error):
@@ -191,20 +213,20 @@ class TrainingRun:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is at work, or paused: that very one, not a later one of its id."""
+        """Whether the process exists, paused or not; another one of the same id does not count."""
         import psutil
 
         _reap()
         with suppress(psutil.Error, OSError, ValueError, KeyError):
-            passport = self._process_record()
-            process = psutil.Process(passport["pid"])
-            same = abs(process.create_time() - passport["started"]) < SAME_MOMENT
-            return same and process.status() != psutil.STATUS_ZOMBIE
+            record = self._process_record()
+            process = psutil.Process(record["pid"])
+            is_same = abs(process.create_time() - record["started"]) < START_TOLERANCE
+            return is_same and process.status() != psutil.STATUS_ZOMBIE
         return False
 
     @property
     def state(self) -> State:
-        """What became of it so far."""
+        """Present state of the run."""
         if self.is_running:
             return State.RUNNING
         ends = {"done": State.DONE, "stopped": State.STOPPED, "error": State.FAILED}
@@ -212,38 +234,39 @@ class TrainingRun:
         return ends.get(self.last_event().get("event", ""), otherwise)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether nothing was taken away yet by `tidy`."""
+    def is_complete(self) -> bool:
+        """Whether the folder has all files, that is, before `tidy`."""
         return (self.folder / "process.json").is_file()
 
     def read(self) -> list[dict[str, Any]]:
-        """What was told since the last call, a piece at a time; empty when there is no more."""
-        with suppress(OSError), (self.folder / "told.jsonl").open("rb") as file:
-            file.seek(self._read)
-            piece = file.read(BYTES_AT_A_TIME)
-            whole = piece[: piece.rfind(b"\n") + 1]
-            self._read += len(whole)
-            return list(_events(whole))
+        """New events since the last call, at most `READ_BYTES`; empty if there are none."""
+        with suppress(OSError), self._file("events.jsonl").open("rb") as file:
+            file.seek(self._offset)
+            block = file.read(READ_BYTES)
+            lines = block[: block.rfind(b"\n") + 1]  # the last line may be incomplete
+            self._offset += len(lines)
+            return list(_events(lines))
         return []
 
-    def read_again(self) -> None:
-        """Let `read` begin at the first line."""
-        self._read = 0
+    def rewind(self) -> None:
+        """Let `read` start with the first event again."""
+        self._offset = 0
 
     def last_event(self) -> dict[str, Any]:
-        """The last event; empty if there was none."""
-        events = list(_events(_tail(self.folder / "told.jsonl")))
+        """The last event; empty if there is none."""
+        events = list(_events(_tail(self._file("events.jsonl"))))
         return events[-1] if events else {}
 
-    def why(self) -> str:
-        """Why it failed, in a sentence if it could say so itself."""
+    def failure_reason(self) -> str:
+        """Error message of the run, else the last line of a traceback; empty if there is none."""
         last = self.last_event()
         return str(last.get("text", "")) if last.get("event") == "error" else self._crash()
 
     def tidy(self) -> None:
-        """Remove what a run needs only to go on; its log stays."""
+        """Delete the files that are only needed to continue the run; its log stays."""
+        kept = {self._file(name).name for name in KEPT}
         for path in self.folder.iterdir():
-            if path.name in KEPT:
+            if path.name in kept:
                 continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -252,38 +275,47 @@ class TrainingRun:
                     path.unlink()
 
     def remove(self) -> None:
-        """Remove it all; what was learned is lost."""
+        """Delete the run folder with all that was learned."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _crash(self) -> str:
-        """The last line of a traceback; empty if there is none."""
+        """Last line of a traceback; empty if there is none."""
         text = _tail(self.folder / "errors.txt").decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1] if lines and "Traceback" in text else ""
 
     def _process_record(self) -> dict[str, Any]:
         text = (self.folder / "process.json").read_text(encoding="utf-8")
-        passport: dict[str, Any] = json.loads(text)
-        return passport
+        record: dict[str, Any] = json.loads(text)
+        return record
+
+    def _file(self, name: str) -> Path:
+        return run_file(self.folder, name)
+
+
+def run_file(folder: Path, name: str) -> Path:
+    """A file of a run folder, under the name of an earlier version if it exists under that."""
+    old = folder / OLD_FILES.get(name, name)
+    return old if old.exists() else folder / name
 
 
 def runs_folder() -> Path:
-    """Where all runs are."""
+    """Folder of all runs."""
     return user_models_folder() / "runs"
 
 
 def runs() -> list[TrainingRun]:
-    """All of them, newest first; folders that are none are passed over."""
+    """All runs, newest first; invalid folders are skipped."""
     found = []
     with suppress(OSError):
         for folder in runs_folder().iterdir():
             with suppress(OSError, ValueError, KeyError, TypeError):
                 found.append(TrainingRun(folder))
-    return sorted(found, key=lambda run: -run.asked.begun)
+    return sorted(found, key=lambda run: -run.request.created)
 
 
 def new_run_folder(name: str) -> Path:
-    """A folder for a run of this name that is not there yet."""
+    """A new folder for a run of this model name; it does not exist yet."""
     number, folder = 1, runs_folder() / name
     while folder.exists():
         number += 1
@@ -292,13 +324,13 @@ def new_run_folder(name: str) -> Path:
 
 
 def missing_packages() -> list[str]:
-    """What the child would not find; it is asked without importing anything."""
+    """Packages that training needs and that are not installed; nothing is imported."""
     from importlib.util import find_spec
 
     return [name for name in (MODULE, "accelerate") if not find_spec(name)]
 
 
-_children: list[subprocess.Popen[bytes]] = []  # ours, so that none stays behind as a zombie
+_children: list[subprocess.Popen[bytes]] = []  # polled, so that no zombie remains
 
 
 def _reap() -> None:
@@ -306,30 +338,30 @@ def _reap() -> None:
 
 
 def _start(command: list[str], folder: Path, out: Any, error: Any) -> subprocess.Popen[bytes]:
-    """In a session of its own, where neither a terminal's Ctrl-C nor its closing reaches it."""
-    apart: dict[str, Any]
+    """Start a process in a session of its own, which Ctrl-C in a terminal does not reach."""
+    detached: dict[str, Any]
     if sys.platform == "win32":
         flags = (
             subprocess.CREATE_NO_WINDOW
             | subprocess.CREATE_NEW_PROCESS_GROUP
             | subprocess.BELOW_NORMAL_PRIORITY_CLASS
         )
-        apart = {"creationflags": flags}
+        detached = {"creationflags": flags}
     else:
-        apart = {"start_new_session": True}
+        detached = {"start_new_session": True}
     try:
         child = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=error, **apart
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=error, **detached
         )
     except OSError as problem:
         raise TrainingStartError(f"The training could not be started: {problem}.") from problem
     if sys.platform != "win32":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, child.pid, POLITE)
+            os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
     return child
 
 
-def _started(pid: int) -> float:
+def _start_time(pid: int) -> float:
     import psutil
 
     with suppress(psutil.Error):
@@ -338,7 +370,7 @@ def _started(pid: int) -> float:
 
 
 def _end_line(path: Path) -> None:
-    """A process that was killed may have left half a line; the next one begins its own."""
+    """Complete the last line, which a killed process may have left incomplete."""
     with suppress(OSError):
         if _tail(path)[-1:] not in (b"", b"\n"):
             with path.open("ab") as file:
@@ -353,9 +385,9 @@ def _tail(path: Path) -> bytes:
 
 
 def _events(text: bytes) -> Iterator[dict[str, Any]]:
-    """Lines that are objects with an event; a library's own words are passed over."""
+    """Events of a log; lines of other output are skipped."""
     for line in text.splitlines():
         with suppress(ValueError):
-            told = json.loads(line)
-            if isinstance(told, dict) and "event" in told:
-                yield told
+            event = json.loads(line)
+            if isinstance(event, dict) and "event" in event:
+                yield event

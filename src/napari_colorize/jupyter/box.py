@@ -1,4 +1,4 @@
-"""ColorizeBox, the widget: it shows what the session knows and tells it what was clicked."""
+"""ColorizeBox, the Jupyter panel: displays the presenter's state and passes on user input."""
 
 from __future__ import annotations
 
@@ -27,65 +27,67 @@ from napari_colorize.jupyter.controls import (
 from napari_colorize.jupyter.forms import SettingForms, without_effect
 from napari_colorize.jupyter.guide_inputs import GuideInputs
 from napari_colorize.jupyter.image_input import open_path
-from napari_colorize.jupyter.loop_relay import LoopRelay
+from napari_colorize.jupyter.main_thread import SingleShotTimer, main_thread_relay
 from napari_colorize.jupyter.painting import PaintPanel
 from napari_colorize.jupyter.sweep import SweepGrid
 from napari_colorize.jupyter.toolbox import Toolbox, show_message
 from napari_colorize.jupyter.view import ImageView
-from napari_colorize.session import ColorizeSession, messages
-from napari_colorize.session.words import factors_around
+from napari_colorize.session import ColorizeSession
+from napari_colorize.session.presenter import Presenter, SourceColors
 from napari_colorize.settings import ColorizeSettings, settings_from
-from napari_colorize.zoo import CATALOGUE
 
 if TYPE_CHECKING:
+    from napari_colorize.array_types import PlaneIndex
     from napari_colorize.colorizer import Colorizer
-    from napari_colorize.display.stack import StackColors
     from napari_colorize.refine.guides import Guides
     from napari_colorize.refine.hints import Hints
     from napari_colorize.refine.palette_transfer import Reference
     from napari_colorize.result import Colorized
     from napari_colorize.runtime.devices import Precision
-    from napari_colorize.session import PlaneSource, RunFinished, RunProgress
+    from napari_colorize.session import RunProgress
 
-NOTHING = "Upload a picture, or give its path."
+NO_IMAGE = "Upload an image, or enter its path."
+DELAY = 0.3  # seconds without a change, before a whole stack is updated
 
 
 class ColorizeBox(widgets.VBox):
-    """A picture in gray and in colour, and the knobs; colours follow them by themselves.
+    """Widget that shows an image in gray and in color, with controls for all settings.
 
-    What goes wrong is told in the box in one sentence, and the box goes on.
+    Colors follow the settings automatically. Errors are shown in the box, in one sentence.
 
     Parameters
     ----------
     source : array or path, optional
-        An image or a stack, or the file of one or of a film; see `source`.
+        An image or a stack, or the file of an image, stack or video; see `source`.
     plane : tuple of int, optional
-        Which plane of a stack; the first by default.
+        Index of the displayed plane of a stack. Default: the first.
     rgb : bool, optional
-        Whether the last axis holds colours. Default: if it has 3 or 4 entries.
+        Whether the last axis holds color channels. Default: if its length is 3 or 4.
     model : str, path or Colorizer
-        A name in the catalogue, a file, or a Colorizer of yours.
+        Name in the catalogue, file, or Colorizer.
     blend_with : str, path or Colorizer, optional
-        A second model, whose colours are blended with the first one's.
+        Second model, whose colors are blended with those of the first.
     guides : Guides, optional
         Mask, hints and reference; `mask`, `hints` and `reference` set one of them.
     device, precision : str
-        Where and in which precision the network runs; "auto" asks the hardware.
+        Device and precision of the network; "auto" chooses by the hardware.
     **settings
         See `ColorizeSettings`.
 
     Attributes
     ----------
     result : Colorized or None
-        The picture that is shown; `observe` tells when there is another.
+        The displayed result; `observe` reports a new one.
     settings : ColorizeSettings
-        Every knob as chosen. Set it, or turn some with `choose`; the controls follow.
+        All settings. Set it, or change some with `set_settings`; the controls follow.
+    presenter : Presenter
+        State that is shared with the napari panel.
 
     Examples
     --------
     >>> box = ColorizeBox("old.jpg", saturation=1.4)  # doctest: +SKIP
     >>> box.observe(lambda change: print(change["new"]), "result")  # doctest: +SKIP
-    >>> box.choose(render_factor=16)  # doctest: +SKIP
+    >>> box.set_settings(render_factor=16)  # doctest: +SKIP
     """
 
     result = traitlets.Any(None, read_only=True)
@@ -112,15 +114,18 @@ class ColorizeBox(widgets.VBox):
             precision=precision,
             settings=chosen,
         )
-        self._loop = LoopRelay()
-        self._colors: StackColors | None = None  # of a run over all planes
-        self._run: int | None = None  # over all planes, while it is on
-        self._stays = False  # what is said, until something else is done
-        self._make_widgets()
-        super().__init__(self._laid_out(), settings=chosen)
+        self._relay = main_thread_relay()
+        self.presenter = Presenter(
+            self.session,
+            self._relay,
+            lambda update: SingleShotTimer(update, DELAY),
+            empty_status=lambda: NO_IMAGE,
+        )
+        self._create_widgets()
+        super().__init__(self._arranged_widgets(), settings=chosen)
         self.add_class("napari-colorize-box")
-        self._connect()
-        self._listen()
+        self._connect_widgets()
+        self._connect_presenter()
         self.session.warm_up()
         self._show_settings()
         self._show_model()
@@ -128,17 +133,18 @@ class ColorizeBox(widgets.VBox):
         if guides is not None:
             self.guides = guides
 
-    def __repr__(self) -> str:  # of all widgets in it, it would take seconds and be read by nobody
+    def __repr__(self) -> str:
+        # Without the child widgets, whose representation takes seconds.
         model = self.model if isinstance(self.model, str) else self.model.checkpoint.name
         return f"ColorizeBox({getattr(self.source, 'shape', None)}, model={model!r})"
 
-    # What code uses
+    # Public API
 
     @property
     def source(self) -> Any:
-        """The image or stack that is colorized, as an array; set an array, a path, or None.
+        """The image or stack as an array; set an array, a path, or None.
 
-        A film is a stack whose frames are decoded when they are looked at.
+        A video is a stack whose frames are decoded when they are displayed.
         """
         return self.session.source
 
@@ -147,87 +153,90 @@ class ColorizeBox(widgets.VBox):
         self._open(source)
 
     @property
-    def plane(self) -> tuple[int, ...] | None:
-        """Index of the plane looked at, `source[plane]`; None is the first."""
+    def plane(self) -> PlaneIndex | None:
+        """Index of the displayed plane, `source[plane]`. None: the first."""
         return self.session.plane
 
     @plane.setter
     def plane(self, plane: Sequence[int] | None) -> None:
-        self.session.plane = plane
+        shape = tuple(getattr(self.source, "shape", ()))
+        self.presenter.show_plane(shape[: len(plane or ())], plane=plane)
 
     @property
     def model(self) -> str | Colorizer:
-        """A name in the catalogue (fetched if it must be), a file, or a Colorizer of yours."""
+        """Name in the catalogue (downloaded if necessary), file, or Colorizer."""
         return self.session.model
 
     @model.setter
     def model(self, model: str | os.PathLike[str] | Colorizer) -> None:
-        self._stays = False
-        self.session.model = model
+        self.presenter.update(model=model)
         self._show_model()
 
     @property
     def blend_with(self) -> str | Colorizer | None:
-        """A second model, blended with the first; see `blend` and `blend_by`. None for none."""
+        """Second model, blended with the first by `blend` and `blend_by`. None: no second model."""
         return self.session.blend_with
 
     @blend_with.setter
     def blend_with(self, model: str | os.PathLike[str] | Colorizer | None) -> None:
-        self._stays = False
-        self.session.blend_with = model
+        self.presenter.update(blend_with=model)
         self._show_model()
-        self._show_lacks()
+        self._show_unsupported()
 
     @property
     def guides(self) -> Guides:
-        """Mask, hints and reference; another picture keeps only the last.
+        """Mask, hints and reference for all planes; a new source keeps only the reference.
 
-        They hold for all planes of a stack. What does not fit the picture is told in the box.
+        Guides that do not fit the image are reported in the box.
         """
         return self._guiding.guides
 
     @guides.setter
     def guides(self, guides: Guides | None) -> None:
-        self._guide(lambda: self._guiding.set_guides(guides))
+        self._guiding.set_guides(guides)
+        self._show_unsupported()
 
     @property
     def hints(self) -> Hints | None:
-        """Colours of some pixels, which spread; set `Hints`, or RGBA pixels `(Y, X, 4)`.
+        """Colors of some pixels, which spread; set `Hints`, or RGBA pixels `(Y, X, 4)`.
 
-        What is painted in the view is here too.
+        Strokes that are painted in the view are included.
         """
         return self.guides.hints
 
     @hints.setter
     def hints(self, hints: Any) -> None:
-        self._guide(lambda: self._guiding.set_hints(hints))
+        self._guiding.set_hints(hints)
+        self._show_unsupported()
 
     @property
     def reference(self) -> Reference | None:
-        """A picture whose palette is taken over; set an array in colour, or a path."""
+        """Image whose palette is used; set a color array, or a path."""
         return self.guides.reference
 
     @reference.setter
     def reference(self, reference: Any) -> None:
-        self._guide(lambda: self._guiding.set_reference(reference))
+        self._guiding.set_reference(reference)
+        self._show_unsupported()
 
     @property
     def mask(self) -> Any:
-        """Where to colour, an array `(Y, X)`; elsewhere the image stays as it was."""
+        """Pixels to color, an array `(Y, X)`; the others stay as they are."""
         return self.guides.mask
 
     @mask.setter
     def mask(self, mask: Any) -> None:
-        self._guide(lambda: self._guiding.set_mask(mask))
+        self._guiding.set_mask(mask)
+        self._show_unsupported()
 
     @property
     def time_axis(self) -> int | None:
-        """Axis of a stack along which colours are held steady; None is the first."""
+        """Axis of a stack for temporal smoothing. None: the first."""
         return self.session.time_axis
 
     @time_axis.setter
     def time_axis(self, axis: int | None) -> None:
-        self.session.time_axis = axis
+        self.presenter.update(time_axis=axis)
         self._planes.show_time_axis(axis or 0)
 
     @property
@@ -237,93 +246,124 @@ class ColorizeBox(widgets.VBox):
 
     @property
     def stack(self) -> Any:
-        """The pictures of all planes as one array, after `colorize_all`; None before."""
-        return None if self._colors is None else self._colors.array()
+        """All planes in color as one array `(..., Y, X, 3 or 4)`.
+
+        None before `colorize_all`, and while the stack is colorized again after a change of
+        settings. Each run makes a new array.
+        """
+        colors = self.presenter.current
+        return None if colors is None else colors.colors.array()
 
     def set_settings(self, **settings: Any) -> None:
-        """Turn some knobs, the others stay; see `ColorizeSettings`."""
+        """Change some settings; the others stay. See `ColorizeSettings`."""
         self.settings = settings_from({**vars(self.settings), **settings})
 
     def colorize_all(self) -> None:
-        """Colorize every plane of a stack, for `stack`.
+        """Colorize every plane of a stack, for `stack`; it follows the settings from now on.
 
         Raises
         ------
-        ImageError
-            If there is no source.
+        ColorizeError
+            If there is no source, or the result would not fit into memory.
         """
-        self._stays, self._colors = False, None
-        self._run = self.session.colorize_stack()
-        self._show_controls()
+        if self.presenter.current is None and self.source is not None:
+            self.presenter.current = self._source_colors()
+        self.presenter.colorize_stack()
 
     def sweep(self, render_factors: Sequence[int] | None = None) -> None:
-        """Show the plane looked at with several render factors, to choose from.
+        """Show the displayed plane with several render factors.
 
         Raises
         ------
         ImageError, SettingsError
-            If there is no source, or a render factor is out of range.
+            If there is no source, all planes are being colorized, or a render factor is out of
+            range.
         """
-        used = self._recommended()["render_factor"]
-        factors = factors_around(used) if render_factors is None else list(render_factors)
-        self._stays = False
-        self.session.sweep(factors)
-        self._sweep.start(factors)
+        self._sweep.start(self.presenter.sweep(render_factors))
 
     def cancel(self) -> None:
-        """Stop what is being done; what is shown stays."""
-        self.session.cancel()
+        """Stop all work; the displayed result stays."""
+        self.presenter.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is left to do; False after `timeout` seconds.
 
-        A cell that needs `result` at once calls this first: results come between cells.
+        A cell that needs `result` at once calls this first: results arrive between cells.
         """
         began = time.monotonic()
         while True:
             left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
             is_done = self.session.wait(left)
-            self._loop.deliver()  # which may ask for more
+            self._relay.deliver()  # slots may start further work
+            if is_done and self.presenter.flush():
+                continue
             if not is_done or self.session.wait(0):
                 return is_done
 
     def close(self) -> None:
         """End the session, free its memory and remove the widget."""
-        self._loop.close()
+        self.presenter.close()
         self.session.close(wait=1.0)
         self._saturation.close()
         self._painting.close()
         self.view.close()
         super().close()
 
-    # What it is made of
+    def _source_colors(self) -> SourceColors:
+        """Color arrays of the source, for the first run over all planes."""
+        from napari_colorize.display import DisplayRange
+        from napari_colorize.display.stack import StackColors
+        from napari_colorize.imaging.planes import spatial_axes, to_numpy  # imports torch
 
-    def _make_widgets(self) -> None:
+        if not hasattr(self.source, "shape"):
+            session = self.session
+            session.update(
+                source=to_numpy(self.source),
+                plane=self.plane,
+                rgb=session.rgb,
+                guides=session.guides,
+                time_axis=self.time_axis,
+            )
+        source = self.source
+        axes = spatial_axes(source, self.session.rgb)
+        # Limits and gamma are for planes without colors, which are not shown here.
+        display_range = DisplayRange(axes == 3, (0.0, 1.0))
+        return SourceColors(
+            lambda: StackColors(source, display_range),
+            leading_axes=len(source.shape) - axes,
+            renewed_per_run=True,
+        )
+
+    # Widgets
+
+    def _create_widgets(self) -> None:
         self.view = ImageView()
         self.view.layout.width = "100%"
         self._images, self._planes, self._models = ImageChooser(), PlaneChooser(), ModelChooser()
         self._others = ModelChooser(is_optional=True)
         self._references = ReferenceChooser()
         self._painting = PaintPanel(self.view)
-        self._guiding = GuideInputs(self.session, self._painting, self._references)
+        self._guiding = GuideInputs(self.presenter, self._painting, self._references)
         self._forms = SettingForms()
-        self._saturation = widgets.jslink(  # in the browser: no kernel has to be asked
+        self._saturation = widgets.jslink(  # runs in the browser, without the kernel
             (self.controls["saturation"].slider, "value"), (self.view, "saturation")
         )
         self._toolbox, self._sweep = Toolbox(self.session, self.view, self._painting), SweepGrid()
         self._all = _button("Colorize all planes", "")
-        self._stop = _button("Stop", "What is shown stays.")
+        self._stop = _button("Stop", "Stop the computation; the displayed result stays.")
         self._stop.add_class("stop")
         self._path = widgets.Text("colorized.png", layout=flexible_layout())
-        self._save = _button("Save", "Write the picture where the kernel runs.")
-        self._sentence = widgets.HTML()
+        self._save = _button("Save", "Save the image on the computer of the kernel.")
+        self._status = widgets.HTML()
         self._notes = widgets.HTML()
         show_message(self._notes, "")
 
-    def _laid_out(self) -> list[widgets.Widget]:
+    def _arranged_widgets(self) -> list[widgets.Widget]:
         forms = self._forms.groups
-        self._stacked = widgets.VBox([forms["Video and stacks"], self._planes.time_row, self._all])
-        self._stacked.layout.display = "none"
+        self._stack_controls = widgets.VBox(
+            [forms["Video and stacks"], self._planes.time_row, self._all]
+        )
+        self._stack_controls.layout.display = "none"
         groups = {
             "Paint hints": self._painting,
             "Edges and damping": forms["Edges and damping"],
@@ -338,82 +378,83 @@ class ColorizeBox(widgets.VBox):
                 self._models,
                 forms["Prediction"],
                 self._toolbox,
-                self._stacked,
+                self._stack_controls,
                 labeled_row("save as", self._path, self._save),
                 widgets.Accordion(list(groups.values()), titles=tuple(groups)),
             ]
         )
         panel.add_class("panel")
-        message_row = widgets.HBox([self._sentence, self._stop])
-        message_row.add_class("message-row")
-        left = widgets.VBox([self.view, self._planes, message_row, self._notes])
+        status_row = widgets.HBox([self._status, self._stop])
+        status_row.add_class("message-row")
+        left = widgets.VBox([self.view, self._planes, status_row, self._notes])
         left.add_class("left")
         body = widgets.HBox([left, panel])
         body.add_class("body")
         return [style_sheet(), body, self._sweep]
 
-    def _connect(self) -> None:
+    def _connect_widgets(self) -> None:
         self.view.detached.connect(self._release_memory)
         self._images.chosen.connect(self._open)
-        self._planes.chosen.connect(lambda plane: self._guard(lambda: self._look_at(plane)))
+        self._planes.chosen.connect(self._choose_plane)
         self._planes.time_axis_chosen.connect(lambda axis: setattr(self, "time_axis", axis))
         self._models.chosen.connect(lambda model: setattr(self, "model", model))
         self._others.chosen.connect(lambda model: setattr(self, "blend_with", model))
-        self._guiding.failed.connect(self._show_error)
-        self._references.chosen.connect(lambda _: self._show_lacks())
-        self._forms.changed.connect(self._turn)
-        self._toolbox.failed.connect(self._show_error)
+        self._guiding.failed.connect(self.presenter.show_error)
+        self._references.chosen.connect(lambda _: self._show_unsupported())
+        self._forms.changed.connect(self._change_setting)
+        self._toolbox.failed.connect(self.presenter.show_error)
         self._toolbox.sweep_button.on_click(lambda _: self._guard(self.sweep))
         self._sweep.picked.connect(lambda factor: self.set_settings(render_factor=factor))
         self._all.on_click(lambda _: self._guard(self.colorize_all))
         self._stop.on_click(lambda _: self.cancel())
         self._save.on_click(lambda _: self._guard(self._write))
 
-    def _listen(self) -> None:
-        carry, session = self._loop.connect, self.session
-        carry(session.result_ready, self._on_result)
-        carry(session.plane_ready, self._take_plane)
-        carry(session.sweep_ready, self._sweep.show_result)
-        carry(session.attention_ready, self._toolbox.attention.show)
-        carry(session.expected_error_ready, self._toolbox.expected_error.show)
-        carry(session.disagreement_ready, self._toolbox.disagreement.show)
-        carry(session.run_finished, self._end_run)
-        carry(session.progress, self._show_progress)
-        carry(session.state, self._show_state)
-        carry(session.failed, self._show_error)
+    def _connect_presenter(self) -> None:
+        presenter, events = self.presenter, self.presenter.events
+        presenter.changed.connect(self._show_changes)
+        presenter.status_changed.connect(self._show_status)
+        presenter.run_stored.connect(self._on_run_stored)
+        events.result_ready.connect(self._on_result)
+        events.sweep_ready.connect(self._sweep.show_result)
+        events.attention_ready.connect(self._toolbox.attention.show)
+        events.expected_error_ready.connect(self._toolbox.expected_error.show)
+        events.disagreement_ready.connect(self._toolbox.disagreement.show)
+        events.progress.connect(self._show_progress)
+        events.state.connect(self._show_state)
+        events.failed.connect(self._on_failed)
 
-    # What was clicked
+    # User input
 
-    def _guard(self, work: Callable[[], object]) -> None:
-        """Do it; what cannot be done is told in one sentence."""
+    def _guard(self, function: Callable[[], object]) -> None:
+        """Call a function; show its error as the status."""
         try:
-            work()
+            function()
         except ColorizeError as error:
-            self._show_error(error)
+            self.presenter.show_error(error)
 
     def _open(
         self, source: Any, plane: Sequence[int] | None = None, rgb: bool | None = None
     ) -> None:
-        self._stays = False
-        self._forget()
-        self._guard(lambda: self._look(source, plane, rgb))
+        self._forget_source()
+        self._guard(lambda: self._show_source(source, plane, rgb))
         self._show_controls()
 
-    def _look(self, source: Any, plane: Sequence[int] | None, rgb: bool | None) -> None:
-        """Let the session see an array, or what a file holds."""
+    def _show_source(self, source: Any, plane: Sequence[int] | None, rgb: bool | None) -> None:
+        """Colorize an array, or the contents of a file."""
         if isinstance(source, (str, os.PathLike)):
             opened = open_path(source)
             source, rgb = opened.array, opened.rgb
             self.set_settings(contrast_limits=opened.contrast_limits)
-        self._say_what_is_shown()
         guides = self._guiding.reset_for_new_source()
-        self.session.update(source=source, plane=plane, rgb=rgb, guides=guides)
+        self.presenter.show(None, source=source, plane=plane, rgb=rgb, guides=guides)
+        if source is None:
+            self.presenter.show_default_status()
 
-    def _forget(self) -> None:
-        """Another picture is wanted: nothing of the last one is shown."""
-        self.session.source = None
+    def _forget_source(self) -> None:
+        if self.presenter.current is not None:
+            self.presenter.forget(self.presenter.current)
+        self.presenter.show(None, source=None)
         self.session.cancel()
-        self._colors = self._run = None
         self.set_trait("result", None)
         self.view.clear()
         self._toolbox.clear()
@@ -421,87 +462,61 @@ class ColorizeBox(widgets.VBox):
         show_message(self._notes, "")
         self._planes.show_plane((), ())
 
-    def _look_at(self, plane: tuple[int, ...]) -> None:
-        self._stays = False
+    def _choose_plane(self, plane: PlaneIndex) -> None:
         self._toolbox.attention.clear()
         self._sweep.clear()
-        self.session.plane = plane
+        self._guard(lambda: setattr(self, "plane", plane))
 
-    def _guide(self, work: Callable[[], object]) -> None:
-        self._stays = False
-        work()
-        self._show_lacks()
-
-    def _turn(self, name: str, value: Any) -> None:
+    def _change_setting(self, name: str, value: Any) -> None:
         self._guard(lambda: self.set_settings(**{name: value}))
 
     @traitlets.observe("settings")
-    def _choose(self, change: Any) -> None:
-        self._stays = False
-        self.session.settings = change["new"]
+    def _on_settings(self, change: Any) -> None:
+        self.presenter.set_settings(**vars(change["new"]))
         self._show_settings()
 
     def _release_memory(self) -> None:
-        """Nobody looks: give back the network's memory until something is wanted again."""
+        """Free the memory of the network while the box is not visible in any browser."""
         if self.session.status == "idle":
             self.session.release_memory()
 
     def _write(self) -> None:
         if self.result is None:
-            raise ImageError("There are no colours yet: wait for the first picture.")
+            raise ImageError("There are no colors yet: wait for the first result.")
         path = self.result.save(Path(self._path.value.strip()).expanduser())
-        self._stays = True
-        self._say(f"Saved as {path.absolute()}.")
+        self.presenter.show_status(f"Saved as {path.absolute()}.", pin=True)
 
-    # What is shown
+    # Display
 
     def _on_result(self, result: Colorized) -> None:
-        if self.session.result is not result:
-            return  # a newer one is on its way
         self.set_trait("result", result)
         self.view.show(result)
         self._toolbox.on_result(result)
-        show_message(self._notes, " ".join(result.notes))
+        show_message(self._notes, self.presenter.notes)
         self._show_settings()
-        self._show_lacks()
+        self._show_unsupported()
         self._show_planes()
         self._show_controls()
-        self._say_what_is_shown()
 
-    def _take_plane(self, index: tuple[int, ...], result: Colorized, origin: PlaneSource) -> None:
-        if self._run is None or origin.run != self._run:
-            return
-        from napari_colorize.display import DisplayRange
-        from napari_colorize.display.stack import StackColors
+    def _on_run_stored(self, colors: SourceColors) -> None:
+        if self.stack is not None:
+            self.presenter.show_status(f"{self.presenter.status} The array is box.stack.", pin=True)
 
-        if self._colors is None:
-            rgb = len(origin.source.shape) - len(index) == 3
-            colors = StackColors(
-                origin.source, DisplayRange(rgb, result.plane.limits, result.settings.gamma)
-            )
+    def _on_failed(self, error: ColorizeError) -> None:
+        if self.source is not None and self.result is None:
+            # Other planes of the stack may be valid.
             try:
-                colors.allocate_all()
-            except ColorizeError as error:
-                self.session.cancel_run(self._run)
-                self._run = None
-                self._show_error(error)
-                return
-            self._colors = colors
-        self._colors.put(index, result)
+                self._show_planes()
+            except ColorizeError:
+                self._planes.show_plane((), ())
+        self._show_controls()
 
-    def _end_run(self, end: RunFinished) -> None:
-        where = ""
-        if end.run == self._run:
-            self._run = None
-            where = " They are in box.stack." if self.stack is not None else ""
-        elif not self._sweep.buttons:
-            return  # of a picture that is gone
-        self._stays = True
-        self._say(messages.run_end(end) + where)
+    def _show_changes(self) -> None:
+        self.settings = self.presenter.settings
         self._show_controls()
 
     def _show_settings(self) -> None:
-        self._forms.show_settings(self.settings, self._recommended())
+        self._forms.show_settings(self.settings, self.presenter.recommended())
 
     def _show_model(self) -> None:
         model, other = self.session.model, self.session.blend_with
@@ -510,23 +525,17 @@ class ColorizeBox(widgets.VBox):
         if other is None or isinstance(other, str):
             self._others.refresh(other or "")
 
-    def _show_lacks(self) -> None:
-        """What has no use is switched off with the reason; what the model lacks is at its default.
-
-        So are knobs of what was not given: a reference, a second model.
-        """
-        lacks = self.session.unsupported_settings
-        idle = without_effect(
+    def _show_unsupported(self) -> None:
+        """Disable the controls of settings without effect, with the reason as tooltip."""
+        without = without_effect(
             self.settings,
             has_reference=self.reference is not None,
             has_second=self.blend_with is not None,
         )
-        self._forms.disable({**idle, **lacks})
-        usual = ColorizeSettings()
-        self.set_settings(**{name: getattr(usual, name) for name in lacks})
+        self._forms.disable({**without, **self.presenter.unsupported_settings})
 
     def _show_planes(self) -> None:
-        from napari_colorize.imaging.planes import spatial_axes  # torch, which is here by now
+        from napari_colorize.imaging.planes import spatial_axes  # imports torch
 
         shape = tuple(getattr(self.source, "shape", ()))
         if len(shape) > 2:
@@ -536,11 +545,11 @@ class ColorizeBox(widgets.VBox):
 
     def _show_controls(self) -> None:
         has_result = self.result is not None
-        is_free = has_result and self._run is None
+        is_free = has_result and not self.presenter.is_running
         self._toolbox.set_enabled(is_free)
         self._save.disabled = not is_free
         self._painting.tool.disabled = not has_result
-        self._stacked.layout.display = "" if self._planes.sliders else "none"
+        self._stack_controls.layout.display = "" if self._planes.sliders else "none"
         self._all.disabled = not is_free
 
     def _show_state(self, state: str) -> None:
@@ -549,42 +558,14 @@ class ColorizeBox(widgets.VBox):
         (self._stop.add_class if is_busy else self._stop.remove_class)("waits")
         if state == "idle":
             self._show_model()
-            self._say_what_is_shown()
-        elif state in messages.STATES and not self._stays and self._run is None:
-            self._say(messages.STATES[state])
+            self._show_unsupported()
 
-    def _say_what_is_shown(self) -> None:
-        if not self._stays and self._run is None:
-            self._say(NOTHING if self.result is None else messages.done(self.result))
+    def _show_progress(self, progress: RunProgress) -> None:
+        self.view.progress = progress.done / max(1, progress.total)
 
-    def _show_progress(self, told: RunProgress) -> None:
-        self.view.progress = told.done / max(1, told.total)
-        self._say(messages.progress(told))
-
-    def _show_error(self, error: ColorizeError) -> None:
-        self._stays = True  # to be read until something else is done
-        show_message(self._sentence, str(error), kind="error")
-        if self.session.source is not None and self.result is None:
-            self._guard_planes()
-        self._show_controls()
-
-    def _guard_planes(self) -> None:
-        """A stack may have other planes that can be looked at."""
-        try:
-            self._show_planes()
-        except ColorizeError:
-            self._planes.show_plane((), ())
-
-    def _say(self, sentence: str) -> None:
-        show_message(self._sentence, sentence)
-
-    def _recommended(self) -> dict[str, Any]:
-        """What stands for settings that are left to the model: what it used, or will."""
-        if self.result is not None:
-            used = vars(self.result.settings)
-            return {**used, "contrast_limits": self.result.plane.limits}
-        checkpoint = CATALOGUE.get(str(self.session.model), CATALOGUE["embedded"])
-        return {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation}
+    def _show_status(self) -> None:
+        presenter = self.presenter
+        show_message(self._status, presenter.status, kind="error" if presenter.is_error else "word")
 
 
 def _button(text: str, tooltip: str) -> widgets.Button:

@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_colorize.jupyter.controls import flexible_layout, labeled_row
 from napari_colorize.jupyter.maps import as_png, preview
-from napari_colorize.session.words import cost_in_words
+from napari_colorize.session.messages import download_note
 from napari_colorize.zoo import CATALOGUE, is_local, user_models
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class ModelChooser(widgets.VBox):
         self._is_updating = True
         self.list.options = [
             *self._none,
-            *((f"{name}{cost_in_words(name)}", name) for name in CATALOGUE),
+            *((f"{name}{download_note(name)}", name) for name in CATALOGUE),
             *((Path(path).stem, path) for path in own),
         ]
         self.list.value = model

@@ -222,7 +222,7 @@ class FinetuneBox(widgets.VBox):
         run = self.run
         if run is None or run.state is State.DONE:
             request = self._request()
-            run = TrainingRun.begin(request, new_run_folder(request.name))
+            run = TrainingRun.create(request, new_run_folder(request.name))
         run.launch()
         self._follow(run)
 
@@ -306,7 +306,7 @@ class FinetuneBox(widgets.VBox):
         self._show_run(monitor)
         if monitor.end_state is State.DONE:
             monitor.run.tidy()
-            self.set_trait("model", monitor.run.asked.model)
+            self.set_trait("model", monitor.run.request.model)
         elif monitor.end_state is not State.STOPPED:
             self._show_message(monitor.failure(), kind="error")
 

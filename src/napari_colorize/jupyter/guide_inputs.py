@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_colorize.jupyter.choosers import ReferenceChooser
     from napari_colorize.jupyter.painting import PaintPanel
     from napari_colorize.refine.palette_transfer import Reference
-    from napari_colorize.session import ColorizeSession
+    from napari_colorize.session.presenter import Presenter
 
 
 class GuideInputs:
@@ -32,9 +32,9 @@ class GuideInputs:
     failed = Signal(ColorizeError)
 
     def __init__(
-        self, session: ColorizeSession, painting: PaintPanel, references: ReferenceChooser
+        self, presenter: Presenter, painting: PaintPanel, references: ReferenceChooser
     ) -> None:
-        self._session, self._painting, self._references = session, painting, references
+        self._presenter, self._painting, self._references = presenter, painting, references
         self._reference: Reference | None = None
         painting.changed.connect(lambda hints: self._update(hints=hints))
         references.chosen.connect(self._on_reference)
@@ -42,14 +42,14 @@ class GuideInputs:
     @property
     def guides(self) -> Guides:
         """Guides of the current source."""
-        guides = self._session.guides
+        guides = self._presenter.session.guides
         # A session also accepts a function of the plane; a box uses the same guides for all planes.
         return guides if isinstance(guides, Guides) else NO_GUIDES
 
     def set_guides(self, guides: Guides | None) -> None:
         """Replace mask, hints and reference, and display them."""
         guides = guides or NO_GUIDES
-        self._session.guides = guides
+        self._presenter.update(guides=guides)
         self._reference = guides.reference
         self._references.show_reference(guides.reference)
         self._painting.show(guides.hints)
@@ -75,7 +75,7 @@ class GuideInputs:
         return Guides(reference=self._reference)
 
     def _update(self, **parts: Any) -> None:
-        self._session.guides = replace(self.guides, **parts)
+        self._presenter.update(guides=replace(self.guides, **parts))
 
     def _on_reference(self, path: Path | None) -> None:
         try:

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_colorize.napari.layers import reason_not_colorizable
-from napari_colorize.session.words import cost_in_words
+from napari_colorize.session.messages import download_note
 from napari_colorize.zoo import CATALOGUE, is_local, user_models
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class ModelChooser(QWidget):
             if self._none_label is not None:
                 self._list.addItem(self._none_label, "")
             for name, checkpoint in CATALOGUE.items():
-                self._list.addItem(f"{name}{cost_in_words(name)}", name)
+                self._list.addItem(f"{name}{download_note(name)}", name)
                 row = self._list.count() - 1
                 tooltip = f"{checkpoint.title}. {checkpoint.license}."
                 self._list.setItemData(row, tooltip, TOOLTIP_ROLE)

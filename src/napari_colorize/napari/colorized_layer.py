@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.layers import placement, result_name
+from napari_colorize.session.presenter import SourceColors
 
 if TYPE_CHECKING:
     from napari.layers import Image
-
-    from napari_colorize.display import ColorArrays
 
 INPUT_EVENTS = ("data", "contrast_limits", "gamma")
 PLACEMENT_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 @dataclass(eq=False)
-class ColorizedLayer:
+class ColorizedLayer(SourceColors):
     """One source layer, its colors as far as they are computed, and its result layer.
 
     The result layer follows placement and name of the source.
@@ -28,27 +27,22 @@ class ColorizedLayer:
     ----------
     layer : Image
         The source.
-    colors : ColorArrays
-        Colors of its planes.
     input_changed : callable
         Called with this object when data, contrast limits or gamma of the source changed.
     result_layer : Image, optional
         The layer that shows the colors.
-    wants_whole : bool
-        All planes were colorized: a changed setting applies to all of them.
     time_axis : int
         Axis along which temporal smoothing acts.
     """
 
     layer: Image
-    colors: ColorArrays
     input_changed: Callable[[ColorizedLayer], None]
     result_layer: Image | None = None
-    wants_whole: bool = False
     time_axis: int = 0
     _links: Connections = field(default_factory=Connections)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._name = result_name(self.layer)
         for names, slot in (
             (INPUT_EVENTS, self._on_input_changed),

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from app_model.types import KeyCode, KeyMod
 from napari.utils.notifications import show_error, show_info
 
 from napari_colorize.errors import ColorizeError
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from napari_colorize.napari.widget import ColorizeWidget
 
 PANEL = "Colorize"
-SHORTCUT = KeyMod.CtrlCmd | KeyMod.Alt | KeyCode.KeyC
 
 
 def open_panel(viewer: Viewer) -> ColorizeWidget:
@@ -36,14 +34,6 @@ def open_panel(viewer: Viewer) -> ColorizeWidget:
     dock.show()
     dock.raise_()
     return widget
-
-
-def bind_shortcut(viewer: Viewer) -> None:
-    """Bind Ctrl+Alt+C (Cmd+Option+C) to `colorize_selected` in a viewer.
-
-    napari reads keybindings of a manifest but does not bind them, so the panel calls this.
-    """
-    viewer.bind_key(SHORTCUT, colorize_selected, overwrite=True)
 
 
 def colorize_selected(viewer: Viewer) -> None:

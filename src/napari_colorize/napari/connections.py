@@ -1,4 +1,4 @@
-"""Connections that end together: of a panel, or of what follows a layer."""
+"""Connections of signals and slots that are removed together."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 
 class Connections:
-    """Signals and slots, of psygnal's or napari's kind, remembered so as to be taken apart."""
+    """Connected signals (of psygnal, napari or Qt) with their slots."""
 
     def __init__(self) -> None:
-        self._made: list[tuple[Any, Callable[..., Any]]] = []
+        self._connected: list[tuple[Any, Callable[..., Any]]] = []
 
     def add(self, signal: Any, slot: Callable[..., Any]) -> None:
-        """From now on `slot` hears `signal`."""
+        """Connect a slot to a signal."""
         signal.connect(slot)
-        self._made.append((signal, slot))
+        self._connected.append((signal, slot))
 
     def end(self) -> None:
-        """No slot hears anything any more."""
-        for signal, slot in self._made:
+        """Disconnect all slots."""
+        for signal, slot in self._connected:
             signal.disconnect(slot)
-        self._made.clear()
+        self._connected.clear()

@@ -16,7 +16,7 @@ from napari.layers import Image
 
 from napari_colorize.display import ColorArrays, DisplayRange, LayerData, PyramidColors
 from napari_colorize.display.gray import dtype_in_memory
-from napari_colorize.display.single import shown_limits
+from napari_colorize.display.single import data_limits
 from napari_colorize.errors import ImageError
 from napari_colorize.napari.regions import region_of
 from napari_colorize.napari.transforms import placement, unit_factors
@@ -317,7 +317,7 @@ def _display_range(layer: Image) -> DisplayRange:
 
 
 def _limits_for(layer: Image, pixels: AnyArray) -> Limits:
-    return shown_limits(_display_range(layer), dtype_in_memory(layer.dtype), pixels)
+    return data_limits(_display_range(layer), dtype_in_memory(layer.dtype), pixels)
 
 
 def _has_other_arrays(layer: Image, colors: LayerData) -> bool:

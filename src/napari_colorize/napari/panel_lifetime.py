@@ -1,4 +1,4 @@
-"""When a panel is gone: napari's X takes it out of its dock, a closing window destroys it."""
+"""Detection of closed panels: napari removes a closed panel from its dock without destroying it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QObject
 
 
 class Panel(Protocol):
-    """A widget that can be told to let go of what it listens to and laid over pictures."""
+    """A widget whose `close` disconnects it from everything that it listens to."""
 
     destroyed: Any
 
@@ -21,29 +21,29 @@ class Panel(Protocol):
 
 
 class DockCloseWatcher(QObject):
-    """One panel's stay: `left` is called once, however it ends.
+    """Calls `on_closed` once when a panel is closed or destroyed.
 
-    A panel that was docked and has no parent any more was closed: napari drops it without
-    destroying it, and its slots would keep it alive. So it lets go and is deleted here.
+    A panel that was docked and has no parent any more was closed by the user. napari does not
+    destroy it, and its slots would keep it alive, so it is closed and deleted here.
 
     Parameters
     ----------
     panel : Panel
-        Whose stay it is.
-    left : callable
-        Hears of the end, with this.
+        Panel to watch.
+    on_closed : callable
+        Called with this watcher.
     """
 
-    def __init__(self, panel: Panel, left: Callable[[DockCloseWatcher], None]) -> None:
+    def __init__(self, panel: Panel, on_closed: Callable[[DockCloseWatcher], None]) -> None:
         super().__init__()
         self._panel: Panel | None = panel
-        self._left = left
+        self._on_closed = on_closed
         self._was_docked = panel.parent() is not None
         panel.installEventFilter(self)
         panel.destroyed.connect(self._end)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Qt's own: look at each change of the parent."""
+        """Called by Qt before each event of the panel; reacts to changes of its parent."""
         panel = self._panel
         if panel is not None and event.type() == QEvent.Type.ParentChange:
             if panel.parent() is not None:
@@ -56,6 +56,6 @@ class DockCloseWatcher(QObject):
     def _end(self) -> None:
         panel, self._panel = self._panel, None
         if panel is not None:
-            with suppress(RuntimeError):  # of a window that was destroyed, parts are gone already
+            with suppress(RuntimeError):  # parts of a destroyed window may be deleted already
                 panel.close()
-            self._left(self)
+            self._on_closed(self)

@@ -23,15 +23,14 @@ import numpy as np
 from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
 
-from napari_colorize.errors import ColorizeError, ImageError, OutputError
+from napari_colorize.errors import ColorizeError, ImageError, OutputError, warnings_suppressed
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
-from napari_colorize.napari.qt_relay import QtRelay
+from napari_colorize.napari.main_thread import main_thread_relay
 from napari_colorize.session.events import RunProgress, seconds_left
 from napari_colorize.session.worker_errors import (
     as_colorize_error,
     clear_traceback,
-    without_warnings,
 )
 
 if TYPE_CHECKING:
@@ -248,7 +247,7 @@ class VideoExport:
     Create it in the GUI thread. Three threads are involved: `_run` and the functions it calls are
     in the export thread, `_stop_at_exit` is in the main thread while Python exits, everything else
     is in the GUI thread. The export thread passes values to the GUI thread by two signals only,
-    which a `QtRelay` queues.
+    which a `MainThreadRelay` queues.
 
     Parameters
     ----------
@@ -279,7 +278,7 @@ class VideoExport:
         self._cancelled = threading.Event()
         self._done = 0
         self._bar = ActivityBar(self.cancel)
-        self._relay = QtRelay()
+        self._relay = main_thread_relay()
         self._relay.connect(self.progress, self._bar.show)
         self._relay.connect(self._finished, self._on_finished)
         name = f"napari-colorize export of {self.target.name}"
@@ -319,7 +318,8 @@ class VideoExport:
     # In the export thread
 
     def _run(self) -> None:
-        without_warnings(self._export_and_report)
+        with warnings_suppressed():
+            self._export_and_report()
 
     def _export_and_report(self) -> None:
         notes: tuple[str, ...] = ()

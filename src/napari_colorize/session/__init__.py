@@ -1,12 +1,14 @@
-"""ColorizeSession: when to predict, in which thread, and which result is still wanted.
+"""Session between a front end and the networks: what to predict, when, and in which thread.
 
-A front end says what it looks at and how (`wish`); it may change its mind at any moment and is
-never kept waiting. One thread (`worker`) compares the newest wish with what was shown last and does
-what is missing: nothing, a new composition, or a new prediction; then it answers `questions`, goes
-on with `runs`, and predicts ahead. It reads the plane (`reading`), loads the network (`model`),
-makes the picture (`pictures`) and remembers it (`cache`); what front ends hear is in `told`.
+`ColorizeSession` holds the inputs of the displayed plane as an immutable `RenderRequest`
+(`request`). Its worker thread (`worker`) compares the newest request with the displayed result
+(`preview`) and does what is missing: nothing, rendering, or a prediction. It reads planes
+(`source`), loads networks (`model_cache`), renders (`renderer`, `smoothing`), keeps predictions
+(`cache`), answers queries (`queries`) and emits signals (`events`). A front end receives them in
+its main thread (`relay`) and shares the rules for its panels with the others (`presenter`,
+`messages`).
 
-Importing this brings no torch: that is done on the worker.
+Importing this package does not import torch; the worker thread does.
 """
 
 from napari_colorize.session.events import PlaneSource, RunFinished, RunProgress, State

@@ -1,8 +1,9 @@
-"""What a session tells its front ends besides pictures: what it does, how far it is."""
+"""Signals of a session and the objects that they carry."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +19,9 @@ State = Literal["idle", "getting ready", "downloading", "predicting", "composing
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a download (bytes) or a run (planes, render factors) has come.
+    """Progress of a download (bytes) or of a run (planes, render factors).
 
-    `text` is a short phrase to show; `seconds_left` is None until it can be guessed.
+    `text` is a short phrase to display; `seconds_left` is None until it can be estimated.
     """
 
     text: str
@@ -31,10 +32,19 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """How a run over a stack or over render factors ended.
+    """End of a run over a stack or over render factors.
 
-    `keep` is what `cancel` was told, `run` the number that `run_all` or `sweep` gave. Of a run that
-    ended before it was known how many planes there are, `total` is 0.
+    Attributes
+    ----------
+    done, total : int
+        Number of finished steps and of all steps. `total` is 0 if the run ended before the number
+        of planes was known.
+    cancelled : bool
+        Whether the run ended before its last step.
+    keep : bool
+        Whether finished planes are kept; parameter of `cancel`.
+    run : int
+        Number that `colorize_stack` or `sweep` returned.
     """
 
     done: int
@@ -46,51 +56,87 @@ class RunFinished:
 
 @dataclass(frozen=True, eq=False)
 class PlaneSource:
-    """What a plane was made of and for whom; `ColorizeSession.is_current` tells if it still is so.
+    """Origin of a colorized plane; `ColorizeSession.is_current` compares it with the present.
 
-    `run` is the number that `run_all` gave, None for a plane that was prefetched.
+    Attributes
+    ----------
+    run : int or None
+        Number that `colorize_stack` returned; None for a plane that was prefetched.
+    request : RenderRequest
+        Request of the run. Its `plane` may be a different one.
     """
 
     run: int | None
-    request: RenderRequest = field(repr=False)  # whose plane may be another
+    request: RenderRequest = field(repr=False)
 
     @property
     def source(self) -> Any:
-        """The array that the session was given."""
+        """The array that is colorized."""
         return self.request.source
 
 
+@dataclass(eq=False)
+class Run:
+    """A run in progress: every plane of a stack, or one plane at several render factors.
+
+    `request` is the state of the session when the run was started. Each item of `steps` stands
+    for one image.
+    """
+
+    number: int
+    request: RenderRequest
+    steps: Iterator[None] = field(default_factory=lambda: iter(()))
+    total: int = 0
+    done: int = 0
+    stopped: bool = False
+    keep: bool = True
+    began: float | None = None
+
+    def progress(self, text: str) -> RunProgress:
+        """Progress after a step. Time counts from the first step, without loading the model."""
+        assert self.began is not None
+        left = seconds_left(self.began, self.done, self.total)
+        return RunProgress(f"{text} {self.done} of {self.total}", self.done, self.total, left)
+
+    def finished(self) -> RunFinished:
+        """The event of the end of this run."""
+        is_whole = 0 < self.total == self.done  # total is 0 if it was stopped before its first step
+        return RunFinished(
+            self.done, self.total, self.stopped and not is_whole, self.keep, self.number
+        )
+
+
 def seconds_left(began: float, done: int, total: int) -> float | None:
-    """Seconds to go if it goes on as since `began`; None before the first piece."""
+    """Estimated remaining seconds at the mean speed since `began`; None before the first step."""
     return (time.monotonic() - began) / done * (total - done) if done else None
 
 
 class SessionSignals:
-    """What a session says, always from its worker thread.
+    """Signals of a session. All are emitted from the worker thread.
 
     Attributes
     ----------
-    composed : Signal(Colorized)
-        The picture that is looked at, its pixels composed. A front end that receives signals
-        later, in its own thread, should compare with `result` and leave what is other.
-    plane_done : Signal(tuple of int, Colorized, Origin)
-        A plane of `run_all` or `prefetch`: `origin.source[index]`.
-    swept : Signal(int, Colorized)
-        One render factor of `sweep`.
-    run_ended : Signal(RunEnd)
-        `run_all` or `sweep` is over, however it ended.
-    attended : Signal(AttentionMap)
-        What `attend` asked for.
-    judged : Signal(Colorized, ndarray)
-        What `judge` asked for: the picture, and the CIEDE2000 expected of each of its pixels.
-    doubted : Signal(Disagreement)
-        What `doubt` asked for.
-    progress : Signal(Progress)
-        Of a download or a run.
+    result_ready : Signal(Colorized)
+        The displayed plane in color, its pixels rendered. A front end that receives signals later,
+        in its own thread, compares with `ColorizeSession.result` and ignores other results.
+    plane_ready : Signal(tuple of int, Colorized, PlaneSource)
+        A plane of `colorize_stack` or `prefetch`: `plane_source.source[index]`.
+    sweep_ready : Signal(int, Colorized)
+        One render factor of `sweep` and its result.
+    run_finished : Signal(RunFinished)
+        `colorize_stack` or `sweep` has ended, completely or not.
+    attention_ready : Signal(AttentionMap)
+        Answer to `request_attention`.
+    expected_error_ready : Signal(Colorized, ndarray)
+        Answer to `request_expected_error`: the result and the expected CIEDE2000 of each pixel.
+    disagreement_ready : Signal(Disagreement)
+        Answer to `request_disagreement`.
+    progress : Signal(RunProgress)
+        Progress of a download or a run.
     failed : Signal(ColorizeError)
-        One sentence to show; the session goes on.
+        An error to display; the session continues.
     state : Signal(str)
-        What the worker does from now on; see `State`.
+        New state of the worker; see `State`.
     """
 
     result_ready = Signal(object)
@@ -103,15 +149,3 @@ class SessionSignals:
     progress = Signal(RunProgress)
     failed = Signal(ColorizeError)
     state = Signal(str)
-
-    def __init__(self) -> None:
-        # Signals are made when first asked for: not by two threads at once.
-        _ = self.result_ready, self.plane_ready, self.sweep_ready, self.run_finished
-        _ = (
-            self.attention_ready,
-            self.expected_error_ready,
-            self.disagreement_ready,
-            self.progress,
-            self.failed,
-            self.state,
-        )

@@ -1,66 +1,70 @@
-"""What front ends say of a session, in whole sentences."""
+"""Status messages, labels and suggested values that the front ends share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from napari_colorize.zoo import CATALOGUE, is_local
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
     from napari_colorize.session import RunFinished, RunProgress
 
 STATES = {
-    "getting ready": "Getting ready…",
-    "downloading": "Fetching the model…",
+    "getting ready": "Loading the model…",
+    "downloading": "Downloading the model…",
     "predicting": "Colorizing…",
     "cancelling": "Cancelling…",
 }
+FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # multiples of the present render factor
+MAX_RENDER_FACTOR = 100
 
 
-def done(result: Colorized) -> str:
-    """Which picture is shown."""
+def result_summary(result: Colorized) -> str:
+    """Model and settings of the displayed result."""
     used = result.settings
     attention = "" if used.self_attention else ", self-attention off"
     model = result.record.get("model", "")
     return (
         f"{model}, render factor {used.render_factor}{attention}. "
-        "Colours are predicted, not measured."
+        "Colors are predicted, not measured."
     )
 
 
 def kept_name(layer: str, result: Colorized) -> str:
-    """A name that tells a kept picture from others of the same layer."""
+    """Layer name of a copy of a result, with the settings in which copies differ."""
     used = result.settings
     attention = "" if used.self_attention else ", no attention"
     model = result.record.get("model", "model")
     return f"{layer} ({model} {used.render_factor}, {used.saturation:g}{attention})"
 
 
-def cost(planes: int, seconds_each: float | None, size: int) -> str:
-    """What a run over a stack will take."""
+def stack_cost(planes: int, seconds_each: float | None, nbytes: int) -> str:
+    """Button text with the expected time and memory of a run over a stack."""
     time = "" if seconds_each is None else f"about {duration(seconds_each * planes)}, "
-    return f"Colorize all {planes} planes ({time}{amount(size)})"
+    return f"Colorize all {planes} planes ({time}{byte_size(nbytes)})"
 
 
-def progress(told: RunProgress) -> str:
-    """How far a download or a run is."""
-    text = told.text
-    if text.startswith("Fetching"):
-        text += f": {told.done / 1e6:.0f} of {told.total / 1e6:.0f} MB"
-    if told.seconds_left is not None:
-        text += f", {duration(told.seconds_left)} left"
+def progress(event: RunProgress) -> str:
+    """Progress of a download or a run."""
+    text = event.text
+    if text.startswith("Downloading"):
+        text += f": {event.done / 1e6:.0f} of {event.total / 1e6:.0f} MB"
+    if event.seconds_left is not None:
+        text += f", {duration(event.seconds_left)} left"
     return text + "."
 
 
-def run_end(ended: RunFinished) -> str:
-    """How a run ended."""
-    if not ended.cancelled:
-        return f"Done: {ended.done} of {ended.total}."
-    what = "kept" if ended.keep else "dropped"
-    return f"Stopped after {ended.done} of {ended.total}; what was done is {what}."
+def run_summary(event: RunFinished) -> str:
+    """Outcome of a run."""
+    if not event.cancelled:
+        return f"Done: {event.done} of {event.total}."
+    outcome = "kept" if event.keep else "discarded"
+    return f"Stopped after {event.done} of {event.total}; finished planes are {outcome}."
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """A duration with its unit, rounded."""
     if seconds < 1:
         return "a second"
     if seconds < 90:
@@ -68,10 +72,27 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def amount(size: float) -> str:
-    """Bytes for people."""
+def byte_size(nbytes: float) -> str:
+    """A number of bytes with its unit, rounded."""
     for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} GB"
+
+
+def factors_around(render_factor: int) -> list[int]:
+    """Render factors to compare with the present one, ascending and unique."""
+    return sorted(
+        {min(MAX_RENDER_FACTOR, max(1, round(render_factor * factor))) for factor in FACTORS}
+    )
+
+
+def download_note(model: str) -> str:
+    """Download size or state of a catalogue model, to append to its name; "" for bundled ones."""
+    checkpoint = CATALOGUE[model]
+    if not checkpoint.urls:
+        return ""
+    if is_local(checkpoint):
+        return " (downloaded)"
+    return f" ({checkpoint.size / 1e6:.0f} MB download)"

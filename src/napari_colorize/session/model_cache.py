@@ -1,4 +1,4 @@
-"""The network in use: fetched, loaded, and made to look up between its layers."""
+"""Networks in use: downloaded, loaded, and hooked so that a prediction can be cancelled."""
 
 from __future__ import annotations
 
@@ -16,169 +16,185 @@ if TYPE_CHECKING:
     from napari_colorize.session.request import RenderRequest
     from napari_colorize.zoo import Checkpoint
 
-MOST = 64  # GPUs of a kind that are looked for
+MAX_DEVICES = 64  # of one kind; bounds the search for numbered GPUs
 
 
 class LoadedModels:
-    """The networks in use: one, or two that are blended; others may not fit. For the worker only.
+    """The networks of the current request: one, or two that are blended.
+
+    Others are released first, because memory may not hold them too. Loading is for the worker
+    thread. Other threads may read `checkpoint`, `unsupported_settings`, `takes_hints`, `devices`.
 
     Parameters
     ----------
-    pause : callable
-        Called before every layer, and with every piece of a download; it may raise to end them.
-    tell_state, tell_progress : callable
-        Where to say what is being done.
+    check_cancelled : callable
+        Called before every layer and with every block of a download; it may raise to end them.
+    on_state : callable
+        Called with the new `State`.
+    on_progress : callable
+        Called with the `RunProgress` of a download.
     """
 
     def __init__(
         self,
-        pause: Callable[[], None],
-        tell_state: Callable[[State], None],
-        tell_progress: Callable[[RunProgress], None],
+        check_cancelled: Callable[[], None],
+        on_state: Callable[[State], None],
+        on_progress: Callable[[RunProgress], None],
     ) -> None:
-        self._pause, self._tell_state, self._tell_progress = pause, tell_state, tell_progress
+        self._check_cancelled = check_cancelled
+        self._on_state, self._on_progress = on_state, on_progress
         self._loaded: dict[tuple[Any, ...], Colorizer] = {}
         self._hooks: dict[tuple[Any, ...], list[Any]] = {}
+        # What stays known of models that were released.
         self._checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
-        self._lacks: dict[tuple[Any, ...], dict[str, str]] = {}
-        self.devices: tuple[str, ...] = ("auto", "cpu")  # until torch can be asked
+        self._unsupported: dict[tuple[Any, ...], dict[str, str]] = {}
+        self.devices: tuple[str, ...] = ("auto", "cpu")  # completed when torch is imported
 
     @property
     def is_loaded(self) -> bool:
-        """Whether a network takes up memory."""
+        """Whether a network is in memory."""
         return bool(self._loaded)
 
     def checkpoint(self, request: RenderRequest) -> Checkpoint | None:
-        """The passport of the wish's network, if it was loaded before."""
+        """Metadata of the request's model; None if it was never loaded."""
         return self._checkpoints.get(request.model_key)
 
     def unsupported_settings(self, request: RenderRequest) -> dict[str, str]:
-        """Settings that the wish's network cannot follow, and why; empty before it was loaded."""
-        return self._lacks.get(request.model_key, {})
+        """Settings that the request's model ignores, each with the reason; empty until loaded."""
+        return self._unsupported.get(request.model_key, {})
 
     def ready(self, request: RenderRequest) -> Colorizer:
-        """The wish's network, loaded if it is not the one in use."""
+        """The request's model, loaded if necessary, like its second model."""
         second = request.second_model
-        wanted = [each for each in (request, second) if each is not None]
-        self._release(self._loaded.keys() - {each.model_key for each in wanted})
-        for each in wanted:
+        needed = [each for each in (request, second) if each is not None]
+        self._release(self._loaded.keys() - {each.model_key for each in needed})
+        for each in needed:
             if each.model_key not in self._loaded:
-                self._tell_state("getting ready")
-                self.load(each)
+                self._on_state("getting ready")
+                self._load(each)
         return self._loaded[request.model_key]
 
     def second(self, request: RenderRequest) -> Colorizer | None:
-        """The wish's second network, loaded if it is not in use."""
+        """The request's second model, loaded if necessary; None if there is none."""
         self.ready(request)
-        return (
-            None if request.second_model is None else self._loaded[request.second_model.model_key]
-        )
+        second = request.second_model
+        return None if second is None else self._loaded[second.model_key]
 
     def takes_hints(self, request: RenderRequest) -> bool:
-        """Whether one of the wish's networks is shown hints, as far as it was loaded before."""
+        """Whether a network of the request takes hints as input; False until it is loaded."""
         from napari_colorize.networks import ARCHITECTURES
 
-        known = [
+        checkpoints = [
             self.checkpoint(each) for each in (request, request.second_model) if each is not None
         ]
         return any(
             ARCHITECTURES[checkpoint.architecture].takes_hints
-            for checkpoint in known
+            for checkpoint in checkpoints
             if checkpoint is not None
         )
 
     def release(self) -> None:
-        """Free the networks' memory, unless someone else has the Colorizers too."""
+        """Free the memory of the networks, except of Colorizers that the caller holds as well."""
         self._release(set(self._loaded))
 
-    def _release(self, networks: Set[tuple[Any, ...]]) -> None:
-        for network in networks:
-            for hook in self._hooks.pop(network):
-                hook.remove()
-            del self._loaded[network]
-        if networks:
-            empty_device_cache()
-
-    def load(self, request: RenderRequest) -> None:
-        """Load the model of a request and add the hooks that check for cancellation."""
-        colorizer = self._load(request)
-        self._hooks[request.model_key] = self._add_cancel_hooks(colorizer)
-        self._loaded[request.model_key] = colorizer
-        self._checkpoints[request.model_key] = colorizer.checkpoint
-        self._lacks[request.model_key] = colorizer.unsupported
-        self._pause()
-
     def forget(self) -> None:
-        """Let go of the network and of all Colorizers that were ever used."""
+        """Release the networks and forget the metadata of all models."""
         self.release()
         self._checkpoints.clear()
-        self._lacks.clear()
+        self._unsupported.clear()
 
-    def _load(self, request: RenderRequest) -> Colorizer:
-        from napari_colorize.colorizer import Colorizer  # torch
+    def _release(self, keys: Set[tuple[Any, ...]]) -> None:
+        for key in keys:
+            for hook in self._hooks.pop(key):
+                hook.remove()
+            del self._loaded[key]
+        if keys:
+            empty_device_cache()
+
+    def _load(self, request: RenderRequest) -> None:
+        colorizer, key = self._colorizer(request), request.model_key
+        self._hooks[key] = self._add_cancel_hooks(colorizer)
+        self._loaded[key] = colorizer
+        self._checkpoints[key] = colorizer.checkpoint
+        self._unsupported[key] = colorizer.unsupported
+        self._check_cancelled()
+
+    def _colorizer(self, request: RenderRequest) -> Colorizer:
+        from napari_colorize.colorizer import Colorizer  # imports torch
 
         self.devices = _devices()
         if isinstance(request.model, Colorizer):
             return request.model
-        self._fetch(request.model)
+        self._download(request.model)
         return Colorizer.from_pretrained(
             request.model, device=request.device, precision=request.precision
         )
 
-    def _fetch(self, name: str) -> None:
+    def _download(self, name: str) -> None:
         from napari_colorize.zoo import Checkpoint, fetch, is_local, resolve
 
         checkpoint = resolve(name)
         if not isinstance(checkpoint, Checkpoint) or is_local(checkpoint):
             return
-        self._tell_state("downloading")
-        fetch(checkpoint, progress=_Bar(checkpoint.name, self._tell_progress, self._pause))
-        self._tell_state("getting ready")
+        self._on_state("downloading")
+        fetch(
+            checkpoint,
+            progress=_DownloadProgress(checkpoint.name, self._on_progress, self._check_cancelled),
+        )
+        self._on_state("getting ready")
 
     def _add_cancel_hooks(self, colorizer: Colorizer) -> list[Any]:
-        """Pause before every layer that this thread runs; others may use the network too."""
-        worker, pause = threading.get_ident(), self._pause
+        """Check for cancellation before every layer that the worker thread runs.
 
-        # A function, not a method: a copy of the network (for another device) copies no session.
+        Other threads may use the same network, for example through the caller's Colorizer.
+        """
+        worker, cancel_point = threading.get_ident(), self._check_cancelled
+
+        # A function, not a bound method: a copy of the network for another device must not copy
+        # the session that the method belongs to.
         def check_cancelled(*_: Any) -> None:
             if threading.get_ident() == worker:
-                pause()
+                cancel_point()
 
         modules = colorizer.network.modules()
         return [module.register_forward_pre_hook(check_cancelled) for module in modules]
 
 
-class _Bar:
-    """What a download tells its bytes to; see `zoo.Progress`."""
+class _DownloadProgress:
+    """Progress of a download as `zoo.Progress` expects it, emitted as `RunProgress`."""
 
     def __init__(
-        self, name: str, tell: Callable[[RunProgress], None], pause: Callable[[], None]
+        self,
+        name: str,
+        on_progress: Callable[[RunProgress], None],
+        check_cancelled: Callable[[], None],
     ) -> None:
-        self._name, self._tell, self._pause = name, tell, pause
+        self._name, self._on_progress, self._check_cancelled = name, on_progress, check_cancelled
         self.reset()
 
     def reset(self, total: float | None = None) -> None:
         self._done, self._total, self._began = 0, int(total or 0), time.monotonic()
 
     def update(self, n: float | None = 1) -> None:
-        self._pause()
+        self._check_cancelled()
         self._done += int(n or 0)
         left = seconds_left(self._began, self._done, self._total)
-        self._tell(RunProgress(f"Fetching {self._name}", self._done, self._total, left))
+        self._on_progress(RunProgress(f"Downloading {self._name}", self._done, self._total, left))
 
 
 def _devices() -> tuple[str, ...]:
-    """Names of the devices that are here, "auto" first; several GPUs of a kind are numbered."""
+    """Names of the available devices, "auto" first; several GPUs of a kind are numbered."""
     gpus: list[str] = []
     for kind in ("cuda", "mps", "xpu"):
-        if _is_here(kind):
-            numbered = list(takewhile(_is_here, (f"{kind}:{number}" for number in range(MOST))))
+        if _is_available(kind):
+            candidates = (f"{kind}:{number}" for number in range(MAX_DEVICES))
+            numbered = list(takewhile(_is_available, candidates))
             gpus += numbered if len(numbered) > 1 else [kind]
     return "auto", *gpus, "cpu"
 
 
-def _is_here(device: str) -> bool:
-    from napari_colorize.runtime.devices import choose_device  # torch
+def _is_available(device: str) -> bool:
+    from napari_colorize.runtime.devices import choose_device  # imports torch
 
     try:
         choose_device(device)
@@ -188,7 +204,7 @@ def _is_here(device: str) -> bool:
 
 
 def empty_device_cache() -> None:
-    """Return to a GPU what is no longer used of its memory."""
-    from napari_colorize.runtime import memory  # torch
+    """Return unused memory of PyTorch's allocator to the GPU."""
+    from napari_colorize.runtime import memory  # imports torch
 
     memory.empty_device_cache()

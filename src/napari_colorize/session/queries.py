@@ -1,4 +1,4 @@
-"""Questions about the picture that is looked at, and how they are answered."""
+"""Queries about the displayed image, answered by the worker thread."""
 
 from __future__ import annotations
 
@@ -13,84 +13,92 @@ if TYPE_CHECKING:
 
 
 class Query(Protocol):
-    """What a session can be asked; of each kind the newest is answered."""
+    """A query; of each kind only the newest is answered."""
 
-    kind: ClassVar[str]  # the signal that tells the answer
+    kind: ClassVar[str]  # name of the signal that carries the answer
 
     def answer(
         self,
-        model: LoadedModels,
-        pictures: Renderer,
+        models: LoadedModels,
+        renderer: Renderer,
         request: RenderRequest,
-        shown: Colorized | None,
+        displayed: Colorized | None,
     ) -> tuple[Any, ...]:
-        """What the signal says of a wish, whose picture may be the one shown; on the worker."""
+        """Arguments of the signal; called in the worker thread.
+
+        Parameters
+        ----------
+        models, renderer
+            Those of the worker.
+        request : RenderRequest
+            The newest request.
+        displayed : Colorized, optional
+            Result that is displayed for this request; None if it is not rendered yet.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionQuery:
-    """Where self-attention looks from a point."""
+    """Self-attention weights of one point (row, column), in pixels of the plane."""
 
     point: tuple[float, float]
     kind: ClassVar[str] = "attention_ready"
 
     def answer(
         self,
-        model: LoadedModels,
-        pictures: Renderer,
+        models: LoadedModels,
+        renderer: Renderer,
         request: RenderRequest,
-        shown: Colorized | None,
+        displayed: Colorized | None,
     ) -> tuple[Any, ...]:
         """The `AttentionMap`."""
-        colorizer = model.ready(request)
-        picture, settings = pictures.network_input(request, shown)
-        found = colorizer.attention_map(
-            picture.image, self.point, rgb=picture.rgb, **vars(settings)
-        )
+        colorizer = models.ready(request)
+        source, settings = renderer.network_input(request, displayed)
+        found = colorizer.attention_map(source.image, self.point, rgb=source.rgb, **vars(settings))
         return (found,)
 
 
 @dataclass(frozen=True, eq=False)
 class DisagreementQuery:
-    """How much a picture's colours change when the network is asked otherwise."""
+    """Variation of the predicted colors under flips, other render factors and a second model."""
 
     kind: ClassVar[str] = "disagreement_ready"
 
     def answer(
         self,
-        model: LoadedModels,
-        pictures: Renderer,
+        models: LoadedModels,
+        renderer: Renderer,
         request: RenderRequest,
-        shown: Colorized | None,
+        displayed: Colorized | None,
     ) -> tuple[Any, ...]:
-        """The `Disagreement`; a second model, if there is one, has its say too."""
+        """The `Disagreement`."""
         from napari_colorize.analysis.disagreement import disagreement
 
-        colorizer, second = model.ready(request), model.second(request)
-        picture, settings = pictures.network_input(request, shown)
+        colorizer, second = models.ready(request), models.second(request)
+        source, settings = renderer.network_input(request, displayed)
         others = () if second is None else (second,)
         found = disagreement(
-            colorizer, picture.image, others=others, rgb=picture.rgb, **vars(settings)
+            colorizer, source.image, others=others, rgb=source.rgb, **vars(settings)
         )
         return (found,)
 
 
 @dataclass(frozen=True, eq=False)
 class ExpectedErrorQuery:
-    """How far off the truth a picture's colours are expected to be."""
+    """Expected color error of every pixel."""
 
     kind: ClassVar[str] = "expected_error_ready"
 
     def answer(
         self,
-        model: LoadedModels,
-        pictures: Renderer,
+        models: LoadedModels,
+        renderer: Renderer,
         request: RenderRequest,
-        shown: Colorized | None,
+        displayed: Colorized | None,
     ) -> tuple[Any, ...]:
-        """The `Colorized`, and the CIEDE2000 of its pixels."""
-        colorizer = model.ready(request)
-        if shown is None:
-            entry = pictures.known(request) or pictures.predict(request)
-            shown = pictures.render(request, entry)
-        return shown, colorizer.expected_error(shown)
+        """The `Colorized`, and the expected CIEDE2000 of its pixels."""
+        colorizer = models.ready(request)
+        if displayed is None:
+            entry = renderer.cached(request) or renderer.predict(request)
+            displayed = renderer.render(request, entry)
+        return displayed, colorizer.expected_error(displayed)

@@ -1,4 +1,4 @@
-"""From a wish to its picture: out of what is known, or by asking the network. For the worker."""
+"""Renders a request: from cached predictions, or by running the network. For the worker thread."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari_colorize.array_types import PlaneIndex
 from napari_colorize.refine.guides import guides_at
 from napari_colorize.session.smoothing import TemporalSmoother
 from napari_colorize.session.source import InterruptibleStack, StackSubset, as_stack
@@ -22,260 +23,277 @@ if TYPE_CHECKING:
     from napari_colorize.session.cache import PredictionCache
     from napari_colorize.session.events import State
     from napari_colorize.session.model_cache import LoadedModels
-    from napari_colorize.session.request import Index, RenderRequest
+    from napari_colorize.session.request import RenderRequest
     from napari_colorize.session.source import SourceImage, SourceReader
     from napari_colorize.settings import ColorizeSettings
 
 
 class Renderer:
-    """Makes pictures, and measures how long that takes.
+    """Predicts and renders planes, and measures the time that this takes.
 
     Parameters
     ----------
-    cache, reader, model
-        What is remembered, where planes come from, who is asked.
-    pause : callable
-        Called between pieces of work; it may raise to end them.
-    tell : callable
-        Where to say what is being done.
+    cache : PredictionCache
+        Cache of predictions.
+    reader : SourceReader
+        Reader of planes.
+    models : LoadedModels
+        Networks in use.
+    check_cancelled : callable
+        Called between steps; it may raise to end them.
+    on_state : callable
+        Called with the new `State`.
     """
 
     def __init__(
         self,
         cache: PredictionCache,
         reader: SourceReader,
-        model: LoadedModels,
-        pause: Callable[[], None],
-        tell: Callable[[State], None],
+        models: LoadedModels,
+        check_cancelled: Callable[[], None],
+        on_state: Callable[[State], None],
     ) -> None:
-        self._cache, self._reader, self._model = cache, reader, model
-        self._pause, self._tell = pause, tell
+        self._cache, self._reader, self._models = cache, reader, models
+        self._check_cancelled, self._on_state = check_cancelled, on_state
         self._smoother = TemporalSmoother()
-        self._last: Colorized | None = None
-        self._told: tuple[tuple[Any, ...], Guides] | None = None
-        self._predicting: tuple[tuple[Any, ...], float] | None = None  # by which network
-        self._composing = 0.0
+        self._last_rendered: Colorized | None = None
+        self._last_guides: tuple[tuple[Any, ...], Guides] | None = None
+        # Times in seconds. One tuple, so that other threads read model and time together.
+        self._prediction_time: tuple[tuple[Any, ...], float] | None = None
+        self._rendering_time = 0.0
+
+    # For any thread
 
     def key(self, request: RenderRequest) -> tuple[Any, ...]:
-        """Tells predictions from each other; for any thread."""
-        cached = self._model.checkpoint(request)
-        render_factor = None if cached is None else cached.render_factor
-        return request.prediction_key(render_factor, takes_hints=self._model.takes_hints(request))
+        """Prediction key of a request, with what is known of its models."""
+        checkpoint = self._models.checkpoint(request)
+        render_factor = None if checkpoint is None else checkpoint.render_factor
+        return request.prediction_key(render_factor, takes_hints=self._models.takes_hints(request))
 
     def rendering_key(self, request: RenderRequest) -> tuple[Any, ...]:
-        """What is made of the networks' answers, with the saturation that comes of it."""
+        """Rendering key of a request, with the saturation that its model recommends."""
         return self._saturation(request), *request.rendering_key[1:]
 
     def seconds(self, request: RenderRequest) -> float | None:
-        """What a new picture of the wish's network took lately; for any thread."""
-        predicting = self._predicting
-        if predicting is None or predicting[0] != request.model_key:
+        """Seconds for the latest prediction and rendering with this model; None before."""
+        prediction = self._prediction_time
+        if prediction is None or prediction[0] != request.model_key:
             return None
-        return predicting[1] + self._composing
+        return prediction[1] + self._rendering_time
 
     def is_cached(self, request: RenderRequest) -> bool:
-        """Whether no network has to be asked."""
-        return self._cache.knows(self.key(request))
+        """Whether the request can be rendered without running a network."""
+        return self.key(request) in self._cache
 
-    def known(self, request: RenderRequest, *, transient: bool = False) -> Colorized | None:
-        """A prediction that was made before.
+    def same_prediction(self, one: RenderRequest, other: RenderRequest) -> bool:
+        """Whether two requests need the same prediction for the same plane."""
+        return self.key(one.replace(plane=None)) == self.key(other.replace(plane=None))
 
-        Of many only the chrominance was kept. Their plane is read again; it is remembered, unless
-        it is asked for in passing.
+    def same_result(self, one: RenderRequest, other: RenderRequest) -> bool:
+        """Whether two requests give the same pixels for the same plane."""
+        is_same = one.source is other.source and self.same_prediction(one, other)
+        return is_same and self.rendering_key(one) == self.rendering_key(other)
+
+    def _saturation(self, request: RenderRequest) -> float | None:
+        """Saturation as set, else as the model recommends; None until the model is loaded."""
+        chosen, checkpoint = request.settings.saturation, self._models.checkpoint(request)
+        return checkpoint.saturation if chosen is None and checkpoint is not None else chosen
+
+    # For the worker thread
+
+    def cached(self, request: RenderRequest, *, transient: bool = False) -> Colorized | None:
+        """The cached prediction of a request; None if there is none.
+
+        If only its chrominance is cached, the plane is read again, and the prediction is added to
+        the cache unless `transient`.
         """
         key = self.key(request)
-        entry, colors = self._cache.get(key), self._cache.colors(key)
-        if entry is not None or colors is None:
+        entry, chroma = self._cache.get(key), self._cache.chroma(key)
+        if entry is not None or chroma is None:
             return entry
-        entry = self._joined(request, colors, transient)
+        entry = self._with_plane(request, chroma, transient)
         if not transient:
             self._cache.put(key, entry, request.generation)
         return entry
 
-    def same_prediction(self, one: RenderRequest, other: RenderRequest) -> bool:
-        """Whether two look at planes of one stack alike, but for what is composed; any thread."""
-        return self.key(replace(one, plane=None)) == self.key(replace(other, plane=None))
-
-    def same_result(self, one: RenderRequest, other: RenderRequest) -> bool:
-        """Whether any plane of the two wishes' sources comes out the same; for any thread."""
-        is_same = one.source is other.source and self.same_prediction(one, other)
-        return is_same and self.rendering_key(one) == self.rendering_key(other)
-
     def network_input(
-        self, request: RenderRequest, shown: Colorized | None
+        self, request: RenderRequest, displayed: Colorized | None
     ) -> tuple[SourceImage, ColorizeSettings]:
-        """What the network is shown, and how: as for the picture shown, if there is one."""
+        """Image and settings for the network: those of the displayed result if there is one."""
         settings, _ = self._reader.with_limits(request)
-        return self._reader.image(request), settings if shown is None else shown.settings
+        return self._reader.image(request), settings if displayed is None else displayed.settings
 
     def predict(self, request: RenderRequest, *, transient: bool = False) -> Colorized:
-        """Ask the network; what is asked in passing keeps its colours for long."""
-        colorizer = self._model.ready(request)
-        picture = self._reader.image(request, transient=transient)
+        """Run the network and cache its prediction.
+
+        `transient` is for planes that are not displayed now: their chrominance is cached as well,
+        which outlives the prediction.
+        """
+        colorizer = self._models.ready(request)
+        source = self._reader.image(request, transient=transient)
         settings, notes = self._reader.with_limits(request)
-        self._pause()
-        self._tell("predicting")
+        self._check_cancelled()
+        self._on_state("predicting")
         began = time.monotonic()
         entry = colorizer(
-            picture.image,
-            rgb=picture.rgb,
+            source.image,
+            rgb=source.rgb,
             guides=self._guides(request),
-            blend_with=self._model.second(request),
+            blend_with=self._models.second(request),
             **vars(settings),
         )
-        self._predicting = request.model_key, time.monotonic() - began
-        entry = _noted(entry, notes)
+        self._prediction_time = request.model_key, time.monotonic() - began
+        entry = _with_notes(entry, notes)
         if transient:
-            self._cache.keep_colors(self.key(request), entry, request.generation)
+            self._cache.put_chroma(self.key(request), entry, request.generation)
         self._cache.put(self.key(request), entry, request.generation)
         return entry
 
     def render(self, request: RenderRequest, entry: Colorized) -> Colorized:
-        """A prediction as settings and guides want it shown, its pixels made."""
+        """Render a prediction with the settings and guides of a request."""
         began = time.monotonic()
         if entry.pixels_8bit is not None:
             result = entry.with_(provenance=request.settings.provenance)
         else:
-            result = self._toned(request, entry)
-        _ = result.pixels
-        self._composing = time.monotonic() - began
+            result = self._recomposed(request, entry)
+        _ = result.pixels  # computed here, in the worker thread, and stored in the result
+        self._rendering_time = time.monotonic() - began
         return result
 
-    def _toned(self, request: RenderRequest, entry: Colorized) -> Colorized:
+    def _recomposed(self, request: RenderRequest, entry: Colorized) -> Colorized:
         changes = {name: getattr(request.settings, name) for name in (*REFINING, "provenance")}
         changes["saturation"] = self._saturation(request)
         stack, axes = as_stack(request)
         entry = self._smoother.applied(request, len(stack.shape) - axes, self.key, entry)
         assert entry.chroma is not None
-        changes["temporal_smoothing"] = (
-            entry.chroma.temporal_smoothing
-        )  # none where there is no time
-        last = self._last
+        # 0 for a single image, whatever the settings are.
+        changes["temporal_smoothing"] = entry.chroma.temporal_smoothing
+        last = self._last_rendered
         if last is not None and all(
             getattr(last, name) is getattr(entry, name)
             for name in ("plane", "chroma", "second_chroma")
         ):
-            entry = last  # whose tint may be the one that is wanted
+            entry = last  # it may hold the chroma layers that are needed, which are costly
         guides = self._guides(request)
-        if self._model.takes_hints(request):  # those that it was shown are the wish's: see `key`
+        if self._models.takes_hints(request):
+            # The prediction was made with these hints: they are part of its key.
             guides = replace(guides, hints=entry.guides.hints)
-        self._last = entry.with_(guides=guides, **changes)
-        return self._last
+        self._last_rendered = entry.with_(guides=guides, **changes)
+        return self._last_rendered
 
     def _guides(self, request: RenderRequest) -> Guides:
-        """Of the wish's plane: the same object as long as the same is looked at."""
-        asked, told = (request.guides, *request.plane_key), self._told
-        if told is None or told[0] != asked:
+        """Guides of the request's plane, the same object as long as the plane is the same."""
+        key, last = (request.guides, *request.plane_key), self._last_guides
+        if last is None or last[0] != key:
             stack, axes = as_stack(request)
             plane = request.plane or (0,) * (len(stack.shape) - axes)
-            told = self._told = asked, guides_at(request.guides, plane)
-        return told[1]
+            last = self._last_guides = key, guides_at(request.guides, plane)
+        return last[1]
 
-    def _saturation(self, request: RenderRequest) -> float | None:
-        """As chosen, else as the model recommends; None as long as that is not known."""
-        chosen, known = request.settings.saturation, self._model.checkpoint(request)
-        return known.saturation if chosen is None and known is not None else chosen
+    def planes(self, request: RenderRequest) -> tuple[int, Iterator[tuple[PlaneIndex, Colorized]]]:
+        """Number of planes of the source, and the prediction of each.
 
-    def planes(self, request: RenderRequest) -> tuple[int, Iterator[tuple[Index, Colorized]]]:
-        """How many planes the source has, and each of them: those known already come first."""
+        Cached planes come first, except with temporal smoothing, which needs the order of time.
+        """
         from napari_colorize.imaging.planes import split_stack
 
         stack, axes = as_stack(request)
         settings, notes = self._reader.with_shared_limits(request)
-        requests = {index: replace(request, plane=index) for index in split_stack(stack, axes == 3)}
-        known = self._known_of(requests, settings)
-        others = [index for index in requests if index not in known]
-        asked: Iterator[tuple[Index, Colorized]] = iter(())
-        if others or not requests:
-            colorizer = self._model.ready(request)
-            self._tell("predicting")
-            some = StackSubset(InterruptibleStack(stack, self._pause), others, axes)
+        requests = {index: request.replace(plane=index) for index in split_stack(stack, axes == 3)}
+        cached = self._cached_chroma(requests, settings)
+        missing = [index for index in requests if index not in cached]
+        predictions: Iterator[tuple[PlaneIndex, Colorized]] = iter(())
+        if missing or not requests:
+            colorizer = self._models.ready(request)
+            self._on_state("predicting")
+            subset = StackSubset(InterruptibleStack(stack, self._check_cancelled), missing, axes)
 
-            def guides(place: Index) -> Guides:
-                return self._guides(requests[others[place[0]]])
+            def guides(place: PlaneIndex) -> Guides:
+                return self._guides(requests[missing[place[0]]])
 
-            asked = colorizer.iter_planes(
-                some,
+            predictions = colorizer.iter_planes(
+                subset,
                 rgb=axes == 3,
                 guides=None if request.guides is None else guides,
-                blend_with=self._model.second(request),
-                # Steadied when they are composed: these are only some of the planes.
+                blend_with=self._models.second(request),
+                # Smoothed when they are rendered: planes may be missing between these.
                 **vars(replace(settings, temporal_smoothing=0.0)),
             )
-        old = self._joined_planes(requests, known)
-        new = self._asked_planes(requests, others, asked, notes)
-        if settings.temporal_smoothing > 0:  # each after the one before it
-            return len(requests), (next(old if index in known else new) for index in requests)
+        old = self._cached_planes(requests, cached)
+        new = self._predicted_planes(requests, missing, predictions, notes)
+        if settings.temporal_smoothing > 0:
+            return len(requests), (next(old if index in cached else new) for index in requests)
         return len(requests), itertools.chain(old, new)
 
     def forget(self) -> None:
-        """Let go of what was composed last."""
-        self._last = self._told = None
+        """Drop what was rendered last."""
+        self._last_rendered = self._last_guides = None
         self._smoother.forget()
 
-    def _known_of(
-        self, requests: dict[Index, RenderRequest], settings: ColorizeSettings
-    ) -> dict[Index, Colorized]:
-        """The colours that are known, of planes seen between the limits of their whole stack."""
+    def _cached_chroma(
+        self, requests: dict[PlaneIndex, RenderRequest], settings: ColorizeSettings
+    ) -> dict[PlaneIndex, Colorized]:
+        """Cached chrominance of planes that were predicted with the limits of the whole stack."""
         found = {
-            index: self._cache.colors(self.key(request)) for index, request in requests.items()
+            index: self._cache.chroma(self.key(request)) for index, request in requests.items()
         }
         limits = settings.contrast_limits
         return {
-            index: colors
-            for index, colors in found.items()
-            if colors is not None and limits in (None, colors.plane.limits)
+            index: chroma
+            for index, chroma in found.items()
+            if chroma is not None and limits in (None, chroma.plane.limits)
         }
 
-    def _joined_planes(
-        self, requests: dict[Index, RenderRequest], known: dict[Index, Colorized]
-    ) -> Iterator[tuple[Index, Colorized]]:
-        for index, colors in known.items():
-            self._pause()
-            yield index, self._joined(requests[index], colors, transient=True)
+    def _cached_planes(
+        self, requests: dict[PlaneIndex, RenderRequest], cached: dict[PlaneIndex, Colorized]
+    ) -> Iterator[tuple[PlaneIndex, Colorized]]:
+        for index, chroma in cached.items():
+            self._check_cancelled()
+            yield index, self._with_plane(requests[index], chroma, transient=True)
 
-    def _asked_planes(
+    def _predicted_planes(
         self,
-        requests: dict[Index, RenderRequest],
-        indices: list[Index],
-        asked: Iterator[tuple[Index, Colorized]],
+        requests: dict[PlaneIndex, RenderRequest],
+        indices: list[PlaneIndex],
+        predictions: Iterator[tuple[PlaneIndex, Colorized]],
         notes: tuple[str, ...],
-    ) -> Iterator[tuple[Index, Colorized]]:
+    ) -> Iterator[tuple[PlaneIndex, Colorized]]:
         spent = 0.0
         for done, index in enumerate(indices, start=1):
             began = time.monotonic()
-            entry = _noted(next(asked)[1], notes)
-            spent += time.monotonic() - began  # several come at a time
-            one = requests[index]
-            self._predicting = one.model_key, spent / done
-            self._cache.keep_colors(self.key(one), entry, one.generation)
+            entry = _with_notes(next(predictions)[1], notes)
+            # The mean of all planes so far: predictions arrive in batches.
+            spent += time.monotonic() - began
+            request = requests[index]
+            self._prediction_time = request.model_key, spent / done
+            self._cache.put_chroma(self.key(request), entry, request.generation)
             yield index, entry
 
-    def _joined(self, request: RenderRequest, colors: Colorized, transient: bool) -> Colorized:
-        """Kept chrominance with its plane, read again."""
+    def _with_plane(self, request: RenderRequest, chroma: Colorized, transient: bool) -> Colorized:
+        """Cached chrominance joined with its plane, which is read again."""
         from napari_colorize.imaging.planes import to_plane
         from napari_colorize.runtime import memory
 
-        picture, chroma = self._reader.image(request, transient=transient), colors.chroma
-        assert chroma is not None
+        source, uv = self._reader.image(request, transient=transient), chroma.chroma
+        assert uv is not None
 
-        def run(device: torch.device) -> Plane:
+        def read(device: torch.device) -> Plane:
             return to_plane(
-                picture.image,
-                limits=colors.plane.limits,
+                source.image,
+                limits=chroma.plane.limits,
                 gamma=request.settings.gamma,
                 device=device,
-                rgb=picture.rgb,
+                rgb=source.rgb,
             )
 
-        plane = memory.with_cpu_fallback(run, colors.plane.gray.device, "image")
-        here = plane.gray.device
-        other = None if colors.second_chroma is None else colors.second_chroma.to(here)
-        return replace(colors, plane=plane, chroma=chroma.to(here), second_chroma=other)
+        plane = memory.with_cpu_fallback(read, chroma.plane.gray.device, "image")
+        device = plane.gray.device
+        second = None if chroma.second_chroma is None else chroma.second_chroma.to(device)
+        return replace(chroma, plane=plane, chroma=uv.to(device), second_chroma=second)
 
 
-def _noted(entry: Colorized, notes: tuple[str, ...]) -> Colorized:
-    """With notes about the whole stack, which come first."""
+def _with_notes(entry: Colorized, notes: tuple[str, ...]) -> Colorized:
+    """The entry with notes about the whole stack before its own."""
     if not notes:
         return entry
     record = {**entry.record, "notes": [*notes, *entry.record["notes"]]}

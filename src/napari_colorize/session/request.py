@@ -1,13 +1,27 @@
-"""What a front end wants to see, frozen, so that two moments can be compared. No torch."""
+"""Immutable description of what a front end displays, comparable between two points in time.
+
+`RequestInputs` is the only list of a session's inputs. `RenderRequest` holds one set of their
+values, and `ColorizeSession` has the same attributes, which read and replace its newest request.
+Does not import torch.
+"""
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
 
+from napari_colorize.array_types import PlaneIndex
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.settings import REFINING, ColorizeSettings
 
@@ -18,158 +32,284 @@ if TYPE_CHECKING:
     from napari_colorize.refine.guides import Guides, PlaneGuides
     from napari_colorize.runtime.devices import Precision
 
-Index = tuple[int, ...]
-USUAL = ColorizeSettings()
+Value = TypeVar("Value")
+Accepted = TypeVar("Accepted")
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+# Settings of the prediction that enter its key as they are; the others are treated by themselves.
+PREDICTION_SETTINGS = tuple(
+    item.name
+    for item in fields(ColorizeSettings)
+    if item.name not in (*REFINING, "render_factor", "saturation", "provenance")
+)
 
 
-class Changes(TypedDict, total=False):
-    """What `ColorizeSession.update` can change; see the properties of these names."""
-
-    source: Any
-    plane: Sequence[int] | None
-    rgb: bool | None
-    settings: ColorizeSettings
-    model: str | os.PathLike[str] | Colorizer
-    blend_with: str | os.PathLike[str] | Colorizer | None
-    guides: Guides | PlaneGuides | None
-    time_axis: int | None
-    device: str | torch.device
-    precision: Precision
+def accepts(
+    like: Callable[Parameters, Any],
+) -> Callable[[Callable[..., Returned]], Callable[Concatenate[Any, Parameters], Returned]]:
+    """Decorator: a type checker gives the method the keyword parameters of `like`."""
+    return lambda method: method
 
 
-@dataclass(frozen=True, eq=False)
-class RenderRequest:
-    """What is wanted at one moment; `generation` counts the sources."""
+class Input(Generic[Value, Accepted]):
+    """One input of a request: read as `Value`, set as `Accepted`.
 
-    source: Any = None
-    plane: Index | None = None
-    rgb: bool | None = None
-    settings: ColorizeSettings = field(default_factory=ColorizeSettings)
-    model: str | Colorizer = "embedded"
-    blend_with: str | Colorizer | None = None
-    guides: Guides | PlaneGuides | None = None
-    time_axis: int | None = None
-    device: str = "auto"
-    precision: Precision = "auto"
-    generation: int = 0
-
-    @property
-    def plane_key(self) -> tuple[Any, ...]:
-        """Tells the picture that is looked at from others; the first plane needs no index."""
-        return self.generation, self.plane if any(self.plane or ()) else None, self.rgb
-
-    @property
-    def input_key(self) -> tuple[Any, ...]:
-        """Tells a picture in its present gray from others."""
-        chosen = self.settings
-        return *self.plane_key, chosen.contrast_limits, chosen.gamma, chosen.fidelity
-
-    @property
-    def model_key(self) -> tuple[Any, ...]:
-        """Tells a network that is ready from others."""
-        return self.model, self.device, self.precision
-
-    @property
-    def second_model(self) -> RenderRequest | None:
-        """The same wish for the model that is blended with the first; None if there is none."""
-        if self.blend_with is None:
-            return None
-        return replace(self, model=self.blend_with, blend_with=None)
-
-    @property
-    def rendering_key(self) -> tuple[Any, ...]:
-        """What is made of the networks' answers; saturation as chosen."""
-        refining = tuple(getattr(self.settings, name) for name in REFINING)
-        return self.settings.saturation, refining, self.guides, self.time_axis
-
-    @property
-    def hints(self) -> object:
-        """Of the guides, if there are any; or who tells those of each plane."""
-        return getattr(self.guides, "hints", self.guides)
-
-    @property
-    def needs_confidence(self) -> bool:
-        """Whether two networks have to say how sure they are."""
-        return self.blend_with is not None and self.settings.blend_by == "confidence"
-
-    def prediction_key(
-        self, render_factor: int | None = None, *, takes_hints: bool = False
-    ) -> tuple[Any, ...]:
-        """What the networks have to answer; what is only composed afterwards left out.
-
-        `render_factor` stands for one that the settings leave to the model; `takes_hints` says
-        that a network is shown the hints.
-        """
-        chosen = self.settings
-        render_factor = chosen.render_factor or render_factor
-        usual = {name: getattr(USUAL, name) for name in REFINING}
-        if self.needs_confidence:
-            usual["blend_by"] = chosen.blend_by
-        seen = replace(chosen, render_factor=render_factor, provenance=True, **usual)
-        if chosen.fidelity == "exact":  # the others make finished pictures, saturation included
-            seen = replace(seen, saturation=None)
-        hints = self.hints if takes_hints else None
-        return *self.plane_key, *self.model_key, self.blend_with, seen, hints
-
-    def with_changes(self, changes: dict[str, Any]) -> RenderRequest:
-        """The wish with changes (see `normalized`): itself if they change nothing.
-
-        Another source starts at its first plane, without guides.
-        """
-        if changes.get("source", self.source) is not self.source:
-            anew = {"plane": None, "rgb": None, "guides": None, "time_axis": None}
-            return replace(self.with_new_generation(), **{**anew, **changes})
-        if all(_is_same(getattr(self, name), value) for name, value in changes.items()):
-            return self
-        return replace(self, **changes)
-
-    def with_new_generation(self) -> RenderRequest:
-        """The same for a source whose values are no longer those seen."""
-        return replace(self, generation=self.generation + 1)
-
-
-def normalized(changes: Changes) -> dict[str, Any]:
-    """Changes in the one form in which they are compared.
-
-    Raises
-    ------
-    SettingsError, ImageError
-        If settings are none, or a plane is no index.
+    Parameters
+    ----------
+    default : Value
+        Value of a request that does not set the input.
+    doc : str
+        Documentation of the attribute.
+    normalize : callable, optional
+        Converts an accepted value to the form in which values are compared.
     """
-    changed: dict[str, Any] = dict(changes)
-    known = {item.name for item in fields(RenderRequest)} - {"generation"}
-    for name in changed.keys() - known:
-        raise TypeError(f"A session has no {name!r}: choose among {', '.join(sorted(known))}.")
-    if not isinstance(changed.get("settings", ColorizeSettings()), ColorizeSettings):
-        raise SettingsError(f"settings must be ColorizeSettings, got {changed['settings']!r}.")
-    if changed.get("plane") is not None:
-        changed["plane"] = as_index(changed["plane"])
-    for name in ("model", "blend_with"):
-        if isinstance(changed.get(name), os.PathLike):
-            changed[name] = os.fspath(changed[name])
-    if changed.get("guides") is not None and not changed["guides"]:
-        changed["guides"] = None
-    if "device" in changed:
-        changed["device"] = str(changed["device"])
-    return changed
+
+    def __init__(
+        self, default: Value, doc: str, normalize: Callable[[Any], Value] | None = None
+    ) -> None:
+        self.default, self.normalize, self.__doc__ = default, normalize, doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Accepted: ...
+    @overload
+    def __get__(self, instance: RequestInputs, owner: type) -> Value: ...
+    def __get__(self, instance: RequestInputs | None, owner: type) -> Any:
+        return self.default if instance is None else instance._input_values()[self._name]
+
+    def __set__(self, instance: RequestInputs, value: Accepted) -> None:
+        instance._set_input(self._name, value)
 
 
-def as_index(plane: Any) -> Index:
-    """The index of a plane as Python's own whole numbers.
+def as_index(plane: Any) -> PlaneIndex:
+    """The index of a plane as a tuple of Python integers.
 
     Raises
     ------
     ImageError
-        If it is none.
+        If `plane` is not a sequence of integers.
     """
     try:
-        return tuple(operator.index(place) for place in plane)
+        return tuple(operator.index(position) for position in plane)
     except TypeError as error:
         raise ImageError(
             f"A plane is an index of whole numbers, such as (3,); got {plane!r}."
         ) from error
 
 
+def _as_settings(settings: Any) -> ColorizeSettings:
+    if not isinstance(settings, ColorizeSettings):
+        raise SettingsError(f"settings must be ColorizeSettings, got {settings!r}.")
+    return settings
+
+
+def _as_model(model: Any) -> Any:
+    return os.fspath(model) if isinstance(model, os.PathLike) else model
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class RequestInputs:
+    """The ten inputs of a session, each with type, default and documentation.
+
+    A dataclass only so that type checkers derive the keyword parameters of `ColorizeSession`,
+    `update` and `RenderRequest` from this list (see `accepts`); subclasses define `__init__`.
+    """
+
+    source: Input[Any, Any] = Input(
+        None,
+        "An image or a stack (NumPy, dask, zarr, torch), or None. Of a lazy stack only the "
+        "displayed plane is computed. A new source starts at its first plane, without guides.",
+    )
+    plane: Input[PlaneIndex | None, Sequence[int] | None] = Input(
+        None,
+        "Index of the displayed plane, `source[plane]`. None: the first plane.",
+        lambda plane: None if plane is None else as_index(plane),
+    )
+    rgb: Input[bool | None, bool | None] = Input(
+        None,
+        "Whether the last axis of the source holds color channels. None: if its length is 3 or 4.",
+    )
+    settings: Input[ColorizeSettings, ColorizeSettings] = Input(
+        ColorizeSettings(), "All settings.", _as_settings
+    )
+    model: Input[str | Colorizer, str | os.PathLike[str] | Colorizer] = Input(
+        "embedded",
+        "Name in the catalogue (downloaded if necessary), file, or Colorizer.",
+        _as_model,
+    )
+    blend_with: Input[str | Colorizer | None, str | os.PathLike[str] | Colorizer | None] = Input(
+        None,
+        "Second model, whose colors are blended with those of the first. None: no second model.",
+        _as_model,
+    )
+    guides: Input[Guides | PlaneGuides | None, Guides | PlaneGuides | None] = Input(
+        None,
+        "Mask, hints and reference for the planes of the source, or None. A callable is called "
+        "with the index of a plane, in the worker thread, and returns the guides of this plane; "
+        "set another callable when its answers change. Guides need no new prediction, except "
+        "hints of a network that takes hints as input.",
+        lambda guides: guides or None,
+    )
+    time_axis: Input[int | None, int | None] = Input(
+        None, "Axis of a stack for temporal smoothing. None: the first axis."
+    )
+    device: Input[str, str | torch.device] = Input(
+        "auto", 'Device of the network: "auto", "cpu", "cuda", ...', str
+    )
+    precision: Input[Precision, Precision] = Input(
+        "auto", 'Precision of the network: "auto", "float32" or "bfloat16".'
+    )
+
+    def _input_values(self) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def _set_input(self, name: str, value: Any) -> None:
+        raise NotImplementedError
+
+
+INPUTS: dict[str, Input[Any, Any]] = {
+    item.name: vars(RequestInputs)[item.name] for item in fields(RequestInputs)
+}
+
+
+class RenderRequest(RequestInputs):
+    """Immutable values of all inputs; `generation` counts the sources of a session.
+
+    Equality is identity. Requests are compared by the keys below, each of which leaves out what
+    does not matter for one step.
+
+    Raises
+    ------
+    SettingsError, ImageError
+        If `settings` are not ColorizeSettings, or `plane` is not an index.
+    """
+
+    @accepts(RequestInputs)
+    def __init__(self, **inputs: Any) -> None:
+        self._values = {name: each.default for name, each in INPUTS.items()} | normalized(inputs)
+        self.generation = 0
+
+    def _input_values(self) -> Mapping[str, Any]:
+        return self._values
+
+    def _set_input(self, name: str, value: Any) -> None:
+        raise AttributeError(f"A RenderRequest is immutable: use replace({name}=...).")
+
+    @property
+    def plane_key(self) -> tuple[Any, ...]:
+        """Key of the displayed plane; an index of zeros equals None."""
+        return self.generation, self.plane if any(self.plane or ()) else None, self.rgb
+
+    @property
+    def input_key(self) -> tuple[Any, ...]:
+        """Key of the gray plane: the displayed plane, contrast limits, gamma and fidelity."""
+        chosen = self.settings
+        return *self.plane_key, chosen.contrast_limits, chosen.gamma, chosen.fidelity
+
+    @property
+    def model_key(self) -> tuple[Any, ...]:
+        """Key of the loaded network."""
+        return self.model, self.device, self.precision
+
+    @property
+    def second_model(self) -> RenderRequest | None:
+        """The same request for the second model; None if there is none."""
+        if self.blend_with is None:
+            return None
+        return self.replace(model=self.blend_with, blend_with=None)
+
+    @property
+    def rendering_key(self) -> tuple[Any, ...]:
+        """Key of the rendering step: saturation, refinement settings, guides and time axis."""
+        refining = tuple(getattr(self.settings, name) for name in REFINING)
+        return self.settings.saturation, refining, self.guides, self.time_axis
+
+    @property
+    def hints(self) -> object:
+        """Hints of the guides, or the callable that returns the guides of each plane."""
+        return getattr(self.guides, "hints", self.guides)
+
+    @property
+    def needs_confidence(self) -> bool:
+        """Whether the two networks have to estimate their errors."""
+        return self.blend_with is not None and self.settings.blend_by == "confidence"
+
+    def prediction_key(
+        self, render_factor: int | None = None, *, takes_hints: bool = False
+    ) -> tuple[Any, ...]:
+        """Key of the prediction: everything except what only the rendering step uses.
+
+        Parameters
+        ----------
+        render_factor : int, optional
+            Render factor that the model recommends, used if the settings do not set one.
+        takes_hints : bool
+            Whether a network takes hints as input.
+        """
+        chosen = self.settings
+        # Other fidelities return finished 8-bit images, so their saturation cannot change later.
+        saturation = None if chosen.fidelity == "exact" else chosen.saturation
+        return (
+            *self.plane_key,
+            *self.model_key,
+            self.blend_with,
+            chosen.render_factor or render_factor,
+            saturation,
+            chosen.blend_by if self.needs_confidence else None,
+            self.hints if takes_hints else None,
+            *(getattr(chosen, name) for name in PREDICTION_SETTINGS),
+        )
+
+    @accepts(RequestInputs)
+    def replace(self, **inputs: Any) -> RenderRequest:
+        """A copy with other values of some inputs, of the same generation."""
+        return self._copy(normalized(inputs), self.generation)
+
+    @accepts(RequestInputs)
+    def with_changes(self, **inputs: Any) -> RenderRequest:
+        """A copy with changed inputs; this request itself if nothing changes.
+
+        A new source starts a new generation at its first plane, without guides.
+        """
+        changes = normalized(inputs)
+        if changes.get("source", self.source) is not self.source:
+            reset = {"plane": None, "rgb": None, "guides": None, "time_axis": None}
+            return self._copy({**reset, **changes}, self.generation + 1)
+        if all(_is_same(self._values[name], value) for name, value in changes.items()):
+            return self
+        return self._copy(changes, self.generation)
+
+    def with_new_generation(self) -> RenderRequest:
+        """A copy for a source whose values have changed in place."""
+        return self._copy({}, self.generation + 1)
+
+    def _copy(self, normalized_changes: dict[str, Any], generation: int) -> RenderRequest:
+        copy = RenderRequest.__new__(RenderRequest)
+        copy._values, copy.generation = self._values | normalized_changes, generation
+        return copy
+
+
+def normalized(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs in the form in which they are compared.
+
+    Raises
+    ------
+    TypeError
+        If an input does not exist.
+    SettingsError, ImageError
+        If `settings` are not ColorizeSettings, or `plane` is not an index.
+    """
+    for name in inputs.keys() - INPUTS.keys():
+        raise TypeError(f"A session has no {name!r}: choose among {', '.join(sorted(INPUTS))}.")
+    return {
+        name: value if (normalize := INPUTS[name].normalize) is None else normalize(value)
+        for name, value in inputs.items()
+    }
+
+
 def _is_same(old: Any, new: Any) -> bool:
-    """Whether two values of a wish are the same; arrays only if they are one object."""
+    """Whether two values of an input are equal; arrays only if they are the same object."""
     return old is new or (type(old) is type(new) and not hasattr(old, "shape") and old == new)

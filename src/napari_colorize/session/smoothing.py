@@ -1,4 +1,4 @@
-"""Steady colours for a session: planes may be asked for in any order, and again."""
+"""Temporal smoothing for a session, whose planes are rendered in any order and repeatedly."""
 
 from __future__ import annotations
 
@@ -11,39 +11,42 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_colorize.pipeline import Chroma
-    from napari_colorize.refine.temporal import TemporalState
     from napari_colorize.result import Colorized
+    from napari_colorize.sequence_smoothing import States
     from napari_colorize.session.request import RenderRequest
 
-HELD = 2**28  # bytes of states that are remembered; the plane before one's own is always one
+MAX_BYTES = 2**28  # of cached states; the two newest planes are kept in any case
 
 
 @dataclass(frozen=True, eq=False)
-class _Known:
-    """A steadied plane: after which state of the plane before it, and what became of it."""
+class _SmoothedPlane:
+    """A smoothed plane with the states before and after it, and its prediction."""
 
-    before: tuple[TemporalState, ...] | None
-    states: tuple[TemporalState, ...]
-    said: Tensor  # U and V of the plane by itself
-    chroma: Chroma
-    other: Chroma | None
+    before: States | None
+    after: States
+    predicted_uv: Tensor
+    chroma: Chroma | None  # not the whole result: its gray plane is large
+    second_chroma: Chroma | None
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, the prediction's own maps left out."""
-        maps = [part for state in self.states for part in vars(state).values()]
-        return sum(part.nbytes for part in maps)
+        """Memory of the states, without the prediction."""
+        return sum(part.nbytes for state in self.after for part in vars(state).values())
 
 
 class TemporalSmoother:
-    """Each plane follows the one before it in time, if that one was seen; else it begins anew."""
+    """Smooths a plane with the previous one in time if that was rendered; else it starts anew.
+
+    `sequence_smoothing` has the arithmetic. This class adds a cache of the states after each plane.
+    """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, _Known] = OrderedDict()
+        self._planes: OrderedDict[Hashable, _SmoothedPlane] = OrderedDict()
 
     def forget(self) -> None:
-        """Let go of all states; another thread may be at work with them."""
-        self._known = OrderedDict()
+        """Drop all states."""
+        # A new dictionary: the worker may be inside `applied` while another thread calls this.
+        self._planes = OrderedDict()
 
     def applied(
         self,
@@ -52,48 +55,52 @@ class TemporalSmoother:
         key: Callable[[RenderRequest], tuple[Any, ...]],
         entry: Colorized,
     ) -> Colorized:
-        """The entry, steadied if the wish says so; the same chrominance for the same state before.
+        """The prediction, smoothed if the request asks for it.
+
+        The chrominance is the same object as long as the states before the plane are the same.
 
         Parameters
         ----------
-        wish : Wish
-            For which the entry was made.
+        request : RenderRequest
+            Request for which the prediction was made.
         axes : int
-            Leading axes of its source.
+            Number of leading axes of its source.
         key : callable
-            Tells planes' predictions from each other.
+            Returns the prediction key of a request.
         entry : Colorized
-            The network's answer.
+            Prediction of the network.
 
         Raises
         ------
         SettingsError
-            If the wish's axis of time is none of them.
+            If the stack has no axis `request.time_axis`.
         """
-        from napari_colorize.sequence_smoothing import checked_axis, smoothing_states, with_states
+        from napari_colorize.sequence_smoothing import checked_axis, smooth_plane
 
         strength, plane = request.settings.temporal_smoothing, request.plane or (0,) * axes
         axis = checked_axis(request.time_axis, axes) if strength else None
         if axis is None or entry.chroma is None:
             return entry
-        request = replace(request, plane=plane)
-        here = key(request), strength, axis
-        last = None
+        planes = self._planes
+        own_key = key(request.replace(plane=plane)), strength, axis
+        before = None
         if plane[axis] > 0:
-            one_before = (*plane[:axis], plane[axis] - 1, *plane[axis + 1 :])
-            last = self._known.get((key(replace(request, plane=one_before)), strength, axis))
-        before = None if last is None else last.states
-        known = self._known.get(here)
-        settings = replace(entry.settings, temporal_smoothing=strength)
-        entry = replace(entry, settings=settings)
+            previous_plane = (*plane[:axis], plane[axis] - 1, *plane[axis + 1 :])
+            previous = planes.get((key(request.replace(plane=previous_plane)), strength, axis))
+            before = None if previous is None else previous.after
+        cached = planes.get(own_key)
+        entry = replace(entry, settings=replace(entry.settings, temporal_smoothing=strength))
         assert entry.chroma is not None
-        if known is None or known.before is not before or known.said is not entry.chroma.uv:
-            states = smoothing_states(entry, before)
-            held = with_states(entry, states)
-            assert held.chroma is not None
-            known = _Known(before, states, entry.chroma.uv, held.chroma, held.second_chroma)
-            self._known[here] = known
-        self._known.move_to_end(here)
-        while len(self._known) > 2 and sum(one.nbytes for one in self._known.values()) > HELD:
-            self._known.popitem(last=False)
-        return replace(entry, chroma=known.chroma, second_chroma=known.other)
+        if (
+            cached is None
+            or cached.before is not before
+            or cached.predicted_uv is not entry.chroma.uv
+        ):
+            smoothed, after = smooth_plane(entry, before)
+            cached = planes[own_key] = _SmoothedPlane(
+                before, after, entry.chroma.uv, smoothed.chroma, smoothed.second_chroma
+            )
+        planes.move_to_end(own_key)
+        while len(planes) > 2 and sum(one.nbytes for one in planes.values()) > MAX_BYTES:
+            planes.popitem(last=False)
+        return replace(entry, chroma=cached.chroma, second_chroma=cached.second_chroma)

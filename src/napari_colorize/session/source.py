@@ -1,4 +1,4 @@
-"""From a source to the plane that is looked at: lazy ones are computed once, and only that one."""
+"""Reads planes of a source; of a lazy stack only the displayed plane, and once."""
 
 from __future__ import annotations
 
@@ -6,76 +6,82 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from napari_colorize.array_types import Limits, PlaneIndex
 from napari_colorize.errors import ImageError
 
 if TYPE_CHECKING:
-    from napari_colorize.array_types import Limits
-    from napari_colorize.session.request import Index, RenderRequest
+    from napari_colorize.session.request import RenderRequest
     from napari_colorize.settings import ColorizeSettings
 
 
 @dataclass(frozen=True, eq=False)
 class SourceImage:
-    """One image of a source, in memory, and whether its last axis holds colours."""
+    """One image of a source, in memory, and whether its last axis holds color channels."""
 
     image: Any
     rgb: bool
 
 
 class InterruptibleStack:
-    """A stack that looks up (`pause`, which may raise) before each plane that is read."""
+    """A stack that calls `check_cancelled`, which may raise, before each plane is read."""
 
-    def __init__(self, stack: Any, pause: Callable[[], None]) -> None:
+    def __init__(self, stack: Any, check_cancelled: Callable[[], None]) -> None:
         self.shape = tuple(stack.shape)
-        self._stack, self._pause = stack, pause
+        self._stack, self._check_cancelled = stack, check_cancelled
 
-    def __getitem__(self, index: Index) -> Any:
-        self._pause()
+    def __getitem__(self, index: PlaneIndex) -> Any:
+        self._check_cancelled()
         return self._stack[index]
 
 
 class StackSubset:
-    """Some images of a stack, as a stack of their own: one axis, then those of an image."""
+    """Some images of a stack as a stack with one leading axis."""
 
-    def __init__(self, stack: InterruptibleStack, indices: Sequence[Index], axes: int) -> None:
+    def __init__(self, stack: InterruptibleStack, indices: Sequence[PlaneIndex], axes: int) -> None:
         self.shape = (len(indices), *stack.shape[-axes:])
         self._stack, self._indices = stack, indices
 
-    def __getitem__(self, index: Index) -> Any:
+    def __getitem__(self, index: PlaneIndex) -> Any:
         return self._stack[self._indices[index[0]]]
 
 
 class SourceReader:
-    """Reads what a wish looks at, and remembers it as long as it is looked at."""
+    """Reads the displayed plane and the shared contrast limits of a source, and caches both.
 
-    def __init__(self, pause: Callable[[], None]) -> None:
-        self._pause = pause
+    Parameters
+    ----------
+    check_cancelled : callable
+        Called before a plane is read for the limits of a stack; it may raise.
+    """
+
+    def __init__(self, check_cancelled: Callable[[], None]) -> None:
+        self._check_cancelled = check_cancelled
         self.forget()
 
     def forget(self) -> None:
-        """Let go of source and plane."""
-        self._picture: tuple[tuple[Any, ...], SourceImage] | None = None
+        """Drop the cached plane and limits."""
+        self._image: tuple[tuple[Any, ...], SourceImage] | None = None
         self._limits: tuple[tuple[Any, ...], Limits, str | None] | None = None
 
     def image(self, request: RenderRequest, *, transient: bool = False) -> SourceImage:
-        """The plane that is looked at; if in passing, the one remembered stays.
+        """The plane of a request; if `transient`, the cached plane is not replaced.
 
         Raises
         ------
         ImageError
-            If the source is no image, or has no such plane.
+            If the source is not an image, or has no such plane.
         """
-        known = self._picture
-        if known is None or known[0] != request.plane_key:
-            known = request.plane_key, _read(request)
+        cached = self._image
+        if cached is None or cached[0] != request.plane_key:
+            cached = request.plane_key, _read(request)
             if not transient:
-                self._picture = known
-        return known[1]
+                self._image = cached
+        return cached[1]
 
     def with_limits(self, request: RenderRequest) -> tuple[ColorizeSettings, tuple[str, ...]]:
-        """The wish's settings with limits that all planes share, and notes about them.
+        """Settings with the contrast limits that all planes share, and notes about them.
 
-        A lazy stack would have to be computed as a whole for that: its planes have their own.
+        A lazy stack is not read as a whole for that: each of its planes has its own limits.
         """
         stack, axes = as_stack(request)
         if len(stack.shape) == axes or not _is_in_memory(stack):
@@ -85,13 +91,13 @@ class SourceReader:
     def with_shared_limits(
         self, request: RenderRequest
     ) -> tuple[ColorizeSettings, tuple[str, ...]]:
-        """As `with_limits`, for a run over all planes: a lazy stack is read too, if it must be."""
+        """The same for a run over all planes, for which a lazy stack is read as well."""
         settings = request.settings
         if settings.contrast_limits is not None:
             return settings, ()
         stack, _ = as_stack(request)
         limits, note = self._shared_limits(request, stack)
-        if limits[0] >= limits[1]:  # one value everywhere: black, as each plane says too
+        if limits[0] >= limits[1]:  # a constant stack, which is black whatever the limits are
             return settings, ()
         return replace(settings, contrast_limits=limits), () if note is None else (note,)
 
@@ -99,17 +105,15 @@ class SourceReader:
         from napari_colorize.imaging.planes import stack_limits
 
         key = request.generation, request.rgb
-        known = self._limits  # read once: another thread may say `forget`
-        if known is None or known[0] != key:
-            known = self._limits = (
-                key,
-                *stack_limits(InterruptibleStack(stack, self._pause), request.rgb),
-            )
-        return known[1:]
+        cached = self._limits  # read once: `forget` may be called by another thread
+        if cached is None or cached[0] != key:
+            interruptible = InterruptibleStack(stack, self._check_cancelled)
+            cached = self._limits = (key, *stack_limits(interruptible, request.rgb))
+        return cached[1:]
 
 
 def as_stack(request: RenderRequest) -> tuple[Any, int]:
-    """The source as something with a shape, and how many axes one of its images has."""
+    """The source as an object with a shape, and the number of axes of one of its images."""
     from napari_colorize.imaging.planes import spatial_axes, to_numpy
 
     stack = request.source if hasattr(request.source, "shape") else to_numpy(request.source)
@@ -133,7 +137,7 @@ def _read(request: RenderRequest) -> SourceImage:
 
 
 def _is_in_memory(array: Any) -> bool:
-    """Whether its values are here: no dask, no zarr, no memory map."""
+    """Whether the values are in main memory: not dask, zarr, or a memory map."""
     import numpy as np
     from torch import Tensor
 

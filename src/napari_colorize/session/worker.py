@@ -1,10 +1,17 @@
-"""The worker: one thread that sees to the newest request and to what else was asked for.
+"""Worker thread: renders the newest request, then handles queries, runs and prefetching.
 
-It does one thing at a time, the first of these that is due: bring the picture that is looked at up
-to date, answer a question about it, go one step forward with a run over a stack or over render
-factors, predict a plane that will be looked at, load the model. While a network is at work it looks
-up between the layers (`_pause`): there a prediction that nobody wants any more ends, and there a
-saturation slider is followed while a new prediction is made.
+It does one thing at a time, the first of these that is due: render the displayed plane, answer a
+query about it, one step of a run over a stack or over render factors, predict a plane that will
+probably be displayed next, load the model.
+
+During inference, `_check_cancelled` is called before every layer. There an outdated prediction is
+cancelled, and a change of saturation is applied to the displayed image.
+
+Threads and locks: methods of the first section are called by any thread. They change what is
+requested under the lock `_changed` and wake the worker. The worker reads it under the lock, works
+without it, and takes it again to store a result. Signals are emitted without the lock, because a
+listener may call any method of the session or wait for another thread. `PredictionCache` has a
+lock of its own, which is only acquired inside `_changed`, never the other way round.
 """
 
 from __future__ import annotations
@@ -16,25 +23,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from psygnal import EmitLoopError, SignalInstance
 
-from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.array_types import PlaneIndex
+from napari_colorize.errors import ColorizeError, ImageError, warnings_suppressed
 from napari_colorize.session.cache import PredictionCache
-from napari_colorize.session.events import PlaneSource, RunProgress, SessionSignals, State
+from napari_colorize.session.events import PlaneSource, Run, SessionSignals, State
 from napari_colorize.session.model_cache import LoadedModels, empty_device_cache
+from napari_colorize.session.preview import Preview
 from napari_colorize.session.renderer import Renderer
-from napari_colorize.session.request import Index, RenderRequest
-from napari_colorize.session.runs import Run
+from napari_colorize.session.request import RenderRequest
 from napari_colorize.session.source import SourceReader
-from napari_colorize.session.worker_errors import (
-    as_colorize_error,
-    clear_traceback,
-    without_warnings,
-)
-from napari_colorize.settings import REFINING
+from napari_colorize.session.worker_errors import as_colorize_error, clear_traceback
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
@@ -46,301 +48,426 @@ logger = logging.getLogger(__name__)
 
 
 class _Cancelled(Exception):
-    """What was being done is no longer wanted."""
+    """The current task is no longer needed."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Displayed:
-    """What was shown last: a prediction, for which request, in which tone."""
+class Worker:
+    """The request of a session, everything else that was asked for, and the thread that does it.
 
-    entry: Colorized
-    request: RenderRequest
-    rendering_key: tuple[Any, ...]
-
-
-class Worker(SessionSignals):
-    """What a session knows, and what its thread does with it; see `ColorizeSession`.
-
-    What other threads say is under the lock `_changed`.
+    Parameters
+    ----------
+    events : SessionSignals
+        Signals to emit, always from the worker thread.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, events: SessionSignals) -> None:
+        self._events = events
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        # Said by the callers' threads, under the lock.
-        self._request = RenderRequest()
+        # Set by any thread, under the lock.
+        self.request = RenderRequest()
         self._queries: dict[str, Query] = {}  # the newest of each kind
         self._runs: deque[Run] = deque()
         self._run_numbers = itertools.count(1)
-        self._prefetch: list[Index] = []  # planes to prefetch; another list for another call
-        self._warming = self._unloading = self._cancelling = self._closed = False
-        # What became of it.
-        self._served: RenderRequest | None = None  # shown, failed or cancelled
-        self._abandoned: RenderRequest | None = (
-            None  # failed or cancelled: not tried again for a saturation
-        )
-        self._result: tuple[Colorized, tuple[Any, ...]] | None = None
+        self._prefetch: list[PlaneIndex] = []  # a new list for each call of `prefetch`
+        self._is_warming = self._is_releasing = self._is_cancelling = False
+        self.is_closed = False
+        # Set by the worker, under the lock.
         self._state: State = "idle"
-        self._busy = False
-        # The worker's own.
+        self._is_busy = False
+        # For the worker thread only, apart from the methods that are marked otherwise.
         self._cache = PredictionCache()
         self._reader = SourceReader(self._check_cancelled)
-        self._model = LoadedModels(self._check_cancelled, self._emit_state, self._tell_progress)
-        self._renderer = Renderer(
-            self._cache, self._reader, self._model, self._check_cancelled, self._emit_state
+        self.models = LoadedModels(
+            self._check_cancelled, self._emit_state, lambda told: self._emit(events.progress, told)
         )
-        self._displayed: _Displayed | None = None
-        self._wanted: Callable[[], bool] = _always
-        self._displayed_request: RenderRequest | None = None
+        self.renderer = Renderer(
+            self._cache, self._reader, self.models, self._check_cancelled, self._emit_state
+        )
+        self._preview = Preview(
+            self._changed,
+            self._cache,
+            self.renderer,
+            self.models,
+            newest=lambda: self.request,
+            is_stopping=lambda: self.is_closed or self._is_cancelling,
+            on_result=lambda result: self._emit(events.result_ready, result),
+            on_state=self._emit_state,
+        )
+        self._is_wanted: Callable[[], bool] = _always  # whether the current task still is
+        self._followed: RenderRequest | None = None  # request of the last `_check_cancelled`
+
+    # For any thread
+
+    def change(self, make: Callable[[RenderRequest], RenderRequest]) -> None:
+        """Replace the request by what `make` returns for it."""
+        with self._changed:
+            self._raise_if_closed()
+            self._set_request(make(self.request))
+
+    def warm_up(self) -> None:
+        """Load the model when nothing else is to be done."""
+        with self._changed:
+            self._raise_if_closed()
+            self._is_warming = True
+            self._notify()
+
+    def start_stack(self) -> int:
+        """Start a run over all planes; returns its number."""
+        run = Run(next(self._run_numbers), self._request_with_source())
+        run.steps = self._plane_steps(run)
+        return self._start(run)
+
+    def start_sweep(self, requests: Callable[[RenderRequest], list[RenderRequest]]) -> int:
+        """Start a run over the requests made from the present one; returns its number."""
+        request = self._request_with_source()
+        steps = requests(request)
+        run = Run(next(self._run_numbers), request, total=len(steps))
+        run.steps = self._sweep_steps(run, steps)
+        return self._start(run)
+
+    def add_query(self, query: Query) -> None:
+        """Answer a query; it replaces one of the same kind."""
+        with self._changed:
+            self._raise_if_closed()
+            self._request_with_source()
+            self._queries[query.kind] = query
+            self._notify()
+
+    def prefetch(self, indices: list[PlaneIndex]) -> None:
+        """Predict these planes when nothing else is to be done; replaces an earlier list."""
+        with self._changed:
+            self._raise_if_closed()
+            self._request_with_source()
+            self._prefetch = indices
+            self._notify()
+
+    def cancel(self, *, keep: bool) -> None:
+        """Stop the current task and drop all others."""
+        with self._changed:
+            self._is_cancelling = self._is_busy
+            self._is_warming = False
+            self._queries.clear()
+            self._prefetch = []
+            for run in self._runs:
+                run.stopped, run.keep = True, keep
+            if self._preview.is_due(self.request):
+                self._preview.abandon(self.request)
+            self._changed.notify_all()
+
+    def cancel_run(self, number: int, *, keep: bool) -> None:
+        """Stop one run; nothing happens if it is over."""
+        with self._changed:
+            for run in self._runs:
+                if run.number == number:
+                    run.stopped, run.keep = True, keep
+
+    def release_memory(self) -> None:
+        """Cancel everything, then free networks and predictions."""
+        with self._changed:
+            self.cancel(keep=True)
+            self._preview.finish(self.request)
+            self._is_releasing = self._thread is not None
+            self._changed.notify_all()
 
     def close(self, wait: float = SECONDS_TO_CLOSE) -> None:
-        """End the worker and free all memory; no signal comes any more.
+        """End the thread and free all memory; no signal is emitted any more.
 
         Parameters
         ----------
         wait : float
-            Seconds to wait for the worker at most. A worker that takes longer, in the midst of
-            a layer, ends and frees on its own.
+            Seconds to wait for the thread at most. A thread that takes longer, inside a layer,
+            ends and frees memory later.
         """
         with self._changed:
-            self._closed = True
+            self.is_closed = True
             self._changed.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(wait)
 
-    # Said by callers' threads
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until nothing is left to do; False after `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self.is_closed or (not self._is_busy and self._next_task() is None), timeout
+            )
 
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
+    @property
+    def state(self) -> State:
+        """What the worker does now; "cancelling" from the moment that `cancel` is called."""
+        with self._changed:
+            return "cancelling" if self._is_cancelling else self._state
+
+    @property
+    def result(self) -> Colorized | None:
+        """The newest result, if it shows the plane of the request."""
+        with self._changed:
+            return self._preview.result(self.request.plane_key)
+
+    def is_current(self, request: RenderRequest) -> bool:
+        """Whether a request gives the same pixels as the present one, for the same plane."""
+        with self._changed:
+            return self.renderer.same_result(request, self.request)
+
+    def _raise_if_closed(self) -> None:
+        if self.is_closed:
             raise ColorizeError("This session is closed: make a new ColorizeSession.")
 
     def _request_with_source(self) -> RenderRequest:
-        request = self._request
+        request = self.request
         if request.source is None:
             raise ImageError("There is no image to colorize: choose one first.")
         return request
 
     def _start(self, run: Run) -> int:
         with self._changed:
-            self._refuse_if_closed()
+            self._raise_if_closed()
             for other in self._runs:
                 other.stopped = True
             self._runs.append(run)
             self._notify()
         return run.number
 
-    def _add_query(self, query: Query) -> None:
-        with self._changed:
-            self._refuse_if_closed()
-            self._request_with_source()
-            self._queries[query.kind] = query
-            self._notify()
-
     def _set_request(self, request: RenderRequest) -> None:
-        if request.plane_key != self._request.plane_key:
+        if request.plane_key != self.request.plane_key:
             self._queries.clear()
-        if not self._renderer.same_prediction(request, self._request):
+        if not self.renderer.same_prediction(request, self.request):
             self._prefetch = []
-        if request.generation != self._request.generation:  # nothing of the last source is kept
+        if request.generation != self.request.generation:
+            # The worker may be predicting from the old source: the cache then refuses its result.
             self._cache.clear(request.generation)
             self._reader.forget()
-            self._renderer.forget()
-            self._served = self._abandoned = self._displayed = self._result = None
-        self._request = request
+            self.renderer.forget()
+            self._preview.forget()
+        self.request = request
         self._notify()
 
     def _notify(self) -> None:
+        """Start the thread, or wake it."""
         if self._thread is None and self._next_task() is not None:
             self._thread = threading.Thread(target=self._run, name="napari-colorize", daemon=True)
-            # Ended before Python is: a thread inside torch must not outlive what it runs on.
+            # Ended before the interpreter exits: torch must not be unloaded below a running thread.
             atexit.register(self.close)
             self._thread.start()
         self._changed.notify_all()
 
-    def _is_due(self, request: RenderRequest) -> bool:
-        return request.source is not None and request is not self._served
-
     def _next_task(self) -> Callable[[], None] | None:
-        """What the worker has to do next; under the lock."""
-        if self._unloading:
+        """The most urgent task, None if there is none; under the lock."""
+        if self._is_releasing:
             return self._release
-        if self._is_due(self._request):
-            return self._preview
+        if self._preview.is_due(self.request):
+            return self._update_preview
         if self._queries:
             return self._answer_query
         if self._runs:
-            return self._step
+            return self._step_run
         if self._prefetch:
             return self._prefetch_next
-        return self._warm if self._warming else None
+        return self._warm_up if self._is_warming else None
 
-    # The worker
+    # For the worker thread
 
     def _run(self) -> None:
-        without_warnings(self._loop)
+        with warnings_suppressed():
+            try:
+                while (task := self._wait_for_task()) is not None:
+                    task()
+            finally:
+                self._release()
+                atexit.unregister(self.close)
 
-    def _loop(self) -> None:
-        try:
-            while (task := self._next()) is not None:
-                task()
-        finally:
-            self._release()
-            atexit.unregister(self.close)
-
-    def _next(self) -> Callable[[], None] | None:
+    def _wait_for_task(self) -> Callable[[], None] | None:
+        """The next task; None when the session is closed."""
         while True:
             with self._changed:
-                self._cancelling = False
-                task = None if self._closed else self._next_task()
-                self._busy = task is not None
+                self._is_cancelling = False
+                task = None if self.is_closed else self._next_task()
+                # Decided together with the task, so that `wait` sees no gap between two tasks.
+                self._is_busy = task is not None
                 self._changed.notify_all()
-            if task is not None or self._closed:
+            if task is not None or self.is_closed:
                 return task
             self._emit_state("idle")
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._next_task() is not None)
+                self._changed.wait_for(lambda: self.is_closed or self._next_task() is not None)
 
-    def _preview(self) -> None:
-        """Bring the picture that is looked at up to the newest request."""
-        request = self._request
+    def _update_preview(self) -> None:
+        request, preview = self.request, self._preview
         error = self._run_guarded(
-            lambda: self._show_newest(request), wanted=lambda: self._is_still_requested(request)
+            lambda: preview.update(request), lambda: preview.is_requested(request)
         )
         if error is None:
             return
         with self._changed:
-            if self._cancelling or not self._is_still_requested(request):
-                return  # nobody waits for it: the newer request is next
-            self._served = self._abandoned = self._request
-        self._emit(self.failed, error)
-
-    def _step(self) -> None:
-        """One plane, or one render factor, of the first run."""
-        run = self._runs[0]
-        goes_on = False
-
-        def work() -> None:
-            nonlocal goes_on
-            self._check_cancelled()
-            goes_on = next(run.steps, False) is None
-
-        error = self._run_guarded(work, wanted=lambda: not run.stopped)
-        if not goes_on:
-            with self._changed:
-                self._runs.popleft()
-            run.steps = iter(())  # with it goes its network, if another is in use by now
-            empty_device_cache()
-            if error is not None:
-                self._emit(self.failed, error)
-            self._emit(self.run_finished, run.end())
-
-    def _prefetch_next(self) -> None:
-        """One plane that will be looked at soon; what is known already first."""
-        with self._changed:
-            ahead, request = self._prefetch, self._request
-            if not ahead:
-                return
-        known = (
-            index for index in ahead if self._renderer.is_cached(replace(request, plane=index))
-        )
-        in_order = request.settings.temporal_smoothing > 0  # each is steadied by the one before it
-        one = replace(request, plane=ahead[0] if in_order else next(known, ahead[0]))
-        result: Colorized | None = None
-        composed_for = one
-
-        def work() -> None:
-            nonlocal result, composed_for
-            entry = self._renderer.known(one, transient=True)
-            if entry is None:
-                entry = self._renderer.predict(one, transient=True)
-            composed_for = self._current_request(one)
-            result = self._renderer.render(composed_for, entry)
-
-        error = self._run_guarded(work, wanted=lambda: self._is_next(ahead, one))
-        with self._changed:
-            if self._prefetch is not ahead or (result is None and error is None):
-                return  # dropped, or interrupted: the rest is for later
-            if error is None:
-                ahead.remove(one.plane or ())
-            else:
-                ahead.clear()
-        if error is not None:
-            self._emit(self.failed, error)
-        else:
-            self._emit(self.plane_ready, one.plane, result, PlaneSource(None, composed_for))
-
-    def _current_request(self, one: RenderRequest) -> RenderRequest:
-        """The same plane at the newest saturation, if that is all that has changed."""
-        newest = replace(self._request, plane=one.plane)
-        return newest if self._renderer.same_prediction(newest, one) else one
-
-    def _is_next(self, ahead: list[Index], one: RenderRequest) -> bool:
-        """Whether nothing comes before a prefetched plane.
-
-        Looked at by now, it is welcome; and what is only to be composed is shown meanwhile.
-        """
-        with self._changed:
-            if self._prefetch is not ahead or self._unloading or self._queries or self._runs:
-                return False
-            if not self._is_due(self._request):
-                return True
-            key = self._renderer.key(self._request)
-            return key == self._renderer.key(one) or self._cache.get(key) is not None
+            if self._is_cancelling or not preview.is_requested(request):
+                return  # an error of an outdated request; the newest one is next
+            preview.abandon(self.request)
+        self._emit(self._events.failed, error)
 
     def _answer_query(self) -> None:
-        """The first question, of the picture that is looked at as it is now."""
+        """The oldest query, about the displayed image."""
         with self._changed:
-            request, query = self._request, next(iter(self._queries.values()), None)
+            request, query = self.request, next(iter(self._queries.values()), None)
             if query is None:
                 return
         answer: tuple[Any, ...] | None = None
 
         def is_wanted() -> bool:
-            return self._queries.get(query.kind) is query and self._is_still_requested(request)
+            return self._queries.get(query.kind) is query and self._preview.is_requested(request)
 
         def work() -> None:
             nonlocal answer
             self._emit_state("predicting")
-            answer = query.answer(
-                self._model, self._renderer, request, self._displayed_for(request)
-            )
+            with self._changed:
+                displayed = self._preview.result_for(request)
+            answer = query.answer(self.models, self.renderer, request, displayed)
 
         error = self._run_guarded(work, is_wanted)
         with self._changed:
             if not is_wanted() or (answer is None and error is None):
-                return  # of other settings: asked again when their picture is there
+                return  # about outdated settings: answered again after the next preview
             del self._queries[query.kind]
         if error is not None:
-            self._emit(self.failed, error)
+            self._emit(self._events.failed, error)
         elif answer is not None:
-            self._emit(getattr(self, query.kind), *answer)
+            self._emit(getattr(self._events, query.kind), *answer)
 
-    def _warm(self) -> None:
-        """Load the model, and if meanwhile another is wanted, that one next."""
-        request = self._request
+    def _step_run(self) -> None:
+        """One plane, or one render factor, of the oldest run."""
+        run = self._runs[0]
+        continues = False
+
+        def work() -> None:
+            nonlocal continues
+            self._check_cancelled()
+            continues = next(run.steps, False) is None
+
+        error = self._run_guarded(work, lambda: not run.stopped)
+        if not continues:
+            with self._changed:
+                self._runs.popleft()
+            # The generator holds the network of the run, which may not be the present one.
+            run.steps = iter(())
+            empty_device_cache()
+            if error is not None:
+                self._emit(self._events.failed, error)
+            self._emit(self._events.run_finished, run.finished())
+
+    def _plane_steps(self, run: Run) -> Iterator[None]:
+        run.total, planes = self.renderer.planes(run.request)
+        run.began = time.monotonic()
+        plane_source = PlaneSource(run.number, run.request)
+        for index, entry in planes:
+            result = self.renderer.render(run.request.replace(plane=index), entry)
+            run.done += 1
+            self._emit(self._events.plane_ready, index, result, plane_source)
+            self._emit(self._events.progress, run.progress("Plane"))
+            yield
+            self._emit_state("predicting")
+
+    def _sweep_steps(self, run: Run, requests: Sequence[RenderRequest]) -> Iterator[None]:
+        self.models.ready(run.request)
+        run.began = time.monotonic()
+        for request in requests:
+            entry = self.renderer.cached(request) or self.renderer.predict(request)
+            result = self.renderer.render(request, entry)
+            run.done += 1
+            self._emit(self._events.sweep_ready, request.settings.render_factor, result)
+            self._emit(self._events.progress, run.progress("Image"))
+            yield
+
+    def _prefetch_next(self) -> None:
+        """One plane that will probably be displayed; cached planes first."""
+        with self._changed:
+            indices, request = self._prefetch, self.request
+            if not indices:
+                return
+        cached = (
+            index for index in indices if self.renderer.is_cached(request.replace(plane=index))
+        )
+        # Temporal smoothing needs the plane before, so the order is kept.
+        in_order = request.settings.temporal_smoothing > 0
+        one = request.replace(plane=indices[0] if in_order else next(cached, indices[0]))
+        result: Colorized | None = None
+        rendered_for = one
+
+        def work() -> None:
+            nonlocal result, rendered_for
+            entry = self.renderer.cached(one, transient=True)
+            if entry is None:
+                entry = self.renderer.predict(one, transient=True)
+            # The saturation may have changed during the prediction.
+            newest = self.request.replace(plane=one.plane)
+            rendered_for = newest if self.renderer.same_prediction(newest, one) else one
+            result = self.renderer.render(rendered_for, entry)
+
+        error = self._run_guarded(work, lambda: self._is_prefetch_wanted(indices, one))
+        with self._changed:
+            if self._prefetch is not indices or (result is None and error is None):
+                return  # replaced, or interrupted and continued later
+            if error is None:
+                indices.remove(one.plane or ())
+            else:
+                indices.clear()
+        if error is not None:
+            self._emit(self._events.failed, error)
+        else:
+            plane_source = PlaneSource(None, rendered_for)
+            self._emit(self._events.plane_ready, one.plane, result, plane_source)
+
+    def _is_prefetch_wanted(self, indices: list[PlaneIndex], one: RenderRequest) -> bool:
+        """Whether nothing is more urgent than a prefetched plane.
+
+        It goes on if the plane is displayed by now, or if the displayed plane is cached, so that
+        `_check_cancelled` can render it meanwhile.
+        """
+        with self._changed:
+            if self._prefetch is not indices or self._is_releasing or self._queries or self._runs:
+                return False
+            if not self._preview.is_due(self.request):
+                return True
+            key = self.renderer.key(self.request)
+            return key == self.renderer.key(one) or self._cache.get(key) is not None
+
+    def _warm_up(self) -> None:
+        """Load the model; called again if another one is requested meanwhile."""
+        request = self.request
 
         def is_wanted() -> bool:
-            return self._request.model_key == request.model_key
+            return self.request.model_key == request.model_key
 
-        error = self._run_guarded(lambda: self._model.ready(request), is_wanted)
+        error = self._run_guarded(lambda: self.models.ready(request), is_wanted)
         with self._changed:
-            if not self._cancelling and not is_wanted():
+            if not self._is_cancelling and not is_wanted():
                 return
-            self._warming = False
+            self._is_warming = False
         if error is not None:
-            self._emit(self.failed, error)
+            self._emit(self._events.failed, error)
+
+    def _release(self) -> None:
+        """Free networks and predictions."""
+        with self._changed:
+            self._is_releasing = False
+            self._cache.clear()
+            self._reader.forget()
+            self.renderer.forget()
+            self._preview.release_memory()
+            if self.is_closed:
+                self._runs.clear()
+                self._preview.forget()
+                self.request = self.request.replace(source=None)
+        self.models.forget()
 
     def _run_guarded(
-        self, work: Callable[[], object], wanted: Callable[[], bool]
+        self, work: Callable[[], object], is_wanted: Callable[[], bool]
     ) -> ColorizeError | None:
-        """Do it as long as it is wanted; the error to tell, if there was one."""
-        self._wanted, self._displayed_request = wanted, None
+        """Do a task as long as it is wanted; returns the error to emit, if there was one."""
+        self._is_wanted, self._followed = is_wanted, None
         try:
             work()
         except _Cancelled:
-            if self._cancelling:
+            if self._is_cancelling:
                 self._emit_state("cancelling")
         except ColorizeError as error:
             clear_traceback(error)
@@ -350,153 +477,27 @@ class Worker(SessionSignals):
             clear_traceback(error)
             return as_colorize_error(error)
         finally:
-            self._wanted, self._displayed_request = _always, None
+            self._is_wanted, self._followed = _always, None
         return None
 
     def _check_cancelled(self) -> None:
-        """Look up from the work: raise if it is no longer wanted, follow the saturation if so."""
-        if self._closed or self._cancelling or not self._wanted():
+        """Raise if the current task is no longer wanted; else display what needs no network."""
+        if self.is_closed or self._is_cancelling or not self._is_wanted():
             raise _Cancelled
-        request = self._request
-        if request is self._displayed_request:
-            return
-        self._displayed_request = request
-        if self._is_due(request):
-            entry = self._cache.get(self._renderer.key(request))
-            if entry is None:
-                self._show_intermediate(request)
-            else:
-                self._show(request, entry)
-
-    # What is shown
-
-    def _is_still_requested(self, request: RenderRequest) -> bool:
-        """Whether the newest request needs the same answer of the network."""
-        newest = self._request
-        return newest is request or self._renderer.key(newest) == self._renderer.key(request)
-
-    def _show_newest(self, request: RenderRequest) -> None:
-        entry = self._renderer.known(request)
-        may_ask = self._can_answer(request)
-        if entry is None:
-            self._show_intermediate(request)
-            if not may_ask:
-                with self._changed:
-                    if self._request is request:
-                        self._served = request
-                return
-            entry = self._renderer.predict(request)
-        self._emit_state("composing")
-        newest = self._request  # the saturation may have moved on
-        self._show(newest if self._is_still_requested(request) else request, entry)
-
-    def _can_answer(self, request: RenderRequest) -> bool:
-        """Not again what failed or was cancelled, until something else was asked between."""
-        with self._changed:
-            given_up = self._abandoned
-            if given_up is not None and self._renderer.key(given_up) == self._renderer.key(request):
-                return False
-            self._abandoned = None
-            return True
-
-    def _show(self, request: RenderRequest, entry: Colorized) -> None:
-        """Compose and tell, unless the network would answer the newest request otherwise."""
-        result = self._renderer.render(request, entry)
-        with self._changed:
-            if self._closed or self._cancelling or not self._is_still_requested(request):
-                return
-            self._served = request
-            self._keep(result, _Displayed(entry, request, self._renderer.rendering_key(request)))
-        self._emit(self.result_ready, result)
-
-    def _show_intermediate(self, request: RenderRequest) -> None:
-        """Until a new prediction is there, the last one in the new tone."""
-        shown, tone = self._displayed, self._renderer.rendering_key(request)
-        if shown is None or request.settings.saturation is None or tone == shown.rendering_key:
-            return
-        if shown.request.input_key != request.input_key or shown.entry.pixels_8bit is not None:
-            return
-        if request.blend_with != shown.request.blend_with or request.needs_confidence:
-            return
-        if request.hints != shown.request.hints and self._model.takes_hints(shown.request):
-            return
-        # Of the request that it was made for: its colours are not those of the new one's planes.
-        chosen = {name: getattr(request.settings, name) for name in ("saturation", *REFINING)}
-        settings = replace(shown.request.settings, **chosen)
-        old = replace(
-            shown.request, settings=settings, guides=request.guides, time_axis=request.time_axis
-        )
-        result = self._renderer.render(old, shown.entry)
-        with self._changed:
-            if self._closed or self._cancelling or self._request.input_key != request.input_key:
-                return
-            self._keep(result, replace(shown, rendering_key=tone))
-        self._emit(self.result_ready, result)
-
-    def _keep(self, result: Colorized, shown: _Displayed) -> None:
-        self._result, self._displayed = (result, shown.request.plane_key), shown
-
-    def _displayed_for(self, request: RenderRequest) -> Colorized | None:
-        """The picture that was shown for this very request."""
-        with self._changed:
-            is_shown = self._displayed is not None and self._displayed.request is request
-            return self._result[0] if is_shown and self._result is not None else None
-
-    # Runs
-
-    def _planes(self, run: Run) -> Iterator[None]:
-        """Every plane of a stack, one a step."""
-        run.total, planes = self._renderer.planes(run.request)
-        run.began = time.monotonic()
-        plane_source = PlaneSource(run.number, run.request)
-        for index, entry in planes:
-            result = self._renderer.render(replace(run.request, plane=index), entry)
-            run.done += 1
-            self._emit(self.plane_ready, index, result, plane_source)
-            self._tell_progress(run.progress("Plane"))
-            yield
-            self._emit_state("predicting")
-
-    def _factors(self, run: Run, requests: Sequence[RenderRequest]) -> Iterator[None]:
-        """One picture at several render factors, one a step."""
-        self._model.ready(run.request)
-        run.began = time.monotonic()
-        for request in requests:
-            entry = self._renderer.known(request) or self._renderer.predict(request)
-            result = self._renderer.render(request, entry)
-            run.done += 1
-            self._emit(self.sweep_ready, request.settings.render_factor, result)
-            self._tell_progress(run.progress("Picture"))
-            yield
-
-    def _release(self) -> None:
-        """Free everything that is large."""
-        with self._changed:
-            self._unloading = False
-            self._cache.clear()
-            self._reader.forget()
-            self._renderer.forget()
-            self._displayed = None
-            if self._closed:
-                self._runs.clear()
-                self._served = self._abandoned = self._result = None
-                self._request = replace(self._request, source=None)
-        self._model.forget()
-
-    # What is told
+        request = self.request
+        if request is not self._followed:
+            self._followed = request
+            self._preview.follow(request)
 
     def _emit_state(self, state: State) -> None:
         with self._changed:
             if state == self._state:
                 return
             self._state = state
-        self._emit(self.state, state)
-
-    def _tell_progress(self, progress: RunProgress) -> None:
-        self._emit(self.progress, progress)
+        self._emit(self._events.state, state)
 
     def _emit(self, signal: SignalInstance, *values: Any) -> None:
-        if self._closed:
+        if self.is_closed:
             return
         try:
             signal.emit(*values)

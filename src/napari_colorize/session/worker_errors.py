@@ -1,50 +1,33 @@
-"""What goes wrong on the worker: said in one sentence, holding no memory, shown by nobody else."""
+"""Errors of the worker thread: converted to one sentence, without references to large objects."""
 
 from __future__ import annotations
 
 import traceback
-import warnings
-from collections.abc import Callable
 
-from napari_colorize.errors import ColorizeError, ColorizeWarning, OutOfMemoryError
-
-WORKER = "napari-colorize worker"  # a module that is nobody's
+from napari_colorize.errors import ColorizeError, OutOfMemoryError
 
 
 def as_colorize_error(error: Exception) -> ColorizeError:
-    """An unexpected error in one sentence, itself as the cause."""
-    said = " ".join(str(error).split()) or "no reason was given"
+    """An unexpected error as a ColorizeError with a one-sentence message and `error` as cause."""
+    message = " ".join(str(error).split()) or "no reason was given"
     if isinstance(error, MemoryError):
-        explained: ColorizeError = OutOfMemoryError(
+        converted: ColorizeError = OutOfMemoryError(
             "Memory ran out: close other programs, or colorize a smaller part."
         )
     else:
         kind = type(error).__name__
-        explained = ColorizeError(f"Something unexpected went wrong ({kind}: {said}).")
-    explained.__cause__ = error
-    return explained
+        converted = ColorizeError(f"An unexpected error occurred ({kind}: {message}).")
+    converted.__cause__ = error
+    return converted
 
 
 def clear_traceback(error: BaseException | None) -> None:
-    """Let go of what an error's frames hold: tensors on a GPU whose memory ran out, say.
+    """Remove the frames of an error and of its causes, which keep tensors and sources alive.
 
-    Even cleared ones hold the functions that were called, and so what these were made with: the
-    source. A front end may keep the error for long, so it goes without.
+    A front end may keep the error for a long time. Clearing the frames is not enough: a cleared
+    frame still refers to its function, and so to a source that the function was made with.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
-
-
-def without_warnings(work: Callable[[], None]) -> None:
-    """Do it without a `ColorizeWarning` shown: they travel in `Colorized.notes`.
-
-    Shown from a worker they crash Qt (napari#2598). `errors.warn` speaks in the name of whoever
-    called this package. Of a thread that would be the module `threading`, as for every thread of
-    others too; so the call is made from a module that exists for this only, and silence is
-    asked of that one. Filters are the process's: none is removed again, that would undo what other
-    threads did to them meanwhile.
-    """
-    warnings.filterwarnings("ignore", category=ColorizeWarning, module=rf"{WORKER}\Z")
-    eval(compile("work()", f"<{WORKER}>", "eval"), {"__name__": WORKER, "work": work})

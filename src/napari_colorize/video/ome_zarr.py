@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.imaging.pyramid import halve
 from napari_colorize.io.image_record import Metadata
 from napari_colorize.runtime.atomic import write_errors
 from napari_colorize.video.frames import Frame, Pixels, Record
@@ -193,7 +194,7 @@ class ZarrWriter:
             for level in self._levels:
                 self._make_room(level, index)
                 level[self._place(index)] = np.moveaxis(rgb, -1, 0) if self.version else rgb
-                rgb = halved(rgb)
+                rgb = halve(rgb)
         self.ledger.reach(frame)
 
     def pause(self) -> None:
@@ -357,16 +358,6 @@ def leading_axes(axes: str, count: int, *, is_ome: bool) -> str:
             name = free.pop(0)
         names += name
     return names
-
-
-def halved(rgb: Pixels) -> Pixels:
-    """Half the height and width: means of two by two pixels, rounded up in number."""
-    padded = np.pad(rgb, [(0, side % 2) for side in rgb.shape[:2]] + [(0, 0)], mode="edge")
-    wide: Pixels = padded.astype(np.float32 if rgb.dtype.kind == "f" else np.int64)
-    sums = wide[0::2, 0::2] + wide[1::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 1::2]
-    if rgb.dtype.kind == "f":
-        return (sums / 4).astype(rgb.dtype)
-    return ((sums + 2) // 4).astype(rgb.dtype)
 
 
 def _multiscales(found: Any) -> Mapping[str, Any] | None:

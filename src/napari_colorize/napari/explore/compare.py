@@ -13,7 +13,7 @@ from napari_colorize.display import ColorArrays, colors_for
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.explore.side_by_side import SideBySide
-from napari_colorize.napari.qt_relay import QtRelay
+from napari_colorize.napari.main_thread import main_thread_relay
 from napari_colorize.session import ColorizeSession
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
     from napari_colorize.session import RunProgress
+    from napari_colorize.session.relay import MainThreadRelay
     from napari_colorize.settings import ColorizeSettings
 
 
@@ -86,7 +87,7 @@ class Comparison:
         self._variant = Variant()
         self._side_by_side = SideBySide(controller.viewer)
         self._session: ColorizeSession | None = None
-        self._relay: QtRelay | None = None
+        self._relay: MainThreadRelay | None = None
         self._colors: ColorArrays | None = None
         self._colors_of_a: Any = None  # A's color arrays when B's were created
         self.layer: Image | None = None
@@ -145,7 +146,7 @@ class Comparison:
         return None if self._session is None else self._session.result
 
     def _begin(self) -> None:
-        self._session, self._relay = ColorizeSession(), QtRelay()
+        self._session, self._relay = ColorizeSession(), main_thread_relay()
         self._relay.connect(self._session.result_ready, self._on_result)
         self._relay.connect(self._session.failed, self._on_failed)
         self._relay.connect(self._session.progress, self._on_progress)

@@ -148,7 +148,7 @@ class FinetuneWidget(QWidget):
     def use(self) -> None:
         """Use the new model in the Colorize panel."""
         if self.run is not None:
-            self.controller.use_model(self.run.asked.model)
+            self.controller.use_model(self.run.request.model)
 
     def show_setup(self, text: str = "") -> None:
         """Display the setup page with a message."""
@@ -245,7 +245,7 @@ class FinetuneWidget(QWidget):
             self._fail(str(outcome))
             return
         if self._is_cancelled.is_set():
-            outcome.order("stop")
+            outcome.control("stop")
         self._follow(outcome)
 
     # Progress of a run
@@ -254,7 +254,7 @@ class FinetuneWidget(QWidget):
         self._stop_following()
         self._preview.begin()
         self._follower = RunFollower(run, self)
-        self.training.begin(run.asked.name, self._follower.monitor.status.sentence)
+        self.training.begin(run.request.name, self._follower.monitor.status.sentence)
         self._show_page(self.training)
         self._follower.changed.connect(self._on_events)
         self._follower.ended.connect(self._on_end)
@@ -280,10 +280,10 @@ class FinetuneWidget(QWidget):
             run.tidy()
             self.training.show_run(monitor)
             self.setup.refresh()
-            self.model_added.emit(Path(run.asked.model))
+            self.model_added.emit(Path(run.request.model))
             self.controller.models_changed.emit()
         elif monitor.end_state is State.STOPPED:
-            self.show_setup(f"Training of {run.asked.name} was stopped. It can be resumed below.")
+            self.show_setup(f"Training of {run.request.name} was stopped. It can be resumed below.")
         else:
             self._fail(monitor.failure())
 

@@ -137,7 +137,7 @@ class UnfinishedRuns(QWidget):
         for run, description in unfinished_runs():
             item = QListWidgetItem(description)
             item.setData(Qt.ItemDataRole.UserRole, run)
-            item.setToolTip(f"Base model {run.asked.base}, folder {run.folder}")
+            item.setToolTip(f"Base model {run.request.base}, folder {run.folder}")
             self._list.addItem(item)
         self._list.setCurrentRow(0)
         self.setVisible(bool(self._list.count()))
@@ -158,7 +158,7 @@ class UnfinishedRuns(QWidget):
         if item is None:
             return
         run = self._run_of(item)
-        question = f"Delete the training run of {run.asked.name} and its checkpoints?"
+        question = f"Delete the training run of {run.request.name} and its checkpoints?"
         if QMessageBox.question(self, "Delete", question) == QMessageBox.StandardButton.Yes:
             run.remove()
             self.refresh()

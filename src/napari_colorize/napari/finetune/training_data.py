@@ -118,7 +118,7 @@ class TrainingData:
                 check()
                 copyfile(path, copies / path.name)
             data.append(str(copies))
-        return TrainingRun.begin(replace(request, data=tuple(data)), folder)
+        return TrainingRun.create(replace(request, data=tuple(data)), folder)
 
 
 def reason_not_usable(layer: Layer | None) -> str | None:

@@ -349,7 +349,7 @@ def test_a_missing_path_is_reported(box_of, tmp_path):
 
 
 def test_text_of_the_user_is_escaped(box_of):
-    assert "&lt;b&gt; does not exist." in sentence(box_of("<b>"))
+    assert "&lt;b&gt; does not exist." in status(box_of("<b>"))
 
 
 def test_an_invalid_plane_is_reported_and_another_can_be_chosen(box_of, photo):

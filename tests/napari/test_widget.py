@@ -232,7 +232,6 @@ def test_layers_that_cannot_be_colorized_are_reported(make_napari_viewer, panel_
     panel = panel_of(viewer)
 
     viewer.add_labels(np.zeros((8, 8), int), name="cells")
-    panel._show_all()
 
     assert panel.state.text().count(".") == 1 and "cells" in panel.state.text()
     assert not panel.keep.isEnabled()

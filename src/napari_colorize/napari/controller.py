@@ -515,6 +515,8 @@ class ColorizeController:
     def _on_selection(self, event: Any = None) -> None:
         if self.is_live and not self._result_layers.is_adding:
             self._notify_errors(self.follow_selection)
+            if self._colorized_layer is None:
+                self.presenter.show_default_status()  # why the selected layer is not colorized
 
     def _on_plane_displayed(self, event: Any = None) -> None:
         if self._colorized_layer is None or self.viewer.dims.ndisplay == 3:

@@ -86,7 +86,7 @@ class ColorizeWidget(QWidget):
         controller.is_live = preferred.live
         if controller.is_live and controller.layer is None:
             self._guard(controller.follow_selection)
-        self._show_all()
+        self._show_layer()
 
     # Widgets
 

@@ -191,10 +191,12 @@ class _Plot:
     def _frame(self) -> str:
         """Tick labels and horizontal grid lines."""
         parts = []
-        for value in self._x_ticks:
+        # Every second label where neighbors would touch each other.
+        width = max(len(f"{value:g}") for value in self._x_ticks) * FONT_SIZE * 0.7
+        gap = (self._right - self._left) / len(self._x_ticks)
+        for value in self._x_ticks[:: 1 if gap >= width else 2]:
             x, _ = self._place((value, 0))
             parts.append(_text(x, self._bottom + 16, f"{value:g}", anchor="middle"))
-        # Every second label where they would touch each other.
         gap = (self._bottom - self._top) / (len(self._y_ticks) - 1)
         stride = 1 if gap >= FONT_SIZE else 2
         for number, value in enumerate(self._y_ticks):
@@ -225,7 +227,7 @@ class _Plot:
 
     def _levels(self) -> list[str]:
         parts = []
-        name_y = math.inf
+        name_y = self._bottom + FONT_SIZE  # above the labels of the horizontal axis
         for level in sorted(self._chart.levels, key=lambda level: level.value):
             _, y = self._place((0, level.value))
             parts.append(self._rule(y, 0.7, level.dashes))

@@ -111,7 +111,7 @@ def main() -> None:
         rounds = page.evaluate(TURN, TURNS)
         page.get_by_text("Paint hints").click()
         page.get_by_role("button", name="Paint", exact=True).click()
-        page.wait_for_selector(".napari-colorize-view.paints")
+        page.wait_for_selector(".napari-colorize-view.painting")
         painted = page.evaluate(PAINT, TURNS)
     print(describe_machine())
     tell(WHAT, rounds)

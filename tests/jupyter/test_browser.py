@@ -437,8 +437,8 @@ def test_a_result_is_displayed_before_and_after(open_notebook):
     notebook = open_notebook(
         "lab", IMPORTS, "import napari_colorize as nc\nnc.colorize(gray, saturation=1.4)"
     )
-    before = notebook.page.get_by_alt_text("in gray")
-    after = notebook.page.get_by_alt_text("in colour")
+    before = notebook.page.get_by_alt_text("grayscale")
+    after = notebook.page.get_by_alt_text("colorized")
     before.wait_for()
 
     assert before.bounding_box()["width"] == pytest.approx(after.bounding_box()["width"], abs=1)

@@ -17,7 +17,7 @@ from napari_colorize.finetune.line_chart import (
 
 
 def elements(svg: str, tag: str) -> list[ElementTree.Element]:
-    return list(ElementTree.fromstring(svg).iter(f"{{*}}{tag}"))
+    return list(ElementTree.fromstring(svg).iter(tag))
 
 
 def points_of(line: ElementTree.Element) -> list[tuple[float, ...]]:

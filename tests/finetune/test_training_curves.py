@@ -38,7 +38,7 @@ def test_the_image_is_valid_before_there_are_points(events):
 
 
 def test_both_charts_are_drawn(curves):
-    lines = list(ElementTree.fromstring(curves.svg()).iter("{*}polyline"))
+    lines = list(ElementTree.fromstring(curves.svg()).iter("polyline"))
 
     assert [len(line.get("points").split()) for line in lines] == [2, 10, 10]
 

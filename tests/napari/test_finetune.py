@@ -112,7 +112,7 @@ def started(panel, images, qtbot) -> FinetuneWidget:
     widget.setup.data.add_folder(images)
     qtbot.mouseClick(widget.setup.start, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(
-        lambda: widget.monitor and len(widget.monitor.curves.losses) > 3, timeout=TIMEOUT
+        lambda: bool(widget.monitor and len(widget.monitor.curves.losses) > 3), timeout=TIMEOUT
     )
     return widget
 

@@ -120,7 +120,7 @@ def render_svg(
         for number, chart in enumerate(charts)
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(alt)}" '
+        f'<svg role="img" aria-label="{html.escape(alt)}" '
         f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'font-family="sans-serif" font-size="{FONT_SIZE}" fill="{ink}">{drawn}</svg>'
     )

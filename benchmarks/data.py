@@ -62,7 +62,7 @@ def crop_runs(photographs: ImageCache) -> Iterator[tuple[str, Callable[[], objec
     for side in SIDES:
         for threads in THREADS:
             crops = Crops(
-                photographs, side=side, batch=BATCH, shrink=(0.65, 1.0), seed=0, threads=threads
+                photographs, side=side, batch=BATCH, crop_scale=(0.65, 1.0), seed=0, threads=threads
             )
             name = f"crops of {side} px, {threads} thread{'s' * (threads > 1)}"
             yield name, partial(next_batch, crops, count())
@@ -75,7 +75,7 @@ def next_batch(crops: Crops, steps: Iterator[int]) -> object:
 
 def device_runs(photographs: ImageCache, device: str) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is done to a batch on the device."""
-    crops = Crops(photographs, side=128, batch=BATCH, shrink=(0.65, 1.0), seed=0)
+    crops = Crops(photographs, side=128, batch=BATCH, crop_scale=(0.65, 1.0), seed=0)
     rgb = crops.at(0).to(device).floats()
     gray = rgb.mean(dim=1, keepdim=True)
     random = torch.Generator(device)

@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from napari_colorize_training.evaluation.metrics import OpticalFlow, Pixels
+from napari_colorize_training.evaluation.metrics import OpticalFlow
 from numpy.typing import NDArray
 from PIL import Image
+
+from napari_colorize.array_types import UInt8Array
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +89,7 @@ class Frame:
         Whether a new scene starts here.
     """
 
-    rgb: Pixels
+    rgb: UInt8Array
     motion: OpticalFlow | None
     is_cut: bool
 

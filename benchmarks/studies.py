@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from napari_colorize_training.data import files_in, prepare
-from napari_colorize_training.evaluation.evaluate import quick_score
 from napari_colorize_training.evaluation.ground_truth import read_images
 from napari_colorize_training.evaluation.metrics import (
     ColorConsistency,
@@ -34,7 +33,9 @@ from napari_colorize_training.evaluation.metrics import (
     to_gray,
     warping_error,
 )
-from napari_colorize_training.loop.engine import RunOptions, Trainer
+from napari_colorize_training.evaluation.scores import quick_score
+from napari_colorize_training.loop.engine import Trainer
+from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import ProgressBar
 from napari_colorize_training.recipe import Recipe, read_recipe
 from numpy.typing import NDArray
@@ -206,7 +207,7 @@ def print_score(title: str, model: Any, pictures: Any, limit: int | None, **sett
     score = quick_score(colorizer, islice(truths, limit), **settings)
     print(
         f"| {title} | {score.psnr:.2f} ({score.psnr_gray:.2f}) | {score.ciede2000:.2f} "
-        f"({score.ciede2000_gray:.2f}) | {score.colorfulness:.2f} | {score.better:.0%} |",
+        f"({score.ciede2000_gray:.2f}) | {score.colorfulness:.2f} | {score.better_share:.0%} |",
         flush=True,
     )
 

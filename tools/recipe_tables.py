@@ -17,7 +17,7 @@ from napari_colorize.networks import ARCHITECTURES
 LOGS = Path(__file__).parents[1] / "docs" / "dev" / "runs"
 LOSSES = ("G_L1", "G_L2", "G_classes")
 Row = dict[str, str]
-TRAINED = {"generator": "", "critic": "critic ", "gan": "GAN "}
+PREFIXES = {"generator": "", "critic": "critic ", "gan": "GAN "}
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     print("| recipe | network (parameters) | loss | critic | stages: px x batch (epochs) |")
     print("|---|---|---|---|---|")
     for recipe in recipes:
-        print(what_it_is(recipe))
+        print(recipe_row(recipe))
     print(
         "\n| recipe | steps | loss, first to last | U, V error (gray) | CIEDE2000 (gray) |", end=""
     )
@@ -34,74 +34,74 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for recipe in recipes:
         log = LOGS / f"{recipe.name}.csv"
-        if log.is_file() and recipe.name != "embedded":  # it has a page of its own
-            print(what_came_of_it(recipe, log))
+        if log.is_file() and recipe.name != "embedded":  # it has its own page
+            print(result_row(recipe, log))
 
 
-def what_it_is(recipe: Recipe) -> str:
-    """A line of the first table."""
+def recipe_row(recipe: Recipe) -> str:
+    """Return a row of the first table."""
     architecture = ARCHITECTURES[recipe.network.architecture]
     network = architecture.create(**recipe.network.options)
     millions = sum(item.numel() for item in network.parameters()) / 1e6
     critic = recipe.critic
     opponent = "none" if critic is None else f"{critic.name}, {critic.loss}"
-    stages = "; ".join(stage_in_words(stage) for stage in recipe.stages)
+    stages = "; ".join(describe_stage(stage) for stage in recipe.stages)
     cycles = f", {recipe.cycles} cycles of those with *" if recipe.cycles > 1 else ""
     return (
-        f"| `{recipe.name}` | {architecture.name} ({millions:.1f} M) | {loss_in_words(recipe)} | "
+        f"| `{recipe.name}` | {architecture.name} ({millions:.1f} M) | {describe_loss(recipe)} | "
         f"{opponent} | {stages}{cycles} |"
     )
 
 
-def stage_in_words(stage: Stage) -> str:
-    """Such as "GAN 192 x 9 (0.03)*"."""
+def describe_stage(stage: Stage) -> str:
+    """Return a stage as text, such as "GAN 192 x 9 (0.03)*"."""
     length = f"{stage.steps} steps" if stage.steps else f"{stage.epochs:g}"
-    star = "*" if stage.cycled else ""
-    return f"{TRAINED[stage.train]}{stage.side} x {stage.batch} ({length}){star}"
+    star = "*" if stage.in_cycle else ""
+    return f"{PREFIXES[stage.train]}{stage.side} x {stage.batch} ({length}){star}"
 
 
-def loss_in_words(recipe: Recipe) -> str:
-    """The content loss."""
-    plan = recipe.loss
-    words = [plan.pixel if plan.weight == 1 else f"{plan.weight:g} x {plan.pixel}"]
-    if plan.features:
-        weights = ", ".join(f"{weight:g}" for weight in plan.features)
-        words.append(f"features {weights} ({plan.feature_network})")
-    if plan.noise:
-        words.append(f"noise {plan.noise:g}")
+def describe_loss(recipe: Recipe) -> str:
+    """Return the content loss as text."""
+    config = recipe.loss
+    words = [config.pixel if config.weight == 1 else f"{config.weight:g} x {config.pixel}"]
+    if config.feature_weights:
+        weights = ", ".join(f"{weight:g}" for weight in config.feature_weights)
+        words.append(f"features {weights} ({config.feature_network})")
+    if config.noise_weight:
+        words.append(f"noise {config.noise_weight:g}")
     return " + ".join(words)
 
 
-def what_came_of_it(recipe: Recipe, log: Path) -> str:
-    """A line of the second table: first and last interval of the log, and what was kept."""
+def result_row(recipe: Recipe, log: Path) -> str:
+    """Return a row of the second table: first and last loss, and figures of the exported model."""
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    taught = [row for row in rows if any(row[name] for name in LOSSES)]
-    name = next(name for name in LOSSES if taught[0][name])
-    kept, speed = kept_of(recipe, rows), mean_of(rows, "pictures_per_second")
+    trained = [row for row in rows if any(row[name] for name in LOSSES)]
+    name = next(name for name in LOSSES if trained[0][name])
+    row, speed = exported_row(recipe, rows), mean_of(rows, "images_per_second")
     uv, uv_gray, error, error_gray, colorful = (
-        float(kept[f"validation_{figure}"])
+        float(row[f"validation_{figure}"])
         for figure in ("uv", "uv_gray", "ciede2000", "ciede2000_gray", "colorfulness")
     )
     return (
-        f"| `{recipe.name}` | {rows[-1]['step']} ({minutes_of(rows):.0f} min) | {name} "
-        f"{float(taught[0][name]):.3g} to {float(taught[-1][name]):.3g} | {uv:.4f} ({uv_gray:.4f}) "
-        f"| {error:.2f} ({error_gray:.2f}) | {colorful:.2f} | {speed:.1f} "
+        f"| `{recipe.name}` | {rows[-1]['step']} ({training_minutes(rows):.0f} min) | {name} "
+        f"{float(trained[0][name]):.3g} to {float(trained[-1][name]):.3g} | "
+        f"{uv:.4f} ({uv_gray:.4f}) | {error:.2f} ({error_gray:.2f}) | {colorful:.2f} | {speed:.1f} "
         f"| {mean_of(rows, 'waiting'):.3%} |"
     )
 
 
-def kept_of(recipe: Recipe, rows: list[Row]) -> Row:
-    """The validation of what was written: the last one, or the best of a stage that chooses."""
+def exported_row(recipe: Recipe, rows: list[Row]) -> Row:
+    """Return the row of the exported weights: the last validated, or the best of the last stage."""
     validated = [row for row in rows if row["validation_measure"]]
-    if not list(recipe.schedule())[-1].keep_every:
+    if not list(recipe.unrolled_stages())[-1].checkpoint_every:
         return validated[-1]
     last = [row for row in validated if row["stage"] == validated[-1]["stage"]]
     return min(last, key=lambda row: float(row["validation_measure"]))
 
 
-def minutes_of(rows: list[Row]) -> float:
-    """What the steps took; validation not counted."""
+def training_minutes(rows: list[Row]) -> float:
+    """Return the duration of the steps without validation."""
     steps = [0, *(int(row["step"]) for row in rows)]
     return (
         sum(
@@ -113,7 +113,7 @@ def minutes_of(rows: list[Row]) -> float:
 
 
 def mean_of(rows: list[Row], name: str) -> float:
-    """Of a column, where it has values."""
+    """Return the mean of a column over its values."""
     values = [float(row[name]) for row in rows if row[name]]
     return sum(values) / len(values)
 

@@ -36,7 +36,7 @@ def main() -> int:
     command, previous = "", ""
     while step < steps and command != "finish":
         time.sleep(STEP_SECONDS)
-        command = Path(option("--orders")).read_text()
+        command = Path(option("--control")).read_text()
         if command == "pause":
             if previous != "pause":
                 emit("paused", step=step)
@@ -75,7 +75,7 @@ def validate(step: int) -> None:
 
 
 def score(error: float) -> dict[str, float]:
-    return {"pictures": 3, "ciede2000": error, "ciede2000_gray": 12.0}
+    return {"images": 3, "ciede2000": error, "ciede2000_gray": 12.0}
 
 
 if __name__ == "__main__":

@@ -377,7 +377,7 @@ def test_a_layer_that_cannot_be_read_is_reported(viewer, panel, notices, qtbot):
 
 def test_a_model_without_improvement_is_reported():
     status = TrainingStatus("mine", "embedded")
-    score = {"pictures": 3, "ciede2000": 9.0, "ciede2000_gray": 12.0}
+    score = {"images": 3, "ciede2000": 9.0, "ciede2000_gray": 12.0}
 
     status.update({"event": "finetuned", "improved": False, "before": score, "after": score})
 

@@ -1,4 +1,4 @@
-"""What a user can get wrong ends in one sentence on standard error, exit code 1, and no pieces."""
+"""User errors end with one line on standard error and exit code 1, and leave no partial files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from napari_colorize_training.__main__ import app
 from PIL import Image
-from tiny_training import command, draw_pictures, eventful_table, tiny_table, to_toml
+from tiny_training import command, draw_images, eventful_table, tiny_table, to_toml
 from typer.testing import CliRunner
 
 from napari_colorize.networks import ARCHITECTURES
@@ -23,7 +23,7 @@ def recipe(tmp_path):
 
 
 def sentence_of(recipe, folder: Path, *more: str) -> str:
-    """The one line that a failing command ends with."""
+    """Return the one line with which a failing command ends."""
     result = CliRunner().invoke(app, command(recipe, folder, "--progress", "none", *more)[2:])
     assert result.exit_code == 1, result.output
     assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
@@ -32,41 +32,41 @@ def sentence_of(recipe, folder: Path, *more: str) -> str:
     return result.stderr
 
 
-def test_no_pictures(recipe, tmp_path):
-    (tmp_path / "pictures").mkdir()
+def test_an_empty_folder(recipe, tmp_path):
+    (tmp_path / "images").mkdir()
 
-    assert "holds no photographs" in sentence_of(recipe, tmp_path)
-
-
-def test_a_folder_that_is_not_there(recipe, tmp_path):
-    assert str(tmp_path / "pictures") in sentence_of(recipe, tmp_path)
+    assert "has no readable images" in sentence_of(recipe, tmp_path)
 
 
-def test_one_picture(recipe, tmp_path):
-    draw_pictures(tmp_path / "pictures", 1)
-
-    assert "Give two at least" in sentence_of(recipe, tmp_path)
+def test_a_missing_folder(recipe, tmp_path):
+    assert str(tmp_path / "images") in sentence_of(recipe, tmp_path)
 
 
-def test_gray_pictures_only(recipe, tmp_path):
-    (tmp_path / "pictures").mkdir()
+def test_a_single_image(recipe, tmp_path):
+    draw_images(tmp_path / "images", 1)
+
+    assert "Give at least two" in sentence_of(recipe, tmp_path)
+
+
+def test_only_gray_images(recipe, tmp_path):
+    (tmp_path / "images").mkdir()
     random = np.random.default_rng(0)
     for number in range(4):
         gray = random.integers(0, 256, (64, 64), dtype=np.uint8)
-        Image.fromarray(gray).save(tmp_path / "pictures" / f"{number}.png")
+        Image.fromarray(gray).save(tmp_path / "images" / f"{number}.png")
 
-    assert "no picture to learn colours from" in sentence_of(recipe, tmp_path)
+    assert "no images to train on" in sentence_of(recipe, tmp_path)
 
 
-def test_pictures_of_all_sizes_are_no_mistake(recipe, tmp_path):
+def test_images_of_different_sizes_are_accepted(recipe, tmp_path):
     for side in (33, 50, 64, 200):
-        draw_pictures(tmp_path / "some", 3, side)
+        draw_images(tmp_path / "some", 3, side)
         for path in (tmp_path / "some").iterdir():
             path.rename(path.with_name(f"{side}-{path.name}"))
-        (tmp_path / "pictures").mkdir(exist_ok=True)
+        (tmp_path / "images").mkdir(exist_ok=True)
         for path in (tmp_path / "some").iterdir():
-            path.rename(tmp_path / "pictures" / path.name)
-    Image.new("RGB", (300, 40), "red").save(tmp_path / "pictures" / "flat.png")
+            path.rename(tmp_path / "images" / path.name)
+    Image.new("RGB", (300, 40), "red").save(tmp_path / "images" / "flat.png")
 
     result = CliRunner().invoke(app, command(recipe, tmp_path, "--progress", "none")[2:])
 
@@ -75,7 +75,7 @@ def test_pictures_of_all_sizes_are_no_mistake(recipe, tmp_path):
 
 @pytest.mark.parametrize("full", ["pixels", "state.pt", "log.csv", "preview.png", "model"])
 def test_a_full_disk(recipe, tmp_path, monkeypatch, full):
-    draw_pictures(tmp_path / "pictures")
+    draw_images(tmp_path / "images")
     fail_for(full, monkeypatch)
 
     sentence = sentence_of(recipe, tmp_path)
@@ -84,7 +84,7 @@ def test_a_full_disk(recipe, tmp_path, monkeypatch, full):
 
 
 def fail_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No space is left as soon as a file of this name is to be finished or opened."""
+    """Raise "no space left" when a file of this name is opened or replaced."""
     replace, open_file = Path.replace, Path.open
 
     def no_space() -> OSError:
@@ -105,8 +105,8 @@ def fail_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's full disk.")
-def test_a_disk_that_is_full_while_the_state_is_written(recipe, tmp_path, monkeypatch):
-    draw_pictures(tmp_path / "pictures")
+def test_a_full_disk_while_the_state_is_saved(recipe, tmp_path, monkeypatch):
+    draw_images(tmp_path / "images")
     save = torch.save
     monkeypatch.setattr(torch, "save", lambda state, _: save(state, "/dev/full"))
 
@@ -114,61 +114,61 @@ def test_a_disk_that_is_full_while_the_state_is_written(recipe, tmp_path, monkey
 
 
 @pytest.mark.parametrize("option", ["--run", "--cache"])
-def test_a_place_where_nothing_can_be_written(recipe, tmp_path, option):
-    draw_pictures(tmp_path / "pictures")
+def test_an_unwritable_folder(recipe, tmp_path, option):
+    draw_images(tmp_path / "images")
 
     assert "could not be written" in sentence_of(recipe, tmp_path, option, "/proc/here")
 
 
 def test_a_run_folder_that_is_a_file(recipe, tmp_path):
-    draw_pictures(tmp_path / "pictures")
+    draw_images(tmp_path / "images")
     (tmp_path / "run").write_text("taken")
 
     assert str(tmp_path / "run") in sentence_of(recipe, tmp_path)
 
 
 def test_a_base_of_another_architecture(recipe, tmp_path):
-    draw_pictures(tmp_path / "pictures")
+    draw_images(tmp_path / "images")
 
     sentence = sentence_of(recipe, tmp_path, "--base", "embedded")
 
     assert "'lab-autoencoder'" in sentence and "'compact'" in sentence
 
 
-def test_a_base_that_is_not_there(recipe, tmp_path):
-    draw_pictures(tmp_path / "pictures")
+def test_a_missing_base(recipe, tmp_path):
+    draw_images(tmp_path / "images")
 
     assert "nosuch" in sentence_of(recipe, tmp_path, "--base", "nosuch.safetensors")
 
 
 @pytest.mark.parametrize("steps", [1, 6])
-def test_a_rate_at_which_training_diverges(recipe, tmp_path, steps):
-    draw_pictures(tmp_path / "pictures")
+def test_a_diverging_learning_rate(recipe, tmp_path, steps):
+    draw_images(tmp_path / "images")
     changes = ("--set", "optimizer.lr=1e30", "--set", f"stages.0.steps={steps}")
 
     sentence = sentence_of(recipe, tmp_path, *changes, "--set", "stages.0.schedule=constant")
 
-    assert "diverges. Lower the rate" in sentence
+    assert "diverges. Lower the learning rate" in sentence
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ("optimizer.lr=-1", "Rates must be above 0"),
-        ("network.architecture=nosuch", "no architecture 'nosuch'"),
+        ("optimizer.lr=-1", "rates must be above 0"),
+        ("network.architecture=nosuch", "No architecture is named 'nosuch'"),
         ("network.options.nosuch=1", "nosuch"),
-        ("stages.0.unfrozen=nosuch", "choose one of: all, later, decoder"),
-        ("loss.pixel=classes", "does not tell colour classes"),
+        ("stages.0.trainable=nosuch", "choose one of: all, except_first, decoder"),
+        ("loss.pixel=classes", "has no color classes"),
     ],
 )
-def test_a_recipe_that_does_not_go_together(recipe, tmp_path, change, said):
-    draw_pictures(tmp_path / "pictures")
+def test_a_recipe_with_inconsistent_values(recipe, tmp_path, change, message):
+    draw_images(tmp_path / "images")
 
-    assert said in sentence_of(recipe, tmp_path, "--set", change)
+    assert message in sentence_of(recipe, tmp_path, "--set", change)
 
 
-def test_a_critic_that_needs_larger_pictures(tmp_path):
-    draw_pictures(tmp_path / "pictures", side=40)
+def test_images_too_small_for_the_critic(tmp_path):
+    draw_images(tmp_path / "images", side=40)
     recipe = to_toml(eventful_table(4, 4), tmp_path / "game.toml")
 
     sentence = sentence_of(recipe, tmp_path)
@@ -177,15 +177,15 @@ def test_a_critic_that_needs_larger_pictures(tmp_path):
 
 
 def test_a_state_of_another_recipe(recipe, tmp_path):
-    draw_pictures(tmp_path / "pictures")
+    draw_images(tmp_path / "images")
     CliRunner().invoke(app, command(recipe, tmp_path, "--progress", "none")[2:])
     (tmp_path / "run" / "model.safetensors").unlink()
 
     assert "another --run folder" in sentence_of(recipe, tmp_path, "--set", "seed=1")
 
 
-def test_more_memory_than_there_is(recipe, tmp_path, monkeypatch):
-    draw_pictures(tmp_path / "pictures")
+def test_exhausted_memory(recipe, tmp_path, monkeypatch):
+    draw_images(tmp_path / "images")
     network = type(ARCHITECTURES["lab-autoencoder"].create(widths=(8, 8, 8, 8)))
 
     def exhausted(*_):
@@ -193,10 +193,10 @@ def test_more_memory_than_there_is(recipe, tmp_path, monkeypatch):
 
     monkeypatch.setattr(network, "forward", exhausted)
 
-    assert "4 pictures of 32 px do not fit into memory" in sentence_of(recipe, tmp_path)
+    assert "4 images of 32 px do not fit into memory" in sentence_of(recipe, tmp_path)
 
 
-def test_a_program_hears_the_sentence_too(recipe, tmp_path):
+def test_the_error_is_reported_as_an_event(recipe, tmp_path):
     result = CliRunner().invoke(app, command(recipe, tmp_path, "--progress", "json")[2:])
 
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""Fine-tuning, with a base that is small and pictures that are easy, or that teach nothing."""
+"""Fine-tuning of a small base on images that are easy, or that contradict each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo import load
 from napari_colorize.zoo.weights import read_weights, write_weights
 
-TINY = {"stages.0.side": 32, "stages.0.keep_every": 25, "stages.0.batch": 4}
+TINY = {"stages.0.side": 32, "stages.0.checkpoint_every": 25, "stages.0.batch": 4}
 SMALL = {
     "convnet": {"widths": (8, 8, 16, 16, 32, 32)},
     "pix2pix": {"width": 8},
@@ -32,8 +32,8 @@ SMALL = {
 }
 
 
-def picture(seed: int, color: tuple[float, float, float] = (1.0, 0.6, 0.3)) -> np.ndarray:
-    """A smooth field in the shades of one colour, (48, 56, 3) uint8: its gray tells its colour."""
+def image(seed: int, color: tuple[float, float, float] = (1.0, 0.6, 0.3)) -> np.ndarray:
+    """Return smooth shades of one color, uint8 (48, 56, 3): gray determines the color."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(40, 250, (6, 7), dtype=np.uint8))
     shades = np.asarray(coarse.resize((56, 48), Image.Resampling.BICUBIC), float)
@@ -54,11 +54,11 @@ def base(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def learned(base, tmp_path_factory):
-    """A fine-tuning that went well: its result and the events that it told."""
+    """A successful fine-tuning: its result and its events."""
     out = tmp_path_factory.mktemp("learned") / "mine.safetensors"
     lines = io.StringIO()
     result = finetune(
-        [picture(n) for n in range(10)],
+        [image(n) for n in range(10)],
         base,
         out,
         steps=60,
@@ -69,7 +69,7 @@ def learned(base, tmp_path_factory):
     return result, [json.loads(line) for line in lines.getvalue().splitlines()]
 
 
-def test_arrays_of_one_kind_make_a_better_model_of_a_small_base(learned):
+def test_a_small_base_becomes_better_on_images_of_one_kind(learned):
     result, _ = learned
 
     assert result.improved
@@ -79,14 +79,14 @@ def test_arrays_of_one_kind_make_a_better_model_of_a_small_base(learned):
     assert f"{result.path} is better than its base" in result.sentence
 
 
-def test_the_model_opens_in_the_core_and_in_the_shell(learned, tmp_path):
+def test_the_model_loads_in_the_core_and_the_command_line(learned, tmp_path):
     from napari_colorize.cli import app as shell
 
     path = learned[0].path
-    Image.fromarray(picture(0)).convert("L").save(tmp_path / "gray.png")
+    Image.fromarray(image(0)).convert("L").save(tmp_path / "gray.png")
 
-    rgb = Colorizer.from_pretrained(path)(picture(0)[..., 0]).rgb
-    told = CliRunner().invoke(
+    rgb = Colorizer.from_pretrained(path)(image(0)[..., 0]).rgb
+    result = CliRunner().invoke(
         shell,
         [
             "image",
@@ -99,14 +99,14 @@ def test_the_model_opens_in_the_core_and_in_the_shell(learned, tmp_path):
     )
 
     assert rgb.shape == (48, 56, 3)
-    assert told.exit_code == 0, told.output
+    assert result.exit_code == 0, result.output
 
 
-def test_the_card_tells_counts_figures_and_recipe_beside_a_sheet(learned):
+def test_the_card_has_counts_scores_recipe_and_a_sheet(learned):
     result, _ = learned
     text = result.path.with_suffix(".md").read_text()
 
-    assert f"Trained on {result.report.training} pictures" in text
+    assert f"Trained on {result.report.training} images" in text
     assert (
         f"| CIEDE2000 | {result.after.ciede2000_gray:.2f} | {result.before.ciede2000:.2f} | "
         in text
@@ -118,7 +118,7 @@ def test_the_card_tells_counts_figures_and_recipe_beside_a_sheet(learned):
         assert sheet.width > sheet.height / 2 > 100
 
 
-def test_a_program_is_told_the_figures_and_then_the_end(learned):
+def test_the_scores_are_reported_before_the_end(learned):
     result, events = learned
 
     *_, figures, end = events
@@ -130,7 +130,7 @@ def test_a_program_is_told_the_figures_and_then_the_end(learned):
     assert [event["event"] for event in events].count("done") == 1
 
 
-def test_nothing_is_left_but_model_card_and_sheet(learned):
+def test_only_model_card_and_sheet_remain(learned):
     path = learned[0].path
 
     assert sorted(item.name for item in path.parent.iterdir()) == [
@@ -142,19 +142,17 @@ def test_nothing_is_left_but_model_card_and_sheet(learned):
 
 @pytest.fixture
 def misleading() -> dict[str, list]:
-    """Blue to learn from, while what is held back is as the base has it."""
+    """Return blue training images, and validation images with the colors of the base."""
     orange, blue = sorted(("a", "b"), key=lambda name: hash_position(f"group {name}"))
-    own = [picture(n) for n in range(30, 34)]
-    other = [picture(n, color=(0.3, 0.6, 1.0)) for n in range(40, 44)]
+    own = [image(n) for n in range(30, 34)]
+    other = [image(n, color=(0.3, 0.6, 1.0)) for n in range(40, 44)]
     return {"color": [*own, *other], "group": [orange] * 4 + [blue] * 4}
 
 
-WILD = {**TINY, "optimizer.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimizer.average": 0.0}
+WILD = {**TINY, "optimizer.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimizer.ema_decay": 0.0}
 
 
-def test_where_nothing_better_is_found_the_base_comes_back_and_that_is_said(
-    learned, misleading, tmp_path
-):
+def test_without_improvement_the_base_is_exported_and_reported(learned, misleading, tmp_path):
     base = learned[0].path
 
     result = finetune(
@@ -168,13 +166,13 @@ def test_where_nothing_better_is_found_the_base_comes_back_and_that_is_said(
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_a_model_that_is_worse_on_the_pictures_held_back_says_so(learned, misleading, tmp_path):
+def test_a_model_worse_on_validation_images_is_reported(learned, misleading, tmp_path):
     result = finetune(
         misleading,
         learned[0].path,
         tmp_path / "worse",
         steps=25,
-        changes={**WILD, "stages.0.keep_every": 0},  # the last weights, whatever they are
+        changes={**WILD, "stages.0.checkpoint_every": 0},  # the last weights, whatever they are
         precision="float32",
     )
 
@@ -184,14 +182,14 @@ def test_a_model_that_is_worse_on_the_pictures_held_back_says_so(learned, mislea
 
 
 class _OrdersAt(JsonLines):
-    """Gives an order after a step, and one when it is paused."""
+    """Sends a command after a step, and another during the pause."""
 
     def __init__(self, control: RunControl, step: int, word: str, in_pause: str = "") -> None:
         super().__init__(io.StringIO())
         self._control, self._step, self._word, self._in_pause = control, step, word, in_pause
         self.events: list[dict] = []
 
-    def tell(self, event, **facts):
+    def report(self, event, **facts):
         self.events.append({"event": event, **facts})
         if event == "step" and facts["step"] == self._step:
             self._control.apply(self._word)
@@ -199,8 +197,8 @@ class _OrdersAt(JsonLines):
             self._control.apply(self._in_pause)
 
 
-def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
-    images, changes = [picture(n) for n in range(6)], {**TINY, "stages.0.keep_every": 25}
+def test_a_stopped_run_is_resumed_to_the_same_model(base, tmp_path):
+    images, changes = [image(n) for n in range(6)], {**TINY, "stages.0.checkpoint_every": 25}
     wanted = {"steps": 30, "changes": changes, "precision": "float32"}
     whole = finetune(images, base, tmp_path / "whole", **wanted)
     control = RunControl()
@@ -224,12 +222,12 @@ def test_what_was_stopped_goes_on_to_the_same_model(base, tmp_path):
     assert not (tmp_path / ".parts-run").exists()
 
 
-def test_told_to_finish_it_ends_there_with_the_best_so_far(base, tmp_path):
+def test_finish_exports_the_best_checkpoint_so_far(base, tmp_path):
     control = RunControl()
     teller = _OrdersAt(control, 7, "finish")
 
     result = finetune(
-        [picture(n) for n in range(6)],
+        [image(n) for n in range(6)],
         base,
         tmp_path / "out",
         steps=300,
@@ -244,18 +242,18 @@ def test_told_to_finish_it_ends_there_with_the_best_so_far(base, tmp_path):
     assert teller.events[-1]["event"] == "done"
 
 
-def test_who_pauses_finds_all_steps_saved(base, tmp_path):
+def test_the_state_is_saved_before_a_pause(base, tmp_path):
     control, saved = RunControl(), []
 
     class Looks(_OrdersAt):
-        def tell(self, event, **facts):
+        def report(self, event, **facts):
             if event == "paused":
                 state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
                 saved.append((state["step"], facts["step"]))
-            super().tell(event, **facts)
+            super().report(event, **facts)
 
     finetune(
-        [picture(n) for n in range(6)],
+        [image(n) for n in range(6)],
         base,
         tmp_path / "out",
         steps=12,
@@ -268,32 +266,32 @@ def test_who_pauses_finds_all_steps_saved(base, tmp_path):
     assert saved and saved[0][0] == saved[0][1]
 
 
-def test_it_tells_how_many_pictures_are_read(learned):
+def test_the_number_of_images_read_is_reported(learned):
     read = [event for event in learned[1] if event["event"] == "reading"]
 
     assert [event["done"] for event in read] == list(range(1, 11))
     assert {event["total"] for event in read} == {10}
 
 
-def test_a_control_that_is_stopped_ends_before_the_first_step(base, tmp_path):
+def test_a_stop_request_ends_the_run_before_the_first_step(base, tmp_path):
     control = RunControl()
     control.stop()
 
-    assert finetune([picture(0), picture(1)], base, tmp_path / "out", control=control) is None
+    assert finetune([image(0), image(1)], base, tmp_path / "out", control=control) is None
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_small_networks_of_other_systems_can_be_a_base(name, tmp_path):
+def test_networks_of_other_systems_can_be_a_base(name, tmp_path):
     base = write_base(tmp_path / "base.safetensors", name)
 
-    result = finetune([picture(n) for n in range(4)], base, tmp_path / "out", steps=2, changes=TINY)
+    result = finetune([image(n) for n in range(4)], base, tmp_path / "out", steps=2, changes=TINY)
 
     assert Colorizer.from_pretrained(result.path).checkpoint.architecture == name
 
 
-def test_figures_of_a_degraded_run_are_of_degraded_pictures(learned, tmp_path):
-    base = learned[0].path  # one that has colours
-    images = [picture(n) for n in range(4)]
+def test_scores_of_a_degraded_run_are_of_degraded_images(learned, tmp_path):
+    base = learned[0].path  # one that has colors
+    images = [image(n) for n in range(4)]
     options = {"steps": 1, "changes": TINY, "precision": "float32"}
 
     clean = finetune(images, base, tmp_path / "clean", **options)
@@ -304,8 +302,8 @@ def test_figures_of_a_degraded_run_are_of_degraded_pictures(learned, tmp_path):
     assert "old-photograph" in worn.path.with_suffix(".md").read_text()
 
 
-def test_pairs_of_16_bit_gray_and_colour_are_judged_by_their_own_gray(base, tmp_path):
-    colors = [picture(n).astype(np.uint16) * 257 for n in range(4)]
+def test_16_bit_pairs_are_measured_with_their_own_gray(base, tmp_path):
+    colors = [image(n).astype(np.uint16) * 257 for n in range(4)]
     grays = [65535 - color[..., 0] for color in colors]  # negatives
 
     result = finetune(
@@ -316,7 +314,7 @@ def test_pairs_of_16_bit_gray_and_colour_are_judged_by_their_own_gray(base, tmp_
     assert result.before.psnr_gray < 15  # a negative is far from the truth
 
 
-def test_defaults_follow_the_number_of_pictures():
+def test_defaults_follow_the_number_of_images():
     checkpoint, _ = load("embedded")
 
     few, some, many = (recipe_for(checkpoint, number) for number in (16, 160, 1600))
@@ -330,76 +328,74 @@ def test_defaults_follow_the_number_of_pictures():
 @pytest.mark.parametrize(
     ("images", "options", "error", "sentence"),
     [
-        ([picture(0)], {}, ImageError, "holds one photograph only"),
-        ([], {}, FileNotFoundError, "holds no photographs"),
+        ([image(0)], {}, ImageError, "has only one usable image"),
+        ([], {}, FileNotFoundError, "has no readable images"),
         (
-            [picture(0), picture(1)],
+            [image(0), image(1)],
             {"changes": {"loss.nosuch": 1}},
             SettingsError,
-            "no loss.nosuch",
+            "no key loss.nosuch",
         ),
     ],
 )
-def test_pictures_and_recipes_that_will_not_do_are_refused(
-    images, options, error, sentence, base, tmp_path
-):
+def test_unusable_images_and_recipes_are_refused(images, options, error, sentence, base, tmp_path):
     with pytest.raises(error, match=sentence):
         finetune(images, base, tmp_path / "out", **options)
 
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_a_place_that_cannot_be_written_to_is_refused_before_training(base, tmp_path):
+def test_an_unwritable_path_is_refused_before_training(base, tmp_path):
     (tmp_path / "taken.safetensors").mkdir()
 
     with pytest.raises(OutputError, match="taken"):
-        finetune([picture(0), picture(1)], base, tmp_path / "taken.safetensors")
+        finetune([image(0), image(1)], base, tmp_path / "taken.safetensors")
 
 
-def test_the_command_line_says_in_one_sentence_what_is_wrong_with_a_base(tmp_path):
-    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+def test_an_invalid_base_is_explained_in_one_line(tmp_path):
+    Image.fromarray(image(0)).save(tmp_path / "a.png")
     write_weights(tmp_path / "other.safetensors", {"key": torch.zeros(2)}, {})
     command = ["finetune", str(tmp_path), "--out", str(tmp_path / "o" / "out.safetensors")]
 
-    told = CliRunner().invoke(app, [*command, "--from", str(tmp_path / "other.safetensors")])
+    result = CliRunner().invoke(app, [*command, "--from", str(tmp_path / "other.safetensors")])
 
-    assert told.exit_code == 1
-    assert told.stderr.startswith("Error: ") and told.stderr.count("\n") == 1
-    assert "of no known architecture" in told.stderr
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+    assert "of no known architecture" in result.stderr
     assert not (tmp_path / "o").exists()
 
 
-def test_several_folders_are_one_set_and_a_file_gives_orders(base, tmp_path):
+def test_several_folders_are_combined_and_a_file_controls_the_run(base, tmp_path):
     for number in range(4):
         folder = tmp_path / f"set{number % 2}"
         folder.mkdir(exist_ok=True)
-        Image.fromarray(picture(number)).save(folder / f"{number}.png")
-    (tmp_path / "orders.txt").write_text("stop")
+        Image.fromarray(image(number)).save(folder / f"{number}.png")
+    (tmp_path / "control.txt").write_text("stop")
     folders = [str(tmp_path / name) for name in ("set0", "set1")]
     options = ["--from", str(base), "--run", str(tmp_path / "run"), "--progress", "json"]
 
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         app,
-        ["finetune", *options, "--orders", str(tmp_path / "orders.txt"), "--", *folders],
+        ["finetune", *options, "--control", str(tmp_path / "control.txt"), "--", *folders],
     )
 
-    events = [json.loads(line) for line in told.stdout.splitlines()]
-    assert any("4 of 4 pictures" in event.get("text", "") for event in events)
-    assert told.exit_code == STOPPED and events[-1]["event"] == "stopped"
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert any("4 of 4 images" in event.get("text", "") for event in events)
+    assert result.exit_code == STOPPED and events[-1]["event"] == "stopped"
 
 
-def test_one_line_in_the_shell_makes_a_model_and_tells_its_worth(base, tmp_path):
+def test_the_command_makes_a_model_and_prints_its_scores(base, tmp_path):
     for number in range(4):
-        Image.fromarray(picture(number)).save(tmp_path / f"{number}.png")
+        Image.fromarray(image(number)).save(tmp_path / f"{number}.png")
     out = tmp_path / "out" / "mine.safetensors"
     tiny = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
 
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         app,
         ["finetune", str(tmp_path), "--from", str(base), "--out", str(out), "--steps", "1", *tiny],
     )
 
-    assert told.exit_code == 0, told.output
-    assert told.stdout.startswith(f"{out} is ") and told.stdout.count("\n") == 1
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{out} is ") and result.stdout.count("\n") == 1
     assert out.exists()
     shutil.rmtree(out.parent)

@@ -1,6 +1,7 @@
-"""Every recipe of the package learns: its own losses, critic and stages, on 8 pictures.
+"""Every recipe of the package overfits 8 images with its own losses, critic and stages.
 
-Networks and critics are narrow, sides small, rates high and steps few, so that each takes seconds.
+Networks and critics are narrow, sides small, learning rates high and steps few, so that each takes
+seconds.
 """
 
 from __future__ import annotations
@@ -11,37 +12,38 @@ from typing import Any
 import pytest
 from napari_colorize_training.data import ImageCache
 from napari_colorize_training.models import backbones
-from napari_colorize_training.recipe import put, read_recipe, recipe_from, recipe_names
+from napari_colorize_training.recipe import parse_recipe, read_recipe, recipe_names
+from napari_colorize_training.recipe_table import set_value
 from tiny_training import cached, figures_on_training, run, small_features
 
-PICTURES = 8
+IMAGES = 8
 
 
 @dataclass(frozen=True)
 class Small:
-    """A recipe as it is tested.
+    """Values of a recipe in its test.
 
     Parameters
     ----------
     steps : tuple of int
-        Of each stage.
+        Steps of each stage.
     lr : float
-        Of each stage that teaches the generator by its content.
+        Learning rate of stages with content loss only.
     side : int
-        Of stages without a critic, px.
-    judged : int
-        Of those with one: most critics need as much.
-    norm_statistics : str, optional
-        Of all stages: a pretrained encoder's statistics are kept, an untrained one has none.
+        Side of stages without a critic, px.
+    critic_side : int
+        Side of stages with a critic, px; most critics need 64.
+    batch_norm : str, optional
+        Mode of all stages; the recipe's mode would freeze statistics of a random encoder.
     changes : dict
-        Of other values, by dotted name.
+        Other values, by dotted name.
     """
 
     steps: tuple[int, ...]
     lr: float = 3e-3
     side: int = 32
-    judged: int = 64
-    norm_statistics: str | None = None
+    critic_side: int = 64
+    batch_norm: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -59,8 +61,8 @@ CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
 SMALL = {
     "embedded": Small(
         (5, 80, 15, 5),
-        norm_statistics="frozen",
-        changes={"shown.vividness": 1.0},  # what is known by heart is not pale
+        batch_norm="frozen",
+        changes={"export.vividness": 1.0},  # overfitted colors need no increase
     ),
     "deoldify-artistic": Small((80, 40, 15, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
@@ -82,7 +84,7 @@ SMALL = {
     "zhang2016": Small((200,), changes={"network.options": {"width": 8}}),
     "convnet-baseline": Small((200,), changes=CONVNET),
     "convnet-gan": Small(
-        (200, 20), judged=32, changes={**CONVNET, "critic.options": {"widths": [8, 8, 16]}}
+        (200, 20), critic_side=32, changes={**CONVNET, "critic.options": {"widths": [8, 8, 16]}}
     ),
     "dcgan-unet": Small(
         (100, 10), changes={"network.options": {"widths": [8, 16, 16, 32]}, **CRITIC}
@@ -95,27 +97,32 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    cache = cached(tmp_path_factory.mktemp("eight"), PICTURES + 1)
-    assert len(ImageCache(cache, validation=False)) == PICTURES
+def images(tmp_path_factory):
+    cache = cached(tmp_path_factory.mktemp("eight"), IMAGES + 1)
+    assert len(ImageCache(cache, validation=False)) == IMAGES
     return cache
 
 
 def small_recipe(name: str):
-    table, small = read_recipe(name).as_table(), SMALL[name]
+    table, small = read_recipe(name).to_dict(), SMALL[name]
     table["stages"] = list(table["stages"])
     for stage, steps in zip(table["stages"], small.steps, strict=True):
-        side = small.side if stage["train"] == "generator" else small.judged
-        stage |= {"side": side, "batch": min(stage["batch"], PICTURES), "steps": steps}
+        side = small.side if stage["train"] == "generator" else small.critic_side
+        stage |= {"side": side, "batch": min(stage["batch"], IMAGES), "steps": steps}
         if stage["train"] == "generator":
             stage |= {"lr": small.lr, "encoder_lr": None}
-        if small.norm_statistics:
-            stage["norm_statistics"] = small.norm_statistics
-    data = {"shrink": [1.0, 1.0], "mirror": False, "augment": "none", "degrade": "none"}
+        if small.batch_norm:
+            stage["batch_norm"] = small.batch_norm
+    data = {
+        "crop_scale": [1.0, 1.0],
+        "horizontal_flip": False,
+        "augment": "none",
+        "degrade": "none",
+    }
     changes = {f"data.{key}": value for key, value in data.items()} | small.changes
     for place, value in changes.items():
-        put(table, place, value)
-    return recipe_from(table)
+        set_value(table, place, value)
+    return parse_recipe(table)
 
 
 SLOW = {  # more than some seconds
@@ -131,10 +138,10 @@ SLOW = {  # more than some seconds
         for name in recipe_names()
     ],
 )
-def test_a_recipe_overfits_eight_pictures(name, pictures, tmp_path, monkeypatch):
+def test_a_recipe_overfits_eight_images(name, images, tmp_path, monkeypatch):
     monkeypatch.setattr(backbones, "feature_network", small_features)
 
-    model = run(small_recipe(name), tmp_path, pictures)
+    model = run(small_recipe(name), tmp_path, images)
 
-    figures = figures_on_training(model, pictures, SMALL[name].side)
+    figures = figures_on_training(model, images, SMALL[name].side)
     assert figures.uv < figures.uv_gray / 4

@@ -1,5 +1,6 @@
-"""Training for napari-colorize: recipes as data, one readable loop, fine-tuning on own images.
+"""Training for napari-colorize: recipes, the training loop, fine-tuning and evaluation.
 
-Imports the core; the core never imports this. On a bare machine torch, NumPy, Pillow,
-scikit-image, safetensors, tqdm and typer are enough: nothing here imports more by itself.
+The package imports the core, never the reverse. It imports only torch, NumPy, Pillow, scikit-image,
+safetensors, tqdm and typer at once, so that it runs on a training machine with few packages; other
+libraries are imported where they are used.
 """

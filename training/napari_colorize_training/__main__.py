@@ -1,4 +1,4 @@
-"""`napari-colorize-train`: run a recipe, fine-tune a model, or measure what came out of one."""
+"""The command `napari-colorize-train`: run recipes, fine-tune, evaluate and calibrate models."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from napari_colorize_training.evaluate_command import evaluate
 if TYPE_CHECKING:
     from napari_colorize_training.loop.progress import ProgressReporter, RunControl
 
-RUN = ("--run", "--run-folder")  # torchrun takes the short one, wherever it stands, for its own
-MENDABLE = (ColorizeError, OSError, ValueError)  # by the user, whom their sentences tell how
-DATA_HELP = (
-    "Colour pictures: a folder, gray/ and color/ folders, a CSV, numpy files, or tar shards."
-)
+# torchrun interprets --run as one of its own options, also after the script.
+RUN = ("--run", "--run-folder")
+USER_ERRORS = (ColorizeError, OSError, ValueError)  # shown as one line without a traceback
+DATA_HELP = "Color images: a folder, gray/ and color/ folders, a CSV, NumPy files, or tar shards."
 
 
-class OneSentence(TyperGroup):
-    """Commands that end in one sentence where they cannot go on."""
+class OneLineErrors(TyperGroup):
+    """Command group that prints user errors as one line."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; turn what the user can mend into a line and an exit code."""
+        """Run a command; convert user errors to a line and exit code 1."""
         try:
             return super().invoke(ctx)
-        except MENDABLE as error:
+        except USER_ERRORS as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(1) from None
 
 
 app = typer.Typer(
-    cls=OneSentence, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    cls=OneLineErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 
@@ -49,67 +48,63 @@ def training() -> None:
 
 @app.command()
 def recipes(
-    as_json: Annotated[bool, typer.Option("--json", help="All values, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all values as JSON.")] = False,
 ) -> None:
-    """List the recipes by name, with what each of them is."""
+    """List the recipes with their titles."""
     from napari_colorize_training.recipe import read_recipe, recipe_names
 
-    known = [read_recipe(name) for name in recipe_names()]
+    loaded = [read_recipe(name) for name in recipe_names()]
     if as_json:
-        typer.echo(json.dumps([recipe.as_table() for recipe in known], indent=2))
+        typer.echo(json.dumps([recipe.to_dict() for recipe in loaded], indent=2))
         return
-    width = max(len(recipe.name) for recipe in known)
-    for recipe in known:
+    width = max(len(recipe.name) for recipe in loaded)
+    for recipe in loaded:
         typer.echo(f"{recipe.name:{width}}  {recipe.title}")
 
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
     data: Annotated[Path, typer.Argument(help=DATA_HELP)],
     out: Annotated[
-        Path | None, typer.Option(help="Where the model goes; beside the run's state if not given.")
+        Path | None, typer.Option(help="Path of the model. Default: in the run folder.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(*RUN, help="Where the run's state, log and previews go.")
+        Path | None, typer.Option(*RUN, help="Folder for state, log and previews.")
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Where decoded pictures are kept.")] = Path(
-        "runs/cache"
-    ),
+    cache: Annotated[Path, typer.Option(help="Folder for decoded images.")] = Path("runs/cache"),
     encoder: Annotated[
         str | None,
-        typer.Option(help="Encoder weights from a local file, or 'none' to begin untrained."),
+        typer.Option(help="File with encoder weights, or 'none' for random weights."),
     ] = None,
     features: Annotated[
-        Path | None, typer.Option(help="The feature loss's network from a local file.")
+        Path | None, typer.Option(help="File of the network for the feature loss.")
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="A model to go on from, by name or file.")
+        str | None, typer.Option(help="Model to continue from, by name or file.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Of the whole run; stages keep their shares.")
+        int | None, typer.Option(min=1, help="Steps of the whole run; stages keep their shares.")
     ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe: optimizer.lr=1e-4."),
     ] = None,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    save_every: Annotated[
-        float, typer.Option(min=0, help="Seconds between states, from which a run can go on.")
-    ] = 60.0,
-    progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
+    precision: Annotated[str, typer.Option(help="Precision: auto, float32 or bfloat16.")] = "auto",
+    save_every: Annotated[float, typer.Option(min=0, help="Seconds between saved states.")] = 60.0,
+    progress: Annotated[str, typer.Option(help="Progress reports: bar, json or none.")] = "bar",
 ) -> None:
-    """Run a recipe on pictures; called again, it goes on where it was stopped."""
-    from napari_colorize_training.loop.engine import RunOptions
+    """Train with a recipe; the same command resumes a run that was stopped."""
     from napari_colorize_training.loop.initialize import open_base
+    from napari_colorize_training.loop.options import RunOptions
     from napari_colorize_training.models.export import copy_model
     from napari_colorize_training.recipe import parse_change, read_recipe
     from napari_colorize_training.run import run_recipe
 
-    with _front(progress) as (teller, control):
-        chosen = read_recipe(recipe, dict(parse_change(change) for change in changes or []))
+    with _progress_and_control(progress) as (reporter, control):
+        selected = read_recipe(recipe, dict(parse_change(change) for change in changes or []))
         options = RunOptions(
-            folder=run or Path("runs") / chosen.name,
+            folder=run or Path("runs") / selected.name,
             cache=cache,
             encoder=Path(encoder) if encoder not in (None, "none") else None,
             untrained=encoder == "none",
@@ -120,9 +115,9 @@ def train(
             precision=precision,
             save_every=save_every,
         )
-        model = run_recipe(chosen, data, options, teller, control)
+        model = run_recipe(selected, data, options, reporter, control)
         if model is None:
-            raise _stopped()
+            raise _stopped_exit()
         if out is not None:
             model = copy_model(model, out)
     if progress != "json":
@@ -131,49 +126,50 @@ def train(
 
 @app.command(name="finetune")
 def finetune_command(
-    data: Annotated[list[Path], typer.Argument(help=f"{DATA_HELP} Several of these are one set.")],
-    base: Annotated[
-        str, typer.Option("--from", help="The model to begin with, by name or file.")
-    ] = "embedded",
-    out: Annotated[Path, typer.Option(help="Where the model goes, with its card.")] = Path(
+    data: Annotated[list[Path], typer.Argument(help=f"{DATA_HELP} Several are combined.")],
+    base: Annotated[str, typer.Option("--from", help="Base model, by name or file.")] = "embedded",
+    out: Annotated[Path, typer.Option(help="Path of the model and its card.")] = Path(
         "finetuned.safetensors"
     ),
     group: Annotated[
         str | None,
         typer.Option(
-            help="What is never divided between training and validation: 'folder', or a regular "
-            "expression whose first group names the slide, bag or film."
+            help="Groups that are not split into training and validation: 'folder', or a regular "
+            "expression whose first group is the name of the slide, bag or video."
         ),
     ] = None,
     augment: Annotated[
-        str | None, typer.Option(help="none, photographs or stains; by default by their number.")
+        str | None,
+        typer.Option(help="none, photographs or stains. Default: by number of images."),
     ] = None,
     degrade: Annotated[
-        str | None, typer.Option(help="Damage to the gray: none, tone-and-grain, old-photograph.")
+        str | None, typer.Option(help="Degrade the gray: none, tone-and-grain or old-photograph.")
     ] = None,
     features: Annotated[
-        Path | None, typer.Option(help="A feature loss, with the network from a local file.")
+        Path | None, typer.Option(help="Add a feature loss, with the network in this file.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="At most.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Largest number of steps.")] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe: optimizer.lr=1e-4."),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Keep state and log in this folder.")] = None,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    progress: Annotated[str, typer.Option(help="bar, json or none.")] = "bar",
-    orders: Annotated[
+    precision: Annotated[str, typer.Option(help="Precision: auto, float32 or bfloat16.")] = "auto",
+    progress: Annotated[str, typer.Option(help="Progress reports: bar, json or none.")] = "bar",
+    control_file: Annotated[
         Path | None,
-        typer.Option(help="A file that is obeyed: pause, resume, finish or stop, at any time."),
+        typer.Option(
+            "--control", help="File whose content is a command: pause, resume, finish or stop."
+        ),
     ] = None,
 ) -> None:
-    """Make a model better on pictures of your own; ends by itself, tells before and after."""
+    """Fine-tune a model on own images, and measure it before and after."""
     from napari_colorize_training.finetune import finetune
     from napari_colorize_training.recipe import parse_change
 
-    with _front(progress) as (teller, control):
-        if orders is not None:
-            control.follow(orders)
+    with _progress_and_control(progress) as (reporter, control):
+        if control_file is not None:
+            control.follow(control_file)
         result = finetune(
             data if len(data) > 1 else data[0],
             base,
@@ -186,45 +182,45 @@ def finetune_command(
             changes=dict(parse_change(change) for change in changes or []),
             run=run,
             precision=precision,
-            progress=teller,
+            progress=reporter,
             control=control,
         )
         if result is None:
-            raise _stopped()
+            raise _stopped_exit()
     if progress != "json":
         typer.echo(result.sentence)
 
 
 @app.command()
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="A model file; what is measured goes into it.")],
-    data: Annotated[Path, typer.Argument(help="Photographs in colour, as for train.")],
-    every: Annotated[
-        bool, typer.Option("--all", help="All of them, not only what training holds back.")
+    model: Annotated[Path, typer.Argument(help="Model file; the calibration is written into it.")],
+    data: Annotated[Path, typer.Argument(help="Color images, as for train.")],
+    all_images: Annotated[
+        bool, typer.Option("--all", help="Use all images, not only the validation split.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="No more than so many pictures.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Largest number of images.")] = None,
 ) -> None:
-    """Measure how far off a model's colours are where it is unsure, and let its file say so."""
+    """Calibrate a model's expected error on color images, and store the result in its file."""
     from tqdm import tqdm
 
     from napari_colorize_training.evaluation.calibration import calibrate_model
 
-    with tqdm(desc="calibrate", unit="picture") as bar:  # on stderr
+    with tqdm(desc="calibrate", unit="image") as bar:  # on stderr
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        told, measured = calibrate_model(
-            model, data, validation=not every, limit=limit, progress=progress
+        expected, measured = calibrate_model(
+            model, data, validation=not all_images, limit=limit, progress=progress
         )
-    typer.echo("told     " + " ".join(f"{value:5.1f}" for value in told[1:-1]))
+    typer.echo("expected " + " ".join(f"{value:5.1f}" for value in expected[1:-1]))
     typer.echo("measured " + " ".join(f"{value:5.1f}" for value in measured[1:-1]))
 
 
 @contextmanager
-def _front(progress: str) -> Iterator[tuple[ProgressReporter, RunControl]]:
-    """Who is told, and how the run is stopped: Ctrl-C, or words on standard input."""
+def _progress_and_control(progress: str) -> Iterator[tuple[ProgressReporter, RunControl]]:
+    """Yield reporter and control of a run, which Ctrl-C and standard input can stop."""
     from napari_colorize_training.loop.progress import (
         JsonLines,
         NoProgress,
@@ -240,19 +236,19 @@ def _front(progress: str) -> Iterator[tuple[ProgressReporter, RunControl]]:
         signal.signal(number, control.interrupt)
     if progress == "json":
         control.listen()
-    teller = kinds[progress]()
+    reporter = kinds[progress]()
     try:
-        yield teller, control
-    except MENDABLE as error:
-        teller.tell("error", text=str(error))
+        yield reporter, control
+    except USER_ERRORS as error:
+        reporter.report("error", text=str(error))
         raise
 
 
-def _stopped() -> typer.Exit:
-    """What ends a command whose run was stopped."""
+def _stopped_exit() -> typer.Exit:
+    """Print how to resume, and return the exit of a stopped run."""
     from napari_colorize_training.loop.progress import STOPPED
 
-    typer.echo("Stopped. The same command goes on from here.", err=True)
+    typer.echo("Stopped. The same command resumes the run.", err=True)
     return typer.Exit(STOPPED)
 
 

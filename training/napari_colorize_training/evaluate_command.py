@@ -1,4 +1,4 @@
-"""`napari-colorize-train evaluate`: its options, in front of `evaluate` and `report`."""
+"""The command `napari-colorize-train evaluate`."""
 
 from __future__ import annotations
 
@@ -13,68 +13,68 @@ if TYPE_CHECKING:
 
 Models = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[MODEL]...", help="Names or files. Default: embedded."),
+    typer.Argument(metavar="[MODEL]...", help="Names or files of models. Default: embedded."),
 ]
 Data = Annotated[
     Path | None,
-    typer.Argument(metavar="DATA", help="Pictures in colour: a folder, tar shards, a CSV, frames."),
+    typer.Argument(metavar="DATA", help="Color images: a folder, tar shards, a CSV, frames."),
 ]
 
 
 def evaluate(
     models: Models = None,
     data: Data = None,
-    render_factor: Annotated[int | None, typer.Option(help="Default: as recommended.")] = None,
-    saturation: Annotated[float | None, typer.Option(help="Default: as recommended.")] = None,
+    render_factor: Annotated[
+        int | None, typer.Option(help="Render factor of all models. Default: as recommended.")
+    ] = None,
+    saturation: Annotated[
+        float | None, typer.Option(help="Render factor of all models. Default: as recommended.")
+    ] = None,
     saturations: Annotated[
-        str, typer.Option(help="Points of the curve over saturation; '' for none.")
+        str, typer.Option(help="Saturations of the curves, separated by commas; '' for none.")
     ] = "0.5,1,1.5,2",
     degrade: Annotated[
-        str | None, typer.Option(help="Show the models worn pictures: old-photograph.")
+        str | None, typer.Option(help="Degrade the gray: tone-and-grain or old-photograph.")
     ] = None,
     validation: Annotated[
-        bool, typer.Option("--validation", help="Only the pictures that training holds back.")
+        bool, typer.Option("--validation", help="Use only the validation split.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="No more than so many pictures.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Largest number of images.")] = None,
     group: Annotated[
-        str | None, typer.Option(help="Figures by group too: folder, prefix:SEP, a column.")
+        str | None, typer.Option(help="Report groups, too: folder, prefix:SEP, a column.")
     ] = None,
     stack: Annotated[
         bool,
-        typer.Option("--stack", help="The pictures are frames: measure temporal_smoothing too."),
+        typer.Option("--stack", help="The images are frames of a video: measure consistency."),
     ] = False,
     calibration: Annotated[
-        bool, typer.Option(help="Ask the models how unsure they are; takes about twice as long.")
+        bool, typer.Option(help="Measure expected errors, which doubles the time.")
     ] = True,
     backbone: Annotated[
-        Path | None, typer.Option(help="Weights of mobilenetv2_100, for a Frechet distance.")
+        Path | None, typer.Option(help="File of mobilenetv2_100, for a Frechet distance.")
     ] = None,
     lpips: Annotated[
         Path | None,
-        typer.Option(help="torchvision's AlexNet, VGG-16 or SqueezeNet 1.1, for LPIPS."),
+        typer.Option(help="File of torchvision's AlexNet, VGG-16 or SqueezeNet 1.1, for LPIPS."),
     ] = None,
     fid: Annotated[
-        Path | None, typer.Option(help="torch-fidelity's Inception weights, for FID.")
+        Path | None, typer.Option(help="File of torch-fidelity's Inception, for FID.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report with pictures.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report to this file.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
 ) -> None:
-    """Measure models side by side on pictures whose colours are known, against gray."""
+    """Measure models on color images, in comparison with gray."""
     from tqdm import tqdm
 
     from napari_colorize_training.evaluation.evaluate import evaluate as measure
+    from napari_colorize_training.evaluation.html_report import write_html
     from napari_colorize_training.evaluation.records import EvaluationConfig
-    from napari_colorize_training.evaluation.report import (
-        refuse_unwritable,
-        to_text,
-        write_html,
-        write_json,
-    )
+    from napari_colorize_training.evaluation.report import refuse_unwritable, to_text, write_json
 
     if data is None:
-        raise ValueError("Say what to measure on: napari-colorize-train evaluate MODEL... DATA")
-    exam = EvaluationConfig(
+        raise ValueError("DATA is missing. Usage: napari-colorize-train evaluate MODEL... DATA")
+    config = EvaluationConfig(
         render_factor=render_factor,
         saturation=saturation,
         saturations=numbers_in(saturations),
@@ -90,13 +90,13 @@ def evaluate(
     )
     refuse_unwritable(json, html)
     loaded = load_models(models or ["embedded"], device)
-    with tqdm(desc="evaluate", unit="picture") as bar:  # on stderr
+    with tqdm(desc="evaluate", unit="image") as bar:  # on stderr
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        evaluation = measure(loaded, data, exam, progress=progress)
+        evaluation = measure(loaded, data, config, progress=progress)
     for path, write in ((json, write_json), (html, write_html)):
         if path is not None:
             write(evaluation, path)
@@ -104,7 +104,7 @@ def evaluate(
 
 
 def load_models(models: Sequence[str], device: str = "auto") -> dict[str, Colorizer]:
-    """Models by short names; by what was given where two would have the same."""
+    """Load models, by their short names; by the given names if two short names are equal."""
     from napari_colorize.colorizer import Colorizer
 
     models = list(dict.fromkeys(models))
@@ -117,14 +117,16 @@ def load_models(models: Sequence[str], device: str = "auto") -> dict[str, Colori
 
 
 def numbers_in(text: str) -> tuple[float, ...]:
-    """Numbers between commas.
+    """Return the numbers in a comma-separated list.
 
     Raises
     ------
     ValueError
-        If there is something else.
+        If a part is not a number.
     """
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ValueError(f"Give numbers between commas, such as 0.5,1,2; got {text!r}.") from None
+        raise ValueError(
+            f"Expected numbers separated by commas, such as 0.5,1,2; got {text!r}."
+        ) from None

@@ -1,9 +1,9 @@
-"""A model of the zoo, made better on pictures of one's own; or an honest word that it was not.
+"""Fine-tuning of a model of the zoo on own images.
 
-`finetune` checks the pictures, chooses a recipe by their number (`recipe_for`), trains from the
-base model until validation stops improving, keeps the best checkpoint (the base itself is one of
-them), measures base and result on the pictures that were held back (`_Exam`), and writes the model
-with its card beside it (`card`).
+`finetune` checks the images, selects a recipe by their number (`recipe_for`), trains from the base
+model until validation stops improving, keeps the best checkpoint (the base is one of the
+candidates), measures base and result on the validation split (`_BaseComparison`), and writes the
+model with a model card (`model_card`).
 """
 
 from __future__ import annotations
@@ -16,35 +16,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, SettingsError
+from napari_colorize.imaging.color import to_uint8
 from napari_colorize.zoo import load
 from napari_colorize_training.data import CachedImage, ImageCache, Report, prepare
-from napari_colorize_training.evaluation.evaluate import Score, evaluate, quick_score
+from napari_colorize_training.evaluation.evaluate import evaluate
 from napari_colorize_training.evaluation.records import EvaluationConfig
-from napari_colorize_training.evaluation.report import example_sheet, refuse_unwritable
-from napari_colorize_training.loop.engine import RunOptions, Trainer
+from napari_colorize_training.evaluation.report import refuse_unwritable
+from napari_colorize_training.evaluation.scores import Score, quick_score
+from napari_colorize_training.evaluation.sheets import example_sheet
+from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.initialize import open_base
+from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
 from napari_colorize_training.model_card import FinetuneResult, write_card
 from napari_colorize_training.models.export import copy_model
-from napari_colorize_training.recipe import Recipe, put, recipe_from
+from napari_colorize_training.recipe import Recipe, parse_recipe
+from napari_colorize_training.recipe_table import set_value
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from napari_colorize.zoo import Checkpoint
 
-Pixels = NDArray[np.uint8]
 
 SUFFIX = ".safetensors"
-VALIDATION_SHARE = 0.2  # of the pictures; the same for all sizes, so that a set can grow
-MEASURED = 64  # of them at most that base and result are measured on
-SHOWN = 4  # of these on the card's sheet
+VALIDATION_SHARE = 0.2  # the same for all numbers of images, so that the split is stable
+MAX_MEASURED = 64  # validation images on which base and result are measured
+CARD_IMAGES = 4  # on the sheet of the model card
 SIDE = 128  # px, of the crops
-ADVICE = "Use the base, or give more pictures of the kind that you want to colorize."
+REMEDY = "Use the base, or give more images of the kind that you want to colorize."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,38 +57,44 @@ class SizeDefaults:
 
     Parameters
     ----------
-    pictures : int
-        From this number of training pictures on.
+    images : int
+        Smallest number of training images.
     steps : int
-        At most; validation may end it sooner.
+        Largest number of steps; the training ends earlier if validation stops improving.
     batch : int
-        Crops in a step.
+        Crops per step.
     lr : float
-        Of everything that learns, but a tenth of it for the encoder.
-    keep_every, patience : int
-        Steps between checkpoints, and how many in a row may fail to be the best one.
+        Peak learning rate; a tenth of it for the encoder.
+    checkpoint_every, patience : int
+        Steps between checkpoints, and number of checkpoints without improvement.
     augment : str
-        What is done to pictures.
+        Augmentation; see `DataConfig`.
     """
 
-    pictures: int
+    images: int
     steps: int
     batch: int
     lr: float
-    keep_every: int
+    checkpoint_every: int
     patience: int
     augment: str
 
 
 SIZES = (
     SizeDefaults(
-        pictures=0, steps=300, batch=8, lr=1e-3, keep_every=25, patience=5, augment="photographs"
+        images=0,
+        steps=300,
+        batch=8,
+        lr=1e-3,
+        checkpoint_every=25,
+        patience=5,
+        augment="photographs",
     ),
     SizeDefaults(
-        pictures=60, steps=400, batch=12, lr=1e-3, keep_every=25, patience=5, augment="none"
+        images=60, steps=400, batch=12, lr=1e-3, checkpoint_every=25, patience=5, augment="none"
     ),
     SizeDefaults(
-        pictures=600, steps=2000, batch=16, lr=2e-4, keep_every=50, patience=5, augment="none"
+        images=600, steps=2000, batch=16, lr=2e-4, checkpoint_every=50, patience=5, augment="none"
     ),
 )
 
@@ -105,43 +115,46 @@ def finetune(
     progress: ProgressReporter | None = None,
     control: RunControl | None = None,
 ) -> FinetuneResult | None:
-    """Fine-tune a model on colour pictures.
+    """Fine-tune a model on color images, and measure whether it is better than its base.
 
     Parameters
     ----------
     images : path, arrays, layers or mapping
-        As `data.prepare` takes them.
+        Color images; see `data.prepare`.
     base : str or path
-        A model's name or file.
+        Name or file of the base model.
     out : str or path
-        Where the model goes (`.safetensors`); its card and a sheet of samples go beside it.
+        Path of the model (`.safetensors`); a model card and a sheet of samples are written beside
+        it.
     group : str, optional
-        What must stay on one side of the split (slide, bag, film); see `split.grouping`.
+        Option for groups (slide, bag, video), which are not split; see `split.grouping`.
     augment, degrade : str, optional
-        Of the recipe's `data`. By default pictures are augmented where they are few, and not
-        degraded. With a degradation the figures are of degraded pictures, too.
+        Values of the recipe's `data`. By default small data sets are augmented, and nothing is
+        degraded. With a degradation the models are also measured on degraded images.
     steps : int, optional
-        At most.
+        Largest number of steps.
     changes : mapping of str to value, optional
-        Values of the recipe to replace, by dotted name.
+        Values that replace those of the recipe, by dotted name.
     features : Path, optional
-        A feature network's file, for the feature loss; without one there is none.
+        File of the network for the feature loss; without it there is no feature loss.
     run : str or path, optional
-        Folder for state and log; kept if given, else beside `out` while it is needed.
+        Run folder; kept if given, else a temporary folder beside `out`.
     precision : {"auto", "float32", "bfloat16"}
-        What is computed in.
-    progress, control : optional
-        Who is told, and who may stop it.
+        Precision of forward and backward passes.
+    progress : ProgressReporter, optional
+        Receives the events of the run.
+    control : RunControl, optional
+        Pauses, finishes or stops the run.
 
     Returns
     -------
-    FineTuned or None
-        None if it was stopped; calling again goes on.
+    FinetuneResult or None
+        None if the run was stopped; the same call resumes it.
 
     Raises
     ------
     ColorizeError, FileNotFoundError
-        If the images, the base or the place to write to will not do.
+        If images or base are unusable, or `out` cannot be written to.
     """
     progress, control = progress or NoProgress(), control or RunControl()
     out = _model_path(out)
@@ -149,7 +162,7 @@ def finetune(
     checkpoint, _ = load(base)
     refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
     cache = folder / "cache"
-    reading = _Reading(progress, control)
+    reading = _ReadProgress(progress, control)
     try:
         report = prepare(
             images, cache, group=group, validation_share=VALIDATION_SHARE, progress=reading
@@ -175,16 +188,16 @@ def finetune(
         steps=steps,
         precision=precision,
     )
-    trainer = Trainer(recipe, options, _Training(progress), control)
+    trainer = Trainer(recipe, options, _TrainingProgress(progress), control)
     model = trainer.train()
     if model is None:
         return None
     colorizers = Colorizer.from_pretrained(base), Colorizer.from_pretrained(model)
-    exam = _BaseComparison(ImageCache(cache, validation=True), recipe.data.degrade)
+    comparison = _BaseComparison(ImageCache(cache, validation=True), recipe.data.degrade)
     copy_model(model, out)
-    kept_base = bool(trainer.best.state) and trainer.best.step == 0
-    result = exam.judge(*colorizers, out, report, kept_base=kept_base)
-    write_card(result, recipe, checkpoint, exam.sheet(*colorizers))
+    kept_base = bool(trainer.validator.best.state) and trainer.validator.best.step == 0
+    result = comparison.compare(*colorizers, out, report, kept_base=kept_base)
+    write_card(result, recipe, checkpoint, comparison.sheet(*colorizers))
     _report(progress, result)
     if run is None:
         shutil.rmtree(folder)
@@ -193,29 +206,34 @@ def finetune(
 
 def recipe_for(
     checkpoint: Checkpoint,
-    pictures: int,
+    images: int,
     *,
     augment: str | None = None,
     degrade: str | None = None,
     features: bool = False,
     changes: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The recipe for a base model and so many pictures to train on."""
-    size = next(size for size in reversed(SIZES) if pictures >= size.pictures)
+    """Return the recipe for a base model and a number of training images."""
+    size = next(size for size in reversed(SIZES) if images >= size.images)
     table: dict[str, Any] = {
         "name": f"finetune-{checkpoint.name}",
-        "title": f"{checkpoint.name}, fine-tuned on {pictures} pictures",
+        "title": f"{checkpoint.name}, fine-tuned on {images} images",
         "source": f"napari-colorize; base model {checkpoint.name}",
         "license": checkpoint.license,
-        "shown": {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation},
+        "export": {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation},
         "network": {"architecture": checkpoint.architecture},
         "data": {
             "augment": augment or size.augment,
             "degrade": degrade or "none",
             "validate_degraded": True,
-            "shrink": [0.6, 1.0],
+            "crop_scale": [0.6, 1.0],
         },
-        "optimizer": {"lr": size.lr, "weight_decay": 0.01, "clip": 5.0, "average": 0.98},
+        "optimizer": {
+            "lr": size.lr,
+            "weight_decay": 0.01,
+            "clip_grad_norm": 5.0,
+            "ema_decay": 0.98,
+        },
         "loss": _loss_for(checkpoint.architecture, features=features),
         "stages": [
             {
@@ -224,34 +242,34 @@ def recipe_for(
                 "steps": size.steps,
                 "encoder_lr": size.lr / 10,
                 "warmup": 0.05,
-                "norm_statistics": "kept",
-                "keep_every": size.keep_every,
+                "batch_norm": "frozen_encoder",
+                "checkpoint_every": size.checkpoint_every,
                 "patience": size.patience,
             }
         ],
     }
     for name, value in (changes or {}).items():
-        put(table, name, value)
-    return recipe_from(table)
+        set_value(table, name, value)
+    return parse_recipe(table)
 
 
 def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:
-    """Colour classes where the network tells them; the plain distance for all others."""
+    """Return the loss: color classes if the network has them, else L1."""
     if architecture == "compact":
-        return {"pixel": "classes", "classes": {"rebalance": 0.25, "regression": 10.0}}
-    return {"pixel": "l1", **({"features": [20, 70, 10]} if features else {})}
+        return {"pixel": "classes", "classes": {"rebalance": 0.25, "regression_weight": 10.0}}
+    return {"pixel": "l1", **({"feature_weights": [20, 70, 10]} if features else {})}
 
 
 def _model_path(out: str | Path) -> Path:
-    """Where the model goes: front ends know it by the suffix."""
+    """Return the path of the model, with the suffix that front ends expect."""
     out = Path(out).expanduser()
     if not out.name:
-        raise SettingsError(f"{str(out)!r} is no file name; give one such as mymodel{SUFFIX}.")
+        raise SettingsError(f"{str(out)!r} is not a file name; give one such as mymodel{SUFFIX}.")
     return out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
 
 
-class _Reading:
-    """Tells how many pictures are read, now and then, and may stop it."""
+class _ReadProgress:
+    """Callback that reports the number of images read, about a hundred times, and stops."""
 
     def __init__(self, progress: ProgressReporter, control: RunControl) -> None:
         self._progress, self._control = progress, control
@@ -262,8 +280,8 @@ class _Reading:
             self._progress.report("reading", done=done, total=total)
 
 
-class _Training:
-    """Tells on what training tells, but for its end: the model is still to be judged."""
+class _TrainingProgress:
+    """Reporter that forwards all events except the end, because the model is measured after it."""
 
     def __init__(self, progress: ProgressReporter) -> None:
         self._progress = progress
@@ -274,25 +292,25 @@ class _Training:
 
 
 class _BaseComparison:
-    """Base and result colorize pictures that were held back, whole and at their cached size.
+    """Comparison of base and result on whole validation images at their cached size.
 
-    Where the recipe damages gray, damaged gray is what they are shown.
+    Gray is degraded if the recipe degrades it.
     """
 
-    def __init__(self, held_back: ImageCache, degrade: str) -> None:
-        count = min(MEASURED, len(held_back))
-        chosen = np.linspace(0, len(held_back) - 1, count).round()  # some from everywhere
-        pictures = [held_back[int(index)] for index in chosen]
-        self._truths = [_color(picture) for picture in pictures]
-        self._grays = [_gray(picture) for picture in pictures]
+    def __init__(self, validation: ImageCache, degrade: str) -> None:
+        count = min(MAX_MEASURED, len(validation))
+        chosen = np.linspace(0, len(validation) - 1, count).round()  # evenly spaced
+        images = [validation[int(index)] for index in chosen]
+        self._truths = [_color(image) for image in images]
+        self._grays = [_gray(image) for image in images]
         self._degrade = degrade
 
-    def judge(
+    def compare(
         self, base: Colorizer, model: Colorizer, path: Path, report: Report, *, kept_base: bool
     ) -> FinetuneResult:
-        """Both by their means over the pictures."""
+        """Measure both models."""
         with warnings.catch_warnings():
-            # What a model warns of is in its figures; here a warning would come once a picture.
+            # Warnings of a model concern its figures, and would be repeated for each image.
             warnings.simplefilter("ignore", ColorizeWarning)
             before, after = (
                 quick_score(colorizer, self._truths, grays=self._grays, degrade=self._degrade)
@@ -304,17 +322,17 @@ class _BaseComparison:
             before=before,
             after=after,
             report=report,
-            sentence=_verdict(path, before, after, kept_base=kept_base),
+            sentence=_result_sentence(path, before, after, kept_base=kept_base),
         )
 
     def sheet(self, base: Colorizer, model: Colorizer) -> Image.Image:
-        """Gray, what both make of it, and truth, of a few."""
-        pictures: dict[str, list[Any]] = {"color": self._truths[:SHOWN]}
+        """Return a sheet with gray, the results of both models, and truth."""
+        images: dict[str, list[Any]] = {"color": self._truths[:CARD_IMAGES]}
         if all(gray is not None for gray in self._grays):
-            pictures["gray"] = self._grays[:SHOWN]
-        exam = EvaluationConfig(degrade=self._degrade, calibration=False, saturations=())
+            images["gray"] = self._grays[:CARD_IMAGES]
+        config = EvaluationConfig(degrade=self._degrade, calibration=False, saturations=())
         colorizers = {"base": base, "this model": model}
-        return example_sheet(evaluate(colorizers, pictures, exam).samples, list(colorizers))
+        return example_sheet(evaluate(colorizers, images, config).samples, list(colorizers))
 
 
 def _report(progress: ProgressReporter, result: FinetuneResult) -> None:
@@ -323,34 +341,34 @@ def _report(progress: ProgressReporter, result: FinetuneResult) -> None:
     progress.report("done", model=str(result.path))
 
 
-def _color(picture: CachedImage) -> Pixels:
-    """Cached colours as 8 bits; deeper ones lose what a screen does not show."""
-    return picture.rgb if picture.rgb.dtype == np.uint8 else _bytes(picture.rgb, picture.limits)
+def _color(image: CachedImage) -> UInt8Array:
+    """Return the colors of an image in 8 bits."""
+    return image.rgb if image.rgb.dtype == np.uint8 else _to_8_bits(image.rgb, image.limits)
 
 
-def _gray(picture: CachedImage) -> Pixels | None:
-    return None if picture.gray is None else _bytes(picture.gray, picture.gray_limits)
+def _gray(image: CachedImage) -> UInt8Array | None:
+    return None if image.gray is None else _to_8_bits(image.gray, image.gray_limits)
 
 
-def _bytes(values: NDArray[Any], limits: tuple[float, float]) -> Pixels:
+def _to_8_bits(values: AnyArray, limits: Limits) -> UInt8Array:
     low, high = limits
     unit = np.nan_to_num((values.astype(np.float64) - low) / ((high - low) or 1))
-    return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+    return to_uint8(unit.clip(0, 1))
 
 
-def _verdict(path: Path, before: Score, after: Score, *, kept_base: bool) -> str:
-    """Whether it was worth it, in words."""
+def _result_sentence(path: Path, before: Score, after: Score, *, kept_base: bool) -> str:
+    """Return a sentence on whether the model is better than its base."""
     if kept_base:
         return (
-            f"{path} is NOT better than its base: it is the base, since no checkpoint came nearer "
-            f"to the {after.pictures} pictures held back (CIEDE2000 {before.ciede2000:.2f}, gray "
-            f"{after.ciede2000_gray:.2f}). {ADVICE}"
+            f"{path} is NOT better than its base: it is the base, because no checkpoint was better "
+            f"on the {after.images} validation images (CIEDE2000 {before.ciede2000:.2f}, gray "
+            f"{after.ciede2000_gray:.2f}). {REMEDY}"
         )
     figures = (
-        f"on {after.pictures} pictures held back, CIEDE2000 {before.ciede2000:.2f} -> "
+        f"on {after.images} validation images, CIEDE2000 {before.ciede2000:.2f} -> "
         f"{after.ciede2000:.2f} (gray {after.ciede2000_gray:.2f}), PSNR {before.psnr:.2f} -> "
-        f"{after.psnr:.2f} dB, colourfulness {before.colorfulness:.2f} -> {after.colorfulness:.2f}"
+        f"{after.psnr:.2f} dB, colorfulness {before.colorfulness:.2f} -> {after.colorfulness:.2f}"
     )
     if after.ciede2000 < before.ciede2000:
         return f"{path} is better than its base: {figures}."
-    return f"{path} is NOT better than its base: {figures}. {ADVICE}"
+    return f"{path} is NOT better than its base: {figures}. {REMEDY}"

@@ -1,4 +1,4 @@
-"""What came of a fine-tuning, and the card that tells it beside the model's file."""
+"""Result of a fine-tuning, and the model card that is written beside the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data import Report
-from napari_colorize_training.evaluation.evaluate import Score
+from napari_colorize_training.evaluation.scores import Score
 from napari_colorize_training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 ROWS = (
     ("CIEDE2000", "ciede2000", "ciede2000_gray"),
     ("PSNR, dB", "psnr", "psnr_gray"),
-    ("colourfulness, share of the truth's", "colorfulness", None),
-    ("share of pictures nearer to the truth than gray", "better", None),
+    ("colorfulness, share of the truth's", "colorfulness", None),
+    ("share of images better than gray", "better_share", None),
 )
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What came of it.
+    """Model, scores and data of a fine-tuning.
 
     Parameters
     ----------
     path : Path
-        The model; every front end opens it.
+        Path of the model.
     improved : bool
-        Whether it is better than the base on the pictures held back.
+        Whether the model is better than its base on the validation images.
     before, after : Score
-        Of base and result, on those pictures.
+        Scores of base and result on these images.
     report : Report
-        What was found in the data.
+        Numbers of images, and problems.
     sentence : str
-        All of this in words.
+        Summary for users.
     """
 
     path: Path
@@ -56,19 +56,19 @@ def write_card(
     result: FinetuneResult, recipe: Recipe, base: Checkpoint, sheet: Image.Image
 ) -> tuple[Path, Path]:
     """Write `model.md` and `model.png` beside `model.safetensors`; returns their paths."""
-    picture, path = result.path.with_suffix(".png"), result.path.with_suffix(".md")
-    with new_file(picture, overwrite=True) as part, write_errors(picture):
+    image, path = result.path.with_suffix(".png"), result.path.with_suffix(".md")
+    with new_file(image, overwrite=True) as part, write_errors(image):
         sheet.save(part, format="PNG")
     with new_file(path, overwrite=True) as part, write_errors(path):
-        part.write_text(_text(result, recipe, base, picture.name), encoding="utf-8")
-    return path, picture
+        part.write_text(_text(result, recipe, base, image.name), encoding="utf-8")
+    return path, image
 
 
-def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, picture: str) -> str:
+def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, image: str) -> str:
     report = result.report
-    pictures = "Gray, base, this model and truth, with their CIEDE2000"
+    caption = "Gray, base, this model and truth, with CIEDE2000"
     if recipe.data.degrade != "none":
-        pictures = f"Models saw gray degraded as `{recipe.data.degrade}`. {pictures}"
+        caption = f"Gray is degraded as `{recipe.data.degrade}`. {caption}"
     return f"""# {result.path.stem}
 
 {recipe.title}. {STATEMENT}
@@ -76,28 +76,28 @@ def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, picture: str
 {result.sentence.replace(str(result.path), "This model", 1)}
 
 - Base: {base.name} ({base.architecture}), sha256 {base.sha256}
-- Licence of the base: {recipe.license}
+- License of the base: {recipe.license}
 - Data: {report.sentence()}
-- Trained on {report.training} pictures, measured on {result.after.pictures} of the
-  {report.validation} that were held back. These also chose among the checkpoints, which flatters
-  the model a little; measure it on other pictures with `napari-colorize-train evaluate`.
+- Trained on {report.training} images, measured on {result.after.images} of the
+  {report.validation} validation images. These also selected the checkpoint, so that the scores are
+  slightly optimistic; measure the model on other images with `napari-colorize-train evaluate`.
 
 {_table(result)}
 
-{pictures}:
+{caption}:
 
-![samples]({picture})
+![samples]({image})
 
 ## Recipe
 
 ```json
-{json.dumps(recipe.as_table(), indent=2)}
+{json.dumps(recipe.to_dict(), indent=2)}
 ```
 """
 
 
 def _table(result: FinetuneResult) -> str:
-    lines = ["| on the pictures held back | gray | base | this model |", "|---|---|---|---|"]
+    lines = ["| on validation images | gray | base | this model |", "|---|---|---|---|"]
     for title, name, gray in ROWS:
         first = f"{getattr(result.after, gray):.2f}" if gray else ""
         before, after = (getattr(score, name) for score in (result.before, result.after))

@@ -1,40 +1,41 @@
-"""What a recipe is: a TOML file that says what is trained, on what, how and for how long."""
+"""Recipes: TOML files that define the network, data, losses, optimizer and stages of a training."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from napari_colorize.errors import SettingsError
-from napari_colorize_training.schedule import COURSES
+from napari_colorize_training.recipe_table import build_dataclass, set_value, upgrade_keys
+from napari_colorize_training.schedule import SCHEDULES
 
-Trained = Literal["generator", "critic", "gan"]
+TrainedPart = Literal["generator", "critic", "gan"]
 SUFFIX = ".toml"
-SCHEDULES = (*COURSES, "plateau")
-SMALLEST_SIDE = 16  # px
+SCHEDULE_NAMES = (*SCHEDULES, "plateau")
+MIN_SIDE = 16  # px
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkPlan:
-    """Which network, and what it begins with.
+class NetworkConfig:
+    """Architecture of the generator and its initial weights.
 
     Parameters
     ----------
     architecture : str
-        A name of `ARCHITECTURES`.
+        A name in `ARCHITECTURES`.
     encoder : str
-        The published encoder it begins with, by torchvision's name; "none" for random weights.
+        Pretrained encoder by torchvision's name; "none" for random weights.
     input : {"gray", "edges"}
-        What the network sees.
+        Input of the network: luminance, or its edges.
     target : {"", "ab", "rgb"}
-        "rgb" takes the variant of an architecture that gives RGB; only `lab-autoencoder` has one.
+        "rgb" selects the variant of an architecture that predicts RGB; only `lab-autoencoder` has
+        one.
     options : dict
-        For the architecture's `create`.
+        Keyword arguments of the architecture's `create`.
     """
 
     architecture: str
@@ -45,28 +46,28 @@ class NetworkPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataPlan:
-    """What is done to pictures before the network sees them.
+class DataConfig:
+    """Cropping, augmentation and degradation of training images.
 
     Parameters
     ----------
-    shrink : tuple of float
-        Sides of the square crops as a share of the picture's short side, drawn between these.
-    mirror : bool
-        Whether half of the crops are mirrored.
+    crop_scale : tuple of float
+        Smallest and largest side of the square crops, as a share of the image's short side.
+    horizontal_flip : bool
+        Flip half of the crops left to right.
     augment : {"none", "photographs", "stains"}
-        Changes to gray and colour alike, for small sets.
+        Random changes of gray and colors alike, for small data sets.
     degrade : {"none", "tone-and-grain", "old-photograph"}
-        Damage to the gray alone.
+        Random degradation of the gray input only.
     validate_degraded : bool
-        Whether validation shows the network such gray as well; always the same damage.
+        Degrade the input in validation, too; the same way every time.
     group : str
-        What must stay on one side of the split: "" each picture by itself, "folder", or a regular
-        expression on the file's name.
+        Images of one group are on the same side of the validation split. "": each image by
+        itself; "folder"; or a regular expression searched in the file name.
     """
 
-    shrink: tuple[float, float] = (0.65, 1.0)
-    mirror: bool = True
+    crop_scale: tuple[float, float] = (0.65, 1.0)
+    horizontal_flip: bool = True
     augment: Literal["none", "photographs", "stains"] = "none"
     degrade: Literal["none", "tone-and-grain", "old-photograph"] = "none"
     validate_degraded: bool = False
@@ -74,27 +75,29 @@ class DataPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerPlan:
-    """How weights move.
+class OptimizerConfig:
+    """Optimizer of the generator, and what is done to gradients and weights.
 
     Parameters
     ----------
     name : {"adamw", "adam"}
-        AdamW takes weight decay out of the gradient.
+        AdamW decouples weight decay from the gradient.
     lr : float
-        Peak rate of a stage that names none.
+        Peak learning rate of stages that have none of their own.
     betas : tuple of float
-        Of Adam.
+        Adam's beta1 and beta2.
     cyclic_momentum : bool
-        Let beta1 fall from 0.95 to 0.85 while the rate rises, and rise again.
+        beta1 falls from 0.95 to 0.85 while the learning rate rises, and rises again.
     weight_decay : float
-        As the optimizer understands it.
-    clip : float
+        Weight decay of the optimizer.
+    clip_grad_norm : float
         Largest norm of the gradient; 0 for no limit.
-    average : float
-        Decay per step of a moving average of the weights, which is what is kept; 0 for none.
-    lora : int
-        Rank of additions to the weights that learn in their place (Hu et al. 2021); 0 for none.
+    ema_decay : float
+        Decay per step of an exponential moving average of the weights, which is what is
+        validated and exported; 0 for none.
+    lora_rank : int
+        Rank of low-rank additions that are trained in place of the weights (LoRA, Hu et al.
+        2021); 0 for none.
     """
 
     name: Literal["adamw", "adam"] = "adamw"
@@ -102,113 +105,115 @@ class OptimizerPlan:
     betas: tuple[float, float] = (0.9, 0.999)
     cyclic_momentum: bool = False
     weight_decay: float = 0.0
-    clip: float = 0.0
-    average: float = 0.0
-    lora: int = 0
+    clip_grad_norm: float = 0.0
+    ema_decay: float = 0.0
+    lora_rank: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassPlan:
-    """How colour classes are told, weighed against each other and against plain regression.
+class ClassConfig:
+    """Classification loss over color classes: encoding of the target and weights of the classes.
 
     Parameters
     ----------
-    coding : {"bilinear", "gaussian"}
-        Shares of the four grid points around a colour, or Zhang's Gaussian over the nearest.
-    weighing : {"power", "mixture"}
-        Inverse frequency to the power `rebalance`, or Zhang's mixture with a uniform prior whose
-        share is `rebalance`.
+    encoding : {"bilinear", "gaussian"}
+        Soft target: bilinear shares of the four grid points around a color, or Zhang's Gaussian
+        over the nearest classes.
+    weighting : {"power", "mixture"}
+        Class weights: inverse frequency to the power `rebalance`, or Zhang's mixture with a
+        uniform prior whose share is `rebalance`.
     rebalance : float
-        0 common colours decide, 1 rare ones do.
-    heaviest : float
-        No class weighs more than about this many average ones ("power" only).
-    regression : float
-        Weight of the smooth L1 distance of the expected colour.
-    every : int
-        Only one pixel in so many, along both axes, is compared, drawn anew in each step;
-        neighbours say nearly the same. Stages that look at whole pictures compare all.
+        0: frequent colors dominate the loss; 1: rare ones do.
+    max_weight : float
+        Upper limit of a class weight, relative to the mean ("power" only).
+    regression_weight : float
+        Weight of the smooth L1 distance of the expected color.
+    pixel_stride : int
+        The loss uses one pixel in so many along both axes, with a random offset in each step.
+        Neighboring pixels are highly correlated. Stages whose losses need whole images use all.
     """
 
-    coding: Literal["bilinear", "gaussian"] = "bilinear"
-    weighing: Literal["power", "mixture"] = "power"
+    encoding: Literal["bilinear", "gaussian"] = "bilinear"
+    weighting: Literal["power", "mixture"] = "power"
     rebalance: float = 0.4
-    heaviest: float = 8.0
-    regression: float = 0.0
-    every: int = 1
+    max_weight: float = 8.0
+    regression_weight: float = 0.0
+    pixel_stride: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossPlan:
-    """What the generator's output is compared with, critics aside.
+class LossConfig:
+    """Content loss of the generator.
 
     Parameters
     ----------
     pixel : {"l1", "l2", "smooth-l1", "classes"}
-        Distance of the output from the truth, in the network's own space and unit.
+        Distance between output and target, in the network's own color space and unit.
     weight : float
-        Factor on it.
+        Weight of the pixel loss.
     sampling : {"mean", "point"}
-        The truth for a network whose output is smaller: mean over each pixel's area, or its first.
-    features : tuple of float
-        Weights of the feature loss's layers, IPOL review eq. (7); empty for none.
+        Target of a network with a smaller output: mean over each output pixel's area, or its
+        first input pixel.
+    feature_weights : tuple of float
+        Weights of the layers in the feature loss, IPOL review eq. (7); empty for none.
     feature_norm : {"l1", "l2"}
-        Its distance.
+        Distance between features.
     feature_network : str
-        The network whose features are compared, by torchvision's name.
-    noise : float
-        lambda_noise of eq. (9); counts in the stages that ask for it.
+        Network that computes the features, by torchvision's name.
+    noise_weight : float
+        lambda_noise of eq. (9); applies in stages with `noise_consistency`.
     noise_probability : tuple of float
-        p of eq. (8) is drawn between these for each picture.
+        p of eq. (8) is uniform between these, for each image.
     noise_amplitude : float
-        a of eq. (8); gray spans 0 to 1.
-    colorfulness : float
-        Weight of a term that rewards colour.
-    classes : ClassPlan
-        For `pixel = "classes"`.
+        a of eq. (8), for gray in [0, 1].
+    colorfulness_weight : float
+        Weight of the colorfulness loss.
+    classes : ClassConfig
+        Options of `pixel = "classes"`.
     """
 
     pixel: Literal["l1", "l2", "smooth-l1", "classes"] = "l1"
     weight: float = 1.0
     sampling: Literal["mean", "point"] = "mean"
-    features: tuple[float, ...] = ()
+    feature_weights: tuple[float, ...] = ()
     feature_norm: Literal["l1", "l2"] = "l1"
     feature_network: str = "vgg16_bn"
-    noise: float = 0.0
+    noise_weight: float = 0.0
     noise_probability: tuple[float, float] = (0.001, 0.4)
     noise_amplitude: float = 30 / 255
-    colorfulness: float = 0.0
-    classes: ClassPlan = field(default_factory=ClassPlan)
+    colorfulness_weight: float = 0.0
+    classes: ClassConfig = field(default_factory=ClassConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticPlan:
-    """The network that tells photographs from colorized ones.
+class CriticConfig:
+    """Critic of adversarial stages, its loss and its optimizer.
 
     Parameters
     ----------
     name : str
-        Of `critics.build_critic`.
+        A key of `critics.CRITICS`.
     options : dict
-        For it.
-    maps : int
-        How many of the feature network's maps the critic "features" judges.
+        Keyword arguments of its class.
+    feature_layers : int
+        Number of maps of the feature network that the critic "features" uses.
     loss : {"bce", "hinge"}
-        Of critic and generator.
-    smoothing : float
-        What is missing to 1 in the label of photographs (one-sided).
+        Adversarial loss of critic and generator.
+    label_smoothing : float
+        Labels of real images are 1 minus this (one-sided).
     saturating : bool
-        Goodfellow's first cost log(1 - D(G)) instead of -log D(G).
+        Goodfellow's minimax cost log(1 - D(G)) instead of -log D(G).
     conditional : bool
-        Whether it sees the gray beside the colours.
+        The critic gets the gray image beside the colors.
     lr, betas, weight_decay : float, tuple of float, float
-        Of its optimizer, unless a stage names a rate.
+        Of its optimizer, for stages that do not set the learning rate.
     """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
-    maps: int = 3
+    feature_layers: int = 3
     loss: Literal["bce", "hinge"] = "bce"
-    smoothing: float = 0.0
+    label_smoothing: float = 0.0
     saturating: bool = False
     conditional: bool = True
     lr: float = 2e-4
@@ -218,51 +223,55 @@ class CriticPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One size of picture for so long, with one course of the rate.
+    """One stage of a training: what is trained, image size, length and learning rate.
 
     Parameters
     ----------
     train : {"generator", "critic", "gan"}
-        What learns: the generator from its content loss; the critic alone, from a generator that
-        stands still; or both against each other.
-    side, batch : int
-        Of the square crops, px, and how many at a time (over all processes).
+        The generator with its content loss; the critic alone, with a frozen generator; or both
+        against each other.
+    side : int
+        Side of the square crops, px.
+    batch : int
+        Crops per step, of all processes together.
     epochs : float
-        How often all pictures are seen; `steps`, if given, counts instead.
+        Length in passes over all images.
+    steps : int, optional
+        Length in steps, instead of `epochs`.
     lr, encoder_lr : float, optional
-        Peak rates of the last and the first group of layers, spread geometrically between;
-        `lr` is the critic's in a stage that trains only it.
+        Peak learning rate of the last and of the first group of layers; geometric between them.
+        In a stage that trains the critic only, `lr` is the critic's.
     critic_lr : float, optional
-        Of the critic in a "gan" stage.
+        Learning rate of the critic in a "gan" stage.
     betas : tuple of float, optional
-        Of the generator's optimizer, in this stage.
+        Betas of the generator's optimizer in this stage.
     schedule : str
-        A course of `schedule.rate_at`; or "plateau", which cuts the rate to a tenth when the
-        validation measure no longer falls.
+        A key of `schedule.SCHEDULES`; or "plateau", which divides the learning rate by ten when
+        the validation measure stops falling.
     warmup : float
-        Share of the steps in which the rate rises.
-    unfrozen : {"all", "later", "decoder", "head", "gradual"}
-        Which layers learn; "later" are all but the first group.
-    norm_statistics : {"frozen", "move", "learn", "kept"}
-        What batch norms do whose layers do not learn; see `adapt.Statistics`.
+        Share of the steps in which the learning rate rises.
+    trainable : {"all", "except_first", "decoder", "head", "gradual"}
+        Layers that are trained; see `adapt.freeze`.
+    batch_norm : {"frozen", "update", "train", "frozen_encoder"}
+        Batch norms of layers that are not trained; see `adapt.BatchNormMode`.
     content_weight, gan_weight : float
-        Of the content loss and the critic's opinion, in a "gan" stage.
-    critic_until : float, optional
-        The critic alone learns, batch by batch, until its loss is below this; then the generator
-        has its turn for one batch. Without it both learn from every batch.
-    noise : bool
-        Whether the noise consistency of eq. (9) counts.
-    features : bool
-        Whether the feature loss counts, if the recipe has one.
-    keep_every : int
-        Steps between checkpoints among which the best is kept; 0 keeps what comes last.
+        Weights of content loss and adversarial loss in a "gan" stage.
+    critic_loss_threshold : float, optional
+        Only the critic is trained, batch by batch, until its loss is below this; then the
+        generator is trained for one batch. Without it both are trained with every batch.
+    noise_consistency : bool
+        Use the noise consistency loss of eq. (9), if the recipe has one.
+    feature_loss : bool
+        Use the feature loss, if the recipe has one.
+    checkpoint_every : int
+        Steps between checkpoints, of which the best is kept; 0: the last weights are kept.
     patience : int
-        Checkpoints in a row that may fail to be the best one before the stage ends; 0 for no end.
-    cycled : bool
-        Whether the stage belongs to what is repeated `cycles` times.
+        The stage ends after so many checkpoints in a row that are not the best; 0: never.
+    in_cycle : bool
+        The stage is one of those that are repeated `cycles` times.
     """
 
-    train: Trained = "generator"
+    train: TrainedPart = "generator"
     side: int
     batch: int
     epochs: float = 1.0
@@ -273,67 +282,74 @@ class Stage:
     betas: tuple[float, float] | None = None
     schedule: str = "linear-cosine"
     warmup: float = 0.1
-    unfrozen: Literal["all", "later", "decoder", "head", "gradual"] = "all"
-    norm_statistics: Literal["frozen", "move", "learn", "kept"] = "frozen"
+    trainable: Literal["all", "except_first", "decoder", "head", "gradual"] = "all"
+    batch_norm: Literal["frozen", "update", "train", "frozen_encoder"] = "frozen"
     content_weight: float = 1.0
     gan_weight: float = 1.0
-    critic_until: float | None = None
-    noise: bool = False
-    features: bool = True
-    keep_every: int = 0
+    critic_loss_threshold: float | None = None
+    noise_consistency: bool = False
+    feature_loss: bool = True
+    checkpoint_every: int = 0
     patience: int = 0
-    cycled: bool = False
+    in_cycle: bool = False
 
     def __post_init__(self) -> None:
-        if self.side < SMALLEST_SIDE or self.batch < 1:
+        if self.side < MIN_SIDE or self.batch < 1:
             raise SettingsError(
-                f"A stage has a side of {SMALLEST_SIDE} px and a batch of 1 at least; got "
+                f"A stage needs a side of at least {MIN_SIDE} px and a batch of at least 1; got "
                 f"{self.side} px and {self.batch}."
             )
         if not self.epochs > 0 or (self.steps is not None and self.steps < 1):
             raise SettingsError(
-                f"A stage must last: give epochs above 0 or 1 step at least, not {self.epochs:g} "
-                f"epochs and {self.steps} steps."
+                f"A stage needs epochs above 0 or at least 1 step; got {self.epochs:g} epochs and "
+                f"{self.steps} steps."
             )
-        if self.schedule not in SCHEDULES:
+        if self.schedule not in SCHEDULE_NAMES:
             raise SettingsError(
-                f"No schedule is called {self.schedule!r}. Choose one of: {', '.join(SCHEDULES)}."
+                f"No schedule is named {self.schedule!r}. Choose one of: "
+                f"{', '.join(SCHEDULE_NAMES)}."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that a training run depends on, data and machine aside.
+    """Everything that a training run depends on, except data and machine.
 
     Parameters
     ----------
-    name, title, source, license : str
-        What it is called, says, stands on, and what its model may be used for.
-    settles : str
-        Where text and code of the source contradict each other: what this recipe does.
+    name, title : str
+        Short name, and one line of description.
+    source : str
+        Publication or program that the recipe follows.
+    license : str
+        License of the trained model.
+    notes : str
+        Deviations from the source, and choices where its text and code disagree.
+    seed : int
+        Seed of all random numbers.
     cycles : int
-        How often the stages that are `cycled` run.
-    shown : dict
-        Numbers that are put into the finished model: buffers of the network by name, and
-        `saturation` and `render_factor` that it recommends.
-    snapshots : tuple of float
-        Epochs after which a model is written beside the last one.
+        Number of times that the stages with `in_cycle` are run.
+    export : dict
+        Values written into the exported model: buffers of the network by name, and the
+        recommended `saturation` and `render_factor`.
+    snapshot_epochs : tuple of float
+        Epochs after which a model is exported beside the last one.
     """
 
     name: str
     title: str
     source: str
     license: str = "BSD-3-Clause"
-    settles: str = ""
+    notes: str = ""
     seed: int = 0
     cycles: int = 1
-    shown: dict[str, float] = field(default_factory=dict)
-    snapshots: tuple[float, ...] = ()
-    network: NetworkPlan
-    data: DataPlan = field(default_factory=DataPlan)
-    optimizer: OptimizerPlan = field(default_factory=OptimizerPlan)
-    loss: LossPlan = field(default_factory=LossPlan)
-    critic: CriticPlan | None = None
+    export: dict[str, float] = field(default_factory=dict)
+    snapshot_epochs: tuple[float, ...] = ()
+    network: NetworkConfig
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    critic: CriticConfig | None = None
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
@@ -345,67 +361,70 @@ class Recipe:
                 f"The recipe {self.name!r} has stages with a critic, but no table [critic]."
             )
 
-    def schedule(self) -> Iterator[Stage]:
-        """The stages in the order they run, cycles unrolled."""
-        once = [stage for stage in self.stages if not stage.cycled]
-        yield from once
+    def unrolled_stages(self) -> Iterator[Stage]:
+        """Yield the stages in the order in which they run, with cycles unrolled."""
+        yield from (stage for stage in self.stages if not stage.in_cycle)
         for _ in range(self.cycles):
-            yield from (stage for stage in self.stages if stage.cycled)
+            yield from (stage for stage in self.stages if stage.in_cycle)
 
-    def as_table(self) -> dict[str, Any]:
-        """All of it as plain dicts, lists and numbers."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain dicts, lists and numbers."""
         return asdict(self)
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with the package."""
+    """Return the names of the recipes in the package."""
     folder = resources.files("napari_colorize_training") / "recipes"
     names = (item.name for item in folder.iterdir())
     return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
 
 
 def read_recipe(name_or_path: str, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe by its name, or from a file.
+    """Read a recipe by its name, or from a file.
 
     Parameters
     ----------
     name_or_path : str
-        A name of `recipe_names`, or a TOML file.
+        A name in `recipe_names`, or a TOML file.
     changes : mapping of str to value, optional
-        Values to put in place of the recipe's, by dotted name: `{"optimizer.lr": 1e-4}`,
+        Values that replace those of the recipe, by dotted name: `{"optimizer.lr": 1e-4}`,
         `{"stages.0.side": 96}`.
 
     Raises
     ------
     FileNotFoundError
-        If it is neither; the message lists the names.
+        If there is no such recipe and no such file; the message lists the names.
     SettingsError
-        If the file or a change says something that recipes do not have.
+        If the file or a change has an unknown key or an invalid value.
     """
-    known = resources.files("napari_colorize_training") / "recipes" / f"{name_or_path}{SUFFIX}"
-    source = known if known.is_file() else Path(name_or_path)
+    packaged = resources.files("napari_colorize_training") / "recipes" / f"{name_or_path}{SUFFIX}"
+    source = packaged if packaged.is_file() else Path(name_or_path)
     if not source.is_file():
         raise FileNotFoundError(
-            f"No recipe is called {name_or_path!r}. Choose one of: {', '.join(recipe_names())}; "
+            f"No recipe is named {name_or_path!r}. Choose one of: {', '.join(recipe_names())}; "
             "or give a TOML file."
         )
     try:
         table = tomllib.loads(source.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{source} is no TOML file: {error}.") from error
+        raise SettingsError(f"{source} is not a valid TOML file: {error}.") from error
+    table = upgrade_keys(table)
     for name, value in (changes or {}).items():
-        put(table, name, value)
-    return recipe_from(table)
+        set_value(table, name, value)
+    return parse_recipe(table)
 
 
-def recipe_from(table: Mapping[str, Any]) -> Recipe:
-    """A recipe from its table, as TOML or `Recipe.as_table` has it; SettingsError if it is none."""
-    recipe: Recipe = _build(Recipe, table, "")
+def parse_recipe(table: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a table, as read from TOML or made by `Recipe.to_dict`.
+
+    Keys of earlier versions are accepted; SettingsError if the table is no valid recipe.
+    """
+    recipe: Recipe = build_dataclass(Recipe, upgrade_keys(table))
     return recipe
 
 
 def parse_change(text: str) -> tuple[str, Any]:
-    """`"optimizer.lr=1e-4"` as a name and a value; values are written as in TOML, or are words.
+    """Split `"optimizer.lr=1e-4"` into name and value; values are TOML, or plain words.
 
     Raises
     ------
@@ -414,80 +433,10 @@ def parse_change(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise SettingsError(f"{text!r} is no change; write NAME=VALUE, as optimizer.lr=1e-4.")
+        raise SettingsError(
+            f"{text!r} is not a change of the form NAME=VALUE, such as optimizer.lr=1e-4."
+        )
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
-
-
-def put(table: Any, name: str, value: Any) -> None:
-    """Replace a value of a recipe's table by its dotted name; SettingsError if that cannot be."""
-    *path, last = name.split(".")
-    for part in path:
-        table = _item(table, part, name) if isinstance(table, list) else table.setdefault(part, {})
-        if not isinstance(table, dict | list):
-            raise SettingsError(f"{name!r} cannot be set: {part!r} is a value, not a table.")
-    if isinstance(table, list):
-        _item(table, last, name)
-        table[int(last)] = value
-    else:
-        table[last] = value
-
-
-def _item(items: list[Any], number: str, name: str) -> Any:
-    if not number.isdigit() or int(number) >= len(items):
-        raise SettingsError(f"{name!r} cannot be set: {number!r} is none of 0 to {len(items) - 1}.")
-    return items[int(number)]
-
-
-def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:
-    """An instance of a dataclass, its tables in turn; unknown and missing names are refused."""
-    if not isinstance(table, Mapping):
-        raise SettingsError(f"The recipe's {where.rstrip('.') or 'text'} must be a table.")
-    known = {item.name: item for item in fields(kind)}
-    for name in table:
-        if name not in known:
-            raise SettingsError(
-                f"Recipes have no {where}{name}. What stands there is: {', '.join(known)}."
-            )
-    required = [
-        name
-        for name, item in known.items()
-        if item.default is MISSING and item.default_factory is MISSING and name not in table
-    ]
-    if required:
-        raise SettingsError(f"The recipe lacks {where}{required[0]}.")
-    types = get_type_hints(kind)
-    return kind(**{k: _value(types[k], v, f"{where}{k}") for k, v in table.items()})
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    """A value of TOML as the field's type; SettingsError if it is of another."""
-    origin = get_origin(kind)
-    if origin in (Union, UnionType):
-        choices = [choice for choice in get_args(kind) if choice is not type(None)]
-        return None if value is None else _value(choices[0], value, where)
-    if is_dataclass(kind):
-        return _build(kind, value, f"{where}.")
-    if origin is tuple:
-        inner, *rest = get_args(kind)
-        length = None if rest == [Ellipsis] else 1 + len(rest)
-        if not isinstance(value, list | tuple) or length not in (None, len(value)):
-            many = f"{length} values" if length else "values"
-            raise SettingsError(f"{where} must be a list of {many}, not {value!r}.")
-        return tuple(_value(inner, item, f"{where}.{n}") for n, item in enumerate(value))
-    if origin is Literal:
-        if value not in get_args(kind):
-            choices_text = ", ".join(map(str, get_args(kind)))
-            raise SettingsError(f"{where} is {value!r}; choose one of: {choices_text}.")
-        return value
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise SettingsError(f"{where} must be a table, not {value!r}.")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise SettingsError(f"{where} must be of type {kind.__name__}, not {value!r}.")
-    return value

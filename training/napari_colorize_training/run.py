@@ -1,4 +1,4 @@
-"""From pictures to a model in one call: what `napari-colorize-train train` does, for scripts."""
+"""Training in one call: check and cache the data, then run a recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_colorize_training.data import prepare
-from napari_colorize_training.loop.engine import RunOptions, Trainer, make_accelerator
+from napari_colorize_training.loop.accelerator import make_accelerator
+from napari_colorize_training.loop.engine import Trainer
+from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
 from napari_colorize_training.recipe import Recipe
 
@@ -18,11 +20,30 @@ def run_recipe(
     progress: ProgressReporter | None = None,
     control: RunControl | None = None,
 ) -> Path | None:
-    """Check and cache the data, then train; the path of the model, or None if stopped."""
+    """Run a recipe on images, as `napari-colorize-train train` does.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Network, data options, losses, optimizer and stages.
+    data : path, sequence, mapping, array or layer
+        Color images; see `data.prepare`.
+    options : RunOptions
+        Folders, files and machine settings.
+    progress : ProgressReporter, optional
+        Receives the events of the run.
+    control : RunControl, optional
+        Pauses, finishes or stops the run.
+
+    Returns
+    -------
+    Path or None
+        The model; None if the run was stopped.
+    """
     progress, control = progress or NoProgress(), control or RunControl()
     accelerator = make_accelerator(options.precision)
     try:
-        with accelerator.local_main_process_first():  # the others find the cache ready
+        with accelerator.local_main_process_first():  # the other processes find the cache complete
             group = recipe.data.group or None
             report = prepare(data, options.cache, group=group, progress=control.check)
     except Stopped:

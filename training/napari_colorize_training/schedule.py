@@ -1,8 +1,7 @@
-"""How the learning rate goes: each course is a function of the share of steps that are done.
+"""Learning-rate schedules: functions from the share of steps done to a factor of the peak rate.
 
-The share goes from 0 at the first step to just below 1 at the last; the result is a factor on the
-peak rate. `rate_at` finds a course by its name. `Plateau` alone looks at how training goes, and so
-has a state.
+The share is 0 at the first step and just below 1 at the last. `rate_factor` selects a schedule by
+name. `Plateau` depends on validation and therefore has a state.
 """
 
 from __future__ import annotations
@@ -16,66 +15,66 @@ from napari_colorize.errors import SettingsError
 
 Rise = Literal["linear", "cosine"]
 
-LOWEST_SHARE = 0.01  # of the peak: the first step of a rise from 0 would teach nothing
-FIRST_SHARE = 1 / 25  # fastai's and the IPOL program's first rate, as a share of the peak
-FASTAI_LAST_SHARE = 1 / 250_000  # fastai 1.x; 1e-5 in fastai 2
+MIN_WARMUP_FACTOR = 0.01  # a first step with a learning rate of 0 would be wasted
+START_FACTOR = 1 / 25  # first learning rate in fastai and in the IPOL program
+FASTAI_END_FACTOR = 1 / 250_000  # fastai 1.x; 1e-5 in fastai 2
 
 
 def constant(share: float) -> float:
-    """The peak rate all along."""
+    """Constant peak rate."""
     return 1.0
 
 
 def linear_cosine(share: float, warmup: float = 0.1) -> float:
-    """A linear rise from 0, then half a cosine down to 0."""
+    """Linear warmup from 0, then cosine decay to 0."""
     if share < warmup:
-        return max(share / warmup, LOWEST_SHARE)
-    return _fall(share, warmup)
+        return max(share / warmup, MIN_WARMUP_FACTOR)
+    return _cosine_decay(share, warmup)
 
 
 def one_cycle(
     share: float,
     warmup: float = 0.3,
-    start: float = FIRST_SHARE,
-    end: float = FIRST_SHARE,
+    start: float = START_FACTOR,
+    end: float = START_FACTOR,
     rise: Rise = "linear",
 ) -> float:
-    """1cycle (Smith 2018): up from `start` to 1, then half a cosine down to `end`.
+    """1cycle (Smith 2018): warmup from `start` to 1, then cosine decay to `end`.
 
     Parameters
     ----------
     share : float
-        Of the steps that are done.
+        Share of the steps done, 0 to 1.
     warmup : float
-        Share of the steps in which the rate rises; none rises with 0, and with DeOldify's 1e-8.
+        Share of the steps in which the rate rises; 0 for none (DeOldify: 1e-8).
     start, end : float
-        First and last factor. IPOL's program goes back to its start, its article to zero.
+        First and last factor. The last is the first in IPOL's program, and zero in the article.
     rise : {"linear", "cosine"}
-        IPOL's program and fastai.
+        Shape of the warmup: IPOL's program uses "linear", fastai "cosine".
     """
-    height = _height(share, warmup, rise)
-    foot = start if share < warmup else end
-    return foot + (1 - foot) * height
+    height = _one_cycle_height(share, warmup, rise)
+    lowest = start if share < warmup else end
+    return lowest + (1 - lowest) * height
 
 
 def fastai_cycle(
-    share: float, warmup: float = 0.3, start: float = FIRST_SHARE, end: float = FASTAI_LAST_SHARE
+    share: float, warmup: float = 0.3, start: float = START_FACTOR, end: float = FASTAI_END_FACTOR
 ) -> float:
-    """fastai's 1cycle: a cosine up and a cosine down, to next to nothing."""
+    """fastai's 1cycle: cosine warmup and cosine decay to almost 0."""
     return one_cycle(share, warmup, start, end, rise="cosine")
 
 
 def linear_decay(share: float, start: float = 0.5) -> float:
-    """The peak rate until `start`, then straight down to 0: pix2pix's PyTorch program."""
+    """Peak rate until `start`, then linear decay to 0: pix2pix's PyTorch program."""
     return 1.0 if share < start else (1 - share) / (1 - start)
 
 
 def step_decay(share: float, every: float = 0.45, factor: float = 0.1) -> float:
-    """`factor` more each `every` steps: 225,000 of 500,000 in Zhang et al.'s program."""
+    """Step decay by `factor` after each share `every` of the steps (Zhang et al.'s program)."""
     return float(factor ** math.floor(share / every))
 
 
-COURSES: dict[str, Callable[..., float]] = {
+SCHEDULES: dict[str, Callable[..., float]] = {
     "constant": constant,
     "linear-cosine": linear_cosine,
     "ipol": one_cycle,
@@ -85,65 +84,67 @@ COURSES: dict[str, Callable[..., float]] = {
 }
 
 
-def rate_at(kind: str, share: float, **options: Any) -> float:
-    """The factor on the peak rate after a share of the steps.
+def rate_factor(kind: str, share: float, **options: Any) -> float:
+    """Return the factor of the peak rate after a share of the steps.
 
     Parameters
     ----------
     kind : str
         A key of `COURSES`.
     share : float
-        Of the steps that are done, 0 to 1.
+        Share of the steps done, 0 to 1.
     **options
-        Of the course. One that only other courses have (`warmup` for "constant", say) is ignored,
-        so that a recipe's kind can be changed alone.
+        Options of the schedule. Options of other schedules (`warmup` with "constant") are ignored,
+        so that the schedule of a recipe can be changed on its own.
 
     Raises
     ------
     SettingsError
-        If there is no such course, or no course has such an option.
+        If there is no such schedule, or no schedule has such an option.
     """
-    if kind not in COURSES:
-        raise SettingsError(f"No schedule is called {kind!r}. Choose one of: {', '.join(COURSES)}.")
-    everywhere = {name for course in COURSES.values() for name in signature(course).parameters}
+    if kind not in SCHEDULES:
+        raise SettingsError(
+            f"No schedule is named {kind!r}. Choose one of: {', '.join(SCHEDULES)}."
+        )
+    known = {name for function in SCHEDULES.values() for name in signature(function).parameters}
     for option in options:
-        if option not in everywhere:
-            known = ", ".join(sorted(everywhere - {"share"}))
-            raise SettingsError(f"No schedule has an option {option!r}. They have: {known}.")
-    own = signature(COURSES[kind]).parameters
-    chosen = {name: value for name, value in options.items() if name in own}
-    return COURSES[kind](share, **chosen)
+        if option not in known:
+            names = ", ".join(sorted(known - {"share"}))
+            raise SettingsError(f"No schedule has an option {option!r}. Available: {names}.")
+    schedule = SCHEDULES[kind]
+    accepted = signature(schedule).parameters
+    return schedule(share, **{name: options[name] for name in options if name in accepted})
 
 
 def cyclic_momentum(
     share: float, warmup: float, high: float = 0.95, low: float = 0.85, rise: Rise = "linear"
 ) -> float:
-    """Momentum that goes against the rate of 1cycle: least where the rate is highest.
+    """Return the momentum of 1cycle, which falls while the learning rate rises.
 
-    For Adam and AdamW it is beta1. IPOL's program writes it to a field that AdamW never reads, so
-    theirs has no effect.
+    For Adam and AdamW it is beta1. IPOL's program writes it to a field that AdamW does not read,
+    so that it has no effect there.
     """
-    return high - (high - low) * _height(share, warmup, rise)
+    return high - (high - low) * _one_cycle_height(share, warmup, rise)
 
 
 class Plateau:
-    """A factor on the rate that is cut when a validation measure stops falling.
+    """Learning-rate factor that is reduced when a validation measure stops falling.
 
     Parameters
     ----------
     cut : float
-        What the factor is multiplied by.
+        The factor is multiplied by this.
     patience : int
-        Measures in a row that may fail to improve before it is cut.
+        Number of measures in a row without improvement before the factor is reduced.
     threshold : float
-        Share by which a measure must be below the best one to count as better.
+        Relative improvement that is required.
     lowest : float
-        The factor never falls below this.
+        Lower limit of the factor.
 
     Attributes
     ----------
     factor : float
-        1 at first.
+        Initially 1.
     """
 
     def __init__(
@@ -154,15 +155,15 @@ class Plateau:
         lowest: float = 1e-3,
     ) -> None:
         if not 0 < cut < 1:
-            raise SettingsError(f"A plateau's cut must be between 0 and 1, got {cut}.")
+            raise SettingsError(f"cut must be between 0 and 1, got {cut}.")
         self.cut, self.patience = cut, patience
         self.threshold, self.lowest = threshold, lowest
         self.factor, self.best, self.failures = 1.0, math.inf, 0
 
     def update(self, measure: float) -> bool:
-        """Take the next validation measure (small is good); returns whether the rate was cut."""
+        """Add a validation measure (lower is better); returns whether the factor was reduced."""
         margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
-        if measure < self.best - margin:  # never true of NaN
+        if measure < self.best - margin:  # False for NaN
             self.best, self.failures = measure, 0
             return False
         self.failures += 1
@@ -173,25 +174,25 @@ class Plateau:
         return True
 
     def state_dict(self) -> dict[str, float]:
-        """What a run needs to go on as if it had never stopped."""
+        """Return what is needed to resume."""
         return {"factor": self.factor, "best": self.best, "failures": self.failures}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from `state_dict`."""
+        """Restore `state_dict`."""
         self.factor, self.best = state["factor"], state["best"]
         self.failures = int(state["failures"])
 
 
-def _height(share: float, warmup: float, rise: Rise) -> float:
-    """0 at the start, 1 after `warmup`, 0 at the end."""
+def _one_cycle_height(share: float, warmup: float, rise: Rise) -> float:
+    """Return 0 at the start, 1 after `warmup`, 0 at the end."""
     if share >= warmup:
-        return _fall(share, warmup)
-    climbed = share / warmup
-    return climbed if rise == "linear" else 0.5 * (1 - math.cos(math.pi * climbed))
+        return _cosine_decay(share, warmup)
+    progress = share / warmup
+    return progress if rise == "linear" else 0.5 * (1 - math.cos(math.pi * progress))
 
 
-def _fall(share: float, warmup: float) -> float:
-    """Half a cosine from 1 at `warmup` to 0 at the end."""
+def _cosine_decay(share: float, warmup: float) -> float:
+    """Return half a cosine, from 1 at `warmup` to 0 at the end."""
     if share >= 1:
         return 0.0
     return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))

@@ -156,7 +156,7 @@ class TrainingRun:
             "--from": request.base,
             "--out": request.model,
             "--run": str(self.folder),
-            "--orders": str(self._file("control.txt")),
+            "--control": str(self._file("control.txt")),
             "--progress": "json",
             "--augment": request.augment,
             "--degrade": request.degrade,

@@ -8,11 +8,11 @@ import torch
 from napari_colorize_training.data.augment import (
     NONE,
     PHOTOGRAPHS,
-    PLANS,
+    PRESETS,
     STAINS,
     Augmentation,
     augment,
-    view_of,
+    transforms,
 )
 from skimage import data
 from skimage.color import rgb2hed
@@ -29,12 +29,12 @@ def rgb() -> torch.Tensor:
     return torch.from_numpy(np.stack(crops)).movedim(-1, 1).float() / 255
 
 
-def is_one_of(picture, others) -> bool:
-    return any(torch.allclose(picture, other, atol=1e-5) for other in others)
+def is_one_of(image, others) -> bool:
+    return any(torch.allclose(image, other, atol=1e-5) for other in others)
 
 
 @pytest.mark.parametrize("plan", [PHOTOGRAPHS, STAINS], ids=["photographs", "stains"])
-def test_pictures_change_at_random_but_the_same_again(rgb, plan):
+def test_augmentation_is_reproducible(rgb, plan):
     changed, gray = augment(rgb, None, plan, seeded())
 
     assert gray is None
@@ -45,7 +45,7 @@ def test_pictures_change_at_random_but_the_same_again(rgb, plan):
 
 
 @pytest.mark.parametrize("plan", [PHOTOGRAPHS, STAINS], ids=["photographs", "stains"])
-def test_pictures_change_alike_alone_and_in_a_batch(rgb, plan):
+def test_augmentation_does_not_depend_on_the_batch(rgb, plan):
     whole, _ = augment(rgb, None, plan, [seeded(number) for number in range(6)])
 
     last, _ = augment(rgb[4:], None, plan, [seeded(4), seeded(5)])
@@ -53,12 +53,12 @@ def test_pictures_change_alike_alone_and_in_a_batch(rgb, plan):
     torch.testing.assert_close(last, whole[4:], atol=1e-5, rtol=0)
 
 
-def test_nothing_is_the_default(rgb):
-    assert Augmentation() == NONE and PLANS["stains"] is STAINS
+def test_the_default_changes_nothing(rgb):
+    assert Augmentation() == NONE and PRESETS["stains"] is STAINS
     assert torch.equal(augment(rgb, None, NONE, seeded())[0], rgb)
 
 
-def test_gray_goes_where_its_colors_go(rgb):
+def test_gray_and_colors_move_together(rgb):
     gray = rgb[:, 1:2]
 
     changed, moved = augment(rgb, gray, PHOTOGRAPHS, seeded())
@@ -66,7 +66,7 @@ def test_gray_goes_where_its_colors_go(rgb):
     torch.testing.assert_close(moved, changed[:, 1:2])
 
 
-def test_turns_are_the_eight_of_a_square_and_lose_nothing(rgb):
+def test_turns_are_the_eight_symmetries_of_a_square(rgb):
     one = rgb[:1].expand(64, -1, -1, -1)
     eight = [
         torch.rot90(side, quarters, (1, 2))
@@ -76,41 +76,41 @@ def test_turns_are_the_eight_of_a_square_and_lose_nothing(rgb):
 
     turned, _ = augment(one, None, Augmentation(turns=True), seeded())
 
-    assert all(is_one_of(picture, eight) for picture in turned)
+    assert all(is_one_of(image, eight) for image in turned)
     assert all(is_one_of(wanted, turned) for wanted in eight)
 
 
-def test_half_are_mirrored(rgb):
+def test_half_of_the_images_are_flipped(rgb):
     one = rgb[:1].expand(200, -1, -1, -1)
 
     mirrored, _ = augment(one, None, Augmentation(mirror=0.5), seeded())
 
-    count = sum(torch.allclose(picture, rgb[0].flip(-1), atol=1e-5) for picture in mirrored)
+    count = sum(torch.allclose(image, rgb[0].flip(-1), atol=1e-5) for image in mirrored)
     assert count == pytest.approx(100, abs=25)
-    assert all(is_one_of(picture, [rgb[0], rgb[0].flip(-1)]) for picture in mirrored)
+    assert all(is_one_of(image, [rgb[0], rgb[0].flip(-1)]) for image in mirrored)
 
 
-def test_geometry_is_scikit_images_projective_warp(rgb):
+def test_geometry_agrees_with_scikit_images_projective_warp(rgb):
     plan = Augmentation(rotate=10, zoom=1.2, warp=0.25, probability=1.0)
-    pictures = rgb[:, :, :, :48]  # higher than wide
-    moved, _ = augment(pictures, None, plan, seeded())
+    images = rgb[:, :, :, :48]  # higher than wide
+    moved, _ = augment(images, None, plan, seeded())
 
-    views = view_of(pictures, plan, seeded())
+    views = transforms(images, plan, seeded())
 
-    height, width = pictures.shape[-2:]
+    height, width = images.shape[-2:]
     to_unit = np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]])
-    for picture, view, result in zip(pictures, views.double().numpy(), moved, strict=True):
+    for image, view, result in zip(images, views.double().numpy(), moved, strict=True):
         inverse_map = ProjectiveTransform(np.linalg.inv(to_unit) @ view @ to_unit)
-        expected = warp(picture[0].numpy().astype(float), inverse_map, order=1, cval=np.nan)
+        expected = warp(image[0].numpy().astype(float), inverse_map, order=1, cval=np.nan)
         inside = np.isfinite(expected)
         assert inside.mean() > 0.5
         np.testing.assert_allclose(result[0].numpy()[inside], expected[inside], atol=1e-4)
 
 
-def test_angles_are_degrees_of_the_picture_whatever_its_shape():
+def test_angles_are_degrees_for_every_aspect_ratio():
     plan = Augmentation(rotate=10, probability=1.0)
 
-    [view] = view_of(torch.zeros(1, 3, 40, 80), plan, seeded())
+    [view] = transforms(torch.zeros(1, 3, 40, 80), plan, seeded())
 
     moved = view[:2, :2] * torch.tensor([80.0, 40.0])[:, None] / torch.tensor([80.0, 40.0])
     torch.testing.assert_close(moved @ moved.T, torch.eye(2))
@@ -118,7 +118,7 @@ def test_angles_are_degrees_of_the_picture_whatever_its_shape():
 
 
 def test_zooming_leaves_no_border_empty():
-    views = view_of(torch.zeros(300, 3, 8, 8), Augmentation(zoom=1.5, probability=1.0), seeded())
+    views = transforms(torch.zeros(300, 3, 8, 8), Augmentation(zoom=1.5, probability=1.0), seeded())
     corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
 
     seen = corners @ views.transpose(1, 2)
@@ -127,8 +127,10 @@ def test_zooming_leaves_no_border_empty():
     assert float(views[:, 0, 0].min()) == pytest.approx(1 / 1.5, abs=0.01)
 
 
-def test_warping_moves_corners_by_a_quarter_at_most():
-    views = view_of(torch.zeros(300, 3, 8, 8), Augmentation(warp=0.25, probability=1.0), seeded())
+def test_warping_moves_corners_by_at_most_a_quarter():
+    views = transforms(
+        torch.zeros(300, 3, 8, 8), Augmentation(warp=0.25, probability=1.0), seeded()
+    )
     right = torch.tensor([1.0, 0.0, 1.0])
 
     seen = right @ views.transpose(1, 2)
@@ -137,7 +139,7 @@ def test_warping_moves_corners_by_a_quarter_at_most():
     assert float(x.max()) <= 1.25 and float(x.min()) >= 1 / 1.25
 
 
-def test_lighting_keeps_hue_order_and_its_strength_is_fastais():
+def test_lighting_is_monotone_and_has_fastais_strength():
     gray = torch.full((2000, 3, 2, 2), 0.5)
 
     lit, _ = augment(gray, None, Augmentation(lighting=0.5, probability=1.0), seeded())
@@ -149,7 +151,7 @@ def test_lighting_keeps_hue_order_and_its_strength_is_fastais():
     assert float(values.mean()) == pytest.approx(0.5, abs=0.02)
 
 
-def test_stains_change_in_density_by_no_more_than_was_allowed():
+def test_stain_densities_change_within_the_limit():
     tissue = (
         torch.from_numpy(data.immunohistochemistry()[:64, :64]).movedim(-1, 0)[None].float() / 255
     )
@@ -158,14 +160,14 @@ def test_stains_change_in_density_by_no_more_than_was_allowed():
     stained, _ = augment(many, None, Augmentation(stain=0.05), seeded())
 
     before = rgb2hed(tissue[0].movedim(0, -1).numpy().astype(float)) * -math.log(1e-6)
-    for picture in stained[:5]:
-        after = rgb2hed(picture.movedim(0, -1).numpy().astype(float)) * -math.log(1e-6)
+    for image in stained[:5]:
+        after = rgb2hed(image.movedim(0, -1).numpy().astype(float)) * -math.log(1e-6)
         assert np.median(np.abs(after - before)) <= 0.05 * (1 + np.abs(before).max())
     spread = stained.mean(dim=(2, 3)).std(dim=0)
     assert bool((spread > 0.003).all())
 
 
-def test_grays_of_their_own_are_not_stained(rgb):
+def test_gray_images_of_the_source_are_not_stained(rgb):
     gray = rgb[:, :1]
 
     _, after = augment(rgb, gray, Augmentation(stain=0.1), seeded())

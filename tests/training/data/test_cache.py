@@ -10,22 +10,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari_colorize_training.data import cache as cached
-from napari_colorize_training.data.cache import AHEAD, THREADS, ImageCache, prepare
+from napari_colorize_training.data.cache import PREFETCH, THREADS, ImageCache, prepare
 from PIL import Image
 
 from napari_colorize.errors import ImageError, OutputError, SettingsError
 
 
-def picture(seed: int, size=(60, 44)) -> Image.Image:
-    """Blurred patches of colour: unlike all others, and easily compressed."""
+def image(seed: int, size=(60, 44)) -> Image.Image:
+    """Return blurred random patches of color, which are easily compressed."""
     patches = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(patches).resize(size, Image.Resampling.BICUBIC)
 
 
-def write_pictures(folder, count: int, **options) -> None:
+def write_images(folder, count: int, **options) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
-        picture(seed, **options).save(folder / f"{seed:03}.png")
+        image(seed, **options).save(folder / f"{seed:03}.png")
 
 
 def both(cache) -> list:
@@ -36,8 +36,8 @@ def problems_of(report) -> dict[str, str]:
     return {problem.name: problem.problem for problem in report.problems}
 
 
-def test_pictures_are_shrunk_once_and_told_apart(tmp_path):
-    write_pictures(tmp_path / "photos", 30, size=(90, 60))
+def test_images_are_reduced_and_keep_their_names(tmp_path):
+    write_images(tmp_path / "photos", 30, size=(90, 60))
 
     report = prepare(tmp_path / "photos", tmp_path / "cache", side=40, validation_share=0.2)
 
@@ -50,24 +50,24 @@ def test_pictures_are_shrunk_once_and_told_apart(tmp_path):
     assert not {*training.names} & {*validation.names}
 
 
-def test_a_cached_picture_is_the_picture(tmp_path):
-    write_pictures(tmp_path / "photos", 5)
+def test_cached_images_equal_the_source(tmp_path):
+    write_images(tmp_path / "photos", 5)
 
     prepare(tmp_path / "photos", tmp_path / "cache")
 
-    for cached_picture in both(tmp_path / "cache"):
-        original = np.asarray(Image.open(tmp_path / "photos" / cached_picture.name))
-        np.testing.assert_array_equal(cached_picture.rgb, original)
+    for cached_image in both(tmp_path / "cache"):
+        original = np.asarray(Image.open(tmp_path / "photos" / cached_image.name))
+        np.testing.assert_array_equal(cached_image.rgb, original)
 
 
-def test_what_cannot_be_learned_from_is_left_out_and_said(tmp_path):
+def test_unusable_images_are_left_out_and_reported(tmp_path):
     folder = tmp_path / "photos"
-    write_pictures(folder, 6)
-    (folder / "broken.png").write_bytes(b"no picture")
+    write_images(folder, 6)
+    (folder / "broken.png").write_bytes(b"no image")
     (folder / "copy.png").write_bytes((folder / "000.png").read_bytes())
-    picture(7).convert("L").save(folder / "gray.png")
-    picture(8).convert("L").convert("RGB").save(folder / "gray rgb.png")
-    picture(9, size=(31, 400)).save(folder / "tiny.png")
+    image(7).convert("L").save(folder / "gray.png")
+    image(8).convert("L").convert("RGB").save(folder / "gray rgb.png")
+    image(9, size=(31, 400)).save(folder / "tiny.png")
 
     report = prepare(folder, tmp_path / "cache")
 
@@ -79,17 +79,17 @@ def test_what_cannot_be_learned_from_is_left_out_and_said(tmp_path):
         "tiny.png": "tiny",
     }
     assert report.used == len(both(tmp_path / "cache")) == 6
-    assert "6 of 11 pictures are used" in report.sentence()
-    assert "copy.png: duplicated (the same pixels as 000.png); left out." in report.text()
-    told = json.loads((tmp_path / "cache" / "report.json").read_text())
-    assert len(told["problems"]) == 5
+    assert "6 of 11 images are used" in report.sentence()
+    assert "copy.png: duplicated (same pixels as 000.png); left out." in report.text()
+    report = json.loads((tmp_path / "cache" / "report.json").read_text())
+    assert len(report["problems"]) == 5
 
 
-def test_near_duplicates_are_reported_and_stay_on_one_side(tmp_path):
+def test_near_duplicates_are_reported_and_not_split(tmp_path):
     folder = tmp_path / "photos"
-    write_pictures(folder, 30)
+    write_images(folder, 30)
     for seed in range(30):
-        picture(seed).save(folder / f"{seed:03}.jpg", quality=95)
+        image(seed).save(folder / f"{seed:03}.jpg", quality=95)
 
     report = prepare(folder, tmp_path / "cache", validation_share=0.3)
 
@@ -102,11 +102,11 @@ def test_near_duplicates_are_reported_and_stay_on_one_side(tmp_path):
     assert set(problems_of(report).values()) == {"nearly the same"}
 
 
-def test_a_near_duplicate_of_another_group_does_not_leak(tmp_path):
+def test_near_duplicates_in_another_group_do_not_leak(tmp_path):
     for group in range(8):
-        write_pictures(tmp_path / "photos" / f"bag{group}", 0)
-        picture(group).save(tmp_path / "photos" / f"bag{group}" / "own.png")
-        picture(99).save(tmp_path / "photos" / f"bag{group}" / "blank.jpg", quality=70 + group)
+        write_images(tmp_path / "photos" / f"bag{group}", 0)
+        image(group).save(tmp_path / "photos" / f"bag{group}" / "own.png")
+        image(99).save(tmp_path / "photos" / f"bag{group}" / "blank.jpg", quality=70 + group)
 
     report = prepare(tmp_path / "photos", tmp_path / "cache", group="folder", validation_share=0.3)
 
@@ -121,7 +121,7 @@ def test_a_near_duplicate_of_another_group_does_not_leak(tmp_path):
 
 def test_pairs_keep_the_dtype_and_limits_of_their_grays(tmp_path):
     folder = tmp_path / "pairs"
-    write_pictures(folder / "color", 4, size=(64, 48))
+    write_images(folder / "color", 4, size=(64, 48))
     (folder / "gray").mkdir()
     values = np.random.default_rng(0).integers(0, 65536, (4, 96, 128), dtype=np.uint16)
     for seed in range(3):
@@ -130,10 +130,10 @@ def test_pairs_keep_the_dtype_and_limits_of_their_grays(tmp_path):
 
     report = prepare(folder, tmp_path / "cache")
 
-    pictures = both(tmp_path / "cache")
+    images = both(tmp_path / "cache")
     assert report.paired and report.used == 3
     assert problems_of(report) == {"color/003.png": "mis-paired"}
-    for one in pictures:
+    for one in images:
         assert (one.gray.dtype, one.gray.shape) == (np.uint16, one.rgb.shape[:2])
         assert one.gray_limits == (0, 65535)
         original = values[int(one.name[6:9])]
@@ -141,7 +141,7 @@ def test_pairs_keep_the_dtype_and_limits_of_their_grays(tmp_path):
 
 
 def test_arrays_and_layers_are_cached_like_files(tmp_path):
-    stack = np.stack([np.asarray(picture(seed)) for seed in range(4)])
+    stack = np.stack([np.asarray(image(seed)) for seed in range(4)])
     layer = SimpleNamespace(data=stack, rgb=True, name="film")
     deep = [one.astype(np.uint16) * 16 for one in stack]
 
@@ -155,9 +155,9 @@ def test_arrays_and_layers_are_cached_like_files(tmp_path):
     assert all(one.limits[1] <= 4080 for one in both(tmp_path / "deep"))
 
 
-def test_a_cache_is_built_again_only_when_something_has_changed(tmp_path):
+def test_a_cache_is_rebuilt_only_after_a_change(tmp_path):
     folder, cache = tmp_path / "photos", tmp_path / "cache"
-    write_pictures(folder, 3)
+    write_images(folder, 3)
 
     def inode(**options) -> int:
         prepare(folder, cache, **options)
@@ -165,7 +165,7 @@ def test_a_cache_is_built_again_only_when_something_has_changed(tmp_path):
 
     built = inode()
     assert inode() == built
-    picture(9).save(folder / "009.png")
+    image(9).save(folder / "009.png")
     grown = inode()
     assert grown != built and len(both(cache)) == 4
     (folder / "009.png").unlink()
@@ -174,9 +174,9 @@ def test_a_cache_is_built_again_only_when_something_has_changed(tmp_path):
     assert both(cache)[0].rgb.shape == (40, 55, 3)
 
 
-@pytest.mark.parametrize("index", ['[["one.png", 160, 160]]', '{"pictures": []}', "{", ""])
-def test_a_cache_of_another_version_or_a_damaged_one_is_built_again(tmp_path, index):
-    write_pictures(tmp_path / "photos", 3)
+@pytest.mark.parametrize("index", ['[["one.png", 160, 160]]', '{"images": []}', "{", ""])
+def test_old_and_damaged_caches_are_rebuilt(tmp_path, index):
+    write_images(tmp_path / "photos", 3)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "index.json").write_text(index)
 
@@ -185,24 +185,26 @@ def test_a_cache_of_another_version_or_a_damaged_one_is_built_again(tmp_path, in
     assert len(both(tmp_path / "cache")) == 3
 
 
-def test_a_small_set_holds_one_picture_back(tmp_path):
-    write_pictures(tmp_path / "photos", 4)
+def test_a_small_set_has_one_validation_image(tmp_path):
+    write_images(tmp_path / "photos", 4)
 
     report = prepare(tmp_path / "photos", tmp_path / "cache", validation_share=1e-6)
 
     assert (report.training, report.validation) == (3, 1)
 
 
-def test_progress_is_told_for_each_picture(tmp_path):
-    write_pictures(tmp_path / "photos", 5)
-    told = []
+def test_progress_is_reported_for_each_image(tmp_path):
+    write_images(tmp_path / "photos", 5)
+    calls = []
 
-    prepare(tmp_path / "photos", tmp_path / "cache", progress=lambda *numbers: told.append(numbers))
+    prepare(
+        tmp_path / "photos", tmp_path / "cache", progress=lambda *numbers: calls.append(numbers)
+    )
 
-    assert told == [(number, 5) for number in range(1, 6)]
+    assert calls == [(number, 5) for number in range(1, 6)]
 
 
-def test_only_a_few_pictures_are_decoded_in_advance(monkeypatch):
+def test_few_images_are_decoded_in_advance(monkeypatch):
     started, go_on = [], threading.Event()
 
     def noted(item, *, side):
@@ -211,33 +213,33 @@ def test_only_a_few_pictures_are_decoded_in_advance(monkeypatch):
         return item
 
     monkeypatch.setattr(cached, "_read", noted)
-    pictures = cached._read_all([*range(10 * AHEAD * THREADS)], 160)
+    images = cached._read_all([*range(10 * PREFETCH * THREADS)], 160)
     threading.Timer(0.1, go_on.set).start()
-    next(pictures)
+    next(images)
 
-    assert len(started) <= AHEAD * THREADS
-    assert 1 + len(list(pictures)) == 10 * AHEAD * THREADS
+    assert len(started) <= PREFETCH * THREADS
+    assert 1 + len(list(images)) == 10 * PREFETCH * THREADS
 
 
 @pytest.mark.parametrize(
     ("make", "error", "sentence"),
     [
-        (lambda folder: None, FileNotFoundError, "holds no photographs that can be read"),
+        (lambda folder: None, FileNotFoundError, "has no readable images"),
         (
-            lambda folder: (folder / "one.png").write_bytes(b"no picture"),
+            lambda folder: (folder / "one.png").write_bytes(b"no image"),
             FileNotFoundError,
-            "can be read; left out: 1 unreadable",
+            "has no readable images; left out: 1 unreadable",
         ),
-        (partial(write_pictures, count=1), ImageError, "one photograph only. Give two at least"),
+        (partial(write_images, count=1), ImageError, "only one usable image. Give at least two"),
         (
-            lambda folder: [picture(n).convert("L").save(folder / f"{n}.png") for n in range(3)],
+            lambda folder: [image(n).convert("L").save(folder / f"{n}.png") for n in range(3)],
             ImageError,
-            "no picture to learn colours from; left out: 3 gray. Give photographs in colour",
+            "no images to train on; left out: 3 gray. Give color images",
         ),
     ],
     ids=["none", "damaged", "one", "gray"],
 )
-def test_too_few_pictures_are_told_and_leave_no_cache(tmp_path, make, error, sentence):
+def test_too_few_images_are_refused_without_a_cache(tmp_path, make, error, sentence):
     folder, cache = tmp_path / "photos", tmp_path / "cache"
     folder.mkdir()
     make(folder)
@@ -252,10 +254,10 @@ def test_too_few_pictures_are_told_and_leave_no_cache(tmp_path, make, error, sen
     ("number", "sentence"),
     [(errno.ENOSPC, "the disk is full. Make room"), (errno.EIO, "could not be written")],
 )
-def test_a_full_disk_is_told_and_an_older_cache_stays(tmp_path, monkeypatch, number, sentence):
-    write_pictures(tmp_path / "photos", 3)
+def test_a_full_disk_is_reported_and_the_old_cache_remains(tmp_path, monkeypatch, number, sentence):
+    write_images(tmp_path / "photos", 3)
     prepare(tmp_path / "photos", tmp_path / "cache")
-    picture(9).save(tmp_path / "photos" / "009.png")
+    image(9).save(tmp_path / "photos" / "009.png")
 
     def full(*arguments):
         raise OSError(number, os.strerror(number))
@@ -269,8 +271,8 @@ def test_a_full_disk_is_told_and_an_older_cache_stays(tmp_path, monkeypatch, num
     assert not list((tmp_path / "cache").glob(".*"))
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
-    write_pictures(tmp_path / "photos", 3)
+def test_an_unwritable_cache_folder_is_refused(tmp_path):
+    write_images(tmp_path / "photos", 3)
     (tmp_path / "file").write_text("not a folder")
 
     with pytest.raises(OutputError, match="is a file, not a folder"):
@@ -278,8 +280,8 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"side": 8}, {"validation_share": 0}, {"validation_share": 1}])
-def test_settings_that_make_no_sense_are_told(tmp_path, options):
-    with pytest.raises(SettingsError, match="Cached pictures have a side of 32 px at least"):
+def test_invalid_settings_are_refused(tmp_path, options):
+    with pytest.raises(SettingsError, match="The cache needs a side of at least 32 px"):
         prepare(tmp_path, tmp_path / "cache", **options)
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 from skimage.color import rgb2yuv
 
 
-def pictures(count: int, dtype=np.uint8) -> np.ndarray:
-    """Each of its own colour, with the column's number in green."""
+def images(count: int, dtype=np.uint8) -> np.ndarray:
+    """Images of different red, with the column number in green."""
     stack = np.zeros((count, 48, 60, 3), dtype)
     stack[..., 0] = np.arange(count)[:, None, None]
     stack[..., 1] = np.arange(60)
@@ -20,24 +20,24 @@ def pictures(count: int, dtype=np.uint8) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """The training side of a cache of 60 pictures."""
+    """The training split of a cache of 60 images."""
     cache = tmp_path_factory.mktemp("cache")
-    prepare(pictures(60), cache, validation_share=0.1)
+    prepare(images(60), cache, validation_share=0.1)
     return ImageCache(cache, validation=False)
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """16-bit pictures, some with a gray of their own that is their red."""
+    """16-bit images, some of them with a gray image equal to red."""
     cache = tmp_path_factory.mktemp("cache")
-    color = pictures(12, np.uint16) * 16
+    color = images(12, np.uint16) * 16
     prepare({"color": color, "gray": [*(color[..., 0].astype(np.float32) / 1000)]}, cache)
     return ImageCache(cache, validation=False)
 
 
-def test_a_batch_depends_on_seed_and_step_alone(photographs):
+def test_a_batch_depends_only_on_seed_and_step(photographs):
     first, second = (
-        Crops(photographs, side=32, batch=6, shrink=(0.5, 1.0), seed=3, threads=threads)
+        Crops(photographs, side=32, batch=6, crop_scale=(0.5, 1.0), seed=3, threads=threads)
         for threads in (1, 2)
     )
     for step in range(4):
@@ -49,8 +49,8 @@ def test_a_batch_depends_on_seed_and_step_alone(photographs):
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 7])
-def test_processes_draw_together_what_one_would_draw(photographs, ranks):
-    options = {"side": 24, "batch": 7, "shrink": (0.5, 1.0), "seed": 1}
+def test_several_processes_get_the_crops_of_one(photographs, ranks):
+    options = {"side": 24, "batch": 7, "crop_scale": (0.5, 1.0), "seed": 1}
     whole = Crops(photographs, **options).at(20)
 
     parts = [Crops(photographs, **options, rank=rank, ranks=ranks).at(20) for rank in range(ranks)]
@@ -59,30 +59,30 @@ def test_processes_draw_together_what_one_would_draw(photographs, ranks):
     assert torch.equal(torch.cat([part.seeds for part in parts]), whole.seeds)
 
 
-def test_more_processes_than_crops_are_told(photographs):
+def test_more_processes_than_crops_are_refused(photographs):
     with pytest.raises(ValueError, match="3 processes cannot share a batch of 2"):
-        Crops(photographs, side=24, batch=2, shrink=(1, 1), seed=0, ranks=3)
+        Crops(photographs, side=24, batch=2, crop_scale=(1, 1), seed=0, ranks=3)
 
 
-def test_every_picture_comes_once_in_an_epoch(photographs):
-    crops = Crops(photographs, side=16, batch=1, shrink=(1.0, 1.0), seed=0)
+def test_every_image_is_used_once_in_an_epoch(photographs):
+    crops = Crops(photographs, side=16, batch=1, crop_scale=(1.0, 1.0), seed=0)
 
     seen = [int(crops.at(step).rgb[0, 0, 0, 0]) for step in range(len(photographs))]
 
     assert len(set(seen)) == len(photographs)
 
 
-def test_a_batch_is_full_even_if_pictures_are_few(pairs):
+def test_a_batch_is_full_even_if_images_are_few(pairs):
     batch = 3 * len(pairs) + 1
-    crops = Crops(pairs, side=16, batch=batch, shrink=(1.0, 1.0), seed=0)
+    crops = Crops(pairs, side=16, batch=batch, crop_scale=(1.0, 1.0), seed=0)
 
     assert len(crops.at(0)) == len(crops.at(1)) == batch
     assert len({float(crop[0].mean()) for crop in crops.at(1).rgb}) == len(pairs)
 
 
-def test_half_of_the_crops_are_mirrored_unless_none_is_to_be(photographs):
+def test_half_of_the_crops_are_flipped_unless_disabled(photographs):
     def mirrored(**options) -> float:
-        crops = Crops(photographs, side=48, batch=54, shrink=(1, 1), seed=0, **options)
+        crops = Crops(photographs, side=48, batch=54, crop_scale=(1, 1), seed=0, **options)
         green = torch.cat([crops.at(step).rgb[:, 1, 0].int() for step in range(4)])
         return float((green[:, -1] < green[:, 0]).float().mean())
 
@@ -90,8 +90,8 @@ def test_half_of_the_crops_are_mirrored_unless_none_is_to_be(photographs):
     assert mirrored(mirror=False) == 0
 
 
-def test_crops_are_resized_as_pillow_does(photographs):
-    crops = Crops(photographs, side=20, batch=1, shrink=(1, 1), seed=0, mirror=False)
+def test_crops_are_resized_as_in_pillow(photographs):
+    crops = Crops(photographs, side=20, batch=1, crop_scale=(1, 1), seed=0, horizontal_flip=False)
     index = int(crops._chosen(0)[0])
 
     crop = crops.at(0).rgb[0].movedim(0, -1).numpy().astype(int)
@@ -104,15 +104,15 @@ def test_crops_are_resized_as_pillow_does(photographs):
     assert min(np.abs(candidate - crop).max() for candidate in candidates) <= 1
 
 
-def test_eight_bits_travel_as_bytes_and_bring_no_gray(photographs):
-    batch = Crops(photographs, side=16, batch=3, shrink=(1, 1), seed=0).at(0)
+def test_eight_bit_crops_are_uint8_without_gray(photographs):
+    batch = Crops(photographs, side=16, batch=3, crop_scale=(1, 1), seed=0).at(0)
 
     assert (batch.rgb.dtype, batch.rgb.shape, batch.gray) == (torch.uint8, (3, 3, 16, 16), None)
     torch.testing.assert_close(batch.floats(), batch.rgb / 255)
 
 
-def test_deep_pairs_come_as_floats_between_their_limits(pairs):
-    batch = Crops(pairs, side=48, batch=8, shrink=(1, 1), seed=0).at(0)
+def test_deep_pairs_are_floats_scaled_by_their_limits(pairs):
+    batch = Crops(pairs, side=48, batch=8, crop_scale=(1, 1), seed=0).at(0)
 
     assert (batch.rgb.dtype, batch.gray.dtype) == (torch.float32, torch.float32)
     assert batch.gray.shape == (8, 1, 48, 48)
@@ -122,8 +122,8 @@ def test_deep_pairs_come_as_floats_between_their_limits(pairs):
     assert torch.equal(batch.gray.amin((1, 2, 3)), batch.gray.amax((1, 2, 3)))
 
 
-def test_where_a_gray_is_missing_it_is_the_luminance(tmp_path):
-    color = pictures(4)
+def test_a_missing_gray_image_is_the_luminance(tmp_path):
+    color = images(4)
     Image.fromarray(color[0]).save(tmp_path / "0.png")
     Image.fromarray(color[0, ..., 2]).save(tmp_path / "0 gray.png")
     for number in range(1, 4):
@@ -143,8 +143,8 @@ def test_where_a_gray_is_missing_it_is_the_luminance(tmp_path):
             np.testing.assert_allclose(gray[0], rgb[2] / 255, atol=1e-6)
 
 
-def test_generators_are_seeded_crop_by_crop(photographs):
-    batch = Crops(photographs, side=16, batch=5, shrink=(1, 1), seed=0).at(3)
+def test_each_crop_has_its_own_generator(photographs):
+    batch = Crops(photographs, side=16, batch=5, crop_scale=(1, 1), seed=0).at(3)
 
     numbers = [float(torch.rand(1, generator=one)) for one in batch.generators()]
 

@@ -14,32 +14,32 @@ from napari_colorize.io.images import write_image
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tif"])
-def test_what_was_written_is_read(tmp_path, suffix):
-    picture = data.astronaut()[:60, :80]
+def test_written_images_are_read(tmp_path, suffix):
+    image = data.astronaut()[:60, :80]
     options = {"lossless": True} if suffix == ".webp" else {}
-    Image.fromarray(picture).save(tmp_path / f"one{suffix}", **options)
+    Image.fromarray(image).save(tmp_path / f"one{suffix}", **options)
 
     decoded = decode(tmp_path / f"one{suffix}", 160)
 
-    np.testing.assert_array_equal(decoded.pixels, picture)
+    np.testing.assert_array_equal(decoded.pixels, image)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bits_stay_sixteen_bits(tmp_path, suffix):
-    picture = np.random.default_rng(0).integers(0, 65536, (40, 50, 3), dtype=np.uint16)
-    write_image(tmp_path / f"one{suffix}", picture)
+def test_sixteen_bits_are_kept(tmp_path, suffix):
+    image = np.random.default_rng(0).integers(0, 65536, (40, 50, 3), dtype=np.uint16)
+    write_image(tmp_path / f"one{suffix}", image)
 
     decoded = decode(tmp_path / f"one{suffix}", 160)
 
-    np.testing.assert_array_equal(decoded.pixels, picture)
+    np.testing.assert_array_equal(decoded.pixels, image)
 
 
-def test_a_machine_without_tifffile_reads_what_pillow_can(tmp_path, monkeypatch):
-    picture = data.astronaut()[:60, :80]
-    Image.fromarray(picture).save(tmp_path / "one.tif")
+def test_without_tifffile_pillow_is_used(tmp_path, monkeypatch):
+    image = data.astronaut()[:60, :80]
+    Image.fromarray(image).save(tmp_path / "one.tif")
     monkeypatch.setitem(sys.modules, "tifffile", None)
 
-    np.testing.assert_array_equal(decode(tmp_path / "one.tif", 160).pixels, picture)
+    np.testing.assert_array_equal(decode(tmp_path / "one.tif", 160).pixels, image)
 
 
 def test_a_large_jpeg_is_decoded_at_no_less_than_twice_the_side(tmp_path):
@@ -56,7 +56,7 @@ def test_a_large_jpeg_is_decoded_at_no_less_than_twice_the_side(tmp_path):
     assert np.abs(difference).mean() < 1
 
 
-def test_a_picture_that_was_taken_sideways_stands_upright(tmp_path):
+def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turned by a quarter
     Image.new("RGB", (200, 160)).save(tmp_path / "one.jpg", exif=exif)
@@ -64,15 +64,15 @@ def test_a_picture_that_was_taken_sideways_stands_upright(tmp_path):
     assert decode(tmp_path / "one.jpg", 160).pixels.shape == (200, 160, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
-def test_damage_is_told(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_damaged_files_are_reported(tmp_path, content):
     (tmp_path / "broken.png").write_bytes(content)
 
     with pytest.raises(ImageError):
         decode(tmp_path / "broken.png", 160)
 
 
-def test_a_file_cut_short_is_told(tmp_path):
+def test_truncated_files_are_reported(tmp_path):
     Image.fromarray(data.astronaut()).save(tmp_path / "one.jpg")
     content = (tmp_path / "one.jpg").read_bytes()
     (tmp_path / "one.jpg").write_bytes(content[: len(content) // 2])
@@ -84,7 +84,7 @@ def test_a_file_cut_short_is_told(tmp_path):
 @pytest.mark.parametrize(
     "error", [Image.DecompressionBombError("too large"), ValueError("chunk"), SyntaxError("PNG")]
 )
-def test_a_picture_that_pillow_refuses_is_told(tmp_path, monkeypatch, error):
+def test_images_that_pillow_refuses_are_reported(tmp_path, monkeypatch, error):
     Image.new("RGB", (40, 40)).save(tmp_path / "one.png")
 
     def refuse(file):
@@ -96,7 +96,7 @@ def test_a_picture_that_pillow_refuses_is_told(tmp_path, monkeypatch, error):
         decode(tmp_path / "one.png", 160)
 
 
-def test_a_stack_is_told(tmp_path):
+def test_a_stack_is_refused(tmp_path):
     tifffile.imwrite(
         tmp_path / "stack.tif", np.zeros((3, 40, 40), np.uint16), photometric="minisblack"
     )
@@ -105,35 +105,35 @@ def test_a_stack_is_told(tmp_path):
         decode(tmp_path / "stack.tif", 160)
 
 
-def test_a_file_has_the_same_digest_wherever_it_is_read(tmp_path):
-    picture = Image.fromarray(data.astronaut())
+def test_the_digest_does_not_depend_on_the_container(tmp_path):
+    image = Image.fromarray(data.astronaut())
     for name in ("one.png", "two.png"):
-        picture.save(tmp_path / name)
+        image.save(tmp_path / name)
 
     assert decode(tmp_path / "one.png", 160).digest == decode(tmp_path / "two.png", 40).digest
     assert decode(tmp_path / "one.png", 160).digest != decode(data.astronaut(), 160).digest
 
 
-def test_ten_bits_in_sixteen_have_limits_of_their_own():
-    picture = np.random.default_rng(0).integers(100, 924, (200, 200, 3), dtype=np.uint16)
-    picture[0, 0] = 65535  # a hot pixel
+def test_ten_bits_in_uint16_have_percentile_limits():
+    image = np.random.default_rng(0).integers(100, 924, (200, 200, 3), dtype=np.uint16)
+    image[0, 0] = 65535  # a hot pixel
 
-    rgb, (low, high) = to_color(decode(picture, 160))
+    rgb, (low, high) = to_color(decode(image, 160))
 
-    np.testing.assert_array_equal(rgb, picture)
+    np.testing.assert_array_equal(rgb, image)
     assert low == pytest.approx(100, abs=2)
     assert high == pytest.approx(923, abs=2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_floats_become_sixteen_bits(dtype):
-    picture = np.linspace(0, 1, 40 * 40 * 3).reshape(40, 40, 3).astype(dtype)
-    picture[0, 0] = np.nan
+def test_floats_are_converted_to_sixteen_bits(dtype):
+    image = np.linspace(0, 1, 40 * 40 * 3).reshape(40, 40, 3).astype(dtype)
+    image[0, 0] = np.nan
 
-    rgb, limits = to_color(decode(picture, 160))
+    rgb, limits = to_color(decode(image, 160))
 
     assert (rgb.dtype, limits) == (np.uint16, (0, 65535))
-    np.testing.assert_allclose(rgb[1:] / 65535, picture[1:], atol=1e-5)
+    np.testing.assert_allclose(rgb[1:] / 65535, image[1:], atol=1e-5)
     assert not rgb[0, 0].any()
 
 
@@ -147,13 +147,13 @@ def test_floats_become_sixteen_bits(dtype):
         (np.array([[False, True]]), np.uint8, (0, 255)),
     ],
 )
-def test_grays_have_the_limits_that_the_colorizer_would_take(gray, dtype, limits):
+def test_gray_images_have_the_colorizers_default_limits(gray, dtype, limits):
     plane, found = to_gray(decode(gray, 160), None)
 
     assert (plane.dtype, found) == (dtype, limits)
 
 
-def test_limits_that_are_known_are_kept():
+def test_known_limits_are_used():
     plane, limits = to_gray(decode(np.zeros((4, 4), np.uint16), 160), (5, 900))
 
     assert (plane.dtype, limits) == (np.uint16, (5, 900))
@@ -161,12 +161,12 @@ def test_limits_that_are_known_are_kept():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("shape", [(64, 96), (64, 96, 3)])
-def test_pictures_are_shrunk_in_their_own_dtype(dtype, shape):
+def test_images_are_reduced_in_their_own_dtype(dtype, shape):
     scale = 1 if dtype == np.float32 else np.iinfo(dtype).max
-    picture = (np.random.default_rng(0).random(shape) * scale).astype(dtype)
+    image = (np.random.default_rng(0).random(shape) * scale).astype(dtype)
 
-    small = shrink(picture, (32, 48))
+    small = shrink(image, (32, 48))
 
     assert (small.dtype, small.shape) == (dtype, (32, 48, *shape[2:]))
-    assert small.mean() / scale == pytest.approx(picture.mean() / scale, abs=0.01)
-    assert shrink(picture, (64, 96)) is picture
+    assert small.mean() / scale == pytest.approx(image.mean() / scale, abs=0.01)
+    assert shrink(image, (64, 96)) is image

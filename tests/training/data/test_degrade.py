@@ -11,10 +11,10 @@ from napari_colorize_training.data.degrade import (
     NONE,
     OLD_PHOTOGRAPH,
     ORTHOCHROMATIC,
-    PLANS,
+    PRESETS,
     TONE_AND_GRAIN,
     Degradation,
-    _quantisation,
+    _quantization,
     blur,
     degrade,
     jpeg,
@@ -48,7 +48,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def photographs():
-    """RGB and gray of eight crops, one side odd."""
+    """RGB and gray of eight crops, with one odd side."""
     crops = [
         data.astronaut()[y : y + 63, x : x + 80] for y in (0, 200) for x in (50, 200, 300, 400)
     ]
@@ -58,7 +58,7 @@ def photographs():
 
 
 @pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_what_was_damaged_is_a_gray_picture_still_and_the_same_again(photographs, plan):
+def test_degradation_is_reproducible_and_within_range(photographs, plan):
     rgb, gray = photographs
 
     worn = degrade(rgb, gray, plan, seeded())
@@ -71,7 +71,7 @@ def test_what_was_damaged_is_a_gray_picture_still_and_the_same_again(photographs
 
 
 @pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_pictures_are_damaged_alike_alone_and_in_a_batch(photographs, plan):
+def test_degradation_does_not_depend_on_the_batch(photographs, plan):
     rgb, gray = photographs
     whole = degrade(rgb, gray, plan, [seeded(number) for number in range(8)])
 
@@ -81,19 +81,19 @@ def test_pictures_are_damaged_alike_alone_and_in_a_batch(photographs, plan):
 
 
 @pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_one_pixel_and_odd_sides_are_pictures_too(plan):
+def test_single_pixels_and_odd_sides_are_supported(plan):
     for height, width in [(1, 1), (7, 5), (9, 33)]:
         gray = torch.rand(2, 1, height, width, generator=seeded())
         worn = degrade(gray.expand(-1, 3, -1, -1), gray, plan, seeded())
         assert torch.isfinite(worn).all()
 
 
-def test_nothing_is_the_default(photographs):
-    assert Degradation() == NONE and PLANS["old-photograph"] is OLD_PHOTOGRAPH
+def test_the_default_changes_nothing(photographs):
+    assert Degradation() == NONE and PRESETS["old-photograph"] is OLD_PHOTOGRAPH
     assert torch.equal(degrade(*photographs, Degradation(), seeded()), photographs[1])
 
 
-def test_every_kind_of_damage_is_part_of_an_old_photograph(photographs):
+def test_old_photographs_have_every_kind_of_degradation(photographs):
     worn = degrade(*photographs, OLD_PHOTOGRAPH, seeded())
 
     for field in fields(OLD_PHOTOGRAPH):
@@ -103,7 +103,7 @@ def test_every_kind_of_damage_is_part_of_an_old_photograph(photographs):
             assert not torch.equal(worn, degrade(*photographs, less, seeded()))
 
 
-def test_tone_and_grain_is_what_the_embedded_model_was_trained_with(photographs):
+def test_tone_and_grain_is_the_preset_of_the_embedded_model(photographs):
     _, gray = photographs
     random = seeded(7)
 
@@ -119,7 +119,7 @@ def test_tone_and_grain_is_what_the_embedded_model_was_trained_with(photographs)
     assert Degradation(tone=0.35, fade=0.25, grain=0.05) == TONE_AND_GRAIN
 
 
-def test_old_emulsions_see_no_red():
+def test_old_emulsions_are_insensitive_to_red():
     rgb = torch.zeros(200, 3, 8, 8)
     rgb[:, 0], rgb[:, :, :4] = 0.3, 0.5  # gray above, red below
     rgb[:, 1:, 4:] = 0
@@ -133,7 +133,7 @@ def test_old_emulsions_see_no_red():
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.3, 3.0])
-def test_blur_is_scipys(photographs, sigma):
+def test_blur_agrees_with_scipy(photographs, sigma):
     _, gray = photographs
     sigmas = torch.tensor([0.0, sigma] * 4)
 
@@ -146,17 +146,17 @@ def test_blur_is_scipys(photographs, sigma):
 
 
 @pytest.mark.parametrize("quality", [1, 25, 50, 75, 95, 100])
-def test_jpeg_quantises_as_libjpeg_does(quality):
+def test_jpeg_quantization_agrees_with_libjpeg(quality):
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
 
-    table = _quantisation(torch.tensor([float(quality)])).flatten().tolist()
+    table = _quantization(torch.tensor([float(quality)])).flatten().tolist()
 
     assert table == Image.open(file).quantization[0]
 
 
 @pytest.mark.parametrize("quality", [10, 25, 50, 75, 95])
-def test_jpeg_does_what_a_jpeg_file_does(photographs, quality):
+def test_jpeg_agrees_with_a_jpeg_file(photographs, quality):
     pixels = (photographs[1] * 255).round()
     file = io.BytesIO()
     Image.fromarray(pixels[0, 0].byte().numpy()).save(file, "JPEG", quality=quality)
@@ -185,7 +185,7 @@ def test_film_grain_is_coarse_and_weakest_in_black_and_white():
     assert max(alike) > 0.5 and min(alike) < 0.1
 
 
-def test_half_of_the_pictures_are_spared_grain_and_blur():
+def test_half_of_the_images_have_no_grain_and_no_blur():
     gray = torch.rand(400, 1, 12, 12, generator=seeded())
 
     for plan in (Degradation(grain=0.05), Degradation(blur=2.0)):
@@ -194,7 +194,7 @@ def test_half_of_the_pictures_are_spared_grain_and_blur():
         assert float(spared.float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
-def test_scratches_and_dust_touch_little_of_a_picture():
+def test_scratches_and_dust_cover_little_of_an_image():
     gray = torch.full((64, 1, 96, 96), 0.5)
 
     for plan in (Degradation(scratches=1), Degradation(dust=1)):

@@ -9,11 +9,11 @@ from napari_colorize_training.rng import normal, uniform
 from PIL import Image
 
 
-def test_every_name_of_the_front_door_is_there():
+def test_all_exported_names_exist():
     assert all(hasattr(data, name) for name in data.__all__)
 
 
-def test_files_are_given_as_they_are(tmp_path):
+def test_files_are_returned_unchanged(tmp_path):
     for number in range(3):
         Image.new("RGB", (40, 40), (number, 0, 0)).save(tmp_path / f"{number}.png")
 
@@ -22,7 +22,7 @@ def test_files_are_given_as_they_are(tmp_path):
     assert files == {f"{n}.png": (tmp_path / f"{n}.png").read_bytes() for n in range(3)}
 
 
-def test_a_file_is_held_back_whatever_its_name():
+def test_the_split_of_a_file_does_not_depend_on_its_name():
     contents = [str(number).encode() for number in range(4000)]
 
     held = [is_validation(content) for content in contents]
@@ -32,7 +32,7 @@ def test_a_file_is_held_back_whatever_its_name():
 
 
 @pytest.mark.parametrize("draw", [uniform, normal])
-def test_numbers_of_a_picture_do_not_depend_on_the_others(draw):
+def test_random_numbers_of_an_image_do_not_depend_on_others(draw):
     seeds = [torch.Generator().manual_seed(seed) for seed in range(4)]
     whole = draw(seeds, torch.empty(4, 1), 3, 5)
 
@@ -42,12 +42,12 @@ def test_numbers_of_a_picture_do_not_depend_on_the_others(draw):
     torch.testing.assert_close(last, whole[3:])
 
 
-def test_each_picture_needs_its_generator():
-    with pytest.raises(ValueError, match="3 pictures need as many generators, got 2"):
+def test_each_image_needs_a_generator():
+    with pytest.raises(ValueError, match="3 images require 3 generators, got 2"):
         uniform([torch.Generator()] * 2, torch.empty(3))
 
 
-def test_uniform_numbers_lie_between_their_ends():
+def test_uniform_numbers_are_within_their_limits():
     numbers = uniform(torch.Generator().manual_seed(0), torch.empty(1000), 2, low=-3.0, high=5.0)
 
     assert numbers.shape == (1000, 2)

@@ -12,7 +12,7 @@ from PIL import Image
 from napari_colorize.errors import ImageError
 
 
-def write_picture(path, value: int = 0, size=(48, 40)):
+def write_image(path, value: int = 0, size=(48, 40)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (value, 255 - value, 128)).save(path)
     return path
@@ -33,10 +33,10 @@ def names_of(data) -> list[str]:
     return [item.name for item in read_source(data).items]
 
 
-def test_folders_and_shards_in_them_are_read_alike_and_other_files_left_out(tmp_path):
-    write_picture(tmp_path / "one.png")
-    write_picture(tmp_path / "deep" / "two.JPG")
-    (tmp_path / "notes.txt").write_text("no picture")
+def test_images_in_folders_and_shards_are_listed_and_other_files_ignored(tmp_path):
+    write_image(tmp_path / "one.png")
+    write_image(tmp_path / "deep" / "two.JPG")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "._one.png").write_bytes(b"what macOS leaves behind")
     content = write_shard(tmp_path / "shard.tar", ["folder/three.PNG", "list.csv"])
 
@@ -52,8 +52,8 @@ def test_folders_and_shards_in_them_are_read_alike_and_other_files_left_out(tmp_
     assert names_of(tmp_path / "shard.tar") == ["shard.tar/folder/three.PNG"]
 
 
-def test_a_damaged_shard_stops_nothing(tmp_path):
-    write_picture(tmp_path / "one.png")
+def test_a_damaged_shard_is_a_problem_and_no_error(tmp_path):
+    write_image(tmp_path / "one.png")
     (tmp_path / "broken.tar").write_bytes(b"no shard" * 100)
 
     source = read_source(tmp_path)
@@ -64,11 +64,11 @@ def test_a_damaged_shard_stops_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(("gray", "color"), [("gray", "color"), ("Grey", "colour")])
-def test_pairs_are_found_by_path_and_name_whatever_the_suffix(tmp_path, gray, color):
-    write_picture(tmp_path / color / "a" / "one.png")
-    write_picture(tmp_path / gray / "a" / "one.jpg")
-    write_picture(tmp_path / color / "lonely.png")
-    write_picture(tmp_path / gray / "forgotten.png")
+def test_pairs_are_matched_by_path_and_name_without_suffix(tmp_path, gray, color):
+    write_image(tmp_path / color / "a" / "one.png")
+    write_image(tmp_path / gray / "a" / "one.jpg")
+    write_image(tmp_path / color / "lonely.png")
+    write_image(tmp_path / gray / "forgotten.png")
 
     source = read_source(tmp_path)
 
@@ -82,7 +82,7 @@ def test_pairs_are_found_by_path_and_name_whatever_the_suffix(tmp_path, gray, co
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_csv_names_files_grays_and_groups_from_where_it_lies(tmp_path, delimiter):
+def test_paths_in_a_csv_are_relative_to_it(tmp_path, delimiter):
     write_shard(tmp_path / "slides.tar", ["two.png"])
     rows = [
         ["color", "gray", "group"],
@@ -100,7 +100,7 @@ def test_a_csv_names_files_grays_and_groups_from_where_it_lies(tmp_path, delimit
     assert isinstance(second.color, Member) and second.gray is None
 
 
-def test_a_csv_without_its_column_is_told(tmp_path):
+def test_a_csv_without_the_color_column_is_refused(tmp_path):
     (tmp_path / "list.csv").write_text("file\none.png\n")
 
     with pytest.raises(ImageError, match="has no column 'color'"):
@@ -108,7 +108,7 @@ def test_a_csv_without_its_column_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 50, 3), (3, 40, 50, 4)])
-def test_a_stack_is_as_good_as_a_list_a_file_or_a_layer(tmp_path, shape):
+def test_stacks_lists_files_and_layers_give_the_same_items(tmp_path, shape):
     stack = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     np.save(tmp_path / "stack.npy", stack)
     np.savez(tmp_path / "stack.npz", color=stack)
@@ -122,7 +122,7 @@ def test_a_stack_is_as_good_as_a_list_a_file_or_a_layer(tmp_path, shape):
         assert len({item.name for item in items}) == 3
 
 
-def test_the_finest_level_of_a_pyramid_is_taken():
+def test_the_finest_level_of_a_pyramid_is_used():
     fine, coarse = np.zeros((80, 80, 3)), np.zeros((40, 40, 3))
     layer = SimpleNamespace(data=[fine, coarse], rgb=True, multiscale=True, name="slide")
 
@@ -144,31 +144,31 @@ def test_a_mapping_pairs_color_with_gray_and_its_contrast_limits():
     assert [item.columns["group"] for item in items] == ["a", "b"]
 
 
-def test_a_mapping_of_names_keeps_them():
-    pictures = {"cat": np.zeros((40, 40, 3)), "dog": np.zeros((40, 40, 3))}
+def test_a_mapping_of_images_keeps_their_names():
+    images = {"cat": np.zeros((40, 40, 3)), "dog": np.zeros((40, 40, 3))}
 
-    assert names_of(pictures) == ["cat", "dog"]
+    assert names_of(images) == ["cat", "dog"]
 
 
-def test_pairs_of_unequal_number_are_told():
+def test_unequal_numbers_of_pairs_are_refused():
     color, gray = np.zeros((3, 40, 40, 3)), np.zeros((2, 40, 40))
 
-    with pytest.raises(ImageError, match="3 pictures in colour and 2 of 'gray'"):
+    with pytest.raises(ImageError, match="3 color images but 2 values of 'gray'"):
         read_source({"color": color, "gray": gray})
 
 
-def test_what_is_no_source_is_told(tmp_path):
+def test_invalid_sources_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_source(tmp_path / "nowhere")
-    with pytest.raises(ImageError, match="not from int"):
+    with pytest.raises(ImageError, match="not int"):
         read_source(7)
     with pytest.raises(ImageError, match="got an array of shape"):
         read_source(np.zeros(5))
 
 
-def test_pictures_of_several_folders_are_told_apart_and_grouped_by_them(tmp_path):
-    write_picture(tmp_path / "a" / "one.png")
-    write_picture(tmp_path / "b" / "one.png", 9)
+def test_images_of_several_folders_are_prefixed_and_grouped_by_folder(tmp_path):
+    write_image(tmp_path / "a" / "one.png")
+    write_image(tmp_path / "b" / "one.png", 9)
     (tmp_path / "b" / "broken.tar").write_bytes(b"no shard" * 100)
 
     source = read_source([tmp_path / "a", tmp_path / "b"])

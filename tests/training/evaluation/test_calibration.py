@@ -7,8 +7,8 @@ import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.evaluation.calibration import (
     calibrate_model,
-    curve_of,
     expected_and_measured,
+    fit_curve,
 )
 from PIL import Image
 from typer.testing import CliRunner
@@ -45,29 +45,29 @@ def photographs(tmp_path):
 
 def test_the_curve_is_monotone_and_covers_every_error():
     random = np.random.default_rng(0)
-    told = random.uniform(2, 20, 5000)
-    measured = 0.5 * told + random.normal(0, 3, told.size)
+    uncalibrated = random.uniform(2, 20, 5000)
+    measured = 0.5 * uncalibrated + random.normal(0, 3, uncalibrated.size)
 
-    curve = curve_of(told, measured)
+    curve = fit_curve(uncalibrated, measured)
 
     assert (np.diff(curve[0]) > 0).all() and (np.diff(curve[1]) >= 0).all()
     assert curve[0, 0] == 0 and curve[0, -1] > 100
     np.testing.assert_allclose(curve[1, 1:-1], 0.5 * curve[0, 1:-1], atol=0.6)
 
 
-def test_a_calibrated_model_expects_the_errors_it_makes(model, photographs):
+def test_a_calibrated_model_expects_its_mean_error(model, photographs):
     curve = calibrate_model(model, photographs, validation=False)
 
     colorizer = Colorizer.from_pretrained(model, precision="float32")
     rgb = np.asarray(Image.open(photographs / "0.png"))
-    told, measured = expected_and_measured(colorizer, rgb)
+    uncalibrated, measured = expected_and_measured(colorizer, rgb)
     expected = expected_error(colorizer, colorizer(rgb))
     assert curve.shape[0] == 2
-    assert abs(expected.mean() - measured.mean()) < abs(told.mean() - measured.mean())
+    assert abs(expected.mean() - measured.mean()) < abs(uncalibrated.mean() - measured.mean())
     assert read_weights(model).metadata["license"] == "BSD-3-Clause"
 
 
-def test_it_can_be_done_again(model, photographs):
+def test_calibration_can_be_repeated(model, photographs):
     first = calibrate_model(model, photographs, validation=False)
     content = model.read_bytes()
 
@@ -76,7 +76,7 @@ def test_it_can_be_done_again(model, photographs):
     assert model.read_bytes() == content
 
 
-def test_from_the_shell_it_prints_the_curve(model, photographs):
+def test_the_command_prints_the_curve(model, photographs):
     result = CliRunner().invoke(app, ["calibrate", str(model), str(photographs), "--all"])
 
     assert result.exit_code == 0, result.output
@@ -89,17 +89,17 @@ def test_a_network_without_classes_cannot_be_calibrated(tmp_path, photographs):
     path = tmp_path / "other.safetensors"
     write_weights(path, network.state_dict(), {"architecture": "lab-autoencoder"})
 
-    with pytest.raises(SettingsError, match="colour classes"):
+    with pytest.raises(SettingsError, match="color classes"):
         calibrate_model(path, photographs)
 
 
-def test_without_pictures_in_color_nothing_is_written(model, tmp_path):
+def test_without_color_images_nothing_is_written(model, tmp_path):
     folder = tmp_path / "gray"
     folder.mkdir()
     Image.fromarray(CAT[..., 0]).save(folder / "gray.png")
     content = model.read_bytes()
 
-    with pytest.raises(FileNotFoundError, match="no pictures in colour"):
+    with pytest.raises(FileNotFoundError, match="no color images"):
         calibrate_model(model, folder, validation=False)
 
     assert model.read_bytes() == content

@@ -9,10 +9,11 @@ import skimage.data
 import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.evaluate_command import load_models, numbers_in
-from napari_colorize_training.evaluation.evaluate import evaluate, quick_score
+from napari_colorize_training.evaluation.evaluate import evaluate
 from napari_colorize_training.evaluation.ground_truth import find_ground_truth
 from napari_colorize_training.evaluation.metrics import ciede2000, colorfulness, psnr, to_gray
 from napari_colorize_training.evaluation.records import EvaluationConfig
+from napari_colorize_training.evaluation.scores import quick_score
 from PIL import Image
 from stand_ins import HandedNetwork, TintNetwork, colorizer_of
 from torch import Tensor
@@ -25,7 +26,7 @@ CAT = skimage.data.chelsea()[40:200:2, 100:300:2]
 
 
 class ClassNetwork(TintNetwork):
-    """A tint that is spread over two colours, as far apart as `spread` says."""
+    """A network that predicts two colors at a distance of `spread` with equal probability."""
 
     def __init__(self, spread: float) -> None:
         super().__init__()
@@ -48,35 +49,35 @@ def folder(tmp_path):
     return tmp_path
 
 
-def column_of(models, data, **exam):
-    return evaluate(models, data, EvaluationConfig(**exam)).models[0]
+def column_of(models, data, **config):
+    return evaluate(models, data, EvaluationConfig(**config)).models[0]
 
 
-def test_gray_has_no_lead_over_itself(tiny_colorizer):
+def test_gray_is_never_better_than_gray(tiny_colorizer):
     score = quick_score(tiny_colorizer, [CAT], saturation=0)
 
     assert score.psnr == score.psnr_gray
     assert score.ciede2000 == score.ciede2000_gray
-    assert score.better == 0
+    assert score.better_share == 0
 
 
-def test_a_quick_score_takes_any_function_of_gray():
+def test_a_quick_score_accepts_any_function_of_gray():
     score = quick_score(lambda gray: CAT, [CAT])
 
-    assert score.ciede2000 == 0 and score.better == 1
+    assert score.ciede2000 == 0 and score.better_share == 1
     assert score.colorfulness == pytest.approx(1)
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         quick_score(lambda gray: CAT, [])
 
 
-def test_models_stand_side_by_side_on_the_same_pictures(tiny_colorizer, folder):
+def test_models_are_measured_on_the_same_images(tiny_colorizer, folder):
     models = {"tint": tiny_colorizer, "other": colorizer_of(ClassNetwork(0.1))}
 
     found = evaluate(models, folder)
 
     shown = tiny_colorizer(to_gray(CAT)).pixels
-    first = found.models[0].pictures[0]
-    assert found.pictures == ("cat0.png", "cat1.png", "cat2.png")
+    first = found.models[0].images[0]
+    assert found.images == ("cat0.png", "cat1.png", "cat2.png")
     assert [column.name for column in found.columns] == ["gray", "tint", "other"]
     assert first.psnr == pytest.approx(psnr(CAT, shown))
     assert first.ciede2000 == pytest.approx(ciede2000(CAT, shown))
@@ -84,12 +85,12 @@ def test_models_stand_side_by_side_on_the_same_pictures(tiny_colorizer, folder):
     assert found.gray.mean("colorfulness") == 0 and found.gray.mean("uncolored") == 1
     gains = [
         gray.ciede2000 > figures.ciede2000
-        for gray, figures in zip(found.gray.pictures, found.models[0].pictures, strict=True)
+        for gray, figures in zip(found.gray.images, found.models[0].images, strict=True)
     ]
     assert found.models[0].better == np.mean(gains)
 
 
-def test_the_full_and_the_quick_way_agree(tiny_colorizer, folder):
+def test_evaluation_and_quick_score_agree(tiny_colorizer, folder):
     column = column_of({"tint": tiny_colorizer}, folder)
     score = quick_score(tiny_colorizer, [truth.rgb for truth in find_ground_truth(folder)])
 
@@ -97,7 +98,7 @@ def test_the_full_and_the_quick_way_agree(tiny_colorizer, folder):
     assert column.mean("ciede2000") == pytest.approx(score.ciede2000)
 
 
-def test_the_curve_over_saturation_runs_no_network(tiny_colorizer, folder, monkeypatch):
+def test_the_saturation_curve_does_not_run_the_network(tiny_colorizer, folder, monkeypatch):
     calls = []
     forward = TintNetwork.forward
     monkeypatch.setattr(
@@ -110,20 +111,20 @@ def test_the_curve_over_saturation_runs_no_network(tiny_colorizer, folder, monke
         {"tint": tiny_colorizer}, folder, saturations=(0.0, 1.0, 3.0), calibration=False
     ).curve
 
-    assert len(calls) == 3  # pictures
+    assert len(calls) == 3  # images
     assert curve[0].colorfulness == 0
     assert curve[1].psnr == pytest.approx(column_of({"tint": tiny_colorizer}, folder).mean("psnr"))
     assert curve[1].colorfulness < curve[2].colorfulness
 
 
-def test_a_class_network_expects_the_distance_of_its_colors():
+def test_a_class_network_expects_the_distance_between_its_colors():
     gray = np.full((64, 64), 128, np.uint8)
     errors = []
     for spread in (0.0, 0.05, 0.1):
         colorizer = colorizer_of(ClassNetwork(spread))
         errors.append(expected_error(colorizer, colorizer(gray)).mean())
 
-    # Both colours are as likely, so the error is their mean distance from the middle one.
+    # Both colors are as likely, so the error is their mean distance from the middle one.
     yuv = np.array([[[128 / 255, u, 0.05]] for u in (-0.1, 0, 0.1)])
     lab = skimage.color.rgb2lab(skimage.color.yuv2rgb(yuv))
     distance = np.mean(
@@ -134,7 +135,7 @@ def test_a_class_network_expects_the_distance_of_its_colors():
     assert errors[2] == pytest.approx(distance, rel=1e-3)
 
 
-def test_another_network_is_unsure_where_its_mirror_image_differs(folder):
+def test_other_networks_expect_errors_where_the_flipped_prediction_differs(folder):
     column = column_of({"handed": colorizer_of(HandedNetwork())}, folder)
 
     assert "mirror" in column.uncertainty
@@ -142,9 +143,9 @@ def test_another_network_is_unsure_where_its_mirror_image_differs(folder):
     assert column.calibration.expected[0] < 0.5 < column.calibration.expected[-1]
 
 
-def test_a_model_that_knows_its_errors_is_called_calibrated(folder):
+def test_correct_expected_errors_have_a_high_rank_correlation(folder):
     class Half(ClassNetwork):
-        """Sure above, at sea below."""
+        """Expects small errors in the upper half, and large ones in the lower half."""
 
         def logits(self, gray, self_attention=True):
             logits = super().logits(gray, self_attention).clone()
@@ -158,31 +159,31 @@ def test_a_model_that_knows_its_errors_is_called_calibrated(folder):
     assert calibration.expected[-1] > 5
 
 
-def test_what_has_no_colors_or_cannot_be_read_is_left_out(tiny_colorizer, folder):
+def test_gray_and_unreadable_images_are_skipped(tiny_colorizer, folder):
     Image.fromarray(to_gray(CAT)).save(folder / "gray.png")
     Image.fromarray(to_gray(CAT)).convert("RGB").save(folder / "gray too.jpg")
     (folder / "broken.png").write_bytes((folder / "cat0.png").read_bytes()[:200])
 
     found = evaluate({"tint": tiny_colorizer}, folder)
 
-    assert len(found.pictures) == 3 and found.skipped == 3
+    assert len(found.images) == 3 and found.skipped == 3
 
 
-def test_grays_of_their_own_are_what_models_see(tiny_colorizer, tmp_path):
+def test_models_get_the_gray_images_of_the_source(tiny_colorizer, tmp_path):
     negative = 255 - to_gray(CAT)
-    for name, picture in (("color", CAT), ("gray", negative)):
+    for name, image in (("color", CAT), ("gray", negative)):
         (tmp_path / name).mkdir()
-        Image.fromarray(picture).save(tmp_path / name / "cat.png")
+        Image.fromarray(image).save(tmp_path / name / "cat.png")
 
     found = evaluate({"tint": tiny_colorizer}, tmp_path)
 
     np.testing.assert_array_equal(found.samples[0].gray, negative)
-    assert found.models[0].pictures[0].psnr == pytest.approx(
+    assert found.models[0].images[0].psnr == pytest.approx(
         psnr(CAT, tiny_colorizer(negative).pixels)
     )
 
 
-def test_worn_pictures_are_seen_but_colors_are_measured_on_the_clean_gray(tiny_colorizer, folder):
+def test_models_get_degraded_gray_but_are_measured_on_clean_gray(tiny_colorizer, folder):
     clean = evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(calibration=False))
     worn = evaluate(
         {"tint": tiny_colorizer},
@@ -201,10 +202,10 @@ def test_worn_pictures_are_seen_but_colors_are_measured_on_the_clean_gray(tiny_c
     assert to_gray(worn.samples[0].predicted[0]).astype(int) == pytest.approx(
         clean.samples[0].gray, abs=2
     )
-    assert again.models[0].pictures == worn.models[0].pictures
+    assert again.models[0].images == worn.models[0].images
 
 
-def test_groups_have_figures_of_their_own(tiny_colorizer, tmp_path):
+def test_groups_have_separate_figures(tiny_colorizer, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         Image.fromarray(CAT).save(tmp_path / name / "one.png")
@@ -212,11 +213,11 @@ def test_groups_have_figures_of_their_own(tiny_colorizer, tmp_path):
 
     found = evaluate({"tint": tiny_colorizer}, tmp_path, EvaluationConfig(group="folder"))
 
-    assert found.members() == {"a": [0], "b": [1, 2]}
-    assert found.gray.mean("psnr", [0]) == found.gray.pictures[0].psnr
+    assert found.group_members() == {"a": [0], "b": [1, 2]}
+    assert found.gray.mean("psnr", [0]) == found.gray.images[0].psnr
 
 
-def test_validation_takes_only_what_training_holds_back(tmp_path):
+def test_validation_uses_only_the_validation_split(tmp_path):
     from napari_colorize_training.data.cache import ImageCache, prepare
 
     random = np.random.default_rng(0)
@@ -227,17 +228,17 @@ def test_validation_takes_only_what_training_holds_back(tmp_path):
     chosen = {truth.name for truth in find_ground_truth(tmp_path, validation=True)}
 
     prepare(tmp_path, tmp_path / "cache")
-    held = {picture.name for picture in ImageCache(tmp_path / "cache", validation=True)}
+    held = {image.name for image in ImageCache(tmp_path / "cache", validation=True)}
     assert chosen and chosen <= held
 
 
-def test_a_film_is_measured_for_steadiness(tiny_colorizer, tmp_path):
+def test_a_video_is_measured_for_temporal_consistency(tiny_colorizer, tmp_path):
     for number in (1, 2, 10, 11, 12):  # sorted as text, 10 would come before 2
         shift = 2 * min(number, 8 - number % 10)
         Image.fromarray(np.roll(CAT, shift, axis=1)).save(tmp_path / f"frame{number}.png")
 
     class Flicker(TintNetwork):
-        """Another colour each time."""
+        """Predicts another color in each call."""
 
         turn = 0
 
@@ -251,20 +252,20 @@ def test_a_film_is_measured_for_steadiness(tiny_colorizer, tmp_path):
     found = evaluate(models, tmp_path, EvaluationConfig(stack=True, calibration=False))
 
     steady, flicker = found.models
-    assert found.pictures[1:3] == ("frame2.png", "frame10.png")
+    assert found.images[1:3] == ("frame2.png", "frame10.png")
     assert flicker.warping_error > 5 * steady.warping_error
     assert flicker.cdc > steady.cdc
     assert found.truth_cdc is not None and found.gray.warping_error is not None
 
 
-def test_frames_of_several_sizes_are_no_film(tiny_colorizer, folder):
+def test_frames_of_different_sizes_are_refused(tiny_colorizer, folder):
     Image.fromarray(CAT[:40]).save(folder / "cat9.png")
 
-    with pytest.raises(ImageError, match="cat9.png is not as large as the frame before"):
+    with pytest.raises(ImageError, match="cat9.png differs in size from the frame before"):
         evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(stack=True, calibration=False))
 
 
-def test_a_stack_in_one_file_is_a_film(tiny_colorizer, tmp_path):
+def test_a_stack_in_one_file_is_a_video(tiny_colorizer, tmp_path):
     np.save(tmp_path / "film.npy", np.stack([CAT, CAT, CAT]))
 
     found = evaluate(
@@ -276,15 +277,15 @@ def test_a_stack_in_one_file_is_a_film(tiny_colorizer, tmp_path):
     assert found.models[0].cdc == 0 and found.models[0].warping_error == pytest.approx(0, abs=1e-9)
 
 
-def test_tiny_and_odd_pictures_are_measured_too(tiny_colorizer):
+def test_tiny_and_odd_images_are_measured(tiny_colorizer):
     found = evaluate({"tint": tiny_colorizer}, [CAT[:3, :5], CAT[:37, :53]])
 
-    assert np.isnan(found.gray.pictures[0].ssim)
-    assert found.gray.mean("ssim") == found.gray.pictures[1].ssim
+    assert np.isnan(found.gray.images[0].ssim)
+    assert found.gray.mean("ssim") == found.gray.images[1].ssim
     assert found.models[0].calibration is not None
 
 
-def test_warnings_of_each_picture_are_spared(folder):
+def test_warnings_are_not_repeated_for_each_image(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluate(
@@ -296,24 +297,26 @@ def test_warnings_of_each_picture_are_spared(folder):
     ("wrong", "sentence"),
     [
         ({"saturations": (5.0,)}, "between 0 and 4"),
-        ({"limit": 0}, "at least 1 picture"),
+        ({"limit": 0}, "at least 1 image"),
         ({"degrade": "nosuch"}, "No degradation is named 'nosuch'"),
         ({"render_factor": 1000}, "render_factor"),
     ],
 )
-def test_a_wrong_wish_is_told_before_the_first_picture(tiny_colorizer, folder, wrong, sentence):
+def test_invalid_settings_are_refused_before_the_first_image(
+    tiny_colorizer, folder, wrong, sentence
+):
     with pytest.raises(SettingsError, match=sentence):
         evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(**wrong))
 
 
-def test_numbers_are_read_from_the_command_line():
+def test_comma_separated_numbers_are_parsed():
     assert numbers_in("0.5, 1,2") == (0.5, 1.0, 2.0)
     assert numbers_in("") == ()
-    with pytest.raises(ValueError, match="between commas"):
+    with pytest.raises(ValueError, match="separated by commas"):
         numbers_in("a")
 
 
-def test_one_model_given_twice_is_measured_once():
+def test_a_model_given_twice_is_measured_once():
     assert list(load_models(["embedded", "embedded"], "cpu")) == ["embedded"]
 
 
@@ -325,7 +328,7 @@ def test_the_command_writes_table_json_and_html(folder):
 
     assert result.exit_code == 0, result.output
     assert "CIEDE2000" in result.stdout and "embedded" in result.stdout
-    assert "picture" not in result.stdout.splitlines()[-1]  # the bar is on stderr
+    assert "image" not in result.stdout.splitlines()[-1]  # the bar is on stderr
     assert json.loads((folder / "out" / "r.json").read_text())["columns"]["embedded"]["psnr"] > 0
     assert (folder / "r.html").read_text().startswith("<!doctype html>")
 
@@ -334,17 +337,17 @@ def test_the_command_writes_table_json_and_html(folder):
     ("arguments", "sentence"),
     [
         (["nosuch", "DATA"], "No model is named 'nosuch'"),
-        (["embedded", "DATA/empty"], "holds no pictures to measure on"),
+        (["embedded", "DATA/empty"], "has no images to measure on"),
         (["embedded", "DATA/nowhere"], "does not exist"),
-        (["embedded", "DATA/gray"], "can be read and has colours"),
+        (["embedded", "DATA/gray"], "is readable and has colors"),
         (["embedded", "DATA", "--html", "DATA/empty"], "is a folder"),
         (["embedded", "DATA", "--backbone", "DATA/cat0.png"], "cat0.png"),
         (["embedded", "DATA", "--lpips", "DATA/none.pth"], "none.pth"),
         (["embedded", "DATA", "--group", "("], "regular expression"),
-        ([], "Say what to measure on"),
+        ([], "DATA is missing"),
     ],
 )
-def test_the_command_ends_in_one_sentence_and_writes_nothing(folder, arguments, sentence):
+def test_errors_of_the_command_are_one_line_and_nothing_is_written(folder, arguments, sentence):
     (folder / "empty").mkdir()
     (folder / "gray").mkdir()
     Image.fromarray(to_gray(CAT)).save(folder / "gray" / "one.png")

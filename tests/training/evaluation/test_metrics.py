@@ -28,7 +28,7 @@ def as_batch(rgb: np.ndarray) -> torch.Tensor:
     return torch.tensor(rgb).movedim(-1, 0)[None].double()
 
 
-def test_psnr_and_ssim_are_those_of_torchmetrics(photograph, faded):
+def test_psnr_and_ssim_agree_with_torchmetrics(photograph, faded):
     torchvision_models()  # torchmetrics imports torchvision, which needs its cure
     functional = pytest.importorskip("torchmetrics.functional.image")
     pair = as_batch(faded), as_batch(photograph)
@@ -44,7 +44,7 @@ def test_psnr_and_ssim_are_those_of_torchmetrics(photograph, faded):
     assert metrics.ssim(photograph, faded) == pytest.approx(float(whole), abs=1e-6)
 
 
-def test_measures_of_known_pictures():
+def test_metrics_of_known_images():
     truth = np.full((4, 4, 3), 100, np.uint8)
 
     assert metrics.psnr(truth, truth + 10) == pytest.approx(20 * np.log10(255 / 10))
@@ -56,7 +56,7 @@ def test_measures_of_known_pictures():
     assert np.isnan(metrics.ssim(truth, truth))  # smaller than its window
 
 
-def test_colorfulness_is_signed_and_its_variant_is_not():
+def test_colorfulness_uses_signed_opponents_and_its_variant_absolute_ones():
     red_and_cyan = np.zeros((2, 2, 3), np.uint8)
     red_and_cyan[0] = (200, 0, 0)
     red_and_cyan[1] = (0, 200, 200)
@@ -67,14 +67,14 @@ def test_colorfulness_is_signed_and_its_variant_is_not():
     assert metrics.colorfulness_abs(red_and_cyan) == pytest.approx(0.3 * np.hypot(200, 100))
 
 
-def test_pixels_of_a_chroma_below_two_are_uncolored():
+def test_pixels_with_a_chroma_below_two_are_uncolored():
     lab = rgb2lab(np.array([[[100, 100, 100], [100, 100, 102], [200, 60, 60]]], np.uint8))
 
     assert np.hypot(*lab[0, 1, 1:]) < 2 < np.hypot(*lab[0, 2, 1:])
     assert metrics.uncolored_share(lab) == pytest.approx(2 / 3)
 
 
-def test_gray_is_the_rounded_luminance_of_rec_601():
+def test_gray_is_rounded_rec_601_luminance():
     rgb = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 
     gray = metrics.to_gray(rgb)
@@ -83,7 +83,7 @@ def test_gray_is_the_rounded_luminance_of_rec_601():
     assert metrics.to_gray(gray) is gray
 
 
-def test_color_consistency_is_the_divergence_of_histograms():
+def test_color_consistency_is_the_jensen_shannon_divergence_of_histograms():
     frames = np.random.default_rng(0).integers(0, 200, (7, 20, 30, 3), dtype=np.uint8)
     frames[3:] += 40  # the light changes
     consistency = metrics.ColorConsistency()
@@ -104,7 +104,7 @@ def test_color_consistency_is_the_divergence_of_histograms():
     assert consistency.value() == pytest.approx(np.mean(means))
 
 
-def test_a_film_that_stands_still_is_steady():
+def test_a_constant_video_is_consistent():
     consistency = metrics.ColorConsistency()
     assert np.isnan(consistency.value())
 
@@ -114,7 +114,7 @@ def test_a_film_that_stands_still_is_steady():
     assert consistency.value() == 0
 
 
-def test_color_that_moves_with_the_picture_is_no_error(photograph):
+def test_colors_that_move_with_the_image_have_no_warping_error(photograph):
     before, now = photograph[:, 2:], photograph[:, :-2]  # everything went two pixels to the right
     motion = metrics.motion_between(metrics.to_gray(before), metrics.to_gray(now))
     inner = np.s_[20:-20, 20:-20]
@@ -130,7 +130,7 @@ def test_color_that_moves_with_the_picture_is_no_error(photograph):
     assert steady < np.square(now / 255.0 - before / 255.0).mean() / 2  # motion is followed
 
 
-def test_pixels_that_come_into_view_are_not_compared(photograph):
+def test_pixels_that_become_visible_are_not_compared(photograph):
     before = metrics.to_gray(photograph)
     now = before.copy()
     now[40:80, 40:100] = np.random.default_rng(0).integers(0, 256, (40, 60))
@@ -140,7 +140,7 @@ def test_pixels_that_come_into_view_are_not_compared(photograph):
     assert visible[50:70, 55:85].mean() < 0.8 * visible[95:, :].mean()
 
 
-def test_calibration_sorts_by_what_was_expected():
+def test_calibration_sorts_by_expected_error():
     random = np.random.default_rng(0)
     expected = random.random((10, 10))
     measured = expected * 2 + random.random((10, 10)) / 10
@@ -163,7 +163,7 @@ def gathered(vectors: np.ndarray) -> Moments:
     return moments
 
 
-def test_moments_are_those_of_all_vectors_at_once():
+def test_accumulated_moments_equal_those_of_all_vectors():
     vectors = np.random.default_rng(0).normal(3, 1, (50, 4))
 
     moments = gathered(vectors)
@@ -172,7 +172,7 @@ def test_moments_are_those_of_all_vectors_at_once():
     np.testing.assert_allclose(moments.covariance, np.cov(vectors.T))
 
 
-def test_the_frechet_distance_is_the_formula():
+def test_the_frechet_distance_agrees_with_the_formula():
     random = np.random.default_rng(0)
     one, other = random.normal(size=(200, 5)), random.normal(1, 2, (200, 5)) @ random.random((5, 5))
     a, b = np.cov(one.T), np.cov(other.T)
@@ -183,7 +183,7 @@ def test_the_frechet_distance_is_the_formula():
     assert distance == pytest.approx(mean + np.trace(a + b - 2 * np.real(sqrtm(a @ b))))
 
 
-def test_the_frechet_distance_holds_for_fewer_vectors_than_dimensions():
+def test_the_frechet_distance_is_valid_for_fewer_vectors_than_dimensions():
     vectors = np.random.default_rng(0).normal(size=(6, 40))
 
     assert frechet_distance(gathered(vectors), gathered(vectors)) == pytest.approx(0, abs=1e-9)
@@ -193,7 +193,7 @@ def test_the_frechet_distance_holds_for_fewer_vectors_than_dimensions():
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3), (1, 6, 3), (1, 1, 3)])
-def test_quadrants_cover_the_picture_and_are_never_empty(shape):
+def test_quadrants_cover_the_image_and_are_not_empty(shape):
     rgb = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
 
     parts = quadrants(rgb)
@@ -202,7 +202,7 @@ def test_quadrants_cover_the_picture_and_are_never_empty(shape):
     assert set(np.concatenate([part.ravel() for part in parts])) == set(rgb.ravel())
 
 
-def test_the_backbone_sees_color_and_tells_a_wrong_file(shared, photograph):
+def test_the_backbone_depends_on_color_and_refuses_other_files(shared, photograph):
     from napari_colorize_training.evaluation.frechet import Backbone
 
     from napari_colorize.errors import CheckpointError
@@ -218,7 +218,7 @@ def test_the_backbone_sees_color_and_tells_a_wrong_file(shared, photograph):
         Backbone(shared / "backbones" / "resnet18_to_layer3.safetensors")
 
 
-def test_lpips_takes_its_network_from_a_file(tmp_path, photograph, faded):
+def test_lpips_reads_its_network_from_a_file(tmp_path, photograph, faded):
     from napari_colorize_training.evaluation.frechet import lpips_from
 
     from napari_colorize.errors import CheckpointError
@@ -234,5 +234,5 @@ def test_lpips_takes_its_network_from_a_file(tmp_path, photograph, faded):
     assert distance(photograph, photograph) == 0
     assert 0 < distance(photograph, faded) < 2
     assert np.isnan(distance(photograph[:8], faded[:8]))
-    with pytest.raises(CheckpointError, match="none of LPIPS's networks"):
+    with pytest.raises(CheckpointError, match="no network of LPIPS"):
         lpips_from(tmp_path / "other.pth")

@@ -10,15 +10,9 @@ import numpy as np
 import pytest
 import skimage.data
 from napari_colorize_training.evaluation.evaluate import evaluate
-from napari_colorize_training.evaluation.report import (
-    preview_sheet,
-    refuse_unwritable,
-    sample_sheet,
-    to_html,
-    to_text,
-    write_html,
-    write_json,
-)
+from napari_colorize_training.evaluation.html_report import to_html, write_html
+from napari_colorize_training.evaluation.report import refuse_unwritable, to_text, write_json
+from napari_colorize_training.evaluation.sheets import preview_sheet, sample_sheet
 from PIL import Image
 from stand_ins import TintNetwork, colorizer_of
 
@@ -34,7 +28,7 @@ def evaluation():
 
 
 class Checker(HTMLParser):
-    """Collects what a page would load, and tags that stay open."""
+    """Collects the resources of a page, and open tags."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +47,7 @@ class Checker(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_table_is_aligned_and_says_what_was_not_measured(evaluation):
+def test_the_table_is_aligned_and_lists_what_was_not_measured(evaluation):
     text = to_text(evaluation)
     lines = text.splitlines()
 
@@ -67,19 +61,19 @@ def test_the_table_is_aligned_and_says_what_was_not_measured(evaluation):
     assert not any(line != line.rstrip() for line in lines)
 
 
-def test_json_has_every_figure_and_no_nan(evaluation, tmp_path):
+def test_json_has_all_figures_and_no_nan(evaluation, tmp_path):
     write_json(evaluation, tmp_path / "r.json")
 
     found = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
     column = found["columns"]["two"]
     assert column["ciede2000"] == pytest.approx(evaluation.models[1].mean("ciede2000"))
     assert len(column["curve"]) == 4 and len(column["calibration"]["measured"]) == 10
-    assert len(found["each"]) == found["pictures"] == 3
+    assert len(found["each"]) == found["images"] == 3
     assert found["each"][2]["gray"]["ssim"] is None  # smaller than the window
-    assert found["each"][0]["two"]["psnr"] == evaluation.models[1].pictures[0].psnr
+    assert found["each"][0]["two"]["psnr"] == evaluation.models[1].images[0].psnr
 
 
-def test_the_html_needs_no_other_file_and_its_tags_close(evaluation, tmp_path):
+def test_the_html_is_self_contained_and_all_tags_are_closed(evaluation, tmp_path):
     write_html(evaluation, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     checker = Checker()
@@ -93,7 +87,7 @@ def test_the_html_needs_no_other_file_and_its_tags_close(evaluation, tmp_path):
     assert "<b>" not in page and "one &lt;b&gt;" in page
 
 
-def test_the_sheets_of_a_report_are_pictures(evaluation):
+def test_the_sheets_of_a_report_are_embedded_images(evaluation):
     sheets = re.findall(r"base64,([^\"]+)", to_html(evaluation))
 
     assert len(sheets) == 1 + 2 * 2  # samples; best and worst of two models
@@ -101,19 +95,19 @@ def test_the_sheets_of_a_report_are_pictures(evaluation):
     assert size[0] > 4 * 256  # gray, two models, truth
 
 
-def test_best_and_worst_are_told_by_the_gain_over_gray(evaluation):
+def test_best_and_worst_are_selected_by_improvement_over_gray(evaluation):
     gains = [
         gray.ciede2000 - own.ciede2000
-        for gray, own in zip(evaluation.gray.pictures, evaluation.models[1].pictures, strict=True)
+        for gray, own in zip(evaluation.gray.images, evaluation.models[1].images, strict=True)
     ]
 
     best = evaluation.best["two"][0].name
     worst = evaluation.worst["two"][0].name
-    assert best == evaluation.pictures[int(np.argmax(gains))]
-    assert worst == evaluation.pictures[int(np.argmin(gains))]
+    assert best == evaluation.images[int(np.argmax(gains))]
+    assert worst == evaluation.images[int(np.argmin(gains))]
 
 
-def test_a_preview_shows_gray_prediction_and_truth_in_rows():
+def test_a_preview_has_gray_prediction_and_truth_in_rows():
     gray = np.full((40, 40), 128, np.uint8)
     red, blue = np.zeros((2, 40, 40, 3), np.uint8)
     red[..., 0], blue[..., 2] = 200, 200
@@ -129,13 +123,13 @@ def test_a_preview_shows_gray_prediction_and_truth_in_rows():
     np.testing.assert_allclose(shown, expected, atol=2)
 
 
-def test_a_sample_sheet_asks_the_model(tiny_colorizer):
+def test_a_sample_sheet_has_the_models_results(tiny_colorizer):
     wide = sample_sheet(tiny_colorizer, [CAT, CAT[:40]])
 
     assert wide.mode == "RGB" and wide.width > 3 * 256
 
 
-def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path):
+def test_unwritable_paths_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
 
     refuse_unwritable(None, tmp_path / "new" / "r.json")

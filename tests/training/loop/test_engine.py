@@ -1,4 +1,4 @@
-"""What a run leaves behind: the best, the last and the named checkpoints, and two logs."""
+"""Files of a run: best, last and snapshot checkpoints, and logs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import sys
 
 import pytest
 import torch
+from napari_colorize_training.loop import engine
+from napari_colorize_training.loop.checkpoints import Validator
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.progress import RunControl
 from napari_colorize_training.loop.validation import ValidationFigures
-from napari_colorize_training.recipe import Recipe, recipe_from
+from napari_colorize_training.recipe import Recipe, parse_recipe
 from tiny_training import (
     cached,
     command,
-    draw_pictures,
+    draw_images,
     environment,
     eventful_table,
     log_of,
@@ -36,7 +38,7 @@ HEAVY = ["pooch", "psygnal", "platformdirs", "torchmetrics"]  # a bare GPU machi
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return cached(tmp_path_factory.mktemp("pictures"))
+    return cached(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(autouse=True)
@@ -44,37 +46,37 @@ def _quickly(monkeypatch):
     log_quickly(monkeypatch)
 
 
-class Heard:
-    """A progress that remembers."""
+class RecordedProgress:
+    """Progress reporter that keeps all events."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict]] = []
 
-    def tell(self, event: str, **facts: object) -> None:
+    def report(self, event: str, **facts: object) -> None:
         self.events.append((event, facts))
 
     def of(self, kind: str) -> list[dict]:
         return [facts for event, facts in self.events if event == kind]
 
 
-def validating(monkeypatch: pytest.MonkeyPatch, measures: list[float]) -> None:
-    """Let validation find these, one after the other, and the last ever after."""
+def set_validation(monkeypatch: pytest.MonkeyPatch, measures: list[float]) -> None:
+    """Replace validation by these measures; the last one is repeated."""
     left = iter(measures)
 
-    def find(self: Trainer) -> ValidationFigures:
+    def measure(self: Validator, step: int) -> ValidationFigures:
         value = next(left, measures[-1])
         return ValidationFigures(
             uv=0.1, uv_gray=0.1, ciede2000=value, ciede2000_gray=1.0, colorfulness=1.0
         )
 
-    monkeypatch.setattr(Trainer, "_measure", find)
+    monkeypatch.setattr(Validator, "measure", measure)
 
 
 def with_optimizer(table: dict, **options: object) -> Recipe:
-    return recipe_from(table | {"optimizer": {"lr": 3e-3, **options}})
+    return parse_recipe(table | {"optimizer": {"lr": 3e-3, **options}})
 
 
-def test_what_was_trained_opens_in_the_core(cache, tmp_path):
+def test_a_trained_model_loads_in_the_core(cache, tmp_path):
     model = run(tiny(), tmp_path, cache)
 
     colorizer = Colorizer.from_pretrained(model)
@@ -84,28 +86,29 @@ def test_what_was_trained_opens_in_the_core(cache, tmp_path):
 
 
 def test_training_ends_when_validation_no_longer_improves(cache, tmp_path, monkeypatch):
-    validating(monkeypatch, [0.9, 0.8, 0.85, 0.81, 0.7])
-    heard = Heard()
+    set_validation(monkeypatch, [0.9, 0.8, 0.85, 0.81, 0.7])
+    progress = RecordedProgress()
 
-    recipe = tiny(steps=100, keep_every=2, patience=2)
-    Trainer(recipe, options_of(tmp_path, cache), heard).train()
+    recipe = tiny(steps=100, checkpoint_every=2, patience=2)
+    Trainer(recipe, options_of(tmp_path, cache), progress).train()
 
     assert [line["step"] for line in log_of(tmp_path)] == ["2", "4", "6", "8"]
-    assert "of its checkpoints, that of step 4 is the best" in heard.of("note")[-1]["text"]
+    assert "the best checkpoint is that of step 4" in progress.of("note")[-1]["text"]
 
 
-def test_the_best_checkpoint_is_what_is_kept(cache, tmp_path, monkeypatch):
-    validating(monkeypatch, [0.9, 0.5, 0.8])
+def test_the_best_checkpoint_is_exported(cache, tmp_path, monkeypatch):
+    set_validation(monkeypatch, [0.9, 0.5, 0.8])
     steps = {}
-    compare = Trainer._compare
+    compare = Validator.compare
 
-    def remember(self, figures):
-        steps[self.step] = {k: v.half() for k, v in self.painter.network.state_dict().items()}
-        compare(self, figures)
+    def remember(self, figures, step):
+        state = self._models.network.state_dict()
+        steps[step] = {key: value.half() for key, value in state.items()}
+        compare(self, figures, step)
 
-    monkeypatch.setattr(Trainer, "_compare", remember)
+    monkeypatch.setattr(Validator, "compare", remember)
 
-    model = run(tiny(steps=8, keep_every=2), tmp_path, cache)
+    model = run(tiny(steps=8, checkpoint_every=2), tmp_path, cache)
 
     state = read_weights(model).state
     name = next(name for name, value in state.items() if value.ndim == 4)
@@ -113,30 +116,30 @@ def test_the_best_checkpoint_is_what_is_kept(cache, tmp_path, monkeypatch):
     assert not torch.equal(state[name], steps[8][name])
 
 
-def test_a_rate_falls_at_a_plateau(cache, tmp_path, monkeypatch):
-    validating(monkeypatch, [0.5])
+def test_the_learning_rate_falls_at_a_plateau(cache, tmp_path, monkeypatch):
+    set_validation(monkeypatch, [0.5])
 
-    run(tiny(steps=40, schedule="plateau", keep_every=2), tmp_path, cache)
+    run(tiny(steps=40, schedule="plateau", checkpoint_every=2), tmp_path, cache)
 
     rates = [float(line["lr"]) for line in log_of(tmp_path)]
     assert rates[0] == pytest.approx(3e-3) and 0 < rates[-1] <= 3e-4
 
 
-def test_models_are_written_at_named_epochs(cache, tmp_path):
-    recipe = recipe_from(tiny_table(steps=8) | {"snapshots": [1, 3, 9]})
+def test_models_are_exported_at_snapshot_epochs(cache, tmp_path):
+    recipe = parse_recipe(tiny_table(steps=8) | {"snapshot_epochs": [1, 3, 9]})
 
-    model = run(recipe, tmp_path, cache)  # 8 pictures, 4 at a time: an epoch is 2 steps
+    model = run(recipe, tmp_path, cache)  # 8 images, 4 at a time: an epoch is 2 steps
 
     steps = {path.stem: read_weights(path).metadata["steps"] for path in tmp_path.glob("*.safe*")}
     assert steps == {"epoch-1": "2", "epoch-3": "6", "model": "8"}
     assert model == tmp_path / "model.safetensors"
 
 
-def test_loras_additions_become_part_of_plain_weights(cache, tmp_path):
+def test_lora_is_merged_into_exported_weights(cache, tmp_path):
     table = tiny_table() | {
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [16, 16, 16, 16]}}
     }
-    trainer = Trainer(with_optimizer(table, lora=2), options_of(tmp_path, cache))
+    trainer = Trainer(with_optimizer(table, lora_rank=2), options_of(tmp_path, cache))
     names = ARCHITECTURES["lab-autoencoder"].create(widths=(16, 16, 16, 16)).state_dict().keys()
     gray = torch.rand(1, 1, 32, 32)
 
@@ -145,54 +148,52 @@ def test_loras_additions_become_part_of_plain_weights(cache, tmp_path):
     assert state.keys() == names
     network = ARCHITECTURES["lab-autoencoder"].build(state)
     network.load_state_dict(state)
-    ours = trainer.generator_wrapper.network.eval()(gray * 100)
+    ours = trainer.models.network.eval()(gray * 100)
     torch.testing.assert_close(network.float().eval()(gray * 100), ours, atol=0.2, rtol=0)
 
 
-def test_the_average_is_what_is_written(cache, tmp_path):
-    trainer = Trainer(with_optimizer(tiny_table(), average=0.9), options_of(tmp_path, cache))
+def test_the_average_is_exported(cache, tmp_path):
+    trainer = Trainer(with_optimizer(tiny_table(), ema_decay=0.9), options_of(tmp_path, cache))
 
     state = read_weights(trainer.train()).state
 
-    average = trainer.average.state_dict()
-    own = trainer.generator_wrapper.network.state_dict()
+    average = trainer.models.ema.state_dict()
+    own = trainer.models.network.state_dict()
     name = next(name for name, value in own.items() if value.ndim == 4)
     torch.testing.assert_close(state[name], average[name].half())
     assert not torch.allclose(own[name], average[name])
 
 
-def test_the_generator_stands_still_while_the_critic_alone_learns(cache, tmp_path):
+def test_the_generator_is_constant_while_only_the_critic_is_trained(cache, tmp_path):
     table = eventful_table(2, 2)
     table["stages"][1] = {"train": "critic", "side": 64, "batch": 4, "steps": 3}
-    trainer = Trainer(recipe_from(table), options_of(tmp_path, cache))
-    trainer._run(trainer.legs[0])
-    before = {
-        key: value.clone() for key, value in trainer.generator_wrapper.network.state_dict().items()
-    }
-    critic = next(iter(trainer.critic.network.parameters())).clone()
+    trainer = Trainer(parse_recipe(table), options_of(tmp_path, cache))
+    trainer._run_stage(trainer.stages[0])
+    before = {key: value.clone() for key, value in trainer.models.network.state_dict().items()}
+    critic = next(iter(trainer.models.critic.network.parameters())).clone()
 
-    trainer._run(trainer.legs[1])
+    trainer._run_stage(trainer.stages[1])
 
-    after = trainer.generator_wrapper.network.state_dict()
+    after = trainer.models.network.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
-    assert not torch.equal(critic, next(iter(trainer.critic.network.parameters())))
+    assert not torch.equal(critic, next(iter(trainer.models.critic.network.parameters())))
 
 
-def test_the_critic_learns_again_after_a_generators_last_turn(cache, tmp_path):
+def test_the_critic_is_trained_again_after_a_generator_step(cache, tmp_path):
     table = eventful_table(2, 2)
     table["stages"] += [{"train": "gan", "side": 64, "batch": 4, "steps": 2}] * 2
 
-    assert run(recipe_from(table), tmp_path, cache).is_file()
+    assert run(parse_recipe(table), tmp_path, cache).is_file()
 
 
-def test_a_base_that_nothing_surpasses_is_what_is_kept(cache, tmp_path, monkeypatch):
-    validating(monkeypatch, [0.1, 0.9])
+def test_the_base_is_exported_if_no_checkpoint_is_better(cache, tmp_path, monkeypatch):
+    set_validation(monkeypatch, [0.1, 0.9])
     architecture = ARCHITECTURES["lab-autoencoder"]
     network = architecture.create(widths=(8, 8, 8, 8))
     state = {key: value.clone() for key, value in network.state_dict().items()}
 
     base = (network, architecture)
-    model = run(tiny(steps=4, keep_every=2), tmp_path, cache, base=base, base_name="mine")
+    model = run(tiny(steps=4, checkpoint_every=2), tmp_path, cache, base=base, base_name="mine")
 
     weights = read_weights(model)
     assert weights.metadata["base"] == "mine"
@@ -200,31 +201,55 @@ def test_a_base_that_nothing_surpasses_is_what_is_kept(cache, tmp_path, monkeypa
         torch.testing.assert_close(weights.state[name].float(), value.float(), atol=1e-3, rtol=1e-3)
 
 
-def test_a_state_is_of_its_recipe_its_length_and_its_pictures(cache, tmp_path):
+def test_a_state_belongs_to_its_recipe_length_and_images(cache, tmp_path):
     run(tiny(), tmp_path / "run", cache)
     other = cached(tmp_path / "more", count=10)
 
-    for recipe, pictures in ((tiny(side=48), cache), (tiny(steps=13), cache), (tiny(), other)):
+    for recipe, images in ((tiny(side=48), cache), (tiny(steps=13), cache), (tiny(), other)):
         with pytest.raises(SettingsError, match="choose another --run folder"):
-            Trainer(recipe, options_of(tmp_path / "run", pictures))
+            Trainer(recipe, options_of(tmp_path / "run", images))
 
 
-def test_what_happens_is_told(cache, tmp_path):
-    heard = Heard()
+def test_a_resume_request_between_report_and_wait_is_not_lost(cache, tmp_path):
+    """The front end's requests arrive while the event is reported, and another pause follows."""
+    control = RunControl()
+    control.pause()
 
-    model = Trainer(tiny(steps=4), options_of(tmp_path, cache), heard).train()
+    class Requests(RecordedProgress):
+        def report(self, event, **facts):
+            super().report(event, **facts)
+            if event == "paused" and len(self.of("paused")) == 1:
+                control.resume()
+                control.pause()
+            elif event == "paused":
+                control.stop()
 
-    kinds = [event for event, _ in heard.events]
+    progress = Requests()
+    Trainer(tiny(steps=6), options_of(tmp_path, cache), progress, control).train()
+
+    kinds = [
+        event for event, _ in progress.events if event not in ("note", "validation", "preview")
+    ]
+    once = ["step", "paused", "resumed"]
+    assert kinds == ["start", *once, *once, "step", "stopped"]
+
+
+def test_events_of_a_run(cache, tmp_path):
+    progress = RecordedProgress()
+
+    model = Trainer(tiny(steps=4), options_of(tmp_path, cache), progress).train()
+
+    kinds = [event for event, _ in progress.events]
     assert kinds[0] == "start" and kinds[-1] == "done" and kinds.count("step") == 4
-    assert heard.of("done") == [{"model": str(model)}]
-    assert heard.of("step")[-1]["step"] == 4 and heard.of("step")[-1]["losses"]["G_L2"] > 0
+    assert progress.of("done") == [{"model": str(model)}]
+    assert progress.of("step")[-1]["step"] == 4 and progress.of("step")[-1]["losses"]["G_L2"] > 0
     assert {"uv", "uv_gray", "measure"} <= {
-        name.removeprefix("validation_") for name in heard.of("validation")[-1]
+        name.removeprefix("validation_") for name in progress.of("validation")[-1]
     }
     assert (tmp_path / "preview.png").is_file()
 
 
-def test_stopped_before_its_end_it_has_no_model(cache, tmp_path):
+def test_a_stopped_run_has_no_model(cache, tmp_path):
     control = RunControl()
     control.stop()
 
@@ -234,15 +259,19 @@ def test_stopped_before_its_end_it_has_no_model(cache, tmp_path):
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_tensorboard_shows_the_log_once_however_often_it_was_stopped(cache, tmp_path):
+def test_tensorboard_shows_each_row_once_after_an_interruption(cache, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    def fail_at_step_4(values, step):
+        if step == 4:
+            raise KeyError
+
     recipe, options = tiny(steps=6), options_of(tmp_path, cache, save_every=1e9)
-    trainer = Trainer(recipe, options)
-    trainer._check = lambda values: (_ for _ in ()).throw(KeyError) if trainer.step == 4 else None
-    with pytest.raises(KeyError):  # killed behind a line of the log, before any state
-        trainer.train()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "check_finite", fail_at_step_4)
+        with pytest.raises(KeyError):  # ended after a row of the log, before any saved state
+            Trainer(recipe, options).train()
 
     Trainer(recipe, options).train()
 
@@ -253,8 +282,8 @@ def test_tensorboard_shows_the_log_once_however_often_it_was_stopped(cache, tmp_
     assert [event.value for event in shown] == pytest.approx(losses, rel=1e-4)
 
 
-def test_a_bare_machine_can_train(tmp_path):
-    draw_pictures(tmp_path / "pictures")
+def test_training_needs_no_optional_library(tmp_path):
+    draw_images(tmp_path / "images")
     recipe = to_toml(eventful_table(3, 2), tmp_path / "recipe.toml")
     block = f"import sys; sys.modules.update(dict.fromkeys({[*HEAVY, 'tensorboard']}))"
     start = "from napari_colorize_training.__main__ import main; main()"
@@ -273,9 +302,9 @@ def test_a_bare_machine_can_train(tmp_path):
     assert not (tmp_path / "run" / "tensorboard").exists()
 
 
-def test_a_critic_that_no_stage_asks_is_not_made(cache, tmp_path):
+def test_an_unused_critic_is_not_built(cache, tmp_path):
     table = tiny_table() | {"critic": {"name": "patch"}}
 
-    model = run(recipe_from(table), tmp_path / "run", cache)
+    model = run(parse_recipe(table), tmp_path / "run", cache)
 
     assert model.is_file()

@@ -3,22 +3,22 @@ from __future__ import annotations
 import pytest
 import torch
 from napari_colorize_training.loop.initialize import build_network
-from napari_colorize_training.recipe import NetworkPlan
+from napari_colorize_training.recipe import NetworkConfig
 from safetensors.torch import save_file
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES, identify
 
 
-def begun(plan: NetworkPlan, encoder=None):
+def begun(plan: NetworkConfig, encoder=None):
     return build_network(plan, encoder=encoder, untrained=encoder is None, base=None)
 
 
 @pytest.mark.parametrize(
     ("target", "architecture"), [("ab", "lab-autoencoder"), ("rgb", "lab-autoencoder-rgb")]
 )
-def test_an_autoencoder_gives_what_its_target_says(target, architecture):
-    plan = NetworkPlan(
+def test_the_target_selects_the_output_of_an_autoencoder(target, architecture):
+    plan = NetworkConfig(
         architecture="lab-autoencoder", target=target, options={"widths": (8, 8, 8, 8)}
     )
 
@@ -28,15 +28,15 @@ def test_an_autoencoder_gives_what_its_target_says(target, architecture):
     assert identify(network.state_dict()).name == architecture
 
 
-def test_an_architecture_without_an_rgb_variant_says_so():
-    with pytest.raises(SettingsError, match="no architecture 'convnet-rgb'"):
-        begun(NetworkPlan(architecture="convnet", target="rgb"))
+def test_an_architecture_without_an_rgb_variant_is_refused():
+    with pytest.raises(SettingsError, match="No architecture is named 'convnet-rgb'"):
+        begun(NetworkConfig(architecture="convnet", target="rgb"))
 
 
-def test_edges_may_be_all_that_a_network_sees():
+def test_edges_can_be_the_input():
     widths = (8,) * 6
     network, _, _ = begun(
-        NetworkPlan(architecture="convnet", input="edges", options={"widths": widths})
+        NetworkConfig(architecture="convnet", input="edges", options={"widths": widths})
     )
     bright, dark = torch.full((2, 1, 64, 64), 0.9), torch.full((2, 1, 64, 64), 0.1)
 
@@ -46,11 +46,11 @@ def test_edges_may_be_all_that_a_network_sees():
 @pytest.mark.parametrize(
     ("architecture", "other"), [("deoldify-deep", "deoldify-other"), ("ipol-uv", "ipol-other")]
 )
-def test_deoldifys_networks_adapt_to_the_encoder_that_is_given(tmp_path, architecture, other):
+def test_deoldifys_networks_adapt_to_the_encoder_file(tmp_path, architecture, other):
     small = ARCHITECTURES["resnet18-unet"].create(depth="layer3").encoder.state_dict()
     small["conv1.weight"] = small["conv1.weight"].repeat(1, 3, 1, 1) / 3
     save_file(small, tmp_path / "encoder.safetensors")
-    plan = NetworkPlan(architecture=architecture, options={"width": 0.0625})
+    plan = NetworkConfig(architecture=architecture, options={"width": 0.0625})
 
     network, passport, note = begun(plan, tmp_path / "encoder.safetensors")
 

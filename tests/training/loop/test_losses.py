@@ -29,7 +29,7 @@ from napari_colorize.networks.compact import CLASS_GRID
 STEPS, ORIGIN = torch.tensor(CLASS_GRID.steps), torch.tensor(CLASS_GRID.origin)
 
 
-def test_the_mean_of_a_soft_code_is_the_color_itself():
+def test_the_mean_of_a_soft_encoding_is_the_color():
     uv = torch.rand(2, 2, 5, 7) * 0.7 - 0.35
 
     classes, shares = encode_softly(uv, STEPS, ORIGIN, CLASS_GRID.shape)
@@ -39,7 +39,7 @@ def test_the_mean_of_a_soft_code_is_the_color_itself():
     torch.testing.assert_close(shares.sum(1), torch.ones(2, 5, 7))
 
 
-def test_colors_beyond_the_grid_go_to_its_edge():
+def test_colors_outside_the_grid_are_clamped():
     uv = torch.tensor([0.436, -0.615]).view(1, 2, 1, 1)
 
     classes, shares = encode_softly(uv, STEPS, ORIGIN, CLASS_GRID.shape)
@@ -49,25 +49,25 @@ def test_colors_beyond_the_grid_go_to_its_edge():
 
 
 @pytest.mark.parametrize("rebalance", [0.0, 0.4, 1.0])
-def test_class_weights_have_mean_one_and_favor_the_rare(rebalance):
+def test_class_weights_have_mean_one_and_are_larger_for_rare_classes(rebalance):
     frequency = torch.tensor([0.7, 0.2, 0.1])
 
-    weights = class_weights(frequency, rebalance, heaviest=100)
+    weights = class_weights(frequency, rebalance, max_weight=100)
 
     assert float((weights * frequency).sum()) == pytest.approx(1)
     torch.testing.assert_close(weights / weights[0], (frequency / 0.7) ** -rebalance)
 
 
-def test_the_rarest_classes_are_tamed():
+def test_class_weights_are_limited():
     frequency = torch.tensor([0.9, 0.1 - 1e-6, 1e-6])
 
-    tamed = class_weights(frequency, 1.0, heaviest=2.0)
+    tamed = class_weights(frequency, 1.0, max_weight=2.0)
 
     wild = frequency**-1.0 / 3  # of mean 1
     torch.testing.assert_close(tamed, wild.clamp_max(2) / (wild.clamp_max(2) * frequency).sum())
 
 
-def test_cross_entropy_is_least_where_the_network_says_the_truth():
+def test_cross_entropy_is_lowest_for_the_target():
     classes, shares = torch.zeros(1, 4, 1, 1, dtype=torch.long), torch.full((1, 4, 1, 1), 0.25)
     weights = torch.ones(3)
     right, wrong = (torch.tensor(scores).view(1, 3, 1, 1) for scores in ([9.0, 0, 0], [0, 9.0, 0]))
@@ -76,7 +76,7 @@ def test_cross_entropy_is_least_where_the_network_says_the_truth():
     assert float(soft_cross_entropy(wrong, classes, shares, weights)) == pytest.approx(9, abs=1e-2)
 
 
-def test_the_norms_are_means_over_all_numbers():
+def test_distances_are_means_over_all_elements():
     x, y = torch.tensor([[0.0, 3.0]]), torch.tensor([[1.0, 1.0]])
 
     assert float(distance(x, y, "l1")) == pytest.approx((1 + 2) / 2)
@@ -84,7 +84,7 @@ def test_the_norms_are_means_over_all_numbers():
     assert float(distance(x, y, "smooth-l1")) == pytest.approx((0.5 + 1.5) / 2)
 
 
-def test_only_equal_shapes_are_compared():
+def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match="equal shapes"):
         distance(torch.zeros(2, 3, 4, 4), torch.zeros(2, 1, 4, 4), "l1")
     with pytest.raises(ValueError, match="Choose one of: l1, l2, smooth-l1"):
@@ -92,12 +92,12 @@ def test_only_equal_shapes_are_compared():
 
 
 def pyramid(x: torch.Tensor) -> list[torch.Tensor]:
-    """Features whose distances can be told by hand."""
+    """Features whose distances are easily computed by hand."""
     return [x, F.avg_pool2d(x, 2), x.mean((2, 3))]
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
-def test_the_feature_loss_is_the_reviews_sum(norm):
+def test_the_feature_loss_is_the_sum_of_the_review(norm):
     x, y = torch.rand(2, 2, 3, 8, 8).unbind()
 
     loss = feature_loss(pyramid, x, y, norm=norm)
@@ -110,7 +110,7 @@ def test_the_feature_loss_is_the_reviews_sum(norm):
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_the_truths_features_get_no_gradient():
+def test_target_features_have_no_gradient():
     x, y = (torch.rand(1, 3, 8, 8, requires_grad=True) for _ in range(2))
 
     feature_loss(pyramid, x, y).backward()
@@ -125,7 +125,7 @@ def test_every_layer_needs_a_weight():
 
 
 @pytest.mark.parametrize("probability", [0.001, 0.1, 0.4])
-def test_noise_hits_so_many_pixels_by_so_much(probability):
+def test_noise_has_its_probability_and_amplitude(probability):
     gray, amplitude = torch.full((4, 1, 128, 128), 0.5), 30 / 255
 
     change = add_noise(gray, probability, amplitude, torch.Generator().manual_seed(0)) - gray
@@ -139,7 +139,7 @@ def test_noise_hits_so_many_pixels_by_so_much(probability):
     assert float(hit.var()) == pytest.approx(amplitude**2 / 3, rel=0.5)
 
 
-def test_each_chosen_pixel_has_its_own_offset_unless_deoldifys_is_asked_for():
+def test_noise_offsets_are_per_pixel_or_per_image():
     gray = torch.full((3, 1, 32, 32), 0.5)
 
     def offsets(**options: bool) -> list[int]:
@@ -151,7 +151,7 @@ def test_each_chosen_pixel_has_its_own_offset_unless_deoldifys_is_asked_for():
     assert offsets(one_offset=True) == [1, 1, 1]
 
 
-def test_the_share_of_noise_can_differ_between_pictures():
+def test_the_noise_probability_can_differ_between_images():
     gray = torch.full((2, 1, 64, 64), 0.5)
     probability = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
 
@@ -160,7 +160,7 @@ def test_the_share_of_noise_can_differ_between_pictures():
     assert (noisy[0] == 0.5).all() and (noisy[1] != 0.5).float().mean() > 0.99
 
 
-def test_noise_follows_its_generator():
+def test_noise_is_reproducible():
     gray = torch.rand(1, 1, 8, 8)
     once, again, other = (
         add_noise(gray, 0.4, 0.1, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
@@ -169,7 +169,7 @@ def test_noise_follows_its_generator():
     assert torch.equal(once, again) and not torch.equal(once, other)
 
 
-def test_noise_consistency_teaches_through_the_clean_and_the_noisy_picture():
+def test_noise_consistency_has_gradients_for_both_outputs():
     clean, noisy = (torch.rand(1, 2, 4, 4, requires_grad=True) for _ in range(2))
 
     loss = noise_consistency(clean, noisy)
@@ -182,13 +182,13 @@ def test_noise_consistency_teaches_through_the_clean_and_the_noisy_picture():
 
 
 def naive_colorfulness(rgb: np.ndarray) -> float:
-    """Hasler and Suesstrunk 2003 for one picture (3, H, W)."""
+    """Hasler and Suesstrunk 2003 for one image (3, H, W)."""
     red, green, blue = rgb
     rg, yb = red - green, (red + green) / 2 - blue
     return np.sqrt(rg.var() + yb.var()) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
 
 
-def test_colorfulness_is_the_signed_measure():
+def test_the_colorfulness_loss_uses_the_signed_measure():
     rgb = torch.rand(3, 3, 16, 16, dtype=torch.float64)
 
     loss = float(colorfulness_loss(rgb))
@@ -196,7 +196,7 @@ def test_colorfulness_is_the_signed_measure():
     assert loss == pytest.approx(1 - np.mean([naive_colorfulness(one.numpy()) for one in rgb]))
 
 
-def test_a_gray_picture_has_finite_gradients_of_its_colorfulness():
+def test_the_colorfulness_gradient_is_finite_for_gray_images():
     rgb = torch.full((1, 3, 4, 4), 0.5, requires_grad=True)
 
     colorfulness_loss(rgb).backward()
@@ -204,7 +204,7 @@ def test_a_gray_picture_has_finite_gradients_of_its_colorfulness():
     assert rgb.grad is not None and rgb.grad.isfinite().all()
 
 
-def test_the_critics_cross_entropy_is_goodfellows():
+def test_the_bce_loss_of_the_critic_is_goodfellows():
     real, fake = torch.randn(2, 1, 5, 5), torch.randn(2, 1, 3, 3)
 
     real_loss, fake_loss = critic_loss(real, fake, "bce")
@@ -214,7 +214,7 @@ def test_the_critics_cross_entropy_is_goodfellows():
     assert float(fake_loss) == pytest.approx(float(-(1 - doubtful).log().mean()), rel=1e-5)
 
 
-def test_smoothing_is_one_sided():
+def test_label_smoothing_is_one_sided():
     real, fake = torch.randn(2, 1, 5, 5), torch.randn(2, 1, 5, 5)
 
     real_loss, fake_loss = critic_loss(real, fake, "bce", smoothing=0.1)
@@ -224,7 +224,7 @@ def test_smoothing_is_one_sided():
     assert float(fake_loss) == float(critic_loss(real, fake, "bce")[1])
 
 
-def test_the_smoothed_critic_is_content_with_its_label():
+def test_the_smoothed_loss_is_lowest_at_its_label():
     logit = torch.tensor(math.log(0.9 / 0.1), requires_grad=True)
 
     critic_loss(logit, torch.zeros(1), "bce", smoothing=0.1)[0].backward()
@@ -232,7 +232,7 @@ def test_the_smoothed_critic_is_content_with_its_label():
     assert float(logit.grad) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_hinge_ends_at_one():
+def test_the_hinge_loss_is_zero_beyond_one():
     real, fake = torch.tensor([2.0, 1.0, 0.0, -1.0]), torch.tensor([-2.0, -1.0, 0.0, 3.0])
 
     real_loss, fake_loss = critic_loss(real, fake, "hinge")
@@ -242,7 +242,7 @@ def test_the_hinge_ends_at_one():
     assert float(generator_loss(fake, "hinge")) == pytest.approx(0.0)
 
 
-def test_only_the_saturating_cost_dies_where_the_critic_is_sure():
+def test_only_the_saturating_gradient_vanishes_for_a_certain_critic():
     slopes = {}
     for saturating in (False, True):
         logit = torch.tensor(-12.0, requires_grad=True)
@@ -253,7 +253,7 @@ def test_only_the_saturating_cost_dies_where_the_critic_is_sure():
     assert slopes[True] == pytest.approx(0, abs=1e-4) and slopes[True] < 0
 
 
-def test_the_generators_costs_are_goodfellows():
+def test_the_generator_losses_are_goodfellows():
     fake = torch.randn(2, 1, 5, 5, dtype=torch.float64)
 
     plain, saturating = (generator_loss(fake, "bce", saturating=way) for way in (False, True))
@@ -262,7 +262,7 @@ def test_the_generators_costs_are_goodfellows():
     assert float(saturating) == pytest.approx(float((1 - fake.sigmoid()).log().mean()))
 
 
-def test_what_critics_do_not_have_is_refused():
+def test_unknown_adversarial_losses_are_refused():
     with pytest.raises(ValueError, match="no saturating form"):
         generator_loss(torch.zeros(1), "hinge", saturating=True)
     with pytest.raises(ValueError, match="Choose one of: bce, hinge"):
@@ -272,10 +272,10 @@ def test_what_critics_do_not_have_is_refused():
 AB = torch.cartesian_prod(torch.arange(-40.0, 41, 10), torch.arange(-40.0, 41, 10))
 
 
-def test_nearest_classes_are_those_of_a_naive_search():
+def test_nearest_classes_agree_with_a_naive_search():
     ab = torch.rand(2, 2, 3, 4) * 70 - 35
 
-    classes, shares = encode_nearest(ab, AB, neighbours=5)
+    classes, shares = encode_nearest(ab, AB, neighbors=5)
 
     for n, y, x in np.ndindex(2, 3, 4):
         apart = ((ab[n, :, y, x].double() - AB.double()) ** 2).sum(1)
@@ -287,7 +287,7 @@ def test_nearest_classes_are_those_of_a_naive_search():
         )
 
 
-def test_by_default_ten_classes_share_a_color():
+def test_a_color_has_ten_classes_by_default():
     classes, shares = encode_nearest(torch.zeros(1, 2, 2, 2), AB)
 
     assert classes.shape == shares.shape == (1, 10, 2, 2)
@@ -295,7 +295,7 @@ def test_by_default_ten_classes_share_a_color():
     assert (AB[classes[0, 0]] == 0).all()
 
 
-def test_a_smoothed_prior_is_a_blurred_histogram():
+def test_the_smoothed_prior_is_a_blurred_histogram():
     counts = torch.rand(len(AB), dtype=torch.float64)
     counts[3] = 0
 
@@ -319,18 +319,18 @@ def test_zhangs_weights_have_mean_one_and_follow_equation_four():
     torch.testing.assert_close(weights / weights[0], expected / expected[0])
 
 
-def test_a_full_mix_weighs_all_classes_alike():
+def test_mix_one_gives_equal_weights():
     torch.testing.assert_close(zhang_weights(torch.tensor([0.9, 0.1]), mix=1.0), torch.ones(2))
 
 
-def test_a_mix_that_cannot_be_is_refused():
+def test_an_invalid_mix_is_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
         zhang_weights(torch.tensor([0.9, 0.1]), mix=2.0)
     with pytest.raises(ValueError, match="no pixels"):
         zhang_weights(torch.tensor([1.0, 0.0]), mix=0.0)
 
 
-def test_gray_pictures_are_told_from_colored_ones():
+def test_gray_and_colored_images_are_distinguished():
     ab = torch.zeros(3, 2, 4, 4)
     ab[0, 1, 2, 2] = -5.1
     ab[1] = 5.0
@@ -338,10 +338,10 @@ def test_gray_pictures_are_told_from_colored_ones():
     assert is_colored(ab).tolist() == [True, False, False]
 
 
-def test_rebalanced_cross_entropy_is_the_naive_sum():
+def test_rebalanced_cross_entropy_agrees_with_the_naive_sum():
     torch.manual_seed(0)
     logits, weights = torch.randn(2, len(AB), 3, 2), torch.rand(len(AB)) + 0.5
-    classes, shares = encode_nearest(torch.rand(2, 2, 3, 2) * 60 - 30, AB, neighbours=4)
+    classes, shares = encode_nearest(torch.rand(2, 2, 3, 2) * 60 - 30, AB, neighbors=4)
     counted = torch.tensor([True, False])
 
     loss = strongest_cross_entropy(logits, classes, shares, weights, counted)
@@ -357,7 +357,7 @@ def test_rebalanced_cross_entropy_is_the_naive_sum():
     assert float(loss) == pytest.approx(total / 12, rel=1e-5)
 
 
-def test_the_strongest_class_need_not_come_first():
+def test_the_strongest_class_need_not_be_first():
     uv = torch.rand(1, 2, 3, 3) * 0.7 - 0.35
     logits, weights = torch.randn(1, CLASS_GRID.count, 3, 3), torch.rand(CLASS_GRID.count)
     classes, shares = encode_softly(uv, STEPS, ORIGIN, CLASS_GRID.shape)

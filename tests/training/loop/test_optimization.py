@@ -21,7 +21,7 @@ def player():
     return player
 
 
-def test_a_step_goes_down(player):
+def test_a_step_reduces_the_loss(player):
     x = torch.ones(2, 3)
     before = player.network(x).square().mean()
 
@@ -30,7 +30,7 @@ def test_a_step_goes_down(player):
     assert player.network(x).square().mean() < before
 
 
-def test_a_gradient_that_is_no_number_is_not_followed(player):
+def test_a_gradient_with_nan_is_ignored(player):
     weight = player.network.weight.detach().clone()
     loss = player.network(torch.ones(2, 3)).mean()
 

@@ -1,4 +1,4 @@
-"""Several processes do together what one does alone."""
+"""Several processes train the same model as one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ import sys
 import pytest
 import torch
 from napari_colorize_training.__main__ import app
-from tiny_training import command, draw_pictures, environment, log_of, tiny_table, to_toml
+from tiny_training import command, draw_images, environment, log_of, tiny_table, to_toml
 from typer.testing import CliRunner
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    """Batch norms stand still, as everything does but LoRA's additions and the critic."""
+    """Only LoRA and the critic are trained, so that batch norms are constant."""
     table = tiny_table(steps=25) | {
         "network": {"architecture": "lab-autoencoder", "options": {"widths": [16, 16, 16, 16]}},
         "data": {"augment": "photographs", "degrade": "old-photograph"},
-        "optimizer": {"lr": 1e-2, "average": 0.9, "lora": 2},
-        "loss": {"pixel": "l1", "noise": 0.1},
+        "optimizer": {"lr": 1e-2, "ema_decay": 0.9, "lora_rank": 2},
+        "loss": {"pixel": "l1", "noise_weight": 0.1},
         "critic": {"name": "sagan", "options": {"width": 8}},
     }
-    game = {"train": "gan", "side": 64, "batch": 4, "steps": 5, "noise": True, "keep_every": 25}
-    return to_toml({**table, "stages": [*table["stages"], game]}, tmp_path / "shared.toml")
+    adversarial = {
+        "train": "gan",
+        "side": 64,
+        "batch": 4,
+        "steps": 5,
+        "noise_consistency": True,
+        "checkpoint_every": 25,
+    }
+    return to_toml({**table, "stages": [*table["stages"], adversarial]}, tmp_path / "shared.toml")
 
 
 def free_port() -> str:
@@ -34,10 +41,10 @@ def free_port() -> str:
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_model_that_one_trains(recipe, tmp_path):
+def test_two_processes_train_the_same_model_as_one(recipe, tmp_path):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
-        draw_pictures(folder / "pictures")
+        draw_images(folder / "images")
 
     alone = CliRunner().invoke(app, command(recipe, folders[0], "--progress", "none")[2:])
     launch = ["torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1"]

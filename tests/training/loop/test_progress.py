@@ -1,11 +1,15 @@
-"""A run tells what it does, and obeys."""
+"""Progress reports of a run, and the requests that control it."""
 
 from __future__ import annotations
 
 import io
 import json
+import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,73 +22,147 @@ from napari_colorize_training.loop.progress import (
 )
 
 
-def test_programs_read_one_object_per_line():
+def test_json_lines_are_one_object_per_event():
     stream = io.StringIO()
     lines = JsonLines(stream)
 
     lines.report("note", text="two\nlines")
     lines.report("done", model=Path("a.safetensors"))
 
-    told = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert told == [
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
         {"event": "note", "text": "two\nlines"},
         {"event": "done", "model": "a.safetensors"},
     ]
 
 
-def test_people_see_notes_before_there_is_a_bar(capsys):
+def test_notes_are_printed_before_the_bar_exists(capsys):
     bar = ProgressBar()
 
-    bar.report("note", text="8 pictures are used.")
+    bar.report("note", text="8 images are used.")
     bar.report("start", steps=10, step=4, stages=["1"], run="here")
     bar.report("step", step=5, stage="1: generator", losses={"G": 0.5})
     bar.report("done", model="a.safetensors")
 
-    said = capsys.readouterr()
-    assert "8 pictures are used.\n" in said.err and "5/10" in said.err and said.out == ""
+    printed = capsys.readouterr()
+    assert "8 images are used.\n" in printed.err and "5/10" in printed.err and printed.out == ""
 
 
-def obeying(words: str) -> RunControl:
+def controlled_by(commands: str) -> RunControl:
     control = RunControl()
-    control._apply(io.StringIO(words))
+    control._read_stream(io.StringIO(commands))
     return control
 
 
-def test_words_pause_resume_and_stop():
-    assert obeying("pause\n").is_paused
-    assert not obeying("pause\nresume\n").is_paused
-    assert obeying(" stop \n").is_stopped
-    assert not obeying("halt\n\n").is_stopped
+def test_commands_pause_resume_and_stop():
+    assert controlled_by("pause\n").is_paused
+    assert not controlled_by("pause\nresume\n").is_paused
+    assert controlled_by(" stop \n").is_stopped
+    assert not controlled_by("halt\n\n").is_stopped
 
 
-def test_who_is_paused_can_be_stopped():
-    control = obeying("pause\nstop\n")
+@pytest.mark.parametrize("command", ["stop", "finish"])
+def test_a_paused_run_can_be_ended(command):
+    control = controlled_by("pause\n")
 
-    control.wait()  # returns
+    assert returns(lambda: control.wait_while_paused(lambda: control.apply(command)))
 
-    assert control.is_stopped and not control.is_paused
-
-
-def test_who_is_paused_can_be_told_to_finish():
-    control = obeying("pause\nfinish\n")
-
-    control.wait()  # returns
-
-    assert control.is_finished and not control.is_stopped
+    assert control.is_stopped == (command == "stop")
+    assert control.is_finished == (command == "finish") and not control.is_paused
 
 
-def test_a_file_of_orders_is_obeyed_as_it_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_colorize_training.loop.progress.LOOK_EVERY", 0.005)
-    orders, control = tmp_path / "orders.txt", RunControl()
-    control.follow(orders)
+def test_a_run_that_is_not_paused_does_not_wait():
+    assert not RunControl().wait_while_paused(pytest.fail)
 
-    orders.write_text("pause")
+
+def test_a_resume_just_before_the_wait_is_not_lost_when_a_pause_follows():
+    control = controlled_by("pause\n")
+
+    def resume_and_pause() -> None:
+        control.resume()
+        control.pause()
+
+    assert returns(lambda: control.wait_while_paused(resume_and_pause))
+    assert control.is_paused  # after the next step
+
+
+def test_an_interrupt_at_any_line_of_the_wait_ends_it():
+    """A signal handler runs between two lines of the waiting thread, in library code, too."""
+    lines = lines_before_the_wait_blocks()
+    assert lines > 4
+
+    for line in range(1, lines + 1):
+        assert returns(partial(wait_interrupted_at, line)), line
+
+
+def lines_before_the_wait_blocks() -> int:
+    class Blocked(Exception):
+        pass
+
+    class Wakeups:
+        def get(self) -> None:
+            raise Blocked
+
+    control, lines = controlled_by("pause\n"), 0
+
+    def count(frame, event, argument):
+        nonlocal lines
+        if frame.f_code is Wakeups.get.__code__:
+            sys.settrace(None)
+        lines += event == "line"
+        return count
+
+    control._wakeups = Wakeups()
+    with pytest.raises(Blocked), tracing(count):
+        control.wait_while_paused(lambda: None)
+    return lines
+
+
+def wait_interrupted_at(line: int) -> bool:
+    control, lines = controlled_by("pause\n"), 0
+
+    def interrupt(frame, event, argument):
+        nonlocal lines
+        lines += event == "line"
+        if event == "line" and lines == line:
+            control.interrupt()
+        return interrupt
+
+    with tracing(interrupt):
+        control.wait_while_paused(lambda: None)
+    return control.is_stopped
+
+
+@contextmanager
+def tracing(function):
+    before = sys.gettrace()
+    sys.settrace(function)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def test_commands_in_a_file_are_applied_as_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_colorize_training.loop.progress.POLL_INTERVAL", 0.005)
+    file, control = tmp_path / "control.txt", RunControl()
+    control.follow(file)
+
+    file.write_text("pause")
     assert soon(lambda: control.is_paused)
-    orders.write_text("resu")  # half a word is none
-    orders.write_text("resume")
+    file.write_text("resu")  # a part of a command is ignored
+    file.write_text("resume")
     assert soon(lambda: not control.is_paused)
-    orders.write_text("stop")
+    file.write_text("stop")
     assert soon(lambda: control.is_stopped)
+
+
+def returns(call: Callable[[], object], seconds: float = 30.0) -> bool:
+    """Whether a call returns something true, instead of blocking."""
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(results and results[0])
 
 
 def soon(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
@@ -95,7 +173,7 @@ def soon(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
     return claim()
 
 
-def test_who_interrupts_twice_does_not_want_to_wait():
+def test_the_second_interrupt_does_not_wait_for_the_step():
     control = RunControl()
     control.interrupt(2, None)
     assert control.is_stopped
@@ -104,7 +182,7 @@ def test_who_interrupts_twice_does_not_want_to_wait():
         control.interrupt(2, None)
 
 
-def test_what_comes_before_the_first_step_can_be_stopped():
+def test_a_run_can_be_stopped_before_its_first_step():
     control = RunControl()
     control.check(1, 10)
     control.stop()
@@ -113,7 +191,7 @@ def test_what_comes_before_the_first_step_can_be_stopped():
         control.check(2, 10)
 
 
-def test_a_clock_does_not_count_what_is_skipped(monkeypatch):
+def test_a_clock_leaves_out_skipped_time(monkeypatch):
     now = iter([0.0, 1.0, 101.0, 102.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     clock = Clock()

@@ -1,4 +1,4 @@
-"""Stages become legs: cycles unrolled, epochs counted, sizes that the pictures have."""
+"""Stages of a run: unrolled cycles, epochs in steps, and limited sizes."""
 
 from __future__ import annotations
 
@@ -6,57 +6,57 @@ from itertools import pairwise
 
 import pytest
 from napari_colorize_training.loop.stages import epoch_ends, expand_stages
-from napari_colorize_training.recipe import read_recipe, recipe_from
+from napari_colorize_training.recipe import parse_recipe, read_recipe
 from tiny_training import tiny, tiny_table
 
 
 def staged(*stages: dict):
     usual = {"side": 64, "batch": 4}
-    return recipe_from(tiny_table() | {"stages": [{**usual, **stage} for stage in stages]})
+    return parse_recipe(tiny_table() | {"stages": [{**usual, **stage} for stage in stages]})
 
 
-def test_epochs_are_counted_in_steps():
-    legs = expand_stages(staged({"epochs": 2.0}, {"epochs": 0.5}), 80, largest_side=160)
+def test_epochs_are_converted_to_steps():
+    runs = expand_stages(staged({"epochs": 2.0}, {"epochs": 0.5}), 80, largest_side=160)
 
-    assert [(leg.first, leg.steps) for leg in legs] == [(0, 40), (40, 10)]
+    assert [(run.first_step, run.steps) for run in runs] == [(0, 40), (40, 10)]
 
 
-def test_a_small_set_has_one_step_at_least():
+def test_a_stage_has_at_least_one_step():
     assert expand_stages(staged({"epochs": 0.01}), 10, largest_side=160)[0].steps == 1
 
 
 def test_stages_keep_their_shares_of_another_length():
-    legs = expand_stages(staged({"steps": 100}, {"steps": 300}), 80, largest_side=160, steps=40)
+    runs = expand_stages(staged({"steps": 100}, {"steps": 300}), 80, largest_side=160, steps=40)
 
-    assert [leg.steps for leg in legs] == [10, 30]
+    assert [run.steps for run in runs] == [10, 30]
 
 
-def test_cycles_are_repeated_behind_what_comes_once():
-    legs = expand_stages(read_recipe("deoldify-artistic"), 1000, largest_side=160)
+def test_cycles_are_repeated_after_the_other_stages():
+    runs = expand_stages(read_recipe("deoldify-artistic"), 1000, largest_side=160)
 
-    assert [leg.stage.train for leg in legs] == [
+    assert [run.stage.train for run in runs] == [
         *["generator"] * 4,
         "critic",
         *["critic", "gan"] * 5,
     ]
-    assert [leg.number for leg in legs] == list(range(15))
-    assert all(a.first + a.steps == b.first for a, b in pairwise(legs))
+    assert [run.index for run in runs] == list(range(15))
+    assert all(a.first_step + a.steps == b.first_step for a, b in pairwise(runs))
 
 
 @pytest.mark.parametrize(("largest", "side"), [(200, 192), (160, 160), (150, 144), (10, 16)])
-def test_a_stage_is_no_larger_than_the_pictures(largest, side):
+def test_crops_are_no_larger_than_the_images(largest, side):
     assert expand_stages(tiny(side=192), 8, largest_side=largest)[0].side == side
 
 
-def test_an_epoch_ends_when_all_pictures_were_seen_over_all_stages():
-    legs = expand_stages(
+def test_epochs_are_counted_over_all_stages():
+    runs = expand_stages(
         staged({"steps": 3, "batch": 4}, {"steps": 4, "batch": 2}), 8, largest_side=160
     )
 
-    assert epoch_ends(legs, 8) == [2, 5]  # 4, 8 | 12, 14, 16 | 18, 20
+    assert epoch_ends(runs, 8) == [2, 5]  # 4, 8 | 12, 14, 16 | 18, 20
 
 
 def test_a_batch_may_be_larger_than_the_set():
-    legs = expand_stages(staged({"steps": 3, "batch": 4}), 3, largest_side=160)
+    runs = expand_stages(staged({"steps": 3, "batch": 4}), 3, largest_side=160)
 
-    assert epoch_ends(legs, 3) == [1, 2, 3]
+    assert epoch_ends(runs, 3) == [1, 2, 3]

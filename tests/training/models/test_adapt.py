@@ -7,16 +7,16 @@ import pytest
 import torch
 from napari_colorize_training.models.adapt import (
     EMA,
-    Applied,
+    EvaluationWeights,
     LowRank,
     add_lora,
     discriminative_rates,
     encoder_parameters,
     freeze,
     freeze_to,
-    groups_of,
+    layer_groups,
     merge_lora,
-    modules_of,
+    parameter_groups,
     set_training,
     unfreeze_at,
 )
@@ -28,7 +28,7 @@ from napari_colorize.networks.layers import SelfAttention, conv2d
 
 
 class Small(nn.Module):
-    """An encoder and a decoder with all kinds of convolutions that the package has."""
+    """An encoder and a decoder with all kinds of convolutions of the package."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,37 +84,37 @@ def assert_same(state: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 def test_every_parameter_is_in_one_group(kind):
     network = kind()
 
-    grouped = [id(item) for group in groups_of(network) for item in group]
+    grouped = [id(item) for group in parameter_groups(network) for item in group]
 
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(item) for item in network.parameters()}
-    assert len(groups_of(network)) == len(modules_of(network))
+    assert len(parameter_groups(network)) == len(layer_groups(network))
 
 
 def test_a_network_without_an_encoder_is_one_group():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3))
 
-    assert len(groups_of(network)) == 1
+    assert len(parameter_groups(network)) == 1
     with pytest.raises(SettingsError, match="no encoder"):
         encoder_parameters(network)
     with pytest.raises(SettingsError, match="no encoder"):
         freeze(network, "decoder")
 
 
-def test_what_is_unfrozen_learns_and_nothing_else(layered):
+def test_only_the_selected_layers_are_trainable(layered):
     everything = {"encoder", "middle", "last", "head", "shift"}
     chosen = {}
-    for unfrozen in ("all", "later", "decoder", "head"):
-        freeze(layered, unfrozen)
-        chosen[unfrozen] = learning(layered)
+    for trainable in ("all", "except_first", "decoder", "head"):
+        freeze(layered, trainable)
+        chosen[trainable] = learning(layered)
 
     assert chosen["all"] == everything
-    assert chosen["later"] == chosen["decoder"] == everything - {"encoder"}
+    assert chosen["except_first"] == chosen["decoder"] == everything - {"encoder"}
     assert chosen["head"] == {"head", "shift"}
 
 
 def test_an_unknown_choice_is_refused(layered):
-    with pytest.raises(SettingsError, match="all, later, decoder, head, gradual"):
+    with pytest.raises(SettingsError, match="all, except_first, decoder, head"):
         freeze(layered, "bottom")
 
 
@@ -122,11 +122,11 @@ def test_an_unknown_choice_is_refused(layered):
 def test_freeze_to_counts_groups_as_fastai_does(layered, index):
     freeze_to(layered, index)
 
-    flags = [all(item.requires_grad for item in group) for group in groups_of(layered)]
+    flags = [all(item.requires_grad for item in group) for group in parameter_groups(layered)]
     assert flags == [place >= index % 3 for place in range(3)]
 
 
-def test_groups_thaw_one_by_one_from_the_last(layered):
+def test_groups_are_unfrozen_one_by_one_from_the_last(layered):
     freeze(layered, "gradual")
     assert "encoder" in learning(layered)  # an optimizer made now knows all of it
 
@@ -148,9 +148,9 @@ def test_frozen_weights_do_not_change_in_a_step(layered):
     assert_same(state_of(layered.encoder), before)
 
 
-def moved(network: nn.Module, statistics: str, unfrozen: str = "decoder") -> list[str]:
-    """The batch norms whose statistics a picture changes."""
-    freeze(network, unfrozen, statistics=statistics)
+def moved(network: nn.Module, statistics: str, trainable: str = "decoder") -> list[str]:
+    """Return the batch norms whose statistics are updated by an image."""
+    freeze(network, trainable, batch_norm=statistics)
     set_training(network, statistics)
     before = state_of(network)
     network(torch.randn(4, 1, 8, 8) + 3)
@@ -159,33 +159,33 @@ def moved(network: nn.Module, statistics: str, unfrozen: str = "decoder") -> lis
     return [key.split(".")[0] for key in means if not torch.equal(before[key], after[key])]
 
 
-def test_statistics_of_frozen_norms_move_only_if_asked(layered):
+def test_frozen_norms_update_their_statistics_only_on_request(layered):
     assert moved(copy.deepcopy(layered), "frozen") == ["middle"]
-    assert moved(copy.deepcopy(layered), "move") == ["encoder", "middle"]
-    assert moved(copy.deepcopy(layered), "learn") == ["encoder", "middle"]
+    assert moved(copy.deepcopy(layered), "update") == ["encoder", "middle"]
+    assert moved(copy.deepcopy(layered), "train") == ["encoder", "middle"]
 
 
-def test_a_learning_encoder_can_keep_its_statistics(layered):
+def test_a_trained_encoder_can_keep_its_statistics(layered):
     assert moved(copy.deepcopy(layered), "frozen", "all") == ["encoder", "middle"]
-    assert moved(copy.deepcopy(layered), "kept", "all") == ["middle"]
+    assert moved(copy.deepcopy(layered), "frozen_encoder", "all") == ["middle"]
 
 
-def test_norms_of_a_frozen_encoder_can_learn_as_in_fastai(layered):
-    freeze(layered, "decoder", statistics="learn")
+def test_norms_of_a_frozen_encoder_can_be_trained_as_in_fastai(layered):
+    freeze(layered, "decoder", batch_norm="train")
 
     conv, norm = layered.encoder
     assert not any(item.requires_grad for item in conv.parameters())
     assert all(item.requires_grad for item in norm.parameters())
 
 
-def test_frozen_parts_drop_nothing_out(layered):
+def test_frozen_parts_have_no_dropout(layered):
     freeze(layered, "head")
     set_training(layered)
 
     assert layered.head.training and not layered.last[1].training
 
 
-def test_rates_are_spread_geometrically():
+def test_learning_rates_are_geometric():
     assert discriminative_rates(1e-7, 1e-4, 4) == pytest.approx([1e-7, 1e-6, 1e-5, 1e-4])
     assert discriminative_rates(3e-7, 3e-4, 3)[1] == pytest.approx((3e-7 * 3e-4) ** 0.5)
     assert discriminative_rates(None, 1e-3, 3) == pytest.approx([1e-4, 1e-4, 1e-3])
@@ -214,7 +214,7 @@ def test_lora_starts_as_the_identity(network, training):
     assert torch.equal(network(x), twin(x))
 
 
-def test_only_lora_learns(network):
+def test_only_lora_is_trained(network):
     before = state_of(network)
 
     learned = add_lora(network, rank=2)
@@ -234,7 +234,7 @@ def test_only_lora_learns(network):
     assert all(float(item.detach().abs().sum()) > 0 for item in learned)
 
 
-def test_lora_reaches_all_kinds_of_convolutions_that_are_large_enough(network):
+def test_lora_is_added_to_all_kinds_of_large_convolutions(network):
     add_lora(network, rank=2)
 
     added = {
@@ -248,7 +248,7 @@ def test_lora_reaches_all_kinds_of_convolutions_that_are_large_enough(network):
     }
 
 
-def test_merged_lora_paints_as_before_with_plain_keys(network):
+def test_merged_lora_has_the_same_output_and_plain_keys(network):
     keys, x = network.state_dict().keys(), torch.randn(2, 1, 8, 8)
     add_lora(network, rank=2, alpha=4.0)
     trained_with_lora(network).eval()
@@ -285,7 +285,7 @@ def test_the_embedded_networks_lora_is_small_and_merges():
     torch.testing.assert_close(network(gray), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_the_addition_is_the_papers(network):
+def test_the_addition_follows_the_article(network):
     weight = torch.randn(12, 12, 3, 3)
     addition = LowRank(weight, rank=2, alpha=6.0)
     with torch.no_grad():
@@ -317,8 +317,8 @@ def test_merging_a_network_without_lora_changes_nothing(network):
     assert_same(state_of(network), before)
 
 
-def test_lora_that_cannot_be_is_refused(network):
-    with pytest.raises(SettingsError, match="1 or more"):
+def test_invalid_lora_options_are_refused(network):
+    with pytest.raises(SettingsError, match="at least 1"):
         add_lora(network, rank=0)
     with pytest.raises(SettingsError, match="contains 'tail'"):
         add_lora(network, where="tail")
@@ -335,7 +335,7 @@ def drift(network: nn.Module) -> None:
             item.add_(1)
 
 
-def test_the_average_is_the_exponential_one_of_weights_and_the_newest_of_buffers(network):
+def test_weights_are_averaged_exponentially_and_buffers_are_copied(network):
     average, expected = EMA(network, decay=0.4), state_of(network)
     learned = {name for name, _ in network.named_parameters()}
 
@@ -353,7 +353,7 @@ def test_the_average_is_the_exponential_one_of_weights_and_the_newest_of_buffers
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-5)
 
 
-def test_an_average_goes_on_as_if_never_stopped(network):
+def test_an_average_can_be_resumed(network):
     whole, half = EMA(network, 0.9), EMA(network, 0.9)
     drift(network)
     for average in (whole, half):
@@ -373,14 +373,14 @@ def test_an_average_of_another_network_is_refused(network):
         EMA(network, 0.9).load_state_dict(nn.Linear(2, 2).state_dict())
 
 
-def test_the_network_wears_its_average_for_a_while(network):
+def test_the_network_has_its_average_within_the_context(network):
     average = EMA(network, 0.9)
     start = state_of(network)
     drift(network)
     own = state_of(network)
     network.encoder.eval()
 
-    with Applied(network, average) as lent:
+    with EvaluationWeights(network, average) as lent:
         assert lent is network and not network.training
         assert_same(state_of(network), start)
 
@@ -388,12 +388,12 @@ def test_the_network_wears_its_average_for_a_while(network):
     assert network.training and not network.encoder.training
 
 
-def test_the_network_gets_its_weights_back_after_an_error(network):
+def test_weights_are_restored_after_an_error(network):
     average = EMA(network, 0.9)
     drift(network)
     own = state_of(network)
 
-    with pytest.raises(ZeroDivisionError), Applied(network, average):
+    with pytest.raises(ZeroDivisionError), EvaluationWeights(network, average):
         _ = 1 / 0
 
     assert_same(state_of(network), own)
@@ -402,14 +402,14 @@ def test_the_network_gets_its_weights_back_after_an_error(network):
 def test_without_an_average_the_network_keeps_its_weights(network):
     own = state_of(network)
 
-    with Applied(network, None):
+    with EvaluationWeights(network, None):
         assert not network.training
         assert_same(state_of(network), own)
 
     assert network.training
 
 
-def test_a_restarted_average_has_forgotten(network):
+def test_a_restarted_average_is_the_present_weights(network):
     average = EMA(network, 0.9)
     drift(network)
 

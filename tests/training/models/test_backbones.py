@@ -37,7 +37,7 @@ def without_counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def stored(network: nn.Module, path: Path) -> Path:
-    """A file as the ones that are handed around: half precision, no counters."""
+    """Write a file in half precision without counters, as users share them."""
     state = without_counters(network.state_dict())
     save_file({key: value.half().contiguous() for key, value in state.items()}, path)
     return path
@@ -45,7 +45,7 @@ def stored(network: nn.Module, path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def resnet() -> nn.Module:
-    """torchvision's ResNet-18, its norms as after training."""
+    """Return torchvision's ResNet-18 with random statistics in its norms."""
     torch.manual_seed(1)
     network = torchvision_models().resnet18(weights=None).eval()
     for module in network.modules():
@@ -61,14 +61,14 @@ def resnet_file(resnet, tmp_path_factory) -> Path:
 
 
 def seen(encoder: nn.Module, state: dict[str, Tensor]) -> bool:
-    """Whether an encoder has the weights of a file, wherever it has them at all."""
+    """Whether all common weights of an encoder and a file are equal."""
     own = encoder.state_dict()
     return all(torch.equal(own[key], state[key].float()) for key in without_counters(own))
 
 
 @pytest.fixture
 def stages_of_file(shared):
-    """What timm or torchvision give at each stage, with a file of the shared folder."""
+    """Return the outputs of timm or torchvision at each stage, for a file of the shared folder."""
 
     def stages(name: str, x: Tensor) -> list[Tensor]:
         state = {
@@ -103,16 +103,16 @@ def stages_of_file(shared):
         ("mobilenet_edgetpu", "mobilenet_edgetpu_100.safetensors", MOBILENET),
     ],
 )
-def test_an_encoder_sees_what_the_files_own_network_sees(
+def test_a_loaded_encoder_has_the_features_of_the_files_network(
     shared, stages_of_file, name, encoder, file, words
 ):
     network = create(name, encoder=encoder, **NARROW).eval()
     gray = torch.rand(1, 1, 64, 96)
     like_imagenet = ((gray - 0.485) / 0.229).expand(-1, 3, -1, -1)
 
-    said = load_encoder(network, shared / "backbones" / file)
+    description = load_encoder(network, shared / "backbones" / file)
 
-    assert said == words
+    assert description == words
     net = network.stages()
     with torch.no_grad():
         # MobileNet wants one gray in [-1, 1], three times; ResNet what all of them are given.
@@ -125,7 +125,7 @@ def test_an_encoder_sees_what_the_files_own_network_sees(
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_the_compact_encoder_gets_filters_summed_over_colours(shared):
+def test_the_compact_encoder_gets_filters_summed_over_colors(shared):
     path = shared / "backbones/mobilenet_edgetpu_100.safetensors"
     network = create("compact")
 
@@ -133,7 +133,7 @@ def test_the_compact_encoder_gets_filters_summed_over_colours(shared):
     assert seen(network.encoder, for_gray(load_file(path)))
 
 
-def test_a_one_channel_resnet_gets_filters_summed_over_colours(resnet, resnet_file):
+def test_a_one_channel_resnet_gets_filters_summed_over_colors(resnet, resnet_file):
     network = create("resnet18-unet")
 
     assert load_encoder(network, resnet_file) == "resnet18"
@@ -143,7 +143,7 @@ def test_a_one_channel_resnet_gets_filters_summed_over_colours(resnet, resnet_fi
     assert seen(network.encoder, state)
 
 
-def test_the_published_kind_of_file_fills_the_published_kind_of_network(tmp_path):
+def test_published_files_fit_published_networks(tmp_path):
     torch.manual_seed(1)
     path = tmp_path / "resnet34.pth"
     published = torchvision_models().resnet34(weights=None)
@@ -154,14 +154,14 @@ def test_the_published_kind_of_file_fills_the_published_kind_of_network(tmp_path
     assert seen(network.encoder, published.state_dict())
 
 
-def test_what_a_short_file_lacks_stays_untrained_and_is_named(shared):
+def test_stages_missing_from_a_file_stay_random_and_are_named(shared):
     path = shared / "backbones/resnet18_to_layer3.safetensors"
     network = create("deoldify-other", encoder="resnet18", **NARROW)
     before = network.encoder.state_dict()["layer4.0.conv1.weight"].clone()
 
-    said = load_encoder(network, path)
+    description = load_encoder(network, path)
 
-    assert said == "resnet18 up to layer3, layer4 untrained"
+    assert description == "resnet18 up to layer3, layer4 untrained"
     assert torch.equal(network.encoder.state_dict()["layer4.0.conv1.weight"], before)
     layer3 = {
         key.removeprefix("layer3."): value
@@ -171,7 +171,7 @@ def test_what_a_short_file_lacks_stays_untrained_and_is_named(shared):
     assert seen(network.encoder["layer3"], layer3)
 
 
-def test_what_a_network_lacks_is_passed_over(resnet_file):
+def test_stages_missing_from_a_network_are_ignored(resnet_file):
     network = create("deoldify-other", encoder="resnet18-layer3", **NARROW)
 
     assert load_encoder(network, resnet_file) == "resnet18 up to layer3"
@@ -196,23 +196,23 @@ def test_a_file_of_another_network_is_refused_and_nothing_is_changed(
     network = create("deoldify-other", encoder="resnet18-layer3", **NARROW)
     before = {key: value.clone() for key, value in network.state_dict().items()}
 
-    with pytest.raises(CheckpointError, match=f"{holds}.*is resnet18 up to layer3.*none to start"):
+    with pytest.raises(CheckpointError, match=f"{holds}.*is resnet18 up to layer3.*none"):
         load_encoder(network, path)
 
     torch.testing.assert_close(dict(network.state_dict()), before)
 
 
-def test_the_measuring_network_is_no_encoder_of_ours(shared):
+def test_the_backbone_of_the_metrics_is_no_encoder(shared):
     with pytest.raises(CheckpointError, match="holds another network, .* is mobilenet_edgetpu_100"):
         load_encoder(create("compact"), shared / "backbones/mobilenetv2_100.safetensors")
 
 
-def test_a_network_without_encoder_says_so(resnet_file):
-    with pytest.raises(SettingsError, match="A Conv2d has no encoder .* use --encoder none"):
+def test_a_network_without_an_encoder_is_refused(resnet_file):
+    with pytest.raises(SettingsError, match="Conv2d has no encoder .* use --encoder none"):
         load_encoder(nn.Conv2d(1, 2, 3), resnet_file)
 
 
-def test_published_weights_are_taken_from_torchs_cache(tmp_path, monkeypatch):
+def test_published_weights_are_read_from_torchs_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", _no_way)
     cached = tmp_path / "hub/checkpoints/resnet34-b627a593.pth"
@@ -222,7 +222,7 @@ def test_published_weights_are_taken_from_torchs_cache(tmp_path, monkeypatch):
     assert published_encoder("resnet34") == cached
 
 
-def test_published_weights_are_fetched_with_the_checksum_in_their_name(tmp_path, monkeypatch):
+def test_published_weights_are_downloaded_with_the_checksum_in_their_name(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     asked = []
 
@@ -239,7 +239,7 @@ def test_published_weights_are_fetched_with_the_checksum_in_their_name(tmp_path,
 
 
 @pytest.mark.parametrize("name", ["resnet34", "no_such_net"])
-def test_weights_that_cannot_be_had_are_explained_in_one_sentence(tmp_path, monkeypatch, name):
+def test_unavailable_weights_are_explained_in_one_line(tmp_path, monkeypatch, name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", _no_way)
 
@@ -258,7 +258,7 @@ def _no_way(*args: object, **options: object) -> None:
         ("mobilenet_edgetpu_100.safetensors", [2, 3, 4]),
     ],
 )
-def test_feature_maps_of_a_file_are_its_own_networks(shared, stages_of_file, name, maps):
+def test_feature_maps_agree_with_the_files_network(shared, stages_of_file, name, maps):
     rgb = torch.rand(2, 3, 64, 64)
     mobile = name.startswith("mobile")
     mean = torch.tensor((0.5, 0.5, 0.5) if mobile else (0.485, 0.456, 0.406)).view(3, 1, 1)
@@ -296,7 +296,7 @@ def test_vgg_features_are_the_relus_before_the_last_three_poolings():
     assert [found.shape[1] for found in ours] == [256, 512, 512]
 
 
-def test_a_file_of_vgg_is_known_by_its_keys():
+def test_a_vgg_file_is_detected_by_its_keys():
     with torch.device("meta"):
         models = torchvision_models()
         for name in ("vgg11", "vgg16_bn", "resnet50", "resnet152"):
@@ -304,19 +304,19 @@ def test_a_file_of_vgg_is_known_by_its_keys():
     assert backbone_of({"conv1.weight": torch.zeros(1)}) is None
 
 
-def test_how_many_maps_is_the_users_choice(resnet_file):
+def test_the_number_of_maps_is_an_option(resnet_file):
     network = feature_network(resnet_file, layers=5)
 
     shapes = [tuple(found.shape[1:]) for found in network(torch.rand(1, 3, 64, 64))]
 
-    assert shapes[0] == (3, 64, 64)  # before the first convolution: the picture itself
+    assert shapes[0] == (3, 64, 64)  # before the first convolution: the image itself
     assert shapes[1:] == [(64, 32, 32), (64, 16, 16), (128, 8, 8), (256, 4, 4)]
-    with pytest.raises(SettingsError, match="resnet18 has 5 feature maps .* 6 were asked for"):
+    with pytest.raises(SettingsError, match="resnet18 has 5 feature maps .* 6 were requested"):
         feature_network(resnet_file, layers=6)
 
 
 @pytest.mark.parametrize("name", ["densenet121", "mobilenet_v2", "squeezenet1_1"])
-def test_any_chain_of_torchvision_gives_maps_of_falling_size(name):
+def test_sequential_torchvision_networks_give_maps_of_decreasing_size(name):
     maps = feature_network(name, untrained=True)(torch.rand(1, 3, 64, 64))
 
     sides = [found.shape[-1] for found in maps]
@@ -324,7 +324,7 @@ def test_any_chain_of_torchvision_gives_maps_of_falling_size(name):
     assert sides == sorted(set(sides), reverse=True)
 
 
-def test_a_feature_network_never_learns_and_lets_gradients_through(resnet_file):
+def test_a_feature_network_is_frozen_and_propagates_gradients(resnet_file):
     parent = nn.ModuleDict({"features": feature_network(resnet_file)}).train()
     network = parent["features"]
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -339,23 +339,23 @@ def test_a_feature_network_never_learns_and_lets_gradients_through(resnet_file):
     torch.testing.assert_close(dict(network.state_dict()), before)
 
 
-def test_a_file_that_lacks_what_the_maps_need_is_refused(resnet_file, tmp_path):
+def test_an_incomplete_file_is_refused(resnet_file, tmp_path):
     state = load_file(resnet_file)
     path = tmp_path / "short.safetensors"
     save_file({key: value for key, value in state.items() if key[:6] != "layer3"}, path)
 
-    with pytest.raises(CheckpointError, match="looks like resnet18, but its layer3.0 is missing"):
+    with pytest.raises(CheckpointError, match="seems to be resnet18, but layer3.0 is missing"):
         feature_network(path)
 
 
-def test_a_file_of_no_backbone_is_refused(tmp_path):
+def test_a_file_without_a_backbone_is_refused(tmp_path):
     save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
 
-    with pytest.raises(CheckpointError, match="holds no network whose features"):
+    with pytest.raises(CheckpointError, match="holds no supported feature network"):
         feature_network(tmp_path / "other.safetensors")
 
 
-def test_features_that_cannot_be_had_are_explained(tmp_path, monkeypatch):
+def test_unavailable_feature_networks_are_explained(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", _no_way)
 
@@ -363,7 +363,7 @@ def test_features_that_cannot_be_had_are_explained(tmp_path, monkeypatch):
         feature_network("vgg16_bn")
 
 
-def test_nothing_heavy_is_imported_before_it_is_wanted():
+def test_heavy_libraries_are_imported_lazily():
     code = f"import sys, {backbones.__name__}; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert not {"pooch", "psygnal", "platformdirs", "timm", "torchmetrics", "torchvision"} & set(

@@ -29,7 +29,7 @@ PLAIN = [name for name in CRITICS if name != "features"]  # which needs a networ
 @pytest.mark.parametrize("side", [64, 96, 131, 160])
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("name", PLAIN)
-def test_every_critic_judges_pictures_of_training_sizes(name, channels, side):
+def test_every_critic_accepts_images_of_training_sizes(name, channels, side):
     critic = build_critic(name, in_channels=channels, **SMALL[name])
 
     logits = critic(torch.randn(2, channels, side, side))
@@ -39,7 +39,7 @@ def test_every_critic_judges_pictures_of_training_sizes(name, channels, side):
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_critic_learns_from_both_kinds_of_pictures_at_once(name):
+def test_a_critic_gets_gradients_from_real_and_generated_images(name):
     torch.manual_seed(0)
     critic = build_critic(name, **SMALL[name])
     real, fake = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
@@ -60,8 +60,8 @@ def test_pix2pixs_critic_has_its_published_size_and_map():
 
 
 @pytest.mark.parametrize("field", PATCH_FIELDS)
-def test_a_logit_sees_a_patch_of_its_field(field):
-    """Of logits in the middle, gradients reach a square of so many pixels and no further."""
+def test_a_logit_has_its_receptive_field(field):
+    """Return the side, px, of the square in which a central logit has gradients."""
     torch.manual_seed(0)
     critic = build_critic("patch", field=field, width=2).double().eval()
     side = 64 if field < 70 else 192 if field < 142 else 512
@@ -76,18 +76,18 @@ def test_a_logit_sees_a_patch_of_its_field(field):
 
 
 @pytest.mark.parametrize("field", PATCH_FIELDS)
-def test_a_patch_may_be_larger_than_the_picture(field):
+def test_the_receptive_field_may_exceed_the_image(field):
     critic = build_critic("patch", field=field, width=2)
 
     assert critic(torch.randn(1, 3, 64, 64)).numel() > 0
 
 
-def test_a_field_that_pix2pix_has_not_is_refused():
+def test_an_unknown_field_is_refused():
     with pytest.raises(SettingsError, match="1, 16, 34, 70, 142, 286"):
         build_critic("patch", field=71)
 
 
-def test_the_presentations_critic_has_its_published_size():
+def test_the_dense_critic_has_its_published_size():
     critic = build_critic("dense")
 
     assert count(critic) == 1_907_905
@@ -98,11 +98,11 @@ def test_the_presentations_critic_has_its_published_size():
 def test_the_dense_critic_can_be_made_for_another_size():
     assert build_critic("dense", side=92)(torch.zeros(1, 3, 92, 92)).shape == (1, 1)
     assert build_critic("dense", side=160)(torch.zeros(1, 3, 64, 80)).shape == (1, 1)
-    with pytest.raises(SettingsError, match="92 px or more"):
+    with pytest.raises(SettingsError, match="at least 92 px"):
         build_critic("dense", side=91)
 
 
-def test_deoldifys_critic_is_laid_out_as_published():
+def test_deoldifys_critic_has_its_published_layers():
     critic = build_critic("deoldify", width=8)
 
     convs = [part for part in critic.modules() if isinstance(part, nn.Conv2d)]
@@ -122,7 +122,7 @@ def test_deoldifys_critic_is_laid_out_as_published():
 
 
 @pytest.mark.parametrize("name", ["deoldify", "sagan"])
-def test_spectral_norm_bounds_every_convolution(name):
+def test_spectral_norm_limits_every_convolution(name):
     torch.manual_seed(0)
     critic = build_critic(name, width=8)
     x = torch.randn(2, 3, 64, 64)
@@ -138,7 +138,7 @@ def test_spectral_norm_bounds_every_convolution(name):
 
 
 @pytest.mark.parametrize("attentions", [0, 1, 2])
-def test_sagans_layers_of_attention_are_chosen(attentions):
+def test_the_number_of_sagans_attention_layers_is_an_option(attentions):
     critic = build_critic("sagan", width=8, attentions=attentions)
 
     assert sum(isinstance(part, SelfAttention) for part in critic) == attentions
@@ -150,7 +150,7 @@ def kinds_of(**options: bool) -> set[type[nn.Module]]:
     return {type(part) for part in build_critic("dcgan", width=4, **options).modules()}
 
 
-def test_each_stabiliser_of_dcgan_can_be_switched_off():
+def test_each_stabilizer_of_dcgan_can_be_switched_off():
     assert {nn.BatchNorm2d, nn.LeakyReLU} <= kinds_of()
     assert not {nn.MaxPool2d, nn.ReLU} & kinds_of()
     assert nn.BatchNorm2d not in kinds_of(batch_norm=False)
@@ -158,7 +158,7 @@ def test_each_stabiliser_of_dcgan_can_be_switched_off():
     assert nn.LeakyReLU not in kinds_of(leaky=False) and nn.ReLU in kinds_of(leaky=False)
 
 
-def test_pix2pixs_weights_start_small():
+def test_pix2pixs_initial_weights_are_small():
     torch.manual_seed(0)
     critic = build_critic("patch")
 
@@ -172,12 +172,12 @@ def test_pix2pixs_weights_start_small():
 def test_an_unknown_critic_or_option_is_refused_by_name():
     with pytest.raises(SettingsError, match="Choose one of: patch, deoldify"):
         build_critic("patchgan")
-    with pytest.raises(SettingsError, match="has no option 'depth'. It has: in_channels, field"):
+    with pytest.raises(SettingsError, match="has no option 'depth'. Available: in_channels, field"):
         build_critic("patch", depth=3)
 
 
 class Bands(nn.Module):
-    """Stands in for a pretrained network: a picture at two sizes."""
+    """Stand-in for a pretrained network: the image at two sizes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class Bands(nn.Module):
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_a_critic_of_features_judges_every_map_and_learns_in_its_heads_alone(channels):
+def test_the_feature_critic_uses_every_map_and_trains_only_its_heads(channels):
     torch.manual_seed(0)
     critic = build_critic("features", features=Bands(), in_channels=channels, width=8)
     critic.requires_grad_(True)
@@ -206,6 +206,6 @@ def test_a_critic_of_features_judges_every_map_and_learns_in_its_heads_alone(cha
     assert fake.grad.abs().sum() > 0  # so that a generator hears of it
 
 
-def test_a_critic_of_features_sees_no_other_colors_than_rgb():
+def test_the_feature_critic_accepts_only_rgb():
     with pytest.raises(SettingsError, match="RGB"):
         build_critic("features", features=Bands(), in_channels=2)

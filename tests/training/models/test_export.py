@@ -1,4 +1,4 @@
-"""What is written is what was trained, in half the bytes, and the same each time."""
+"""Exported files have the trained weights in half precision, and are reproducible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from napari_colorize_training.errors import TrainingError
 from napari_colorize_training.models.adapt import add_lora
 from napari_colorize_training.models.export import export_model, plain_state
-from napari_colorize_training.recipe import recipe_from
+from napari_colorize_training.recipe import parse_recipe
 from tiny_training import tiny, tiny_table
 
 from napari_colorize.networks import ARCHITECTURES
@@ -24,20 +24,24 @@ def network():
     return KNOWN.create(widths=(8, 8, 8, 8))
 
 
-def test_a_file_says_what_it_is(network, tmp_path):
-    recipe = recipe_from(tiny_table() | {"shown": {"saturation": 1.5, "render_factor": 12}})
+def test_a_file_has_metadata(network, tmp_path):
+    recipe = parse_recipe(tiny_table() | {"shown": {"saturation": 1.5, "render_factor": 12}})
 
     path = export_model(
         tmp_path / "a.safetensors", network.state_dict(), recipe, KNOWN, step=7, base="b"
     )
 
-    told = read_weights(path).metadata
-    assert told["architecture"] == "lab-autoencoder" and told["steps"] == "7"
-    assert told["saturation"] == "1.5" and told["render_factor"] == "12" and told["base"] == "b"
-    assert recipe_from(json.loads(told["recipe"])) == recipe
+    metadata = read_weights(path).metadata
+    assert metadata["architecture"] == "lab-autoencoder" and metadata["steps"] == "7"
+    assert (
+        metadata["saturation"] == "1.5"
+        and metadata["render_factor"] == "12"
+        and metadata["base"] == "b"
+    )
+    assert parse_recipe(json.loads(metadata["recipe"])) == recipe
 
 
-def test_values_too_large_for_half_precision_keep_theirs(network, tmp_path):
+def test_values_too_large_for_half_precision_are_not_converted(network, tmp_path):
     state = dict(network.state_dict())
     name = next(key for key in state if key.endswith("running_var"))
     state[name] = torch.full_like(state[name], 1e6)
@@ -52,7 +56,7 @@ def test_values_too_large_for_half_precision_keep_theirs(network, tmp_path):
     }
 
 
-def test_what_a_base_knew_of_its_errors_is_left_behind(network, tmp_path):
+def test_the_calibration_of_the_base_is_removed(network, tmp_path):
     state = dict(network.state_dict()) | {"calibration": torch.ones(2, 5)}
 
     path = export_model(tmp_path / "a.safetensors", state, tiny(), KNOWN, step=1)
@@ -61,28 +65,28 @@ def test_what_a_base_knew_of_its_errors_is_left_behind(network, tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_network_that_diverged_is_not_written(network, tmp_path, value):
+def test_a_diverged_network_is_not_exported(network, tmp_path, value):
     state = dict(network.state_dict())
     name = next(iter(state))
     state[name] = torch.full_like(state[name], value)
 
-    with pytest.raises(TrainingError, match=f"{name} is no longer finite"):
+    with pytest.raises(TrainingError, match=f"{name} is not finite"):
         export_model(tmp_path / "a.safetensors", state, tiny(), KNOWN, step=1)
 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_number_of_the_recipe_takes_a_buffers_place(tmp_path):
+def test_values_of_the_recipe_replace_buffers(tmp_path):
     known = ARCHITECTURES["zhang-eccv16"]
     state = {"temperature": torch.tensor(0.6), "other": torch.ones(2)}
-    recipe = recipe_from(tiny_table() | {"shown": {"temperature": 0.5}})
+    recipe = parse_recipe(tiny_table() | {"shown": {"temperature": 0.5}})
 
     path = export_model(tmp_path / "a.safetensors", state, recipe, known, step=1)
 
     assert read_weights(path).state["temperature"] == 0.5
 
 
-def test_with_lora_the_plain_weights_do_the_same(network):
+def test_exported_lora_weights_have_the_same_output(network):
     names = network.state_dict().keys()
     for weight in add_lora(network, 2, alpha=2.0):
         torch.nn.init.normal_(weight)

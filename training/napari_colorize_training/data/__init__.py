@@ -1,7 +1,7 @@
-"""Training pictures: the front door to what reads, checks, divides, caches and crops them.
+"""Training images: reading, checks, validation split, cache and random crops.
 
-`prepare` reads any source (`sources`, `decode`), checks every picture (`checks`), divides them
-into training and validation (`split`) and caches them (`cache`); `Crops` (`crops`) draws batches.
+`prepare` reads a source (`sources`, `decode`), checks every image (`checks`), splits them into
+training and validation images (`split`) and caches them (`cache`). `Crops` (`crops`) makes batches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def files_in(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the picture files in a folder, a tar shard, or a folder of shards."""
+    """Yield names and contents of the image files in a folder or tar shard."""
     for item in read_source(source).items:
         if isinstance(item.color, (Path, Member)):
             content = item.color
@@ -40,8 +40,8 @@ def files_in(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def is_validation(content: bytes, share: float = VALIDATION_SHARE) -> bool:
-    """Whether the picture in this file is held back, if it stands alone in a large set.
+    """Whether a file's image belongs to the validation split of a large set.
 
-    Groups, near-duplicates and small sets are divided by `prepare` alone.
+    This does not hold for groups, near-duplicates and small sets; see `validation_split`.
     """
     return hash_position(hashlib.sha256(content).hexdigest()) < share

@@ -1,8 +1,8 @@
-"""Changes to gray and colours alike that make a small set larger; on the device, batch by batch.
+"""Random augmentation of gray and colors alike, for small data sets; on the device, in batches.
 
-Geometry is one projective map for each picture, sampled once: turning, enlarging and tilting one
-after the other would blur three times. The strengths for photographs are those DeOldify trained
-with, fastai 1's `get_transforms(max_zoom=1.2, max_lighting=0.5, max_warp=0.25)`.
+Geometric changes are combined to one projective transform per image and interpolated once, because
+separate rotation, zoom and warp would blur three times. The strengths for photographs are those of
+DeOldify, fastai 1's `get_transforms(max_zoom=1.2, max_lighting=0.5, max_warp=0.25)`.
 """
 
 from __future__ import annotations
@@ -16,35 +16,36 @@ from torch import Tensor
 
 from napari_colorize_training.rng import Random, uniform
 
-EDGE = 1e-4  # of [0, 1]: logits beyond are endless
-DENSEST = 1 / 255  # the least light that a slide lets through; density is its logarithm
+LOGIT_EPSILON = 1e-4  # distance from 0 and 1, where logits are infinite
+MIN_TRANSMISSION = 1 / 255  # of a slide; optical density is its negative logarithm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How strong each change may be; every picture draws its own. Default: none.
+    """Limits of random changes, which differ for each image. Default: no changes.
 
     Parameters
     ----------
     mirror : float
-        Share of pictures mirrored left to right (`Crops` can do that already).
+        Probability of a left-right flip (`Crops` can flip, too).
     turns : bool
-        Quarter turns and mirroring, all eight equally likely: for what has no upright.
+        Rotations by 90 degrees and flips, all eight equally likely; for images without an upright
+        orientation.
     rotate : float
         Largest angle, degrees.
     zoom : float
-        Largest enlargement.
+        Largest zoom factor.
     warp : float
-        Largest shift of a corner by a view from aside, as a share of half the side.
+        Largest shift of a corner by a perspective change, as a share of half the side.
     lighting : float
-        Strength of brightness and contrast, in [0, 1): for logits of gray, at most
-        log((1 + lighting) / (1 - lighting)) added, and a factor up to 1 / (1 - lighting).
+        Strength of brightness and contrast changes, in [0, 1): logits of the values change by at
+        most log((1 + lighting) / (1 - lighting)) and by a factor of at most 1 / (1 - lighting).
     stain : float
-        Largest change of each of the three dyes' density in a stained slide (haematoxylin, eosin,
-        DAB), as a share of it; Tellez et al. 2018 (doi 10.1109/TMI.2018.2820199). Grays that come
-        with the pictures stay as they are.
-    share : float
-        Of pictures that each of rotate, zoom, warp and lighting happens to.
+        Largest relative change of the density of each dye in a stained slide (hematoxylin, eosin,
+        DAB); Tellez et al. 2018 (doi 10.1109/TMI.2018.2820199). Gray images of the data set are
+        not changed.
+    probability : float
+        Probability of each of rotate, zoom, warp and lighting.
     """
 
     mirror: float = 0.0
@@ -57,79 +58,85 @@ class Augmentation:
     probability: float = 0.75
 
     @property
-    def moves(self) -> bool:
-        """Whether pixels move."""
+    def is_geometric(self) -> bool:
+        """Whether there is a geometric change."""
         return bool(self.mirror or self.turns or self.rotate or self.zoom > 1 or self.warp)
 
 
 NONE = Augmentation()
 PHOTOGRAPHS = Augmentation(mirror=0.5, rotate=10.0, zoom=1.2, warp=0.25, lighting=0.5)
 STAINS = Augmentation(turns=True, rotate=10.0, zoom=1.2, lighting=0.2, stain=0.05)
-PLANS = {"none": NONE, "photographs": PHOTOGRAPHS, "stains": STAINS}
+PRESETS = {"none": NONE, "photographs": PHOTOGRAPHS, "stains": STAINS}
 
 
 def augment(
-    rgb: Tensor, gray: Tensor | None, plan: Augmentation, random: Random
+    rgb: Tensor, gray: Tensor | None, augmentation: Augmentation, random: Random
 ) -> tuple[Tensor, Tensor | None]:
-    """Change each picture at random, its gray alike.
+    """Augment each image at random, with the same changes of its gray.
 
     Parameters
     ----------
     rgb : Tensor, shape (N, 3, H, W)
         float, in [0, 1].
     gray : Tensor, shape (N, 1, H, W), optional
-        In [0, 1]; None if it is to be derived from the result.
-    plan : Augmentation
-        What may happen.
+        In [0, 1]; None if gray is computed from the result.
+    augmentation : Augmentation
+        Limits of the changes.
     random : torch.Generator or sequence of N of them
-        On any device; decides everything.
+        On any device.
 
     Returns
     -------
     tuple of Tensor
-        `rgb` and `gray`, of the shapes that came and in [0, 1].
+        `rgb` and `gray` of the same shapes, in [0, 1].
     """
     together = rgb if gray is None else torch.cat([rgb, gray], dim=1)
-    if plan.stain:
-        together = torch.cat([_stain(rgb, plan.stain, random), together[:, 3:]], dim=1)
-    if plan.moves:
-        together = _move(together, view_of(together, plan, random))
-    if plan.lighting:
-        together = _light(together, plan, random)
+    if augmentation.stain:
+        together = torch.cat(
+            [_change_stain(rgb, augmentation.stain, random), together[:, 3:]], dim=1
+        )
+    if augmentation.is_geometric:
+        together = _warp(together, transforms(together, augmentation, random))
+    if augmentation.lighting:
+        together = _change_lighting(together, augmentation, random)
     return together[:, :3], None if gray is None else together[:, 3:]
 
 
-def view_of(pictures: Tensor, plan: Augmentation, random: Random) -> Tensor:
-    """Matrices `(N, 3, 3)` from places in the result, -1 to 1, to places in the pictures."""
-    view = torch.eye(3, device=pictures.device, dtype=pictures.dtype).expand(len(pictures), 3, 3)
-    if plan.mirror:
-        view = _flips(pictures, plan.mirror, random) @ view
-    if plan.turns:
-        quarters = (uniform(random, pictures) * 4).floor() * (math.pi / 2)
-        view = _rotations(quarters) @ _flips(pictures, 0.5, random) @ view
-    if plan.rotate:
-        angles = _sometimes(pictures, plan, random, -plan.rotate, plan.rotate) * math.pi / 180
-        # Degrees are of the picture, not of the square that it is mapped to.
-        shape = torch.tensor([pictures.shape[-1], pictures.shape[-2], 1.0]).to(pictures)
-        view = (_rotations(angles) * shape[None, None, :] / shape[None, :, None]) @ view
-    if plan.zoom > 1:
-        view = _zooms(pictures, plan, random) @ view
-    if plan.warp:
-        view = _warps(pictures, plan, random) @ view
-    return view
+def transforms(images: Tensor, augmentation: Augmentation, random: Random) -> Tensor:
+    """Return matrices `(N, 3, 3)` from coordinates in the result, -1 to 1, to the images."""
+    matrix = torch.eye(3, device=images.device, dtype=images.dtype).expand(len(images), 3, 3)
+    if augmentation.mirror:
+        matrix = _flips(images, augmentation.mirror, random) @ matrix
+    if augmentation.turns:
+        quarters = (uniform(random, images) * 4).floor() * (math.pi / 2)
+        matrix = _rotations(quarters) @ _flips(images, 0.5, random) @ matrix
+    if augmentation.rotate:
+        angles = (
+            _random_amounts(images, augmentation, random, -augmentation.rotate, augmentation.rotate)
+            * math.pi
+            / 180
+        )
+        # Rotate in pixel coordinates, not in those of the square [-1, 1].
+        shape = torch.tensor([images.shape[-1], images.shape[-2], 1.0]).to(images)
+        matrix = (_rotations(angles) * shape[None, None, :] / shape[None, :, None]) @ matrix
+    if augmentation.zoom > 1:
+        matrix = _zooms(images, augmentation, random) @ matrix
+    if augmentation.warp:
+        matrix = _warps(images, augmentation, random) @ matrix
+    return matrix
 
 
-def _sometimes(
-    pictures: Tensor, plan: Augmentation, random: Random, low: float, high: float
+def _random_amounts(
+    images: Tensor, augmentation: Augmentation, random: Random, low: float, high: float
 ) -> Tensor:
-    """Numbers `(N,)` between `low` and `high`; 0 where nothing is to happen."""
-    happens = uniform(random, pictures) < plan.probability
-    return uniform(random, pictures, low=low, high=high) * happens
+    """Return uniform numbers `(N,)`; 0 for images that are not changed."""
+    is_changed = uniform(random, images) < augmentation.probability
+    return uniform(random, images, low=low, high=high) * is_changed
 
 
-def _flips(pictures: Tensor, share: float, random: Random) -> Tensor:
-    signs = torch.ones(len(pictures), 3, device=pictures.device, dtype=pictures.dtype)
-    signs[:, 0] = torch.where(uniform(random, pictures) < share, -1.0, 1.0).to(pictures)
+def _flips(images: Tensor, share: float, random: Random) -> Tensor:
+    signs = torch.ones(len(images), 3, device=images.device, dtype=images.dtype)
+    signs[:, 0] = torch.where(uniform(random, images) < share, -1.0, 1.0).to(images)
     return torch.diag_embed(signs)
 
 
@@ -139,59 +146,61 @@ def _rotations(angles: Tensor) -> Tensor:
     return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
 
 
-def _zooms(pictures: Tensor, plan: Augmentation, random: Random) -> Tensor:
-    """Enlarged about a place that leaves no border empty."""
-    scale = 1 / (1 + _sometimes(pictures, plan, random, 0.0, plan.zoom - 1))
-    view = torch.diag_embed(torch.stack([scale, scale, torch.ones_like(scale)], dim=1))
-    view[:, :2, 2] = uniform(random, pictures, 2, low=-1.0) * (1 - scale)[:, None]
-    return view
+def _zooms(images: Tensor, augmentation: Augmentation, random: Random) -> Tensor:
+    """Zoom about a random point, so that no border is empty."""
+    scale = 1 / (1 + _random_amounts(images, augmentation, random, 0.0, augmentation.zoom - 1))
+    matrix = torch.diag_embed(torch.stack([scale, scale, torch.ones_like(scale)], dim=1))
+    matrix[:, :2, 2] = uniform(random, images, 2, low=-1.0) * (1 - scale)[:, None]
+    return matrix
 
 
-def _warps(pictures: Tensor, plan: Augmentation, random: Random) -> Tensor:
-    """Tilted about the vertical and the horizontal axis.
+def _warps(images: Tensor, augmentation: Augmentation, random: Random) -> Tensor:
+    """Tilt about the vertical and the horizontal axis.
 
-    x / (1 + p x + q y) with p = m / (2 + m) sends the corners on one side outwards to 1 + m of
-    their distance and brings the others nearer.
+    x / (1 + p x + q y) with p = m / (2 + m) moves the corners of one side outwards to 1 + m of
+    their distance, and the others inwards.
     """
-    view = torch.eye(3, device=pictures.device, dtype=pictures.dtype).repeat(len(pictures), 1, 1)
+    matrix = torch.eye(3, device=images.device, dtype=images.dtype).repeat(len(images), 1, 1)
     for axis in (0, 1):
-        amount = _sometimes(pictures, plan, random, -plan.warp, plan.warp)
-        view[:, 2, axis] = amount / (2 + amount.abs())
-    return view
+        amount = _random_amounts(
+            images, augmentation, random, -augmentation.warp, augmentation.warp
+        )
+        matrix[:, 2, axis] = amount / (2 + amount.abs())
+    return matrix
 
 
-def _move(pictures: Tensor, view: Tensor) -> Tensor:
-    height, width = pictures.shape[-2:]
-    # Centres of pixels; the outer edges of the picture are at -1 and 1.
+def _warp(images: Tensor, matrix: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    # Coordinates of pixel centers; the outer edges of the image are at -1 and 1.
     y, x = (
-        (2 * torch.arange(side, device=pictures.device, dtype=pictures.dtype) + 1) / side - 1
+        (2 * torch.arange(side, device=images.device, dtype=images.dtype) + 1) / side - 1
         for side in (height, width)
     )
     yy, xx = torch.meshgrid(y, x, indexing="ij")
-    places = torch.stack([xx, yy, torch.ones_like(xx)], dim=-1).view(1, -1, 3)
-    seen = places @ view.transpose(1, 2)  # (N, H W, 3)
-    grid = (seen[..., :2] / seen[..., 2:]).view(-1, height, width, 2)
+    points = torch.stack([xx, yy, torch.ones_like(xx)], dim=-1).view(1, -1, 3)
+    mapped = points @ matrix.transpose(1, 2)  # (N, H W, 3)
+    grid = (mapped[..., :2] / mapped[..., 2:]).view(-1, height, width, 2)
     return F.grid_sample(
-        pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
 
 
-def _light(pictures: Tensor, plan: Augmentation, random: Random) -> Tensor:
-    """Brightness and contrast as fastai 1 changes them: a sum and a factor on logits."""
-    strength = plan.lighting
-    change = 0.5 * (1 + _sometimes(pictures, plan, random, -strength, strength))
+def _change_lighting(images: Tensor, augmentation: Augmentation, random: Random) -> Tensor:
+    """Change brightness and contrast as fastai 1: a summand and a factor of logits."""
+    strength = augmentation.lighting
+    change = 0.5 * (1 + _random_amounts(images, augmentation, random, -strength, strength))
     limit = -math.log(1 - strength)
-    factor = _sometimes(pictures, plan, random, -limit, limit).exp()
-    logits = torch.logit(pictures, EDGE) + torch.logit(change)[:, None, None, None]
+    factor = _random_amounts(images, augmentation, random, -limit, limit).exp()
+    logits = torch.logit(images, LOGIT_EPSILON) + torch.logit(change)[:, None, None, None]
     return torch.sigmoid(logits * factor[:, None, None, None])
 
 
-def _stain(rgb: Tensor, strength: float, random: Random) -> Tensor:
-    """Each dye of a slide a little denser or thinner, by factor and by a constant."""
+def _change_stain(rgb: Tensor, strength: float, random: Random) -> Tensor:
+    """Change the density of each dye of a slide by a factor and a summand."""
     from skimage.color.colorconv import hed_from_rgb, rgb_from_hed
 
     to_dyes, to_rgb = (torch.tensor(matrix).to(rgb) for matrix in (hed_from_rgb, rgb_from_hed))
-    density = -rgb.clamp_min(DENSEST).log().movedim(1, -1)  # Beer and Lambert
+    density = -rgb.clamp_min(MIN_TRANSMISSION).log().movedim(1, -1)  # Beer and Lambert
     dyes = density @ to_dyes
     factor = 1 + uniform(random, rgb, 1, 1, 3, low=-strength, high=strength)
     offset = uniform(random, rgb, 1, 1, 3, low=-strength, high=strength)

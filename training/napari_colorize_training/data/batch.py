@@ -1,4 +1,4 @@
-"""A batch of crops as the networks see it: augmented, its gray derived and, maybe, damaged."""
+"""Batches as the networks get them: augmented colors, and their gray, degraded or not."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from torch import Tensor
 
 from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize_training.data import CropBatch
-from napari_colorize_training.data.augment import PLANS as AUGMENTATIONS
+from napari_colorize_training.data.augment import PRESETS as AUGMENTATIONS
 from napari_colorize_training.data.augment import augment
-from napari_colorize_training.data.degrade import PLANS as DEGRADATIONS
+from napari_colorize_training.data.degrade import PRESETS as DEGRADATIONS
 from napari_colorize_training.data.degrade import degrade
-from napari_colorize_training.recipe import DataPlan
+from napari_colorize_training.recipe import DataConfig
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """What a step of training works on.
+    """Images of one training step.
 
     Parameters
     ----------
     rgb : Tensor, shape (N, 3, H, W)
-        The truth, in [0, 1].
+        True colors in [0, 1].
     gray : Tensor, shape (N, 1, H, W)
-        What the network is shown: clean, or damaged as old photographs are.
+        Input of the network in [0, 1], degraded or not as in the recipe.
     clean : Tensor, shape (N, 1, H, W)
-        The gray that colours are joined with.
+        Undegraded luminance in [0, 1], with which predicted colors are combined.
     random : list of torch.Generator
-        One for each picture, for what else is drawn; empty in validation.
+        One for each image, for further random numbers; empty in validation without degradation.
     """
 
     rgb: Tensor
@@ -39,32 +39,33 @@ class TrainingBatch:
 
 
 def prepare_batch(
-    batch: CropBatch, plan: DataPlan, device: torch.device, *, training: bool
+    batch: CropBatch, config: DataConfig, device: torch.device, *, training: bool
 ) -> TrainingBatch:
-    """Put a batch on the device and do there what the plan says.
+    """Copy a batch to the device, then augment and degrade it there.
 
     Parameters
     ----------
-    batch : Batch
+    batch : CropBatch
         From `Crops`.
-    plan : DataPlan
-        Of the recipe.
+    config : DataPlan
+        Data options of the recipe.
     device : torch.device
-        Where the networks are.
+        Device of the networks.
     training : bool
-        Otherwise nothing is augmented, and nothing damaged unless the plan validates so. What is
-        drawn follows from the batch's own seeds, so that several processes draw what one would.
+        Augment and degrade. In validation nothing is augmented, and gray is degraded only with
+        `validate_degraded`. Random numbers follow from the batch's seeds, so that they do not
+        depend on the number of processes.
     """
     rgb = batch.rgb.to(device, non_blocking=True)
     rgb = rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb
     gray = None if batch.gray is None else batch.gray.to(device, non_blocking=True)
-    damages = plan.degrade != "none" and (training or plan.validate_degraded)
-    random = batch.generators(device) if training or damages else []
-    if training and plan.augment != "none":
-        rgb, gray = augment(rgb, gray, AUGMENTATIONS[plan.augment], random)
+    degrades = config.degrade != "none" and (training or config.validate_degraded)
+    random = batch.generators(device) if training or degrades else []
+    if training and config.augment != "none":
+        rgb, gray = augment(rgb, gray, AUGMENTATIONS[config.augment], random)
     if gray is None:
         gray = rgb_to_yuv(rgb.movedim(1, -1))[..., 0].unsqueeze(1)
-    seen = gray
-    if damages:
-        seen = degrade(rgb, gray, DEGRADATIONS[plan.degrade], random)
-    return TrainingBatch(rgb=rgb, gray=seen, clean=gray, random=random)
+    network_gray = gray
+    if degrades:
+        network_gray = degrade(rgb, gray, DEGRADATIONS[config.degrade], random)
+    return TrainingBatch(rgb=rgb, gray=network_gray, clean=gray, random=random)

@@ -1,8 +1,8 @@
-"""Training pictures, decoded once, shrunk once, then read at random from one flat file.
+"""Image cache: images are decoded and reduced once, then read at random from one flat file.
 
-`prepare` reads a source, checks every picture, divides them into two sides and writes `pixels`
-(all pictures one after another), `report.json`, `report.txt` and, last of all, `index.json`: only
-with it is a cache complete. `Photographs` maps the pixels into memory.
+`prepare` reads a source, checks every image, splits them into training and validation, and writes
+`pixels` (all images, concatenated), `report.json`, `report.txt` and, last, `index.json`. A cache
+without it is incomplete. `ImageCache` maps the pixels into memory.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
 from napari_colorize_training.data.checks import (
     COLORLESS,
     DUPLICATED,
+    MIN_SIDE,
     MISPAIRED,
     SIMILAR,
-    SMALLEST,
     TINY,
     UNREADABLE,
     Problem,
@@ -39,7 +39,7 @@ from napari_colorize_training.data.checks import (
     fingerprint,
     is_colorless,
     is_tiny,
-    nearly_the_same,
+    near_duplicates,
     summary,
 )
 from napari_colorize_training.data.decode import (
@@ -54,42 +54,41 @@ from napari_colorize_training.data.sources import (
     Content,
     ImageSource,
     Item,
-    Limits,
     Member,
     read_source,
 )
 from napari_colorize_training.data.split import grouping, validation_split
 
-SIDE = 160  # px, of the short side in the cache
+SIDE = 160  # px, short side of cached images
 VALIDATION_SHARE = 0.02
-FORMAT = 2  # of the cache; one of another format is built anew
+FORMAT = 2  # version of the cache; caches of other versions are rebuilt
 THREADS = min(16, os.cpu_count() or 1)
-AHEAD = 4  # pictures decoded in advance, for each thread
-SAME_PROPORTIONS = 0.02  # relative; scans of one plate may differ by a line or two
-ALIGNED = 8  # bytes
-Array = NDArray[Any]
-Progress = Callable[[int, int], None]
-"""Called with the number of pictures read so far and of all."""
+PREFETCH = 4  # images that are decoded in advance, per thread
+SAME_PROPORTIONS = 0.02  # relative tolerance; scans of one plate may differ by some rows
+ALIGNMENT = 8  # bytes
+RENAMED_INDEX_KEYS = {"passport": "key", "pictures": "images"}  # of earlier versions
+ReadProgress = Callable[[int, int], None]
+"""Called with the number of images read and in total."""
 
 
 @dataclass(frozen=True)
 class CachedImage:
-    """One picture of the cache.
+    """An image of the cache.
 
     Parameters
     ----------
     rgb : ndarray, shape (Y, X, 3)
         uint8 or uint16.
     gray : ndarray, shape (Y, X), optional
-        uint8, uint16 or float32, if the source brought it.
+        uint8, uint16 or float32; None if the source has no gray images.
     limits, gray_limits : tuple of float
-        Values of `rgb` and of `gray` that are black and white.
+        Values of black and white in `rgb` and in `gray`.
     name, group : str
-        Where it came from; the group is None if it stands alone.
+        Name in the source; the group is None if the image has none.
     """
 
-    rgb: Array
-    gray: Array | None
+    rgb: AnyArray
+    gray: AnyArray | None
     limits: Limits
     name: str
     group: str | None = None
@@ -98,7 +97,7 @@ class CachedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheEntry:
-    """A line of the index: where a picture lies and how its bytes are read."""
+    """Entry of the index: position and format of an image in `pixels`."""
 
     name: str
     group: str | None
@@ -113,12 +112,12 @@ class CacheEntry:
 
 
 class ImageCache:
-    """The cached pictures of one side of the split."""
+    """Cached images of the training or validation split."""
 
     def __init__(self, cache: Path, *, validation: bool) -> None:
-        pictures = _read_index(cache)["pictures"]
-        entries = [CacheEntry(**picture) for picture in pictures]
-        # "c": torch wants arrays that could be written to; what is written stays in memory.
+        images = _read_index(cache)["images"]
+        entries = [CacheEntry(**image) for image in images]
+        # Mode "c" (copy on write): torch warns of arrays that are not writable.
         self._pixels = np.memmap(cache / "pixels", np.uint8, mode="c")
         self._entries = [entry for entry in entries if entry.validation == validation]
         self.deep = any(entry.dtype != "uint8" for entry in entries)
@@ -126,12 +125,12 @@ class ImageCache:
 
     @property
     def short_side(self) -> int:
-        """Median short side, px: crops need not be larger."""
+        """Median short side of the images, px."""
         return int(np.median([min(entry.height, entry.width) for entry in self._entries]))
 
     @property
     def names(self) -> list[str]:
-        """Of the pictures, in order."""
+        """Names of the images, in order."""
         return [entry.name for entry in self._entries]
 
     def __len__(self) -> int:
@@ -151,7 +150,7 @@ class ImageCache:
     def __iter__(self) -> Iterator[CachedImage]:
         return (self[index] for index in range(len(self)))
 
-    def _array(self, start: int, dtype: str, shape: tuple[int, ...]) -> Array:
+    def _array(self, start: int, dtype: str, shape: tuple[int, ...]) -> AnyArray:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         return np.asarray(self._pixels[start : start + size]).view(dtype).reshape(shape)
 
@@ -163,120 +162,122 @@ def prepare(
     group: str | None = None,
     side: int = SIDE,
     validation_share: float = VALIDATION_SHARE,
-    progress: Progress | None = None,
+    progress: ReadProgress | None = None,
 ) -> Report:
-    """Read a source, check every picture and write the cache, unless it is there and unchanged.
+    """Read a source, check every image and write the cache, unless it is up to date.
 
     Parameters
     ----------
     data : path, sequence, mapping, array or layer
         See `sources.read_source`.
     cache : Path
-        A folder; made if missing. A cache of another source is replaced, whole or not at all.
+        Folder, created if missing. A cache of another source is replaced atomically.
     group : str, optional
-        What must not be divided between the sides: see `split.grouping`.
+        Option for groups, which are not split; see `split.grouping`.
     side : int
-        Short side in the cache, px: larger than any crop that will be drawn.
+        Short side of cached images, px; the upper limit of crop sizes.
     validation_share : float
-        Share of the pictures that are held back, in (0, 1).
+        Share of the images in the validation split, in (0, 1).
     progress : callable, optional
-        Told after each picture how many are read, and of how many.
+        Called after each image with the number of images read and in total.
 
     Returns
     -------
     Report
-        What was found and done; `report.txt` in the cache says the same.
+        Numbers of images, and problems; also written to `report.txt` in the cache.
 
     Raises
     ------
     FileNotFoundError
-        If there is no picture.
+        If the source has no images.
     ImageError
-        If fewer than two can be used, or all are of one group.
+        If fewer than two images are usable, or all belong to one group.
     SettingsError
-        If `group`, `side` or `validation_share` makes no sense.
+        If `group`, `side` or `validation_share` is invalid.
     OutputError
         If the cache cannot be written.
     """
-    if side < SMALLEST or not 0 < validation_share < 1:
+    if side < MIN_SIDE or not 0 < validation_share < 1:
         raise SettingsError(
-            f"Cached pictures have a side of {SMALLEST} px at least and a validation share "
-            f"between 0 and 1; got {side} px and {validation_share}."
+            f"The cache needs a side of at least {MIN_SIDE} px and a validation share between 0 "
+            f"and 1; got {side} px and {validation_share}."
         )
     source = read_source(data)
     group_of = grouping(group, source.items)
-    _refuse_nothing(source)
-    passport = _cache_key(source, group, side, validation_share)
-    if _is_current(cache, passport):
+    _require_images(source)
+    key = _cache_key(source, group, side, validation_share)
+    if _is_current(cache, key):
         return Report.load(cache)
     with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     remove_abandoned(cache)
     index = cache / "index.json"
     with new_file(cache / "pixels", overwrite=True) as part:
-        found = _Found(source.title, len(source.items), [*source.problems])
+        writer = _CacheWriter(source.title, len(source.items), [*source.problems])
         with write_errors(cache / "pixels"), part.open("wb") as file:
-            found.write(file, _read_all(source.items, side), group_of, progress)
-        entries, report = found.divided(validation_share)
+            writer.write(file, _read_all(source.items, side), group_of, progress)
+        entries, report = writer.split(validation_share)
         with write_errors(index):
-            index.unlink(missing_ok=True)  # it must never stand beside pixels of another
+            index.unlink(
+                missing_ok=True
+            )  # an index must never exist beside the pixels of another cache
     report.save(cache)
     with new_file(index, overwrite=True) as part:
-        pictures = [asdict(entry) for entry in entries]
-        part.write_text(json.dumps({"passport": passport, "pictures": pictures}))
+        images = [asdict(entry) for entry in entries]
+        part.write_text(json.dumps({"key": key, "images": images}))
     return report
 
 
 @dataclass(frozen=True)
-class _Checked:
-    """A picture that passed its checks, ready to be written."""
+class _CheckedImage:
+    """An image that passed the checks, ready to be written."""
 
-    rgb: Array
-    gray: Array | None
+    rgb: AnyArray
+    gray: AnyArray | None
     limits: Limits
     gray_limits: Limits
     digest: str  # of the content
-    pixels: str  # fingerprint of what is cached
-    outline: int | None  # difference hash
+    fingerprint: str  # of the cached pixels
+    difference_hash: int | None
 
 
-class _Found:
-    """What is known about a source while it is read."""
+class _CacheWriter:
+    """Writes the images of a source, and collects their entries and problems."""
 
     def __init__(self, title: str, total: int, problems: list[Problem]) -> None:
         self.title, self.problems = title, problems
         self.total, self.missing = total, len(problems)
         self.entries: list[CacheEntry] = []
         self.digests: list[str] = []
-        self.outlines: list[int | None] = []
+        self.hashes: list[int | None] = []
         self._first: dict[str, str] = {}  # fingerprint of pixels -> name
 
     def write(
         self,
         file: IO[bytes],
-        pictures: Iterator[tuple[Item, _Checked | Problem]],
+        images: Iterator[tuple[Item, _CheckedImage | Problem]],
         group_of: Callable[[Item], str | None],
-        progress: Progress | None,
+        progress: ReadProgress | None,
     ) -> None:
-        """Write the pixels of all pictures that are new and pass."""
-        for number, (item, picture) in enumerate(pictures, 1):
-            if isinstance(picture, Problem):
-                self.problems.append(picture)
-            elif (first := self._first.setdefault(picture.pixels, item.name)) is not item.name:
-                reason = f"the same pixels as {first}"
+        """Write the pixels of all images without problems and duplicates."""
+        for number, (item, image) in enumerate(images, 1):
+            if isinstance(image, Problem):
+                self.problems.append(image)
+            elif (first := self._first.setdefault(image.fingerprint, item.name)) is not item.name:
+                reason = f"same pixels as {first}"
                 self.problems.append(Problem(item.name, DUPLICATED, reason, "left out"))
             else:
-                self._add(file, item, picture, group_of(item))
+                self._add(file, item, image, group_of(item))
             if progress is not None:
                 progress(number, self.total)
 
-    def _add(self, file: IO[bytes], item: Item, picture: _Checked, group: str | None) -> None:
+    def _add(self, file: IO[bytes], item: Item, image: _CheckedImage, group: str | None) -> None:
         start = file.tell()
-        for array in (picture.rgb, picture.gray):
+        for array in (image.rgb, image.gray):
             if array is not None:
                 file.write(np.ascontiguousarray(array).data)
                 file.write(bytes(_aligned(file.tell()) - file.tell()))
-        height, width = picture.rgb.shape[:2]
+        height, width = image.rgb.shape[:2]
         self.entries.append(
             CacheEntry(
                 name=item.name,
@@ -284,25 +285,25 @@ class _Found:
                 start=start,
                 height=height,
                 width=width,
-                dtype=picture.rgb.dtype.name,
-                limits=picture.limits,
-                gray_dtype=None if picture.gray is None else picture.gray.dtype.name,
-                gray_limits=picture.gray_limits,
+                dtype=image.rgb.dtype.name,
+                limits=image.limits,
+                gray_dtype=None if image.gray is None else image.gray.dtype.name,
+                gray_limits=image.gray_limits,
             )
         )
-        self.digests.append(picture.digest)
-        self.outlines.append(picture.outline)
+        self.digests.append(image.digest)
+        self.hashes.append(image.difference_hash)
 
-    def divided(self, share: float) -> tuple[list[CacheEntry], Report]:
-        """The entries that stay, each with its side, and the report."""
-        self._refuse_too_few()
+    def split(self, share: float) -> tuple[list[CacheEntry], Report]:
+        """Return the entries that are used, assigned to the splits, and the report."""
+        self._require_two()
         groups = [entry.group for entry in self.entries]
-        alike = nearly_the_same(self.outlines)
-        validates = validation_split(self.digests, groups, alike, share)
-        leaks = self._leaks(alike, validates)
+        alike = near_duplicates(self.hashes)
+        split = validation_split(self.digests, groups, alike, share)
+        leaks = self._leaks(alike, split)
         entries = [
-            replace(entry, validation=side)
-            for number, (entry, side) in enumerate(zip(self.entries, validates, strict=True))
+            replace(entry, validation=is_validation)
+            for number, (entry, is_validation) in enumerate(zip(self.entries, split, strict=True))
             if number not in leaks
         ]
         validation = sum(entry.validation for entry in entries)
@@ -318,59 +319,55 @@ class _Found:
         )
         return entries, report
 
-    def _leaks(self, alike: Sequence[tuple[int, int]], validates: Sequence[bool]) -> set[int]:
-        """Training pictures of which validation has a near-duplicate; reports all of these."""
+    def _leaks(self, alike: Sequence[tuple[int, int]], split: Sequence[bool]) -> set[int]:
+        """Return training images with a near-duplicate in validation; record all pairs."""
         leaks: set[int] = set()
-        training = validates.count(False)
+        training = split.count(False)
         for first, second in alike:
-            divided = validates[first] != validates[second]
-            learned = first if not validates[first] else second
-            # Without groups they are divided only where there is nothing else to validate on.
+            separated = split[first] != split[second]
+            trained = first if not split[first] else second
+            # Without groups they are separated only if nothing else is left for validation.
             grouped = self.entries[first].group or self.entries[second].group
-            leaves = divided and grouped and (learned in leaks or len(leaks) + 1 < training)
-            if leaves:
-                leaks.add(learned)
-            told, other = (learned, first + second - learned) if divided else (second, first)
-            done = "left out" if leaves else "kept" if divided else "kept on the same side"
+            leak = separated and grouped and (trained in leaks or len(leaks) + 1 < training)
+            if leak:
+                leaks.add(trained)
+            index, other = (trained, first + second - trained) if separated else (second, first)
+            action = "left out" if leak else "kept" if separated else "kept in the same split"
             reason = f"as {self.entries[other].name}"
-            self.problems.append(Problem(self.entries[told].name, SIMILAR, reason, done))
+            self.problems.append(Problem(self.entries[index].name, SIMILAR, reason, action))
         return leaks
 
-    def _refuse_too_few(self) -> None:
+    def _require_two(self) -> None:
         count = len(self.entries)
         if count >= 2:
             return
         left_out = summary(self.problems)
         if count == 0 and all(problem.problem == UNREADABLE for problem in self.problems):
-            raise FileNotFoundError(
-                f"{self.title} holds no photographs that can be read{left_out}."
-            )
+            raise FileNotFoundError(f"{self.title} has no readable images{left_out}.")
         if count == 0:
             raise ImageError(
-                f"{self.title} holds no picture to learn colours from{left_out}. Give photographs "
-                f"in colour, {SMALLEST} px or more on the short side."
+                f"{self.title} has no images to train on{left_out}. Give color images of at least "
+                f"{MIN_SIDE} px on the short side."
             )
         raise ImageError(
-            f"{self.title} holds one photograph only{left_out}. Give two at least: one is held "
-            "back to validate on."
+            f"{self.title} has only one usable image{left_out}. Give at least two: one is used for "
+            "validation."
         )
 
 
-def _refuse_nothing(source: ImageSource) -> None:
+def _require_images(source: ImageSource) -> None:
     if not source.items:
-        raise FileNotFoundError(
-            f"{source.title} holds no photographs that can be read{summary(source.problems)}."
-        )
+        raise FileNotFoundError(f"{source.title} has no readable images{summary(source.problems)}.")
 
 
-def _read_all(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _Checked | Problem]]:
-    """Every item, decoded and checked by several threads, in order, a few in advance."""
-    waiting: deque[tuple[Item, Future[_Checked | Problem]]] = deque()
-    left = iter(items)
+def _read_all(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _CheckedImage | Problem]]:
+    """Yield every item in order, decoded and checked by several threads, a few in advance."""
+    waiting: deque[tuple[Item, Future[_CheckedImage | Problem]]] = deque()
+    remaining = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
-            # A pool's map would decode all of them before the first is written.
-            for item in islice(left, AHEAD * THREADS - len(waiting)):
+            # `Executor.map` would decode all of them before the first is written.
+            for item in islice(remaining, PREFETCH * THREADS - len(waiting)):
                 waiting.append((item, pool.submit(partial(_read, side=side), item)))
             if not waiting:
                 return
@@ -378,7 +375,7 @@ def _read_all(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _Checked
             yield item, future.result()
 
 
-def _read(item: Item, *, side: int) -> _Checked | Problem:
+def _read(item: Item, *, side: int) -> _CheckedImage | Problem:
     try:
         color = decode(item.color, side)
         gray = None if item.gray is None else decode(item.gray, side)
@@ -390,38 +387,38 @@ def _read(item: Item, *, side: int) -> _Checked | Problem:
         size = shrunk_size(rgb.shape, side)
         rgb = shrink(rgb, size)
         if is_colorless(rgb, limits[1] - limits[0]):
-            problem = COLORLESS, "its colours hardly differ from gray"
+            problem = COLORLESS, "its colors hardly differ from gray"
     if problem is not None:
         return Problem(item.name, *problem, "left out")
     plane, gray_limits = (None, (0.0, 1.0)) if gray is None else to_gray(gray, item.limits)
     plane = None if plane is None else shrink(plane, size)
-    return _Checked(
+    return _CheckedImage(
         rgb=rgb,
         gray=plane,
         limits=(float(limits[0]), float(limits[1])),
         gray_limits=gray_limits,
         digest=color.digest,
-        pixels=fingerprint(rgb, plane),
-        outline=difference_hash(_to_bytes(rgb, limits)),
+        fingerprint=fingerprint(rgb, plane),
+        difference_hash=difference_hash(_to_bytes(rgb, limits)),
     )
 
 
-def _problem(color: Array, gray: Array | None) -> tuple[str, str] | None:
-    """What is wrong with a picture's shape, and how so; None if nothing is."""
+def _problem(color: AnyArray, gray: AnyArray | None) -> tuple[str, str] | None:
+    """Return kind and reason of a problem with an image's shape, or None."""
     height, width = color.shape[:2]
     if is_tiny(color):
-        return TINY, f"{width} x {height} px, {SMALLEST} are the least"
+        return TINY, f"{width} x {height} px; the minimum is {MIN_SIDE}"
     if color.ndim == 2:
         return COLORLESS, "it has one channel"
     if gray is not None:
         other = gray.shape[1] / gray.shape[0]
         if not isclose(width / height, other, rel_tol=SAME_PROPORTIONS):
-            sizes = f"{width} x {height} px in colour, {gray.shape[1]} x {gray.shape[0]} in gray"
-            return MISPAIRED, f"other proportions: {sizes}"
+            sizes = f"{width} x {height} px in color, {gray.shape[1]} x {gray.shape[0]} in gray"
+            return MISPAIRED, f"different aspect ratios: {sizes}"
     return None
 
 
-def _to_bytes(rgb: Array, limits: Limits) -> NDArray[np.uint8]:
+def _to_bytes(rgb: AnyArray, limits: Limits) -> UInt8Array:
     if rgb.dtype == np.uint8:
         return rgb
     low, high = limits
@@ -431,7 +428,7 @@ def _to_bytes(rgb: Array, limits: Limits) -> NDArray[np.uint8]:
 def _cache_key(
     source: ImageSource, group: str | None, side: int, share: float
 ) -> dict[str, object]:
-    """What a cache was made from and how: if any of it changes, the cache is stale."""
+    """Return what a cache was made from, and its options; if it changes, the cache is stale."""
     listing = [
         (item.name, _stamp(item.color), _stamp(item.gray), dict(item.columns), item.limits)
         for item in source.items
@@ -449,7 +446,7 @@ def _cache_key(
 
 
 def _stamp(content: Content | None) -> object:
-    """Changes when the content does; files are not opened for it."""
+    """Return a value that changes with the content; files are not opened."""
     if content is None:
         return None
     if isinstance(content, Member):
@@ -457,24 +454,26 @@ def _stamp(content: Content | None) -> object:
     if isinstance(content, Path):
         try:
             status = content.stat()
-        except OSError:  # a row of a CSV that leads nowhere
+        except OSError:  # a row of a CSV with a path that does not exist
             return None
         return [status.st_size, status.st_mtime_ns]
     return digest_of(np.asarray(content))
 
 
-def _is_current(cache: Path, passport: dict[str, object]) -> bool:
+def _is_current(cache: Path, key: dict[str, object]) -> bool:
     try:
-        return _read_index(cache)["passport"] == passport
+        return _read_index(cache)["key"] == key
     except (OSError, ValueError, KeyError):
         return False
 
 
 def _read_index(cache: Path) -> dict[str, Any]:
     content = json.loads((cache / "index.json").read_text())
-    return content if isinstance(content, dict) else {}  # a list: a cache of an early version
+    if not isinstance(content, dict):  # a list: a cache of an early version
+        return {}
+    return {RENAMED_INDEX_KEYS.get(key, str(key)): value for key, value in content.items()}
 
 
 def _aligned(position: int) -> int:
-    """The next place where an array of any dtype may begin."""
-    return -(-position // ALIGNED) * ALIGNED
+    """Return the next position that is aligned for arrays of any dtype."""
+    return -(-position // ALIGNMENT) * ALIGNMENT

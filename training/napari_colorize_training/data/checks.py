@@ -1,4 +1,4 @@
-"""What is looked at before the first step of training, and the report of what was done about it."""
+"""Checks of training images, and the report of their results."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from napari_colorize.array_types import AnyArray, UInt8Array
 from napari_colorize.runtime.atomic import new_file
 
-SMALLEST = 32  # px, of the short side: less shows no object whose colour could be learned
-LEAST_COLOR = 0.01  # mean of max(R, G, B) - min(R, G, B): what JPEG makes of gray stays below
-ALIKE = 2  # bits of 64 in which the hashes of near-duplicates differ at most
-FLAT = 2.0  # levels; what varies less has a hash of noise
-BANDS = (0x1FFFFF, 0x1FFFFF << 21, 0x3FFFFF << 42)  # 21 + 21 + 22 bits
+MIN_SIDE = 32  # px, short side; smaller images show no recognizable objects
+MIN_COLOR = 0.01  # mean of max(R, G, B) - min(R, G, B); JPEG noise of gray images is below
+MAX_BITS = 2  # of 64, by which the hashes of near-duplicates differ at most
+FLAT = 2.0  # standard deviation in levels; below it the hash would be noise
+BIT_RANGES = (0x1FFFFF, 0x1FFFFF << 21, 0x3FFFFF << 42)  # 21 + 21 + 22 bits
 
 UNREADABLE, COLORLESS, TINY, DUPLICATED, SIMILAR, MISPAIRED = (
     *("unreadable", "gray", "tiny"),
     *("duplicated", "nearly the same", "mis-paired"),
 )
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one picture, and what was done."""
+    """A problem with one image, and what was done about it."""
 
     name: str
     problem: str
@@ -45,18 +43,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in a source.
+    """Numbers of images in a source, and their problems.
 
     Parameters
     ----------
     title : str
-        The source, as errors and reports call it.
+        Name of the source in messages.
     found, training, validation : int
-        Pictures in the source, and how many are used on which side.
+        Numbers of images in the source, and in both splits.
     groups : int
-        How many groups they form; 0 if they are not grouped.
+        Number of groups; 0 without groups.
     paired, deep : bool
-        Whether the source brings its own grays, and more than 8 bits.
+        Whether the source has gray images, and whether it has more than 8 bits.
     problems : tuple of Problem
         In the order in which they were found.
     """
@@ -72,21 +70,21 @@ class Report:
 
     @property
     def used(self) -> int:
-        """Pictures that are used on either side."""
+        """Number of images in both splits."""
         return self.training + self.validation
 
     def sentence(self) -> str:
-        """All in one line."""
+        """Return a summary in one sentence."""
         groups = f" in {self.groups} groups" * bool(self.groups)
-        kinds = ("with grays of their own" * self.paired, "of 16 bits" * self.deep)
-        said = " ".join(["", *filter(None, kinds)])
+        kinds = ("with gray images" * self.paired, "of 16 bits" * self.deep)
+        kind = " ".join(["", *filter(None, kinds)])
         return (
-            f"{self.used} of {self.found} pictures{said} are used{groups}: {self.training} to "
-            f"train on, {self.validation} to validate on{summary(self.problems)}."
+            f"{self.used} of {self.found} images{kind} are used{groups}: {self.training} for "
+            f"training, {self.validation} for validation{summary(self.problems)}."
         )
 
     def text(self) -> str:
-        """The sentence, then a line for each problem."""
+        """Return the summary, and a line for each problem."""
         return "\n".join([self.sentence(), *map(str, self.problems)]) + "\n"
 
     def save(self, folder: Path) -> None:
@@ -98,35 +96,35 @@ class Report:
 
     @classmethod
     def load(cls, folder: Path) -> Report:
-        """Read what `save` has written."""
-        told = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        problems = tuple(Problem(**problem) for problem in told.pop("problems"))
-        return cls(**told, problems=problems)
+        """Read the files of `save`."""
+        values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        problems = tuple(Problem(**problem) for problem in values.pop("problems"))
+        return cls(**values, problems=problems)
 
 
 def summary(problems: Sequence[Problem]) -> str:
-    """What was left out and why, as the end of a sentence; empty if nothing was."""
+    """Return numbers of images that were left out, as the end of a sentence, or ""."""
     counts = Counter(problem.problem for problem in problems if problem.action == "left out")
     parts = ", ".join(f"{count} {problem}" for problem, count in counts.items())
     return f"; left out: {parts}" if parts else ""
 
 
-def is_tiny(pixels: Array) -> bool:
-    """Whether a picture is too small to learn from."""
-    return min(pixels.shape[:2]) < SMALLEST
+def is_tiny(pixels: AnyArray) -> bool:
+    """Whether an image is too small for training."""
+    return min(pixels.shape[:2]) < MIN_SIDE
 
 
-def is_colorless(rgb: Array, white: float) -> bool:
-    """Whether `(Y, X, 3)`, white at `white`, has next to no colour anywhere.
+def is_colorless(rgb: AnyArray, white: float) -> bool:
+    """Whether an image `(Y, X, 3)` with white at `white` has almost no color.
 
-    Toned photographs have: a sepia print is a picture in colour to this test.
+    A toned photograph, such as a sepia print, counts as an image with color.
     """
     spread = rgb.max(axis=-1).astype(np.float32) - rgb.min(axis=-1)
-    return float(spread.mean()) < LEAST_COLOR * white
+    return float(spread.mean()) < MIN_COLOR * white
 
 
-def fingerprint(*arrays: Array | None) -> str:
-    """The same for the same pixels only."""
+def fingerprint(*arrays: AnyArray | None) -> str:
+    """Return a hash of values, shape and dtype of arrays."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         if array is not None:
@@ -135,10 +133,11 @@ def fingerprint(*arrays: Array | None) -> str:
     return digest.hexdigest()
 
 
-def difference_hash(rgb: NDArray[np.uint8]) -> int | None:
-    """64 bits that say where an 8 x 9 thumbnail grows brighter to the right; None if it is flat.
+def difference_hash(rgb: UInt8Array) -> int | None:
+    """Return the dHash of an image (N. Krawetz), 64 bits; None if the image is flat.
 
-    N. Krawetz' dHash: pictures that were scaled, saved again or slightly changed differ in few.
+    Each bit is whether a pixel of an 8 x 9 thumbnail is brighter than its left neighbor. Images
+    that were scaled, saved again or slightly changed differ in a few bits.
     """
     small = Image.fromarray(rgb).convert("L").resize((9, 8), Image.Resampling.BOX)
     values = np.asarray(small, np.int16)
@@ -147,31 +146,31 @@ def difference_hash(rgb: NDArray[np.uint8]) -> int | None:
     return int.from_bytes(np.packbits(values[:, 1:] > values[:, :-1]).tobytes(), "big")
 
 
-def nearly_the_same(hashes: Sequence[int | None]) -> list[tuple[int, int]]:
-    """Pairs of places whose hashes differ in `ALIKE` bits at most.
+def near_duplicates(hashes: Sequence[int | None]) -> list[tuple[int, int]]:
+    """Return pairs of indices whose hashes differ in at most `MAX_BITS` bits.
 
-    Two changed bits leave one of three bands as it was, so only hashes that share a band are
-    compared: that stays quick where all pairs would not.
+    Two different bits leave at least one of three bit ranges equal, so that only hashes with an
+    equal range are compared; this avoids comparing all pairs.
     """
     pairs: set[tuple[int, int]] = set()
-    for band in BANDS:
+    for bits in BIT_RANGES:
         shared: dict[int, list[int]] = {}
-        for place, value in enumerate(hashes):
+        for index, value in enumerate(hashes):
             if value is not None:
-                shared.setdefault(value & band, []).append(place)
-        for places in shared.values():
-            pairs.update(_close_pairs(places, hashes) if len(places) > 1 else ())
+                shared.setdefault(value & bits, []).append(index)
+        for indices in shared.values():
+            pairs.update(_close_pairs(indices, hashes) if len(indices) > 1 else ())
     return sorted(pairs)
 
 
-def _close_pairs(places: list[int], hashes: Sequence[int | None]) -> list[tuple[int, int]]:
-    values = np.array([hashes[place] for place in places], np.uint64)
-    if len(values) < 8:  # too few to be worth a matrix
-        found = combinations(range(len(places)), 2)
-        close = [(i, j) for i, j in found if int(values[i] ^ values[j]).bit_count() <= ALIKE]
+def _close_pairs(indices: list[int], hashes: Sequence[int | None]) -> list[tuple[int, int]]:
+    values = np.array([hashes[index] for index in indices], np.uint64)
+    if len(values) < 8:  # faster than NumPy for few values
+        found = combinations(range(len(indices)), 2)
+        close = [(i, j) for i, j in found if int(values[i] ^ values[j]).bit_count() <= MAX_BITS]
     else:
         close = []
         for i in range(len(values) - 1):
             bits = np.bitwise_count(values[i] ^ values[i + 1 :])
-            close += [(i, i + 1 + int(j)) for j in np.flatnonzero(bits <= ALIKE)]
-    return [(places[i], places[j]) for i, j in close]
+            close += [(i, i + 1 + int(j)) for j in np.flatnonzero(bits <= MAX_BITS)]
+    return [(indices[i], indices[j]) for i, j in close]

@@ -1,9 +1,9 @@
-"""What old or poor photographs do to gray, so that a network trained on good ones can read them.
+"""Random degradation of gray images, which simulates old or poor photographs.
 
-Applied to the network's input only; the colours to be learned stay those of the clean picture. The
-order is that of a photograph's life: what the emulsion sees, how sharp the lens was, the print,
-years of fading, grain, stains and vignetting, scratches and dust, a small scan, a JPEG. Sizes are
-in pixels of the network's input.
+It is applied to the network's input only; the target colors are those of the clean image. The order
+is that of the physical processes: spectral sensitivity of the emulsion, blur of the lens, contrast
+of the print, fading, grain, stains and vignetting, scratches and dust, a small scan, JPEG
+compression. Sizes are in pixels of the network's input.
 """
 
 from __future__ import annotations
@@ -18,55 +18,55 @@ from torch import Tensor
 
 from napari_colorize_training.rng import Random, normal, uniform
 
-# What emulsions see of R, G and B: Luo et al., Time-Travel Rephotography (arXiv 2012.12261).
+# Sensitivity of emulsions to R, G and B: Luo et al., Time-Travel Rephotography (arXiv 2012.12261).
 BLUE_SENSITIVE = (0.0, 0.1, 0.9)  # until about 1880
 ORTHOCHROMATIC = (0.0, 0.5, 0.5)  # until the 1920s; later film is panchromatic
-LONGEST = 4.0  # exposure against the plain picture's
-UNEVEN_CELLS = 3  # brightness varies on a grid of so many cells a side: stains, not texture
-DUST_SCALE = (0.7, 1.8)  # px, of the Gaussian on the noise whose peaks are specks
-DUST_PEAK = (2.7, 3.6)  # standard deviations: many specks, or few
-SCRATCHES = 3  # at most, on one picture
-SMALLEST_SCAN = 8  # px
+MAX_EXPOSURE = 4.0  # relative to the original image
+UNEVEN_CELLS = 3  # cells per side of the grid on which brightness varies, so that it is smooth
+DUST_SCALE = (0.7, 1.8)  # px, standard deviation of the blurred noise whose peaks are specks
+DUST_PEAK = (2.7, 3.6)  # threshold of the peaks in standard deviations
+MAX_SCRATCHES = 3  # per image
+MIN_SCAN_SIDE = 8  # px
 
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """How strong each kind of damage may be; every picture draws its own. Default: none.
+    """Limits of random degradation, which differs for each image. Default: none.
 
     Parameters
     ----------
     spectrum : float
-        Share of pictures whose gray is made anew, as another emulsion would have seen the
-        colours: orthochromatic, blue-sensitive or any mix, each for a third. Not for pairs whose
-        gray is no luminance.
+        Probability that gray is computed from the colors with the sensitivity of another
+        emulsion: orthochromatic, blue-sensitive or a random mix, a third each. Not for data sets
+        whose gray images are not luminance.
     blur : float
-        Largest standard deviation of a Gaussian, px; half of the pictures stay sharp.
+        Largest standard deviation of a Gaussian blur, px; half of the images are not blurred.
     contrast : float
-        Largest logarithm of a factor on the distance from the picture's mean, as a hard print has
-        it: highlights burn out, shadows drown. Softer prints by half of it occur too.
+        Largest logarithm of the contrast factor about the image's mean, as in a hard print with
+        clipped highlights and shadows. The smallest is minus half of it.
     tone : float
         Largest |log gamma|.
     fade : float
-        Largest share of the range lost at either end.
+        Largest share of the range that is lost at each end.
     grain : float
-        Largest standard deviation of noise (gray spans 0 to 1); half of the pictures have none.
+        Largest standard deviation of noise, for gray in [0, 1]; half of the images have none.
     grain_size : float
-        Largest standard deviation, px, of the Gaussian that makes neighbouring grains alike; the
-        noise keeps its strength. 0 is the noise of a sensor: the same in light and dark.
+        Largest standard deviation, px, of the Gaussian that correlates neighboring pixels of the
+        noise. 0: sensor noise, which is the same for all gray values.
     uneven : float
-        Largest change of brightness by stained or tinted paper and by vignetting, as a share.
+        Largest relative change of brightness by stained paper and by vignetting.
     scratches : float
-        Share of pictures with one to three scratches or hairs, light or dark.
+        Probability of one to three scratches or hairs, light or dark.
     dust : float
-        Share of pictures with specks, light or dark.
+        Probability of specks, light or dark.
     small : float
-        Share of pictures scanned smaller, down to `scan` of their side, and enlarged again.
+        Probability of reduction, down to `scan` of the side, and enlargement.
     scan : float
-        Smallest such scan.
+        Smallest factor of this reduction.
     jpeg : float
-        Share of pictures saved as a JPEG of quality `quality` to 95.
+        Probability of JPEG compression with quality `quality` to 95.
     quality : float
-        The lowest.
+        Lowest JPEG quality.
     """
 
     spectrum: float = 0.0
@@ -87,7 +87,7 @@ class Degradation:
 
 NONE = Degradation()
 TONE_AND_GRAIN = Degradation(tone=0.35, fade=0.25, grain=0.05)
-# Chosen by eye beside real photographs of 1850 to 1940: scans of good prints are hard and sharp.
+# Chosen by comparison with photographs of 1850 to 1940: scans of good prints have high contrast.
 OLD_PHOTOGRAPH = Degradation(
     spectrum=0.7,
     blur=1.3,
@@ -102,90 +102,92 @@ OLD_PHOTOGRAPH = Degradation(
     small=0.25,
     jpeg=0.4,
 )
-PLANS = {"none": NONE, "tone-and-grain": TONE_AND_GRAIN, "old-photograph": OLD_PHOTOGRAPH}
+PRESETS = {"none": NONE, "tone-and-grain": TONE_AND_GRAIN, "old-photograph": OLD_PHOTOGRAPH}
 
 
-def degrade(rgb: Tensor, gray: Tensor, plan: Degradation, random: Random) -> Tensor:
-    """Damage the gray of each picture at random, as far as the plan allows.
+def degrade(rgb: Tensor, gray: Tensor, degradation: Degradation, random: Random) -> Tensor:
+    """Degrade the gray of each image at random.
 
     Parameters
     ----------
     rgb : Tensor, shape (N, 3, H, W)
-        In [0, 1]; only `spectrum` looks at it.
+        In [0, 1]; used by `spectrum` only.
     gray : Tensor, shape (N, 1, H, W)
         In [0, 1].
-    plan : Degradation
-        What may happen.
+    degradation : Degradation
+        Limits of the degradation.
     random : torch.Generator or sequence of N of them
-        On any device; decides everything.
+        On any device.
 
     Returns
     -------
     Tensor, shape (N, 1, H, W)
-        Gray in [0, 1].
+        Degraded gray in [0, 1].
     """
-    if plan.spectrum:
-        gray = _see_otherwise(rgb, gray, plan.spectrum, random)
-    if plan.blur:
-        sigma = uniform(random, gray, low=-plan.blur, high=plan.blur).clamp_min(0)
-        gray = blur(gray, sigma, plan.blur)
-    if plan.contrast:
-        gray = _print_harder(gray, plan.contrast, random)
-    if plan.tone:
-        gray = _tone(gray, plan.tone, random)
-    if plan.fade:
-        gray = _fade(gray, plan.fade, random)
-    if plan.grain:
-        gray = _grain(gray, plan, random)
-    if plan.uneven:
-        gray = _stain(gray, plan.uneven, random)
-    if plan.dust:
-        gray = _dust(gray, plan.dust, random)
-    if plan.scratches:
-        gray = _scratch(gray, plan.scratches, random)
-    if plan.small:
-        gray = _scan_small(gray, plan, random)
-    if plan.jpeg:
-        quality = uniform(random, gray, low=plan.quality, high=95.0)
-        gray = torch.where(_chance(gray, plan.jpeg, random), jpeg(gray, quality), gray)
+    if degradation.spectrum:
+        gray = _change_spectrum(rgb, gray, degradation.spectrum, random)
+    if degradation.blur:
+        sigma = uniform(random, gray, low=-degradation.blur, high=degradation.blur).clamp_min(0)
+        gray = blur(gray, sigma, degradation.blur)
+    if degradation.contrast:
+        gray = _change_contrast(gray, degradation.contrast, random)
+    if degradation.tone:
+        gray = _tone(gray, degradation.tone, random)
+    if degradation.fade:
+        gray = _fade(gray, degradation.fade, random)
+    if degradation.grain:
+        gray = _grain(gray, degradation, random)
+    if degradation.uneven:
+        gray = _stain(gray, degradation.uneven, random)
+    if degradation.dust:
+        gray = _dust(gray, degradation.dust, random)
+    if degradation.scratches:
+        gray = _scratch(gray, degradation.scratches, random)
+    if degradation.small:
+        gray = _scan_small(gray, degradation, random)
+    if degradation.jpeg:
+        quality = uniform(random, gray, low=degradation.quality, high=95.0)
+        gray = torch.where(_chance(gray, degradation.jpeg, random), jpeg(gray, quality), gray)
     return gray.clamp(0, 1)
 
 
 def tone_and_grain(gray: Tensor, random: Random) -> Tensor:
-    """Tone, fading and grain of gray `(N, 1, H, W)` in [0, 1], drawn for each picture."""
+    """Apply random tone, fading and grain to gray `(N, 1, H, W)` in [0, 1]."""
     return degrade(gray.expand(-1, 3, -1, -1), gray, TONE_AND_GRAIN, random)
 
 
 def blur(gray: Tensor, sigma: Tensor, largest: float) -> Tensor:
-    """A Gaussian blur of `(N, 1, H, W)` with a standard deviation, px, for each picture `(N,)`.
+    """Blur `(N, 1, H, W)` with a Gaussian of standard deviation `sigma`, px, `(N,)`.
 
-    The border is continued; a sigma of 0 leaves a picture as it is. None may be above `largest`:
-    kernels end at three times that, whatever else is in the batch.
+    Borders are replicated; a sigma of 0 does not change an image. `largest` is the upper limit of
+    sigma: kernels end at three times that, so that images do not depend on others in the batch.
     """
     radius = max(1, math.ceil(3 * largest))
     offsets = torch.arange(-radius, radius + 1, device=gray.device, dtype=gray.dtype)
-    # 0.05 px: a kernel of one pixel to all digits, where 0 would divide by zero.
+    # 0.05 px is numerically a kernel of one pixel; 0 would be a division by zero.
     kernel = torch.exp(-0.5 * (offsets / sigma.clamp_min(0.05)[:, None]).square())
     kernel = kernel / kernel.sum(dim=1, keepdim=True)
     count, _, height, width = gray.shape
-    pictures = gray.view(1, count, height, width)  # a channel each, so that each has its kernel
-    padded = F.pad(pictures, (radius, radius, radius, radius), mode="replicate")
+    images = gray.view(
+        1, count, height, width
+    )  # one channel per image, because each image has its own kernel
+    padded = F.pad(images, (radius, radius, radius, radius), mode="replicate")
     across = F.conv2d(padded, kernel[:, None, None, :], groups=count)
     return F.conv2d(across, kernel[:, None, :, None], groups=count).view_as(gray)
 
 
 def jpeg(gray: Tensor, quality: Tensor) -> Tensor:
-    """What a JPEG of this quality makes of gray.
+    """Compress gray as JPEG with this quality, and decompress it.
 
-    ITU-T T.81: 8 x 8 cosine transform, quantisation with the luminance table of its Annex K scaled
-    as the Independent JPEG Group's library does, rounding, and back.
+    ITU-T T.81: 8 x 8 cosine transform, quantization with the luminance table of its Annex K, scaled
+    as in the Independent JPEG Group's library, rounding, and the inverse.
 
     Parameters
     ----------
     gray : Tensor, shape (N, 1, H, W)
         In [0, 1].
     quality : Tensor, shape (N,)
-        1 to 100.
+        JPEG quality, 1 to 100.
 
     Returns
     -------
@@ -196,7 +198,7 @@ def jpeg(gray: Tensor, quality: Tensor) -> Tensor:
     padded = F.pad(gray, (0, -width % 8, 0, -height % 8), mode="replicate")
     blocks = padded[:, 0].unfold(1, 8, 8).unfold(2, 8, 8) * 255 - 128  # (N, H/8, W/8, 8, 8)
     dct = _cosines().to(gray)
-    table = _quantisation(quality)[:, None, None]
+    table = _quantization(quality)[:, None, None]
     steps = torch.round(dct @ blocks @ dct.T / table)
     back = dct.T @ (steps * table) @ dct
     whole = ((back + 128) / 255).transpose(2, 3).reshape(len(gray), 1, *padded.shape[-2:])
@@ -204,25 +206,25 @@ def jpeg(gray: Tensor, quality: Tensor) -> Tensor:
 
 
 def _chance(gray: Tensor, share: float, random: Random) -> Tensor:
-    """For each picture, true with this probability, `(N, 1, 1, 1)`."""
+    """Return random booleans `(N, 1, 1, 1)`, true with this probability."""
     return uniform(random, gray, 1, 1, 1) < share
 
 
-def _see_otherwise(rgb: Tensor, gray: Tensor, share: float, random: Random) -> Tensor:
+def _change_spectrum(rgb: Tensor, gray: Tensor, share: float, random: Random) -> Tensor:
     known = gray.new_tensor([ORTHOCHROMATIC, BLUE_SENSITIVE])
-    # Minus the logarithm of uniform numbers, divided by their sum: all mixes are equally likely.
+    # Normalized exponential variates are uniformly distributed mixes (Dirichlet).
     mix = -uniform(random, gray, 3, low=1e-6).log()
     mix = mix / mix.sum(dim=1, keepdim=True)
     kind = uniform(random, gray) * 3
     weights = torch.where(kind[:, None] < 2, known[(kind >= 1).long()], mix)
-    seen = (rgb * weights[:, :, None, None]).sum(dim=1, keepdim=True)
-    # Who saw too little light exposed for longer: skies burn out, faces do not become black.
-    means = [part.mean(dim=(1, 2, 3), keepdim=True).clamp_min(0.02) for part in (gray, seen)]
-    seen = (seen * (means[0] / means[1]).clamp(1 / LONGEST, LONGEST)).clamp(0, 1)
-    return torch.where(_chance(gray, share, random), seen, gray)
+    exposed = (rgb * weights[:, :, None, None]).sum(dim=1, keepdim=True)
+    # Insensitive emulsions were exposed for longer: skies are clipped, faces are not black.
+    means = [part.mean(dim=(1, 2, 3), keepdim=True).clamp_min(0.02) for part in (gray, exposed)]
+    exposed = (exposed * (means[0] / means[1]).clamp(1 / MAX_EXPOSURE, MAX_EXPOSURE)).clamp(0, 1)
+    return torch.where(_chance(gray, share, random), exposed, gray)
 
 
-def _print_harder(gray: Tensor, strength: float, random: Random) -> Tensor:
+def _change_contrast(gray: Tensor, strength: float, random: Random) -> Tensor:
     factor = uniform(random, gray, 1, 1, 1, low=-strength / 2, high=strength).exp()
     mean = gray.mean(dim=(1, 2, 3), keepdim=True)
     return (mean + factor * (gray - mean)).clamp(0, 1)
@@ -234,44 +236,46 @@ def _tone(gray: Tensor, strength: float, random: Random) -> Tensor:
 
 
 def _fade(gray: Tensor, strength: float, random: Random) -> Tensor:
-    """Black becomes lighter and white darker; one picture in six keeps either end."""
+    """Lighten black and darken white; each of them is unchanged for one image in six."""
     low = -0.2 * strength
     black = uniform(random, gray, 1, 1, 1, low=low, high=strength).clamp_min(0)
     white = 1 - uniform(random, gray, 1, 1, 1, low=low, high=strength).clamp_min(0)
     return black + (white - black) * gray
 
 
-def _grain(gray: Tensor, plan: Degradation, random: Random) -> Tensor:
-    amount = uniform(random, gray, 1, 1, 1, low=-plan.grain, high=plan.grain).clamp_min(0)
-    if not plan.grain_size:
+def _grain(gray: Tensor, degradation: Degradation, random: Random) -> Tensor:
+    amount = uniform(
+        random, gray, 1, 1, 1, low=-degradation.grain, high=degradation.grain
+    ).clamp_min(0)
+    if not degradation.grain_size:
         return (gray + amount * normal(random, gray, *gray.shape[1:])).clamp(0, 1)
-    sizes = uniform(random, gray, high=plan.grain_size)
-    noise = _smooth_noise(gray, sizes, plan.grain_size, random)
-    # Where all silver is left, or none, there is nothing to see of single grains.
+    sizes = uniform(random, gray, high=degradation.grain_size)
+    noise = _smooth_noise(gray, sizes, degradation.grain_size, random)
+    # Grain is invisible in black and white, where all silver is left, or none.
     visible = (4 * gray * (1 - gray)).clamp_min(0.05).sqrt()
     return (gray + amount * visible * noise).clamp(0, 1)
 
 
 def _smooth_noise(gray: Tensor, sigma: Tensor, largest: float, random: Random) -> Tensor:
-    """Normal noise, blurred and of standard deviation 1 again."""
+    """Return normal noise, blurred and scaled to standard deviation 1."""
     noise = blur(normal(random, gray, *gray.shape[1:]), sigma, largest)
     return noise / noise.std(dim=(1, 2, 3), correction=0, keepdim=True).clamp_min(1e-3)
 
 
 def _stain(gray: Tensor, strength: float, random: Random) -> Tensor:
-    """Uneven brightness: slow changes of the paper, and corners darker than the middle."""
+    """Change brightness slowly over the image, and darken the corners."""
     cells = normal(random, gray, 1, UNEVEN_CELLS + 1, UNEVEN_CELLS + 1)
     paper = F.interpolate(cells, gray.shape[-2:], mode="bicubic", align_corners=True)
     amount = uniform(random, gray, 1, 1, 1, low=-strength, high=strength).clamp_min(0)
     y, x = _unit_coordinates(gray)
     corner = (x.square() + y.square()) / 2  # 0 in the middle, 1 in the corners
     vignette = uniform(random, gray, 1, 1, 1, low=-strength, high=1.5 * strength).clamp_min(0)
-    # Two standard deviations of a stain are its full strength.
+    # Two standard deviations of the noise are the full strength.
     return gray * (1 + amount * paper / 2).clamp_min(0) * (1 - vignette * corner)
 
 
 def _dust(gray: Tensor, share: float, random: Random) -> Tensor:
-    """Specks where smooth noise peaks; light where dust lay on the negative, else dark."""
+    """Add specks at peaks of smooth noise, light (dust on the negative) or dark."""
     sizes = uniform(random, gray, low=DUST_SCALE[0], high=DUST_SCALE[1])
     noise = _smooth_noise(gray, sizes, DUST_SCALE[1], random)
     peak = uniform(random, gray, 1, 1, 1, low=DUST_PEAK[0], high=DUST_PEAK[1])
@@ -281,13 +285,13 @@ def _dust(gray: Tensor, share: float, random: Random) -> Tensor:
 
 
 def _scratch(gray: Tensor, share: float, random: Random) -> Tensor:
-    """Thin bent lines, most of them along the film, which broke off somewhere."""
-    happens = _chance(gray, share, random)
+    """Add thin bent lines, most of them vertical."""
+    is_changed = _chance(gray, share, random)
     y, x = (part.expand_as(gray) for part in _unit_coordinates(gray))
-    turned = uniform(random, gray, 1, 1, 1) < 0.35
-    along, across = torch.where(turned, x, y), torch.where(turned, y, x)
+    is_horizontal = uniform(random, gray, 1, 1, 1) < 0.35
+    along, across = torch.where(is_horizontal, x, y), torch.where(is_horizontal, y, x)
     pixel = 2 / max(gray.shape[-2:])
-    for number in range(SCRATCHES):
+    for number in range(MAX_SCRATCHES):
         place, slope, bend, start, length, width = (
             uniform(random, gray, 6, 1, 1, 1) * 2 - 1
         ).unbind(1)
@@ -296,7 +300,7 @@ def _scratch(gray: Tensor, share: float, random: Random) -> Tensor:
         mask = (half + 0.5 - (across - line).abs() / pixel).clamp(0, 1)
         inside = (along - start).abs() < 0.4 + 0.8 * length.abs()
         strength = uniform(random, gray, 1, 1, 1, low=0.3, high=0.9)
-        mask = mask * inside * strength * happens
+        mask = mask * inside * strength * is_changed
         if number:
             mask = mask * (uniform(random, gray, 1, 1, 1) < 0.5)
         gray = torch.lerp(gray, _light_or_dark(gray, random).expand_as(gray), mask)
@@ -304,31 +308,31 @@ def _scratch(gray: Tensor, share: float, random: Random) -> Tensor:
 
 
 def _light_or_dark(gray: Tensor, random: Random) -> Tensor:
-    """The gray of what lies on a picture: two of three times nearly white, else nearly black."""
+    """Return the gray of dust and scratches: light for two thirds of the images, else dark."""
     return torch.where(_chance(gray, 2 / 3, random), 0.92, 0.06).to(gray)
 
 
-def _scan_small(gray: Tensor, plan: Degradation, random: Random) -> Tensor:
-    happens = _chance(gray, plan.small, random).flatten().tolist()
-    scales = uniform(random, gray, low=plan.scan, high=0.9).tolist()
-    if not any(happens):
+def _scan_small(gray: Tensor, degradation: Degradation, random: Random) -> Tensor:
+    is_changed = _chance(gray, degradation.small, random).flatten().tolist()
+    scales = uniform(random, gray, low=degradation.scan, high=0.9).tolist()
+    if not any(is_changed):
         return gray
     return torch.cat(
         [
-            _rescanned(picture, scale) if chosen else picture
-            for picture, chosen, scale in zip(gray.split(1), happens, scales, strict=True)
+            _rescanned(image, scale) if chosen else image
+            for image, chosen, scale in zip(gray.split(1), is_changed, scales, strict=True)
         ]
     )
 
 
-def _rescanned(picture: Tensor, scale: float) -> Tensor:
-    size = [max(min(side, SMALLEST_SCAN), round(side * scale)) for side in picture.shape[-2:]]
-    small = F.interpolate(picture, size, mode="bilinear", antialias=True)
-    return F.interpolate(small, picture.shape[-2:], mode="bicubic").clamp(0, 1)
+def _rescanned(image: Tensor, scale: float) -> Tensor:
+    size = [max(min(side, MIN_SCAN_SIDE), round(side * scale)) for side in image.shape[-2:]]
+    small = F.interpolate(image, size, mode="bilinear", antialias=True)
+    return F.interpolate(small, image.shape[-2:], mode="bicubic").clamp(0, 1)
 
 
 def _unit_coordinates(gray: Tensor) -> tuple[Tensor, Tensor]:
-    """Y `(H, 1)` and X `(1, W)` from -1 to 1."""
+    """Return coordinates Y `(H, 1)` and X `(1, W)` from -1 to 1."""
     y, x = (
         torch.linspace(-1, 1, side, device=gray.device, dtype=gray.dtype)
         for side in gray.shape[-2:]
@@ -338,15 +342,15 @@ def _unit_coordinates(gray: Tensor) -> tuple[Tensor, Tensor]:
 
 @cache
 def _cosines() -> Tensor:
-    """The orthonormal 8-point cosine transform, frequencies first."""
+    """Return the matrix of the orthonormal 8-point cosine transform, frequencies first."""
     frequency, place = torch.arange(8.0)[:, None], torch.arange(8.0)[None, :]
     matrix = torch.cos(math.pi / 8 * frequency * (place + 0.5)) / 2
     matrix[0] /= math.sqrt(2)
     return matrix
 
 
-def _quantisation(quality: Tensor) -> Tensor:
-    """Steps `(N, 8, 8)` for qualities `(N,)`: 50 takes the table as it is, 100 is all ones."""
+def _quantization(quality: Tensor) -> Tensor:
+    """Return quantization steps `(N, 8, 8)` for qualities `(N,)`: 50 is the table, 100 is all 1."""
     quality = quality.round().clamp(1, 100)
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
     table = torch.tensor(_LUMINANCE_TABLE).view(8, 8).to(quality)

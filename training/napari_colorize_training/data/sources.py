@@ -1,8 +1,8 @@
-"""Where training pictures come from: any source becomes a list of items, nothing decoded yet.
+"""Sources of training images: lists of items, without decoding them.
 
-A source is a folder (nested as it likes, with pictures, tar shards and NumPy files in it), paired
-folders `gray/` and `color/`, a CSV, one tar shard or NumPy file, arrays, napari layers, or several
-of these. An `Item` says where its picture is; `decode.py` reads it.
+A source is a folder (with subfolders, image files, tar shards and NumPy files), paired folders
+`gray/` and `color/`, a CSV, one tar shard or NumPy file, arrays, napari layers, or several of
+these. An `Item` refers to an image; `decode.py` reads it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any
 
 import numpy as np
 
+from napari_colorize.array_types import Limits
 from napari_colorize.errors import ImageError
 from napari_colorize.io.formats import readable_suffixes
 from napari_colorize_training.data.checks import MISPAIRED, UNREADABLE, Problem
 
 SHARD = ".tar"
 ARRAYS = {".npy", ".npz"}
-COLOR, GRAY = ("color", "colour"), ("gray", "grey")  # names of folders, columns and keys
-Limits = tuple[float, float]
+COLOR, GRAY = ("color", "colour"), ("gray", "grey")  # accepted names of folders, columns and keys
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside a tar shard: where its bytes lie."""
+    """A file in a tar shard, by the position of its bytes."""
 
     shard: Path
     name: str
@@ -38,32 +38,32 @@ class Member:
     size: int
 
     def read(self) -> bytes:
-        """The file's content."""
+        """Return the content of the file."""
         with self.shard.open("rb") as file:
             file.seek(self.offset)
             return file.read(self.size)
 
 
 Content = Path | Member | Any
-"""A file, a file in a shard, or an array (whatever NumPy makes one of)."""
+"""A file, a file in a shard, or an array-like."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of a source.
+    """An image of a source.
 
     Parameters
     ----------
     name : str
-        As reports show it: the path within the source, with slashes.
+        Name in reports: the path within the source, with slashes.
     color : Content
-        The picture in colour.
+        The color image.
     gray : Content, optional
-        Its gray, if that is not to be derived from the colours.
+        Its gray image; None: gray is computed from the colors.
     columns : mapping
-        What a CSV says beside: candidates for the group.
+        Other columns of a CSV; candidates for the group.
     limits : tuple of float, optional
-        Values of black and white of `gray`, where the source knows them.
+        Values of black and white in `gray`, if the source has them.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Item:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """All items of a source, and what is wrong with it before any file is opened."""
+    """The items of a source, and problems that were found without decoding images."""
 
     title: str
     items: list[Item]
@@ -83,21 +83,21 @@ class ImageSource:
 
 
 def read_source(data: Any) -> ImageSource:
-    """List what a source of any kind holds.
+    """List the images of a source of any kind.
 
     Parameters
     ----------
     data : path, sequence, mapping, array or layer
-        Arrays are `(Y, X, 3)` or `(N, Y, X, 3)`, a fourth channel is left out; a napari layer is
-        whatever has `data` and `rgb`. A mapping has columns as a CSV has (`color`, and perhaps
-        `gray` and others, each a sequence), or else pictures by their names.
+        Arrays are `(Y, X, 3)` or `(N, Y, X, 3)`; a fourth channel is ignored. A napari layer is
+        any object with `data` and `rgb`. A mapping has columns as in a CSV (`color`, and perhaps
+        `gray` and others, each a sequence), or else images by name.
 
     Raises
     ------
     FileNotFoundError
         If a path does not exist.
     ImageError
-        If this is no source at all, or a CSV without the column `color`.
+        If `data` is no source, or a CSV without the column `color`.
     """
     if isinstance(data, (str, Path)):
         return _from_path(Path(data))
@@ -108,26 +108,26 @@ def read_source(data: Any) -> ImageSource:
     if isinstance(data, Sequence):
         return _from_sequence(data)
     raise ImageError(
-        f"Training pictures come from a folder, a CSV, a tar shard or arrays, not from "
+        f"Training images must be a folder, a CSV, a tar shard or arrays, not "
         f"{type(data).__name__}."
     )
 
 
 def _from_path(path: Path) -> ImageSource:
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist. Give a folder of pictures, or a CSV.")
+        raise FileNotFoundError(f"{path} does not exist. Give a folder of images, or a CSV.")
     if path.suffix.lower() == ".csv":
         return _from_csv(path)
     if path.is_dir():
-        color, gray = _folder_called(path, COLOR), _folder_called(path, GRAY)
+        color, gray = _folder_named(path, COLOR), _folder_named(path, GRAY)
         if color and gray:
             return _from_pairs(path, color, gray)
     paths = _paths_in(path) if path.is_dir() else [path]
-    return _collected(str(path), (partial(_from_file, one, path) for one in paths))
+    return _collect(str(path), (partial(_from_file, one, path) for one in paths))
 
 
-def _collected(title: str, parts: Iterable[Callable[[], Iterable[Item]]]) -> ImageSource:
-    """Items of several parts; one that cannot be opened becomes a problem and stops nothing."""
+def _collect(title: str, parts: Iterable[Callable[[], Iterable[Item]]]) -> ImageSource:
+    """Collect the items of several parts; parts that cannot be opened become problems."""
     source = ImageSource(title, [])
     for part in parts:
         try:
@@ -145,14 +145,14 @@ class _Unreadable(Exception):
         self.name = name
 
 
-def _folder_called(parent: Path, names: Sequence[str]) -> Path | None:
+def _folder_named(parent: Path, names: Sequence[str]) -> Path | None:
     found = (path for path in sorted(parent.iterdir()) if path.name.lower() in names)
     return next((path for path in found if path.is_dir()), None)
 
 
 def _paths_in(folder: Path) -> list[Path]:
     known = {SHARD, *ARRAYS, *readable_suffixes()}
-    # A name that begins with a dot: what macOS leaves beside a picture, or a file that still grows.
+    # Names with a leading dot: metadata files of macOS, or files that are still being written.
     return [
         path
         for path in sorted(folder.rglob("*"))
@@ -173,9 +173,9 @@ def _from_file(path: Path, source: Path) -> Iterable[Item]:
 
 
 def _members(shard: Path) -> Iterator[Member]:
-    """The pictures in a tar file; their bytes are not read."""
+    """Yield the images of a tar file; their bytes are not read."""
     known = readable_suffixes()
-    with tarfile.open(shard, "r:") as tar:  # not compressed: members are read where they lie
+    with tarfile.open(shard, "r:") as tar:  # uncompressed: members are read in place
         for entry in tar:
             path = Path(entry.name)
             if entry.isfile() and path.suffix.lower() in known and not path.name.startswith("."):
@@ -188,13 +188,13 @@ def _from_numpy(name: str, path: Path) -> Iterator[Item]:
         yield from _from_array(name, loaded)
         return
     with loaded:
-        pictures = {key: loaded[key] for key in loaded.files}
-    for item in _from_mapping(pictures).items:
+        images = {key: loaded[key] for key in loaded.files}
+    for item in _from_mapping(images).items:
         yield Item(f"{name}/{item.name}", item.color, item.gray, item.columns, item.limits)
 
 
 def _from_pairs(parent: Path, color: Path, gray: Path) -> ImageSource:
-    """Two folders whose files belong together by path and name, suffixes aside."""
+    """List two folders whose files are paired by path and name without suffix."""
     source = ImageSource(str(parent), [])
     colors, grays = (_by_stem(folder, source.problems) for folder in (color, gray))
     for stem in sorted({*colors, *grays}):
@@ -202,9 +202,9 @@ def _from_pairs(parent: Path, color: Path, gray: Path) -> ImageSource:
             path = colors[stem]
             source.items.append(Item(path.relative_to(parent).as_posix(), path, grays[stem]))
         else:
-            alone, missing = (colors, gray) if stem in colors else (grays, color)
-            name = alone[stem].relative_to(parent).as_posix()
-            reason = f"{missing.name}/ has no picture of this name"
+            single, missing = (colors, gray) if stem in colors else (grays, color)
+            name = single[stem].relative_to(parent).as_posix()
+            reason = f"{missing.name}/ has no image with this name"
             source.problems.append(Problem(name, MISPAIRED, reason, "left out"))
     return source
 
@@ -212,20 +212,22 @@ def _from_pairs(parent: Path, color: Path, gray: Path) -> ImageSource:
 def _by_stem(folder: Path, problems: list[Problem]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in _paths_in(folder):
-        place = path.relative_to(folder)
-        first = found.setdefault(place.with_suffix("").as_posix(), path)
+        name = path.relative_to(folder)
+        first = found.setdefault(name.with_suffix("").as_posix(), path)
         if first is not path:
             reason = f"differs from {first.name} only in its suffix"
-            problems.append(Problem(f"{folder.name}/{place}", MISPAIRED, reason, "left out"))
+            problems.append(Problem(f"{folder.name}/{name}", MISPAIRED, reason, "left out"))
     return found
 
 
 def _from_csv(path: Path) -> ImageSource:
-    """Rows with columns color[, gray][, group and others]; paths are relative to the CSV.
+    """List the rows of a CSV with columns color[, gray][, group and others].
 
-    A path may lead into a shard: `slides.tar/one.webp`.
+    Paths are relative to the CSV, and may lead into a shard: `slides.tar/one.webp`.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a mark
+    with path.open(
+        newline="", encoding="utf-8-sig"
+    ) as file:  # spreadsheets write a byte order mark
         header = file.readline()
         delimiter = max(",;\t", key=header.count)
         file.seek(0)
@@ -237,14 +239,14 @@ def _from_csv(path: Path) -> ImageSource:
             f"{path} has no column 'color'. Its first line must name the columns: color, and "
             "perhaps gray and group."
         )
-    find = _Finder(path.parent)
+    resolve = _PathResolver(path.parent)
     items = []
     for row in rows:
         row = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
         if not row.get(color):
             continue
-        partner = find(row[gray]) if gray and row.get(gray) else None
-        items.append(Item(row[color], find(row[color]), partner, row))
+        partner = resolve(row[gray]) if gray and row.get(gray) else None
+        items.append(Item(row[color], resolve(row[color]), partner, row))
     return ImageSource(str(path), items)
 
 
@@ -252,15 +254,15 @@ def _column(names: Iterable[str], known: Sequence[str]) -> str | None:
     return next((name for name in names if name.lower() in known), None)
 
 
-class _Finder:
-    """Paths of a CSV to files, or to what lies in shards; each shard is listed once."""
+class _PathResolver:
+    """Resolves paths of a CSV to files or members of shards; each shard is listed once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._shards: dict[Path, dict[str, Member]] = {}
 
-    def __call__(self, written: str) -> Content:
-        path = self._folder / written
+    def __call__(self, text: str) -> Content:
+        path = self._folder / text
         for parent in path.parents:
             if parent.suffix.lower() == SHARD and parent.is_file():
                 return self._listing(parent).get(path.relative_to(parent).as_posix(), path)
@@ -269,7 +271,7 @@ class _Finder:
     def _listing(self, shard: Path) -> dict[str, Member]:
         if shard not in self._shards:
             self._shards[shard] = {}
-            with suppress(OSError, tarfile.TarError):  # its rows become unreadable one by one
+            with suppress(OSError, tarfile.TarError):  # each of its rows becomes a problem
                 self._shards[shard] = {member.name: member for member in _members(shard)}
         return self._shards[shard]
 
@@ -278,16 +280,16 @@ def _from_mapping(data: Mapping[str, Any]) -> ImageSource:
     color = _column(data, COLOR)
     if color is None:
         parts = (partial(_from_array, str(name), image) for name, image in data.items())
-        return _collected("The mapping", parts)
+        return _collect("The mapping", parts)
     gray = _column(data, GRAY)
-    colors = list(_pictures(data[color]))
-    grays = list(_pictures(data[gray], colors=False)) if gray else [None] * len(colors)
+    colors = list(_images(data[color]))
+    grays = list(_images(data[gray], colors=False)) if gray else [None] * len(colors)
     others = {key: [*data[key]] for key in data if key not in (color, gray)}
     for name, column in ((gray, grays), *others.items()):
         if len(column) != len(colors):
             raise ImageError(
-                f"There are {len(colors)} pictures in colour and {len(column)} of {name!r}: every "
-                "one in colour needs its own."
+                f"There are {len(colors)} color images but {len(column)} values of {name!r}; their "
+                "numbers must be equal."
             )
     limits = _limits(data[gray]) if gray else None
     columns = [
@@ -311,7 +313,7 @@ def _from_sequence(data: Sequence[Any]) -> ImageSource:
         if isinstance(entry, (str, Path)):
             part = read_source(entry)
             if len(data) > 1 and Path(entry).is_dir():
-                part = _told_apart(part, Path(entry).absolute().name)
+                part = _with_folder_name(part, Path(entry).absolute().name)
             source.items.extend(part.items)
             source.problems.extend(part.problems)
         else:
@@ -319,8 +321,8 @@ def _from_sequence(data: Sequence[Any]) -> ImageSource:
     return source
 
 
-def _told_apart(part: ImageSource, folder: str) -> ImageSource:
-    """The names of one folder among several; so each is a group of its own, too."""
+def _with_folder_name(part: ImageSource, folder: str) -> ImageSource:
+    """Prefix the names of items with their folder, which makes each folder a group."""
     return ImageSource(
         part.title,
         [replace(item, name=f"{folder}/{item.name}") for item in part.items],
@@ -329,14 +331,14 @@ def _told_apart(part: ImageSource, folder: str) -> ImageSource:
 
 
 def _from_array(name: str, data: Any) -> Iterator[Item]:
-    """Items of one array or layer: a single picture, or a stack along the first axis."""
-    pictures = list(_pictures(data))
-    for number, picture in enumerate(pictures):
-        yield Item(name if len(pictures) == 1 else f"{name}[{number}]", picture)
+    """Yield the items of an array or layer: a single image, or a stack along the first axis."""
+    images = list(_images(data))
+    for number, image in enumerate(images):
+        yield Item(name if len(images) == 1 else f"{name}[{number}]", image)
 
 
-def _pictures(data: Any, *, colors: bool = True) -> Iterator[Any]:
-    """Single pictures of an array, a layer or a sequence of them; arrays stay lazy."""
+def _images(data: Any, *, colors: bool = True) -> Iterator[Any]:
+    """Yield the images of an array, a layer or a sequence of them; lazy arrays stay lazy."""
     if _is_layer(data):
         colors = bool(data.rgb)
         data = data.data[0] if getattr(data, "multiscale", False) else data.data
@@ -345,7 +347,7 @@ def _pictures(data: Any, *, colors: bool = True) -> Iterator[Any]:
         return
     if not hasattr(data, "shape"):
         for entry in data:
-            yield from _pictures(entry, colors=colors)
+            yield from _images(entry, colors=colors)
         return
     is_rgb = colors and len(data.shape) >= 3 and data.shape[-1] in (3, 4)
     if len(data.shape) == 2 + is_rgb:
@@ -355,7 +357,7 @@ def _pictures(data: Any, *, colors: bool = True) -> Iterator[Any]:
             yield data[index]
     else:
         raise ImageError(
-            f"Expected pictures (Y, X, 3) or a stack (N, Y, X, 3), got an array of shape "
+            f"Expected images (Y, X, 3) or a stack (N, Y, X, 3), got an array of shape "
             f"{tuple(data.shape)}."
         )
 
@@ -365,10 +367,10 @@ def _is_layer(data: Any) -> bool:
 
 
 def _limits(data: Any) -> Limits | None:
-    """Contrast limits of a gray napari layer: what its user looks at."""
+    """Return the contrast limits of a gray napari layer, else None."""
     found = getattr(data, "contrast_limits", None) if _is_layer(data) else None
     return (float(found[0]), float(found[1])) if found is not None else None
 
 
-def _name_of(content: Any, otherwise: str) -> str:
-    return content.name if isinstance(content, Path) else otherwise
+def _name_of(content: Any, default: str) -> str:
+    return content.name if isinstance(content, Path) else default

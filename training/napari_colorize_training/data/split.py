@@ -1,9 +1,9 @@
-"""Which pictures validate: by hash, within groups, and the same however the folder grows.
+"""Validation split by hash, which respects groups and is stable when images are added.
 
-A picture's place in [0, 1) follows from its content alone, a group's from its name alone; those
-below the validation share are held back. Adding pictures therefore moves none of them. Only where
-chance leaves validation less than half of its share, as it may in small sets, do the next in order
-step in; these may have to leave again as the set grows.
+The content of an image, or the name of its group, is hashed to a position in [0, 1). Those below
+the validation share form the validation split, so that adding images moves none of the others. If
+fewer than half of the share are selected, as may happen in small sets, the next in order are
+added; these may return to training when the set grows.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ PREFIX = "prefix:"
 
 
 def hash_position(text: str) -> float:
-    """A number in [0, 1) that is a matter of the text alone."""
+    """Hash a text to a number in [0, 1)."""
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
 def grouping(group: str | None, items: Sequence[Item]) -> Callable[[Item], str | None]:
-    """How to tell a picture's group: slide, bag, film; None if it stands alone.
+    """Return a function from an image to the name of its group, or to None.
 
     Parameters
     ----------
     group : str or None
-        `"folder"` (name of the parent folder), `"prefix:SEP"` (what stands before SEP in the file
-        name), a column of the source, or a regular expression with one group in parentheses that
-        is searched in the file name, then in the whole path. None: the column `group` if there
-        is one.
+        `"folder"` (name of the parent folder), `"prefix:SEP"` (the file name up to SEP), a column
+        of the source, or a regular expression with one group in parentheses that is searched in
+        the file name, then in the whole path. None: the column `group`, if there is one.
     items : sequence of Item
-        Of the source.
+        Images of the source.
 
     Raises
     ------
@@ -54,7 +53,7 @@ def grouping(group: str | None, items: Sequence[Item]) -> Callable[[Item], str |
     if group in columns:
         return lambda item: item.columns.get(group) or None
     pattern = _pattern(group)
-    return lambda item: _found(pattern, item.name)
+    return lambda item: _search(pattern, item.name)
 
 
 def validation_split(
@@ -63,49 +62,51 @@ def validation_split(
     alike: Sequence[tuple[int, int]],
     share: float,
 ) -> list[bool]:
-    """Which pictures validate.
+    """Return for each image whether it belongs to the validation split.
 
     Parameters
     ----------
     digests : sequence of str
-        One for each picture, of its content.
+        Hash of the content of each image.
     groups : sequence of str or None
-        A group is never on both sides.
+        Group of each image; a group is never split.
     alike : sequence of pairs
-        Places of near-duplicates: these stay together if they have no group. (If they have, a
-        slide's blank tiles would tie all slides together.)
+        Indices of near-duplicates. They stay together if they have no group. (Otherwise the
+        blank tiles of slides would tie all slides together.)
     share : float
-        Of the pictures (or groups) that are to validate, in (0, 1).
+        Share of the images (or groups) in the validation split, in (0, 1).
 
     Raises
     ------
     ImageError
-        If all pictures are of one group.
+        If all images belong to one group.
     """
     names = [
         f"group {group}" if group else digest for digest, group in zip(digests, groups, strict=True)
     ]
     if len(set(groups)) == 1 and groups[0]:
         raise ImageError(
-            f"All pictures belong to one group, {groups[0]!r}: nothing could be held back to "
-            "validate on. Give pictures of two groups, or group them otherwise."
+            f"All images belong to one group, {groups[0]!r}, which cannot be split into training "
+            "and validation. Give images of two groups, or another group option."
         )
-    units = _tied(names, [pair for pair in alike if not any(groups[number] for number in pair)])
-    if len(set(units)) == 1:  # frames of one scene, say: better a poor validation than none
+    units = _connected(
+        names, [pair for pair in alike if not any(groups[number] for number in pair)]
+    )
+    if len(set(units)) == 1:  # such as frames of one scene: split them nevertheless
         units = names if len(set(names)) > 1 else [f"{name} {i}" for i, name in enumerate(names)]
-    places: dict[str, float] = {}
+    positions: dict[str, float] = {}
     for unit, name in zip(units, names, strict=True):
-        # The lowest of all: one that joins may bring training pictures over, never the reverse.
-        places[unit] = min(hash_position(name), places.get(unit, 1.0))
-    order = sorted(places, key=lambda unit: (places[unit], unit))
-    count = sum(value < share for value in places.values())
+        # The lowest of all: an added image may move others to validation, but never to training.
+        positions[unit] = min(hash_position(name), positions.get(unit, 1.0))
+    order = sorted(positions, key=lambda unit: (positions[unit], unit))
+    count = sum(value < share for value in positions.values())
     count = max(count, math.ceil(share * len(order) / 2))
     chosen = set(order[: min(count, len(order) - 1)])
     return [unit in chosen for unit in units]
 
 
-def _tied(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> list[str]:
-    """One name for all that are tied to each other, directly or through others."""
+def _connected(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> list[str]:
+    """Return one name for all members of each connected component (union-find)."""
     root = list(range(len(names)))
 
     def find(number: int) -> int:
@@ -126,12 +127,12 @@ def _pattern(group: str) -> re.Pattern[str]:
         pattern = None
     if pattern is None or pattern.groups != 1:
         raise SettingsError(
-            f"The group is 'folder', 'prefix:SEP', a column of the CSV or a regular expression "
+            f"group must be 'folder', 'prefix:SEP', a column of the CSV, or a regular expression "
             f"with one part in parentheses, such as '^(slide\\d+)_'; got {group!r}."
         )
     return pattern
 
 
-def _found(pattern: re.Pattern[str], name: str) -> str | None:
+def _search(pattern: re.Pattern[str], name: str) -> str | None:
     match = pattern.search(PurePosixPath(name).name) or pattern.search(name)
     return match[1] if match else None

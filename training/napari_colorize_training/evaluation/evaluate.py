@@ -1,45 +1,31 @@
-"""How good is a model: measured on photographs whose true colours are known.
+"""Evaluation of several models on color images, at full size and in comparison with gray.
 
-Everything is measured at full size on 8-bit RGB, against the rounded Rec. 601 gray as the model
-that does nothing. `evaluate` compares several models in full, `quick_score` one in little time,
-while it trains. Measures stand in `metrics` and `frechet`, what is asked and found
-in `evaluation`, what is shown in `report`.
+All images are 8-bit RGB. Metrics are in `metrics` and `frechet`, the configuration and the results
+in `records`, accumulated values in `totals`, tables and files in `report` and `html_report`.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from skimage.color import deltaE_ciede2000
 
 from napari_colorize.analysis.expected_error import expected_error, source_of
+from napari_colorize.array_types import AnyArray, Float64Array, UInt8Array
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.errors import ColorizeWarning, ImageError, SettingsError
-from napari_colorize.imaging.planes import to_plane
+from napari_colorize.errors import ColorizeWarning, ImageError
 from napari_colorize.imaging.resample import resize
 from napari_colorize.result import Colorized
-from napari_colorize_training.evaluation.frechet import (
-    Backbone,
-    Moments,
-    frechet_distance,
-    inception_features,
-    lpips_from,
-)
 from napari_colorize_training.evaluation.ground_truth import GroundTruthImage, find_ground_truth
 from napari_colorize_training.evaluation.metrics import (
-    ColorConsistency,
     OpticalFlow,
     calibrate,
-    ciede2000,
     colorfulness,
     colorfulness_abs,
     motion_between,
@@ -48,7 +34,6 @@ from napari_colorize_training.evaluation.metrics import (
     to_gray,
     to_lab,
     uncolored_share,
-    warping_error,
 )
 from napari_colorize_training.evaluation.records import (
     Column,
@@ -58,276 +43,96 @@ from napari_colorize_training.evaluation.records import (
     Example,
     ImageFigures,
     NoReferenceFigures,
-    mean_of,
+    nan_mean,
+)
+from napari_colorize_training.evaluation.scores import as_rgb, make_degrade, on_clean_gray
+from napari_colorize_training.evaluation.totals import (
+    ColumnTotals,
+    ExampleBuffer,
+    FeatureMoments,
+    FeatureNetworks,
+    VideoMetrics,
+    reduced_for_motion,
+    thumbnail,
 )
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float64]
-Predict = Callable[[Pixels], Pixels]  # gray (Y, X) to RGB (Y, X, 3), both uint8
-
-GRID = 32  # areas along a side in which expected and measured errors are compared
-MOTION_SIDE = 256  # px, longer side of the frames in which motion is found
-SAMPLES, CASES = 6, 4  # pictures in each sheet of a report
-THUMBNAIL = 320  # px, longer side of what is kept for the sheets
-
-
-@dataclass(frozen=True)
-class Score:
-    """Means over pictures, beside those of gray.
-
-    Parameters
-    ----------
-    pictures : int
-        How many.
-    psnr, psnr_gray : float
-        Peak signal-to-noise ratio of RGB, dB, per picture, then averaged.
-    ciede2000, ciede2000_gray : float
-        Mean colour difference over pixels, then pictures; 1 is just visible side by side.
-    colorfulness : float
-        Mean Hasler and Suesstrunk measure, as a share of the truth's.
-    better : float
-        Share of pictures nearer to the truth in CIEDE2000 than gray is.
-    """
-
-    pictures: int
-    psnr: float
-    psnr_gray: float
-    ciede2000: float
-    ciede2000_gray: float
-    colorfulness: float
-    better: float
-
-
-def quick_score(
-    colorizer: Colorizer | Predict,
-    truths: Iterable[Pixels],
-    *,
-    grays: Iterable[Pixels | None] | None = None,
-    degrade: str = "none",
-    **settings: Any,
-) -> Score:
-    """Colorize the gray of each picture (uint8 `(Y, X, 3)`) and compare with its colours.
-
-    Parameters
-    ----------
-    colorizer : Colorizer or callable
-        A model, or anything that makes RGB `(Y, X, 3)` of gray `(Y, X)`, both uint8.
-    truths : iterable of ndarray, uint8, shape (Y, X, 3)
-        Pictures in colour.
-    grays : iterable of ndarray or None, optional
-        Their grays, uint8 `(Y, X)`, where these are not to be derived.
-    degrade : str
-        A name in `degrade.PLANS`: a Colorizer sees worn gray, its colours are measured on clean.
-    **settings
-        Of a Colorizer; see `ColorizeSettings`.
-    """
-    pairs = (
-        ((truth, None) for truth in truths) if grays is None else zip(truths, grays, strict=True)
-    )
-    wear = _degrade(EvaluationConfig(degrade=degrade))
-    rows = [
-        _quick_row(colorizer, truth, to_gray(truth) if gray is None else gray, wear, settings)
-        for truth, gray in pairs
-    ]
-    if not rows:
-        raise ValueError("There are no pictures to measure on.")
-    noise, noise_gray, error, error_gray, colorful, colorful_truth = np.array(rows).T
-    return Score(
-        pictures=len(rows),
-        psnr=noise.mean(),
-        psnr_gray=noise_gray.mean(),
-        ciede2000=error.mean(),
-        ciede2000_gray=error_gray.mean(),
-        colorfulness=colorful.mean() / max(colorful_truth.mean(), 1e-9),
-        better=(error < error_gray).mean(),
-    )
-
-
-def _quick_row(
-    colorizer: Colorizer | Predict,
-    truth: Pixels,
-    gray: Pixels,
-    wear: Callable[[Pixels, Pixels], Pixels],
-    settings: dict[str, Any],
-) -> tuple[float, ...]:
-    answer = colorizer(wear(truth, gray), **settings)
-    predicted = _on_clean(answer, gray).pixels if isinstance(answer, Colorized) else answer
-    shown = as_rgb(gray)
-    return (
-        psnr(truth, predicted),
-        psnr(truth, shown),
-        ciede2000(truth, predicted),
-        ciede2000(truth, shown),
-        colorfulness(predicted),
-        colorfulness(truth),
-    )
+CALIBRATION_GRID = 32  # areas along a side in which expected and measured errors are compared
+SAMPLES = 6  # images on the sheet of samples
 
 
 def evaluate(
     models: Mapping[str, Colorizer],
     data: Any,
-    exam: EvaluationConfig | None = None,
+    config: EvaluationConfig | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Measure models side by side; every picture is read once, and few are kept in memory.
+    """Measure models on the same images; each image is read once.
 
     Parameters
     ----------
     models : mapping of str to Colorizer
-        By the names that the report gives them.
+        Models by their names in the report.
     data : path, sequence, mapping or array
-        Pictures in colour, perhaps with grays of their own; see `sources.read_source`.
-    exam : Exam, optional
-        What to measure.
+        Color images, with or without gray images; see `sources.read_source`.
+    config : EvaluationConfig, optional
+        Settings and metrics.
     progress : callable, optional
-        Told after each picture how many are done, and of how many.
+        Called after each image with the number of images done and in total.
 
     Raises
     ------
     FileNotFoundError
-        If there are no pictures.
+        If there are no images.
     ImageError
-        If none has colours, or frames differ in size.
+        If no image has colors, or frames of a video differ in size.
     CheckpointError
-        If a network that measures cannot be read.
+        If the file of a feature network cannot be read.
     """
-    exam = exam or EvaluationConfig()
+    config = config or EvaluationConfig()
     truths = find_ground_truth(
         data,
-        validation=exam.validation,
-        group=exam.group,
-        frames=exam.stack,
-        limit=exam.limit,
+        validation=config.validation,
+        group=config.group,
+        frames=config.stack,
+        limit=config.limit,
     )
-    bench = _Evaluator(models, exam)
+    evaluator = _Evaluator(models, config)
     with warnings.catch_warnings():
-        # What a model warns of is in its figures; here a warning would come once a picture.
+        # Warnings of a model concern its figures, and would be repeated for each image.
         warnings.simplefilter("ignore", ColorizeWarning)
         for done, truth in enumerate(truths, 1):
-            bench.measure(truth)
+            evaluator.add(truth)
             if progress is not None:
                 progress(done, len(truths))
-    return bench.finish(Path(truths.title).name)
-
-
-def as_rgb(gray: Pixels) -> Pixels:
-    """Gray `(Y, X)` three times, `(Y, X, 3)`."""
-    return np.repeat(gray[..., None], 3, axis=-1)
-
-
-class _PerceptualMetrics:
-    """The networks that measure, as far as their files are given; read before any picture is."""
-
-    def __init__(self, exam: EvaluationConfig, device: torch.device) -> None:
-        self.backbone = Backbone(exam.backbone, device) if exam.backbone else None
-        self.inception = inception_features(exam.fid) if exam.fid else None
-        self.lpips = lpips_from(exam.lpips) if exam.lpips else None
-
-
-class _FrechetSets:
-    """Features of one set of pictures, as the measuring networks see them."""
-
-    def __init__(self, eyes: _PerceptualMetrics) -> None:
-        self._eyes = eyes
-        self.whole, self.quadrants, self.both, self.fid = (Moments() for _ in range(4))
-
-    def add(self, rgb: Pixels) -> None:
-        if self._eyes.backbone is not None:
-            features = self._eyes.backbone(rgb)
-            self.both.add(features)
-            self.whole.add(features[:1])
-            self.quadrants.add(features[1:])
-        if self._eyes.inception is not None:
-            self.fid.add(self._eyes.inception(rgb))
-
-    def distances(self, truths: _FrechetSets) -> dict[str, float | None]:
-        pairs = {
-            "frechet": (self.both, truths.both),
-            "frechet_whole": (self.whole, truths.whole),
-            "frechet_quadrants": (self.quadrants, truths.quadrants),
-            "fid": (self.fid, truths.fid),
-        }
-        return {
-            name: frechet_distance(one, other) if one.count else None
-            for name, (one, other) in pairs.items()
-        }
-
-
-class _VideoMetrics:
-    """Steadiness of one column of frames."""
-
-    def __init__(self) -> None:
-        self._consistency = ColorConsistency()
-        self._errors: list[float] = []
-        self._before: Pixels | None = None
-
-    def add(self, frame: Pixels, motion: OpticalFlow | None) -> None:
-        """Take the next frame in, with the motion since the one before (None for the first)."""
-        self._consistency.add(frame)
-        small = _for_motion(frame)
-        if self._before is not None and motion is not None:
-            self._errors.append(warping_error(self._before, small, motion))
-        self._before = small
-
-    def values(self) -> dict[str, float]:
-        return {"cdc": self._consistency.value(), "warping_error": mean_of(self._errors)}
-
-
-class _ColumnTotals:
-    """What gathers in a column, picture by picture."""
-
-    def __init__(self, eyes: _PerceptualMetrics) -> None:
-        self.figures: list[ImageFigures] = []
-        self.sets = _FrechetSets(eyes)
-        self.film = _VideoMetrics()
-        self.curve: list[tuple[tuple[float, float, float], ...]] = []
-        self.expected: list[Floats] = []
-        self.measured: list[Floats] = []
-
-
-class _ExampleBuffer:
-    """The few pictures of a column with the highest scores."""
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[float, Example]] = []
-
-    def offer(self, score: float, example: Example) -> None:
-        self._kept.append((score, example))
-        self._kept.sort(key=lambda case: -case[0])
-        del self._kept[CASES:]
-
-    def examples(self) -> tuple[Example, ...]:
-        return tuple(example for _, example in self._kept)
+    return evaluator.finish(Path(truths.title).name)
 
 
 class _Evaluator:
-    """Everything that is under way while pictures come in."""
+    """State of an evaluation while images are added."""
 
-    def __init__(self, models: Mapping[str, Colorizer], exam: EvaluationConfig) -> None:
-        self.models, self.exam = dict(models), exam
+    def __init__(self, models: Mapping[str, Colorizer], config: EvaluationConfig) -> None:
+        self.models, self.config = dict(models), config
         device = next((model.device for model in self.models.values()), torch.device("cpu"))
-        self.eyes = _PerceptualMetrics(exam, device)
+        self.networks = FeatureNetworks(config.backbone, config.fid, config.lpips, device)
         for colorizer in self.models.values():
-            colorizer.resolve_settings(
-                exam.settings
-            )  # a wrong setting is told before the first picture
-        self.wear = _degrade(exam)
+            colorizer.resolve_settings(config.settings)  # raises before the first image
+        self.degrade = make_degrade(config.degrade, config.seed)
         self.names: list[str] = []
         self.groups: list[str] = []
         self.truth: list[NoReferenceFigures] = []
-        self.truths = _FrechetSets(self.eyes)
-        self.true_film = _VideoMetrics()
-        self.gray = _ColumnTotals(self.eyes)
-        self.tallies = {name: _ColumnTotals(self.eyes) for name in self.models}
+        self.truth_moments = FeatureMoments(self.networks)
+        self.truth_video = VideoMetrics()
+        self.gray = ColumnTotals(self.networks)
+        self.totals = {name: ColumnTotals(self.networks) for name in self.models}
         self.samples: list[Example] = []
-        self.best = {name: _ExampleBuffer() for name in self.models}
-        self.worst = {name: _ExampleBuffer() for name in self.models}
+        self.best = {name: ExampleBuffer() for name in self.models}
+        self.worst = {name: ExampleBuffer() for name in self.models}
         self.skipped = 0
-        self._gray_before: Pixels | None = None
+        self._gray_before: UInt8Array | None = None
 
-    def measure(self, truth: GroundTruthImage) -> None:
-        """Every figure of one picture, or count it as left out."""
+    def add(self, truth: GroundTruthImage) -> None:
+        """Measure all models on an image, or count it as skipped."""
         rgb = truth.rgb
         if rgb is None or (truth.gray is not None and truth.gray.shape != rgb.shape[:2]):
             self.skipped += 1
@@ -336,219 +141,177 @@ class _Evaluator:
         self.names.append(truth.name)
         self.groups.append(truth.group)
         self.truth.append(_no_reference_figures(rgb, lab))
-        self.truths.add(rgb)
-        motion = self._motion_to(gray) if self.exam.stack else None
-        if self.exam.stack:
-            self.true_film.add(rgb, motion)
-        seen = self.wear(rgb, gray)
-        self._take(self.gray, as_rgb(gray), rgb, lab, motion)
-        shown = {
-            name: self._measure_model(name, gray, seen, rgb, lab, motion) for name in self.models
+        self.truth_moments.add(rgb)
+        motion = self._motion_to(gray) if self.config.stack else None
+        if self.config.stack:
+            self.truth_video.add(rgb, motion)
+        network_gray = self.degrade(rgb, gray)
+        self._add_figures(self.gray, as_rgb(gray), rgb, lab, motion)
+        results = {
+            name: self._measure_model(name, gray, network_gray, rgb, lab, motion)
+            for name in self.models
         }
-        self._keep_examples(truth.name, seen, shown, rgb)
+        self._keep_examples(truth.name, network_gray, results, rgb)
 
     def finish(self, data: str) -> Evaluation:
+        """Return the results of all images."""
         if not self.names:
             if self.skipped:
                 raise ImageError(
-                    f"None of the {self.skipped} pictures of {data} can be read and has colours: "
-                    "there is nothing to compare with. Give photographs in colour."
+                    f"None of the {self.skipped} images of {data} is readable and has colors, "
+                    "which are needed for comparison. Give color images."
                 )
-            raise FileNotFoundError(f"{data} holds no pictures to measure on.")
-        film = self.true_film.values() if self.exam.stack else {}
+            raise FileNotFoundError(f"{data} has no images to measure on.")
+        video = self.truth_video.values() if self.config.stack else {}
         return Evaluation(
             data=data,
-            config=self.exam,
-            pictures=tuple(self.names),
+            config=self.config,
+            images=tuple(self.names),
             groups=tuple(self.groups),
             skipped=self.skipped,
             truth=tuple(self.truth),
             gray=self._column("gray", self.gray),
-            models=tuple(self._column(name, tally) for name, tally in self.tallies.items()),
-            truth_cdc=film.get("cdc"),
-            truth_warping_error=film.get("warping_error"),
+            models=tuple(self._column(name, totals) for name, totals in self.totals.items()),
+            truth_cdc=video.get("cdc"),
+            truth_warping_error=video.get("warping_error"),
             samples=tuple(self.samples),
-            best={name: cases.examples() for name, cases in self.best.items()},
-            worst={name: cases.examples() for name, cases in self.worst.items()},
+            best={name: buffer.examples() for name, buffer in self.best.items()},
+            worst={name: buffer.examples() for name, buffer in self.worst.items()},
         )
 
-    def _motion_to(self, gray: Pixels) -> OpticalFlow | None:
-        before, now = self._gray_before, _for_motion(gray)
+    def _motion_to(self, gray: UInt8Array) -> OpticalFlow | None:
+        before, now = self._gray_before, reduced_for_motion(gray)
         self._gray_before = now
         if before is None:
             return None
         if before.shape != now.shape:
             raise ImageError(
-                f"{self.names[-1]} is not as large as the frame before: a film has frames of one "
-                "size. Leave out --stack for a folder of single pictures."
+                f"{self.names[-1]} differs in size from the frame before. Leave out --stack for a "
+                "folder of single images."
             )
         return motion_between(before, now)
 
     def _measure_model(
         self,
         name: str,
-        gray: Pixels,
-        seen: Pixels,
-        truth: Pixels,
-        lab: Floats,
+        gray: UInt8Array,
+        network_gray: UInt8Array,
+        truth: UInt8Array,
+        lab: Float64Array,
         motion: OpticalFlow | None,
-    ) -> Pixels:
-        colorizer, tally = self.models[name], self.tallies[name]
-        answer = colorizer(seen, **self.exam.settings)
-        shown = answer
-        if seen is not gray:
-            shown = _on_clean(answer, gray)
-        errors = self._take(tally, shown.pixels, truth, lab, motion)
-        tally.curve.append(
-            tuple(self._at_saturation(shown, value, truth, lab) for value in self.exam.saturations)
+    ) -> UInt8Array:
+        colorizer, totals = self.models[name], self.totals[name]
+        result = colorizer(network_gray, **self.config.settings)
+        clean = result if network_gray is gray else on_clean_gray(result, gray)
+        errors = self._add_figures(totals, clean.pixels, truth, lab, motion)
+        totals.curve.append(
+            tuple(_at_saturation(clean, value, truth, lab) for value in self.config.saturations)
         )
-        if self.exam.calibration:
-            tally.expected.append(_in_areas(expected_error(colorizer, answer)))
-            tally.measured.append(_in_areas(errors))
-        pixels: Pixels = shown.pixels
+        if self.config.calibration:
+            totals.expected.append(_area_means(expected_error(colorizer, result)))
+            totals.measured.append(_area_means(errors))
+        pixels: UInt8Array = clean.pixels
         return pixels
 
-    def _take(
+    def _add_figures(
         self,
-        tally: _ColumnTotals,
-        rgb: Pixels,
-        truth: Pixels,
-        lab: Floats,
+        totals: ColumnTotals,
+        rgb: UInt8Array,
+        truth: UInt8Array,
+        truth_lab: Float64Array,
         motion: OpticalFlow | None,
-    ) -> Floats:
-        """PictureFigures of a picture as one column has it; returns CIEDE2000 of every pixel."""
-        own = to_lab(rgb)
-        errors: Floats = deltaE_ciede2000(lab, own)
-        look = _no_reference_figures(rgb, own)
-        tally.figures.append(
+    ) -> Float64Array:
+        """Add the figures of an image to a column; returns CIEDE2000 of every pixel."""
+        lab = to_lab(rgb)
+        errors: Float64Array = deltaE_ciede2000(truth_lab, lab)
+        figures = _no_reference_figures(rgb, lab)
+        lpips = self.networks.lpips
+        totals.figures.append(
             ImageFigures(
-                colorfulness=look.colorfulness,
-                colorfulness_abs=look.colorfulness_abs,
-                uncolored=look.uncolored,
+                colorfulness=figures.colorfulness,
+                colorfulness_abs=figures.colorfulness_abs,
+                uncolored=figures.uncolored,
                 psnr=psnr(truth, rgb),
                 ssim=ssim(truth, rgb),
                 ciede2000=float(errors.mean()),
-                lpips=self.eyes.lpips(truth, rgb) if self.eyes.lpips else math.nan,
+                lpips=lpips(truth, rgb) if lpips else math.nan,
             )
         )
-        tally.sets.add(rgb)
-        if self.exam.stack:
-            tally.film.add(rgb, motion)
+        totals.moments.add(rgb)
+        if self.config.stack:
+            totals.video.add(rgb, motion)
         return errors
 
-    def _at_saturation(
-        self, shown: Colorized, saturation: float, truth: Pixels, lab: Floats
-    ) -> tuple[float, float, float]:
-        """PSNR, CIEDE2000 and colourfulness; no network runs."""
-        rgb = shown.with_(saturation=saturation).pixels
-        error = float(deltaE_ciede2000(lab, to_lab(rgb)).mean())
-        return psnr(truth, rgb), error, colorfulness(rgb)
-
     def _keep_examples(
-        self, path: str, gray: Pixels, shown: Mapping[str, Pixels], truth: Pixels
+        self, name: str, gray: UInt8Array, results: Mapping[str, UInt8Array], truth: UInt8Array
     ) -> None:
         example = Example(
-            name=path,
-            gray=_thumbnail(gray),
-            predicted=tuple(_thumbnail(rgb) for rgb in shown.values()),
-            truth=_thumbnail(truth),
+            name=name,
+            gray=thumbnail(gray),
+            predicted=tuple(thumbnail(rgb) for rgb in results.values()),
+            truth=thumbnail(truth),
             errors=tuple(
-                tally.figures[-1].ciede2000 for tally in (self.gray, *self.tallies.values())
+                totals.figures[-1].ciede2000 for totals in (self.gray, *self.totals.values())
             ),
         )
         if len(self.samples) < SAMPLES:
             self.samples.append(example)
-        for name, tally in self.tallies.items():
-            lead = self.gray.figures[-1].ciede2000 - tally.figures[-1].ciede2000
-            self.best[name].offer(lead, example)
-            self.worst[name].offer(-lead, example)
+        for model, totals in self.totals.items():
+            gain = self.gray.figures[-1].ciede2000 - totals.figures[-1].ciede2000
+            self.best[model].offer(gain, example)
+            self.worst[model].offer(-gain, example)
 
-    def _column(self, name: str, tally: _ColumnTotals) -> Column:
-        errors = [figures.ciede2000 for figures in tally.figures]
-        leads = [
-            figures.ciede2000 - error
-            for figures, error in zip(self.gray.figures, errors, strict=True)
+    def _column(self, name: str, totals: ColumnTotals) -> Column:
+        gains = [
+            gray.ciede2000 - own.ciede2000
+            for gray, own in zip(self.gray.figures, totals.figures, strict=True)
         ]
-        film = tally.film.values() if self.exam.stack else {}
+        video = totals.video.values() if self.config.stack else {}
         return Column(
             name=name,
-            pictures=tuple(tally.figures),
-            better=float(np.mean(np.array(leads) > 0)),
-            **tally.sets.distances(self.truths),
-            curve=self._curve(tally),
+            images=tuple(totals.figures),
+            better=float(np.mean(np.array(gains) > 0)),
+            **totals.moments.distances(self.truth_moments),
+            curve=self._curve(totals),
             calibration=(
-                calibrate(np.array(tally.expected), np.array(tally.measured))
-                if tally.expected
+                calibrate(np.array(totals.expected), np.array(totals.measured))
+                if totals.expected
                 else None
             ),
-            uncertainty=source_of(self.models[name]) if tally.expected else "",
-            cdc=film.get("cdc"),
-            warping_error=film.get("warping_error"),
+            uncertainty=source_of(self.models[name]) if totals.expected else "",
+            cdc=video.get("cdc"),
+            warping_error=video.get("warping_error"),
         )
 
-    def _curve(self, tally: _ColumnTotals) -> tuple[CurvePoint, ...]:
-        if not tally.curve:
+    def _curve(self, totals: ColumnTotals) -> tuple[CurvePoint, ...]:
+        if not totals.curve:
             return ()
-        truth = mean_of(look.colorfulness for look in self.truth)
-        means = np.mean(tally.curve, axis=0)  # (saturations, 3)
+        truth = nan_mean(figures.colorfulness for figures in self.truth)
+        means = np.mean(totals.curve, axis=0)  # (saturations, 3)
         return tuple(
             CurvePoint(saturation, float(noise), float(error), float(colorful / truth))
             for saturation, (noise, error, colorful) in zip(
-                self.exam.saturations, means, strict=True
+                self.config.saturations, means, strict=True
             )
         )
 
 
-def _no_reference_figures(rgb: Pixels, lab: Floats) -> NoReferenceFigures:
+def _at_saturation(
+    result: Colorized, saturation: float, truth: UInt8Array, truth_lab: Float64Array
+) -> tuple[float, float, float]:
+    """Return PSNR, CIEDE2000 and colorfulness at a saturation, without running the network."""
+    rgb = result.with_(saturation=saturation).pixels
+    error = float(deltaE_ciede2000(truth_lab, to_lab(rgb)).mean())
+    return psnr(truth, rgb), error, colorfulness(rgb)
+
+
+def _no_reference_figures(rgb: UInt8Array, lab: Float64Array) -> NoReferenceFigures:
     return NoReferenceFigures(colorfulness(rgb), colorfulness_abs(rgb), uncolored_share(lab))
 
 
-def _degrade(exam: EvaluationConfig) -> Callable[[Pixels, Pixels], Pixels]:
-    """What makes a worn gray of a picture and its gray; the gray itself without a degradation."""
-    if exam.degrade is None:
-        return lambda truth, gray: gray
-    from napari_colorize_training.data.degrade import PLANS, degrade
-
-    if exam.degrade not in PLANS:
-        raise SettingsError(
-            f"No degradation is named {exam.degrade!r}. Choose one of: {', '.join(PLANS)}."
-        )
-    wear = PLANS[exam.degrade]
-    random = torch.Generator().manual_seed(exam.seed)
-
-    def worn(truth: Pixels, gray: Pixels) -> Pixels:
-        rgb = torch.from_numpy(truth.copy()).movedim(-1, 0)[None].float() / 255
-        plane = torch.from_numpy(gray.copy())[None, None].float() / 255
-        result = degrade(rgb, plane, wear, random)[0, 0].clamp(0, 1)
-        pixels: Pixels = (result * 255).round().to(torch.uint8).numpy()
-        return pixels
-
-    return worn
-
-
-def _on_clean(answer: Colorized, gray: Pixels) -> Colorized:
-    """The colours of an answer on another gray of the same size."""
-    return replace(answer, plane=to_plane(gray, device=answer.plane.gray.device))
-
-
-def _in_areas(errors: NDArray[Any]) -> Floats:
-    """Means over at most 32 x 32 areas, `(GRID, GRID)`."""
+def _area_means(errors: AnyArray) -> Float64Array:
+    """Return the means of errors `(Y, X)` in areas, `(CALIBRATION_GRID, CALIBRATION_GRID)`."""
     plane = torch.from_numpy(np.ascontiguousarray(errors))[None, None]
-    means: Floats = resize(plane.double(), (GRID, GRID))[0, 0].numpy()
+    size = (CALIBRATION_GRID, CALIBRATION_GRID)
+    means: Float64Array = resize(plane.double(), size)[0, 0].numpy()
     return means
-
-
-def _for_motion(frame: Pixels) -> Pixels:
-    return _shrunk(frame, MOTION_SIDE, Image.Resampling.BOX)
-
-
-def _thumbnail(picture: Pixels) -> Pixels:
-    return _shrunk(picture, THUMBNAIL, Image.Resampling.LANCZOS)
-
-
-def _shrunk(picture: Pixels, side: int, by: Image.Resampling) -> Pixels:
-    share = side / max(picture.shape[:2])
-    if share >= 1:
-        return picture
-    height, width = (max(1, round(length * share)) for length in picture.shape[:2])
-    return np.asarray(Image.fromarray(picture).resize((width, height), by))

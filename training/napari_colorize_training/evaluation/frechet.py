@@ -1,8 +1,8 @@
-"""Distances that need a network's eyes: Frechet distances of features, and LPIPS.
+"""Metrics on features of networks: Frechet distances and LPIPS.
 
-Every network comes from a file that the user has; none is downloaded. A Frechet distance compares
-two sets of pictures by the mean and covariance of features, as FID does (Heusel et al. 2017, where
-the network is Inception); values of different networks must not be compared.
+Every network is read from a file of the user; none is downloaded. A Frechet distance compares
+two sets of images by the mean and covariance of features, as FID does (Heusel et al. 2017, where
+the network is Inception). Values of different networks are not comparable.
 """
 
 from __future__ import annotations
@@ -11,29 +11,27 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from napari_colorize.array_types import AnyArray, Float32Array, Float64Array, UInt8Array
 from napari_colorize.errors import CheckpointError
 from napari_colorize.networks.vision import torchvision_models
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float64]
 LpipsNetwork = Literal["alex", "vgg", "squeeze"]
 
-WHOLE, QUADRANT = 256, 224  # px, sides of what the backbone sees
-FID_FEATURES = "2048"  # the last of Inception's pools, as everyone takes it
-# px: LPIPS was calibrated on patches of 64 px; its networks have nothing left of smaller pictures.
-SMALLEST_LPIPS, LARGEST_LPIPS = 64, 256
-# torchmetrics cuts torchvision's `features` into slices and keeps the layers' numbers.
+WHOLE, QUADRANT = 256, 224  # px, sides of the backbone's inputs
+FID_FEATURES = "2048"  # Inception's last pooling layer, the usual one
+# px. LPIPS was calibrated on patches of 64 px; the maps of its networks are empty for smaller ones.
+MIN_LPIPS_SIDE, MAX_LPIPS_SIDE = 64, 256
+# torchmetrics divides torchvision's `features` into slices and keeps the numbers of the layers.
 SLICE = re.compile(r"^slices?\.?\d+\.")
-# What tells the networks of LPIPS apart: a key of torchvision's, and the shape of its weights.
+# The networks of LPIPS, each with a parameter of torchvision's and its shape.
 LPIPS_NETWORKS: dict[LpipsNetwork, tuple[str, tuple[int, ...]]] = {
     "alex": ("features.0.weight", (64, 3, 11, 11)),
     "vgg": ("features.28.weight", (512, 512, 3, 3)),
@@ -42,15 +40,15 @@ LPIPS_NETWORKS: dict[LpipsNetwork, tuple[str, tuple[int, ...]]] = {
 
 
 class Moments:
-    """Mean and covariance of feature vectors, gathered a few at a time in float64."""
+    """Mean and covariance of feature vectors, accumulated in float64."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._sum: Floats = np.zeros(0)
-        self._products: Floats = np.zeros((0, 0))
+        self._sum: Float64Array = np.zeros(0)
+        self._products: Float64Array = np.zeros((0, 0))
 
-    def add(self, features: NDArray[Any]) -> None:
-        """Take in vectors `(N, D)`."""
+    def add(self, features: AnyArray) -> None:
+        """Add vectors `(N, D)`."""
         features = features.astype(np.float64)
         if not self.count:
             self._sum = np.zeros(features.shape[1])
@@ -60,23 +58,24 @@ class Moments:
         self._products += features.T @ features
 
     @property
-    def mean(self) -> Floats:
-        """Shape `(D,)`."""
+    def mean(self) -> Float64Array:
+        """Mean, shape `(D,)`."""
         return self._sum / self.count
 
     @property
-    def covariance(self) -> Floats:
-        """Shape `(D, D)`, unbiased; of a single vector it is zero."""
+    def covariance(self) -> Float64Array:
+        """Unbiased covariance, shape `(D, D)`; zero for a single vector."""
         scatter = self._products - self.count * np.outer(self.mean, self.mean)
-        covariance: Floats = scatter / max(self.count - 1, 1)
+        covariance: Float64Array = scatter / max(self.count - 1, 1)
         return covariance
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """Squared Frechet distance of the two normal distributions (Dowson and Landau 1982).
+    """Return the squared Frechet distance of two normal distributions (Dowson and Landau 1982).
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2). Only symmetric matrices are taken roots
-    of, and negative eigenvalues are rounding: so it holds for fewer vectors than dimensions too.
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2). Square roots are
+    taken of symmetric matrices only, and negative eigenvalues are rounding errors, so that it is
+    also valid for fewer vectors than dimensions.
     """
     between = np.square(one.mean - other.mean).sum()
     root = _root(one.covariance)
@@ -85,33 +84,33 @@ def frechet_distance(one: Moments, other: Moments) -> float:
     return float(max(between + traces - 2 * np.sqrt(shared).sum(), 0.0))
 
 
-def _root(matrix: Floats) -> Floats:
+def _root(matrix: Float64Array) -> Float64Array:
     values, vectors = np.linalg.eigh(matrix)
-    root: Floats = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    root: Float64Array = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     return root
 
 
 class Backbone:
-    """Features of MobileNetV2 (timm `mobilenetv2_100`): of a whole picture and its quadrants.
+    """Features of an image and its quadrants by MobileNetV2 (timm `mobilenetv2_100`).
 
     Parameters
     ----------
     path : Path
-        Its weights, safetensors. Use a network that no training has used.
+        Weights, safetensors. The network must not have been used in a training.
     device : torch.device
-        Where it runs, in float32.
+        Device of the network, which runs in float32.
 
     Raises
     ------
     CheckpointError
-        If the file is not such a network's.
+        If the file does not hold its weights.
     """
 
     def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        torchvision_models()  # timm imports torchvision, which needs its cure
+        torchvision_models()  # timm imports torchvision, which `torchvision_models` patches
         import timm
 
         network = timm.create_model(
@@ -127,25 +126,25 @@ class Backbone:
         self.device = torch.device(device)
         self.network: nn.Module = network.eval().to(self.device)
 
-    def __call__(self, rgb: Pixels) -> NDArray[np.float32]:
-        """Five vectors `(5, 320)`: the whole picture at 256 px, then its quadrants at 224 px.
+    def __call__(self, rgb: UInt8Array) -> Float32Array:
+        """Return five vectors `(5, 320)`: of the image at 256 px, and of its quadrants at 224 px.
 
-        Squeezed bicubically; the last feature map's mean over space.
+        They are spatial means of the last feature map; images are resized bicubically.
         """
-        whole = self._features([_squeezed(rgb, WHOLE)])
-        parts = self._features([_squeezed(part, QUADRANT) for part in quadrants(rgb)])
+        whole = self._features([_resized(rgb, WHOLE)])
+        parts = self._features([_resized(part, QUADRANT) for part in quadrants(rgb)])
         return np.concatenate([whole, parts])
 
     @torch.inference_mode()
-    def _features(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-        x = torch.from_numpy(np.stack(pictures)).to(self.device).movedim(-1, 1)
-        x = (x.float() / 255 - 0.5) / 0.5  # mean and deviation that this network was trained with
-        features: NDArray[np.float32] = self.network(x)[-1].mean((2, 3)).cpu().numpy()
+    def _features(self, images: Sequence[UInt8Array]) -> Float32Array:
+        x = torch.from_numpy(np.stack(images)).to(self.device).movedim(-1, 1)
+        x = (x.float() / 255 - 0.5) / 0.5  # normalization of this network
+        features: Float32Array = self.network(x)[-1].mean((2, 3)).cpu().numpy()
         return features
 
 
-def quadrants(rgb: Pixels) -> list[Pixels]:
-    """The four quarters of a picture, row by row; a side of one pixel is in both halves."""
+def quadrants(rgb: UInt8Array) -> list[UInt8Array]:
+    """Return the four quadrants of an image, row by row; a single row or column is in both."""
     rows, columns = (_halves(length) for length in rgb.shape[:2])
     return [rgb[row, column] for row in rows for column in columns]
 
@@ -155,26 +154,26 @@ def _halves(length: int) -> tuple[slice, slice]:
     return slice(0, max(middle, 1)), slice(min(middle, length - 1), length)
 
 
-def _squeezed(rgb: Pixels, side: int) -> Pixels:
+def _resized(rgb: UInt8Array, side: int) -> UInt8Array:
     resized = Image.fromarray(np.ascontiguousarray(rgb)).resize(
         (side, side), Image.Resampling.BICUBIC
     )
     return np.asarray(resized)
 
 
-def inception_features(path: Path) -> Callable[[Pixels], NDArray[np.float32]]:
-    """FID's Inception from a local file: a picture to one vector `(1, 2048)`.
+def inception_features(path: Path) -> Callable[[UInt8Array], Float32Array]:
+    """Return FID's Inception from a local file, a function from an image to a vector `(1, 2048)`.
 
     Parameters
     ----------
     path : Path
-        `weights-inception-2015-12-05-6726825d.pth` as torch-fidelity publishes it.
+        `weights-inception-2015-12-05-6726825d.pth` as published by torch-fidelity.
 
     Raises
     ------
     CheckpointError
-        If torch-fidelity, which torchmetrics takes the network from, is not installed, or the file
-        is another.
+        If torch-fidelity, from which torchmetrics takes the network, is not installed, or the file
+        holds other weights.
     """
     from napari_colorize.zoo.weights import read_weights
 
@@ -183,7 +182,7 @@ def inception_features(path: Path) -> Callable[[Pixels], NDArray[np.float32]]:
     from torchmetrics.image.fid import NoTrainInceptionV3
 
     with TemporaryDirectory() as folder:
-        # torch-fidelity unpickles whatever it is given: it gets a copy of the tensors alone.
+        # torch-fidelity unpickles the file, which can execute code: give it a copy of the tensors.
         copy = Path(folder) / "inception.pth"
         torch.save(dict(state), copy)
         try:
@@ -196,23 +195,23 @@ def inception_features(path: Path) -> Callable[[Pixels], NDArray[np.float32]]:
             raise CheckpointError(f"{path} does not hold FID's Inception.") from error
 
     @torch.inference_mode()
-    def features(rgb: Pixels) -> NDArray[np.float32]:
+    def features(rgb: UInt8Array) -> Float32Array:
         x = torch.from_numpy(np.ascontiguousarray(rgb)).movedim(-1, 0)[None]
-        vectors: NDArray[np.float32] = network(x).reshape(1, -1).numpy()
+        vectors: Float32Array = network(x).reshape(1, -1).numpy()
         return vectors
 
     return features
 
 
-def lpips_from(path: Path) -> Callable[[Pixels, Pixels], float]:
-    """LPIPS (Zhang et al. 2018) on a torchvision AlexNet, VGG-16 or SqueezeNet 1.1 from a file.
+def lpips_from(path: Path) -> Callable[[UInt8Array, UInt8Array], float]:
+    """Return LPIPS (Zhang et al. 2018) with torchvision's AlexNet, VGG-16 or SqueezeNet 1.1.
 
-    The linear layers are torchmetrics' own copies of the published ones (version 0.1).
+    The linear layers are torchmetrics' copies of the published ones (version 0.1).
 
     Raises
     ------
     CheckpointError
-        If the file holds none of the three.
+        If the file holds none of the three networks.
     """
     from napari_colorize.zoo.weights import read_weights
 
@@ -227,8 +226,8 @@ def lpips_from(path: Path) -> Callable[[Pixels, Pixels], float]:
             parameter.copy_(state[SLICE.sub("features.", key)])
 
     @torch.inference_mode()
-    def distance(truth: Pixels, other: Pixels) -> float:
-        if min(truth.shape[:2]) < SMALLEST_LPIPS:
+    def distance(truth: UInt8Array, other: UInt8Array) -> float:
+        if min(truth.shape[:2]) < MIN_LPIPS_SIDE:
             return float("nan")
         return float(network(_signed(truth), _signed(other)))
 
@@ -240,15 +239,15 @@ def _lpips_network(state: Mapping[str, Tensor], path: Path) -> LpipsNetwork:
         if key in state and tuple(state[key].shape) == shape:
             return name
     raise CheckpointError(
-        f"{path} holds none of LPIPS's networks: give torchvision's AlexNet, VGG-16 or "
+        f"{path} holds no network of LPIPS: give torchvision's weights of AlexNet, VGG-16 or "
         "SqueezeNet 1.1."
     )
 
 
-def _signed(rgb: Pixels) -> Tensor:
-    """A picture as LPIPS takes it: `(1, 3, H, W)` in [-1, 1], at most 256 px on its longer side."""
+def _signed(rgb: UInt8Array) -> Tensor:
+    """Convert an image to LPIPS's input `(1, 3, H, W)` in [-1, 1], at most 256 px a side."""
     x = torch.from_numpy(np.ascontiguousarray(rgb)).movedim(-1, 0)[None].float() / 127.5 - 1
-    share = min(1.0, LARGEST_LPIPS / max(x.shape[-2:]))
-    # Not narrower than the smallest side that the networks take.
-    size = [max(min(side, SMALLEST_LPIPS), round(side * share)) for side in x.shape[-2:]]
+    share = min(1.0, MAX_LPIPS_SIDE / max(x.shape[-2:]))
+    # At least the smallest side that the networks support.
+    size = [max(min(side, MIN_LPIPS_SIDE), round(side * share)) for side in x.shape[-2:]]
     return F.interpolate(x, size, mode="area")

@@ -1,7 +1,6 @@
-"""Pictures whose colours are known, at full size: what models are measured on.
+"""Ground truth: color images at full size, on which models are measured.
 
-They come from the same sources as training pictures, and the same split tells which of them
-training holds back.
+Sources and validation split are the same as in training.
 """
 
 from __future__ import annotations
@@ -13,44 +12,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.errors import ImageError
+from napari_colorize.imaging.color import to_uint8
 from napari_colorize_training.data.cache import VALIDATION_SHARE
 from napari_colorize_training.data.checks import is_colorless
-from napari_colorize_training.data.decode import Array, decode, to_color, to_gray
-from napari_colorize_training.data.sources import Content, ImageSource, Item, Limits, read_source
+from napari_colorize_training.data.decode import decode, to_color, to_gray
+from napari_colorize_training.data.sources import Content, ImageSource, Item, read_source
 from napari_colorize_training.data.split import grouping, validation_split
 
-Pixels = NDArray[np.uint8]
-
-FULL_SIZE = 2**16  # px: no picture is decoded smaller than it is
+FULL_SIZE = 2**16  # px; images are not reduced while decoding
 TIFF = {".tif", ".tiff"}
 
 
 @dataclass(frozen=True, eq=False)
 class GroundTruthImage:
-    """A picture in colour, and its gray if the source brought one.
+    """A color image, and its gray image if the source has one.
 
     Parameters
     ----------
     name, group : str
-        Where it came from; the group is empty if it stands alone.
+        Name in the source; the group is empty if the image has none.
     rgb : ndarray, uint8, shape (Y, X, 3), optional
-        None if the picture cannot be read, or has no colours.
+        None if the image is unreadable or has no colors.
     gray : ndarray, uint8, shape (Y, X), optional
-        None: it is to be derived from the colours.
+        None: gray is computed from the colors.
     """
 
     name: str
     group: str
-    rgb: Pixels | None
-    gray: Pixels | None = None
+    rgb: UInt8Array | None
+    gray: UInt8Array | None = None
 
 
 @dataclass(frozen=True)
 class GroundTruthSet:
-    """What a source holds, nothing decoded yet; iterating reads one picture at a time."""
+    """The images of a source; iteration reads one image at a time."""
 
     title: str
     items: list[Item]
@@ -72,39 +70,39 @@ def find_ground_truth(
     frames: bool = False,
     limit: int | None = None,
 ) -> GroundTruthSet:
-    """List the pictures of a source.
+    """List the images of a source.
 
     Parameters
     ----------
     data : path, sequence, mapping, array or layer
         See `sources.read_source`; a TIFF of many pages is a stack.
     validation : bool
-        Only pictures that training on this source with this `group` holds back.
+        Only the validation split of a training on this source with this `group`.
     group : str, optional
         See `split.grouping`.
     frames : bool
-        In the order of the numbers in their names: frame 2 before frame 10.
+        Sort by the numbers in names: frame 2 before frame 10.
     limit : int, optional
-        No more than the first so many.
+        Largest number of images.
 
     Raises
     ------
     FileNotFoundError
         If there are none.
     ImageError, SettingsError
-        If this is no source, or `group` makes no sense.
+        If `data` is no source, or `group` is invalid.
     """
     source = _source(data)
     items = source.items
     if not items:
-        raise FileNotFoundError(f"{source.title} holds no pictures to measure on.")
+        raise FileNotFoundError(f"{source.title} has no images to measure on.")
     group_of = grouping(group, items)
     groups = [group_of(item) for item in items]
     chosen = list(range(len(items)))
     if validation and len(items) > 1:
-        # Near-duplicates are not looked for: with them, training holds back more, never less.
-        kept = validation_split([_digest(item) for item in items], groups, [], VALIDATION_SHARE)
-        chosen = [number for number in chosen if kept[number]]
+        # Near-duplicates are not detected; in training they can only add images to the split.
+        in_split = validation_split([_digest(item) for item in items], groups, [], VALIDATION_SHARE)
+        chosen = [number for number in chosen if in_split[number]]
     if frames:
         chosen.sort(key=lambda number: _natural(items[number].name))
     chosen = chosen[:limit]
@@ -115,8 +113,8 @@ def find_ground_truth(
     )
 
 
-def read_images(source: Any, *, validation: bool = False) -> Iterator[Pixels]:
-    """The pictures of a source in colour, uint8 `(Y, X, 3)`; what has none is left out."""
+def read_images(source: Any, *, validation: bool = False) -> Iterator[UInt8Array]:
+    """Yield the color images of a source, uint8 `(Y, X, 3)`; others are left out."""
     for truth in find_ground_truth(source, validation=validation):
         if truth.rgb is not None:
             yield truth.rgb
@@ -126,9 +124,9 @@ def _source(data: Any) -> ImageSource:
     if isinstance(data, (str, Path)) and Path(data).suffix.lower() in TIFF and Path(data).is_file():
         from napari_colorize.io.images import read_image
 
-        picture = read_image(Path(data))
-        if picture.is_stack:
-            return replace(read_source(picture.array), title=str(data))
+        image = read_image(Path(data))
+        if image.is_stack:
+            return replace(read_source(image.array), title=str(data))
     return read_source(data)
 
 
@@ -140,24 +138,23 @@ def _read(item: Item, group: str) -> GroundTruthImage:
         return GroundTruthImage(item.name, group, None)
     if color.pixels.ndim == 2:
         return GroundTruthImage(item.name, group, None)
-    rgb = _as_bytes(*to_color(color))
+    rgb = _to_8_bits(*to_color(color))
     if is_colorless(rgb, 255):
         return GroundTruthImage(item.name, group, None)
-    return GroundTruthImage(item.name, group, rgb, None if gray is None else _as_bytes(*gray))
+    return GroundTruthImage(item.name, group, rgb, None if gray is None else _to_8_bits(*gray))
 
 
-def _as_bytes(pixels: Array, limits: Limits) -> Pixels:
-    """Pixels with black and white at their limits, in 8 bits."""
+def _to_8_bits(pixels: AnyArray, limits: Limits) -> UInt8Array:
+    """Convert pixels with these limits to 8 bits."""
     low, high = limits
     if pixels.dtype == np.uint8 and (low, high) == (0, 255):
         return pixels
     unit = (pixels.astype(np.float64) - low) / ((high - low) or 1.0)
-    rounded: Pixels = np.rint(np.nan_to_num(unit).clip(0, 1) * 255).astype(np.uint8)
-    return rounded
+    return to_uint8(np.nan_to_num(unit).clip(0, 1))
 
 
 def _digest(item: Item) -> str:
-    """As training's split has it; one that cannot be read is in no split."""
+    """Return the hash that the split uses; unreadable images are in no split."""
     try:
         return _digest_of(item.color)
     except OSError:
@@ -178,5 +175,5 @@ def _digest_of(content: Content) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers within names by their value."""
+    """Return a sort key that orders numbers in names by value."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,57 +1,54 @@
-"""Measures of colour: pure functions of 8-bit pictures, each with the definition it follows.
+"""Color metrics: pure functions of 8-bit images, with references to their definitions.
 
-Pictures are uint8 RGB `(Y, X, 3)` at full size. No measure knows a model: gray is measured as the
-model that does nothing.
+Images are uint8 RGB `(Y, X, 3)` at full size. Gray is measured like the output of a model.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab, rgb2yuv
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float64]
+from napari_colorize.array_types import AnyArray, Float64Array, UInt8Array
+from napari_colorize.imaging.color import to_uint8
 
-SSIM_SIGMA = 1.5  # pixels; with it, skimage's window is the 11 x 11 of Wang et al. 2004
+SSIM_SIGMA = 1.5  # px; skimage's window is then the 11 x 11 px of Wang et al. 2004
 SSIM_WINDOW = 11
-PALE = 2.0  # CIELAB chroma below which a pixel counts as uncoloured
+UNCOLORED_CHROMA = 2.0  # CIELAB chroma below which a pixel counts as uncolored
 CDC_DISTANCES = (1, 2, 4)  # frames; TCVC
-FINEST = 1e-10  # squared levels: two pictures that are equal are 148 dB apart, not infinitely
-# Sundaram, Brox and Keutzer 2010, eq. (5): how far there-and-back may miss a pixel that is seen
-# in both frames.
+MIN_SQUARED_ERROR = 1e-10  # squared levels; the PSNR of equal images is 148 dB, not infinite
+# Sundaram, Brox and Keutzer 2010, eq. (5): bound of the forward-backward error of a visible pixel.
 OCCLUSION_SHARE, OCCLUSION_FLOOR = 0.01, 0.5
 
 
-def to_gray(image: Pixels) -> Pixels:
-    """Rec. 601 luminance of `(Y, X, 3)`, rounded; what is gray already stays."""
+def to_gray(image: UInt8Array) -> UInt8Array:
+    """Return rounded Rec. 601 luminance of `(Y, X, 3)`; gray images are returned unchanged."""
     if image.ndim == 2:
         return image
-    gray: Pixels = np.rint(rgb2yuv(image)[..., 0] * 255).clip(0, 255).astype(np.uint8)
-    return gray
+    return to_uint8(rgb2yuv(image)[..., 0].clip(0, 1))
 
 
-def to_lab(rgb: Pixels) -> Floats:
-    """CIELAB (D65) of 8-bit sRGB, `(Y, X, 3)`."""
-    lab: Floats = rgb2lab(rgb)
+def to_lab(rgb: UInt8Array) -> Float64Array:
+    """Return CIELAB (D65) of 8-bit sRGB, `(Y, X, 3)`."""
+    lab: Float64Array = rgb2lab(rgb)
     return lab
 
 
-def psnr(truth: Pixels, other: Pixels) -> float:
-    """Peak signal-to-noise ratio of 8-bit RGB in dB."""
+def psnr(truth: UInt8Array, other: UInt8Array) -> float:
+    """Return the peak signal-to-noise ratio of 8-bit RGB, dB."""
     error = np.square(truth.astype(np.float64) - other).mean()
-    return float(10 * np.log10(255**2 / max(error, FINEST)))
+    return float(10 * np.log10(255**2 / max(error, MIN_SQUARED_ERROR)))
 
 
-def ssim(truth: Pixels, other: Pixels) -> float:
-    """Structural similarity (Wang et al. 2004), mean over R, G and B; 1 is equal.
+def ssim(truth: UInt8Array, other: UInt8Array) -> float:
+    """Return the structural similarity (Wang et al. 2004), mean over R, G and B; 1 is equal.
 
-    As there: a Gaussian window of 11 x 11 pixels with a standard deviation of 1.5, covariances
-    of the window itself, constants 0.01 and 0.03. NaN for pictures smaller than the window.
+    As in the article: a Gaussian window of 11 x 11 pixels with a standard deviation of 1.5,
+    covariances of the window itself, constants 0.01 and 0.03. NaN for images smaller than the
+    window.
     """
     from skimage.metrics import structural_similarity
 
@@ -70,35 +67,36 @@ def ssim(truth: Pixels, other: Pixels) -> float:
     )
 
 
-def ciede2000(truth: Pixels, other: Pixels) -> float:
-    """Mean colour difference over pixels (Sharma et al. 2005); 1 is just visible side by side."""
+def ciede2000(truth: UInt8Array, other: UInt8Array) -> float:
+    """Return the mean color difference over pixels (Sharma et al. 2005); 1 is just noticeable."""
     return float(deltaE_ciede2000(to_lab(truth), to_lab(other)).mean())
 
 
-def colorfulness(rgb: Pixels) -> float:
-    """M3 of Hasler and Suesstrunk 2003, from signed opponent colours of 8-bit RGB."""
+def colorfulness(rgb: UInt8Array) -> float:
+    """Return M3 of Hasler and Suesstrunk 2003, from signed opponent colors of 8-bit RGB."""
     return _m3(*_opponents(rgb))
 
 
-def colorfulness_abs(rgb: Pixels) -> float:
-    """DDColor's variant of `colorfulness`: absolute opponent colours, so means are larger.
+def colorfulness_abs(rgb: UInt8Array) -> float:
+    """Return DDColor's variant of `colorfulness`, from absolute opponent colors.
 
-    Only for comparison with that line of papers (`calculate_cf` of piddnad/DDColor).
+    Its values are larger. Only for comparison with publications that use it (`calculate_cf` of
+    piddnad/DDColor).
     """
     return _m3(*map(np.abs, _opponents(rgb)))
 
 
-def uncolored_share(lab: Floats) -> float:
-    """Share of pixels `(Y, X, 3)` of CIELAB whose chroma is below 2, all but gray to an eye."""
-    return float((np.hypot(lab[..., 1], lab[..., 2]) < PALE).mean())
+def uncolored_share(lab: Float64Array) -> float:
+    """Return the share of pixels of CIELAB `(Y, X, 3)` with a chroma below 2, almost gray."""
+    return float((np.hypot(lab[..., 1], lab[..., 2]) < UNCOLORED_CHROMA).mean())
 
 
-def _opponents(rgb: Pixels) -> tuple[Floats, Floats]:
+def _opponents(rgb: UInt8Array) -> tuple[Float64Array, Float64Array]:
     red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
     return red - green, (red + green) / 2 - blue
 
 
-def _m3(*opponents: Floats) -> float:
+def _m3(*opponents: Float64Array) -> float:
     deviation = np.hypot(*(part.std() for part in opponents))
     mean = np.hypot(*(part.mean() for part in opponents))
     return float(deviation + 0.3 * mean)
@@ -106,14 +104,14 @@ def _m3(*opponents: Floats) -> float:
 
 @dataclass(frozen=True)
 class CalibrationCurve:
-    """How well a model knows where it is wrong.
+    """Agreement of expected and measured errors of a model.
 
     Parameters
     ----------
     rank_correlation : float
-        Spearman's, between what was expected and what was measured; 1 is the same order.
+        Spearman's coefficient of expected and measured errors; 1 is the same order.
     expected, measured : tuple of float
-        Means in each part of the pixels, sorted by what was expected; the parts are of one size.
+        Means in parts of equal size of the pixels, sorted by expected error.
     """
 
     rank_correlation: float
@@ -121,59 +119,60 @@ class CalibrationCurve:
     measured: tuple[float, ...]
 
 
-def calibrate(expected: Floats, measured: Floats, parts: int = 10) -> CalibrationCurve:
-    """Compare expected errors with measured ones, both of any one shape.
+def calibrate(expected: Float64Array, measured: Float64Array, parts: int = 10) -> CalibrationCurve:
+    """Compare expected errors with measured ones of the same shape.
 
-    Where all expectations (or all errors) are equal there is no order: the correlation is NaN.
+    The correlation is NaN if all expected or all measured errors are equal.
     """
     from scipy.stats import spearmanr
 
     expected, measured = expected.ravel(), measured.ravel()
-    varied = np.ptp(expected) > 0 and np.ptp(measured) > 0
+    is_ordered = np.ptp(expected) > 0 and np.ptp(measured) > 0
     order = np.argsort(expected, kind="stable")
     parts = min(parts, expected.size)
     return CalibrationCurve(
-        rank_correlation=float(spearmanr(expected, measured)[0]) if varied else float("nan"),
+        rank_correlation=float(spearmanr(expected, measured)[0]) if is_ordered else float("nan"),
         expected=tuple(float(part.mean()) for part in np.array_split(expected[order], parts)),
         measured=tuple(float(part.mean()) for part in np.array_split(measured[order], parts)),
     )
 
 
 class ColorConsistency:
-    """CDC (Liu et al., TCVC): how much the colours of a film jump; 0 is steady.
+    """CDC (Liu et al., TCVC): change of the color distribution of a video; 0 is constant.
 
     For each of R, G and B: the Jensen-Shannon divergence (natural logarithm) of the 256-bin
     histograms of frames t and t + d, averaged over t, then over d = 1, 2, 4 and the channels.
-    Gray film scores low: read it beside the colourfulness. Frames are fed one at a time.
+    Gray videos have low values, so that it must be compared together with colorfulness. Frames are
+    added one at a time.
     """
 
     def __init__(self) -> None:
-        self._last: deque[Floats] = deque(maxlen=max(CDC_DISTANCES))
-        self._jumps: dict[int, list[float]] = {distance: [] for distance in CDC_DISTANCES}
+        self._last: deque[Float64Array] = deque(maxlen=max(CDC_DISTANCES))
+        self._divergences: dict[int, list[float]] = {distance: [] for distance in CDC_DISTANCES}
 
-    def add(self, frame: Pixels) -> None:
-        """Take the next frame in."""
+    def add(self, frame: UInt8Array) -> None:
+        """Add the next frame."""
         now = _histograms(frame)
-        for distance, jumps in self._jumps.items():
+        for distance, values in self._divergences.items():
             if len(self._last) >= distance:
-                jumps.append(_jensen_shannon(now, self._last[-distance]))
+                values.append(_jensen_shannon(now, self._last[-distance]))
         self._last.append(now)
 
     def value(self) -> float:
-        """The measure so far; distances that no two frames have are left out."""
-        means = [np.mean(jumps) for jumps in self._jumps.values() if jumps]
+        """Return the value for the frames so far, over all distances with a pair of frames."""
+        means = [np.mean(values) for values in self._divergences.values() if values]
         return float(np.mean(means)) if means else float("nan")
 
 
-def _histograms(frame: Pixels) -> Floats:
-    """Shares of the 256 values in each channel, `(3, 256)`."""
+def _histograms(frame: UInt8Array) -> Float64Array:
+    """Return normalized histograms of the channels, `(3, 256)`."""
     counts = [np.bincount(frame[..., channel].ravel(), minlength=256) for channel in range(3)]
-    shares: Floats = np.array(counts) / frame[..., 0].size
+    shares: Float64Array = np.array(counts) / frame[..., 0].size
     return shares
 
 
-def _jensen_shannon(one: Floats, other: Floats) -> float:
-    """Mean over channels of the divergence of distributions `(3, 256)`."""
+def _jensen_shannon(one: Float64Array, other: Float64Array) -> float:
+    """Return the mean Jensen-Shannon divergence of distributions `(3, 256)` over channels."""
     from scipy.special import rel_entr
 
     middle = (one + other) / 2
@@ -182,61 +181,62 @@ def _jensen_shannon(one: Floats, other: Floats) -> float:
 
 @dataclass(frozen=True)
 class OpticalFlow:
-    """Where the pixels of a frame were in the frame before.
+    """Positions of a frame's pixels in the frame before.
 
     Parameters
     ----------
     flow : ndarray, float, shape (2, Y, X)
-        Rows and columns to go from a pixel to its place in the frame before.
+        Displacement from a pixel to its position in the frame before, px: rows, columns.
     visible : ndarray, bool, shape (Y, X)
-        Pixels that are seen in both frames.
+        UInt8Array that are visible in both frames.
     """
 
-    flow: Floats
+    flow: Float64Array
     visible: NDArray[np.bool_]
 
 
-def motion_between(before: Pixels, now: Pixels) -> OpticalFlow:
-    """Optical flow of gray frames `(Y, X)` by iterative Lucas-Kanade, with its occlusions.
+def motion_between(before: UInt8Array, now: UInt8Array) -> OpticalFlow:
+    """Estimate optical flow of gray frames `(Y, X)` and occlusions by iterative Lucas-Kanade.
 
-    A pixel is seen in both if the flow there and the flow back cancel within the bound of
-    Sundaram et al. 2010, and if its place before lies inside the frame.
+    A pixel is visible in both frames if forward and backward flow cancel within the bound of
+    Sundaram et al. 2010, and if its position in the frame before is inside the frame.
     """
     from skimage.registration import optical_flow_ilk
 
     before_unit, now_unit = before / 255, now / 255
-    there = np.asarray(optical_flow_ilk(now_unit, before_unit))
-    back = np.asarray(optical_flow_ilk(before_unit, now_unit))
-    returned = np.stack([_moved(part, there) for part in back])
-    miss = np.square(there + returned).sum(0)
-    lengths = np.square(there).sum(0) + np.square(returned).sum(0)
-    places = _places(there)
+    forward = np.asarray(optical_flow_ilk(now_unit, before_unit))
+    backward = np.asarray(optical_flow_ilk(before_unit, now_unit))
+    returned = np.stack([_warp(part, forward) for part in backward])
+    error = np.square(forward + returned).sum(0)
+    lengths = np.square(forward).sum(0) + np.square(returned).sum(0)
+    positions = _positions(forward)
     edges = np.array(now.shape)[:, None, None] - 1
-    inside = ((places >= 0) & (places <= edges)).all(0)
-    return OpticalFlow(there, inside & (miss < OCCLUSION_SHARE * lengths + OCCLUSION_FLOOR))
+    inside = ((positions >= 0) & (positions <= edges)).all(0)
+    return OpticalFlow(forward, inside & (error < OCCLUSION_SHARE * lengths + OCCLUSION_FLOOR))
 
 
-def warping_error(before: Pixels, now: Pixels, motion: OpticalFlow) -> float:
-    """Mean squared change of RGB in [0, 1] along the motion (Lai et al. 2018), where visible.
+def warping_error(before: UInt8Array, now: UInt8Array, motion: OpticalFlow) -> float:
+    """Return the mean squared change of RGB in [0, 1] along the motion (Lai et al. 2018).
 
-    The motion is that of the gray input, the same for every model; NaN if nothing is visible.
+    Only visible pixels are used; NaN if there are none. The motion is that of the gray input, which
+    is the same for every model.
     """
     warped = np.stack(
-        [_moved(before[..., channel] / 255, motion.flow) for channel in range(3)], axis=-1
+        [_warp(before[..., channel] / 255, motion.flow) for channel in range(3)], axis=-1
     )
     change = np.square(now / 255 - warped)[motion.visible]
     return float(change.mean()) if change.size else float("nan")
 
 
-def _places(flow: Floats) -> Floats:
+def _positions(flow: Float64Array) -> Float64Array:
     rows, columns = np.indices(flow.shape[1:])
-    places: Floats = np.stack([rows, columns]) + flow
-    return places
+    positions: Float64Array = np.stack([rows, columns]) + flow
+    return positions
 
 
-def _moved(plane: NDArray[Any], flow: Floats) -> Floats:
-    """A plane `(Y, X)` looked up where the flow points, bilinearly."""
+def _warp(plane: AnyArray, flow: Float64Array) -> Float64Array:
+    """Sample a plane `(Y, X)` at the positions of the flow, bilinearly."""
     from scipy.ndimage import map_coordinates
 
-    moved: Floats = map_coordinates(plane, _places(flow), order=1, mode="nearest")
-    return moved
+    warped: Float64Array = map_coordinates(plane, _positions(flow), order=1, mode="nearest")
+    return warped

@@ -1,7 +1,7 @@
-"""What an evaluation asks (`Exam`) and what it found (`Evaluation`): plain records, no work.
+"""Configuration and results of an evaluation: plain records.
 
-An `Evaluation` has a `Column` for gray and for each model, and a column has figures of every
-picture, in the order of the pictures.
+An `Evaluation` has a `Column` for gray and for each model. A column has the figures of every image,
+in the order of the images.
 """
 
 from __future__ import annotations
@@ -13,42 +13,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import UInt8Array
 from napari_colorize.errors import SettingsError
 from napari_colorize_training.evaluation.metrics import CalibrationCurve
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What to measure, and on what.
+    """Settings, images and metrics of an evaluation.
 
     Parameters
     ----------
     render_factor, saturation : optional
-        Of all models. Default: as each recommends.
+        Settings of all models. Default: those that each model recommends.
     saturations : tuple of float
-        Where the curve of figures over saturation is measured.
+        Saturations at which the curve of figures is measured, 0 to 4.
     degrade : str, optional
-        A name in `degrade.PLANS`. Models see a worn gray; their colours are measured on the clean
-        one, so that the figures are about colours and comparable.
+        A key of `degrade.PRESETS`. Models get degraded gray; their colors are combined with the
+        clean gray before they are measured, so that figures are comparable.
     validation : bool
-        Only the pictures that training holds back.
+        Use only the validation split of a training on these images.
     limit : int, optional
-        Stop after so many pictures.
+        Largest number of images.
     group : str, optional
-        What groups pictures, as for training (`split.grouping`): figures are also given for each
-        group, and none is divided by `validation`.
+        Option for groups as in training (`split.grouping`): figures are also reported for each
+        group, and the validation split does not divide groups.
     stack : bool
-        The data are the frames of a film, in order: temporal_smoothing is measured too.
+        The images are the frames of a video: temporal consistency is measured, too.
     calibration : bool
-        Ask every model how unsure it is; takes about as long as colorizing.
+        Measure the expected errors of every model, which takes about as long as colorizing.
     backbone, lpips, fid : Path, optional
-        Networks that measure, as local files; see `frechet`.
+        Files of the networks for feature metrics; see `frechet`.
     seed : int
-        Of the degradations.
+        Seed of the degradation.
 
     Raises
     ------
@@ -72,20 +70,20 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if any(not 0 <= value <= 4 for value in self.saturations):
-            raise SettingsError(f"Saturations lie between 0 and 4, got {self.saturations}.")
+            raise SettingsError(f"Saturations must be between 0 and 4, got {self.saturations}.")
         if self.limit is not None and self.limit < 1:
-            raise SettingsError(f"The limit must be at least 1 picture, got {self.limit}.")
+            raise SettingsError(f"The limit must be at least 1 image, got {self.limit}.")
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a Colorizer is called with."""
+        """Settings with which the models are called."""
         given = {"render_factor": self.render_factor, "saturation": self.saturation}
         return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class NoReferenceFigures:
-    """What can be said of a picture without another: its colourfulness and uncoloured share."""
+    """Figures of an image that need no ground truth: colorfulness and uncolored share."""
 
     colorfulness: float
     colorfulness_abs: float
@@ -94,7 +92,7 @@ class NoReferenceFigures:
 
 @dataclass(frozen=True)
 class ImageFigures(NoReferenceFigures):
-    """Of one picture as one model has it, against the truth; NaN where it cannot be told."""
+    """Figures of a model's image compared with the truth; NaN if undefined."""
 
     psnr: float
     ssim: float
@@ -104,7 +102,7 @@ class ImageFigures(NoReferenceFigures):
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Means over pictures at one saturation; colourfulness as a share of the truth's."""
+    """Mean figures at one saturation; colorfulness as a share of the truth's."""
 
     saturation: float
     psnr: float
@@ -114,31 +112,31 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Column:
-    """All that was measured of one model, or of gray; None is what was not.
+    """Figures of one model, or of gray; None for what was not measured.
 
     Parameters
     ----------
     name : str
-        Of the model.
-    pictures : tuple of PictureFigures
-        In the order of `Evaluation.pictures`.
+        Name of the model.
+    images : tuple of ImageFigures
+        In the order of `Evaluation.images`.
     better : float
-        Share of pictures nearer to the truth in CIEDE2000 than gray is.
+        Share of images with a lower CIEDE2000 than gray.
     frechet, frechet_whole, frechet_quadrants, fid : float, optional
-        Distances to the set of truths; the backbone's own of five vectors a picture, of the whole
-        pictures alone, and of the quadrants alone.
+        Frechet distances to the true images: with the backbone for whole images and quadrants
+        together, whole images, and quadrants; and with Inception.
     curve : tuple of CurvePoint
-        Over saturation.
-    calibration : Calibration, optional
-        Of the errors that it expects.
+        Figures over saturation.
+    calibration : CalibrationCurve, optional
+        Expected and measured errors.
     uncertainty : str
-        What those were taken from.
+        Source of the expected errors.
     cdc, warping_error : float, optional
-        Of a film.
+        Temporal consistency of a video.
     """
 
     name: str
-    pictures: tuple[ImageFigures, ...]
+    images: tuple[ImageFigures, ...]
     better: float
     frechet: float | None = None
     frechet_whole: float | None = None
@@ -150,57 +148,57 @@ class Column:
     cdc: float | None = None
     warping_error: float | None = None
 
-    def mean(self, figure: str, among: Sequence[int] | None = None) -> float:
-        """Mean of a field of `PictureFigures` over the pictures (`among` these) that have it."""
-        chosen = self.pictures if among is None else [self.pictures[index] for index in among]
-        return mean_of(getattr(figures, figure) for figures in chosen)
+    def mean(self, figure: str, indices: Sequence[int] | None = None) -> float:
+        """Return the mean of a field of `ImageFigures` over the images (or those of `indices`)."""
+        chosen = self.images if indices is None else [self.images[index] for index in indices]
+        return nan_mean(getattr(figures, figure) for figures in chosen)
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One picture for the sheets, shrunk: gray, as each model has it, and the truth.
+    """Thumbnails of one image: gray, the result of each model, and the truth.
 
     `errors` are the CIEDE2000 of gray and of each model.
     """
 
     name: str
-    gray: Pixels
-    predicted: tuple[Pixels, ...]
-    truth: Pixels
+    gray: UInt8Array
+    predicted: tuple[UInt8Array, ...]
+    truth: UInt8Array
     errors: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """PictureFigures of several models on the same pictures.
+    """Figures of several models on the same images.
 
     Parameters
     ----------
     data : str
-        Where the pictures came from.
-    exam : Exam
-        What was asked.
-    pictures, groups : tuple of str
-        Name and group of every picture measured.
+        Name of the source.
+    config : EvaluationConfig
+        Settings and metrics.
+    images, groups : tuple of str
+        Name and group of each measured image.
     skipped : int
-        Pictures left out: damaged, or without colours.
-    truth : tuple of Look
-        Of the true pictures.
+        Number of images that are damaged or have no colors.
+    truth : tuple of NoReferenceFigures
+        Figures of the true images.
     truth_cdc, truth_warping_error : float, optional
-        Of the true film.
+        Temporal consistency of the true video.
     gray : Column
-        The model that does nothing.
+        Figures of gray.
     models : tuple of Column
-        The others.
+        Figures of the models.
     samples : tuple of Example
-        The first pictures.
+        Examples of the first images.
     best, worst : dict
-        Examples by model: where it wins most over gray in CIEDE2000, and least.
+        Examples by model, with the largest and smallest improvement over gray in CIEDE2000.
     """
 
     data: str
     config: EvaluationConfig
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     groups: tuple[str, ...]
     skipped: int
     truth: tuple[NoReferenceFigures, ...]
@@ -217,20 +215,20 @@ class Evaluation:
         """Gray first, then the models."""
         return (self.gray, *self.models)
 
-    def truth_mean(self, figure: str, among: Sequence[int] | None = None) -> float:
-        """Mean of one figure of `Look` over the true pictures."""
-        chosen = self.truth if among is None else [self.truth[index] for index in among]
-        return mean_of(getattr(look, figure) for look in chosen)
+    def truth_mean(self, figure: str, indices: Sequence[int] | None = None) -> float:
+        """Return the mean of a field of `NoReferenceFigures` over the true images."""
+        chosen = self.truth if indices is None else [self.truth[index] for index in indices]
+        return nan_mean(getattr(figures, figure) for figures in chosen)
 
-    def members(self) -> dict[str, list[int]]:
-        """Places of the pictures of each group, by its name."""
-        places: dict[str, list[int]] = {}
-        for place, group in enumerate(self.groups):
-            places.setdefault(group, []).append(place)
-        return dict(sorted(places.items()))
+    def group_members(self) -> dict[str, list[int]]:
+        """Return the indices of the images of each group, by its name."""
+        indices: dict[str, list[int]] = {}
+        for index, group in enumerate(self.groups):
+            indices.setdefault(group, []).append(index)
+        return dict(sorted(indices.items()))
 
 
-def mean_of(values: Iterable[float]) -> float:
-    """Over those that are numbers; NaN if none is."""
+def nan_mean(values: Iterable[float]) -> float:
+    """Return the mean of the values that are not NaN; NaN if there are none."""
     numbers = [value for value in values if not math.isnan(value)]
     return float(np.mean(numbers)) if numbers else math.nan

@@ -1,4 +1,4 @@
-"""Generator against critic: what each of them wants, on one batch (Isola et al. 2017, eq. 1)."""
+"""Adversarial loss of generator and critic on one batch (Isola et al. 2017, eq. 1)."""
 
 from __future__ import annotations
 
@@ -11,69 +11,71 @@ from napari_colorize.errors import SettingsError
 from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.objective import GeneratorWrapper
-from napari_colorize_training.recipe import CriticPlan
+from napari_colorize_training.recipe import CriticConfig
 
 
 class AdversarialLoss:
-    """The rules of a recipe's critic.
+    """Losses of generator and critic.
 
     Parameters
     ----------
-    plan : CriticPlan
-        The recipe's.
-    painter : Painter
-        The generator.
+    config : CriticConfig
+        Loss, label smoothing and conditioning.
+    generator : GeneratorWrapper
+        Converts outputs and true colors to the critic's input.
     critic : nn.Module
         From `build_critic`.
     """
 
-    def __init__(self, plan: CriticPlan, painter: GeneratorWrapper, critic: nn.Module) -> None:
-        self._plan, self._painter, self._critic = plan, painter, critic
+    def __init__(
+        self, config: CriticConfig, generator: GeneratorWrapper, critic: nn.Module
+    ) -> None:
+        self._config, self._generator, self._critic = config, generator, critic
 
-    def critic_terms(self, output: Tensor, pictures: TrainingBatch) -> dict[str, Tensor]:
-        """How badly the critic tells a generator's output from the truth: D, D_real, D_fake."""
+    def critic_terms(self, output: Tensor, data: TrainingBatch) -> dict[str, Tensor]:
+        """Return the critic's losses D, D_real and D_fake for an output of the generator."""
         with torch.no_grad():
-            fake = self._painter.shown_to_critic(output, pictures.clean)
-            real = self._shrunk(self._painter.truth_for_critic(pictures.rgb), fake)
-        real_says = self._ask(real, pictures.clean)
-        fake_says = self._ask(fake, pictures.clean)
+            fake = self._generator.critic_input(output, data.clean)
+            real = self._resized(self._generator.critic_truth(data.rgb), fake)
+        real_logits = self._logits(real, data.clean)
+        fake_logits = self._logits(fake, data.clean)
         d_real, d_fake = losses.critic_loss(
-            real_says, fake_says, self._plan.loss, smoothing=self._plan.smoothing
+            real_logits, fake_logits, self._config.loss, smoothing=self._config.label_smoothing
         )
         return {"D": (d_real + d_fake) / 2, "D_real": d_real, "D_fake": d_fake}
 
-    def generator_loss(self, output: Tensor, pictures: TrainingBatch) -> Tensor:
-        """How badly the generator deceives the critic."""
-        fake = self._painter.shown_to_critic(output, pictures.clean)
-        says = self._ask(fake, pictures.clean)
-        return losses.generator_loss(says, self._plan.loss, saturating=self._plan.saturating)
+    def generator_loss(self, output: Tensor, data: TrainingBatch) -> Tensor:
+        """Return the generator's adversarial loss."""
+        fake = self._generator.critic_input(output, data.clean)
+        logits = self._logits(fake, data.clean)
+        return losses.generator_loss(logits, self._config.loss, saturating=self._config.saturating)
 
-    def _ask(self, colors: Tensor, gray: Tensor) -> Tensor:
-        if self._plan.conditional:
-            colors = torch.cat([2 * self._shrunk(gray, colors) - 1, colors], dim=1)
+    def _logits(self, colors: Tensor, gray: Tensor) -> Tensor:
+        if self._config.conditional:
+            colors = torch.cat([2 * self._resized(gray, colors) - 1, colors], dim=1)
         return self._critic(colors.contiguous(memory_format=torch.channels_last)).float()
 
     @staticmethod
-    def _shrunk(x: Tensor, like: Tensor) -> Tensor:
+    def _resized(x: Tensor, like: Tensor) -> Tensor:
         if x.shape[-2:] == like.shape[-2:]:
             return x
         return nn.functional.interpolate(x, like.shape[-2:], mode="area")
 
 
-def critic_channels(plan: CriticPlan, painter: GeneratorWrapper) -> int:
-    """How many channels the critic sees: colours, and the gray if it is conditional."""
-    colors = 2 if painter.architecture.output_space == "ab" else 3
-    return colors + int(plan.conditional)
+def critic_channels(config: CriticConfig, generator: GeneratorWrapper) -> int:
+    """Return the critic's number of input channels: colors, and gray if it is conditional."""
+    colors = 2 if generator.architecture.output_space == "ab" else 3
+    return colors + int(config.conditional)
 
 
 @torch.no_grad()
 def refuse_too_small(critic: nn.Module, name: str, channels: int, side: int) -> None:
-    """Raise `SettingsError` if the critic has nothing left to judge of pictures of this side."""
-    trial = copy.deepcopy(critic).to("meta").eval()  # shapes alone, whatever its size
+    """Raise `SettingsError` if the critic has no output for images of this side, px."""
+    trial = copy.deepcopy(critic).to("meta").eval()  # shapes only, without memory or computation
     try:
         trial(torch.empty(1, channels, side, side, device="meta"))
     except RuntimeError as error:
         raise SettingsError(
-            f"The critic {name!r} cannot judge pictures of {side} px: give larger ones, or set a "
-            "larger side for the stages that have a critic."
+            f"The critic {name!r} has no output for images of {side} px: give larger images, or "
+            "set a larger side for the stages with a critic."
         ) from error

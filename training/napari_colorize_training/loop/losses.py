@@ -1,8 +1,7 @@
-"""Losses as pure functions of tensors; each names its equation.
+"""Losses as pure functions of tensors, with references to their equations.
 
-First what compares pictures (pixels, features, noise), then what critics and generators tell each
-other, then classes of colours: how colours become shares of classes, what each class weighs, and
-the cross-entropy of both.
+First image losses (pixels, features, noise, colorfulness), then adversarial losses of critic and
+generator, then color classes: soft encoding, class weights, and cross-entropy.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from napari_colorize_training.rng import Random, uniform
 Norm = Literal["l1", "l2", "smooth-l1"]
 CriticLoss = Literal["bce", "hinge"]
 
-# IPOL review, eq. (7): the layers before the last three poolings of VGG, finest first.
+# IPOL review, eq. (7): the layers before VGG's last three poolings, finest first.
 FEATURE_WEIGHTS = (20.0, 70.0, 10.0)
 GRAY_LIMIT = 5.0  # CIELAB units, Zhang et al.'s program
-FLOOR = 1e-12  # under a square root: its slope at a picture without colour stays finite
+FLOOR = 1e-12  # added under a square root: its gradient stays finite for images without color
 
 
 def distance(x: Tensor, y: Tensor, norm: Norm, beta: float = 1.0) -> Tensor:
-    """How far two tensors of one shape are apart: a mean over all their numbers.
+    """Return the mean distance between the elements of two tensors.
 
     Parameters
     ----------
     x, y : Tensor
-        Of the same shape.
+        Tensors of equal shape.
     norm : {"l1", "l2", "smooth-l1"}
         Mean of |x - y|, of (x - y)^2, or of Huber's loss divided by `beta`.
     beta : float
-        Where "smooth-l1" goes from square to straight.
+        Difference at which "smooth-l1" changes from quadratic to linear.
 
     Raises
     ------
@@ -43,14 +42,14 @@ def distance(x: Tensor, y: Tensor, norm: Norm, beta: float = 1.0) -> Tensor:
         If the shapes differ (broadcasting would hide a mistake) or there is no such norm.
     """
     if x.shape != y.shape:
-        raise ValueError(f"Only equal shapes can be compared, got {x.shape} and {y.shape}.")
+        raise ValueError(f"x and y must have equal shapes, got {x.shape} and {y.shape}.")
     if norm == "l1":
         return F.l1_loss(x, y)
     if norm == "l2":
         return F.mse_loss(x, y)
     if norm == "smooth-l1":
         return F.smooth_l1_loss(x, y, beta=beta)
-    raise ValueError(f"No norm is called {norm!r}. Choose one of: l1, l2, smooth-l1.")
+    raise ValueError(f"No norm is named {norm!r}. Choose one of: l1, l2, smooth-l1.")
 
 
 def feature_loss(
@@ -65,18 +64,20 @@ def feature_loss(
     Parameters
     ----------
     features : callable
-        Pictures `(N, 3, H, W)` to one tensor per layer, as many as there are weights.
+        Images `(N, 3, H, W)` to one tensor per layer, as many as there are weights.
     x, y : Tensor, shape (N, 3, H, W)
-        What is learned, and the truth; no gradient flows through the truth's features.
+        Prediction and target; features of the target have no gradient.
     weights : sequence of float
         lambda_j.
     norm : {"l1", "l2", "smooth-l1"}
-        "l1" in eq. (7); the review finds "l2" about as good.
+        "l1" in eq. (7); according to the review "l2" is about as good.
     """
     with torch.no_grad():
-        aims = [layer.detach() for layer in features(y)]
-    pairs = zip(weights, features(x), aims, strict=True)
-    return torch.stack([weight * distance(one, aim, norm) for weight, one, aim in pairs]).sum()
+        targets = [layer.detach() for layer in features(y)]
+    pairs = zip(weights, features(x), targets, strict=True)
+    return torch.stack(
+        [weight * distance(found, target, norm) for weight, found, target in pairs]
+    ).sum()
 
 
 def add_noise(
@@ -87,21 +88,22 @@ def add_noise(
     *,
     one_offset: bool = False,
 ) -> Tensor:
-    """x'_i = x_i + e_i u_i (IPOL review, eq. 8): some pixels are off by a little.
+    """Add noise to random pixels: x'_i = x_i + e_i u_i (IPOL review, eq. 8).
 
     e_i is 1 with `probability`, else 0; u_i is uniform within +-`amplitude`; all independent.
-    DeOldify's program draws one u for all chosen pixels of a picture instead: `one_offset`.
 
     Parameters
     ----------
     gray : Tensor, shape (N, 1, H, W)
-        In [0, 1]; the result may leave it by `amplitude`.
+        In [0, 1]; the result may exceed this range by `amplitude`.
     probability : float or Tensor of shape (N, 1, 1, 1)
-        Of a pixel to be changed; DeOldify draws it per picture between 0.001 and 0.4.
+        Probability that a pixel is changed; uniform in 0.001 to 0.4 per image in DeOldify.
     amplitude : float
         30 / 255 in DeOldify's program.
-    random : torch.Generator, or one for each picture
-        Of any device.
+    random : torch.Generator, or one for each image
+        On any device.
+    one_offset : bool
+        One u per image, as in DeOldify's program, instead of one per pixel.
     """
     shape = gray.shape[1:]
     chosen = uniform(random, gray, *shape) < probability
@@ -110,18 +112,18 @@ def add_noise(
 
 
 def noise_consistency(clean: Tensor, noisy: Tensor) -> Tensor:
-    """mean (f(x) - f(x'))^2: what eq. (9) of the IPOL review adds to eq. (7).
+    """Return mean (f(x) - f(x'))^2, the noise term of eq. (9) in the IPOL review.
 
-    Both are outputs of the network, and gradient flows through both. (The review found the term
-    left out of DeOldify's program, which trains on noisy input alone.)
+    Both arguments are outputs of the network, and both have gradients. (According to the review
+    DeOldify's program lacks the term and trains with noisy input only.)
     """
     return distance(clean, noisy, "l2")
 
 
 def colorfulness_loss(rgb: Tensor) -> Tensor:
-    """1 - CF, the mean over pictures: smaller where colours are stronger and more varied.
+    """Return the mean of 1 - CF over images; it falls with colorfulness CF.
 
-    CF is that of Hasler and Suesstrunk 2003, for RGB `(N, 3, H, W)` in [0, 1] and with *signed*
+    CF is the measure of Hasler and Suesstrunk 2003 of RGB `(N, 3, H, W)` in [0, 1], with *signed*
     opponents R - G and (R + G) / 2 - B. DDColor's loss takes their absolute values, and sums over
     the batch instead of averaging.
     """
@@ -135,33 +137,33 @@ def colorfulness_loss(rgb: Tensor) -> Tensor:
 def critic_loss(
     real: Tensor, fake: Tensor, kind: CriticLoss, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """What a critic gets wrong about photographs, and about what a generator made.
+    """Return the losses of a critic for real and for generated images.
 
     Parameters
     ----------
     real, fake : Tensor
-        Logits of any shape; large ones say "photograph".
+        Logits of any shape; large ones mean "real".
     kind : {"bce", "hinge"}
         Goodfellow et al. 2014: mean -log D and -log(1 - D). SAGAN: mean max(0, 1 -+ logit).
     smoothing : float
-        One-sided: photographs are labelled 1 - `smoothing`, what was made stays 0 (Salimans et
-        al. 2016; smoothing both would reward a generator for what it does already). With "hinge"
-        the same mixture of both labels' losses.
+        One-sided label smoothing: real images are labeled 1 - `smoothing`, generated ones 0
+        (Salimans et al. 2016; smoothing both would reward the generator for its present output).
+        With "hinge" the same mixture of the losses of both labels.
 
     Returns
     -------
     real_loss, fake_loss : Tensor, shape ()
-        Logged as `D_real` and `D_fake`; how they are added is the recipe's choice.
+        Logged as `D_real` and `D_fake`.
     """
-    true, false = _verdicts(kind)
-    real_loss = (1 - smoothing) * true(real).mean()
+    real_label, fake_label = _label_losses(kind)
+    real_loss = (1 - smoothing) * real_label(real).mean()
     if smoothing:
-        real_loss = real_loss + smoothing * false(real).mean()
-    return real_loss, false(fake).mean()
+        real_loss = real_loss + smoothing * fake_label(real).mean()
+    return real_loss, fake_label(fake).mean()
 
 
 def generator_loss(fake: Tensor, kind: CriticLoss, saturating: bool = False) -> Tensor:
-    """How little a critic was taken in by what a generator made.
+    """Return the adversarial loss of a generator.
 
     Parameters
     ----------
@@ -170,38 +172,40 @@ def generator_loss(fake: Tensor, kind: CriticLoss, saturating: bool = False) -> 
     kind : {"bce", "hinge"}
         Mean -log D(G), or of the negative logit.
     saturating : bool
-        Mean log(1 - D(G)) instead, Goodfellow's minimax cost ("bce" only): below 0, and its
-        gradient dies where the critic is sure.
+        Mean log(1 - D(G)) instead, Goodfellow's minimax cost ("bce" only). It is below 0, and its
+        gradient vanishes where the critic is certain.
 
     Raises
     ------
     ValueError
-        If the hinge loss is to saturate.
+        If `saturating` is used with "hinge".
     """
     if kind == "hinge":
         if saturating:
             raise ValueError('The hinge loss has no saturating form; choose the kind "bce".')
         return -fake.mean()
-    true, false = _verdicts(kind)
-    return -false(fake).mean() if saturating else true(fake).mean()
+    real_label, fake_label = _label_losses(kind)
+    return -fake_label(fake).mean() if saturating else real_label(fake).mean()
 
 
-def _verdicts(kind: CriticLoss) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """The losses of logits that should say "photograph", and of those that should not."""
+def _label_losses(
+    kind: CriticLoss,
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return the losses of logits with the label "real" and with the label "generated"."""
     if kind == "bce":
         return (lambda logit: F.softplus(-logit)), F.softplus  # -log D, -log(1 - D)
     if kind == "hinge":
         return (lambda logit: F.relu(1 - logit)), (lambda logit: F.relu(1 + logit))
-    raise ValueError(f"No critic's loss is called {kind!r}. Choose one of: bce, hinge.")
+    raise ValueError(f"No adversarial loss is named {kind!r}. Choose one of: bce, hinge.")
 
 
 def encode_softly(
     uv: Tensor, steps: Tensor, origin: Tensor, shape: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Colours as mixtures of the four grid points around them.
+    """Encode colors as shares of the four grid points around them.
 
-    The weights are bilinear, so the mixture's mean is the colour itself. (Zhang et al. 2016,
-    section 2.2, use a Gaussian over the nearest bins, whose mean is not.)
+    The shares are bilinear, so that their mean is the color itself. (Zhang et al. 2016,
+    section 2.2, use a Gaussian over the nearest bins, whose mean is another color.)
 
     Parameters
     ----------
@@ -215,13 +219,13 @@ def encode_softly(
     Returns
     -------
     classes, weights : Tensor, shape (N, 4, H, W)
-        Index of each grid point (V fastest) and its share; shares sum to 1.
+        Index of each grid point (V varies fastest) and its share; shares sum to 1.
     """
-    last = uv.new_tensor(shape).view(1, 2, 1, 1) - 1
-    place = (uv - origin.view(1, 2, 1, 1)) / steps.view(1, 2, 1, 1)
-    place = place.clamp(min=torch.zeros_like(last), max=last - 1e-3)
-    low = place.floor()
-    share = place - low
+    largest = uv.new_tensor(shape).view(1, 2, 1, 1) - 1
+    position = (uv - origin.view(1, 2, 1, 1)) / steps.view(1, 2, 1, 1)
+    position = position.clamp(min=torch.zeros_like(largest), max=largest - 1e-3)
+    low = position.floor()
+    share = position - low
     u, v = low.long().unbind(1)
     classes = torch.stack([(u + du) * shape[1] + v + dv for du in (0, 1) for dv in (0, 1)], 1)
     along_u, along_v = (torch.stack([1 - part, part], 1) for part in share.unbind(1))
@@ -230,111 +234,110 @@ def encode_softly(
 
 
 def encode_nearest(
-    ab: Tensor, centers: Tensor, neighbours: int = 10, sigma: float = 5.0
+    ab: Tensor, centers: Tensor, neighbors: int = 10, sigma: float = 5.0
 ) -> tuple[Tensor, Tensor]:
-    """Colours as shares of the nearest classes: Zhang et al. 2016, section 2.2.
+    """Encode colors as shares of the nearest classes: Zhang et al. 2016, section 2.2.
 
     Parameters
     ----------
     ab : Tensor, shape (N, 2, H, W)
-        In the units of `centers`: CIELAB's there.
+        In the units of `centers`; CIELAB in the article.
     centers : Tensor, shape (K, 2)
-        A colour for each class.
-    neighbours : int
+        Color of each class.
+    neighbors : int
         10 in their program, 5 in their text.
     sigma : float
-        Of the Gaussian that turns distances into shares.
+        Standard deviation of the Gaussian that converts distances to shares.
 
     Returns
     -------
-    classes, shares : Tensor, shape (N, neighbours, H, W)
+    classes, shares : Tensor, shape (N, neighbors, H, W)
         Nearest first; shares sum to 1.
     """
     points = ab.movedim(1, -1).flatten(0, -2)  # (N H W, 2)
-    # The other mode subtracts large numbers, and ties between bins come out in any order.
-    apart = torch.cdist(points, centers.to(ab), compute_mode="donot_use_mm_for_euclid_dist")
-    nearest, classes = apart.topk(neighbours, largest=False)
+    # The matrix product mode subtracts large numbers: ties between bins would be rounded away.
+    distances = torch.cdist(points, centers.to(ab), compute_mode="donot_use_mm_for_euclid_dist")
+    nearest, classes = distances.topk(neighbors, largest=False)
     shares = torch.softmax(-nearest.square() / (2 * sigma**2), dim=-1)
-    size = (len(ab), *ab.shape[2:], neighbours)
+    size = (len(ab), *ab.shape[2:], neighbors)
     return classes.view(size).movedim(-1, 1), shares.view(size).movedim(-1, 1)
 
 
 def smooth_prior(counts: Tensor, centers: Tensor, sigma: float = 5.0) -> Tensor:
-    """How often each class is met, blurred over its neighbours: Zhang et al. 2016, section 2.2.
+    """Return class frequencies smoothed over neighbors: Zhang et al. 2016, section 2.2.
 
     Parameters
     ----------
     counts : Tensor, shape (K,)
-        Pixels, or shares of them, that fell into each class.
+        Number or share of pixels in each class.
     centers : Tensor, shape (K, 2)
-        A colour for each class.
+        Color of each class.
     sigma : float
-        Of the Gaussian, in the units of `centers`.
+        Standard deviation of the Gaussian, in the units of `centers`.
 
     Returns
     -------
     Tensor, shape (K,)
-        Probabilities, of sum 1. Each class hands on its count as a whole, at the rim as well.
+        Probabilities with sum 1. The count of each class is distributed completely, also at the
+        border of the gamut.
     """
-    apart = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist")
-    spread = torch.softmax(-apart.square() / (2 * sigma**2), dim=1)  # from row to column
+    distances = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist")
+    spread = torch.softmax(-distances.square() / (2 * sigma**2), dim=1)  # from row to column
     prior = counts.to(spread) @ spread
     return prior / prior.sum()
 
 
-def class_weights(frequency: Tensor, rebalance: float, heaviest: float) -> Tensor:
-    """Weights that make rare colours count: frequency ** -rebalance, of mean 1 over the data.
+def class_weights(frequency: Tensor, rebalance: float, max_weight: float) -> Tensor:
+    """Return class weights frequency ** -rebalance, with mean 1 over the data.
 
-    Zhang et al. 2016, eq. (4), mix the frequencies with a uniform distribution instead of raising
-    them to a power; both tame the rarest classes: here no weight passes `heaviest` before the mean
-    is brought back to 1.
+    Weights are limited to `max_weight` before the mean is set to 1 again. (Zhang et al. 2016, eq.
+    4, limit them by mixing the frequencies with a uniform distribution.)
     """
     present = frequency.clamp_min(1e-6)
     weights = present**-rebalance
     weights = weights / (frequency * weights).sum()
-    weights = weights.clamp_max(heaviest)
+    weights = weights.clamp_max(max_weight)
     return weights / (frequency * weights).sum()
 
 
 def zhang_weights(prior: Tensor, mix: float = 0.5) -> Tensor:
-    """1 / ((1 - mix) p + mix / Q), of mean 1 over the data: Zhang et al. 2016, eq. (4).
+    """Return weights 1 / ((1 - mix) p + mix / Q) with mean 1: Zhang et al. 2016, eq. (4).
 
-    Q counts the classes that occur, as their program does; a class that does not occur weighs as
-    much as one that almost does not.
+    Q is the number of classes that occur, as in their program. A class that does not occur has the
+    weight of an extremely rare one.
 
     Parameters
     ----------
     prior : Tensor, shape (K,)
-        p, of sum 1.
+        p, with sum 1.
     mix : float
-        lambda: 0 weighs by rarity alone, 1 all alike.
+        lambda; 0: weights by rarity only; 1: equal weights.
 
     Raises
     ------
     ValueError
-        If `mix` is not between 0 and 1, or is 0 though some class never occurs.
+        If `mix` is not between 0 and 1, or is 0 although some class never occurs.
     """
     if not 0 <= mix <= 1:
         raise ValueError(f"mix must be between 0 and 1, got {mix}.")
     mixture = (1 - mix) * prior + mix / (prior > 0).sum()
     if not bool((mixture > 0).all()):
-        raise ValueError("Some classes have no pixels; choose mix above 0, or smooth the prior.")
+        raise ValueError("Some classes have no pixels: use mix above 0, or a smoothed prior.")
     return 1 / (mixture * (prior / mixture).sum())
 
 
 def is_colored(ab: Tensor, limit: float = GRAY_LIMIT) -> Tensor:
-    """Which pictures of CIELAB a and b `(N, 2, H, W)` have any colour; bool `(N,)`.
+    """Return whether images of CIELAB a and b `(N, 2, H, W)` have any color; bool `(N,)`.
 
-    A picture none of whose a and b passes `limit` is a gray photograph, from which Zhang et al.'s
-    program learns nothing.
+    An image is gray if all |a| and |b| are at most `limit`; Zhang et al.'s program ignores it.
     """
     return ab.abs().flatten(1).amax(1) > limit
 
 
 def soft_cross_entropy(logits: Tensor, classes: Tensor, shares: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy against soft classes, each pixel weighed by its classes' weights.
+    """Return the cross-entropy with soft targets, weighted by the mean weight of their classes.
 
-    Zhang et al. 2016, eq. (2), with the mean weight of a pixel's classes. Logits are
+    Zhang et al. 2016, eq. (2), with another weight per pixel. Logits are
     `(N, K, H, W)`; the result is the mean over pixels.
     """
     pixel = (weights[classes] * shares).sum(1)
@@ -348,22 +351,22 @@ def strongest_cross_entropy(
     weights: Tensor,
     counted: Tensor | None = None,
 ) -> Tensor:
-    """Zhang et al. 2016, eq. (2) and (3): each pixel weighed by its strongest class alone.
+    """Return the cross-entropy weighted by the strongest class: Zhang et al. 2016, eq. (2), (3).
 
-    Their program multiplies gradients by the weights and prints a loss without them; here the
-    loss has them, and so has its gradient.
+    Their program multiplies gradients by the weights and reports a loss without them; here the
+    loss contains the weights, which gives the same gradients.
 
     Parameters
     ----------
     logits : Tensor, shape (N, K, H, W)
-        Before the softmax.
+        Scores before the softmax.
     classes, shares : Tensor, shape (N, M, H, W)
-        As `encode_nearest` or `encode_softly` give them.
+        As returned by `encode_nearest` or `encode_softly`.
     weights : Tensor, shape (K,)
-        Of classes.
+        Class weights.
     counted : Tensor, shape (N,), optional
-        Factor on each picture, such as `is_colored`. The mean is over all pictures nevertheless,
-        as in the program.
+        Factor of each image, such as `is_colored`. The mean is over all images, as in their
+        program.
     """
     strongest = classes.gather(1, shares.argmax(1, keepdim=True)).squeeze(1)
     pixel = weights[strongest] * _cross_entropy(logits, classes, shares)  # (N, H, W)
@@ -373,8 +376,8 @@ def strongest_cross_entropy(
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor, shares: Tensor) -> Tensor:
-    """-sum_k share_k log softmax(logits)_k of each pixel, (N, H, W)."""
-    # Channels last, as the convolution leaves them: a softmax over far strides is slow on a CPU.
+    """Return -sum_k share_k log softmax(logits)_k for each pixel, (N, H, W)."""
+    # Channels last, as in the convolution's output: a softmax over large strides is slow on a CPU.
     log_probabilities = F.log_softmax(logits.movedim(1, -1).float(), dim=-1)
     log_probabilities = log_probabilities.gather(-1, classes.movedim(1, -1))
     return -(shares.movedim(1, -1) * log_probabilities).sum(-1)

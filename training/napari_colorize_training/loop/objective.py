@@ -1,7 +1,7 @@
-"""What a recipe asks of a network: targets in its own space, and the content loss.
+"""Targets in the color space of a network, and the content loss.
 
-The engine shows a network gray and gets an output in the network's own terms (normalised RGB, U
-and V, a and b, or scores of colour classes). Here that output meets the truth.
+A network predicts normalized RGB, U and V, a and b, or scores of color classes. `target` converts
+true colors to that space, and `ContentLoss` compares both.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from napari_colorize.networks.compact import CLASS_GRID, Sample
 from napari_colorize.pipeline import network_input, to_rgb
 from napari_colorize_training.loop import losses
-from napari_colorize_training.recipe import LossPlan
+from napari_colorize_training.recipe import LossConfig
 
-QUARTER = 4  # what class networks make of a picture's sides
-GAUSSIAN_NEIGHBOURS = 10  # Zhang et al.'s program; their text says 5
+OUTPUT_STRIDE = 4  # of networks with color classes
+GAUSSIAN_NEIGHBORS = 10  # Zhang et al.'s program; 5 in their text
 Terms = dict[str, Tensor]
 
 
 class GeneratorWrapper(nn.Module):
-    """A network as training needs it: gray `(N, 1, H, W)` in [0, 1] to its raw output.
+    """A network with preprocessing: gray `(N, 1, H, W)` in [0, 1] to the raw output.
 
     Parameters
     ----------
     network : nn.Module
-        Of the core.
+        Network of the core package.
     architecture : Architecture
-        Its passport.
+        Its metadata: input and output spaces.
     classes : bool
-        The output is scores of colour classes, not the colour expected from them.
+        Return scores of color classes instead of the expected color.
     """
 
     def __init__(self, network: nn.Module, architecture: Architecture, *, classes: bool) -> None:
@@ -42,9 +42,9 @@ class GeneratorWrapper(nn.Module):
         self.network, self.architecture, self.classes = network, architecture, classes
 
     def forward(self, gray: Tensor, sample: Sample | None = None) -> Tensor:
-        """The network's output, float32: colours in its own space, or scores of classes.
+        """Return the output as float32: colors in the network's own space, or scores of classes.
 
-        With a `sample`, scores of some of its pixels alone.
+        With a `sample`, scores are computed for these pixels only.
         """
         x = network_input(self.architecture, gray)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -54,20 +54,20 @@ class GeneratorWrapper(nn.Module):
         return self.network.logits(x, **chosen).float()  # type: ignore[operator]
 
     def colors(self, output: Tensor) -> Tensor:
-        """The raw output as the network's colours, in its output space."""
+        """Convert the raw output to colors in the network's output space."""
         return self.network.expected(output) if self.classes else output  # type: ignore[operator]
 
     def rgb(self, output: Tensor, gray: Tensor) -> Tensor:
-        """RGB `(N, 3, H, W)` of an output, not clipped; smaller U, V, a and b are enlarged."""
+        """Convert an output to RGB `(N, 3, H, W)`, not clipped; small outputs are enlarged."""
         colors = self.colors(output)
         if self.architecture.output_space != "rgb":
             colors = F.interpolate(colors, gray.shape[-2:], mode="bilinear")
         return to_rgb(self.architecture, colors, gray)
 
-    def shown_to_critic(self, output: Tensor, gray: Tensor) -> Tensor:
-        """Colours as a critic sees them, around 0 and of about unit size.
+    def critic_input(self, output: Tensor, gray: Tensor) -> Tensor:
+        """Convert an output to the critic's input, with values around 0 and of about unit size.
 
-        a and b over their unit, as published; RGB normalised as the network's own.
+        a and b are divided by their unit, as published; RGB is normalized as in the network.
         """
         if self.architecture.output_space == "rgb":
             return output if self.architecture.normalized else 2 * output - 1
@@ -75,8 +75,8 @@ class GeneratorWrapper(nn.Module):
             return self.colors(output) / self.architecture.unit
         return 2 * self.rgb(output, gray) - 1
 
-    def truth_for_critic(self, rgb: Tensor) -> Tensor:
-        """The same of a photograph."""
+    def critic_truth(self, rgb: Tensor) -> Tensor:
+        """Convert true colors `(N, 3, H, W)` to the critic's input."""
         if self.architecture.output_space == "uv":
             return 2 * rgb - 1
         truth = target(self.architecture, rgb)
@@ -86,37 +86,37 @@ class GeneratorWrapper(nn.Module):
 
 
 class ContentLoss:
-    """The content loss of a recipe, term by term, for one architecture.
+    """Content loss of a recipe: pixel loss, feature loss and colorfulness loss.
 
     Parameters
     ----------
-    plan : LossPlan
-        What counts.
+    config : LossPlan
+        Kinds and weights of the losses.
     features : callable or None
-        Pictures to feature maps, as a `FeatureNetwork` does, if the plan has a feature loss.
+        Images to feature maps, as in `FeatureNetwork`; None without a feature loss.
     weights : Tensor or None
-        Of colour classes, if the plan has classes.
+        Weights of the color classes `(K,)`; None without classes.
     """
 
     def __init__(
         self,
-        plan: LossPlan,
+        config: LossConfig,
         features: Callable[[Tensor], Sequence[Tensor]] | None,
         weights: Tensor | None,
     ) -> None:
-        self.plan, self.features, self.weights = plan, features, weights
+        self.config, self.features, self.weights = config, features, weights
 
     def sample(self) -> Sample | None:
-        """Which pixels of the output will be compared, drawn anew; None for all of them."""
-        every = self.plan.classes.every
-        if self.plan.pixel != "classes" or every == 1:
+        """Return random pixels of the output for one step; None for all pixels."""
+        stride = self.config.classes.pixel_stride
+        if self.config.pixel != "classes" or stride == 1:
             return None
-        row, column = torch.randint(every, (2,)).tolist()
-        return every, row, column
+        row, column = torch.randint(stride, (2,)).tolist()
+        return stride, row, column
 
     def terms(
         self,
-        painter: GeneratorWrapper,
+        generator: GeneratorWrapper,
         output: Tensor,
         rgb: Tensor,
         gray: Tensor,
@@ -124,75 +124,77 @@ class ContentLoss:
         sample: Sample | None = None,
         features: bool = True,
     ) -> Terms:
-        """Every term by its name in the log, each with its weight, and their sum as `content`.
+        """Return the weighted terms by their names in the log, and their sum as `content`.
 
-        `sample` is what the output was asked for with. Without `features` the feature loss does
-        not count.
+        `sample` is the one with which the output was computed. `features` False leaves out the
+        feature loss.
         """
-        plan = self.plan
-        truth = self._truth(painter, output, rgb, sample)
-        if plan.pixel == "classes":
-            terms = self._classes(painter, output, truth)
+        config = self.config
+        truth = self._truth(generator, output, rgb, sample)
+        if config.pixel == "classes":
+            terms = self._class_terms(generator, output, truth)
         else:
-            name = "G_L2" if plan.pixel == "l2" else "G_L1"
-            unit = painter.architecture.unit
-            distance = losses.distance(output / unit, truth / unit, plan.pixel)
-            terms = {name: plan.weight * distance}
-        if (plan.features and features) or plan.colorfulness:
-            terms |= self._pictures(painter.rgb(output, gray), rgb, features)
+            name = "G_L2" if config.pixel == "l2" else "G_L1"
+            unit = generator.architecture.unit
+            distance = losses.distance(output / unit, truth / unit, config.pixel)
+            terms = {name: config.weight * distance}
+        if (config.feature_weights and features) or config.colorfulness_weight:
+            terms |= self._image_terms(generator.rgb(output, gray), rgb, features)
         terms["content"] = torch.stack(list(terms.values())).sum()
         return terms
 
     def _truth(
-        self, painter: GeneratorWrapper, output: Tensor, rgb: Tensor, sample: Sample | None
+        self, generator: GeneratorWrapper, output: Tensor, rgb: Tensor, sample: Sample | None
     ) -> Tensor:
         if sample is None:
-            return target(painter.architecture, rgb, output.shape[-2:], self.plan.sampling)
-        every, row, column = sample
-        size = [side // QUARTER for side in rgb.shape[-2:]]
-        whole = target(painter.architecture, rgb, (size[0], size[1]), self.plan.sampling)
-        return whole[..., row::every, column::every]
+            return target(generator.architecture, rgb, output.shape[-2:], self.config.sampling)
+        stride, row, column = sample
+        size = [side // OUTPUT_STRIDE for side in rgb.shape[-2:]]
+        whole = target(generator.architecture, rgb, (size[0], size[1]), self.config.sampling)
+        return whole[..., row::stride, column::stride]
 
-    def _classes(self, painter: GeneratorWrapper, output: Tensor, truth: Tensor) -> Terms:
-        plan, network = self.plan.classes, painter.network
-        classes, shares = encode(plan.coding, truth, network)
-        assert self.weights is not None  # the engine counts colours before it trains on classes
-        if plan.weighing == "mixture":
+    def _class_terms(self, generator: GeneratorWrapper, output: Tensor, truth: Tensor) -> Terms:
+        config, network = self.config.classes, generator.network
+        classes, shares = encode(config.encoding, truth, network)
+        assert self.weights is not None  # counted before training
+        if config.weighting == "mixture":
             entropy = losses.strongest_cross_entropy(
                 output, classes, shares, self.weights, losses.is_colored(truth)
             )
         else:
             entropy = losses.soft_cross_entropy(output, classes, shares, self.weights)
-        terms = {"G_classes": self.plan.weight * entropy}
-        if plan.regression:
-            unit = painter.architecture.unit
-            distance = F.smooth_l1_loss(painter.colors(output) / unit, truth / unit, beta=0.05)
-            terms["G_L1"] = plan.regression * distance
+        terms = {"G_classes": self.config.weight * entropy}
+        if config.regression_weight:
+            unit = generator.architecture.unit
+            distance = F.smooth_l1_loss(generator.colors(output) / unit, truth / unit, beta=0.05)
+            terms["G_L1"] = config.regression_weight * distance
         return terms
 
-    def _pictures(self, painted: Tensor, rgb: Tensor, features: bool) -> Terms:
-        plan, terms = self.plan, {}
-        rgb = F.interpolate(rgb, painted.shape[-2:], mode="area")
-        if plan.features and features:
-            assert self.features is not None  # the engine loads it before it trains
-            norm = plan.feature_norm
+    def _image_terms(self, predicted: Tensor, rgb: Tensor, features: bool) -> Terms:
+        config, terms = self.config, {}
+        rgb = F.interpolate(rgb, predicted.shape[-2:], mode="area")
+        if config.feature_weights and features:
+            assert self.features is not None  # loaded before training
+            norm = config.feature_norm
             terms["G_features"] = losses.feature_loss(
-                self.features, painted, rgb, plan.features, norm
+                self.features, predicted, rgb, config.feature_weights, norm
             )
-        if plan.colorfulness:
-            terms["G_colorfulness"] = plan.colorfulness * losses.colorfulness_loss(painted)
+        if config.colorfulness_weight:
+            terms["G_colorfulness"] = config.colorfulness_weight * losses.colorfulness_loss(
+                predicted
+            )
         return terms
 
 
-def encode(coding: str, truth: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Colours `(N, 2, h, w)` as classes and their shares, both `(N, K, h, w)`."""
-    if coding == "bilinear":
+def encode(encoding: str, truth: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
+    """Encode colors `(N, 2, h, w)` as classes and their shares, both `(N, K, h, w)`."""
+    if encoding == "bilinear":
         grid, device = CLASS_GRID, truth.device
         steps, origin = (torch.tensor(part, device=device) for part in (grid.steps, grid.origin))
         return losses.encode_softly(truth, steps, origin, grid.shape)
     centers = network.centers
     assert isinstance(centers, Tensor)
-    return losses.encode_nearest(truth, centers, GAUSSIAN_NEIGHBOURS)
+    return losses.encode_nearest(truth, centers, GAUSSIAN_NEIGHBORS)
 
 
 def target(
@@ -201,29 +203,29 @@ def target(
     size: tuple[int, int] | torch.Size | None = None,
     sampling: str = "mean",
 ) -> Tensor:
-    """What a perfect network would give for a photograph, in the architecture's output space.
+    """Convert true colors to the output space of an architecture.
 
     Parameters
     ----------
     architecture : Architecture
-        Whose space.
+        Architecture with the output space.
     rgb : Tensor, shape (N, 3, H, W)
-        In [0, 1].
+        True colors in [0, 1].
     size : tuple of int, optional
-        Of the output, if it is smaller.
+        Height and width of the output, if it is smaller than the image.
     sampling : {"mean", "point"}
-        How it is made smaller.
+        Mean over the area of each output pixel, or its first pixel.
 
     Returns
     -------
     Tensor, shape (N, C, h, w)
-        float32.
+        Target, float32.
     """
-    last = rgb.movedim(1, -1)
+    channels_last = rgb.movedim(1, -1)
     if architecture.output_space == "uv":
-        truth = rgb_to_yuv(last)[..., 1:].movedim(-1, 1)
+        truth = rgb_to_yuv(channels_last)[..., 1:].movedim(-1, 1)
     elif architecture.output_space == "ab":
-        truth = rgb_to_lab(last)[..., 1:].movedim(-1, 1)
+        truth = rgb_to_lab(channels_last)[..., 1:].movedim(-1, 1)
     elif architecture.normalized:
         mean, std = (
             rgb.new_tensor(part).view(1, 3, 1, 1) for part in (IMAGENET_MEAN, IMAGENET_STD)

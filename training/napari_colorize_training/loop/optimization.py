@@ -1,4 +1,4 @@
-"""A network that learns: its optimizer, its rates, and one step of learning."""
+"""A network with its optimizer: learning rates, one optimization step, gradient averaging."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-
-FUSED = ("cpu", "cuda")  # devices on which torch steps all weights in one pass
+FUSED = ("cpu", "cuda")  # devices on which torch updates all weights in one kernel
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that learn at one rate.
+    """Parameters with a common learning rate.
 
     Parameters
     ----------
     parameters : list of Parameter
-        Those of them that are frozen are left alone.
+        Frozen ones among them are not optimized.
     lr : float
-        Their peak rate.
+        Peak learning rate.
     """
 
     parameters: list[nn.Parameter]
@@ -33,14 +32,14 @@ class ParameterGroup:
 
 
 class OptimizedModule:
-    """One side of the game, generator or critic.
+    """A generator or critic with its optimizer.
 
     Parameters
     ----------
     network : nn.Module
         On the accelerator's device.
     accelerator : Accelerator
-        Knows the device and the other processes.
+        Device, precision and processes.
     """
 
     def __init__(self, network: nn.Module, accelerator: Accelerator) -> None:
@@ -58,23 +57,35 @@ class OptimizedModule:
         weight_decay: float,
         clip: float = 0.0,
     ) -> None:
-        """Take a new optimizer for a stage."""
+        """Make a new optimizer, for the parameters that require gradients.
+
+        Parameters
+        ----------
+        groups : sequence of ParameterGroup
+            Parameters and peak learning rates.
+        name : {"adamw", "adam"}
+            Optimizer.
+        betas, weight_decay
+            Its options.
+        clip : float
+            Largest norm of the gradient; 0 for no limit.
+        """
         kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-        learning = [
+        trained = [
             ([item for item in group.parameters if item.requires_grad], group.lr)
             for group in groups
         ]
-        learning = [(items, lr) for items, lr in learning if items]
-        self._peaks, self._clip = [lr for _, lr in learning], clip
+        trained = [(items, lr) for items, lr in trained if items]
+        self._peaks, self._clip = [lr for _, lr in trained], clip
         self._optimizer = kinds[name](
-            [{"params": items, "lr": lr} for items, lr in learning],
+            [{"params": items, "lr": lr} for items, lr in trained],
             betas=betas,
             weight_decay=weight_decay,
             fused=self._accelerator.device.type in FUSED,
         )
 
     def set_rates(self, factor: float, beta1: float | None = None) -> float:
-        """Rates as a share of their peaks, and Adam's beta1; returns the largest rate."""
+        """Set learning rates as a share of their peaks, and beta1; returns the largest rate."""
         assert self._optimizer is not None  # begin comes first
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
@@ -83,46 +94,49 @@ class OptimizedModule:
         return max(self._peaks) * factor
 
     def step(self, loss: Tensor) -> None:
-        """One step down the gradient of a loss, averaged over all processes, if it is a number."""
+        """Update the weights with the gradient of a loss, averaged over all processes.
+
+        Nothing is updated if the gradient is not finite.
+        """
         assert self._optimizer is not None  # begin comes first
         self._optimizer.zero_grad(set_to_none=True)
         self._accelerator.backward(loss)
-        moved = [
+        updated = [
             item
             for group in self._optimizer.param_groups
             for item in group["params"]
             if item.grad is not None
         ]
-        self._average(moved)
+        self._all_reduce_gradients(updated)
         # oneDNN's bfloat16 convolutions sometimes (1 in 150; several threads, maps of 2 x 2 px)
-        # give gradients that are no numbers; one step in their direction would end the run.
-        finite = [item.grad.isfinite().all() for item in moved if item.grad is not None]
-        if not torch.stack(finite).all():  # asked once, since a GPU has to be waited for
+        # return gradients with NaN; one update with them would end the run.
+        finite = [item.grad.isfinite().all() for item in updated if item.grad is not None]
+        if not torch.stack(finite).all():  # one comparison, because it synchronizes with a GPU
             return
         if self._clip:
-            nn.utils.clip_grad_norm_(moved, self._clip)
+            nn.utils.clip_grad_norm_(updated, self._clip)
         self._optimizer.step()
 
-    def all_reduce_gradients(self) -> None:
-        """Every process takes the mean of all running statistics, so that networks stay one.
+    def all_reduce_buffers(self) -> None:
+        """Average the running statistics over all processes, so that their networks stay equal.
 
-        On a GPU synchronised batch norm has seen to it already.
+        On a GPU synchronized batch norm has done so already.
         """
         if self._accelerator.num_processes > 1 and self._accelerator.device.type == "cpu":
-            self._share([item for item in self.network.buffers() if item.is_floating_point()])
+            self._all_reduce([item for item in self.network.buffers() if item.is_floating_point()])
 
-    def _average(self, parameters: list[nn.Parameter]) -> None:
-        """Every process takes the mean of all gradients.
+    def _all_reduce_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Average the gradients over all processes.
 
-        In one piece, so that frozen layers, two players and several passes through one network
-        need no wrapper that counts them.
+        `DistributedDataParallel` is not used: it expects every parameter in every backward pass,
+        which fails with frozen layers, two networks and several passes through one network.
         """
         if self._accelerator.num_processes == 1:
             return
-        self._share([item.grad for item in parameters if item.grad is not None])
+        self._all_reduce([item.grad for item in parameters if item.grad is not None])
 
     @torch.no_grad()
-    def _share(self, tensors: list[Tensor]) -> None:
+    def _all_reduce(self, tensors: list[Tensor]) -> None:
         if not tensors:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -131,15 +145,15 @@ class OptimizedModule:
             tensor.copy_(part.view_as(tensor))
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and the optimizer's memory."""
-        memory = None if self._optimizer is None else self._optimizer.state_dict()
-        return {"network": self.network.state_dict(), "optimizer": memory}
+        """Return the weights and the optimizer's state."""
+        optimizer = None if self._optimizer is None else self._optimizer.state_dict()
+        return {"network": self.network.state_dict(), "optimizer": optimizer}
 
     def load_network(self, state: dict[str, Any]) -> None:
-        """The weights of `state_dict`."""
+        """Restore the weights from `state_dict`."""
         self.network.load_state_dict(state["network"])
 
     def load_optimizer(self, state: dict[str, Any]) -> None:
-        """The optimizer's memory, into one that has begun the same stage."""
+        """Restore the optimizer's state from `state_dict`, after `begin` of the same stage."""
         if self._optimizer is not None and state["optimizer"] is not None:
             self._optimizer.load_state_dict(state["optimizer"])

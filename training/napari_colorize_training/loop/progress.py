@@ -1,25 +1,27 @@
-"""How a run tells what it does: a bar for people, lines of JSON for programs.
+"""Progress reports of a run: a bar for people, JSON lines for programs.
 
 A program that starts `napari-colorize-train` with `--progress json` reads one object per line from
-its standard output; `event` says what it is:
+standard output. Its key `event` is the kind of event:
 
 - `note`: `text`, a sentence
-- `reading`: `done` and `total` pictures, about a hundred times at most
-- `start`: `steps`, `step` (more than 0 if the run goes on), `stages` (names), `run` (folder)
+- `reading`: `done` and `total`, numbers of images; at most about a hundred such events
+- `start`: `steps`, `step` (above 0 if the run is resumed), `stages` (names), `run` (folder)
 - `step`: `step`, `steps`, `stage`, `losses` (by their names in the log), `seconds_left`
-- `validation`: `step` and the figures of the log's `validation_` columns
-- `preview`: `step`, `path` of a PNG
+- `validation`: `step` and the values of the log's `validation_` columns
+- `preview`: `step`, `path` of a PNG file
 - `paused`, `resumed`: `step`
-- `stopped`: `step`; the exit code is 130, and the same command goes on from there
-- `finetuned`: `improved`, `text` (a sentence), `before` and `after`, the figures of base and result
+- `stopped`: `step`; the exit code is 130, and the same command resumes the run
+- `finetuned`: `improved`, `text` (a sentence), `before` and `after`, the scores of base and result
 - `done`: `model`, path of the checkpoint; the exit code is 0
 - `error`: `text`, a sentence; the exit code is 1
 
-and may write the words `pause`, `resume`, `finish` (end here, with the best so far) and `stop`, a
-line each, to its standard input; or give a file with `--orders`, whose content is the word that
-holds now: then it need not live as long as the run, and another program may go on giving orders.
-Each run ends with one of the last three; notes may come at any time, those on the data before
-`start`.
+Each run ends with `stopped`, `done` or `error`. Notes may come at any time; notes about the data
+come before `start`.
+
+The program controls the run with the commands `pause`, `resume`, `finish` (end now, with the best
+checkpoint so far) and `stop`, one per line, on standard input. Or it passes a file with
+`--control`, whose content is the present command; then it may exit before the run does, and another
+program may take over.
 """
 
 from __future__ import annotations
@@ -28,57 +30,58 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
 STANDARD_INPUT = 0
-LOOK_EVERY = 0.25  # seconds, at the file of orders
-STOPPED = 130  # exit code: what shells say of a program that Ctrl-C has ended
+POLL_INTERVAL = 0.25  # seconds between reads of the control file
+STOPPED = 130  # exit code, as shells report it for a program that was ended by Ctrl-C
 
 
 class Stopped(Exception):
-    """A run was told to end before its first step."""
+    """The run was stopped before its first step."""
 
 
 class ProgressReporter(Protocol):
-    """What the engine tells; every method may be called from one thread only."""
+    """Receiver of a run's events; `report` is called from one thread only."""
 
     def report(self, event: str, **facts: Any) -> None:
-        """Something happened."""
+        """Receive an event of a kind listed in this module, with its values."""
 
 
 class NoProgress:
-    """Tells nobody."""
+    """Reporter that discards all events."""
 
     def report(self, event: str, **facts: Any) -> None:
-        """Keep it."""
+        """Discard the event."""
 
 
 class JsonLines:
-    """One JSON object per line."""
+    """Reporter that writes one JSON object per line."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
 
     def report(self, event: str, **facts: Any) -> None:
-        """Write a line and flush it: the reader waits for it."""
+        """Write a line and flush it, because the reader waits for it."""
         self._stream.write(json.dumps({"event": event, **facts}, default=str) + "\n")
         self._stream.flush()
 
 
 class ProgressBar:
-    """A bar with time left on standard error, sentences above it."""
+    """Reporter with a progress bar on standard error, and messages above it."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
 
     def report(self, event: str, **facts: Any) -> None:
-        """Move the bar, or write a line."""
+        """Update the bar, or write a message."""
         if event == "start":
             self._bar = tqdm(total=facts["steps"], initial=facts["step"], unit="step")
         if event == "note":
@@ -87,132 +90,147 @@ class ProgressBar:
             figures = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
             tqdm.write(figures, file=sys.stderr)
         elif self._bar is not None:
-            self._move(self._bar, event, facts)
+            self._update(self._bar, event, facts)
 
     @staticmethod
-    def _move(bar: tqdm[Any], event: str, facts: Mapping[str, Any]) -> None:
+    def _update(bar: tqdm[Any], event: str, facts: Mapping[str, Any]) -> None:
         if event == "step":
             bar.update(facts["step"] - bar.n)
             bar.set_description(facts["stage"], refresh=False)
-            bar.set_postfix(_shortened(facts["losses"]))
+            bar.set_postfix({name: f"{value:.3g}" for name, value in facts["losses"].items()})
         elif event in ("done", "stopped", "error"):
             bar.close()
 
 
-def _shortened(losses: Mapping[str, float]) -> dict[str, str]:
-    return {name: f"{value:.3g}" for name, value in losses.items()}
-
-
 class RunControl:
-    """Whether to go on: asked between steps, answered by signals, a thread or a program's words."""
+    """Pause, finish and stop requests of a run.
+
+    The training thread reads them between steps. They are set by signal handlers, or by threads
+    that read standard input or a control file. A signal handler interrupts the training thread
+    anywhere, so that nothing here may take a lock that this thread could hold: flags are plain
+    attributes, and `SimpleQueue.put` is reentrant where `threading.Event.set` is not.
+    """
 
     def __init__(self) -> None:
-        self._stop, self._finish = threading.Event(), threading.Event()
-        self._go = threading.Event()
-        self._go.set()
+        self._stopped = self._finished = self._paused = False
+        self._resumes = 0  # number of resume requests so far
+        self._wakeups: SimpleQueue[None] = SimpleQueue()  # one item per request that ends a pause
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the run should save and end."""
-        return self._stop.is_set()
+        """Whether the run is to save its state and end."""
+        return self._stopped
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run should end here as if it had converged."""
-        return self._finish.is_set()
+        """Whether the run is to end now as if it had converged."""
+        return self._finished
 
     @property
     def is_paused(self) -> bool:
-        """Whether the run should wait."""
-        return not self._go.is_set() and not self.is_stopped
+        """Whether the run is to wait."""
+        return self._paused and not (self._stopped or self._finished)
 
     def stop(self) -> None:
-        """Save and end after the present step."""
-        self._stop.set()
-        self._go.set()
+        """Save the state and end after the present step."""
+        self._stopped = True
+        self._wakeups.put(None)
 
     def finish(self) -> None:
         """End after the present step, with the best checkpoint so far."""
-        self._finish.set()
-        self._go.set()
+        self._finished = True
+        self._wakeups.put(None)
 
     def interrupt(self, *_: object) -> None:
-        """Stop, as a signal's handler; who asks a second time does not want to wait."""
+        """Stop the run; signal handler. The second call raises KeyboardInterrupt."""
         if self.is_stopped:
             raise KeyboardInterrupt
         self.stop()
 
     def check(self, *_: object) -> None:
-        """Raise `Stopped` if the run should end: for what comes before the first step."""
+        """Raise `Stopped` if the run is to end; for the time before the first step."""
         if self.is_stopped:
             raise Stopped
 
     def pause(self) -> None:
         """Wait after the present step."""
-        self._go.clear()
+        self._paused = True
 
     def resume(self) -> None:
-        """Wait no longer."""
-        self._go.set()
+        """End the pause."""
+        self._resumes += 1
+        self._paused = False
+        self._wakeups.put(None)
 
-    def wait(self) -> None:
-        """Return when the run is not, or no longer, paused."""
-        self._go.wait()
+    def wait_while_paused(self, on_pause: Callable[[], None]) -> bool:
+        """Block while the run is paused; returns whether it was.
+
+        `on_pause` is called first. A resume request ends the pause even if it arrives before this
+        method blocks and another pause request follows it: requests are counted, not only their
+        last state.
+        """
+        resumes = self._resumes
+        if not self.is_paused:
+            return False
+        on_pause()
+        while self.is_paused and self._resumes == resumes:
+            self._wakeups.get()
+        return True
 
     def listen(self, stream: TextIO | None = None) -> None:
-        """Obey words on standard input, in a thread of its own."""
-        threading.Thread(target=self._apply, args=(stream,), daemon=True).start()
+        """Apply commands from standard input, in a daemon thread."""
+        threading.Thread(target=self._read_stream, args=(stream,), daemon=True).start()
 
-    def _apply(self, stream: TextIO | None) -> None:
-        # Unbuffered: Python cannot end while a thread that waits holds the buffer of sys.stdin.
+    def _read_stream(self, stream: TextIO | None) -> None:
+        # Unbuffered: Python cannot exit while a blocked thread holds the lock of sys.stdin.
         for line in stream or FileIO(STANDARD_INPUT, closefd=False):
-            word = line.decode(errors="replace") if isinstance(line, bytes) else line
-            self.apply(word)
+            self.apply(line.decode(errors="replace") if isinstance(line, bytes) else line)
 
     def follow(self, path: Path) -> None:
-        """Obey the word in a file whenever it changes, in a thread of its own.
+        """Apply the command in a file whenever its content changes, in a daemon thread.
 
-        There need not be such a file yet. Who writes need not do so in one step: half a word is
-        none, and the whole one is seen a moment later.
+        The file may be created later. It need not be written atomically: a part of a command is
+        ignored, and the whole one is read the next time.
         """
-        threading.Thread(target=self._look, args=(path,), daemon=True).start()
+        threading.Thread(target=self._poll_file, args=(path,), daemon=True).start()
 
-    def _look(self, path: Path) -> None:
+    def _poll_file(self, path: Path) -> None:
         last = ""
-        while not self._stop.wait(LOOK_EVERY):
+        while not self._stopped:
+            time.sleep(POLL_INTERVAL)
             with suppress(OSError):
-                word = path.read_text(encoding="utf-8", errors="replace")
-                if word != last:
-                    last = word
-                    self.apply(word)
+                command = path.read_text(encoding="utf-8", errors="replace")
+                if command != last:
+                    last = command
+                    self.apply(command)
 
-    def apply(self, word: str) -> None:
-        """Do what a word says; another word is none of ours."""
-        orders = {
+    def apply(self, command: str) -> None:
+        """Execute a command; unknown ones are ignored."""
+        actions = {
             "pause": self.pause,
             "resume": self.resume,
             "finish": self.finish,
             "stop": self.stop,
         }
-        order = orders.get(word.strip())
-        if order is not None:
-            order()
+        action = actions.get(command.strip())
+        if action is not None:
+            action()
 
 
 class Clock:
-    """Seconds left, from what the last steps took."""
+    """Moving average of the seconds per step."""
 
-    def __init__(self, forget: float = 0.98) -> None:
-        self._forget, self._per_step, self._last = forget, 0.0, time.monotonic()
+    def __init__(self, decay: float = 0.98) -> None:
+        self._decay, self._per_step, self._last = decay, 0.0, time.monotonic()
 
     def tick(self) -> float:
         """Count a step; returns the mean seconds per step."""
         now = time.monotonic()
-        took, self._last = now - self._last, now
-        forget = self._forget if self._per_step else 0.0
-        self._per_step = forget * self._per_step + (1 - forget) * took
+        elapsed, self._last = now - self._last, now
+        decay = self._decay if self._per_step else 0.0
+        self._per_step = decay * self._per_step + (1 - decay) * elapsed
         return self._per_step
 
     def skip(self) -> None:
-        """Do not count the time since the last step: it was no training."""
+        """Leave out the time since the last step, in which nothing was trained."""
         self._last = time.monotonic()

@@ -1,8 +1,9 @@
-"""A run's folder: its log, its state, what it was begun with.
+"""Run folder: log, saved state, and the identity of the run.
 
-`log.csv` has a line every few steps, `tensorboard/` the same. `state.pt` holds everything needed
-to go on, the losses since the last line included, and is replaced atomically: a run that was killed
-at any moment continues the very sequence of lines. Only the first of several processes writes.
+`log.csv` gets a row every few steps, `tensorboard/` the same values. `state.pt` holds everything
+that is needed to resume, including losses that are not logged yet. It is replaced atomically, so
+that a run that was killed at any moment continues with the same rows. With several processes only
+the first one writes.
 """
 
 from __future__ import annotations
@@ -19,80 +20,89 @@ import torch
 from napari_colorize.errors import OutputError, SettingsError
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
 from napari_colorize_training.loop.tensorboard_log import TensorBoardLog, open_tensorboard_log
+from napari_colorize_training.recipe import parse_recipe
 
 Row = dict[str, float | str]
 COLUMNS = (
-    *("step", "time", "stage", "lr", "seconds", "pictures_per_second", "waiting"),
+    *("step", "time", "stage", "lr", "seconds", "images_per_second", "waiting"),
     *("G", "G_L1", "G_L2", "G_classes", "G_features", "G_colorfulness", "G_noise", "G_GAN"),
     *("D", "D_real", "D_fake"),
     *("validation_uv", "validation_uv_gray", "validation_ciede2000", "validation_ciede2000_gray"),
     *("validation_colorfulness", "validation_measure"),
 )
-TORCH_CANNOT_WRITE = ("PytorchStreamWriter", "inline_container")
+# Old name -> new name, in states and logs of earlier versions.
+RENAMED_STATE_KEYS = {"passport": "identity", "average": "ema"}
+RENAMED_IDENTITY_KEYS = {"pictures": "images"}
+RENAMED_COLUMNS = {"pictures_per_second": "images_per_second"}
+# Parts of the messages with which torch reports that a file cannot be written.
+TORCH_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container")
 
 
 class RunFolder:
-    """Where a run keeps what it has reached.
+    """Folder with the log and the state of a run.
 
     Parameters
     ----------
     path : Path
-        Made if it is missing.
-    passport : dict
-        What a state must have been begun with to be continued: recipe, steps, pictures.
+        Created if it does not exist.
+    identity : mapping
+        Recipe, number of steps, images and base. A state is resumed only if its own is equal.
     writes : bool
-        Whether this process is the one that writes.
+        Whether this process writes to the folder.
 
     Raises
     ------
     OutputError
-        If nothing can be written there.
+        If the folder cannot be created or written to.
     """
 
-    def __init__(self, path: Path, passport: Mapping[str, Any], *, writes: bool = True) -> None:
-        self.path, self._passport, self._writes = path, json.dumps(passport, default=list), writes
-        self._board: TensorBoardLog | None = None
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, writes: bool = True) -> None:
+        self.path, self._identity, self._writes = path, json.dumps(identity, default=list), writes
+        self._tensorboard: TensorBoardLog | None = None
         if writes:
             with write_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
-                remove_abandoned(path, age=0)  # of this very run, when it was killed
+                remove_abandoned(path, age=0)  # temporary files of this run if it was killed
 
     @property
     def state_path(self) -> Path:
-        """Where the state is."""
+        """Path of the saved state."""
         return self.path / "state.pt"
 
     @property
     def log_path(self) -> Path:
-        """Where the log is."""
+        """Path of the log."""
         return self.path / "log.csv"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the state, atomically."""
+        """Replace the saved state atomically."""
         if self._writes:
-            with new_file(self.state_path, overwrite=True) as part, _explained(self.state_path):
-                torch.save({"passport": self._passport, **state}, part)
+            with new_file(self.state_path, overwrite=True) as part, _torch_errors(self.state_path):
+                torch.save({"identity": self._identity, **state}, part)
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last, if the run was begun before.
+        """Return the last saved state, or None if there is none.
 
         Raises
         ------
         SettingsError
-            If it was begun with something else.
+            If it belongs to a run with another identity.
         """
         if not self.state_path.is_file():
             return None
-        state: dict[str, Any] = torch.load(self.state_path, map_location="cpu", weights_only=True)
-        if state.get("passport") != self._passport:
+        state = _rename(
+            torch.load(self.state_path, map_location="cpu", weights_only=True), RENAMED_STATE_KEYS
+        )
+        if _upgraded(state.get("identity")) != json.loads(self._identity):
             raise SettingsError(
-                f"The run in {self.path} was begun with another recipe, other data or another "
+                f"The run in {self.path} was started with another recipe, other data or another "
                 "number of steps; choose another --run folder, or delete this one."
             )
+        state["rows"] = [_rename(row, RENAMED_COLUMNS) for row in state.get("rows", [])]
         return state
 
     def append(self, row: Row) -> None:
-        """Add a line to the log."""
+        """Append a row to the log."""
         if not self._writes:
             return
         is_new = not self.log_path.is_file()
@@ -100,45 +110,64 @@ class RunFolder:
             writer = csv.DictWriter(file, COLUMNS, restval="")
             if is_new:
                 writer.writeheader()
-            writer.writerow({key: _short(value) for key, value in row.items()})
-        if self._board is not None:
+            writer.writerow({key: _rounded(value) for key, value in row.items()})
+        if self._tensorboard is not None:
             with write_errors(self.path):
-                self._board.append(row)
+                self._tensorboard.append(row)
 
     def begin_log(self, step: int) -> None:
-        """Go on behind this step: drop what a run that was killed had logged after its state."""
+        """Open the log after this step; later rows, logged by a killed run, are removed."""
         if not self._writes:
             return
         with write_errors(self.path):
-            self._board = open_tensorboard_log(self.path / "tensorboard", step)
+            self._tensorboard = open_tensorboard_log(self.path / "tensorboard", step)
         if self.log_path.is_file():
-            self._shorten(step)
+            self._truncate(step)
 
-    def _shorten(self, step: int) -> None:
+    def _truncate(self, step: int) -> None:
         with self.log_path.open(newline="") as file:
             header, *lines = file.readlines() or [""]
+        for old, new in RENAMED_COLUMNS.items():
+            header = header.replace(old, new)
         kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
         if not kept:
-            self.log_path.unlink()  # the next line brings its header
+            self.log_path.unlink()  # `append` writes a new header
             return
         with new_file(self.log_path, overwrite=True) as part, part.open("w", newline="") as file:
             file.writelines([header, *kept])
 
 
+def _rename(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in table.items()}
+
+
+def _upgraded(identity: str | None) -> dict[str, Any] | None:
+    """Return a saved identity with the keys of this version."""
+    if identity is None:
+        return None
+    table = _rename(json.loads(identity), RENAMED_IDENTITY_KEYS)
+    if isinstance(table.get("recipe"), dict):
+        try:
+            table["recipe"] = json.loads(json.dumps(parse_recipe(table["recipe"]).to_dict()))
+        except SettingsError:
+            return None  # a recipe of a later version
+    return table
+
+
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """`explained`, and what torch says of a full disk in its own words."""
+def _torch_errors(path: Path) -> Iterator[None]:
+    """Convert write errors, including those that torch reports as RuntimeError, to OutputError."""
     try:
         with write_errors(path):
             yield
     except RuntimeError as error:
-        if not any(sign in str(error) for sign in TORCH_CANNOT_WRITE):
+        if not any(part in str(error) for part in TORCH_WRITE_ERRORS):
             raise
         raise OutputError(
-            f"{path} could not be written: the disk is probably full. Make room and run the same "
-            "command again; it goes on from the last state."
+            f"{path} could not be written: the disk is probably full. Free some space and run the "
+            "same command again; it continues from the last state."
         ) from error
 
 
-def _short(value: float | str) -> str | float:
+def _rounded(value: float | str) -> str | float:
     return f"{value:.6g}" if isinstance(value, float) else value

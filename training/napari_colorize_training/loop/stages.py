@@ -1,11 +1,11 @@
-"""A recipe's stages as they will run: cycles unrolled, epochs counted in steps."""
+"""Stages of a run: the recipe's stages with cycles unrolled and epochs converted to steps."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from napari_colorize_training.recipe import SMALLEST_SIDE, Recipe, Stage
+from napari_colorize_training.recipe import MIN_SIDE, Recipe, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,68 +15,70 @@ class StageRun:
     Parameters
     ----------
     stage : Stage
-        What the recipe says.
-    number : int
-        Place in the run, from 0.
-    first, steps : int
-        Step of the run with which it begins, and how many it takes.
+        Stage of the recipe.
+    index : int
+        Position in the run, from 0.
+    first_step, steps : int
+        First step of the run that belongs to the stage, and number of steps.
     side : int
-        Of the crops, px: the stage's, or the pictures' where they are smaller.
+        Side of the crops, px: that of the stage, or less if the images are smaller.
     """
 
     stage: Stage
-    number: int
-    first: int
+    index: int
+    first_step: int
     steps: int
     side: int
 
     @property
+    def end_step(self) -> int:
+        """Number of steps of the run that are done when the stage ends."""
+        return self.first_step + self.steps
+
+    @property
     def name(self) -> str:
-        """For logs and bars."""
-        return f"{self.number + 1}: {self.stage.train} at {self.side} px"
+        """Name in logs and progress bars."""
+        return f"{self.index + 1}: {self.stage.train} at {self.side} px"
 
 
 def expand_stages(
-    recipe: Recipe, pictures: int, *, largest_side: int, steps: int | None = None
+    recipe: Recipe, images: int, *, largest_side: int, steps: int | None = None
 ) -> list[StageRun]:
-    """The legs of a run.
+    """Return the stages of a run.
 
     Parameters
     ----------
     recipe : Recipe
-        Whose stages are run.
-    pictures : int
-        In an epoch.
+        Recipe whose stages are run.
+    images : int
+        Number of images in an epoch.
     largest_side : int
-        Of crops, px: that of the pictures at hand.
+        Largest possible side of a crop, px.
     steps : int, optional
-        Of the whole run; every stage keeps its share, and at least one step.
+        Length of the whole run; every stage keeps its share, and has at least one step.
     """
-    stages = list(recipe.schedule())
-    counts = [
-        stage.steps or max(1, round(stage.epochs * pictures / stage.batch)) for stage in stages
-    ]
+    stages = list(recipe.unrolled_stages())
+    counts = [stage.steps or max(1, round(stage.epochs * images / stage.batch)) for stage in stages]
     if steps is not None:
         scale = steps / sum(counts)
         counts = [max(1, round(count * scale)) for count in counts]
-    legs, first = [], 0
-    for number, (stage, count) in enumerate(zip(stages, counts, strict=True)):
+    runs, first_step = [], 0
+    for index, (stage, count) in enumerate(zip(stages, counts, strict=True)):
         side = stage.side if stage.side <= largest_side else largest_side // 16 * 16
-        legs.append(
-            StageRun(
-                stage=stage, number=number, first=first, steps=count, side=max(side, SMALLEST_SIDE)
-            )
+        side = max(side, MIN_SIDE)
+        runs.append(
+            StageRun(stage=stage, index=index, first_step=first_step, steps=count, side=side)
         )
-        first += count
-    return legs
+        first_step += count
+    return runs
 
 
-def epoch_ends(legs: list[StageRun], pictures: int) -> list[int]:
-    """The steps at which all pictures have been seen once more, over all legs."""
-    ends, seen, step = [], 0.0, 0
-    for leg in legs:
-        for _ in range(leg.steps):
-            before, seen, step = seen, seen + leg.stage.batch / pictures, step + 1
-            if math.floor(seen) > math.floor(before):
+def epoch_ends(stages: list[StageRun], images: int) -> list[int]:
+    """Return the steps after which another pass over all images is complete, over all stages."""
+    ends, passes, step = [], 0.0, 0
+    for run in stages:
+        for _ in range(run.steps):
+            before, passes, step = passes, passes + run.stage.batch / images, step + 1
+            if math.floor(passes) > math.floor(before):
                 ends.append(step)
     return ends

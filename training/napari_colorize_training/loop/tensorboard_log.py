@@ -1,4 +1,4 @@
-"""A run's log once more, as TensorBoard draws it; nothing where TensorBoard is not installed."""
+"""Copy of a run's log for TensorBoard, if TensorBoard is installed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 
 class TensorBoardLog:
-    """A folder that `tensorboard --logdir` shows.
+    """Folder of events for `tensorboard --logdir`.
 
     Parameters
     ----------
     writer : torch.utils.tensorboard.SummaryWriter
-        Who knows the format.
+        Writes the event files.
     """
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
 
     def append(self, row: Mapping[str, float | str]) -> None:
-        """Draw the numbers of a line of the log at its step."""
+        """Add the numbers of a row of the log at its step."""
         for name, value in row.items():
             if name not in ("step", "time") and not isinstance(value, str):
                 self._writer.add_scalar(name, value, int(row["step"]))
@@ -28,9 +28,9 @@ class TensorBoardLog:
 
 
 def open_tensorboard_log(folder: Path, step: int) -> TensorBoardLog | None:
-    """A board that goes on behind `step`; None without TensorBoard.
+    """Open the folder after `step`; None if TensorBoard is not installed.
 
-    What an earlier process had drawn beyond that step, before it was killed, is not shown again.
+    Values of later steps, logged by a process that was killed, are hidden.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -1,4 +1,4 @@
-"""What a network has learned so far: figures and a sheet, on pictures that it never trains on."""
+"""Validation figures of a network, and a preview sheet."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
-from napari_colorize.imaging.color import rgb_to_yuv, yuv_to_rgb
+from napari_colorize.array_types import Float32Array, UInt8Array
+from napari_colorize.imaging.color import rgb_to_yuv, to_uint8, yuv_to_rgb
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop.objective import GeneratorWrapper
 
-PREVIEWS = 6  # pictures on a sheet
-COLOR_WEIGHT = 0.1  # of too much or too little colour in the measure
+PREVIEW_IMAGES = 6
+COLOR_WEIGHT = 0.1  # weight of deviating colorfulness in `ValidationFigures.measure`
 
 
 @dataclass(frozen=True)
 class ValidationFigures:
-    """How near to the truth, beside gray.
+    """Errors of predicted colors, and those of gray for comparison.
 
     Parameters
     ----------
     uv, uv_gray : float
         Root mean square error of U and V.
     ciede2000, ciede2000_gray : float
-        Mean colour difference.
+        Mean color difference.
     colorfulness : float
         Mean chroma as a share of the truth's.
     """
@@ -45,16 +45,16 @@ class ValidationFigures:
 
     @property
     def measure(self) -> float:
-        """What decides between checkpoints; less is better, gray has more than 1.
+        """Criterion for the best checkpoint; lower is better, gray has more than 1.
 
-        CIEDE2000 as a share of gray's, and a tenth of the ratio by which colourfulness is off:
-        distances to one truth alone would choose the grayest.
+        CIEDE2000 as a share of gray's, plus 0.1 times the logarithmic deviation of colorfulness:
+        the error alone would select the grayest checkpoint.
         """
-        off = abs(math.log(max(self.colorfulness, 1e-3)))
-        return self.ciede2000 / self.ciede2000_gray + COLOR_WEIGHT * off
+        deviation = abs(math.log(max(self.colorfulness, 1e-3)))
+        return self.ciede2000 / self.ciede2000_gray + COLOR_WEIGHT * deviation
 
     def as_row(self) -> dict[str, float]:
-        """For the log."""
+        """Return the figures by their names in the log."""
         return {
             "validation_uv": self.uv,
             "validation_uv_gray": self.uv_gray,
@@ -66,27 +66,27 @@ class ValidationFigures:
 
 
 @torch.no_grad()
-def predict(painter: GeneratorWrapper, gray: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Gray `(N, 1, H, W)` in colour at its own size, RGB `(N, 3, H, W)` in [0, 1].
+def predict(
+    generator: GeneratorWrapper, gray: Tensor, network_gray: Tensor | None = None
+) -> Tensor:
+    """Colorize gray `(N, 1, H, W)`; returns RGB `(N, 3, H, W)` in [0, 1].
 
-    The network may be shown another gray than the one that its colours are put on.
+    `network_gray` is the network's input, if it differs from the luminance of the result.
     """
-    seen = gray if seen is None else seen
-    small = painter.rgb(painter(seen), seen).clamp(0, 1)
+    network_gray = gray if network_gray is None else network_gray
+    small = generator.rgb(generator(network_gray), network_gray).clamp(0, 1)
     uv = rgb_to_yuv(small.movedim(1, -1))[..., 1:].movedim(-1, 1)
     uv = F.interpolate(uv, gray.shape[-2:], mode="bilinear")
     return yuv_to_rgb(torch.cat([gray, uv], 1).movedim(1, -1)).movedim(-1, 1).clamp(0, 1)
 
 
 @torch.no_grad()
-def measure(painter: GeneratorWrapper, batches: Sequence[TrainingBatch]) -> ValidationFigures:
-    """Figures over batches; colours are compared on clean gray, whatever the network sees."""
+def measure(generator: GeneratorWrapper, batches: Sequence[TrainingBatch]) -> ValidationFigures:
+    """Return mean figures over batches; predicted colors are combined with clean gray."""
     rows = [
         row
-        for pictures in batches
-        for row in _rows(
-            pictures.rgb, pictures.clean, predict(painter, pictures.clean, pictures.gray)
-        )
+        for data in batches
+        for row in _rows(data.rgb, data.clean, predict(generator, data.clean, data.gray))
     ]
     uv, uv_gray, error, error_gray, chroma, chroma_gray = np.array(rows).mean(0).tolist()
     return ValidationFigures(
@@ -98,50 +98,49 @@ def measure(painter: GeneratorWrapper, batches: Sequence[TrainingBatch]) -> Vali
     )
 
 
-def _rows(rgb: Tensor, gray: Tensor, painted: Tensor) -> list[tuple[float, ...]]:
-    shown = gray.expand(-1, 3, -1, -1)
+def _rows(rgb: Tensor, gray: Tensor, predicted: Tensor) -> list[tuple[float, ...]]:
+    gray_rgb = gray.expand(-1, 3, -1, -1)
     return [
-        _row(*(_last(part) for part in parts)) for parts in zip(rgb, painted, shown, strict=True)
+        _row(*(_channels_last(part) for part in parts))
+        for parts in zip(rgb, predicted, gray_rgb, strict=True)
     ]
 
 
-def _row(
-    truth: NDArray[np.float32], painted: NDArray[np.float32], shown: NDArray[np.float32]
-) -> tuple[float, ...]:
-    uv, uv_painted = (_uv(part) for part in (truth, painted))
-    lab, lab_painted, lab_shown = (rgb2lab(part) for part in (truth, painted, shown))
+def _row(truth: Float32Array, predicted: Float32Array, gray: Float32Array) -> tuple[float, ...]:
+    uv, uv_predicted = (_uv(part) for part in (truth, predicted))
+    lab, lab_predicted, lab_gray = (rgb2lab(part) for part in (truth, predicted, gray))
     return (
-        float(np.square(uv - uv_painted).mean()),
+        float(np.square(uv - uv_predicted).mean()),
         float(np.square(uv).mean()),
-        float(deltaE_ciede2000(lab, lab_painted).mean()),
-        float(deltaE_ciede2000(lab, lab_shown).mean()),
-        float(np.hypot(lab_painted[..., 1], lab_painted[..., 2]).mean()),
+        float(deltaE_ciede2000(lab, lab_predicted).mean()),
+        float(deltaE_ciede2000(lab, lab_gray).mean()),
+        float(np.hypot(lab_predicted[..., 1], lab_predicted[..., 2]).mean()),
         float(np.hypot(lab[..., 1], lab[..., 2]).mean()),
     )
 
 
-def _uv(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    uv: NDArray[np.float32] = rgb_to_yuv(torch.from_numpy(rgb))[..., 1:].numpy()
+def _uv(rgb: Float32Array) -> Float32Array:
+    uv: Float32Array = rgb_to_yuv(torch.from_numpy(rgb))[..., 1:].numpy()
     return uv
 
 
-def _last(x: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = x.movedim(0, -1).float().cpu().contiguous().numpy()
+def _channels_last(x: Tensor) -> Float32Array:
+    array: Float32Array = x.movedim(0, -1).float().cpu().contiguous().numpy()
     return array
 
 
-def save_preview(path: Path, painter: GeneratorWrapper, pictures: TrainingBatch) -> None:
-    """A sheet of the gray that is seen, prediction and truth, atomically."""
-    from napari_colorize_training.evaluation.report import preview_sheet
+def save_preview(path: Path, generator: GeneratorWrapper, data: TrainingBatch) -> None:
+    """Write a sheet of input, prediction and truth, atomically."""
+    from napari_colorize_training.evaluation.sheets import preview_sheet
 
-    painted = predict(painter, pictures.clean[:PREVIEWS], pictures.gray[:PREVIEWS])
+    predicted = predict(generator, data.clean[:PREVIEW_IMAGES], data.gray[:PREVIEW_IMAGES])
     rows = [
-        (_pixels(shown)[..., 0], _pixels(colored), _pixels(truth))
-        for shown, colored, truth in zip(pictures.gray, painted, pictures.rgb, strict=False)
+        (_pixels(gray)[..., 0], _pixels(prediction), _pixels(truth))
+        for gray, prediction, truth in zip(data.gray, predicted, data.rgb, strict=False)
     ]
     with new_file(path, overwrite=True) as part, write_errors(path):
         preview_sheet(rows).save(part, format="PNG")
 
 
-def _pixels(x: Tensor) -> NDArray[np.uint8]:
-    return np.rint(_last(x) * 255).astype(np.uint8)
+def _pixels(x: Tensor) -> UInt8Array:
+    return to_uint8(_channels_last(x))

@@ -1,10 +1,10 @@
-"""How much of a network learns: layers that stand still, small additions to weights, averages.
+"""Partial training of a network: frozen layers, layer-wise learning rates, LoRA, and EMA.
 
-A network is split into groups of layers from its input to its output. `freeze`, `freeze_to` and
-`unfreeze_at` choose among them, `set_training` says what batch norms do meanwhile, and
-`discriminative_rates` lets early groups learn more slowly. `add_lora` trains a small set's worth of
-numbers instead, of which `merge_lora` makes plain weights. `Average` follows the weights, and
-`Applied` lends it to the network.
+A network is split into groups of layers from input to output. `freeze`, `freeze_to` and
+`unfreeze_at` select the groups that are trained, `set_training` sets the mode of batch norms, and
+`discriminative_rates` gives early groups smaller learning rates. `add_lora` trains low-rank
+additions in place of the weights, and `merge_lora` adds them to the weights. `EMA` is a moving
+average of the weights, and `EvaluationWeights` puts it into the network temporarily.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from torch.nn.utils.spectral_norm import SpectralNormLoadStateDictPreHook
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks.layers import WeightNormConv2d
 
-Unfrozen = Literal["all", "later", "decoder", "head", "gradual"]
+Trainable = Literal["all", "except_first", "decoder", "head", "gradual"]
 
-# What batch norms do whose layers stand still. "frozen": they keep their statistics as well.
-# "move": the statistics follow the new pictures (the IPOL review's program leaves its frozen
-# encoder in training mode). "learn": scale and shift learn too, fastai's default and so DeOldify's.
-# "kept" is "frozen", and the encoder keeps its statistics even while it learns: small batches say
-# less of pictures than its pretraining did.
-Statistics = Literal["frozen", "move", "learn", "kept"]
+# Batch norms of layers that are not trained. "frozen": statistics, scale and shift are constant.
+# "update": the running statistics follow the new images (the IPOL review's program leaves its
+# frozen encoder in training mode). "train": scale and shift are trained, too; fastai's default and
+# therefore DeOldify's. "frozen_encoder": as "frozen", and the encoder's statistics are constant
+# even while its weights are trained, because small batches estimate them worse than pretraining.
+BatchNormMode = Literal["frozen", "update", "train", "frozen_encoder"]
 
-FASTAI_LAST = 10  # fastai's `slice(rate)`: the last group learns ten times as fast as the others
-WARM_START = 10  # an average over few steps must not hold on to the first, random weights
+FASTAI_LAST = 10  # fastai's `slice(rate)`: the last group's rate is ten times that of the others
+EMA_WARMUP = 10  # steps: an average over few steps must not keep the first, random weights
 
 
-def modules_of(network: nn.Module) -> list[list[nn.Module]]:
-    """A network's parts in groups, in the order in which a picture meets them.
+def layer_groups(network: nn.Module) -> list[list[nn.Module]]:
+    """Return the parts of a network in groups, from input to output.
 
-    As its own `layer_groups()` says; without it `network.encoder` and the rest; without an encoder
-    one group.
+    These are the network's own `layer_groups()` if it has the method, else `network.encoder` and
+    the rest, else one group.
     """
     if callable(getattr(network, "layer_groups", None)):
         return [list(group) for group in network.layer_groups()]  # type: ignore[operator]
@@ -48,73 +48,75 @@ def modules_of(network: nn.Module) -> list[list[nn.Module]]:
     return [[network]] if encoder is None else [[encoder], list(children.values())]
 
 
-def groups_of(network: nn.Module) -> list[list[nn.Parameter]]:
-    """The parameters of each group of `modules_of`, every one of the network's exactly once."""
+def parameter_groups(network: nn.Module) -> list[list[nn.Parameter]]:
+    """Return the parameters of each group of `layer_groups`; each parameter occurs exactly once."""
     groups: list[list[nn.Parameter]] = []
-    seen: set[int] = set()
-    for modules in [*modules_of(network), [network]]:
+    known: set[int] = set()
+    for modules in [*layer_groups(network), [network]]:
         found = [item for module in modules for item in module.parameters()]
-        unique = {id(item): item for item in found if id(item) not in seen}
-        seen |= unique.keys()
+        unique = {id(item): item for item in found if id(item) not in known}
+        known |= unique.keys()
         groups.append(list(unique.values()))
-    loose = groups.pop()  # the network's own, in none of its parts
-    groups[-1].extend(loose)
+    ungrouped = groups.pop()  # parameters of the network itself, which are in none of its parts
+    groups[-1].extend(ungrouped)
     return groups
 
 
-def freeze(network: nn.Module, unfrozen: Unfrozen, *, statistics: Statistics = "frozen") -> None:
-    """Let only some of a network learn.
+def freeze(
+    network: nn.Module, trainable: Trainable, *, batch_norm: BatchNormMode = "frozen"
+) -> None:
+    """Select the layers that are trained, by `requires_grad` of their parameters.
 
     Parameters
     ----------
     network : nn.Module
-        Whose parameters are told whether they get gradients.
-    unfrozen : {"all", "later", "decoder", "head", "gradual"}
-        Everything; all but the first group of layers; all but the encoder; the last group. With
-        "gradual" it is everything until `unfreeze_at` chooses, so that an optimizer made now knows
-        all that will learn.
-    statistics : {"frozen", "move", "learn", "kept"}
-        See `Statistics`; `set_training` wants the same.
+        Changed in place.
+    trainable : {"all", "except_first", "decoder", "head", "gradual"}
+        All layers; all but the first group; all but the encoder; the last group. "gradual" is
+        "all" until `unfreeze_at` is called, so that an optimizer made now has all parameters.
+    batch_norm : {"frozen", "update", "train", "frozen_encoder"}
+        See `BatchNormMode`; pass the same value to `set_training`.
 
     Raises
     ------
     SettingsError
-        If the network has no encoder to be frozen, or there is no such choice.
+        If the network has no encoder that could be frozen, or `trainable` is unknown.
     """
-    if unfrozen in ("all", "gradual"):
+    if trainable in ("all", "gradual"):
         network.requires_grad_(True)
-    elif unfrozen == "decoder":
-        _freeze(network, encoder_parameters(network), statistics)
-    elif unfrozen == "later":
-        freeze_to(network, 1, statistics=statistics)
-    elif unfrozen == "head":
-        freeze_to(network, -1, statistics=statistics)
+    elif trainable == "decoder":
+        _freeze(network, encoder_parameters(network), batch_norm)
+    elif trainable == "except_first":
+        freeze_to(network, 1, batch_norm=batch_norm)
+    elif trainable == "head":
+        freeze_to(network, -1, batch_norm=batch_norm)
     else:
         raise SettingsError(
-            f"unfrozen cannot be {unfrozen!r}. Choose one of: all, later, decoder, head, gradual."
+            f"trainable cannot be {trainable!r}. Choose one of: all, except_first, decoder, head, "
+            "gradual."
         )
 
 
-def freeze_to(network: nn.Module, index: int, *, statistics: Statistics = "frozen") -> None:
-    """Let the groups from `index` on learn, as fastai's function of this name; -1 is the last."""
-    still = [item for group in groups_of(network)[:index] for item in group]
-    _freeze(network, still, statistics)
+def freeze_to(network: nn.Module, index: int, *, batch_norm: BatchNormMode = "frozen") -> None:
+    """Freeze the groups before `index`, as fastai's function of this name; -1 is the last group."""
+    frozen = [item for group in parameter_groups(network)[:index] for item in group]
+    _freeze(network, frozen, batch_norm)
 
 
-def unfreeze_at(network: nn.Module, share: float, *, statistics: Statistics = "frozen") -> int:
-    """Gradual unfreezing: let learn what should after a share of the steps.
+def unfreeze_at(network: nn.Module, share: float, *, batch_norm: BatchNormMode = "frozen") -> int:
+    """Freeze and unfreeze groups gradually; returns the index of the first trained group.
 
-    The last group learns from the start, and the others join it one by one after equal times:
-    ULMFiT's way (Howard and Ruder 2018). Returns the index of the first group that learns.
+    The last group is trained from the start, and the others follow one by one after equal shares
+    of the steps (ULMFiT, Howard and Ruder 2018). `share` is the share of steps done, 0 to 1.
     """
-    count = len(modules_of(network))
+    count = len(layer_groups(network))
     index = max(0, count - 1 - int(share * count))
-    freeze_to(network, index, statistics=statistics)
+    freeze_to(network, index, batch_norm=batch_norm)
     return index
 
 
 def encoder_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """The parameters of the pretrained part.
+    """Return the parameters of the pretrained encoder.
 
     Raises
     ------
@@ -126,28 +128,29 @@ def encoder_parameters(network: nn.Module) -> list[nn.Parameter]:
     return list(_encoder(network).parameters())
 
 
-def set_training(network: nn.Module, statistics: Statistics = "frozen") -> None:
-    """Training mode, but for what stands still; to be called after `freeze` and `add_lora`.
+def set_training(network: nn.Module, batch_norm: BatchNormMode = "frozen") -> None:
+    """Set training mode, except for frozen parts; call it after `freeze` and `add_lora`.
 
-    With "frozen" and "kept", groups none of whose parameters learns are in evaluation mode, and so
-    is every batch norm whose own parameters do not learn. With "kept" so are the encoder's, too.
+    With "frozen" and "frozen_encoder", groups without a trained parameter are in evaluation mode,
+    and so is every batch norm without one. With "frozen_encoder" all batch norms of the encoder
+    are, too.
     """
     network.train()
-    if statistics in ("move", "learn"):
+    if batch_norm in ("update", "train"):
         return
-    for modules, parameters in zip(modules_of(network), groups_of(network), strict=True):
+    for modules, parameters in zip(layer_groups(network), parameter_groups(network), strict=True):
         if not any(item.requires_grad for item in parameters):
-            _evaluate(modules)
-    _evaluate(norm for norm in _norms(network) if not _learns(norm))
-    if statistics == "kept" and hasattr(network, "encoder"):
-        _evaluate(_norms(_encoder(network)))
+            _set_eval(modules)
+    _set_eval(norm for norm in _batch_norms(network) if not _is_trained(norm))
+    if batch_norm == "frozen_encoder" and hasattr(network, "encoder"):
+        _set_eval(_batch_norms(_encoder(network)))
 
 
 def discriminative_rates(low: float | None, high: float, groups: int) -> list[float]:
-    """A rate for each group, from `low` for the first to `high` for the last, as fastai's slice.
+    """Return a learning rate for each group, from `low` for the first to `high` for the last.
 
-    The steps between are equal factors. With `low` None all but the last group have a tenth of
-    `high`.
+    Ratios between neighboring groups are equal, as in fastai's slice. With `low` None all but the
+    last group have a tenth of `high`.
 
     Raises
     ------
@@ -155,7 +158,7 @@ def discriminative_rates(low: float | None, high: float, groups: int) -> list[fl
         If a rate is not above 0.
     """
     if high <= 0 or (low is not None and low <= 0):
-        raise SettingsError(f"Rates must be above 0, got {low} to {high}.")
+        raise SettingsError(f"Learning rates must be above 0, got {low} to {high}.")
     if groups == 1:
         return [high]
     if low is None:
@@ -164,18 +167,18 @@ def discriminative_rates(low: float | None, high: float, groups: int) -> list[fl
 
 
 class LowRank(nn.Module):
-    """What LoRA adds to a weight: alpha / rank times a product of two thin matrices.
+    """Low-rank addition to a weight: alpha / rank times the product of two thin matrices.
 
-    Hu et al. 2021, section 4.1. A new one adds nothing, since `up` is zero.
+    Hu et al. 2021, section 4.1. The initial addition is zero, because `up` is zero.
 
     Parameters
     ----------
     weight : Tensor, shape (rows, ...)
-        Of a convolution or a linear layer; taken as a matrix of so many rows.
+        Weight of a convolution or a linear layer; flattened to a matrix.
     rank : int
         Columns of `up` and rows of `down`.
     alpha : float
-        Factor on the addition; divided by `rank`, so that rates need not change with it.
+        Factor of the addition; divided by `rank`, so that learning rates are independent of it.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
@@ -186,42 +189,43 @@ class LowRank(nn.Module):
         self.scale = alpha / rank
 
     def forward(self, weight: Tensor) -> Tensor:
-        """A weight of any shape, and the addition."""
+        """Return the weight plus the addition."""
         return weight + self.scale * (self.up @ self.down).view_as(weight)
 
 
 def add_lora(
     network: nn.Module, rank: int = 8, alpha: float = 8.0, where: str = ""
 ) -> list[nn.Parameter]:
-    """Let only low-rank additions to the weights learn, which start at zero.
+    """Freeze all weights and add trainable low-rank matrices to them, initially zero.
 
-    The addition stands before spectral and weight norm, where these are. Left out are
-    weights that a pair of thin matrices would not be smaller than (of few channels), those that
-    `torch.nn.utils.parametrize` changes already, and whatever is neither convolution nor linear.
+    The addition is applied before spectral and weight norm. Layers are left out if the two
+    matrices would not be smaller than the weight (few channels), if
+    `torch.nn.utils.parametrize` already changes the weight, or if they are neither convolutional
+    nor linear.
 
     Parameters
     ----------
     network : nn.Module
         Changed in place: its state dict has other keys until `merge_lora`.
     rank : int
-        Of the additions.
+        Rank of the additions.
     alpha : float
         See `LowRank`.
     where : str
-        Regular expression that a layer's name must contain; all layers by default.
+        Regular expression searched in the names of layers; default: all layers.
 
     Returns
     -------
     list of nn.Parameter
-        All that learns now.
+        All trainable parameters.
 
     Raises
     ------
     SettingsError
-        If `rank` is below 1, or no layer is left.
+        If `rank` is below 1, or no layer is suitable.
     """
     if rank < 1:
-        raise SettingsError(f"The rank of LoRA must be 1 or more, got {rank}.")
+        raise SettingsError(f"The rank of LoRA must be at least 1, got {rank}.")
     chosen = [
         (module, name)
         for path, module in network.named_modules()
@@ -233,19 +237,19 @@ def add_lora(
             f"for LoRA of rank {rank}; choose a smaller rank or another name."
         )
     network.requires_grad_(False)
-    learned = []
+    trained = []
     for module, name in chosen:
         addition = LowRank(module.get_parameter(name), rank, alpha)
         parametrize.register_parametrization(module, name, addition)
-        _forget_old_files(module)
-        learned += list(addition.parameters())
-    return learned
+        _remove_spectral_norm_hook(module)
+        trained += list(addition.parameters())
+    return trained
 
 
 def merge_lora(network: nn.Module) -> None:
-    """Make the additions part of the weights; the state dict has its plain keys again.
+    """Add the low-rank matrices to the weights and remove them; restores the state dict's keys.
 
-    All of the network may learn afterwards. A network without LoRA is left as it is.
+    All parameters are trainable afterwards. A network without LoRA is not changed.
     """
     for module in network.modules():
         additions = getattr(module, "parametrizations", {})
@@ -256,17 +260,21 @@ def merge_lora(network: nn.Module) -> None:
 
 
 class EMA:
-    """An exponential moving average of a network's weights; buffers are the newest.
+    """Exponential moving average of a network's weights; buffers are copied.
 
-    The decay rises with the steps, min(decay, (1 + step) / (10 + step)), so that the first,
-    random weights are soon forgotten.
+    The decay rises with the steps, min(decay, (1 + step) / (10 + step)), so that the random initial
+    weights have no influence after a few steps.
+
+    `torch.optim.swa_utils.AveragedModel` is not used. It deep-copies the network, which fails for
+    networks with spectral norm hooks after their first forward pass; its first update copies the
+    weights instead of averaging them; its decay is constant; and saved runs have other keys.
 
     Parameters
     ----------
     network : nn.Module
-        Whose weights are followed; the average stays on their device.
+        Network whose weights are averaged; the average is stored on its device.
     decay : float
-        Share of the average that a step keeps.
+        Share of the average that is kept in each step.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -275,51 +283,51 @@ class EMA:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after `step` steps."""
-        decay = min(self.decay, (1 + step) / (WARM_START + step))
-        learned = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+        """Update the average with the weights after `step` steps."""
+        decay = min(self.decay, (1 + step) / (EMA_WARMUP + step))
+        parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
         for name, value in network.state_dict().items():
             average = self._state[name]
-            if name in learned:
+            if name in parameters:
                 average.lerp_(value.to(average), 1 - decay)
             else:
                 average.copy_(value)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The averaged weights under the network's own names; not a copy."""
+        """Return the averaged weights under the network's own names, without copying them."""
         return dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state_dict`.
+        """Restore the average from `state_dict`.
 
         Raises
         ------
         ValueError
-            If it is of another network.
+            If it belongs to another network.
         """
         if state.keys() != self._state.keys():
-            raise ValueError("These averaged weights are those of another network.")
+            raise ValueError("The averaged weights belong to another network: their names differ.")
         for name, value in state.items():
             self._state[name].copy_(value)
 
     def apply_to(self, network: nn.Module) -> None:
-        """Put the averaged weights into a network."""
+        """Copy the averaged weights into a network."""
         network.load_state_dict(self._state)
 
     def restart(self, network: nn.Module) -> None:
-        """Forget the past: the average is what the network has now."""
+        """Replace the average by the network's present weights."""
         self.load_state_dict(network.state_dict())
 
 
-class Applied:
-    """For a `with` block a network has its averaged weights and is in evaluation mode.
+class EvaluationWeights:
+    """Context in which a network has its averaged weights and is in evaluation mode.
 
     Parameters
     ----------
     network : nn.Module
-        Gets its own weights back, and every part its mode.
-    average : Average or None
-        Without one the network keeps its weights.
+        Its own weights, and the modes of all its parts, are restored at the end.
+    average : EMA or None
+        None: the network keeps its weights.
     """
 
     def __init__(self, network: nn.Module, average: EMA | None) -> None:
@@ -344,12 +352,12 @@ class Applied:
             part.training = mode
 
 
-def _freeze(network: nn.Module, still: Iterable[nn.Parameter], statistics: Statistics) -> None:
+def _freeze(network: nn.Module, frozen: Iterable[nn.Parameter], batch_norm: BatchNormMode) -> None:
     network.requires_grad_(True)
-    for item in still:
+    for item in frozen:
         item.requires_grad_(False)
-    if statistics == "learn":
-        for norm in _norms(network):
+    if batch_norm == "train":
+        for norm in _batch_norms(network):
             norm.requires_grad_(True)
 
 
@@ -357,30 +365,30 @@ def _encoder(network: nn.Module) -> nn.Module:
     encoder = getattr(network, "encoder", None)
     if not isinstance(encoder, nn.Module):
         raise SettingsError(
-            f"{type(network).__name__} has no encoder that could stand still; let all of it learn."
+            f"{type(network).__name__} has no encoder that could be frozen; set trainable to all."
         )
     return encoder
 
 
-def _norms(network: nn.Module) -> Iterator[nn.Module]:
+def _batch_norms(network: nn.Module) -> Iterator[nn.Module]:
     return (part for part in network.modules() if isinstance(part, _BatchNorm))
 
 
-def _learns(norm: nn.Module) -> bool:
-    """Whether a norm's parameters do; one without any follows its group."""
+def _is_trained(norm: nn.Module) -> bool:
+    """Whether a norm has trained parameters, or has none at all and follows its group."""
     parameters = list(norm.parameters())
     return not parameters or any(item.requires_grad for item in parameters)
 
 
-def _evaluate(modules: Iterable[nn.Module]) -> None:
+def _set_eval(modules: Iterable[nn.Module]) -> None:
     for module in modules:
         module.eval()
 
 
-def _forget_old_files(module: nn.Module) -> None:
-    """Drop spectral norm's cure for files of before 2018, which demands a key `weight_orig`.
+def _remove_spectral_norm_hook(module: nn.Module) -> None:
+    """Remove spectral norm's hook for files from before 2018, which requires `weight_orig`.
 
-    It is applied to every state dict that was copied into a plain dict; LoRA's key is another.
+    torch runs it on every state dict that was copied into a plain dict; LoRA renames that key.
     """
     for key, hook in list(module._load_state_dict_pre_hooks.items()):
         if isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook):
@@ -388,13 +396,13 @@ def _forget_old_files(module: nn.Module) -> None:
 
 
 def _lora_target(module: nn.Module, rank: int) -> str | None:
-    """The name of the parameter that LoRA adds to, or None if the layer is left out."""
+    """Return the name of the parameter that LoRA adds to, or None if the layer is left out."""
     if parametrize.is_parametrized(module):
         return None
     if isinstance(module, WeightNormConv2d):
         name = "weight_v"
     elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        # Where the spectral norm's hook is, `weight` is what it computes.
+        # The hook of spectral norm computes `weight` from `weight_orig`.
         name = "weight_orig" if hasattr(module, "weight_orig") else "weight"
     else:
         return None

@@ -1,8 +1,8 @@
-"""Networks that have seen other pictures before: encoders to begin with, features to compare by.
+"""Pretrained networks: encoder weights, and feature networks for losses and critics.
 
-`load_encoder` puts a local file's weights into a network's encoder, and `published_encoder` finds
-the file that torchvision publishes. `feature_network` makes of such a file the phi of the feature
-loss. Which network a file holds is told from its keys, those of torchvision or timm.
+`load_encoder` loads a file's weights into a network's encoder, and `published_encoder` downloads
+the file that torchvision publishes. `feature_network` makes the phi of the feature loss from such a
+file. The network in a file is detected from its state-dict keys, in torchvision's or timm's names.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from napari_colorize.zoo.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
-MOBILENET = "mobilenet_edgetpu_100"  # as timm calls it
+MOBILENET = "mobilenet_edgetpu_100"  # timm's name
 MOBILENET_MEAN = MOBILENET_STD = (0.5, 0.5, 0.5)
-# Blocks in each stage of a ResNet (He et al. 2016, table 1), and whether these are bottlenecks.
+# Whether blocks are bottlenecks, and number of blocks in each stage (He et al. 2016, table 1).
 RESNETS = {
     "resnet18": (False, (2, 2, 2, 2)),
     "resnet34": (False, (3, 4, 6, 3)),
@@ -36,34 +36,34 @@ RESNETS = {
     "resnet101": (True, (3, 4, 23, 3)),
     "resnet152": (True, (3, 8, 36, 3)),
 }
-# Convolutions of a VGG without its three last layers, which bring the number in its name.
+# Dense layers of a VGG, which are counted in its name besides the convolutions.
 VGG_CLASSIFIER = 3
-FEWEST_STAGES = 3  # a first convolution, its norm and one stage: less is no encoder
-PROBE = 64  # px, the side of a picture that shows where a network halves the size
-HALF = 0.6  # a little over: sizes are rounded up
+MIN_STAGES = 3  # first convolution, its norm, and one stage
+PROBE_SIDE = 64  # px, of an image with which downsampling layers are found
+HALF = 0.6  # slightly more than 0.5, because sizes are rounded up
 
 Option = Literal["--encoder", "--features"]
 Trunk = Sequence[tuple[str, nn.Module]]
 
 
 def load_encoder(network: nn.Module, path: Path) -> str:
-    """Begin a network's encoder with the weights of a file.
+    """Load a file's weights into a network's encoder.
 
-    A stage that the file does not have stays untrained, if all before it are there. Classifiers,
-    and stages that the encoder does not have, are passed over. The first filters are summed over
-    R, G and B where the encoder sees one channel of gray.
+    Stages at the end that the file lacks keep their random weights. Classifiers, and stages that
+    the encoder lacks, are ignored. The first filters are summed over R, G and B if the encoder
+    has one input channel.
 
     Parameters
     ----------
     network : nn.Module
-        Its `encoder` names its parameters as torchvision or timm do; changed in place.
+        Its `encoder` has torchvision's or timm's parameter names; changed in place.
     path : Path
         A .safetensors or .pth file.
 
     Returns
     -------
     str
-        What was loaded, in words: "resnet18 up to layer3".
+        Description of what was loaded, such as "resnet18 up to layer3".
 
     Raises
     ------
@@ -75,45 +75,45 @@ def load_encoder(network: nn.Module, path: Path) -> str:
     encoder = getattr(network, "encoder", None)
     if not isinstance(encoder, nn.Module):
         raise SettingsError(
-            f"A {type(network).__name__} has no encoder that a file could fill: use --encoder none."
+            f"{type(network).__name__} has no encoder to load weights into: use --encoder none."
         )
-    given = _counted_out(read_weights(path).state)
-    wanted = _counted_out(encoder.state_dict())
+    given = _without_counters(read_weights(path).state)
+    wanted = _without_counters(encoder.state_dict())
     fitted = {key: _fit(given[key], like) for key, like in wanted.items() if key in given}
-    loaded, left = _stages_in(wanted, given, fitted)
-    if len(loaded) < FEWEST_STAGES:
+    loaded, left = _matching_stages(wanted, given, fitted)
+    if len(loaded) < MIN_STAGES:
         raise CheckpointError(
             f"{path} holds {backbone_of(given) or 'another network'}, but this network's encoder "
-            f"is {_in_words(wanted)}: give a file of that, or --encoder none to start untrained."
+            f"is {_describe(wanted)}: give a file of that network, or --encoder none."
         )
     encoder.load_state_dict({key: fitted[key] for key in fitted if _stage(key) in loaded}, False)
-    return _in_words(wanted, loaded) + (f", {' and '.join(left)} untrained" if left else "")
+    return _describe(wanted, loaded) + (f", {' and '.join(left)} untrained" if left else "")
 
 
-def _counted_out(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the batch norms' counters, which say nothing and which some files leave out."""
+def _without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state without the unused counters of batch norms, which some files lack."""
     return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
 
 
 def _stage(key: str) -> str:
-    """The part that is loaded as a whole: `layer2`, `blocks.3`, `bn1`."""
+    """Return the stage of a parameter, the unit of loading: `layer2`, `blocks.3`, `bn1`."""
     found = re.match(r"blocks\.\d+|[^.]+", key)
     assert found is not None
     return found[0]
 
 
 def _fit(weight: Tensor, like: Tensor) -> Tensor:
-    """Filters for R, G and B as filters for gray, where that is what is wanted."""
+    """Sum filters for R, G and B to filters for gray if `like` has one input channel."""
     sums = weight.ndim == 4 and like.ndim == 4 and weight.shape[1] == 3 and like.shape[1] == 1
     return weight.float().sum(1, keepdim=True) if sums else weight
 
 
-def _stages_in(
+def _matching_stages(
     wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], fitted: Mapping[str, Tensor]
 ) -> tuple[list[str], list[str]]:
-    """The encoder's stages that the file has, and those after them that it has nothing of.
+    """Return the stages to load, and the stages after them that the file lacks.
 
-    Nothing is loaded if a stage is of another kind, or missing before one that is there.
+    Nothing is loaded if a stage has other shapes, or is missing before one that exists.
     """
     stages = list(dict.fromkeys(map(_stage, wanted)))
     loaded: list[str] = []
@@ -131,19 +131,19 @@ def _stages_in(
     return loaded, stages[len(loaded) :]
 
 
-def _in_words(state: Mapping[str, Tensor], loaded: Sequence[str] = ()) -> str:
-    """The name of an encoder, and where it, or what was loaded of it, ends."""
+def _describe(state: Mapping[str, Tensor], loaded: Sequence[str] = ()) -> str:
+    """Return the name of an encoder, and the last stage that it has or that was loaded."""
     name = backbone_of(state)
     last = loaded[-1] if loaded else _stage(list(state)[-1])
     if name in RESNETS and last != "layer4":
         return f"{name} up to {last}"
-    return name or "of a kind for which no file is published"
+    return name or "an encoder for which no file is published"
 
 
 def backbone_of(state: Mapping[str, Tensor]) -> str | None:
-    """The network whose keys a state dict has, by torchvision's or timm's name; None if unknown.
+    """Detect the network of a state dict; torchvision's or timm's name, or None if unknown.
 
-    A ResNet may end early. Of MobileNet EdgeTPU it is the only size that is used here.
+    A ResNet may lack its last stages. MobileNet EdgeTPU is supported in one size.
     """
     if {"conv_stem.weight", "blocks.1.0.conv_exp.weight"} <= state.keys():
         return MOBILENET
@@ -155,19 +155,19 @@ def backbone_of(state: Mapping[str, Tensor]) -> str | None:
 
 
 def encoder_in(path: Path) -> str:
-    """The encoder that a file holds, as DeOldify's networks call it: "resnet18-layer3".
+    """Return the encoder in a file by the name in DeOldify's networks: "resnet18-layer3".
 
     Raises
     ------
     CheckpointError
-        If it holds none that we know.
+        If the file holds no known encoder.
     """
     state = read_weights(path).state
     name = backbone_of(state)
     if name is None:
         raise CheckpointError(
-            f"{path} holds no encoder that we know; give a ResNet of torchvision's or timm's "
-            f"{MOBILENET}, or --encoder none to start untrained."
+            f"{path} holds no known encoder: give torchvision's weights of a ResNet, timm's "
+            f"{MOBILENET}, or --encoder none."
         )
     if name == MOBILENET:
         return "mobilenet_edgetpu"
@@ -201,64 +201,64 @@ def _vgg_of(state: Mapping[str, Tensor]) -> str | None:
 
 
 def published_encoder(name: str, *, option: Option = "--encoder") -> Path:
-    """The file that torchvision publishes for a network, downloaded if it is not in torch's cache.
+    """Return the file that torchvision publishes for a network; download it if necessary.
 
-    Of several it is the first, which the systems of the literature began with.
+    If there are several, it is the first, which the published systems started from.
 
     Parameters
     ----------
     name : str
-        As torchvision has it, such as "resnet34".
+        torchvision's name, such as "resnet34".
     option : {"--encoder", "--features"}
-        How a user gives a file instead; for the error's sentence.
+        Option with which users pass a file instead; for the error message.
 
     Raises
     ------
     DownloadError
-        If there is none, or it cannot be fetched.
+        If there is none, or it cannot be downloaded.
     """
-    instead = f"give {option} FILE with weights of your own"
+    remedy = f"give {option} FILE with weights of your own"
     if option == "--encoder":
-        instead += ", or --encoder none to start untrained"
+        remedy += ", or --encoder none"
     models = torchvision_models()
     if name not in models.list_models():
-        raise DownloadError(f"torchvision publishes no weights of {name!r}: {instead}.")
+        raise DownloadError(f"torchvision publishes no weights for {name!r}: {remedy}.")
     url = next(iter(models.get_model_weights(name))).url
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
     if not path.is_file():
         _download(
             url,
             path,
-            f"The weights of {name} are not on this machine and could not be "
-            f"downloaded from {urlsplit(url).hostname}: {instead}.",
+            f"The weights of {name} are not in torch's cache and could not be "
+            f"downloaded from {urlsplit(url).hostname}: {remedy}.",
         )
     return path
 
 
 def _download(url: str, path: Path, failed: str) -> None:
-    """Fetch a file whose name holds the beginning of its sha256; torch checks it."""
+    """Download a file; torch checks the part of its sha256 that is in its name."""
     logger.info("Downloading %s to %s.", url, path)
     checksum = re.search(r"-([0-9a-f]+)\.", path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), checksum and checksum[1], progress=True)
-    except (OSError, RuntimeError) as error:  # no way there; not what was published
+    except (OSError, RuntimeError) as error:  # no connection; wrong checksum
         raise DownloadError(failed) from error
 
 
 class FeatureNetwork(nn.Module):
-    """RGB `(N, 3, H, W)` in [0, 1] to feature maps, fine ones first; it never learns.
+    """Frozen network from RGB `(N, 3, H, W)` in [0, 1] to feature maps, finest first.
 
-    Gradients reach the picture. Its batch norms keep their statistics, whatever a parent's mode.
+    The image gets gradients. Batch norms stay in evaluation mode, also in a parent's training mode.
 
     Parameters
     ----------
     parts : iterable of nn.Module
-        Each goes on where the one before ended, and ends with a feature map.
+        Consecutive parts of the network, each of which ends with a feature map.
     mean, std : tuple of float
-        Of R, G and B, as the network wants its input normalised.
+        Normalization of the network's input, for R, G and B.
     name : str
-        The network, by torchvision's or timm's name.
+        torchvision's or timm's name of the network.
     """
 
     mean: Tensor
@@ -280,7 +280,7 @@ class FeatureNetwork(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, rgb: Tensor) -> list[Tensor]:
-        """As many maps as there are parts, `(N, C, h, w)` each."""
+        """Return one feature map `(N, C, h, w)` for each part."""
         x = (rgb.to(self.mean.dtype) - self.mean) / self.std
         maps = []
         for part in self.parts:
@@ -289,20 +289,19 @@ class FeatureNetwork(nn.Module):
         return maps
 
     def train(self, mode: bool = True) -> FeatureNetwork:
-        """Stays in evaluation mode."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
 
 def feature_network(
     source: str | Path, *, layers: int = 3, untrained: bool = False
 ) -> FeatureNetwork:
-    """The phi of the feature loss (IPOL review, eq. 7): what a network sees at several sizes.
+    """Return the phi of the feature loss (IPOL review, eq. 7): feature maps at several sizes.
 
-    The maps are those right before the last `layers` steps at which the network, as published,
-    makes them smaller. In VGG-16 with batch norm these are the ReLUs before the last three max
-    pools, as DeOldify has it; in a ResNet the ends of its first three stages, so that
-    `resnet18_to_layer3`, which lacks the fourth, has them all. MobileNet EdgeTPU's last map, of 192
-    channels, is before its classifier's pooling and counts as well.
+    The maps are those before the last `layers` downsampling steps of the published network. In
+    VGG-16 with batch norm these are the ReLUs before the last three max pools, as in DeOldify; in a
+    ResNet the ends of its first three stages, which `resnet18_to_layer3` has, too. MobileNet
+    EdgeTPU's last map (192 channels), before the pooling of its classifier, is also one of them.
 
     Parameters
     ----------
@@ -310,16 +309,16 @@ def feature_network(
         A classifier of torchvision by name, or a file of weights: MobileNet EdgeTPU, a ResNet
         or a VGG.
     layers : int
-        How many maps.
+        Number of maps.
     untrained : bool
-        Of a named network, take random weights.
+        Random weights, for a network given by name.
 
     Raises
     ------
     CheckpointError, DownloadError
-        If the file is of no such network, or a named network's cannot be had.
+        If the file holds another network, or the published one cannot be downloaded.
     SettingsError
-        If the network has not so many maps.
+        If the network has fewer maps.
     """
     name = str(source)
     if name in torchvision_models().list_models():
@@ -343,28 +342,28 @@ def _known_backbone(state: Mapping[str, Tensor], path: Path) -> str:
     name = backbone_of(state)
     if name is None:
         raise CheckpointError(
-            f"{path} holds no network whose features can be compared: give a file of "
+            f"{path} holds no supported feature network: give weights of "
             f"{MOBILENET} (timm), a ResNet or a VGG (torchvision)."
         )
     return name
 
 
 def _cut(name: str, layers: int) -> tuple[Trunk, list[int]]:
-    """A network in steps, and the last `layers` steps that make its features smaller."""
+    """Return a network in steps, and the indices of its last `layers` downsampling steps."""
     trunk = _mobilenet_trunk() if name == MOBILENET else _torchvision_trunk(name)
-    smaller = _where_smaller(trunk)
+    smaller = _downsampling_steps(trunk)
     if name == MOBILENET:
         smaller.append(len(trunk))
     if not 0 < layers <= len(smaller):
         raise SettingsError(
-            f"{name} has {len(smaller)} feature maps before steps to a smaller size, and {layers} "
-            "were asked for: choose another number, or a ResNet or VGG."
+            f"{name} has {len(smaller)} feature maps before downsampling steps, but {layers} were "
+            "requested: use fewer, or a ResNet or VGG."
         )
     return trunk, smaller[-layers:]
 
 
 def _torchvision_trunk(name: str) -> Trunk:
-    """What a classifier applies one after the other, sequences taken apart."""
+    """Return the layers of a classifier in order, with sequences flattened."""
     model: nn.Module = torchvision_models().get_model(name, weights=None)
     trunk: list[tuple[str, nn.Module]] = []
     for key, child in model.named_children():
@@ -376,7 +375,7 @@ def _torchvision_trunk(name: str) -> Trunk:
 
 
 def _mobilenet_trunk() -> Trunk:
-    """MobileNet EdgeTPU as it was published: it sees R, G and B."""
+    """Return MobileNet EdgeTPU as published, with input R, G and B."""
     net = MobileNetEdgeTPU()
     stem = SameConv2d(3, net.bn1.num_features, 3, 2, bias=False)
     blocks = [(f"blocks.{index}", block) for index, block in enumerate(net.blocks)]
@@ -384,14 +383,14 @@ def _mobilenet_trunk() -> Trunk:
 
 
 @torch.no_grad()
-def _where_smaller(trunk: Trunk) -> list[int]:
-    """Indices of the parts that give features of half the size or less; up to the classifier."""
-    x = torch.zeros(1, 3, PROBE, PROBE)
+def _downsampling_steps(trunk: Trunk) -> list[int]:
+    """Return the indices of the parts that halve the size, up to the classifier."""
+    x = torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE)
     found = []
     for index, (_, part) in enumerate(trunk):
         try:
             y = part.eval()(x)
-        except (RuntimeError, TypeError, ValueError, AssertionError):  # no chain from here on
+        except (RuntimeError, TypeError, ValueError, AssertionError):  # no longer a chain
             break
         if not isinstance(y, Tensor) or y.ndim != 4 or isinstance(part, nn.AdaptiveAvgPool2d):
             break
@@ -411,10 +410,10 @@ def _load_trunk(trunk: Trunk, state: Mapping[str, Tensor], path: Path, name: str
         }
         try:
             missing = part.load_state_dict(own, strict=False).missing_keys
-            fits = not _counted_out(dict.fromkeys(missing, torch.empty(0)))
+            fits = not _without_counters(dict.fromkeys(missing, torch.empty(0)))
         except RuntimeError:  # shapes
             fits = False
         if not fits:
             raise CheckpointError(
-                f"{path} looks like {name}, but its {key} is missing or another: give a whole file."
+                f"{path} seems to be {name}, but {key} is missing or differs: give a complete file."
             )

@@ -1,8 +1,8 @@
-"""Critics: networks that tell photographs from what a generator made.
+"""Critics: networks that distinguish real images from generated ones.
 
-Each takes pictures `(N, in_channels, H, W)` with values around 0 and of about unit size, and gives
-logits: `(N, 1, h, w)`, one for each part of the picture, or `(N, 1)`. Large ones say "photograph".
-All take sides from 64 px; a conditional critic sees the gray as one more channel.
+Input: images `(N, in_channels, H, W)` with values around 0 and of about unit size; a conditional
+critic has gray as an additional first channel. Output: logits `(N, 1, h, w)`, one for each part of
+the image, or `(N, 1)`. Large logits mean "real". All accept images of 64 px and more.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from napari_colorize.errors import SettingsError
 from napari_colorize.networks.convnet import WIDTHS, Encoder
 from napari_colorize.networks.layers import SelfAttention, with_spectral_norm
 
-PROBE = 64  # px, of a picture that only asks for shapes
-VERDICTS = 5  # a side; every map has as many, or the finest would outvote the others
-SLOPE = 0.2  # of every leaky ReLU here: DCGAN's, pix2pix's and DeOldify's
-PIX2PIX_STD = 0.02  # of new weights, DCGAN's and pix2pix's
+PROBE_SIDE = 64  # px, of a black image with which shapes are determined
+LOGIT_SIDE = 5  # logits per side of each map; equal, or the finest map would dominate
+SLOPE = 0.2  # of leaky ReLUs, as in DCGAN, pix2pix and DeOldify
+PIX2PIX_STD = 0.02  # of initial weights, as in DCGAN and pix2pix
 
-# Side of what one logit of pix2pix's critic sees -> its 4x4 convolutions of stride 2; 1: none.
+# Receptive field of one logit of pix2pix's critic, px -> number of 4x4 convolutions of stride 2.
 PATCH_FIELDS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
 
-# "explo presentation": side of the filters and channels; a pooling follows each second one.
+# "explo presentation": kernel size and channels; max pooling follows each second convolution.
 DENSE_CONVS = ((7, 32), (7, 32), (5, 64), (5, 64), (3, 128), (3, 128), (3, 256), (3, 256))
 DENSE_UNITS = (512, 128, 16, 1)
-DENSE_SMALLEST = 92  # px; its valid convolutions leave nothing of less
+DENSE_MIN_SIDE = 92  # px; the output of its valid convolutions is empty below
 
 
 class PatchCritic(nn.Module):
-    """pix2pix's critic: each logit judges a patch (Isola et al. 2017, section 3.2.2).
+    """PatchGAN of pix2pix: one logit per patch (Isola et al. 2017, section 3.2.2).
 
     Convolutions 4x4 of stride 2 to 64, 128, 256, 512, ... channels, one of stride 1, and one to
-    the logits; batch norm behind all but the first and the last. A picture that its strides
-    shrink to less than 3 px a side is padded with zeros there.
+    the logits; batch norm after all but the first and the last. Feature maps that the strides
+    reduce to less than 3 px a side are padded with zeros.
 
     Parameters
     ----------
     in_channels : int
-        Of the pictures.
+        Channels of the images.
     field : int
-        Side of the patch, px: 1, 16, 34, 70, 142 or 286.
+        Receptive field of a logit, px: 1, 16, 34, 70, 142 or 286.
     width : int
-        Channels behind the first convolution.
+        Channels after the first convolution.
     """
 
     def __init__(self, in_channels: int = 3, field: int = 70, width: int = 64) -> None:
         super().__init__()
         if field not in PATCH_FIELDS:
             sides = ", ".join(map(str, PATCH_FIELDS))
-            raise SettingsError(f"A patch cannot be {field} px wide. Choose one of: {sides}.")
+            raise SettingsError(f"field cannot be {field} px. Choose one of: {sides}.")
         strided = PATCH_FIELDS[field]
         widths = [width * min(2**step, 8) for step in range(strided + 1)] if strided else []
         self.down = nn.Sequential(
@@ -69,28 +69,28 @@ class PatchCritic(nn.Module):
         self.head = nn.Sequential(
             *first, _block(last[0], last[1], kernel), _conv(last[1], 1, kernel, bias=True)
         )
-        self.smallest = 3 if strided else 1
-        self.apply(_start_as_pix2pix)
+        self.min_side = 3 if strided else 1
+        self.apply(_init_pix2pix)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to logits (N, 1, h, w)."""
+        """Map (N, in_channels, H, W) to logits (N, 1, h, w)."""
         x = self.down(x)
-        missing = [max(0, self.smallest - side) for side in x.shape[2:]]
+        missing = [max(0, self.min_side - side) for side in x.shape[2:]]
         return self.head(F.pad(x, (0, missing[1], 0, missing[0])))
 
 
 class FeatureCritic(nn.Module):
-    """Judges what a pretrained network sees (Sauer et al. 2021, "Projected GANs").
+    """Critic on features of a pretrained network (Sauer et al. 2021, "Projected GANs").
 
-    One small head for each of the network's maps; only the heads learn. With the gray beside the
-    colours each head also sees what the network makes of the gray alone.
+    One small head for each feature map; only the heads are trained. A conditional critic's heads
+    also get the features of the gray image.
 
     Parameters
     ----------
     features : nn.Module
         A `FeatureNetwork`.
     in_channels : int
-        3, or 4 with the gray first; values are 2 x - 1.
+        3, or 4 with gray first; values are 2 x - 1.
     width : int
         Channels inside the heads.
     """
@@ -100,13 +100,15 @@ class FeatureCritic(nn.Module):
     def __init__(self, features: nn.Module, in_channels: int = 4, width: int = 64) -> None:
         super().__init__()
         if in_channels not in (3, 4):
-            raise SettingsError("The critic 'features' judges RGB: the network must give that.")
+            raise SettingsError(
+                "The critic 'features' needs RGB: use a network whose output is RGB or U and V."
+            )
         self.features = features
-        self._parts = in_channels - 2  # colours, and perhaps gray
-        channels = [maps.shape[1] for maps in features(torch.zeros(1, 3, PROBE, PROBE))]
+        self._inputs = in_channels - 2  # 1: colors; 2: colors and gray
+        channels = [maps.shape[1] for maps in features(torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE))]
         self.heads = nn.ModuleList(
             nn.Sequential(
-                with_spectral_norm(nn.Conv2d(self._parts * count, width, 1)),
+                with_spectral_norm(nn.Conv2d(self._inputs * count, width, 1)),
                 _activation(),
                 with_spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
                 _activation(),
@@ -117,40 +119,40 @@ class FeatureCritic(nn.Module):
         self.register_buffer("scales", torch.zeros(len(channels)))
 
     def requires_grad_(self, requires_grad: bool = True) -> FeatureCritic:
-        """Of the heads; the network that sees never learns."""
+        """Apply to the heads only; the feature network is never trained."""
         self.heads.requires_grad_(requires_grad)
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to logits (N, 1 per map, VERDICTS, VERDICTS)."""
+        """Map (N, in_channels, H, W) to logits (N, number of maps, LOGIT_SIDE, LOGIT_SIDE)."""
         maps = self.features((x[:, -3:] + 1) / 2)
-        if self._parts == 2:
+        if self._inputs == 2:
             with torch.no_grad():
-                plain = self.features((x[:, :1].expand(-1, 3, -1, -1) + 1) / 2)
-            maps = [torch.cat(pair, dim=1) for pair in zip(maps, plain, strict=True)]
+                gray_maps = self.features((x[:, :1].expand(-1, 3, -1, -1) + 1) / 2)
+            maps = [torch.cat(pair, dim=1) for pair in zip(maps, gray_maps, strict=True)]
         if not x.is_meta and not self.scales.any():
             self.scales.copy_(torch.stack([part.detach().float().std() for part in maps]))
-        said = [
+        logits = [
             head(part.float() / scale)
             for head, part, scale in zip(self.heads, maps, self.scales, strict=True)
         ]
-        return torch.cat([F.adaptive_avg_pool2d(part, VERDICTS) for part in said], dim=1)
+        return torch.cat([F.adaptive_avg_pool2d(part, LOGIT_SIDE) for part in logits], dim=1)
 
 
 class DeOldifyCritic(nn.Sequential):
-    """DeOldify's critic: spectral norm throughout, self-attention at a quarter of the size.
+    """DeOldify's critic: spectral norm in all layers, self-attention at a quarter of the size.
 
-    Logits are a map of which each one sees most of the picture. The published `width` of 256
-    makes it larger than the generator.
+    The receptive field of a logit is most of the image. With the published `width` of 256 the
+    critic is larger than the generator.
 
     Parameters
     ----------
     in_channels : int
-        Of the pictures.
+        Channels of the images.
     width : int
-        Channels behind the first convolution; they double three times.
+        Channels after the first convolution; they double three times.
     dropout : float
-        Share of whole channels that are dropped; half of it behind the first convolution.
+        Channel dropout probability; half of it after the first convolution.
     """
 
     def __init__(self, in_channels: int = 3, width: int = 256, dropout: float = 0.15) -> None:
@@ -166,19 +168,19 @@ class DeOldifyCritic(nn.Sequential):
 
 
 class SaganCritic(nn.Sequential):
-    """A critic with spectral norm and self-attention, after Zhang et al. 2019 (SAGAN).
+    """Critic with spectral norm and self-attention, after Zhang et al. 2019 (SAGAN).
 
-    Four 4x4 convolutions of stride 2 and one over 4x4 positions to the logits. Theirs is made of
-    residual blocks; the sizes here are ours, and stay as pictures grow.
+    Four 4x4 convolutions of stride 2, and a 4x4 convolution to the logits. The published critic
+    has residual blocks; the layer sizes are ours and do not depend on the image size.
 
     Parameters
     ----------
     in_channels : int
-        Of the pictures.
+        Channels of the images.
     width : int
-        Channels behind the first convolution; they double three times.
+        Channels after the first convolution; they double three times.
     attentions : {0, 1, 2}
-        Layers of self-attention: none, at a quarter of the size, and at an eighth as well.
+        Number of self-attention layers: none, at a quarter of the size, and also at an eighth.
     """
 
     def __init__(self, in_channels: int = 3, width: int = 64, attentions: int = 1) -> None:
@@ -193,24 +195,24 @@ class SaganCritic(nn.Sequential):
 
 
 class DenseCritic(nn.Module):
-    """The "explo presentation"'s critic: valid convolutions, poolings, four dense layers.
+    """Critic of the "explo presentation": valid convolutions, max pooling, four dense layers.
 
-    Unconditional there, and ending in a sigmoid, which is the loss's business here. Pictures of
-    another size are resized to its own.
+    The published critic is unconditional and ends in a sigmoid, which is part of the loss here.
+    Images of another size are resized.
 
     Parameters
     ----------
     in_channels : int
-        Of the pictures.
+        Channels of the images.
     side : int
-        Of the pictures it is made for, px; at least 92.
+        Side of the images that the dense layers are made for, px; at least 92.
     """
 
     def __init__(self, in_channels: int = 3, side: int = 120) -> None:
         super().__init__()
-        if side < DENSE_SMALLEST:
+        if side < DENSE_MIN_SIDE:
             raise SettingsError(
-                f"This critic needs pictures of {DENSE_SMALLEST} px or more, got side = {side}."
+                f"The critic 'dense' needs a side of at least {DENSE_MIN_SIDE} px, got {side}."
             )
         self.side = side
         parts: list[nn.Module] = []
@@ -226,7 +228,7 @@ class DenseCritic(nn.Module):
         self.dense = nn.Sequential(*dense[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to logits (N, 1)."""
+        """Map (N, in_channels, H, W) to logits (N, 1)."""
         size = (self.side, self.side)
         if x.shape[2:] != size:
             x = F.interpolate(x, size, mode="bilinear", antialias=True)
@@ -234,17 +236,17 @@ class DenseCritic(nn.Module):
 
 
 class EncoderCritic(nn.Sequential):
-    """The way down of the ConvNet as a critic, and a 1x1 convolution to the logits.
+    """Encoder of the ConvNet generator with a 1x1 convolution to the logits.
 
-    Fu, Hsu and Yang 2017 say that their critic is their generator's encoder; batch norm and widths
-    are those of `networks.convnet`.
+    In Fu, Hsu and Yang 2017 the critic is the generator's encoder; batch norm and widths are those
+    of `networks.convnet`.
 
     Parameters
     ----------
     in_channels : int
-        Of the pictures.
+        Channels of the images.
     widths : sequence of int
-        Channels of the stages, each half the size of the one before.
+        Channels of the stages, each of which halves the size.
     """
 
     def __init__(self, in_channels: int = 3, widths: Sequence[int] = WIDTHS) -> None:
@@ -254,20 +256,20 @@ class EncoderCritic(nn.Sequential):
 
 
 class DcganCritic(nn.Sequential):
-    """DCGAN's critic (Radford et al. 2016), with each of its stabilisers to be switched off.
+    """Critic of DCGAN (Radford et al. 2016); each of its stabilizers can be switched off.
 
-    Four convolutions that halve the size and one over 4x4 positions to the logits.
+    Four stages that halve the size, and a 4x4 convolution to the logits.
 
     Parameters
     ----------
     in_channels : int
-        Of the pictures.
+        Channels of the images.
     width : int
-        Channels behind the first convolution; they double three times.
+        Channels after the first convolution; they double three times.
     batch_norm : bool
-        Behind all but the first and the last convolution.
+        Batch norm after all but the first and the last convolution.
     strides : bool
-        4x4 convolutions of stride 2; else 3x3 ones and max-pooling.
+        4x4 convolutions of stride 2; else 3x3 convolutions and max pooling.
     leaky : bool
         Leaky ReLU; else ReLU.
     """
@@ -290,7 +292,7 @@ class DcganCritic(nn.Sequential):
             if not strides:
                 parts.append(nn.MaxPool2d(2))
         super().__init__(*parts, nn.Conv2d(8 * width, 1, 4))
-        self.apply(_start_as_pix2pix)
+        self.apply(_init_pix2pix)
 
 
 CRITICS: dict[str, Callable[..., nn.Module]] = {
@@ -305,27 +307,27 @@ CRITICS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_critic(name: str, **options: Any) -> nn.Module:
-    """A new critic with random weights.
+    """Return a new critic with random weights.
 
     Parameters
     ----------
     name : str
         A key of `CRITICS`.
     **options
-        Of its class; `in_channels` for all.
+        Options of its class; all have `in_channels`.
 
     Raises
     ------
     SettingsError
-        If there is no such critic, or it has no such option.
+        If the critic or one of the options is unknown.
     """
     if name not in CRITICS:
-        raise SettingsError(f"No critic is called {name!r}. Choose one of: {', '.join(CRITICS)}.")
+        raise SettingsError(f"No critic is named {name!r}. Choose one of: {', '.join(CRITICS)}.")
     known = signature(CRITICS[name]).parameters
     for option in options:
         if option not in known:
             raise SettingsError(
-                f"The critic {name!r} has no option {option!r}. It has: {', '.join(known)}."
+                f"The critic {name!r} has no option {option!r}. Available: {', '.join(known)}."
             )
     return CRITICS[name](**options)
 
@@ -351,33 +353,33 @@ def _block(
     batch_norm: bool = True,
     leaky: bool = True,
 ) -> nn.Sequential:
-    """Convolution, batch norm in place of its bias, activation."""
+    """Return convolution, batch norm (which replaces the bias) and activation."""
     conv = _conv(inputs, outputs, kernel, stride=stride, bias=not batch_norm)
     norm = [nn.BatchNorm2d(outputs)] if batch_norm else []
     return nn.Sequential(conv, *norm, _activation(leaky))
 
 
 def _spectral(inputs: int, outputs: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
-    """Convolution of spectral norm 1 with a bias, activation."""
+    """Return a convolution with spectral norm and bias, and activation."""
     conv = _conv(inputs, outputs, kernel, stride=stride, bias=True)
-    return nn.Sequential(with_spectral_norm(_started(conv)), _activation())
+    return nn.Sequential(with_spectral_norm(_init_kaiming(conv)), _activation())
 
 
 def _spectral_logits(inputs: int) -> nn.Conv2d:
-    """4x4 positions to one logit; without a bias, as DeOldify has it."""
-    return with_spectral_norm(_started(nn.Conv2d(inputs, 1, 4, bias=False)))
+    """Return a 4x4 convolution to one logit; without bias, as in DeOldify."""
+    return with_spectral_norm(_init_kaiming(nn.Conv2d(inputs, 1, 4, bias=False)))
 
 
-def _started(conv: nn.Conv2d) -> nn.Conv2d:
-    """He et al. 2015's initialisation, as fastai gives it to every convolution."""
+def _init_kaiming(conv: nn.Conv2d) -> nn.Conv2d:
+    """Initialize as He et al. 2015, which fastai does for every convolution."""
     nn.init.kaiming_normal_(conv.weight)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
     return conv
 
 
-def _start_as_pix2pix(module: nn.Module) -> None:
-    """Weights N(0, 0.02), norms N(1, 0.02), biases 0: for `Module.apply`."""
+def _init_pix2pix(module: nn.Module) -> None:
+    """Initialize weights as N(0, 0.02), norms as N(1, 0.02), biases as 0; for `Module.apply`."""
     if isinstance(module, nn.Conv2d):
         nn.init.normal_(module.weight, std=PIX2PIX_STD)
     elif isinstance(module, nn.BatchNorm2d):

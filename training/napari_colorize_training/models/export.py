@@ -1,4 +1,4 @@
-"""A trained network as a file that every front end opens."""
+"""Export of trained networks as checkpoints of the core package."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from napari_colorize_training.recipe import Recipe
 if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
 
-RECOMMENDED = ("render_factor", "saturation")
-OUTDATED = ("calibration",)  # measured on what the network was before it learned on
+RECOMMENDED_SETTINGS = ("render_factor", "saturation")
+OUTDATED = ("calibration",)  # buffers that were measured on the network before its training
 
 
 def export_model(
@@ -32,44 +32,48 @@ def export_model(
     step: int,
     base: str = "",
 ) -> Path:
-    """Write weights as half precision, with their recipe; returns the path.
+    """Write weights in half precision with metadata; returns the path.
 
-    Numbers of the recipe's `shown` replace buffers of that name; `render_factor` and `saturation`
-    among them are what the file recommends.
+    Values of the recipe's `export` replace buffers of these names; `render_factor` and
+    `saturation` among them become the recommended settings.
 
     Raises
     ------
     TrainingError
-        If a weight is no number: the training has diverged.
+        If a weight is not finite: the training has diverged.
     OutputError
         If the file cannot be written.
     """
-    kept = {key: _kept(value) for key, value in state.items() if key not in OUTDATED}
-    broken = next((key for key, value in kept.items() if not value.isfinite().all()), None)
-    if broken is not None:
+    tensors = {key: _to_half(value) for key, value in state.items() if key not in OUTDATED}
+    invalid = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
+    if invalid is not None:
         raise TrainingError(
-            f"No model was written: {broken} is no longer finite, the training diverges. Lower the "
-            "rate (--set optimizer.lr=...) and begin anew in another --run folder."
+            f"No model was written: {invalid} is not finite, the training diverges. Lower the "
+            "learning rate (--set optimizer.lr=...) and start again in another --run folder."
         )
-    for name, value in recipe.shown.items():
-        if name not in RECOMMENDED:
-            kept[name] = torch.full_like(kept[name], value)
+    for name, value in recipe.export.items():
+        if name not in RECOMMENDED_SETTINGS:
+            tensors[name] = torch.full_like(tensors[name], value)
     metadata = {
         "architecture": architecture.name,
-        "recipe": json.dumps(recipe.as_table()),
+        "recipe": json.dumps(recipe.to_dict()),
         "steps": str(step),
         "license": recipe.license,
         "statement": STATEMENT,
-        **{name: f"{recipe.shown[name]:g}" for name in RECOMMENDED if name in recipe.shown},
+        **{
+            name: f"{recipe.export[name]:g}"
+            for name in RECOMMENDED_SETTINGS
+            if name in recipe.export
+        },
     }
     if base:
         metadata["base"] = base
-    write_weights(path, kept, metadata)
+    write_weights(path, tensors, metadata)
     return path
 
 
-def _kept(value: Tensor) -> Tensor:
-    """Half precision, but where a value is too large for it."""
+def _to_half(value: Tensor) -> Tensor:
+    """Return the tensor in half precision, or unchanged if a value is too large for that."""
     value = value.detach().contiguous().cpu()
     if not value.is_floating_point():
         return value
@@ -78,7 +82,7 @@ def _kept(value: Tensor) -> Tensor:
 
 
 def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """A network's weights under their usual names, LoRA's additions made part of them."""
+    """Return a network's weights under their usual names, with LoRA's additions merged."""
     state = dict(network.state_dict())
     for path, module in network.named_modules():
         prefix = f"{path}." if path else ""
@@ -90,7 +94,7 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def copy_model(model: Path, out: Path) -> Path:
-    """Put a finished model where it was asked for, atomically; returns its path."""
+    """Copy a model to another path, atomically; returns the new path."""
     with new_file(out, overwrite=True) as part, write_errors(out):
         shutil.copyfile(model, part)
     return out

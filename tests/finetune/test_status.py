@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from napari_colorize.finetune import status
 from napari_colorize.finetune.status import TrainingStatus
 
@@ -52,3 +54,36 @@ def test_unknown_events_are_ignored():
     run.update({"event": "something new"})
 
     assert run.sentence == before
+
+
+def finetuned(count: str, before: float, after: float) -> dict:
+    """Final event; `count` is the key of the number of validation images."""
+    scores = [{count: 7, "ciede2000": value, "ciede2000_gray": 12.0} for value in (before, after)]
+    return {
+        "event": "finetuned",
+        "before": scores[0],
+        "after": scores[1],
+        "improved": after < before,
+    }
+
+
+@pytest.mark.parametrize("count", ["images", "pictures"])  # the second one in older logs
+def test_the_result_names_both_errors(count):
+    run = TrainingStatus("mine", "embedded")
+
+    run.update(finetuned(count, 10.0, 8.0))
+
+    assert run.is_better and run.sentence.startswith("mine is better than its base")
+    assert (
+        "on 7 validation images changed from 10.0 to 8.0; without color it is 12.0" in run.sentence
+    )
+
+
+def test_a_result_that_is_not_better_is_reported():
+    same, worse = TrainingStatus("mine", "embedded"), TrainingStatus("mine", "embedded")
+
+    same.update(finetuned("images", 8.0, 8.0))
+    worse.update(finetuned("images", 8.0, 9.0))
+
+    assert not same.is_better and "mine is a copy of its base" in same.sentence
+    assert not worse.is_better and "mine is NOT better than its base" in worse.sentence

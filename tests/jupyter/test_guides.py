@@ -101,11 +101,11 @@ def test_a_mask_of_another_size_is_reported_and_can_be_removed(box_of, photo):
 
     box.mask = np.ones((5, 5))
     box.wait(SOON)
-    assert "expected 128 x 96 pixels (width x height), got 5 x 5" in box._sentence.value
+    assert "expected 128 x 96 pixels (width x height), got 5 x 5" in box._status.value
     box.mask = None
     box.wait(SOON)
 
-    assert 'class="error"' not in box._sentence.value
+    assert 'class="error"' not in box._status.value
     with pytest.raises(ImageError, match="two axes"):
         box.mask = np.ones(7)
 
@@ -146,7 +146,7 @@ def test_an_unusable_reference_is_reported(box_of, photo, tmp_path):
 
     for name, message in (("missing.png", "does not exist"), ("stack.tif", "(Y, X, 3 or 4)")):
         box._references.files.path.value = str(tmp_path / name)
-        assert message in box._sentence.value and box.reference is None
+        assert message in box._status.value and box.reference is None
 
 
 def test_another_source_keeps_only_the_reference(box_of, photo, orange, strokes):
@@ -198,11 +198,11 @@ def test_a_second_model_is_chosen_from_the_list_and_removed(box_of, photo):
 
 def test_a_stack_has_temporal_smoothing_and_a_time_axis(box_of, photo):
     box = box_of(photo)
-    assert box._stacked.layout.display == "none"
+    assert box._stack_controls.layout.display == "none"
 
     box.source = np.stack([[photo, photo // 2, photo // 3]] * 2)
     box.wait(SOON)
-    assert box._stacked.layout.display == box._planes.time_row.layout.display == ""
+    assert box._stack_controls.layout.display == box._planes.time_row.layout.display == ""
     assert [name for name, _ in box._planes._axes.options] == ["axis 0", "axis 1"]
     box._planes._axes.value = 1
     box.controls["temporal_smoothing"].slider.value = 0.5
@@ -230,7 +230,7 @@ def test_a_video_is_opened_as_a_lazy_stack(box_of, photo, tmp_path):
 
     assert slider.max == 5 and box.source.shape == (6, 96, 128)
     assert np.abs(box.result.gray - np.roll(photo, 20, 1) / 255).mean() < 0.02
-    assert box._stacked.layout.display == ""
+    assert box._stack_controls.layout.display == ""
 
 
 def test_disagreement_is_computed_again_only_for_another_prediction(box_of, photo):
@@ -282,7 +282,7 @@ def test_a_fidelity_mode_disables_settings_without_effect(box_of, photo):
     box = box_of(photo)
 
     box.set_settings(fidelity="deoldify")
-    box._show_lacks()
+    box._show_unsupported()
 
     assert is_disabled(box, "edges") and "no effect" in box.controls["shadows"].label.tooltip
 

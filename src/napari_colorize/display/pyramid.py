@@ -272,11 +272,11 @@ class _Windows:
         return np.asarray(self._stack[(*index, *window)])
 
 
-def _scaled(spans: Sequence[Span], size: Sequence[int], wanted: Sequence[int]) -> Spans:
+def _scaled(spans: Sequence[Span], size: Sequence[int], new_size: Sequence[int]) -> Spans:
     """Spans of rows and columns, converted from one size of an image to another."""
     rows, columns = (
         (start * length / whole, stop * length / whole)
-        for (start, stop), whole, length in zip(spans, size, wanted, strict=True)
+        for (start, stop), whole, length in zip(spans, size, new_size, strict=True)
     )
     return rows, columns
 

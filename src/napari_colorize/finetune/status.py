@@ -104,8 +104,9 @@ class TrainingStatus:
 
     def _on_finetuned(self, event: dict[str, Any]) -> None:
         before, after = event["before"], event["after"]
+        images = after["images"] if "images" in after else after["pictures"]  # in older logs
         figures = (
-            f"the color error (CIEDE2000) on {after['images']} validation images changed from "
+            f"the color error (CIEDE2000) on {images} validation images changed from "
             f"{before['ciede2000']:.1f} to {after['ciede2000']:.1f}; without color it is "
             f"{after['ciede2000_gray']:.1f}"
         )
@@ -114,8 +115,8 @@ class TrainingStatus:
             self.sentence = f"{self.name} is better than its base: {figures}."
         elif before == after:
             self.sentence = (
-                f"Training did not reduce the color error on the {after['images']} validation "
-                f"images, so {self.name} is a copy of its base (color error "
+                f"Training did not reduce the color error on the {images} validation images, so "
+                f"{self.name} is a copy of its base (color error "
                 f"{after['ciede2000']:.1f}; without color {after['ciede2000_gray']:.1f}). Use the "
                 "base, or add more images of the kind that you want to colorize."
             )

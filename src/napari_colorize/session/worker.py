@@ -52,7 +52,7 @@ class _Cancelled(Exception):
 
 
 class Worker:
-    """The request of a session, everything else that was asked for, and the thread that does it.
+    """The request of a session, other pending work, and the thread that does it.
 
     Parameters
     ----------
@@ -79,7 +79,9 @@ class Worker:
         self._cache = PredictionCache()
         self._reader = SourceReader(self._check_cancelled)
         self.models = LoadedModels(
-            self._check_cancelled, self._emit_state, lambda told: self._emit(events.progress, told)
+            self._check_cancelled,
+            self._emit_state,
+            lambda event: self._emit(events.progress, event),
         )
         self.renderer = Renderer(
             self._cache, self._reader, self.models, self._check_cancelled, self._emit_state

@@ -420,7 +420,7 @@ def test_a_run_is_cancelled_within_a_plane(session, signals, network, ramp, monk
     signals.wait_idle()
     finished = network.finished
 
-    session.plane_ready.connect(lambda *_: setattr(network, "held", True))
+    session.plane_ready.connect(lambda *_: setattr(network, "is_blocked", True))
     session.colorize_stack()
     network.wait_until_blocked()  # in the second plane
     session.cancel(keep=keep)

@@ -86,18 +86,18 @@ def test_layers_of_the_right_type_are_listed_and_can_be_cleared(opened, photo):
 def test_a_second_model_shows_its_settings(opened, settle):
     panel = opened()
     models = panel.guide.models
-    assert models.model == "" and not panel.guide.blend.isVisible()
+    assert models.model == "" and not panel.guide.blend.visible
 
     models.show_model("embedded")
     models.chosen.emit("embedded")
     settle(panel.controller)
 
-    assert panel.controller.session.blend_with == "embedded" and panel.guide.blend.isVisible()
+    assert panel.controller.session.blend_with == "embedded" and panel.guide.blend.visible
     assert panel.controller.result.second_chroma is not None
     models.show_model("")
     models.chosen.emit("")
     settle(panel.controller)
-    assert panel.controller.session.blend_with is None and not panel.guide.blend.isVisible()
+    assert panel.controller.session.blend_with is None and not panel.guide.blend.visible
 
 
 def test_temporal_smoothing_is_shown_for_stacks_only(opened, stack, settle):
@@ -129,12 +129,12 @@ def test_the_hue_range_is_shown_when_hues_are_damped(opened):
     panel = opened()
     colors = panel.guide.colors
     assert not colors.controls["hue_from"].visible
-    before = colors.height()
+    before = colors.native.height()
 
     colors.controls["hue_damping"].value = 0.5
 
     assert colors.controls["hue_from"].visible and panel.guide_section.isExpanded()
-    assert colors.sizeHint().height() > before
+    assert colors.native.sizeHint().height() > before
 
 
 def test_a_kept_copy_has_the_hints(opened, settle, qtbot):

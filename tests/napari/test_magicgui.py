@@ -1,6 +1,7 @@
-"""Controls for settings, and `colorize_layer` and `ColorizeSettings` in magicgui widgets."""
+"""Controls for settings, and `colorize_layer` and `ColorizeSettings` in magicgui widgets.
 
-from __future__ import annotations
+The annotations are evaluated: magicgui resolves strings without the names of this module.
+"""
 
 from dataclasses import fields
 
@@ -42,7 +43,7 @@ def test_every_setting_but_the_layers_has_a_control_of_its_range():
         assert described.help in control.tooltip and control.label == described.label
 
 
-@pytest.mark.parametrize("value", [0.0, 0.55, 1.15, 2.3, 4.0])
+@pytest.mark.parametrize("value", [0.55, 1.15, 2.3, 4.0])
 def test_a_number_is_the_one_that_was_entered(value):
     control = control_for("saturation")
 

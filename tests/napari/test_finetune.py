@@ -29,7 +29,7 @@ from napari_colorize.napari.finetune import FinetuneWidget
 from napari_colorize.napari.finetune.preview import NAME as PREVIEW
 from napari_colorize.napari.finetune.training_data import corrections
 
-CHILD = Path(__file__).with_name("finetune_child.py")
+CHILD = Path(__file__).parents[1] / "finetune" / "finetune_child.py"
 PROGRAM = Path(__file__).with_name("finetune_viewer.py")
 TIMEOUT = 60_000  # ms
 SLIDE = data.immunohistochemistry()[256:, 256:]

@@ -1,9 +1,9 @@
-# Every target does its own set-up: a virtual environment, and what Debian lacks for making one.
+# Every target creates the virtual environment and installs missing Debian packages first.
 #
-#   make demo PYTHON=python3.12     another Python for the environment
+#   make demo PYTHON=python3.12     use another Python for the environment
 #
-# Where pip finds the CPU build of torch is pip's own setting (PIP_EXTRA_INDEX_URL or
-# PIP_FIND_LINKS); without one, pip on Linux takes the build for NVIDIA GPUs, which also works.
+# Set PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS to an index of torch's CPU builds. Without it, pip on
+# Linux installs the build for NVIDIA GPUs, which works as well.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 PHOTOS ?= ../shared/data/photos
@@ -11,15 +11,14 @@ ENCODER ?= ../shared/backbones/mobilenet_edgetpu_100.safetensors
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-# Debian packages that tests need, beside python3-venv: a display without a screen, software GL,
-# a browser.
+# Debian packages for the tests, in addition to python3-venv: a virtual display, software GL, a
+# browser.
 DEBIAN := xvfb xauth libegl1 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 \
     libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libglib2.0-0 chromium
-# Tests that open windows open them there, never on the screen of whoever runs them. Elsewhere than
-# on Debian the screen is what there is.
+# On Debian, windows of tests are opened on a virtual display. Elsewhere the screen is used.
 IS_DEBIAN := $(shell command -v dpkg-query)
 DISPLAYED := $(if $(IS_DEBIAN),xvfb-run -a -s "-screen 0 1400x1000x24")
-# Threads that wait for work sleep: where processes share cores, spinning costs many times over.
+# Waiting OpenMP threads sleep instead of spinning, which is slow if processes share cores.
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
@@ -49,24 +48,24 @@ screenshots: env ## docs/images, of the panels in napari and the boxes in Jupyte
 	NAPARI_COLORIZE_SCREENSHOTS=$(CURDIR)/docs/images $(DISPLAYED) $(PY) -m pytest \
 	    tests/napari/test_screenshots.py tests/jupyter/test_browser.py
 
-notebooks: env ## run the notebooks and keep what they show
+notebooks: env ## run the notebooks and save their output
 	$(PY) tools/run_notebooks.py
 
 settings-table: env ## docs/reference/settings.md, from settings.py
 	$(PY) tools/settings_table.py
 
-embedded: env ## train the model that ships in the package, on PHOTOS
+embedded: env ## train the model in the package on PHOTOS
 	$(PY) -m napari_colorize_training train embedded $(PHOTOS) --encoder $(ENCODER) \
 	    --run runs/embedded
 	$(PY) -m napari_colorize_training calibrate runs/embedded/model.safetensors $(PHOTOS)
 	cp runs/embedded/model.safetensors src/napari_colorize/zoo/embedded.safetensors
 	mkdir -p docs/dev/runs && cp runs/embedded/log.csv docs/dev/runs/embedded.csv
 
-clean: ## remove what the other targets made
+clean: ## remove the files made by other targets
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find src training tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The order-only `debian` is looked at every time and never makes the environment old.
+# `debian` is order-only: it is checked every time, but does not make the environment outdated.
 $(STAMP): pyproject.toml constraints.txt | debian
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --constraint constraints.txt pip  # dependency groups need pip 25.1
@@ -75,7 +74,7 @@ $(STAMP): pyproject.toml constraints.txt | debian
 	    --group test --group lint --editable '.[cluster,dicom,jupyter,napari,training,video]'
 	touch $@
 
-# Debian ships Python without ensurepip. Install what is missing where we may, else name it.
+# Debian packages Python without ensurepip. Install missing packages if permitted, else list them.
 debian:
 	@missing=''; \
 	if [ ! -x $(PY) ]; then \

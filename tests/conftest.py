@@ -1,4 +1,4 @@
-"""What many tests share: a Colorizer that is quick and exact, a picture, the reference data."""
+"""Fixtures of many tests: a fast exact Colorizer, a gray ramp, the folder of reference data."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 
 @pytest.fixture
 def tiny_colorizer() -> Colorizer:
-    """A Colorizer that is quick, exact and needs no file."""
+    """A fast and exact Colorizer without a file."""
     return colorizer_of(TintNetwork())
 
 
 @pytest.fixture
 def ramp() -> np.ndarray:
-    """A gray picture (48, 64) from black to white, float32."""
+    """Gray image (48, 64) from black to white, float32."""
     return np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
 
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of reference data beside the repository."""
+    """Folder of reference data beside the repository; the test is skipped if it is missing."""
     if not SHARED.is_dir():
-        pytest.skip("The folder ../shared with reference data is not here.")
+        pytest.skip("The folder ../shared with reference data is missing.")
     return SHARED

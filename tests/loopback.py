@@ -1,4 +1,4 @@
-"""A server on loopback gives the good and the bad answers that servers of models give."""
+"""Server on the loopback interface with correct and faulty responses to downloads."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-CONTENT = b"\x80\x02" + bytes(range(256)) * 10_000  # 2.5 MB: several pieces
+CONTENT = b"\x80\x02" + bytes(range(256)) * 10_000  # 2.5 MB: several chunks
 PAGE = b"\n<!DOCTYPE html><html><body>This link has been disabled.</body></html>"
 
 
 class Server:
-    """Answers by path; remembers what was asked."""
+    """Server whose response depends on the path; `requests` lists the requested paths."""
 
     def __init__(self, content: bytes = CONTENT) -> None:
         self.content = content
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.half_sent = threading.Event()
         self.released = threading.Event()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                outer.asked.append(self.path)
-                getattr(outer, "answer_" + self.path.split("?")[0].strip("/"))(self)
+                outer.requests.append(self.path)
+                getattr(outer, "respond_" + self.path.split("?")[0].strip("/"))(self)
 
             def log_message(self, *_):
                 pass
@@ -40,38 +40,38 @@ class Server:
         request.end_headers()
         request.wfile.write(body)
 
-    def answer_good(self, request):
+    def respond_good(self, request):
         self.send(request, self.content)
 
-    def answer_page(self, request):
+    def respond_page(self, request):
         self.send(request, PAGE)
 
-    def answer_wrong(self, request):
+    def respond_wrong(self, request):
         self.send(request, self.content[:-1] + b"?")
 
-    def answer_long(self, request):
+    def respond_long(self, request):
         self.send(request, self.content + b"more")
 
-    def answer_short(self, request):
+    def respond_short(self, request):
         self.send(request, self.content[:-1000])
 
-    def answer_truncated(self, request):
+    def respond_truncated(self, request):
         self.send(request, self.content[:1_500_000], length=len(self.content))
 
-    def answer_cut(self, request):
+    def respond_cut(self, request):
         self.send(request, self.content[:1_500_000], length=len(self.content))
         request.connection.close()
 
-    def answer_empty(self, request):
+    def respond_empty(self, request):
         self.send(request, b"")
 
-    def answer_missing(self, request):
+    def respond_missing(self, request):
         self.send(request, b"", status=404)
 
-    def answer_moved(self, request):
+    def respond_moved(self, request):
         self.send(request, b"", status=302, Location="/good")
 
-    def answer_stuck(self, request):
+    def respond_stuck(self, request):
         self.send(request, self.content[:1_500_000], length=len(self.content))
         self.half_sent.set()
         self.released.wait(60)
@@ -79,7 +79,7 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """A server that is up inside of the block."""
+    """Context manager: run a server."""
     server = Server()
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

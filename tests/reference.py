@@ -1,4 +1,4 @@
-"""The reference data beside the repository: keys, numbers and weights of the published networks."""
+"""Reference data beside the repository: keys, values and weights of published networks."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Entry = tuple[str, tuple[int, ...], str]
 
 
 def parity_file(name: str) -> Path:
-    """A file of the reference data; without them the test is skipped."""
+    """Path of a file of the reference data; the test is skipped if they are missing."""
     if not PARITY.is_dir():
-        pytest.skip("The folder ../shared/parity with reference data is not here.")
+        pytest.skip("The folder ../shared/parity with reference data is missing.")
     return PARITY / name
 
 
 def published_keys(name: str) -> list[Entry]:
-    """Name, shape and dtype of every entry of a published state dict, in its order."""
+    """Name, shape and dtype of all entries of a published state dict, in order."""
     rows = parity_file(NETWORKS[name][1]).read_text().splitlines()
     return [
         (key, () if shape == "scalar" else tuple(map(int, shape.split("x"))), dtype)
@@ -44,7 +44,7 @@ def published_keys(name: str) -> list[Entry]:
 
 
 def keys_of(network: nn.Module) -> list[Entry]:
-    """The same of a network of ours."""
+    """Name, shape and dtype of all entries of a network's state dict, in order."""
     return [
         (key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         for key, value in network.state_dict().items()
@@ -52,13 +52,13 @@ def keys_of(network: nn.Module) -> list[Entry]:
 
 
 def empty_network(name: str) -> nn.Module:
-    """A network of ours without weights, which takes no time to build."""
+    """Build a network on the meta device, without memory for weights."""
     with torch.device("meta"):
         return NETWORKS[name][0]()
 
 
 def named_weights() -> ModuleType:
-    """The module that makes weights from names and shapes."""
+    """Import the module that generates weights from names and shapes."""
     path = parity_file("named_weights.py")
     spec = importlib.util.spec_from_file_location("named_weights", path)
     assert spec is not None
@@ -69,7 +69,7 @@ def named_weights() -> ModuleType:
 
 
 def reference_network(name: str) -> tuple[nn.Module, int]:
-    """A network with the weights of the reference data, and their checksum."""
+    """Network with the weights of the reference data, and their checksum."""
     network, weights = empty_network(name), named_weights()
     arrays = weights.named_weights({key: shape for key, shape, _ in keys_of(network)})
     state = {key: torch.from_numpy(value) for key, value in arrays.items()}
@@ -78,6 +78,6 @@ def reference_network(name: str) -> tuple[nn.Module, int]:
 
 
 def load_arrays(name: str) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file of the reference data."""
+    """Load all arrays of an .npz file of the reference data."""
     with np.load(parity_file(name)) as stored:
         return dict(stored)

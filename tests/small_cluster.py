@@ -1,4 +1,4 @@
-"""A cluster of two processes, and what its workers are asked; they import this file by its name."""
+"""A dask cluster of two processes, and functions for its workers, which import this module."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import psutil
 
-PATIENCE = 60  # seconds that a test waits before it fails
+PATIENCE = 60  # seconds after which a waiting test fails
 
 
 @contextmanager
 def two_processes() -> Iterator[Any]:
-    """A client of two worker processes of one thread each; none of them is left at the end."""
+    """Context manager: client of two worker processes with one thread each."""
     from distributed import Client, LocalCluster
 
     with (
@@ -38,14 +38,14 @@ def two_processes() -> Iterator[Any]:
 
 
 def loads() -> int:
-    """How often the process that runs this has loaded a model."""
+    """Number of models that the current process has loaded."""
     from napari_colorize import model_spec
 
     return model_spec._load.cache_info().misses
 
 
 def embedded_batch() -> Any:
-    """What workers do with picture files."""
+    """Batch of image files for a worker."""
     from napari_colorize.batch.runner import BatchRunner
     from napari_colorize.model_spec import ModelSpec
     from napari_colorize.settings import ColorizeSettings
@@ -55,18 +55,18 @@ def embedded_batch() -> Any:
 
 
 class Gate:
-    """Planes of gray noise to be read one by one; a process gets two, and more if a file is there.
+    """Stack of gray noise of which each process can read two planes until a file exists.
 
     Parameters
     ----------
     key : Path
-        The file.
+        File that permits further reads.
     planes : int
-        How many there are.
+        Number of planes.
     """
 
     dtype, ndim = "uint8", 3
-    reads = 0  # of this process
+    reads = 0  # by the current process
 
     def __init__(self, key: Path, planes: int) -> None:
         self.key, self.shape = key, (planes, 32, 48)
@@ -83,7 +83,7 @@ class Gate:
 
 
 def noise(seed: int) -> Any:
-    """A plane of 8 bits."""
+    """Plane of 8-bit noise."""
     import numpy as np
 
     return np.random.default_rng(seed).integers(0, 256, (32, 48), dtype=np.uint8)

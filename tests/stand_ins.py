@@ -1,4 +1,4 @@
-"""Networks that need no training and no file: a tint with its passport, a narrow DeOldify."""
+"""Small networks for tests, without training or files, and Colorizers made of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.networks.deoldify import Widths
 from napari_colorize.zoo import Checkpoint
 
-SMALL = Widths(  # DeOldify's deep kind, quick enough for tests
+SMALL = Widths(  # a narrow variant of DeOldify's deep network
     encoder="resnet34",
     encoded=(512, 256, 128, 64, 64),
     upsampled=(16, 16, 16, 8),
@@ -20,16 +20,16 @@ SMALL = Widths(  # DeOldify's deep kind, quick enough for tests
 
 
 class TintNetwork(nn.Module):
-    """Colors that follow gray, without weights: bright is orange, dark is blue."""
+    """Network without weights whose chroma is linear in gray: bright is orange, dark is blue."""
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
         strength = 0.5 if self_attention else 0.25
-        tint = (F.avg_pool2d(gray, 4) - 0.5) * strength
-        return torch.cat([-tint, tint], dim=1)
+        chroma = (F.avg_pool2d(gray, 4) - 0.5) * strength
+        return torch.cat([-chroma, chroma], dim=1)
 
 
-class HandedNetwork(TintNetwork):
-    """Sure of itself in the upper half; below, it colors left and right differently."""
+class UnevenNetwork(TintNetwork):
+    """Network whose colors differ between left and right in the lower half of the image only."""
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
         uv = super().forward(gray, self_attention) * 0
@@ -39,7 +39,7 @@ class HandedNetwork(TintNetwork):
 
 
 class HintedNetwork(nn.Module):
-    """Takes lightness and hints, gives a and b: paints all in the mean color that it is hinted."""
+    """Network that takes L and hints and returns the mean hinted a and b everywhere."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class HintedNetwork(nn.Module):
 
 
 def tint_checkpoint(**changes: object) -> Checkpoint:
-    passport: dict[str, object] = {
+    metadata: dict[str, object] = {
         "name": "tint",
         "title": "A network of the tests",
         "architecture": "compact",
@@ -71,9 +71,9 @@ def tint_checkpoint(**changes: object) -> Checkpoint:
         "render_factor": 4,
         "fit": "aspect",
     }
-    return Checkpoint(**(passport | changes))  # type: ignore[arg-type]
+    return Checkpoint(**(metadata | changes))  # type: ignore[arg-type]
 
 
-def colorizer_of(network: nn.Module, **passport: object) -> Colorizer:
-    """A Colorizer on the CPU in float32, its passport changed as told."""
-    return Colorizer(network, tint_checkpoint(**passport), torch.device("cpu"), torch.float32)
+def colorizer_of(network: nn.Module, **metadata: object) -> Colorizer:
+    """Colorizer on the CPU in float32, with changed fields of its checkpoint."""
+    return Colorizer(network, tint_checkpoint(**metadata), torch.device("cpu"), torch.float32)

@@ -22,8 +22,8 @@ from napari_colorize.imaging.planes import FROM_DATA, HAD_COLOR, NOT_FINITE
 from napari_colorize.networks import ARCHITECTURES
 
 
-class Crowded(TintNetwork):
-    """A network that memory suffices for only up to a number of pixels a batch."""
+class LimitedNetwork(TintNetwork):
+    """Network that raises an out-of-memory error above a number of pixels per batch."""
 
     def __init__(self, pixels: int, calls: list[torch.Size] | None = None) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Crowded(TintNetwork):
 
 @pytest.mark.parametrize("saturation", [0, 1, 4])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 5), (1, 300), (64, 48)])
-def test_luminance_is_the_inputs(tiny_colorizer, shape, saturation):
+def test_luminance_equals_the_input(tiny_colorizer, shape, saturation):
     gray = np.random.default_rng(0).random(shape, dtype=np.float32)
 
     result = tiny_colorizer(gray, saturation=saturation)
@@ -53,8 +53,8 @@ def test_bright_is_orange_and_dark_is_blue(tiny_colorizer, ramp):
     assert rgb[8, 32, 2] > rgb[8, 32, 0] + 0.1
 
 
-def test_saturation_scales_without_asking_the_network_again(ramp):
-    network = Crowded(10**9)
+def test_saturation_changes_without_running_the_network(ramp):
+    network = LimitedNetwork(10**9)
     result = with_network(network)(ramp)
 
     vivid = result.with_(saturation=2.0)
@@ -64,7 +64,7 @@ def test_saturation_scales_without_asking_the_network_again(ramp):
     assert vivid.provenance["settings"]["saturation"] == 2.0
 
 
-def test_what_the_network_would_have_to_see_cannot_be_changed_afterwards(tiny_colorizer, ramp):
+def test_settings_of_the_prediction_cannot_be_changed_afterwards(tiny_colorizer, ramp):
     with pytest.raises(SettingsError, match="call the Colorizer again with render_factor"):
         tiny_colorizer(ramp).with_(render_factor=9)
 
@@ -75,14 +75,14 @@ def test_self_attention_is_switched_at_run_time(tiny_colorizer, ramp):
     torch.testing.assert_close(on.chroma.uv, 2 * off.chroma.uv)
 
 
-def test_settings_default_to_what_the_checkpoint_recommends(ramp):
+def test_settings_default_to_the_recommendations_of_the_checkpoint(ramp):
     result = with_network(TintNetwork(), render_factor=12, saturation=2.0)(ramp)
 
     assert result.settings.render_factor == result.chroma.render_factor == 12
     assert result.settings.saturation == 2.0
 
 
-def test_torch_comes_in_and_goes_out(tiny_colorizer, ramp):
+def test_a_torch_tensor_gives_a_torch_tensor(tiny_colorizer, ramp):
     from_torch = tiny_colorizer(torch.from_numpy(ramp)).rgb
 
     assert isinstance(from_torch, torch.Tensor)
@@ -93,7 +93,7 @@ def test_bfloat16_tensors_keep_their_type(tiny_colorizer, ramp):
     assert tiny_colorizer(torch.from_numpy(ramp).bfloat16()).rgb.dtype == torch.bfloat16
 
 
-def test_dask_comes_in_and_goes_out(tiny_colorizer, ramp):
+def test_a_dask_array_gives_a_dask_array(tiny_colorizer, ramp):
     array = pytest.importorskip("dask.array").from_array(ramp, chunks=16)
 
     colors = tiny_colorizer(array).rgb
@@ -102,13 +102,13 @@ def test_dask_comes_in_and_goes_out(tiny_colorizer, ramp):
     np.testing.assert_array_equal(colors.compute(), tiny_colorizer(ramp).rgb)
 
 
-def test_a_result_is_an_array_to_numpy(tiny_colorizer, ramp):
+def test_numpy_converts_a_result_to_an_array(tiny_colorizer, ramp):
     result = tiny_colorizer(ramp)
 
     np.testing.assert_array_equal(np.asarray(result), result.rgb)
 
 
-def test_planes_come_one_at_a_time_and_like_single_images(tiny_colorizer):
+def test_planes_are_colorized_like_single_images(tiny_colorizer):
     stack = np.random.default_rng(0).integers(0, 256, (3, 2, 20, 30), dtype=np.uint8)
 
     planes = dict(tiny_colorizer.iter_planes(stack))
@@ -118,7 +118,7 @@ def test_planes_come_one_at_a_time_and_like_single_images(tiny_colorizer):
 
 
 def test_small_planes_share_a_run_of_the_network():
-    network = Crowded(10**9)
+    network = LimitedNetwork(10**9)
 
     list(with_network(network).iter_planes(np.zeros((5, 20, 30), np.uint8)))
 
@@ -126,15 +126,15 @@ def test_small_planes_share_a_run_of_the_network():
     assert network.calls[0][0] == 5
 
 
-def test_no_plane_is_lost_between_batches():
+def test_batches_contain_every_plane():
     stack = np.random.default_rng(0).integers(0, 256, (9, 16, 16), dtype=np.uint8)
     colorizer = with_network(TintNetwork(), render_factor=16)  # four planes at a time
 
     assert [index for index, _ in colorizer.iter_planes(stack)] == [(i,) for i in range(9)]
 
 
-def test_the_next_plane_is_not_computed_unless_asked_for():
-    network = Crowded(10**9)
+def test_planes_are_computed_on_demand():
+    network = LimitedNetwork(10**9)
     stack = np.zeros((100, 20, 30), np.uint8)
 
     next(with_network(network, render_factor=40).iter_planes(stack))
@@ -153,7 +153,7 @@ def test_planes_of_a_stack_share_its_limits(tiny_colorizer):
 
 def test_large_planes_go_one_by_one(monkeypatch):
     monkeypatch.setattr(module, "PLANE_PIXELS", 20 * 30)
-    network = Crowded(10**9)
+    network = LimitedNetwork(10**9)
 
     list(with_network(network).iter_planes(np.zeros((3, 20, 30), np.uint8)))
 
@@ -161,30 +161,30 @@ def test_large_planes_go_one_by_one(monkeypatch):
 
 
 @pytest.mark.parametrize("limits", [None, (0, 1)])
-def test_a_stack_without_planes_is_told_at_once(tiny_colorizer, limits):
+def test_a_stack_without_planes_raises_before_iteration(tiny_colorizer, limits):
     with pytest.raises(ImageError, match="no planes"):
         tiny_colorizer.iter_planes(np.zeros((0, 20, 30)), contrast_limits=limits)
 
 
-def test_a_wrong_setting_is_told_before_the_first_plane(tiny_colorizer):
+def test_a_wrong_setting_raises_before_the_first_plane(tiny_colorizer):
     with pytest.raises(SettingsError):
         tiny_colorizer.iter_planes(np.zeros((2, 20, 30)), saturation=9)
 
 
-def test_a_network_without_numbers_is_told(ramp):
-    class Lost(TintNetwork):
+def test_nan_from_the_network_gives_a_warning_and_stays_gray(ramp):
+    class NaNNetwork(TintNetwork):
         def forward(self, gray, self_attention=True):
             return super().forward(gray) * float("nan")
 
     with pytest.warns(ColorizeWarning, match="returned NaN"):
-        result = with_network(Lost())(ramp)
+        result = with_network(NaNNetwork())(ramp)
 
     np.testing.assert_allclose(result.rgb[..., 0], ramp, atol=1e-6)
 
 
-def test_predicting_alone_tells_what_colorizing_tells(ramp):
+def test_predict_warns_like_a_call(ramp):
     with pytest.warns(ColorizeWarning, match="5 was used"):
-        with_network(Crowded(10_000), render_factor=10).predict(ramp)
+        with_network(LimitedNetwork(10_000), render_factor=10).predict(ramp)
 
 
 def test_dask_stacks_are_computed_plane_by_plane(tiny_colorizer):
@@ -205,7 +205,7 @@ def test_dask_stacks_are_computed_plane_by_plane(tiny_colorizer):
     assert set(computed) == {0}
 
 
-def test_an_image_with_colors_is_decolored_with_a_note(tiny_colorizer):
+def test_colors_of_an_image_are_replaced_with_a_note(tiny_colorizer):
     image = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
 
     with pytest.warns(ColorizeNote, match="had colors"):
@@ -215,14 +215,14 @@ def test_an_image_with_colors_is_decolored_with_a_note(tiny_colorizer):
     assert HAD_COLOR in result.provenance["notes"]
 
 
-def test_a_warning_points_at_the_line_that_called(tiny_colorizer):
-    with pytest.warns(ColorizeWarning) as told:
+def test_a_warning_names_the_line_of_the_caller(tiny_colorizer):
+    with pytest.warns(ColorizeWarning) as caught:
         tiny_colorizer(np.full((20, 20), 128, np.uint8))
 
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
 
 
-def test_nan_is_told_and_stays(tiny_colorizer, ramp):
+def test_nan_in_the_image_gives_a_warning_and_stays(tiny_colorizer, ramp):
     ramp = ramp.copy()
     ramp[3, 4] = np.nan
 
@@ -233,56 +233,56 @@ def test_nan_is_told_and_stays(tiny_colorizer, ramp):
     assert np.isnan(result.rgb[3, 4]).all()
 
 
-def test_almost_no_color_is_told(tiny_colorizer):
+def test_almost_no_color_gives_a_warning(tiny_colorizer):
     with pytest.warns(ColorizeWarning, match="almost no color"):
         tiny_colorizer(np.full((20, 20), 128, np.uint8))
 
 
-def test_what_memory_cannot_hold_is_made_smaller_and_told(ramp):
-    crowded = with_network(Crowded(100 * 100), render_factor=10)
+def test_exhausted_memory_reduces_the_render_factor_with_a_warning(ramp):
+    limited = with_network(LimitedNetwork(100 * 100), render_factor=10)
 
     with pytest.warns(ColorizeWarning, match="exhausted at render factor 10: 5 was used"):
-        result = crowded(ramp)
+        result = limited(ramp)
 
     assert result.chroma.render_factor == result.settings.render_factor == 5
     assert any("exhausted" in note for note in result.provenance["notes"])
 
 
-def test_batches_that_memory_cannot_hold_go_one_by_one():
-    network = Crowded(64 * 64 * 2)
-    crowded = with_network(network, fit="square")
+def test_batches_that_exhaust_memory_are_split_into_planes():
+    network = LimitedNetwork(64 * 64 * 2)
+    limited = with_network(network, fit="square")
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", ColorizeWarning)
         stack = np.random.default_rng(0).integers(0, 256, (4, 16, 16), dtype=np.uint8)
-        results = [result for _, result in crowded.iter_planes(stack)]
+        results = [result for _, result in limited.iter_planes(stack)]
 
     assert len(results) == 4
     assert all(result.chroma.render_factor == 4 for result in results)
 
 
-def test_without_leave_to_shrink_the_error_names_what_fits(ramp):
-    crowded = with_network(Crowded(100 * 100), render_factor=10)
+def test_without_retries_the_error_names_a_render_factor_that_fits(ramp):
+    limited = with_network(LimitedNetwork(100 * 100), render_factor=10)
 
     with pytest.raises(OutOfMemoryError, match="10 does not fit.*use render_factor=5"):
-        crowded(ramp, retry_smaller=False)
+        limited(ramp, retry_smaller=False)
 
 
-def test_if_nothing_fits_the_error_says_so(ramp):
+def test_if_nothing_fits_an_error_is_raised(ramp):
     with pytest.raises(OutOfMemoryError, match="nor does any smaller"):
-        with_network(Crowded(0))(ramp)
+        with_network(LimitedNetwork(0))(ramp)
 
 
-def test_other_errors_of_the_network_are_not_taken_for_want_of_memory(ramp):
-    class Broken(TintNetwork):
+def test_other_errors_of_the_network_are_not_treated_as_exhausted_memory(ramp):
+    class FailingNetwork(TintNetwork):
         def forward(self, gray, self_attention=True):
             raise RuntimeError("shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="multiplied"):
-        with_network(Broken())(ramp)
+        with_network(FailingNetwork())(ramp)
 
 
-def test_two_threads_get_what_one_gets(tiny_colorizer):
+def test_two_threads_give_the_results_of_one(tiny_colorizer):
     images = np.random.default_rng(0).random((8, 30, 40))
     alone = [tiny_colorizer(image, saturation=1 + i / 4).rgb for i, image in enumerate(images)]
     together: dict[int, np.ndarray] = {}
@@ -307,7 +307,7 @@ def test_provenance_can_be_switched_off(tiny_colorizer, ramp):
     assert tiny_colorizer(ramp, provenance=False).provenance == {}
 
 
-def test_a_stack_where_an_image_was_meant_is_told(tiny_colorizer):
+def test_a_stack_instead_of_an_image_is_refused(tiny_colorizer):
     with pytest.raises(ImageError, match="iter_planes"):
         tiny_colorizer(np.zeros((5, 20, 30)))
 
@@ -318,7 +318,7 @@ def test_a_fidelity_is_refused_for_other_networks(tiny_colorizer, ramp):
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_a_network_that_was_built_without_attention_refuses_the_switch(ramp, layers):
+def test_a_network_built_without_attention_refuses_the_setting(ramp, layers):
     options = {"encoder": "resnet18-layer3", "width": 0.0625, "attention": layers}
     network = ARCHITECTURES["deoldify-other"].create(**options).eval()
     colorizer = with_network(network, architecture="deoldify-other")
@@ -327,3 +327,13 @@ def test_a_network_that_was_built_without_attention_refuses_the_switch(ramp, lay
     if layers == 0:
         with pytest.raises(SettingsError, match="self-attention"):
             colorizer(ramp, self_attention=False)
+
+
+def test_each_blended_model_has_the_saturation_that_it_recommends(ramp):
+    first = with_network(TintNetwork(), saturation=2.0)
+    second = with_network(TintNetwork(), name="second", saturation=1.0)
+
+    result = first(ramp, blend_with=second, blend=1.0)
+
+    assert result.settings.saturation == 2.0
+    np.testing.assert_allclose(result.rgb, second(ramp).rgb, atol=1e-3)

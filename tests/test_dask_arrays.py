@@ -1,4 +1,4 @@
-"""Colors of dask arrays: lazy, and the same as `iter_planes` makes of the whole stack."""
+"""Lazy colorization of dask arrays, compared with `iter_planes` of the whole stack."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def colorizer() -> Colorizer:
 
 
 def stack_of(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Planes that are brighter the later they come: each has another range."""
+    """Random planes; the first has a smaller range than the others."""
     planes = np.random.default_rng(0).random(shape)
     if dtype == "bool":
         return planes > 0.5
@@ -56,7 +56,7 @@ def stack_of(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def by_planes(colorizer: Colorizer, stack: np.ndarray, **settings: Any) -> np.ndarray:
-    """What the lazy colors must be."""
+    """Expected colors of a stack."""
     planes = dict(colorizer.iter_planes(stack, **{"render_factor": 2} | settings))
     first = next(iter(planes.values())).pixels
     leading = tuple(np.max(list(planes), axis=0) + 1) if next(iter(planes)) else ()
@@ -67,7 +67,7 @@ def by_planes(colorizer: Colorizer, stack: np.ndarray, **settings: Any) -> np.nd
 
 
 def assert_same(colors: np.ndarray, expected: np.ndarray) -> None:
-    """To the last level of integers; floats as near as batches of other lengths come."""
+    """Integers are equal; floats differ by rounding in batches of other lengths."""
     assert (colors.dtype, colors.shape) == (expected.dtype, expected.shape)
     if expected.dtype.kind == "f":
         np.testing.assert_allclose(colors, expected, atol=1e-5)
@@ -76,7 +76,7 @@ def assert_same(colors: np.ndarray, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "shape", "chunks"), STACKS)
-def test_chunks_are_what_iter_planes_makes_of_the_stack(
+def test_chunks_equal_the_planes_of_iter_planes(
     colorizer: Colorizer, dtype: str, shape: tuple[int, ...], chunks: tuple[int, ...]
 ) -> None:
     stack = stack_of(dtype, shape)
@@ -91,7 +91,7 @@ def test_chunks_are_what_iter_planes_makes_of_the_stack(
     assert colors.numblocks[leading:] == (1, 1, 1)
 
 
-def test_nothing_is_read_and_no_model_loaded_before_it_is_asked_for() -> None:
+def test_nothing_is_read_or_loaded_before_compute() -> None:
     reads = []
 
     def read(block: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_nothing_is_read_and_no_model_loaded_before_it_is_asked_for() -> None:
     model_spec._load.cache_clear()
     array = da.zeros((4, 20, 30), chunks=(1, 20, 30), dtype="int32")
     colors = colorize_lazily(array.map_blocks(read, dtype="int32"), **QUICK).rgb
-    reads.clear()  # of dask's own look at an empty array
+    reads.clear()  # without the reads of dask for the metadata
 
     colors[2, :5].compute(scheduler="synchronous")
 
@@ -113,14 +113,14 @@ def test_nothing_is_read_and_no_model_loaded_before_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.5, 7.0])
-def test_stacks_without_a_range_are_as_in_iter_planes(colorizer: Colorizer, value: float) -> None:
+def test_stacks_of_one_value_are_as_in_iter_planes(colorizer: Colorizer, value: float) -> None:
     stack = np.full((3, 20, 30), value, np.float32)
     stack[1] = np.nan
     colors = colorize_lazily(da.from_array(stack, chunks=(1, 20, 30)), **QUICK).rgb.compute()
     assert_same(colors, by_planes(colorizer, stack))
 
 
-def test_infinite_values_are_no_limits(colorizer: Colorizer) -> None:
+def test_infinite_values_do_not_become_limits(colorizer: Colorizer) -> None:
     stack = stack_of("float32", (3, 20, 30))
     stack[0, 0, 0], stack[1, 0, 0], stack[2, 0, 0] = np.inf, -np.inf, np.nan
     colors = colorize_lazily(da.from_array(stack, chunks=(1, 20, 30)), **QUICK).rgb.compute()
@@ -148,10 +148,10 @@ def test_a_stack_that_is_read_for_its_limits_does_not_stay_in_memory(scheduler: 
 
     colors.max().compute(scheduler=scheduler, num_workers=2)
 
-    assert most[0] < 12  # some for each thread, not all of them
+    assert most[0] < 12  # a few per thread
 
 
-def test_given_limits_are_kept(colorizer: Colorizer) -> None:
+def test_explicit_limits_are_used(colorizer: Colorizer) -> None:
     stack = stack_of("int32", (2, 20, 30))
     lazy = colorize_lazily(
         da.from_array(stack, chunks=(1, 20, 30)), contrast_limits=(10, 60), **QUICK
@@ -166,35 +166,35 @@ def test_settings_guides_and_a_second_model_reach_the_chunks(
     second = shutil.copy(zoo.local_path(zoo.CATALOGUE["embedded"]), tmp_path / "b.safetensors")
     mask = np.zeros((20, 30), bool)
     mask[5:15, 5:20] = True
-    wishes = {"saturation": 2.0, "gamma": 1.5, "guides": Guides(mask=mask), "blend": 0.2}
+    options = {"saturation": 2.0, "gamma": 1.5, "guides": Guides(mask=mask), "blend": 0.2}
     stack = stack_of("uint8", (3, 20, 30))
 
     colors = colorize_lazily(
-        da.from_array(stack, chunks=(1, 20, 30)), blend_with=second, **wishes, **QUICK
+        da.from_array(stack, chunks=(1, 20, 30)), blend_with=second, **options, **QUICK
     ).rgb.compute()
 
     other = Colorizer.from_pretrained(second, precision="float32", device="cpu")
-    assert_same(colors, by_planes(colorizer, stack, blend_with=other, **wishes))
-    plain = by_planes(colorizer, stack, **{**wishes, "guides": None})
+    assert_same(colors, by_planes(colorizer, stack, blend_with=other, **options))
+    plain = by_planes(colorizer, stack, **{**options, "guides": None})
     assert (colors != plain).any()
 
 
-def test_colors_are_steady_along_one_chunk_and_refused_across_several(
+def test_temporal_smoothing_needs_one_chunk_along_time(
     colorizer: Colorizer,
 ) -> None:
     stack = stack_of("uint8", (2, 6, 20, 30))
     whole = da.from_array(stack, chunks=(1, 6, 20, 30))
-    wishes = {"temporal_smoothing": 0.8, "time_axis": 1}
+    options = {"temporal_smoothing": 0.8, "time_axis": 1}
 
-    colors = colorize_lazily(whole, **wishes, **QUICK).rgb.compute()
+    colors = colorize_lazily(whole, **options, **QUICK).rgb.compute()
 
-    assert_same(colors, by_planes(colorizer, stack, **wishes))
+    assert_same(colors, by_planes(colorizer, stack, **options))
     with pytest.raises(ImageError, match=r"array\.rechunk\(\{1: -1\}\)"):
-        colorize_lazily(whole.rechunk((1, 2, 20, 30)), **wishes, **QUICK)
+        colorize_lazily(whole.rechunk((1, 2, 20, 30)), **options, **QUICK)
     colorize_lazily(whole.rechunk((1, 2, 20, 30)), **QUICK)
 
 
-def test_the_graph_is_small_and_has_the_same_names_again() -> None:
+def test_the_graph_is_small_and_deterministic() -> None:
     import cloudpickle
 
     array = da.zeros((30, 20, 30), chunks=(1, 20, 30), dtype="int16")
@@ -204,17 +204,17 @@ def test_the_graph_is_small_and_has_the_same_names_again() -> None:
     assert lazy.rgb.name != colorize_lazily(array, gamma=2, **QUICK).rgb.name
 
 
-def test_the_record_says_what_will_be_done(colorizer: Colorizer) -> None:
+def test_the_provenance_is_available_before_compute(colorizer: Colorizer) -> None:
     array = da.zeros((2, 20, 30), chunks=(1, 20, 30), dtype="uint8")
-    told: Any = colorize_lazily(array, colorizer, saturation=2).provenance
-    assert told["statement"] == STATEMENT
-    assert told["weights_sha256"] == colorizer.checkpoint.sha256
-    assert (told["settings"]["saturation"], told["precision"]) == (2, "float32")
+    record: Any = colorize_lazily(array, colorizer, saturation=2).provenance
+    assert record["statement"] == STATEMENT
+    assert record["weights_sha256"] == colorizer.checkpoint.sha256
+    assert (record["settings"]["saturation"], record["precision"]) == (2, "float32")
     assert colorize_lazily(array, provenance=False).provenance == {}
 
 
 @pytest.mark.parametrize(
-    ("array", "wishes", "error", "sentence"),
+    ("array", "options", "error", "sentence"),
     [
         (da.zeros((0, 20, 30)), {}, ImageError, "no planes"),
         (da.zeros(20), {}, ImageError, "at least two axes"),
@@ -225,12 +225,12 @@ def test_the_record_says_what_will_be_done(colorizer: Colorizer) -> None:
         (da.zeros((20, 30)), {"model": colorizer_of(TintNetwork())}, UnknownModelError, "tint"),
     ],
 )
-def test_what_cannot_work_is_told_at_once(
-    array: Any, wishes: dict[str, Any], error: type[Exception], sentence: str
+def test_invalid_arguments_raise_before_compute(
+    array: Any, options: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
-    with pytest.raises(error) as told:
-        colorize_lazily(array, **wishes)
-    assert sentence in str(told.value)
+    with pytest.raises(error) as caught:
+        colorize_lazily(array, **options)
+    assert sentence in str(caught.value)
 
 
 @pytest.fixture(scope="module")
@@ -247,14 +247,14 @@ def test_two_processes_load_the_model_once_each(colorizer: Colorizer, cluster: A
     colors = cluster.compute(lazy.rgb).result(PATIENCE)
     cluster.run(
         ModelSpec.from_model("embedded", precision="float32", device="cpu").load
-    )  # an idle one's
+    )  # on a worker without chunks
 
     assert_same(colors, by_planes(colorizer, stack))
     assert list(cluster.run(loads).values()) == [1, 1]
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_leaves_the_result_right(
+def test_the_result_is_correct_after_a_worker_is_killed(
     colorizer: Colorizer, cluster: Any, tmp_path: Path
 ) -> None:
     from distributed import wait
@@ -267,7 +267,7 @@ def test_a_worker_that_is_killed_leaves_the_result_right(
         wait(chunks, PATIENCE, return_when="FIRST_COMPLETED")
     holder = next(addresses[0] for addresses in cluster.who_has(chunks).values() if addresses)
 
-    victim = cluster.run(os.getpid)[holder]  # the chunks that it has made are lost with it
+    victim = cluster.run(os.getpid)[holder]  # its chunks are lost with it
     os.kill(victim, signal.SIGKILL)
     key.touch()
 

@@ -1,4 +1,4 @@
-"""The model inside the package: what it owes everyone who installs it."""
+"""Requirements on the model that is included in the package."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def test_it_is_the_default_and_needs_no_download():
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_gray_is_not_returned(colorizer, name):
+def test_its_colors_are_not_gray(colorizer, name):
     assert colorizer.predict(gray_of(name)).mean() > 4 / 255
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_its_colors_follow_a_mirrored_picture(colorizer, name):
+def test_its_colors_follow_a_mirrored_image(colorizer, name):
     gray = gray_of(name)
     uv, mirrored = uv_of(colorizer, gray), uv_of(colorizer, gray[:, ::-1])[:, ::-1]
 
     assert np.corrcoef(uv.ravel(), mirrored.ravel())[0, 1] > 0.7
 
 
-def test_its_colors_are_those_of_the_picture_and_not_of_another(colorizer):
+def test_its_colors_depend_on_the_image(colorizer):
     grays = [gray_of(name)[:300, :400] for name in PHOTOGRAPHS]
     predictions = [uv_of(colorizer, gray) for gray in grays]
 
@@ -68,8 +68,8 @@ def test_its_colors_are_those_of_the_picture_and_not_of_another(colorizer):
             assert np.abs(uv - other).mean() > 2 / 255
 
 
-def test_its_colors_change_where_the_picture_does(colorizer):
-    gray = gray_of("chelsea")[:300, :400]  # fur, whatever stands beside it
+def test_its_colors_change_at_image_edges(colorizer):
+    gray = gray_of("chelsea")[:300, :400]  # mostly fur
     replaced = gray.copy()
     replaced[:, 200:] = gray_of("coffee")[:300, :200]
 
@@ -79,7 +79,7 @@ def test_its_colors_change_where_the_picture_does(colorizer):
     assert change[half:].mean() > 2 * change[:half].mean()
 
 
-def test_self_attention_has_a_say(colorizer):
+def test_self_attention_changes_the_colors(colorizer):
     gray = gray_of("astronaut")
 
     change = uv_of(colorizer, gray) - uv_of(colorizer, gray, self_attention=False)
@@ -88,7 +88,7 @@ def test_self_attention_has_a_say(colorizer):
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_the_precision_that_is_chosen_by_itself_stays_close_to_float32(colorizer, name):
+def test_the_automatic_precision_is_close_to_float32(colorizer, name):
     gray = gray_of(name)
     quick = Colorizer.from_pretrained("embedded", device="cpu")
 
@@ -98,17 +98,17 @@ def test_the_precision_that_is_chosen_by_itself_stays_close_to_float32(colorizer
     assert np.quantile(difference, 0.999) <= 6
 
 
-def test_a_picture_needs_neither_torchvision_nor_timm():
+def test_colorizing_imports_neither_torchvision_nor_timm():
     code = (
         "import sys, numpy, napari_colorize as nc\nnc.colorize(numpy.eye(40))\nprint(*sys.modules)"
     )
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
 
-    # torch._dynamo is its compiler: two seconds for whoever touches it.
+    # torch._dynamo is torch's compiler, whose import takes two seconds.
     assert not {"torchvision", "timm", "pooch", "requests", "torch._dynamo"} & set(loaded)
 
 
-def test_it_beats_gray_on_photographs_it_never_saw(colorizer, shared):
+def test_it_beats_gray_on_validation_photographs(colorizer, shared):
     from itertools import islice
 
     truths = list(islice(read_images(Path(shared) / "data" / "heldout-dev.tar"), 0, None, 10))
@@ -121,16 +121,16 @@ def test_it_beats_gray_on_photographs_it_never_saw(colorizer, shared):
     assert 0.75 < score.colorfulness < 1.05
 
 
-def test_it_expects_errors_of_the_size_that_it_makes(colorizer, shared):
+def test_its_expected_error_matches_the_measured_error(colorizer, shared):
     from itertools import islice
 
     truths = islice(read_images(Path(shared) / "data" / "heldout-dev.tar"), 0, None, 20)
 
-    told, measured = zip(*map(partial(errors_of, colorizer), truths), strict=True)
+    expected, measured = zip(*map(partial(errors_of, colorizer), truths), strict=True)
 
     assert source_of(colorizer) == CALIBRATED
-    assert np.mean(told) == pytest.approx(np.mean(measured), rel=0.25)
-    assert np.ptp(told) > 1  # not one number for all
+    assert np.mean(expected) == pytest.approx(np.mean(measured), rel=0.25)
+    assert np.ptp(expected) > 1  # differs between images
 
 
 def errors_of(colorizer: Colorizer, truth: np.ndarray) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The fidelities as users meet them: through a Colorizer."""
+"""Fidelities used through a Colorizer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from napari_colorize.errors import ColorizeNote, ColorizeWarning, SettingsError
 from napari_colorize.fidelity import MADE_8_BIT
 
 
-class Reddish(nn.Module):
-    """Normalised gray to normalized RGB, redder where attention is on."""
+class RedNetwork(nn.Module):
+    """Network from normalized gray to normalized RGB; redder with self-attention."""
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
         shift = torch.tensor([1.0, -0.2, -0.6]).view(1, 3, 1, 1)
@@ -26,12 +26,12 @@ class Reddish(nn.Module):
 @pytest.fixture
 def colorizer() -> Colorizer:
     checkpoint = tint_checkpoint(architecture="deoldify-deep", fit="square", saturation=1.0)
-    return Colorizer(Reddish(), checkpoint, torch.device("cpu"), torch.float32)
+    return Colorizer(RedNetwork(), checkpoint, torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeNote")
 @pytest.mark.parametrize("name", ["deoldify", "ipol"])
-def test_a_fidelity_gives_what_its_steps_give(colorizer, name):
+def test_a_fidelity_returns_the_result_of_its_steps(colorizer, name):
     image = skimage.data.astronaut()[:97, :131]
 
     result = colorizer(image, fidelity=name, self_attention=False)
@@ -43,7 +43,7 @@ def test_a_fidelity_gives_what_its_steps_give(colorizer, name):
     assert result.provenance["settings"]["fidelity"] == name
 
 
-def test_deeper_images_are_made_8_bit_with_a_note(colorizer):
+def test_deeper_images_are_converted_to_8_bit_with_a_note(colorizer):
     gray = np.linspace(0, 65535, 40 * 50).reshape(40, 50).astype(np.uint16)
 
     with pytest.warns(ColorizeNote, match="256 levels"):
@@ -69,27 +69,27 @@ def test_a_torch_image_gives_8_bit_torch(colorizer):
     assert result.rgb.dtype == torch.uint8
 
 
-def test_a_finished_picture_cannot_be_recomposed(colorizer):
+def test_a_result_of_a_fidelity_cannot_be_recomposed(colorizer):
     result = colorizer(np.full((20, 30), 90, np.uint8), fidelity="deoldify")
 
     with pytest.raises(SettingsError, match="finished"):
         result.with_(saturation=2.0)
 
 
-def test_gray_is_not_passed_off_as_a_result(colorizer):
-    class Gray(Reddish):
+def test_a_gray_prediction_gives_a_warning(colorizer):
+    class GrayNetwork(RedNetwork):
         def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
             std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
             mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
             return (0.5 - mean).expand_as(x) / std
 
-    pale = Colorizer(Gray(), colorizer.checkpoint, colorizer.device, colorizer.dtype)
+    gray = Colorizer(GrayNetwork(), colorizer.checkpoint, colorizer.device, colorizer.dtype)
 
     with pytest.warns(ColorizeWarning, match="almost no color"):
-        pale(np.full((20, 30), 90, np.uint8), fidelity="deoldify")
+        gray(np.full((20, 30), 90, np.uint8), fidelity="deoldify")
 
 
-def test_stacks_go_through_a_fidelity_too(colorizer):
+def test_stacks_are_colorized_with_a_fidelity(colorizer):
     stack = np.random.default_rng(0).integers(0, 256, (3, 20, 30), dtype=np.uint8)
 
     planes = dict(colorizer.iter_planes(stack, fidelity="deoldify"))

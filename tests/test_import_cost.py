@@ -16,7 +16,7 @@ def run_python(code: str) -> str:
     return subprocess.check_output([sys.executable, "-c", code], text=True)
 
 
-def test_importing_the_package_is_light():
+def test_importing_the_package_imports_no_large_dependency():
     loaded = run_python("import napari_colorize, sys; print(*sys.modules)").split()
 
     heavy = {"torch", "torchvision", "numpy", "PIL", "skimage", "napari", "qtpy"}
@@ -52,7 +52,7 @@ def test_an_unknown_name_is_an_attribute_error():
         napari_colorize.colorise  # noqa: B018
 
 
-def test_training_imports_on_a_machine_without_the_download_packages():
+def test_training_imports_without_the_download_packages():
     without = "import sys; sys.modules.update(dict.fromkeys(['pooch', 'psygnal', 'platformdirs']))"
     everything = (
         "import pkgutil, importlib, napari_colorize_training as training\n"
@@ -66,7 +66,7 @@ def test_training_imports_on_a_machine_without_the_download_packages():
     assert "napari_colorize_training.loop.engine" in imported
 
 
-def test_the_wheel_holds_both_packages_and_their_data(tmp_path):
+def test_the_wheel_contains_both_packages_and_their_data(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
     subprocess.run([*build, "--directory", tmp_path], cwd=ROOT, check=True, capture_output=True)
 

@@ -1,4 +1,4 @@
-"""Models that are named here and loaded elsewhere."""
+"""Serializable descriptions of models."""
 
 from __future__ import annotations
 
@@ -26,36 +26,38 @@ def nothing_loaded() -> None:
 
 @pytest.fixture
 def own_file(tmp_path: Path) -> Path:
-    """A model of the user's own."""
+    """A user's model file."""
     return Path(shutil.copy(zoo.local_path(CATALOGUE["embedded"]), tmp_path / "mine.safetensors"))
 
 
-def test_a_model_by_name_travels_without_its_weights() -> None:
+def test_a_model_by_name_is_pickled_without_its_weights() -> None:
     model = ModelSpec.from_model("embedded", precision="float32")
     assert (model.source, model.precision) == ("embedded", "float32")
     assert len(pickle.dumps(model)) < 2000
     assert model.load().checkpoint.sha256 == model.checkpoint.sha256
 
 
-def test_a_file_is_named_by_its_whole_path(own_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_named_by_its_absolute_path(
+    own_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(own_file.parent)
     assert ModelSpec.from_model(own_file.name).source == str(own_file)
 
 
 @pytest.mark.parametrize("has_name", [True, False])
-def test_a_colorizer_is_found_again_where_it_came_from(has_name: bool, own_file: Path) -> None:
+def test_a_colorizer_is_described_by_its_source(has_name: bool, own_file: Path) -> None:
     colorizer = Colorizer.from_pretrained("embedded" if has_name else own_file, device="cpu")
     model = ModelSpec.from_model(colorizer)
     assert model.source == ("embedded" if has_name else str(own_file))
     assert (model.device, model.precision) == ("cpu", colorizer.precision)
 
 
-def test_a_colorizer_of_no_file_is_refused() -> None:
+def test_a_colorizer_without_a_file_is_refused() -> None:
     with pytest.raises(UnknownModelError, match="tint exists in this process only"):
         ModelSpec.from_model(colorizer_of(TintNetwork()))
 
 
-def test_settings_are_checked_and_filled_in_without_weights() -> None:
+def test_settings_are_resolved_without_loading_weights() -> None:
     model = ModelSpec.from_model("embedded")
     assert model.resolve_settings({"gamma": 2}).render_factor == CATALOGUE["embedded"].render_factor
     with pytest.raises(SettingsError, match="fidelity"):
@@ -63,14 +65,14 @@ def test_settings_are_checked_and_filled_in_without_weights() -> None:
     assert model_spec._load.cache_info().misses == 0
 
 
-def test_mistakes_are_told_before_anything_is_given_out() -> None:
+def test_errors_are_raised_before_tasks_are_sent() -> None:
     with pytest.raises(UnknownModelError, match="No model is named 'nobody'"):
         ModelSpec.from_model("nobody")
     with pytest.raises(SettingsError, match="precision"):
         ModelSpec.from_model("embedded", precision="float8")  # type: ignore[arg-type]
 
 
-def test_threads_that_come_at_once_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_start_together_load_once(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
     load = Colorizer.from_pretrained
     monkeypatch.setattr(
@@ -83,7 +85,7 @@ def test_threads_that_come_at_once_load_once(monkeypatch: pytest.MonkeyPatch) ->
     assert all(each is loaded[0] for each in loaded)
 
 
-def test_other_weights_under_the_same_name_are_told() -> None:
+def test_other_weights_under_the_same_name_are_refused() -> None:
     model = ModelSpec.from_model("embedded")
     other = replace(model, checkpoint=replace(model.checkpoint, sha256="0" * 64))
     with pytest.raises(CheckpointError, match="has other weights on this machine"):
@@ -91,7 +93,7 @@ def test_other_weights_under_the_same_name_are_told() -> None:
 
 
 @pytest.mark.parametrize(("threads", "waits"), [(1, False), (2, True)])
-def test_predictions_take_turns_where_each_takes_all_cores(threads: int, waits: bool) -> None:
+def test_the_inference_lock_is_held_if_torch_has_several_threads(threads: int, waits: bool) -> None:
     before = torch.get_num_threads()
     colorizer = colorizer_of(TintNetwork())
     try:

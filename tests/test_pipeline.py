@@ -21,6 +21,7 @@ from napari_colorize.pipeline import (
     render_size,
     to_rgb,
 )
+from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers
 
 
 @given(
@@ -29,7 +30,7 @@ from napari_colorize.pipeline import (
     render_factor=st.integers(1, 100),
     multiple=st.sampled_from([16, 32]),
 )
-def test_a_render_size_has_the_pictures_shape_and_the_squares_area(
+def test_a_render_size_has_the_aspect_ratio_of_the_image_and_the_area_of_the_square(
     height, width, render_factor, multiple
 ):
     rows, columns = render_size(height, width, render_factor, fit="aspect", multiple=multiple)
@@ -55,11 +56,11 @@ def test_shrinking_averages_areas():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (7, 5), (100, 3)])
-def test_any_size_is_brought_to_any_other(shape):
+def test_any_size_is_resized_to_any_other(shape):
     assert resize(torch.rand(2, 1, *shape), (32, 48)).shape == (2, 1, 32, 48)
 
 
-def test_strips_make_no_seams(monkeypatch):
+def test_row_blocks_leave_no_seams(monkeypatch):
     plane = to_plane(np.random.default_rng(0).random((57, 43)))
     uv = torch.rand(9, 6, 2) * 0.3 - 0.15
     whole = compose(plane, uv, 1.5)
@@ -94,12 +95,12 @@ def test_the_composition_of_a_window_is_the_window_of_the_composition(data, dtyp
     plane = to_plane(image[part].copy(), limits=limits, rgb=rgb)
     window = compose(plane, uv, 1.5, Window(rows, columns, (0, 31), (0, 45)))
 
-    # Sums of a few pixels may be rounded otherwise than those of many.
+    # The rounding of sums depends on the number of pixels.
     atol = 1 if whole.dtype.kind == "u" else 1e-5
     np.testing.assert_allclose(window.astype(float), whole[part].astype(float), rtol=0, atol=atol)
 
 
-def test_chrominance_may_be_of_a_part_only():
+def test_chroma_can_cover_a_part_of_the_image():
     image = np.full((40, 60), 0.5)
     uv = torch.rand(5, 7, 2) * 0.1 - 0.05
     alone = compose(to_plane(image[10:30, 24:52]), uv, 1.0)
@@ -110,20 +111,20 @@ def test_chrominance_may_be_of_a_part_only():
     np.testing.assert_allclose(part, alone[5:, 6:26], atol=1e-6)
 
 
-def test_rgb_networks_are_fed_and_read_as_imagenet_has_it():
+def test_rgb_networks_use_the_normalization_of_imagenet():
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
     color = torch.tensor([0.8, 0.4, 0.2]).view(1, 3, 1, 1)
-    seen = []
+    inputs = []
 
     def network(x, self_attention):
-        seen.append(x * std + mean)
+        inputs.append(x * std + mean)
         return ((color - mean) / std).expand_as(x)
 
     gray = torch.full((1, 20, 30), 0.7)
     uv = predict(network, ARCHITECTURES["deoldify-deep"], gray, (32, 32))
 
-    torch.testing.assert_close(seen[0], torch.full((1, 3, 32, 32), 0.7), atol=1e-6, rtol=0)
+    torch.testing.assert_close(inputs[0], torch.full((1, 3, 32, 32), 0.7), atol=1e-6, rtol=0)
     luminance = 0.299 * 0.8 + 0.587 * 0.4 + 0.114 * 0.2
     wanted = torch.tensor([(0.2 - luminance) / 2.0321, (0.8 - luminance) / 1.13988])
     torch.testing.assert_close(uv[0, 3, 4], wanted, atol=1e-4, rtol=0)
@@ -132,42 +133,66 @@ def test_rgb_networks_are_fed_and_read_as_imagenet_has_it():
 LAB = replace(ARCHITECTURES["compact"], input_space="L", output_space="ab")
 
 
-def test_lab_networks_are_fed_lightness_and_read_with_it():
-    seen = []
+def test_lab_networks_take_and_return_cielab():
+    inputs = []
 
     def network(x, self_attention):
-        seen.append(x)
+        inputs.append(x)
         return torch.tensor([20.0, -30.0]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
 
     uv = predict(network, LAB, torch.full((1, 20, 30), 0.7), (32, 32))
 
     lightness = rgb2lab(np.full(3, 0.7))[0]
-    torch.testing.assert_close(seen[0], torch.full((1, 1, 32, 32), lightness), check_dtype=False)
+    torch.testing.assert_close(inputs[0], torch.full((1, 1, 32, 32), lightness), check_dtype=False)
     wanted = rgb2yuv(lab2rgb(np.array([lightness, 20, -30])))[1:]
     assert uv.shape == (1, 8, 8, 2)
     np.testing.assert_allclose(uv[0, 3, 4], wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["deoldify-deep", "compact"])
-def test_pictures_keep_the_gray_that_a_network_leaves_as_it_is(name):
+def test_an_identity_network_keeps_the_gray(name):
     known = ARCHITECTURES[name]
     gray = torch.rand(2, 1, 32, 48)
-    shown = network_input(known, gray)
+    x = network_input(known, gray)
 
-    answer = shown if known.output_space == "rgb" else torch.zeros(2, 2, 8, 12)
-    rgb = to_rgb(known, answer, gray)
+    output = x if known.output_space == "rgb" else torch.zeros(2, 2, 8, 12)
+    rgb = to_rgb(known, output, gray)
 
     wanted = gray if known.output_space == "rgb" else F.avg_pool2d(gray, 4)
     torch.testing.assert_close(rgb, wanted.expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("known", [*(ARCHITECTURES[n] for n in ("deoldify-deep", "compact")), LAB])
-def test_gradients_flow_through_what_surrounds_a_network(known):
+def test_network_input_and_output_conversions_are_differentiable(known):
     gray = torch.rand(1, 1, 16, 16).requires_grad_()
 
-    shown = network_input(known, gray)
+    x = network_input(known, gray)
     channels = 3 if known.output_space == "rgb" else 2
-    to_rgb(known, shown[:, :1].expand(-1, channels, -1, -1) * 0.1, gray).square().sum().backward()
+    to_rgb(known, x[:, :1].expand(-1, channels, -1, -1) * 0.1, gray).square().sum().backward()
 
     assert gray.grad is not None
     assert gray.grad.isfinite().all() and gray.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_floats_outside_a_mask_are_mapped_by_the_contrast_limits(channels):
+    image = np.array([[-1.0, 2.0, 4.0, 9.0]], np.float32)
+    if channels is not None:
+        image = np.repeat(image[..., None], channels, axis=-1)
+    plane = to_plane(image, limits=(0, 8))
+    layers = ChromaLayers(ChromaField(torch.zeros(1, 1, 2)), mask=np.zeros((1, 4), bool))
+
+    pixels = compose(plane, layers, 1.0)
+
+    np.testing.assert_allclose(pixels[0, :, 0], [0, 0.25, 0.5, 1])
+    assert pixels.dtype == np.float32
+
+
+def test_integers_outside_a_mask_are_unchanged():
+    image = np.array([[[3, 9, 1], [200, 10, 30]]], np.uint8)
+    layers = ChromaLayers(ChromaField(torch.full((1, 1, 2), 0.2)), mask=np.array([[False, True]]))
+
+    pixels = compose(to_plane(image, limits=(0, 100)), layers, 1.0)
+
+    np.testing.assert_array_equal(pixels[0, 0], image[0, 0])
+    assert (pixels[0, 1] != image[0, 1]).any()

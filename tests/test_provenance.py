@@ -1,4 +1,4 @@
-"""The record of how colors were made: plain, honest, and found again in any text."""
+"""Provenance records: content, JSON, and search in other text."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def record_of(**changes: object) -> dict[str, object]:
     return provenance.describe(**(known | changes))  # type: ignore[arg-type]
 
 
-def test_a_record_says_first_that_colors_are_not_measured():
+def test_a_record_begins_with_the_statement():
     record = record_of()
     assert next(iter(record)) == "statement"
     assert "predicted" in str(record["statement"])
     assert "not measured" in str(record["statement"])
 
 
-def test_a_record_names_weights_settings_and_version():
+def test_a_record_contains_weights_settings_and_version():
     record = record_of()
     assert record["model"] == "embedded"
     assert record["weights_sha256"] == "ab" * 32
@@ -43,7 +43,7 @@ def test_a_record_names_weights_settings_and_version():
     assert record["version"] == __version__
 
 
-def test_a_record_survives_json_also_with_numpys_numbers():
+def test_a_record_with_numpy_numbers_is_json():
     settings = ColorizeSettings(
         render_factor=np.int64(12), saturation=np.float32(1.5), contrast_limits=(0, np.float64(9))
     )
@@ -52,7 +52,7 @@ def test_a_record_survives_json_also_with_numpys_numbers():
 
 
 @given(before=st.text(), after=st.text(), note=st.text())
-def test_a_record_is_found_between_any_words(before, after, note):
+def test_a_record_is_found_in_any_text(before, after, note):
     record = record_of(notes=[note])
     assert provenance.from_text(f"{before} {provenance.to_text(record)}\n{after}") == record
 
@@ -78,22 +78,22 @@ def test_a_record_without_settings_is_read_as_it_is():
 
 
 @pytest.mark.parametrize("text", ["", "A caption.", '{"statement": ', '{"statement": "other"}'])
-def test_no_record_is_found_where_there_is_none(text):
+def test_text_without_a_record_gives_none(text):
     assert provenance.from_text(text) is None
 
 
-def test_an_empty_record_is_no_text():
+def test_an_empty_record_gives_an_empty_text():
     assert provenance.to_text({}) == ""
     assert provenance.software({}) == ""
 
 
-def test_a_caption_is_kept_without_an_older_record():
+def test_the_caption_is_kept_when_a_record_is_removed():
     text = f"Grandmother, 1921\n{provenance.to_text(record_of())}"
     assert provenance.without_record(text) == "Grandmother, 1921"
     assert provenance.without_record("Grandmother, 1921") == "Grandmother, 1921"
 
 
-def test_importing_files_and_provenance_is_light():
+def test_importing_io_and_provenance_is_cheap():
     code = "import sys, napari_colorize.provenance, napari_colorize.io.images; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert not {"torch", "skimage", "tifffile", "PIL", "pydicom", "imagecodecs"} & set(loaded)

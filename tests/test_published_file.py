@@ -1,4 +1,4 @@
-"""A file as DeOldify publishes it, from disk to picture."""
+"""A checkpoint in the format of DeOldify, from file to prediction."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def network() -> DeOldify:
 
 @pytest.fixture(scope="module")
 def published(network, tmp_path_factory) -> Path:
-    """In torch's old format, with an optimizer's odds and ends, under a name that misleads."""
+    """Checkpoint in torch's old format, with optimizer state and a misleading file name."""
     path = tmp_path_factory.mktemp("models") / "ColorizeStable_gen.pth"
     content = {
         "model": network.state_dict(),
@@ -35,7 +35,7 @@ def published(network, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("self_attention", [True, False])
-def test_it_colorizes_as_the_network_that_it_holds(network, published, self_attention):
+def test_it_colorizes_like_its_network(network, published, self_attention):
     colorizer = Colorizer.from_pretrained(published, device="cpu", precision="float32")
     gray = np.random.default_rng(0).random((70, 50), dtype=np.float32)
 

@@ -14,9 +14,7 @@ from napari_colorize.io.images import read_image, read_provenance
 
 
 @pytest.mark.parametrize(("dtype", "suffix"), [("uint8", ".png"), ("uint16", ".tif")])
-def test_a_saved_picture_reads_back_with_its_provenance(
-    tiny_colorizer, ramp, tmp_path, dtype, suffix
-):
+def test_a_saved_image_is_read_with_its_provenance(tiny_colorizer, ramp, tmp_path, dtype, suffix):
     image = (ramp * np.iinfo(dtype).max).astype(dtype)
     result = tiny_colorizer(image, saturation=1.5)
 
@@ -29,7 +27,7 @@ def test_a_saved_picture_reads_back_with_its_provenance(
     assert "not measured" in provenance["statement"]
 
 
-def test_without_provenance_a_file_says_nothing(tiny_colorizer, tmp_path, ramp):
+def test_without_provenance_a_file_has_no_record(tiny_colorizer, tmp_path, ramp):
     image = (ramp * 255).astype(np.uint8)
 
     path = tiny_colorizer(image, provenance=False).save(tmp_path / "colors.png")
@@ -37,7 +35,7 @@ def test_without_provenance_a_file_says_nothing(tiny_colorizer, tmp_path, ramp):
     assert read_provenance(path) is None
 
 
-def test_saving_does_not_overwrite_unless_told(tiny_colorizer, tmp_path, ramp):
+def test_saving_overwrites_only_on_request(tiny_colorizer, tmp_path, ramp):
     result = tiny_colorizer((ramp * 255).astype(np.uint8))
     path = result.save(tmp_path / "colors.png")
 
@@ -56,23 +54,23 @@ def test_saving_does_not_overwrite_unless_told(tiny_colorizer, tmp_path, ramp):
     ],
     ids=["float64", "uint16", "bool", "int16"],
 )
-def test_what_a_notebook_shows_goes_from_black_to_white(tiny_colorizer, image):
-    shown = np.asarray(Image.open(io.BytesIO(tiny_colorizer(image)._repr_png_())))
+def test_the_notebook_image_spans_black_to_white(tiny_colorizer, image):
+    displayed = np.asarray(Image.open(io.BytesIO(tiny_colorizer(image)._repr_png_())))
 
-    assert shown.shape == (6, 10, 3)
-    np.testing.assert_array_equal(shown[0, 0], [0, 0, 0])
-    np.testing.assert_array_equal(shown[-1, -1], [255, 255, 255])
+    assert displayed.shape == (6, 10, 3)
+    np.testing.assert_array_equal(displayed[0, 0], [0, 0, 0])
+    np.testing.assert_array_equal(displayed[-1, -1], [255, 255, 255])
 
 
-def test_a_notebook_shows_alpha(tiny_colorizer):
+def test_the_notebook_image_has_alpha(tiny_colorizer):
     image = np.random.default_rng(0).integers(0, 65536, (5, 6, 4), dtype=np.uint16)
 
-    shown = np.asarray(Image.open(io.BytesIO(tiny_colorizer(image)._repr_png_())))
+    displayed = np.asarray(Image.open(io.BytesIO(tiny_colorizer(image)._repr_png_())))
 
-    np.testing.assert_allclose(shown[..., 3], image[..., 3] / 257, atol=0.51)
+    np.testing.assert_allclose(displayed[..., 3], image[..., 3] / 257, atol=0.51)
 
 
-def test_black_and_white_at_zero_and_one_are_shown_as_such(tiny_colorizer):
+def test_limits_of_zero_and_one_are_displayed_as_black_and_white(tiny_colorizer):
     image = np.tile(np.array([0, 1], np.uint8), (4, 3))
 
     png = tiny_colorizer(image, contrast_limits=(0, 1))._repr_png_()
@@ -80,25 +78,25 @@ def test_black_and_white_at_zero_and_one_are_shown_as_such(tiny_colorizer):
     assert np.asarray(Image.open(io.BytesIO(png))).max() == 255
 
 
-def test_provenance_comes_back_when_it_is_switched_on_again(tiny_colorizer, ramp):
-    silent = tiny_colorizer(ramp, provenance=False)
+def test_provenance_can_be_switched_on_again(tiny_colorizer, ramp):
+    result = tiny_colorizer(ramp, provenance=False)
 
-    assert silent.provenance == {}
-    assert silent.with_(provenance=True).provenance["model"] == "tint"
+    assert result.provenance == {}
+    assert result.with_(provenance=True).provenance["model"] == "tint"
 
 
-def test_a_saturation_of_numpy_is_recorded_as_a_number(tiny_colorizer, ramp):
+def test_a_numpy_saturation_is_recorded_as_a_number(tiny_colorizer, ramp):
     result = tiny_colorizer(ramp).with_(saturation=np.float32(2))
 
     assert json.dumps(result.provenance["settings"]["saturation"]) == "2.0"
 
 
-def test_gray_is_not_to_be_written_to(tiny_colorizer, ramp):
+def test_gray_is_read_only(tiny_colorizer, ramp):
     with pytest.raises(ValueError, match="read-only"):
         tiny_colorizer(ramp).gray[0, 0] = 1
 
 
-def test_an_unknown_change_is_told_as_such(tiny_colorizer, ramp):
+def test_an_unknown_change_is_refused(tiny_colorizer, ramp):
     with pytest.raises(SettingsError, match="no setting 'color'"):
         tiny_colorizer(ramp).with_(color=2)
 
@@ -108,31 +106,31 @@ def test_a_change_out_of_range_is_refused(tiny_colorizer, ramp):
         tiny_colorizer(ramp).with_(saturation=5)
 
 
-def test_a_notebook_shows_before_and_after_without_a_script(tiny_colorizer):
+def test_the_notebook_comparison_needs_no_script(tiny_colorizer):
     image = np.linspace(0, 255, 40 * 2000).reshape(40, 2000).astype(np.uint8)
     result = tiny_colorizer(image, saturation=2)
 
     bundle = result._repr_mimebundle_()
 
-    shown = [
+    displayed = [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
         for encoded in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', bundle["text/html"])
     ]
-    assert [picture.shape for picture in shown] == [(20, 1024, 3), (20, 1024)]  # small enough
-    assert np.ptp(shown[0].astype(int), axis=-1).mean() > 20
+    assert [image.shape for image in displayed] == [(20, 1024, 3), (20, 1024)]
+    assert np.ptp(displayed[0].astype(int), axis=-1).mean() > 20
     assert "saturation 2. Colors are predicted, not measured." in bundle["text/html"]
     assert "<script" not in bundle["text/html"]
 
 
-def test_where_html_is_not_shown_the_picture_is(tiny_colorizer, ramp):
+def test_the_bundle_contains_a_png(tiny_colorizer, ramp):
     result = tiny_colorizer((ramp * 255).astype(np.uint8))
 
-    shown = np.asarray(Image.open(io.BytesIO(result._repr_mimebundle_()["image/png"])))
+    displayed = np.asarray(Image.open(io.BytesIO(result._repr_mimebundle_()["image/png"])))
 
-    np.testing.assert_array_equal(shown, result.pixels)
+    np.testing.assert_array_equal(displayed, result.pixels)
 
 
-def test_a_page_shows_alpha(tiny_colorizer):
+def test_the_notebook_comparison_has_alpha(tiny_colorizer):
     image = np.full((5, 6, 4), 128, np.uint8)
 
     assert 'src="data:image/png;' in tiny_colorizer(image)._repr_html_()

@@ -38,7 +38,7 @@ from napari_colorize.settings import (
         ("contrast_limits", 7),
     ],
 )
-def test_a_value_out_of_range_is_refused_in_a_sentence_that_names_it(name, value):
+def test_a_value_out_of_range_is_refused_with_its_name(name, value):
     with pytest.raises(SettingsError, match=f"^{name} must be .*got .*\\.$"):
         ColorizeSettings(**{name: value})
 
@@ -63,7 +63,7 @@ def test_both_ends_of_a_range_are_allowed(name):
         ({"contrast_limits": [np.int8(-100), np.int8(100)]}, {"contrast_limits": (-100, 100)}),
     ],
 )
-def test_numbers_of_numpy_become_pythons_own(chosen, expected):
+def test_numpy_numbers_become_python_numbers(chosen, expected):
     settings = ColorizeSettings(**chosen)
 
     for name, value in expected.items():
@@ -74,12 +74,12 @@ def test_numbers_of_numpy_become_pythons_own(chosen, expected):
 
 
 @pytest.mark.parametrize("limits", [("0", "255"), "07", (True, 2), (0, 10**400), {0: 1, 2: 3}])
-def test_limits_that_are_no_numbers_are_refused(limits):
+def test_limits_that_are_not_numbers_are_refused(limits):
     with pytest.raises(SettingsError, match="contrast_limits must be two"):
         ColorizeSettings(contrast_limits=limits)
 
 
-def test_an_unknown_setting_is_answered_with_those_there_are():
+def test_an_unknown_setting_gives_a_list_of_all_settings():
     with pytest.raises(SettingsError, match="no setting 'color'.*saturation"):
         settings_from({"color": 1})
 

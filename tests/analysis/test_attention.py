@@ -20,8 +20,8 @@ GRAY = skimage.data.camera()[::4, ::2]  # (128, 256)
 NARROW = {"encoder": "resnet18-layer3", "width": 0.0625}
 
 
-class LikeToLike(TintNetwork):
-    """Before its tint, pixels of like gray consult each other; far more than any others."""
+class SimilarityNetwork(TintNetwork):
+    """Network with self-attention between pixels on the same side of gray 0.5."""
 
     def __init__(self, kind: type[SelfAttention | PublishedAttention]) -> None:
         super().__init__()
@@ -38,10 +38,10 @@ class LikeToLike(TintNetwork):
 
 
 @pytest.mark.parametrize("kind", [SelfAttention, PublishedAttention])
-def test_it_shows_from_where_a_point_hears(kind):
+def test_it_shows_the_positions_that_a_point_attends_to(kind):
     halves = np.zeros((64, 64), np.float32)
     halves[:, 32:] = 1
-    colorizer = colorizer_of(LikeToLike(kind))
+    colorizer = colorizer_of(SimilarityNetwork(kind))
 
     left, right = (colorizer.attention_map(halves, (30, column)) for column in (31, 32))
 
@@ -51,7 +51,7 @@ def test_it_shows_from_where_a_point_hears(kind):
     np.testing.assert_allclose(left.full()[:, :28], left.weights.max(), rtol=1e-5)
 
 
-def new(architecture: str) -> Colorizer:
+def new_colorizer(architecture: str) -> Colorizer:
     torch.manual_seed(0)
     if architecture == "deoldify-deep":
         network = DeOldify(SMALL)
@@ -61,11 +61,11 @@ def new(architecture: str) -> Colorizer:
 
 
 @pytest.mark.parametrize("architecture", ["deoldify-deep", "deoldify-other", "embedded"])
-def test_every_network_of_ours_that_attends_has_one(architecture):
+def test_every_network_with_self_attention_has_a_map(architecture):
     if architecture == "embedded":
         colorizer = Colorizer.from_pretrained("embedded", device="cpu", precision="float32")
     else:
-        colorizer = new(architecture)
+        colorizer = new_colorizer(architecture)
 
     found = colorizer.attention_map(GRAY, (5.4, 200.0), render_factor=4)
 
@@ -77,7 +77,7 @@ def test_every_network_of_ours_that_attends_has_one(architecture):
     assert (elsewhere.weights != found.weights).any()
 
 
-def test_the_last_of_several_layers_is_shown():
+def test_the_map_is_that_of_the_last_layer():
     network = ARCHITECTURES["deoldify-other"].create(**NARROW | {"attention": 2}).eval()
     colorizer = colorizer_of(network, architecture="deoldify-other", fit="square")
 
@@ -87,8 +87,8 @@ def test_the_last_of_several_layers_is_shown():
 
 
 @pytest.mark.parametrize("settings", [{"self_attention": False}, {"fidelity": "ipol"}])
-def test_the_switch_and_fidelities_leave_it(settings):
-    colorizer = new("deoldify-other")
+def test_self_attention_setting_and_fidelity_do_not_change_it(settings):
+    colorizer = new_colorizer("deoldify-other")
 
     plain, other = (
         colorizer.attention_map(GRAY, (9, 9), render_factor=3, **some) for some in ({}, settings)
@@ -97,8 +97,8 @@ def test_the_switch_and_fidelities_leave_it(settings):
     np.testing.assert_array_equal(plain.weights, other.weights)
 
 
-def test_limits_and_gamma_are_seen():
-    colorizer = new("deoldify-other")
+def test_gamma_changes_it():
+    colorizer = new_colorizer("deoldify-other")
 
     plain, darker = (
         colorizer.attention_map(GRAY, (9, 9), render_factor=3, gamma=gamma) for gamma in (1, 3)
@@ -107,8 +107,8 @@ def test_limits_and_gamma_are_seen():
     assert (plain.weights != darker.weights).any()
 
 
-def test_the_network_is_asked_no_further_and_left_as_it_was(ramp):
-    network = LikeToLike(SelfAttention)
+def test_the_network_stops_at_the_layer_and_is_unchanged(ramp):
+    network = SimilarityNetwork(SelfAttention)
 
     colorizer_of(network).attention_map(ramp, (0, 0))
 
@@ -117,26 +117,26 @@ def test_the_network_is_asked_no_further_and_left_as_it_was(ramp):
     assert network.finished == 1
 
 
-def test_others_use_the_network_meanwhile(ramp):
-    network = LikeToLike(SelfAttention)
+def test_other_threads_can_use_the_network_meanwhile(ramp):
+    network = SimilarityNetwork(SelfAttention)
     colorizer = colorizer_of(network)
-    expected, pictures = colorizer(ramp).pixels, []
-    other = threading.Thread(target=lambda: pictures.append(colorizer(ramp).pixels))
+    expected, results = colorizer(ramp).pixels, []
+    other = threading.Thread(target=lambda: results.append(colorizer(ramp).pixels))
 
     with _stop_before(network.attention) as inputs:
         other.start()
         other.join()
 
-    np.testing.assert_array_equal(pictures[0], expected)
+    np.testing.assert_array_equal(results[0], expected)
     assert inputs == []
 
 
 @pytest.mark.parametrize("point", [(-1, 0), (48, 0), (0, 63.6), (0, float("nan"))])
-def test_a_point_outside_is_told(ramp, point):
+def test_a_point_outside_is_refused(ramp, point):
     with pytest.raises(ImageError, match="point"):
-        colorizer_of(LikeToLike(SelfAttention)).attention_map(ramp, point)
+        colorizer_of(SimilarityNetwork(SelfAttention)).attention_map(ramp, point)
 
 
-def test_a_network_without_attention_says_so(tiny_colorizer, ramp):
+def test_a_network_without_attention_is_refused(tiny_colorizer, ramp):
     with pytest.raises(SettingsError, match="tint has no self-attention layer to show"):
         tiny_colorizer.attention_map(ramp, (0, 0))

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 import torch
 from skimage.color import deltaE_ciede2000, rgb2lab, yuv2rgb
-from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 from torch import Tensor
 
 from napari_colorize.analysis.disagreement import disagreement
@@ -15,8 +15,8 @@ GRAY = skimage.data.camera()[::4, ::4]
 MIDDLE = np.full((64, 64), 128, np.uint8)
 
 
-class Flat(TintNetwork):
-    """One color everywhere, or one that grows with the size that the network is asked at."""
+class FlatNetwork(TintNetwork):
+    """Network with one color everywhere, optionally proportional to the width of its input."""
 
     def __init__(self, u: float = 0.0, v: float = 0.0, by_size: bool = False) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def lab(u: float, v: float, gray: float = 128 / 255) -> np.ndarray:
     return rgb2lab(yuv2rgb(np.array([[[gray, u, v]]])).clip(0, 1))[0, 0]
 
 
-def test_variants_that_agree_do_not_disagree():
+def test_equal_variants_have_no_disagreement():
     found = disagreement(colorizer_of(TintNetwork(), fit="square"), MIDDLE)
 
     assert found.map.shape == MIDDLE.shape and found.map.dtype == np.float32
@@ -40,7 +40,7 @@ def test_variants_that_agree_do_not_disagree():
     assert found.expected_error is None
 
 
-def test_it_says_what_was_compared():
+def test_it_names_the_variants():
     colorizer, other = (colorizer_of(TintNetwork(), name=name) for name in ("one", "two"))
 
     usual = disagreement(colorizer, GRAY, others=[other], render_factor=8)
@@ -58,7 +58,10 @@ def test_it_says_what_was_compared():
 
 
 def test_it_is_the_mean_difference_to_the_mean_color():
-    colorizer, other = colorizer_of(Flat(0.1, 0.05)), colorizer_of(Flat(-0.1, 0.05))
+    colorizer, other = (
+        colorizer_of(FlatNetwork(0.1, 0.05)),
+        colorizer_of(FlatNetwork(-0.1, 0.05)),
+    )
 
     found = disagreement(colorizer, MIDDLE, others=[other], flips=False, render_factors=())
 
@@ -67,16 +70,16 @@ def test_it_is_the_mean_difference_to_the_mean_color():
     np.testing.assert_allclose(found.map, wanted, rtol=1e-3)
 
 
-def test_the_mirror_image_shows_where_a_network_has_hands():
-    colorizer = colorizer_of(HandedNetwork())
+def test_flips_show_where_a_network_is_asymmetric():
+    colorizer = colorizer_of(UnevenNetwork())
 
     found = disagreement(colorizer, GRAY, render_factors=())
 
     assert found.map[:50].max() < 0.5 < found.map[80:].min()
 
 
-def test_render_factors_show_where_size_matters():
-    colorizer = colorizer_of(Flat(v=0.05, by_size=True))
+def test_render_factors_show_where_the_size_matters():
+    colorizer = colorizer_of(FlatNetwork(v=0.05, by_size=True))
 
     found = disagreement(colorizer, MIDDLE, flips=False, render_factors=(6,), render_factor=2)
 
@@ -86,55 +89,55 @@ def test_render_factors_show_where_size_matters():
     np.testing.assert_allclose(found.map, wanted, rtol=1e-3)
 
 
-def test_each_model_is_as_vivid_as_it_recommends_unless_told():
-    colorizer = colorizer_of(Flat(0.1))
-    other = colorizer_of(Flat(0.05), saturation=2.0)
+def test_each_model_uses_its_recommended_saturation_by_default():
+    colorizer = colorizer_of(FlatNetwork(0.1))
+    other = colorizer_of(FlatNetwork(0.05), saturation=2.0)
 
-    def apart(**settings: object) -> float:
+    def difference(**settings: object) -> float:
         found = disagreement(
             colorizer, MIDDLE, others=[other], flips=False, render_factors=(), **settings
         )
         return float(found.map.max())
 
-    assert apart() < 0.05 < 1 < apart(saturation=1.0)
+    assert difference() < 0.05 < 1 < difference(saturation=1.0)
 
 
-def test_limits_and_gamma_are_those_of_the_image():
+def test_contrast_limits_and_gamma_apply_to_all_variants():
     deep, limits = GRAY.astype(np.uint16) * 16, (0, 255 * 16)
-    handed, tint = colorizer_of(HandedNetwork()), colorizer_of(TintNetwork())
+    asymmetric, tint = colorizer_of(UnevenNetwork()), colorizer_of(TintNetwork())
 
-    plain = disagreement(handed, GRAY, gamma=0.5)
-    scaled = disagreement(handed, deep, gamma=0.5, contrast_limits=limits)
+    plain = disagreement(asymmetric, GRAY, gamma=0.5)
+    scaled = disagreement(asymmetric, deep, gamma=0.5, contrast_limits=limits)
     mirrored = disagreement(tint, deep, contrast_limits=limits, gamma=0.5, render_factors=())
 
     np.testing.assert_allclose(plain.map, scaled.map, atol=1e-3)
-    assert mirrored.map.max() < 0.5  # a tint has no hands
+    assert mirrored.map.max() < 0.5  # the network is symmetric
 
 
-def test_colors_alpha_and_pixels_that_are_no_numbers_do_no_harm():
+def test_colors_alpha_and_nan_are_accepted():
     image = np.dstack([GRAY, GRAY[::-1], GRAY, GRAY]).astype(np.float32) / 255
     image[3, 4, :3] = np.nan
 
-    found = disagreement(colorizer_of(HandedNetwork()), image)
+    found = disagreement(colorizer_of(UnevenNetwork()), image)
 
     assert found.map.shape == GRAY.shape and np.isfinite(found.map).all()
 
 
-def test_progress_is_told_and_may_stop_it():
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_and_can_stop_it():
+    calls: list[tuple[int, int]] = []
 
     def stop_at_three(done: int, total: int) -> None:
-        told.append((done, total))
+        calls.append((done, total))
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         disagreement(colorizer_of(TintNetwork()), GRAY, progress=stop_at_three)
 
-    assert told == [(1, 4), (2, 4), (3, 4)]
+    assert calls == [(1, 4), (2, 4), (3, 4)]
 
 
-def test_a_question_of_one_answer_is_refused():
+def test_a_single_variant_is_refused():
     colorizer = colorizer_of(TintNetwork())
 
     with pytest.raises(SettingsError, match="nothing to compare"):
@@ -148,9 +151,9 @@ def test_a_fidelity_is_refused():
         disagreement(colorizer, GRAY, fidelity="deoldify", render_factor=2)
 
 
-def test_a_model_that_lacks_a_knob_is_asked_without_it():
+def test_unsupported_settings_are_dropped_for_other_models():
     colorizer = colorizer_of(TintNetwork())
-    other = colorizer_of(Flat(), name="plain", architecture="pix2pix", fit="square")
+    other = colorizer_of(FlatNetwork(), name="plain", architecture="pix2pix", fit="square")
     other.network.forward = lambda x, self_attention=True: torch.zeros(1, 2, *x.shape[2:])
 
     found = disagreement(colorizer, GRAY, others=[other], self_attention=False, render_factors=())
@@ -158,7 +161,7 @@ def test_a_model_that_lacks_a_knob_is_asked_without_it():
     assert found.variants[-1] == "plain, render factor 4, mirrored"
 
 
-def test_the_embedded_models_own_confidence_comes_beside_it():
+def test_the_expected_error_of_the_embedded_model_is_included():
     from napari_colorize.colorizer import Colorizer
 
     found = disagreement(Colorizer.from_pretrained(), GRAY, render_factor=4, render_factors=())

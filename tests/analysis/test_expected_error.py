@@ -6,7 +6,7 @@ import skimage.color
 import skimage.data
 import torch
 import torch.nn.functional as F
-from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 from torch import Tensor
 
 from napari_colorize.analysis.expected_error import (
@@ -23,7 +23,7 @@ GRAY = skimage.data.camera()[::4, ::4]
 
 
 class TwoColors(TintNetwork):
-    """Two colors, as likely as each other, `spread` from the middle; U and V may be larger."""
+    """Network with two equally probable classes at U = ±`spread`; the output can be enlarged."""
 
     def __init__(self, spread: float, enlarged: int = 1) -> None:
         super().__init__()
@@ -36,9 +36,9 @@ class TwoColors(TintNetwork):
         return F.interpolate(uv, scale_factor=self.enlarged)
 
     def logits(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-        sure = 0.0 if self_attention else 20.0
+        logit = 0.0 if self_attention else 20.0
         scores = torch.zeros_like(gray).expand(-1, 2, -1, -1)[..., ::4, ::4].clone()
-        scores[:, 0] += sure
+        scores[:, 0] += logit
         return scores
 
     def expected(self, logits: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def distance(gray: float, one: float, other: float) -> float:
 
 
 @pytest.mark.parametrize("enlarged", [1, 2])
-def test_it_is_the_mean_distance_of_what_may_be_from_what_is_shown(enlarged):
+def test_it_is_the_mean_distance_of_the_classes_to_the_displayed_color(enlarged):
     gray = np.full((64, 64), 128, np.uint8)
     colorizer = colorizer_of(TwoColors(0.1, enlarged))
 
@@ -65,34 +65,34 @@ def test_it_is_the_mean_distance_of_what_may_be_from_what_is_shown(enlarged):
     np.testing.assert_allclose(errors, wanted, rtol=1e-3)
 
 
-def test_more_saturation_moves_what_is_shown_but_not_what_may_be():
+def test_saturation_changes_the_displayed_color_but_not_the_classes():
     gray = np.full((64, 64), 128, np.uint8)
     colorizer = colorizer_of(TwoColors(0.1))
-    result = colorizer(gray, self_attention=False)  # sure of the first color
+    result = colorizer(gray, self_attention=False)  # the first class has probability 1
 
-    sure, wrong = (
+    certain, wrong = (
         expected_error(colorizer, result.with_(saturation=value)).mean() for value in (1.0, 0.0)
     )
 
-    assert sure < 0.5
+    assert certain < 0.5
     assert wrong > 5
 
 
-def test_a_calibration_corrects_what_the_classes_tell():
+def test_a_calibration_corrects_the_error_of_the_classes():
     colorizer = colorizer_of(TwoColors(0.1))
     result = colorizer(GRAY)
-    told = uncalibrated_error(colorizer, result)
+    errors = uncalibrated_error(colorizer, result)
     assert source_of(colorizer) == BY_CLASSES
 
     colorizer.network.calibration = torch.tensor([[0.0, 10.0, 200.0], [1.0, 6.0, 6.0]])
 
     assert source_of(colorizer) == CALIBRATED
-    expected = np.where(told < 10, 1 + told / 2, 6)
+    expected = np.where(errors < 10, 1 + errors / 2, 6)
     np.testing.assert_allclose(expected_error(colorizer, result), expected, rtol=1e-5)
 
 
-def test_of_a_network_without_classes_the_mirror_image_is_asked():
-    colorizer = colorizer_of(HandedNetwork())
+def test_without_classes_the_mirror_image_is_compared():
+    colorizer = colorizer_of(UnevenNetwork())
 
     errors = expected_error(colorizer, colorizer(GRAY))
 
@@ -101,16 +101,16 @@ def test_of_a_network_without_classes_the_mirror_image_is_asked():
     assert errors[:50].max() < 0.5 < errors[80:].mean()
 
 
-def test_the_mirror_is_asked_about_the_same_limits():
+def test_the_mirror_image_has_the_same_limits():
     colorizer = colorizer_of(TintNetwork())
     deep = GRAY.astype(np.uint16) * 16
 
     errors = expected_error(colorizer, colorizer(deep, contrast_limits=(0, 4095)))
 
-    assert errors.max() < 0.5  # a tint has no hands
+    assert errors.max() < 0.5  # the network is symmetric
 
 
-def test_a_finished_picture_has_nothing_to_judge():
+def test_a_result_of_a_fidelity_has_no_expected_error():
     colorizer = colorizer_of(TwoColors(0.1))
     result = colorizer(GRAY)
     finished = type(result)(result.plane, None, result.settings, pixels_8bit=result.pixels)
@@ -119,7 +119,7 @@ def test_a_finished_picture_has_nothing_to_judge():
         expected_error(colorizer, finished)
 
 
-def test_a_colorizer_gives_the_map_at_full_size():
+def test_a_colorizer_returns_the_map_at_full_size():
     colorizer = colorizer_of(TwoColors(0.1))
     result = colorizer(GRAY)
 

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 from skimage.color import rgb2yuv
-from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import app
@@ -23,7 +23,7 @@ SIZE = (48, 64)
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a grayscale image, and two fast networks in place of the real ones."""
-    networks = {"embedded": TintNetwork(), "deoldify-stable": HandedNetwork()}
+    networks = {"embedded": TintNetwork(), "deoldify-stable": UnevenNetwork()}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         Colorizer,

@@ -21,7 +21,7 @@ from napari_colorize.imaging.color import (
 )
 
 
-def test_yuv_is_scikit_images():
+def test_yuv_equals_that_of_scikit_image():
     rgb = np.random.default_rng(0).random((40, 30, 3))
 
     yuv = rgb_to_yuv(torch.from_numpy(rgb))
@@ -31,12 +31,12 @@ def test_yuv_is_scikit_images():
 
 
 def every_eighth_color() -> np.ndarray:
-    """Colors of RGB in [0, 1], (33, 33, 33, 3), the darkest among them."""
+    """Grid of RGB colors in [0, 1], (33, 33, 33, 3), with very dark ones."""
     levels = np.append(np.linspace(0, 1, 32), 0.002)
     return np.stack(np.meshgrid(levels, levels, levels), axis=-1)
 
 
-def test_lab_is_scikit_images():
+def test_lab_equals_that_of_scikit_image():
     rgb = every_eighth_color()
 
     lab = rgb_to_lab(torch.from_numpy(rgb))
@@ -45,7 +45,7 @@ def test_lab_is_scikit_images():
     np.testing.assert_allclose(lab_to_rgb(lab), rgb, atol=1e-6)
 
 
-def test_lab_in_float32_is_scikit_images_within_a_thousandth():
+def test_lab_in_float32_is_accurate_to_a_thousandth():
     rgb = every_eighth_color()
 
     lab = rgb_to_lab(torch.from_numpy(rgb).float())
@@ -56,7 +56,7 @@ def test_lab_in_float32_is_scikit_images_within_a_thousandth():
 
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
-def test_lab_beyond_rgb_is_scikit_images_once_clipped():
+def test_lab_outside_the_gamut_equals_that_of_scikit_image_after_clipping():
     lab = np.random.default_rng(0).uniform([0, -110, -110], [100, 110, 110], (40, 50, 3))
 
     rgb = lab_to_rgb(torch.from_numpy(lab))
@@ -65,7 +65,7 @@ def test_lab_beyond_rgb_is_scikit_images_once_clipped():
     np.testing.assert_allclose(rgb.clamp(0, 1), lab2rgb(lab), atol=1e-10)
 
 
-def test_lightness_of_gray_is_scikit_images():
+def test_lightness_of_gray_equals_that_of_scikit_image():
     gray = np.linspace(0, 1, 300)
 
     lightness = gray_to_l(torch.from_numpy(gray))
@@ -89,7 +89,7 @@ def test_gradients_of_lab_are_finite(value):
 
 
 @pytest.mark.parametrize("color", [(0.2, 0.5, 0.7), (0.01, 0.02, 0.03), (0.9, 0.0, 0.1)])
-def test_gradients_of_lab_are_those_of_finite_differences(color):
+def test_gradients_of_lab_equal_finite_differences(color):
     rgb = torch.tensor([color], dtype=torch.float64, requires_grad=True)
 
     lab = rgb_to_lab(rgb).detach().requires_grad_()
@@ -104,7 +104,7 @@ def test_gradients_of_lab_are_those_of_finite_differences(color):
     v=st.floats(-0.8, 0.8),
     saturation=st.floats(0, 4),
 )
-def test_luminance_stays_and_every_pixel_is_a_color(gray, u, v, saturation):
+def test_luminance_is_unchanged_and_every_pixel_in_the_gamut(gray, u, v, saturation):
     plane = torch.tensor([[gray]])
     uv = torch.tensor([u, v]).view(2, 1, 1)
 
@@ -116,14 +116,14 @@ def test_luminance_stays_and_every_pixel_is_a_color(gray, u, v, saturation):
 
 
 @given(u=st.floats(-0.4, 0.4), v=st.floats(-0.4, 0.4), saturation=st.floats(0.5, 4))
-def test_hue_stays_where_chroma_gives_way(u, v, saturation):
+def test_hue_is_unchanged_where_chroma_is_reduced(u, v, saturation):
     uv = torch.tensor([u, v], dtype=torch.float64).view(2, 1, 1)
     gray = torch.full((1, 1), 0.3, dtype=torch.float64)
 
     rgb = add_offset(gray, chroma_to_offset(uv), saturation).view(3).numpy()
 
     _, kept_u, kept_v = rgb2yuv(rgb)
-    assert kept_u * v - kept_v * u == pytest.approx(0, abs=1e-9)  # parallel to what was asked
+    assert kept_u * v - kept_v * u == pytest.approx(0, abs=1e-9)  # parallel to the requested chroma
     assert np.hypot(kept_u, kept_v) <= saturation * np.hypot(u, v) + 1e-9
 
 

@@ -33,21 +33,21 @@ chromas = npst.arrays("float32", (2, 3, 2), elements=st.floats(-0.625, 0.625, wi
 
 
 def as_unit(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values with 0 and 1 at the limits, by exact arithmetic."""
+    """Map the limits to 0 and 1 in exact arithmetic."""
     span = int(high) - int(low) if values.dtype.kind in "iu" else float(high) - float(low)
     exact = values.astype(object) - (int(low) if values.dtype.kind in "iu" else float(low))
     return (exact / span).astype(np.float64) if span else np.zeros(values.shape)
 
 
 def tolerance(dtype: np.dtype, span: float) -> float:
-    """What the project promises: a step of integers or float16, else 2e-6 of the range."""
+    """Documented precision: one step of integers or float16, otherwise 2e-6 of the range."""
     if dtype.kind in "iu":
         return max(1 / span, 2e-6)
     return 2.0**-11 if dtype == np.float16 else 2e-6
 
 
 @given(image=images, uv=chromas, saturation=st.floats(0, 4))
-def test_luminance_and_dtype_are_the_inputs(image, uv, saturation):
+def test_luminance_and_dtype_equal_the_input(image, uv, saturation):
     image = np.where(np.isfinite(image), image, 0).astype(image.dtype)
     plane = to_plane(image)
 
@@ -73,7 +73,7 @@ def test_luminance_and_dtype_are_the_inputs(image, uv, saturation):
 
 
 @given(image=npst.arrays("float32", (6, 5), elements=st.floats(width=32)), uv=chromas)
-def test_what_is_not_finite_gets_no_color_and_harms_nothing(image, uv):
+def test_nan_and_infinity_stay_gray_and_affect_no_other_pixel(image, uv):
     plane = to_plane(image)
 
     rgb = compose(plane, torch.from_numpy(uv), 2.0)
@@ -86,7 +86,7 @@ def test_what_is_not_finite_gets_no_color_and_harms_nothing(image, uv):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
-def test_contrast_limits_and_gamma_are_what_the_output_shows(dtype):
+def test_contrast_limits_and_gamma_apply_to_the_output(dtype):
     image = np.arange(240, dtype=dtype).reshape(12, 20)
     uv = torch.full((2, 2, 2), 0.2)
 
@@ -109,7 +109,7 @@ def test_contrast_limits_and_gamma_are_what_the_output_shows(dtype):
     uv=chromas,
     saturation=st.floats(0, 4),
 )
-def test_no_limits_make_integers_wrap_around(image, low, span, gamma, uv, saturation):
+def test_integers_do_not_wrap_around_for_any_limits(image, low, span, gamma, uv, saturation):
     plane = to_plane(image, limits=(low, low + span), gamma=gamma)
     order = np.argsort(image, axis=None, kind="stable")
 
@@ -118,13 +118,13 @@ def test_no_limits_make_integers_wrap_around(image, low, span, gamma, uv, satura
 
     info = np.iinfo(image.dtype)
     assert info.min <= int(rgb.min()) <= int(rgb.max()) <= info.max
-    assert all(np.diff(grays.ravel()[order].astype(object)) >= 0)  # darker stays darker
+    assert all(np.diff(grays.ravel()[order].astype(object)) >= 0)  # monotone
     luminance = rgb.astype(np.float64) @ [0.299, 0.587, 0.114]
     allowed = 1.01 + 1e-6 * min(span, 2**64)
     np.testing.assert_allclose(luminance, grays.astype(np.float64), rtol=1e-6, atol=allowed)
 
 
-def test_limits_beyond_the_dtype_do_not_overflow_it():
+def test_limits_outside_the_dtype_do_not_overflow():
     image = np.full((4, 4), 250, np.uint8)
 
     rgb = compose(to_plane(image, limits=(-100, 400)), torch.full((1, 1, 2), 0.4), 4.0)
@@ -139,17 +139,17 @@ def test_colors_become_rec_601_luminance_with_a_note():
     plane = to_plane(image)
 
     np.testing.assert_allclose(plane.gray, rgb2yuv(image)[..., 0], atol=1e-6)
-    assert not np.allclose(plane.gray, rgb2gray(image))  # which is Rec. 709
+    assert not np.allclose(plane.gray, rgb2gray(image))  # Rec. 709
     assert plane.notes == (HAD_COLOR,)
 
 
-def test_gray_in_three_channels_is_no_color():
+def test_gray_in_three_channels_has_no_color_note():
     image = np.repeat(np.arange(64, dtype=np.uint16).reshape(8, 8, 1), 3, axis=-1)
 
     assert to_plane(image).notes == ()
 
 
-def test_gray_that_a_lossy_format_tinted_by_a_level_is_no_color():
+def test_gray_with_compression_errors_has_no_color_note():
     gray = np.random.default_rng(0).integers(2, 250, (8, 9, 1), dtype=np.uint8)
 
     assert to_plane(gray + np.array([0, 1, 2], np.uint8)).notes == ()
@@ -157,7 +157,7 @@ def test_gray_that_a_lossy_format_tinted_by_a_level_is_no_color():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_alpha_is_kept_as_it_came(dtype):
+def test_alpha_is_unchanged(dtype):
     image = np.random.default_rng(0).random((6, 5, 4))
     image = (image * (1 if dtype == "float32" else np.iinfo(dtype).max)).astype(dtype)
 
@@ -167,7 +167,7 @@ def test_alpha_is_kept_as_it_came(dtype):
     np.testing.assert_array_equal(rgba[..., 3], image[..., 3])
 
 
-def test_limits_come_from_the_data_where_the_dtype_does_not_tell():
+def test_limits_come_from_the_data_if_the_dtype_has_no_default():
     image = np.array([[-3, 5], [9, 0]], np.int16)
 
     plane = to_plane(image)
@@ -176,7 +176,7 @@ def test_limits_come_from_the_data_where_the_dtype_does_not_tell():
     assert plane.notes == (FROM_DATA.format(-3, 9),)
 
 
-def test_numbers_far_from_zero_keep_their_differences():
+def test_differences_of_large_integers_are_exact():
     image = 2**62 + np.arange(100, dtype=np.int64).reshape(10, 10)
 
     rgb = compose(to_plane(image), torch.zeros(1, 1, 2), 1.0)
@@ -185,7 +185,7 @@ def test_numbers_far_from_zero_keep_their_differences():
 
 
 @pytest.mark.parametrize("value", [0, 7, -2])
-def test_a_constant_image_stays_what_it_is(value):
+def test_a_constant_image_is_unchanged(value):
     image = np.full((3, 3), value, np.int32)
 
     rgb = compose(to_plane(image), torch.full((2, 2, 2), 0.3), 2.0)
@@ -193,7 +193,7 @@ def test_a_constant_image_stays_what_it_is(value):
     np.testing.assert_array_equal(rgb, np.full((3, 3, 3), value))
 
 
-def test_alpha_does_not_change_with_the_callers_array():
+def test_alpha_is_a_copy():
     image = np.full((4, 5, 4), 200, np.uint8)
     plane = to_plane(image)
 
@@ -211,7 +211,7 @@ def test_alpha_does_not_change_with_the_callers_array():
         (torch.zeros(4, 5).to_sparse(), "not an image"),
     ],
 )
-def test_what_would_be_misread_is_refused(image, sentence):
+def test_ambiguous_inputs_are_refused(image, sentence):
     with pytest.raises(ImageError, match=sentence):
         to_plane(image)
 
@@ -243,14 +243,14 @@ def test_a_range_wider_than_float64_is_mapped():
         ([[1, 2], [3]], "not an image"),
     ],
 )
-def test_what_is_no_image_is_refused_in_a_sentence(image, sentence):
+def test_inputs_that_are_no_image_are_refused(image, sentence):
     with pytest.raises(ImageError, match=sentence):
         to_plane(image)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_images_that_may_not_be_written_to_or_run_backwards_are_read(dtype):
+def test_read_only_and_reversed_arrays_are_read(dtype):
     image = np.arange(30, dtype=dtype).reshape(5, 6)
     image.flags.writeable = False
 
@@ -259,7 +259,7 @@ def test_images_that_may_not_be_written_to_or_run_backwards_are_read(dtype):
     np.testing.assert_allclose(plane.gray, image[::-1, ::2] / 29, atol=1e-6)
 
 
-def test_other_byte_orders_read_the_same():
+def test_byte_order_does_not_matter():
     image = np.arange(30, dtype=np.uint16).reshape(5, 6) * 1000
 
     np.testing.assert_array_equal(to_plane(image.astype(">u2")).gray, to_plane(image).gray)
@@ -274,8 +274,21 @@ def test_planes_of_a_stack_are_found_with_and_without_colors():
     assert list(split_stack(np.zeros((8, 9)), None)) == [()]
 
 
-def test_a_stack_has_one_range():
+def test_a_stack_has_one_pair_of_limits():
     stack = np.stack([np.full((4, 5), value, np.int32) for value in (-2, 10, 4)])
 
     assert stack_limits(stack, None)[0] == (-2, 10)
     assert stack_limits(stack / 100 + 0.05, None)[0] == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "limits"),
+    [
+        ([[0.25, 1.0]], (0, 1)),
+        ([[0.0, 0.5]], (0, 1)),
+        ([[0.25, 1.5]], (0.25, 1.5)),
+        ([[-0.25, 0.5]], (-0.25, 0.5)),
+    ],
+)
+def test_floats_within_zero_and_one_have_the_limits_zero_and_one(image, limits):
+    assert to_plane(np.array(image)).limits == limits

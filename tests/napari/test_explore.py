@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 
 from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.explore import ExploreWidget
@@ -173,7 +173,7 @@ def test_the_disagreement_follows_the_image(make_napari_viewer, photo, explore, 
 def test_uncolored_pixels_are_marked(make_napari_viewer, explore, qtbot):
     viewer = make_napari_viewer()
     controller = get_controller(viewer)
-    controller.session.model = colorizer_of(HandedNetwork())
+    controller.session.model = colorizer_of(UnevenNetwork())
     viewer.add_image(np.full((80, 120), 128, np.uint8), name="p", contrast_limits=(0, 255))
     panel = explore(viewer)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.colormaps import DirectLabelColormap
-from stand_ins import HandedNetwork, HintedNetwork, TintNetwork, colorizer_of
+from stand_ins import HintedNetwork, TintNetwork, UnevenNetwork, colorizer_of
 
 from napari_colorize.napari.controller import ColorizeController, get_controller
 
@@ -214,13 +214,13 @@ def test_each_region_takes_the_palette_of_its_label(started, guided, halves):
 def test_a_second_model_is_blended_by_its_weight(started, guided, halves):
     controller = started(halves)
     first = guided(controller)
-    controller.session.blend_with = colorizer_of(HandedNetwork(), name="handed")
+    controller.session.blend_with = colorizer_of(UnevenNetwork(), name="handed")
     half = guided(controller)
 
     controller.set_settings(blend=1.0)
     second = guided(controller)
 
-    alone = colorizer_of(HandedNetwork())(halves, contrast_limits=controller.layer.contrast_limits)
+    alone = colorizer_of(UnevenNetwork())(halves, contrast_limits=controller.layer.contrast_limits)
     np.testing.assert_array_equal(second, alone.pixels)
     between = (first.astype(float) + second) / 2
     assert np.abs(half - between).mean() < 2 < np.abs(half - first.astype(float)).mean()
@@ -501,7 +501,7 @@ def test_displaying_other_planes_computes_nothing_again(started, guided, halves,
 @pytest.mark.parametrize("changes", [{"edges": False}, {"shadows": 1.0}, {"blend": 0.9}])
 def test_settings_of_the_composition_apply_to_the_whole_stack(started, halves, qtbot, changes):
     controller = started(np.stack([halves, halves[:, ::-1], halves]))
-    controller.session.blend_with = second = colorizer_of(HandedNetwork(), name="handed")
+    controller.session.blend_with = second = colorizer_of(UnevenNetwork(), name="handed")
     controller.colorize_all()
     qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from skimage.color import rgb2yuv
-from stand_ins import HandedNetwork, colorizer_of
+from stand_ins import UnevenNetwork, colorizer_of
 
 from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize.napari import add_colorized_plane, add_colorized_stack
@@ -157,7 +157,7 @@ def test_guides_and_a_second_model_are_used(viewer, ramp, tiny_colorizer):
     mask = np.zeros(ramp.shape, bool)
     mask[10:30] = True
     red = Hints.from_points([[20, 30]], [(1, 0, 0)], 5, ramp.shape)
-    extras = {"guides": Guides(mask=mask, hints=red), "blend_with": colorizer_of(HandedNetwork())}
+    extras = {"guides": Guides(mask=mask, hints=red), "blend_with": colorizer_of(UnevenNetwork())}
 
     added = add_colorized_plane(layer, viewer, model=tiny_colorizer, blend=0.7, **extras)
 
@@ -185,7 +185,7 @@ def test_a_lazy_stack_takes_guides_but_no_temporal_smoothing(viewer, stack, tiny
 
     plane = np.asarray(added.data[2]).astype(int)
     assert np.ptp(plane[:, :10], axis=-1).max() == 0 and np.ptp(plane[:, 10:], axis=-1).max() > 9
-    assert added.metadata["napari-colorize"]["guides"] == {"mask": "66.7% of the rgb"}
+    assert added.metadata["napari-colorize"]["guides"] == {"mask": "66.7% of the image"}
     with pytest.raises(SettingsError, match="load it first"):
         add_colorized_stack(layer, viewer, model=tiny_colorizer, temporal_smoothing=0.5)
 

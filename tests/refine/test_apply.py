@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from skimage.color import rgb2yuv
-from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.refine.guides import Guides
@@ -60,7 +60,7 @@ def test_a_reference_transfers_its_palette(tiny_colorizer, ramp):
 
 
 def test_a_blend_lies_between_its_two_models(ramp):
-    one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
+    one, other = colorizer_of(TintNetwork()), colorizer_of(UnevenNetwork(), name="handed")
 
     blended = one(ramp, blend_with=other, edges=False)
 
@@ -73,7 +73,7 @@ def test_a_blend_lies_between_its_two_models(ramp):
 
 
 def test_a_blend_by_expected_error_computes_the_errors_of_both_models(ramp):
-    one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
+    one, other = colorizer_of(TintNetwork()), colorizer_of(UnevenNetwork(), name="handed")
 
     blended = one(ramp, blend_with=other, blend_by="confidence")
 

@@ -1,4 +1,4 @@
-"""A file appears whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def everything_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_appears_when_the_block_ends(tmp_path):
+def test_the_file_exists_after_the_block(tmp_path):
     path = tmp_path / "a" / "b" / "c.png"
     with new_file(path) as temporary:
         temporary.write_bytes(b"whole")
@@ -28,7 +28,7 @@ def test_a_file_appears_when_the_block_ends(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_nothing_changes_when_the_block_fails(tmp_path, error, overwrite):
+def test_nothing_changes_if_the_block_fails(tmp_path, error, overwrite):
     path = tmp_path / "c.png"
     if overwrite:
         path.write_bytes(b"before")
@@ -58,7 +58,7 @@ def test_an_existing_file_is_refused_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("has_links", [True, False])
-def test_a_file_that_another_process_made_meanwhile_is_kept(tmp_path, monkeypatch, has_links):
+def test_a_file_created_meanwhile_by_another_process_is_kept(tmp_path, monkeypatch, has_links):
     if not has_links:
         monkeypatch.setattr(os, "link", _refuse_to_link)
     path = tmp_path / "c.png"
@@ -74,7 +74,7 @@ def test_a_file_that_another_process_made_meanwhile_is_kept(tmp_path, monkeypatc
     assert everything_in(tmp_path) == ["c.png"]
 
 
-def test_drives_without_hard_links_work(tmp_path, monkeypatch):
+def test_file_systems_without_hard_links_are_supported(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", _refuse_to_link)
     path = tmp_path / "c.png"
     with new_file(path) as temporary:
@@ -92,7 +92,7 @@ def test_overwriting_replaces(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
-def test_permissions_are_those_of_any_new_file(tmp_path):
+def test_permissions_follow_the_umask(tmp_path):
     usual = tmp_path / "usual"
     usual.touch()
     with new_file(tmp_path / "c.png"):
@@ -105,7 +105,7 @@ def test_a_folder_is_refused(tmp_path):
         pytest.fail("the block must not begin")
 
 
-def test_a_file_in_place_of_a_folder_is_said(tmp_path):
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(OutputError, match=r"could not be written"), new_file(tmp_path / "a" / "b"):
         pytest.fail("the block must not begin")
@@ -121,7 +121,7 @@ def test_a_file_in_place_of_a_folder_is_said(tmp_path):
         (errno.EIO, os.strerror(errno.EIO)),
     ],
 )
-def test_what_the_system_says_becomes_a_sentence(tmp_path, code, words):
+def test_errors_of_the_system_become_sentences(tmp_path, code, words):
     with pytest.raises(OutputError, match=words) as caught, write_errors(tmp_path / "c.png"):
         raise OSError(code, os.strerror(code))
     assert str(caught.value).startswith(str(tmp_path / "c.png"))

@@ -23,23 +23,23 @@ CPU = torch.device("cpu")
         (ValueError("out of range"), False),
     ],
 )
-def test_want_of_memory_is_told_from_other_errors(error, expected):
+def test_exhausted_memory_is_distinguished_from_other_errors(error, expected):
     assert memory.is_exhausted(error) is expected
 
 
-def test_an_allocation_that_torch_refuses_is_want_of_memory():
+def test_a_failed_allocation_of_torch_is_exhausted_memory():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
 
     assert memory.is_exhausted(caught.value)
 
 
-def test_what_this_machine_has_available_is_a_sensible_number():
+def test_available_memory_is_plausible():
     assert 10**7 < memory.available() < 10**14
 
 
 @pytest.mark.parametrize("step", ["predictor.to_plane", "result.compose"])
-def test_an_image_too_large_to_hold_is_one_sentence(monkeypatch, step):
+def test_an_image_too_large_for_memory_gives_one_sentence(monkeypatch, step):
     def refuse(*arguments, **options):
         raise RuntimeError("CUDA out of memory")
 
@@ -49,7 +49,7 @@ def test_an_image_too_large_to_hold_is_one_sentence(monkeypatch, step):
         colorizer_of(TintNetwork())(np.eye(9)).pixels  # noqa: B018
 
 
-def test_a_picture_that_would_fill_the_memory_is_not_begun(monkeypatch):
+def test_a_prediction_larger_than_memory_is_not_started(monkeypatch):
     pixels = (16 * 20) ** 2
     fits = pixels * ARCHITECTURES["compact"].bytes_per_pixel
     monkeypatch.setattr(memory, "available", lambda: fits)

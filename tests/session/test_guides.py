@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 
 from napari_colorize.refine.guides import Guides
 from napari_colorize.session import ColorizeSession
@@ -73,7 +73,7 @@ def test_refinement_runs_no_network(session, signals, network, ramp, change):
 
 
 def test_two_models_are_blended_and_their_share_runs_no_network(ramp):
-    one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
+    one, other = colorizer_of(TintNetwork()), colorizer_of(UnevenNetwork(), name="handed")
     with ColorizeSession(source=ramp, model=one, blend_with=other) as session:
         blended = newest(session)
         expected = one(ramp, blend_with=other)
@@ -87,7 +87,7 @@ def test_two_models_are_blended_and_their_share_runs_no_network(ramp):
 
 
 def test_without_a_second_model_the_colors_are_those_of_the_first(ramp):
-    one, other = colorizer_of(TintNetwork()), colorizer_of(HandedNetwork(), name="handed")
+    one, other = colorizer_of(TintNetwork()), colorizer_of(UnevenNetwork(), name="handed")
     with ColorizeSession(source=ramp, model=one, blend_with=other) as session:
         newest(session)
 

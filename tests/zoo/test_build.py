@@ -11,7 +11,7 @@ from napari_colorize.networks.compact import CompactUNet
 from napari_colorize.zoo.build import build
 
 
-def test_a_built_network_holds_the_weights_and_is_ready():
+def test_a_built_network_has_the_weights_in_evaluation_mode():
     torch.manual_seed(0)
     trained = CompactUNet(temperature=0.5).eval()
 

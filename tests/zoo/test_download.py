@@ -1,4 +1,4 @@
-"""A server on loopback gives the good and the bad answers that servers give."""
+"""Downloads from a local server with correct and faulty responses."""
 
 import hashlib
 import os
@@ -59,7 +59,7 @@ class Bar:
         self.n += n
 
 
-def test_a_fetched_file_is_whole_and_fetched_once(server, checkpoint, cache):
+def test_a_file_is_downloaded_once(server, checkpoint, cache):
     assert not is_local(checkpoint)
 
     path = fetch(checkpoint)
@@ -68,7 +68,7 @@ def test_a_fetched_file_is_whole_and_fetched_once(server, checkpoint, cache):
     assert path.read_bytes() == CONTENT
     assert fetch(checkpoint) == path
     assert is_local(checkpoint)
-    assert server.asked == ["/good"]
+    assert server.requests == ["/good"]
     assert files_in(cache) == [path.name]
 
 
@@ -89,7 +89,7 @@ def test_a_redirect_is_followed(server, checkpoint):
         ("missing", "responded with 404 Not Found"),
     ],
 )
-def test_a_bad_answer_is_told_and_leaves_nothing(server, checkpoint, cache, path, what):
+def test_a_bad_response_raises_and_leaves_no_file(server, checkpoint, cache, path, what):
     with pytest.raises(DownloadError, match=what) as caught:
         fetch(at(checkpoint, server, path))
 
@@ -100,20 +100,20 @@ def test_a_bad_answer_is_told_and_leaves_nothing(server, checkpoint, cache, path
 
 
 @pytest.mark.parametrize("path", ["page", "wrong", "truncated", "cut", "missing"])
-def test_after_a_bad_answer_the_next_address_is_tried(server, checkpoint, cache, path):
+def test_after_a_bad_response_the_next_url_is_tried(server, checkpoint, cache, path):
     bar = Bar()
 
     fetched = fetch(at(checkpoint, server, path, "good"), progress=bar)
 
     assert fetched.read_bytes() == CONTENT
-    assert server.asked == [f"/{path}", "/good"]
+    assert server.requests == [f"/{path}", "/good"]
     assert (bar.total, bar.n) == (len(CONTENT), len(CONTENT))
     assert files_in(cache) == [checkpoint.file]
 
 
-def test_offline_one_sentence_says_what_to_do(checkpoint, cache):
+def test_the_offline_error_names_url_and_path(checkpoint, cache):
     server = Server()
-    server.http.server_close()  # nobody listens there any more
+    server.http.server_close()  # connections are refused from now on
     checkpoint = at(checkpoint, server, "a", "b")
 
     with pytest.raises(DownloadError) as caught:
@@ -127,7 +127,7 @@ def test_offline_one_sentence_says_what_to_do(checkpoint, cache):
     )
 
 
-def test_a_silent_server_is_given_up(server, checkpoint, cache, monkeypatch):
+def test_a_silent_server_times_out(server, checkpoint, cache, monkeypatch):
     monkeypatch.setattr(module, "_TIMEOUT", (1.0, 0.1))
 
     with pytest.raises(DownloadError, match=r"stopped after|did not respond in time"):
@@ -136,23 +136,23 @@ def test_a_silent_server_is_given_up(server, checkpoint, cache, monkeypatch):
     assert files_in(cache) == []
 
 
-def test_a_file_put_there_by_hand_serves(server, checkpoint, cache):
+def test_a_file_saved_by_hand_is_used(server, checkpoint, cache):
     cache.mkdir()
     (cache / checkpoint.file).write_bytes(CONTENT)
 
     assert fetch(checkpoint).read_bytes() == CONTENT
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("stray", [b"", b"something else", CONTENT[:-1] + b"?"])
-def test_another_file_under_the_name_is_replaced_by_the_right_one(checkpoint, cache, stray):
+def test_a_file_with_another_checksum_is_replaced(checkpoint, cache, stray):
     cache.mkdir()
     (cache / checkpoint.file).write_bytes(stray)
 
     assert fetch(checkpoint).read_bytes() == CONTENT
 
 
-def test_another_file_under_the_name_is_not_used(server, checkpoint, cache):
+def test_a_file_with_another_checksum_is_not_used(server, checkpoint, cache):
     cache.mkdir()
     (cache / checkpoint.file).write_bytes(CONTENT[:-1] + b"?")
 
@@ -170,16 +170,16 @@ def test_another_file_under_the_name_is_not_used(server, checkpoint, cache):
         ("https://h/dl=0/a.pth", "https://h/dl=0/a.pth"),
     ],
 )
-def test_a_link_to_dropbox_becomes_one_to_the_file(link, file):
+def test_a_dropbox_link_is_converted_to_a_direct_one(link, file):
     assert direct_url(link) == file
 
 
-def test_the_server_is_asked_for_the_file_not_the_page(server, checkpoint):
+def test_the_direct_link_is_requested(server, checkpoint):
     fetch(at(checkpoint, server, "good?dl=0"))
-    assert server.asked == ["/good?dl=1"]
+    assert server.requests == ["/good?dl=1"]
 
 
-def test_the_cache_folder_moves_with_the_variable(tmp_path, monkeypatch):
+def test_the_cache_folder_follows_the_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "elsewhere"))
     assert cache_folder() == tmp_path / "elsewhere"
 
@@ -214,7 +214,7 @@ def test_a_progress_bar_goes_to_stderr(checkpoint, capsys):
     assert "100%" in err
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(checkpoint, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_created_gives_one_sentence(checkpoint, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "file" / "cache"))
 
@@ -222,11 +222,11 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(checkpoint, tmp_path, monk
         fetch(checkpoint)
 
 
-def test_too_little_room_is_told_before_anything_is_fetched(server, checkpoint, cache):
+def test_insufficient_space_raises_before_the_download(server, checkpoint, cache):
     with pytest.raises(DownloadError, match=r"needs \d+ MB and .* has \d+ MB left"):
         fetch(replace(checkpoint, size=10**18))
 
-    assert server.asked == []
+    assert server.requests == []
     assert files_in(cache) == []
 
 
@@ -236,7 +236,7 @@ from dataclasses import replace
 from napari_colorize.errors import DownloadError
 from napari_colorize.zoo import CATALOGUE, fetch
 url, sha256, size, limit = sys.argv[1:]
-if int(limit):  # a file that may not grow fails like one on a full disk
+if int(limit):  # a limited file size fails like a full disk
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 checkpoint = replace(CATALOGUE["deoldify-artistic"], urls=(url, url), sha256=sha256, size=int(size))
@@ -247,7 +247,7 @@ except DownloadError as error:
 """
 
 
-def in_a_process(checkpoint, limit=0):
+def fetch_in_process(checkpoint, limit=0):
     arguments = [checkpoint.urls[0], checkpoint.sha256, str(checkpoint.size), str(limit)]
     return subprocess.Popen(
         [sys.executable, "-c", FETCH, *arguments], stdout=subprocess.PIPE, text=True
@@ -256,18 +256,18 @@ def in_a_process(checkpoint, limit=0):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 @pytest.mark.parametrize("limit", [1, 2**20 + 5])
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(server, checkpoint, cache, limit):
-    said, _ = in_a_process(checkpoint, limit).communicate()
+def test_a_full_disk_gives_one_sentence_and_leaves_no_file(server, checkpoint, cache, limit):
+    output, _ = fetch_in_process(checkpoint, limit).communicate()
 
-    assert "could not be saved in" in said
-    assert "NAPARI_COLORIZE_CACHE" in said
-    assert said.count("\n") == 1
-    assert server.asked == ["/good"]  # another address would not help
+    assert "could not be saved in" in output
+    assert "NAPARI_COLORIZE_CACHE" in output
+    assert output.count("\n") == 1
+    assert server.requests == ["/good"]  # other URLs are not tried
     assert files_in(cache) == []
 
 
-def test_a_killed_download_leaves_no_file_and_is_swept_away(server, checkpoint, cache):
-    killed = in_a_process(at(checkpoint, server, "stuck"))
+def test_temporary_files_of_a_killed_download_are_removed_later(server, checkpoint, cache):
+    killed = fetch_in_process(at(checkpoint, server, "stuck"))
     server.half_sent.wait(60)
     killed.kill()
     killed.communicate()
@@ -279,7 +279,7 @@ def test_a_killed_download_leaves_no_file_and_is_swept_away(server, checkpoint, 
     assert files_in(cache) == [checkpoint.file]
 
 
-def test_the_piece_of_a_living_download_is_left_alone(checkpoint, cache):
+def test_the_temporary_file_of_a_running_download_is_kept(checkpoint, cache):
     cache.mkdir()
     (cache / ".0123456789ab.part").write_bytes(b"half")
 
@@ -288,8 +288,8 @@ def test_the_piece_of_a_living_download_is_left_alone(checkpoint, cache):
     assert len(files_in(cache)) == 2
 
 
-def test_two_processes_may_fetch_at_once(checkpoint, cache):
-    processes = [in_a_process(checkpoint) for _ in range(2)]
+def test_two_processes_can_download_at_once(checkpoint, cache):
+    processes = [fetch_in_process(checkpoint) for _ in range(2)]
     paths = [Path(process.communicate()[0].strip()) for process in processes]
 
     assert paths == [cache / checkpoint.file] * 2
@@ -297,7 +297,7 @@ def test_two_processes_may_fetch_at_once(checkpoint, cache):
     assert files_in(cache) == [checkpoint.file]
 
 
-def test_what_the_package_should_hold_and_does_not_is_one_sentence():
+def test_a_missing_file_of_the_package_gives_one_sentence():
     lost = replace(CATALOGUE["embedded"], file="lost.safetensors")
 
     assert not is_local(lost)

@@ -1,4 +1,4 @@
-"""Names and paths to checkpoints; the architectures here are made up, so that files stay small."""
+"""Names and paths of checkpoints; artificial architectures keep the files small."""
 
 import hashlib
 from dataclasses import replace
@@ -16,7 +16,7 @@ from napari_colorize.zoo.weights import write_weights
 
 @pytest.fixture(autouse=True)
 def small_world(tmp_path, monkeypatch):
-    """Two architectures, told by one key each, and an empty cache."""
+    """Two architectures, identified by one key each, and an empty cache."""
 
     def made_up(name, key, **recommended):
         return Architecture(
@@ -47,7 +47,7 @@ def small_world(tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "cache"))
 
 
-def test_a_name_is_looked_up_and_a_path_is_a_path(tmp_path, monkeypatch):
+def test_names_and_paths_are_resolved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("here").touch()
 
@@ -61,7 +61,7 @@ def test_a_name_is_looked_up_and_a_path_is_a_path(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["deoldify", "Embedded", "", "a\0b", None, 3])
-def test_an_unknown_name_is_told_the_known_ones(name):
+def test_an_unknown_name_gives_a_list_of_models(name):
     with pytest.raises(UnknownModelError) as caught:
         zoo.load(name)
     assert "embedded, deoldify-artistic, deoldify-stable, deoldify-video" in str(caught.value)
@@ -86,13 +86,13 @@ def test_a_path_works_wherever_a_name_does(tmp_path, suffix, kind):
     assert zoo.fetch(checkpoint) == path
 
 
-def test_a_file_named_like_another_model_is_what_its_keys_say(tmp_path):
+def test_the_architecture_follows_from_the_keys_not_the_name(tmp_path):
     path = tmp_path / "ColorizeStable_gen.pth"
     torch.save({"square": torch.ones(3)}, path)
     assert zoo.load(path)[0].architecture == "edged"
 
 
-def test_a_file_of_the_catalogue_is_verified_and_told_by_its_keys(tmp_path, monkeypatch):
+def test_a_file_of_the_catalogue_is_verified_and_identified_by_its_keys(tmp_path, monkeypatch):
     path = tmp_path / "cache" / "ColorizeVideo_gen.pth"
     path.parent.mkdir()
     torch.save({"model": {"circle": torch.ones(3)}, "opt": {"s": slice(None)}}, path)
@@ -110,7 +110,7 @@ def test_a_file_of_the_catalogue_is_verified_and_told_by_its_keys(tmp_path, monk
     assert checkpoint == replace(CATALOGUE["deoldify-video"], architecture="round")
 
 
-def test_what_comes_with_the_package_gets_its_fingerprint_when_loaded(tmp_path, monkeypatch):
+def test_the_checksum_of_the_packaged_model_is_computed_on_load(tmp_path, monkeypatch):
     path = tmp_path / "embedded.safetensors"
     write_weights(path, {"circle": torch.ones(3)}, {"made": "here"})
     embedded = replace(CATALOGUE["embedded"], file=str(path), sha256=None, size=0)
@@ -123,7 +123,7 @@ def test_what_comes_with_the_package_gets_its_fingerprint_when_loaded(tmp_path, 
     assert checkpoint.size == path.stat().st_size
 
 
-def test_a_critic_is_told_what_would_be_of_use(tmp_path):
+def test_a_critic_is_refused_with_the_known_architectures(tmp_path):
     path = tmp_path / "ColorizeArtistic_crit.pth"
     torch.save({"0.weight": torch.ones(3)}, path)
 
@@ -136,13 +136,13 @@ def test_a_critic_is_told_what_would_be_of_use(tmp_path):
     )
 
 
-def test_a_path_to_nothing_is_one_sentence(tmp_path):
+def test_a_missing_path_gives_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="There is no file"):
         zoo.load(tmp_path / "nothing.pth")
 
 
 @pytest.mark.parametrize(
-    ("said", "factor", "saturation"),
+    ("metadata", "factor", "saturation"),
     [
         ({"render_factor": "20", "saturation": "1.5"}, 20, 1.5),
         ({"render_factor": "20"}, 20, 2.0),
@@ -150,17 +150,15 @@ def test_a_path_to_nothing_is_one_sentence(tmp_path):
         ({}, 12, 2.0),
     ],
 )
-def test_a_file_recommends_what_its_metadata_say_if_the_knobs_allow_it(
-    tmp_path, said, factor, saturation
-):
-    write_weights(tmp_path / "mine.safetensors", {"circle": torch.ones(1)}, said)
+def test_metadata_recommend_settings_within_their_range(tmp_path, metadata, factor, saturation):
+    write_weights(tmp_path / "mine.safetensors", {"circle": torch.ones(1)}, metadata)
 
     checkpoint, _ = zoo.load(tmp_path / "mine.safetensors")
 
     assert (checkpoint.render_factor, checkpoint.saturation) == (factor, saturation)
 
 
-def test_a_file_states_its_license_or_it_is_unknown(tmp_path):
+def test_the_license_comes_from_the_metadata(tmp_path):
     write_weights(tmp_path / "free.safetensors", {"circle": torch.ones(1)}, {"license": "CC0-1.0"})
     write_weights(tmp_path / "mute.safetensors", {"circle": torch.ones(1)}, {})
 

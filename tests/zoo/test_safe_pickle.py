@@ -25,7 +25,7 @@ import torch
 from napari_colorize.errors import CheckpointError
 from napari_colorize.zoo.weights import read_weights
 
-# Torch says so of every protocol but 2, to people who write files.
+# Torch warns about every pickle protocol other than 2.
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 
 TENSOR = torch.arange(6.0).reshape(2, 3)
@@ -37,7 +37,7 @@ def marker(tmp_path):
 
 
 class Call:
-    """Pickled, it is a call of `function` when it is read."""
+    """Object whose pickle calls `function` when it is loaded."""
 
     def __init__(self, function, *arguments, state=None):
         self.recipe = (function, arguments) if state is None else (function, arguments, state)
@@ -46,7 +46,7 @@ class Call:
         return self.recipe
 
     def __call__(self):
-        """Pickle demands that what is called when read can be called; so calls may be nested."""
+        """Do nothing: pickle requires that the object is callable, so that calls can be nested."""
 
 
 def by_open(marker):
@@ -70,14 +70,14 @@ def by_attribute(marker):
 
 
 def by_inner_load(marker):
-    """Torch's own: a storage in bytes, loaded with everything allowed."""
+    """Payload of torch: a storage in bytes, loaded without restrictions."""
     inner = io.BytesIO()
     torch.save(by_open(marker), inner)
     return Call(torch.storage._load_from_bytes, inner.getvalue())
 
 
 def by_state(marker):
-    """The state of an object, set by a method that runs something."""
+    """Payload in the state of an object, set by a method that executes code."""
     return Call(sys.modules["made_to_harm"].Harmful, state={"path": str(marker)})
 
 
@@ -104,8 +104,8 @@ def read_or_refused(path):
 
 
 def assert_harmless(path, marker):
-    """The file would run its payload, and does not when we read it; its weights, if any."""
-    with contextlib.suppress(Exception):  # some of these files run their code and then fail
+    """Assert that the payload of a file runs in torch and not here; return the weights, if any."""
+    with contextlib.suppress(Exception):  # some of these files execute their code and then fail
         torch.load(path, weights_only=False)
     assert marker.exists(), "the file is not dangerous, so it tests nothing"
     marker.unlink()
@@ -131,9 +131,7 @@ def first(payload):
 @pytest.mark.parametrize("place", [nested, beside, first])
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("is_zip", [True, False])
-def test_a_payload_in_the_body_is_left_behind_and_the_weights_come_out(
-    tmp_path, marker, place, payload, is_zip
-):
+def test_a_payload_is_dropped_and_the_weights_are_read(tmp_path, marker, place, payload, is_zip):
     path = tmp_path / "network.pth"
     torch.save(place(payload(marker)), path, _use_new_zipfile_serialization=is_zip)
 
@@ -145,14 +143,14 @@ def test_a_payload_in_the_body_is_left_behind_and_the_weights_come_out(
 
 @pytest.mark.parametrize("is_zip", [True, False])
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_a_file_that_is_all_payload_is_refused(tmp_path, marker, payload, is_zip):
+def test_a_file_with_only_a_payload_is_refused(tmp_path, marker, payload, is_zip):
     path = tmp_path / "network.pth"
     torch.save(payload(marker), path, _use_new_zipfile_serialization=is_zip)
     assert assert_harmless(path, marker) is None
 
 
 def old_file_parts():
-    """Magic number, protocol version, system, content, keys of storages, storages."""
+    """Split a file into magic number, protocol, system, content, keys of storages, storages."""
     file = io.BytesIO()
     torch.save({"weight": TENSOR}, file, _use_new_zipfile_serialization=False)
     content = file.getvalue()
@@ -160,7 +158,7 @@ def old_file_parts():
     parts = []
     for _ in range(5):
         start = file.tell()
-        list(pickletools.genops(file))  # walks through one pickle without running it
+        list(pickletools.genops(file))  # parses one pickle without executing it
         parts.append(content[start : file.tell()])
     return [*parts, content[file.tell() :]]
 
@@ -179,7 +177,7 @@ def test_a_payload_anywhere_in_an_old_file_does_not_run(tmp_path, marker, payloa
     assert state is None or torch.equal(state["weight"], TENSOR)
 
 
-def test_the_parts_of_an_old_file_are_what_the_test_above_thinks(tmp_path):
+def test_the_parts_of_an_old_file_are_as_assumed_above(tmp_path):
     path = tmp_path / "network.pth"
     path.write_bytes(b"".join(old_file_parts()))
     assert torch.equal(read_weights(path).state["weight"], TENSOR)
@@ -224,7 +222,7 @@ REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
 
 
 def in_zip(path, content):
-    """A zip file of torch whose `data.pkl` is this."""
+    """Zip file of torch with the given `data.pkl`."""
     torch.save({"weight": TENSOR}, path)
     with zipfile.ZipFile(path) as archive:
         records = {info.filename: archive.read(info) for info in archive.infolist()}
@@ -246,7 +244,7 @@ def test_a_file_cannot_change_torchs_own_functions(tmp_path):
 
 
 @pytest.mark.parametrize("named", [REBUILD, b"ccollections\nOrderedDict\n", b"cio\nopen\n"])
-def test_a_file_cannot_have_torch_write_a_patch(tmp_path, monkeypatch, named):
+def test_a_file_cannot_make_torch_write_a_patch(tmp_path, monkeypatch, named):
     # Torch writes "<name>.patch" for a "module" with `dump_patches` whose source differs.
     monkeypatch.chdir(tmp_path)
     patches = b"N}" + text("dump_patches") + b"\x88s" + text("__name__") + text("harm") + b"s\x86b"
@@ -264,7 +262,7 @@ def test_a_file_cannot_have_torch_write_a_patch(tmp_path, monkeypatch, named):
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_whatever_a_pickle_does_to_an_unknown_thing_is_swallowed(tmp_path, protocol):
+def test_operations_on_unknown_objects_are_ignored(tmp_path, protocol):
     odds = {
         "default": collections.defaultdict(list, {"a": [1]}),
         "counter": collections.Counter("abc"),
@@ -298,7 +296,7 @@ def test_whatever_a_pickle_does_to_an_unknown_thing_is_swallowed(tmp_path, proto
     assert torch.equal(read_weights(path).state["weight"], TENSOR)
 
 
-def test_the_dictionary_of_a_file_may_not_bring_its_own_methods(tmp_path):
+def test_methods_of_a_dictionary_in_a_file_are_not_called(tmp_path):
     own = dict.fromkeys(["items", "keys", "get", "__iter__"], slice(1))
     state = Call(collections.OrderedDict, [("weight", TENSOR)], state=own)
     torch.save({"model": state}, tmp_path / "network.pth")
@@ -306,7 +304,7 @@ def test_the_dictionary_of_a_file_may_not_bring_its_own_methods(tmp_path):
     assert read_weights(tmp_path / "network.pth").state.keys() == {"weight"}
 
 
-def test_a_zip_that_unpacks_to_more_than_it_is_gets_refused(tmp_path):
+def test_a_zip_bomb_is_refused(tmp_path):
     path = tmp_path / "network.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("network/data.pkl", pickle.dumps({}, protocol=2))
@@ -318,7 +316,7 @@ def test_a_zip_that_unpacks_to_more_than_it_is_gets_refused(tmp_path):
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
-def test_a_number_repeated_to_fill_the_memory_is_refused(tmp_path, is_zip):
+def test_an_expanded_view_that_fills_memory_is_refused(tmp_path, is_zip):
     path = tmp_path / "network.pth"
     endless = {"weight": torch.zeros(1).expand(10**12)}
     torch.save(endless, path, _use_new_zipfile_serialization=is_zip)
@@ -328,7 +326,7 @@ def test_a_number_repeated_to_fill_the_memory_is_refused(tmp_path, is_zip):
 
 
 def claiming(numbers):
-    """An old file whose only storage says that it has so many numbers; there are six."""
+    """File in the old format whose only storage claims a number of values; it has six."""
     parts = old_file_parts()
     storage = [text("storage"), b"ctorch\nFloatStorage\n", text("0"), text("cpu")]
     count = b"\x8a\x08" + struct.pack("<q", numbers)
@@ -339,7 +337,7 @@ def claiming(numbers):
     return b"".join(parts)
 
 
-def test_a_storage_that_claims_what_the_file_holds_is_read(tmp_path):
+def test_a_storage_of_the_actual_size_is_read(tmp_path):
     (tmp_path / "network.pth").write_bytes(claiming(6))
     assert torch.equal(read_weights(tmp_path / "network.pth").state["weight"], TENSOR)
 
@@ -351,7 +349,7 @@ def test_a_storage_that_claims_more_is_refused(tmp_path, numbers):
         read_weights(tmp_path / "network.pth")
 
 
-def test_a_memo_of_billions_is_no_trouble(tmp_path):
+def test_a_huge_memo_index_allocates_no_memory(tmp_path):
     memo = b"Nr" + struct.pack("<I", 2**32 - 2)
     parts = old_file_parts()
     parts[3] = pickled_by_hand(b"cio\nopen\n", memo, b"0")

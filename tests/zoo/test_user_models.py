@@ -1,4 +1,4 @@
-"""The user's own models: where they are, what they are called, what they say of themselves."""
+"""The user's own models: folder, names and metadata."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ def write_model(path: Path, age: float = 0.0, **metadata: str) -> Path:
     return path
 
 
-def test_without_a_wish_they_are_in_the_users_data(monkeypatch):
+def test_the_default_folder_is_in_the_user_data(monkeypatch):
     monkeypatch.delenv(MODELS_VARIABLE)
 
     assert user_models_folder().name == "models" and "napari-colorize" in user_models_folder().parts
 
 
-def test_the_newest_comes_first_and_files_that_grow_do_not_count(folder):
+def test_the_newest_is_first_and_incomplete_files_are_skipped(folder):
     old, new = (write_model(folder / f"{age}.safetensors", age) for age in (50, 5))
     write_model(folder / ".0123456789ab.safetensors")
 
     assert user_models() == [new, old]
 
 
-def test_no_folder_no_models(folder, monkeypatch):
+def test_without_a_folder_there_are_no_models(folder, monkeypatch):
     monkeypatch.setenv(MODELS_VARIABLE, str(folder / "missing"))
 
     assert user_models() == []
 
 
 @pytest.mark.parametrize(
-    ("wished", "given"),
+    ("requested", "expected"),
     [
         ("slides", "slides-2"),
         ("embedded", "embedded-2"),
@@ -66,43 +66,43 @@ def test_no_folder_no_models(folder, monkeypatch):
         ("Würfel 3", "Würfel 3"),
     ],
 )
-def test_names_are_free_and_fit_for_every_file_system(folder, wished, given):
+def test_new_names_are_unused_and_valid_on_every_file_system(folder, requested, expected):
     write_model(folder / "slides.safetensors")
 
-    assert new_model_path(wished) == folder / f"{given.strip('-') or given}.safetensors"
+    assert new_model_path(requested) == folder / f"{expected.strip('-') or expected}.safetensors"
 
 
-def test_a_model_of_ones_own_is_loaded_by_its_name(folder):
+def test_a_user_model_is_loaded_by_its_name(folder):
     path = write_model(folder / "slides.safetensors")
 
     assert resolve("slides") == path
     assert load("slides")[0].architecture == "convnet"
 
 
-def test_who_asks_for_an_unknown_name_reads_of_them(folder):
+def test_the_error_for_an_unknown_name_lists_user_models(folder):
     write_model(folder / "slides.safetensors")
 
     with pytest.raises(UnknownModelError, match="embedded.*slides"):
         resolve("slide")
 
 
-def test_a_model_says_what_it_is_without_its_weights_being_read(folder):
+def test_metadata_are_read_without_weights(folder):
     recipe = json.dumps({"title": "embedded, fine-tuned on 19 pictures"})
     path = write_model(
         folder / "xray.safetensors", recipe=recipe, base="embedded", render_factor="9"
     )
 
-    told, loaded = user_checkpoint(path), load(path)[0]
+    described, loaded = user_checkpoint(path), load(path)[0]
 
-    assert told.title == "embedded, fine-tuned on 19 pictures"
-    assert told.origin == "yours; fine-tuned from embedded"
-    assert (told.name, told.render_factor) == ("xray", 9)
+    assert described.title == "embedded, fine-tuned on 19 pictures"
+    assert described.origin == "yours; fine-tuned from embedded"
+    assert (described.name, described.render_factor) == ("xray", 9)
     same = ("name", "architecture", "size", "render_factor", "saturation", "fit", "license")
-    assert [getattr(told, name) for name in same] == [getattr(loaded, name) for name in same]
+    assert [getattr(described, name) for name in same] == [getattr(loaded, name) for name in same]
 
 
 @pytest.mark.parametrize("content", [b"", b"no safetensors at all"])
-def test_a_damaged_file_is_refused_in_a_sentence(folder, content):
+def test_a_damaged_file_gives_one_sentence(folder, content):
     path = folder / "broken.safetensors"
     path.write_bytes(content)
 

@@ -57,9 +57,7 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("is_zip", [True, False])
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_a_pickled_state_dict_comes_out_whatever_it_is_wrapped_in(
-    tmp_path, state, container, is_zip
-):
+def test_a_pickled_state_dict_is_extracted_from_any_container(tmp_path, state, container, is_zip):
     path = tmp_path / "network.pth"
     torch.save(CONTAINERS[container](state), path, _use_new_zipfile_serialization=is_zip)
 
@@ -74,7 +72,7 @@ def test_a_pickled_state_dict_comes_out_whatever_it_is_wrapped_in(
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("is_zip", [True, False])
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_any_pickle_protocol_is_understood(tmp_path, state, protocol, is_zip):
+def test_every_pickle_protocol_is_read(tmp_path, state, protocol, is_zip):
     torch.save(
         CONTAINERS["deoldify"](state),
         tmp_path / "network.pth",
@@ -84,7 +82,7 @@ def test_any_pickle_protocol_is_understood(tmp_path, state, protocol, is_zip):
     assert_same(read_weights(tmp_path / "network.pth").state, state)
 
 
-def test_weights_survive_the_way_through_safetensors(tmp_path, state):
+def test_weights_are_unchanged_by_safetensors(tmp_path, state):
     path = tmp_path / "network.safetensors"
 
     write_weights(path, state, {"recipe": "embedded"})
@@ -96,7 +94,7 @@ def test_weights_survive_the_way_through_safetensors(tmp_path, state):
     assert [file.name for file in tmp_path.iterdir()] == ["network.safetensors"]
 
 
-def test_the_content_says_what_a_file_is_not_its_name(tmp_path, state):
+def test_the_kind_of_a_file_follows_from_its_content(tmp_path, state):
     save_file(state, tmp_path / "a.pth")
     torch.save(state, tmp_path / "b.safetensors")
 
@@ -104,7 +102,7 @@ def test_the_content_says_what_a_file_is_not_its_name(tmp_path, state):
     assert_same(read_weights(tmp_path / "b.safetensors").state, state)
 
 
-def test_views_and_shared_tensors_are_written_as_they_look(tmp_path):
+def test_views_and_shared_tensors_are_written_as_copies(tmp_path):
     base = torch.arange(24.0).reshape(4, 6)
     state = {"a": base.T, "b": base, "c": base, "d": base[1:3], "e": base.requires_grad_()}
 
@@ -114,7 +112,7 @@ def test_views_and_shared_tensors_are_written_as_they_look(tmp_path):
     assert_same(read, {name: value.detach() for name, value in state.items()})
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, state):
+def test_a_failed_write_keeps_the_old_file(tmp_path, state):
     path = tmp_path / "network.safetensors"
     write_weights(path, state, {})
 
@@ -126,7 +124,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, state):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
-def test_a_full_disk_leaves_the_old_file(tmp_path, state):
+def test_a_full_disk_keeps_the_old_file(tmp_path, state):
     import resource
 
     path = tmp_path / "network.safetensors"
@@ -145,7 +143,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, state):
     assert [file.name for file in tmp_path.iterdir()] == ["network.safetensors"]
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, state):
+def test_an_unwritable_path_gives_one_sentence(tmp_path, state):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "network.safetensors"
 
@@ -156,7 +154,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, state):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such permissions")
-def test_written_weights_are_as_readable_as_other_files(tmp_path, state):
+def test_permissions_of_written_weights_follow_the_umask(tmp_path, state):
     (tmp_path / "other").touch()
     write_weights(tmp_path / "network.safetensors", state, {})
     assert (tmp_path / "network.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
@@ -219,7 +217,7 @@ NO_CHECKPOINT = {
 
 
 @pytest.mark.parametrize("case", NO_CHECKPOINT)
-def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, case):
+def test_files_that_are_no_checkpoint_give_one_sentence(tmp_path, case):
     write, what = NO_CHECKPOINT[case]
     write(tmp_path / "network.pth")
 
@@ -241,7 +239,7 @@ def test_a_torchscript_archive_is_refused(tmp_path):
     sys.platform == "win32" or (hasattr(os, "geteuid") and os.geteuid() == 0),
     reason="the administrator may read everything",
 )
-def test_an_unreadable_file_is_one_sentence(tmp_path, state):
+def test_an_unreadable_file_gives_one_sentence(tmp_path, state):
     torch.save(state, tmp_path / "network.pth")
     (tmp_path / "network.pth").chmod(0)
     with pytest.raises(CheckpointError, match="could not be read: Permission denied"):
@@ -249,7 +247,7 @@ def test_an_unreadable_file_is_one_sentence(tmp_path, state):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
+def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "network.pth")
     with pytest.raises(CheckpointError, match="is not a file"):
         read_weights(tmp_path / "network.pth")
@@ -263,11 +261,11 @@ def normalized(state, name):
 
 
 @pytest.mark.parametrize("shape", [(8, 5, 3, 3), (6, 7, 1), (1, 9), (5,)])
-def test_a_spectral_norm_of_torch_0_4_1_gives_the_weight_it_gave_then(tmp_path, shape):
+def test_spectral_norms_of_torch_0_4_1_keep_their_weight(tmp_path, shape):
     generator = torch.Generator().manual_seed(1)
     weight = torch.randn(shape, generator=generator)
     old = {
-        "conv.weight_orig": 3 * weight + 0.01,  # the optimizer went on after W was computed
+        "conv.weight_orig": 3 * weight + 0.01,  # changed by the optimizer after W was computed
         "conv.weight": weight,
         "conv.weight_u": torch.randn(shape[0], generator=generator),
         "conv.bias": torch.zeros(shape[0]),
@@ -283,7 +281,7 @@ def test_a_spectral_norm_of_torch_0_4_1_gives_the_weight_it_gave_then(tmp_path, 
     torch.testing.assert_close(normalized(state, "conv"), weight, rtol=1e-6, atol=1e-7)
 
 
-def test_the_restored_keys_load_strictly_into_torchs_own_spectral_norm(tmp_path):
+def test_converted_keys_load_into_the_spectral_norm_of_torch(tmp_path):
     today = torch.nn.utils.spectral_norm(torch.nn.Conv2d(3, 4, 3)).eval()
     image = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(2))
     expected = today(image)
@@ -296,7 +294,7 @@ def test_the_restored_keys_load_strictly_into_torchs_own_spectral_norm(tmp_path)
     torch.testing.assert_close(restored(image), expected)
 
 
-def test_the_v_of_a_weight_norm_is_left_alone(tmp_path):
+def test_the_v_of_a_weight_norm_is_unchanged(tmp_path):
     state = {
         "a.weight_g": torch.ones(2, 1),
         "a.weight_v": torch.ones(2, 3),
@@ -307,12 +305,12 @@ def test_the_v_of_a_weight_norm_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["deep", "wide"])
-def test_a_whole_deoldify_file_of_torch_0_4_1_has_todays_keys(tmp_path, kind):
+def test_a_deoldify_file_of_torch_0_4_1_gets_current_keys(tmp_path, kind):
     keys = SHARED / "parity" / "deoldify" / f"keys_{kind}.txt"
     if not keys.exists():
         pytest.skip("../shared/parity is not here")
     names = [line.split("\t")[0] for line in keys.read_text().splitlines()]
-    # Keys are at stake, not values: small tensors of the right number of axes.
+    # Only keys are tested: small tensors with the right number of axes.
     shapes = {name: (2,) if name.endswith(("_u", "_v")) else (2, 1, 1, 2) for name in names}
     normed = {name.removesuffix("_orig") for name in names if name.endswith("weight_orig")}
     old = {
@@ -325,7 +323,7 @@ def test_a_whole_deoldify_file_of_torch_0_4_1_has_todays_keys(tmp_path, kind):
     assert read_weights(tmp_path / "old.pth").state.keys() == set(names)
 
 
-def test_a_file_named_by_the_fixtures_gives_their_weight(tmp_path):
+def test_a_file_of_torch_0_4_1_gives_the_stored_weight(tmp_path):
     helper = SHARED / "parity" / "named_weights.py"
     if not helper.exists():
         pytest.skip("../shared/parity is not here")

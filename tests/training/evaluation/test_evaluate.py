@@ -15,7 +15,7 @@ from napari_colorize_training.evaluation.metrics import ciede2000, colorfulness,
 from napari_colorize_training.evaluation.records import EvaluationConfig
 from napari_colorize_training.evaluation.scores import quick_score
 from PIL import Image
-from stand_ins import HandedNetwork, TintNetwork, colorizer_of
+from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -136,7 +136,7 @@ def test_a_class_network_expects_the_distance_between_its_colors():
 
 
 def test_other_networks_expect_errors_where_the_flipped_prediction_differs(folder):
-    column = column_of({"handed": colorizer_of(HandedNetwork())}, folder)
+    column = column_of({"handed": colorizer_of(UnevenNetwork())}, folder)
 
     assert "mirror" in column.uncertainty
     assert column.calibration is not None

@@ -24,7 +24,7 @@ from napari_colorize.finetune.training_run import (
 )
 from napari_colorize.zoo import CATALOGUE, local_path
 
-CHILD = Path(__file__).parents[1] / "napari" / "finetune_child.py"
+CHILD = Path(__file__).with_name("finetune_child.py")
 
 
 @pytest.fixture(autouse=True)

@@ -23,11 +23,11 @@ def test_importing_the_package_imports_no_large_dependency():
     assert not heavy & set(loaded)
 
 
-def test_importing_the_package_imports_one_other_module_of_ours():
+def test_importing_the_package_imports_two_small_modules():
     loaded = run_python("import napari_colorize, sys; print(*sys.modules)").split()
 
     ours = {name for name in loaded if name.startswith("napari_colorize")}
-    assert ours == {"napari_colorize", "napari_colorize.lazy_imports"}
+    assert ours == {"napari_colorize", "napari_colorize.lazy_imports", "napari_colorize.version"}
 
 
 def test_settings_and_errors_do_not_import_torch():

@@ -10,6 +10,7 @@ Importing this package is cheap: modules, and torch, are imported on first use o
 from typing import TYPE_CHECKING
 
 from napari_colorize.lazy_imports import lazy_names
+from napari_colorize.version import __version__
 
 if TYPE_CHECKING:
     from napari_colorize.api import colorize
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
     from napari_colorize.settings import ColorizeSettings
-
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "ColorizeError",

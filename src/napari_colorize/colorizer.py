@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_colorize import __version__, fidelity, provenance
+from napari_colorize import fidelity, provenance
 from napari_colorize.array_types import AnyArray, Float32Array, Limits, PlaneIndex, UInt8Array
 from napari_colorize.errors import ColorizeNote, SettingsError, warn
 from napari_colorize.fallback import InferenceConfig
@@ -471,7 +471,6 @@ class Colorizer(Predictor):
             notes=notes,
             device=str(config.device),
             precision=str(config.dtype).removeprefix("torch."),
-            version=__version__,
         )
 
 

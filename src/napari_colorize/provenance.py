@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from napari_colorize import __version__
 from napari_colorize.settings import ColorizeSettings, with_current_names
+from napari_colorize.version import __version__
 
 SOFTWARE = "napari-colorize"
 STATEMENT = "Colors are predicted by a neural network, not measured."

@@ -28,7 +28,7 @@ from napari_colorize.napari.choosers import LayerChooser, ModelChooser, SweepGri
 from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.controls import LABEL_WIDTH, LAYER_SETTINGS, SettingControls
-from napari_colorize.napari.guide.panel import GuidePanel
+from napari_colorize.napari.guide_panel import GuidePanel
 from napari_colorize.napari.main_thread import SingleShotTimer
 from napari_colorize.napari.preferences import Preferences, preferences
 from napari_colorize.session import messages

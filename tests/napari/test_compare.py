@@ -35,7 +35,7 @@ def comparison_of(settle) -> Iterator[Callable[[Any], Comparison]]:
 
 
 def is_displayed(comparison: Comparison) -> bool:
-    """Whether B is created and laid into its layer."""
+    """Whether B is computed and displayed in its layer."""
     layer, result = comparison.layer, comparison.result
     if layer is None or result is None or not comparison.wait(0):
         return False
@@ -180,7 +180,7 @@ def test_the_model_of_a_is_refused_for_b(make_napari_viewer, photo, comparison_o
     viewer.add_image(photo)
     comparison = comparison_of(viewer)
 
-    with pytest.raises(ImageError, match="another one for B"):
+    with pytest.raises(ImageError, match="another model for B"):
         comparison.start(Variant(model="embedded"))
 
     assert not comparison.is_on

@@ -51,7 +51,7 @@ def served(monkeypatch):
 def choose(panel, model: str) -> None:
     panel.models.refresh()
     panel.models.show_model(model)
-    panel.models._fetch.click()
+    panel.models._download.click()
 
 
 def is_one_sentence(text: str) -> bool:
@@ -86,12 +86,12 @@ def test_a_model_is_downloaded_after_its_size_is_shown(
 
     panel.models.refresh()
     panel.models.show_model("deoldify-artistic")
-    assert panel.models._fetch.text() == "Fetch 9 MB"
-    panel.models._fetch.click()
+    assert panel.models._download.text() == "Download 9 MB"
+    panel.models._download.click()
     settle(panel.controller)
 
     assert panel.controller.result.record["model"] == "deoldify-artistic" and not notices
-    assert not panel.models._fetch.isVisibleTo(panel.models)
+    assert not panel.models._download.isVisibleTo(panel.models)
 
 
 @pytest.mark.parametrize("answer", ["missing", "page", "wrong", "cut"])

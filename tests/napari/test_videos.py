@@ -103,7 +103,7 @@ def finished_of(qtbot) -> Callable[[video_export.VideoExport], ExportFinished]:
 
     def wait(saved: video_export.VideoExport) -> ExportFinished:
         ends: list[ExportFinished] = []
-        saved.finished_of.connect(ends.append)
+        saved.ended.connect(ends.append)
         qtbot.waitUntil(lambda: bool(ends), timeout=SECONDS)
         return ends[0]
 

@@ -1,9 +1,10 @@
-"""Milliseconds and errors of DeOldify's largest convolution, computed in every way at hand.
+"""Time and error of DeOldify's largest convolution, computed with different algorithms.
 
     python benchmarks/convolution.py --side 336
 
-303 channels to 303, 3x3: half of the time of the deep network is spent in two of these. Errors are
-against float64, of results with a standard deviation of about 0.6.
+The convolution has 303 input and output channels and 3x3 filters. Two of them take half of the time
+of the deep network. Errors are relative to float64, for results with a standard deviation of about
+0.6.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from torch import Tensor, nn
 from napari_colorize.networks.winograd import WinogradConv2d
 
 CHANNELS = 303
-LEVELS = 255  # of an unsigned byte; weights are signed and have 127
+LEVELS = 255  # of an unsigned byte; signed weights have 127
 
 
 def main() -> None:
-    """Print a table of ways."""
+    """Print a table of algorithms."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=336)
     parser.add_argument("--rounds", type=int, default=5)
@@ -35,39 +36,39 @@ def main() -> None:
     x = torch.randn(1, CHANNELS, arguments.side, arguments.side).relu_()
     x = x.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        ways = ways_to_convolve(conv, x)
+        functions = algorithms(conv, x)
         exact = F.conv2d(x.double(), conv.weight.double(), conv.bias.double(), padding=1).float()
-        seconds = in_turn(ways, arguments.rounds)
+        seconds = in_turn(functions, arguments.rounds)
         print(describe_machine(), end="\n\n")
-        print("| way | time | times as quick | error, rms |\n|---|---|---|---|")
-        for name, run in ways.items():
+        print("| algorithm | time | speed-up | error, rms |\n|---|---|---|---|")
+        for name, run in functions.items():
             error = (run().float() - exact).square().mean().sqrt()
             times = seconds[name]
-            quicker = ratio(seconds["float32"], times)
-            print(f"| {name} | {spread(times)} | {quicker} | {error:.1e} |")
+            speedup = ratio(seconds["float32"], times)
+            print(f"| {name} | {spread(times)} | {speedup} | {error:.1e} |")
 
 
-def ways_to_convolve(conv: nn.Conv2d, x: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """Name to function."""
+def algorithms(conv: nn.Conv2d, x: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Return functions by name of the algorithm."""
     assert conv.bias is not None
-    quick = WinogradConv2d(conv)
+    winograd = WinogradConv2d(conv)
     weight, bias, small = conv.weight.bfloat16(), conv.bias.bfloat16(), x.bfloat16()
     plain = [1, 1], [1, 1], [1, 1], 1  # padding, stride, dilation, groups
     packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *plain, list(x.shape))
     return {
         "float32": lambda: F.conv2d(x, conv.weight, conv.bias, padding=1),
-        "float32, F(4x4, 3x3)": lambda: quick(x),
+        "float32, F(4x4, 3x3)": lambda: winograd(x),
         "bfloat16": lambda: F.conv2d(small, weight, bias, padding=1),
-        "bfloat16, weight laid out beforehand": lambda: torch.ops.mkldnn._convolution_pointwise(
+        "bfloat16, reordered weight": lambda: torch.ops.mkldnn._convolution_pointwise(
             small, packed, bias, *plain, "none", [], ""
         ),
-        "bfloat16 outside, float32 F(4x4, 3x3) inside": lambda: quick(small),
+        "bfloat16 outside, float32 F(4x4, 3x3) inside": lambda: winograd(small),
         "int8, bfloat16 outside": in_int8(conv, x),
     }
 
 
 def in_int8(conv: nn.Conv2d, x: Tensor) -> Callable[[], Tensor]:
-    """A scale per filter, and one for the input that spans exactly its range."""
+    """Return an int8 convolution with one scale per filter and one for the range of the input."""
     assert conv.bias is not None
     scales = conv.weight.abs().amax((1, 2, 3)) / (LEVELS // 2)
     zeros = torch.zeros(CHANNELS, dtype=torch.int32)

@@ -1,9 +1,9 @@
-"""Images per second that training gets from its cache, and from there through its augmentations.
+"""Images per second of the training data pipeline: cache, crops and augmentation.
 
     python benchmarks/data.py ../shared/data/photos --rounds 7
 
-The cache goes into a temporary folder unless `--cache` names one. A network that takes longer for
-an image than one of these rows never waits for data: batches are drawn while it computes.
+The cache is written to a temporary folder unless `--cache` is given. Batches are prepared while the
+network computes, so a slower network never waits for data.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ THREADS = 1, 2
 
 
 def main() -> None:
-    """Print a table of what is done and images per second."""
+    """Print a table of images per second."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path)
@@ -43,8 +43,8 @@ def main() -> None:
         report = prepare(options.data, cache)
         seconds = time.perf_counter() - start
         photographs = ImageCache(cache, validation=False)
-        for picture in photographs:  # else the first row would measure the disk
-            picture.rgb.max()
+        for image in photographs:  # read once, so that the first row does not measure the disk
+            image.rgb.max()
         size = (cache / "pixels").stat().st_size / 1e6
         runs = dict(crop_runs(photographs)) | dict(device_runs(photographs, options.device))
         times = in_turn(runs, options.rounds)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def crop_runs(photographs: ImageCache) -> Iterator[tuple[str, Callable[[], object]]]:
-    """One batch of random crops, a new one each time."""
+    """Yield functions that draw a new batch of random crops."""
     for side in SIDES:
         for threads in THREADS:
             crops = Crops(
@@ -69,12 +69,12 @@ def crop_runs(photographs: ImageCache) -> Iterator[tuple[str, Callable[[], objec
 
 
 def next_batch(crops: Crops, steps: Iterator[int]) -> object:
-    """Another batch each time it is called."""
+    """Return a new batch at each call."""
     return crops.at(next(steps))
 
 
 def device_runs(photographs: ImageCache, device: str) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is done to a batch on the device."""
+    """Yield functions that augment or degrade a batch on the device."""
     crops = Crops(photographs, side=128, batch=BATCH, crop_scale=(0.65, 1.0), seed=0)
     rgb = crops.at(0).to(device).floats()
     gray = rgb.mean(dim=1, keepdim=True)
@@ -87,7 +87,7 @@ def device_runs(photographs: ImageCache, device: str) -> Iterator[tuple[str, Cal
 
 @contextmanager
 def folder(chosen: Path | None) -> Iterator[Path]:
-    """The chosen folder, or one that goes when it is no longer needed."""
+    """Yield the chosen folder, or a temporary one."""
     if chosen is not None:
         yield chosen
         return

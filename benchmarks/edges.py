@@ -1,11 +1,11 @@
-"""What is lost when colors are made small and brought back: enlarged bilinearly, along edges.
+"""Loss of reduced chrominance: bilinear against edge-aware enlarging.
 
     python benchmarks/edges.py ../shared/data/heldout-dev.tar
 
-Photographs become gray and their true chrominance, which is shrunk by means over areas to the size
-that a network is shown (proportions kept, as the embedded model has it), or to a quarter of its
-height and width, the size at which that model answers. Then the image is composed again. The
-second table tells what following edges costs; the network is left out.
+The true chrominance of photographs is reduced by area means to the input size of a network (with
+the aspect ratio of the image, as for the embedded model), or to a quarter of its height and width,
+the output size of that model. Then the image is composed again. The second table shows the time of
+edge-aware enlarging, without the network.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from machine import describe_machine, in_turn, spread
 from napari_colorize_training.evaluation.metrics import ciede2000, psnr
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from napari_colorize.array_types import UInt8Array
 from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize.imaging.planes import Plane, to_plane
 from napari_colorize.imaging.resample import resize_map
@@ -33,31 +33,30 @@ from napari_colorize.pipeline import compose, render_size
 from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers
 from napari_colorize.refine.edges import follow_edges
 
-Pixels = NDArray[np.uint8]
 Losses = tuple[tuple[float, float], tuple[float, float]]
 
 RENDER_FACTORS = 8, 16, 24, 32
-SIZES = {"the network's input": 1, "the embedded model's answer": 4}
+SIZES = {"input of the network": 1, "output of the embedded model": 4}
 LARGE, SMALL = (3000, 4000), (1000, 1000)
-ANSWER = 48, 64  # rows and columns that the embedded model gives at render factor 12, 3 : 4
+OUTPUT_SIZE = 48, 64  # output of the embedded model at render factor 12 and aspect ratio 4 : 3
 
 
 def main() -> None:
-    """Print two tables: what is lost, and what it costs."""
+    """Print a table of losses and a table of times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photographs", type=Path, help="a tar file of images")
-    parser.add_argument("--limit", type=int, help="only so many of them")
+    parser.add_argument("--limit", type=int, help="number of images")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # color images made gray is what is wanted
+    warnings.simplefilter("ignore")  # color images are converted to gray on purpose
     print(describe_machine(), end="\n\n")
     table_of_losses(list(photographs(options.photographs))[: options.limit])
     print()
     table_of_times(options.rounds)
 
 
-def photographs(tar: Path) -> Iterator[Pixels]:
-    """RGB images of a tar file, by name."""
+def photographs(tar: Path) -> Iterator[UInt8Array]:
+    """Yield the RGB images of a tar file, sorted by name."""
     with tarfile.open(tar) as opened:
         for member in sorted(opened.getmembers(), key=lambda member: member.name):
             stored = opened.extractfile(member)
@@ -65,11 +64,9 @@ def photographs(tar: Path) -> Iterator[Pixels]:
                 yield np.asarray(Image.open(io.BytesIO(stored.read())).convert("RGB"))
 
 
-def table_of_losses(images: list[Pixels]) -> None:
-    """Means over the photographs whose chrominance is made smaller at all."""
-    print(
-        "| chrominance as large as | render factor | made smaller | PSNR | CIEDE2000 | better in |"
-    )
+def table_of_losses(images: list[UInt8Array]) -> None:
+    """Print means over the photographs whose chrominance is reduced."""
+    print("| size of chrominance | render factor | reduced | PSNR | CIEDE2000 | better in |")
     print("|---" * 6 + "|")
     for name, divisor in SIZES.items():
         for render_factor in RENDER_FACTORS:
@@ -80,14 +77,14 @@ def table_of_losses(images: list[Pixels]) -> None:
                 if size != rgb.shape[:2]
             ]
             share = f"{len(lossy)} of {len(images)}"
-            print(f"| {name} | {render_factor} | {share} | {compared(lossy)} |", flush=True)
+            print(f"| {name} | {render_factor} | {share} | {cells(lossy)} |", flush=True)
 
 
-def compared(losses: list[Losses]) -> str:
-    """Three cells of the table; PSNR is better where it is larger, CIEDE2000 where smaller."""
+def cells(losses: list[Losses]) -> str:
+    """Return three cells: PSNR, CIEDE2000, and the share of improved images."""
     if not losses:
-        return "nothing is lost | nothing is lost | "
-    numbers = np.array(losses)  # (photographs, bilinear or along edges, PSNR or CIEDE2000)
+        return "no loss | no loss | "
+    numbers = np.array(losses)  # (photographs, bilinear or edge-aware, PSNR or CIEDE2000)
     (decibels, error), (new_decibels, new_error) = numbers.mean(axis=0)
     gained = ((numbers[:, 1] - numbers[:, 0]) * (1, -1) > 0).mean(axis=0)
     return (
@@ -97,19 +94,20 @@ def compared(losses: list[Losses]) -> str:
     )
 
 
-def small_size(rgb: Pixels, render_factor: int, divisor: int) -> tuple[int, int]:
-    """Height and width of the chrominance, nowhere more than the image's."""
+def small_size(rgb: UInt8Array, render_factor: int, divisor: int) -> tuple[int, int]:
+    """Height and width of the reduced chrominance, at most those of the image."""
     height, width = rgb.shape[:2]
     rows, columns = render_size(height, width, render_factor, fit="aspect")
     return min(rows // divisor, height), min(columns // divisor, width)
 
 
-def losses(rgb: Pixels, size: tuple[int, int]) -> Losses:
-    """PSNR and CIEDE2000 of the image composed bilinearly, and along edges."""
+def losses(rgb: UInt8Array, size: tuple[int, int]) -> Losses:
+    """PSNR and CIEDE2000 of the image composed bilinearly and edge-aware."""
     plane = to_plane(rgb)
     uv = resize_map(rgb_to_yuv(torch.from_numpy(rgb) / 255)[..., 1:], size)
     bilinear, edges = (
-        compose(plane, tint, 1.0) for tint in (ChromaLayers(ChromaField(uv)), along(plane, uv))
+        compose(plane, layers, 1.0)
+        for layers in (ChromaLayers(ChromaField(uv)), edge_aware(plane, uv))
     )
     return (psnr(rgb, bilinear), ciede2000(rgb, bilinear)), (
         psnr(rgb, edges),
@@ -117,26 +115,26 @@ def losses(rgb: Pixels, size: tuple[int, int]) -> Losses:
     )
 
 
-def along(plane: Plane, uv: Tensor) -> ChromaLayers:
-    """Small chrominance as it follows the plane's edges."""
+def edge_aware(plane: Plane, uv: Tensor) -> ChromaLayers:
+    """Chrominance as an edge-aware field."""
     slope, offset = follow_edges(plane.gray, uv)
     return ChromaLayers(ChromaField(offset, slope))
 
 
 def table_of_times(rounds: int) -> None:
-    """An image composed for the first time, and again for a new saturation."""
-    uv = torch.rand(*ANSWER, 2, generator=torch.Generator().manual_seed(0)) * 0.2
+    """Print the time to compose an image, and to compose it again with a new saturation."""
+    uv = torch.rand(*OUTPUT_SIZE, 2, generator=torch.Generator().manual_seed(0)) * 0.2
     random = np.random.default_rng(0)
     large, small = (
         to_plane(random.integers(0, 256, size, dtype=np.uint8)) for size in (LARGE, SMALL)
     )
-    bilinear, known = ChromaLayers(ChromaField(uv)), along(small, uv)
+    bilinear, prepared = ChromaLayers(ChromaField(uv)), edge_aware(small, uv)
     runs: dict[str, Callable[[], object]] = {
         "12 megapixels, bilinear": lambda: compose(large, bilinear, 1.0),
-        "12 megapixels, along edges": lambda: compose(large, along(large, uv), 1.0),
-        "12 megapixels, finding slopes alone": partial(along, large, uv),
+        "12 megapixels, edge-aware": lambda: compose(large, edge_aware(large, uv), 1.0),
+        "12 megapixels, slopes only": partial(edge_aware, large, uv),
         "1 megapixel, a new saturation, bilinear": lambda: compose(small, bilinear, 1.5),
-        "1 megapixel, a new saturation, along edges": lambda: compose(small, known, 1.5),
+        "1 megapixel, a new saturation, edge-aware": lambda: compose(small, prepared, 1.5),
     }
     print("| what | time |\n|---|---|")
     for name, times in in_turn(runs, rounds).items():

@@ -1,10 +1,10 @@
-"""A GPU's seconds per pass, and which share of the device's peaks they are.
+"""Time of a network on a GPU, and its share of the peak performance of the device.
 
     python benchmarks/gpu.py --device cuda --network deep --render-factors 10 21 35
 
-The peaks are measured in the same run: arithmetic by a product of large square matrices, memory by
-a copy of a large tensor. Bytes are those that the layers read and write, counted one by one, so
-the share of the memory's speed is a lower bound where layers are joined, never an upper one.
+The peaks are measured in the same run: a product of large matrices for arithmetic, a copy of a
+large tensor for memory. Bytes are counted per layer as read and written. Fused layers need fewer,
+so the share of the memory bandwidth is an upper bound for them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from variants import BUILD, MAKERS, prepared
 
 SIDE = 8192  # of the matrices; 2**26 numbers each
-VARIANTS = ("as DeOldify", "float32, direct", "bfloat16")  # F(4x4, 3x3) is for processors
+VARIANTS = (
+    "as DeOldify",
+    "float32, direct",
+    "bfloat16",
+)  # Winograd's algorithm is used on CPUs only
 
 
 def main() -> None:
-    """Print a table: variant by render factor."""
+    """Print a table: render factor by variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--network", choices=list(BUILD), default="deep")
@@ -55,7 +59,7 @@ def main() -> None:
 
 
 def peaks(like: Tensor) -> tuple[float, float]:
-    """Operations and bytes per second that the device reaches in a product and in a copy."""
+    """Operations and bytes per second of a matrix product and of a copy."""
     a = torch.randn(SIDE, SIDE, device=like.device, dtype=like.dtype)
     b = torch.empty_like(a)
     seconds = in_turn({"product": lambda: a @ a, "copy": lambda: b.copy_(a)}, 10)
@@ -64,7 +68,7 @@ def peaks(like: Tensor) -> tuple[float, float]:
 
 
 def work(network: nn.Module, run: object) -> tuple[float, float]:
-    """Floating-point operations of a pass, and the bytes that its layers read and write."""
+    """Floating-point operations of one run, and bytes that the layers read and write."""
     moved = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

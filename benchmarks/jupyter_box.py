@@ -1,8 +1,8 @@
-"""How quick the Jupyter box is in a real browser: a saturation slider and a brush in JupyterLab.
+"""Latency of the Jupyter box in JupyterLab and a real browser: saturation slider and brush.
 
     python benchmarks/jupyter_box.py
 
-Needs the packages that the tests need, and Chromium at /usr/bin/chromium.
+Requires the packages for the tests, and Chromium at /usr/bin/chromium.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from machine import describe_machine
 from playwright.sync_api import Page, sync_playwright
 
-TURNS = 24  # of the slider
+TURNS = 24  # steps of the slider
 TOKEN = "benchmark"
 CODE = """
 from skimage import data
@@ -98,15 +98,15 @@ PAINT = """async (turns) => {
   }
   return found;
 }"""
-PAINTED = "stroke ends: colors beside it have followed", "stroke ends: to the exact image"
-WHAT = ("event handled, composed in the browser", "to the new frame", "to the exact image")
+BRUSH_STEPS = "end of stroke to neighboring colors updated", "end of stroke to exact image"
+SLIDER_STEPS = ("event handled and composed in the browser", "to new frame", "to exact image")
 
 
 def main() -> None:
-    """Print medians and nine tenths in milliseconds."""
+    """Print medians and 90th percentiles in milliseconds."""
     with tempfile.TemporaryDirectory() as folder, lab(Path(folder)) as page:
         page.wait_for_selector(".napari-colorize-view[data-exact=true]", timeout=120_000)
-        page.wait_for_timeout(3000)  # JupyterLab settles
+        page.wait_for_timeout(3000)  # JupyterLab finishes its layout
         page.locator(".noUi-handle").nth(1).focus()
         rounds = page.evaluate(TURN, TURNS)
         page.get_by_text("Paint hints").click()
@@ -114,21 +114,21 @@ def main() -> None:
         page.wait_for_selector(".napari-colorize-view.painting")
         painted = page.evaluate(PAINT, TURNS)
     print(describe_machine())
-    tell(WHAT, rounds)
-    tell(PAINTED, painted)
+    print_latencies(SLIDER_STEPS, rounds)
+    print_latencies(BRUSH_STEPS, painted)
 
 
-def tell(names: tuple[str, ...], rounds: list[list[float]]) -> None:
-    """Median and nine tenths of each."""
+def print_latencies(names: tuple[str, ...], rounds: list[list[float]]) -> None:
+    """Print median and 90th percentile of each measure."""
     for name, values in zip(names, zip(*rounds, strict=True), strict=True):
         ordered = sorted(values)
-        middle, late = ordered[len(ordered) // 2], ordered[9 * len(ordered) // 10]
-        print(f"{name}: median {middle:.1f} ms, 90 % {late:.1f} ms")
+        middle, high = ordered[len(ordered) // 2], ordered[9 * len(ordered) // 10]
+        print(f"{name}: median {middle:.1f} ms, 90 % {high:.1f} ms")
 
 
 @contextmanager
 def lab(folder: Path) -> Iterator[Page]:
-    """JupyterLab with a notebook of one cell, run in headless Chromium."""
+    """Run JupyterLab with a notebook of one cell in headless Chromium."""
     cell = {"cell_type": "code", "id": "box", "metadata": {}, "execution_count": None}
     notebook = {
         "cells": [cell | {"outputs": [], "source": CODE}],
@@ -143,10 +143,10 @@ def lab(folder: Path) -> Iterator[Page]:
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"]
     options += ["--expose-app-in-browser", "--LabApp.extension_manager=readonly"]
-    here = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     command = [sys.executable, "-m", "jupyter", "lab", *options]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, env=here, **silent)
+    server = subprocess.Popen(command, env=environment, **silent)
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(f"{address}/api/status?token={TOKEN}")
@@ -167,7 +167,7 @@ def lab(folder: Path) -> Iterator[Page]:
 
 
 def wait_for(address: str, seconds: float = 60.0) -> None:
-    """Until a server answers there."""
+    """Wait until a server responds at an address."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -177,7 +177,7 @@ def wait_for(address: str, seconds: float = 60.0) -> None:
             time.sleep(0.2)
         else:
             return
-    raise TimeoutError(f"No server answered at {address}.")
+    raise TimeoutError(f"No server responded at {address} within {seconds:g} s.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every benchmark says first: on which machine, with which versions, how busy."""
+"""Shared parts of the benchmarks: description of the machine, alternating runs, medians."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ import torch
 
 
 def describe_machine() -> str:
-    """One line: processor, cores, instructions that matter, versions, load."""
+    """Return one line with processor, cores, relevant instructions, versions and load."""
     name = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = cpuinfo.read_text().splitlines()
         name = next((line.split(":")[1].strip() for line in lines if "model name" in line), name)
-    asks = {"AMX": "_is_amx_tile_supported", "AVX512-BF16": "_is_avx512_bf16_supported"}
-    has = [name for name, ask in asks.items() if getattr(torch.cpu, ask, lambda: False)()]
+    checks = {"AMX": "_is_amx_tile_supported", "AVX512-BF16": "_is_avx512_bf16_supported"}
+    available = [
+        name for name, check in checks.items() if getattr(torch.cpu, check, lambda: False)()
+    ]
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return (
-        f"{name}, {os.cpu_count()} cores ({', '.join(has) or 'no bfloat16'}){gpu}; "
+        f"{name}, {os.cpu_count()} cores ({', '.join(available) or 'no bfloat16'}){gpu}; "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}"
     )
 
 
 def in_turn(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each variant, warm, one after the other in every round."""
+    """Return the seconds of each variant, after a warm-up run, alternating in every round."""
     for run in variants.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
@@ -45,7 +47,7 @@ def in_turn(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def spread(seconds: list[float]) -> str:
-    """Median and range, in the unit that reads best."""
+    """Format median and range in a suitable unit."""
     unit, factor = ("s", 1.0) if statistics.median(seconds) >= 0.5 else ("ms", 1e3)
     low, middle, high = (
         factor * value for value in (min(seconds), statistics.median(seconds), max(seconds))
@@ -53,7 +55,7 @@ def spread(seconds: list[float]) -> str:
     return f"{middle:.3g} {unit} ({low:.3g} to {high:.3g})"
 
 
-def ratio(slow: list[float], quick: list[float]) -> str:
-    """How many times as quick, round by round: median and range."""
-    ratios = [one / other for one, other in zip(slow, quick, strict=True)]
+def ratio(slow: list[float], fast: list[float]) -> str:
+    """Format the median and range of the speed-up per round."""
+    ratios = [one / other for one, other in zip(slow, fast, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"

@@ -1,10 +1,10 @@
-"""Memory that one image takes beyond the loaded network, a fresh process per number.
+"""Peak memory of one image in addition to the loaded network, with a new process per measurement.
 
     python benchmarks/memory.py --networks deep wide ipol compact --render-factors 45
 
-The kernel's own high-water mark is read, so no sampling misses the peak; it is set back right
-before the image, and what loading has freed is given back (Linux only). "as DeOldify" is the
-stand-in of `variants.py`.
+The high-water mark of the Linux kernel is read, so no peak is missed. It is reset directly before
+the image, after memory freed during loading was returned. "as DeOldify" is explained in
+`variants.py`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from pathlib import Path
 
 import torch
 from machine import describe_machine
-from variants import BUILD, MAKERS, USUAL, prepared
+from variants import BUILD, DEFAULT_VARIANTS, MAKERS, prepared
 
-HIGH_WATER_MARK = "5"  # what /proc/PID/clear_refs calls it; see proc(5)
-SMALL = 2  # render factor of the first run, which sets up what torch keeps
+HIGH_WATER_MARK = "5"  # value for /proc/PID/clear_refs, see proc(5)
+SMALL = 2  # render factor of a first run, which allocates what torch keeps
 
 
 def main() -> None:
-    """Print a table, or, told a variant, one number of bytes."""
+    """Print a table, or, with `--only`, the bytes of one variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", choices=list(BUILD), default=["deep"])
     parser.add_argument("--render-factors", type=int, nargs="+", default=[45])
-    parser.add_argument("--variants", nargs="+", choices=list(MAKERS), default=USUAL)
+    parser.add_argument("--variants", nargs="+", choices=list(MAKERS), default=DEFAULT_VARIANTS)
     parser.add_argument("--only", choices=list(MAKERS), help="print bytes, in this process")
     arguments = parser.parse_args()
     if arguments.only:
-        print(*grown(arguments.networks[0], arguments.only, arguments.render_factors[0]))
+        print(*measure(arguments.networks[0], arguments.only, arguments.render_factors[0]))
         return
     print(describe_machine(), end="\n\n")
     print(
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def rows(name: str, render_factor: int, variants: list[str]) -> None:
-    """Measure variants of one network at one size."""
+    """Measure variants of one network at one render factor."""
     first = None
     for variant in variants:
         command = [sys.executable, __file__, "--only", variant, "--networks", name]
@@ -59,8 +59,8 @@ def rows(name: str, render_factor: int, variants: list[str]) -> None:
         )
 
 
-def grown(name: str, variant: str, render_factor: int) -> tuple[int, int]:
-    """Bytes that the process held with the network loaded, and how many more at the peak."""
+def measure(name: str, variant: str, render_factor: int) -> tuple[int, int]:
+    """Return the resident bytes with the network loaded, and the additional bytes at the peak."""
     network = MAKERS[variant](BUILD[name]())
     with torch.inference_mode():
         prepared(network, variant, SMALL)()
@@ -73,7 +73,7 @@ def grown(name: str, variant: str, render_factor: int) -> tuple[int, int]:
 
 
 def resident(entry: str) -> int:
-    """An entry of the kernel's account of this process, in bytes."""
+    """Return an entry of /proc/self/status in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(entry))
 

@@ -1,9 +1,9 @@
-"""Milliseconds around the network: a 12-megapixel photograph in and out, a new saturation.
+"""Time of everything except the network: a 12-megapixel image, and a new saturation.
 
-    python benchmarks/image.py --rounds 7
+    python benchmarks/picture.py --rounds 7
 
-The network is replaced by one that costs nothing, so what is timed is ours: reading the array,
-shrinking it for the network, enlarging chrominance, joining, writing the array.
+The network is replaced by one without computation. The time consists of reading the array, reducing
+it for the network, enlarging the chrominance, composing, and writing the array.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from napari_colorize.result import Colorized
 from napari_colorize.zoo import CATALOGUE
 
 
-class Nothing(nn.Module):
-    """Chrominance that does not depend on the image."""
+class ConstantNetwork(nn.Module):
+    """Network whose output does not depend on the image."""
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-        """U and V of no meaning, of the size that the embedded network gives."""
+        """Return a ramp of U and V at the output size of the embedded network."""
         height, width = gray.shape[-2:]
         ramp = torch.linspace(-0.2, 0.2, width // 4).expand(len(gray), 2, height // 4, -1)
         return ramp.contiguous()
@@ -38,7 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    colorizer = Colorizer(Nothing(), CATALOGUE["embedded"], torch.device("cpu"), torch.float32)
+    colorizer = Colorizer(
+        ConstantNetwork(), CATALOGUE["embedded"], torch.device("cpu"), torch.float32
+    )
     random = np.random.default_rng(0)
     gray = random.integers(0, 256, (3000, 4000), dtype=np.uint8)
     big = {
@@ -50,11 +52,11 @@ def main() -> None:
     small = {name: colorizer(image[:1000, :1000]) for name, image in big.items()}
     runs: dict[str, Callable[[], object]] = {}
     for name, image in big.items():
-        runs[f"12 megapixels, {name}: all but the network"] = partial(whole, colorizer, image)
+        runs[f"12 megapixels, {name}: all but the network"] = partial(colorize, colorizer, image)
     for name, colorized in small.items():
-        runs[f"1 megapixel, {name}: a new saturation"] = partial(again, colorized)
+        runs[f"1 megapixel, {name}: a new saturation"] = partial(recompose, colorized)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # noise is told to be a color image made gray
+        warnings.simplefilter("ignore")  # warning: the input has colors
         seconds = in_turn(runs, rounds)
     print(describe_machine(), end="\n\n")
     print("| what | time |\n|---|---|")
@@ -62,13 +64,13 @@ def main() -> None:
         print(f"| {name} | {spread(times)} |")
 
 
-def whole(colorizer: Colorizer, image: np.ndarray) -> np.ndarray:
-    """Array to array."""
+def colorize(colorizer: Colorizer, image: np.ndarray) -> np.ndarray:
+    """Colorize an array."""
     return colorizer(image).pixels
 
 
-def again(colorized: Colorized) -> np.ndarray:
-    """A slider was moved."""
+def recompose(colorized: Colorized) -> np.ndarray:
+    """Recompose with a new saturation."""
     return colorized.with_(saturation=1.5).pixels
 
 

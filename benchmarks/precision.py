@@ -1,10 +1,9 @@
-"""How far the images of precision "bfloat16" are from those of "float32".
+"""Difference between images at precision "bfloat16" and "float32".
 
     python benchmarks/precision.py --model embedded deoldify-artistic --render-factors 10 21
 
-Photographs of scikit-image, 8 bits, in gray levels over R, G and B. "auto" takes bfloat16 only
-where the hardware has it, on the understanding that the mean stays within 1 and 99.9 % of the
-values within 6.
+Photographs of scikit-image, 8 bits; differences in levels over R, G and B. "auto" uses bfloat16
+only where the hardware supports it. The limits are a mean of 1 and a 99.9th percentile of 6.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "rocket")
 
 
 def main() -> None:
-    """Print a table: model and render factor by difference."""
+    """Print a table of differences by model and render factor."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", default=["embedded"], help="names or files")
     parser.add_argument("--render-factors", type=int, nargs="+", default=[10, 21])
@@ -32,9 +31,9 @@ def main() -> None:
     print("| model | render factor | mean | 99.9 % within | largest |\n|---|---|---|---|---|")
     for model in arguments.model:
         exact = Colorizer.from_pretrained(model, precision="float32", device="cpu")
-        quick = Colorizer.from_pretrained(model, precision="bfloat16", device="cpu")
+        low = Colorizer.from_pretrained(model, precision="bfloat16", device="cpu")
         for render_factor in arguments.render_factors:
-            d = difference(exact, quick, render_factor)
+            d = difference(exact, low, render_factor)
             print(
                 f"| {Path(model).name} | {render_factor} | {d.mean():.2f} | "
                 f"{np.quantile(d, 0.999):.0f} | {d.max()} |",
@@ -42,14 +41,14 @@ def main() -> None:
             )
 
 
-def difference(exact: Colorizer, quick: Colorizer, render_factor: int) -> np.ndarray:
-    """Absolute differences of all images, in one row."""
+def difference(exact: Colorizer, low: Colorizer, render_factor: int) -> np.ndarray:
+    """Return the absolute differences of all images in one array."""
     differences = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # color photographs are made gray on purpose
+        warnings.simplefilter("ignore")  # color photographs are converted to gray on purpose
         for name in PHOTOGRAPHS:
             image = getattr(skimage.data, name)()
-            one, other = (each(image, render_factor=render_factor).rgb for each in (exact, quick))
+            one, other = (each(image, render_factor=render_factor).rgb for each in (exact, low))
             differences.append(np.abs(one.astype(int) - other).ravel())
     return np.concatenate(differences)
 

@@ -1,8 +1,8 @@
-"""Seconds from Enter to image: the command line against `import torch` alone.
+"""Run time of the command line, compared with `import torch`.
 
     python benchmarks/startup.py --rounds 5
 
-Both are whole processes, one after the other in every round.
+Every measurement is a whole process. The commands alternate in every round.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image
 
 
 def main() -> None:
-    """Print what each command takes, and by how much ours takes longer."""
+    """Print the time of each command, and the difference to `import torch`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
@@ -29,11 +29,13 @@ def main() -> None:
         Image.fromarray(skimage.data.astronaut()[..., 1]).save(photo)
         tool = Path(sys.executable).with_name("napari-colorize")
         torch = command(sys.executable, "-c", "import torch")
-        ours = command(tool, "image", photo, "-o", Path(folder) / "out.jpg", "--overwrite", "-q")
+        colorize = command(
+            tool, "image", photo, "-o", Path(folder) / "out.jpg", "--overwrite", "-q"
+        )
         seconds = in_turn(
             {
                 "import torch": torch,
-                "napari-colorize image": ours,
+                "napari-colorize image": colorize,
                 "napari-colorize models": command(tool, "models"),
                 "napari-colorize --help": command(tool, "--help"),
             },
@@ -52,7 +54,7 @@ def main() -> None:
 
 
 def command(*words: object) -> Callable[[], object]:
-    """A process to run, its output kept to itself."""
+    """Return a function that runs a process and captures its output."""
     return lambda: subprocess.run([str(word) for word in words], check=True, capture_output=True)
 
 

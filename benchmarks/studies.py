@@ -1,4 +1,4 @@
-"""Questions about trainings that are answered once: each study trains or measures, prints a table.
+"""Training studies: each one trains or measures models and prints a table.
 
     python benchmarks/studies.py attention --photos A --images B --encoder FILE --features FILE
     python benchmarks/studies.py noise --photos A --images B --base MODEL
@@ -6,8 +6,9 @@
     python benchmarks/studies.py nogan --images B --before MODEL --after MODEL
     python benchmarks/studies.py contrast MODEL... --images B
 
-Photos are for training, images for measuring: folders or tar shards. Runs are kept below
-`runs/studies` and go on where they were stopped. docs/dev/recipe-runs.md tells the answers.
+Photos are used for training and images for measuring; both are folders or tar shards. Runs are
+stored in `runs/studies` and resumed if they were interrupted. The results are in
+docs/dev/recipe-runs.md.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import ProgressBar
 from napari_colorize_training.recipe import Recipe, read_recipe
-from numpy.typing import NDArray
 from PIL import Image
 
+from napari_colorize.array_types import UInt8Array
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo import load
@@ -50,15 +51,14 @@ RUNS = Path("runs/studies")
 SCORE_HEAD = (
     "| {} | PSNR, dB | CIEDE2000 | colorfulness | better than gray |\n|---|---|---|---|---|"
 )
-FRAMES, STEP = 12, 4  # of a pan: frames, and px from one to the next
-SENSOR = 6.0  # standard deviation of the noise in each frame, of 255
+FRAMES, STEP = 12, 4  # frames of a pan, and pixels between them
+SENSOR = 6.0  # standard deviation of the noise in each frame, in levels of 255
 LAMBDAS = (0.0, 1.0, 10.0, 100.0)
 CONTRASTS = (0.8, 1.25)
-Pixels = NDArray[np.uint8]
 
 
 def attention(options: argparse.Namespace) -> None:
-    """The IPOL recipe with no, one and two self-attention layers, all else equal."""
+    """Train the IPOL recipe with no, one and two self-attention layers."""
     print(SCORE_HEAD.format("self-attention layers"))
     for layers in options.layers:
         recipe = read_recipe(
@@ -71,14 +71,14 @@ def attention(options: argparse.Namespace) -> None:
             },
         )
         model = trained(recipe, f"attention-{layers}", options)
-        print_score(str(layers), model, options.pictures, options.limit)
+        print_score(str(layers), model, options.images, options.limit)
 
 
 def noise(options: argparse.Namespace) -> None:
-    """Noise consistency (IPOL review, eq. 9) at several weights: how steady noisy pans are."""
+    """Measure noise consistency (IPOL review, eq. 9) at several weights, on noisy pans."""
     print("| lambda_noise | CDC | warping error | colorfulness, share of the truth's |")
     print("|---|---|---|---|")
-    clips = [list(pan) for pan in islice(pans(options.pictures), options.clips)]
+    clips = [list(pan) for pan in islice(pans(options.images), options.clips)]
     checkpoint, weights = load(options.base)
     for weight in LAMBDAS:
         recipe = read_recipe(
@@ -98,23 +98,23 @@ def noise(options: argparse.Namespace) -> None:
         model = trained(recipe, f"noise-{weight:g}", options, base=base)
         colorizer = Colorizer.from_pretrained(model)
         cdc, error, colorful = np.mean(
-            [temporal_smoothing(colorizer, clip) for clip in clips], axis=0
+            [temporal_measures(colorizer, clip) for clip in clips], axis=0
         )
         print(f"| {weight:g} | {cdc:.5f} | {error:.5f} | {colorful:.2f} |")
 
 
 def source(options: argparse.Namespace) -> None:
-    """A recipe on a source of images that training left out, against one that had it."""
+    """Compare a recipe trained with and without a source of images, on images of that source."""
     sources = sources_in(options.manifest)
-    asked = {name for name, where in sources.items() if where == options.source}
-    known = sorted(shards_of(options.photos))
-    tested = {name for name, _ in known if name in asked}
+    of_source = {name for name, image_source in sources.items() if image_source == options.source}
+    named_shards = sorted(shards_of(options.photos))
+    tested = {name for name, _ in named_shards if name in of_source}
     measured = set(sorted(tested)[: options.limit])
     lists = {
-        f"with {options.source}": [pair for pair in known if pair[0] not in measured],
-        f"without {options.source}": [pair for pair in known if pair[0] not in asked],
+        f"with {options.source}": [pair for pair in named_shards if pair[0] not in measured],
+        f"without {options.source}": [pair for pair in named_shards if pair[0] not in of_source],
     }
-    for pairs in lists.values():  # names are hashes: any of them are a fair choice
+    for pairs in lists.values():  # names are hashes, so the first ones are a random choice
         del pairs[: max(0, len(pairs) - options.most)]
     print(SCORE_HEAD.format(f"trained; measured on {len(measured)} images of that source"))
     for title, pairs in lists.items():
@@ -124,66 +124,62 @@ def source(options: argparse.Namespace) -> None:
         changes = {"stages.0.side": 64, "stages.0.batch": 24, "stages.1.side": 80}
         recipe = read_recipe("embedded", changes)
         model = trained(recipe, f"source-{name}", options, data=listing)
-        pictures = (
-            picture for key, picture in named_pictures(options.photos) if Path(key).name in measured
+        images = (
+            image for key, image in named_images(options.photos) if Path(key).name in measured
         )
-        print_score(title, model, pictures, options.limit)
+        print_score(title, model, images, options.limit)
 
 
 def nogan(options: argparse.Namespace) -> None:
-    """A generator after NoGAN against the one before it, saturated to equal colorfulness."""
+    """Compare a generator before and after NoGAN training, at equal colorfulness."""
     before, after = (Colorizer.from_pretrained(path) for path in (options.before, options.after))
-    pictures = list(islice(read_images(options.pictures), options.limit))
+    images = list(islice(read_images(options.images), options.limit))
     at = {"render_factor": options.render_factor}
-    wanted = quick_score(after, pictures, saturation=1.0, **at).colorfulness
+    target = quick_score(after, images, saturation=1.0, **at).colorfulness
     low, high = 0.0, 4.0
     for _ in range(6):  # colorfulness grows with saturation
         middle = (low + high) / 2
-        is_less = quick_score(before, pictures[:40], saturation=middle, **at).colorfulness < wanted
+        is_less = quick_score(before, images[:40], saturation=middle, **at).colorfulness < target
         low, high = (middle, high) if is_less else (low, middle)
     print(SCORE_HEAD.format("model"))
-    print_score("before NoGAN, saturation 1", before, pictures, options.limit, saturation=1.0, **at)
+    print_score("before NoGAN, saturation 1", before, images, options.limit, saturation=1.0, **at)
     title = f"before NoGAN, saturation {high:.2f}"
-    print_score(title, before, pictures, options.limit, saturation=high, **at)
-    print_score("after NoGAN, saturation 1", after, pictures, options.limit, saturation=1.0, **at)
+    print_score(title, before, images, options.limit, saturation=high, **at)
+    print_score("after NoGAN, saturation 1", after, images, options.limit, saturation=1.0, **at)
 
 
 def contrast(options: argparse.Namespace) -> None:
-    """How U and V change when the gray's contrast is scaled about its mean."""
+    """Measure the change of U and V when the contrast of the gray is scaled about its mean."""
     print("| model | contrast | mean chroma, share of that at 1 | mean change, share of chroma |")
     print("|---|---|---|---|")
-    pictures = [
-        to_gray(picture) for picture in islice(read_images(options.pictures), options.limit)
-    ]
+    images = [to_gray(image) for image in islice(read_images(options.images), options.limit)]
     for name in options.models:
         colorizer = Colorizer.from_pretrained(name)
         for factor in CONTRASTS:
-            rows = [
-                contrast_row(colorizer, gray, factor, options.render_factor) for gray in pictures
-            ]
+            rows = [contrast_row(colorizer, gray, factor, options.render_factor) for gray in images]
             length, other, change = np.mean(rows, axis=0)
             title = Path(name).stem if Path(name).suffix else name
             print(f"| {title} | {factor} | {other / length:.2f} | {change / length:.2f} |")
 
 
 def contrast_row(
-    colorizer: Colorizer, gray: Pixels, factor: float, render_factor: int | None
+    colorizer: Colorizer, gray: UInt8Array, factor: float, render_factor: int | None
 ) -> tuple[float, float, float]:
-    """Mean chroma at contrast 1 and at another, and the mean length of the difference."""
+    """Mean chroma at contrast 1 and at another one, and the mean length of the difference."""
     mean = gray.mean()
     scaled = np.rint(mean + (gray - mean) * factor).clip(0, 255).astype(np.uint8)
     uv, other = (
         colorizer(image, render_factor=render_factor).chroma.uv for image in (gray, scaled)
     )
     lengths = (torch.linalg.vector_norm(part, dim=-1).mean() for part in (uv, other, other - uv))
-    first, second, apart = (float(length) for length in lengths)
-    return first, second, apart
+    first, second, difference = (float(length) for length in lengths)
+    return first, second, difference
 
 
 def trained(
     recipe: Recipe, name: str, options: argparse.Namespace, *, base: Any = None, data: Any = None
 ) -> Path:
-    """The model of a run, which goes on if it was stopped."""
+    """Return the model of a run, which is resumed if it was interrupted."""
     cache = RUNS / f"cache-{name}" if data is not None else Path("runs/cache")
     prepare(data or options.photos, cache)
     run = RunOptions(
@@ -196,14 +192,14 @@ def trained(
         steps=options.steps,
     )
     model = Trainer(recipe, run, ProgressBar()).train()
-    assert model is not None  # nobody stops it
+    assert model is not None  # only None if the run is stopped
     return model
 
 
-def print_score(title: str, model: Any, pictures: Any, limit: int | None, **settings: Any) -> None:
-    """A line of the table."""
+def print_score(title: str, model: Any, images: Any, limit: int | None, **settings: Any) -> None:
+    """Print a row of the table."""
     colorizer = model if isinstance(model, Colorizer) else Colorizer.from_pretrained(model)
-    truths: Iterable[Pixels] = read_images(pictures) if isinstance(pictures, Path) else pictures
+    truths: Iterable[UInt8Array] = read_images(images) if isinstance(images, Path) else images
     score = quick_score(colorizer, islice(truths, limit), **settings)
     print(
         f"| {title} | {score.psnr:.2f} ({score.psnr_gray:.2f}) | {score.ciede2000:.2f} "
@@ -212,51 +208,51 @@ def print_score(title: str, model: Any, pictures: Any, limit: int | None, **sett
     )
 
 
-def pans(pictures: Path) -> Iterator[list[Pixels]]:
-    """Videos made of photographs: a window that moves over each of them, with a sensor's noise."""
+def pans(images: Path) -> Iterator[list[UInt8Array]]:
+    """Yield noisy pans: a window that moves over each photograph."""
     random = np.random.default_rng(0)
-    for picture in read_images(pictures):
-        width = picture.shape[1] - FRAMES * STEP
-        frames = [picture[:, STEP * n : STEP * n + width].astype(np.float64) for n in range(FRAMES)]
+    for image in read_images(images):
+        width = image.shape[1] - FRAMES * STEP
+        frames = [image[:, STEP * n : STEP * n + width].astype(np.float64) for n in range(FRAMES)]
         noisy = [frame + random.normal(0, SENSOR, (*frame.shape[:2], 1)) for frame in frames]
         yield [np.rint(frame).clip(0, 255).astype(np.uint8) for frame in noisy]
 
 
-def temporal_smoothing(colorizer: Colorizer, clip: list[Pixels]) -> tuple[float, float, float]:
-    """CDC, warping error, and colorfulness as a share of the truth's."""
+def temporal_measures(colorizer: Colorizer, clip: list[UInt8Array]) -> tuple[float, float, float]:
+    """CDC, warping error, and colorfulness relative to the true colors."""
     consistency, errors = ColorConsistency(), []
-    painted = [colorizer(to_gray(frame)).pixels for frame in clip]
-    for frame in painted:
+    colorized = [colorizer(to_gray(frame)).pixels for frame in clip]
+    for frame in colorized:
         consistency.add(frame)
-    for place in range(0, FRAMES - 1, 4):  # optical flow is slow
-        motion = motion_between(to_gray(clip[place]), to_gray(clip[place + 1]))
-        errors.append(warping_error(painted[place], painted[place + 1], motion))
-    colorful = np.mean([colorfulness(frame) for frame in painted])
+    for index in range(0, FRAMES - 1, 4):  # optical flow is slow
+        motion = motion_between(to_gray(clip[index]), to_gray(clip[index + 1]))
+        errors.append(warping_error(colorized[index], colorized[index + 1], motion))
+    colorful = np.mean([colorfulness(frame) for frame in colorized])
     true = np.mean([colorfulness(frame) for frame in clip])
     return consistency.value(), float(np.mean(errors)), float(colorful / true)
 
 
 def sources_in(manifest: Path) -> dict[str, str]:
-    """Source of every image by its name."""
+    """Return the source of every image by its name."""
     with gzip.open(manifest, "rt", newline="") as file:
         return {row["name"]: row["source_repo"] for row in csv.DictReader(file)}
 
 
 def shards_of(photos: Path) -> Iterator[tuple[str, Path]]:
-    """Name and shard of every image."""
+    """Yield name and shard of every image."""
     for shard in sorted(photos.glob("*.tar")):
         with tarfile.open(shard) as file:
             yield from ((name, shard) for name in file.getnames())
 
 
-def named_pictures(photos: Path) -> Iterator[tuple[str, Pixels]]:
-    """Names and pixels of the images in a folder of shards."""
+def named_images(photos: Path) -> Iterator[tuple[str, UInt8Array]]:
+    """Yield name and pixels of the images in a folder of shards."""
     for name, content in files_in(photos):
         yield name, np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 def write_list(path: Path, pairs: list[tuple[str, Path]]) -> None:
-    """A CSV of images in shards, as `prepare` reads it."""
+    """Write a CSV list of images in shards for `prepare`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -276,8 +272,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", choices=studies)
     parser.add_argument("models", nargs="*", default=["embedded"])
-    parser.add_argument("--photos", type=Path, help="to train on")
-    parser.add_argument("--pictures", type=Path, help="to measure on")
+    parser.add_argument("--photos", type=Path, help="training photographs")
+    parser.add_argument("--images", type=Path, help="images for measuring")
     parser.add_argument("--encoder", type=Path)
     parser.add_argument("--features", type=Path)
     parser.add_argument("--manifest", type=Path)
@@ -286,11 +282,11 @@ def main() -> None:
     parser.add_argument("--before")
     parser.add_argument("--after")
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--width", type=float, default=0.25, help="of the decoder")
-    parser.add_argument("--limit", type=int, default=100, help="images measured on")
-    parser.add_argument("--render-factor", type=int, help="of nogan and contrast")
-    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2], help="of attention")
-    parser.add_argument("--most", type=int, default=20000, help="photos of source")
+    parser.add_argument("--width", type=float, default=0.25, help="factor on the decoder channels")
+    parser.add_argument("--limit", type=int, default=100, help="number of images for measuring")
+    parser.add_argument("--render-factor", type=int, help="for nogan and contrast")
+    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2], help="for attention")
+    parser.add_argument("--most", type=int, default=20000, help="number of photos for source")
     parser.add_argument("--clips", type=int, default=8)
     options = parser.parse_args()
     studies[options.study](options)

@@ -1,17 +1,17 @@
-"""How much steadier videos become along time, what that does to their colors, and what it costs.
+"""Effect of temporal smoothing on flicker, colors and time.
 
     python benchmarks/temporal_smoothing.py ../shared/data/heldout-dev.tar
 
-Videos of photographs whose true colors and true motion are known (`sequences.py`) are made gray and
-colorized frame by frame, and again held steady; both include the network and composing. Entries are
-the figure frame by frame, the figure held steady, and the second as a share of the first; the time
-is that share of the quickest rounds.
+Videos with known colors and motion (`sequences.py`) are converted to gray and colorized frame by
+frame and with temporal smoothing, including the network and composition. Cells contain the value
+without smoothing, the value with smoothing, and their ratio. The time is the ratio of the fastest
+rounds.
 
-The first table is of the colors alone, for CDC and the warping error: every pixel's luminance is
-replaced by middle gray. The video's own luminance stays what it is, and its grain, exposure and new
-sights outweigh what any colorizer does: the second table shows the images as they are, with gray
-video and the truth to compare with. CDC is measured within scenes (across a cut colors must jump),
-the warping error along the true motion; both by the definitions of `metrics.py`.
+In the first table, CDC and the warping error are computed for the chrominance only: luminance is
+replaced by middle gray. The luminance of the video is unchanged by colorization, and its grain,
+exposure and new content dominate both measures. The second table shows the complete images, with
+the gray video and the true video for comparison. CDC is computed within scenes, and the warping
+error along the true motion, both as defined in `metrics.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import numpy as np
 from machine import describe_machine, in_turn
 from napari_colorize_training.evaluation.metrics import (
     ColorConsistency,
-    Pixels,
     ciede2000,
     colorfulness,
     to_gray,
@@ -35,11 +34,12 @@ from napari_colorize_training.evaluation.metrics import (
 from sequences import Frame, sequences
 from skimage.color import rgb2yuv, yuv2rgb
 
+from napari_colorize.array_types import UInt8Array
 from napari_colorize.colorizer import Colorizer
 
 MIDDLE_GRAY = 0.5
 
-Film = list[Pixels]
+Video = list[UInt8Array]
 
 
 def main() -> None:
@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("photographs", type=Path, help="a tar file of images")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--temporal-smoothing", type=float, default=0.85)
-    parser.add_argument("--dissolve", type=int, default=0, help="frames of it, instead of a cut")
+    parser.add_argument(
+        "--dissolve", type=int, default=0, help="frames of a dissolve instead of a cut"
+    )
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -57,21 +59,23 @@ def main() -> None:
     print(describe_machine(), end="\n\n")
     rows, others = [], []
     for name, frames in sequences(options.photographs, options.seed, dissolve=options.dissolve):
-        alone, steady, slower = both(colorizer, frames, options.temporal_smoothing, options.rounds)
-        rows.append([name, *of_colors(frames, alone, steady), f"{slower:.2f}"])
-        others.append([name, *of_pictures(frames, alone, steady)])
-    heads = ["CDC", "truth's", "warping error", "truth's", "colorfulness", "CIEDE2000", "time"]
+        single, smoothed, slower = colorize_both(
+            colorizer, frames, options.temporal_smoothing, options.rounds
+        )
+        rows.append([name, *of_colors(frames, single, smoothed), f"{slower:.2f}"])
+        others.append([name, *of_images(frames, single, smoothed)])
+    heads = ["CDC", "true", "warping error", "true", "colorfulness", "CIEDE2000", "time"]
     print_table("colors", heads, rows)
-    heads = ["CDC", "gray video's", "truth's", "warping error", "gray video's", "truth's"]
-    print_table("pictures", heads, others)
+    heads = ["CDC", "gray", "true", "warping error", "gray", "true"]
+    print_table("images", heads, others)
 
 
-def both(
+def colorize_both(
     colorizer: Colorizer, frames: list[Frame], temporal_smoothing: float, rounds: int
-) -> tuple[Film, Film, float]:
-    """The video frame by frame, held steady, and how many times as long that takes."""
+) -> tuple[Video, Video, float]:
+    """Return the video without and with smoothing, and the ratio of their times."""
     grays = [to_gray(frame.rgb) for frame in frames]
-    videos: dict[float, Film] = {}
+    videos: dict[float, Video] = {}
 
     def run(strength: float) -> None:
         videos[strength] = [
@@ -79,73 +83,77 @@ def both(
         ]
 
     seconds = in_turn(
-        {"alone": partial(run, 0.0), "steady": partial(run, temporal_smoothing)}, rounds
+        {"single": partial(run, 0.0), "smoothed": partial(run, temporal_smoothing)}, rounds
     )
-    return videos[0.0], videos[temporal_smoothing], min(seconds["steady"]) / min(seconds["alone"])
+    return (
+        videos[0.0],
+        videos[temporal_smoothing],
+        min(seconds["smoothed"]) / min(seconds["single"]),
+    )
 
 
-def of_colors(frames: list[Frame], alone: Film, steady: Film) -> list[str]:
-    """Two measures of the colors alone, colorfulness, and the difference to the truth."""
-    videos = alone, steady, [frame.rgb for frame in frames]
-    *colors, truth = ([without_luminance(picture) for picture in video] for video in videos)
+def of_colors(frames: list[Frame], single: Video, smoothed: Video) -> list[str]:
+    """Two measures of the chrominance only, colorfulness, and the difference to the truth."""
+    videos = single, smoothed, [frame.rgb for frame in frames]
+    *colors, truth = ([without_luminance(image) for image in video] for video in videos)
     return [
-        compared(jumps(frames, video) for video in colors),
-        f"{jumps(frames, truth):.2e}",
-        compared(changes(frames, video) for video in colors),
-        f"{changes(frames, truth):.2e}",
-        compared(mean(colorfulness(picture) for picture in video) for video in (alone, steady)),
+        compared(mean_cdc(frames, video) for video in colors),
+        f"{mean_cdc(frames, truth):.2e}",
+        compared(mean_warping_error(frames, video) for video in colors),
+        f"{mean_warping_error(frames, truth):.2e}",
+        compared(mean(colorfulness(image) for image in video) for video in (single, smoothed)),
         compared(
             mean(ciede2000(frame.rgb, each) for frame, each in zip(frames, video, strict=True))
-            for video in (alone, steady)
+            for video in (single, smoothed)
         ),
     ]
 
 
-def of_pictures(frames: list[Frame], alone: Film, steady: Film) -> list[str]:
-    """The same two measures of whole images, and of what no colorizer can change."""
+def of_images(frames: list[Frame], single: Video, smoothed: Video) -> list[str]:
+    """The two measures of complete images, and of the gray and the true video."""
     truth = [frame.rgb for frame in frames]
     gray = [np.dstack([to_gray(rgb)] * 3) for rgb in truth]
     entries = []
-    for measure in (jumps, changes):
-        entries += [compared(measure(frames, video) for video in (alone, steady))]
+    for measure in (mean_cdc, mean_warping_error):
+        entries += [compared(measure(frames, video) for video in (single, smoothed))]
         entries += [f"{measure(frames, video):.2e}" for video in (gray, truth)]
     return entries
 
 
-def without_luminance(rgb: Pixels) -> Pixels:
-    """The colors alone, on middle gray."""
+def without_luminance(rgb: UInt8Array) -> UInt8Array:
+    """Replace luminance by middle gray."""
     yuv = rgb2yuv(rgb)
     yuv[..., 0] = MIDDLE_GRAY
-    levels: Pixels = np.rint(yuv2rgb(yuv).clip(0, 1) * 255).astype(np.uint8)
+    levels: UInt8Array = np.rint(yuv2rgb(yuv).clip(0, 1) * 255).astype(np.uint8)
     return levels
 
 
-def jumps(frames: list[Frame], video: Film) -> float:
-    """CDC within scenes, their mean."""
+def mean_cdc(frames: list[Frame], video: Video) -> float:
+    """Mean CDC within scenes."""
     scenes: list[ColorConsistency] = []
-    for frame, picture in zip(frames, video, strict=True):
+    for frame, image in zip(frames, video, strict=True):
         if frame.is_cut or not scenes:
             scenes.append(ColorConsistency())
-        scenes[-1].add(picture)
+        scenes[-1].add(image)
     return mean(scene.value() for scene in scenes)
 
 
-def changes(frames: list[Frame], video: Film) -> float:
-    """Warping error along the true motion, mean over neighbors of one scene."""
+def mean_warping_error(frames: list[Frame], video: Video) -> float:
+    """Mean warping error along the true motion, within scenes."""
     return mean(
-        warping_error(video[place - 1], video[place], frame.motion)
-        for place, frame in enumerate(frames)
+        warping_error(video[index - 1], video[index], frame.motion)
+        for index, frame in enumerate(frames)
         if frame.motion is not None
     )
 
 
 def mean(values: Iterable[float]) -> float:
-    """In Python's own float."""
+    """Mean as a Python float."""
     return float(np.mean(list(values)))
 
 
 def compared(figures: Iterable[float]) -> str:
-    """Before, after, and how much of it is left."""
+    """Format the value without smoothing, with smoothing, and their ratio."""
     before, after = figures
     if before < 1:
         return f"{before:.2e} {after:.2e} ({after / before:.2f})"
@@ -153,7 +161,7 @@ def compared(figures: Iterable[float]) -> str:
 
 
 def print_table(title: str, heads: list[str], rows: list[list[str]]) -> None:
-    """In Markdown."""
+    """Print a table in Markdown."""
     print("|", " | ".join([title, *heads]), "|")
     print("|---" * (1 + len(heads)) + "|")
     for row in rows:

@@ -1,7 +1,7 @@
-"""The networks that the benchmarks measure, and the ways of computing that they compare.
+"""Networks and variants of computation that the benchmarks compare.
 
-"as DeOldify" stands in for the original program: our network with the same weights, its norms
-unfolded, attention over all positions at once, the last stage in one piece, float32, contiguous.
+"as DeOldify" represents the original program: the same network with unfused norms, attention
+without blocks, the last stage without row blocks, float32, contiguous.
 """
 
 from __future__ import annotations
@@ -34,64 +34,64 @@ BUILD: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def unfolded(network: nn.Module) -> nn.Module:
-    """Norms as trained; the rest of the stand-in is in `prepared`."""
+def unfused(network: nn.Module) -> nn.Module:
+    """Unfused network; `prepared` disables the blocks."""
     return network.eval().requires_grad_(False)
 
 
 def direct(network: nn.Module) -> nn.Module:
-    """Fused and channels-last, every convolution as torch computes it; float32 on a GPU."""
+    """Fused network in channels-last format with torch's convolutions; used on GPUs."""
     return fuse(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def in_float32(network: nn.Module) -> nn.Module:
-    """As `Colorizer` computes at precision "float32" on a processor."""
+    """Network as `Colorizer` uses it at precision "float32" on a CPU."""
     network = direct(network)
     accelerate_convs(network)
     return network
 
 
 def in_bfloat16(network: nn.Module) -> nn.Module:
-    """As `Colorizer` computes at precision "bfloat16"."""
+    """Network as `Colorizer` uses it at precision "bfloat16"."""
     return direct(network).to(torch.bfloat16)
 
 
 MAKERS: dict[str, Callable[[nn.Module], nn.Module]] = {
-    "as DeOldify": unfolded,
+    "as DeOldify": unfused,
     "float32": in_float32,
     "bfloat16": in_bfloat16,
     "float32, direct": direct,
-    "bfloat16, in one piece": in_bfloat16,
+    "bfloat16, without row blocks": in_bfloat16,
 }
-USUAL = list(MAKERS)[:4]
-LIMITLESS = 2**62
+DEFAULT_VARIANTS = list(MAKERS)[:4]
+UNLIMITED = 2**62
 
 
 def prepared(network: nn.Module, variant: str, render_factor: int) -> Callable[[], Tensor]:
-    """One pass of a network on an image of its type and layout."""
-    x = picture(network, render_factor)
+    """Return a function that runs a network once."""
+    x = random_input(network, render_factor)
     if variant != "as DeOldify":
         x = x.contiguous(memory_format=torch.channels_last)
 
     def run() -> Tensor:
-        kept = layers.BLOCK_NUMBERS, deoldify.BAND_BYTES
+        previous = layers.MAX_BLOCK_WEIGHTS, deoldify.ROW_BLOCK_BYTES
         if variant == "as DeOldify":
-            layers.BLOCK_NUMBERS = LIMITLESS  # all positions at once
-        if variant == "bfloat16, in one piece":
-            deoldify.BAND_BYTES = LIMITLESS
+            layers.MAX_BLOCK_WEIGHTS = UNLIMITED  # attention without blocks
+        if variant == "bfloat16, without row blocks":
+            deoldify.ROW_BLOCK_BYTES = UNLIMITED
         try:
             return network(x)
         finally:
-            layers.BLOCK_NUMBERS, deoldify.BAND_BYTES = kept
+            layers.MAX_BLOCK_WEIGHTS, deoldify.ROW_BLOCK_BYTES = previous
 
     return run
 
 
-def picture(network: nn.Module, render_factor: int) -> Tensor:
-    """Noise of the size, the type and the channels that a network takes."""
+def random_input(network: nn.Module, render_factor: int) -> Tensor:
+    """Random input of the size, dtype and channels of a network."""
     weight = next(network.parameters())
     side = 16 * render_factor
     convolutions = (part for part in network.modules() if isinstance(part, nn.Conv2d))
-    # siggraph17 joins lightness and hints itself.
+    # The input of siggraph17 has one channel; it adds the hints itself.
     channels = 1 if isinstance(network, Siggraph17) else next(convolutions).in_channels
     return torch.randn(1, channels, side, side, device=weight.device, dtype=weight.dtype)

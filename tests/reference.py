@@ -1,42 +1,41 @@
-"""Reference data beside the repository: keys, values and weights of published networks."""
+"""Reference data of the published networks: state-dict entries, weights, inputs and outputs.
+
+`tests/data/parity` is part of the repository. `../shared/parity` has more data; tests that need it
+are skipped without it.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from named_weights import named_weights, weights_crc32
 from torch import nn
 
 from napari_colorize.networks.ddcolor import LARGE, DDColor
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, IpolUNet
 from napari_colorize.networks.siggraph import Siggraph17
+from napari_colorize.networks.zhang import Eccv16
 
-PARITY = Path(__file__).parents[2] / "shared" / "parity"
+DATA = Path(__file__).parent / "data" / "parity"
+SHARED = Path(__file__).parents[2] / "shared" / "parity"
 NETWORKS = {
-    "deep": (lambda: DeOldify(DEEP), "deoldify/keys_deep.txt"),
-    "wide": (lambda: DeOldify(WIDE), "deoldify/keys_wide.txt"),
-    "ipol": (IpolUNet, "ipol/keys_uv.txt"),
-    "siggraph17": (Siggraph17, "richzhang/keys_siggraph17.txt"),
-    "ddcolor-tiny": (DDColor, "ddcolor/keys_tiny.txt"),
-    "ddcolor-large": (lambda: DDColor(LARGE), "ddcolor/keys_large.txt"),
+    "deep": lambda: DeOldify(DEEP),
+    "wide": lambda: DeOldify(WIDE),
+    "ipol": IpolUNet,
+    "siggraph17": Siggraph17,
+    "eccv16": lambda: Eccv16(temperature=None),
+    "ddcolor-tiny": DDColor,
+    "ddcolor-large": lambda: DDColor(LARGE),
 }
 Entry = tuple[str, tuple[int, ...], str]
 
 
-def parity_file(name: str) -> Path:
-    """Path of a file of the reference data; the test is skipped if they are missing."""
-    if not PARITY.is_dir():
-        pytest.skip("The folder ../shared/parity with reference data is missing.")
-    return PARITY / name
-
-
 def published_keys(name: str) -> list[Entry]:
-    """Name, shape and dtype of all entries of a published state dict, in order."""
-    rows = parity_file(NETWORKS[name][1]).read_text().splitlines()
+    """Name, shape and dtype of every entry of a published state dict, in order."""
+    rows = (DATA / f"keys_{name}.txt").read_text().splitlines()
     return [
         (key, () if shape == "scalar" else tuple(map(int, shape.split("x"))), dtype)
         for key, shape, dtype in (row.split("\t") for row in rows)
@@ -44,7 +43,7 @@ def published_keys(name: str) -> list[Entry]:
 
 
 def keys_of(network: nn.Module) -> list[Entry]:
-    """Name, shape and dtype of all entries of a network's state dict, in order."""
+    """Name, shape and dtype of every entry of the state dict of a network."""
     return [
         (key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         for key, value in network.state_dict().items()
@@ -52,32 +51,29 @@ def keys_of(network: nn.Module) -> list[Entry]:
 
 
 def empty_network(name: str) -> nn.Module:
-    """Build a network on the meta device, without memory for weights."""
+    """Build a network without weights, which is fast."""
     with torch.device("meta"):
-        return NETWORKS[name][0]()
-
-
-def named_weights() -> ModuleType:
-    """Import the module that generates weights from names and shapes."""
-    path = parity_file("named_weights.py")
-    spec = importlib.util.spec_from_file_location("named_weights", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        return NETWORKS[name]()
 
 
 def reference_network(name: str) -> tuple[nn.Module, int]:
-    """Network with the weights of the reference data, and their checksum."""
-    network, weights = empty_network(name), named_weights()
-    arrays = weights.named_weights({key: shape for key, shape, _ in keys_of(network)})
+    """Build a network with the weights of the reference data; also return their checksum."""
+    network = empty_network(name)
+    arrays = named_weights({key: shape for key, shape, _ in keys_of(network)})
     state = {key: torch.from_numpy(value) for key, value in arrays.items()}
     network.load_state_dict(state, assign=True)
-    return network.eval(), weights.weights_crc32(arrays)
+    return network.eval(), weights_crc32(arrays)
+
+
+def stored_outputs(name: str) -> dict[str, np.ndarray]:
+    """Input and published outputs of a network, from tests/data."""
+    with np.load(DATA / f"{name}.npz") as stored:
+        return dict(stored)
 
 
 def load_arrays(name: str) -> dict[str, np.ndarray]:
-    """Load all arrays of an .npz file of the reference data."""
-    with np.load(parity_file(name)) as stored:
+    """All arrays of an .npz file in ../shared/parity; skip the test without it."""
+    if not SHARED.is_dir():
+        pytest.skip("The reference data in ../shared/parity are not available.")
+    with np.load(SHARED / name) as stored:
         return dict(stored)

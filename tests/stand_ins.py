@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.networks.deoldify import Widths
+from napari_colorize.networks.deoldify import UNetConfig
 from napari_colorize.zoo import Checkpoint
 
-SMALL = Widths(  # a narrow variant of DeOldify's deep network
+SMALL = UNetConfig(  # a narrow variant of DeOldify's deep network
     encoder="resnet34",
-    encoded=(512, 256, 128, 64, 64),
-    upsampled=(16, 16, 16, 8),
-    block=(24, 24, 24, 12),
+    encoder_channels=(512, 256, 128, 64, 64),
+    upsample_channels=(16, 16, 16, 8),
+    block_channels=(24, 24, 24, 12),
     convs=2,
 )
 

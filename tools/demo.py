@@ -1,6 +1,6 @@
-"""`make demo`: photographs made gray, colorized by the command line, beside their truth.
+"""`make demo`: convert photographs to gray, colorize them with the command line, compare.
 
-Uses scikit-image's bundled photographs, whose licenses are free. Everything lands in `demo/`.
+Uses the photographs of scikit-image, which have free licenses. Results are written to `demo/`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PHOTOGRAPHS = ("camera", "astronaut", "rocket", "chelsea", "coffee")
 
 
 def main() -> None:
-    """Write grays, colorize them as a user would, and lay them out with the truth."""
+    """Write gray images, colorize them, and write a contact sheet with the originals."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "gray").mkdir(parents=True)
     truths = {name: getattr(skimage.data, name)() for name in PHOTOGRAPHS}
@@ -32,26 +32,30 @@ def main() -> None:
     for name in PHOTOGRAPHS:
         colorize(FOLDER / "gray" / f"{name}.png", FOLDER / f"{name}.png")
     Image.fromarray(sheet(truths)).save(FOLDER / "sheet.jpg", quality=90)
-    print(f"Gray, predicted, truth side by side: {(FOLDER / 'sheet.jpg').resolve()}")
+    print(f"Contact sheet (gray, predicted, original):  {(FOLDER / 'sheet.jpg').resolve()}")
 
 
 def colorize(source: Path, target: Path) -> None:
-    """Run the command that users run, and say how long it took as a whole."""
+    """Run the command line on one image and print its run time."""
     command = [Path(sys.executable).with_name("napari-colorize"), "image", source, "-o", target]
     start = time.perf_counter()
     subprocess.run([*command, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    print(f"{target.resolve()}  {time.perf_counter() - start:.1f} s, start of Python included")
+    print(f"{target.resolve()}  {time.perf_counter() - start:.1f} s including the start of Python")
 
 
 def sheet(truths: dict[str, np.ndarray]) -> np.ndarray:
-    """One row a photograph: gray, predicted, and the truth where there is one."""
-    pictures, labels = [], []
+    """Contact sheet with one row per photograph: gray, predicted, original."""
+    images, labels = [], []
     for name, truth in truths.items():
         predicted = np.asarray(Image.open(FOLDER / f"{name}.png").convert("RGB"))
-        real = truth if truth.ndim == 3 else np.full_like(predicted, 250)
-        pictures += [to_gray(truth), predicted, real]
-        labels += [f"{name}, gray", "predicted", "truth" if truth.ndim == 3 else "no color known"]
-    return contact_sheet(pictures, labels, columns=3, cell=400)
+        original = truth if truth.ndim == 3 else np.full_like(predicted, 250)
+        images += [to_gray(truth), predicted, original]
+        labels += [
+            f"{name}, gray",
+            "predicted",
+            "truth" if truth.ndim == 3 else "no color original",
+        ]
+    return contact_sheet(images, labels, columns=3, cell=400)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Images for docs/how-to/guide-colors.md: `python tools/gallery.py`."""
+"""Write the images of docs/how-to/guide-colors.md: `python tools/gallery.py`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 import napari_colorize as nc
 from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS, apply_colormap
 from napari_colorize.analysis.disagreement import disagreement
+from napari_colorize.array_types import UInt8Array
 from napari_colorize.batch.contact_sheet import contact_sheet, fit
 from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize.imaging.planes import to_plane
@@ -24,28 +24,27 @@ from napari_colorize.refine.edges import follow_edges
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CELL = 300
-Bytes = NDArray[np.uint8]
-Cell = tuple[str, Bytes]
+Cell = tuple[str, UInt8Array]
 
 
 def main() -> None:
-    """Write all images into docs/images."""
+    """Write all images to docs/images."""
     colorizer = nc.Colorizer.from_pretrained("embedded")
     cat, astronaut = gray(skimage.data.chelsea()), gray(skimage.data.astronaut())
     save("stacks-edges", edges(skimage.data.astronaut()))
     save("stacks-hints", hints(colorizer, cat))
     save("stacks-reference", reference(colorizer, astronaut))
-    save("stacks-disagreement", doubt(colorizer, astronaut))
-    save("stacks-damping", taming(colorizer, astronaut))
+    save("stacks-disagreement", reliability(colorizer, astronaut))
+    save("stacks-damping", damping(colorizer, astronaut))
 
 
-def gray(image: Bytes) -> Bytes:
-    """Its Rec. 601 luminance."""
+def gray(image: UInt8Array) -> UInt8Array:
+    """Rec. 601 luminance of an RGB image."""
     return np.asarray(Image.fromarray(image).convert("L"))
 
 
-def edges(truth: Bytes) -> list[Cell]:
-    """True colors kept at 32 x 32 pixels and brought back, enlarged and along edges."""
+def edges(truth: UInt8Array) -> list[Cell]:
+    """True colors reduced to 32 x 32 pixels, enlarged bilinearly and edge-aware."""
     part = np.s_[150:400, 0:250]
     yuv = rgb_to_yuv(torch.from_numpy(truth / np.float32(255)))
     small = resize_map(yuv[..., 1:], (32, 32))
@@ -58,23 +57,23 @@ def edges(truth: Bytes) -> list[Cell]:
     ]
 
 
-def hints(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
-    """Dots of color, and what they do."""
+def hints(colorizer: nc.Colorizer, image: UInt8Array) -> list[Cell]:
+    """Color hints and their effect."""
     green, rose = (0.35, 0.55, 0.2), (0.75, 0.45, 0.42)
-    dots = [(112, 168), (132, 318), (243, 262)]
-    given = nc.Hints.from_points(dots, [green, green, rose], 12, image.shape[:2])
+    points = [(112, 168), (132, 318), (243, 262)]
+    painted = nc.Hints.from_points(points, [green, green, rose], 12, image.shape[:2])
     result = colorizer(image)
     shown = as_rgb(image)
-    shown[given.mask] = np.rint(given.rgb[given.mask] * 255).astype(np.uint8)
+    shown[painted.mask] = np.rint(painted.rgb[painted.mask] * 255).astype(np.uint8)
     return [
-        ("three dots", shown),
+        ("three hints", shown),
         ("predicted", result.pixels),
-        ("with --hints", result.with_(guides=nc.Guides(hints=given)).pixels),
+        ("with --hints", result.with_(guides=nc.Guides(hints=painted)).pixels),
     ]
 
 
-def reference(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
-    """The palette of another image, in two ways."""
+def reference(colorizer: nc.Colorizer, image: UInt8Array) -> list[Cell]:
+    """Palette of a reference image, transferred with both methods."""
     palette = skimage.data.chelsea()
     result = colorizer(image)
     guided = result.with_(guides=nc.Guides(reference=nc.Reference(palette)))
@@ -86,8 +85,8 @@ def reference(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
     ]
 
 
-def doubt(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
-    """Where the colors are a guess, asked in three ways."""
+def reliability(colorizer: nc.Colorizer, image: UInt8Array) -> list[Cell]:
+    """Three maps of the reliability of the predicted colors."""
     result = colorizer(image)
     marked = result.pixels.copy()
     marked[result.uncolored()] = (255, 0, 255)
@@ -100,8 +99,8 @@ def doubt(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
     ]
 
 
-def taming(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
-    """Colors damped in the dark and in a range of hues, and kept to a mask."""
+def damping(colorizer: nc.Colorizer, image: UInt8Array) -> list[Cell]:
+    """Damping of shadows and of a range of hues, and a mask."""
     result = colorizer(image, saturation=1.6)
     rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
     mask = (rows - 120) ** 2 + (columns - 225) ** 2 < 105**2
@@ -116,15 +115,15 @@ def taming(colorizer: nc.Colorizer, image: Bytes) -> list[Cell]:
     ]
 
 
-def as_rgb(image: Bytes) -> Bytes:
-    """Gray as R, G and B, to be drawn on."""
+def as_rgb(image: UInt8Array) -> UInt8Array:
+    """Gray image repeated to R, G and B."""
     return np.repeat(image[..., None], 3, axis=-1)
 
 
 def save(name: str, cells: list[Cell]) -> None:
-    """A row of images with their names."""
+    """Write a row of labeled images."""
     sheet = contact_sheet(
-        [fit(picture, CELL) for _, picture in cells],
+        [fit(image, CELL) for _, image in cells],
         [label for label, _ in cells],
         columns=len(cells),
         cell=CELL,

@@ -1,8 +1,8 @@
-"""`make notebooks`: every notebook run from start to end and kept with what it shows.
+"""`make notebooks`: run notebooks from start to end and store their outputs.
 
-What differs from run to run or only fills the file is left out: times, versions, a second encoding
-of an image, widgets, which live only as long as their kernel. So a notebook that was run again
-differs only where its images do. Paths on the command line choose some of them.
+Times, versions, duplicate image formats and widgets (which exist only with their kernel) are
+removed, so that a notebook changes only if its results do. Paths on the command line select
+notebooks.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from nbformat import NotebookNode
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 SECONDS = 500  # for one cell
-NOWHERE = "http://127.0.0.1:9"  # as a proxy: whoever asks the network fails at once
+UNREACHABLE_PROXY = "http://127.0.0.1:9"  # as a proxy, so that network access fails at once
 WIDGET = "application/vnd.jupyter.widget-view+json"
-STANDS_HERE = "A widget: run the notebook to see it."
+WIDGET_TEXT = "A widget: run the notebook to see it."
 
 
 def main() -> None:
-    """Run the notebooks that are named, or all, and write them where they are."""
+    """Run the given notebooks, or all, and overwrite their files."""
     for path in map(Path, sys.argv[1:] or sorted(FOLDER.glob("*.ipynb"))):
         start = time.perf_counter()
-        path.write_text(as_text(tidied(run(path))), encoding="utf-8")
+        path.write_text(as_text(normalized(run(path))), encoding="utf-8")
         size = path.stat().st_size / 1e3
         print(f"{path.name}  {time.perf_counter() - start:.0f} s, {size:.0f} kB")
 
 
 def run(path: Path) -> NotebookNode:
-    """The notebook with its outputs, made offline; files that it writes are forgotten.
+    """Run a notebook offline in a temporary folder and return it with its outputs.
 
     Raises
     ------
@@ -52,40 +52,40 @@ def run(path: Path) -> NotebookNode:
             store_widget_state=False,
             resources={"metadata": {"path": folder}},
         )
-        ran: NotebookNode = client.execute(env={**os.environ, **alone_in(folder)})
+        ran: NotebookNode = client.execute(env={**os.environ, **isolated_environment(folder)})
     return ran
 
 
-def alone_in(folder: str) -> dict[str, str]:
-    """Variables of an environment without a network, and with no models but the package's own."""
-    ours = ("NAPARI_COLORIZE_CACHE", "NAPARI_COLORIZE_MODELS", "TMPDIR", "TEMP", "TMP")
+def isolated_environment(folder: str) -> dict[str, str]:
+    """Environment variables for a kernel without network and without downloaded models."""
+    folders = ("NAPARI_COLORIZE_CACHE", "NAPARI_COLORIZE_MODELS", "TMPDIR", "TEMP", "TMP")
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-    return {**dict.fromkeys(ours, folder), **dict.fromkeys(proxies, NOWHERE)}
+    return {**dict.fromkeys(folders, folder), **dict.fromkeys(proxies, UNREACHABLE_PROXY)}
 
 
-def tidied(notebook: NotebookNode) -> NotebookNode:
-    """Without what differs from run to run, and each image once."""
+def normalized(notebook: NotebookNode) -> NotebookNode:
+    """Remove metadata that changes between runs, and duplicate image formats."""
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
     )
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if "data" in output:  # else it was printed
-                output.metadata, output.data = NotebookNode(), kept(output.data)
+            if "data" in output:  # otherwise printed text
+                output.metadata, output.data = NotebookNode(), stored_formats(output.data)
     return notebook
 
 
-def kept(data: dict[str, Any]) -> NotebookNode:
-    """What is kept of the forms in which one thing shows itself."""
+def stored_formats(data: dict[str, Any]) -> NotebookNode:
+    """Return the output formats that are stored."""
     if WIDGET in data:
-        return NotebookNode({"text/plain": STANDS_HERE})
-    pictures = [form for form in ("text/html", "image/jpeg", "image/png") if form in data]
-    return NotebookNode({form: data[form] for form in pictures[:1] or data})
+        return NotebookNode({"text/plain": WIDGET_TEXT})
+    images = [form for form in ("text/html", "image/jpeg", "image/png") if form in data]
+    return NotebookNode({form: data[form] for form in images[:1] or data})
 
 
 def as_text(notebook: NotebookNode) -> str:
-    """As a file; refused if it is no valid notebook."""
+    """Return the notebook as text; raise if it is not valid."""
     nbformat.validate(notebook)
     return str(nbformat.writes(notebook)) + "\n"
 

@@ -14,7 +14,7 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.networks.deoldify import DeOldify
-from napari_colorize.networks.layers import PublishedAttention, SelfAttention
+from napari_colorize.networks.layers import IpolSelfAttention, SelfAttention
 
 GRAY = skimage.data.camera()[::4, ::2]  # (128, 256)
 NARROW = {"encoder": "resnet18-layer3", "width": 0.0625}
@@ -23,7 +23,7 @@ NARROW = {"encoder": "resnet18-layer3", "width": 0.0625}
 class SimilarityNetwork(TintNetwork):
     """Network with self-attention between pixels on the same side of gray 0.5."""
 
-    def __init__(self, kind: type[SelfAttention | PublishedAttention]) -> None:
+    def __init__(self, kind: type[SelfAttention | IpolSelfAttention]) -> None:
         super().__init__()
         self.attention = kind(8, norm=None)
         for name, part in self.attention.named_children():
@@ -37,7 +37,7 @@ class SimilarityNetwork(TintNetwork):
         return super().forward(gray, self_attention)
 
 
-@pytest.mark.parametrize("kind", [SelfAttention, PublishedAttention])
+@pytest.mark.parametrize("kind", [SelfAttention, IpolSelfAttention])
 def test_it_shows_the_positions_that_a_point_attends_to(kind):
     halves = np.zeros((64, 64), np.float32)
     halves[:, 32:] = 1

@@ -1,4 +1,4 @@
-"""What every network must do, whichever it is: those added later are tested here unasked."""
+"""Requirements on every network. New architectures are tested without changes here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_colorize.networks.winograd import accelerate_convs
 from napari_colorize.pipeline import network_input, predict, render_size, to_rgb
 from napari_colorize.zoo.build import build
 
-# Options that make a network quick where as published it is not.
+# Options for small networks, where the published size is slow.
 SMALL: dict[str, dict[str, Any]] = {
     "deoldify-deep": {"width": 0.125},
     "deoldify-wide": {"width": 0.125},
@@ -44,14 +44,17 @@ SMALL: dict[str, dict[str, Any]] = {
     "lab-autoencoder": {"widths": (8, 16, 16, 32)},
     "lab-autoencoder-rgb": {"widths": (8, 16, 16, 32)},
 }
-LARGE = {"deoldify-wide", "ipol-uv"}  # 200 million numbers in any case; the "-other" are their kin
+LARGE = {
+    "deoldify-wide",
+    "ipol-uv",
+}  # 200 million parameters with any options; "-other" tests the same code
 SHAPES = [(7, 5), (131, 97)]
 
 pytestmark = pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeWarning")
 
 
 class Case:
-    """A new network, small where that helps, its weights, and what it is made into for use."""
+    """A new network, small where options allow it, its weights, and its optimized form."""
 
     def __init__(self, architecture: Architecture) -> None:
         torch.manual_seed(0)
@@ -59,12 +62,12 @@ class Case:
         network = architecture.create(**SMALL.get(architecture.name, {})).eval()
         self.network: nn.Module = network.requires_grad_(False)
         self.state = network.state_dict()
-        self.colorizer = _ready(architecture, self.state)
+        self.colorizer = _optimized(architecture, self.state)
 
-    def input(self, pictures: int = 1) -> Tensor:
-        """What the network takes, of images that are wider than high."""
+    def input(self, images: int = 1) -> Tensor:
+        """Input of the network for images that are wider than high."""
         height, width = _sides(self.architecture)
-        shape = pictures, 1, height, width
+        shape = images, 1, height, width
         gray = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         return network_input(self.architecture, gray)
 
@@ -74,8 +77,8 @@ def _sides(architecture: Architecture) -> tuple[int, int]:
     return architecture.multiple * times, architecture.multiple * (times + 1)
 
 
-def _ready(architecture: Architecture, state: dict[str, Tensor]) -> Colorizer:
-    """What `Colorizer.from_pretrained` makes of a file, on a processor in float32."""
+def _optimized(architecture: Architecture, state: dict[str, Tensor]) -> Colorizer:
+    """Build a network as `Colorizer.from_pretrained` does on a CPU in float32."""
     network = fuse(build(architecture, state))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     accelerate_convs(network)
@@ -93,24 +96,28 @@ def case(request: pytest.FixtureRequest) -> Case:
     return Case(ARCHITECTURES[request.param])
 
 
-def test_its_keys_are_its_own(case: Case) -> None:
-    matching = [known.name for known in ARCHITECTURES.values() if known.matches(case.state)]
+def test_the_keys_match_one_architecture_only(case: Case) -> None:
+    matching = [
+        architecture.name
+        for architecture in ARCHITECTURES.values()
+        if architecture.matches(case.state)
+    ]
 
     assert matching == [case.architecture.name]
     assert identify(case.state) is case.architecture
 
 
-def test_its_weights_alone_bring_it_back(case: Case) -> None:
+def test_a_network_is_rebuilt_from_its_weights(case: Case) -> None:
     x = case.input()
 
-    again = build(case.architecture, case.state)
+    rebuilt = build(case.architecture, case.state)
 
-    assert torch.equal(again(x), case.network(x))
+    assert torch.equal(rebuilt(x), case.network(x))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("render_factor", [1, 5, 21])
-def test_it_colorizes_and_luminance_stays(
+def test_a_colorized_image_has_the_luminance_of_the_input(
     case: Case, shape: tuple[int, int], render_factor: int
 ) -> None:
     gray = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -123,45 +130,45 @@ def test_it_colorizes_and_luminance_stays(
     np.testing.assert_allclose(rgb2yuv(result.rgb)[..., 0], gray, atol=1e-5)
 
 
-def test_made_ready_for_use_it_says_what_it_was_trained_to_say(case: Case) -> None:
-    known = case.architecture
+def test_the_optimized_network_gives_the_same_output(case: Case) -> None:
+    architecture = case.architecture
     gray = torch.rand(90, 120, generator=torch.Generator().manual_seed(0))
 
     chroma = case.colorizer.predict(gray.numpy(), render_factor=5, contrast_limits=(0, 1))
 
-    size = render_size(90, 120, 5, fit=known.fit, multiple=known.multiple)
-    wanted = predict(case.network, known, [gray], size)[0]
-    torch.testing.assert_close(chroma.uv, wanted, atol=2e-4, rtol=0)
+    size = render_size(90, 120, 5, fit=architecture.fit, multiple=architecture.multiple)
+    expected = predict(case.network, architecture, [gray], size)[0]
+    torch.testing.assert_close(chroma.uv, expected, atol=2e-4, rtol=0)
 
 
-def test_what_it_gives_is_a_picture_of_the_same_proportions(case: Case) -> None:
-    known = case.architecture
-    height, width = _sides(known)
+def test_the_output_has_the_aspect_ratio_of_the_input(case: Case) -> None:
+    architecture = case.architecture
+    height, width = _sides(architecture)
 
     output = case.network(case.input())
 
-    assert output.shape[:2] == (1, 3 if known.output_space == "rgb" else 2)
+    assert output.shape[:2] == (1, 3 if architecture.output_space == "rgb" else 2)
     assert height * output.shape[3] == width * output.shape[2]
-    rgb = to_rgb(known, output, torch.full((1, 1, height, width), 0.5))
+    rgb = to_rgb(architecture, output, torch.full((1, 1, height, width), 0.5))
     assert rgb.shape == (1, 3, *output.shape[2:]) and rgb.isfinite().all()
 
 
-def test_pictures_do_not_see_each_other(case: Case) -> None:
-    x = case.input(pictures=2)
+def test_images_of_a_batch_are_independent(case: Case) -> None:
+    x = case.input(images=2)
 
     torch.testing.assert_close(case.network(x)[1:], case.network(x[1:]), atol=2e-3, rtol=1e-4)
 
 
-def test_weights_of_less_precision_take_float32(case: Case) -> None:
+def test_bfloat16_weights_accept_float32_input(case: Case) -> None:
     network = build(case.architecture, case.state).to(torch.bfloat16)
 
     assert network(case.input()).isfinite().all()
 
 
-def test_everything_in_it_learns(case: Case) -> None:
+def test_every_parameter_has_a_gradient(case: Case) -> None:
     network = build(case.architecture, case.state).requires_grad_(True)
 
     network(case.input()).square().mean().backward()
 
-    idle = [name for name, weight in network.named_parameters() if weight.grad is None]
-    assert not idle
+    unused = [name for name, weight in network.named_parameters() if weight.grad is None]
+    assert not unused

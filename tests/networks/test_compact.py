@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from napari_colorize.networks import ARCHITECTURES, identify
-from napari_colorize.networks.compact import CLASS_GRID, CompactUNet, compact_of
+from napari_colorize.networks.compact import CLASS_GRID, CompactUNet, build_compact
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.mobilenet import MobileNetEdgeTPU, for_gray
 from napari_colorize.networks.vision import torchvision_models
 
-# timm's strides of 4, 8, 16 and 32, on the pretrained weights and the image below: mean and
-# standard deviation of each feature map, from timm 1.0.31 as the weights' description loads it.
+# Mean and standard deviation of timm's feature maps at strides 4, 8, 16 and 32, with the pretrained
+# weights and the image below; timm 1.0.31, loaded as described with the weights.
 TIMM_STATISTICS = [
     (-0.38947, 14.67652),
     (-0.53432, 14.64102),
@@ -26,7 +26,7 @@ TIMM_STATISTICS = [
 
 @pytest.fixture(scope="module")
 def network() -> CompactUNet:
-    """An untrained network whose norms and attention are not those of a new one."""
+    """Untrained network whose norms and attention have other values than a new one."""
     torch.manual_seed(0)
     network = CompactUNet(temperature=0.7).eval()
     for module in network.modules():
@@ -40,13 +40,13 @@ def network() -> CompactUNet:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (48, 80), (96, 64), (16, 208)])
-def test_chroma_has_a_quarter_of_any_size_that_16_divides(network, size):
+def test_chroma_has_a_quarter_of_the_input_size(network, size):
     uv = network(torch.rand(2, 1, *size))
 
     assert uv.shape == (2, 2, size[0] // 4, size[1] // 4)
 
 
-def test_a_fused_network_says_the_same(network):
+def test_a_fused_network_gives_the_same_output(network):
     gray = torch.rand(1, 1, 80, 112)
     fused = fuse(copy.deepcopy(network))
 
@@ -56,13 +56,13 @@ def test_a_fused_network_says_the_same(network):
         torch.testing.assert_close(fused(gray, self_attention), expected, atol=2e-5, rtol=0)
 
 
-def test_self_attention_can_be_left_out(network):
+def test_self_attention_can_be_disabled(network):
     gray = torch.rand(1, 1, 64, 64)
 
     assert not torch.allclose(network(gray), network(gray, self_attention=False))
 
 
-def test_a_sharp_temperature_names_one_color_and_a_soft_one_averages():
+def test_a_low_temperature_selects_one_class_and_a_high_one_averages():
     logits = torch.zeros(1, CLASS_GRID.count, 1, 1)
     logits[0, 30] = 2.0
     named = CompactUNet(temperature=0.01).expected(logits).flatten()
@@ -80,23 +80,23 @@ def test_vividness_is_a_factor_on_the_mean():
     torch.testing.assert_close(vivid, 1.5 * CompactUNet().expected(logits))
 
 
-def test_doubtful_pixels_turn_to_common_colors_or_to_rare_ones():
+def test_commonness_shifts_uncertain_pixels_to_common_or_rare_colors():
     logits = torch.zeros(1, CLASS_GRID.count, 1, 1)
-    shown = []
+    distances = []
     for commonness in (1.0, 0.0, -1.0):
         network = CompactUNet(temperature=0.1, commonness=commonness)
         network.log_frequency.fill_(-2.0)
         network.log_frequency[40] = 0.0
-        shown.append((network.expected(logits).flatten() - CLASS_GRID.centers()[40]).norm())
+        distances.append((network.expected(logits).flatten() - CLASS_GRID.centers()[40]).norm())
 
-    assert shown[0] < 1e-3 < shown[1] < shown[2]
+    assert distances[0] < 1e-3 < distances[1] < distances[2]
 
 
-def test_its_state_is_told_from_its_keys(network):
+def test_the_architecture_is_detected_from_the_keys(network):
     assert identify(network.state_dict()) is ARCHITECTURES["compact"]
 
 
-def test_the_encoder_computes_what_timm_does(shared):
+def test_the_encoder_equals_that_of_timm(shared):
     weights = load_file(shared / "backbones" / "mobilenet_edgetpu_100.safetensors")
     encoder = MobileNetEdgeTPU().eval()
     missing, unexpected = encoder.load_state_dict(for_gray(weights), strict=False)
@@ -111,7 +111,7 @@ def test_the_encoder_computes_what_timm_does(shared):
             assert float(feature.std()) == pytest.approx(deviation, abs=1e-4)
 
 
-def test_building_it_needs_neither_torchvision_nor_timm():
+def test_building_the_network_imports_neither_torchvision_nor_timm():
     code = (
         "import sys, torch\n"
         "from napari_colorize.networks.compact import CompactUNet\n"
@@ -123,7 +123,7 @@ def test_building_it_needs_neither_torchvision_nor_timm():
     assert not {"torchvision", "timm"} & set(loaded)
 
 
-def test_a_narrower_network_that_names_objects_is_told_from_its_shapes():
+def test_options_are_read_from_the_shapes():
     options = {
         "names_objects": True,
         "commonness": 0.0,
@@ -132,22 +132,22 @@ def test_a_narrower_network_that_names_objects_is_told_from_its_shapes():
     }
     network = CompactUNet(**options, calibration=5)
 
-    other = compact_of(network.state_dict())
+    rebuilt = build_compact(network.state_dict())
 
     shapes = {key: value.shape for key, value in network.state_dict().items()}
-    assert {key: value.shape for key, value in other.state_dict().items()} == shapes
-    assert compact_of(CompactUNet().state_dict()).encoder.conv_head is None
+    assert {key: value.shape for key, value in rebuilt.state_dict().items()} == shapes
+    assert build_compact(CompactUNet().state_dict()).encoder.conv_head is None
 
 
-def test_scores_of_some_pixels_are_those_of_all_pixels(network):
+def test_sampled_logits_equal_those_of_the_whole_image(network):
     gray = torch.rand(1, 1, 64, 96)
 
-    some = network.logits(gray, sample=(2, 1, 0))
+    sampled = network.logits(gray, sample=(2, 1, 0))
 
-    torch.testing.assert_close(some, network.logits(gray)[..., 1::2, ::2], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sampled, network.logits(gray)[..., 1::2, ::2], atol=1e-5, rtol=1e-5)
 
 
-def test_a_fused_network_names_the_same_objects():
+def test_a_fused_network_with_classifier_features_gives_the_same_output():
     torch.manual_seed(0)
     network = CompactUNet(names_objects=True).eval().requires_grad_(False)
     torch.nn.init.uniform_(network.encoder.bn2.running_mean, -0.3, 0.3)
@@ -159,7 +159,7 @@ def test_a_fused_network_names_the_same_objects():
     torch.testing.assert_close(fused(gray), network(gray), atol=2e-5, rtol=1e-4)
 
 
-def test_every_layer_is_in_one_of_its_groups():
+def test_every_parameter_is_in_one_layer_group():
     network = CompactUNet(names_objects=True)
 
     grouped = [
@@ -169,8 +169,8 @@ def test_every_layer_is_in_one_of_its_groups():
     assert len(grouped) == len({id(item) for item in grouped}) == len(list(network.parameters()))
 
 
-def test_what_names_objects_is_the_classifiers_own_layer(shared):
-    torchvision_models()  # timm imports torchvision, which needs its cure
+def test_classifier_features_equal_those_of_timm(shared):
+    torchvision_models()  # timm imports torchvision, which needs the workaround
     import timm
 
     weights = load_file(shared / "backbones" / "mobilenet_edgetpu_100.safetensors")
@@ -178,9 +178,15 @@ def test_what_names_objects_is_the_classifiers_own_layer(shared):
     net.blocks[0][0].bn1.act = torch.nn.Identity()
     net.load_state_dict({key: value.float() for key, value in weights.items()}, strict=False)
     encoder = MobileNetEdgeTPU(names_objects=True).eval()
-    kept = {key: value for key, value in weights.items() if not key.startswith("classifier")}
-    kept["conv_stem.weight"] = kept["conv_stem.weight"].float().sum(1, keepdim=True)
-    encoder.load_state_dict({key: value.float() for key, value in kept.items()}, strict=False)
+    encoder_weights = {
+        key: value for key, value in weights.items() if not key.startswith("classifier")
+    }
+    encoder_weights["conv_stem.weight"] = (
+        encoder_weights["conv_stem.weight"].float().sum(1, keepdim=True)
+    )
+    encoder.load_state_dict(
+        {key: value.float() for key, value in encoder_weights.items()}, strict=False
+    )
     gray = torch.rand(1, 1, 96, 96) * 2 - 1
 
     with torch.inference_mode():

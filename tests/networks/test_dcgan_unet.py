@@ -13,14 +13,14 @@ from napari_colorize.networks.fuse import fuse
 from napari_colorize.zoo.build import build
 
 NARROW = (8, 8, 16, 16)
-SWITCHES = [
+OPTIONS = [
     {"batch_norm": batch_norm, "strides": strides, "leaky": leaky}
     for batch_norm, strides, leaky in product([True, False], repeat=3)
 ]
 
 
 def trained(**options) -> DcganUNet:
-    """A narrow one that has taken a step in training, its colors strong."""
+    """Narrow network after one forward pass in training, with strong colors."""
     torch.manual_seed(0)
     network = DcganUNet(**{"widths": NARROW, **options})
     torch.nn.init.normal_(network.head.weight)
@@ -29,7 +29,7 @@ def trained(**options) -> DcganUNet:
     return network.eval().requires_grad_(False)
 
 
-def test_it_has_this_many_parameters():
+def test_the_number_of_parameters():
     network = DcganUNet()
 
     assert sum(weight.numel() for weight in network.parameters()) == 16_783_298
@@ -37,24 +37,24 @@ def test_it_has_this_many_parameters():
 
 @pytest.mark.parametrize("strides", [True, False])
 @pytest.mark.parametrize("size", [(16, 16), (48, 80), (31, 97), (1, 1)])
-def test_ab_has_the_size_of_any_picture_and_stays_within_110(strides, size):
+def test_ab_has_the_size_of_the_image_and_is_within_110(strides, size):
     ab = trained(strides=strides)(torch.rand(2, 1, *size) * 100)
 
     assert ab.shape == (2, 2, *size)
     assert float(ab.abs().max()) <= 110
 
 
-def test_a_picture_that_does_not_fit_is_filled_by_repeating_its_border():
+def test_other_sizes_are_padded_by_repeating_the_border():
     network = trained()
     lightness = torch.rand(1, 1, 24, 40) * 100
 
-    filled = network(F.pad(lightness, (0, 8, 0, 8), mode="replicate"))
+    padded = network(F.pad(lightness, (0, 8, 0, 8), mode="replicate"))
 
-    torch.testing.assert_close(network(lightness), filled[..., :24, :40])
+    torch.testing.assert_close(network(lightness), padded[..., :24, :40])
 
 
-@pytest.mark.parametrize("switches", SWITCHES)
-def test_a_file_opens_as_what_was_trained(switches):
+@pytest.mark.parametrize("switches", OPTIONS)
+def test_a_network_is_rebuilt_from_its_state_dict(switches):
     network = trained(**switches, dropout=0.3)
     state = network.state_dict()
     lightness = torch.rand(1, 1, 48, 32) * 100
@@ -65,15 +65,15 @@ def test_a_file_opens_as_what_was_trained(switches):
     assert [up.dropout.p for up in reloaded.ups] == [0.3, 0.3, 0, 0]
 
 
-def test_every_switch_changes_what_is_computed():
+def test_every_option_changes_the_output():
     lightness = torch.rand(1, 1, 32, 32) * 100
-    results = [trained(**switches)(lightness) for switches in SWITCHES]
+    results = [trained(**switches)(lightness) for switches in OPTIONS]
 
     for index, result in enumerate(results):
         assert not any(torch.allclose(result, other) for other in results[:index])
 
 
-def test_dropout_is_noise_in_training_only():
+def test_dropout_is_active_in_training_only():
     network = trained(batch_norm=False)
     lightness = torch.rand(1, 1, 32, 32) * 100
 
@@ -82,7 +82,7 @@ def test_dropout_is_noise_in_training_only():
     assert not torch.equal(network(lightness), network(lightness))
 
 
-def test_weights_start_as_in_dcgan():
+def test_initial_weights_are_those_of_dcgan():
     network = DcganUNet(widths=(64, 64, 64)).requires_grad_(False)
     weights = torch.cat(
         [conv.weight.flatten() for conv in (network.downs[1][0], network.ups[0].conv)]
@@ -94,7 +94,7 @@ def test_weights_start_as_in_dcgan():
 
 
 @pytest.mark.parametrize("strides", [True, False])
-def test_a_fused_network_says_the_same(strides):
+def test_a_fused_network_gives_the_same_output(strides):
     network = trained(strides=strides)
     lightness = torch.rand(1, 1, 80, 112) * 100
 

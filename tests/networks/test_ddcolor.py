@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_colorize.networks import ddcolor
 from napari_colorize.networks.ddcolor import (
-    ddcolor_of,
+    build_ddcolor,
     is_ddcolor,
     new_ddcolor,
-    positions,
+    position_embedding_sine,
 )
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.zoo.weights import read_weights
@@ -39,8 +39,8 @@ SMALL = {
 }
 
 
-class Largest(TorchDispatchMode):
-    """Notes how many numbers the largest tensor holds that any operation makes."""
+class LargestTensor(TorchDispatchMode):
+    """Records the number of elements of the largest tensor that any operation creates."""
 
     numbers = 0
 
@@ -88,30 +88,30 @@ def small_network() -> nn.Module:
 
 
 @pytest.mark.parametrize("size", ["tiny", "large"])
-def test_keys_shapes_dtypes_and_order_are_the_published_ones(size):
+def test_state_dict_entries_equal_the_published_ones(size):
     network = empty_network(f"ddcolor-{size}")
 
     assert keys_of(network) == published_keys(f"ddcolor-{size}")
     state = network.state_dict()
     assert is_ddcolor(state)
     with torch.device("meta"):
-        assert keys_of(ddcolor_of(state)) == keys_of(network)
+        assert keys_of(build_ddcolor(state)) == keys_of(network)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_colors_are_the_published_ones(published, stored, grays, size):
+def test_outputs_equal_the_published_ones(published, stored, grays, size):
     with torch.inference_mode():
         ab = published(grays[size])
 
     np.testing.assert_allclose(ab, stored[f"output_ab_{size}"], rtol=0, atol=CLOSE)
 
 
-@pytest.mark.parametrize("band", [1, 2**30])
+@pytest.mark.parametrize("block_bytes", [1, 2**30])
 @pytest.mark.parametrize("size", SIZES)
-def test_colors_with_norms_folded_are_the_published_ones(
-    fused, stored, grays, size, band, monkeypatch
+def test_fused_outputs_equal_the_published_ones(
+    fused, stored, grays, size, block_bytes, monkeypatch
 ):
-    monkeypatch.setattr(ddcolor, "BAND_BYTES", band)
+    monkeypatch.setattr(ddcolor, "ROW_BLOCK_BYTES", block_bytes)
 
     with torch.inference_mode():
         ab = fused(grays[size])
@@ -119,7 +119,7 @@ def test_colors_with_norms_folded_are_the_published_ones(
     np.testing.assert_allclose(ab, stored[f"output_ab_{size}"], rtol=0, atol=CLOSE)
 
 
-def test_colors_in_bfloat16_are_close_to_the_published_ones(fused, stored, grays):
+def test_bfloat16_outputs_are_close_to_the_published_ones(fused, stored, grays):
     network = copy.deepcopy(fused).to(torch.bfloat16)
 
     for size in SIZES:
@@ -127,22 +127,22 @@ def test_colors_in_bfloat16_are_close_to_the_published_ones(fused, stored, grays
             ab = network(grays[size]).numpy()
         error = ab - stored[f"output_ab_{size}"]
         assert ab.dtype == np.float32
-        # Of outputs of -3 to 3; their mean and standard deviation are coarse in bfloat16, too.
+        # Outputs span -3 to 3.
         assert np.abs(error).max() < 0.1 and np.sqrt(np.square(error).mean()) < 0.025
 
 
-def test_layers_are_the_published_ones(published, stored, grays):
+def test_layer_outputs_equal_the_published_ones(published, stored, grays):
     names = [key.removeprefix("act_64x64_") for key in stored if key.startswith("act_")]
-    found = {}
+    outputs = {}
     handles = [
         published.get_submodule(name).register_forward_hook(
-            lambda *parts, name=name: found.update({name: parts[2]})
+            lambda *parts, name=name: outputs.update({name: parts[2]})
         )
         for name in names
         if name != "decoder.color_decoder"
     ]
     head = published.refine_net.register_forward_hook(
-        lambda *parts: found.update({"decoder.color_decoder": parts[1][0][:, :100]})
+        lambda *parts: outputs.update({"decoder.color_decoder": parts[1][0][:, :100]})
     )
     with torch.inference_mode():
         published(grays["64x64"])
@@ -151,53 +151,53 @@ def test_layers_are_the_published_ones(published, stored, grays):
 
     assert len(names) == 7
     for name in names:
-        theirs = stored[f"act_64x64_{name}"]
-        ours = found[name][: len(theirs), : theirs.shape[1]]
+        expected = stored[f"act_64x64_{name}"]
+        ours = outputs[name][: len(expected), : expected.shape[1]]
         np.testing.assert_allclose(
-            ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max(), err_msg=name
+            ours, expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=name
         )
 
 
-def test_positions_are_told_from_the_first_row_and_column_on_by_finer_and_coarser_waves():
-    told = positions(torch.zeros(1, 8, 3, 5))
+def test_the_position_embedding_has_sines_and_cosines_of_row_and_column():
+    embedding = position_embedding_sine(torch.zeros(1, 8, 3, 5))
 
     row, column = 2 * math.pi * 2 / 3, 2 * math.pi * 4 / 5
-    wanted = [
+    expected = [
         wave(angle / scale)
         for angle in (row, column)
         for scale in (1, 100)
         for wave in (math.sin, math.cos)
     ]
-    torch.testing.assert_close(told[:, 1, 3], torch.tensor(wanted), atol=1e-5, rtol=0)
+    torch.testing.assert_close(embedding[:, 1, 3], torch.tensor(expected), atol=1e-5, rtol=0)
 
 
-def test_made_ready_for_use_it_never_makes_a_map_for_each_query():
+def test_the_fused_network_creates_no_map_per_query():
     network, gray = small_network(), torch.rand(1, 3, 128, 160)
 
-    with Largest() as plain, torch.inference_mode():
+    with LargestTensor() as plain, torch.inference_mode():
         expected = network(gray)
-    with Largest() as quick, torch.inference_mode():
+    with LargestTensor() as fused, torch.inference_mode():
         torch.testing.assert_close(fuse(network)(gray), expected, atol=1e-5, rtol=1e-5)
 
-    assert plain.numbers >= 100 * 128 * 160 > 2 * quick.numbers
+    assert plain.numbers >= 100 * 128 * 160 > 2 * fused.numbers
 
 
-def test_a_file_in_its_container_comes_back_with_what_it_carries_along(tmp_path):
+def test_a_file_with_unused_entries_is_loaded_unchanged(tmp_path):
     network = new_ddcolor(**SMALL, classes=10).eval().requires_grad_(False)
     torch.save({"params": network.state_dict()}, tmp_path / "network.pth")
 
     state = read_weights(tmp_path / "network.pth").state
-    again = ddcolor_of(state).eval().requires_grad_(False)
-    again.load_state_dict(state)
+    rebuilt = build_ddcolor(state).eval().requires_grad_(False)
+    rebuilt.load_state_dict(state)
 
     gray = torch.rand(2, 3, 64, 32)
     assert "encoder.arch.head_cls.weight" in state
-    assert torch.equal(again(gray), network(gray))
+    assert torch.equal(rebuilt(gray), network(gray))
 
 
-def test_what_a_file_only_carries_along_is_not_learned():
-    learned = dict(new_ddcolor(**SMALL, classes=10).named_parameters())
+def test_unused_entries_are_no_parameters():
+    parameters = dict(new_ddcolor(**SMALL, classes=10).named_parameters())
 
-    assert "encoder.arch.norm3.weight" in learned
-    assert not any(".norm.weight" in name and "arch.norm." in name for name in learned)
-    assert not any("head_cls" in name for name in learned)
+    assert "encoder.arch.norm3.weight" in parameters
+    assert not any(".norm.weight" in name and "arch.norm." in name for name in parameters)
+    assert not any("head_cls" in name for name in parameters)

@@ -18,10 +18,10 @@ from napari_colorize.networks import (
     vision,
 )
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, UNet
-from napari_colorize.networks.deoldify_specs import narrow, widths_for, widths_of
-from napari_colorize.networks.encoders import ENCODED
+from napari_colorize.networks.deoldify_specs import config_for, config_of, scale_decoder
+from napari_colorize.networks.encoders import ENCODER_CHANNELS
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.layers import PublishedAttention, SelfAttention
+from napari_colorize.networks.layers import IpolSelfAttention, SelfAttention
 from napari_colorize.networks.mobilenet import SameConv2d
 from napari_colorize.networks.winograd import accelerate_convs
 from napari_colorize.zoo.build import build
@@ -31,10 +31,11 @@ ARCHITECTURE = {
     "wide": "deoldify-wide",
     "ipol": "ipol-uv",
     "siggraph17": "zhang-siggraph17",
+    "eccv16": "zhang-eccv16",
     "ddcolor-tiny": "ddcolor",
     "ddcolor-large": "ddcolor",
 }
-# Other networks than the published: the name of each, and what to create it with.
+# Unpublished variants: name of the architecture and options.
 VARIANTS = [
     ("deoldify-deep", {"attention": 0}),
     ("deoldify-deep", {"attention": 2, "spectral": False}),
@@ -57,7 +58,7 @@ LARGE_VARIANTS = [
 
 
 def randomize(network: nn.Module) -> nn.Module:
-    """A new network as training would leave it: norms with statistics, attention with a say."""
+    """Set the norms and attention of a new network to values as after training."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -72,12 +73,14 @@ def randomize(network: nn.Module) -> nn.Module:
 
 
 def create(name: str, **options: object) -> UNet:
-    """A variant with few channels, as training would leave it: its features do not explode."""
+    """Create a variant with few channels whose features stay bounded."""
     torch.manual_seed(0)
     network = randomize(ARCHITECTURES[name].create(**{"width": 0.1} | options))
     for key, parameter in network.named_parameters():
         if key.endswith(".weight") and parameter.ndim > 2 and not key.startswith(ENCODERS):
-            matrix = parameter.data.flatten(1)  # random: about its largest singular value
+            matrix = parameter.data.flatten(
+                1
+            )  # estimate of the largest singular value of a random matrix
             parameter.data /= matrix.std() * sum(side**0.5 for side in matrix.shape)
     return network
 
@@ -89,12 +92,12 @@ def small() -> UNet:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_keys_shapes_dtypes_and_order_are_the_published_ones(name):
+def test_state_dict_entries_equal_the_published_ones(name):
     assert keys_of(empty_network(name)) == published_keys(name)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_architecture_is_told_from_the_keys_and_builds_the_same_network(name):
+def test_the_architecture_is_detected_from_the_keys_and_builds_the_same_network(name):
     state = empty_network(name).state_dict()
 
     architecture = identify(state)
@@ -104,9 +107,9 @@ def test_the_architecture_is_told_from_the_keys_and_builds_the_same_network(name
         assert keys_of(architecture.build(state)) == keys_of(empty_network(name))
 
 
-def test_widths_are_read_off_the_shapes(small):
+def test_the_configuration_is_read_from_the_shapes(small):
     assert identify(small.state_dict()) is ARCHITECTURES["deoldify-deep"]
-    assert widths_of(small.state_dict()) == SMALL
+    assert config_of(small.state_dict()) == SMALL
 
 
 @pytest.mark.parametrize("keys", [[], ["layers.4.conv1.0.weight_orig"], ["dense.conv.weight"]])
@@ -115,7 +118,7 @@ def test_other_files_belong_to_no_architecture(keys):
 
 
 @pytest.mark.parametrize("size", [(2, 2), (16, 16), (34, 50), (80, 96)])
-def test_any_even_size_comes_back_as_rgb_within_three(small, size):
+def test_outputs_for_even_sizes_are_rgb_within_3(small, size):
     x = torch.randn(2, 3, *size)
 
     with torch.no_grad():
@@ -125,36 +128,36 @@ def test_any_even_size_comes_back_as_rgb_within_three(small, size):
     assert rgb.abs().max() <= 3
 
 
-def test_attention_matters_until_it_is_turned_off(small):
+def test_self_attention_changes_the_output_and_can_be_disabled(small):
     x = torch.randn(1, 3, 48, 64)
     attention = small.layers["5"].get_submodule("conv2.3")
 
     with torch.no_grad():
         on, off = small(x), small(x, self_attention=False)
         nn.init.zeros_(attention.gamma)
-        silent = small(x)
+        without_gradient = small(x)
         nn.init.constant_(attention.gamma, 0.7)
 
-    torch.testing.assert_close(off, silent)
+    torch.testing.assert_close(off, without_gradient)
     assert not torch.allclose(on, off, atol=1e-4)
 
 
-def test_a_new_network_can_be_trained_in_every_part():
+def test_every_parameter_of_a_new_network_has_a_gradient():
     torch.manual_seed(0)
     network = DeOldify(SMALL)
     nn.init.constant_(network.get_parameter("layers.5.conv2.3.gamma"), 0.1)
 
     network(torch.randn(2, 3, 64, 64)).square().mean().backward()
 
-    silent = [
+    without_gradient = [
         name
         for name, parameter in network.named_parameters()
         if parameter.grad is None or not parameter.grad.isfinite().all() or not parameter.grad.any()
     ]
-    assert silent == []
+    assert without_gradient == []
 
 
-def test_ipol_keeps_the_luminance_of_its_input():
+def test_ipol_preserves_the_luminance_of_its_input():
     network = create("ipol-other")
     x = torch.randn(1, 3, 32, 32)
     luminance = torch.tensor([0.299, 0.587, 0.114])
@@ -168,7 +171,7 @@ def test_ipol_keeps_the_luminance_of_its_input():
     torch.testing.assert_close(uv[:, 0], u, rtol=2e-3, atol=2e-3)
 
 
-def test_a_fused_network_is_the_same_network(small):
+def test_a_fused_network_gives_the_same_output(small):
     x = torch.randn(2, 3, 48, 80)
     with torch.no_grad():
         expected = [small(x), small(x, self_attention=False)]
@@ -183,7 +186,7 @@ def test_a_fused_network_is_the_same_network(small):
     assert not any(parameter.requires_grad for parameter in fused.parameters())
 
 
-def test_fusing_leaves_only_the_norms_that_have_no_convolution_to_go_to(small):
+def test_fusing_keeps_only_norms_without_an_adjacent_convolution(small):
     with torch.device("meta"):
         network = DeOldify(SMALL)
     network.load_state_dict(small.state_dict(), assign=True)
@@ -198,7 +201,7 @@ def test_fusing_leaves_only_the_norms_that_have_no_convolution_to_go_to(small):
     assert not any("weight_" in name for name in network.state_dict())
 
 
-def test_a_network_in_bfloat16_takes_and_gives_float32(small):
+def test_a_network_in_bfloat16_has_float32_input_and_output(small):
     x = torch.randn(1, 3, 48, 64)
     with torch.no_grad():
         expected = small(x)
@@ -212,13 +215,13 @@ def test_a_network_in_bfloat16_takes_and_gives_float32(small):
     assert (low - expected).square().mean().sqrt() < 0.02
 
 
-def test_torchvision_is_not_imported_before_a_resnet_is_wanted():
+def test_importing_networks_imports_neither_torch_nor_torchvision():
     code = "import sys, napari_colorize.networks; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert not {"torch", "torchvision"} & set(loaded)
 
 
-def test_a_failure_of_torchvision_that_we_cannot_cure_is_passed_on(monkeypatch):
+def test_other_import_errors_of_torchvision_are_raised(monkeypatch):
     def fail(name: str) -> None:
         raise RuntimeError("something else")
 
@@ -234,21 +237,21 @@ def test_a_failure_of_torchvision_that_we_cannot_cure_is_passed_on(monkeypatch):
         ("resnet101", "wide", WIDE),
     ],
 )
-def test_the_rule_for_other_encoders_gives_the_published_widths(encoder, kind, published):
-    assert widths_for(encoder, kind) == published
+def test_the_rule_for_other_encoders_gives_the_published_configurations(encoder, kind, published):
+    assert config_for(encoder, kind) == published
 
 
-def test_a_narrow_decoder_has_multiples_of_16_and_the_same_encoder():
-    half = narrow(WIDE, 0.5)
+def test_a_scaled_decoder_has_multiples_of_16_channels_and_the_same_encoder():
+    half = scale_decoder(WIDE, 0.5)
 
-    assert half.block == half.upsampled == (256, 256, 256, 128)
-    assert half.encoded == WIDE.encoded
-    assert narrow(DEEP, 1.0) is DEEP
-    assert {channels % 16 for channels in narrow(DEEP, 0.3).block} == {0}
+    assert half.block_channels == half.upsample_channels == (256, 256, 256, 128)
+    assert half.encoder_channels == WIDE.encoder_channels
+    assert scale_decoder(DEEP, 1.0) is DEEP
+    assert {channels % 16 for channels in scale_decoder(DEEP, 0.3).block_channels} == {0}
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS + LARGE_VARIANTS)
-def test_a_variant_is_told_from_its_keys_and_built_again(name, options):
+def test_a_variant_is_detected_from_its_keys_and_rebuilt(name, options):
     with torch.device("meta"):
         network = ARCHITECTURES[name].create(**{"width": 0.1} | options)
     state = network.state_dict()
@@ -256,34 +259,36 @@ def test_a_variant_is_told_from_its_keys_and_built_again(name, options):
     architecture = identify(state)
 
     assert architecture is ARCHITECTURES[name]
-    assert [known.name for known in ARCHITECTURES.values() if known.matches(state)] == [name]
+    assert [
+        architecture.name for architecture in ARCHITECTURES.values() if architecture.matches(state)
+    ] == [name]
     with torch.device("meta"):
         assert keys_of(architecture.build(state)) == keys_of(network)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_a_variant_colours_the_same_when_it_is_fused_and_quickened(name, options, monkeypatch):
+def test_a_fused_and_accelerated_variant_gives_the_same_output(name, options, monkeypatch):
     network = create(name, **options)
     x = torch.randn(2, 3, 48, 80)
     with torch.no_grad():
         expected = network(x), network(x, self_attention=False)
-    monkeypatch.setattr(deoldify, "BAND_BYTES", 1)
+    monkeypatch.setattr(deoldify, "ROW_BLOCK_BYTES", 1)
 
     fused = fuse(build(ARCHITECTURES[name], network.state_dict()))
     accelerate_convs(fused.to(memory_format=torch.channels_last))
 
     assert expected[0].shape == x.shape
-    found = fused(x), fused(x, self_attention=False)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    outputs = fused(x), fused(x, self_attention=False)
+    torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_a_variant_attends_where_it_was_asked_to(name, options):
+def test_self_attention_layers_are_at_the_configured_sizes(name, options):
     network = create(name, **options)
     x = torch.randn(1, 3, 64, 96)
     sizes = []
     for part in network.modules():
-        if isinstance(part, SelfAttention | PublishedAttention):
+        if isinstance(part, SelfAttention | IpolSelfAttention):
             part.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[2:]))
 
     with torch.no_grad():
@@ -296,14 +301,14 @@ def test_a_variant_attends_where_it_was_asked_to(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_spectral_norm_is_everywhere_or_nowhere(name, options):
+def test_spectral_norm_is_optional(name, options):
     keys = ARCHITECTURES[name].create(**{"width": 0.1} | options).state_dict()
 
     assert any(key.endswith("weight_orig") for key in keys) == options.get("spectral", True)
 
 
-@pytest.mark.parametrize("encoder", ENCODED)
-def test_layer_groups_are_fastais_and_hold_every_parameter_once(encoder):
+@pytest.mark.parametrize("encoder", ENCODER_CHANNELS)
+def test_layer_groups_equal_those_of_fastai_and_contain_every_parameter_once(encoder):
     with torch.device("meta"):
         network = ARCHITECTURES["deoldify-other"].create(encoder=encoder, kind="deep", width=0.1)
 
@@ -325,7 +330,7 @@ def test_layer_groups_are_fastais_and_hold_every_parameter_once(encoder):
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_a_variant_without_norms_of_weights_learns_in_every_part(mode):
+def test_every_parameter_has_a_gradient_without_spectral_norm(mode):
     network = create("ipol-other", spectral=False, attention=2).requires_grad_(True)
     getattr(network, mode)()
 
@@ -337,7 +342,7 @@ def test_a_variant_without_norms_of_weights_learns_in_every_part(mode):
     )
 
 
-def test_mobilenet_is_given_what_it_wants_of_a_normalised_gray():
+def test_mobilenet_gets_gray_in_its_own_range():
     network = create("deoldify-other", encoder="mobilenet_edgetpu")
     gray = torch.rand(1, 1, 32, 48)
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
@@ -350,20 +355,20 @@ def test_mobilenet_is_given_what_it_wants_of_a_normalised_gray():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
-        ({"attention": 3}, "0, 1 or 2 self-attention layers, not 3"),
-        ({"encoder": "resnet9"}, "resnet9.*choose deep or wide, on one of resnet18, "),
-        ({"kind": "tall"}, "tall.*choose deep or wide"),
-        ({"width": 0}, "between 0 and 4, got 0"),
+        ({"attention": 3}, "0, 1 or 2 self-attention layers, got 3"),
+        ({"encoder": "resnet9"}, "resnet9.*use deep or wide, on one of resnet18, "),
+        ({"kind": "tall"}, "tall.*use deep or wide"),
+        ({"width": 0}, "above 0 and at most 4, got 0"),
     ],
 )
-def test_an_impossible_network_is_refused_in_words(options, words):
-    with pytest.raises(ValueError, match=words):
+def test_invalid_options_raise(options, message):
+    with pytest.raises(ValueError, match=message):
         ARCHITECTURES["deoldify-other"].create(**options)
 
 
-def test_the_ipol_program_with_a_head_for_rgb_is_no_network_of_ours():
+def test_the_ipol_network_with_an_rgb_head_is_not_detected():
     state = create("ipol-other").state_dict()
     rgb = {"dense.conv.weight_orig": torch.zeros(3, *state["dense.conv.weight_orig"].shape[1:])}
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_colorize.networks import ARCHITECTURES, identify
-from napari_colorize.networks.explo import SHRINKS, ExploUNet
+from napari_colorize.networks.explo import REMOVED_PIXELS, ExploUNet
 from napari_colorize.zoo.build import build
 
 
@@ -15,13 +15,13 @@ def network() -> ExploUNet:
     return ExploUNet(width=4).eval().requires_grad_(False)
 
 
-def test_it_has_as_many_parameters_as_its_source():
+def test_the_number_of_parameters_equals_that_of_the_slides():
     network = ExploUNet()
 
     assert sum(weight.numel() for weight in network.parameters()) == 1_406_403
 
 
-def test_its_bottom_is_24_pixels_smaller(network):
+def test_the_bottleneck_is_24_pixels_smaller(network):
     sizes = []
     handle = network.bottleneck.register_forward_hook(
         lambda module, inputs, output: sizes.append(tuple(output.shape[-2:]))
@@ -35,23 +35,23 @@ def test_its_bottom_is_24_pixels_smaller(network):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (25, 24), (48, 80), (31, 97)])
-def test_rgb_has_the_size_of_any_picture(network, size):
+def test_rgb_has_the_size_of_the_image(network, size):
     rgb = network(torch.rand(2, 1, *size))
 
     assert rgb.shape == (2, 3, *size)
     assert float(rgb.min()) >= 0
 
 
-def test_a_picture_smaller_than_the_border_is_filled_by_repeating_it(network):
+def test_images_smaller_than_the_border_are_padded_by_repeating_it(network):
     gray = torch.rand(1, 1, 16, 40)
 
-    filled = network(F.pad(gray, (0, 0, 0, SHRINKS + 1 - 16), mode="replicate"))
+    padded = network(F.pad(gray, (0, 0, 0, REMOVED_PIXELS + 1 - 16), mode="replicate"))
 
-    torch.testing.assert_close(network(gray), filled[..., :16, :])
+    torch.testing.assert_close(network(gray), padded[..., :16, :])
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_channel_of_a_new_network_can_learn(seed):
+def test_every_channel_of_a_new_network_is_mostly_positive(seed):
     torch.manual_seed(seed)
     network = ExploUNet()
 
@@ -60,7 +60,7 @@ def test_every_channel_of_a_new_network_can_learn(seed):
     assert bool((rgb > 0).float().mean(dim=(0, 2, 3)).gt(0.5).all())
 
 
-def test_a_file_opens_as_what_was_trained(network):
+def test_a_network_is_rebuilt_from_its_state_dict(network):
     state = network.state_dict()
     gray = torch.rand(1, 1, 48, 32)
 

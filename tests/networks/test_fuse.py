@@ -8,18 +8,18 @@ from napari_colorize.networks.fuse import fuse
 
 
 class Chain(nn.Module):
-    """A batch norm between a 3x3 convolution and what its parameter says."""
+    """A batch norm between a 3x3 convolution and another module."""
 
-    def __init__(self, behind: nn.Module) -> None:
+    def __init__(self, after: nn.Module) -> None:
         super().__init__()
         self.before = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.BatchNorm2d(4))
-        self.behind = behind
+        self.after = after
 
     def forward(self, x):
-        return self.behind(self.before(x))
+        return self.after(self.before(x))
 
-    def neighbours(self):
-        yield self.before, self.behind
+    def fusable_pairs(self):
+        yield self.before, self.after
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
@@ -36,7 +36,7 @@ def norms(network: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-def test_a_norm_behind_a_relu_goes_into_the_1x1_convolution_behind_it():
+def test_a_norm_after_a_relu_is_folded_into_the_following_1x1_convolution():
     torch.manual_seed(0)
     network = with_statistics(Chain(nn.Conv2d(4, 3, 1)))
     x = torch.randn(1, 2, 6, 6)
@@ -48,7 +48,7 @@ def test_a_norm_behind_a_relu_goes_into_the_1x1_convolution_behind_it():
     torch.testing.assert_close(network(x), expected)
 
 
-def test_a_norm_before_padding_stays():
+def test_a_norm_before_a_padded_convolution_is_kept():
     torch.manual_seed(0)
     network = with_statistics(Chain(nn.Conv2d(4, 3, 3, padding=1)))
     x = torch.randn(1, 2, 6, 6)
@@ -60,7 +60,7 @@ def test_a_norm_before_padding_stays():
     torch.testing.assert_close(network(x), expected)
 
 
-def test_the_compact_network_is_the_same_when_fused():
+def test_the_fused_compact_network_gives_the_same_output():
     torch.manual_seed(0)
     network = with_statistics(CompactUNet())
     x = torch.rand(2, 1, 64, 96)

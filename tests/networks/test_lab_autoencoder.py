@@ -17,7 +17,7 @@ RANGES = {"ab": (-110, 110), "rgb": (0, 1)}
 
 @pytest.fixture(scope="module", params=["ab", "rgb"])
 def network(request) -> LabAutoencoder:
-    """A narrow one that has taken a step in training, its colors strong."""
+    """Narrow network after one forward pass in training, with strong colors."""
     torch.manual_seed(0)
     network = LabAutoencoder(request.param, widths=NARROW)
     torch.nn.init.normal_(network.decoder.head.weight)
@@ -27,14 +27,14 @@ def network(request) -> LabAutoencoder:
 
 
 @pytest.mark.parametrize(("target", "count"), [("ab", 3_101_122), ("rgb", 3_101_699)])
-def test_it_has_this_many_parameters(target, count):
+def test_the_number_of_parameters(target, count):
     network = LabAutoencoder(target)
 
     assert sum(weight.numel() for weight in network.parameters()) == count
 
 
 @pytest.mark.parametrize("size", [(16, 16), (48, 80), (31, 97), (1, 1)])
-def test_colors_have_the_size_of_any_picture_and_stay_in_range(network, size):
+def test_colors_have_the_size_of_the_image_and_are_in_range(network, size):
     output = network(torch.rand(2, 1, *size) * 100)
 
     low, high = RANGES[network.target]
@@ -43,7 +43,7 @@ def test_colors_have_the_size_of_any_picture_and_stay_in_range(network, size):
 
 
 @pytest.mark.parametrize("target", ["ab", "rgb"])
-def test_a_new_network_shows_middle_gray(target):
+def test_a_new_network_predicts_middle_gray(target):
     torch.manual_seed(0)
     network = LabAutoencoder(target).eval().requires_grad_(False)
     output = network(torch.rand(1, 1, 64, 64) * 100)
@@ -52,7 +52,7 @@ def test_a_new_network_shows_middle_gray(target):
     assert float((output - (low + high) / 2).abs().max()) < 0.1 * (high - low)
 
 
-def test_the_two_routes_differ_in_their_last_layer_only():
+def test_the_two_targets_differ_in_the_last_layer_only():
     torch.manual_seed(0)
     ab, rgb = (
         {key.replace(f"to_{target}", ""): value for key, value in state.items()}
@@ -64,7 +64,7 @@ def test_the_two_routes_differ_in_their_last_layer_only():
     assert differing == {".head.weight", ".head.bias"}
 
 
-def test_a_file_opens_as_what_was_trained(network):
+def test_a_network_is_rebuilt_from_its_state_dict(network):
     state = network.state_dict()
     architecture = ARCHITECTURES[NAMES[network.target]]
     lightness = torch.rand(1, 1, 48, 32) * 100
@@ -75,7 +75,7 @@ def test_a_file_opens_as_what_was_trained(network):
     )
 
 
-def test_a_fused_network_says_the_same(network):
+def test_a_fused_network_gives_the_same_output(network):
     lightness = torch.rand(1, 1, 80, 112) * 100
     fused = fuse(copy.deepcopy(network))
 

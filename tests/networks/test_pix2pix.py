@@ -17,7 +17,7 @@ PIX2PIX = ARCHITECTURES["pix2pix"]
 
 @pytest.fixture(scope="module")
 def small() -> Pix2PixUNet:
-    """A network of four steps as training would leave it."""
+    """Network of four steps with values as after training."""
     torch.manual_seed(0)
     network = Pix2PixUNet(downs=4, width=8).eval()
     for part in network.modules():
@@ -30,8 +30,8 @@ def small() -> Pix2PixUNet:
     return network.requires_grad_(False)
 
 
-def as_in_the_paper(network: Pix2PixUNet, lightness: torch.Tensor) -> torch.Tensor:
-    """The U-Net as it is drawn: each level is what stands around the next one."""
+def recursive_unet(network: Pix2PixUNet, lightness: torch.Tensor) -> torch.Tensor:
+    """Independent recursive implementation: each level contains the next one."""
     downs, ups = network.contracting, [*network.expanding, network.head]
 
     def level(x: torch.Tensor, depth: int) -> torch.Tensor:
@@ -47,7 +47,7 @@ def as_in_the_paper(network: Pix2PixUNet, lightness: torch.Tensor) -> torch.Tens
     return 110 * torch.tanh(level(lightness / 50 - 1, 0))
 
 
-def test_there_are_as_many_parameters_as_published():
+def test_the_number_of_parameters_equals_the_published_one():
     with torch.device("meta"):
         network = Pix2PixUNet()
 
@@ -56,40 +56,40 @@ def test_there_are_as_many_parameters_as_published():
     )
 
 
-def test_where_sides_can_be_halved_it_is_the_network_of_the_paper(small):
+def test_the_output_equals_that_of_a_recursive_implementation(small):
     lightness = torch.rand(2, 1, 48, 64) * 100
 
     ab = small(lightness)
 
-    torch.testing.assert_close(ab, as_in_the_paper(small, lightness), atol=1e-4, rtol=0)
+    torch.testing.assert_close(ab, recursive_unet(small, lightness), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 48), (33, 131)])
-def test_any_size_comes_back_as_colors_within_110(small, size):
+def test_ab_has_the_size_of_the_image_and_is_within_110(small, size):
     ab = small(torch.rand(2, 1, *size) * 100)
 
     assert ab.shape == (2, 2, *size)
     assert 0 < ab.abs().max() <= 110
 
 
-def test_eight_steps_down_and_up_work_on_sixteen_pixels():
+def test_eight_steps_work_on_sixteen_pixels():
     network = Pix2PixUNet(downs=8, width=4).eval()
 
     assert network(torch.rand(1, 1, 16, 16) * 100).shape == (1, 2, 16, 16)
 
 
-@pytest.mark.parametrize(("downs", "dropping"), [(5, 1), (6, 2), (7, 3), (8, 3)])
-def test_the_coarsest_steps_back_have_dropout_and_the_bottleneck_has_no_norm(downs, dropping):
+@pytest.mark.parametrize(("downs", "dropout_steps"), [(5, 1), (6, 2), (7, 3), (8, 3)])
+def test_the_coarsest_decoder_steps_have_dropout_and_the_bottleneck_no_norm(downs, dropout_steps):
     with torch.device("meta"):
         network = Pix2PixUNet(downs=downs)
 
     shares = [up.dropout.p for up in network.expanding]
-    assert shares == [0.5] * dropping + [0.0] * (downs - 1 - dropping)
+    assert shares == [0.5] * dropout_steps + [0.0] * (downs - 1 - dropout_steps)
     norms = [isinstance(down.norm, nn.BatchNorm2d) for down in network.contracting]
     assert norms == [False, *[True] * (downs - 2), False]
 
 
-def test_dropout_is_noise_in_training_only():
+def test_dropout_is_active_in_training_only():
     network = Pix2PixUNet(downs=5, width=4)
     lightness = torch.rand(2, 1, 64, 64) * 100
 
@@ -98,7 +98,7 @@ def test_dropout_is_noise_in_training_only():
     assert torch.equal(network(lightness), network(lightness))
 
 
-def test_one_picture_of_the_networks_own_size_can_be_trained_on():
+def test_training_on_one_image_with_a_one_pixel_bottleneck_works():
     network = Pix2PixUNet(downs=5, width=4)
 
     network(torch.rand(1, 1, 32, 32) * 100).square().mean().backward()
@@ -107,7 +107,7 @@ def test_one_picture_of_the_networks_own_size_can_be_trained_on():
     assert network.contracting[0].conv.weight.grad.abs().max() > 0
 
 
-def test_new_weights_are_drawn_as_published():
+def test_initial_weights_are_those_of_the_program():
     torch.manual_seed(0)
     network = Pix2PixUNet(downs=5, width=16).requires_grad_(False)
 
@@ -123,7 +123,7 @@ def test_new_weights_are_drawn_as_published():
 
 
 @pytest.mark.parametrize(("downs", "width"), [(3, 4), (5, 8), (7, 2)])
-def test_steps_and_width_are_read_off_the_keys(downs, width):
+def test_steps_and_width_are_read_from_the_keys(downs, width):
     network = Pix2PixUNet(downs=downs, width=width).eval()
     state = network.state_dict()
     lightness = torch.rand(1, 1, 40, 24) * 100
@@ -132,7 +132,7 @@ def test_steps_and_width_are_read_off_the_keys(downs, width):
     assert torch.equal(build(PIX2PIX, state)(lightness), network(lightness))
 
 
-def test_a_fused_network_says_the_same(small):
+def test_a_fused_network_gives_the_same_output(small):
     lightness = torch.rand(1, 1, 50, 70) * 100
 
     fused = fuse(copy.deepcopy(small))

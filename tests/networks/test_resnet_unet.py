@@ -17,7 +17,7 @@ NARROW = {"layer3": (32, 16, 8), "layer4": (32, 32, 16, 8)}
 
 @pytest.fixture(scope="module", params=["layer3", "layer4"])
 def network(request) -> ResNetUNet:
-    """A narrow one that has taken a step in training, so that its norms are not new."""
+    """Narrow network after one forward pass in training, so that its norms have statistics."""
     torch.manual_seed(0)
     network = ResNetUNet(request.param, NARROW[request.param])
     torch.nn.init.normal_(network.head.weight, std=0.1)
@@ -27,19 +27,19 @@ def network(request) -> ResNetUNet:
     return network.eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize(("depth", "millions"), [("layer4", 31_103_898), ("layer3", 7_638_266)])
-def test_it_has_this_many_parameters(depth, millions):
+@pytest.mark.parametrize(("depth", "count"), [("layer4", 31_103_898), ("layer3", 7_638_266)])
+def test_the_number_of_parameters(depth, count):
     network = ResNetUNet(depth)
 
-    assert sum(weight.numel() for weight in network.parameters()) == millions
+    assert sum(weight.numel() for weight in network.parameters()) == count
 
 
 @pytest.mark.parametrize("size", [(16, 16), (48, 80), (31, 97), (1, 1)])
-def test_ab_has_the_size_of_any_picture(network, size):
+def test_ab_has_the_size_of_the_image(network, size):
     assert network(torch.rand(2, 1, *size) * 100).shape == (2, 2, *size)
 
 
-def test_its_encoder_computes_what_torchvision_does():
+def test_the_encoder_equals_that_of_torchvision():
     torch.manual_seed(0)
     reference = torchvision_models().resnet18().eval()
     state = reference.state_dict()
@@ -61,7 +61,7 @@ def test_its_encoder_computes_what_torchvision_does():
     assert unexpected == ["fc.weight", "fc.bias"]
 
 
-def test_the_pretrained_file_fills_the_encoder(shared):
+def test_the_pretrained_file_contains_all_weights_of_the_encoder(shared):
     state = load_file(shared / "backbones" / "resnet18_to_layer3.safetensors")
     state["conv1.weight"] = state["conv1.weight"].sum(dim=1, keepdim=True)
 
@@ -71,14 +71,14 @@ def test_the_pretrained_file_fills_the_encoder(shared):
     assert all(key.endswith("num_batches_tracked") for key in missing)
 
 
-def test_a_new_network_sees_nearly_gray():
+def test_a_new_network_predicts_almost_gray():
     torch.manual_seed(0)
     network = ResNetUNet("layer3", NARROW["layer3"]).eval().requires_grad_(False)
 
     assert float(network(torch.rand(1, 1, 32, 32) * 100).abs().max()) < 2
 
 
-def test_its_last_layer_is_linear_in_units_of_110(network):
+def test_the_last_layer_is_linear_in_units_of_110(network):
     lightness = torch.rand(1, 1, 32, 32) * 100
     stronger = copy.deepcopy(network)
     stronger.head.weight.mul_(1000)
@@ -88,7 +88,7 @@ def test_its_last_layer_is_linear_in_units_of_110(network):
     torch.testing.assert_close(stronger(lightness), expected, atol=1e-1, rtol=1e-3)
 
 
-def test_a_file_opens_as_what_was_trained(network):
+def test_a_network_is_rebuilt_from_its_state_dict(network):
     state = network.state_dict()
     lightness = torch.rand(1, 1, 48, 32) * 100
 
@@ -97,7 +97,7 @@ def test_a_file_opens_as_what_was_trained(network):
     torch.testing.assert_close(reloaded(lightness), network(lightness), atol=0, rtol=0)
 
 
-def test_a_fused_network_says_the_same(network):
+def test_a_fused_network_gives_the_same_output(network):
     lightness = torch.rand(1, 1, 48, 80) * 100
     fused = fuse(copy.deepcopy(network))
 

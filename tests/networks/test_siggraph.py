@@ -17,11 +17,11 @@ from torch import nn
 
 from napari_colorize.imaging.color import lab_to_rgb
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.siggraph import Siggraph17, is_siggraph17, siggraph17_of
+from napari_colorize.networks.siggraph import Siggraph17, build_siggraph17, is_siggraph17
 from napari_colorize.networks.zhang import UNIT, Eccv16, is_eccv16
 
 SIZES = ("64x64", "96x128")
-CLOSE = 1e-5 / 3 * UNIT  # the tolerance for outputs of -3 to 3, for those of -110 to 110
+CLOSE = 1e-5 / 3 * UNIT  # 1e-5 for outputs of -3 to 3, scaled to -110 to 110
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def published(stored) -> nn.Module:
     return network.requires_grad_(False)
 
 
-def asked(network: nn.Module, stored: dict[str, np.ndarray], size: str, hinted: bool):
-    """What a network says, and what the published one said."""
+def outputs(network: nn.Module, stored: dict[str, np.ndarray], size: str, hinted: bool):
+    """Return the output of a network and the published output."""
     names = ("input_l", "hint_ab", "hint_mask")
     lightness, *hints = (torch.from_numpy(stored[f"{name}_{size}"]) for name in names)
     with torch.inference_mode():
@@ -45,71 +45,71 @@ def asked(network: nn.Module, stored: dict[str, np.ndarray], size: str, hinted: 
     return ab.numpy(), stored[f"output_ab_{'hint_' * hinted}{size}"]
 
 
-def test_keys_shapes_dtypes_and_order_are_the_published_ones():
+def test_state_dict_entries_equal_the_published_ones():
     assert keys_of(empty_network("siggraph17")) == published_keys("siggraph17")
 
 
 @pytest.mark.parametrize("hinted", [False, True])
 @pytest.mark.parametrize("size", SIZES)
-def test_colors_are_the_published_ones(published, stored, size, hinted):
-    ours, theirs = asked(published, stored, size, hinted)
+def test_outputs_equal_the_published_ones(published, stored, size, hinted):
+    ours, expected = outputs(published, stored, size, hinted)
 
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=CLOSE)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=CLOSE)
 
 
-def test_layers_are_the_published_ones(published, stored):
+def test_layer_outputs_equal_the_published_ones(published, stored):
     names = [key.removeprefix("act_64x64_") for key in stored if key.startswith("act_")]
-    found = {}
+    layers = {}
     handles = [
         published.get_submodule("model_out.1" if name == "model_out" else name)
         # the next layer may work in place
-        .register_forward_hook(lambda *parts, name=name: found.update({name: parts[2].clone()}))
+        .register_forward_hook(lambda *parts, name=name: layers.update({name: parts[2].clone()}))
         for name in names
     ]
-    asked(published, stored, "64x64", hinted=False)
+    outputs(published, stored, "64x64", hinted=False)
     for handle in handles:
         handle.remove()
 
     assert len(names) == 17
     for name in names:
-        theirs = stored[f"act_64x64_{name}"]
-        ours = found[name][: len(theirs), : theirs.shape[1]]
+        expected = stored[f"act_64x64_{name}"]
+        ours = layers[name][: len(expected), : expected.shape[1]]
         np.testing.assert_allclose(
-            ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max(), err_msg=name
+            ours, expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=name
         )
 
 
-def test_the_demo_picture_is_the_published_one(published, stored):
-    picture = stored["demo_input"]
-    small = Image.fromarray(picture).resize((256, 256), Image.Resampling.BICUBIC)
+def test_the_demo_image_equals_the_published_one(published, stored):
+    image = stored["demo_input"]
+    small = Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC)
 
     with torch.inference_mode():
         ab = published(torch.from_numpy(rgb2lab(small)[None, None, ..., 0]).float())
 
-    theirs = stored["demo_output_ab_256_every4"]
-    np.testing.assert_allclose(ab[..., ::4, ::4], theirs, rtol=0, atol=CLOSE)
-    large = F.interpolate(ab, picture.shape[:2], mode="bilinear", align_corners=False)
-    lightness = torch.from_numpy(rgb2lab(picture)[None, None, ..., 0]).float()
+    expected = stored["demo_output_ab_256_every4"]
+    np.testing.assert_allclose(ab[..., ::4, ::4], expected, rtol=0, atol=CLOSE)
+    large = F.interpolate(ab, image.shape[:2], mode="bilinear", align_corners=False)
+    lightness = torch.from_numpy(rgb2lab(image)[None, None, ..., 0]).float()
     rgb = lab_to_rgb(torch.cat([lightness, large], dim=1)[0].movedim(0, -1)).clamp(0, 1)
-    apart = np.abs((255 * rgb).round().numpy() - stored["demo_output"])
-    assert apart.max() <= 1 and np.count_nonzero(apart) <= 5e-4 * apart.size
+    difference = np.abs((255 * rgb).round().numpy() - stored["demo_output"])
+    assert difference.max() <= 1 and np.count_nonzero(difference) <= 5e-4 * difference.size
 
 
-def test_made_ready_for_use_and_in_bfloat16_it_is_close_to_the_published_one(published, stored):
-    network = fuse(siggraph17_of(published.state_dict()))
+def test_fused_and_bfloat16_outputs_are_close_to_the_published_ones(published, stored):
+    network = fuse(build_siggraph17(published.state_dict()))
     network.load_state_dict(published.state_dict())
     network.to(memory_format=torch.channels_last)
 
-    ours, theirs = asked(network, stored, "64x64", hinted=True)
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=CLOSE)
+    ours, expected = outputs(network, stored, "64x64", hinted=True)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=CLOSE)
 
-    ours, theirs = asked(network.to(torch.bfloat16), stored, "64x64", hinted=True)
-    error = np.abs(ours - theirs) / UNIT
+    ours, expected = outputs(network.to(torch.bfloat16), stored, "64x64", hinted=True)
+    error = np.abs(ours - expected) / UNIT
     assert ours.dtype == np.float32
     assert error.max() < 0.05 and np.sqrt(np.square(error).mean()) < 0.008
 
 
-def test_hints_of_nothing_are_no_hints_and_a_hint_counts_at_its_place():
+def test_an_empty_mask_has_no_effect_and_hints_act_on_their_image_only():
     torch.manual_seed(0)
     network = Siggraph17(width=8).eval().requires_grad_(False)
     lightness = torch.rand(2, 1, 32, 48) * 100
@@ -124,21 +124,21 @@ def test_hints_of_nothing_are_no_hints_and_a_hint_counts_at_its_place():
     assert changed[1].max() == 0
 
 
-def test_a_narrow_network_comes_back_from_its_weights_whole():
+def test_a_narrow_network_is_rebuilt_from_its_weights():
     network = Siggraph17(width=8).eval()
-    network.model_class[0].weight.normal_()  # unused, and still kept
+    network.model_class[0].weight.normal_()  # unused, but stored
     lightness = torch.rand(1, 1, 16, 24) * 100
 
-    again = siggraph17_of(network.state_dict()).eval()
-    again.load_state_dict(network.state_dict())
+    rebuilt = build_siggraph17(network.state_dict()).eval()
+    rebuilt.load_state_dict(network.state_dict())
 
-    assert torch.equal(again(lightness), network(lightness))
-    assert torch.equal(again.model_class[0].weight, network.model_class[0].weight)
-    assert not any(name.startswith("model_class") for name, _ in again.named_parameters())
+    assert torch.equal(rebuilt(lightness), network(lightness))
+    assert torch.equal(rebuilt.model_class[0].weight, network.model_class[0].weight)
+    assert not any(name.startswith("model_class") for name, _ in rebuilt.named_parameters())
 
 
-def test_zhangs_two_networks_are_told_apart():
-    later, earlier = Siggraph17(width=8).state_dict(), Eccv16(width=8).state_dict()
+def test_eccv16_and_siggraph17_are_distinguished():
+    siggraph17, eccv16 = Siggraph17(width=8).state_dict(), Eccv16(width=8).state_dict()
 
-    assert is_siggraph17(later) and not is_siggraph17(earlier)
-    assert is_eccv16(earlier) and not is_eccv16(later)
+    assert is_siggraph17(siggraph17) and not is_siggraph17(eccv16)
+    assert is_eccv16(eccv16) and not is_eccv16(siggraph17)

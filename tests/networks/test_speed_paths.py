@@ -1,4 +1,4 @@
-"""What is computed another way for speed and memory gives what the plain way gives."""
+"""Optimized computations give the results of the plain ones."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_colorize.networks import deoldify
-from napari_colorize.networks.deoldify import DEEP, DeOldify, IpolUNet, Residual
+from napari_colorize.networks.deoldify import DEEP, DeOldify, IpolUNet, ResBlock
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.layers import conv2d, convolve_rows
 from napari_colorize.networks.winograd import WinogradConv2d, accelerate_convs, transform_filters
 
-# What rounding may change of numbers around 1; an ordinary convolution in float32 does as badly.
+# Rounding of numbers around 1; an ordinary convolution in float32 has the same error.
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 class LargestTensor(TorchDispatchMode):
-    """Notes how many bytes the largest tensor holds that any operation makes."""
+    """Records the size in bytes of the largest tensor that any operation creates."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,22 +40,22 @@ def convolution(inputs, outputs, bias=True):
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias).requires_grad_(False)
 
 
-def finished(residual):
-    """The last stage of a network of few channels, fused, and what it is given."""
+def last_stage(residual):
+    """Return the last stage of a small fused network as a function."""
     torch.manual_seed(0)
     network = DeOldify.__new__(DeOldify)
     nn.Module.__init__(network)
-    net = deoldify.Stages(
+    net = deoldify.UNetModules(
         *[nn.Identity()] * 6,
-        last_up=deoldify.SubPixelUpsample(5, 5, norm=None, batch_norm=False),
+        last_up=deoldify.PixelShuffleICNR(5, 5, norm=None, batch_norm=False),
         refine=nn.Sequential(residual),
         head=conv2d(8, 3, 1, bias=True, norm=None),
     )
-    return lambda features, x: network.eval()._finish(net, features, x)
+    return lambda features, x: network.eval()._forward_full_size(net, features, x)
 
 
 def plain_residual():
-    return Residual(
+    return ResBlock(
         *(nn.Sequential(conv2d(8, 8, bias=True, norm=None), nn.ReLU()) for _ in range(2))
     ).requires_grad_(False)
 
@@ -70,28 +70,28 @@ def plain_residual():
         (3, 16, 30, 131, 2),
     ],
 )
-def test_the_quick_convolution_is_the_ordinary_one(inputs, outputs, height, width, batch):
+def test_winograd_equals_the_ordinary_convolution(inputs, outputs, height, width, batch):
     conv = convolution(inputs, outputs)
     x = torch.randn(batch, inputs, height, width)
 
-    quick = WinogradConv2d(conv)(x)
+    winograd = WinogradConv2d(conv)(x)
 
-    torch.testing.assert_close(quick, conv(x), **CLOSE)
-    assert quick.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(winograd, conv(x), **CLOSE)
+    assert winograd.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_its_construction_is_exact_in_real_numbers():
+def test_winograd_is_exact_in_float64():
     conv = convolution(3, 2, bias=False).double()
-    quick = WinogradConv2d(conv).double()
-    quick.filters[:, :3, :2] = transform_filters(conv.weight)
+    winograd = WinogradConv2d(conv).double()
+    winograd.filters[:, :3, :2] = transform_filters(conv.weight)
     x = torch.randn(1, 3, 10, 11, dtype=torch.float64)
 
-    torch.testing.assert_close(quick(x), conv(x), atol=1e-13, rtol=1e-13)
+    torch.testing.assert_close(winograd(x), conv(x), atol=1e-13, rtol=1e-13)
 
 
-@pytest.mark.parametrize("kind", ["ordinary", "quick"])
+@pytest.mark.parametrize("kind", ["ordinary", "winograd"])
 @pytest.mark.parametrize(("above", "below"), [(1, 1), (1, 0), (0, 1), (0, 0)])
-def test_rows_of_a_picture_are_convolved_as_in_the_whole(kind, above, below):
+def test_convolved_rows_equal_those_of_the_whole_image(kind, above, below):
     conv = convolution(6, 5)
     x = torch.randn(1, 6, 23, 10)
     rows = slice(0 if above else 4, 23 if below else 17)
@@ -106,44 +106,46 @@ def test_rows_of_a_picture_are_convolved_as_in_the_whole(kind, above, below):
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (16, 10), (18, 4), (64, 6), (70, 34)])
-def test_the_last_stage_in_bands_is_the_last_stage(monkeypatch, height, width, batch):
-    finish = finished(plain_residual())
+def test_the_last_stage_in_row_blocks_equals_the_last_stage_in_one_step(
+    monkeypatch, height, width, batch
+):
+    finish = last_stage(plain_residual())
     features, x = (
         torch.randn(batch, 5, height // 2, width // 2),
         torch.randn(batch, 3, height, width),
     )
 
-    monkeypatch.setattr(Residual, "is_fused", False)
+    monkeypatch.setattr(ResBlock, "is_fused", False)
     whole = finish(features, x)
-    monkeypatch.setattr(Residual, "is_fused", True)
-    monkeypatch.setattr(deoldify, "BAND_BYTES", 1)
-    banded = finish(features, x)
+    monkeypatch.setattr(ResBlock, "is_fused", True)
+    monkeypatch.setattr(deoldify, "ROW_BLOCK_BYTES", 1)
+    in_blocks = finish(features, x)
 
-    torch.testing.assert_close(banded, whole, **CLOSE)
+    torch.testing.assert_close(in_blocks, whole, **CLOSE)
 
 
-def test_the_last_stage_is_not_cut_before_norms_are_folded():
-    residual = deoldify.refinement(8, deoldify.DEOLDIFY_NAMES)
+def test_row_blocks_are_used_after_fusing_only():
+    residual = deoldify.res_block(8, deoldify.DEOLDIFY_NAMES)
 
     assert not residual.is_fused
     assert fuse(residual).is_fused
 
 
 def test_no_tensor_of_the_last_stage_grows_with_the_height(monkeypatch):
-    finish = finished(plain_residual())
-    monkeypatch.setattr(deoldify, "BAND_BYTES", 8 * 32 * 20 * 4)  # 20 rows of 8 x 32 numbers
-    seen = []
+    finish = last_stage(plain_residual())
+    monkeypatch.setattr(deoldify, "ROW_BLOCK_BYTES", 8 * 32 * 20 * 4)  # 20 rows of 8 x 32 numbers
+    sizes = []
     for height in (100, 400):
         with LargestTensor() as largest, torch.inference_mode():
             finish(torch.zeros(1, 5, height // 2, 16), torch.zeros(1, 3, height, 32))
-        seen.append(largest.bytes)
+        sizes.append(largest.bytes)
 
     three_channels_at_full_size = 3 * 400 * 32 * 4
-    assert seen[1] <= max(2 * seen[0], three_channels_at_full_size)
+    assert sizes[1] <= max(2 * sizes[0], three_channels_at_full_size)
 
 
 @pytest.mark.parametrize("build", [lambda: DeOldify(DEEP), IpolUNet], ids=["deep", "ipol"])
-def test_only_large_features_are_convolved_the_quick_way(build):
+def test_winograd_is_used_for_large_features_only(build):
     with torch.device("meta"):
         network = build()
     network = fuse(network.to_empty(device="cpu"))
@@ -151,22 +153,22 @@ def test_only_large_features_are_convolved_the_quick_way(build):
 
     accelerate_convs(network)
 
-    quick = {name for name, part in network.named_modules() if isinstance(part, WinogradConv2d)}
-    net = network.stages()
+    winograd = {name for name, part in network.named_modules() if isinstance(part, WinogradConv2d)}
+    net = network.modules_in_order()
     fine = {part for each in (*net.up[2:], net.refine) for part in each.modules()}
-    assert quick < before
-    assert quick == {
-        name for name, part in network.named_modules() if part in fine and name in quick
+    assert winograd < before
+    assert winograd == {
+        name for name, part in network.named_modules() if part in fine and name in winograd
     }
     assert {type(part) for part in net.refine.modules()} >= {WinogradConv2d}
 
 
 @pytest.mark.parametrize("name", ["deep", "wide"])
-def test_the_quick_network_is_the_published_one(name, monkeypatch):
+def test_the_accelerated_network_equals_the_published_one(name, monkeypatch):
     stored = load_arrays(f"deoldify/outputs_{name}.npz")
     network, _ = reference_network(name)
     accelerate_convs(fuse(network).to(memory_format=torch.channels_last))
-    monkeypatch.setattr(deoldify, "BAND_BYTES", 1)
+    monkeypatch.setattr(deoldify, "ROW_BLOCK_BYTES", 1)
 
     for size in ("80x80", "128x160"):
         with torch.inference_mode():
@@ -174,11 +176,11 @@ def test_the_quick_network_is_the_published_one(name, monkeypatch):
         np.testing.assert_allclose(output, stored[f"output_{size}"], atol=1e-5, rtol=0)
 
 
-def test_a_quick_network_can_be_copied():
+def test_an_accelerated_network_can_be_copied():
     residual = plain_residual()
     whole = nn.Module()
     whole.part = residual
-    whole.finest = lambda: [residual]
+    whole.high_resolution_modules = lambda: [residual]
     accelerate_convs(whole)
     x = torch.randn(1, 8, 9, 9)
 

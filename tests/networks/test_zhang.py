@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from reference import Entry, keys_of, load_arrays, named_weights, parity_file
+from reference import keys_of, load_arrays, published_keys, reference_network
 from skimage.color import rgb2lab
 
 from napari_colorize.imaging.color import lab_to_rgb
@@ -18,15 +18,6 @@ ZHANG = ARCHITECTURES["zhang-eccv16"]
 SIZES = ("64x64", "96x128")
 
 
-def published_keys() -> list[Entry]:
-    """Name, shape and dtype of every entry of the published file, in its order."""
-    rows = parity_file("richzhang/keys_eccv16.txt").read_text().splitlines()
-    return [
-        (key, () if shape == "scalar" else tuple(map(int, shape.split("x"))), dtype)
-        for key, shape, dtype in (row.split("\t") for row in rows)
-    ]
-
-
 @pytest.fixture(scope="module")
 def stored() -> dict[str, np.ndarray]:
     return load_arrays("richzhang/eccv16.npz")
@@ -34,15 +25,14 @@ def stored() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def published(stored) -> Eccv16:
-    """The network with the weights of the reference data, loaded as a file's are."""
-    weights = named_weights()
-    arrays = weights.named_weights({key: shape for key, shape, _ in published_keys()})
-    assert weights.weights_crc32(arrays) == stored["weights_crc32"]
-    return build(ZHANG, {key: torch.from_numpy(value) for key, value in arrays.items()})
+    """Network with the weights of the reference data, loaded as from a file."""
+    network, checksum = reference_network("eccv16")
+    assert checksum == stored["weights_crc32"]
+    return build(ZHANG, network.state_dict())
 
 
 def in_gamut_corners(levels: int) -> set[tuple[int, int]]:
-    """Corners of the cells of a 10-grid over a and b that hold a color of RGB's surface."""
+    """Corners of the cells of a 10-grid over a and b that contain a color of the RGB surface."""
     level = np.linspace(0, 1, levels)
     face = np.stack([*np.meshgrid(level, level)], axis=-1)
     faces = [np.insert(face, axis, end, axis=-1) for axis in range(3) for end in (0, 1)]
@@ -55,94 +45,94 @@ def in_gamut_corners(levels: int) -> set[tuple[int, int]]:
     }
 
 
-def test_there_are_313_colors_in_order_and_rgb_has_them_nearby():
+def test_the_313_classes_are_sorted_and_cover_the_gamut():
     centers = bin_centers()
 
-    found = [tuple(map(int, center)) for center in centers]
-    assert len(set(found)) == 313
-    assert found == sorted(found)
+    outputs = [tuple(map(int, center)) for center in centers]
+    assert len(set(outputs)) == 313
+    assert outputs == sorted(outputs)
     corners = in_gamut_corners(256)
     assert len(corners) == 309
-    assert set(found) - corners == {(40, 90), (100, -90), (100, -10), (100, 0)}
-    assert corners <= set(found)
+    assert set(outputs) - corners == {(40, 90), (100, -90), (100, -10), (100, 0)}
+    assert corners <= set(outputs)
 
 
-def test_keys_shapes_dtypes_and_order_are_the_published_ones():
+def test_state_dict_entries_equal_the_published_ones():
     with torch.device("meta"):
         network = Eccv16(temperature=None)
 
-    assert keys_of(network) == published_keys()
+    assert keys_of(network) == published_keys("eccv16")
     assert identify(network.state_dict()) is ZHANG
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_colors_are_the_published_ones(published, stored, size):
+def test_outputs_equal_the_published_ones(published, stored, size):
     with torch.inference_mode():
         ab = published(torch.from_numpy(stored[f"input_l_{size}"]))
 
     np.testing.assert_allclose(ab, stored[f"output_ab_{size}"], atol=5e-5)
 
 
-def test_layers_are_the_published_ones(published, stored):
-    found = {}
+def test_layer_outputs_equal_the_published_ones(published, stored):
+    outputs = {}
     for name in ("model1", "model2", "model3", "model4", "model5", "model6", "model7", "model_out"):
         published.get_submodule(name).register_forward_hook(
-            lambda module, inputs, output, name=name: found.update({name: output})
+            lambda module, inputs, output, name=name: outputs.update({name: output})
         )
 
     with torch.inference_mode():
         lightness = torch.from_numpy(stored["input_l_64x64"])
-        found["logits"] = published.logits(lightness)
-        found["softmax"] = torch.softmax(found["logits"], dim=1)
+        outputs["logits"] = published.logits(lightness)
+        outputs["softmax"] = torch.softmax(outputs["logits"], dim=1)
         published(lightness)
 
-    for name, ours in found.items():
-        theirs = stored[f"act_64x64_{name}"]
-        ours = ours[: len(theirs), : theirs.shape[1]]
-        np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max(), err_msg=name)
+    for name, ours in outputs.items():
+        expected = stored[f"act_64x64_{name}"]
+        ours = ours[: len(expected), : expected.shape[1]]
+        np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max(), err_msg=name)
 
 
-def test_the_demo_picture_is_the_published_one(published, stored):
-    picture = stored["demo_input"]
-    small = Image.fromarray(picture).resize((256, 256), Image.Resampling.BICUBIC)
+def test_the_demo_image_equals_the_published_one(published, stored):
+    image = stored["demo_input"]
+    small = Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC)
 
     with torch.inference_mode():
         ab = published(torch.from_numpy(rgb2lab(small)[None, None, ..., 0]).float())
 
     np.testing.assert_allclose(ab[..., ::4, ::4], stored["demo_output_ab_256_every4"], atol=5e-5)
-    large = F.interpolate(ab, picture.shape[:2], mode="bilinear", align_corners=False)
-    lightness = torch.from_numpy(rgb2lab(picture)[None, None, ..., 0]).float()
+    large = F.interpolate(ab, image.shape[:2], mode="bilinear", align_corners=False)
+    lightness = torch.from_numpy(rgb2lab(image)[None, None, ..., 0]).float()
     rgb = lab_to_rgb(torch.cat([lightness, large], dim=1)[0].movedim(0, -1)).clamp(0, 1)
-    apart = np.abs((255 * rgb).round().numpy() - stored["demo_output"])
-    assert apart.max() <= 1 and np.count_nonzero(apart) <= 5e-4 * apart.size
+    difference = np.abs((255 * rgb).round().numpy() - stored["demo_output"])
+    assert difference.max() <= 1 and np.count_nonzero(difference) <= 5e-4 * difference.size
 
 
-def test_a_new_network_is_annealed_and_the_published_one_is_not():
+def test_only_a_new_network_has_a_temperature():
     new, old = Eccv16(width=8), Eccv16(width=8, temperature=None)
     logits = torch.randn(1, 313, 4, 4)
 
     for network, sharpness in ((new, 2.606), (old, 1.0)):
-        likely = torch.softmax(sharpness * logits.double(), dim=1)
-        wanted = torch.einsum("nkhw,kc->nchw", likely, bin_centers().double())
+        probabilities = torch.softmax(sharpness * logits.double(), dim=1)
+        expected = torch.einsum("nkhw,kc->nchw", probabilities, bin_centers().double())
         torch.testing.assert_close(
-            network.expected(logits), wanted, atol=1e-3, rtol=0, check_dtype=False
+            network.expected(logits), expected, atol=1e-3, rtol=0, check_dtype=False
         )
     assert abs(TEMPERATURE - 0.38) < 0.005
 
 
 @pytest.mark.parametrize("temperature", [None, TEMPERATURE, 0.7])
-def test_a_saved_network_comes_back_with_its_temperature(temperature):
+def test_a_network_is_rebuilt_with_its_temperature(temperature):
     network = Eccv16(width=8, temperature=temperature).eval()
     torch.nn.init.normal_(network.model8[-1].weight)
     lightness = torch.rand(1, 1, 32, 48) * 100
 
-    again = build(ZHANG, network.state_dict())
+    rebuilt = build(ZHANG, network.state_dict())
 
-    assert torch.equal(again(lightness), network(lightness))
-    assert torch.equal(fuse(again)(lightness), network(lightness))
+    assert torch.equal(rebuilt(lightness), network(lightness))
+    assert torch.equal(fuse(rebuilt)(lightness), network(lightness))
 
 
-def test_the_colors_of_classes_are_not_learned():
+def test_class_centers_are_not_trained():
     network = Eccv16(width=8)
 
     torch.testing.assert_close(network.centers, bin_centers())
@@ -151,10 +141,10 @@ def test_the_colors_of_classes_are_not_learned():
     assert all(weight.grad is not None for weight in network.parameters())
 
 
-def test_a_new_network_finds_all_colors_equally_likely():
+def test_a_new_network_predicts_equal_probabilities():
     network = Eccv16(width=16).eval()
 
     with torch.inference_mode():
-        likely = network.logits(torch.rand(1, 1, 64, 64) * 100).log_softmax(dim=1)
+        probabilities = network.logits(torch.rand(1, 1, 64, 64) * 100).log_softmax(dim=1)
 
-    assert likely.mean() == pytest.approx(-np.log(313), abs=0.05)
+    assert probabilities.mean() == pytest.approx(-np.log(313), abs=0.05)

@@ -21,7 +21,7 @@ from napari_colorize.array_types import Float32Array
 from napari_colorize.errors import ImageError
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.networks import Architecture
-from napari_colorize.networks.layers import PublishedAttention, SelfAttention
+from napari_colorize.networks.layers import IpolSelfAttention, SelfAttention
 from napari_colorize.pipeline import predict
 
 
@@ -49,10 +49,10 @@ class AttentionMap:
         return full
 
 
-def attention_layers(network: nn.Module) -> list[SelfAttention | PublishedAttention]:
+def attention_layers(network: nn.Module) -> list[SelfAttention | IpolSelfAttention]:
     """The self-attention layers of a network in order; empty if it was built without them."""
     parts = network.modules()
-    return [part for part in parts if isinstance(part, SelfAttention | PublishedAttention)]
+    return [part for part in parts if isinstance(part, SelfAttention | IpolSelfAttention)]
 
 
 def position_of(point: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:

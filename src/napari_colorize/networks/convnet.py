@@ -1,8 +1,8 @@
-"""A plain encoder and decoder: six convolutions of stride 2 down, six enlarged ones up, no skips.
+"""Plain encoder and decoder without skip connections: six strided and six upsampled convolutions.
 
-Q. Fu, W.-T. Hsu and M.-H. Yang, "Colorization using ConvNet and GAN", CS231n report 302, 2017: for
-frames of animation and manga, from gray or from nothing but edges; the same encoder is the critic
-of its GAN.
+Q. Fu, W.-T. Hsu and M.-H. Yang, "Colorization using ConvNet and GAN", CS231n report 302, 2017. The
+report colorizes frames of animation and manga from gray or from edges only. The same encoder is the
+discriminator of its GAN.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from torch import Tensor, nn
 
 from napari_colorize.networks.layers import conv2d
 
-# Of the six encoder stages. The report's are not known to us: these are ours, as in a U-Net.
+# Channels of the six encoder stages. The report does not state them; these are usual for a U-Net.
 WIDTHS = (64, 128, 256, 512, 512, 512)
-# As skimage.filters.sobel scales it: means of gradients, so that edges are 0 to 1.
+# Scaled as in skimage.filters.sobel: mean gradients, so that magnitudes are 0 to 1.
 SOBEL = ((1.0, 2.0, 1.0), (0.0, 0.0, 0.0), (-1.0, -2.0, -1.0))
 SOBEL_SCALE = 4 * 2**0.5
-HEAD_DEVIATION = 1e-3  # what ends in tanh or a sigmoid must not start where these are flat
-TINY = 1e-12  # the root of 0 has no derivative
+HEAD_STD = 1e-3  # small, so that tanh and sigmoid do not start in saturation
+TINY = 1e-12  # the square root has no derivative at 0
 
 
 class Encoder(nn.Module):
-    """Features of an image, half the size at each stage: 3x3 convolution, batch norm, ReLU.
+    """Encoder: stages of 3x3 convolution with stride 2, batch norm and ReLU.
 
-    A side that is odd is rounded up. In training, a batch must have more than one value per
-    channel at the last stage: two images, or one larger than 2 ** stages.
+    Odd sides are rounded up. In training, a batch needs more than one value per channel at the last
+    stage: two images, or one larger than 2 ** stages.
 
     Parameters
     ----------
     in_channels : int
-        Of the image.
+        Channels of the input.
     widths : sequence of int
         Channels of the stages.
     slope : float
-        Of the ReLU below zero; critics usually have 0.2.
+        Slope of the ReLU below zero; discriminators usually have 0.2.
     """
 
     def __init__(
@@ -46,39 +46,42 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.stages = nn.Sequential(
-            *(_down(inputs, outputs, slope) for inputs, outputs in pairwise((in_channels, *widths)))
+            *(
+                _down_stage(inputs, outputs, slope)
+                for inputs, outputs in pairwise((in_channels, *widths))
+            )
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, widths[-1], H / 2 ** stages, W / 2 ** stages)."""
+        """Map (N, in_channels, H, W) to (N, widths[-1], H / 2 ** stages, W / 2 ** stages)."""
         return self.stages(x)
 
 
 class Decoder(nn.Module):
-    """Features to an image, twice the size at each step: nearest pixel, 3x3 convolution.
+    """Decoder: stages of nearest-neighbor upsampling by 2 and 3x3 convolution.
 
-    Batch norm and ReLU follow all but the last convolution. Repeating pixels before convolving
-    leaves no checkerboard, which transposed convolutions do (Odena et al. 2016).
+    Batch norm and ReLU follow all but the last convolution. Upsampling before the convolution
+    avoids the checkerboard artifacts of transposed convolutions (Odena et al. 2016).
 
     Parameters
     ----------
     widths : sequence of int
-        Channels of the encoder's stages; the decoder's are these backwards.
+        Channels of the stages of the encoder; the decoder uses them in reverse.
     out_channels : int
-        Of the image.
+        Channels of the output.
     """
 
     def __init__(self, widths: Sequence[int], out_channels: int) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
-            _same(inputs, outputs) for inputs, outputs in pairwise(reversed(widths))
+            _conv_stage(inputs, outputs) for inputs, outputs in pairwise(reversed(widths))
         )
         self.head = nn.Conv2d(widths[0], out_channels, 3, padding=1)
-        nn.init.normal_(self.head.weight, std=HEAD_DEVIATION)
+        nn.init.normal_(self.head.weight, std=HEAD_STD)
         nn.init.zeros_(self.head.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, widths[-1], h, w) to (N, out_channels, 2 ** steps h, 2 ** steps w)."""
+        """Map (N, widths[-1], h, w) to (N, out_channels, 2 ** stages h, 2 ** stages w)."""
         for stage in (*self.stages, self.head):
             x = stage(F.interpolate(x, scale_factor=2, mode="nearest"))
         return x
@@ -87,17 +90,17 @@ class Decoder(nn.Module):
 class ConvNet(nn.Module):
     """Gray (N, 1, H, W) in [0, 1] to RGB (N, 3, H, W) in [0, 1].
 
-    Settled: RGB by a sigmoid, because the report's loss is the pixel L2 of color frames, and edges
-    do not say how bright an image is. Convolutions start as in He et al. 2015, but the last one
-    near zero, so that a new network shows middle gray.
+    The report does not specify the output: RGB by a sigmoid is used, because its loss is the pixel
+    L2 of color frames and edges do not determine brightness. Convolutions are initialized as in He
+    et al. 2015, the last one near zero, so that a new network predicts middle gray.
 
     Parameters
     ----------
     edges : bool
-        Show the network nothing but where gray changes (`edges_of`). A buffer with Sobel's filter
-        tells such a network from one that sees gray.
+        Feed only the gradient magnitude of the gray to the network (`edges_of`). A buffer with
+        Sobel's filter in the state dict marks such networks.
     widths : sequence of int
-        Channels of the encoder's stages.
+        Channels of the stages of the encoder.
     """
 
     sobel: Tensor
@@ -106,63 +109,63 @@ class ConvNet(nn.Module):
         super().__init__()
         self.encoder = Encoder(1, widths)
         self.decoder = Decoder(widths, 3)
-        self.sees_edges = edges
+        self.uses_edges = edges
         if edges:
             down = torch.tensor(SOBEL) / SOBEL_SCALE
             self.register_buffer("sobel", torch.stack([down, down.T]).unsqueeze(1))
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-        """As the class says, for any H and W; there is no attention to switch."""
+        """Predict RGB for any height and width. `self_attention` has no effect."""
         height, width = gray.shape[-2:]
         x = gray.to(self.decoder.head.weight.dtype)
-        x = edges_of(x, self.sobel) if self.sees_edges else x
+        x = edges_of(x, self.sobel) if self.uses_edges else x
         return torch.sigmoid(self.decoder(self.encoder(x))[..., :height, :width])
 
 
 def edges_of(gray: Tensor, filters: Tensor) -> Tensor:
-    """The length of gray's gradient by Sobel's filters.
+    """Gradient magnitude of the gray by Sobel's filters.
 
     Parameters
     ----------
     gray : Tensor, shape (N, 1, H, W)
-        In [0, 1]; its border is repeated outwards.
+        Gray in [0, 1]; the border is repeated outwards.
     filters : Tensor, shape (2, 1, 3, 3)
-        For changes down and across.
+        Filters for vertical and horizontal gradients.
 
     Returns
     -------
     Tensor, shape (N, 1, H, W)
-        In [0, 1].
+        Gradient magnitude in [0, 1].
     """
     gradient = F.conv2d(F.pad(gray, (1, 1, 1, 1), mode="replicate"), filters)
     return (gradient.square().sum(dim=1, keepdim=True) + TINY).sqrt()
 
 
-def convnet_of(state: Mapping[str, Tensor]) -> ConvNet:
-    """The network that a state dict is of."""
+def build_convnet(state: Mapping[str, Tensor]) -> ConvNet:
+    """Build a network with the keys and shapes of a state dict."""
     return ConvNet(edges="sobel" in state, widths=encoder_widths(state))
 
 
 def is_convnet(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is of this network."""
+    """Return whether a state dict belongs to this architecture."""
     return "encoder.stages.0.0.weight" in state and "decoder.head.weight" in state
 
 
 def encoder_widths(state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Channels of the stages of the `Encoder` that a network calls `encoder`."""
+    """Channels of the stages of the `Encoder` with the name `encoder` in a state dict."""
     widths: list[int] = []
     while (first := state.get(f"encoder.stages.{len(widths)}.0.weight")) is not None:
         widths.append(len(first))
     return tuple(widths)
 
 
-def _down(inputs: int, outputs: int, slope: float) -> nn.Sequential:
+def _down_stage(inputs: int, outputs: int, slope: float) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, a=slope)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.LeakyReLU(slope, inplace=True))
 
 
-def _same(inputs: int, outputs: int) -> nn.Sequential:
+def _conv_stage(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         conv2d(inputs, outputs, norm=None), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )

@@ -1,9 +1,9 @@
-"""A U-Net after the rules of DCGAN: 4x4 convolutions of stride 2, and tanh behind a 1x1 at the end.
+"""U-Net with the design rules of DCGAN: 4x4 convolutions of stride 2, and a final 1x1 with tanh.
 
 K. Nazeri, E. Ng and M. Ebrahimi, "Image colorization using generative adversarial networks", 2018
-(arXiv 1803.05400): L2 regression first, then a conditional GAN made steady by six measures. Three
-of them change this network and are options: batch norm, strides in place of pooling, leaky ReLU.
-A. Radford, L. Metz and S. Chintala, "Unsupervised representation learning with deep convolutional
+(arXiv 1803.05400): L2 regression first, then a conditional GAN with six stabilizing measures. Three
+of them concern this network and are options: batch norm, strides instead of pooling, leaky ReLU. A.
+Radford, L. Metz and S. Chintala, "Unsupervised representation learning with deep convolutional
 generative adversarial networks", ICLR 2016 (DCGAN).
 """
 
@@ -16,30 +16,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Of the encoder's stages: ours. Five, so that images of 64 px still have 2 x 2 places at the end.
+# Channels of the encoder stages, not given in the paper. Five stages leave 2 x 2 pixels of 64 x 64.
 WIDTHS = (64, 128, 256, 512, 512)
-AB_UNIT = 110.0  # tanh ends at 1; a and b of sRGB end at 98 and -108
+AB_UNIT = 110.0  # scale of tanh; a and b of sRGB are within -108 and 98
 L_UNIT = 50.0  # L is 0 to 100
-LEAK = 0.2  # this and the deviation are DCGAN's
-DEVIATION = 0.02
-STRIDED, POOLED = 4, 3  # sides of filters, by which a file shows whether it has strides
+LEAK = 0.2  # slope and standard deviation of DCGAN
+WEIGHT_STD = 0.02
+STRIDED_SIDE, POOLED_SIDE = 4, 3  # filter sides with strides and with pooling; distinguish files
 
 
 @dataclass(frozen=True, kw_only=True)
 class DcganConfig:
-    """What the network's steps are made of.
+    """Options of `DcganUNet`.
 
     Parameters
     ----------
     batch_norm : bool
-        Behind all convolutions but the first and the last.
+        Batch norm after all convolutions except the first and the last.
     strides : bool
-        4x4 convolutions of stride 2 halve, transposed ones double. Otherwise 3x3 convolutions with
-        max pooling behind, or with repeated pixels before.
+        True: 4x4 convolutions of stride 2, and transposed ones. False: 3x3 convolutions with max
+        pooling, and with nearest-neighbor upsampling.
     leaky : bool
-        The encoder's ReLU has a slope of 0.2 below zero.
+        Whether the ReLU of the encoder has a slope of 0.2 below zero.
     dropout : float
-        Share of features that the coarser half of the decoder loses in training, in hundredths.
+        Dropout probability in the coarser half of the decoder, with a resolution of 0.01.
     """
 
     batch_norm: bool = True
@@ -49,23 +49,23 @@ class DcganConfig:
 
 
 class DcganUNet(nn.Module):
-    """CIELAB L (N, 1, H, W), 0 to 100, to a and b (N, 2, H, W) within 110 of zero.
+    """CIELAB L (N, 1, H, W), 0 to 100, to a and b (N, 2, H, W), -110 to 110.
 
-    Settled: the original gives all three channels of Lab; here L is the input's, so only a and b
-    are predicted. Every convolution halves or doubles; there is none at full size but the last.
-    Dropout is noise for training: off in evaluation, where the same image gets the same colors.
-    Sides that the deepest size does not divide are filled by repeating the border, and cut again.
+    The original predicts L, a and b; here L is the input, so only a and b are predicted. Every
+    convolution changes the size by 2, except the last one. Dropout is active in training only, so
+    that predictions are deterministic. Sides that are not a multiple of 2 ** stages are padded by
+    repeating the border.
 
-    Weights start from N(0, 0.02) and norms from N(1, 0.02) as in DCGAN; without batch norm, which
-    forgives small weights, as in He et al. 2015. Biases start at zero.
+    Weights are initialized with N(0, 0.02) and norms with N(1, 0.02) as in DCGAN. Without batch
+    norm, weights are initialized as in He et al. 2015. Biases are 0.
 
     Parameters
     ----------
     batch_norm, strides, leaky, dropout
-        See `Choices`. Leaky ReLU and dropout leave no trace in a state dict's keys, so the buffer
-        `choices` holds them: 1 or 0, and hundredths.
+        See `DcganConfig`. Leaky ReLU and dropout do not change the keys of a state dict, so the
+        buffer `choices` stores them: 1 or 0, and hundredths.
     widths : sequence of int
-        Channels of the encoder's stages.
+        Channels of the stages of the encoder.
     """
 
     choices: Tensor
@@ -82,18 +82,18 @@ class DcganUNet(nn.Module):
         super().__init__()
         choices = DcganConfig(batch_norm=batch_norm, strides=strides, leaky=leaky, dropout=dropout)
         self.downs = nn.ModuleList(
-            _down(inputs, outputs, choices, norm=batch_norm and step > 0)
+            _down_stage(inputs, outputs, choices, norm=batch_norm and step > 0)
             for step, (inputs, outputs) in enumerate(zip((1, *widths), widths, strict=False))
         )
-        self.ups = nn.ModuleList(_ups(widths, choices))
+        self.ups = nn.ModuleList(_up_stages(widths, choices))
         self.head = nn.Conv2d(widths[0], 2, 1)
         self.register_buffer("choices", torch.tensor([leaky, round(dropout * 100)]).to(torch.int8))
         for module in self.modules():
-            # tanh must not start where it is flat, so the last convolution is small in any case.
+            # The last convolution is always small, so that tanh does not start in saturation.
             _initialize(module, small=batch_norm or module is self.head)
 
     def forward(self, lightness: Tensor, self_attention: bool = True) -> Tensor:
-        """As the class says, for any H and W; there is no attention to switch."""
+        """Predict a and b for any height and width. `self_attention` has no effect."""
         height, width = lightness.shape[-2:]
         x = lightness.to(self.head.weight.dtype) / L_UNIT - 1
         multiple = 2 ** len(self.downs)
@@ -108,15 +108,15 @@ class DcganUNet(nn.Module):
         return torch.tanh(self.head(x))[..., :height, :width] * AB_UNIT
 
 
-def dcgan_unet_of(state: Mapping[str, Tensor]) -> DcganUNet:
-    """The network that a state dict is of."""
+def build_dcgan_unet(state: Mapping[str, Tensor]) -> DcganUNet:
+    """Build a network with the keys and shapes of a state dict."""
     widths: list[int] = []
     while (conv := state.get(f"downs.{len(widths)}.0.weight")) is not None:
         widths.append(len(conv))
     leaky, dropout = state["choices"].tolist()
     return DcganUNet(
         batch_norm="ups.0.norm.weight" in state,
-        strides=state["downs.0.0.weight"].shape[-1] == STRIDED,
+        strides=state["downs.0.0.weight"].shape[-1] == STRIDED_SIDE,
         leaky=bool(leaky),
         dropout=dropout / 100,
         widths=widths,
@@ -124,13 +124,13 @@ def dcgan_unet_of(state: Mapping[str, Tensor]) -> DcganUNet:
 
 
 def is_dcgan_unet(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is of this network."""
+    """Return whether a state dict belongs to this architecture."""
     return "downs.0.0.weight" in state and "choices" in state
 
 
-def _down(inputs: int, outputs: int, choices: DcganConfig, *, norm: bool) -> nn.Sequential:
-    """A step to half the size."""
-    side, stride = (STRIDED, 2) if choices.strides else (POOLED, 1)
+def _down_stage(inputs: int, outputs: int, choices: DcganConfig, *, norm: bool) -> nn.Sequential:
+    """Encoder stage: reduces the size by 2."""
+    side, stride = (STRIDED_SIDE, 2) if choices.strides else (POOLED_SIDE, 1)
     parts: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, side, stride=stride, padding=1, bias=not norm)
     ]
@@ -141,30 +141,30 @@ def _down(inputs: int, outputs: int, choices: DcganConfig, *, norm: bool) -> nn.
 
 
 class Up(nn.Module):
-    """A step to twice the size."""
+    """Decoder stage: enlarges the size by 2."""
 
     def __init__(self, inputs: int, outputs: int, choices: DcganConfig, *, dropout: float) -> None:
         super().__init__()
         bias = not choices.batch_norm
-        self.enlarges = not choices.strides
+        self.upsamples = not choices.strides
         self.conv: nn.Module = (
-            nn.ConvTranspose2d(inputs, outputs, STRIDED, stride=2, padding=1, bias=bias)
+            nn.ConvTranspose2d(inputs, outputs, STRIDED_SIDE, stride=2, padding=1, bias=bias)
             if choices.strides
-            else nn.Conv2d(inputs, outputs, POOLED, padding=1, bias=bias)
+            else nn.Conv2d(inputs, outputs, POOLED_SIDE, padding=1, bias=bias)
         )
         self.norm = nn.BatchNorm2d(outputs) if choices.batch_norm else None
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.enlarges:
+        if self.upsamples:
             x = F.interpolate(x, scale_factor=2, mode="nearest")
         x = self.conv(x)
         x = x if self.norm is None else self.norm(x)
         return F.relu(self.dropout(x))
 
 
-def _ups(widths: Sequence[int], choices: DcganConfig) -> list[Up]:
-    """The decoder, coarse end first: all but the first step join what the encoder saw."""
+def _up_stages(widths: Sequence[int], choices: DcganConfig) -> list[Up]:
+    """Decoder stages, coarsest first. All but the first take a skip connection."""
     coarse_first = list(reversed(widths))
     outputs = [*coarse_first[1:], widths[0]]
     inputs = [widths[-1], *(2 * width for width in outputs[:-1])]
@@ -175,12 +175,12 @@ def _ups(widths: Sequence[int], choices: DcganConfig) -> list[Up]:
 
 
 def _initialize(module: nn.Module, *, small: bool) -> None:
-    """Random weights for a module; `small` as DCGAN has them."""
+    """Initialize the weights of a module; `small` as in DCGAN."""
     if isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, DEVIATION)
+        nn.init.normal_(module.weight, 1.0, WEIGHT_STD)
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         if small:
-            nn.init.normal_(module.weight, 0.0, DEVIATION)
+            nn.init.normal_(module.weight, 0.0, WEIGHT_STD)
         else:
             nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:

@@ -1,15 +1,14 @@
-"""DDColor: a hundred colors ask the image where they belong.
+"""DDColor: ConvNeXt encoder, pixel decoder, and color decoder with 100 learned queries.
 
-A ConvNeXt leads gray down to 1/32 of its size. One decoder brings its features back to full size,
-three times by DeOldify's wide block and then by four at once. The other one holds learned queries,
-one for each color: they read the first decoder's features at 1/16, 1/8 and 1/4 of the size, over
-and over, and consult each other. Where the features of a pixel agree with what a query found, that
-color is painted.
+The encoder reduces the image to 1/32 of its size. The pixel decoder enlarges its features to full
+size: three times with the wide U-Net block of DeOldify, then once by a factor of four. The color
+decoder refines learned color queries by cross-attention to the features at 1/16, 1/8 and 1/4 of the
+size and by self-attention between the queries. The dot product of queries and pixel features gives
+100 maps, which a 1x1 convolution reduces to a and b.
 
-Parameters are named as in the published files. Xiaoyang Kang, Tao Yang, Wenqi Ouyang, Peiran Ren,
+Parameters have the names of the published files. Xiaoyang Kang, Tao Yang, Wenqi Ouyang, Peiran Ren,
 Lingzhi Li and Xuansong Xie, "DDColor: Towards photo-realistic image colorization via dual
-decoders", International Conference on Computer Vision 2023. Zhuang Liu et al., "A ConvNet for the
-2020s", CVPR 2022.
+decoders", ICCV 2023. Zhuang Liu et al., "A ConvNet for the 2020s", CVPR 2022.
 """
 
 from __future__ import annotations
@@ -25,36 +24,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD
-from napari_colorize.networks.deoldify import DEOLDIFY_NAMES, ConvBlock, UpBlock
-from napari_colorize.networks.layers import SubPixelUpsample, blur, conv2d
-from napari_colorize.networks.unused import Unused
+from napari_colorize.networks.deoldify import DEOLDIFY_NAMES, ConvBlock, UnetBlock
+from napari_colorize.networks.layers import PixelShuffleICNR, Unused, blur, conv2d
 
 Size = Literal["tiny", "large"]
 
-EPSILON = 1e-6  # in ConvNeXt's layer norms
-FIRST_GAMMA = 1e-6  # of a new ConvNeXt block: nearly the identity
+EPSILON = 1e-6  # of ConvNeXt's layer norms
+INITIAL_GAMMA = 1e-6  # of a new ConvNeXt block, which is nearly the identity
 EXPANSION = 4  # channels inside a ConvNeXt block
-HEADS = 8  # of every attention; shapes do not tell it
-LAST_STEP = 4  # factor by which the last upsampling enlarges
-TEMPERATURE = 10_000.0  # of the positions (Vaswani et al. 2017)
-BAND_BYTES = 24 * 2**20  # per tensor of the full-size end: memory that is used again and again
+HEADS = 8  # of every attention layer; not visible in the shapes of a state dict
+LAST_SCALE = 4  # factor of the last upsampling
+TEMPERATURE = 10_000.0  # of the position embedding (Vaswani et al. 2017)
+ROW_BLOCK_BYTES = 24 * 2**20  # bytes per tensor of a row block, see `deoldify.ROW_BLOCK_BYTES`
 
 
 @dataclass(frozen=True, kw_only=True)
 class DDColorConfig:
-    """The size of a network.
+    """Sizes of a DDColor network.
 
     Parameters
     ----------
     depths, encoded : tuple of int
-        Blocks and channels of ConvNeXt's four stages, at 1/4 to 1/32 of the size.
+        Number of blocks and of channels of the four stages of ConvNeXt, at 1/4 to 1/32 of the size.
     decoded : tuple of int
         Channels of the pixel decoder at 1/16, 1/8 and 1/4; the last ones also at full size.
     queries, hidden, inner, layers : int
-        Of the color decoder: queries, their channels (a multiple of 8), those inside of its
-        perceptrons, and how often the queries read.
+        Color decoder: number of queries, their channels (a multiple of 8), hidden channels of the
+        feed-forward layers, and number of layers.
     classes : int
-        Of ImageNet's classifier, which some files carry along unused; 0 for none.
+        Classes of the ImageNet classifier, which some files contain without use; 0 for none.
     """
 
     depths: tuple[int, ...] = (3, 3, 9, 3)
@@ -82,11 +80,11 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class ConvNeXtBlock(nn.Module):
-    """A depthwise 7x7 convolution, and a perceptron at each pixel; added to the input."""
+    """ConvNeXt block: depthwise 7x7 convolution and pointwise MLP, added to the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.full((channels,), FIRST_GAMMA))
+        self.gamma = nn.Parameter(torch.full((channels,), INITIAL_GAMMA))
         self.dwconv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels, eps=EPSILON)
         self.pwconv1 = nn.Linear(channels, EXPANSION * channels)
@@ -99,9 +97,9 @@ class ConvNeXtBlock(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """(N, 3, H, W) to features at 1/4, 1/8, 1/16 and 1/32 of the size.
+    """ConvNeXt encoder: (N, 3, H, W) to features at 1/4, 1/8, 1/16 and 1/32 of the size.
 
-    Each is normalized on its way out; the next stage goes on from what it was before.
+    The returned features are normalized. The next stage uses the features before normalization.
     """
 
     def __init__(self, depths: Sequence[int], channels: Sequence[int], classes: int = 0) -> None:
@@ -124,44 +122,46 @@ class ConvNeXt(nn.Module):
             self.head_cls = Unused(weight=(classes, last), bias=(classes,))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        found = []
+        features = []
         for index, (down, stage) in enumerate(
             zip(self.downsample_layers, self.stages, strict=True)
         ):
             x = stage(down(x))
-            found.append(self.get_submodule(f"norm{index}")(x))
-        return found
+            features.append(self.get_submodule(f"norm{index}")(x))
+        return features
 
 
 class CrossAttentionLayer(nn.Module):
-    """The queries hear from the places of an image that they agree with."""
+    """Cross-attention from queries to image features, with residual and layer norm."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.multihead_attn = nn.MultiheadAttention(hidden, HEADS, batch_first=True)
         self.norm = nn.LayerNorm(hidden)
 
-    def forward(self, asked: Tensor, names: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        heard, _ = self.multihead_attn(asked + names, keys, values, need_weights=False)
-        return self.norm(asked + heard)
+    def forward(self, queries: Tensor, query_pos: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        attended, _ = self.multihead_attn(queries + query_pos, keys, values, need_weights=False)
+        return self.norm(queries + attended)
 
 
 class SelfAttentionLayer(nn.Module):
-    """The queries hear from each other."""
+    """Self-attention between the queries, with residual and layer norm."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.self_attn = nn.MultiheadAttention(hidden, HEADS, batch_first=True)
         self.norm = nn.LayerNorm(hidden)
 
-    def forward(self, asked: Tensor, names: Tensor) -> Tensor:
-        named = asked + names
-        heard, _ = self.self_attn(named, named, asked, need_weights=False)
-        return self.norm(asked + heard)
+    def forward(self, queries: Tensor, query_pos: Tensor) -> Tensor:
+        queries_with_pos = queries + query_pos
+        attended, _ = self.self_attn(
+            queries_with_pos, queries_with_pos, queries, need_weights=False
+        )
+        return self.norm(queries + attended)
 
 
-class FFN(nn.Module):
-    """A perceptron of one hidden layer for each query."""
+class FFNLayer(nn.Module):
+    """Feed-forward layer of each query, with residual and layer norm."""
 
     def __init__(self, hidden: int, inner: int) -> None:
         super().__init__()
@@ -169,8 +169,8 @@ class FFN(nn.Module):
         self.linear2 = nn.Linear(inner, hidden)
         self.norm = nn.LayerNorm(hidden)
 
-    def forward(self, asked: Tensor) -> Tensor:
-        return self.norm(asked + self.linear2(F.relu(self.linear1(asked))))
+    def forward(self, queries: Tensor) -> Tensor:
+        return self.norm(queries + self.linear2(F.relu(self.linear1(queries))))
 
 
 class MLP(nn.Module):
@@ -185,64 +185,66 @@ class MLP(nn.Module):
         return last(F.relu(second(F.relu(first(x)))))
 
 
-class ColorDecoder(nn.Module):
-    """Learned queries, one for each color, and how they learn from features of three sizes."""
+class MultiScaleColorDecoder(nn.Module):
+    """Color decoder: learned queries, refined with image features of three scales."""
 
-    def __init__(self, plan: DDColorConfig) -> None:
+    def __init__(self, config: DDColorConfig) -> None:
         super().__init__()
-        hidden, layers = plan.hidden, range(plan.layers)
-        self.query_feat = nn.Embedding(plan.queries, hidden)
-        self.query_embed = nn.Embedding(plan.queries, hidden)  # what a query is called
-        self.level_embed = nn.Embedding(len(plan.decoded), hidden)
-        self.input_proj = nn.ModuleList(nn.Conv2d(width, hidden, 1) for width in plan.decoded)
+        hidden, layers = config.hidden, range(config.layers)
+        self.query_feat = nn.Embedding(config.queries, hidden)
+        self.query_embed = nn.Embedding(config.queries, hidden)  # learned position embedding
+        self.level_embed = nn.Embedding(len(config.decoded), hidden)
+        self.input_proj = nn.ModuleList(nn.Conv2d(width, hidden, 1) for width in config.decoded)
         self.transformer_self_attention_layers = nn.ModuleList(
             SelfAttentionLayer(hidden) for _ in layers
         )
         self.transformer_cross_attention_layers = nn.ModuleList(
             CrossAttentionLayer(hidden) for _ in layers
         )
-        self.transformer_ffn_layers = nn.ModuleList(FFN(hidden, plan.inner) for _ in layers)
+        self.transformer_ffn_layers = nn.ModuleList(FFNLayer(hidden, config.inner) for _ in layers)
         self.decoder_norm = nn.LayerNorm(hidden)
         self.color_embed = MLP(hidden)
 
     def forward(self, scales: Sequence[Tensor]) -> Tensor:
-        """Features (N, C, h, w), coarsest first, to what the queries look for (N, K, hidden)."""
+        """Map features (N, C, h, w), coarsest first, to color embeddings (N, K, hidden)."""
         memories = [self._memory(level, features) for level, features in enumerate(scales)]
-        asked = self.query_feat.weight.expand(len(scales[0]), -1, -1)
-        names = self.query_embed.weight
+        queries = self.query_feat.weight.expand(len(scales[0]), -1, -1)
+        query_pos = self.query_embed.weight
         steps = zip(
             self.transformer_cross_attention_layers,
             self.transformer_self_attention_layers,
             self.transformer_ffn_layers,
             strict=True,
         )
-        for index, (read, consult, think) in enumerate(steps):
-            asked = read(asked, names, *memories[index % len(memories)])
-            asked = think(consult(asked, names))
-        return self.color_embed(self.decoder_norm(asked))
+        for index, (cross_attention, self_attention, ffn) in enumerate(steps):
+            queries = cross_attention(queries, query_pos, *memories[index % len(memories)])
+            queries = ffn(self_attention(queries, query_pos))
+        return self.color_embed(self.decoder_norm(queries))
 
     def _memory(self, level: int, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (N, h w, hidden) for the queries to read: only keys tell the place."""
+        """Keys with position embedding, and values, of one scale; both (N, h w, hidden)."""
         x = self.input_proj[level](features)
         values = x.flatten(2).mT + self.level_embed.weight[level]
-        return values + positions(x).flatten(1).mT, values
+        return values + position_embedding_sine(x).flatten(1).mT, values
 
 
-def positions(x: Tensor) -> Tensor:
-    """Row and column of each pixel of (N, C, H, W) as sines and cosines, (C, H, W).
+def position_embedding_sine(x: Tensor) -> Tensor:
+    """Sine position embedding of each pixel of (N, C, H, W), shape (C, H, W).
 
-    The first half of the channels tells the row, from 0 (exclusive) to 2 pi, at wavelengths from
-    2 pi to 2 pi times 10 000; sine and cosine of each in turn. The second half tells the column.
+    The first half of the channels encodes the row, from 0 (exclusive) to 2 pi, at wavelengths from
+    2 pi to 2 pi * 10 000, with sine and cosine alternating. The second half encodes the column.
     """
     channels, height, width = x.shape[1:]
     pairs = channels // 4
     steps = torch.arange(pairs, device=x.device) / pairs
-    told = []
+    embeddings = []
     for length in (height, width):
-        place = torch.arange(1, length + 1, device=x.device) * (2 * math.pi / (length + EPSILON))
-        angle = place / TEMPERATURE ** steps[:, None]  # (pairs, length)
-        told.append(torch.stack([angle.sin(), angle.cos()], dim=1).flatten(0, 1))
-    rows, columns = told
+        positions = torch.arange(1, length + 1, device=x.device) * (
+            2 * math.pi / (length + EPSILON)
+        )
+        angle = positions / TEMPERATURE ** steps[:, None]  # (pairs, length)
+        embeddings.append(torch.stack([angle.sin(), angle.cos()], dim=1).flatten(0, 1))
+    rows, columns = embeddings
     half = channels // 2
     return torch.cat(
         [rows[:, :, None].expand(half, height, width), columns[:, None].expand(half, height, width)]
@@ -250,25 +252,28 @@ def positions(x: Tensor) -> Tensor:
 
 
 class DualDecoder(nn.Module):
-    """The two decoders: features back to full size, and the queries."""
+    """Pixel decoder and color decoder."""
 
-    def __init__(self, plan: DDColorConfig) -> None:
+    def __init__(self, config: DDColorConfig) -> None:
         super().__init__()
-        before, *skips = reversed(plan.encoded)
+        before, *skips = reversed(config.encoded)
         self.layers = nn.Sequential(
             *(
-                _up(inputs, outputs, skip)
+                _unet_block(inputs, outputs, skip)
                 for inputs, outputs, skip in zip(
-                    (before, *plan.decoded), plan.decoded, skips, strict=False
+                    (before, *config.decoded), config.decoded, skips, strict=False
                 )
             )
         )
-        last = plan.decoded[-1]
-        self.last_shuf = SubPixelUpsample(last, last, batch_norm=False, scale=LAST_STEP)
-        self.color_decoder = ColorDecoder(plan)
+        last = config.decoded[-1]
+        self.last_shuf = PixelShuffleICNR(last, last, batch_norm=False, scale=LAST_SCALE)
+        self.color_decoder = MultiScaleColorDecoder(config)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Features of the encoder, finest first, to those at 1/4 (N, C, h, w) and the queries."""
+        """Map encoder features, largest first, to pixel features (N, C, h, w) and color embeddings.
+
+        The pixel features have 1/4 of the size of the image.
+        """
         *skips, x = features
         scales = []
         for layer, skip in zip(self.layers, reversed(skips), strict=True):
@@ -277,10 +282,11 @@ class DualDecoder(nn.Module):
         return x, self.color_decoder(scales)
 
 
-def _up(inputs: int, outputs: int, skip: int) -> UpBlock:
-    return UpBlock(
+def _unet_block(inputs: int, outputs: int, skip: int) -> UnetBlock:
+    """Wide U-Net block of DeOldify without self-attention."""
+    return UnetBlock(
         {
-            "shuf": SubPixelUpsample(inputs, outputs),
+            "shuf": PixelShuffleICNR(inputs, outputs),
             "bn": nn.BatchNorm2d(skip),
             "conv": ConvBlock(outputs + skip, outputs, DEOLDIFY_NAMES, "spectral"),
         }
@@ -288,76 +294,82 @@ def _up(inputs: int, outputs: int, skip: int) -> UpBlock:
 
 
 class DDColor(nn.Module):
-    """Gray `(N, 3, H, W)` in [0, 1] to CIELAB a and b `(N, 2, H, W)`; sides multiples of 32.
+    """DDColor network: gray `(N, 3, H, W)` in [0, 1] to CIELAB a and b `(N, 2, H, W)`.
+
+    Height and width must be multiples of 32.
 
     Parameters
     ----------
-    plan : Plan
-        `TINY`, `LARGE` or another.
+    config : DDColorConfig
+        `TINY`, `LARGE` or another configuration.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, plan: DDColorConfig = TINY) -> None:
+    def __init__(self, config: DDColorConfig = TINY) -> None:
         super().__init__()
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
-        self.encoder = nn.ModuleDict({"arch": ConvNeXt(plan.depths, plan.encoded, plan.classes)})
-        self.decoder = DualDecoder(plan)
-        head = conv2d(plan.queries + 3, 2, 1, bias=True)
+        self.encoder = nn.ModuleDict(
+            {"arch": ConvNeXt(config.depths, config.encoded, config.classes)}
+        )
+        self.decoder = DualDecoder(config)
+        head = conv2d(config.queries + 3, 2, 1, bias=True)
         self.refine_net = nn.Sequential(nn.Sequential(head))
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-        """As the class says, in float32 at least; there is no attention to switch."""
+        """Return a and b in float32 or wider. `self_attention` has no effect."""
         dtype = self.refine_net.get_parameter("0.0.bias").dtype
         x = ((gray - self.mean) / self.std).to(dtype)
         features, queries = self.decoder(self.encoder["arch"](x))
         head = self.refine_net.get_submodule("0.0")
-        wide = torch.promote_types(dtype, torch.float32)
+        full_precision = torch.promote_types(dtype, torch.float32)
         if _is_fused(head):
             assert isinstance(head, nn.Conv2d)
-            return self._painted(features, queries, x, head).to(wide)
+            return self._forward_fused(features, queries, x, head).to(full_precision)
         pixels = self.decoder.last_shuf(features)
         maps = torch.einsum("nkc,nchw->nkhw", queries, pixels)
-        return self.refine_net(torch.cat([maps, x], dim=1)).to(wide)
+        return self.refine_net(torch.cat([maps, x], dim=1)).to(full_precision)
 
-    def _painted(self, features: Tensor, queries: Tensor, x: Tensor, head: nn.Conv2d) -> Tensor:
-        """The full-size end of the network, in another order that changes rounding at most.
+    def _forward_fused(
+        self, features: Tensor, queries: Tensor, x: Tensor, head: nn.Conv2d
+    ) -> Tensor:
+        """Compute the full-size end of the network in another order, which changes only rounding.
 
-        What is done to a pixel's features is linear: their products with all queries, and of those
-        a and b. So features are made into a and b at once, and the hundred maps are never made.
-        Pixel shuffle and blur are linear, too, and come last; so nothing reaches beyond a place at
-        1/4 of the size, and bands of rows keep the memory small.
+        The dot product with the queries and the 1x1 convolution are linear, so they are combined to
+        one matrix that maps pixel features to a and b without the 100 maps. Pixel shuffle and blur
+        are linear as well and are applied last. No pixel then depends on pixels beyond its position
+        at 1/4 of the size, so that the computation runs in blocks of rows with little memory.
         """
         weight, shuf = head.weight.flatten(1), self.decoder.last_shuf  # (2, K + 3)
         to_ab = weight[:, :-3] @ queries  # (N, 2, C)
-        same = torch.eye(LAST_STEP**2).to(to_ab)  # the pixels that are still one place
-        matrix = torch.einsum("nac,pq->ncpaq", to_ab, same).flatten(3).flatten(1, 2)
-        row = features[:, :, 0].numel() * features.element_size() * LAST_STEP**2
-        bands = []
-        for part in features.split(max(1, BAND_BYTES // row), dim=2):
+        identity = torch.eye(LAST_SCALE**2).to(to_ab)  # the 16 pixels of one position
+        matrix = torch.einsum("nac,pq->ncpaq", to_ab, identity).flatten(3).flatten(1, 2)
+        row = features[:, :, 0].numel() * features.element_size() * LAST_SCALE**2
+        blocks = []
+        for part in features.split(max(1, ROW_BLOCK_BYTES // row), dim=2):
             fine = shuf.conv(part).relu_().movedim(1, -1)  # (N, rows, w, 16 C)
             ab = (fine.flatten(1, 2) @ matrix).unflatten(1, fine.shape[1:3])
-            bands.append(F.pixel_shuffle(ab.movedim(-1, 1), LAST_STEP))
+            blocks.append(F.pixel_shuffle(ab.movedim(-1, 1), LAST_SCALE))
         from_gray = F.conv2d(x, weight[:, -3:, None, None], head.bias)
-        return blur(torch.cat(bands, dim=2)) + from_gray
+        return blur(torch.cat(blocks, dim=2)) + from_gray
 
 
 def _is_fused(head: nn.Module) -> bool:
-    """Whether its norm is folded, so that its weight may be read, and it does not learn."""
+    """Return whether the spectral norm is folded into the weight and the weight is fixed."""
     return not hasattr(head, "weight_orig") and not any(
         parameter.requires_grad for parameter in head.parameters()
     )
 
 
 def new_ddcolor(size: Size = "tiny", **changes: Any) -> DDColor:
-    """A network with random weights: a published size, changed as a `Plan` can be."""
+    """Create a network with random weights: a published size with changed fields."""
     return DDColor(replace({"tiny": TINY, "large": LARGE}[size], **changes))
 
 
 def is_ddcolor(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of this network."""
+    """Return whether a state dict belongs to this architecture."""
     return (
         "decoder.color_decoder.query_feat.weight" in state
         and "encoder.arch.stages.0.0.gamma" in state
@@ -365,13 +377,13 @@ def is_ddcolor(state: Mapping[str, Tensor]) -> bool:
     )
 
 
-def ddcolor_of(state: Mapping[str, Tensor]) -> DDColor:
-    """The network that a state dict fits: of its sizes."""
+def build_ddcolor(state: Mapping[str, Tensor]) -> DDColor:
+    """Build a network with the sizes of a state dict."""
     arch, colors = "encoder.arch", "decoder.color_decoder"
     stages = range(_count(state, f"{arch}.stages.{{}}.0.gamma"))
     scales = range(_count(state, f"{colors}.input_proj.{{}}.weight"))
     queries, hidden = state[f"{colors}.query_feat.weight"].shape
-    plan = DDColorConfig(
+    config = DDColorConfig(
         depths=tuple(_count(state, f"{arch}.stages.{stage}.{{}}.gamma") for stage in stages),
         encoded=tuple(len(state[f"{arch}.stages.{stage}.0.gamma"]) for stage in stages),
         decoded=tuple(state[f"{colors}.input_proj.{scale}.weight"].shape[1] for scale in scales),
@@ -381,9 +393,9 @@ def ddcolor_of(state: Mapping[str, Tensor]) -> DDColor:
         layers=_count(state, f"{colors}.transformer_ffn_layers.{{}}.linear1.weight"),
         classes=len(state.get(f"{arch}.head_cls.bias", ())),
     )
-    return DDColor(plan)
+    return DDColor(config)
 
 
 def _count(state: Mapping[str, Tensor], key: str) -> int:
-    """How many entries there are whose names count from 0."""
+    """Number of consecutive indices, from 0, for which the key exists."""
     return next(number for number in count() if key.format(number) not in state)

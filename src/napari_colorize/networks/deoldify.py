@@ -1,12 +1,13 @@
-"""DeOldify's U-Nets on a ResNet, and the IPOL review's variant of them.
+"""U-Nets of DeOldify on a ResNet, and their variant in the IPOL review.
 
-Gray goes down a ResNet to 1/32 of its size and comes back up in five steps. Four of them take in
-what the encoder saw at that size; at 1/8, all parts of the image consult each other. `DeOldify`
-(deep on ResNet-34, wide on ResNet-101) ends in RGB, `IpolUNet` (wide) in chrominance. Both are one
-`UNet` whose parameters are named as in their published files.
+The encoder reduces the image to 1/32 of its size. The decoder enlarges the features in five steps;
+four of them are joined with encoder features of the same size. One decoder block, at 1/8 of the
+size, ends in self-attention. `DeOldify` (deep on ResNet-34, wide on ResNet-101) predicts RGB and
+`IpolUNet` (wide) predicts chrominance. Both are a `UNet`; their parameters have the names of the
+published files.
 
-Both also stand on smaller encoders, with narrower decoders, with no or two attention layers and
-without spectral norm (the IPOL review's ablations); `deoldify_specs` says which there are.
+Smaller encoders, narrower decoders, zero or two attention layers and networks without spectral norm
+(the ablations of the IPOL review) are configured in `deoldify_specs`.
 
 Jason Antic, DeOldify, 2018 to 2022. Salmona, Bouza and Delon, "DeOldify: a review and
 implementation of an automatic colorization method", Image Processing On Line 12, 2022.
@@ -24,26 +25,27 @@ from torch import Tensor, nn
 
 from napari_colorize.networks.encoders import EncoderName, GrayStem, encoder_parts
 from napari_colorize.networks.layers import (
-    PublishedAttention,
+    IpolSelfAttention,
+    PixelShuffleICNR,
     SelfAttention,
-    SubPixelUpsample,
     conv2d,
     convolve_rows,
 )
 
-# The last stage's features are computed in bands of about so many bytes per tensor: memory that
-# is used again and again. Anything above 32 MiB is mapped anew by glibc, page by page.
-BAND_BYTES = 24 * 2**20
-FEWEST_ROWS = 16  # in a band: two more are computed in the first convolution and lost
-MOST_ATTENTION = 2  # layers, at 1/8 and 1/4 of the size
+# Bytes per tensor of a row block of the last stage. glibc maps allocations above 32 MiB anew each
+# time, page by page; smaller ones are reused.
+ROW_BLOCK_BYTES = 24 * 2**20
+MIN_BLOCK_ROWS = 16  # rows of a block; the first convolution computes two more
+MAX_ATTENTION_LAYERS = 2  # at 1/8 and at 1/4 of the size
 
-# What the files call a convolution, its activation and its batch norm.
-Names = tuple[str, str, str]
-Norm = Literal["spectral"] | None  # of a convolution's weight
-DEOLDIFY_NAMES: Names = ("0", "1", "2")
-IPOL_NAMES: Names = ("conv", "relu", "batch_norm")
+# Names of a convolution, its activation and its batch norm in the published files.
+LayerNames = tuple[str, str, str]
+WeightNorm = Literal["spectral"] | None  # of the weight of a convolution
+DEOLDIFY_NAMES: LayerNames = ("0", "1", "2")
+IPOL_NAMES: LayerNames = ("conv", "relu", "batch_norm")
 
-# scikit-image's rgb2yuv as the IPOL program has it; applied to *normalized* RGB there.
+# Rec. 601 matrix of skimage.color.rgb2yuv, as in the IPOL program, which applies it to normalized
+# RGB. (Networks do not import napari_colorize.imaging, which has the same constants.)
 RGB_TO_YUV = (
     (0.299, 0.587, 0.114),
     (-0.14714119, -0.28886916, 0.43601035),
@@ -52,53 +54,54 @@ RGB_TO_YUV = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Widths:
-    """The channels of a network, coarse end first.
+class UNetConfig:
+    """Encoder and channels of a U-Net, coarsest level first.
 
     Parameters
     ----------
     encoder : str
-        The way down: a key of `encoders.ENCODED`.
-    encoded : tuple of int
-        Channels that it has at its coarsest size, ..., 1/8, 1/4 and 1/2 of the input's.
-    upsampled, block : tuple of int
-        Channels of the decoder blocks, one fewer: what they enlarge, and what they end with.
+        Key of `encoders.ENCODER_CHANNELS`.
+    encoder_channels : tuple of int
+        Channels of the encoder features at the coarsest size, ..., 1/8, 1/4 and 1/2 of the input.
+    upsample_channels, block_channels : tuple of int
+        Channels of each decoder block after upsampling, and at its end. One block fewer than
+        levels.
     convs : int
-        Convolutions in each decoder block.
+        Convolutions per decoder block.
     """
 
     encoder: EncoderName
-    encoded: tuple[int, ...]
-    upsampled: tuple[int, ...]
-    block: tuple[int, ...]
+    encoder_channels: tuple[int, ...]
+    upsample_channels: tuple[int, ...]
+    block_channels: tuple[int, ...]
     convs: int
 
 
-DEEP = Widths(
+DEEP = UNetConfig(
     encoder="resnet34",
-    encoded=(512, 256, 128, 64, 64),
-    upsampled=(256, 384, 384, 336),
-    block=(768, 768, 672, 300),
+    encoder_channels=(512, 256, 128, 64, 64),
+    upsample_channels=(256, 384, 384, 336),
+    block_channels=(768, 768, 672, 300),
     convs=2,
 )
-WIDE = Widths(
+WIDE = UNetConfig(
     encoder="resnet101",
-    encoded=(2048, 1024, 512, 256, 64),
-    upsampled=(512, 512, 512, 256),
-    block=(512, 512, 512, 256),
+    encoder_channels=(2048, 1024, 512, 256, 64),
+    upsample_channels=(512, 512, 512, 256),
+    block_channels=(512, 512, 512, 256),
     convs=1,
 )
 
 
 class ConvBlock(nn.Sequential):
-    """Convolution, ReLU, batch norm, in this order; self-attention where it is asked for."""
+    """Convolution, ReLU and batch norm, in this order, with optional self-attention."""
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        names: Names,
-        norm: Norm,
+        names: LayerNames,
+        norm: WeightNorm,
         attention: nn.Module | None = None,
     ) -> None:
         conv = conv2d(in_channels, out_channels, norm=norm)
@@ -115,14 +118,14 @@ class ConvBlock(nn.Sequential):
         return x
 
 
-class UpBlock(nn.Module):
-    """One step of the decoder: enlarge, join what the encoder saw at this size, convolve.
+class UnetBlock(nn.Module):
+    """U-Net block: upsample, concatenate the encoder features of this size, convolve.
 
     Parameters
     ----------
     parts : dict of str to module
-        The upsampling, the batch norm of the skip, and what follows, in this order and under the
-        names of the file.
+        Upsampling, batch norm of the encoder features, and convolution blocks, in this order and
+        with the names of the published file.
     """
 
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:
@@ -131,81 +134,82 @@ class UpBlock(nn.Module):
             self.add_module(name, part)
 
     def forward(self, x: Tensor, skip: Tensor, self_attention: bool = True) -> Tensor:
-        """(N, C, H, W) and a skip of twice the size, or of one less, to the skip's size."""
+        """Map (N, C, H, W) and encoder features of twice the size (or one less) to their size."""
         upsample, norm, *blocks = self.children()
         height, width = skip.shape[2:]
-        x = upsample(x)[..., :height, :width]  # the encoder rounds up where a side is odd
+        x = upsample(x)[..., :height, :width]  # the encoder rounds odd sides up
         x = torch.cat([x, norm(skip)], dim=1).relu_()
         for block in blocks:
             x = block(x, self_attention)
         return x
 
 
-class Residual(nn.Sequential):
-    """What it contains, convolutions with a ReLU behind each, is added to its input."""
+class ResBlock(nn.Sequential):
+    """Residual block: convolutions, each with a ReLU, whose result is added to the input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
 
     @property
     def is_fused(self) -> bool:
-        """Whether its convolutions are plain and not in training, so that `in_rows` may be used."""
+        """Whether the weights are fused and fixed, which `forward_rows` requires."""
         return not any(parameter.requires_grad for parameter in self.parameters()) and not any(
             hasattr(conv, "weight_orig") for conv in self.modules()
         )
 
-    def in_rows(self, x: Tensor, above: int, below: int) -> Tensor:
-        """What only some rows of an image say of the result: a row less per convolution and side.
+    def forward_rows(self, x: Tensor, above: int, below: int) -> Tensor:
+        """Apply the block to some rows of an image.
 
-        `above` and `below` are 1 where the image ends and nothing is lost, else 0.
+        Each convolution removes one row at a side that is inside the image. `above` and `below` are
+        1 at the border of the image, where no row is removed, and 0 inside it.
         """
         y = x
         for part in self:
             conv, relu = part.children()
             y = relu(convolve_rows(conv, y, above, below))
-        lost = len(self)
-        inner = slice(lost * (1 - above), x.shape[2] - lost * (1 - below))
+        removed = len(self)
+        inner = slice(removed * (1 - above), x.shape[2] - removed * (1 - below))
         return y.add_(x[:, :, inner])
 
 
-def refinement(channels: int, names: Names, norm: Norm = "spectral") -> Residual:
-    """Two convolutions at full size that improve on the features; no batch norm."""
+def res_block(channels: int, names: LayerNames, norm: WeightNorm = "spectral") -> ResBlock:
+    """Residual block of two convolutions at full size, without batch norm."""
     conv, relu, _ = names
 
     def part() -> nn.Sequential:
         convolution = conv2d(channels, channels, bias=True, norm=norm)
         return nn.Sequential(OrderedDict({conv: convolution, relu: nn.ReLU(inplace=True)}))
 
-    return Residual(part(), part())
+    return ResBlock(part(), part())
 
 
-class Stages(NamedTuple):
-    """A U-Net's parts in the order of their use."""
+class UNetModules(NamedTuple):
+    """Modules of a U-Net in the order of their use."""
 
     stem: nn.Module  # to 1/2
     pool: nn.Module  # to 1/4
-    down: Sequence[nn.Module]  # to 1/4, 1/8, 1/16, and 1/32 but for "-layer3"
+    down: Sequence[nn.Module]  # to 1/4, 1/8, 1/16 and, except for "-layer3", 1/32
     norm: nn.Module
     middle: nn.Module
-    up: Sequence[nn.Module]  # as many: ..., to 1/8, 1/4, 1/2
+    up: Sequence[nn.Module]  # one per encoder stage: ..., to 1/8, 1/4, 1/2
     last_up: nn.Module
     refine: nn.Module
     head: nn.Module
 
 
 class UNet(nn.Module):
-    """What both families compute; they differ in how their parts are named, and in the head."""
+    """U-Net of both families, which differ in the names of their modules and in the head."""
 
-    def stages(self) -> Stages:
-        """The parts, wherever the state dict has them."""
+    def modules_in_order(self) -> UNetModules:
+        """Return the modules, independent of their names in the state dict."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
-        """Normalized gray (N, 3, H, W) to the head's channels (N, ., H, W), within -3 to 3.
+        """Map normalized gray (N, 3, H, W) to the channels of the head (N, ., H, W), -3 to 3.
 
-        The output is float32 even if the weights are of a lower precision.
+        The output is float32 for weights of lower precision, too.
         """
-        net = self.stages()
+        net = self.modules_in_order()
         x = x.to(next(self.parameters()).dtype)
         skips = [net.stem(x)]
         features = net.pool(skips[0])
@@ -215,48 +219,48 @@ class UNet(nn.Module):
         features = net.middle(net.norm(skips.pop()).relu_())
         for up in net.up:
             features = up(features, skips.pop(), self_attention)
-        return self._finish(net, features, x)
+        return self._forward_full_size(net, features, x)
 
-    def _finish(self, net: Stages, features: Tensor, x: Tensor) -> Tensor:
-        """The full-size end of the network.
+    def _forward_full_size(self, net: UNetModules, features: Tensor, x: Tensor) -> Tensor:
+        """Compute the last stages at full size.
 
-        It holds most of the memory that the whole network needs. Once norms are fused it is
-        computed in bands of rows, which changes rounding at most.
+        They need most of the memory of the network. After fusing the norms, they are computed in
+        blocks of rows, which changes only rounding.
         """
-        residual = next(part for part in net.refine.modules() if isinstance(part, Residual))
+        residual = next(part for part in net.refine.modules() if isinstance(part, ResBlock))
         if self.training or features.requires_grad or not residual.is_fused:
             features = torch.cat([net.last_up(features), x], dim=1)
-            return _bounded(net.head(net.refine(features)))
+            return _scaled_sigmoid(net.head(net.refine(features)))
         height = x.shape[2]
         row = (features[:, :, 0].numel() * 2 + x[:, :, 0].numel()) * x.element_size()
-        step = max(FEWEST_ROWS, BAND_BYTES // row // 2 * 2)
-        bands = []
+        step = max(MIN_BLOCK_ROWS, ROW_BLOCK_BYTES // row // 2 * 2)
+        blocks = []
         for top in range(0, height, step):
-            rows, above, below = _widened(top, top + step, height, len(residual))
-            joined = _joined(net, features, x, rows)
-            bands.append(_bounded(net.head(residual.in_rows(joined, above, below))))
-        return torch.cat(bands, dim=2)
+            rows, above, below = _extended_rows(top, top + step, height, len(residual))
+            joined = _upsample_rows(net, features, x, rows)
+            blocks.append(_scaled_sigmoid(net.head(residual.forward_rows(joined, above, below))))
+        return torch.cat(blocks, dim=2)
 
-    def finest(self) -> list[nn.Module]:
-        """The parts that work at a quarter of the size or finer, for `quicken`."""
-        net = self.stages()
+    def high_resolution_modules(self) -> list[nn.Module]:
+        """Modules at 1/4 of the size or larger, for `winograd.accelerate_convs`."""
+        net = self.modules_in_order()
         return [*net.up[-2:], net.refine]
 
-    def neighbours(self) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """Pairs of which the first feeds the second and nothing else, for `fuse`."""
-        net = self.stages()
+    def fusable_pairs(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Pairs of modules for `fuse`: the first is the only input of the second."""
+        net = self.modules_in_order()
         upsamplings = [next(block.children()) for block in net.up] + [net.last_up]
         yield from zip([net.middle, *net.up], upsamplings, strict=True)
 
     @property
     def has_self_attention(self) -> bool:
-        """Whether the switch of `forward` does anything."""
-        return any(isinstance(part, SelfAttention | PublishedAttention) for part in self.modules())
+        """Whether the argument `self_attention` of `forward` has an effect."""
+        return any(isinstance(part, SelfAttention | IpolSelfAttention) for part in self.modules())
 
     @property
     def encoder(self) -> nn.Module:
-        """The way down, its own parts under the names of torchvision or (MobileNet) of timm."""
-        net = self.stages()
+        """Encoder with the module names of torchvision, or of timm for MobileNet."""
+        net = self.modules_in_order()
         conv, norm, activation = net.stem.children()
         if not isinstance(conv, GrayStem):
             down = {f"layer{1 + step}": stage for step, stage in enumerate(net.down)}
@@ -267,107 +271,111 @@ class UNet(nn.Module):
         return nn.ModuleDict({"conv_stem": conv, "bn1": norm, "blocks": nn.ModuleList(blocks)})
 
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the way down, see `layers.Layered`."""
+        """Parameters of the pretrained encoder."""
         return list(self.encoder.parameters())
 
     def layer_groups(self) -> list[list[nn.Module]]:
-        """The encoder to 1/8 of the size, the rest of the encoder, and all that follows.
+        """Return the encoder to 1/8 of the size, the rest of the encoder, and the decoder.
 
-        These are the groups that fastai makes of a U-Net on a ResNet (split at the third stage and
-        at the end of the encoder), so its `freeze_to(-1)` trains the whole decoder.
+        fastai splits a U-Net on a ResNet in the same way (at the third stage and at the end of the
+        encoder). Its `freeze_to(-1)` trains the whole decoder.
         """
-        net = self.stages()
+        net = self.modules_in_order()
         decoder = [net.norm, net.middle, *net.up, net.last_up, net.refine, net.head]
         return [[net.stem, net.pool, *net.down[:2]], [*net.down[2:]], decoder]
 
 
 class DeOldify(UNet):
-    """DeOldify: gray to RGB, both normalized with ImageNet's mean and standard deviation.
+    """DeOldify network: gray to RGB, both normalized with ImageNet's mean and standard deviation.
 
     Parameters
     ----------
-    widths : Widths
-        `DEEP` ("artistic"), `WIDE` ("stable" and "video"), or others of these kinds.
+    config : UNetConfig
+        `DEEP` ("artistic"), `WIDE` ("stable" and "video"), or another configuration.
     attention : int
-        Self-attention layers: 1 at 1/8 of the size as published, none, or a second one at 1/4.
+        Number of self-attention layers: 1 at 1/8 of the size as published, 0, or 2 with one at 1/4.
     spectral : bool
-        Whether weights are divided by their spectral norm. (The last upsampling has a weight norm
-        either way.)
+        Whether weights have a spectral norm. The last upsampling has a weight norm in both cases.
     """
 
-    def __init__(self, widths: Widths = DEEP, *, attention: int = 1, spectral: bool = True) -> None:
+    def __init__(
+        self, config: UNetConfig = DEEP, *, attention: int = 1, spectral: bool = True
+    ) -> None:
         super().__init__()
         _check_attention(attention)
-        norm: Norm = "spectral" if spectral else None
-        coarsest, last, blocks = widths.encoded[0], widths.block[-1], len(widths.block)
-        attends = attention_steps(widths, attention)
+        norm: WeightNorm = "spectral" if spectral else None
+        coarsest, last = config.encoder_channels[0], config.block_channels[-1]
+        blocks = len(config.block_channels)
+        with_attention = attention_steps(config, attention)
         up = {
-            str(4 + step): _deoldify_block(widths, step, step in attends, norm)
+            str(4 + step): _deoldify_block(config, step, step in with_attention, norm)
             for step in range(blocks)
         }
-        refine = refinement(last + 3, DEOLDIFY_NAMES, norm)
+        refine = res_block(last + 3, DEOLDIFY_NAMES, norm)
         self.layers = nn.ModuleDict(
             {
-                "0": nn.Sequential(*encoder_parts(widths.encoder)),
+                "0": nn.Sequential(*encoder_parts(config.encoder)),
                 "1": nn.BatchNorm2d(coarsest),  # 2 is a ReLU
-                "3": nn.Sequential(*_middle(coarsest, DEOLDIFY_NAMES, norm)),
+                "3": nn.Sequential(*_bridge(coarsest, DEOLDIFY_NAMES, norm)),
                 **up,
-                str(4 + blocks): SubPixelUpsample(last, last, norm="weight", batch_norm=False),
-                # the next joins features and input
+                str(4 + blocks): PixelShuffleICNR(last, last, norm="weight", batch_norm=False),
+                # 5 + blocks: concatenation of features and input
                 str(6 + blocks): nn.Sequential(OrderedDict(layers=refine)),
                 str(7 + blocks): nn.Sequential(conv2d(last + 3, 3, 1, bias=True, norm=norm)),
-                # the next is the sigmoid
+                # 8 + blocks: sigmoid
             }
         )
 
-    def stages(self) -> Stages:
+    def modules_in_order(self) -> UNetModules:
         encoder, norm, middle, *up, last_up, refine, head = self.layers.values()
         conv, conv_norm, relu, pool, *down = encoder.children()
         stem = nn.Sequential(conv, conv_norm, relu)
-        return Stages(stem, pool, down, norm, middle, up, last_up, refine, head)
+        return UNetModules(stem, pool, down, norm, middle, up, last_up, refine, head)
 
 
 class IpolUNet(UNet):
-    """The IPOL review's network: gray to RGB by way of U and V, all normalized as in `DeOldify`.
+    """Network of the IPOL review: gray to U and V, combined to RGB. Normalized as in `DeOldify`.
 
-    The luminance is that of the normalized input, so U and V are those of normalized RGB.
+    Y is computed from the normalized input, so U and V belong to the normalized RGB.
 
     Parameters
     ----------
-    widths : Widths
-        `WIDE` as published, or others.
+    config : UNetConfig
+        `WIDE` as published, or another configuration.
     attention, spectral
-        As in `DeOldify`; without them, the review's ablations.
+        See `DeOldify`. 0 and False are the ablations of the review.
     """
 
-    def __init__(self, widths: Widths = WIDE, *, attention: int = 1, spectral: bool = True) -> None:
+    def __init__(
+        self, config: UNetConfig = WIDE, *, attention: int = 1, spectral: bool = True
+    ) -> None:
         super().__init__()
         _check_attention(attention)
-        norm_of_weights: Norm = "spectral" if spectral else None
-        coarsest, last = widths.encoded[0], widths.block[-1]
-        attends = attention_steps(widths, attention)
-        conv, norm, relu, pool, *down = encoder_parts(widths.encoder)
+        weight_norm: WeightNorm = "spectral" if spectral else None
+        coarsest, last = config.encoder_channels[0], config.block_channels[-1]
+        with_attention = attention_steps(config, attention)
+        conv, norm, relu, pool, *down = encoder_parts(config.encoder)
         self.input_block = nn.Sequential(conv, norm, relu)
         self.max_pool = pool
         self.down_blocks = nn.Sequential(*down)
         self.bn = nn.BatchNorm2d(coarsest)
-        conv1, conv2 = _middle(coarsest, IPOL_NAMES, norm_of_weights)
+        conv1, conv2 = _bridge(coarsest, IPOL_NAMES, weight_norm)
         self.bridge = nn.Sequential(OrderedDict(conv1=conv1, conv2=conv2))
         self.up_blocks = nn.Sequential(
             *(
-                _ipol_block(widths, step, step in attends, norm_of_weights)
-                for step in range(len(widths.block))
+                _ipol_block(config, step, step in with_attention, weight_norm)
+                for step in range(len(config.block_channels))
             )
         )
-        self.last_upsample = SubPixelUpsample(
+        self.last_upsample = PixelShuffleICNR(
             last, last, norm=None, batch_norm=False, names=IPOL_NAMES[::2]
         )
-        self.res_block = refinement(last + 3, IPOL_NAMES, norm_of_weights)
-        head = conv2d(last + 3, 2, 1, bias=True, norm=norm_of_weights)
+        self.res_block = res_block(last + 3, IPOL_NAMES, weight_norm)
+        head = conv2d(last + 3, 2, 1, bias=True, norm=weight_norm)
         self.dense = nn.Sequential(OrderedDict(conv=head))
 
-    def stages(self) -> Stages:
-        return Stages(
+    def modules_in_order(self) -> UNetModules:
+        return UNetModules(
             self.input_block,
             self.max_pool,
             list(self.down_blocks),
@@ -380,94 +388,101 @@ class IpolUNet(UNet):
         )
 
     def chrominance(self, x: Tensor, self_attention: bool = True) -> Tensor:
-        """U and V (N, 2, H, W) of the normalized RGB, within -3 to 3."""
+        """U and V (N, 2, H, W) of the normalized RGB, -3 to 3."""
         return super().forward(x, self_attention)
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
-        """Normalized gray (N, 3, H, W) to normalized RGB of the same shape."""
+        """Map normalized gray (N, 3, H, W) to normalized RGB of the same shape."""
         return self.join(x, self.chrominance(x, self_attention))
 
     def join(self, x: Tensor, uv: Tensor) -> Tensor:
-        """The luminance of the normalized input (N, 3, H, W) and U and V (N, 2, H, W), as RGB."""
-        to_yuv = uv.new_tensor(RGB_TO_YUV)
-        y = torch.einsum("c,nchw->nhw", to_yuv[0], x.to(uv.dtype)).unsqueeze(1)
-        return torch.einsum("rc,nchw->nrhw", to_yuv.inverse(), torch.cat([y, uv], dim=1))
+        """Combine Y of the normalized input (N, 3, H, W) with U and V (N, 2, H, W) to RGB."""
+        rgb_to_yuv = uv.new_tensor(RGB_TO_YUV)
+        y = torch.einsum("c,nchw->nhw", rgb_to_yuv[0], x.to(uv.dtype)).unsqueeze(1)
+        return torch.einsum("rc,nchw->nrhw", rgb_to_yuv.inverse(), torch.cat([y, uv], dim=1))
 
 
-def attention_steps(widths: Widths, attention: int) -> range:
-    """The decoder blocks that end in self-attention: the one at 1/8 of the size, then finer."""
-    first = len(widths.block) - 3
+def attention_steps(config: UNetConfig, attention: int) -> range:
+    """Indices of the decoder blocks with self-attention, from the one at 1/8 of the size on."""
+    first = len(config.block_channels) - 3
     return range(first, first + attention)
 
 
 def _check_attention(attention: int) -> None:
-    if attention not in range(MOST_ATTENTION + 1):
-        raise ValueError(f"A U-Net has 0, 1 or 2 self-attention layers, not {attention}.")
+    if attention not in range(MAX_ATTENTION_LAYERS + 1):
+        raise ValueError(f"attention must be 0, 1 or 2 self-attention layers, got {attention}.")
 
 
-def _middle(channels: int, names: Names, norm: Norm) -> tuple[ConvBlock, ConvBlock]:
-    """What the coarsest features go through: twice as many channels, and back."""
+def _bridge(channels: int, names: LayerNames, norm: WeightNorm) -> tuple[ConvBlock, ConvBlock]:
+    """Two convolution blocks at the coarsest size: to twice the channels and back."""
     return (
         ConvBlock(channels, 2 * channels, names, norm),
         ConvBlock(2 * channels, channels, names, norm),
     )
 
 
-def _block_channels(widths: Widths, step: int) -> tuple[int, int, int, int]:
-    """Channels of a decoder block: coming in, enlarged, skip, going out."""
-    before = (widths.encoded[0], *widths.block)[step]
-    return before, widths.upsampled[step], widths.encoded[step + 1], widths.block[step]
+def _block_channels(config: UNetConfig, step: int) -> tuple[int, int, int, int]:
+    """Channels of a decoder block: input, after upsampling, encoder features, output."""
+    before, after = (config.encoder_channels[0], *config.block_channels)[step : step + 2]
+    return before, config.upsample_channels[step], config.encoder_channels[step + 1], after
 
 
-def _deoldify_block(widths: Widths, step: int, attends: bool, norm: Norm) -> UpBlock:
-    before, upsampled, skip, out = _block_channels(widths, step)
-    attention = SelfAttention(out, norm=norm) if attends else None
-    parts = {"shuf": SubPixelUpsample(before, upsampled, norm=norm), "bn": nn.BatchNorm2d(skip)}
-    *others, last = conv_names(widths.convs)
-    channels = upsampled + skip
+def _deoldify_block(
+    config: UNetConfig, step: int, with_attention: bool, norm: WeightNorm
+) -> UnetBlock:
+    """Decoder block with the module names of DeOldify (UnetBlockDeep, UnetBlockWide)."""
+    before, upsample_channels, skip, out = _block_channels(config, step)
+    attention = SelfAttention(out, norm=norm) if with_attention else None
+    upsample = PixelShuffleICNR(before, upsample_channels, norm=norm)
+    parts = {"shuf": upsample, "bn": nn.BatchNorm2d(skip)}
+    *others, last = conv_names(config.convs)
+    channels = upsample_channels + skip
     for name in others:
         parts[name] = ConvBlock(channels, out, DEOLDIFY_NAMES, norm)
         channels = out
     parts[last] = ConvBlock(channels, out, DEOLDIFY_NAMES, norm, attention)
-    return UpBlock(parts)
+    return UnetBlock(parts)
 
 
-def _ipol_block(widths: Widths, step: int, attends: bool, norm: Norm) -> UpBlock:
-    before, upsampled, skip, out = _block_channels(widths, step)
-    upsample = SubPixelUpsample(before, upsampled, norm=norm, names=IPOL_NAMES[::2])
+def _ipol_block(config: UNetConfig, step: int, with_attention: bool, norm: WeightNorm) -> UnetBlock:
+    """Decoder block with the module names of the IPOL program."""
+    before, upsample_channels, skip, out = _block_channels(config, step)
+    upsample = PixelShuffleICNR(before, upsample_channels, norm=norm, names=IPOL_NAMES[::2])
     parts = {"upsample": upsample, "batch_norm": nn.BatchNorm2d(skip)}
-    channels = upsampled + skip
-    for name in conv_names(widths.convs):
+    channels = upsample_channels + skip
+    for name in conv_names(config.convs):
         parts[name] = ConvBlock(channels, out, IPOL_NAMES, norm)
         channels = out
-    if attends:
-        parts["self_attention"] = PublishedAttention(out, norm=norm)
-    return UpBlock(parts)
+    if with_attention:
+        parts["self_attention"] = IpolSelfAttention(out, norm=norm)
+    return UnetBlock(parts)
 
 
 def conv_names(convs: int) -> list[str]:
-    """What a block's convolutions are called, in their order."""
+    """Names of the convolution blocks of a decoder block, in order."""
     return ["conv"] if convs == 1 else [f"conv{1 + index}" for index in range(convs)]
 
 
-def _widened(top: int, bottom: int, height: int, by: int) -> tuple[slice, int, int]:
-    """Rows from `top` to `bottom` and `by` more on both sides, and where the image ends."""
+def _extended_rows(top: int, bottom: int, height: int, by: int) -> tuple[slice, int, int]:
+    """Extend rows by `by` on both sides within the image; also return which sides are borders."""
     rows = slice(max(0, top - by), min(height, bottom + by))
     return rows, int(top == 0), int(bottom >= height)
 
 
-def _joined(net: Stages, features: Tensor, x: Tensor, rows: slice) -> Tensor:
-    """Some rows of what the refinement sees: the features enlarged, and the network's input.
+def _upsample_rows(net: UNetModules, features: Tensor, x: Tensor, rows: slice) -> Tensor:
+    """Concatenate upsampled features and the input of the network for some rows.
 
-    The blur needs a row more above, so one more row of features is enlarged and dropped again.
+    The blur needs one more row above, so one more row of features is upsampled and removed.
     """
     first = max(0, rows.start // 2 - 1)
-    large = net.last_up(features[:, :, first : -(-rows.stop // 2)])
+    upsampled = net.last_up(features[:, :, first : -(-rows.stop // 2)])
     start = rows.start - 2 * first
-    return torch.cat([large[:, :, start : start + rows.stop - rows.start], x[:, :, rows]], dim=1)
+    upsampled = upsampled[:, :, start : start + rows.stop - rows.start]
+    return torch.cat([upsampled, x[:, :, rows]], dim=1)
 
 
-def _bounded(x: Tensor) -> Tensor:
-    """Anything to -3 to 3; in float32 at least, since 8 bits of mantissa show in an image."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return 6 * torch.sigmoid(wide) - 3
+def _scaled_sigmoid(x: Tensor) -> Tensor:
+    """Map to -3 to 3 with a sigmoid, in float32 or wider."""
+    # The 8 bits of the mantissa of bfloat16 would be visible in the image.
+    full_precision = x.to(torch.promote_types(x.dtype, torch.float32))
+    return 6 * torch.sigmoid(full_precision) - 3

@@ -1,8 +1,9 @@
-"""Which of DeOldify's U-Nets is meant: by a recipe's options, or by the keys of a state dict.
+"""Configurations of DeOldify's U-Nets, from the options of a recipe or from a state dict.
 
-`new_...` make networks with random weights. Their options are `attention` (0, 1 or 2 layers),
-`spectral` (whether weights have a spectral norm) and `width` (of the decoder, 1 as published); the
-last two also choose `encoder` and `kind`. `is_...` and `network_of` read all of it off a file.
+The functions `new_...` create networks with random weights. Their options are `attention` (0, 1 or
+2 layers), `spectral` (spectral norm of the weights) and `width` (factor on the channels of the
+decoder); `new_other_...` have `encoder` and `kind` in addition. `is_...` and `build_network` read
+the same properties from a state dict.
 """
 
 from __future__ import annotations
@@ -15,33 +16,33 @@ from torch import Tensor
 
 from napari_colorize.networks.deoldify import (
     DEEP,
-    MOST_ATTENTION,
+    MAX_ATTENTION_LAYERS,
     WIDE,
     DeOldify,
     IpolUNet,
-    Widths,
+    UNetConfig,
     conv_names,
 )
-from napari_colorize.networks.encoders import ENCODED, EncoderName
+from napari_colorize.networks.encoders import ENCODER_CHANNELS, EncoderName
 
 Kind = Literal["deep", "wide"]
 
-STEP = 16  # narrower decoders have multiples of it
+CHANNEL_MULTIPLE = 16  # channels of scaled decoders are multiples of this
 
 
 def new_deep(*, width: float = 1.0, attention: int = 1, spectral: bool = True) -> DeOldify:
-    """DeOldify's network of "artistic", on ResNet-34."""
-    return DeOldify(narrow(DEEP, width), attention=attention, spectral=spectral)
+    """DeOldify network "artistic", on ResNet-34."""
+    return DeOldify(scale_decoder(DEEP, width), attention=attention, spectral=spectral)
 
 
 def new_wide(*, width: float = 1.0, attention: int = 1, spectral: bool = True) -> DeOldify:
-    """DeOldify's network of "stable" and "video", on ResNet-101."""
-    return DeOldify(narrow(WIDE, width), attention=attention, spectral=spectral)
+    """DeOldify network "stable" and "video", on ResNet-101."""
+    return DeOldify(scale_decoder(WIDE, width), attention=attention, spectral=spectral)
 
 
 def new_ipol(*, width: float = 1.0, attention: int = 1, spectral: bool = True) -> IpolUNet:
-    """The IPOL review's network, on ResNet-101."""
-    return IpolUNet(narrow(WIDE, width), attention=attention, spectral=spectral)
+    """Network of the IPOL review, on ResNet-101."""
+    return IpolUNet(scale_decoder(WIDE, width), attention=attention, spectral=spectral)
 
 
 def new_other_deoldify(
@@ -52,9 +53,9 @@ def new_other_deoldify(
     attention: int = 1,
     spectral: bool = True,
 ) -> DeOldify:
-    """DeOldify's network on any encoder."""
-    widths = narrow(widths_for(encoder, kind), width)
-    return DeOldify(widths, attention=attention, spectral=spectral)
+    """DeOldify network on any encoder."""
+    config = scale_decoder(config_for(encoder, kind), width)
+    return DeOldify(config, attention=attention, spectral=spectral)
 
 
 def new_other_ipol(
@@ -65,114 +66,132 @@ def new_other_ipol(
     attention: int = 1,
     spectral: bool = True,
 ) -> IpolUNet:
-    """The IPOL review's network on any encoder."""
-    widths = narrow(widths_for(encoder, kind), width)
-    return IpolUNet(widths, attention=attention, spectral=spectral)
+    """Network of the IPOL review on any encoder."""
+    config = scale_decoder(config_for(encoder, kind), width)
+    return IpolUNet(config, attention=attention, spectral=spectral)
 
 
-def widths_for(encoder: EncoderName, kind: Kind) -> Widths:
-    """A decoder for any encoder, by the rule that gave DeOldify's.
+def config_for(encoder: EncoderName, kind: Kind) -> UNetConfig:
+    """Return the configuration for an encoder, by the rules of DeOldify's decoders.
 
-    Deep: each block enlarges to half the channels, joins the skip's, and ends with 3/2 of the sum.
-    Wide: 512 all along. In both, the last block has half of that.
+    Deep: each block upsamples to half of its input channels, concatenates the encoder features and
+    ends with 3/2 of the sum. Wide: 512 channels in every block. In both, the last block has half of
+    that.
 
     Raises
     ------
     ValueError
-        If there is no such encoder or kind.
+        If the encoder or the kind is unknown.
     """
-    if encoder not in ENCODED or kind not in get_args(Kind):
+    if encoder not in ENCODER_CHANNELS or kind not in get_args(Kind):
         raise ValueError(
-            f"No U-Net is {kind!r} on {encoder!r}: choose deep or wide, on one of "
-            f"{', '.join(ENCODED)}."
+            f"Unknown U-Net {kind!r} on {encoder!r}: use deep or wide, on one of "
+            f"{', '.join(ENCODER_CHANNELS)}."
         )
-    encoded = ENCODED[encoder]
-    last = len(encoded) - 2
-    upsampled, block = [], []
-    before = encoded[0]
+    encoder_channels = ENCODER_CHANNELS[encoder]
+    last = len(encoder_channels) - 2
+    upsample_channels, block_channels = [], []
+    before = encoder_channels[0]
     deep = kind == "deep"
-    for step, skip in enumerate(encoded[1:]):
-        upsampled.append(before // 2 if deep else WIDE.block[-1 if step == last else 0])
-        before = 3 * (upsampled[-1] + skip) // 2 if deep else upsampled[-1]
-        block.append(before // 2 if deep and step == last else before)
-    return Widths(
+    for step, skip in enumerate(encoder_channels[1:]):
+        upsample_channels.append(
+            before // 2 if deep else WIDE.block_channels[-1 if step == last else 0]
+        )
+        before = 3 * (upsample_channels[-1] + skip) // 2 if deep else upsample_channels[-1]
+        block_channels.append(before // 2 if deep and step == last else before)
+    return UNetConfig(
         encoder=encoder,
-        encoded=encoded,
-        upsampled=tuple(upsampled),
-        block=tuple(block),
+        encoder_channels=encoder_channels,
+        upsample_channels=tuple(upsample_channels),
+        block_channels=tuple(block_channels),
         convs=(DEEP if deep else WIDE).convs,
     )
 
 
-def narrow(widths: Widths, factor: float) -> Widths:
-    """The same encoder with a decoder of `factor` as many channels, in multiples of 16."""
+def scale_decoder(config: UNetConfig, factor: float) -> UNetConfig:
+    """Scale the channels of the decoder by `factor`, rounded to multiples of 16."""
     if factor == 1:
-        return widths
+        return config
     if not 0 < factor <= 4:
-        raise ValueError(f"The width of a decoder must lie between 0 and 4, got {factor:g}.")
+        raise ValueError(f"width must be above 0 and at most 4, got {factor:g}.")
 
     def scaled(channels: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(max(STEP, round(each * factor / STEP) * STEP) for each in channels)
+        return tuple(
+            max(CHANNEL_MULTIPLE, round(each * factor / CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE)
+            for each in channels
+        )
 
-    return replace(widths, upsampled=scaled(widths.upsampled), block=scaled(widths.block))
+    return replace(
+        config,
+        upsample_channels=scaled(config.upsample_channels),
+        block_channels=scaled(config.block_channels),
+    )
 
 
 @dataclass(frozen=True)
-class _Places:
-    """Where a family's state dict has its parts, `{}` counting from `first`."""
+class _ModuleNames:
+    """Names of modules in the state dict of a family; `{}` is an index that starts at `first`."""
 
     first: int
-    stage: str  # of the encoder, from 1/4 of the size on
-    block: str  # of the decoder
-    upsampling: str  # within a block
+    stage: str  # encoder stage, from 1/4 of the size on
+    block: str  # decoder block
+    upsampling: str  # within a decoder block
     conv: str  # within a ConvBlock
-    bridge: str  # the first convolution of the middle
+    bridge: str  # first convolution at the coarsest size
 
 
-_DEOLDIFY = _Places(4, "layers.0.{}", "layers.{}", "shuf.conv.0", "0", "layers.3.0.0")
-_IPOL = _Places(
+_DEOLDIFY = _ModuleNames(4, "layers.0.{}", "layers.{}", "shuf.conv.0", "0", "layers.3.0.0")
+_IPOL = _ModuleNames(
     0, "down_blocks.{}", "up_blocks.{}", "upsample.conv.conv", "conv", "bridge.conv1.conv"
 )
 
 
-def widths_of(state: Mapping[str, Tensor]) -> Widths | None:
-    """The widths of a network of either family, read off the shapes; None if it is of neither."""
-    places = _family_of(state)
-    encoder = None if places is None else _encoder_of(state, places)
-    if places is None or encoder is None:
+def config_of(state: Mapping[str, Tensor]) -> UNetConfig | None:
+    """Read the configuration from the shapes of a state dict; None for other networks."""
+    names = _family_of(state)
+    encoder = None if names is None else _encoder_of(state, names)
+    if names is None or encoder is None:
         return None
-    encoded = ENCODED[encoder]
-    blocks = [places.block.format(places.first + step) for step in range(len(encoded) - 1)]
-    convs = 2 if _channels(state, f"{blocks[0]}.conv2.{places.conv}") else 1
-    last = f"{conv_names(convs)[-1]}.{places.conv}"
-    upsampled = tuple(_channels(state, f"{block}.{places.upsampling}") // 4 for block in blocks)
-    ends = tuple(_channels(state, f"{block}.{last}") for block in blocks)
-    if not all(upsampled) or not all(ends):
+    encoder_channels = ENCODER_CHANNELS[encoder]
+    blocks = [names.block.format(names.first + step) for step in range(len(encoder_channels) - 1)]
+    convs = 2 if _channels(state, f"{blocks[0]}.conv2.{names.conv}") else 1
+    last = f"{conv_names(convs)[-1]}.{names.conv}"
+    upsample_channels = tuple(
+        _channels(state, f"{block}.{names.upsampling}") // 4 for block in blocks
+    )
+    block_ends = tuple(_channels(state, f"{block}.{last}") for block in blocks)
+    if not all(upsample_channels) or not all(block_ends):
         return None
-    return Widths(encoder=encoder, encoded=encoded, upsampled=upsampled, block=ends, convs=convs)
+    return UNetConfig(
+        encoder=encoder,
+        encoder_channels=encoder_channels,
+        upsample_channels=upsample_channels,
+        block_channels=block_ends,
+        convs=convs,
+    )
 
 
-def network_of(state: Mapping[str, Tensor]) -> DeOldify | IpolUNet:
-    """A new network of the keys and shapes of a state dict, for one that `widths_of` knows."""
-    places, widths = _family_of(state), widths_of(state)
-    assert places is not None
-    assert widths is not None
-    attention = min(MOST_ATTENTION, sum(key.endswith(".gamma") for key in state))
-    family = DeOldify if places is _DEOLDIFY else IpolUNet
-    return family(widths, attention=attention, spectral=f"{places.bridge}.weight_orig" in state)
+def build_network(state: Mapping[str, Tensor]) -> DeOldify | IpolUNet:
+    """Build a network for a state dict, if `config_of` of it is not None."""
+    names, config = _family_of(state), config_of(state)
+    assert names is not None
+    assert config is not None
+    attention = min(MAX_ATTENTION_LAYERS, sum(key.endswith(".gamma") for key in state))
+    family = DeOldify if names is _DEOLDIFY else IpolUNet
+    return family(config, attention=attention, spectral=f"{names.bridge}.weight_orig" in state)
 
 
-def _family_of(state: Mapping[str, Tensor]) -> _Places | None:
-    """DeOldify's, or the IPOL program's if its head is the one for U and V."""
+def _family_of(state: Mapping[str, Tensor]) -> _ModuleNames | None:
+    """Return the module names of DeOldify or of the IPOL program with a U, V head, or None."""
     if _channels(state, _DEOLDIFY.bridge):
         return _DEOLDIFY
     is_ipol = _channels(state, _IPOL.bridge) and _channels(state, "dense.conv") == 2
     return _IPOL if is_ipol else None
 
 
-def _encoder_of(state: Mapping[str, Tensor], places: _Places) -> EncoderName | None:
-    """Told by what only one of them has: a kind of block, a third block, a fourth stage."""
-    first, last = (places.stage.format(places.first + step) for step in (0, 3))
+def _encoder_of(state: Mapping[str, Tensor], names: _ModuleNames) -> EncoderName | None:
+    """Detect the encoder by a block type, a block or a stage that no other encoder has."""
+    first, last = (names.stage.format(names.first + step) for step in (0, 3))
     if f"{first}.0.conv_exp.weight" in state:
         return "mobilenet_edgetpu"
     if f"{first}.0.conv3.weight" in state:
@@ -185,38 +204,42 @@ def _encoder_of(state: Mapping[str, Tensor], places: _Places) -> EncoderName | N
 
 
 def _channels(state: Mapping[str, Tensor], name: str) -> int:
-    """Of what a convolution gives, whether its weight is normalized or not; 0 if there is none."""
+    """Output channels of a convolution, with or without weight norm; 0 if it is missing."""
     weight = state.get(f"{name}.weight_orig", state.get(f"{name}.weight"))
     return 0 if weight is None or weight.ndim != 4 else len(weight)
 
 
 def is_deep(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of DeOldify on ResNet-34."""
-    return _family_of(state) is _DEOLDIFY and _plan(state) == ("resnet34", DEEP.convs)
+    """Return whether a state dict belongs to DeOldify on ResNet-34."""
+    return _family_of(state) is _DEOLDIFY and _encoder_and_convs(state) == ("resnet34", DEEP.convs)
 
 
 def is_wide(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of DeOldify on ResNet-101."""
-    return _family_of(state) is _DEOLDIFY and _plan(state) == ("resnet101", WIDE.convs)
+    """Return whether a state dict belongs to DeOldify on ResNet-101."""
+    return _family_of(state) is _DEOLDIFY and _encoder_and_convs(state) == ("resnet101", WIDE.convs)
 
 
 def is_ipol(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of the IPOL program with a head for U and V."""
-    return _family_of(state) is _IPOL and _plan(state) == ("resnet101", WIDE.convs)
+    """Return whether a state dict belongs to the IPOL network with a U, V head."""
+    return _family_of(state) is _IPOL and _encoder_and_convs(state) == ("resnet101", WIDE.convs)
 
 
 def is_other_deoldify(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of DeOldify on another encoder, or with other blocks."""
-    known = is_deep(state) or is_wide(state)
-    return _family_of(state) is _DEOLDIFY and _plan(state) is not None and not known
+    """Return whether a state dict belongs to DeOldify with another encoder or other blocks."""
+    published = is_deep(state) or is_wide(state)
+    return (
+        _family_of(state) is _DEOLDIFY and _encoder_and_convs(state) is not None and not published
+    )
 
 
 def is_other_ipol(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is the IPOL program's on another encoder, or with other blocks."""
-    return _family_of(state) is _IPOL and _plan(state) is not None and not is_ipol(state)
+    """Return whether a state dict is of the IPOL network with another encoder or other blocks."""
+    return (
+        _family_of(state) is _IPOL and _encoder_and_convs(state) is not None and not is_ipol(state)
+    )
 
 
-def _plan(state: Mapping[str, Tensor]) -> tuple[EncoderName, int] | None:
-    """What stands on what: the encoder, and how many convolutions a decoder block has."""
-    widths = widths_of(state)
-    return None if widths is None else (widths.encoder, widths.convs)
+def _encoder_and_convs(state: Mapping[str, Tensor]) -> tuple[EncoderName, int] | None:
+    """Encoder and convolutions per decoder block, or None."""
+    config = config_of(state)
+    return None if config is None else (config.encoder, config.convs)

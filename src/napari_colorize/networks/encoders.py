@@ -1,8 +1,8 @@
-"""The ways down that DeOldify's U-Nets can stand on, each as the same eight parts.
+"""Encoders of DeOldify's U-Nets, each as a list of eight modules.
 
-A convolution, a norm and an activation lead to 1/2 of the size, a pool to 1/4, and four stages
-through 1/4, 1/8 and 1/16 to 1/32; "resnet18-layer3" has three stages. All take gray in three equal
-channels, normalized as ImageNet's images are.
+Convolution, norm and activation lead to 1/2 of the size, pooling to 1/4, and four stages through
+1/4, 1/8 and 1/16 to 1/32. "resnet18-layer3" has three stages. The input is gray, repeated to three
+channels and normalized with ImageNet's mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from napari_colorize.networks.vision import ResNetName, resnet_stages
 
 EncoderName = Literal[ResNetName, "mobilenet_edgetpu"]
 
-# Channels at 1/32 (but for "-layer3"), 1/16, 1/8, 1/4 and 1/2 of the size.
-ENCODED: dict[EncoderName, tuple[int, ...]] = {
+# Channels at 1/32 (except for "-layer3"), 1/16, 1/8, 1/4 and 1/2 of the size.
+ENCODER_CHANNELS: dict[EncoderName, tuple[int, ...]] = {
     "resnet18": (512, 256, 128, 64, 64),
     "resnet18-layer3": (256, 128, 64, 64),
     "resnet34": (512, 256, 128, 64, 64),
@@ -28,9 +28,9 @@ ENCODED: dict[EncoderName, tuple[int, ...]] = {
 
 
 class GrayStem(SameConv2d):
-    """MobileNet's first convolution, given ImageNet-normalized gray in three equal channels.
+    """First convolution of MobileNet for ImageNet-normalized gray in three equal channels.
 
-    It wants one channel in [-1, 1].
+    It converts them to one channel in [-1, 1], the input of `MobileNetEdgeTPU`.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class GrayStem(SameConv2d):
 
 
 def encoder_parts(name: EncoderName) -> list[nn.Module]:
-    """A new encoder: convolution, norm and activation to 1/2, pool to 1/4, and its stages."""
+    """Create an encoder: convolution, norm, activation, pooling and stages."""
     if name != "mobilenet_edgetpu":
         return resnet_stages(name)
     encoder = MobileNetEdgeTPU()
@@ -48,7 +48,7 @@ def encoder_parts(name: EncoderName) -> list[nn.Module]:
         GrayStem(1, encoder.bn1.num_features, 3, 2, bias=False),
         encoder.bn1,
         nn.Sequential(nn.ReLU(), half),
-        nn.Identity(),  # its next block takes the step to 1/4
+        nn.Identity(),  # the next block reduces to 1/4
         quarter,
         eighth,
         nn.Sequential(*sixteenth),

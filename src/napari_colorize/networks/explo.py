@@ -1,10 +1,10 @@
-"""Convolutions that lose their border, and transposed ones that give it back.
+"""U-Net of unpadded convolutions and transposed convolutions, from the slides "explo".
 
-The system that our recipes call explo, after the slides it is from: a colorizer by U-Net and GAN.
-Their words follow Nazeri, Ng and Ebrahimi 2018 (arXiv 1803.05400; see `dcgan_unet`), their code is
-another network: this one. Three blocks of convolutions, 5, 3 and 3 pixels wide and without padding,
-make the image 24 pixels narrower and lower; a 3x3 convolution with tanh stands at the bottom;
-three blocks of transposed convolutions, 3, 3 and 5 wide, come back to the full size.
+The slides describe a colorizer with a U-Net and a GAN after Nazeri, Ng and Ebrahimi 2018 (arXiv
+1803.05400, see `dcgan_unet`), but their code is another network, which is implemented here. Three
+blocks of unpadded convolutions with 5, 3 and 3 pixels reduce height and width by 24 pixels. A 3x3
+convolution with tanh is the bottleneck. Three blocks of transposed convolutions with 3, 3 and 5
+pixels restore the size.
 """
 
 from __future__ import annotations
@@ -16,54 +16,57 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTH = 16  # channels of the first convolution
-SIDES = (5, 3, 3)  # of the filters in a block; backwards on the way up
+SIDES = (5, 3, 3)  # filter sides of an encoder block; reversed in the decoder
 BLOCKS = 3
-SHRINKS = BLOCKS * sum(side - 1 for side in SIDES)  # pixels of height and width lost in all: 24
-MIDDLE = 0.5  # where RGB of a new network starts
+REMOVED_PIXELS = BLOCKS * sum(
+    side - 1 for side in SIDES
+)  # pixels of height and width that the encoder removes: 24
+INITIAL_RGB = 0.5  # output of a new network
 
 
 class ExploUNet(nn.Module):
-    """Gray (N, 1, H, W) in [0, 1] to RGB (N, 3, H, W), 0 or more; what exceeds 1 is too bright.
+    """Gray (N, 1, H, W) in [0, 1] to RGB (N, 3, H, W) of 0 or more; values above 1 are too bright.
 
-    Settled: ReLU behind every convolution and the last one too, as in the code (the words say
-    tanh); tanh at the bottom only. The slides give 1 406 403 parameters. Plain blocks do not have
-    them; they come out exactly if each block of the way up also sees what the block of its size on
-    the way down gave (128, 64 and 32 channels): this is a U-Net, as the slides call it, and its
-    sizes fit without cutting. Images smaller than what the border takes are filled by repeating
-    the last row and column, and cut again.
+    ReLU follows every convolution including the last one, as in the code of the slides (the text
+    says tanh). tanh is used at the bottleneck only. The slides state 1 406 403 parameters. This
+    number results if each decoder block also takes the output of the encoder block of its size
+    (128, 64 and 32 channels), which makes it a U-Net, as the slides call it, and needs no cropping.
+    Images smaller than the removed border are padded by repeating the last row and column.
 
-    Weights start as in Glorot and Bengio 2010, biases at zero, but for the last: at 0.5, since a
-    channel that starts below zero everywhere would never learn behind a ReLU.
+    Weights are initialized as in Glorot and Bengio 2010 and biases with 0, except the last bias
+    with 0.5: a channel that starts negative everywhere has no gradient after a ReLU.
 
     Parameters
     ----------
     width : int
-        Channels of the first convolution; each block has twice those of the one before.
+        Channels of the first convolution; every block doubles them.
     """
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
-        widths = [width * 2**block for block in range(BLOCKS)]  # each block ends in twice its width
+        widths = [
+            width * 2**block for block in range(BLOCKS)
+        ]  # each block ends with twice these channels
         deepest = 2 * widths[-1]
         self.contract = nn.ModuleList(
-            _contracting(1 if first == width else first, first) for first in widths
+            _contracting_block(1 if first == width else first, first) for first in widths
         )
         self.bottleneck = nn.Conv2d(deepest, deepest, 3, padding=1)
         inside = [2 * first for first in reversed(widths)]
         self.expand = nn.ModuleList(
-            _expanding(channels, outputs)
+            _expanding_block(channels, outputs)
             for channels, outputs in zip(inside, (*inside[1:], 3), strict=True)
         )
         convolutions = [part for part in self.modules() if hasattr(part, "kernel_size")]
         for convolution in convolutions:
             nn.init.xavier_uniform_(convolution.get_parameter("weight"))
             nn.init.zeros_(convolution.get_parameter("bias"))
-        nn.init.constant_(convolutions[-1].get_parameter("bias"), MIDDLE)
+        nn.init.constant_(convolutions[-1].get_parameter("bias"), INITIAL_RGB)
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-        """As the class says, for any H and W; there is no attention to switch."""
+        """Predict RGB for any height and width. `self_attention` has no effect."""
         height, width = gray.shape[-2:]
-        right, below = (max(0, SHRINKS + 1 - side) for side in (width, height))
+        right, below = (max(0, REMOVED_PIXELS + 1 - side) for side in (width, height))
         x = F.pad(gray.to(self.bottleneck.weight.dtype), (0, right, 0, below), mode="replicate")
         skips: list[Tensor] = []
         for block in self.contract:
@@ -75,18 +78,18 @@ class ExploUNet(nn.Module):
         return x[..., :height, :width]
 
 
-def explo_of(state: Mapping[str, Tensor]) -> ExploUNet:
-    """The network that a state dict is of."""
+def build_explo(state: Mapping[str, Tensor]) -> ExploUNet:
+    """Build a network with the shapes of a state dict."""
     return ExploUNet(len(state["contract.0.0.weight"]))
 
 
 def is_explo(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is of this network."""
+    """Return whether a state dict belongs to this architecture."""
     return "contract.0.0.weight" in state and "expand.0.0.weight" in state
 
 
-def _contracting(inputs: int, first: int) -> nn.Sequential:
-    """A block on the way down: `first`, then twice `first` channels; 8 pixels smaller."""
+def _contracting_block(inputs: int, first: int) -> nn.Sequential:
+    """Encoder block with `first`, then 2 * `first` channels; 8 pixels smaller."""
     channels = (inputs, first, 2 * first, 2 * first)
     parts: list[nn.Module] = []
     for step, side in enumerate(SIDES):
@@ -94,8 +97,8 @@ def _contracting(inputs: int, first: int) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
-def _expanding(inside: int, outputs: int) -> nn.Sequential:
-    """A block on the way up, from twice `inside` channels by way of `inside`; 8 pixels larger."""
+def _expanding_block(inside: int, outputs: int) -> nn.Sequential:
+    """Decoder block from 2 * `inside` to `inside` channels and the output; 8 pixels larger."""
     channels = (2 * inside, inside, inside, outputs)
     parts: list[nn.Module] = []
     for step, side in enumerate(reversed(SIDES)):

@@ -1,7 +1,6 @@
-"""Norms that are constants after training, folded into the convolutions beside them.
+"""Fold spectral, weight and batch norms into the weights of convolutions, for inference.
 
-What is folded is exact in real numbers, so a fused network differs from the trained one by
-rounding only. It can no longer be trained.
+Folding is exact up to rounding. A fused network cannot be trained.
 """
 
 from __future__ import annotations
@@ -22,42 +21,42 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @torch.no_grad()
 def fuse(network: Network) -> Network:
-    """Fold spectral, weight and batch norms into convolutions, in place, for inference.
+    """Fold norms into convolutions, in place.
 
-    A batch norm is folded if it stands right behind a convolution among the children of one
-    module; a module that registers such a pair must also apply it as one. A network may have a
-    method `neighbors()`, pairs of modules of which the first feeds the second and nothing else:
-    a batch norm that ends the first is folded forward into a 1x1 convolution that begins the
-    second. (Not into a larger one, whose zero padding the norm's shift would have to know.)
+    A batch norm is folded if it directly follows a convolution among the children of a module. A
+    module that registers such a pair must apply them in this order. A network can have a method
+    `fusable_pairs()` that yields pairs of modules of which the first is the only input of the
+    second: a batch norm at the end of the first is folded into a 1x1 convolution at the start of
+    the second. (A larger convolution would zero-pad after the norm, which cannot be folded.)
 
     Parameters
     ----------
     network : nn.Module
-        Any network of this package, its weights loaded.
+        Any network of this package with loaded weights.
 
     Returns
     -------
     nn.Module
-        The same object, in evaluation mode and without gradients.
+        The same object in evaluation mode, without gradients.
     """
     for module in list(network.modules()):
         if hasattr(module, "weight_orig"):
-            remove_spectral_norm(module)  # leaves weight_orig / u.W.v, without another iteration
+            remove_spectral_norm(module)  # sets weight_orig / u.W.v without another power iteration
         for name, child in module.named_children():
             if isinstance(child, WeightNormConv2d):
                 module.register_module(name, child.plain())
     for module in network.modules():
         _fold_back(module)
-    neighbours: Callable[[], Iterable[tuple[nn.Module, nn.Module]]] = getattr(
-        network, "neighbors", tuple
+    fusable_pairs: Callable[[], Iterable[tuple[nn.Module, nn.Module]]] = getattr(
+        network, "fusable_pairs", tuple
     )
-    for first, second in neighbours():
+    for first, second in fusable_pairs():
         _fold_forward(first, second)
     return network.eval().requires_grad_(False)
 
 
 def _fold_back(module: nn.Module) -> None:
-    """Fold each batch norm among the children into the convolution right before it."""
+    """Fold each batch norm among the children into the preceding convolution."""
     for (_, conv), (name, norm) in pairwise(list(module.named_children())):
         if isinstance(conv, nn.Conv2d) and type(norm) is nn.BatchNorm2d:
             mean, variance = _statistics(norm)
@@ -88,17 +87,17 @@ def _fold_forward(first: nn.Module, second: nn.Module) -> None:
 
 
 def _leaves(module: nn.Module) -> list[str]:
-    """Names of the modules that contain no others, in order."""
+    """Names of the modules without children, in order."""
     return [name for name, part in module.named_modules() if not any(part.children())]
 
 
 def _as_scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a batch norm multiplies each channel by, and then adds to it."""
+    """Scale and shift per channel that are equivalent to a batch norm."""
     mean, variance = _statistics(norm)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
     return scale, norm.bias - mean * scale
 
 
 def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """The mean and the variance that training has seen."""
+    """Running mean and variance of a batch norm."""
     return norm.get_buffer("running_mean"), norm.get_buffer("running_var")

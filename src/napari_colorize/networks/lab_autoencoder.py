@@ -1,8 +1,8 @@
-"""The two plain routes from lightness to color: to a and b of CIELAB, or straight to RGB.
+"""Autoencoders from CIELAB L to a and b, or to RGB, for comparison of the two targets.
 
-Convolutions of stride 2 down to a sixteenth, enlarged ones back up, no skips: what colorizing
-reviews compare under the names of Lab and RGB autoencoder. Both routes share all but the last
-layer, so that they can be compared.
+Strided convolutions reduce to 1/16 of the size and upsampled convolutions restore it, without skip
+connections. Surveys of colorization compare the two under the names Lab and RGB autoencoder. They
+share all layers except the last one.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from napari_colorize.networks.convnet import Decoder, Encoder, encoder_widths
 
 Target = Literal["ab", "rgb"]
 
-WIDTHS = (64, 128, 256, 512)  # ours, twice as many at each half of the size
-AB_UNIT = 110.0  # tanh ends at 1; a and b of sRGB end at 98 and -108
+WIDTHS = (64, 128, 256, 512)  # not standardized: doubled at each stage
+AB_UNIT = 110.0  # scale of tanh; a and b of sRGB are within -108 and 98
 L_UNIT = 50.0  # L is 0 to 100
 
 
 class LabAutoencoder(nn.Module):
-    """CIELAB L (N, 1, H, W), 0 to 100, to a and b (N, 2, H, W) or to RGB (N, 3, H, W).
+    """CIELAB L (N, 1, H, W), 0 to 100, to a and b (N, 2, H, W) or RGB (N, 3, H, W).
 
-    Settled: a and b are 110 tanh, within 110 of zero; RGB is a sigmoid, in [0, 1]. The weights
-    start as `ConvNet`'s.
+    a and b are 110 tanh, -110 to 110. RGB is a sigmoid, 0 to 1. Weights are initialized as in
+    `ConvNet`.
 
     Parameters
     ----------
     target : {"ab", "rgb"}
-        What comes out. The decoder is called `to_ab` or `to_rgb`, which tells the two apart.
+        Output space. The decoder has the name `to_ab` or `to_rgb`, which distinguishes their files.
     widths : sequence of int
-        Channels of the encoder's stages.
+        Channels of the stages of the encoder.
     """
 
     def __init__(self, target: Target = "ab", *, widths: Sequence[int] = WIDTHS) -> None:
@@ -44,29 +44,29 @@ class LabAutoencoder(nn.Module):
 
     @property
     def decoder(self) -> Decoder:
-        """The way up, whatever its name."""
+        """Decoder, independent of its name."""
         decoder = self.get_submodule(f"to_{self.target}")
         assert isinstance(decoder, Decoder)
         return decoder
 
     def forward(self, lightness: Tensor, self_attention: bool = True) -> Tensor:
-        """As the class says, for any H and W; there is no attention to switch."""
+        """Predict for any height and width. `self_attention` has no effect."""
         height, width = lightness.shape[-2:]
         x = lightness.to(self.decoder.head.weight.dtype) / L_UNIT - 1
         y = self.decoder(self.encoder(x))[..., :height, :width]
         return torch.tanh(y) * AB_UNIT if self.target == "ab" else torch.sigmoid(y)
 
 
-def autoencoder_of(state: Mapping[str, Tensor]) -> LabAutoencoder:
-    """The network that a state dict is of."""
+def build_autoencoder(state: Mapping[str, Tensor]) -> LabAutoencoder:
+    """Build a network with the keys and shapes of a state dict."""
     return LabAutoencoder("ab" if is_ab_autoencoder(state) else "rgb", widths=encoder_widths(state))
 
 
 def is_ab_autoencoder(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is of the network that ends in a and b."""
+    """Return whether a state dict belongs to the network with output a and b."""
     return "encoder.stages.0.0.weight" in state and "to_ab.head.weight" in state
 
 
 def is_rgb_autoencoder(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is of the network that ends in RGB."""
+    """Return whether a state dict belongs to the network with output RGB."""
     return "encoder.stages.0.0.weight" in state and "to_rgb.head.weight" in state

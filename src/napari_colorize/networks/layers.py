@@ -1,15 +1,12 @@
-"""The blocks that the U-Nets of this package share.
+"""Layers shared by the U-Nets: convolutions with weight normalization, upsampling, self-attention.
 
-Convolutions with a normalized weight (`conv2d`), upsampling without checkerboards
-(`SubPixelUpsample`, which ends in `blur`), and attention between all parts of an image (`attend`
-and its modules). Parameters carry the names of the published checkpoints. `Layered` is what a
-U-Net tells a trainer about itself.
+Parameters have the names of the published checkpoints.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,47 +16,47 @@ from torch.nn.utils import spectral_norm
 from napari_colorize.networks.winograd import WinogradConv2d
 
 WeightNorm = Literal["spectral", "weight"]
-SoftmaxOver = Literal["read", "written"]
+SoftmaxOver = Literal["source", "target"]
 Conv = TypeVar("Conv", nn.Conv1d, nn.Conv2d)
 
-# Attention weights held at a time: 32 MiB of float32. Smaller saves nothing, larger is no faster.
-BLOCK_NUMBERS = 2**23
-# A random u.W.v lies near zero, and a new network would explode when divided by it.
+# Attention weights per block: 32 MiB of float32. Larger blocks are not faster.
+MAX_BLOCK_WEIGHTS = 2**23
+# u.W.v of random u and v is near zero, so new weights divided by it would be huge.
 POWER_ITERATIONS = 3
 
 
-class Layered(Protocol):
-    """A network whose parts training may freeze, or give rates of their own."""
+class Unused(nn.Module):
+    """Buffers of a published file that the network does not use.
 
-    @property
-    def encoder(self) -> nn.Module:
-        """The pretrained part, under the names of the library that its weights come from."""
+    They keep state dicts equal to the published ones and are not trained.
 
-    def encoder_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the pretrained part; the others start untrained."""
+    Parameters
+    ----------
+    **shapes : tuple of int
+        Shapes by name in the file.
+    """
 
-    def layer_groups(self) -> list[list[nn.Module]]:
-        """All parts, input side first, in groups that learn at one rate each.
-
-        fastai's `freeze_to(-1)` trains the last group only.
-        """
+    def __init__(self, **shapes: tuple[int, ...]) -> None:
+        super().__init__()
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape))
 
 
 def blur(x: Tensor) -> Tensor:
-    """Mean over each pixel, its left, its upper and its upper left neighbor; the size stays.
+    """Mean of each pixel and its left, upper and upper left neighbors; the size is unchanged.
 
-    The first column and row are repeated outwards. Sub-pixel upsampling leaves a pattern of
-    period 2, which this mean removes (Sugawara et al. 2018, "Super-resolution using convolutional
-    neural networks without any checkerboard artifacts").
+    The first row and column are repeated outwards. Pixel shuffle leaves a pattern of period 2,
+    which this mean removes (Sugawara et al. 2018, "Super-resolution using convolutional neural
+    networks without any checkerboard artifacts").
     """
     return F.avg_pool2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), kernel_size=2, stride=1)
 
 
 class WeightNormConv2d(nn.Module):
-    """A convolution whose weight is g * v / |v|, the length |v| taken per output channel.
+    """Convolution with the weight g * v / |v|, where |v| is the norm per output channel.
 
-    The parameters are `bias`, `weight_g` and `weight_v`, as `torch.nn.utils.weight_norm` called
-    them; that function is deprecated, and its successor has other names.
+    The parameters are named `bias`, `weight_g` and `weight_v`, as in the deprecated
+    `torch.nn.utils.weight_norm`. Its successor uses other names.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -71,14 +68,14 @@ class WeightNormConv2d(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight that is used, of shape (out, in, height, width)."""
+        """Normalized weight, shape (out, in, height, width)."""
         return self.weight_g * (self.weight_v / _length(self.weight_v))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight, self.bias, padding=self.weight_v.shape[-1] // 2)
 
     def plain(self) -> nn.Conv2d:
-        """The same convolution with its weight computed once and for all."""
+        """Return the same convolution as `nn.Conv2d` with a precomputed weight."""
         outputs, inputs, side, _ = self.weight_v.shape
         conv = nn.Conv2d(inputs, outputs, side, padding=side // 2, device="meta")
         conv.weight, conv.bias = nn.Parameter(self.weight), self.bias
@@ -90,10 +87,10 @@ def _length(weight: Tensor) -> Tensor:
 
 
 def with_spectral_norm(conv: Conv) -> Conv:
-    """Divide a convolution's weight by u.W.v, which tends to its largest singular value.
+    """Divide the weight of a convolution by u.W.v, an estimate of its largest singular value.
 
-    The parameters become `bias`, `weight_orig` and the buffers `weight_u`, `weight_v`. One step of
-    power iteration is made per forward pass in training, none in evaluation.
+    The parameters become `bias`, `weight_orig` and the buffers `weight_u` and `weight_v`. Every
+    forward pass in training makes one power iteration; evaluation makes none.
     """
     conv = spectral_norm(conv)
     matrix = conv.get_parameter("weight_orig").detach().flatten(1)
@@ -113,19 +110,19 @@ def conv2d(
     norm: WeightNorm | None = "spectral",
     shuffle: int = 1,
 ) -> nn.Module:
-    """A convolution that keeps the size, initialized for a ReLU behind it (He et al. 2015).
+    """Create a convolution that keeps the size, initialized for a following ReLU (He et al. 2015).
 
     Parameters
     ----------
     in_channels, out_channels, kernel : int
-        Channels, and the odd side of the filters.
+        Number of channels, and the odd side of the filters.
     bias : bool
-        Whether it has one; it starts at zero.
+        Whether it has a bias; it is initialized with 0.
     norm : {"spectral", "weight", None}
-        How its weight is normalized.
+        Normalization of the weight.
     shuffle : int
-        Factor of the pixel shuffle behind it. The filters that it puts side by side start equal,
-        so that a new network repeats pixels (ICNR, Aitken et al. 2017).
+        Factor of the pixel shuffle that follows. Filters of neighboring pixels are initialized
+        equally, so that a new network repeats pixels (ICNR, Aitken et al. 2017).
     """
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)
     filters = conv.weight.new_empty(out_channels // shuffle**2, in_channels, kernel, kernel)
@@ -139,10 +136,10 @@ def conv2d(
 
 
 def convolve_rows(conv: nn.Module, x: Tensor, above: int, below: int) -> Tensor:
-    """A 3x3 convolution of some rows of an image (N, C, H, W).
+    """Apply a 3x3 convolution to a block of rows of an image (N, C, H, W).
 
-    `above` and `below` are the rows of zeros, 1 or 0, beyond the first and the last: 1 where the
-    image ends. Where it goes on, the result has a row less.
+    `above` and `below` are the rows of zero padding, 1 at the border of the image and 0 inside it.
+    Inside, the result has one row less on that side.
     """
     if isinstance(conv, WinogradConv2d):
         return conv(x, above, below)
@@ -152,21 +149,21 @@ def convolve_rows(conv: nn.Module, x: Tensor, above: int, below: int) -> Tensor:
     return F.conv2d(x, conv.weight, conv.bias, padding=(0, 1))
 
 
-class SubPixelUpsample(nn.Module):
-    """Enlarge by a 1x1 convolution to more channels, which a pixel shuffle lays out side by side.
+class PixelShuffleICNR(nn.Module):
+    """Upsampling of DeOldify and fastai: 1x1 convolution, ReLU, pixel shuffle and blur.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels before and after.
+        Number of channels before and after.
     norm : {"spectral", "weight", None}
-        How the convolution's weight is normalized.
+        Normalization of the weight of the convolution.
     batch_norm : bool
-        A batch norm behind the convolution; without it, the convolution has a bias.
+        Whether a batch norm follows the convolution. Without it, the convolution has a bias.
     scale : int
         Factor on height and width.
     names : tuple of str
-        What the checkpoint calls the convolution and the batch norm, inside of `conv`.
+        Names of the convolution and the batch norm within `conv` in the checkpoint.
     """
 
     def __init__(
@@ -180,36 +177,39 @@ class SubPixelUpsample(nn.Module):
         names: tuple[str, str] = ("0", "1"),
     ) -> None:
         super().__init__()
-        wide = out_channels * scale**2
-        conv = conv2d(in_channels, wide, 1, bias=not batch_norm, norm=norm, shuffle=scale)
-        parts: list[nn.Module] = [conv, nn.BatchNorm2d(wide)] if batch_norm else [conv]
+        shuffled_channels = out_channels * scale**2
+        conv = conv2d(
+            in_channels, shuffled_channels, 1, bias=not batch_norm, norm=norm, shuffle=scale
+        )
+        parts: list[nn.Module] = [conv, nn.BatchNorm2d(shuffled_channels)] if batch_norm else [conv]
         self.conv = nn.Sequential(OrderedDict(zip(names, parts, strict=False)))
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', scale H, scale W)."""
+        """Map (N, C, H, W) to (N, C', scale H, scale W)."""
         return blur(F.pixel_shuffle(self.conv(x).relu_(), self.scale))
 
 
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, *, softmax_over: SoftmaxOver = "read"
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, *, softmax_over: SoftmaxOver = "source"
 ) -> Tensor:
-    """What every position hears from all positions, each weighed by how well the two agree.
+    """Unscaled dot-product attention: sum of values weighted by the agreement of features.
 
-    The weight of position i in the result at position j comes from the score query_i . key_j,
-    which is not scaled. Computed in blocks of positions, so that memory does not grow with the
-    square of their number. Blocks change no bit with "read", and the order of a sum with "written".
+    The weight of position i in the result at position j is computed from the score query_i . key_j.
+    The computation runs in blocks of positions, so that memory does not grow with the square of
+    their number. With softmax over "source" positions the blocks do not change the result; with
+    "target" they change the order of a sum.
 
     Parameters
     ----------
     query, key : Tensor, shape (N, D, L)
-        Features that are compared, at L positions.
+        Features at L positions.
     value : Tensor, shape (N, C, L)
-        What is summed.
-    softmax_over : {"read", "written"}
-        Which weights sum to 1: those of all positions i that are read for one j (DeOldify; the
-        usual attention under exchanged names), or those of all j that one i is written to (the
-        program of the IPOL review).
+        Values that are summed.
+    softmax_over : {"source", "target"}
+        Positions over which the weights sum to 1: all sources i of one target j (DeOldify; the
+        usual attention, with the names query and key exchanged), or all targets j of one source i
+        (the program of the IPOL review).
 
     Returns
     -------
@@ -217,59 +217,63 @@ def attend(
         sum_i weight_ij value_i.
     """
     batch, _, positions = query.shape
-    block = max(1, BLOCK_NUMBERS // (batch * positions))
-    if softmax_over == "read":
+    block_size = max(1, MAX_BLOCK_WEIGHTS // (batch * positions))
+    if softmax_over == "source":
         parts = [
-            torch.softmax(some.mT @ query, dim=-1) @ value.mT  # (N, block, L) @ (N, L, C)
-            for some in key.split(block, dim=-1)
+            torch.softmax(block.mT @ query, dim=-1) @ value.mT  # (N, block, L) @ (N, L, C)
+            for block in key.split(block_size, dim=-1)
         ]
         return torch.cat(parts, dim=1).mT
     total = torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
-    for some, some_value in zip(query.split(block, -1), value.split(block, -1), strict=True):
-        total = total + some_value @ torch.softmax(some.mT @ key, dim=-1)  # (N, C, L)
+    for block, block_value in zip(
+        query.split(block_size, -1), value.split(block_size, -1), strict=True
+    ):
+        total = total + block_value @ torch.softmax(block.mT @ key, dim=-1)  # (N, C, L)
     return total.to(value.dtype)
 
 
 def attention_weights_at(
-    query: Tensor, key: Tensor, position: int, *, softmax_over: SoftmaxOver = "read"
+    query: Tensor, key: Tensor, position: int, *, softmax_over: SoftmaxOver = "source"
 ) -> Tensor:
-    """From where one position hears: its weights in `attend`, divided by their sum.
+    """Attention weights of one position, divided by their sum.
 
     Parameters
     ----------
     query, key, softmax_over
-        As in `attend`.
+        See `attention`.
     position : int
-        j, from 0 to L - 1.
+        Target position j, from 0 to L - 1.
 
     Returns
     -------
     Tensor, shape (N, L)
-        weight_ij over sum_i weight_ij, in float32.
+        weight_ij / sum_i weight_ij in float32.
     """
     query, key = query.float(), key.float()
     scores = (key[..., position, None] * query).sum(1)
-    if softmax_over == "written":  # logarithms: all that is written to a position may be next to 0
-        block = max(1, BLOCK_NUMBERS // (query.shape[0] * query.shape[-1]))
-        totals = [(some.mT @ key).logsumexp(-1) for some in query.split(block, dim=-1)]
+    if (
+        softmax_over == "target"
+    ):  # in logarithms: the sum over the sources of one target can underflow
+        block_size = max(1, MAX_BLOCK_WEIGHTS // (query.shape[0] * query.shape[-1]))
+        totals = [(block.mT @ key).logsumexp(-1) for block in query.split(block_size, dim=-1)]
         scores = scores - torch.cat(totals, dim=-1)
     return scores.softmax(-1)
 
 
 class SelfAttention(nn.Module):
-    """DeOldify's self-attention: x + gamma * (what x hears from everywhere else).
+    """Self-attention layer of DeOldify: x + gamma * attention(x).
 
-    After Zhang et al. 2019, "Self-attention generative adversarial networks". A new layer is the
-    identity: gamma starts at 0.
+    After Zhang et al. 2019, "Self-attention generative adversarial networks". gamma is initialized
+    with 0, so that a new layer is the identity.
 
     Parameters
     ----------
     channels : int
-        Of the features.
+        Number of channels of the features.
     key_channels : int, optional
-        Of query and key; by default an eighth.
+        Number of channels of query and key; an eighth by default.
     norm : {"spectral", None}
-        How the three weights are normalized.
+        Normalization of the three weights.
     """
 
     def __init__(
@@ -280,59 +284,60 @@ class SelfAttention(nn.Module):
         norm: Literal["spectral"] | None = "spectral",
     ) -> None:
         super().__init__()
-        narrow = key_channels or max(1, channels // 8)
+        key_channels = key_channels or max(1, channels // 8)
         wrap = with_spectral_norm if norm == "spectral" else nn.Identity()
-        self.query = wrap(nn.Conv1d(channels, narrow, 1, bias=False))
-        self.key = wrap(nn.Conv1d(channels, narrow, 1, bias=False))
+        self.query = wrap(nn.Conv1d(channels, key_channels, 1, bias=False))
+        self.key = wrap(nn.Conv1d(channels, key_channels, 1, bias=False))
         self.value = wrap(nn.Conv1d(channels, channels, 1, bias=False))
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
-        """(N, C, H, W) to the same shape; unchanged if `self_attention` is off."""
+        """Map (N, C, H, W) to the same shape; return `x` if `self_attention` is False."""
         if not self_attention:
             return x
         flat = x.flatten(2)
-        heard = attend(self.query(flat), self.key(flat), self.value(flat))
-        return x + self.gamma * heard.unflatten(2, x.shape[2:])
+        attended = attention(self.query(flat), self.key(flat), self.value(flat))
+        return x + self.gamma * attended.unflatten(2, x.shape[2:])
 
     def weights_at(self, x: Tensor, row: int, column: int) -> Tensor:
-        """From where one pixel of x hears: (N, H, W), each of sum 1; see `heard_at`."""
+        """Attention weights of one pixel of x, shape (N, H, W), with sum 1."""
         flat = x.flatten(2)
         weights = attention_weights_at(self.query(flat), self.key(flat), row * x.shape[-1] + column)
         return weights.unflatten(1, x.shape[2:])
 
 
-class PublishedAttention(nn.Module):
-    """The IPOL program's self-attention: as DeOldify's, but for where the weights sum to 1.
+class IpolSelfAttention(nn.Module):
+    """Self-attention layer of the IPOL program: DeOldify's with softmax over target positions.
 
-    The weights of one result do not sum to 1. Its checkpoints were trained this way.
+    The weights of one target position do not sum to 1. The published checkpoint was trained with
+    this layer.
 
     Parameters
     ----------
     channels : int
-        Of the features; f and g have an eighth.
+        Number of channels of the features. f and g have an eighth.
     norm : {"spectral", None}
-        How the three weights are normalized.
+        Normalization of the three weights.
     """
 
     def __init__(self, channels: int, *, norm: Literal["spectral"] | None = "spectral") -> None:
         super().__init__()
-        narrow = max(1, channels // 8)
-        self.f = conv2d(channels, narrow, 1, norm=norm)
-        self.g = conv2d(channels, narrow, 1, norm=norm)
+        key_channels = max(1, channels // 8)
+        self.f = conv2d(channels, key_channels, 1, norm=norm)
+        self.g = conv2d(channels, key_channels, 1, norm=norm)
         self.h = conv2d(channels, channels, 1, norm=norm)
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
-        """(N, C, H, W) to the same shape; unchanged if `self_attention` is off."""
+        """Map (N, C, H, W) to the same shape; return `x` if `self_attention` is False."""
         if not self_attention:
             return x
         f, g, h = (part(x).flatten(2) for part in (self.f, self.g, self.h))
-        heard = attend(f, g, h, softmax_over="written")
-        return x + self.gamma * heard.unflatten(2, x.shape[2:])
+        attended = attention(f, g, h, softmax_over="target")
+        return x + self.gamma * attended.unflatten(2, x.shape[2:])
 
     def weights_at(self, x: Tensor, row: int, column: int) -> Tensor:
-        """From where one pixel of x hears: (N, H, W), each of sum 1; see `heard_at`."""
+        """Attention weights of one pixel of x, shape (N, H, W), divided by their sum."""
         f, g = (part(x).flatten(2) for part in (self.f, self.g))
-        weights = attention_weights_at(f, g, row * x.shape[-1] + column, softmax_over="written")
+        weights = attention_weights_at(f, g, row * x.shape[-1] + column, softmax_over="target")
         return weights.unflatten(1, x.shape[2:])

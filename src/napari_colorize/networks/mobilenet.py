@@ -1,8 +1,8 @@
 """MobileNet EdgeTPU as an encoder of gray images, in plain torch.
 
-The network of timm's `mobilenet_edgetpu_100` (Google, 2019) down to its last feature map, with
-timm's key names, so that its pretrained weights load. It saw color images; ours is gray, three
-times the same, so the first convolution's filters are summed over R, G and B once and for all.
+This is timm's `mobilenet_edgetpu_100` (Google, 2019) up to the last feature map, with timm's key
+names, so that pretrained weights can be loaded. They were trained on RGB; for gray input the
+filters of the first convolution are summed over R, G and B.
 """
 
 from __future__ import annotations
@@ -13,35 +13,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOW = 5  # px, from which side of a depthwise filter on
-NORM_EPSILON = 1e-3  # TensorFlow's, where the weights come from
+SLOW_KERNEL = 5  # pixels: side of depthwise filters from which bfloat16 gradients are slow
+NORM_EPSILON = 1e-3  # value of TensorFlow, the source of the weights
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution padded as TensorFlow does: ceil(size / stride) pixels out, the rest behind."""
+    """Convolution with TensorFlow's "same" padding: output ceil(size / stride), odd pixel last."""
 
     def forward(self, x: Tensor) -> Tensor:
         stride, kernel = self.stride[0], self.kernel_size[0]
         padding = kernel // 2
         if stride > 1:
             x, padding = self._pad(x), 0
-        if self.groups == 1 or (stride == 1 and kernel < SLOW) or x.device.type != "cpu":
+        if self.groups == 1 or (stride == 1 and kernel < SLOW_KERNEL) or x.device.type != "cpu":
             return F.conv2d(x, self.weight, self.bias, stride, padding, 1, self.groups)
-        # oneDNN's bfloat16 gradients of these are three to eight times slower than float32's.
+        # Gradients of these in bfloat16 are 3 to 8 times slower with oneDNN than in float32.
         with torch.autocast("cpu", enabled=False):
             x = x.to(self.weight.dtype)
             return F.conv2d(x, self.weight, self.bias, stride, padding, 1, self.groups)
 
     def _pad(self, x: Tensor) -> Tensor:
+        """Pad for a strided convolution."""
         stride, kernel = self.stride[0], self.kernel_size[0]
         down, right = ((-(-side // stride) - 1) * stride + kernel - side for side in x.shape[-2:])
         down, right = max(down, 0), max(right, 0)
         return F.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
 
 
-def _convolution(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
-) -> SameConv2d:
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> SameConv2d:
     return SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
 
@@ -50,11 +49,11 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Projection(nn.Module):
-    """1x1 convolution and norm, linear."""
+    """Linear 1x1 convolution and norm."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv = _convolution(inputs, outputs, 1)
+        self.conv = _conv(inputs, outputs, 1)
         self.bn1 = _norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,62 +61,68 @@ class Projection(nn.Module):
 
 
 class EdgeResidual(nn.Module):
-    """One full convolution widens, a 1x1 one narrows; added to its input where shapes agree."""
+    """Expansion by a 3x3 convolution, projection by a 1x1; residual if the shapes are equal."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
-        wide = inputs * expansion
-        self.conv_exp = _convolution(inputs, wide, 3, stride)
-        self.bn1 = _norm(wide)
-        self.conv_pwl = _convolution(wide, outputs, 1)
+        expanded = inputs * expansion
+        self.conv_exp = _conv(inputs, expanded, 3, stride)
+        self.bn1 = _norm(expanded)
+        self.conv_pwl = _conv(expanded, outputs, 1)
         self.bn2 = _norm(outputs)
-        self._adds = stride == 1 and inputs == outputs
+        self._has_residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv_exp(x)))
         y = self.bn2(self.conv_pwl(y))
-        return x + y if self._adds else y
+        return x + y if self._has_residual else y
 
 
 class InvertedResidual(nn.Module):
-    """1x1 widens, a depthwise convolution mixes space, 1x1 narrows (MobileNet V2, figure 3)."""
+    """1x1 expansion, depthwise convolution, 1x1 projection (MobileNet V2, figure 3)."""
 
     def __init__(
-        self, inputs: int, outputs: int, expansion: int, stride: int, kernel: int, adds: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        expansion: int,
+        stride: int,
+        kernel: int,
+        residual: bool = True,
     ) -> None:
         super().__init__()
-        wide = inputs * expansion
-        self.conv_pw = _convolution(inputs, wide, 1)
-        self.bn1 = _norm(wide)
-        self.conv_dw = _convolution(wide, wide, kernel, stride, groups=wide)
-        self.bn2 = _norm(wide)
-        self.conv_pwl = _convolution(wide, outputs, 1)
+        expanded = inputs * expansion
+        self.conv_pw = _conv(inputs, expanded, 1)
+        self.bn1 = _norm(expanded)
+        self.conv_dw = _conv(expanded, expanded, kernel, stride, groups=expanded)
+        self.bn2 = _norm(expanded)
+        self.conv_pwl = _conv(expanded, outputs, 1)
         self.bn3 = _norm(outputs)
-        self._adds = adds and stride == 1 and inputs == outputs
+        self._has_residual = residual and stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv_pw(x)))
         y = F.relu(self.bn2(self.conv_dw(y)))
         y = self.bn3(self.conv_pwl(y))
-        return x + y if self._adds else y
+        return x + y if self._has_residual else y
 
 
 class MobileNetEdgeTPU(nn.Module):
-    """Gray `(N, 1, H, W)` in [-1, 1] to features at 1/4, 1/8, 1/16 and 1/32 of its size.
+    """Gray `(N, 1, H, W)` in [-1, 1] to features at 1/4, 1/8, 1/16 and 1/32 of the size.
 
     Parameters
     ----------
     names_objects : bool
-        The deepest features are the 1280 that the classifier of a thousand things read, instead of
-        the 192 before them.
+        Return as deepest features the 1280 channels that the ImageNet classifier uses, instead of
+        the 192 channels before them.
     """
 
     CHANNELS = (32, 48, 96, 192)
-    OBJECTS = 1280
+    CLASSIFIER_CHANNELS = 1280
 
     def __init__(self, *, names_objects: bool = False) -> None:
         super().__init__()
-        self.conv_stem = _convolution(1, 32, 3, stride=2)
+        self.conv_stem = _conv(1, 32, 3, stride=2)
         self.bn1 = _norm(32)
         self.blocks = nn.ModuleList(
             [
@@ -128,14 +133,14 @@ class MobileNetEdgeTPU(nn.Module):
                 nn.Sequential(
                     EdgeResidual(32, 48, 8, 2), *(EdgeResidual(48, 48, 4, 1) for _ in "123")
                 ),
-                _inverted(48, 96, 8, stride=2, kernel=3),
-                _inverted(96, 96, 8, stride=1, kernel=3),
-                _inverted(96, 160, 8, stride=2, kernel=5),
+                _inverted_stage(48, 96, 8, stride=2, kernel=3),
+                _inverted_stage(96, 96, 8, stride=1, kernel=3),
+                _inverted_stage(96, 160, 8, stride=2, kernel=5),
                 nn.Sequential(InvertedResidual(160, 192, 8, 1, 3)),
             ]
         )
-        self.conv_head = _convolution(192, self.OBJECTS, 1) if names_objects else None
-        self.bn2 = _norm(self.OBJECTS) if names_objects else None
+        self.conv_head = _conv(192, self.CLASSIFIER_CHANNELS, 1) if names_objects else None
+        self.bn2 = _norm(self.CLASSIFIER_CHANNELS) if names_objects else None
 
     def forward(self, gray: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = self.blocks[0](F.relu(self.bn1(self.conv_stem(gray))))
@@ -148,18 +153,20 @@ class MobileNetEdgeTPU(nn.Module):
         return quarter, eighth, sixteenth, deepest
 
 
-def _inverted(inputs: int, outputs: int, expansion: int, stride: int, kernel: int) -> nn.Sequential:
-    """A stage of four inverted residuals; the first changes width or size and is not residual."""
-    first = InvertedResidual(inputs, outputs, expansion, stride, kernel, adds=False)
+def _inverted_stage(
+    inputs: int, outputs: int, expansion: int, stride: int, kernel: int
+) -> nn.Sequential:
+    """Stage of four inverted residuals; the first one has no residual connection."""
+    first = InvertedResidual(inputs, outputs, expansion, stride, kernel, residual=False)
     return nn.Sequential(first, *(InvertedResidual(outputs, outputs, 4, 1, kernel) for _ in "123"))
 
 
 def for_gray(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The pretrained weights of a color encoder for one that sees one gray channel."""
-    kept = {
+    """Convert pretrained weights of a color encoder for one gray channel."""
+    converted = {
         key: value.float()
         for key, value in state.items()
         if not key.startswith(("conv_head.", "bn2.", "classifier."))
     }
-    kept["conv_stem.weight"] = kept["conv_stem.weight"].sum(1, keepdim=True)
-    return kept
+    converted["conv_stem.weight"] = converted["conv_stem.weight"].sum(1, keepdim=True)
+    return converted

@@ -1,8 +1,8 @@
-"""torchvision, with its cure: the only file that imports it.
+"""Import of torchvision with a workaround. No other module imports torchvision directly.
 
-The published torchvision wheels expect a CUDA build of torch. Beside a CPU build, importing them
-fails because two operators, which nothing here uses, are missing; declaring them is enough. A pair
-that fits together is left alone.
+The published torchvision wheels expect a CUDA build of torch. With a CPU build, the import fails
+because two operators are missing that this package does not use. Declaring them is sufficient. With
+matching builds nothing is declared.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import nn
 ResNetName = Literal["resnet18", "resnet18-layer3", "resnet34", "resnet101"]
 
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-# The declarations last as long as this object.
+# Keeps the declarations alive: they end with the library object.
 _declared: list[torch.library.Library] = []
 
 
 def torchvision_models() -> ModuleType:
-    """The module `torchvision.models`."""
+    """Return the module `torchvision.models`."""
     try:
         return import_module("torchvision.models")
     except RuntimeError as error:  # operator torchvision::nms does not exist
@@ -37,7 +37,7 @@ def torchvision_models() -> ModuleType:
 
 
 def resnet_stages(name: ResNetName) -> list[nn.Module]:
-    """A new ResNet's convolution, batch norm, ReLU, max pool and four stages; no classifier.
+    """Create convolution, batch norm, ReLU, max pooling and stages of a ResNet, without classifier.
 
     "resnet18-layer3" ends after the third stage, at 1/16 of the size.
     """

@@ -1,10 +1,10 @@
-"""Zhang et al. 2016: how likely each of 313 colors is, at a quarter of the size.
+"""eccv16 (Zhang et al. 2016): probability of 313 color classes at 1/4 of the size.
 
-Seven groups of convolutions see the lightness at down to an eighth of its size, two of them
-through dilated filters; an eighth gives back a quarter and ends in classes. The classes are points
-of a 10-grid over CIELAB a and b, and their annealed mean (section 2.3 there) is the color.
+Seven groups of convolutions reduce L to 1/8 of its size, two of them with dilated filters. An
+eighth group upsamples to 1/4 and ends in the class logits. The classes are points of a grid over
+CIELAB a and b with a step of 10. The result is their annealed mean (section 2.3 of the paper).
 
-Parameters are named as in the published file. Richard Zhang, Phillip Isola, Alexei A. Efros,
+Parameters have the names of the published file. Richard Zhang, Phillip Isola, Alexei A. Efros,
 "Colorful image colorization", European Conference on Computer Vision 2016.
 """
 
@@ -17,26 +17,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GRID = 10  # CIELAB units between two neighboring colors
-LEAST_A = -90
-# First and last b of the colors of each a, from -90 to 100: the 313 of the release. They are the
-# corners of all cells of the grid in which RGB has a color (309), and four that lie beyond.
+GRID = 10  # step of the grid in CIELAB units
+MIN_A = -90
+# First and last b of the classes of each a from -90 to 100: the 313 classes of the release. They
+# are the corners of all grid cells with an sRGB color (309), and four more.
 B_RANGES = (
     *((50, 90), (20, 90), (0, 90), (-20, 90), (-30, 100)),
     *((-40, 100), (-50, 100), (-50, 100), (-60, 100), (-70, 100)),
     *((-80, 90), (-80, 90), (-90, 90), (-100, 90), (-100, 80)),
     *((-110, 80), (-110, 80), (-110, 70), (-110, 70), (-90, 0)),
 )
-TEMPERATURE = 1 / 2.606  # what the published program multiplies by; the paper rounds it to 0.38
-UNIT = 110.0  # CIELAB a and b are 1 here in the file's last layer
+TEMPERATURE = 1 / 2.606  # the published program multiplies by 2.606; the paper rounds to 0.38
+UNIT = 110.0  # CIELAB units of 1 in the last layer of the published file
 L_MIDDLE, L_RANGE = 50.0, 100.0
-FIRST_SPREAD = 0.01  # standard deviation of new class weights: all colors start equally likely
+HEAD_STD = 0.01  # standard deviation of initial class weights: equal probabilities
 
 
 def bin_centers() -> Tensor:
-    """a and b of every class, (313, 2), in the published order: b fastest."""
+    """a and b of every class, shape (313, 2), in the published order: b varying fastest."""
     points = [
-        (LEAST_A + GRID * row, b)
+        (MIN_A + GRID * row, b)
         for row, (first, last) in enumerate(B_RANGES)
         for b in range(first, last + 1, GRID)
     ]
@@ -46,7 +46,8 @@ def bin_centers() -> Tensor:
 class BinMean(nn.Module):
     """Probabilities `(N, K, h, w)` to their mean color `(N, 2, h, w)`, in units of 110.
 
-    The colors are the weight of a 1x1 convolution in the published file. They are not learned.
+    The class centers are the weight of a 1x1 convolution in the published file. They are not
+    learned.
     """
 
     weight: Tensor
@@ -55,20 +56,23 @@ class BinMean(nn.Module):
         super().__init__()
         self.register_buffer("weight", bin_centers().T[..., None, None] / UNIT)  # (2, K, 1, 1)
 
-    def forward(self, likely: Tensor) -> Tensor:
-        return F.conv2d(likely, self.weight.to(likely.dtype))
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Return the mean color."""
+        return F.conv2d(probabilities, self.weight.to(probabilities.dtype))
 
 
 class Eccv16(nn.Module):
-    """CIELAB L `(N, 1, H, W)` to a and b of that size; H and W multiples of 8.
+    """CIELAB L `(N, 1, H, W)` to a and b of that size.
+
+    Height and width must be multiples of 8.
 
     Parameters
     ----------
     width : int
         Channels of the first group; the others have up to eight times as many.
     temperature : float, optional
-        By which logits are divided before their softmax; saved with the weights. None, of which
-        nothing is saved, is for the published file: the release divides by nothing.
+        Divisor of the logits before the softmax, stored with the weights. None, which is not
+        stored, is for the published file: the release does not divide.
     """
 
     temperature: Tensor | None
@@ -93,49 +97,53 @@ class Eccv16(nn.Module):
         self.register_buffer(
             "temperature", None if temperature is None else torch.tensor(temperature)
         )
-        self._start()
+        self._initialize()
 
     @property
     def centers(self) -> Tensor:
-        """a and b of every class, (K, 2), in CIELAB units."""
+        """a and b of every class, shape (K, 2), in CIELAB units."""
         return self.model_out.weight[:, :, 0, 0].T.float() * UNIT
 
     def forward(self, lightness: Tensor, self_attention: bool = True) -> Tensor:
+        """Predict a and b. `self_attention` has no effect."""
         ab = self.expected(self.logits(lightness, self_attention))
         return F.interpolate(ab, scale_factor=4, mode="bilinear", align_corners=False)
 
     def logits(self, lightness: Tensor, self_attention: bool = True) -> Tensor:
-        """How likely each color is, `(N, K, H / 4, W / 4)`, before temperature and softmax."""
+        """Class logits `(N, K, H / 4, W / 4)`, before temperature and softmax."""
         x = ((lightness - L_MIDDLE) / L_RANGE).to(next(self.parameters()).dtype)
         x = self.model3(self.model2(self.model1(x)))  # 1/8
         x = self.model7(self.model6(self.model5(self.model4(x))))
         return self.model8(x)
 
     def expected(self, logits: Tensor) -> Tensor:
-        """The annealed mean of the colors, a and b `(N, 2, H / 4, W / 4)`."""
+        """Annealed mean of the classes, a and b `(N, 2, H / 4, W / 4)`."""
         logits = logits.float()
         if self.temperature is not None:
             logits = logits / self.temperature.float()
         return self.model_out(torch.softmax(logits, dim=1)) * UNIT
 
-    def _start(self) -> None:
-        """Start values for ReLUs (He et al. 2015), and for classes that are equally likely."""
+    def _initialize(self) -> None:
+        """Initialize weights for ReLUs (He et al. 2015), and the classes with equal probability."""
         for part in self.modules():
             if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
                 assert part.bias is not None
                 nn.init.zeros_(part.bias)
-        nn.init.normal_(self.get_parameter("model8.6.weight"), std=FIRST_SPREAD)
+        nn.init.normal_(self.get_parameter("model8.6.weight"), std=HEAD_STD)
 
 
 def group(*channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Convolutions from each number of channels to the next; the last one has the stride."""
+    """Convolutions with batch norm at the end; the last convolution has the stride."""
     parts = convolutions(*channels, stride=stride, dilation=dilation)
     return nn.Sequential(*parts, nn.BatchNorm2d(channels[-1]))
 
 
 def convolutions(*channels: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
-    """Convolutions 3 x 3, each with a ReLU; the last one has the stride."""
+    """3x3 convolutions from each number of channels to the next, each with a ReLU.
+
+    The last convolution has the stride.
+    """
     pairs = list(pairwise(channels))
     strides = [1] * (len(pairs) - 1) + [stride]
     parts: list[nn.Module] = []
@@ -145,11 +153,11 @@ def convolutions(*channels: int, stride: int = 1, dilation: int = 1) -> list[nn.
 
 
 def is_eccv16(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of this network, published or trained here."""
+    """Return whether a state dict belongs to this architecture."""
     return "model8.6.weight" in state and "model_out.weight" in state
 
 
-def eccv16_of(state: Mapping[str, Tensor]) -> Eccv16:
-    """The network that a state dict fits: of its width, with a temperature or without."""
+def build_eccv16(state: Mapping[str, Tensor]) -> Eccv16:
+    """Build a network with the width of a state dict, with or without a temperature."""
     temperature = TEMPERATURE if "temperature" in state else None
     return Eccv16(len(state["model1.0.weight"]), temperature)

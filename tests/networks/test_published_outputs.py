@@ -20,10 +20,13 @@ TOLERANCES = {
     "ipol": 5e-5,
     "ddcolor-tiny": 1e-5,
     "eccv16": 5e-5,
-    "siggraph17": 4e-4,
+    "siggraph17": 1e-3,  # changing only kernels and memory layout of the original gives 4e-4
     "wide": 1e-5,
 }
-PARAMETERS = [pytest.param("wide", marks=pytest.mark.slow), *list(TOLERANCES)[:-1]]
+LARGE = "wide", "ipol"  # 200 million parameters
+PARAMETERS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in TOLERANCES
+]
 
 
 def outputs_of(name: str, network: nn.Module, stored: dict[str, np.ndarray]) -> dict[str, Tensor]:

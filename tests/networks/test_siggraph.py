@@ -21,7 +21,7 @@ from napari_colorize.networks.siggraph import Siggraph17, build_siggraph17, is_s
 from napari_colorize.networks.zhang import UNIT, Eccv16, is_eccv16
 
 SIZES = ("64x64", "96x128")
-CLOSE = 1e-5 / 3 * UNIT  # 1e-5 for outputs of -3 to 3, scaled to -110 to 110
+CLOSE = 1e-3  # changing only kernels and memory layout of the original gives 4e-4
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.color import rgb2yuv
+from skimage.color import rgb2lab, rgb2yuv
 from skimage.data import chelsea
 from torch import Tensor
 
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.imaging.color import chroma_to_offset
 from napari_colorize.imaging.resample import resize_map
+from napari_colorize.pipeline import network_hints
 from napari_colorize.refine import propagation as module
 from napari_colorize.refine.hints import Hints, hinted_pixels, shrink_hints
 from napari_colorize.refine.propagation import propagate, work_size
@@ -253,6 +254,20 @@ def test_shrinking_averages_over_hinted_pixels_only():
     assert small.tolist() == [[True, False], [False, True]]
     np.testing.assert_allclose(uv[0, 0], (yuv[0, 0] + yuv[2, 1]) / 2, atol=1e-6)
     np.testing.assert_allclose(uv[1, 1], yuv[4, 4], atol=1e-6)
+
+
+def test_network_hints_average_over_hinted_pixels_only():
+    rgb = np.random.default_rng(0).random((4, 4, 3), dtype=np.float32)
+    mask = np.zeros((4, 4), bool)
+    mask[0, 0] = mask[1, 1] = mask[3, 2] = True
+
+    ab, coverage = network_hints(Hints(mask, rgb), torch.zeros(1, 1, 2, 2))
+
+    expected = np.zeros((2, 2, 2))
+    lab = rgb2lab(rgb)[..., 1:]
+    expected[:, 0, 0], expected[:, 1, 1] = (lab[0, 0] + lab[1, 1]) / 2, lab[3, 2]
+    np.testing.assert_allclose(ab[0], expected, atol=1e-3)
+    assert coverage[0, 0].tolist() == [[1, 0], [0, 1]]
 
 
 def test_hinted_pixels_are_listed_by_rows():

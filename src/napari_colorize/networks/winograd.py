@@ -8,10 +8,10 @@ The five interpolation points are 0, +-1/sqrt(2), +-sqrt(2) and infinity. With t
 (0, +-1, +-2) rounding errors are several times larger; with these they are similar to an ordinary
 convolution in float32. In bfloat16 they are not, so this is used in float32 only.
 
-Measured against oneDNN's convolution (torch 2.13, two cores of an Intel Xeon with AVX-512, float32,
-channels last, runs alternating in one process, median of 5; `benchmarks/convolution.py`): 1.3 to
-1.8 times faster for the layers of the deep DeOldify decoder, and 1.4 times faster for the whole
-network at render factor 10.
+Measured against oneDNN's convolution (torch 2.13, two cores of a busy Intel Xeon with AVX-512,
+float32, channels last, alternating in one process, median of 5): 1.3 to 1.8 times faster for the
+layers of the deep DeOldify decoder, 1.4 times for the whole network at render factor 10.
+`benchmarks/convolution.py` and `benchmarks/network.py` repeat the measurement.
 
 Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016. Points: Barabasz et
 al., "Error analysis and improving the accuracy of Winograd convolution for deep neural networks",

@@ -337,3 +337,36 @@ def test_each_blended_model_has_the_saturation_that_it_recommends(ramp):
 
     assert result.settings.saturation == 2.0
     np.testing.assert_allclose(result.rgb, second(ramp).rgb, atol=1e-3)
+
+
+def test_guides_of_a_stream_are_requested_by_the_number_of_the_image(tiny_colorizer, ramp):
+    requested = []
+
+    def guides(index):
+        requested.append(index)
+
+    results = list(tiny_colorizer.stream([ramp] * 40, guides=guides))
+
+    assert len(results) == 40
+    assert requested == [(number,) for number in range(40)]
+
+
+def test_batches_of_a_stream_are_bounded():
+    network = LimitedNetwork(10**9)
+
+    list(with_network(network).stream([np.zeros((20, 30), np.uint8)] * 40))
+
+    assert [shape[0] for shape in network.calls] == [1, 16, 16, 7]
+
+
+def test_a_saturation_of_zero_is_not_replaced_by_the_recommended_one(ramp):
+    result = with_network(TintNetwork(), saturation=2.0)(ramp, saturation=0)
+
+    assert result.settings.saturation == 0
+
+
+def test_the_contrast_limits_of_a_constant_image_are_not_recorded(tiny_colorizer):
+    with pytest.warns(ColorizeWarning):
+        result = tiny_colorizer(np.full((8, 9), 5, np.int32))
+
+    assert result.settings.contrast_limits is None

@@ -16,12 +16,14 @@ from napari_colorize.imaging.resample import Window, resize
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.pipeline import (
     compose,
+    network_hints,
     network_input,
     predict,
     render_size,
     to_rgb,
 )
 from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers
+from napari_colorize.refine.hints import Hints
 
 
 @given(
@@ -196,3 +198,18 @@ def test_integers_outside_a_mask_are_unchanged():
 
     np.testing.assert_array_equal(pixels[0, 0], image[0, 0])
     assert (pixels[0, 1] != image[0, 1]).any()
+
+
+@pytest.mark.parametrize("outside", [0.0, 1.0, np.nan])
+def test_colors_outside_the_hint_mask_do_not_reach_the_network(outside):
+    rgb = np.full((8, 8, 3), outside, np.float32)
+    mask = np.zeros((8, 8), bool)
+    rgb[1, 1:3], mask[1, 1:3] = (1.0, 0.0, 0.0), True
+
+    colors, given = network_hints(Hints(mask, rgb), torch.zeros(1, 1, 4, 4))
+
+    red = torch.tensor(rgb2lab([[[1.0, 0.0, 0.0]]])[0, 0, 1:]).float()
+    torch.testing.assert_close(colors[0, :, 0, 0], red, atol=1e-2, rtol=0)
+    torch.testing.assert_close(colors[0, :, 0, 1], red, atol=1e-2, rtol=0)
+    assert (colors[0, :, 1:] == 0).all()
+    assert given.sum() == 2

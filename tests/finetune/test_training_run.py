@@ -186,7 +186,7 @@ def test_the_failure_reason_is_the_error_event(run):
     run.launch()
 
     assert until(lambda: run.state is State.FAILED)
-    assert run.failure_reason() == "There is nothing to learn from."
+    assert run.failure_reason() == "There are no training images."
 
 
 def test_the_failure_reason_of_a_crash_is_the_last_line(run, monkeypatch):

@@ -106,7 +106,7 @@ class Presenter:
         Whether the status is an error message.
     events : SessionSignals
         Signals of the session, in the main thread. `result_ready` is emitted for the displayed
-        plane only.
+        plane only; `plane_ready` is not emitted, see `plane_stored`.
     changed : Signal()
         Settings or the run over the stack have changed.
     status_changed : Signal()

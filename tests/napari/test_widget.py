@@ -28,7 +28,7 @@ def test_the_selected_layer_is_colorized_automatically(make_napari_viewer, panel
 def test_a_layer_that_is_added_later_is_colorized(make_napari_viewer, panel_of, settle, photo):
     viewer = make_napari_viewer()
     panel = panel_of(viewer)
-    assert "open one" in panel.state.text()
+    assert "open an image" in panel.state.text()
 
     viewer.add_image(photo, name="late")
     settle(panel.controller)

@@ -442,7 +442,7 @@ class ColorizeController:
         if colorized_layer is None:
             raise ImageError(layers.NO_LAYER)
         if result is None or colorized_layer.result_layer is None:
-            raise ImageError("There are no colors yet: wait for the first result.")
+            raise ImageError(layers.NO_RESULT)
         return colorized_layer, self.plane, result
 
     # From the viewer to the session

@@ -318,7 +318,7 @@ def test_results_contain_provenance(tmp_path, suffix):
     write_image(tmp_path / f"a{suffix}", photograph((40, 40, 3)), None, RECORD)
     assert read_provenance(tmp_path / f"a{suffix}") == RECORD
     # The sentence is stored as plain text in the file.
-    assert b"Colours are predicted" in (tmp_path / f"a{suffix}").read_bytes()
+    assert b"Colors are predicted" in (tmp_path / f"a{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", WITH_PROVENANCE)
@@ -346,7 +346,7 @@ def test_a_new_record_replaces_the_one_of_the_source(tmp_path):
     source = read_image(tmp_path / "a.jpg")
     write_image(tmp_path / "b.jpg", source.array, source.metadata, again)
     assert read_provenance(tmp_path / "b.jpg") == again
-    assert (tmp_path / "b.jpg").read_bytes().count(b"Colours are predicted") == 1
+    assert (tmp_path / "b.jpg").read_bytes().count(b"Colors are predicted") == 1
 
 
 # Refusals and safety of existing files

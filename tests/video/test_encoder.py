@@ -85,7 +85,7 @@ def test_texts_chapters_and_provenance_are_in_the_file(tmp_path: Path, run: Run)
         texts = {name.lower(): text for name, text in container.metadata.items()}
         chapters = [chapter["metadata"]["title"] for chapter in container.chapters()]
     assert texts["title"] == "A film of the tests"
-    assert texts["comment"].startswith('made by hand\n{"statement": "Colours are predicted')
+    assert texts["comment"].startswith('made by hand\n{"statement": "Colors are predicted')
     assert chapters == ["one", "two"]
 
 

@@ -46,7 +46,7 @@ def test_a_folder_of_frames_becomes_a_folder_of_the_same_names(tmp_path: Path, r
         np.testing.assert_array_equal(result, Tinted(frames[number]).rgb)
     record = read_provenance(tmp_path / "out" / "shot 3.png")
     assert record is not None
-    assert record["statement"] == "Colours are predicted by a neural network, not measured."
+    assert record["statement"] == "Colors are predicted by a neural network, not measured."
 
 
 @pytest.mark.parametrize("frames", [3, 12])

@@ -206,7 +206,7 @@ class CriticConfig:
     conditional : bool
         The critic gets the gray image beside the colors.
     lr, betas, weight_decay : float, tuple of float, float
-        Of its optimizer, for stages that do not set the learning rate.
+        Options of its optimizer; stages can set another learning rate.
     """
 
     name: str

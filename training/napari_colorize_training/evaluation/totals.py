@@ -1,4 +1,4 @@
-"""What an evaluation accumulates image by image: figures, feature moments, examples."""
+"""Values that an evaluation accumulates: figures, feature moments, examples."""
 
 from __future__ import annotations
 

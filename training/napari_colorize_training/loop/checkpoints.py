@@ -57,7 +57,7 @@ class Validator:
     Attributes
     ----------
     best : BestCheckpoint
-        Of the present stage.
+        Best checkpoint of the present stage.
     plateau : Plateau
         Learning-rate factor of the schedule "plateau".
     """

@@ -169,7 +169,7 @@ def test_a_recipe_with_inconsistent_values(recipe, tmp_path, change, message):
 
 def test_images_too_small_for_the_critic(tmp_path):
     draw_images(tmp_path / "images", side=40)
-    recipe = to_toml(eventful_table(4, 4), tmp_path / "game.toml")
+    recipe = to_toml(eventful_table(4, 4), tmp_path / "adversarial.toml")
 
     sentence = sentence_of(recipe, tmp_path)
 

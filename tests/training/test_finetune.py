@@ -181,7 +181,7 @@ def test_a_model_worse_on_validation_images_is_reported(learned, misleading, tmp
     assert "NOT better than its base" in result.sentence and "Use the base" in result.sentence
 
 
-class _OrdersAt(JsonLines):
+class _CommandsAt(JsonLines):
     """Sends a command after a step, and another during the pause."""
 
     def __init__(self, control: RunControl, step: int, word: str, in_pause: str = "") -> None:
@@ -208,7 +208,7 @@ def test_a_stopped_run_is_resumed_to_the_same_model(base, tmp_path):
         base,
         tmp_path / "parts",
         **wanted,
-        progress=_OrdersAt(control, 12, "stop"),
+        progress=_CommandsAt(control, 12, "stop"),
         control=control,
     )
 
@@ -224,7 +224,7 @@ def test_a_stopped_run_is_resumed_to_the_same_model(base, tmp_path):
 
 def test_finish_exports_the_best_checkpoint_so_far(base, tmp_path):
     control = RunControl()
-    teller = _OrdersAt(control, 7, "finish")
+    progress = _CommandsAt(control, 7, "finish")
 
     result = finetune(
         [image(n) for n in range(6)],
@@ -232,20 +232,20 @@ def test_finish_exports_the_best_checkpoint_so_far(base, tmp_path):
         tmp_path / "out",
         steps=300,
         changes=TINY,
-        progress=teller,
+        progress=progress,
         control=control,
     )
 
-    looks = [event["step"] for event in teller.events if event["event"] == "validation"]
+    validated = [event["step"] for event in progress.events if event["event"] == "validation"]
     assert result is not None and result.path.exists()
-    assert looks[0] == 0 and 7 <= looks[-1] <= 8
-    assert teller.events[-1]["event"] == "done"
+    assert validated[0] == 0 and 7 <= validated[-1] <= 8
+    assert progress.events[-1]["event"] == "done"
 
 
 def test_the_state_is_saved_before_a_pause(base, tmp_path):
     control, saved = RunControl(), []
 
-    class Looks(_OrdersAt):
+    class Validations(_CommandsAt):
         def report(self, event, **facts):
             if event == "paused":
                 state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
@@ -259,7 +259,7 @@ def test_the_state_is_saved_before_a_pause(base, tmp_path):
         steps=12,
         changes=TINY,
         run=tmp_path / "run",
-        progress=Looks(control, 5, "pause", "resume"),
+        progress=Validations(control, 5, "pause", "resume"),
         control=control,
     )
 
@@ -295,11 +295,11 @@ def test_scores_of_a_degraded_run_are_of_degraded_images(learned, tmp_path):
     options = {"steps": 1, "changes": TINY, "precision": "float32"}
 
     clean = finetune(images, base, tmp_path / "clean", **options)
-    worn = finetune(images, base, tmp_path / "worn", degrade="old-photograph", **options)
+    degraded = finetune(images, base, tmp_path / "degraded", degrade="old-photograph", **options)
 
-    assert worn.before.ciede2000_gray == pytest.approx(clean.before.ciede2000_gray)
-    assert worn.before.ciede2000 != pytest.approx(clean.before.ciede2000)
-    assert "old-photograph" in worn.path.with_suffix(".md").read_text()
+    assert degraded.before.ciede2000_gray == pytest.approx(clean.before.ciede2000_gray)
+    assert degraded.before.ciede2000 != pytest.approx(clean.before.ciede2000)
+    assert "old-photograph" in degraded.path.with_suffix(".md").read_text()
 
 
 def test_16_bit_pairs_are_measured_with_their_own_gray(base, tmp_path):

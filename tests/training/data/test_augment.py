@@ -33,22 +33,22 @@ def is_one_of(image, others) -> bool:
     return any(torch.allclose(image, other, atol=1e-5) for other in others)
 
 
-@pytest.mark.parametrize("plan", [PHOTOGRAPHS, STAINS], ids=["photographs", "stains"])
-def test_augmentation_is_reproducible(rgb, plan):
-    changed, gray = augment(rgb, None, plan, seeded())
+@pytest.mark.parametrize("augmentation", [PHOTOGRAPHS, STAINS], ids=["photographs", "stains"])
+def test_augmentation_is_reproducible(rgb, augmentation):
+    changed, gray = augment(rgb, None, augmentation, seeded())
 
     assert gray is None
     assert changed.shape == rgb.shape
     assert float(changed.min()) >= 0 and float(changed.max()) <= 1
-    assert torch.equal(changed, augment(rgb, None, plan, seeded())[0])
-    assert not torch.equal(changed, augment(rgb, None, plan, seeded(1))[0])
+    assert torch.equal(changed, augment(rgb, None, augmentation, seeded())[0])
+    assert not torch.equal(changed, augment(rgb, None, augmentation, seeded(1))[0])
 
 
-@pytest.mark.parametrize("plan", [PHOTOGRAPHS, STAINS], ids=["photographs", "stains"])
-def test_augmentation_does_not_depend_on_the_batch(rgb, plan):
-    whole, _ = augment(rgb, None, plan, [seeded(number) for number in range(6)])
+@pytest.mark.parametrize("augmentation", [PHOTOGRAPHS, STAINS], ids=["photographs", "stains"])
+def test_augmentation_does_not_depend_on_the_batch(rgb, augmentation):
+    whole, _ = augment(rgb, None, augmentation, [seeded(number) for number in range(6)])
 
-    last, _ = augment(rgb[4:], None, plan, [seeded(4), seeded(5)])
+    last, _ = augment(rgb[4:], None, augmentation, [seeded(4), seeded(5)])
 
     torch.testing.assert_close(last, whole[4:], atol=1e-5, rtol=0)
 
@@ -91,11 +91,11 @@ def test_half_of_the_images_are_flipped(rgb):
 
 
 def test_geometry_agrees_with_scikit_images_projective_warp(rgb):
-    plan = Augmentation(rotate=10, zoom=1.2, warp=0.25, probability=1.0)
+    augmentation = Augmentation(rotate=10, zoom=1.2, warp=0.25, probability=1.0)
     images = rgb[:, :, :, :48]  # higher than wide
-    moved, _ = augment(images, None, plan, seeded())
+    moved, _ = augment(images, None, augmentation, seeded())
 
-    views = transforms(images, plan, seeded())
+    views = transforms(images, augmentation, seeded())
 
     height, width = images.shape[-2:]
     to_unit = np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]])
@@ -108,9 +108,9 @@ def test_geometry_agrees_with_scikit_images_projective_warp(rgb):
 
 
 def test_angles_are_degrees_for_every_aspect_ratio():
-    plan = Augmentation(rotate=10, probability=1.0)
+    augmentation = Augmentation(rotate=10, probability=1.0)
 
-    [view] = transforms(torch.zeros(1, 3, 40, 80), plan, seeded())
+    [view] = transforms(torch.zeros(1, 3, 40, 80), augmentation, seeded())
 
     moved = view[:2, :2] * torch.tensor([80.0, 40.0])[:, None] / torch.tensor([80.0, 40.0])
     torch.testing.assert_close(moved @ moved.T, torch.eye(2))
@@ -121,9 +121,9 @@ def test_zooming_leaves_no_border_empty():
     views = transforms(torch.zeros(300, 3, 8, 8), Augmentation(zoom=1.5, probability=1.0), seeded())
     corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
 
-    seen = corners @ views.transpose(1, 2)
+    mapped = corners @ views.transpose(1, 2)
 
-    assert float(seen.abs().max()) <= 1 + 1e-6
+    assert float(mapped.abs().max()) <= 1 + 1e-6
     assert float(views[:, 0, 0].min()) == pytest.approx(1 / 1.5, abs=0.01)
 
 
@@ -133,8 +133,8 @@ def test_warping_moves_corners_by_at_most_a_quarter():
     )
     right = torch.tensor([1.0, 0.0, 1.0])
 
-    seen = right @ views.transpose(1, 2)
-    x = seen[:, 0] / seen[:, 2]
+    mapped = right @ views.transpose(1, 2)
+    x = mapped[:, 0] / mapped[:, 2]
 
     assert float(x.max()) <= 1.25 and float(x.min()) >= 1 / 1.25
 

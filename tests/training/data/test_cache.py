@@ -142,7 +142,7 @@ def test_pairs_keep_the_dtype_and_limits_of_their_grays(tmp_path):
 
 def test_arrays_and_layers_are_cached_like_files(tmp_path):
     stack = np.stack([np.asarray(image(seed)) for seed in range(4)])
-    layer = SimpleNamespace(data=stack, rgb=True, name="film")
+    layer = SimpleNamespace(data=stack, rgb=True, name="video")
     deep = [one.astype(np.uint16) * 16 for one in stack]
 
     assert prepare(stack, tmp_path / "stack").used == 4

@@ -67,9 +67,9 @@ def test_more_processes_than_crops_are_refused(photographs):
 def test_every_image_is_used_once_in_an_epoch(photographs):
     crops = Crops(photographs, side=16, batch=1, crop_scale=(1.0, 1.0), seed=0)
 
-    seen = [int(crops.at(step).rgb[0, 0, 0, 0]) for step in range(len(photographs))]
+    drawn = [int(crops.at(step).rgb[0, 0, 0, 0]) for step in range(len(photographs))]
 
-    assert len(set(seen)) == len(photographs)
+    assert len(set(drawn)) == len(photographs)
 
 
 def test_a_batch_is_full_even_if_images_are_few(pairs):

@@ -57,35 +57,35 @@ def photographs():
     return rgb, gray
 
 
-@pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_degradation_is_reproducible_and_within_range(photographs, plan):
+@pytest.mark.parametrize("degradation", EACH.values(), ids=EACH)
+def test_degradation_is_reproducible_and_within_range(photographs, degradation):
     rgb, gray = photographs
 
-    worn = degrade(rgb, gray, plan, seeded())
+    degraded = degrade(rgb, gray, degradation, seeded())
 
-    assert worn.shape == gray.shape and worn.dtype == gray.dtype
-    assert float(worn.min()) >= 0 and float(worn.max()) <= 1
-    assert not torch.equal(worn, gray)
-    assert torch.equal(worn, degrade(rgb, gray, plan, seeded()))
-    assert not torch.equal(worn, degrade(rgb, gray, plan, seeded(1)))
+    assert degraded.shape == gray.shape and degraded.dtype == gray.dtype
+    assert float(degraded.min()) >= 0 and float(degraded.max()) <= 1
+    assert not torch.equal(degraded, gray)
+    assert torch.equal(degraded, degrade(rgb, gray, degradation, seeded()))
+    assert not torch.equal(degraded, degrade(rgb, gray, degradation, seeded(1)))
 
 
-@pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_degradation_does_not_depend_on_the_batch(photographs, plan):
+@pytest.mark.parametrize("degradation", EACH.values(), ids=EACH)
+def test_degradation_does_not_depend_on_the_batch(photographs, degradation):
     rgb, gray = photographs
-    whole = degrade(rgb, gray, plan, [seeded(number) for number in range(8)])
+    whole = degrade(rgb, gray, degradation, [seeded(number) for number in range(8)])
 
-    last = degrade(rgb[5:], gray[5:], plan, [seeded(number) for number in range(5, 8)])
+    last = degrade(rgb[5:], gray[5:], degradation, [seeded(number) for number in range(5, 8)])
 
     torch.testing.assert_close(last, whole[5:], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("plan", EACH.values(), ids=EACH)
-def test_single_pixels_and_odd_sides_are_supported(plan):
+@pytest.mark.parametrize("degradation", EACH.values(), ids=EACH)
+def test_single_pixels_and_odd_sides_are_supported(degradation):
     for height, width in [(1, 1), (7, 5), (9, 33)]:
         gray = torch.rand(2, 1, height, width, generator=seeded())
-        worn = degrade(gray.expand(-1, 3, -1, -1), gray, plan, seeded())
-        assert torch.isfinite(worn).all()
+        degraded = degrade(gray.expand(-1, 3, -1, -1), gray, degradation, seeded())
+        assert torch.isfinite(degraded).all()
 
 
 def test_the_default_changes_nothing(photographs):
@@ -94,13 +94,13 @@ def test_the_default_changes_nothing(photographs):
 
 
 def test_old_photographs_have_every_kind_of_degradation(photographs):
-    worn = degrade(*photographs, OLD_PHOTOGRAPH, seeded())
+    degraded = degrade(*photographs, OLD_PHOTOGRAPH, seeded())
 
     for field in fields(OLD_PHOTOGRAPH):
         if field.name not in ("scan", "quality"):
             assert getattr(OLD_PHOTOGRAPH, field.name) > 0
             less = replace(OLD_PHOTOGRAPH, **{field.name: 0})
-            assert not torch.equal(worn, degrade(*photographs, less, seeded()))
+            assert not torch.equal(degraded, degrade(*photographs, less, seeded()))
 
 
 def test_tone_and_grain_is_the_preset_of_the_embedded_model(photographs):
@@ -125,10 +125,10 @@ def test_old_emulsions_are_insensitive_to_red():
     rgb[:, 1:, 4:] = 0
     gray = torch.tensor(rgb2yuv(rgb.movedim(1, -1).numpy())[..., 0]).float().unsqueeze(1)
 
-    seen = degrade(rgb, gray, Degradation(spectrum=1), seeded())
+    degraded = degrade(rgb, gray, Degradation(spectrum=1), seeded())
 
     assert ORTHOCHROMATIC[0] == BLUE_SENSITIVE[0] == 0
-    is_black = seen[:, 0, 7, 0] < 1e-6
+    is_black = degraded[:, 0, 7, 0] < 1e-6
     assert float(is_black.float().mean()) == pytest.approx(2 / 3, abs=0.1)
 
 
@@ -172,11 +172,12 @@ def test_jpeg_agrees_with_a_jpeg_file(photographs, quality):
 
 def test_film_grain_is_coarse_and_weakest_in_black_and_white():
     gray = torch.tensor([0.02, 0.5, 0.98]).view(3, 1, 1, 1).expand(3, 1, 64, 64)
-    plan = Degradation(grain=0.1, grain_size=1.5)
+    degradation = Degradation(grain=0.1, grain_size=1.5)
     seeds = range(4, 9)  # each of which brings grain
 
     grain = [
-        (degrade(gray, gray, plan, [seeded(seed) for _ in range(3)]) - gray)[:, 0] for seed in seeds
+        (degrade(gray, gray, degradation, [seeded(seed) for _ in range(3)]) - gray)[:, 0]
+        for seed in seeds
     ]
 
     for dark, middle, light in grain:
@@ -188,17 +189,17 @@ def test_film_grain_is_coarse_and_weakest_in_black_and_white():
 def test_half_of_the_images_have_no_grain_and_no_blur():
     gray = torch.rand(400, 1, 12, 12, generator=seeded())
 
-    for plan in (Degradation(grain=0.05), Degradation(blur=2.0)):
-        worn = degrade(gray.expand(-1, 3, -1, -1), gray, plan, seeded(1))
-        spared = (worn - gray).abs().amax(dim=(1, 2, 3)) < 1e-3
-        assert float(spared.float().mean()) == pytest.approx(0.5, abs=0.1)
+    for degradation in (Degradation(grain=0.05), Degradation(blur=2.0)):
+        degraded = degrade(gray.expand(-1, 3, -1, -1), gray, degradation, seeded(1))
+        unchanged = (degraded - gray).abs().amax(dim=(1, 2, 3)) < 1e-3
+        assert float(unchanged.float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
 def test_scratches_and_dust_cover_little_of_an_image():
     gray = torch.full((64, 1, 96, 96), 0.5)
 
-    for plan in (Degradation(scratches=1), Degradation(dust=1)):
-        touched = (degrade(gray, gray, plan, seeded()) - gray).abs() > 0.05
+    for degradation in (Degradation(scratches=1), Degradation(dust=1)):
+        touched = (degrade(gray, gray, degradation, seeded()) - gray).abs() > 0.05
         share = touched.float().mean(dim=(1, 2, 3))
         assert 0.0005 < float(share.mean()) < 0.06
         assert float(share.max()) < 0.15

@@ -112,7 +112,7 @@ def test_stacks_lists_files_and_layers_give_the_same_items(tmp_path, shape):
     stack = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     np.save(tmp_path / "stack.npy", stack)
     np.savez(tmp_path / "stack.npz", color=stack)
-    layer = SimpleNamespace(data=stack, rgb=True, name="film")
+    layer = SimpleNamespace(data=stack, rgb=True, name="video")
 
     sources = [stack, list(stack), tmp_path / "stack.npy", tmp_path / "stack.npz", layer, [layer]]
 

@@ -185,7 +185,7 @@ def test_models_get_the_gray_images_of_the_source(tiny_colorizer, tmp_path):
 
 def test_models_get_degraded_gray_but_are_measured_on_clean_gray(tiny_colorizer, folder):
     clean = evaluate({"tint": tiny_colorizer}, folder, EvaluationConfig(calibration=False))
-    worn = evaluate(
+    degraded = evaluate(
         {"tint": tiny_colorizer},
         folder,
         EvaluationConfig(degrade="old-photograph", calibration=False),
@@ -196,13 +196,13 @@ def test_models_get_degraded_gray_but_are_measured_on_clean_gray(tiny_colorizer,
         EvaluationConfig(degrade="old-photograph", calibration=False),
     )
 
-    assert worn.gray == clean.gray
-    assert worn.models[0].mean("ciede2000") != clean.models[0].mean("ciede2000")
-    assert not np.array_equal(worn.samples[0].gray, clean.samples[0].gray)
-    assert to_gray(worn.samples[0].predicted[0]).astype(int) == pytest.approx(
+    assert degraded.gray == clean.gray
+    assert degraded.models[0].mean("ciede2000") != clean.models[0].mean("ciede2000")
+    assert not np.array_equal(degraded.samples[0].gray, clean.samples[0].gray)
+    assert to_gray(degraded.samples[0].predicted[0]).astype(int) == pytest.approx(
         clean.samples[0].gray, abs=2
     )
-    assert again.models[0].images == worn.models[0].images
+    assert again.models[0].images == degraded.models[0].images
 
 
 def test_groups_have_separate_figures(tiny_colorizer, tmp_path):
@@ -247,14 +247,14 @@ def test_a_video_is_measured_for_temporal_consistency(tiny_colorizer, tmp_path):
             uv = super().forward(gray, self_attention)
             return uv * 0 + 0.1 * (-1) ** Flicker.inference_lock
 
-    models = {"steady": tiny_colorizer, "flicker": colorizer_of(Flicker())}
+    models = {"consistent": tiny_colorizer, "flicker": colorizer_of(Flicker())}
 
     found = evaluate(models, tmp_path, EvaluationConfig(stack=True, calibration=False))
 
-    steady, flicker = found.models
+    consistent, flicker = found.models
     assert found.images[1:3] == ("frame2.png", "frame10.png")
-    assert flicker.warping_error > 5 * steady.warping_error
-    assert flicker.cdc > steady.cdc
+    assert flicker.warping_error > 5 * consistent.warping_error
+    assert flicker.cdc > consistent.cdc
     assert found.truth_cdc is not None and found.gray.warping_error is not None
 
 
@@ -266,11 +266,11 @@ def test_frames_of_different_sizes_are_refused(tiny_colorizer, folder):
 
 
 def test_a_stack_in_one_file_is_a_video(tiny_colorizer, tmp_path):
-    np.save(tmp_path / "film.npy", np.stack([CAT, CAT, CAT]))
+    np.save(tmp_path / "video.npy", np.stack([CAT, CAT, CAT]))
 
     found = evaluate(
         {"tint": tiny_colorizer},
-        tmp_path / "film.npy",
+        tmp_path / "video.npy",
         EvaluationConfig(stack=True, calibration=False),
     )
 

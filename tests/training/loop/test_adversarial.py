@@ -23,15 +23,15 @@ from napari_colorize.networks import ARCHITECTURES
 LAB, CONVNET, COMPACT = (ARCHITECTURES[name] for name in ("lab-autoencoder", "convnet", "compact"))
 
 
-class Opinion(nn.Module):
+class FixedCritic(nn.Module):
     """A critic that records its input and returns the mean of it, times a factor."""
 
     def __init__(self, factor: float = 1.0) -> None:
         super().__init__()
-        self.factor, self.seen = factor, []
+        self.factor, self.inputs = factor, []
 
     def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(x)
+        self.inputs.append(x)
         return self.factor * x.mean((1, 2, 3)).view(-1, 1)
 
 
@@ -42,7 +42,7 @@ def images():
     return TrainingBatch(rgb=rgb, gray=gray, clean=gray, random=[])
 
 
-def game_of(known, critic, **plan) -> AdversarialLoss:
+def adversarial_loss(known, critic, **plan) -> AdversarialLoss:
     return AdversarialLoss(
         CriticConfig(name="patch", **plan),
         GeneratorWrapper(nn.Identity(), known, classes=False),
@@ -51,7 +51,7 @@ def game_of(known, critic, **plan) -> AdversarialLoss:
 
 
 def test_an_undecided_critic_has_a_loss_of_log_2(images):
-    terms = game_of(LAB, Opinion(0)).critic_terms(target(LAB, images.rgb), images)
+    terms = adversarial_loss(LAB, FixedCritic(0)).critic_terms(target(LAB, images.rgb), images)
 
     assert terms.keys() == {"D", "D_real", "D_fake"}
     assert all(float(term) == pytest.approx(math.log(2)) for term in terms.values())
@@ -59,11 +59,11 @@ def test_an_undecided_critic_has_a_loss_of_log_2(images):
 
 def test_gray_is_the_first_channel_of_a_conditional_critic(images):
     for conditional in (True, False):
-        critic = Opinion()
-        game = game_of(LAB, critic, conditional=conditional)
-        game.critic_terms(target(LAB, images.rgb), images)
+        critic = FixedCritic()
+        adversarial = adversarial_loss(LAB, critic, conditional=conditional)
+        adversarial.critic_terms(target(LAB, images.rgb), images)
 
-        real, fake = critic.seen
+        real, fake = critic.inputs
         assert real.shape[1] == 2 + conditional
         torch.testing.assert_close(real, fake, atol=5e-3, rtol=0)  # the output was the truth
         if conditional:
@@ -93,22 +93,22 @@ def test_the_number_of_channels_agrees_with_the_input():
 
 
 def test_small_uv_outputs_are_compared_at_full_size(images):
-    critic = Opinion()
+    critic = FixedCritic()
     output = target(COMPACT, images.rgb, (4, 4))
 
-    game_of(COMPACT, critic).critic_terms(output, images)
+    adversarial_loss(COMPACT, critic).critic_terms(output, images)
 
     size = images.rgb.shape[-2:]
-    assert [seen.shape for seen in critic.seen] == [(2, 4, *size)] * 2
+    assert [inputs.shape for inputs in critic.inputs] == [(2, 4, *size)] * 2
 
 
 @pytest.mark.parametrize("loss", ["bce", "hinge"])
 def test_only_the_generators_loss_reaches_the_generator(images, loss):
     output = target(LAB, images.rgb).requires_grad_()
-    game = game_of(LAB, Opinion(), loss=loss)
+    adversarial = adversarial_loss(LAB, FixedCritic(), loss=loss)
 
-    assert not game.critic_terms(output, images)["D"].requires_grad
-    game.generator_loss(output, images).backward()
+    assert not adversarial.critic_terms(output, images)["D"].requires_grad
+    adversarial.generator_loss(output, images).backward()
 
     assert output.grad is not None and output.grad.abs().sum() > 0
     assert (output.grad < 0).all()  # more of what this critic likes

@@ -61,10 +61,12 @@ def test_class_weights_have_mean_one_and_are_larger_for_rare_classes(rebalance):
 def test_class_weights_are_limited():
     frequency = torch.tensor([0.9, 0.1 - 1e-6, 1e-6])
 
-    tamed = class_weights(frequency, 1.0, max_weight=2.0)
+    limited = class_weights(frequency, 1.0, max_weight=2.0)
 
-    wild = frequency**-1.0 / 3  # of mean 1
-    torch.testing.assert_close(tamed, wild.clamp_max(2) / (wild.clamp_max(2) * frequency).sum())
+    unlimited = frequency**-1.0 / 3  # of mean 1
+    torch.testing.assert_close(
+        limited, unlimited.clamp_max(2) / (unlimited.clamp_max(2) * frequency).sum()
+    )
 
 
 def test_cross_entropy_is_lowest_for_the_target():

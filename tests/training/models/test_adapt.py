@@ -66,7 +66,7 @@ def layered() -> Layered:
     return Layered()
 
 
-def learning(network: nn.Module) -> set[str]:
+def trainable_names(network: nn.Module) -> set[str]:
     return {name.split(".")[0] for name, item in network.named_parameters() if item.requires_grad}
 
 
@@ -106,7 +106,7 @@ def test_only_the_selected_layers_are_trainable(layered):
     chosen = {}
     for trainable in ("all", "except_first", "decoder", "head"):
         freeze(layered, trainable)
-        chosen[trainable] = learning(layered)
+        chosen[trainable] = trainable_names(layered)
 
     assert chosen["all"] == everything
     assert chosen["except_first"] == chosen["decoder"] == everything - {"encoder"}
@@ -128,12 +128,12 @@ def test_freeze_to_counts_groups_as_fastai_does(layered, index):
 
 def test_groups_are_unfrozen_one_by_one_from_the_last(layered):
     freeze(layered, "gradual")
-    assert "encoder" in learning(layered)  # an optimizer made now knows all of it
+    assert "encoder" in trainable_names(layered)  # an optimizer made now has all parameters
 
     indices = [unfreeze_at(layered, share) for share in (0, 0.3, 0.34, 0.66, 0.67, 1)]
 
     assert indices == [2, 2, 1, 1, 0, 0]
-    assert "encoder" in learning(layered)
+    assert "encoder" in trainable_names(layered)
 
 
 def test_frozen_weights_do_not_change_in_a_step(layered):
@@ -217,21 +217,21 @@ def test_lora_starts_as_the_identity(network, training):
 def test_only_lora_is_trained(network):
     before = state_of(network)
 
-    learned = add_lora(network, rank=2)
+    additions = add_lora(network, rank=2)
     set_training(network)
     trained_with_lora(network)
 
-    assert {id(item) for item in learned} == {
+    assert {id(item) for item in additions} == {
         id(item) for item in network.parameters() if item.requires_grad
     }
     after = {
         re.sub(r"parametrizations\.(\w+)\.original", r"\1", name): value
         for name, value in network.state_dict().items()
     }
-    # Power iteration goes on in training, as in any network with spectral norm.
-    still = [name for name in before if not name.endswith(("weight_u", "weight_v"))]
-    assert_same({name: before[name] for name in still}, {name: after[name] for name in still})
-    assert all(float(item.detach().abs().sum()) > 0 for item in learned)
+    # Power iteration continues in training, as in any network with spectral norm.
+    compared = [name for name in before if not name.endswith(("weight_u", "weight_v"))]
+    assert_same({name: before[name] for name in compared}, {name: after[name] for name in compared})
+    assert all(float(item.detach().abs().sum()) > 0 for item in additions)
 
 
 def test_lora_is_added_to_all_kinds_of_large_convolutions(network):
@@ -272,15 +272,15 @@ def test_the_embedded_networks_lora_is_small_and_merges():
     network = CompactUNet().eval()
     keys, size = list(network.state_dict()), sum(item.numel() for item in network.parameters())
 
-    learned = add_lora(network, rank=4, where=r"^ups|^head")
+    additions = add_lora(network, rank=4, where=r"^ups|^head")
     with torch.no_grad():
-        for item in learned:
+        for item in additions:
             item.add_(torch.randn_like(item) * 0.05)
     gray = torch.rand(1, 1, 32, 32)
     expected = network(gray)
     merge_lora(network)
 
-    assert sum(item.numel() for item in learned) < size / 50
+    assert sum(item.numel() for item in additions) < size / 50
     assert sorted(network.state_dict()) == sorted(keys)
     torch.testing.assert_close(network(gray), expected, atol=1e-5, rtol=1e-4)
 
@@ -337,14 +337,14 @@ def drift(network: nn.Module) -> None:
 
 def test_weights_are_averaged_exponentially_and_buffers_are_copied(network):
     average, expected = EMA(network, decay=0.4), state_of(network)
-    learned = {name for name, _ in network.named_parameters()}
+    additions = {name for name, _ in network.named_parameters()}
 
     for step in range(12):
         drift(network)
         average.update(network, step)
         decay = min(0.4, (1 + step) / (10 + step))
         for name, value in network.state_dict().items():
-            if name in learned:
+            if name in additions:
                 expected[name] = decay * expected[name] + (1 - decay) * value
             else:
                 expected[name] = value.clone()
@@ -380,8 +380,8 @@ def test_the_network_has_its_average_within_the_context(network):
     own = state_of(network)
     network.encoder.eval()
 
-    with EvaluationWeights(network, average) as lent:
-        assert lent is network and not network.training
+    with EvaluationWeights(network, average) as current:
+        assert current is network and not network.training
         assert_same(state_of(network), start)
 
     assert_same(state_of(network), own)

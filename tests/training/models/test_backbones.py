@@ -60,7 +60,7 @@ def resnet_file(resnet, tmp_path_factory) -> Path:
     return stored(resnet, tmp_path_factory.mktemp("weights") / "resnet18.safetensors")
 
 
-def seen(encoder: nn.Module, state: dict[str, Tensor]) -> bool:
+def has_weights(encoder: nn.Module, state: dict[str, Tensor]) -> bool:
     """Whether all common weights of an encoder and a file are equal."""
     own = encoder.state_dict()
     return all(torch.equal(own[key], state[key].float()) for key in without_counters(own))
@@ -115,7 +115,7 @@ def test_a_loaded_encoder_has_the_features_of_the_files_network(
     assert description == words
     net = network.stages()
     with torch.no_grad():
-        # MobileNet wants one gray in [-1, 1], three times; ResNet what all of them are given.
+        # MobileNet's input is one channel in [-1, 1] here, and three at timm; ResNet's is the same.
         wanted = (gray * 2 - 1).expand(-1, 3, -1, -1) if "mobile" in encoder else like_imagenet
         expected = stages_of_file(file, wanted)
         ours = [net.stem(like_imagenet)]
@@ -130,7 +130,7 @@ def test_the_compact_encoder_gets_filters_summed_over_colors(shared):
     network = create("compact")
 
     assert load_encoder(network, path) == MOBILENET
-    assert seen(network.encoder, for_gray(load_file(path)))
+    assert has_weights(network.encoder, for_gray(load_file(path)))
 
 
 def test_a_one_channel_resnet_gets_filters_summed_over_colors(resnet, resnet_file):
@@ -140,7 +140,7 @@ def test_a_one_channel_resnet_gets_filters_summed_over_colors(resnet, resnet_fil
 
     state = load_file(resnet_file)
     state["conv1.weight"] = state["conv1.weight"].float().sum(1, keepdim=True)
-    assert seen(network.encoder, state)
+    assert has_weights(network.encoder, state)
 
 
 def test_published_files_fit_published_networks(tmp_path):
@@ -151,7 +151,7 @@ def test_published_files_fit_published_networks(tmp_path):
     network = create("deoldify-deep", **NARROW)
 
     assert load_encoder(network, path) == "resnet34"
-    assert seen(network.encoder, published.state_dict())
+    assert has_weights(network.encoder, published.state_dict())
 
 
 def test_stages_missing_from_a_file_stay_random_and_are_named(shared):
@@ -168,14 +168,14 @@ def test_stages_missing_from_a_file_stay_random_and_are_named(shared):
         for key, value in load_file(path).items()
         if key.startswith("layer3.")
     }
-    assert seen(network.encoder["layer3"], layer3)
+    assert has_weights(network.encoder["layer3"], layer3)
 
 
 def test_stages_missing_from_a_network_are_ignored(resnet_file):
     network = create("deoldify-other", encoder="resnet18-layer3", **NARROW)
 
     assert load_encoder(network, resnet_file) == "resnet18 up to layer3"
-    assert seen(network.encoder, load_file(resnet_file))
+    assert has_weights(network.encoder, load_file(resnet_file))
 
 
 @pytest.mark.parametrize(
@@ -224,17 +224,17 @@ def test_published_weights_are_read_from_torchs_cache(tmp_path, monkeypatch):
 
 def test_published_weights_are_downloaded_with_the_checksum_in_their_name(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    asked = []
+    requests = []
 
     def download(url: str, path: str, checksum: str, progress: bool) -> None:
-        asked.append((url, checksum))
+        requests.append((url, checksum))
         Path(path).touch()
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
 
     path = published_encoder("resnet34")
 
-    assert asked == [("https://download.pytorch.org/models/resnet34-b627a593.pth", "b627a593")]
+    assert requests == [("https://download.pytorch.org/models/resnet34-b627a593.pth", "b627a593")]
     assert path.is_file()
 
 

@@ -23,7 +23,7 @@ def count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-PLAIN = [name for name in CRITICS if name != "features"]  # which needs a network to see with
+PLAIN = [name for name in CRITICS if name != "features"]  # which needs a feature network
 
 
 @pytest.mark.parametrize("side", [64, 96, 131, 160])
@@ -203,7 +203,7 @@ def test_the_feature_critic_uses_every_map_and_trains_only_its_heads(channels):
     assert logits.shape[:2] == (2, 2)
     assert all(item.grad is not None for item in critic.heads.parameters())
     assert critic.features.conv.weight.grad is None
-    assert fake.grad.abs().sum() > 0  # so that a generator hears of it
+    assert fake.grad.abs().sum() > 0  # the generator gets gradients
 
 
 def test_the_feature_critic_accepts_only_rgb():

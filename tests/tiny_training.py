@@ -165,7 +165,7 @@ def figures_on_training(model: Path, cache: Path, side: int) -> ValidationFigure
     network = build(architecture, weights.state).float().eval()
     images = ImageCache(cache, validation=False)
     crops = Crops(
-        images, side=side, batch=len(images), shrink=(1, 1), seed=0, horizontal_flip=False
+        images, side=side, batch=len(images), crop_scale=(1, 1), seed=0, horizontal_flip=False
     )
     data = prepare_batch(crops.at(0), DataConfig(), torch.device("cpu"), training=False)
     return measure(GeneratorWrapper(network, architecture, classes=False), [data])

@@ -24,12 +24,13 @@ def test_the_first_choice_is_the_default_of_the_command(field):
     assert all(f"{choice.label}: {choice.help}" in field.tooltip for choice in field.choices)
 
 
-def test_the_choices_are_the_plans_of_the_training_package():
+def test_the_choices_are_the_presets_of_the_training_package():
     from napari_colorize_training.data import augment, degrade
 
-    for field, plans in ((form.AUGMENTATION, augment.PLANS), (form.DEGRADATION, degrade.PLANS)):
+    fields = ((form.AUGMENTATION, augment.PRESETS), (form.DEGRADATION, degrade.PRESETS))
+    for field, presets in fields:
         values = {choice.value for choice in field.choices} - {None}
-        assert values | {"none"} == set(plans)
+        assert values | {"none"} == set(presets)
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it():

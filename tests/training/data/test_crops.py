@@ -87,7 +87,7 @@ def test_half_of_the_crops_are_flipped_unless_disabled(photographs):
         return float((green[:, -1] < green[:, 0]).float().mean())
 
     assert mirrored() == pytest.approx(0.5, abs=0.12)
-    assert mirrored(mirror=False) == 0
+    assert mirrored(horizontal_flip=False) == 0
 
 
 def test_crops_are_resized_as_in_pillow(photographs):
@@ -133,7 +133,8 @@ def test_a_missing_gray_image_is_the_luminance(tmp_path):
     prepare(tmp_path / "list.csv", tmp_path / "cache")
     training = ImageCache(tmp_path / "cache", validation=False)
 
-    batch = Crops(training, side=48, batch=len(training), shrink=(1, 1), seed=0).at(0)
+    crops = Crops(training, side=48, batch=len(training), crop_scale=(1, 1), seed=0)
+    batch = crops.at(0)
 
     for rgb, gray in zip(batch.rgb, batch.gray, strict=True):
         expected = rgb2yuv(rgb.movedim(0, -1).numpy())[..., 0]

@@ -178,10 +178,10 @@ def test_network_input_and_output_conversions_are_differentiable(known):
 
 @pytest.mark.parametrize("channels", [None, 3])
 def test_floats_outside_a_mask_are_mapped_by_the_contrast_limits(channels):
-    image = np.array([[-1.0, 2.0, 4.0, 9.0]], np.float32)
+    image = np.array([[0.0, 4.0, 6.0, 12.0]], np.float32)
     if channels is not None:
         image = np.repeat(image[..., None], channels, axis=-1)
-    plane = to_plane(image, limits=(0, 8))
+    plane = to_plane(image, limits=(2, 10))
     layers = ChromaLayers(ChromaField(torch.zeros(1, 1, 2)), mask=np.zeros((1, 4), bool))
 
     pixels = compose(plane, layers, 1.0)

@@ -252,7 +252,7 @@ def test_too_few_images_are_refused_without_a_cache(tmp_path, make, error, sente
 
 @pytest.mark.parametrize(
     ("number", "sentence"),
-    [(errno.ENOSPC, "the disk is full. Make room"), (errno.EIO, "could not be written")],
+    [(errno.ENOSPC, "the disk is full. Free some space"), (errno.EIO, "could not be written")],
 )
 def test_a_full_disk_is_reported_and_the_old_cache_remains(tmp_path, monkeypatch, number, sentence):
     write_images(tmp_path / "photos", 3)

@@ -385,7 +385,7 @@ def test_a_region_costs_less_than_a_pass_over_the_image(kind):
         _ = mask.all(axis=0), mask.all(axis=1)
 
     # A test of every pixel in the box against every corner takes a hundred times as long.
-    assert seconds(lambda: region_of(shapes, layer, (4096, 4096))) < 2 * seconds(
+    assert seconds(lambda: region_of(shapes, layer, (4096, 4096))) < 5 * seconds(
         pass_over_the_image
     )
 

@@ -127,7 +127,7 @@ class Notebook:
         self.page.context.close()
 
     def _write(self, cells: list[str]) -> None:
-        made = [
+        nodes = [
             {
                 "cell_type": "code",
                 "id": f"cell-{number}",
@@ -139,8 +139,8 @@ class Notebook:
             for number, source in enumerate(cells)
         ]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        whole = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4}
-        (self.folder / "box.ipynb").write_text(json.dumps({**whole, "nbformat_minor": 5}))
+        notebook = {"cells": nodes, "metadata": {"kernelspec": kernel}, "nbformat": 4}
+        (self.folder / "box.ipynb").write_text(json.dumps({**notebook, "nbformat_minor": 5}))
 
     def kernel(self, code: str) -> str:
         """Run code in the kernel and return what it prints."""

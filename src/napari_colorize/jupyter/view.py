@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SCRIPT = "\n".join(
-    (FOLDER / name).read_text() for name in ("compose.js", "image.js", "paint.js", "view.js")
+    (FOLDER / f"{name}.js").read_text() for name in ("compose", "image", "paint", "camera", "view")
 )
 STYLE = (FOLDER / "view.css").read_text()
 TOOLS = DIVIDER, BRUSH, ERASER = 0, 1, 2  # what a drag with the mouse does; same numbers in view.js

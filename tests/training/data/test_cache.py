@@ -262,7 +262,7 @@ def test_a_full_disk_is_reported_and_the_old_cache_remains(tmp_path, monkeypatch
     def full(*arguments):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(cached._Found, "_add", full)
+    monkeypatch.setattr(cached._CacheWriter, "_add", full)
 
     with pytest.raises(OutputError, match=sentence):
         prepare(tmp_path / "photos", tmp_path / "cache")

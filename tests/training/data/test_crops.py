@@ -92,7 +92,7 @@ def test_half_of_the_crops_are_flipped_unless_disabled(photographs):
 
 def test_crops_are_resized_as_in_pillow(photographs):
     crops = Crops(photographs, side=20, batch=1, crop_scale=(1, 1), seed=0, horizontal_flip=False)
-    index = int(crops._chosen(0)[0])
+    index = int(crops._indices(0)[0])
 
     crop = crops.at(0).rgb[0].movedim(0, -1).numpy().astype(int)
 

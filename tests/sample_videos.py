@@ -1,4 +1,4 @@
-"""Tiny films for tests, made by PyAV, and a stand-in for a Colorizer's `stream`."""
+"""Tiny test videos made by PyAV, and a replacement for `Colorizer.stream`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BASE = Fraction(1, 90000)
 
 
 @dataclass(frozen=True)
-class Tinted:
+class TintResult:
     """An image with a tint: red rises and blue falls, Rec. 601 luminance stays."""
 
     image: np.ndarray
@@ -31,26 +31,26 @@ class Tinted:
         return np.rint(rgb.clip(0, 1) * white).astype(self.image.dtype)
 
 
-def tinted(images: Iterable[Any]) -> Iterator[Tinted]:
-    """What `Colorizer.stream` does, of several images at a time."""
+def tint_stream(images: Iterable[Any]) -> Iterator[TintResult]:
+    """Replacement of `Colorizer.stream`, several images at a time."""
     batch = []
     for image in images:
-        batch.append(Tinted(np.asarray(image)))
+        batch.append(TintResult(np.asarray(image)))
         if len(batch) == 3:
             yield from batch
             batch = []
     yield from batch
 
 
-def picture(number: int, height: int, width: int) -> np.ndarray:
-    """Gray from 0 to 1, of a film: a bright disc that moves, over a ramp."""
+def gray_frame(number: int, height: int, width: int) -> np.ndarray:
+    """Gray frame in [0, 1]: a bright moving disc over a ramp."""
     y, x = np.mgrid[:height, :width]
     center = (number * 3) % width
     disc = (y - height / 2) ** 2 + (x - center) ** 2 < (height / 5) ** 2
     return np.where(disc, 0.9, 0.1 + 0.6 * (x + y) / (height + width))
 
 
-def make_film(
+def make_video(
     path: Path,
     *,
     frames: int = 24,
@@ -69,7 +69,7 @@ def make_film(
     b_frames: int = 2,
     options: dict[str, str] | None = None,
 ) -> list[int]:
-    """Write a film and give the times of its frames.
+    """Write a video; returns the times of its frames.
 
     `colors` are range, primaries, transfer and matrix; `chroma` code values of Cb and Cr.
     """
@@ -93,7 +93,7 @@ def make_film(
         span = times[0] * time_base, times[-1] * time_base
         others = _sound(out, audio, *span) if audio else []
         others += _subtitles(out, subtitles, times[-1] * time_base) if subtitles else []
-        out.metadata.update(title="A film of the tests", comment="made by hand")
+        out.metadata.update(title="A test video", comment="made by hand")
         _chapters(out, times[-1] * time_base)
         for number, time in enumerate(times):
             frame = _frame(number, size, layout, chroma)
@@ -113,7 +113,7 @@ def _frame(number: int, size: tuple[int, int], layout: str, chroma: tuple[int, i
     depth = frame.format.components[0].bits
     dtype = np.dtype(np.uint8 if depth == 8 else np.uint16)
     scale = 1 << (depth - 8)
-    values = [np.rint((16 + 219 * picture(number, height, width)) * scale)]
+    values = [np.rint((16 + 219 * gray_frame(number, height, width)) * scale)]
     values += [np.array(code * scale) for code in chroma or (128, 128)]
     for plane, value in zip(frame.planes, values, strict=False):
         shape, strides = (plane.height, plane.width), (plane.line_size, dtype.itemsize)
@@ -170,8 +170,8 @@ def _chapters(out: Any, seconds: Fraction) -> None:
     )
 
 
-def decoded(path: Path) -> list[Any]:
-    """All frames of a film, as PyAV has them."""
+def decoded_frames(path: Path) -> list[Any]:
+    """All frames of a video as PyAV objects."""
     import av
 
     with av.open(str(path)) as container:
@@ -181,7 +181,7 @@ def decoded(path: Path) -> list[Any]:
 def packets_of(path: Path, kind: str) -> list[tuple[Any, int | None, bytes]]:
     """Time in seconds, duration and bytes of all packets of the first stream of a kind.
 
-    The empty texts between subtitles of MP4 are left out: every muxer writes its own.
+    Empty texts between subtitles of MP4 are left out, because every muxer writes its own.
     """
     import av
 

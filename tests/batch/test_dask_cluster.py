@@ -1,4 +1,4 @@
-"""Folders on a cluster: mostly one of threads in this process, at the end real processes."""
+"""Batches on a cluster, mostly with threads in this process, finally with real processes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from PIL import Image
 from small_cluster import PATIENCE, embedded_batch, two_processes
 from stand_ins import TintNetwork, colorizer_of
 
-from napari_colorize.batch import dask_cluster as clusters
-from napari_colorize.batch import task
+from napari_colorize.batch import dask_cluster, task
 from napari_colorize.batch.dask_cluster import (
-    AHEAD,
-    FILES,
+    MAX_FILES_PER_TASK,
+    TASKS_IN_FLIGHT,
     ClusterBatch,
     colorize_files,
     connected,
@@ -71,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def save(*names: str, shape: tuple[int, ...] = (20, 30)) -> None:
-    """Pictures of noise, each another one."""
+    """Images of noise, all different."""
     for name in names:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(len(name)).integers(0, 256, shape, dtype=np.uint8)
@@ -83,13 +82,13 @@ def save(*names: str, shape: tuple[int, ...] = (20, 30)) -> None:
             Image.fromarray(pixels).save(name)
 
 
-def tinting(**options: Any) -> BatchRunner:
-    usual: dict[str, Any] = {"settings": ColorizeSettings()}
-    return BatchRunner(colorizer=colorizer_of(TintNetwork()), **{**usual, **options})
+def make_batch(**options: Any) -> BatchRunner:
+    defaults: dict[str, Any] = {"settings": ColorizeSettings()}
+    return BatchRunner(colorizer=colorizer_of(TintNetwork()), **{**defaults, **options})
 
 
 def batch_at(address: str, **options: Any) -> ClusterBatch:
-    return ClusterBatch(address=address, **{"make": tinting, "manifest": Path("out"), **options})
+    return ClusterBatch(address=address, **{"make": make_batch, "manifest": Path("out"), **options})
 
 
 def jobs_of(*inputs: str, **options: Any) -> tuple[Job, ...]:
@@ -100,18 +99,18 @@ def outcomes(events: list[Event], kind: Any = (ImageWritten, ImageFailed)) -> li
     return sorted(event.job.source.name for event in events if isinstance(event, kind))
 
 
-def test_every_picture_becomes_what_the_colorizer_makes_of_it(folder: Path, scheduler: str) -> None:
+def test_every_result_equals_the_colorizers_result(folder: Path, scheduler: str) -> None:
     names = [f"{'sub/' * (number % 2)}{'x' * number}.png" for number in range(1, 40)]
     save(*[f"in/{name}" for name in names])
 
     events = list(
-        batch_at(scheduler, make=partial(tinting, settings=ColorizeSettings(saturation=2.0))).run(
-            jobs_of()
-        )
+        batch_at(
+            scheduler, make=partial(make_batch, settings=ColorizeSettings(saturation=2.0))
+        ).run(jobs_of())
     )
 
     paths = sorted(event.path.as_posix() for event in events if isinstance(event, ImageWritten))
-    assert paths == sorted(f"out/{name}" for name in names)  # as they were given
+    assert paths == sorted(f"out/{name}" for name in names)  # relative, as given
     for name in names[::13]:
         expected = colorizer_of(TintNetwork())(read_image(f"in/{name}").array, saturation=2.0).rgb
         np.testing.assert_array_equal(read_image(f"out/{name}").array, expected)
@@ -128,7 +127,7 @@ def test_events_are_those_of_a_batch(folder: Path, scheduler: str) -> None:
     assert {event.job for event in (opened, *steps, written)} == set(jobs_of(overwrite=True))
 
 
-def test_done_and_failed_stand_in_the_manifest(folder: Path, scheduler: str) -> None:
+def test_the_manifest_lists_done_and_failed_files(folder: Path, scheduler: str) -> None:
     save("in/a.png", "in/c.png")
     Path("in/b.png").touch()
 
@@ -147,7 +146,7 @@ def test_done_and_failed_stand_in_the_manifest(folder: Path, scheduler: str) -> 
 
 
 @pytest.mark.parametrize("retry", [True, False])
-def test_what_failed_is_tried_again_unless_told_not_to(
+def test_failed_images_are_retried_unless_disabled(
     folder: Path, scheduler: str, retry: bool
 ) -> None:
     save("in/a.png")
@@ -159,74 +158,74 @@ def test_what_failed_is_tried_again_unless_told_not_to(
 
     assert outcomes(events, ImageWritten) == (["b.png", "c.png"] if retry else ["c.png"])
     failed = [str(event.error) for event in events if isinstance(event, ImageFailed)]
-    assert failed == ([] if retry else ["It failed before: b.png is empty (0 bytes)."])
+    assert failed == ([] if retry else ["It failed in an earlier run: b.png is empty (0 bytes)."])
     assert len((folder / "out" / NAME).read_text().splitlines()) == 2 + len(events) // 3
 
 
-def test_results_that_nobody_could_note_are_noted(folder: Path, scheduler: str) -> None:
+def test_unrecorded_results_are_added_to_the_manifest(folder: Path, scheduler: str) -> None:
     save("in/a.png", "in/b.png")
     list(batch_at(scheduler).run(jobs_of("in/a.png")))
     Path("out", NAME).unlink()
     todo, kept = jobs_of(), jobs_of("in/a.png", overwrite=True)
 
     list(batch_at(scheduler).run(todo, kept))
-    list(batch_at(scheduler).run((), (*kept, *todo)))  # all are known by now
+    list(batch_at(scheduler).run((), (*kept, *todo)))  # all are in the manifest now
 
     assert [entry.seconds is None for entry in read_manifest(Path("out")).values()] == [True, False]
     assert len(Path("out", NAME).read_text().splitlines()) == 2
 
 
-def test_a_result_of_a_worker_that_died_is_taken_for_what_it_is(folder: Path) -> None:
+def test_the_result_of_a_lost_worker_is_accepted(folder: Path) -> None:
     save("in/a.png", "in/b.png")
     jobs = jobs_of()
-    colorize_files(jobs[:1], tinting)
+    colorize_files(jobs[:1], make_batch)
     before = Path("out/a.png").stat()
 
-    done = colorize_files(jobs, tinting)
+    done = colorize_files(jobs, make_batch)
 
     assert outcomes(list(done.events), ImageWritten) == ["a.png", "b.png"]
     assert Path("out/a.png").stat() == before
-    colorize_files(jobs, partial(tinting, overwrite=True))
+    colorize_files(jobs, partial(make_batch, overwrite=True))
     assert Path("out/a.png").stat().st_mtime_ns > before.st_mtime_ns
 
 
-def test_two_that_write_the_same_result_agree(folder: Path, monkeypatch: Any) -> None:
+def test_two_workers_that_write_the_same_result_agree(folder: Path, monkeypatch: Any) -> None:
     save("in/a.png")
     write = task.write_image
 
-    def second(*some: Any, **more: Any) -> None:
-        write(*some, **more)
-        write(*some, **more)  # the name is taken by now
+    def second(*arguments: Any, **options: Any) -> None:
+        write(*arguments, **options)
+        write(*arguments, **options)  # the name exists now
 
     monkeypatch.setattr(task, "write_image", second)
-    done = colorize_files(jobs_of(), tinting)
+    done = colorize_files(jobs_of(), make_batch)
     assert outcomes(list(done.events), ImageWritten) == ["a.png"]
 
 
-def test_a_bounded_number_of_tasks_is_under_way(
+def test_the_number_of_submitted_tasks_is_bounded(
     folder: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     submit = distributed.Client.submit
 
-    def counted(client: Any, work: Any, jobs: Any, *some: Any, **more: Any) -> Any:
+    def counted(client: Any, work: Any, jobs: Any, *arguments: Any, **options: Any) -> Any:
         if work is colorize_files:
             sizes.append(len(jobs))
-        return submit(client, work, jobs, *some, **more)
+        return submit(client, work, jobs, *arguments, **options)
 
     monkeypatch.setattr(distributed.Client, "submit", counted)
     save(*[f"in/{number:03}.png" for number in range(160)], shape=(4, 4))
 
     with closing(batch_at(scheduler).run(jobs_of())) as events:
         next(event for event in events if isinstance(event, ImageWritten))
-        assert len(sizes) <= AHEAD * THREADS
+        assert len(sizes) <= TASKS_IN_FLIGHT * THREADS
         list(events)
 
     assert sum(sizes) == 160
-    assert max(sizes) == FILES
+    assert max(sizes) == MAX_FILES_PER_TASK
 
 
-def test_no_more_is_written_when_nobody_asks(folder: Path, scheduler: str) -> None:
+def test_writing_stops_when_the_iterator_is_closed(folder: Path, scheduler: str) -> None:
     save(*[f"in/{number:03}.png" for number in range(160)], shape=(4, 4))
     events = batch_at(scheduler).run(jobs_of())
     next(event for event in events if isinstance(event, ImageWritten))
@@ -234,7 +233,9 @@ def test_no_more_is_written_when_nobody_asks(folder: Path, scheduler: str) -> No
     assert 0 < len(list(Path("out").glob("*.png"))) < 160
 
 
-def test_a_full_disk_ends_it(folder: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_the_cluster_batch(
+    folder: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write(path: Path, *_: Any, **__: Any) -> None:
         raise OutputError(f"{path} could not be written.") from OSError(errno.ENOSPC, "full")
 
@@ -247,7 +248,7 @@ def refuse() -> BatchRunner:
     raise CheckpointError("other weights")
 
 
-def break_down() -> BatchRunner:
+def fail_task() -> BatchRunner:
     raise KeyError("a bug")
 
 
@@ -255,10 +256,10 @@ def break_down() -> BatchRunner:
     ("make", "error", "sentence"),
     [
         (refuse, CheckpointError, "other weights"),
-        (break_down, ColorizeError, "A worker could not do its work (KeyError: 'a bug')"),
+        (fail_task, ColorizeError, "A worker failed (KeyError: 'a bug')"),
     ],
 )
-def test_what_concerns_all_pictures_ends_in_one_sentence(
+def test_errors_of_all_images_end_the_batch(
     folder: Path, scheduler: str, make: Any, error: type[Exception], sentence: str
 ) -> None:
     save("in/a.png", "in/b.png")
@@ -267,8 +268,8 @@ def test_what_concerns_all_pictures_ends_in_one_sentence(
     assert read_manifest(Path("out")) == {}
 
 
-class Lost:
-    """A task that came to nothing."""
+class FailedFuture:
+    """A task whose result raises an exception."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -277,25 +278,25 @@ class Lost:
         raise self.error
 
 
-def test_of_pictures_that_workers_die_over_each_is_tried_alone(folder: Path) -> None:
+def test_images_of_a_killed_task_are_tried_one_by_one(folder: Path) -> None:
     save("in/a.png", "in/b.png")
     jobs = jobs_of()
-    lost: Any = Lost(distributed.KilledWorker("task", None, 3))
+    lost: Any = FailedFuture(distributed.KilledWorker("task", None, 3))
 
-    assert clusters._outcome(lost, jobs) is None
-    done = clusters._outcome(lost, jobs[:1])
+    assert dask_cluster._task_result(lost, jobs) is None
+    done = dask_cluster._task_result(lost, jobs[:1])
 
     assert done is not None
-    (event,) = done.told_of(jobs[:1])
+    (event,) = done.events_for(jobs[:1])
     assert isinstance(event, ImageFailed)
     assert event.job == jobs[0]
     assert "died" in str(event.error)
 
 
-def test_a_lost_connection_is_one_sentence() -> None:
-    lost: Any = Lost(distributed.CancelledError("task"))
+def test_a_lost_connection_is_reported() -> None:
+    lost: Any = FailedFuture(distributed.CancelledError("task"))
     with pytest.raises(ColorizeError, match="connection to the scheduler was lost"):
-        clusters._outcome(lost, ())
+        dask_cluster._task_result(lost, ())
 
 
 @pytest.mark.parametrize(
@@ -303,20 +304,20 @@ def test_a_lost_connection_is_one_sentence() -> None:
     [
         ("tcp://127.0.0.1:9", "There is no dask scheduler at tcp://127.0.0.1:9."),
         ("nonsense", "There is no dask scheduler at nonsense."),
-        ("local:many", "local:many should be local, or local:4"),
-        ("local:0", "local:0 should be local, or local:4"),
+        ("local:many", "local:many must be local, or for example local:4"),
+        ("local:0", "local:0 must be local, or for example local:4"),
     ],
 )
-def test_a_wrong_address_is_one_sentence(
+def test_an_invalid_address_is_reported(
     monkeypatch: pytest.MonkeyPatch, address: str, sentence: str
 ) -> None:
-    monkeypatch.setattr(clusters, "PATIENCE", 0.3)
+    monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT", 0.3)
     with pytest.raises(ColorizeError, match=re.escape(sentence)), connected(address):
         pass
 
 
-def test_a_scheduler_without_workers_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "PATIENCE", 0.3)
+def test_a_scheduler_without_workers_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT", 0.3)
     with (
         distributed.LocalCluster(
             n_workers=0,
@@ -330,7 +331,7 @@ def test_a_scheduler_without_workers_is_one_sentence(monkeypatch: pytest.MonkeyP
         pass
 
 
-def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_dask_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ColorizeError, match="pip install"), connected("local"):
         pass
@@ -347,14 +348,14 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         (["in/sub", "in/a.png"], None, "in"),
     ],
 )
-def test_the_manifest_lies_with_the_results(
+def test_the_manifest_is_in_the_output_folder(
     folder: Path, inputs: list[str], out: str | None, expected: str
 ) -> None:
     save("in/a.png", "in/sub/b.png")
     assert manifest_folder(inputs, out).absolute() == Path(expected).absolute()
 
 
-def test_two_processes_of_this_machine_do_the_work(folder: Path) -> None:
+def test_two_local_processes_run_the_batch(folder: Path) -> None:
     save(*[f"in/{number:03}.png" for number in range(12)])
     batch = batch_at("local:2", make=embedded_batch)
 
@@ -376,7 +377,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_costs_no_picture(folder: Path) -> None:
+def test_no_image_is_lost_with_a_killed_worker(folder: Path) -> None:
     save(*[f"in/{number:03}.png" for number in range(60)])
     with two_processes() as client:
         batch = batch_at(client.scheduler.address, make=embedded_batch)

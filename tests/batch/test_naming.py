@@ -22,21 +22,21 @@ def touch(*names: str) -> None:
 
 
 def targets(made: BatchPlan, suffix: str | None = None) -> list[str]:
-    """Names of results, as if each had been found to fit the format of its source."""
+    """Names of results, if each can be stored in the format of its source."""
     return [job.target(suffix or job.source.suffix).as_posix() for job in made.jobs]
 
 
-def test_results_lie_next_to_their_pictures() -> None:
+def test_results_are_next_to_their_images() -> None:
     touch("in/a.png", "in/sub/b.TIF")
     assert targets(plan_batch(["in"])) == ["in/a-colorized.png", "in/sub/b-colorized.TIF"]
 
 
-def test_a_folder_for_results_mirrors_the_sub_folders() -> None:
+def test_the_output_folder_mirrors_subfolders() -> None:
     touch("in/a.png", "in/sub/b.jpg")
     assert targets(plan_batch(["in"], "out")) == ["out/a.png", "out/sub/b.jpg"]
 
 
-def test_folders_of_several_keep_their_names() -> None:
+def test_several_folders_keep_their_names() -> None:
     touch("x/a.png", "y/a.png")
     assert targets(plan_batch(["x", "y"], "out")) == ["out/x/a.png", "out/y/a.png"]
 
@@ -50,7 +50,7 @@ def test_folders_of_several_keep_their_names() -> None:
         ("x.png/", "x.png/a.png"),
     ],
 )
-def test_a_single_picture_goes_to_a_file_or_a_folder(out: str, result: str) -> None:
+def test_a_single_image_goes_to_a_file_or_a_folder(out: str, result: str) -> None:
     touch("a.png")
     assert targets(plan_batch(["a.png"], out)) == [result]
 
@@ -63,31 +63,31 @@ def test_another_format_gets_another_suffix() -> None:
     ]
 
 
-def test_pictures_of_one_name_both_find_a_place() -> None:
+def test_images_with_equal_names_get_distinct_results() -> None:
     touch("a.dcm", "a.tif")
     assert targets(plan_batch(["a.dcm", "a.tif"], "out"), ".tif") == ["out/a.dcm.tif", "out/a.tif"]
 
 
-def test_sheets_are_png_whatever_the_picture_is() -> None:
+def test_sheets_are_always_png() -> None:
     touch("in/a.jpg", "in/a.png", "in/b.tif")
     made = plan_batch(["in"], ending=SWEEP)
     assert targets(made) == ["in/a.jpg-sweep.png", "in/a-sweep.png", "in/b-sweep.png"]
 
 
-def test_two_pictures_for_one_place_are_refused() -> None:
+def test_two_images_with_one_result_are_refused() -> None:
     touch("x/a.png", "y/a.png")
     with pytest.raises(OutputError, match="would both become out.a.png"):
         plan_batch(["x/a.png", "y/a.png"], "out")
 
 
-def test_a_batch_goes_on_from_what_is_there() -> None:
+def test_a_batch_continues_from_existing_results() -> None:
     touch("in/a.png", "in/b.png", "out/a.png")
     made = plan_batch(["in"], "out")
     assert (targets(made), len(made.kept)) == (["out/b.png"], 1)
     assert not plan_batch(["in"], "out", overwrite=True).kept
 
 
-def test_a_result_in_another_format_is_known_as_one() -> None:
+def test_a_result_in_another_format_is_recognized() -> None:
     touch("in/a.gif", "in/b.dcm", "out/a.webp", "out/b.tif")
     assert len(plan_batch(["in"], "out").kept) == 2
 
@@ -108,30 +108,30 @@ def test_results_are_never_colorized_again() -> None:
     touch("in/a.png", "in/a-colorized.png", "in/a-sweep.png", "in/old-colorized.png")
     made = plan_batch(["in"], overwrite=True)
     assert (targets(made), made.results) == (["in/a-colorized.png"], 3)
-    everything = [path.as_posix() for path in Path("in").glob("a*")]  # as a shell would put it
+    everything = [path.as_posix() for path in Path("in").glob("a*")]  # as a shell expands it
     assert targets(plan_batch(everything, overwrite=True)) == ["in/a-colorized.png"]
 
 
-def test_a_name_that_only_sounds_like_a_result_is_a_picture() -> None:
+def test_a_name_that_resembles_a_result_is_an_input() -> None:
     touch("in/chimney-sweep.png", "b-colorized.png")
     assert targets(plan_batch(["in"])) == ["in/chimney-sweep-colorized.png"]
     assert targets(plan_batch(["b-colorized.png"])) == ["b-colorized-colorized.png"]
 
 
-def test_nothing_but_results_is_said_to_be_so() -> None:
+def test_inputs_that_are_all_results_are_refused() -> None:
     touch("in/a-colorized.png")
     with pytest.raises(ImageError, match="results of earlier runs"):
         plan_batch(["in"])
 
 
-def test_results_within_the_input_folder_are_left_alone() -> None:
+def test_results_in_the_input_folder_are_not_changed() -> None:
     touch("in/a.png", "in/out/a.png")
     made = plan_batch(["in"], "in/out", overwrite=True)
     assert targets(made) == ["in/out/a.png"]
 
 
 @pytest.mark.parametrize("out", ["a.png", "./a.png", ".", "link.png"])
-def test_a_picture_is_never_replaced_by_its_result(out: str) -> None:
+def test_an_input_is_never_replaced_by_its_result(out: str) -> None:
     touch("a.png")
     Path("link.png").symlink_to("a.png")
     with pytest.raises(OutputError, match="is an input"):
@@ -143,12 +143,14 @@ def test_a_picture_is_never_replaced_by_its_result(out: str) -> None:
     [
         (["in"], "file", "file is a file; give -o a folder for the results."),
         (["a.png"], "file", "file is a file; give -o a folder for the results."),
-        (["in"], "b.png", "b.png names one file, but there are 2 pictures: give -o a folder."),
-        (["a.png"], "file/sub", "file cannot be written to"),
+        (["in"], "b.png", "b.png names one file, but there are 2 images: give -o a folder."),
+        (["a.png"], "file/sub", "file is not writable"),
         (["a.png"], "b.gif", "cannot be written as .gif"),
     ],
 )
-def test_an_impossible_place_is_one_sentence(inputs: list[str], out: str, sentence: str) -> None:
+def test_an_invalid_manifest_folder_raises_an_output_error(
+    inputs: list[str], out: str, sentence: str
+) -> None:
     touch("in/a.png", "in/b.png", "a.png", "file")
     with pytest.raises(OutputError) as error:
         plan_batch(inputs, out)
@@ -158,14 +160,14 @@ def test_an_impossible_place_is_one_sentence(inputs: list[str], out: str, senten
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
 )
-def test_a_folder_without_the_right_to_write_is_told_before_any_work() -> None:
+def test_a_read_only_output_folder_is_refused_before_any_work() -> None:
     touch("in/a.png")
     Path("in").chmod(0o500)
-    with pytest.raises(OutputError, match="in cannot be written to"):
+    with pytest.raises(OutputError, match="in is not writable"):
         plan_batch(["in"])
 
 
-def test_asking_whether_a_place_is_writable_leaves_nothing_behind(folder: Path) -> None:
+def test_the_write_test_leaves_no_file(folder: Path) -> None:
     touch("a.png")
     plan_batch(["a.png"], "out/deep")
     assert [path.name for path in folder.iterdir()] == ["a.png"]

@@ -15,11 +15,10 @@ from PIL import Image
 from stand_ins import TintNetwork, colorizer_of
 from torch import Tensor
 
-from napari_colorize.batch import runner as batches
-from napari_colorize.batch import task
+from napari_colorize.batch import runner, task
 from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
 from napari_colorize.batch.runner import (
-    AHEAD,
+    READ_AHEAD,
     BatchRunner,
     Event,
     ImageFailed,
@@ -32,7 +31,7 @@ from napari_colorize.errors import OutputError
 from napari_colorize.io.images import read_image, read_provenance
 from napari_colorize.settings import ColorizeSettings
 
-PATIENCE = 60  # seconds that a thread may wait for another one before the test fails
+TIMEOUT = 60  # seconds that a thread waits for another one before the test fails
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def save(name: str, pixels: np.ndarray) -> None:
 
 
 def gray(seed: int = 0, *shape: int, dtype: Any = np.uint8) -> np.ndarray:
-    """Noise of a few gray values all over the range of a dtype."""
+    """Noise with 256 gray values over the range of a dtype."""
     steps = np.random.default_rng(seed).integers(0, 256, shape or (32, 48))
     return (steps * (np.iinfo(dtype).max // 255)).astype(dtype)
 
@@ -75,22 +74,20 @@ def written(events: list[Event]) -> list[str]:
     return [event.path.as_posix() for event in events if isinstance(event, ImageWritten)]
 
 
-def test_every_picture_becomes_what_the_colorizer_makes_of_it(
-    folder: Path, tiny_colorizer: Colorizer
-) -> None:
-    pictures = {f"in/{seed}.png": gray(seed) for seed in range(5)}
-    for name, pixels in pictures.items():
+def test_every_result_equals_the_colorizers_result(folder: Path, tiny_colorizer: Colorizer) -> None:
+    images = {f"in/{seed}.png": gray(seed) for seed in range(5)}
+    for name, pixels in images.items():
         save(name, pixels)
 
     events = run(tiny_colorizer, "in", saturation=2.0)
 
-    assert written(events) == [name.replace("in", "out") for name in pictures]
-    for name, pixels in pictures.items():
+    assert written(events) == [name.replace("in", "out") for name in images]
+    for name, pixels in images.items():
         result = read_image(name.replace("in", "out"))
         np.testing.assert_array_equal(result.array, tiny_colorizer(pixels, saturation=2.0).rgb)
 
 
-def test_events_tell_of_steps_and_of_the_outcome(folder: Path, tiny_colorizer: Colorizer) -> None:
+def test_events_report_steps_and_task_result(folder: Path, tiny_colorizer: Colorizer) -> None:
     save("stack.tif", gray(0, 5, 16, 24))
     (event, *steps, end) = run(tiny_colorizer, "stack.tif", out=None)
     assert isinstance(event, OpenedJob)
@@ -101,7 +98,7 @@ def test_events_tell_of_steps_and_of_the_outcome(folder: Path, tiny_colorizer: C
 
 
 @pytest.mark.parametrize("shape", [(7, 16, 24), (2, 3, 16, 24), (40, 16, 24)])
-def test_a_stack_comes_back_plane_by_plane(
+def test_a_stack_is_colorized_plane_by_plane(
     folder: Path, tiny_colorizer: Colorizer, shape: tuple[int, ...]
 ) -> None:
     stack = gray(1, *shape, dtype=np.uint16)
@@ -115,7 +112,7 @@ def test_a_stack_comes_back_plane_by_plane(
         np.testing.assert_array_equal(result[index], tiny_colorizer(stack[index]).rgb)
 
 
-def test_an_animation_stays_one(folder: Path, tiny_colorizer: Colorizer) -> None:
+def test_an_animation_stays_an_animation(folder: Path, tiny_colorizer: Colorizer) -> None:
     frames = [Image.fromarray(gray(seed)) for seed in range(3)]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=[100, 200, 300])
     assert written(run(tiny_colorizer, "a.gif")) == ["out/a.webp"]
@@ -124,9 +121,7 @@ def test_an_animation_stays_one(folder: Path, tiny_colorizer: Colorizer) -> None
     assert result.metadata.durations == (100, 200, 300)
 
 
-def test_a_broken_file_is_an_event_and_the_rest_go_on(
-    folder: Path, tiny_colorizer: Colorizer
-) -> None:
+def test_a_damaged_file_does_not_stop_the_batch(folder: Path, tiny_colorizer: Colorizer) -> None:
     for name in ("in/a.png", "in/c.png"):
         save(name, gray())
     Path("in/b.png").write_bytes(Path("in/a.png").read_bytes()[:60])
@@ -142,14 +137,14 @@ def test_a_broken_file_is_an_event_and_the_rest_go_on(
     assert "empty" in failed["d.png"]
 
 
-def test_a_result_that_cannot_be_written_is_an_event_too(
+def test_a_result_that_cannot_be_written_is_an_event(
     folder: Path, tiny_colorizer: Colorizer
 ) -> None:
     for name in ("in/a.png", "in/sub/b.png", "in/z.png"):
         save(name, gray())
     save("in/sub/stack.tif", gray(0, 3, 8, 8))
     Path("out").mkdir()
-    Path("out/sub").touch()  # a file where a folder should be, made after the plan
+    Path("out/sub").touch()  # a file at the path of a folder, created after planning
     todo = plan_batch(["in"], "elsewhere").jobs
     moved = [replace(job, folder=Path("out", *job.folder.parts[1:])) for job in todo]
 
@@ -178,8 +173,8 @@ def test_a_full_disk_ends_the_batch(
     assert len(outcomes) == 1
 
 
-class Watched(TintNetwork):
-    """A stand-in that tells when it is at work."""
+class RecordingModel(TintNetwork):
+    """A network that calls a function at every run."""
 
     def __init__(self, at_work: Any) -> None:
         super().__init__()
@@ -190,15 +185,15 @@ class Watched(TintNetwork):
         return super().forward(gray, self_attention)
 
 
-def test_decoding_and_encoding_go_on_while_the_network_works(
+def test_decoding_and_encoding_overlap_with_the_network(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first network run waits for the second decoding, the first writing for the second run."""
     for seed in range(3):
         save(f"in/{seed}.png", gray(seed))
     second_read, second_run = threading.Event(), threading.Event()
-    met: list[bool] = []
-    read, write = batches.read_image, task.write_image
+    waits: list[bool] = []
+    read, write = runner.read_image, task.write_image
 
     def reading(path: Path) -> Any:
         if path.name == "1.png":
@@ -206,33 +201,31 @@ def test_decoding_and_encoding_go_on_while_the_network_works(
         return read(path)
 
     def network() -> None:
-        if met:
+        if waits:
             second_run.set()
         else:
-            met.append(second_read.wait(PATIENCE))
+            waits.append(second_read.wait(TIMEOUT))
 
     def writing(path: Path, *rest: Any, **options: Any) -> None:
         if path.name == "0.png":
-            met.append(second_run.wait(PATIENCE))
+            waits.append(second_run.wait(TIMEOUT))
         write(path, *rest, **options)
 
-    monkeypatch.setattr(batches, "read_image", reading)
+    monkeypatch.setattr(runner, "read_image", reading)
     monkeypatch.setattr(task, "write_image", writing)
-    events = run(colorizer_of(Watched(network)), "in")
+    events = run(colorizer_of(RecordingModel(network)), "in")
 
     assert len(written(events)) == 3
-    assert met == [True, True]
+    assert waits == [True, True]
 
 
-def test_few_pictures_are_in_memory_at_a_time(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_few_images_are_in_memory_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(12):
         save(f"in/{seed:02}.png", gray(seed, 8, 8))
     counts = {"read": 0, "run": 0, "written": 0}
     ahead: list[int] = []
     behind: list[int] = []
-    read, write = batches.read_image, task.write_image
+    read, write = runner.read_image, task.write_image
 
     def reading(path: Path) -> Any:
         counts["read"] += 1
@@ -247,15 +240,15 @@ def test_few_pictures_are_in_memory_at_a_time(
         write(*rest, **options)
         counts["written"] += 1
 
-    monkeypatch.setattr(batches, "read_image", reading)
+    monkeypatch.setattr(runner, "read_image", reading)
     monkeypatch.setattr(task, "write_image", writing)
-    run(colorizer_of(Watched(network)), "in")
+    run(colorizer_of(RecordingModel(network)), "in")
 
-    assert max(ahead) <= AHEAD + 1
-    assert max(behind) <= task.BEHIND + 2
+    assert max(ahead) <= READ_AHEAD + 1
+    assert max(behind) <= runner.WRITE_BEHIND + 2
 
 
-def test_a_batch_that_is_closed_leaves_whole_files_only(folder: Path) -> None:
+def test_a_closed_batch_leaves_complete_files_only(folder: Path) -> None:
     for seed in range(8):
         save(f"in/{seed}.png", gray(seed))
     save("in/3.tif", gray(0, 9, 8, 8))
@@ -264,20 +257,21 @@ def test_a_batch_that_is_closed_leaves_whole_files_only(folder: Path) -> None:
     with closing(batch.run(todo.jobs)) as events:
         for event in events:
             if isinstance(event, StepDone) and event.job.source.name == "3.tif":
-                break  # the stack is open, pictures wait to be written
+                break  # the stack is open, images wait to be written
 
-    there = sorted(path.name for path in Path("out").iterdir())
-    assert "3.tif" not in there
-    assert all(re.fullmatch(r"\d\.png", name) for name in there)
-    for name in there:
+    existing = sorted(path.name for path in Path("out").iterdir() if path.is_file())
+    assert "3.tif" not in existing
+    assert Path("out/3.tif.part").is_dir()  # a later run resumes the stack
+    assert all(re.fullmatch(r"\d\.png", name) for name in existing)
+    for name in existing:
         assert read_image(Path("out") / name).array.shape == (32, 48, 3)
     assert threading.active_count() == 1 + _foreign_threads()
     rest = list(batch.run(plan_batch(["in"], "out").jobs))
-    assert len(there) + len(written(rest)) == 9
+    assert len(existing) + len(written(rest)) == 9
 
 
 def _foreign_threads() -> int:
-    """Threads that are not ours: of pytest's timeout, of progress bars."""
+    """Number of threads of pytest's timeout and of progress bars."""
     return sum(
         not thread.name.startswith("ThreadPoolExecutor")
         for thread in threading.enumerate()
@@ -285,7 +279,7 @@ def _foreign_threads() -> int:
     )
 
 
-def test_pieces_of_a_killed_run_are_removed_once_they_are_old(
+def test_old_temporary_files_of_killed_runs_are_removed(
     folder: Path, tiny_colorizer: Colorizer
 ) -> None:
     save("in/a.png", gray())
@@ -299,7 +293,7 @@ def test_pieces_of_a_killed_run_are_removed_once_they_are_old(
     assert {path.name for path in Path("out").iterdir()} == {"a.png", young.name, foreign.name}
 
 
-def test_results_say_how_they_were_made_unless_told_not_to(
+def test_results_contain_provenance_unless_disabled(
     folder: Path, tiny_colorizer: Colorizer
 ) -> None:
     save("in/a.png", gray())
@@ -307,13 +301,13 @@ def test_results_say_how_they_were_made_unless_told_not_to(
     run(tiny_colorizer, "in", out="with", saturation=1.5)
     run(tiny_colorizer, "in", out="without", provenance=False)
     for name in ("a.png", "stack.tif"):
-        told = read_provenance(f"with/{name}")
-        assert told is not None
-        assert told["settings"]["saturation"] == 1.5  # type: ignore[index]
+        entry = read_provenance(f"with/{name}")
+        assert entry is not None
+        assert entry["settings"]["saturation"] == 1.5  # type: ignore[index]
         assert read_provenance(f"without/{name}") is None
 
 
-def test_explicit_limits_are_black_and_white_in_the_file(
+def test_explicit_limits_are_stretched_to_the_full_range(
     folder: Path, tiny_colorizer: Colorizer
 ) -> None:
     pixels = np.linspace(-1000, 3000, 32 * 48).astype(np.int16).reshape(32, 48)
@@ -335,32 +329,32 @@ def test_a_sheet_shows_gray_and_every_render_factor(
     assert [event.steps for event in events if type(event) is OpenedJob] == [3, 3]
     sheets = [read_image(name) for name in written(events)]
     assert sheets[0].array.shape == sheets[1].array.shape  # a grid of 2 x 2
-    told = read_provenance("out/a-sweep.png")
-    assert told is not None
-    assert told["settings"]["render_factor"] == [2, 4, 8]  # type: ignore[index]
+    entry = read_provenance("out/a-sweep.png")
+    assert entry is not None
+    assert entry["settings"]["render_factor"] == [2, 4, 8]  # type: ignore[index]
     (note,) = (event.notes for event in events if type(event) is ImageWritten and event.notes)
     assert note == ("The sheet shows plane 2 of the stack.",)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
-def test_a_sheet_shows_any_dtype_as_it_looks(
+def test_a_sheet_shows_any_dtype_over_its_range(
     folder: Path, tiny_colorizer: Colorizer, dtype: Any
 ) -> None:
     ramp = np.tile(np.linspace(0, 1, 64), (64, 1))
     scale = {np.uint16: 65535, np.int32: 10**6, np.float32: 1}.get(dtype, 255)
     save("a.tif", (ramp * scale).astype(dtype))
     run(tiny_colorizer, "a.tif", sweep=(4,))
-    shown = read_image("out/a-sweep.png").array[200, 12 : 12 + 480, 0].astype(int)
-    assert shown[0] <= 3
-    assert shown[-1] >= 252
-    assert (np.diff(shown) >= 0).all()
+    images_received = read_image("out/a-sweep.png").array[200, 12 : 12 + 480, 0].astype(int)
+    assert images_received[0] <= 3
+    assert images_received[-1] >= 252
+    assert (np.diff(images_received) >= 0).all()
 
 
-def test_a_stack_that_a_format_cannot_hold_is_refused_at_once(folder: Path) -> None:
+def test_a_stack_for_an_unsuitable_format_is_refused_at_once(folder: Path) -> None:
     runs: list[int] = []
     save("stack.tif", gray(0, 40, 16, 16, dtype=np.uint16))
-    colorizer = colorizer_of(Watched(lambda: runs.append(1)))
+    colorizer = colorizer_of(RecordingModel(lambda: runs.append(1)))
     (_, end) = run(colorizer, "stack.tif", out="stack.png")
     assert isinstance(end, ImageFailed)
-    assert "PNG cannot hold this stack of uint16" in str(end.error)
-    assert len(runs) == 1
+    assert "PNG cannot store this stack of uint16" in str(end.error)
+    assert not runs

@@ -175,10 +175,10 @@ def test_an_invalid_sweep_is_a_usage_error(options: list[str], sentence: str) ->
     [
         (["missing.png"], "There is no file or folder named missing.png."),
         (["*.xyz"], "Nothing matches *.xyz."),
-        (["empty"], "There are no pictures in empty."),
+        (["empty"], "There are no images in empty."),
         (["a.png", "-o", "a.png"], "a.png is an input"),
         (["in", "-o", "a.png"], "a.png is a file"),
-        (["in", "-o", "new.png"], "names one file, but there are 2 pictures"),
+        (["in", "-o", "new.png"], "names one file, but there are 2 images"),
         (["a.png", "-m", "deoldify-grandiose"], "No model is named 'deoldify-grandiose'"),
     ],
 )

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 import typer
-from sample_videos import decoded, make_film, packets_of
+from sample_videos import decoded_frames, make_video, packets_of
 from stand_ins import TintNetwork, colorizer_of
 from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import ErrorReportingGroup
-from napari_colorize.cli.video import SETTINGS, video
+from napari_colorize.cli.video import video
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.video import encoder, runner
+from napari_colorize.video.plan import VIDEO_SMOOTHING
 
 pytest.importorskip("av")
 
@@ -39,21 +40,21 @@ def run(*arguments: str) -> Result:
 
 
 def test_a_video_is_colorized_and_reported_in_two_lines() -> None:
-    make_film(Path("a.mp4"), frames=12, audio="aac")
+    make_video(Path("a.mp4"), frames=12, audio="aac")
     done = run("a.mp4", "b.mp4", "--render-factor", "2")
     assert (done.exit_code, done.stdout) == (0, "b.mp4\n")
     assert done.stderr.startswith("b.mp4: 12 frames in ")
     assert len(done.stderr.splitlines()) == 1
-    assert len(decoded(Path("b.mp4"))) == 12
+    assert len(decoded_frames(Path("b.mp4"))) == 12
     assert packets_of(Path("b.mp4"), "audio") == packets_of(Path("a.mp4"), "audio")
 
 
 def test_saturation_reaches_the_video() -> None:
-    make_film(Path("a.mkv"), frames=2, codec="ffv1", b_frames=0)
+    make_video(Path("a.mkv"), frames=2, codec="ffv1", b_frames=0)
     run("a.mkv", "b.mkv", "--codec", "libx264", "--quality", "0", "--temporal-smoothing", "0")
     run("a.mkv", "gray.mkv", "--codec", "libx264", "--quality", "0", "--saturation", "0")
     for name, vivid in (("b.mkv", True), ("gray.mkv", False)):
-        rgb = decoded(Path(name))[1].to_ndarray(format="rgb24").astype(int)
+        rgb = decoded_frames(Path(name))[1].to_ndarray(format="rgb24").astype(int)
         spread = (rgb.max(axis=-1) - rgb.min(axis=-1)).max()
         assert spread > 40 if vivid else spread <= 2
 
@@ -65,45 +66,45 @@ def test_videos_are_smoothed_by_default() -> None:
         used.append(temporal_smoothing)
         return original(self, images, temporal_smoothing=temporal_smoothing, **settings)
 
-    make_film(Path("a.mp4"), frames=2)
+    make_video(Path("a.mp4"), frames=2)
     original = Colorizer.stream
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Colorizer, "stream", stream)
         run("a.mp4", "b.mp4")
         run("a.mp4", "c.mp4", "--temporal-smoothing", "0.2")
-    assert used == [SETTINGS.temporal_smoothing, 0.2]
+    assert used == [VIDEO_SMOOTHING, 0.2]
 
 
 def test_quiet_prints_only_the_path() -> None:
-    make_film(Path("a.mp4"), frames=2)
+    make_video(Path("a.mp4"), frames=2)
     done = run("a.mp4", "b.mp4", "-q")
     assert (done.stdout, done.stderr) == ("b.mp4\n", "")
 
 
 def test_each_note_is_printed_once() -> None:
-    make_film(Path("a.mp4"), frames=8, audio="aac")
+    make_video(Path("a.mp4"), frames=8, audio="aac")
     done = run("a.mp4", "b.webm", "--saturation", "0", "--temporal-smoothing", "0")
     output = done.stderr.splitlines()
-    assert sum("cannot hold its audio stream" in line for line in output) == 1
+    assert sum("cannot store the audio stream" in line for line in output) == 1
     assert len(output) == len(set(output))
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["a.mp4", "b.avi"], 1, "nothing is written as .avi"),
+        (["a.mp4", "b.avi"], 1, ".avi files cannot be written"),
         (["nope.mp4", "b.mp4"], 1, "There is no file or folder named nope.mp4."),
         (["a.mp4", "a.mp4"], 1, "a.mp4 exists. Replace it with --overwrite"),
-        (["a.mp4", "b.mp4", "--rate", "25"], 2, "--rate says how many pictures"),
+        (["a.mp4", "b.mp4", "--rate", "25"], 2, "--rate sets the frame rate"),
         (["a.mp4", "b.mp4", "--rate", "fast"], 2, "--rate must be a number"),
-        (["a.mp4", "b.mp4", "--codec", "nope"], 2, "There is no encoder 'nope' here"),
+        (["a.mp4", "b.mp4", "--codec", "nope"], 2, "The encoder 'nope' is not available"),
         (["a.mp4", "b.mp4", "--temporal-smoothing", "3"], 2, "--temporal-smoothing"),
     ],
 )
 def test_invalid_arguments_are_reported_in_one_line(
     arguments: list[str], code: int, sentence: str
 ) -> None:
-    make_film(Path("a.mp4"), frames=2)
+    make_video(Path("a.mp4"), frames=2)
     done = run(*arguments)
     assert done.exit_code == code
     assert sentence in done.stderr
@@ -114,8 +115,8 @@ def test_invalid_arguments_are_reported_in_one_line(
 def test_after_ctrl_c_the_same_command_resumes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    make_film(Path("a.mp4"), frames=30)
-    original: Callable[..., Any] = runner._filled
+    make_video(Path("a.mp4"), frames=30)
+    original: Callable[..., Any] = runner._fill_range
     calls = []
 
     def interrupted(*arguments: Any) -> Any:
@@ -125,9 +126,9 @@ def test_after_ctrl_c_the_same_command_resumes(
         return original(*arguments)
 
     monkeypatch.setattr(encoder, "SEGMENT_FRAMES", 8)
-    monkeypatch.setattr(runner, "_filled", interrupted)
+    monkeypatch.setattr(runner, "_fill_range", interrupted)
     first = run("a.mp4", "b.mp4", "--temporal-smoothing", "0")
-    monkeypatch.setattr(runner, "_filled", original)
+    monkeypatch.setattr(runner, "_fill_range", original)
     second = run("a.mp4", "b.mp4", "--temporal-smoothing", "0")
 
     assert first.exit_code == 130
@@ -136,9 +137,9 @@ def test_after_ctrl_c_the_same_command_resumes(
         "Interrupted.",
     ]
     assert second.exit_code == 0
-    assert second.stderr.startswith("b.mp4.part is gone on with after frame 19.")
+    assert second.stderr.startswith("b.mp4.part is resumed after frame 19.")
     assert "11 frames in" in second.stderr
-    assert len(decoded(Path("b.mp4"))) == 30
+    assert len(decoded_frames(Path("b.mp4"))) == 30
 
 
 def test_help_needs_neither_torch_nor_pyav() -> None:

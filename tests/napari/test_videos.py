@@ -27,7 +27,7 @@ from napari_colorize.video import lazy_frames
 
 av = pytest.importorskip("av", reason="the extra video is not installed")
 
-from sample_videos import decoded, make_film, packets_of  # noqa: E402
+from sample_videos import decoded_frames, make_video, packets_of  # noqa: E402
 
 MANIFEST = Path(napari_colorize.__file__).with_name("napari.yaml")
 SECONDS = 60_000
@@ -39,7 +39,7 @@ MAX_DECODED = lazy_frames.SAMPLES + 1  # frames that may be decoded: samples, an
 def path(tmp_path) -> Path:
     """A grayscale video with audio, 25 frames per second."""
     created = tmp_path / "old.mp4"
-    make_film(created, frames=FRAMES, audio="aac")
+    make_video(created, frames=FRAMES, audio="aac")
     return created
 
 
@@ -150,13 +150,13 @@ def test_only_displayed_frames_are_decoded(model, path, reads):
 
 
 def test_a_video_in_color_is_an_rgb_layer(model, tmp_path):
-    make_film(tmp_path / "new.mkv", frames=3, chroma=(90, 180))
+    make_video(tmp_path / "new.mkv", frames=3, chroma=(90, 180))
     layer = opened(model, tmp_path / "new.mkv")
     assert layer.rgb and layer.data.shape == (3, 48, 64, 3)
 
 
 def test_ten_bits_are_scaled_to_sixteen(model, tmp_path):
-    make_film(tmp_path / "deep.mkv", frames=3, codec="ffv1", layout="yuv420p10le", b_frames=0)
+    make_video(tmp_path / "deep.mkv", frames=3, codec="ffv1", layout="yuv420p10le", b_frames=0)
     layer = opened(model, tmp_path / "deep.mkv")
     assert layer.dtype == np.uint16 and tuple(layer.contrast_limits) == (0, 65535)
 
@@ -164,7 +164,7 @@ def test_ten_bits_are_scaled_to_sixteen(model, tmp_path):
 @pytest.mark.parametrize(("rotation", "scale"), [(0, (1, 1, 2)), (90, (1, 2, 1))])
 def test_the_pixel_aspect_ratio_is_the_scale(model, tmp_path, rotation, scale):
     wide = tmp_path / "wide.mp4"
-    make_film(wide, frames=3, pixel_ratio=Fraction(2), rotation=rotation)
+    make_video(wide, frames=3, pixel_ratio=Fraction(2), rotation=rotation)
     np.testing.assert_allclose(opened(model, wide).scale, scale)
 
 
@@ -232,9 +232,9 @@ def test_an_exported_video_has_the_audio(model, controller, path, tmp_path, fini
     end = finished_of(export_video(controller, target))
 
     assert end == ExportFinished(FRAMES, notes=end.notes) and end.notes[0] == f"Saved {target}."
-    assert len(decoded(target)) == FRAMES and rate_of(target) == rate_of(path)
+    assert len(decoded_frames(target)) == FRAMES and rate_of(target) == rate_of(path)
     assert packets_of(target, "audio") == packets_of(path, "audio")
-    assert colorfulness(decoded(target)[7].to_ndarray(format="rgb24")) > 3
+    assert colorfulness(decoded_frames(target)[7].to_ndarray(format="rgb24")) > 3
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -269,8 +269,8 @@ def test_a_stopped_export_is_continued(model, controller, path, tmp_path, finish
 
     end = finished_of(export_video(controller, target))
 
-    assert any("gone on with after frame" in note for note in end.notes)
-    assert len(decoded(target)) == FRAMES
+    assert any("is resumed after frame" in note for note in end.notes)
+    assert len(decoded_frames(target)) == FRAMES
 
 
 def test_one_export_at_a_time(model, controller, path, tmp_path, finished_of):
@@ -335,7 +335,7 @@ def test_the_command_asks_for_a_name(viewer, controller_for, path, tmp_path, qtb
     qtbot.waitUntil(lambda: not video_export._exports, timeout=SECONDS)
 
     assert suggestions == ["old (colorized).mp4"] and controller.layer is layer
-    assert len(decoded(tmp_path / "named.mp4")) == FRAMES
+    assert len(decoded_frames(tmp_path / "named.mp4")) == FRAMES
 
 
 # Saving a layer
@@ -352,7 +352,7 @@ def test_saving_the_colors_of_a_video_exports_it_in_the_background(
     assert controller.result_layer.save(str(target), plugin="napari-colorize") == [str(target)]
     qtbot.waitUntil(lambda: not video_export._exports, timeout=SECONDS)
 
-    assert len(decoded(target)) == FRAMES
+    assert len(decoded_frames(target)) == FRAMES
     assert packets_of(target, "audio") == packets_of(path, "audio")
 
 
@@ -365,7 +365,7 @@ def test_a_stack_in_color_is_written_as_a_video(model, tmp_path, metadata, rate)
 
     layer.save(str(target), plugin="napari-colorize")
 
-    shown = [frame.to_ndarray(format="rgb24") for frame in decoded(target)]
+    shown = [frame.to_ndarray(format="rgb24") for frame in decoded_frames(target)]
     np.testing.assert_allclose([frame[20, 20] for frame in shown], colors[:, 20, 20], atol=6)
     assert float(rate_of(target)) == pytest.approx(rate, abs=1e-3)
 
@@ -397,7 +397,7 @@ def test_a_stack_is_saved_when_all_planes_are_colorized(
     qtbot.waitUntil(controller.colors.all_current, timeout=SECONDS)
     controller.result_layer.save(str(target), plugin="napari-colorize")
 
-    assert len(decoded(target)) == len(stack) and rate_of(target) == 24
+    assert len(decoded_frames(target)) == len(stack) and rate_of(target) == 24
     assert list(tmp_path.iterdir()) == [target]
 
 

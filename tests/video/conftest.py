@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_videos import tinted
+from sample_videos import tint_stream
 
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.video.plan import ExportOptions, VideoJob, plan_video
@@ -13,20 +13,20 @@ from napari_colorize.video.plan import ExportOptions, VideoJob, plan_video
 Run = Callable[..., VideoJob]
 
 
-class Tints:
-    """A stand-in for a Colorizer, which tells what it was asked."""
+class TintModel:
+    """Replaces a Colorizer and records its settings and images."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
-        self.shown: list[Any] = []
+        self.settings_received: dict[str, Any] = {}
+        self.images_received: list[Any] = []
 
     def stream(self, images: Iterable[Any], **settings: Any) -> Iterator[Any]:
-        self.asked = settings
-        return tinted(self._seen(images))
+        self.settings_received = settings
+        return tint_stream(self._recorded(images))
 
-    def _seen(self, images: Iterable[Any]) -> Iterator[Any]:
+    def _recorded(self, images: Iterable[Any]) -> Iterator[Any]:
         for image in images:
-            self.shown.append(image)
+            self.images_received.append(image)
             yield image
 
 
@@ -36,14 +36,14 @@ def needs_pyav() -> None:
 
 
 @pytest.fixture
-def tints() -> Tints:
-    """A stand-in whose questions can be looked at."""
-    return Tints()
+def model() -> TintModel:
+    """A replacement of the model that records its arguments."""
+    return TintModel()
 
 
 @pytest.fixture
 def run() -> Run:
-    """Colorize with a stand-in; `frames` stops after so many, as an interruption would."""
+    """Colorize with the replacement; `frames` simulates an interruption after that many frames."""
 
     def colorize(
         given: Path,
@@ -51,12 +51,12 @@ def run() -> Run:
         *,
         frames: int | None = None,
         settings: ColorizeSettings | None = None,
-        model: Tints | None = None,
-        **wishes: Any,
+        model: TintModel | None = None,
+        **options: Any,
     ) -> VideoJob:
         chosen = settings or ColorizeSettings()
-        work = plan_video(given, out, ExportOptions(**wishes)).work(
-            model or Tints(), chosen, {"model": "tint"}
+        work = plan_video(given, out, ExportOptions(**options)).run(
+            model or TintModel(), chosen, {"model": "tint"}
         )
         for done in work:
             if done == frames:

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample_videos import make_film, picture
+from sample_videos import gray_frame, make_video
 
 from napari_colorize.video.decoder import HAD_COLOR, VideoSource
 from napari_colorize.video.frames import Frame, ResumePoint
 
 
 def frames_of(
-    source: VideoSource, border: ResumePoint | None = None, run_in: int = 0
+    source: VideoSource, resume_point: ResumePoint | None = None, warm_up: int = 0
 ) -> list[Frame]:
-    (series,) = source.series(border or ResumePoint(), run_in)
+    (series,) = source.series(resume_point or ResumePoint(), warm_up)
     return list(series)
 
 
@@ -31,43 +31,45 @@ CONTAINERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("how", CONTAINERS, ids=lambda how: how["name"])
 @pytest.mark.parametrize("done", [1, 17, 30])
-def test_after_a_border_the_same_frames_come(
+def test_frames_after_a_resume_point_are_unchanged(
     tmp_path: Path, how: dict[str, Any], done: int
 ) -> None:
     how = dict(how)
     path = tmp_path / how.pop("name")
-    make_film(path, frames=30, **how)
+    make_video(path, frames=30, **how)
     source = VideoSource.of(path)
     whole = frames_of(source)
 
-    rest = frames_of(source, ResumePoint(done, whole[done - 1].time), run_in=4)
+    rest = frames_of(source, ResumePoint(done, whole[done - 1].time), warm_up=4)
 
-    wanted = whole[max(0, done - 4) :] if done < 30 else []
+    expected = whole[max(0, done - 4) :] if done < 30 else []
     assert len(whole) == 30
-    assert [(f.place, f.time) for f in rest] == [(f.place, f.time) for f in wanted]
-    for one, other in zip(rest, wanted, strict=True):
+    assert [(f.position, f.time) for f in rest] == [(f.position, f.time) for f in expected]
+    for one, other in zip(rest, expected, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
 
 
-def test_frames_are_upright_and_span_their_type(tmp_path: Path) -> None:
-    make_film(tmp_path / "a.mp4", frames=2, rotation=90, options={"crf": "0"})
+def test_frames_have_display_orientation_and_full_range(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4", frames=2, rotation=90, options={"crf": "0"})
     frame = frames_of(VideoSource.of(tmp_path / "a.mp4"))[1]
-    wanted = np.rot90(picture(1, 48, 64)) * 255
+    expected = np.rot90(gray_frame(1, 48, 64)) * 255
     assert frame.image.shape == (64, 48)
-    np.testing.assert_allclose(frame.image, wanted, atol=3)
+    np.testing.assert_allclose(frame.image, expected, atol=3)
 
 
 @pytest.mark.parametrize(
     ("codec", "layout"),
     [("ffv1", "gray16le"), ("ffv1", "yuv410p"), ("ffv1", "yuv422p10le"), ("rawvideo", "nv12")],
 )
-def test_rare_layouts_come_out_the_same(tmp_path: Path, codec: str, layout: str) -> None:
-    make_film(tmp_path / "a.mkv", frames=2, codec=codec, layout=layout, b_frames=0)
+def test_rare_pixel_formats_give_the_same_frames(tmp_path: Path, codec: str, layout: str) -> None:
+    make_video(tmp_path / "a.mkv", frames=2, codec=codec, layout=layout, b_frames=0)
     source = VideoSource.of(tmp_path / "a.mkv")
     image = frames_of(source)[0].image / np.iinfo(source.info.dtype).max
-    is_full = source.film.tones.full
-    wanted = picture(0, 48, 64)
-    np.testing.assert_allclose(image, (16 + 219 * wanted) / 255 if is_full else wanted, atol=0.01)
+    is_full = source.video.ycbcr.full
+    expected = gray_frame(0, 48, 64)
+    np.testing.assert_allclose(
+        image, (16 + 219 * expected) / 255 if is_full else expected, atol=0.01
+    )
 
 
 def test_rgb_becomes_gray_by_rec_601(tmp_path: Path) -> None:
@@ -85,26 +87,26 @@ def test_rgb_becomes_gray_by_rec_601(tmp_path: Path) -> None:
     assert source.notes() == (HAD_COLOR,)
 
 
-def test_chroma_of_a_film_in_bt709_adds_to_luminance(tmp_path: Path) -> None:
+def test_bt709_chroma_contributes_to_luminance(tmp_path: Path) -> None:
     tags = {"colors": (1, 1, 1, 1), "chroma": (90, 170), "options": {"crf": "0"}}
-    make_film(tmp_path / "a.mp4", frames=1, **tags)
+    make_video(tmp_path / "a.mp4", frames=1, **tags)
     source = VideoSource.of(tmp_path / "a.mp4")
     (frame,) = frames_of(source)
     added = (0.10158 * (90 - 128) + 0.19608 * (170 - 128)) / 224
-    np.testing.assert_allclose(frame.image / 255, picture(0, 48, 64) + added, atol=0.015)
+    np.testing.assert_allclose(frame.image / 255, gray_frame(0, 48, 64) + added, atol=0.015)
     assert source.notes() == (HAD_COLOR,)
 
 
-def test_a_part_of_a_film_has_its_own_count(tmp_path: Path) -> None:
-    times = make_film(tmp_path / "a.mp4", frames=50)
+def test_a_part_of_a_video_has_its_own_frame_count(tmp_path: Path) -> None:
+    times = make_video(tmp_path / "a.mp4", frames=50)
     source = VideoSource.of(tmp_path / "a.mp4", start=0.5, end=1.0)
     frames = frames_of(source)
     assert [frame.time for frame in frames] == [t for t in times if 45000 <= t < 90000]
-    assert (frames[0].place, source.info.total) == (0, len(frames))
+    assert (frames[0].position, source.info.total) == (0, len(frames))
 
 
-def test_damaged_packets_are_left_out_and_told(tmp_path: Path) -> None:
-    make_film(tmp_path / "a.mov", frames=20, codec="png", layout="gray", b_frames=0)
+def test_damaged_packets_are_skipped_with_a_note(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mov", frames=20, codec="png", layout="gray", b_frames=0)
     data = (tmp_path / "a.mov").read_bytes()
     tenth = -1
     for _ in range(10):

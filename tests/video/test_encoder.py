@@ -1,4 +1,4 @@
-"""Film to film: what stays as it was, and what is told of what cannot."""
+"""Video to video: what is kept, and notes about what is not."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample_videos import decoded, make_film, packets_of, picture
+from sample_videos import decoded_frames, gray_frame, make_video, packets_of
 
 from napari_colorize.errors import OutputError
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.video import encoder
-from napari_colorize.video.decoder import luma_of
+from napari_colorize.video.decoder import luminance_of
 from napari_colorize.video.probe import probe
 from napari_colorize.video.resume import work_folder
 
@@ -38,8 +38,8 @@ def variable_times(frames: int) -> list[int]:
 
 
 def lumas(path: Path) -> np.ndarray:
-    film = probe(path)
-    return np.stack([luma_of(frame, film)[0] for frame in decoded(path)]).astype(int)
+    video = probe(path)
+    return np.stack([luminance_of(frame, video)[0] for frame in decoded_frames(path)]).astype(int)
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_segments")
-def test_all_of_a_film_is_kept_but_its_colors(tmp_path: Path, run: Run) -> None:
+def test_everything_but_color_is_kept(tmp_path: Path, run: Run) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_film(
+    make_video(
         given,
         times=variable_times(30),
         rotation=90,
@@ -61,7 +61,7 @@ def test_all_of_a_film_is_kept_but_its_colors(tmp_path: Path, run: Run) -> None:
     )
     work = run(given, out, quality=10)
 
-    before, after = decoded(given), decoded(out)
+    before, after = decoded_frames(given), decoded_frames(out)
     assert work.notes == ()
     assert [f.pts for f in after] == [f.pts for f in before]
     assert after[0].time_base == before[0].time_base
@@ -76,108 +76,110 @@ def test_all_of_a_film_is_kept_but_its_colors(tmp_path: Path, run: Run) -> None:
     assert work_folder(out).exists() is False
 
 
-def test_texts_chapters_and_provenance_are_in_the_file(tmp_path: Path, run: Run) -> None:
+def test_metadata_chapters_and_provenance_are_in_the_file(tmp_path: Path, run: Run) -> None:
     import av
 
-    make_film(tmp_path / "given.mp4", frames=50)
+    make_video(tmp_path / "given.mp4", frames=50)
     run(tmp_path / "given.mp4", tmp_path / "out.mkv")
     with av.open(str(tmp_path / "out.mkv")) as container:
         texts = {name.lower(): text for name, text in container.metadata.items()}
         chapters = [chapter["metadata"]["title"] for chapter in container.chapters()]
-    assert texts["title"] == "A film of the tests"
+    assert texts["title"] == "A test video"
     assert texts["comment"].startswith('made by hand\n{"statement": "Colors are predicted')
     assert chapters == ["one", "two"]
 
 
-def test_the_model_sees_pictures_upright_and_colors_lie_as_the_film(
+def test_the_model_gets_display_orientation_and_the_file_keeps_its_own(
     tmp_path: Path, run: Run
 ) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_film(given, frames=3, rotation=-90)
+    make_video(given, frames=3, rotation=-90)
     run(given, out, quality=5)
-    lying = decoded(out)[1].to_ndarray(format="rgb24").astype(int)
-    upright = np.rot90(lying, -1)
+    stored_rgb = decoded_frames(out)[1].to_ndarray(format="rgb24").astype(int)
+    upright = np.rot90(stored_rgb, -1)
     redness = upright[..., 0] - upright[..., 1]
-    assert redness[:30].mean() > 10  # the stand-in makes the upper half red
+    assert redness[:30].mean() > 10  # the replacement model makes the upper half red
     assert redness[34:].mean() < -5
 
 
-def test_ten_bits_stay_ten_bits(tmp_path: Path, run: Run) -> None:
+def test_10_bit_videos_stay_10_bit(tmp_path: Path, run: Run) -> None:
     given, out = tmp_path / "given.mkv", tmp_path / "out.mp4"
-    make_film(given, frames=4, codec="ffv1", layout="yuv420p10le", b_frames=0)
+    make_video(given, frames=4, codec="ffv1", layout="yuv420p10le", b_frames=0)
     run(given, out, quality=8)
-    assert decoded(out)[0].format.name == "yuv420p10le"
-    wanted = np.rint((16 + 219 * picture(2, 48, 64)) * 4)
-    assert np.abs(lumas(out)[2] - wanted).mean() < 2
+    assert decoded_frames(out)[0].format.name == "yuv420p10le"
+    expected = np.rint((16 + 219 * gray_frame(2, 48, 64)) * 4)
+    assert np.abs(lumas(out)[2] - expected).mean() < 2
     assert len(np.unique(lumas(out)[2] % 4)) == 4
 
 
 @pytest.mark.parametrize("matrix", [1, 6])
-def test_without_loss_the_luminance_is_the_films_to_the_last_code(
+def test_lossless_output_has_exactly_the_same_luminance(
     tmp_path: Path, run: Run, matrix: int
 ) -> None:
     given, out = tmp_path / "given.mkv", tmp_path / "out.mkv"
-    make_film(given, frames=3, colors=(1, matrix, matrix, matrix), options={"crf": "0"})
+    make_video(given, frames=3, colors=(1, matrix, matrix, matrix), options={"crf": "0"})
     run(given, out, encoder="libx264", quality=0)
     np.testing.assert_array_equal(lumas(out), lumas(given))
-    assert np.ptp(decoded(out)[0].to_ndarray(format="rgb24").astype(int), axis=-1).max() > 20
+    assert np.ptp(decoded_frames(out)[0].to_ndarray(format="rgb24").astype(int), axis=-1).max() > 20
 
 
 def test_gamma_reaches_the_luminance(tmp_path: Path, run: Run) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_film(given, frames=2)
+    make_video(given, frames=2)
 
     class Dark:
         def stream(self, images: Any, **settings: Any) -> Any:
-            from sample_videos import Tinted
+            from sample_videos import TintResult
 
             for image in images:
-                yield Tinted((image / 2).astype(np.uint8))
+                yield TintResult((image / 2).astype(np.uint8))
 
     run(given, out, settings=ColorizeSettings(gamma=2.0), model=Dark())
     assert lumas(out).mean() - 16 == pytest.approx((lumas(given).mean() - 16) / 2, abs=1)
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mkv", ".webm"])
-def test_other_containers_hold_what_they_can(tmp_path: Path, run: Run, suffix: str) -> None:
+def test_unsupported_streams_are_left_out_with_a_note(
+    tmp_path: Path, run: Run, suffix: str
+) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / f"out{suffix}"
-    times = make_film(given, frames=12, audio="aac", subtitles="mov_text", rotation=90)
+    times = make_video(given, frames=12, audio="aac", subtitles="mov_text", rotation=90)
     work = run(given, out)
-    after = decoded(out)
+    after = decoded_frames(out)
     first = after[0].pts * after[0].time_base
     seconds = [frame.pts * frame.time_base - first for frame in after]
     assert seconds == [Fraction(time, 90000) for time in times]
     assert after[0].rotation == 90
-    left_out = [note for note in work.notes if "cannot hold" in note]
+    left_out = [note for note in work.notes if "cannot store" in note]
     assert len(left_out) == {".mov": 0, ".mkv": 1, ".webm": 2}[suffix]
     if suffix == ".webm":
         assert left_out[0] == (
-            ".webm cannot hold its audio stream 1 (aac, eng); that was left out. "
-            "Choose .mkv, which holds nearly all."
+            ".webm cannot store the audio stream 1 (aac, eng), which was left out. "
+            "Choose .mkv, which supports nearly all streams."
         )
 
 
-def test_times_that_matroska_rounds_are_told(tmp_path: Path, run: Run) -> None:
-    make_film(tmp_path / "given.mp4", times=variable_times(8))
+def test_rounded_times_give_a_note(tmp_path: Path, run: Run) -> None:
+    make_video(tmp_path / "given.mp4", times=variable_times(8))
     work = run(tmp_path / "given.mp4", tmp_path / "out.mkv")
     assert work.notes == (
-        ".mkv counts time in coarser steps than the film; its times were rounded. .mp4 keeps them.",
+        ".mkv has a coarser time base than the source, so times were rounded. .mp4 keeps them.",
     )
 
 
-def test_a_broadcast_begins_at_zero(tmp_path: Path, run: Run) -> None:
-    make_film(tmp_path / "given.ts", times=[9_000_000 + 3600 * n for n in range(6)], audio="aac")
+def test_a_broadcast_starts_at_zero(tmp_path: Path, run: Run) -> None:
+    make_video(tmp_path / "given.ts", times=[9_000_000 + 3600 * n for n in range(6)], audio="aac")
     run(tmp_path / "given.ts", tmp_path / "out.mp4")
-    frames = decoded(tmp_path / "out.mp4")
+    frames = decoded_frames(tmp_path / "out.mp4")
     assert 0 <= frames[0].pts * frames[0].time_base < Fraction(1, 10)
     assert packets_of(tmp_path / "out.mp4", "audio")[0][0] < Fraction(1, 10)
 
 
-def test_a_part_of_a_film_begins_at_zero_with_its_sound(tmp_path: Path, run: Run) -> None:
+def test_a_part_of_a_video_starts_at_zero_with_its_audio(tmp_path: Path, run: Run) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_film(given, frames=60, audio="aac")
+    make_video(given, frames=60, audio="aac")
     run(given, out, start=1.0, end=2.0)
-    frames = decoded(out)
+    frames = decoded_frames(out)
     assert [frame.pts * frame.time_base for frame in frames] == [Fraction(n, 25) for n in range(25)]
     sound = packets_of(out, "audio")
     assert sound[0][0] >= 0
@@ -185,61 +187,59 @@ def test_a_part_of_a_film_begins_at_zero_with_its_sound(tmp_path: Path, run: Run
     assert {data for _, _, data in sound} < {data for _, _, data in packets_of(given, "audio")}
 
 
-def test_odd_sides_stay(tmp_path: Path, run: Run) -> None:
-    make_film(tmp_path / "given.mkv", frames=2, size=(47, 65), codec="ffv1", b_frames=0)
+def test_odd_sizes_are_kept(tmp_path: Path, run: Run) -> None:
+    make_video(tmp_path / "given.mkv", frames=2, size=(47, 65), codec="ffv1", b_frames=0)
     work = run(tmp_path / "given.mkv", tmp_path / "out.mp4")
-    frame = decoded(tmp_path / "out.mp4")[0]
+    frame = decoded_frames(tmp_path / "out.mp4")[0]
     assert (frame.height, frame.width, frame.format.name) == (47, 65, "yuv444p")
-    assert "are odd" in work.notes[0]
+    assert "is odd" in work.notes[0]
 
 
 @pytest.mark.usefixtures("short_segments")
 @pytest.mark.parametrize("frames", [1, 8, 21])
-def test_an_interrupted_film_goes_on_and_comes_out_the_same(
-    tmp_path: Path, run: Run, frames: int
-) -> None:
+def test_a_resumed_video_equals_an_uninterrupted_one(tmp_path: Path, run: Run, frames: int) -> None:
     given = tmp_path / "given.mp4"
-    make_film(given, times=variable_times(30), audio="aac")
+    make_video(given, times=variable_times(30), audio="aac")
     run(given, tmp_path / "whole.mp4", encoder="libx264", quality=0)
 
     run(given, tmp_path / "out.mp4", frames=frames, encoder="libx264", quality=0)
     assert not (tmp_path / "out.mp4").exists()
     work = run(given, tmp_path / "out.mp4", encoder="libx264", quality=0)
 
-    assert work.before >= frames
-    assert work.ledger.notes == (f"out.mp4.part is gone on with after frame {work.before}.",)
-    assert_same_film(tmp_path / "out.mp4", tmp_path / "whole.mp4")
+    assert work.resumed_frames >= frames
+    assert work.state.notes == (f"out.mp4.part is resumed after frame {work.resumed_frames}.",)
+    assert_same_video(tmp_path / "out.mp4", tmp_path / "whole.mp4")
 
 
-def assert_same_film(one: Path, other: Path) -> None:
-    here, there = decoded(one), decoded(other)
-    assert [frame.pts for frame in here] == [frame.pts for frame in there]
-    for frame, wanted in zip(here, there, strict=True):
+def assert_same_video(one: Path, other: Path) -> None:
+    folder, existing = decoded_frames(one), decoded_frames(other)
+    assert [frame.pts for frame in folder] == [frame.pts for frame in existing]
+    for frame, expected in zip(folder, existing, strict=True):
         np.testing.assert_array_equal(
-            frame.to_ndarray(format="rgb24"), wanted.to_ndarray(format="rgb24")
+            frame.to_ndarray(format="rgb24"), expected.to_ndarray(format="rgb24")
         )
     assert packets_of(one, "audio") == packets_of(other, "audio")
 
 
-KILLED = """
+KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
-from sample_videos import tinted
-from napari_colorize.video import writing
-from napari_colorize.video.plan import Wishes, plan
+from sample_videos import tint_stream
+from napari_colorize.video import encoder
+from napari_colorize.video.plan import ExportOptions, plan_video
 from napari_colorize.settings import ColorizeSettings
 
-writing.SEGMENT_FRAMES = 8
+encoder.SEGMENT_FRAMES = 8
 
 class Model:
     def stream(self, images, **settings):
-        for number, colored in enumerate(tinted(images)):
+        for number, result in enumerate(tint_stream(images)):
             if number == int(sys.argv[3]):
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield colored
+            yield result
 
-wishes = Wishes(encoder="libx264", quality=0)
-for _ in plan(sys.argv[1], sys.argv[2], wishes).work(
+options = ExportOptions(encoder="libx264", quality=0)
+for _ in plan_video(sys.argv[1], sys.argv[2], options).run(
     Model(), ColorizeSettings(), {"model": "tint"}
 ):
     pass
@@ -248,14 +248,14 @@ for _ in plan(sys.argv[1], sys.argv[2], wishes).work(
 
 @pytest.mark.usefixtures("short_segments")
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
-def test_a_killed_run_goes_on_after_its_last_whole_segment(tmp_path: Path, run: Run) -> None:
+def test_a_killed_run_resumes_after_its_last_complete_segment(tmp_path: Path, run: Run) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_film(given, times=variable_times(30), audio="aac")
+    make_video(given, times=variable_times(30), audio="aac")
     run(given, tmp_path / "whole.mp4", encoder="libx264", quality=0)
     places = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
 
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(given), str(out), "25"],
+        [sys.executable, "-c", KILLED_RUN, str(given), str(out), "25"],
         env={**os.environ, "PYTHONPATH": places},
         check=False,
     )
@@ -263,8 +263,8 @@ def test_a_killed_run_goes_on_after_its_last_whole_segment(tmp_path: Path, run: 
     assert not out.exists()
     work = run(given, out, encoder="libx264", quality=0)
 
-    assert work.before in (8, 16)  # the frames of a segment that was not whole are made again
-    assert_same_film(out, tmp_path / "whole.mp4")
+    assert work.resumed_frames in (8, 16)  # frames of an incomplete segment are repeated
+    assert_same_video(out, tmp_path / "whole.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "given.mp4",
         "out.mp4",
@@ -273,43 +273,45 @@ def test_a_killed_run_goes_on_after_its_last_whole_segment(tmp_path: Path, run: 
 
 
 @pytest.mark.usefixtures("short_segments")
-@pytest.mark.parametrize("what", ["settings", "film"])
-def test_other_settings_or_another_film_begin_anew(tmp_path: Path, run: Run, what: str) -> None:
+@pytest.mark.parametrize("what", ["settings", "video"])
+def test_other_settings_or_another_video_restart_the_run(
+    tmp_path: Path, run: Run, what: str
+) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_film(given, frames=30)
+    make_video(given, frames=30)
     run(given, out, frames=20)
 
-    if what == "film":
-        make_film(given, frames=31)
-    changed = ColorizeSettings(saturation=2.0) if what != "film" else None
-    with pytest.raises(OutputError, match=r"holds \d+ frames .* or begin anew with --overwrite"):
+    if what == "video":
+        make_video(given, frames=31)
+    changed = ColorizeSettings(saturation=2.0) if what != "video" else None
+    with pytest.raises(OutputError, match=r"contains \d+ frames .* discard them with --overwrite"):
         run(given, out, settings=changed)
     work = run(given, out, settings=changed, overwrite=True)
 
-    assert work.before == 0
-    assert "it is begun anew" in work.ledger.notes[0]
-    assert len(decoded(out)) == (31 if what == "film" else 30)
+    assert work.resumed_frames == 0
+    assert "the run starts from the beginning" in work.state.notes[0]
+    assert len(decoded_frames(out)) == (31 if what == "video" else 30)
 
 
 @pytest.mark.usefixtures("short_segments")
-def test_steadiness_looks_back_over_the_border(tmp_path: Path, run: Run, tints: Any) -> None:
+def test_smoothing_restarts_before_the_resume_point(tmp_path: Path, run: Run, model: Any) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_film(given, frames=40)
-    steady = ColorizeSettings(temporal_smoothing=0.5)
-    run(given, out, frames=33, settings=steady)
+    make_video(given, frames=40)
+    smooth = ColorizeSettings(temporal_smoothing=0.5)
+    run(given, out, frames=33, settings=smooth)
 
-    work = run(given, out, settings=steady, model=tints)
+    work = run(given, out, settings=smooth, model=model)
 
-    assert len(tints.shown) == 40 - work.before + 24
-    assert "held steady anew" in work.ledger.notes[1]
-    assert len(decoded(out)) == 40
+    assert len(model.images_received) == 40 - work.resumed_frames + 24
+    assert "Temporal smoothing restarts" in work.state.notes[1]
+    assert len(decoded_frames(out)) == 40
 
 
-def test_what_cannot_be_written_is_not_passed_over(
+def test_errors_of_writing_are_raised(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_film(given, frames=30)
+    make_video(given, frames=30)
     undisturbed, calls = encoder.append, []
 
     def full(*arguments: Any) -> None:
@@ -322,36 +324,36 @@ def test_what_cannot_be_written_is_not_passed_over(
     monkeypatch.setattr(encoder, "SEGMENT_FRAMES", 5)
     with pytest.raises(OutputError, match="the disk is full"):
         run(given, out)
-    told = json.loads((work_folder(out) / "work.json").read_text())
-    assert told["done"] == 10  # two segments; nothing after the frame that is missing
+    entry = json.loads((work_folder(out) / "work.json").read_text())
+    assert entry["done"] == 10  # two segments; nothing after the missing frame
 
     monkeypatch.setattr(encoder, "append", undisturbed)
     run(given, out)
-    assert len(decoded(out)) == 30
+    assert len(decoded_frames(out)) == 30
 
 
-def test_a_folder_that_is_not_ours_is_not_touched(tmp_path: Path, run: Run) -> None:
-    make_film(tmp_path / "given.mp4", frames=3)
+def test_a_foreign_folder_is_not_changed(tmp_path: Path, run: Run) -> None:
+    make_video(tmp_path / "given.mp4", frames=3)
     (tmp_path / "out.mp4.part").mkdir()
     (tmp_path / "out.mp4.part" / "mine.txt").write_text("precious")
-    with pytest.raises(OutputError, match="is in the way"):
+    with pytest.raises(OutputError, match="was not created by this program"):
         run(tmp_path / "given.mp4", tmp_path / "out.mp4")
     assert (tmp_path / "out.mp4.part" / "mine.txt").read_text() == "precious"
 
 
-def test_cover_and_attachments_come_along(tmp_path: Path, run: Run) -> None:
+def test_cover_and_attachments_are_copied(tmp_path: Path, run: Run) -> None:
     import av
 
     given, out = tmp_path / "given.mkv", tmp_path / "out.mkv"
-    make_film(tmp_path / "plain.mp4", frames=5)
-    with av.open(str(tmp_path / "plain.mp4")) as plain, av.open(str(given), "w") as film:
-        stream = film.add_stream_from_template(plain.streams.video[0], opaque=True)
-        film.add_attachment("letters.ttf", "font/ttf", b"no font" * 50)
-        film.add_attachment("cover.png", "image/png", PNG)
+    make_video(tmp_path / "plain.mp4", frames=5)
+    with av.open(str(tmp_path / "plain.mp4")) as plain, av.open(str(given), "w") as video:
+        stream = video.add_stream_from_template(plain.streams.video[0], opaque=True)
+        video.add_attachment("letters.ttf", "font/ttf", b"no font" * 50)
+        video.add_attachment("cover.png", "image/png", PNG)
         for packet in plain.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream
-                film.mux(packet)
+                video.mux(packet)
 
     assert run(given, out).notes == ()
     with av.open(str(out)) as container:
@@ -362,14 +364,14 @@ def test_cover_and_attachments_come_along(tmp_path: Path, run: Run) -> None:
         assert next(bytes(packet) for packet in container.demux(cover)) == PNG
 
     notes = run(given, tmp_path / "out.mov").notes
-    assert [note.split(";")[0] for note in notes] == [
-        ".mov cannot hold its attachment stream 1 (letters.ttf)",
-        ".mov cannot hold its video stream 2 (png)",
+    assert [note.split(",")[0] for note in notes] == [
+        ".mov cannot store the attachment stream 1 (letters.ttf)",
+        ".mov cannot store the video stream 2 (png)",
     ]
 
 
-def test_interlaced_frames_are_told(tmp_path: Path, run: Run) -> None:
+def test_interlaced_frames_give_a_note(tmp_path: Path, run: Run) -> None:
     flags = {"flags": "+ildct+ilme", "x264-params": "tff=1"}
-    make_film(tmp_path / "given.mp4", frames=3, options=flags)
+    make_video(tmp_path / "given.mp4", frames=3, options=flags)
     work = run(tmp_path / "given.mp4", tmp_path / "out.mp4")
-    assert work.source.notes()[0].startswith("Its frames are interlaced")
+    assert work.source.notes()[0].startswith("The video is interlaced")

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sample_videos import Tinted, decoded, make_film, picture
+from sample_videos import TintResult, decoded_frames, gray_frame, make_video
 
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.images import read_image, read_provenance
-from napari_colorize.video.folders import natural
 from napari_colorize.video.resume import work_folder
 
 Run = Callable[..., Any]
@@ -23,17 +22,13 @@ def make_folder(folder: Path, count: int = 12, dtype: type = np.uint8) -> list[n
 
     folder.mkdir()
     white = np.iinfo(dtype).max
-    frames = [np.rint(picture(n, 24, 32) * white).astype(dtype) for n in range(count)]
+    frames = [np.rint(gray_frame(n, 24, 32) * white).astype(dtype) for n in range(count)]
     for number, frame in enumerate(frames):
         if dtype == np.uint8:
             Image.fromarray(frame).save(folder / f"shot {number}.png")
         else:
             tifffile.imwrite(folder / f"shot {number}.tif", frame)
     return frames
-
-
-def test_names_are_in_the_order_of_their_numbers() -> None:
-    assert sorted(["a10.png", "a9.png", "B1.png"], key=natural) == ["a9.png", "a10.png", "B1.png"]
 
 
 def test_a_folder_of_frames_becomes_a_folder_of_the_same_names(tmp_path: Path, run: Run) -> None:
@@ -43,31 +38,33 @@ def test_a_folder_of_frames_becomes_a_folder_of_the_same_names(tmp_path: Path, r
     assert names == sorted(f"shot {n}.png" for n in range(12))
     for number in (0, 2, 10):
         result = read_image(tmp_path / "out" / f"shot {number}.png").array
-        np.testing.assert_array_equal(result, Tinted(frames[number]).rgb)
+        np.testing.assert_array_equal(result, TintResult(frames[number]).rgb)
     record = read_provenance(tmp_path / "out" / "shot 3.png")
     assert record is not None
     assert record["statement"] == "Colors are predicted by a neural network, not measured."
 
 
 @pytest.mark.parametrize("frames", [3, 12])
-def test_an_interrupted_folder_goes_on(tmp_path: Path, run: Run, tints: Any, frames: int) -> None:
+def test_an_interrupted_folder_is_resumed(
+    tmp_path: Path, run: Run, model: Any, frames: int
+) -> None:
     make_folder(tmp_path / "in")
     run(tmp_path / "in", tmp_path / "out", frames=frames)
-    there = tmp_path / "out.part" / "pictures"
-    before = {path.name: path.stat().st_mtime_ns for path in there.iterdir()}
+    existing = tmp_path / "out.part" / "images"
+    before = {path.name: path.stat().st_mtime_ns for path in existing.iterdir()}
     assert len(before) >= frames
     assert not (tmp_path / "out").exists()
 
-    run(tmp_path / "in", tmp_path / "out", model=tints)
+    run(tmp_path / "in", tmp_path / "out", model=model)
 
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert len(after) == 12
     assert after.items() >= before.items()
-    assert len(tints.shown) == 12 - len(before)
+    assert len(model.images_received) == 12 - len(before)
     assert not (tmp_path / "out.part").exists()
 
 
-def test_a_full_folder_is_refused_and_replaced_only_by_name(tmp_path: Path, run: Run) -> None:
+def test_a_nonempty_folder_needs_overwrite(tmp_path: Path, run: Run) -> None:
     make_folder(tmp_path / "in", 2)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "letter.txt").write_text("mine")
@@ -79,28 +76,28 @@ def test_a_full_folder_is_refused_and_replaced_only_by_name(tmp_path: Path, run:
     assert read_image(tmp_path / "out" / "shot 1.png").rgb
 
 
-def test_frames_become_a_film_at_a_rate(tmp_path: Path, run: Run) -> None:
+def test_frames_become_a_video_at_a_rate(tmp_path: Path, run: Run) -> None:
     frames = make_folder(tmp_path / "in")
     run(tmp_path / "in", tmp_path / "out.mp4", rate=Fraction(24000, 1001), quality=3)
-    film = decoded(tmp_path / "out.mp4")
-    assert [f.pts * f.time_base for f in film] == [Fraction(1001 * n, 24000) for n in range(12)]
-    gray = film[5].to_ndarray(format="gray", dst_color_range=2)
+    video = decoded_frames(tmp_path / "out.mp4")
+    assert [f.pts * f.time_base for f in video] == [Fraction(1001 * n, 24000) for n in range(12)]
+    gray = video[5].to_ndarray(format="gray", dst_color_range=2)
     assert np.abs(gray.astype(int) - frames[5]).mean() < 2
 
 
-def test_sixteen_bits_become_a_film_of_ten(tmp_path: Path, run: Run) -> None:
+def test_16_bit_images_become_a_10_bit_video(tmp_path: Path, run: Run) -> None:
     make_folder(tmp_path / "in", 3, np.uint16)
     run(tmp_path / "in", tmp_path / "out.mp4")
-    assert decoded(tmp_path / "out.mp4")[0].format.name == "yuv420p10le"
+    assert decoded_frames(tmp_path / "out.mp4")[0].format.name == "yuv420p10le"
 
 
-def test_a_film_becomes_frames_that_stand_upright(tmp_path: Path, run: Run) -> None:
-    make_film(tmp_path / "a.mp4", frames=11, rotation=90, options={"crf": "0"})
+def test_a_video_becomes_frames_in_display_orientation(tmp_path: Path, run: Run) -> None:
+    make_video(tmp_path / "a.mp4", frames=11, rotation=90, options={"crf": "0"})
     run(tmp_path / "a.mp4", tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [f"{n:06d}.png" for n in range(11)]
     result = read_image(tmp_path / "out" / "000004.png").array
-    upright = np.rot90(picture(4, 48, 64))
+    upright = np.rot90(gray_frame(4, 48, 64))
     np.testing.assert_allclose(result @ [0.299, 0.587, 0.114] / 255, upright, atol=0.01)
 
 
@@ -110,17 +107,17 @@ def test_frames_of_two_sizes_or_kinds_are_refused(tmp_path: Path, run: Run) -> N
     with pytest.raises(ImageError, match="Frame 2 has 40 x 24 pixels, the first one 32 x 24"):
         run(tmp_path / "in", tmp_path / "out")
     Image.new("RGB", (32, 24)).save(tmp_path / "in" / "shot 2.png")
-    with pytest.raises(ImageError, match="not of the same kind as shot 0.png"):
+    with pytest.raises(ImageError, match="shot 2.png and shot 0.png differ"):
         run(tmp_path / "in", tmp_path / "out")
 
 
-def test_an_empty_folder_holds_no_frames(tmp_path: Path, run: Run) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path, run: Run) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(ImageError, match="There are no pictures in"):
+    with pytest.raises(ImageError, match="There are no images in"):
         run(tmp_path / "in", tmp_path / "out")
 
 
-def test_pictures_of_another_film_that_stay_are_told(tmp_path: Path, run: Run) -> None:
+def test_images_that_remain_in_the_folder_give_a_note(tmp_path: Path, run: Run) -> None:
     for name, count in (("long", 5), ("short", 2)):
         (tmp_path / name).mkdir()
         for number in range(count):
@@ -130,5 +127,5 @@ def test_pictures_of_another_film_that_stay_are_told(tmp_path: Path, run: Run) -
     work = run(tmp_path / "short", tmp_path / "out", overwrite=True)
 
     assert len(list((tmp_path / "out").iterdir())) == 5
-    assert any("3 other pictures are left" in note for note in work.notes)
+    assert any("3 other images remain" in note for note in work.notes)
     assert not work_folder(tmp_path / "out").exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample_videos import decoded, make_film, picture
+from sample_videos import decoded_frames, gray_frame, make_video
 
 from napari_colorize.errors import ImageError
 from napari_colorize.video import lazy_frames
@@ -16,16 +16,16 @@ from napari_colorize.video.lazy_frames import VideoFrames, open_video
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> VideoFrames:
-    make_film(tmp_path / "a.mp4", frames=40, options={"crf": "0"})
+def video(tmp_path: Path) -> VideoFrames:
+    make_video(tmp_path / "a.mp4", frames=40, options={"crf": "0"})
     return open_video(tmp_path / "a.mp4")
 
 
-def test_a_gray_film_is_an_array_of_gray_planes(film: VideoFrames) -> None:
-    assert (film.shape, film.ndim, film.dtype) == ((40, 48, 64), 3, np.uint8)
-    assert (len(film), film.size, film.nbytes) == (40, 40 * 48 * 64, 40 * 48 * 64)
-    np.testing.assert_allclose(film[7] / 255, picture(7, 48, 64), atol=0.01)
-    assert film.time(25) == 1.0
+def test_a_gray_video_is_an_array_of_gray_planes(video: VideoFrames) -> None:
+    assert (video.shape, video.ndim, video.dtype) == ((40, 48, 64), 3, np.uint8)
+    assert (len(video), video.size, video.nbytes) == (40, 40 * 48 * 64, 40 * 48 * 64)
+    np.testing.assert_allclose(video[7] / 255, gray_frame(7, 48, 64), atol=0.01)
+    assert video.time(25) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_a_gray_film_is_an_array_of_gray_planes(film: VideoFrames) -> None:
     ],
     ids=str,
 )
-def test_it_is_indexed_like_an_array(film: VideoFrames, key: Any) -> None:
-    whole = np.asarray(film)
-    np.testing.assert_array_equal(film[key], whole[key])
+def test_it_is_indexed_like_an_array(video: VideoFrames, key: Any) -> None:
+    whole = np.asarray(video)
+    np.testing.assert_array_equal(video[key], whole[key])
 
 
 @pytest.mark.parametrize(
@@ -59,23 +59,23 @@ def test_it_is_indexed_like_an_array(film: VideoFrames, key: Any) -> None:
     ],
     ids=lambda how: how["name"],
 )
-def test_the_order_of_asking_does_not_matter(
+def test_frames_do_not_depend_on_the_order_of_access(
     tmp_path: Path, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lazy_frames, "KEPT_FRAMES", 2)
-    monkeypatch.setattr(lazy_frames, "NEAR", 3)
+    monkeypatch.setattr(lazy_frames, "CACHE_FRAMES", 2)
+    monkeypatch.setattr(lazy_frames, "DECODE_AHEAD", 3)
     how = dict(how)
     path = tmp_path / how.pop("name")
-    make_film(path, frames=40, **how)
-    film = open_video(path)
-    whole = film[:]
-    assert len(whole) == len(decoded(path)) == 40
+    make_video(path, frames=40, **how)
+    video = open_video(path)
+    whole = video[:]
+    assert len(whole) == len(decoded_frames(path)) == 40
     for number in np.random.default_rng(0).permutation(40):
-        np.testing.assert_array_equal(film[int(number)], whole[number])
+        np.testing.assert_array_equal(video[int(number)], whole[number])
 
 
 def test_frames_in_order_are_decoded_once(
-    film: VideoFrames, monkeypatch: pytest.MonkeyPatch
+    video: VideoFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
     undisturbed = lazy_frames.raw_frames
@@ -86,28 +86,28 @@ def test_frames_in_order_are_decoded_once(
 
     monkeypatch.setattr(lazy_frames, "raw_frames", counted)
     for number in range(40):
-        film[number]
+        video[number]
     assert len(opened) == 1
 
 
-def test_colors_come_out_upright(tmp_path: Path) -> None:
-    make_film(tmp_path / "a.mp4", frames=5, rotation=90, chroma=(90, 170), colors=(1, 1, 1, 1))
-    film = open_video(tmp_path / "a.mp4")
-    assert film.shape == (5, 64, 48, 3)
-    red, _, blue = film[2].reshape(-1, 3).astype(float).mean(axis=0)
-    gray = 255 * picture(2, 48, 64).mean()
+def test_color_frames_have_display_orientation(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4", frames=5, rotation=90, chroma=(90, 170), colors=(1, 1, 1, 1))
+    video = open_video(tmp_path / "a.mp4")
+    assert video.shape == (5, 64, 48, 3)
+    red, _, blue = video[2].reshape(-1, 3).astype(float).mean(axis=0)
+    gray = 255 * gray_frame(2, 48, 64).mean()
     assert red - gray == pytest.approx(1.5748 * 42 / 224 * 255, abs=8)
     assert blue - gray == pytest.approx(-1.8556 * 38 / 224 * 255, abs=8)
     assert open_video(tmp_path / "a.mp4", rgb=False).shape == (5, 64, 48)
 
 
-def test_several_threads_get_the_right_frames(film: VideoFrames) -> None:
-    whole = film[:].copy()
+def test_several_threads_get_the_right_frames(video: VideoFrames) -> None:
+    whole = video[:].copy()
     right = []
 
     def ask(seed: int) -> None:
         numbers = np.random.default_rng(seed).integers(0, 40, 30).tolist()
-        right.extend(np.array_equal(film[number], whole[number]) for number in numbers)
+        right.extend(np.array_equal(video[number], whole[number]) for number in numbers)
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -117,7 +117,9 @@ def test_several_threads_get_the_right_frames(film: VideoFrames) -> None:
     assert right == [True] * 120
 
 
-def test_more_than_memory_is_refused(film: VideoFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_frames_than_memory_are_refused(
+    video: VideoFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import psutil
 
     class Little:
@@ -125,22 +127,22 @@ def test_more_than_memory_is_refused(film: VideoFrames, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(psutil, "virtual_memory", Little)
     with pytest.raises(ImageError, match="do not fit into memory"):
-        np.asarray(film)
-    assert film[3].shape == (48, 64)
-    assert film[:2, :50].shape == (2, 48, 64)
+        np.asarray(video)
+    assert video[3].shape == (48, 64)
+    assert video[:2, :50].shape == (2, 48, 64)
 
 
-def test_there_is_no_frame_behind_the_last(film: VideoFrames) -> None:
-    with pytest.raises(IndexError, match="the film has 40"):
-        film[40]
+def test_an_index_after_the_last_frame_raises(video: VideoFrames) -> None:
+    with pytest.raises(IndexError, match="the video has 40"):
+        video[40]
 
 
-def test_it_can_be_sent_to_another_process(film: VideoFrames) -> None:
-    again = pickle.loads(pickle.dumps(film))
-    np.testing.assert_array_equal(again[9], film[9])
+def test_it_can_be_pickled(video: VideoFrames) -> None:
+    again = pickle.loads(pickle.dumps(video))
+    np.testing.assert_array_equal(again[9], video[9])
 
 
-def test_a_colorizer_takes_it_as_a_stack(film: VideoFrames, tiny_colorizer: Any) -> None:
-    planes = tiny_colorizer.iter_planes(film, rgb=False)
+def test_a_colorizer_accepts_a_video_as_a_stack(video: VideoFrames, tiny_colorizer: Any) -> None:
+    planes = tiny_colorizer.iter_planes(video, rgb=False)
     index, colored = next(planes)
     assert (index, np.asarray(colored.rgb).shape) == ((0,), (48, 64, 3))

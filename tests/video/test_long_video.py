@@ -1,4 +1,4 @@
-"""A minute of film with all that makes films hard, and memory over its length."""
+"""A minute of video with all difficult features, and memory use over its length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample_videos import decoded, make_film, packets_of
+from sample_videos import decoded_frames, make_video, packets_of
 
 from napari_colorize.video.probe import probe
 
@@ -20,16 +20,16 @@ pytestmark = pytest.mark.slow
 
 Run = Callable[..., Any]
 TESTS = Path(__file__).parents[1]
-TICKS = [3003, 3003, 6006, 1501, 4505, 3003]  # of 1/90000 s, as a telephone's camera counts
+TICKS = [3003, 3003, 6006, 1501, 4505, 3003]  # in 1/90000 s, as recorded by a phone camera
 
 
-def test_a_minute_with_variable_rate_sound_subtitles_rotation_and_ten_bits(
+def test_a_minute_with_variable_rate_audio_subtitles_rotation_and_10_bits(
     tmp_path: Path, run: Run
 ) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
     times = np.cumsum([0, *(TICKS * 260)]).tolist()
     times = [time for time in times if time < 60 * 90000]
-    make_film(
+    make_video(
         given,
         times=times,
         codec="libx265",
@@ -42,11 +42,11 @@ def test_a_minute_with_variable_rate_sound_subtitles_rotation_and_ten_bits(
         options={"x265-params": "log-level=none"},
     )
 
-    run(given, out, frames=700)  # interrupted on the way
+    run(given, out, frames=700)  # interrupted
     work = run(given, out)
 
-    before, after = decoded(given), decoded(out)
-    assert work.before >= 700
+    before, after = decoded_frames(given), decoded_frames(out)
+    assert work.resumed_frames >= 700
     assert work.notes == ()
     assert [frame.pts for frame in after] == [frame.pts for frame in before] == times
     assert after[0].time_base == before[0].time_base == Fraction(1, 90000)
@@ -60,14 +60,14 @@ def test_a_minute_with_variable_rate_sound_subtitles_rotation_and_ten_bits(
     assert packets_of(out, "subtitle") == packets_of(given, "subtitle")
 
 
-MEASURED = """
+MEASURED_RUN = """
 import sys
 import numpy as np
 import psutil
-from napari_colorize.video.plan import Wishes, plan
+from napari_colorize.video.plan import ExportOptions, plan_video
 from napari_colorize.settings import ColorizeSettings
 
-class Colored:
+class Result:
     notes, provenance = (), {"software": "napari-colorize"}
 
     def __init__(self, image):
@@ -75,10 +75,11 @@ class Colored:
 
 class Model:
     def stream(self, images, **settings):
-        return map(Colored, images)
+        return map(Result, images)
 
 process, peak = psutil.Process(), 0
-for _ in plan(sys.argv[1], sys.argv[2], Wishes()).work(Model(), ColorizeSettings(), {}):
+plan = plan_video(sys.argv[1], sys.argv[2], ExportOptions())
+for _ in plan.run(Model(), ColorizeSettings(), {}):
     peak = max(peak, process.memory_info().rss)
 peak = max(peak, process.memory_info().rss)
 print(peak)
@@ -86,10 +87,10 @@ print(peak)
 
 
 def peak_of(given: Path, out: Path) -> int:
-    """Bytes of memory at most, of a process of its own."""
+    """Peak memory in bytes of a separate process."""
     places = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, str(given), str(out)],
+        [sys.executable, "-c", MEASURED_RUN, str(given), str(out)],
         env={**os.environ, "PYTHONPATH": places},
         check=True,
         capture_output=True,
@@ -102,7 +103,9 @@ def peak_of(given: Path, out: Path) -> int:
 def test_memory_does_not_grow_with_length(tmp_path: Path, out: str) -> None:
     peaks = []
     for frames in (300, 1500):
-        film = tmp_path / f"{frames}.mp4"
-        make_film(film, frames=frames, size=(240, 320), audio="aac", options={"preset": "veryfast"})
-        peaks.append(peak_of(film, tmp_path / f"{frames}-{out}"))
+        video = tmp_path / f"{frames}.mp4"
+        make_video(
+            video, frames=frames, size=(240, 320), audio="aac", options={"preset": "veryfast"}
+        )
+        peaks.append(peak_of(video, tmp_path / f"{frames}-{out}"))
     assert abs(peaks[1] - peaks[0]) < 50e6, f"{peaks} bytes after 300 and 1,500 frames"

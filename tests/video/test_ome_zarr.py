@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample_videos import Tinted, make_film
+from sample_videos import TintResult, make_video
 
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.imaging.pyramid import halve
@@ -22,14 +22,14 @@ def make_ome(path: Path, array: np.ndarray, axes: str, version: str = "0.4", **o
     group = zarr.open_group(str(path), mode="w", zarr_format=2 if version == "0.4" else 3)
     group.create_array("0", data=array, chunks=(*[1] * (array.ndim - 2), *array.shape[-2:]))
     kinds = {"t": ("time", "second"), "c": ("channel", None)}
-    told = [
+    entry = [
         {"name": name, "type": kind} | ({"unit": unit} if unit else {})
         for name in axes
         for kind, unit in [kinds.get(name, ("space", "micrometer"))]
     ]
     scale = {"type": "scale", "scale": [0.5] * array.ndim}
     dataset = {"path": "0", "coordinateTransformations": [scale]}
-    image = {"multiscales": [{"axes": told, "datasets": [dataset]}], **omero}
+    image = {"multiscales": [{"axes": entry, "datasets": [dataset]}], **omero}
     if version == "0.5":
         group.attrs["ome"] = {"version": version, **image}
     else:
@@ -42,26 +42,24 @@ def random(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_ome_zarr_comes_out_as_ome_zarr_of_its_version(
-    tmp_path: Path, run: Run, version: str
-) -> None:
+def test_ome_zarr_keeps_its_version(tmp_path: Path, run: Run, version: str) -> None:
     stack = random(4, 1, 3, 12, 16)
     make_ome(tmp_path / "in.zarr", stack, "tczyx", version)
     run(tmp_path / "in.zarr", tmp_path / "out.zarr")
 
     group = zarr.open_group(str(tmp_path / "out.zarr"), mode="r")
-    told = group.attrs["ome"] if version == "0.5" else group.attrs
-    scales = told["multiscales"][0]
+    entry = group.attrs["ome"] if version == "0.5" else group.attrs
+    scales = entry["multiscales"][0]
     assert [axis["name"] for axis in scales["axes"]] == list("tczyx")
     assert scales["axes"][0] == {"name": "t", "type": "time", "unit": "second"}
     transform = scales["datasets"][0]["coordinateTransformations"][0]
     assert transform == {"type": "scale", "scale": [0.5, 1.0, 0.5, 0.5, 0.5]}
-    assert [each["color"] for each in told["omero"]["channels"]] == ["FF0000", "00FF00", "0000FF"]
+    assert [each["color"] for each in entry["omero"]["channels"]] == ["FF0000", "00FF00", "0000FF"]
     full = group["0"]
     assert (full.shape, full.metadata.zarr_format) == ((4, 3, 3, 12, 16), 2 + (version == "0.5"))
     for index in np.ndindex(4, 3):
-        wanted = Tinted(stack[index[0], 0, index[1]]).rgb
-        np.testing.assert_array_equal(np.moveaxis(full[index[0], :, index[1]], 0, -1), wanted)
+        expected = TintResult(stack[index[0], 0, index[1]]).rgb
+        np.testing.assert_array_equal(np.moveaxis(full[index[0], :, index[1]], 0, -1), expected)
     assert group.attrs["napari-colorize"]["software"] == "napari-colorize"
 
 
@@ -83,21 +81,21 @@ def test_levels_are_halved_until_they_are_small(
     assert scales[2] == [0.5, 1.0, 2.0, 2.0]
 
 
-def test_a_plain_array_stays_one(tmp_path: Path, run: Run) -> None:
+def test_a_plain_zarr_array_stays_plain(tmp_path: Path, run: Run) -> None:
     stack = random(5, 12, 16)
     zarr.create_array(str(tmp_path / "in.zarr"), data=stack, chunks=(1, 12, 16))
     run(tmp_path / "in.zarr", tmp_path / "out.zarr")
     array = zarr.open_array(str(tmp_path / "out.zarr"), mode="r")
     assert array.metadata.dimension_names == ("t", "y", "x", "c")
-    np.testing.assert_array_equal(array[:], np.stack([Tinted(plane).rgb for plane in stack]))
+    np.testing.assert_array_equal(array[:], np.stack([TintResult(plane).rgb for plane in stack]))
 
 
-def test_red_green_and_blue_channels_are_colors(tmp_path: Path, run: Run, tints: Any) -> None:
+def test_red_green_and_blue_channels_are_colors(tmp_path: Path, run: Run, model: Any) -> None:
     stack = random(2, 3, 12, 16)
     make_ome(tmp_path / "in.zarr", stack, "tcyx")
-    run(tmp_path / "in.zarr", tmp_path / "out.zarr", model=tints)
-    assert tints.asked["rgb"] is True
-    np.testing.assert_array_equal(tints.shown[1], np.moveaxis(stack[1], 0, -1))
+    run(tmp_path / "in.zarr", tmp_path / "out.zarr", model=model)
+    assert model.settings_received["rgb"] is True
+    np.testing.assert_array_equal(model.images_received[1], np.moveaxis(stack[1], 0, -1))
 
 
 def test_other_channels_are_refused(tmp_path: Path, run: Run) -> None:
@@ -106,11 +104,11 @@ def test_other_channels_are_refused(tmp_path: Path, run: Run) -> None:
         run(tmp_path / "in.zarr", tmp_path / "out.zarr")
 
 
-def test_a_film_becomes_ome_zarr_however_long_it_turns_out(
+def test_a_video_of_unknown_length_becomes_ome_zarr(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ome_zarr, "GROWTH", 4)
-    make_film(tmp_path / "a.mp4", frames=11, rotation=90)
+    make_video(tmp_path / "a.mp4", frames=11, rotation=90)
     run(tmp_path / "a.mp4", tmp_path / "out.ome.zarr", end=0.4)
     group = zarr.open_group(str(tmp_path / "out.ome.zarr"), mode="r")
     assert group["0"].shape == (10, 3, 64, 48)
@@ -118,18 +116,18 @@ def test_a_film_becomes_ome_zarr_however_long_it_turns_out(
 
 
 @pytest.mark.parametrize("frames", [1, 6])
-def test_an_interrupted_zarr_goes_on(
+def test_an_interrupted_zarr_is_resumed(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, frames: int
 ) -> None:
-    monkeypatch.setattr(resume, "EVERY", 2)
+    monkeypatch.setattr(resume, "SAVE_INTERVAL", 2)
     stack = random(9, 12, 16)
     make_ome(tmp_path / "in.zarr", stack, "tyx")
     run(tmp_path / "in.zarr", tmp_path / "out.zarr", frames=frames)
     assert not (tmp_path / "out.zarr").exists()
     work = run(tmp_path / "in.zarr", tmp_path / "out.zarr")
-    assert work.before >= frames
+    assert work.resumed_frames >= frames
     result = np.moveaxis(zarr.open_group(str(tmp_path / "out.zarr"))["0"][:], 1, -1)
-    np.testing.assert_array_equal(result, np.stack([Tinted(plane).rgb for plane in stack]))
+    np.testing.assert_array_equal(result, np.stack([TintResult(plane).rgb for plane in stack]))
 
 
 def test_only_a_zarr_is_replaced(tmp_path: Path, run: Run) -> None:
@@ -150,18 +148,18 @@ def test_only_a_zarr_is_replaced(tmp_path: Path, run: Run) -> None:
     [("T", 1, True, "t"), ("", 1, True, "t"), ("ZT", 2, True, "zt"), ("Q", 1, False, "t"),
      ("TT", 2, False, "tz"), ("CZ", 2, True, "tz")],
 )  # fmt: skip
-def test_axes_get_names(axes: str, count: int, is_ome: bool, named: str) -> None:
+def test_axes_get_unique_names(axes: str, count: int, is_ome: bool, named: str) -> None:
     assert leading_axes(axes, count, is_ome=is_ome) == named
 
 
-def test_more_axes_than_ome_zarr_has_are_refused() -> None:
-    with pytest.raises(OutputError, match="OME-Zarr has no place for the axes TCZ"):
+def test_too_many_axes_for_ome_zarr_are_refused() -> None:
+    with pytest.raises(OutputError, match="OME-Zarr does not support the axes TCZ"):
         leading_axes("TCZ", 3, is_ome=True)
 
 
 def test_halving_is_the_mean() -> None:
-    picture = random(7, 9, 3)
-    small = halve(picture)
+    image = random(7, 9, 3)
+    small = halve(image)
     assert small.shape == (4, 5, 3)
-    np.testing.assert_allclose(small[0, 0], picture[:2, :2].mean(axis=(0, 1)), atol=0.51)
-    np.testing.assert_allclose(small[3, 4], picture[6, 8], atol=0.51)
+    np.testing.assert_allclose(small[0, 0], image[:2, :2].mean(axis=(0, 1)), atol=0.51)
+    np.testing.assert_allclose(small[3, 4], image[6, 8], atol=0.51)

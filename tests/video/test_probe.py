@@ -5,14 +5,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from sample_videos import make_film
+from sample_videos import make_video
 
 from napari_colorize.errors import ImageError
 from napari_colorize.video.probe import probe
 
 
-def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
-    make_film(
+def test_properties_of_a_video_are_read(tmp_path: Path) -> None:
+    make_video(
         tmp_path / "a.mp4",
         frames=10,
         rotation=90,
@@ -20,43 +20,43 @@ def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
         pixel_ratio=Fraction(16, 15),
         layout="yuv420p10le",
     )
-    film = probe(tmp_path / "a.mp4")
-    assert (film.height, film.width, film.upright) == (48, 64, (64, 48))
-    assert (film.frames, film.rate, film.turns) == (10, 25, 1)
-    assert film.pixel_ratio == Fraction(16, 15)
-    tones = film.tones
-    assert (tones.depth, tones.full, tones.matrix, tones.primaries) == (10, True, 9, 9)
-    assert tones.dtype == "uint16"
+    video = probe(tmp_path / "a.mp4")
+    assert (video.height, video.width, video.display_size) == (48, 64, (64, 48))
+    assert (video.frames, video.rate, video.quarter_turns) == (10, 25, 1)
+    assert video.pixel_ratio == Fraction(16, 15)
+    ycbcr = video.ycbcr
+    assert (ycbcr.depth, ycbcr.full, ycbcr.matrix, ycbcr.primaries) == (10, True, 9, 9)
+    assert ycbcr.dtype == "uint16"
 
 
 def test_a_gray_stream_is_limited_as_broadcast_and_full_as_a_scan(tmp_path: Path) -> None:
-    make_film(tmp_path / "scan.mkv", codec="ffv1", layout="gray", b_frames=0, frames=3)
-    assert probe(tmp_path / "scan.mkv").tones.full
-    make_film(tmp_path / "broadcast.mp4", frames=3)
-    assert not probe(tmp_path / "broadcast.mp4").tones.full
+    make_video(tmp_path / "scan.mkv", codec="ffv1", layout="gray", b_frames=0, frames=3)
+    assert probe(tmp_path / "scan.mkv").ycbcr.full
+    make_video(tmp_path / "broadcast.mp4", frames=3)
+    assert not probe(tmp_path / "broadcast.mp4").ycbcr.full
 
 
-@pytest.mark.parametrize("content", [b"", b"no film at all" * 100])
-def test_what_is_no_film_is_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 100])
+def test_files_that_are_no_videos_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.mp4").write_bytes(content)
-    with pytest.raises(ImageError, match=r"^a\.mp4 cannot be read as a film: .+\.$"):
+    with pytest.raises(ImageError, match=r"^a\.mp4 cannot be read as a video: .+\.$"):
         probe(tmp_path / "a.mp4")
 
 
-def test_sound_alone_is_no_film(tmp_path: Path) -> None:
+def test_audio_only_files_are_refused(tmp_path: Path) -> None:
     import wave
 
     with wave.open(str(tmp_path / "a.wav"), "w") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(800))
-    with pytest.raises(ImageError, match="holds no moving pictures"):
+    with pytest.raises(ImageError, match="contains no video stream"):
         probe(tmp_path / "a.wav")
 
 
-def test_without_pyav_it_is_said_what_to_install(
+def test_without_pyav_the_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_film(tmp_path / "a.mp4", frames=3)
+    make_video(tmp_path / "a.mp4", frames=3)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImageError, match=r"pip install .napari-colorize\[video\]"):
         probe(tmp_path / "a.mp4")

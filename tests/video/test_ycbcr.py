@@ -10,9 +10,9 @@ from napari_colorize.video.ycbcr import (
     RED,
     SMPTE170M,
     YCbCrFormat,
-    gray_of,
     has_color,
     luminance,
+    rec601_luminance,
     standard_format,
     to_codes,
     to_gray,
@@ -22,7 +22,7 @@ from napari_colorize.video.ycbcr import (
 MATRICES = [1, 4, 5, 6, 7, 9]
 
 
-def tones_of(matrix: int = BT709, depth: int = 8, full: bool = False) -> YCbCrFormat:
+def format_of_video(matrix: int = BT709, depth: int = 8, full: bool = False) -> YCbCrFormat:
     return YCbCrFormat(depth, full, matrix, matrix, matrix)
 
 
@@ -34,7 +34,7 @@ def colors(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:
     return np.rint(unit * np.iinfo(dtype).max).astype(dtype)
 
 
-def test_luminance_is_the_projects() -> None:
+def test_luminance_weights_equal_those_of_imaging() -> None:
     from napari_colorize.imaging.color import yuv_from_rgb
 
     np.testing.assert_allclose([RED, GREEN, BLUE], yuv_from_rgb()[0], atol=1e-9)
@@ -42,34 +42,34 @@ def test_luminance_is_the_projects() -> None:
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("depth", [8, 10, 12])
-def test_gray_goes_back_to_the_codes_it_came_from(depth: int, full: bool) -> None:
-    tones = tones_of(depth=depth, full=full)
-    codes = np.arange(tones.black, tones.black + tones.span + 1)
-    np.testing.assert_array_equal(to_codes(to_gray(codes, tones), tones), codes)
-    assert to_gray(codes, tones)[[0, -1]].tolist() == [0, np.iinfo(tones.dtype).max]
+def test_gray_to_code_values_is_exactly_invertible(depth: int, full: bool) -> None:
+    ycbcr = format_of_video(depth=depth, full=full)
+    codes = np.arange(ycbcr.black, ycbcr.black + ycbcr.span + 1)
+    np.testing.assert_array_equal(to_codes(to_gray(codes, ycbcr), ycbcr), codes)
+    assert to_gray(codes, ycbcr)[[0, -1]].tolist() == [0, np.iinfo(ycbcr.dtype).max]
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
 @pytest.mark.parametrize("depth", [8, 10])
 @pytest.mark.parametrize("halved", [(True, True), (False, True), (False, False)])
-def test_planes_have_the_luminance_that_was_wanted(
+def test_planes_have_the_given_luminance(
     matrix: int, depth: int, halved: tuple[bool, bool]
 ) -> None:
-    tones = tones_of(matrix, depth)
-    wanted = np.random.default_rng(0).integers(tones.top // 4, tones.top // 2, (48, 64))
-    planes = to_planes(colors(48, 64, tones.dtype.type), wanted, tones, halved=halved)
-    np.testing.assert_allclose(luminance(*planes, tones).astype(int), wanted, atol=1)
+    ycbcr = format_of_video(matrix, depth)
+    expected = np.random.default_rng(0).integers(ycbcr.top // 4, ycbcr.top // 2, (48, 64))
+    planes = to_planes(colors(48, 64, ycbcr.dtype.type), expected, ycbcr, halved=halved)
+    np.testing.assert_allclose(luminance(*planes, ycbcr).astype(int), expected, atol=1)
 
 
 @pytest.mark.parametrize(("matrix", "space"), [(1, 1), (6, 5), (9, 9)])
-def test_ffmpeg_sees_the_same_colors(matrix: int, space: int) -> None:
+def test_ffmpeg_decodes_the_same_colors(matrix: int, space: int) -> None:
     av = pytest.importorskip("av")
-    tones = tones_of(matrix)
+    ycbcr = format_of_video(matrix)
     rgb = colors(48, 64)
-    luma = to_codes(gray_of(rgb), tones)
+    luma = to_codes(rec601_luminance(rgb), ycbcr)
 
     frame = av.VideoFrame(64, 48, "yuv444p")
-    planes = to_planes(rgb, luma, tones, halved=(False, False))
+    planes = to_planes(rgb, luma, ycbcr, halved=(False, False))
     for plane, values in zip(frame.planes, planes, strict=True):
         np.ndarray((48, 64), np.uint8, plane, 0, (plane.line_size, 1))[:] = values
     seen = frame.to_ndarray(
@@ -81,17 +81,17 @@ def test_ffmpeg_sees_the_same_colors(matrix: int, space: int) -> None:
 
 
 def test_chroma_of_gray_is_neutral() -> None:
-    tones = tones_of()
+    ycbcr = format_of_video()
     gray = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=-1)
-    _, cb, cr = to_planes(gray, gray[..., 0], tones, halved=(True, True))
-    assert not has_color(cb, cr, tones)
-    assert has_color(cb + np.uint8(9), cr, tones)
+    _, cb, cr = to_planes(gray, gray[..., 0], ycbcr, halved=(True, True))
+    assert not has_color(cb, cr, ycbcr)
+    assert has_color(cb + np.uint8(9), cr, ycbcr)
 
 
 @pytest.mark.parametrize(
     ("height", "width", "matrix"),
     [(480, 640, SMPTE170M), (576, 720, 5), (720, 1280, BT709), (1080, 1440, BT709)],
 )
-def test_an_untagged_film_is_taken_for_what_is_usual(height: int, width: int, matrix: int) -> None:
-    tones = standard_format(height, width)
-    assert (tones.matrix, tones.full) == (matrix, False)
+def test_untagged_videos_get_default_tags(height: int, width: int, matrix: int) -> None:
+    ycbcr = standard_format(height, width)
+    assert (ycbcr.matrix, ycbcr.full) == (matrix, False)

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures side by side in a grid, each under its label."""
+"""Contact sheets: labeled images in a grid."""
 
 from __future__ import annotations
 
@@ -6,50 +6,51 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-PAPER = (250, 250, 250)
-INK = (20, 20, 20)
-MARGIN = 12  # pixels around every picture
-STRIP = 0.1  # height of a label in cells
-SMALLEST_TEXT = 9  # pixels; below this a label is no longer read but guessed
+from napari_colorize.array_types import UInt8Array
+
+BACKGROUND = (250, 250, 250)
+TEXT_COLOR = (20, 20, 20)
+MARGIN = 12  # pixels around every image
+LABEL_HEIGHT = 0.1  # height of a label as a fraction of the cell size
+MIN_FONT_SIZE = 9  # pixels; smaller text is not legible
 
 
 def contact_sheet(
-    pictures: Sequence[NDArray[np.uint8]],
+    images: Sequence[UInt8Array],
     labels: Sequence[str],
     *,
     columns: int | None = None,
     cell: int = 480,
-) -> NDArray[np.uint8]:
-    """Pictures in a grid, row by row, each scaled to `cell` pixels under its label.
+) -> UInt8Array:
+    """Images in a grid, row by row, each scaled to `cell` pixels below its label.
 
     Parameters
     ----------
-    pictures : sequence of ndarray, uint8, shape (Y, X), (Y, X, 3) or (Y, X, 4)
-        Gray, RGB or RGBA of any size; where one is transparent the paper shows.
+    images : sequence of ndarray, uint8, shape (Y, X), (Y, X, 3) or (Y, X, 4)
+        Gray, RGB or RGBA of any size; the background shows through transparent pixels.
     labels : sequence of str
-        One line for each picture; a long one is set in smaller letters.
+        One line for each image; the font is reduced for long labels.
     columns : int, optional
-        Pictures in a row. Default: as many as make a square of them.
+        Images per row. Default: as many as give a square grid.
     cell : int
-        Longer side of each picture on the sheet.
+        Longer side of each image on the sheet in pixels.
 
     Returns
     -------
     ndarray, uint8, shape (Y, X, 3)
         The sheet.
     """
-    if not pictures or len(pictures) != len(labels):
-        raise ValueError(f"Every picture needs a label, got {len(pictures)} and {len(labels)}.")
-    columns = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
-    tiles = [_tile(*pair, cell) for pair in zip(pictures, labels, strict=True)]
+    if not images or len(images) != len(labels):
+        raise ValueError(f"Every image needs a label, got {len(images)} and {len(labels)}.")
+    columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
+    tiles = [_tile(*pair, cell) for pair in zip(images, labels, strict=True)]
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     heights = [max(tile.height for tile in row) + MARGIN for row in rows]
 
     size = (MARGIN + columns * (cell + MARGIN), MARGIN + sum(heights))
-    sheet = Image.new("RGB", size, PAPER)
+    sheet = Image.new("RGB", size, BACKGROUND)
     top = MARGIN
     for row, height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
@@ -58,38 +59,37 @@ def contact_sheet(
     return np.array(sheet)
 
 
-def fit(picture: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
-    """The picture with its longer side at `cell` pixels and its proportions kept."""
-    return np.array(_scaled(picture, cell))
+def fit(image: UInt8Array, cell: int) -> UInt8Array:
+    """The image scaled so that its longer side has `cell` pixels."""
+    return np.array(_scaled(image, cell))
 
 
-def _tile(picture: NDArray[np.uint8], label: str, cell: int) -> Image.Image:
-    """One picture under its label, as wide as a cell and as high as it needs to be."""
-    image = _scaled(picture, cell)
-    strip = round(cell * STRIP)
-    tile = Image.new("RGB", (cell, strip + image.height), PAPER)
+def _tile(array: UInt8Array, label: str, cell: int) -> Image.Image:
+    """One image below its label, with the width of a cell."""
+    image = _scaled(array, cell)
+    label_height = round(cell * LABEL_HEIGHT)
+    tile = Image.new("RGB", (cell, label_height + image.height), BACKGROUND)
     transparency = image if image.mode == "RGBA" else None
-    tile.paste(image, ((cell - image.width) // 2, strip), transparency)
-    _write(ImageDraw.Draw(tile), label, cell, strip)
+    tile.paste(image, ((cell - image.width) // 2, label_height), transparency)
+    _draw_label(ImageDraw.Draw(tile), label, cell, label_height)
     return tile
 
 
-def _scaled(picture: NDArray[np.uint8], cell: int) -> Image.Image:
-    image = Image.fromarray(np.ascontiguousarray(picture))
+def _scaled(array: UInt8Array, cell: int) -> Image.Image:
+    image = Image.fromarray(np.ascontiguousarray(array))
     factor = cell / max(image.size)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _write(draw: ImageDraw.ImageDraw, label: str, width: int, height: int) -> None:
-    """The label in the middle of its strip, as large as fits."""
-    # Pillow's own font: it is everywhere, and needs no file.
+def _draw_label(draw: ImageDraw.ImageDraw, label: str, width: int, height: int) -> None:
+    """Draw a label centered in a rectangle, in the largest font that fits."""
+    # Pillow's built-in font needs no font file.
     size = round(height * 0.6)
     font = ImageFont.load_default(size)
-    while draw.textlength(label, font) > width and size > SMALLEST_TEXT:
+    while draw.textlength(label, font) > width and size > MIN_FONT_SIZE:
         size -= 1
         font = ImageFont.load_default(size)
-    # Placed by the letters' size, not by their outline: labels of a row share a baseline.
-    draw.text(
-        ((width - draw.textlength(label, font)) / 2, height / 2 - size * 0.6), label, INK, font
-    )
+    # Vertical position by font size, not by outline, so that labels of a row share a baseline.
+    position = ((width - draw.textlength(label, font)) / 2, height / 2 - size * 0.6)
+    draw.text(position, label, TEXT_COLOR, font)

@@ -1,8 +1,8 @@
-"""The manifest of a large batch: a line for every file that is done or has failed.
+"""Manifest of a large batch: one line for every file that is done or has failed.
 
-It is a file of JSON lines that only grows. A line is written in one step, so that a program that
-is killed spoils the last one at most; that one is passed over when it is read, and the file's
-result is found on the disk.
+It is an append-only file of JSON lines. Each line is written with one call, so a killed program
+damages at most the last line. That line is ignored when the manifest is read, and the file's result
+is found on disk.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ NAME = "napari-colorize-manifest.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
-    """What became of one file.
+    """Outcome of one file.
 
     Parameters
     ----------
     source, result : str, str or None
-        Absolute paths; no result where it failed.
+        Absolute paths; no result if the file failed.
     seconds : float or None
-        It took; None where the result was found, made by a run that could not tell any more.
+        Processing time; None if the result was found on disk without a line in the manifest.
     error : str or None
-        A sentence on why it failed.
+        Reason of the failure.
     """
 
     source: str
@@ -40,12 +40,12 @@ class ManifestEntry:
 
 
 class Manifest:
-    """The manifest in a folder, open for more lines.
+    """The manifest of a folder, opened for appending.
 
     Parameters
     ----------
     folder : Path
-        Of the results; made if it is missing.
+        Folder of the results; created if missing.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class Manifest:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab", buffering=0)
             if _is_torn(self.path):
-                self._file.write(b"\n")  # else the next line would be spoiled with it
+                self._file.write(b"\n")  # otherwise the next line would be damaged, too
         return self
 
     def __exit__(
@@ -75,21 +75,21 @@ class Manifest:
             os.fsync(self._file.fileno())
 
     def append(self, entry: ManifestEntry) -> None:
-        """Write a line; it is on its way to the disk when this returns."""
+        """Write a line; unbuffered, so the operating system has it when this returns."""
         with write_errors(self.path):
             self._file.write(json.dumps(asdict(entry)).encode() + b"\n")
         self.known[entry.source] = entry
 
 
 def read_manifest(folder: Path) -> dict[str, ManifestEntry]:
-    """What a manifest says of each source, its last word; empty if there is none.
+    """The last entry of each source in a manifest; empty if there is none.
 
-    Lines that are torn, or no entries, are passed over.
+    Damaged lines and lines that are no entries are ignored.
 
     Raises
     ------
     OutputError
-        If there is one that cannot be read.
+        If the manifest exists but cannot be read.
     """
     path = folder / NAME
     with write_errors(path):
@@ -110,7 +110,7 @@ def _entry(line: bytes) -> ManifestEntry | None:
 
 
 def _is_torn(path: Path) -> bool:
-    """Whether the last line has no end."""
+    """Whether the last line has no line end."""
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) == 0:
             return False

@@ -1,103 +1,109 @@
-"""What is done to one picture: colours for it, for each plane of a stack, or a contact sheet."""
+"""Processing of one image file: colors, a stack, a contact sheet of render factors, or a map."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Executor, Future, wait
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from concurrent.futures import Executor, Future
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_colorize.analysis.maps import MapKind, draw_map
+from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.batch.contact_sheet import contact_sheet, fit
-from napari_colorize.batch.discovery import own_suffix
+from napari_colorize.batch.guide_files import guides_identity
 from napari_colorize.batch.naming import Job
-from napari_colorize.errors import OutputError
-from napari_colorize.io.formats import can_hold, format_of
+from napari_colorize.io.file_names import own_suffix
 from napari_colorize.io.images import (
     ImageRecord,
     Metadata,
-    StackWriter,
     fill_range,
-    suffix_of,
     suggest_suffix,
     write_image,
 )
 from napari_colorize.settings import ColorizeSettings
 
-BEHIND = 2  # pictures, or planes of a stack, that may wait to be written
-CELL = 480  # pixels of a picture's longer side on a contact sheet
+if TYPE_CHECKING:
+    from napari_colorize.colorizer import Colorizer
+    from napari_colorize.refine.guides import Guides
+    from napari_colorize.result import Colorized
 
-TIFF = (".tif", ".tiff", ".btf")
+CELL = 480  # longer side of an image on a contact sheet, in pixels
 
-Pixels = NDArray[Any]
-Settings = dict[str, Any]
 Record = dict[str, object]
 
 
 @dataclass(frozen=True, eq=False)
 class Extras:
-    """What every picture is colorized with beside settings; only what there is is handed on."""
+    """Arguments of a Colorizer other than settings; only those that are given are passed on.
 
-    guides: Any = None
-    blend_with: Any = None
+    Parameters
+    ----------
+    guides : Guides, optional
+        Mask, hints and reference.
+    blend_with : Colorizer, optional
+        A second model.
+    time_axis : int, optional
+        Axis of a stack along which temporal smoothing acts.
+    """
+
+    guides: Guides | None = None
+    blend_with: Colorizer | None = None
     time_axis: int | None = None
 
-    def of_image(self) -> dict[str, Any]:
-        """Keywords for one image."""
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `Colorizer.__call__` and `Colorizer.stream`."""
         given = {"guides": self.guides, "blend_with": self.blend_with}
         return {name: value for name, value in given.items() if value is not None}
 
-    def of_stack(self) -> dict[str, Any]:
-        """Keywords for a stack."""
-        along = {} if self.time_axis is None else {"time_axis": self.time_axis}
-        return {**self.of_image(), **along}
-
-
-class Colored(Protocol):
-    """What a task needs of a `Colorized`."""
-
-    @property
-    def rgb(self) -> Any:
-        """(Y, X, 3 or 4) in the image's dtype."""
-
-    @property
-    def gray(self) -> Any:
-        """(Y, X) in [0, 1]."""
-
-    @property
-    def provenance(self) -> Record:
-        """How it was made."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know."""
-
-
-class Colors(Protocol):
-    """What a task needs of a `Colorizer`."""
-
-    def __call__(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Colored:
-        """Colorize one image."""
-
-    def iter_planes(
-        self, stack: Any, *, rgb: bool | None = None, **settings: Any
-    ) -> Iterator[tuple[tuple[int, ...], Colored]]:
-        """Colorize a stack plane by plane."""
+    def identity(self, colorizer: Colorizer) -> Record:
+        """JSON values that identify models and guides; a run is resumed only if they are equal."""
+        identity: Record = {**colorizer.identity, "guides": guides_identity(self.guides)}
+        if self.blend_with is not None:
+            identity["blend_with"] = self.blend_with.identity
+        return identity
 
 
 NO_EXTRAS = Extras()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Processing:
+    """How each image of a batch is processed.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+        The model.
+    settings : ColorizeSettings
+        Color settings; without contrast limits, those of the file (a DICOM window) are used.
+    sweep : tuple of int
+        Render factors of a contact sheet. Empty: the image itself is colorized.
+    overwrite : bool
+        Whether results may replace files.
+    extras : Extras
+        Guides, a second model, the time axis.
+    map : {"disagreement", "error", "uncolored"}, optional
+        Write this map instead of the colors.
+    """
+
+    colorizer: Colorizer
+    settings: ColorizeSettings
+    sweep: tuple[int, ...] = ()
+    overwrite: bool = False
+    extras: Extras = NO_EXTRAS
+    map: MapKind | None = None
+
+
 @dataclass(frozen=True)
 class Output:
-    """A result: its path, what is to be said about it, and when it was written completely."""
+    """A result: its path, notes for the user, and a future that is done when it is written."""
 
     path: Path
     notes: tuple[str, ...]
@@ -107,216 +113,187 @@ class Output:
 Steps = Generator[None, None, Output]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Task:
-    """A decoded picture and what is wanted of it.
+    """One decoded image with the processing to apply.
 
     Parameters
     ----------
+    processing : Processing
+        What to do.
     job : Job
-        Its names.
-    picture : Picture
-        Its pixels.
-    colorizer : Colorizer
-        The network.
-    settings : ColorizeSettings
-        As chosen; if they have no limits, the picture's own (a DICOM window) are taken.
-    sweep : tuple of int
-        Render factors of a contact sheet. Empty: the picture itself is colorized.
-    overwrite : bool
-        Whether the result may replace a file.
+        Names of the image and its result.
+    image : ImageRecord
+        The decoded image or stack.
     writer : Executor
-        One thread that writes, in order.
-    beside : Beside
-        Guides, a second model, the axis of time.
-    map : {"disagreement", "error", "uncolored"}, optional
-        What is drawn instead of the colours.
+        Thread that writes results in order.
     """
 
+    processing: Processing
     job: Job
-    picture: ImageRecord
-    colorizer: Colors
-    settings: ColorizeSettings
-    sweep: tuple[int, ...]
-    overwrite: bool
+    image: ImageRecord
     writer: Executor
-    extras: Extras = NO_EXTRAS
-    map: MapKind | None = None
 
     @property
     def steps(self) -> int:
-        """How often `run` stops on its way."""
-        return len(self.sweep) or (1 if self.map else math.prod(self._leading))
+        """Number of steps of `run`: images of a sheet, planes of a stack, or 1."""
+        if self.processing.sweep:
+            return len(self.processing.sweep)
+        return 1 if self.processing.map else math.prod(self._leading)
 
     def run(self) -> Steps:
-        """Do it; stops after each step and returns what was `Made`."""
-        if self.sweep:
-            return self._compare()
-        if self.map is not None:
-            return self._draw_map(self.map)
-        return self._stack() if self.picture.is_stack else self._single()
+        """Process the image; yields after each step and returns the `Output`."""
+        if self.processing.sweep:
+            return self._contact_sheet()
+        if self.processing.map is not None:
+            return self._draw_map(self.processing.map)
+        return self._stack() if self.image.is_stack else self._single()
 
     def _single(self) -> Steps:
-        colored = self.colorizer(
-            self.picture.array, rgb=self.picture.rgb, **self.extras.of_image(), **self._settings()
-        )
-        rgb = self._pixels(colored)
+        colorized = self._colorize(self.image.array, **self._settings)
+        rgb = self._pixels(colorized)
         yield
-        notes = (*self.picture.notes, *colored.notes)
-        return self._hand_over(rgb, self.picture.metadata, colored.provenance, notes)
+        notes = (*self.image.notes, *colorized.notes)
+        return self._submit(rgb, self.image.metadata, colorized.provenance, notes)
 
     def _stack(self) -> Steps:
-        """Planes go to the file one by one; an animation (`.webp`) is written as a whole."""
-        planes = self.colorizer.iter_planes(
-            self.picture.array, rgb=self.picture.rgb, **self.extras.of_stack(), **self._settings()
+        """Colorize a stack with the sequence engine of `video`, which can resume it."""
+        from napari_colorize.video.plan import ExportOptions, VideoPlan
+        from napari_colorize.video.stacks import StackSource, refuse_stack
+
+        colorizer, extras = self.processing.colorizer, self.processing.extras
+        source = StackSource.of(self.job.source, self.image, time_axis=extras.time_axis)
+        has_alpha = self.image.array.shape[-1] == 4 and self.image.rgb
+        target = self._target(self._stack_dtype, has_alpha=has_alpha)
+        refuse_stack(target, self._stack_dtype, has_alpha=has_alpha, axes=len(self._leading))
+        plan = VideoPlan(
+            source=source,
+            target=target,
+            kind="stack",
+            options=ExportOptions(overwrite=self.processing.overwrite),
         )
-        first = next(colored for _, colored in planes)
-        notes = dict.fromkeys((*self.picture.notes, *first.notes))
+        sequence = plan.run(
+            colorizer, self.processing.settings, extras.identity(colorizer), **extras.arguments
+        )
+        with closing(sequence):
+            for _ in range(sequence.resumed_frames):
+                yield
+            for _ in sequence:
+                yield
+        notes = dict.fromkeys((*sequence.state.notes, *source.notes(), *sequence.notes))
+        return Output(target, tuple(notes), self.writer.submit(perf_counter))
 
-        def pages() -> Iterator[Pixels]:
-            yield page
-            for _, colored in planes:
-                notes.update(dict.fromkeys(colored.notes))
-                yield self._pixels(colored)
-
-        page = self._pixels(first)
-        target = self._target(page)
-        if suffix_of(target).endswith(TIFF):
-            yield from self._stream(target, pages(), page, first.provenance)
-            return Output(target, tuple(notes), self.writer.submit(perf_counter))
-        _refuse_stack(target, page, len(self._leading))
-        frames = []
-        for frame in pages():
-            frames.append(frame)
+    def _contact_sheet(self) -> Steps:
+        """A contact sheet of the image, or of a stack's middle plane."""
+        image, notes = self._middle_plane("sheet")
+        settings = self._settings
+        image = as_uint8(image, settings["contrast_limits"])
+        tiles: list[UInt8Array] = []
+        for factor in self.processing.sweep:
+            changed = {**settings, "contrast_limits": None, "render_factor": factor}
+            colorized = self._colorize(image, **changed)
+            if not tiles:
+                tiles.append(fit(as_uint8(np.asarray(colorized.gray), (0, 1)), CELL))
+            tiles.append(fit(np.asarray(colorized.rgb), CELL))
+            notes.update(dict.fromkeys(colorized.notes))
             yield
-        stack = np.stack(frames).reshape(*self._leading, *frames[0].shape)
-        return self._hand_over(stack, self.picture.metadata, first.provenance, tuple(notes))
-
-    def _stream(
-        self, target: Path, pages: Iterator[Pixels], like: Pixels, provenance: Record
-    ) -> Iterator[None]:
-        """Write page after page, a few behind the network."""
-        with StackWriter(
-            target,
-            shape=(*self._leading, *like.shape),
-            dtype=like.dtype,
-            metadata=self.picture.metadata,
-            provenance=provenance,
-            overwrite=self.overwrite,
-        ) as file:
-            writing: deque[Future[None]] = deque()
-            try:
-                for page in pages:
-                    writing.append(self.writer.submit(file.write, page))
-                    yield
-                    while len(writing) > BEHIND:
-                        writing.popleft().result()
-                while writing:
-                    writing.popleft().result()
-            finally:
-                wait(writing)  # the file must not be closed under a page on its way
-
-    def _compare(self) -> Steps:
-        """A contact sheet of the picture, or of a stack's middle plane."""
-        image, notes = self._middle("sheet")
-        settings = self._settings()
-        image = as_bytes(image, settings["contrast_limits"])
-        pictures: list[NDArray[np.uint8]] = []
-        for factor in self.sweep:
-            now = {**settings, "contrast_limits": None, "render_factor": factor}
-            colored = self.colorizer(image, rgb=self.picture.rgb, **self.extras.of_image(), **now)
-            if not pictures:
-                pictures.append(fit(as_bytes(np.asarray(colored.gray), (0, 1)), CELL))
-            pictures.append(fit(np.asarray(colored.rgb), CELL))
-            notes.update(dict.fromkeys(colored.notes))
-            yield
-        labels = ["gray", *(f"render factor {factor}" for factor in self.sweep)]
-        sheet = contact_sheet(pictures, labels, cell=CELL)
-        return self._hand_over(
+        labels = ["gray", *(f"render factor {factor}" for factor in self.processing.sweep)]
+        sheet = contact_sheet(tiles, labels, cell=CELL)
+        return self._submit(
             sheet,
-            Metadata(icc=self.picture.metadata.icc),
-            _of_several(colored.provenance, self.sweep),
+            Metadata(icc=self.image.metadata.icc),
+            _sweep_record(colorized.provenance, self.processing.sweep),
             tuple(notes),
         )
 
     def _draw_map(self, kind: MapKind) -> Steps:
-        """A map of the picture, or of a stack's middle plane."""
-        image, notes = self._middle("map")
+        """A map of the image, or of a stack's middle plane."""
+        image, notes = self._middle_plane("map")
         drawn = draw_map(
             kind,
-            self.colorizer,
+            self.processing.colorizer,
             image,
-            rgb=self.picture.rgb,
-            extras=self.extras.of_image(),
-            settings=self._settings(),
+            rgb=self.image.rgb,
+            extras=self.processing.extras.arguments,
+            settings=self._settings,
         )
         yield
         notes.update(dict.fromkeys(drawn.notes))
-        return self._hand_over(drawn.pixels, Metadata(), drawn.provenance, tuple(notes))
+        return self._submit(drawn.pixels, Metadata(), drawn.provenance, tuple(notes))
 
-    def _middle(self, what: str) -> tuple[Pixels, dict[str, None]]:
-        notes = dict.fromkeys(self.picture.notes)
-        if not self.picture.is_stack:
-            return self.picture.array, notes
+    def _colorize(self, image: AnyArray, **settings: Any) -> Colorized:
+        arguments = {**self.processing.extras.arguments, **settings}
+        return self.processing.colorizer(image, rgb=self.image.rgb, **arguments)
+
+    def _middle_plane(self, result: str) -> tuple[AnyArray, dict[str, None]]:
+        notes = dict.fromkeys(self.image.notes)
+        if not self.image.is_stack:
+            return self.image.array, notes
         index = tuple(length // 2 for length in self._leading)
-        notes[f"The {what} shows plane {', '.join(map(str, index))} of the stack."] = None
-        return self.picture.array[index], notes
+        notes[f"The {result} shows plane {', '.join(map(str, index))} of the stack."] = None
+        return self.image.array[index], notes
 
-    def _hand_over(
-        self,
-        rgb: Pixels,
-        metadata: Metadata,
-        provenance: Record,
-        notes: tuple[str, ...],
+    def _submit(
+        self, rgb: AnyArray, metadata: Metadata, provenance: Record, notes: tuple[str, ...]
     ) -> Output:
-        """Let the writer write a result as soon as it can."""
-        target = self._target(rgb)
+        """Queue a result for the writer thread."""
+        target = self._target(rgb.dtype, has_alpha=rgb.shape[-1] == 4)
 
         def write() -> float:
-            write_image(target, rgb, metadata, provenance, overwrite=self.overwrite)
+            write_image(target, rgb, metadata, provenance, overwrite=self.processing.overwrite)
             return perf_counter()
 
         return Output(target, notes, self.writer.submit(write))
 
-    def _target(self, rgb: Pixels) -> Path:
-        suffix = suggest_suffix(
-            own_suffix(self.job.source).lower(),
-            rgb.dtype,
-            rgb.shape[-1] == 4,
-            self.picture.is_stack,
-        )
-        return self.job.target(suffix)
+    def _target(self, dtype: np.dtype[Any], *, has_alpha: bool) -> Path:
+        suffix = own_suffix(self.job.source).lower()
+        return self.job.target(suggest_suffix(suffix, dtype, has_alpha, self.image.is_stack))
 
-    def _pixels(self, colored: Colored) -> Pixels:
-        """The colours as a file should hold them.
+    def _pixels(self, colorized: Colorized) -> AnyArray:
+        """Colors as a file should store them.
 
-        Whole numbers lie between the contrast limits; explicit ones are spread to what other
-        programs take for black and white.
+        Integers lie between the contrast limits; explicit limits are stretched to the full range,
+        because other programs do not know them.
         """
-        rgb = np.asarray(colored.rgb)
-        limits = self._settings()["contrast_limits"]
-        is_whole = self.picture.array.dtype.kind in "iu" and self.settings.fidelity == "exact"
-        if limits is None or not is_whole:
+        rgb = np.asarray(colorized.rgb)
+        limits = self._settings["contrast_limits"]
+        if limits is None or not self._has_integer_limits:
             return rgb
         colors = fill_range(rgb[..., :3], limits)
         alpha = fill_range(rgb[..., 3:], (0, np.iinfo(rgb.dtype).max))
         return np.concatenate([colors, alpha], axis=-1) if alpha.size else colors
 
-    def _settings(self) -> Settings:
-        chosen = asdict(self.settings)
-        if chosen["contrast_limits"] is None:
-            chosen["contrast_limits"] = self.picture.contrast_limits
-        return chosen
+    @property
+    def _stack_dtype(self) -> np.dtype[Any]:
+        """Type of a colorized stack, which decides about its format before the first plane."""
+        dtype = self.image.array.dtype
+        if dtype.kind == "b":
+            return np.dtype(np.uint8)
+        if self._settings["contrast_limits"] is not None and self._has_integer_limits:
+            return np.dtype(np.uint8 if dtype == np.uint8 else np.uint16)
+        return dtype
+
+    @property
+    def _has_integer_limits(self) -> bool:
+        is_exact = self.processing.settings.fidelity == "exact"
+        return self.image.array.dtype.kind in "iu" and is_exact
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        settings = self.processing.settings
+        if settings.contrast_limits is None:
+            settings = replace(settings, contrast_limits=self.image.contrast_limits)
+        return asdict(settings)
 
     @property
     def _leading(self) -> tuple[int, ...]:
-        """Lengths of the axes before Y and X; none for a single picture."""
-        return self.picture.array.shape[: -3 if self.picture.rgb else -2]
+        """Lengths of the axes before Y and X; empty for a single image."""
+        return self.image.array.shape[: -3 if self.image.rgb else -2]
 
 
-def as_bytes(image: Pixels, limits: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Any image as 8-bit for a contact sheet, without alpha."""
-    from napari_colorize.imaging.planes import default_limits  # torch is here by now
+def as_uint8(image: AnyArray, limits: Limits | None) -> UInt8Array:
+    """Any image as uint8 for a contact sheet, without alpha."""
+    from napari_colorize.imaging.planes import default_limits  # imports torch
 
     channels = image[..., :3] if image.ndim == 3 else image
     if channels.dtype == np.uint8 and limits is None:
@@ -327,17 +304,8 @@ def as_bytes(image: Pixels, limits: tuple[float, float] | None) -> NDArray[np.ui
     return np.rint(np.clip(np.nan_to_num(unit), 0, 1) * 255).astype(np.uint8)
 
 
-def _refuse_stack(target: Path, page: Pixels, axes: int) -> None:
-    """Say that a format cannot hold a stack before all of its planes are colorized."""
-    into = format_of(target)
-    if not can_hold(into, page.dtype, has_alpha=page.shape[-1] == 4, is_stack=True, axes=axes):
-        raise OutputError(
-            f"{target.name}: {into.name} cannot hold this stack of {page.dtype}. Choose .tif."
-        )
-
-
-def _of_several(provenance: Record, sweep: tuple[int, ...]) -> Record:
-    """The record of a contact sheet: as of one picture, but with all render factors."""
+def _sweep_record(provenance: Record, sweep: tuple[int, ...]) -> Record:
+    """Provenance of a contact sheet: that of one image, with all render factors."""
     settings = provenance.get("settings")
     if not isinstance(settings, dict):
         return provenance

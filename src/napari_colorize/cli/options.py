@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -117,12 +117,6 @@ class GuideOptions:
         from napari_colorize.batch.guide_files import read_guides
 
         return read_guides(self.hints, self.mask, self.reference)
-
-    def identity(self) -> Any:
-        """Hashes of the files, to detect whether an interrupted command used the same ones."""
-        from napari_colorize.batch.guide_files import identity_of
-
-        return identity_of(self.hints, self.mask, self.reference)
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]

@@ -59,8 +59,8 @@ class SequenceConsole:
 
     def begin(self, work: VideoJob) -> None:
         """Print notes about an interrupted earlier run, and start the progress bar."""
-        self._before = self._done = work.before
-        self._notes(work.ledger.notes)
+        self._before = self._done = work.resumed_frames
+        self._notes(work.state.notes)
         self._start = perf_counter()
         if not self._quiet:
             # disable=None: no bar unless stderr is a terminal.

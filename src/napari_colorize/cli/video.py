@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,9 +16,6 @@ from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
     from napari_colorize.video.plan import ExportOptions
-
-# Defaults of this command. The value was measured, see docs/how-to/stacks-and-video.md.
-SETTINGS = ColorizeSettings(temporal_smoothing=0.85)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +84,18 @@ def video(
         ),
     ],
     *,
+    context: typer.Context,
     models: ModelOptions,
-    settings: ColorizeSettings = SETTINGS,
+    settings: ColorizeSettings,
     guides: GuideOptions,
     encoding: EncodingOptions,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Colorize a video, a folder of frames or an image stack with temporal smoothing.
+    """Colorize a video, a folder of frames or an image stack.
+
+    For videos and folders of frames, --temporal-smoothing is 0.85 unless it is given. Stacks are
+    not smoothed by default, as in the command image.
 
     For a video, audio, subtitles, chapters and metadata are copied; time stamps and rotation are
     kept. Streams that the output container does not support are listed. Unfinished work is kept
@@ -105,22 +107,23 @@ def video(
     """
     from napari_colorize.batch.task import Extras
     from napari_colorize.cli.sequence_console import SequenceConsole
-    from napari_colorize.video.plan import plan_video
+    from napari_colorize.video.plan import default_temporal_smoothing, plan_video, sequence_kind
 
     plan = plan_video(source, out, encoding.export_options(overwrite=overwrite))
+    given = context.get_parameter_source("temporal_smoothing")
+    if given is not None and given.name == "DEFAULT":
+        smoothing = default_temporal_smoothing(sequence_kind(Path(source)))
+        settings = replace(settings, temporal_smoothing=smoothing)
     models.check()
     guide_images = guides.read()
     with SequenceConsole(plan.source.info.total, quiet=quiet) as console:
         colorizer, second = models.load(progress=not quiet)
-        # What a resumed job must have in common with the interrupted one.
-        identity = {**colorizer.identity, "guides": guides.identity()}
-        if second is not None:
-            identity["blend_with"] = second.identity
-        job = plan.work(
+        extras = Extras(guide_images, second)
+        job = plan.run(
             colorizer,
             colorizer.resolve_settings(asdict(settings)),
-            identity,
-            **Extras(guide_images, second).of_image(),
+            extras.identity(colorizer),
+            **extras.arguments,
         )
         console.begin(job)
         with closing(job):

@@ -141,7 +141,7 @@ def _video_attributes(frames: VideoFrames) -> dict[str, Any]:
 
     Contrast limits are those of the dtype. napari would decode frames to find others.
     """
-    video = frames.film
+    video = frames.video
     white = 255 if frames.dtype.itemsize == 1 else 65535
     return {
         "name": video.path.stem,
@@ -161,4 +161,4 @@ def _pixel_size(video: VideoInfo) -> tuple[float, float]:
     """Height and width of a displayed pixel; the shorter side is 1."""
     ratio = float(video.pixel_ratio)
     height, width = (1.0, ratio) if ratio >= 1 else (1 / ratio, 1.0)
-    return (width, height) if video.turns % 2 else (height, width)
+    return (width, height) if video.quarter_turns % 2 else (height, width)

@@ -12,12 +12,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from hashlib import sha256
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Layer
 
-    from napari_colorize.array_types import AnyArray
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.refine.guides import Guides
@@ -126,7 +123,7 @@ def _choose_video(controller: ColorizeController) -> Path:
         raise ImageError("There is no video to save: open a video and select its layer.")
     open_panel(controller.viewer)
     controller.choose_layer(chosen)
-    return frames.film.path
+    return frames.video.path
 
 
 def _video_frames(layer: Layer | None) -> VideoFrames | None:
@@ -191,7 +188,7 @@ class ExportJob:
                 "use layers with a single plane, or none."
             )
         return cls(
-            frames.film.path,
+            frames.video.path,
             len(frames),
             _with_display_range(controller.settings, layer),
             session.model,
@@ -212,11 +209,6 @@ class ExportJob:
         if isinstance(model, Colorizer):
             return model
         return Colorizer.from_pretrained(model, device=self.device, precision=self.precision)
-
-    def identity(self, colorizer: Colorizer, second: Colorizer | None) -> dict[str, object]:
-        """What an earlier export must have in common with this one to be continued."""
-        identity = {**colorizer.identity, "guides": _digest(self.guides)}
-        return identity if second is None else {**identity, "blend_with": second.identity}
 
 
 @dataclass(frozen=True)
@@ -349,22 +341,23 @@ class VideoExport:
     def _write_frames(self, colorizer: Colorizer, second: Colorizer | None) -> tuple[str, ...]:
         from napari_colorize.batch.task import Extras
 
-        work = self._plan.work(
+        extras = Extras(self._job.guides, second)
+        work = self._plan.run(
             colorizer,
             colorizer.resolve_settings(asdict(self._job.settings)),
-            self._job.identity(colorizer, second),
-            **Extras(self._job.guides, second).of_image(),
+            extras.identity(colorizer),
+            **extras.arguments,
         )
         began, total = time.monotonic(), self._job.frames
-        self._done = work.before
+        self._done = work.resumed_frames
         with closing(work):
             for done in work:
                 self._done = done
-                left = seconds_left(began, done - work.before, total - work.before)
+                left = seconds_left(began, done - work.resumed_frames, total - work.resumed_frames)
                 self.progress.emit(RunProgress(f"Saving {self.target.name}", done, total, left))
                 if self._cancelled.is_set():
                     return ()
-        return (f"Saved {self.target}.", *work.ledger.notes, *work.source.notes(), *work.notes)
+        return (f"Saved {self.target}.", *work.state.notes, *work.source.notes(), *work.notes)
 
     # In the GUI thread
 
@@ -399,23 +392,3 @@ def _with_display_range(settings: ColorizeSettings, layer: Image) -> ColorizeSet
         contrast_limits=None if is_full_range else limits,
         gamma=layers.displayed_gamma(layer),
     )
-
-
-def _digest(guides: Guides | None) -> str | None:
-    """SHA-256 of all arrays of guides; None without guides."""
-    if not guides:
-        return None
-    digest = sha256()
-    for name, array in _arrays("guides", guides):
-        digest.update(f"{name} {array.shape} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _arrays(name: str, value: Any) -> Iterator[tuple[str, AnyArray]]:
-    """Name and array of each array in a dataclass and in the dataclasses it contains."""
-    if isinstance(value, np.ndarray):
-        yield name, value
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from _arrays(f"{name}.{field.name}", getattr(value, field.name))

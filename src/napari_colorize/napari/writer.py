@@ -142,7 +142,7 @@ def encode(frames: _FrameStack, target: Path) -> None:
         try:
             bar = progress(frames, total=len(frames), desc=f"Writing {target.name}")
             for index, rgb in enumerate(bar):
-                writer.write(Frame(image=rgb, place=index, time=index, duration=1), rgb)
+                writer.write(Frame(image=rgb, position=index, time=index, duration=1), rgb)
         except BaseException:
             with suppress(ColorizeError):  # the first error is the one to report
                 writer.pause()
@@ -169,7 +169,7 @@ def _encoding(frames: _FrameStack, target: Path) -> Encoding:
         width=width,
         time_base=1 / frames.rate,
         rate=frames.rate,
-        tones=standard_format(height, width, frames.depth),
+        ycbcr=standard_format(height, width, frames.depth),
     )
 
 

@@ -1,10 +1,10 @@
-"""Films, folders of numbered pictures and image stacks, colorized frame after frame.
+"""Videos, folders of numbered images and image stacks, colorized frame by frame.
 
-`planning` is the door: it looks at what is given and wanted and puts a source and a sink together
-(`frame` says what these are). `work` moves frames from one to the other, through the model;
-`ledger` remembers how far it has come, so that an interrupted command goes on.
+`plan` is the entry point: it checks input and output and combines a source and a sink (interfaces
+in `frames`). `runner` moves frames from the source through the model to the sink; `resume` stores
+the progress, so that an interrupted command can be repeated.
 
-Films: `opening` (the facts), `tones` (what their numbers mean), `decoding`; `coding` (how they are
-encoded), `segments` (in pieces), `writing`, `joining` (with sound and all else); `lazy` (a film as
-an array). Pictures: `folder`, `stacks`, `zarrs`, `ranges`.
+Videos: `probe` (properties), `ycbcr` (code values), `decoder`; `encoding` (encoder settings),
+`segments` (encoded parts), `encoder`, `muxing` (with audio and metadata); `lazy_frames` (a video as
+an array). Images: `folders`, `stacks`, `ome_zarr`, `intensity_range`.
 """

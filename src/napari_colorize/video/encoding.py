@@ -1,4 +1,4 @@
-"""How a film's pictures are encoded: which encoder, which layout of planes, what it is told."""
+"""How the frames of a video are encoded: encoder, pixel format, color tags and options."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import OutputError, SettingsError
-from napari_colorize.video.frames import Pixels
 from napari_colorize.video.probe import VideoInfo, pyav
 from napari_colorize.video.ycbcr import FULL, LIMITED, YCbCrFormat
 
@@ -21,8 +21,8 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "
 """Suffix -> FFmpeg's name, for writing."""
 
 EIGHT, TEN, TWELVE = 8, 10, 12
-# The first one that this PyAV has and that the container may hold. H.264 in 10 bits plays in few
-# players, H.265 in most.
+# The first encoder that this PyAV contains and the container supports. Few players support H.264
+# with 10 bits, most support H.265.
 PREFERRED = {EIGHT: ("libx264", "libvpx-vp9"), TEN: ("libx265", "libx264", "libsvtav1")}
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "libx264": {"preset": "medium"},
@@ -31,24 +31,25 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "libsvtav1": {"preset": "8"},
     "mpeg4": {"qscale": "2"},
 }
-# Each encoder's own scale of constant quality; these look alike and are all but without loss.
+# Constant quality on each encoder's own scale; visually similar and nearly lossless.
 QUALITY = {"libx264": 17, "libx265": 17, "libvpx-vp9": 20, "libsvtav1": 20}
-# H.265 in MP4 plays on Apple's machines only under this tag.
+# Apple's players accept H.265 in MP4 only with this tag.
 TAGS = {"libx265": "hvc1"}
 CHROMA = {(True, True): "420", (False, True): "422", (False, False): "444"}
-QUIET = {"libsvtav1": ("SVT_LOG", "1")}  # its banner on stderr is switched off by the environment
+# SVT-AV1 prints a banner on stderr unless this environment variable is set.
+QUIET = {"libsvtav1": ("SVT_LOG", "1")}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Planes as an encoder takes them.
+    """Pixel format of an encoder.
 
     Parameters
     ----------
     name : str
         FFmpeg's name of the pixel format.
     depth : int
-        Bits of a sample.
+        Bits per sample.
     halved : (bool, bool)
         Whether chroma has half the rows, half the columns.
     """
@@ -68,28 +69,28 @@ LAYOUTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """An encoder and the look of what it writes.
+    """An encoder with the properties of the video that it writes.
 
     Parameters
     ----------
     encoder : str
         FFmpeg's name.
     layout : Layout
-        Of the planes.
+        Pixel format.
     height, width : int
-        Of the pictures as they are stored.
+        Size of the frames as they are stored.
     time_base : Fraction
-        Seconds that a frame's time counts.
+        Seconds per unit of a frame's time.
     rate : Fraction
-        Frames a second, on average.
-    tones : Tones
-        What the numbers mean, in the layout's depth.
+        Average number of frames per second.
+    ycbcr : YCbCrFormat
+        Meaning of the code values, in the layout's depth.
     pixel_ratio : Fraction
-        Width of a pixel over its height.
+        Width of a pixel divided by its height.
     options : mapping of str to str
-        For the encoder.
+        Options of the encoder.
     notes : tuple of str
-        What could not be as in the source.
+        Properties that could not be kept as in the source.
     """
 
     encoder: str
@@ -98,81 +99,83 @@ class Encoding:
     width: int
     time_base: Fraction
     rate: Fraction
-    tones: YCbCrFormat
+    ycbcr: YCbCrFormat
     pixel_ratio: Fraction = Fraction(1)
     options: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict[str, object]:
-        """What two runs must have in common for their segments to fit together."""
+        """Values that must be equal for segments of two runs to fit together."""
         options = dict(self.options)
         form = f"{self.layout.name} {self.width}x{self.height} {self.time_base}"
         return {"encoder": self.encoder, "form": form, "options": options, "pyav": _version()}
 
-    def opened(self) -> Any:
-        """A codec context that takes frames and gives packets."""
+    def open_context(self) -> Any:
+        """A codec context that accepts frames and returns packets."""
         context = pyav().CodecContext.create(self.encoder, "w")
-        self.prepare(context)
+        self.configure(context)
         context.flags |= pyav().codec.context.Flags.global_header
-        with self.refusal_explained():
+        with self.encoder_errors():
             context.open()
         return context
 
     @contextmanager
-    def refusal_explained(self) -> Iterator[None]:
-        """Turn what the encoder says against pictures or settings into one `OutputError`."""
+    def encoder_errors(self) -> Iterator[None]:
+        """Turn an exception of the encoder into an `OutputError`."""
         try:
             yield
         except (pyav().error.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise OutputError(
-                f"The encoder {self.encoder} refuses pictures of {self.width} x {self.height} that "
-                f"count time in {self.time_base} s ({reason}). Choose another one."
+                f"The encoder {self.encoder} does not accept frames of {self.width} x "
+                f"{self.height} with the time base {self.time_base} s ({reason}). Choose another "
+                "encoder."
             ) from error
 
-    def prepare(self, context: Any) -> None:
-        """Tell a codec context all there is to know before it is opened."""
+    def configure(self, context: Any) -> None:
+        """Set all properties of a codec context before it is opened."""
         if self.encoder in QUIET:
             os.environ.setdefault(*QUIET[self.encoder])
         context.height, context.width = self.height, self.width
         context.pix_fmt = self.layout.name
         context.time_base, context.framerate = self.time_base, self.rate
         context.sample_aspect_ratio = self.pixel_ratio
-        context.color_range = FULL if self.tones.full else LIMITED
-        context.colorspace = self.tones.matrix
-        context.color_primaries = self.tones.primaries
-        context.color_trc = self.tones.transfer
-        context.max_b_frames = 0  # frames leave in their order, so that segments join by copying
+        context.color_range = FULL if self.ycbcr.full else LIMITED
+        context.colorspace = self.ycbcr.matrix
+        context.color_primaries = self.ycbcr.primaries
+        context.color_trc = self.ycbcr.transfer
+        # Without B-frames, packets are in display order and segments can be joined by copying.
+        context.max_b_frames = 0
         context.options = {"chroma_sample_location": "left", **self.options}
         if self.encoder in TAGS:
             context.codec_tag = TAGS[self.encoder]
 
-    def frame_of(self, planes: tuple[Pixels, Pixels, Pixels], time: int) -> Any:
-        """Planes of code values as a frame of PyAV."""
+    def frame_of(self, planes: tuple[AnyArray, AnyArray, AnyArray], time: int) -> Any:
+        """A frame of PyAV from planes of code values."""
         frame = pyav().VideoFrame(self.width, self.height, self.layout.name)
         for plane, values in zip(frame.planes, planes, strict=True):
             shape, strides = values.shape, (plane.line_size, values.itemsize)
             np.ndarray(shape, values.dtype, plane, 0, strides)[:] = values
         frame.pts, frame.time_base = time, self.time_base
-        frame.color_range = FULL if self.tones.full else LIMITED
-        frame.colorspace = self.tones.matrix
-        frame.color_primaries, frame.color_trc = self.tones.primaries, self.tones.transfer
+        frame.color_range = FULL if self.ycbcr.full else LIMITED
+        frame.colorspace = self.ycbcr.matrix
+        frame.color_primaries, frame.color_trc = self.ycbcr.primaries, self.ycbcr.transfer
         return frame
 
 
 def encoding_like_source(
-    film: VideoInfo, suffix: str, *, encoder: str | None = None, quality: float | None = None
+    video: VideoInfo, suffix: str, *, encoder: str | None = None, quality: float | None = None
 ) -> Encoding:
-    """How a film is encoded that is to look like another one."""
+    """Encoding with the properties of an existing video."""
     return encoding_for(
         suffix,
-        height=film.height,
-        width=film.width,
-        time_base=film.time_base,
-        rate=film.rate,
-        tones=film.tones,
-        pixel_ratio=film.pixel_ratio,
+        height=video.height,
+        width=video.width,
+        time_base=video.time_base,
+        rate=video.rate,
+        ycbcr=video.ycbcr,
+        pixel_ratio=video.pixel_ratio,
         encoder=encoder,
         quality=quality,
     )
@@ -185,36 +188,38 @@ def encoding_for(
     width: int,
     time_base: Fraction,
     rate: Fraction,
-    tones: YCbCrFormat,
+    ycbcr: YCbCrFormat,
     pixel_ratio: Fraction = Fraction(1),
     encoder: str | None = None,
     quality: float | None = None,
 ) -> Encoding:
-    """Choose encoder and layout.
+    """Choose encoder and pixel format.
 
     Parameters
     ----------
     suffix : str
-        Of the file: one of `CONTAINERS`.
-    height, width, time_base, rate, tones, pixel_ratio
-        See `Coding`; `tones.depth` is the source's.
+        Suffix of the file: one of `CONTAINERS`.
+    height, width, time_base, rate, ycbcr, pixel_ratio
+        See `Encoding`; `ycbcr.depth` is the source's.
     encoder : str, optional
-        FFmpeg's name of one. Default: the first of `PREFERRED` that there is.
+        FFmpeg's name. Default: the first available one of `PREFERRED`.
     quality : float, optional
-        On the encoder's own scale (`crf`), smaller is better.
+        Quality on the encoder's own scale (`crf`); smaller is better.
 
     Raises
     ------
     SettingsError
-        If there is no such encoder, or it has no such scale.
+        If the encoder does not exist or has no such scale.
     OutputError
         If no encoder of this PyAV fits.
     """
-    deep = EIGHT if tones.depth == EIGHT else TEN
-    chosen = _checked(encoder, suffix) if encoder else _first_of(PREFERRED[deep], suffix)
-    layout, notes = _layout(chosen, tones.depth, height, width)
+    deep = EIGHT if ycbcr.depth == EIGHT else TEN
+    chosen = (
+        _checked_encoder(encoder, suffix) if encoder else _first_available(PREFERRED[deep], suffix)
+    )
+    layout, notes = _layout(chosen, ycbcr.depth, height, width)
     if suffix == ".webm" and pixel_ratio != 1:
-        notes.append("WebM forgets that its pixels are not square: choose .mp4 or .mkv.")
+        notes.append("WebM does not store the pixel aspect ratio: choose .mp4 or .mkv.")
     return Encoding(
         encoder=chosen,
         layout=layout,
@@ -222,22 +227,22 @@ def encoding_for(
         width=width,
         time_base=time_base,
         rate=rate,
-        tones=tones.with_depth(layout.depth),
+        ycbcr=ycbcr.with_depth(layout.depth),
         pixel_ratio=pixel_ratio,
         options={**OPTIONS.get(chosen, {}), **_quality(chosen, quality)},
         notes=tuple(notes),
     )
 
 
-def _quality(encoder: str, wanted: float | None) -> dict[str, str]:
-    if wanted is None:
-        usual = QUALITY.get(encoder)
-        return {} if usual is None else {"crf": f"{usual}"}
+def _quality(encoder: str, quality: float | None) -> dict[str, str]:
+    if quality is None:
+        default = QUALITY.get(encoder)
+        return {} if default is None else {"crf": f"{default}"}
     names = {option.name for option in _supported(encoder)}
     for name in ("crf", "cq", "qp"):
         if name in names:
-            return {name: f"{wanted:g}"}
-    raise SettingsError(f"The encoder {encoder} has no scale of quality: leave --quality out.")
+            return {name: f"{quality:g}"}
+    raise SettingsError(f"The encoder {encoder} has no quality scale: omit --quality.")
 
 
 def _supported(encoder: str) -> tuple[Any, ...]:
@@ -246,33 +251,33 @@ def _supported(encoder: str) -> tuple[Any, ...]:
     return private
 
 
-def _checked(encoder: str, suffix: str) -> str:
+def _checked_encoder(encoder: str, suffix: str) -> str:
     av = pyav()
     try:
         codec = av.Codec(encoder, "w")
     except (ValueError, av.error.FFmpegError):
         raise SettingsError(
-            f"There is no encoder {encoder!r} here. Common ones: {', '.join(OPTIONS)}, ffv1, "
+            f"The encoder {encoder!r} is not available. Common ones: {', '.join(OPTIONS)}, ffv1, "
             "prores_ks."
         ) from None
     if codec.type != "video":
-        raise SettingsError(f"{encoder} does not encode pictures. Try libx264.")
-    if not _may_hold(suffix, encoder):
-        raise SettingsError(f"A {suffix} file cannot hold {encoder}. Choose .mkv, or another one.")
+        raise SettingsError(f"{encoder} does not encode video. Try libx264.")
+    if not _accepts_encoder(suffix, encoder):
+        raise SettingsError(f"A {suffix} file cannot store {encoder}. Choose .mkv or another one.")
     return encoder
 
 
-def _first_of(encoders: tuple[str, ...], suffix: str) -> str:
+def _first_available(encoders: tuple[str, ...], suffix: str) -> str:
     for encoder in encoders:
-        if encoder in pyav().codecs_available and _may_hold(suffix, encoder):
+        if encoder in pyav().codecs_available and _accepts_encoder(suffix, encoder):
             return encoder
     raise OutputError(
-        f"This PyAV has none of the encoders {', '.join(encoders)} for {suffix}. Name another one, "
-        "or choose another suffix."
+        f"This PyAV has none of the encoders {', '.join(encoders)} for {suffix}. Name another "
+        "encoder, or choose another suffix."
     )
 
 
-def _may_hold(suffix: str, encoder: str) -> bool:
+def _accepts_encoder(suffix: str, encoder: str) -> bool:
     av = pyav()
     container = av.open(io.BytesIO(), "w", format=CONTAINERS[suffix])
     try:
@@ -285,7 +290,7 @@ def _may_hold(suffix: str, encoder: str) -> bool:
 
 
 def _layout(encoder: str, depth: int, height: int, width: int) -> tuple[Layout, list[str]]:
-    """The layout nearest to the source's depth, with half the chroma where sides are even."""
+    """The pixel format nearest to the source's depth, with subsampled chroma for even sides."""
     formats = pyav().Codec(encoder, "w").video_formats or ()
     names = {form.name for form in formats}
     can_halve = (height % 2 == 0, width % 2 == 0)
@@ -297,20 +302,26 @@ def _layout(encoder: str, depth: int, height: int, width: int) -> tuple[Layout, 
     ]
     if not fitting:
         raise SettingsError(
-            f"The encoder {encoder} does not take pictures of {width} x {height} in a way that we "
-            "write. Choose libx264, libx265 or ffv1."
+            f"The encoder {encoder} supports no pixel format for {width} x {height} that can be "
+            "written. Choose libx264, libx265 or ffv1."
         )
-    wanted = min(depth, TWELVE)
-    # Deep enough first, then as deep as need be, then as little chroma as may be.
-    best = min(fitting, key=lambda layout: (layout.depth < wanted, abs(layout.depth - wanted),
-                                            -sum(layout.halved)))  # fmt: skip
+    target_depth = min(depth, TWELVE)
+    # Prefer sufficient depth, then the nearest depth, then the most chroma subsampling.
+    best = min(
+        fitting,
+        key=lambda layout: (
+            layout.depth < target_depth,
+            abs(layout.depth - target_depth),
+            -sum(layout.halved),
+        ),
+    )
     notes = []
     if best.depth < depth:
-        notes.append(f"Its {depth} bits become {best.depth}: {encoder} writes no more.")
+        notes.append(f"{depth} bits become {best.depth}: {encoder} supports no more.")
     if not all(can_halve):
         notes.append(
-            f"Its sides, {width} x {height}, are odd; it is written as {best.name}, which some "
-            "players lack."
+            f"The size {width} x {height} is odd, so the video is written as {best.name}, which "
+            "some players do not support."
         )
     return best, notes
 

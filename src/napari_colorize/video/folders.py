@@ -1,74 +1,73 @@
-"""Folders of numbered pictures, in and out."""
+"""Folders of numbered images as a source and as a sink."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from napari_colorize.batch.discovery import is_picture, own_suffix
+from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.io.file_names import is_image_name, natural_key, own_suffix
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import read_image, suggest_suffix, write_image
 from napari_colorize.runtime.atomic import remove_abandoned, write_errors
-from napari_colorize.video.frames import Frame, Pixels, Record, ResumePoint, SequenceInfo
-from napari_colorize.video.intensity_range import limits_of
+from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
+from napari_colorize.video.intensity_range import sequence_limits
 from napari_colorize.video.resume import ResumeState
 
-PICTURES = "pictures"
-OTHERS = "{} other pictures are left in {}: remove them if they were of another film."
-
-Limits = tuple[float, float] | None
+FRAMES_FOLDER = "images"
+OTHERS = "{} other images remain in {}: remove them if they belong to another sequence."
 
 
 @dataclass
 class FolderSource:
-    """Pictures of a folder as frames; see `frame.Source`.
+    """Images of a folder as frames; see `frames.FrameSource`.
 
     Parameters
     ----------
     path : Path
         The folder.
     names : tuple of str
-        Of its pictures, 2 before 10.
-    first : Picture
-        Which speaks for all: size and dtype are the same.
+        File names in natural order (2 before 10).
+    first : ImageRecord
+        The first image; all others have its size and dtype.
     rate : Fraction
-        Pictures a second.
+        Images per second.
     """
 
     path: Path
     names: tuple[str, ...]
     first: ImageRecord
     rate: Fraction
-    _limits: Limits = field(default=None, init=False)
+    _limits: Limits | None = field(default=None, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
 
     @classmethod
     def of(cls, path: Path, rate: Fraction) -> FolderSource:
-        """Look at a folder and its first picture.
+        """Open a folder and read its first image.
 
         Raises
         ------
         ImageError
-            If there is no picture in it, or the first one cannot be read.
+            If the folder contains no image, or the first one cannot be read.
         """
-        found = (each.name for each in path.iterdir() if is_picture(each.name))
-        names = tuple(sorted(found, key=natural))
+        found = (each.name for each in path.iterdir() if is_image_name(each.name))
+        names = tuple(sorted(found, key=natural_key))
         if not names:
-            raise ImageError(f"There are no pictures in {path}.")
+            raise ImageError(f"There are no images in {path}.")
         source = cls(path, names, read_image(path / names[0]), rate)
-        arrays = (source._picture(name).array for name in names)
-        source._limits = source.first.contrast_limits or limits_of(source.first.array.dtype, arrays)
+        arrays = (source._read(name).array for name in names)
+        window = source.first.contrast_limits
+        source._limits = window or sequence_limits(source.first.array.dtype, arrays)[0]
         return source
 
     @property
     def info(self) -> SequenceInfo:
-        """As the first picture is."""
+        """Properties of the first image, for all of them."""
         return SequenceInfo(
             path=self.path,
             size=self.first.array.shape[:2],
@@ -82,82 +81,82 @@ class FolderSource:
         )
 
     def identity(self) -> Record:
-        """Names, sizes and dates of all pictures."""
+        """Names, sizes and dates of all files."""
         digest = hashlib.sha256()
         for name in self.names:
             status = (self.path / name).stat()
             digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-        return {"folder": str(self.path.resolve()), "pictures": digest.hexdigest()}
+        return {"folder": str(self.path.resolve()), "images": digest.hexdigest()}
 
     def notes(self) -> tuple[str, ...]:
-        """What was said of its pictures."""
+        """Notes about the images."""
         return tuple(self._notes)
 
-    def series(self, border: ResumePoint, run_in: int) -> Iterator[Iterator[Frame]]:
-        """One: all pictures follow each other."""
-        yield self._frames(max(0, border.done - run_in))
+    def series(self, resume_point: ResumePoint, warm_up: int) -> Iterator[Iterator[Frame]]:
+        """A single series in the order of the names."""
+        yield self._frames(max(0, resume_point.done - warm_up))
 
     def _frames(self, first: int) -> Iterator[Frame]:
-        for place in range(first, len(self.names)):
-            name = self.names[place]
-            picture = self._picture(name)
-            self._notes.update(dict.fromkeys(picture.notes))
+        for position in range(first, len(self.names)):
+            name = self.names[position]
+            record = self._read(name)
+            self._notes.update(dict.fromkeys(record.notes))
             yield Frame(
-                image=picture.array,
-                place=place,
-                time=place,
+                image=record.array,
+                position=position,
+                time=position,
                 duration=1,
-                index=(place,),
+                index=(position,),
                 name=name,
-                metadata=picture.metadata,
+                metadata=record.metadata,
             )
 
-    def _picture(self, name: str) -> ImageRecord:
-        picture = self.first if name == self.names[0] else read_image(self.path / name)
-        if picture.is_stack:
-            raise ImageError(f"{name} holds several pictures: a folder of frames has one in each.")
-        if (picture.array.dtype, picture.rgb) != (self.first.array.dtype, self.first.rgb):
+    def _read(self, name: str) -> ImageRecord:
+        record = self.first if name == self.names[0] else read_image(self.path / name)
+        if record.is_stack:
+            raise ImageError(f"{name} contains several images: each frame must be a single image.")
+        if (record.array.dtype, record.rgb) != (self.first.array.dtype, self.first.rgb):
             raise ImageError(
-                f"{name} is not of the same kind as {self.names[0]}: frames are all gray or all in "
-                "colour, and of one number type."
+                f"{name} and {self.names[0]} differ: frames must be all gray or all in color, and "
+                "have the same dtype."
             )
-        return picture
+        return record
 
 
 @dataclass
 class FolderWriter:
-    """Pictures of a folder as a sink; see `frame.Sink`.
+    """Images in a folder as a sink; see `frames.FrameSink`.
 
     Parameters
     ----------
     target : Path
-        The folder, which appears when all are done.
-    ledger : Ledger
-        Where they are until then.
+        The folder, which appears when all images are complete.
+    state : ResumeState
+        Progress, and the folder of finished images.
     suffix : str
-        Of pictures that have no name of their own.
+        Suffix for frames without a file name.
     overwrite : bool
-        Whether pictures of a folder that is there already may be replaced.
+        Whether images in an existing folder may be replaced.
     """
 
     target: Path
-    ledger: ResumeState
+    state: ResumeState
     suffix: str = ".png"
     overwrite: bool = False
 
-    def write(self, frame: Frame, rgb: Pixels) -> None:
-        """Write one picture."""
-        metadata, record = frame.metadata or Metadata(), self.ledger.record
+    def write(self, frame: Frame, rgb: AnyArray) -> None:
+        """Write one image."""
+        metadata, record = frame.metadata or Metadata(), self.state.record
         path = self._folder / self._name(frame, rgb)
         write_image(path, rgb, metadata, record, overwrite=True)
-        self.ledger.reach(frame)
+        self.state.advance(frame)
 
     def pause(self) -> None:
-        """Say in the ledger how many are there."""
-        self.ledger.mark_reached()
+        """Save the number of finished images."""
+        self.state.save_progress()
 
     def finish(self, record: Record) -> tuple[str, ...]:
-        """Give the folder its name, or bring the pictures into it."""
+        """Rename the folder to its final name, or move the images into an existing folder."""
         self.pause()
         remove_abandoned(self._folder, age=0)
         with write_errors(self.target):
@@ -166,34 +165,28 @@ class FolderWriter:
                 self._folder.replace(self.target)
                 others = 0
             else:
-                ours = {picture.name for picture in self._folder.iterdir()}
-                names = {each.name for each in self.target.iterdir() if is_picture(each.name)}
+                ours = {path.name for path in self._folder.iterdir()}
+                names = {each.name for each in self.target.iterdir() if is_image_name(each.name)}
                 others = len(names - ours)
                 for name in sorted(ours):
-                    (self._folder / name).replace(self._free(self.target / name))
-        self.ledger.remove()
+                    (self._folder / name).replace(self._refuse_existing(self.target / name))
+        self.state.remove()
         return (OTHERS.format(others, self.target),) if others else ()
 
     @property
     def _folder(self) -> Path:
-        return self.ledger.folder / PICTURES
+        return self.state.folder / FRAMES_FOLDER
 
-    def _free(self, path: Path) -> Path:
+    def _refuse_existing(self, path: Path) -> Path:
         if not self.overwrite and os.path.lexists(path):
             raise OutputError(f"{path} exists. Replace it with --overwrite.")
         return path
 
-    def _name(self, frame: Frame, rgb: Pixels) -> str:
+    def _name(self, frame: Frame, rgb: AnyArray) -> str:
         has_alpha = rgb.shape[-1] == 4
         if not frame.name:
             suffix = suggest_suffix(self.suffix, rgb.dtype, has_alpha, is_stack=False)
-            return f"{frame.place:06d}{suffix}"
+            return f"{frame.position:06d}{suffix}"
         own = own_suffix(frame.name)
         suffix = suggest_suffix(own.lower(), rgb.dtype, has_alpha, is_stack=False)
         return frame.name.removesuffix(own) + (own if suffix == own.lower() else suffix)
-
-
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """A key that sorts numbers in names by their value: 2 comes before 10."""
-    parts = re.split(r"(\d+)", name)
-    return tuple((0, int(part)) if part.isdigit() else (1, part.lower()) for part in parts)

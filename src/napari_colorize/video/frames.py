@@ -1,4 +1,7 @@
-"""A frame, and what gives and takes frames: every kind of sequence is one of each."""
+"""Frames of a sequence, and the interfaces of the sources that read and the sinks that write them.
+
+Each kind of sequence (video, folder of images, stack, zarr) has one source and one sink.
+"""
 
 from __future__ import annotations
 
@@ -9,54 +12,53 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
 from napari_colorize.io.image_record import Metadata
 
-Pixels = NDArray[Any]
 Record = dict[str, object]
 
-RUN_IN = 24
+WARM_UP_FRAMES = 24
 """Frames before a resume point that are colorized again to restore the smoothing state."""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a sequence.
+    """One image of a sequence.
 
     Parameters
     ----------
     image : array, shape (Y, X), (Y, X, 3) or (Y, X, 4)
-        As the model is shown it: upright.
-    place : int
-        Its number in the order of work, from 0.
+        Input of the model, in display orientation.
+    position : int
+        Number of the frame in processing order, from 0.
     time : int
-        When it is shown, in the source's time base.
+        Presentation time in units of the source's time base.
     duration : int
-        For how long; 0 if that is not said.
+        Duration in the same units; 0 if unknown.
     luma : array, optional
-        Its luminance in a film's own code values, lying as the film stores it.
+        Rec. 601 luminance in the video's own code values and stored orientation.
     index : tuple of int
-        Where it belongs on the source's leading axes.
+        Index of the plane on the source's leading axes.
     name : str
-        Of its file, if it has one of its own.
+        Name of the frame's file, if each frame has its own file.
     metadata : Metadata, optional
-        Of that file.
+        Metadata of that file.
     """
 
-    image: Pixels
-    place: int
+    image: AnyArray
+    position: int
     time: int
     duration: int = 0
-    luma: Pixels | None = None
-    index: tuple[int, ...] = ()
+    luma: AnyArray | None = None
+    index: PlaneIndex = ()
     name: str = ""
     metadata: Metadata | None = None
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Up to where work is done: how many frames, and the time of the last of them."""
+    """Number of finished frames, and the time of the last of them."""
 
     done: int = 0
     time: int | None = None
@@ -64,28 +66,32 @@ class ResumePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceInfo:
-    """What a sequence is, known before its frames are read.
+    """Properties of a sequence that are known before its frames are read.
 
     Parameters
     ----------
     path : Path
-        Where it comes from.
+        The input file or folder.
     size : (int, int)
-        Height and width of an image.
+        Height and width of a frame.
     dtype : np.dtype
-        Of the images.
+        Type of the frames.
     rgb : bool
-        Whether images have colours, in a last axis.
+        Whether frames have a last axis with 3 or 4 color channels.
     time_base : Fraction
-        Seconds that a frame's time counts.
+        Seconds per unit of `Frame.time`.
     leading : tuple of int, optional
-        Lengths of the axes before Y and X; None if only the end will tell (a film).
+        Lengths of the axes before Y and X; None if unknown until the end (a video).
     total : int, optional
-        How many frames there are about.
+        Approximate number of frames.
     limits : (float, float), optional
-        Values of black and white, where the dtype does not say.
+        Values of black and white, for dtypes that do not define them.
+    limits_note : str, optional
+        Sentence for the user if `limits` were computed from the data.
+    has_window : bool
+        Whether `limits` are stored in the file (a DICOM window) rather than computed from the data.
     metadata : Metadata
-        What travels into a stack or pictures: axes, spacing, profile.
+        Metadata to copy into a stack or into images: axes, spacing, profile.
     """
 
     path: Path
@@ -95,38 +101,41 @@ class SequenceInfo:
     rgb: bool = False
     leading: tuple[int, ...] | None = None
     total: int | None = None
-    limits: tuple[float, float] | None = None
+    limits: Limits | None = None
+    limits_note: str | None = None
+    has_window: bool = False
     metadata: Metadata = field(default_factory=Metadata)
 
 
 class FrameSource(Protocol):
-    """Gives frames in order of time."""
+    """Reads the frames of a sequence in temporal order."""
 
     @property
     def info(self) -> SequenceInfo:
-        """What is known of all of them."""
+        """Properties of the sequence."""
 
     def identity(self) -> Record:
-        """What tells it from another, or from what it was before it changed; plain values."""
+        """JSON values that change if the input changes; stored to validate a resumed run."""
 
-    def series(self, border: ResumePoint, run_in: int) -> Iterator[Iterator[Frame]]:
-        """Sequences of frames behind a border, each preceded by up to `run_in` from before it.
+    def series(self, resume_point: ResumePoint, warm_up: int) -> Iterator[Iterator[Frame]]:
+        """Temporal series of frames after a resume point.
 
-        Those before have places below `border.done`; their colours are not wanted again.
+        Each series starts with up to `warm_up` frames from before the resume point, whose positions
+        are below `resume_point.done`. They restore the smoothing state and are not written.
         """
 
     def notes(self) -> tuple[str, ...]:
-        """What was interpreted so far."""
+        """One sentence for each thing that was interpreted or changed so far."""
 
 
 class FrameSink(Protocol):
-    """Takes coloured frames, and keeps what it has through an interruption."""
+    """Writes color frames, so that an interrupted run can be resumed."""
 
-    def write(self, frame: Frame, rgb: Pixels) -> None:
-        """Take the next frame; `rgb` is `(Y, X, 3|4)`, upright."""
+    def write(self, frame: Frame, rgb: AnyArray) -> None:
+        """Write the next frame; `rgb` has shape (Y, X, 3|4) and display orientation."""
 
     def pause(self) -> None:
-        """Put what came so far where a next run finds it."""
+        """Save all frames written so far for a later run."""
 
     def finish(self, record: Record) -> tuple[str, ...]:
-        """Make the result of all frames appear; gives notes."""
+        """Create the result from all frames, with the provenance record; returns notes."""

@@ -1,4 +1,4 @@
-"""Black and white of a whole sequence: frames that each had their own would flicker."""
+"""Contrast limits of a whole sequence; separate limits for each frame would cause flicker."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-PLAIN = (np.dtype(bool), np.dtype(np.uint8), np.dtype(np.uint16))
+from napari_colorize.array_types import AnyArray, Limits
+
+FULL_RANGE_DTYPES = (np.dtype(bool), np.dtype(np.uint8), np.dtype(np.uint16))
 
 
-def limits_of(dtype: np.dtype[Any], arrays: Iterable[NDArray[Any]]) -> tuple[float, float] | None:
-    """Values of black and white, from the data where a dtype does not say.
+def sequence_limits(
+    dtype: np.dtype[Any], arrays: Iterable[AnyArray]
+) -> tuple[Limits | None, str | None]:
+    """Values of black and white of a sequence, computed from its data if the dtype needs it.
 
     Parameters
     ----------
     dtype : np.dtype
-        Of the arrays.
+        Type of the arrays.
     arrays : iterable of arrays
-        Read once, and only if need be.
+        All frames; read once, and only if necessary.
 
     Returns
     -------
-    (float, float) or None
-        None for bool, uint8 and uint16, which span their range.
+    limits : (float, float) or None
+        None for bool, uint8 and uint16, which use their full range.
+    note : str or None
+        A sentence for the user if the limits were computed from the data.
     """
-    if dtype in PLAIN:
-        return None
-    from napari_colorize.imaging.planes import data_range, limits_of_range  # brings torch
+    if dtype in FULL_RANGE_DTYPES:
+        return None, None
+    from napari_colorize.imaging.planes import data_range, limits_of_range  # imports torch
 
     ranges = [found for found in map(data_range, arrays) if found is not None]
     if not ranges:
-        return None
+        return None, None
     low, high = min(pair[0] for pair in ranges), max(pair[1] for pair in ranges)
-    return limits_of_range(dtype, (low, high))[0]
+    return limits_of_range(dtype, (low, high))

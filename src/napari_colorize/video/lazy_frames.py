@@ -1,4 +1,4 @@
-"""A film as an array: frames are decoded when they are asked for."""
+"""A video as an array whose frames are decoded on access."""
 
 from __future__ import annotations
 
@@ -12,83 +12,84 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
-from napari_colorize.video.decoder import Decoded, luma_of, planes_of, raw_frames
-from napari_colorize.video.probe import VideoInfo, ffmpeg_errors, opened, probe
+from napari_colorize.video.decoder import Decoded, luminance_of, planes_of, raw_frames
+from napari_colorize.video.probe import VideoInfo, ffmpeg_errors, open_container, probe
 from napari_colorize.video.ycbcr import FULL, LIMITED, SMPTE170M, has_color, to_gray
 
-KEPT_BYTES = 2**27  # of frames that were decoded last
-KEPT_FRAMES = 64
-NEAR = 16  # frames that are rather decoded than jumped over
-SAMPLES = 5  # frames that are looked at for colours
+CACHE_BYTES = 2**27  # limit for the most recently decoded frames
+CACHE_FRAMES = 64
+DECODE_AHEAD = 16  # frames that are decoded in sequence rather than skipped by seeking
+SAMPLES = 5  # frames that are tested for colors
 
 
 class VideoFrames:
-    """The frames of a film, `(T, Y, X)` or `(T, Y, X, 3)`, upright.
+    """The frames of a video, `(T, Y, X)` or `(T, Y, X, 3)`, in display orientation.
 
-    Made by `open_film`. Indexed like a NumPy array; what comes out is one. May be used by several
-    threads: they wait for each other. Values span uint8, or uint16 for films of more than 8 bits.
+    Created by `open_video`. It is indexed like a NumPy array and returns NumPy arrays. It may be
+    used from several threads; a lock serializes them. Values span uint8, or uint16 for videos with
+    more than 8 bits.
 
     Parameters
     ----------
-    film : Film
-        Its facts.
+    video : VideoInfo
+        Properties of the video.
     times : sequence of int
-        When frames are shown, rising.
+        Presentation times of the frames, increasing.
     keys : sequence of int
-        Times of those that can be decoded without others, rising.
+        Times of the key frames, increasing.
     rgb : bool
-        Whether colours are wanted; else luminance.
+        Whether frames are returned in color; otherwise luminance.
     """
 
     def __init__(
-        self, film: VideoInfo, times: Sequence[int], keys: Sequence[int], rgb: bool
+        self, video: VideoInfo, times: Sequence[int], keys: Sequence[int], rgb: bool
     ) -> None:
-        self.film, self.rgb = film, rgb
+        self.video, self.rgb = video, rgb
         self._times, self._keys = times, keys
         self._lock = threading.RLock()
-        self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._cache: OrderedDict[int, AnyArray] = OrderedDict()
         self._decoded: Decoded | None = None
-        self._at = -1  # number of the frame that was decoded last
-        self._next: tuple[Any, int] | None = None  # decoded, but not shown yet
+        self._at = -1  # number of the frame that was returned last
+        self._next: tuple[Any, int] | None = None  # decoded, but not yet returned
 
     @property
     def shape(self) -> tuple[int, ...]:
         """`(T, Y, X)` or `(T, Y, X, 3)`."""
-        return (len(self._times), *self.film.upright, *([3] if self.rgb else []))
+        return (len(self._times), *self.video.display_size, *([3] if self.rgb else []))
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """uint8 or uint16."""
-        return self.film.tones.dtype
+        return self.video.ycbcr.dtype
 
     @property
     def ndim(self) -> int:
-        """3, or 4 with colours."""
+        """3, or 4 with colors."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Values of all frames."""
+        """Number of values in all frames."""
         return int(np.prod(self.shape, dtype=object))
 
     @property
     def nbytes(self) -> int:
-        """What they would take in memory."""
+        """Size of all frames in memory."""
         return self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
         return len(self._times)
 
     def __repr__(self) -> str:
-        return f"<{self.film.path.name}: {self.shape} of {self.dtype}>"
+        return f"<{self.video.path.name}: {self.shape} of {self.dtype}>"
 
-    def __iter__(self) -> Iterator[NDArray[Any]]:
+    def __iter__(self) -> Iterator[AnyArray]:
         return (self._frame(number) for number in range(len(self)))
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
+    def __getitem__(self, key: Any) -> AnyArray:
         """Frames, or parts of them, as an array.
 
         Raises
@@ -96,152 +97,153 @@ class VideoFrames:
         IndexError
             If there is no such frame.
         ImageError
-            If a frame cannot be decoded, or so many do not fit into memory.
+            If a frame cannot be decoded, or the frames do not fit into memory.
         """
         first, *rest = _as_tuple(key, self.ndim)
         within = tuple(rest)
         if isinstance(first, slice):
-            return self._stacked(range(*first.indices(len(self))), within)
+            return self._stack(range(*first.indices(len(self))), within)
         numbers = np.asarray(first)
         if numbers.dtype == bool:
             numbers = np.flatnonzero(numbers)
         if numbers.ndim:
-            return self._stacked([self._checked(number) for number in numbers], within)
+            return self._stack([self._checked(number) for number in numbers], within)
         return self._frame(self._checked(first))[within]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
         if copy is False:
-            raise ValueError("The frames of a film have to be decoded into new memory.")
+            raise ValueError("The frames of a video are decoded into new memory, which is a copy.")
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_video, (self.film.path, self.rgb)
+        return open_video, (self.video.path, self.rgb)
 
     def time(self, number: int) -> float:
-        """Seconds from the film's beginning at which a frame is shown."""
-        return float(self._times[self._checked(number)] * self.film.time_base - self.film.zero)
+        """Presentation time of a frame in seconds from the beginning of the video."""
+        return float(self._times[self._checked(number)] * self.video.time_base - self.video.zero)
 
-    def _stacked(self, numbers: Sequence[int], within: tuple[Any, ...]) -> NDArray[Any]:
+    def _stack(self, numbers: Sequence[int], within: tuple[Any, ...]) -> AnyArray:
         shape = np.empty(self.shape[1:], np.bool_)[within].shape
         self._refuse_too_much(len(numbers) * int(np.prod(shape, dtype=object)))
         stack = np.empty((len(numbers), *shape), self.dtype)
-        for place, number in enumerate(numbers):
-            stack[place] = self._frame(number)[within]
+        for position, number in enumerate(numbers):
+            stack[position] = self._frame(number)[within]
         return stack
 
     def _refuse_too_much(self, values: int) -> None:
         import psutil
 
-        wanted, free = values * self.dtype.itemsize, int(psutil.virtual_memory().available)
-        if wanted > free:
+        needed, free = values * self.dtype.itemsize, int(psutil.virtual_memory().available)
+        if needed > free:
             raise ImageError(
-                f"{wanted / 1e9:.1f} GB of {self.film.path.name} do not fit into memory "
-                f"({free / 1e9:.1f} GB are free): take some of its {len(self)} frames."
+                f"{needed / 1e9:.1f} GB of {self.video.path.name} do not fit into memory "
+                f"({free / 1e9:.1f} GB are free): select some of its {len(self)} frames."
             )
 
     def _checked(self, number: Any) -> int:
         found = operator.index(number)
         if not -len(self) <= found < len(self):
-            raise IndexError(f"There is no frame {found}: the film has {len(self)}.")
+            raise IndexError(f"There is no frame {found}: the video has {len(self)}.")
         return found % len(self)
 
-    def _frame(self, number: int) -> NDArray[Any]:
+    def _frame(self, number: int) -> AnyArray:
         with self._lock:
-            if number in self._kept:
-                self._kept.move_to_end(number)
+            if number in self._cache:
+                self._cache.move_to_end(number)
             else:
-                self._keep(number, self._picture(self._raw(number)))
-            return self._kept[number]
+                self._cache_frame(number, self._to_array(self._raw(number)))
+            return self._cache[number]
 
-    def _keep(self, number: int, picture: NDArray[Any]) -> None:
-        picture.flags.writeable = False  # the next one who asks gets it too
-        self._kept[number] = picture
-        most = max(1, min(KEPT_FRAMES, KEPT_BYTES // max(1, picture.nbytes)))
-        while len(self._kept) > most:
-            self._kept.popitem(last=False)
+    def _cache_frame(self, number: int, image: AnyArray) -> None:
+        image.flags.writeable = False  # the cache returns the same array again
+        self._cache[number] = image
+        limit = max(1, min(CACHE_FRAMES, CACHE_BYTES // max(1, image.nbytes)))
+        while len(self._cache) > limit:
+            self._cache.popitem(last=False)
 
     def _raw(self, number: int) -> Any:
-        """The decoded frame that is on the screen at the time of this number."""
-        wanted = self._times[number]
+        """The decoded frame that is displayed at the time of this number."""
+        time = self._times[number]
         if not self._is_ahead(number):
-            self._go_to(wanted)
-        shown = None
-        while self._next is not None and (shown is None or self._next[1] <= wanted):
-            shown = self._next[0]
-            self._step()
+            self._seek(time)
+        found_frame = None
+        while self._next is not None and (found_frame is None or self._next[1] <= time):
+            found_frame = self._next[0]
+            self._decode_next()
         self._at = number
-        if shown is None:
-            raise ImageError(f"Frame {number} of {self.film.path.name} cannot be decoded.")
-        return shown
+        if found_frame is None:
+            raise ImageError(f"Frame {number} of {self.video.path.name} cannot be decoded.")
+        return found_frame
 
     def _is_ahead(self, number: int) -> bool:
-        """Whether going on decoding is the quickest way to a frame."""
+        """Whether decoding further is faster than seeking."""
         if self._next is None or self._next[1] > self._times[number]:
             return False
-        behind = bisect_right(self._keys, self._next[1])
+        current_key = bisect_right(self._keys, self._next[1])
         key = bisect_right(self._keys, self._times[number])
-        return behind == key or number - self._at <= NEAR
+        return current_key == key or number - self._at <= DECODE_AHEAD
 
-    def _go_to(self, wanted: int) -> None:
+    def _seek(self, time: int) -> None:
         self.close()
-        self._decoded = raw_frames(self.film, wanted)
-        self._step()
-        if self._next is None or self._next[1] > wanted:  # it went too far: from the beginning
+        self._decoded = raw_frames(self.video, time)
+        self._decode_next()
+        if self._next is None or self._next[1] > time:  # the seek ended too late: start over
             self.close()
-            self._decoded = raw_frames(self.film)
-            self._step()
+            self._decoded = raw_frames(self.video)
+            self._decode_next()
 
-    def _step(self) -> None:
+    def _decode_next(self) -> None:
         self._next = next(self._decoded, None) if self._decoded is not None else None
 
     def close(self) -> None:
-        """Close the file; asking for a frame opens it again."""
+        """Close the file; the next access opens it again."""
         with self._lock:
             if self._decoded is not None:
                 self._decoded.close()
             self._decoded, self._next, self._at = None, None, -1
 
-    def _picture(self, raw: Any) -> NDArray[Any]:
+    def _to_array(self, raw: Any) -> AnyArray:
         if self.rgb:
-            picture = _colored(raw, self.film)
+            image = _to_rgb(raw, self.video)
         else:
-            picture = to_gray(luma_of(raw, self.film)[0], self.film.tones)
-        return np.ascontiguousarray(np.rot90(picture, self.film.turns))
+            image = to_gray(luminance_of(raw, self.video)[0], self.video.ycbcr)
+        return np.ascontiguousarray(np.rot90(image, self.video.quarter_turns))
 
 
 def open_video(path: str | os.PathLike[str], rgb: bool | None = None) -> VideoFrames:
-    """Open a film as an array whose frames are decoded when they are asked for.
+    """Open a video as an array whose frames are decoded on access.
 
-    All of the file is read once, without decoding, to know when its frames are shown.
+    The file is read once, without decoding, to get the times of its frames.
 
     Parameters
     ----------
     path : path-like
-        A film in any container that PyAV reads.
+        A video in any container that PyAV reads.
     rgb : bool, optional
-        Whether colours are wanted. Default: if a few frames, spread over the film, have any.
+        Whether frames are returned in color. Default: whether a few frames, spread over the video,
+        have colors.
 
     Returns
     -------
-    FilmFrames
-        uint8, or uint16 for films of more than 8 bits; `(T, Y, X)` or `(T, Y, X, 3)`.
+    VideoFrames
+        uint8, or uint16 for videos with more than 8 bits; `(T, Y, X)` or `(T, Y, X, 3)`.
 
     Raises
     ------
     ImageError
-        If it cannot be read, or does not say when its frames are shown.
+        If the file cannot be read, or has no frame times.
     """
-    film = probe(Path(path))
-    times, keys = _index(film)
+    video = probe(Path(path))
+    times, keys = _index(video)
     if rgb is None:
-        rgb = _has_colors(VideoFrames(film, times, keys, rgb=False))
-    return VideoFrames(film, times, keys, rgb)
+        rgb = _has_colors(VideoFrames(video, times, keys, rgb=False))
+    return VideoFrames(video, times, keys, rgb)
 
 
-def _index(film: VideoInfo) -> tuple[list[int], list[int]]:
+def _index(video: VideoInfo) -> tuple[list[int], list[int]]:
     """Times of all frames and of key frames, from the packets."""
-    with opened(film.path) as container, ffmpeg_errors(film.path):
-        stream = container.streams[film.stream]
+    with open_container(video.path) as container, ffmpeg_errors(video.path):
+        stream = container.streams[video.stream]
         packets = [
             (packet.pts if packet.pts is not None else packet.dts, packet.is_keyframe)
             for packet in container.demux(stream)
@@ -249,8 +251,8 @@ def _index(film: VideoInfo) -> tuple[list[int], list[int]]:
         ]
     if not packets or any(time is None for time, _ in packets):
         raise ImageError(
-            f"{film.path.name} does not say when its frames are shown: put it into a container, "
-            "such as .mkv, first."
+            f"{video.path.name} contains no frame times: convert it to a container such as .mkv "
+            "first."
         )
     times = sorted({int(time) for time, _ in packets})
     return times, sorted({int(time) for time, is_key in packets if is_key})
@@ -261,37 +263,38 @@ def _has_colors(frames: VideoFrames) -> bool:
     numbers = np.linspace(0, len(frames) - 1, SAMPLES).astype(int)
     try:
         for number in dict.fromkeys(numbers.tolist()):
-            planes = planes_of(frames._raw(number), frames.film.tones)
+            planes = planes_of(frames._raw(number), frames.video.ycbcr)
             if planes[0].ndim == 3:
                 if int(np.ptp(planes[0].astype(np.int32), axis=-1).max()) > 2:
                     return True
-            elif len(planes) > 1 and has_color(planes[1], planes[2], frames.film.tones):
+            elif len(planes) > 1 and has_color(planes[1], planes[2], frames.video.ycbcr):
                 return True
         return False
     finally:
         frames.close()
 
 
-def _colored(raw: Any, film: VideoInfo) -> NDArray[Any]:
-    """RGB by FFmpeg's own conversion: quicker than `tones`, and luminance need not be exact."""
-    tones = film.tones
-    space = SMPTE170M - 1 if tones.matrix == SMPTE170M else tones.matrix  # as swscale numbers them
-    colored: NDArray[Any] = raw.to_ndarray(
-        format="rgb24" if tones.depth == 8 else "rgb48le",
+def _to_rgb(raw: Any, video: VideoInfo) -> AnyArray:
+    """RGB by FFmpeg's own conversion: faster than `ycbcr`, and luminance need not be exact."""
+    ycbcr = video.ycbcr
+    # swscale numbers this matrix differently
+    space = SMPTE170M - 1 if ycbcr.matrix == SMPTE170M else ycbcr.matrix
+    pixels: AnyArray = raw.to_ndarray(
+        format="rgb24" if ycbcr.depth == 8 else "rgb48le",
         src_colorspace=space,
-        src_color_range=FULL if tones.full or raw.format.is_rgb else LIMITED,
+        src_color_range=FULL if ycbcr.full or raw.format.is_rgb else LIMITED,
         dst_color_range=FULL,
     )
-    return colored
+    return pixels
 
 
 def _as_tuple(key: Any, ndim: int) -> tuple[Any, ...]:
-    """An index for the axis of frames and those within a frame, `...` spelled out."""
+    """Index of the frame axis and indices within a frame, with `...` expanded."""
     keys = key if isinstance(key, tuple) else (key,)
     if any(part is None for part in keys):
-        raise IndexError("A film takes no new axes: index frames first.")
-    dots = [place for place, part in enumerate(keys) if part is Ellipsis]
-    if dots:
+        raise IndexError("A video does not support new axes: index frames first.")
+    ellipses = [position for position, part in enumerate(keys) if part is Ellipsis]
+    if ellipses:
         fill = (slice(None),) * (ndim - len(keys) + 1)
-        keys = (*keys[: dots[0]], *fill, *keys[dots[0] + 1 :])
+        keys = (*keys[: ellipses[0]], *fill, *keys[ellipses[0] + 1 :])
     return keys or (slice(None),)

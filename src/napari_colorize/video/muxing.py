@@ -1,7 +1,7 @@
-"""The whole film out of its segments: pictures, and all that comes along from the other film.
+"""Write the final video from its segments, and copy all other streams from the source video.
 
-Sound, subtitles and whatever else the container can hold are copied packet by packet, unchanged;
-so are chapters and texts.
+Audio, subtitles and other streams that the container supports are copied packet by packet,
+unchanged. Chapters and metadata are copied as well.
 """
 
 from __future__ import annotations
@@ -17,62 +17,61 @@ from typing import Any
 
 from napari_colorize import provenance
 from napari_colorize.runtime.atomic import new_file, write_errors
-from napari_colorize.video import encoding as ways
-from napari_colorize.video.encoding import Encoding
+from napari_colorize.video.encoding import CONTAINERS, Encoding
 from napari_colorize.video.frames import Record
-from napari_colorize.video.probe import VideoInfo, opened, pyav
+from napari_colorize.video.probe import VideoInfo, open_container, pyav
 from napari_colorize.video.resume import ResumeState
-from napari_colorize.video.segments import EncodedSegment, read_segments
+from napari_colorize.video.segments import EncodedFrame, read_segments
 
-# What a container's texts say of its former self.
-OWN_TEXTS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-# And those of a stream of pictures: statistics that are no longer true, and how it was encoded.
-STALE = ("encoder", "bps", "duration", "number_of_", "_statistics", "rotate", "vendor_id")
+# Metadata that describes the source container itself.
+CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+# Prefixes of stream metadata that are no longer true: statistics and encoder.
+STALE_PREFIXES = ("encoder", "bps", "duration", "number_of_", "_statistics", "rotate", "vendor_id")
 COMMENT = "comment"
 COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
-ROUNDED = "{} counts time in coarser steps than the film; its times were rounded. .mp4 keeps them."
-LEFT_OUT = "{} cannot hold its {}; that was left out. {}"
-TRY_MKV = "Choose .mkv, which holds nearly all."
+ROUNDED = "{} has a coarser time base than the source, so times were rounded. .mp4 keeps them."
+LEFT_OUT = "{} cannot store the {}, which was left out. {}"
+TRY_MKV = "Choose .mkv, which supports nearly all streams."
 
 Interval = tuple[Fraction | None, Fraction | None]
 
 
 @dataclass(frozen=True)
 class Muxer:
-    """All that becomes a film.
+    """Combines encoded segments and copied streams into a video file.
 
     Parameters
     ----------
-    coding : Coding
-        How its pictures were encoded.
-    ledger : Ledger
-        Where the segments are.
-    film : Film, optional
-        What comes along, comes from there.
+    encoding : Encoding
+        How the frames were encoded.
+    state : ResumeState
+        Folder and number of the segments.
+    video : VideoInfo, optional
+        Video from which other streams are copied.
     span : (Fraction or None, Fraction or None)
-        Seconds of it that are wanted; the result begins at zero.
+        Start and end of the selected part in seconds; the result starts at zero.
     record : dict
-        How the colours were made; goes into the comment.
+        Provenance record, stored in the comment.
     """
 
-    coding: Encoding
-    ledger: ResumeState
-    film: VideoInfo | None
+    encoding: Encoding
+    state: ResumeState
+    video: VideoInfo | None
     span: Interval
     record: Record
 
     def write(self, target: Path, *, overwrite: bool = False) -> tuple[str, ...]:
-        """Write the file, whole or not at all.
+        """Write the file; an incomplete file is never left behind.
 
         Returns
         -------
         tuple of str
-            What could not come along.
+            A note for each stream that could not be copied.
 
         Raises
         ------
         OutputError
-            If it exists or cannot be written.
+            If the file exists or cannot be written.
         """
         notes: list[str] = []
         with new_file(target, overwrite=overwrite) as part, self._source() as source:
@@ -84,14 +83,14 @@ class Muxer:
         return tuple(notes)
 
     def _source(self) -> Any:
-        return opened(self.film.path) if self.film is not None else nullcontext()
+        return open_container(self.video.path) if self.video is not None else nullcontext()
 
     def _write(self, part: Path, suffix: str, source: Any, notes: list[str]) -> None:
         av = pyav()
-        name = ways.CONTAINERS[suffix]
+        name = CONTAINERS[suffix]
         options = {"movflags": "faststart"} if name in ("mp4", "mov") else {}
         with av.open(str(part), "w", format=name, container_options=options) as container:
-            pictures = self._add_pictures(container, source)
+            stream = self._add_video_stream(container, source)
             copies: dict[int, Any] = {}
             if source is not None:
                 copies = self._add_copies(container, source, suffix, notes)
@@ -99,42 +98,42 @@ class Muxer:
             container.metadata.update(self._texts(source))
             container.start_encoding()
             rounded: list[int] = []
-            streams = [self._pictures(pictures, rounded)]
+            streams = [self._video_packets(stream, rounded)]
             if copies:
-                streams.append(self._copied(source, copies))
+                streams.append(self._copied_packets(source, copies))
             for _, packet in heapq.merge(*streams, key=lambda pair: pair[0]):
                 container.mux(packet)
             if rounded:
                 notes.append(ROUNDED.format(suffix))
 
-    def _add_pictures(self, container: Any, source: Any) -> Any:
-        stream = container.add_stream(self.coding.encoder, rate=self.coding.rate)
-        self.coding.prepare(stream.codec_context)
-        stream.time_base = self.coding.time_base
-        if self.film is not None:
-            former = source.streams[self.film.stream]
-            stream.disposition = int(former.disposition)
-            stream.metadata.update(_still_true(former.metadata))
-            if self.film.display_matrix is not None:
-                stream.set_display_matrix(self.film.display_matrix)
+    def _add_video_stream(self, container: Any, source: Any) -> Any:
+        stream = container.add_stream(self.encoding.encoder, rate=self.encoding.rate)
+        self.encoding.configure(stream.codec_context)
+        stream.time_base = self.encoding.time_base
+        if self.video is not None:
+            source_stream = source.streams[self.video.stream]
+            stream.disposition = int(source_stream.disposition)
+            stream.metadata.update(_valid_metadata(source_stream.metadata))
+            if self.video.display_matrix is not None:
+                stream.set_display_matrix(self.video.display_matrix)
         return stream
 
     def _add_copies(
         self, container: Any, source: Any, suffix: str, notes: list[str]
     ) -> dict[int, Any]:
-        """Streams that come along, by their number in the source."""
-        assert self.film is not None
+        """Add the streams that are copied; returns them by their index in the source."""
+        assert self.video is not None
         copies = {}
         for stream in source.streams:
-            # A track of chapters' titles is marked as discarded; they are written anew.
-            if stream.index == self.film.stream or stream.discard == pyav().stream.Discard.all:
+            # MP4 has a discarded track with the chapter titles; chapters are written separately.
+            if stream.index == self.video.stream or stream.discard == pyav().stream.Discard.all:
                 continue
             if _is_cover(stream) and suffix == ".mkv":
                 self._attach_cover(container, stream)
                 continue
-            if not _can_hold(container.format.name, stream):
+            if not _accepts_stream(container.format.name, stream):
                 better = TRY_MKV if suffix != ".mkv" else ""
-                notes.append(LEFT_OUT.format(suffix, _called(stream), better).strip())
+                notes.append(LEFT_OUT.format(suffix, _describe(stream), better).strip())
                 continue
             copy = container.add_stream_from_template(stream, opaque=True)
             copy.disposition = int(stream.disposition)
@@ -144,34 +143,36 @@ class Muxer:
         return copies
 
     def _attach_cover(self, container: Any, stream: Any) -> None:
-        """A picture of the film's cover, which is an attachment in Matroska."""
-        assert self.film is not None
+        """Attach a cover image, which is an attachment in Matroska."""
+        assert self.video is not None
         name, mimetype = COVERS.get(stream.codec_context.name, COVERS["mjpeg"])
-        with opened(self.film.path) as again:
+        with open_container(self.video.path) as again:
             packets = again.demux(again.streams[stream.index])
             data = next((bytes(packet) for packet in packets if packet.size), b"")
         texts = stream.metadata
         container.add_attachment(texts.get("filename", name), texts.get("mimetype", mimetype), data)
 
-    def _pictures(self, stream: Any, rounded: list[int]) -> Iterator[tuple[float, Any]]:
-        """Packets of pictures, each after its second; times that do not fit are gathered."""
-        base = self.coding.time_base
+    def _video_packets(self, stream: Any, rounded: list[int]) -> Iterator[tuple[float, Any]]:
+        """Packets of frames with their times in seconds; times that get rounded are collected."""
+        base = self.encoding.time_base
         shift = _in_units(self._shift(), base)
-        for coded in read_segments(self.ledger.folder, self.ledger.segments):
-            packet = _packet_of(coded, shift, base)
+        for encoded in read_segments(self.state.folder, self.state.segments):
+            packet = _packet_of(encoded, shift, base)
             packet.stream = stream
             if not rounded and (packet.pts * base) % stream.time_base:
                 rounded.append(packet.pts)
             yield float(packet.dts * base), packet
 
-    def _copied(self, source: Any, copies: Mapping[int, Any]) -> Iterator[tuple[float, Any]]:
+    def _copied_packets(
+        self, source: Any, copies: Mapping[int, Any]
+    ) -> Iterator[tuple[float, Any]]:
         shift = self._shift()
         with closing(source.demux([source.streams[index] for index in copies])) as packets:
             for packet in packets:
-                if (packet.size == 0 and packet.dts is None) or _is_pause(packet):
-                    continue  # the end of a stream; or what the muxer writes anew
+                if (packet.size == 0 and packet.dts is None) or _is_empty_subtitle(packet):
+                    continue  # end of a stream, or a packet that the muxer creates itself
                 base = packet.time_base
-                if not self._is_wanted(packet, base):
+                if not self._is_in_span(packet, base):
                     continue
                 units = _in_units(shift, base)
                 packet.pts = None if packet.pts is None else packet.pts - units
@@ -180,21 +181,21 @@ class Muxer:
                 yield float((packet.dts or 0) * base), packet
 
     def _shift(self) -> Fraction:
-        """Seconds taken off all times."""
-        zero = self.film.zero if self.film is not None else Fraction(0)
+        """Seconds that are subtracted from all times."""
+        zero = self.video.zero if self.video is not None else Fraction(0)
         return zero + (self.span[0] or 0)
 
-    def _is_wanted(self, packet: Any, base: Fraction) -> bool:
+    def _is_in_span(self, packet: Any, base: Fraction) -> bool:
         start, end = self.span
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or self.film is None:
+        if time is None or self.video is None:
             return True
-        seconds = time * base - self.film.zero
+        seconds = time * base - self.video.zero
         return (start is None or seconds >= start) and (end is None or seconds < end)
 
     def _chapters(self, source: Any) -> list[dict[str, Any]]:
         start, end = self.span
-        kept = []
+        sink_state = []
         for chapter in source.chapters():
             base = chapter["time_base"]
             first = max(chapter["start"] * base - self._shift(), Fraction(0))
@@ -203,31 +204,31 @@ class Muxer:
                 last = min(last, end - (start or 0))
             if first < last:
                 limits = {"start": _in_units(first, base), "end": _in_units(last, base)}
-                kept.append({**chapter, **limits})
-        return kept
+                sink_state.append({**chapter, **limits})
+        return sink_state
 
     def _texts(self, source: Any) -> dict[str, str]:
-        """The container's texts, and in its comment how the colours were made."""
+        """Metadata of the container, with the provenance in the comment."""
         known = {} if source is None else dict(source.metadata)
-        texts = {name: text for name, text in known.items() if name.lower() not in OWN_TEXTS}
+        texts = {name: text for name, text in known.items() if name.lower() not in CONTAINER_KEYS}
         name = next((name for name in texts if name.lower() == COMMENT), COMMENT)
-        told = provenance.to_text(self.record)
+        record = provenance.to_text(self.record)
         comment = provenance.without_record(texts.pop(name, ""))
-        comment = "\n".join(part for part in (comment, told) if part)
+        comment = "\n".join(part for part in (comment, record) if part)
         return {**texts, name: comment} if comment else texts
 
 
-def _packet_of(coded: EncodedSegment, shift: int, base: Fraction) -> Any:
-    packet = pyav().Packet(coded.data)
-    packet.pts = packet.dts = coded.time - shift
-    packet.duration = coded.duration
-    packet.is_keyframe = coded.is_key
+def _packet_of(encoded: EncodedFrame, shift: int, base: Fraction) -> Any:
+    packet = pyav().Packet(encoded.data)
+    packet.pts = packet.dts = encoded.time - shift
+    packet.duration = encoded.duration
+    packet.is_keyframe = encoded.is_key
     packet.time_base = base
     return packet
 
 
-def _is_pause(packet: Any) -> bool:
-    """Whether it is the empty text between two subtitles of MP4."""
+def _is_empty_subtitle(packet: Any) -> bool:
+    """Whether a packet is the empty text between two subtitles of MP4."""
     context = packet.stream.codec_context
     return (
         packet.size == 2 and getattr(context, "name", "") == "mov_text" and not any(bytes(packet))
@@ -238,12 +239,14 @@ def _in_units(seconds: Fraction, base: Fraction) -> int:
     return round(seconds / base)
 
 
-def _still_true(texts: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in texts.items() if not name.lower().startswith(STALE)}
+def _valid_metadata(texts: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: text for name, text in texts.items() if not name.lower().startswith(STALE_PREFIXES)
+    }
 
 
-def _can_hold(container: str, stream: Any) -> bool:
-    """Found out by trying: what a container takes depends on more than the codec."""
+def _accepts_stream(container: str, stream: Any) -> bool:
+    """Whether a container accepts a stream, found by trying; the codec does not determine it."""
     av = pyav()
     name = container.split(",")[0]
     if _is_cover(stream) and name != "mp4":
@@ -261,8 +264,8 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & pyav().stream.Disposition.attached_pic)
 
 
-def _called(stream: Any) -> str:
-    """A stream in words."""
+def _describe(stream: Any) -> str:
+    """Type, index, codec and language of a stream for messages."""
     codec = getattr(stream.codec_context, "name", None) or getattr(stream, "name", None)
     language = stream.metadata.get("language")
     about = ", ".join(part for part in (codec, language) if part and part != "und")

@@ -1,7 +1,11 @@
-"""Zarr arrays and OME-Zarr images, in and out: one plane at a time.
+"""Zarr arrays and OME-Zarr images as a source and as a sink, one plane at a time.
 
-OME-Zarr is read in the versions 0.4 and 0.5 (and what differs little from them), at full size.
-Written are full size and halved levels; red, green and blue are its three channels.
+OME-Zarr 0.4 and 0.5 (and similar versions) are read at full resolution. Full resolution and halved
+levels are written; red, green and blue are the three channels.
+
+The metadata are handled here rather than by a library: ome-zarr-models 1.7 depends on pydantic-zarr
+and requires pydantic below 2.13 and Python below 3.14. napari depends on pydantic as well, so these
+upper bounds could make the two impossible to install together.
 """
 
 from __future__ import annotations
@@ -16,26 +20,26 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.imaging.pyramid import halve
 from napari_colorize.io.image_record import Metadata
 from napari_colorize.runtime.atomic import write_errors
-from napari_colorize.video.frames import Frame, Pixels, Record
+from napari_colorize.video.frames import Frame, Record
 from napari_colorize.video.resume import ResumeState
-from napari_colorize.video.stacks import StackSource, facts_of
+from napari_colorize.video.stacks import StackSource, sequence_info
 
 SUFFIX = ".zarr"
 OME_SUFFIX = ".ome.zarr"
-SIGNS = ("zarr.json", ".zgroup", ".zarray")
-CHUNK = 1024  # pixels of a chunk's side
-SMALLEST = 256  # a level whose sides are no longer is the last
-GROWTH = 64  # planes that are added to a film's array when it turns out too short
+ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
+CHUNK = 1024  # maximum side of a chunk in pixels
+SMALLEST = 256  # the last level has no side longer than this
+GROWTH = 64  # planes that are added at a time if a video is longer than expected
 STORE = "planes.zarr"
 
 RGB = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
-# OME-Zarr spells units out (UDUNITS-2), OME-TIFF abbreviates them.
+# OME-Zarr uses UDUNITS-2 names, OME-TIFF abbreviations.
 UNITS = {
     "micrometer": "\N{MICRO SIGN}m",
     "nanometer": "nm",
@@ -55,11 +59,11 @@ SIZES = {
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a zarr array or group."""
-    return any((path / sign).is_file() for sign in SIGNS)
+    return any((path / name).is_file() for name in ZARR_FILES)
 
 
 def zarr() -> ModuleType:
-    """The library, or one sentence on how to get it.
+    """The zarr module.
 
     Raises
     ------
@@ -69,7 +73,9 @@ def zarr() -> ModuleType:
     try:
         import zarr as library
     except ImportError:
-        raise ImageError('For zarr files: pip install "napari-colorize[video]".') from None
+        raise ImageError(
+            'Reading and writing zarr requires: pip install "napari-colorize[video]".'
+        ) from None
     module: ModuleType = library
     return module
 
@@ -81,11 +87,11 @@ class ZarrPlanes:
     Parameters
     ----------
     array : zarr.Array
-        As it is stored.
+        The array in its stored layout.
     channel : int, optional
-        Its axis of channels, which is not among the leading ones.
+        Its channel axis, which is not among the leading axes.
     rgb : bool
-        Whether those are red, green and blue; else there is one.
+        Whether the channels are red, green and blue; otherwise there is one channel.
     """
 
     array: Any
@@ -94,7 +100,7 @@ class ZarrPlanes:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Without the axis of channels, but for red, green and blue, which are last."""
+        """Shape without the channel axis; RGB channels are the last axis."""
         shape = tuple(self.array.shape)
         if self.channel is None:
             return shape
@@ -103,10 +109,10 @@ class ZarrPlanes:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As it is stored."""
+        """Type of the values."""
         return np.dtype(self.array.dtype)
 
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
+    def __getitem__(self, index: tuple[int, ...]) -> AnyArray:
         if self.channel is None:
             return np.asarray(self.array[index])
         part: slice | int = slice(None) if self.rgb else 0
@@ -115,25 +121,27 @@ class ZarrPlanes:
 
 
 def open_zarr(path: Path, rate: Fraction) -> StackSource:
-    """Open an array, an OME-Zarr image, or a group of a single array, as `rate` planes a second.
+    """Open an array, an OME-Zarr image or a group with one array, as `rate` planes per second.
 
     Raises
     ------
     ImageError
-        If it is none of these, or of channels that are not red, green and blue.
+        If the path is none of these, or its channels are not red, green and blue.
     """
     try:
         found = zarr().open(str(path), mode="r")
     except (OSError, ValueError, KeyError) as error:
         raise ImageError(f"{path} cannot be read as zarr: {error}.") from error
-    told = _multiscales(found)
-    version = None if told is None else "0.5" if "ome" in found.attrs else "0.4"
-    planes, metadata = _plain(path, found) if told is None else _image(path, found, told)
+    attributes = _multiscales(found)
+    version = None if attributes is None else "0.5" if "ome" in found.attrs else "0.4"
+    planes, metadata = (
+        _plain_array(path, found) if attributes is None else _image(path, found, attributes)
+    )
     rgb = planes.rgb or (planes.channel is None and _looks_rgb(planes.shape))
-    facts = facts_of(path, planes, rate, metadata, rgb)
-    if not facts.leading:
-        raise ImageError(f"{path} holds a single picture, not a stack of them.")
-    return StackSource(planes, facts, _state(path), version=version)
+    info = sequence_info(path, planes, rate, metadata, rgb)
+    if not info.leading:
+        raise ImageError(f"{path} contains a single image, not a stack.")
+    return StackSource(planes, info, _state(path), version=version)
 
 
 def _state(path: Path) -> Record:
@@ -149,28 +157,28 @@ def _state(path: Path) -> Record:
 
 @dataclass
 class ZarrWriter:
-    """A zarr array, or an OME-Zarr image, as a sink; see `frame.Sink`.
+    """A zarr array, or an OME-Zarr image, as a sink; see `frames.FrameSink`.
 
     Parameters
     ----------
     target : Path
-        The folder, which appears when all planes are there.
-    ledger : Ledger
-        Where they are until then.
+        The folder, which appears when all planes are written.
+    state : ResumeState
+        Progress, and the folder of the unfinished arrays.
     metadata : Metadata
         Axes and spacing.
     leading : tuple of int, optional
-        Lengths of the axes before Y and X; None if only the end will tell (a film).
+        Lengths of the axes before Y and X; None if unknown until the end (a video).
     expected : int, optional
-        How many planes of a film there are about.
+        Approximate number of planes of a video.
     version : str, optional
-        Of OME-Zarr; None writes a plain array, `(..., Y, X, 3|4)`.
+        OME-Zarr version; None writes a plain array, `(..., Y, X, 3|4)`.
     overwrite : bool
-        Whether a zarr of that name may be replaced.
+        Whether an existing zarr may be replaced.
     """
 
     target: Path
-    ledger: ResumeState
+    state: ResumeState
     metadata: Metadata
     leading: tuple[int, ...] | None
     expected: int | None = None
@@ -183,50 +191,50 @@ class ZarrWriter:
         count = len(self.leading) if self.leading is not None else 1
         self._axes = leading_axes(self.metadata.axes, count, is_ome=self.version is not None)
 
-    def write(self, frame: Frame, rgb: Pixels) -> None:
-        """Put a plane where it belongs, on all levels."""
+    def write(self, frame: Frame, rgb: AnyArray) -> None:
+        """Write a plane on all levels."""
         if self.version is not None:
             rgb = rgb[..., :3]
         if not self._levels:
-            self._levels = self._opened(rgb)
-        index = frame.index if self.leading is not None else (frame.place,)
+            self._levels = self._open_levels(rgb)
+        index = frame.index if self.leading is not None else (frame.position,)
         with write_errors(self._store):
             for level in self._levels:
-                self._make_room(level, index)
-                level[self._place(index)] = np.moveaxis(rgb, -1, 0) if self.version else rgb
+                self._grow(level, index)
+                level[self._plane_index(index)] = np.moveaxis(rgb, -1, 0) if self.version else rgb
                 rgb = halve(rgb)
-        self.ledger.reach(frame)
+        self.state.advance(frame)
 
     def pause(self) -> None:
-        """Say in the ledger how many are there."""
-        self.ledger.mark_reached()
+        """Save the number of written planes."""
+        self.state.save_progress()
 
     def finish(self, record: Record) -> tuple[str, ...]:
-        """Write what is said beside the planes, and give the folder its name."""
+        """Write the metadata, and rename the folder to its final name."""
         self.pause()
         group = zarr().open_group(str(self._store), mode="r+")
         if self.leading is None:
             for level in self._arrays(group):
-                level.resize((self.ledger.border.done, *level.shape[1:]))
-        self._tell(group, record)
+                level.resize((self.state.resume_point.done, *level.shape[1:]))
+        self._write_metadata(group, record)
         with write_errors(self.target):
             if self.target.exists():
                 if not self.overwrite:
                     raise OutputError(f"{self.target} exists. Replace it with --overwrite.")
-                self.target.replace(self.ledger.folder / "replaced")
+                self.target.replace(self.state.folder / "replaced")
             whole = self._store if self.version else self._store / "0"
             whole.replace(self.target)
-        self.ledger.remove()
+        self.state.remove()
         return ()
 
     @property
     def _store(self) -> Path:
-        return self.ledger.folder / STORE
+        return self.state.folder / STORE
 
-    def _opened(self, rgb: Pixels) -> list[Any]:
-        """The arrays of all levels: as a former run left them, or new ones."""
+    def _open_levels(self, rgb: AnyArray) -> list[Any]:
+        """The arrays of all levels: existing ones of an earlier run, or new ones."""
         library = zarr()
-        if self.ledger.border.done:
+        if self.state.resume_point.done:
             return self._arrays(library.open_group(str(self._store), mode="r+"))
         form = 2 if self.version == "0.4" else 3
         group = library.open_group(str(self._store), mode="w", zarr_format=form)
@@ -239,12 +247,12 @@ class ZarrWriter:
                 shape = (*leading, height, width, channels)
                 chunks = (*(1 for _ in leading), *sides, channels)
             else:
-                shape = self._ordered(leading, (height, width), channels)
-                chunks = self._ordered(tuple(1 for _ in leading), sides, channels)
-            levels.append(self._array(group, f"{number}", shape, chunks, rgb.dtype, form))
+                shape = self._in_axis_order(leading, (height, width), channels)
+                chunks = self._in_axis_order(tuple(1 for _ in leading), sides, channels)
+            levels.append(self._create_array(group, f"{number}", shape, chunks, rgb.dtype, form))
         return levels
 
-    def _array(
+    def _create_array(
         self,
         group: Any,
         name: str,
@@ -260,7 +268,7 @@ class ZarrWriter:
             more["dimension_names"] = tuple(self._names())
         return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, **more)
 
-    def _sizes(self, rgb: Pixels) -> list[tuple[int, int]]:
+    def _sizes(self, rgb: AnyArray) -> list[tuple[int, int]]:
         height, width = rgb.shape[:2]
         sizes = [(height, width)]
         while self.version is not None and max(sizes[-1]) > SMALLEST:
@@ -272,30 +280,30 @@ class ZarrWriter:
         return [group[name] for name in sorted(group.array_keys(), key=int)]
 
     def _names(self) -> list[str]:
-        """Of all axes of what is written."""
+        """Names of all axes of the result."""
         if self.version is None:
             return [*self._axes, "y", "x", "c"]
         return ["t"] * ("t" in self._axes) + ["c"] + ["z"] * ("z" in self._axes) + ["y", "x"]
 
-    def _ordered(
+    def _in_axis_order(
         self, leading: Sequence[Any], sides: tuple[Any, ...], channels: Any
     ) -> tuple[Any, ...]:
-        """One value for each axis in OME-Zarr's order: t, c, z, y, x."""
+        """One value for each axis in the axis order of OME-Zarr: t, c, z, y, x."""
         known = dict(zip(self._axes, leading, strict=True)) | {"c": channels}
         known |= dict(zip("yx", sides, strict=True))
         return tuple(known[name] for name in self._names())
 
-    def _place(self, index: tuple[int, ...]) -> tuple[Any, ...]:
+    def _plane_index(self, index: tuple[int, ...]) -> tuple[Any, ...]:
         if self.version is None:
             return index
         everything = slice(None)
-        return self._ordered(index, (everything, everything), everything)
+        return self._in_axis_order(index, (everything, everything), everything)
 
-    def _make_room(self, level: Any, index: tuple[int, ...]) -> None:
+    def _grow(self, level: Any, index: tuple[int, ...]) -> None:
         if self.leading is None and index[0] >= level.shape[0]:
             level.resize((index[0] + GROWTH, *level.shape[1:]))
 
-    def _tell(self, group: Any, record: Record) -> None:
+    def _write_metadata(self, group: Any, record: Record) -> None:
         if self.version is None:
             group["0"].attrs["napari-colorize"] = record
             return
@@ -332,12 +340,12 @@ class ZarrWriter:
 
 
 def leading_axes(axes: str, count: int, *, is_ome: bool) -> str:
-    """Names of the axes before y and x, each once; OME-Zarr knows only t and z.
+    """Names of the axes before y and x, each used once; OME-Zarr allows only t and z.
 
     Raises
     ------
     OutputError
-        If OME-Zarr cannot have them.
+        If OME-Zarr does not support so many axes.
     """
     known = axes.lower() if len(axes) == count else "q" * count
     if not is_ome:
@@ -352,8 +360,8 @@ def leading_axes(axes: str, count: int, *, is_ome: bool) -> str:
         if name not in "tz" or name in names:
             if not free:
                 raise OutputError(
-                    f"OME-Zarr has no place for the axes {axes or count} beside its channels, "
-                    "which the colours take: write to a name that ends in .zarr only, or in .tif."
+                    f"OME-Zarr does not support the axes {axes or count} beside the channel axis, "
+                    "which holds the colors: choose a name with the suffix .zarr or .tif."
                 )
             name = free.pop(0)
         names += name
@@ -361,49 +369,57 @@ def leading_axes(axes: str, count: int, *, is_ome: bool) -> str:
 
 
 def _multiscales(found: Any) -> Mapping[str, Any] | None:
-    """What an OME-Zarr image says of itself; None if it is none."""
+    """Metadata of an OME-Zarr image; None if there are none."""
     attributes = dict(found.attrs)
-    told = attributes.get("ome", attributes)
-    return told if isinstance(told, Mapping) and told.get("multiscales") else None
+    metadata = attributes.get("ome", attributes)
+    return metadata if isinstance(metadata, Mapping) and metadata.get("multiscales") else None
 
 
-def _image(path: Path, group: Any, told: Mapping[str, Any]) -> tuple[ZarrPlanes, Metadata]:
-    scales = told["multiscales"][0]
+def _image(path: Path, group: Any, attributes: Mapping[str, Any]) -> tuple[ZarrPlanes, Metadata]:
+    """Full resolution of an OME-Zarr image, its axes and spacing."""
+    scales = attributes["multiscales"][0]
     dataset = scales["datasets"][0]
     array = group[dataset["path"]]
     given = scales.get("axes") or "tczyx"[-array.ndim :]
     axes = [axis if isinstance(axis, str) else axis["name"] for axis in given]
     kinds = ["" if isinstance(axis, str) else axis.get("type", "") for axis in given]
     channel = next(
-        (place for place, name in enumerate(axes) if name == "c" or kinds[place] == "channel"), None
+        (
+            position
+            for position, name in enumerate(axes)
+            if name == "c" or kinds[position] == "channel"
+        ),
+        None,
     )
-    rest = [name for place, name in enumerate(axes) if place != channel]
-    rgb = channel is not None and _is_rgb(path, array, channel, told.get("omero"))
+    rest = [name for position, name in enumerate(axes) if position != channel]
+    rgb = channel is not None and _is_rgb(path, array, channel, attributes.get("omero"))
     letters = "".join(name[:1].upper() for name in rest[:-2])
     spacing = _spacing(given, axes, dataset.get("coordinateTransformations", ()))
     return ZarrPlanes(array, channel, rgb), Metadata(axes=letters, spacing=spacing)
 
 
 def _is_rgb(path: Path, array: Any, channel: int, omero: Any) -> bool:
-    """Whether channels are red, green and blue; several others are refused."""
+    """Whether the channels are red, green and blue; other multichannel images are refused."""
     count = array.shape[channel]
     if count == 1:
         return False
     channels = (omero or {}).get("channels") or []
-    colors = tuple(str(each.get("color", "")).upper() for each in channels)
+    colors = tuple(str(channel.get("color", "")).upper() for channel in channels)
     named = colors == tuple(color for _, color in RGB)
     if count == 3 and (named or (not channels and array.dtype == np.uint8)):
         return True
     raise ImageError(
-        f"{path} has {count} channels that are not red, green and blue: one at a time can be "
-        "colorized. Save the one that you want by itself."
+        f"{path} has {count} channels that are not red, green and blue. Save the channel that "
+        "should be colorized as an image of its own."
     )
 
 
 def _spacing(
     given: Sequence[Any], axes: Sequence[str], transforms: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | str]:
-    scale = next((each["scale"] for each in transforms if each.get("type") == "scale"), None)
+    scale = next(
+        (channel["scale"] for channel in transforms if channel.get("type") == "scale"), None
+    )
     if scale is None:
         return {}
     spacing: dict[str, float | str] = {}
@@ -415,18 +431,18 @@ def _spacing(
     return spacing
 
 
-def _plain(path: Path, found: Any) -> tuple[ZarrPlanes, Metadata]:
+def _plain_array(path: Path, found: Any) -> tuple[ZarrPlanes, Metadata]:
     array = found
     if hasattr(found, "array_keys"):
         names = sorted(found.array_keys())
         if len(names) != 1:
             raise ImageError(
-                f"{path} holds {len(names)} arrays and does not say which one is the picture: "
-                f"name one of them ({', '.join(names[:5]) or 'there is none'})."
+                f"{path} contains {len(names)} arrays: give the path of one of them "
+                f"({', '.join(names[:5]) or 'there is none'})."
             )
         array = found[names[0]]
     if array.ndim < 2:
-        raise ImageError(f"{path} is not a stack of pictures: its shape is {array.shape}.")
+        raise ImageError(f"{path} is not a stack of images: its shape is {array.shape}.")
     named = getattr(array.metadata, "dimension_names", None) or ()
     count = array.ndim - (3 if _looks_rgb(array.shape) else 2)
     letters = "".join((name or "?")[:1].upper() for name in named[:count])
@@ -438,7 +454,7 @@ def _looks_rgb(shape: Sequence[int]) -> bool:
 
 
 def _omero(dtype: np.dtype[Any]) -> dict[str, Any]:
-    """How viewers show three channels as one picture in colour."""
+    """Rendering metadata that display the three channels as one color image."""
     white = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
     window = {"min": 0.0, "start": 0.0, "max": white, "end": white}
     channels = [

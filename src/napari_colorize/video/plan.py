@@ -1,25 +1,25 @@
-"""What becomes what: films, folders of pictures and stacks, each into each where it makes sense."""
+"""Plan and run a conversion between videos, folders of images and stacks."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_colorize.errors import ImageError, OutputError, SettingsError
 from napari_colorize.io.formats import DICOM_SUFFIXES, FORMATS, OME, TIFF, suffix_of
 from napari_colorize.settings import ColorizeSettings
-from napari_colorize.video.decoder import VideoSource, exact
+from napari_colorize.video.decoder import VideoSource, exact_seconds
 from napari_colorize.video.encoder import VideoWriter
 from napari_colorize.video.encoding import CONTAINERS, Encoding, encoding_for, encoding_like_source
 from napari_colorize.video.folders import FolderSource, FolderWriter
-from napari_colorize.video.frames import RUN_IN, FrameSink, FrameSource, Record
+from napari_colorize.video.frames import WARM_UP_FRAMES, FrameSink, FrameSource, Record
 from napari_colorize.video.ome_zarr import (
     OME_SUFFIX,
     SUFFIX,
@@ -29,40 +29,34 @@ from napari_colorize.video.ome_zarr import (
     open_zarr,
 )
 from napari_colorize.video.resume import ResumeState, work_folder
-from napari_colorize.video.runner import Colored, run
-from napari_colorize.video.stacks import StackSource, TiffWriter, open_stack
+from napari_colorize.video.runner import run
+from napari_colorize.video.stacks import FRAME_RATE, StackFileWriter, StackSource, open_stack
 from napari_colorize.video.ycbcr import standard_format
 
-Kind = Literal["film", "folder", "stack", "zarr"]
+if TYPE_CHECKING:
+    from napari_colorize.colorizer import Colorizer
+
+Kind = Literal["video", "folder", "stack", "zarr"]
 STACKS = frozenset(suffix for suffix, form in FORMATS.items() if form in (TIFF, OME))
-RATE = Fraction(25)  # pictures a second, where they do not say
-
-
-class Streams(Protocol):
-    """What is needed of a `Colorizer`."""
-
-    def stream(
-        self, images: Iterable[Any], *, rgb: bool | None = None, **settings: Any
-    ) -> Iterator[Colored]:
-        """Colorize images in their order."""
+VIDEO_SMOOTHING = 0.85  # see docs/stacks.md
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What can be chosen beside the settings of colours.
+    """Options of an export other than color settings.
 
     Parameters
     ----------
     encoder : str, optional
-        Of a film; FFmpeg's name.
+        FFmpeg's name of the video encoder.
     quality : float, optional
-        On the encoder's own scale, smaller is better.
+        Quality of a video on the encoder's own scale; smaller is better.
     rate : Fraction, optional
-        Pictures a second of a film that is made of pictures.
+        Frames per second of a video that is made of images.
     start, end : float, optional
-        Seconds of a film that are wanted.
+        Part of the input video in seconds.
     overwrite : bool
-        Whether a result may be replaced.
+        Whether an existing result may be replaced.
     """
 
     encoder: str | None = None
@@ -77,223 +71,244 @@ class ExportOptions:
         if start < 0 or (end is not None and end <= start):
             until = "its end" if end is None else f"{end:g} s"
             raise SettingsError(
-                f"A part of a film begins at 0 s or later and ends after that, got {start:g} s to "
-                f"{until}."
+                f"A part of a video starts at 0 s or later and ends after its start, got {start:g} "
+                f"s to {until}."
             )
         if self.rate is not None and self.rate <= 0:
-            raise SettingsError(f"The rate must be above 0 pictures a second, got {self.rate}.")
+            raise SettingsError(f"The rate must be above 0 frames per second, got {self.rate}.")
 
     @property
     def span(self) -> tuple[Fraction | None, Fraction | None]:
-        """Start and end, exactly as they were written."""
-        start = None if self.start is None else exact(self.start)
-        return start, None if self.end is None else exact(self.end)
+        """Start and end as exact fractions of a second."""
+        start = None if self.start is None else exact_seconds(self.start)
+        return start, None if self.end is None else exact_seconds(self.end)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoPlan:
-    """A piece of work, looked at and found possible.
+    """A conversion that was checked and can be run.
 
     Parameters
     ----------
-    source : Source
-        Where frames come from.
+    source : FrameSource
+        The input.
     target : Path
         The result.
     kind : str
-        Of the result.
-    coding : Coding, optional
-        If that is a film.
-    wishes : Wishes
+        Kind of the result.
+    encoding : Encoding, optional
+        How the result is encoded, if it is a video.
+    options : ExportOptions
         As given.
     """
 
     source: FrameSource
     target: Path
     kind: Kind
-    coding: Encoding | None = None
-    wishes: ExportOptions = field(default_factory=ExportOptions)
+    encoding: Encoding | None = None
+    options: ExportOptions = field(default_factory=ExportOptions)
 
-    def work(
+    def run(
         self,
-        colorizer: Streams,
+        colorizer: Colorizer,
         settings: ColorizeSettings,
         identity: Record,
         **guides: Any,
     ) -> VideoJob:
-        """Open the ledger and begin.
+        """Open or resume the work folder, and return the job that colorizes the frames.
 
         Parameters
         ----------
         colorizer : Colorizer
             The model.
         settings : ColorizeSettings
-            Of the colours.
+            Color settings.
         identity : dict
-            What tells model and guides from others: work goes on only with the same.
+            Description of model and guides; an earlier run is resumed only if it is equal.
         **guides
-            For `Colorizer.stream` beside settings: guides, a second model.
+            Further arguments of `Colorizer.stream`: guides, a second model.
         """
-        run_in = RUN_IN if getattr(settings, "temporal_smoothing", 0) > 0 else 0
-        facts = self.source.info
-        limits = settings.contrast_limits or facts.limits
-        given = {**asdict(settings), "contrast_limits": limits, **guides}
-        whole = {**self.source.identity(), **identity, "settings": asdict(settings), **self._form()}
-        ledger = ResumeState.open(
-            self.target, whole, run_in=run_in, overwrite=self.wishes.overwrite
+        warm_up = WARM_UP_FRAMES if settings.temporal_smoothing > 0 else 0
+        info = self.source.info
+        limits = settings.contrast_limits or info.limits
+        arguments = {**asdict(settings), "contrast_limits": limits, **guides}
+        state = ResumeState.open(
+            self.target,
+            {**self.source.identity(), **identity, "settings": asdict(settings), **self._format()},
+            warm_up=warm_up,
+            overwrite=self.options.overwrite,
         )
         steps = run(
             self.source,
-            self._sink(ledger, settings),
-            partial(colorizer.stream, rgb=facts.rgb, **given),
-            ledger,
-            run_in=run_in,
+            self._sink(state, settings),
+            partial(colorizer.stream, rgb=info.rgb, **arguments),
+            state,
+            warm_up=warm_up,
             limits=limits if self._fills_range(settings) else None,
         )
-        return VideoJob(steps, self.source, ledger, ledger.border.done)
+        notes = (info.limits_note,) if info.limits_note and not settings.contrast_limits else ()
+        return VideoJob(steps, self.source, state, state.resume_point.done, notes)
 
-    def _form(self) -> Record:
-        if self.coding is None:
+    def _format(self) -> Record:
+        if self.encoding is None:
             return {"kind": self.kind}
-        return {"kind": self.kind, **self.coding.identity}
+        return {"kind": self.kind, **self.encoding.identity}
 
     def _fills_range(self, settings: ColorizeSettings) -> bool:
-        """Whether values between limits become those between black and white."""
-        is_meant_for_eyes = settings.contrast_limits is not None or self.kind in ("film", "folder")
-        return settings.fidelity == "exact" and is_meant_for_eyes
+        """Whether integers between the contrast limits are stretched to black and white.
 
-    def _sink(self, ledger: ResumeState, settings: ColorizeSettings) -> FrameSink:
-        source, overwrite = self.source, self.wishes.overwrite
-        facts = source.info
+        Viewers of videos and images assume the full range. A stack keeps its values unless the user
+        or the file has chosen a window.
+        """
+        is_chosen = settings.contrast_limits is not None or self.source.info.has_window
+        return settings.fidelity == "exact" and (is_chosen or self.kind in ("video", "folder"))
+
+    def _sink(self, state: ResumeState, settings: ColorizeSettings) -> FrameSink:
+        source, overwrite = self.source, self.options.overwrite
+        info = source.info
         if self.kind == "folder":
-            return FolderWriter(self.target, ledger, overwrite=overwrite)
+            return FolderWriter(self.target, state, overwrite=overwrite)
         if self.kind == "stack":
-            return TiffWriter(self.target, ledger, facts.metadata, facts.leading, overwrite)
+            return StackFileWriter(self.target, state, info.metadata, info.leading, overwrite)
         if self.kind == "zarr":
             return ZarrWriter(
                 self.target,
-                ledger,
-                facts.metadata,
-                facts.leading,
-                expected=facts.total,
-                version=_version(source, self.target),
+                state,
+                info.metadata,
+                info.leading,
+                expected=info.total,
+                version=_ome_zarr_version(source, self.target),
                 overwrite=overwrite,
             )
-        assert self.coding is not None
-        plain = settings.gamma == 1 and settings.contrast_limits is None
+        assert self.encoding is not None
+        keeps_gray = settings.gamma == 1 and settings.contrast_limits is None
         return VideoWriter(
             self.target,
-            self.coding,
-            ledger,
-            film=source.film if isinstance(source, VideoSource) else None,
-            span=self.wishes.span,
-            keeps_luma=plain and facts.limits is None and settings.fidelity == "exact",
+            self.encoding,
+            state,
+            video=source.video if isinstance(source, VideoSource) else None,
+            span=self.options.span,
+            keeps_luma=keeps_gray and info.limits is None and settings.fidelity == "exact",
             overwrite=overwrite,
         )
 
 
 @dataclass
 class VideoJob:
-    """Work under way: an iterator of how many frames are done.
+    """A running conversion: iterate to run it; yields the number of finished frames.
 
     Parameters
     ----------
     steps : generator
-        From `work.work`.
-    source : Source
-        Whose notes are told.
-    ledger : Ledger
-        What is done.
-    before : int
-        Frames that a former run did.
+        See `runner.run`.
+    source : FrameSource
+        The input; its notes are complete when the iteration has ended.
+    state : ResumeState
+        Progress of the job.
+    resumed_frames : int
+        Number of frames that an earlier run finished.
     notes : tuple of str
-        What is to be said of the result; there when the iterator has ended.
+        Notes about the result; complete when the iteration has ended.
     """
 
     steps: Generator[int, None, tuple[str, ...]]
     source: FrameSource
-    ledger: ResumeState
-    before: int = 0
+    state: ResumeState
+    resumed_frames: int = 0
     notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[int]:
         try:
-            self.notes = yield from self.steps
+            self.notes += yield from self.steps
         except Exception:
-            if not self.ledger.border.done:
-                self.ledger.remove()
+            if not self.state.resume_point.done:
+                self.state.remove()
             raise
 
     def close(self) -> None:
-        """Stop; what is done stays."""
+        """Stop the job; finished frames are kept."""
         self.steps.close()
 
 
 def plan_video(
-    given: str | os.PathLike[str], out: str | os.PathLike[str], wishes: ExportOptions
+    input_path: str | os.PathLike[str], out: str | os.PathLike[str], options: ExportOptions
 ) -> VideoPlan:
-    """Look at source and target, and refuse what makes no sense before anything is done.
+    """Check input and output of a conversion before any work is done.
 
     Parameters
     ----------
-    given : path
-        A film, a folder of numbered pictures, a TIFF or DICOM stack, or a zarr.
+    input_path : path
+        A video, a folder of numbered images, a TIFF or DICOM stack, or a zarr.
     out : path
-        What to write; its suffix tells the kind, none is a folder.
-    wishes : Wishes
-        What else is wanted.
+        The result. Its suffix selects the kind; a name without suffix is a folder.
+    options : ExportOptions
+        Further options.
 
     Raises
     ------
     ImageError, OutputError, SettingsError
-        In one sentence.
+        If the conversion is not possible.
     """
-    path, target = Path(given), Path(out)
+    path, target = Path(input_path), Path(out)
     is_folder = os.fspath(out).endswith(("/", os.sep))
     kind: Kind = "folder" if is_folder else result_kind(target)
-    _refuse_taken(target, kind, wishes)
+    _refuse_existing(target, kind, options)
     if os.path.realpath(path) in (os.path.realpath(target), os.path.realpath(work_folder(target))):
         raise OutputError(f"{target} is the input itself. Choose another name.")
-    _refuse_useless(sequence_kind(path), kind, wishes)
-    source = _source(path, wishes)
+    _refuse_unused_options(sequence_kind(path), kind, options)
+    source = _source(path, options)
     axes = 1 if source.info.leading is None else len(source.info.leading)
-    if kind in ("film", "folder") and axes > 1:
+    if kind in ("video", "folder") and axes > 1:
         raise OutputError(
-            f"{path.name} has {axes} axes before height and width, which a {kind} cannot hold: "
-            "choose a name that ends in .tif or .zarr."
+            f"{path.name} has {axes} axes before height and width, which a {kind} cannot store: "
+            "choose a name with the suffix .tif or .zarr."
         )
     if kind == "zarr":
-        leading_axes(source.info.metadata.axes, axes, is_ome=bool(_version(source, target)))
-    coding = _coding(source, target, wishes) if kind == "film" else None
-    return VideoPlan(source=source, target=target, kind=kind, coding=coding, wishes=wishes)
+        leading_axes(
+            source.info.metadata.axes, axes, is_ome=bool(_ome_zarr_version(source, target))
+        )
+    encoding = _encoding(source, target, options) if kind == "video" else None
+    return VideoPlan(source=source, target=target, kind=kind, encoding=encoding, options=options)
+
+
+def default_temporal_smoothing(kind: Kind) -> float:
+    """Temporal smoothing if the user has chosen none, for an input of this kind.
+
+    Videos and folders of frames are smoothed. A stack is not, because its first axis may be depth
+    or channel, and because napari, Jupyter and Python do not smooth it either. The commands `image`
+    and `video` both use this rule, so they give equal results for the same stack.
+    """
+    if kind in ("video", "folder"):
+        return VIDEO_SMOOTHING
+    return ColorizeSettings().temporal_smoothing
 
 
 def sequence_kind(path: Path) -> Kind:
-    """What an input is.
+    """Kind of an input.
 
     Raises
     ------
     ImageError
-        If there is no such file.
+        If the file or folder does not exist.
     """
     if not path.exists():
         raise ImageError(f"There is no file or folder named {path}.")
     if path.is_dir():
         return "zarr" if is_zarr(path) else "folder"
-    return "stack" if suffix_of(path) in STACKS | DICOM_SUFFIXES else "film"
+    return "stack" if suffix_of(path) in STACKS | DICOM_SUFFIXES else "video"
 
 
 def result_kind(path: Path) -> Kind:
-    """What a name of a result asks for.
+    """Kind of a result, from the suffix of its name.
 
     Raises
     ------
     OutputError
-        If it is none that we write.
+        If the suffix is not supported.
     """
     suffix = suffix_of(path)
     if suffix in CONTAINERS:
-        return "film"
+        return "video"
     if suffix in STACKS:
         return "stack"
     if suffix == SUFFIX:
@@ -301,48 +316,51 @@ def result_kind(path: Path) -> Kind:
     if not suffix or path.is_dir():
         return "folder"
     raise OutputError(
-        f"{path.name}: nothing is written as {suffix}. Choose {', '.join(CONTAINERS)} for a film, "
-        ".tif, .ome.tif, .zarr or .ome.zarr for a stack, or a name without a suffix for a folder "
-        "of pictures."
+        f"{path.name}: {suffix} files cannot be written. Choose {', '.join(CONTAINERS)} for a "
+        "video, .tif, .ome.tif, .zarr or .ome.zarr for a stack, or a name without a suffix for a "
+        "folder of images."
     )
 
 
-def _refuse_taken(target: Path, kind: Kind, wishes: ExportOptions) -> None:
+def _refuse_existing(target: Path, kind: Kind, options: ExportOptions) -> None:
+    """Raise OutputError if the target exists and may not be replaced."""
     if kind == "folder":
         if target.exists() and not target.is_dir():
             raise OutputError(f"{target} is a file, not a folder.")
-        if target.is_dir() and any(target.iterdir()) and not wishes.overwrite:
+        if target.is_dir() and any(target.iterdir()) and not options.overwrite:
             raise OutputError(
-                f"{target} is a folder with something in it. Replace pictures of the same names "
-                "with --overwrite, or choose another name."
+                f"{target} is a folder that is not empty. Replace images with the same names with "
+                "--overwrite, or choose another name."
             )
         return
     if kind == "zarr" and os.path.lexists(target) and not is_zarr(target):
         raise OutputError(f"{target} exists and is no zarr. Choose another name.")
     if kind != "zarr" and target.is_dir():
         raise OutputError(f"{target} is a folder. Give the name of a file to write.")
-    if os.path.lexists(target) and not wishes.overwrite:
+    if os.path.lexists(target) and not options.overwrite:
         raise OutputError(f"{target} exists. Replace it with --overwrite, or choose another name.")
 
 
-def _refuse_useless(given: Kind, kind: Kind, wishes: ExportOptions) -> None:
-    """An option that would do nothing is a mistake that someone should hear of."""
-    if given != "film" and (wishes.start is not None or wishes.end is not None):
-        raise SettingsError(f"--start and --end are seconds of a film, but IN is a {given}.")
-    if kind != "film" and (wishes.encoder is not None or wishes.quality is not None):
-        raise SettingsError(f"--codec and --quality are for films, but OUT is a {kind}.")
-    if wishes.rate is not None and (given == "film" or kind != "film"):
+def _refuse_unused_options(input_kind: Kind, kind: Kind, options: ExportOptions) -> None:
+    """Raise SettingsError for options that would have no effect."""
+    if input_kind != "video" and (options.start is not None or options.end is not None):
         raise SettingsError(
-            "--rate says how many pictures a second a film has that is made of pictures, but "
-            f"IN is a {given} and OUT a {kind}."
+            f"--start and --end select a part of a video, but IN is a {input_kind}."
+        )
+    if kind != "video" and (options.encoder is not None or options.quality is not None):
+        raise SettingsError(f"--codec and --quality apply to videos, but OUT is a {kind}.")
+    if options.rate is not None and (input_kind == "video" or kind != "video"):
+        raise SettingsError(
+            "--rate sets the frame rate of a video that is made of images, but IN is a "
+            f"{input_kind} and OUT a {kind}."
         )
 
 
-def _source(path: Path, wishes: ExportOptions) -> FrameSource:
-    rate = wishes.rate or RATE
+def _source(path: Path, options: ExportOptions) -> FrameSource:
+    rate = options.rate or FRAME_RATE
     match sequence_kind(path):
-        case "film":
-            return VideoSource.of(path, start=wishes.start, end=wishes.end)
+        case "video":
+            return VideoSource.of(path, start=options.start, end=options.end)
         case "folder":
             return FolderSource.of(path, rate)
         case "zarr":
@@ -351,29 +369,29 @@ def _source(path: Path, wishes: ExportOptions) -> FrameSource:
             return open_stack(path, rate)
 
 
-def _coding(source: FrameSource, target: Path, wishes: ExportOptions) -> Encoding:
+def _encoding(source: FrameSource, target: Path, options: ExportOptions) -> Encoding:
     suffix = target.suffix.lower()
     if isinstance(source, VideoSource):
         return encoding_like_source(
-            source.film, suffix, encoder=wishes.encoder, quality=wishes.quality
+            source.video, suffix, encoder=options.encoder, quality=options.quality
         )
-    facts = source.info
-    height, width = facts.size
-    depth = 10 if facts.dtype == np.uint16 else 8
+    info = source.info
+    height, width = info.size
+    depth = 10 if info.dtype == np.uint16 else 8
     return encoding_for(
         suffix,
         height=height,
         width=width,
-        time_base=facts.time_base,
-        rate=1 / facts.time_base,
-        tones=standard_format(height, width, depth),
-        encoder=wishes.encoder,
-        quality=wishes.quality,
+        time_base=info.time_base,
+        rate=1 / info.time_base,
+        ycbcr=standard_format(height, width, depth),
+        encoder=options.encoder,
+        quality=options.quality,
     )
 
 
-def _version(source: FrameSource, target: Path) -> str | None:
-    """Of the OME-Zarr that is written: the source's own, if it is one; None for a plain array."""
+def _ome_zarr_version(source: FrameSource, target: Path) -> str | None:
+    """OME-Zarr version of the result: the source's own or 0.5; None for a plain zarr array."""
     own = source.version if isinstance(source, StackSource) else None
     if own is not None or target.name.lower().endswith(OME_SUFFIX):
         return own or "0.5"

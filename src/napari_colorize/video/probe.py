@@ -1,6 +1,6 @@
-"""What a film file is: size, time base, tones and rotation of its pictures.
+"""Properties of a video file: size, time base, color format and rotation.
 
-PyAV does the work; it is an extra, and a film is refused in one sentence where it is missing.
+Uses PyAV, an optional dependency; without it an error names the extra to install.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ import numpy as np
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.video.ycbcr import FULL, HLG, MATRICES, PQ, YCbCrFormat, standard_format
 
-NEEDED = 18  # of PyAV: older ones cannot write a rotation
+PYAV_VERSION = 18  # older versions cannot write a rotation
 INSTALL = 'pip install "napari-colorize[video]"'
-MICROSECONDS = 1_000_000  # in which a container counts
-# In which a stream of one colour plane without a word on its range means the limited one.
+MICROSECONDS = 1_000_000  # time unit of containers
+# Codecs for which a gray stream without a range tag has limited range. PNG, GIF and most others
+# know no limited range, and neither does RGB.
 BROADCAST = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1"})
-# PNG, GIF and most others know no limited range; nor do planes of RGB.
-DEEPEST = 16
-UNDECIDED = 2  # of matrices, primaries and transfer curves: not said
+MAX_DEPTH = 16
+UNSPECIFIED = 2  # ITU-T H.273 code for matrix, primaries and transfer
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """The facts of a film.
+    """Properties of a video.
 
     Parameters
     ----------
     path : Path
-        Its file.
+        The file.
     stream : int
-        Number of the stream that holds its pictures.
+        Index of the video stream.
     height, width : int
-        Of the pictures as they are stored.
+        Size of the frames as they are stored.
     time_base : Fraction
-        Seconds that a frame's time counts.
+        Seconds per unit of a frame's time.
     rate : Fraction
-        Frames a second, on average.
+        Average number of frames per second.
     frames : int or None
-        How many there are about.
+        Approximate number of frames.
     zero : Fraction
-        Seconds at which its time begins: 0, but anything for broadcasts.
-    tones : Tones
-        What its numbers mean.
-    turns : int
-        Quarter turns against the clock after which pictures stand upright.
+        Start time in seconds: 0, except for broadcast streams.
+    ycbcr : YCbCrFormat
+        Meaning of the code values.
+    quarter_turns : int
+        Counterclockwise quarter turns from stored to display orientation.
     display_matrix : tuple of int, optional
-        Nine numbers that say so to a player.
+        The same rotation as nine numbers for players.
     pixel_ratio : Fraction
-        Width of a pixel over its height.
+        Width of a pixel divided by its height.
     notes : tuple of str
         What was interpreted.
     """
@@ -68,21 +68,21 @@ class VideoInfo:
     rate: Fraction
     frames: int | None
     zero: Fraction
-    tones: YCbCrFormat
-    turns: int = 0
+    ycbcr: YCbCrFormat
+    quarter_turns: int = 0
     display_matrix: tuple[int, ...] | None = None
     pixel_ratio: Fraction = Fraction(1)
     notes: tuple[str, ...] = ()
 
     @property
-    def upright(self) -> tuple[int, int]:
-        """Height and width of the pictures as they are seen."""
+    def display_size(self) -> tuple[int, int]:
+        """Height and width in display orientation."""
         sides = (self.height, self.width)
-        return sides[::-1] if self.turns % 2 else sides
+        return sides[::-1] if self.quarter_turns % 2 else sides
 
 
 def pyav() -> ModuleType:
-    """PyAV, or one sentence on how to get it.
+    """The PyAV module.
 
     Raises
     ------
@@ -92,10 +92,10 @@ def pyav() -> ModuleType:
     try:
         import av
     except ImportError:
-        raise ImageError(f"For films PyAV is needed: {INSTALL}.") from None
-    if int(av.__version__.partition(".")[0]) < NEEDED:
+        raise ImageError(f"Reading and writing videos requires PyAV: {INSTALL}.") from None
+    if int(av.__version__.partition(".")[0]) < PYAV_VERSION:
         raise ImageError(
-            f"For films PyAV {NEEDED} or newer is needed, but {av.__version__} is installed: "
+            f"Videos require PyAV {PYAV_VERSION} or newer, but {av.__version__} is installed: "
             f"{INSTALL} --upgrade."
         )
     module: ModuleType = av
@@ -103,24 +103,24 @@ def pyav() -> ModuleType:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """An open input container; what PyAV says against it becomes one sentence.
+def open_container(path: Path) -> Iterator[Any]:
+    """An open input container.
 
     Raises
     ------
     ImageError
-        If there is no such file, or it is none that PyAV reads.
+        If the file does not exist, or PyAV cannot read it.
     """
     av = pyav()
     if not path.exists():
-        raise ImageError(f"There is no film {path}.")
+        raise ImageError(f"There is no video {path}.")
     with ffmpeg_errors(path), av.open(str(path), metadata_errors="replace") as container:
         yield container
 
 
 @contextmanager
 def ffmpeg_errors(path: Path) -> Iterator[None]:
-    """Turn what FFmpeg says about reading `path` into one `ImageError` sentence."""
+    """Turn an exception of FFmpeg while reading `path` into an `ImageError`."""
     av = pyav()
     try:
         yield
@@ -129,28 +129,28 @@ def ffmpeg_errors(path: Path) -> Iterator[None]:
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(
-            f"{path.name} cannot be read as a film: {str(reason).lower().rstrip('.')}."
+            f"{path.name} cannot be read as a video: {str(reason).lower().rstrip('.')}."
         ) from error
 
 
 def probe(path: Path) -> VideoInfo:
-    """Read the facts of a film, and its first frame.
+    """Read the properties of a video, and decode its first frame.
 
     Raises
     ------
     ImageError
-        If it cannot be read or holds no pictures.
+        If the file cannot be read or contains no video stream.
     """
-    with opened(path) as container:
-        stream = picture_stream(container)
+    with open_container(path) as container:
+        stream = video_stream(container)
         if stream is None:
-            raise ImageError(f"{path.name} holds no moving pictures.")
+            raise ImageError(f"{path.name} contains no video stream.")
         first = _first_frame(path, container, stream)
         if first is None:
-            raise ImageError(f"{path.name} is damaged: none of its pictures can be decoded.")
-        tones, notes = _tones(stream, first)
+            raise ImageError(f"{path.name} is damaged: none of its frames can be decoded.")
+        ycbcr, notes = _color_format(stream, first)
         matrix = _display_matrix(first)
-        turns = round(first.rotation / 90) % 4
+        quarter_turns = round(first.rotation / 90) % 4
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         return VideoInfo(
             path=path,
@@ -161,16 +161,16 @@ def probe(path: Path) -> VideoInfo:
             rate=Fraction(rate),
             frames=_count(container, stream, rate),
             zero=_zero(container),
-            tones=tones,
-            turns=turns,
+            ycbcr=ycbcr,
+            quarter_turns=quarter_turns,
             display_matrix=matrix,
             pixel_ratio=Fraction(stream.sample_aspect_ratio or 1),
-            notes=(*notes, *_notes(stream, first, tones)),
+            notes=(*notes, *_notes(stream, first, ycbcr)),
         )
 
 
-def picture_stream(container: Any) -> Any:
-    """The stream of moving pictures; not the one that holds a cover."""
+def video_stream(container: Any) -> Any:
+    """The video stream of a container, ignoring cover images."""
     from av.stream import Disposition
 
     best = container.streams.best("video")
@@ -182,8 +182,8 @@ def picture_stream(container: Any) -> Any:
     return best if best in moving else next(iter(moving), None)
 
 
-def is_ready_made(raw: Any) -> bool:
-    """Whether the planes of a decoded frame are read as they are: Y', Cb and Cr apart, or gray."""
+def has_plain_planes(raw: Any) -> bool:
+    """Whether planes can be used without conversion: planar Y'CbCr, or gray."""
     form = raw.format
     if form.is_rgb or form.has_palette or form.is_big_endian or "f" in form.name:
         return False
@@ -195,10 +195,10 @@ def is_ready_made(raw: Any) -> bool:
 
 
 def depth_of(raw: Any) -> int:
-    """Bits of a sample of a decoded frame."""
+    """Bits per sample of a decoded frame."""
     form = raw.format
     bits = max(part.bits for part in form.components) if not form.has_palette else 8
-    return min(max(int(bits), 8), DEEPEST)
+    return min(max(int(bits), 8), MAX_DEPTH)
 
 
 def _first_frame(path: Path, container: Any, stream: Any) -> Any:
@@ -212,40 +212,40 @@ def _first_frame(path: Path, container: Any, stream: Any) -> Any:
     return None
 
 
-def _tones(stream: Any, first: Any) -> tuple[YCbCrFormat, list[str]]:
-    """As the film says, and where it does not, as is usual for its size and codec."""
+def _color_format(stream: Any, first: Any) -> tuple[YCbCrFormat, list[str]]:
+    """Color format from the tags; defaults for size and codec where tags are missing."""
     depth = depth_of(first)
-    usual = standard_format(first.height, first.width, depth)
+    default = standard_format(first.height, first.width, depth)
     context = stream.codec_context
-    matrix = first.colorspace if first.colorspace != UNDECIDED else context.colorspace
+    matrix = first.colorspace if first.colorspace != UNSPECIFIED else context.colorspace
     primaries = first.color_primaries
     transfer = first.color_trc
     notes = []
     if matrix not in MATRICES:
-        if matrix not in (0, UNDECIDED):
-            notes.append(f"Its colours are of a rare kind (matrix {matrix}); they become BT.709's.")
-        matrix = usual.matrix
-    said = [code for code in (primaries, transfer) if code not in (0, UNDECIDED)]
+        if matrix not in (0, UNSPECIFIED):
+            notes.append(f"The color matrix {matrix} is not supported; BT.709 is written instead.")
+        matrix = default.matrix
+    specified = [code for code in (primaries, transfer) if code not in (0, UNSPECIFIED)]
     if transfer in (PQ, HLG):
         notes.append(
-            "It is an HDR film; models know pictures of usual brightness, so its colours may be "
-            "pale. Its curve is kept, its mastering data are not."
+            "This is an HDR video; models are trained on images of standard dynamic range, so "
+            "colors may be weak. The transfer curve is kept, mastering metadata are not."
         )
     return (
         YCbCrFormat(
             depth=depth,
             full=_is_full(stream, first),
             matrix=matrix,
-            primaries=primaries if primaries in said else usual.primaries,
-            transfer=transfer if transfer in said else usual.transfer,
+            primaries=primaries if primaries in specified else default.primaries,
+            transfer=transfer if transfer in specified else default.transfer,
         ),
         notes,
     )
 
 
 def _is_full(stream: Any, first: Any) -> bool:
-    if not is_ready_made(first):
-        # Converted: RGB spans all; other layouts of Y', Cb and Cr keep their range.
+    if not has_plain_planes(first):
+        # Converted frames: RGB has full range; other Y'CbCr layouts keep their range.
         is_rgb = first.format.is_rgb or first.format.has_palette
         return not is_rgb and first.color_range == FULL
     if first.color_range in (1, FULL):
@@ -273,7 +273,7 @@ def _count(container: Any, stream: Any, rate: Any) -> int | None:
 
 
 def _zero(container: Any) -> Fraction:
-    """Broadcasts count time from anywhere, and say so by their kind."""
+    """Start time; only containers with discontinuous times (broadcasts) start at another one."""
     from av.format import Flags
 
     if not container.format.flags & Flags.ts_discont.value or not container.start_time:
@@ -281,16 +281,16 @@ def _zero(container: Any) -> Fraction:
     return Fraction(container.start_time, MICROSECONDS)
 
 
-def _notes(stream: Any, first: Any, tones: YCbCrFormat) -> list[str]:
+def _notes(stream: Any, first: Any, ycbcr: YCbCrFormat) -> list[str]:
     notes = []
     if first.interlaced_frame:
         notes.append(
-            "Its frames are interlaced; they are coloured and written as whole frames. "
+            "The video is interlaced; fields are colorized and written as whole frames. "
             "Deinterlace it first for smoother motion."
         )
     if any(part.is_alpha for part in first.format.components):
-        notes.append("Its transparency is left out.")
+        notes.append("Transparency is left out.")
     turned = first.rotation % 90
     if turned:
-        notes.append(f"It is turned by {first.rotation} degrees, which the model sees as it is.")
+        notes.append(f"The rotation by {first.rotation} degrees is not applied before colorizing.")
     return notes

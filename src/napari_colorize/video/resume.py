@@ -1,7 +1,7 @@
-"""The folder of unfinished work beside a result: what it is of, and how far it has come.
+"""State of an unfinished run: a folder beside the result that records how far it has come.
 
-It is named like the result with `.part` added. Repeating a command goes on from it; when the
-result is whole it is removed.
+The folder is named like the result with `.part` added. Repeating the command resumes from it. It is
+removed when the result is complete.
 """
 
 from __future__ import annotations
@@ -17,173 +17,175 @@ from napari_colorize.errors import OutputError
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint
 
-FILE = "work.json"
+STATE_FILE = "work.json"
 SOFTWARE = "napari-colorize"
-EVERY = 16  # frames between two lines in the ledger
-GOES_ON = "{} is gone on with after frame {}."
-BEGINS_ANEW = "{} was of another film or other settings: it is begun anew."
-WOULD_BE_LOST = (
-    "{} holds {} frames of another film or with other settings: repeat that command to go on with "
-    "them, or begin anew with --overwrite."
+SAVE_INTERVAL = 16  # frames between two writes of the state file
+RESUMED = "{} is resumed after frame {}."
+RESTARTED = "{} belonged to another input or other settings; the run starts from the beginning."
+WOULD_DISCARD = (
+    "{} contains {} frames of another input or other settings. Repeat that command to resume, or "
+    "discard them with --overwrite."
 )
-STEADY_AGAIN = (
-    "Colours are held steady anew there, from the {} frames before: they may differ a little from "
-    "those of a run without a break."
+SMOOTHING_RESTARTED = (
+    "Temporal smoothing restarts from the {} frames before that point, so colors may differ "
+    "slightly from those of an uninterrupted run."
 )
 
 
 @dataclass
 class ResumeState:
-    """What is done of a piece of work, on disk after every `mark`.
+    """Progress of a run, written to disk at every `save`.
 
     Parameters
     ----------
     folder : Path
-        Beside the result.
+        Folder beside the result.
     identity : dict
-        Of source, model and settings: work goes on only if all of it is the same.
-    border : Border
-        Up to where it is done.
+        Description of source, model and settings; a run is resumed only if all of it is equal.
+    resume_point : ResumePoint
+        Number of finished frames, and the time of the last one.
     segments : int
-        Files of a film that are whole.
+        Number of complete segment files of a video.
     record : dict
-        How the colours were made, for the result's metadata.
-    kept : dict
-        What a sink wants to know again.
+        Provenance record for the metadata of the result.
+    sink_state : dict
+        Values that the sink needs again when it is resumed.
     notes : tuple of str
-        What became of a former run.
+        What happened to the state of an earlier run.
     """
 
     folder: Path
     identity: Record
-    border: ResumePoint = field(default_factory=ResumePoint)
+    resume_point: ResumePoint = field(default_factory=ResumePoint)
     segments: int = 0
     record: Record = field(default_factory=dict)
-    kept: Record = field(default_factory=dict)
+    sink_state: Record = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     _reached: ResumePoint | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def open(
-        cls, target: Path, identity: Record, *, run_in: int = 0, overwrite: bool = False
+        cls, target: Path, identity: Record, *, warm_up: int = 0, overwrite: bool = False
     ) -> ResumeState:
-        """The ledger of a result: as a former run left it, or a new one.
+        """The state of a result: loaded from an earlier run, or new.
 
         Parameters
         ----------
         target : Path
             The result.
         identity : dict
-            See above.
-        run_in : int
-            Frames before the border that are looked at again, at most.
+            See the class.
+        warm_up : int
+            Maximum number of frames before the resume point that are colorized again.
         overwrite : bool
-            Whether frames of a former run with other settings may be lost.
+            Whether frames of an earlier run with other settings may be discarded.
 
         Raises
         ------
         OutputError
-            If something else has the folder's name, there are such frames, or it cannot be written.
+            If such frames exist, or the folder cannot be written or belongs to something else.
         """
         folder = work_folder(target)
-        remove_abandoned(target.parent)  # of a run that was killed while it joined all segments
+        # A run that was killed while it created the result leaves a temporary file there.
+        remove_abandoned(target.parent)
         identity = json.loads(json.dumps(identity, default=str))
         found = _read(folder)
         if found is not None and found.get("identity") == identity:
-            return cls._resumed(folder, identity, found, run_in)
+            return cls._resumed(folder, identity, found, warm_up)
         notes: tuple[str, ...] = ()
         if found is not None:
             if found["done"] and not overwrite:
-                raise OutputError(WOULD_BE_LOST.format(folder, found["done"]))
+                raise OutputError(WOULD_DISCARD.format(folder, found["done"]))
             shutil.rmtree(folder)
-            notes = (BEGINS_ANEW.format(folder.name),)
+            notes = (RESTARTED.format(folder.name),)
         with write_errors(folder):
             folder.mkdir(parents=True)
-        ledger = cls(folder, identity, notes=notes)
-        ledger._write()
-        return ledger
+        state = cls(folder, identity, notes=notes)
+        state._write()
+        return state
 
     @classmethod
     def _resumed(
-        cls, folder: Path, identity: Record, found: dict[str, Any], run_in: int
+        cls, folder: Path, identity: Record, found: dict[str, Any], warm_up: int
     ) -> ResumeState:
         remove_abandoned(folder, age=0)
-        border = ResumePoint(found["done"], found["time"])
-        notes = [GOES_ON.format(folder.name, border.done)] if border.done else []
-        if border.done and run_in:
-            notes.append(STEADY_AGAIN.format(min(run_in, border.done)))
+        resume_point = ResumePoint(found["done"], found["time"])
+        notes = [RESUMED.format(folder.name, resume_point.done)] if resume_point.done else []
+        if resume_point.done and warm_up:
+            notes.append(SMOOTHING_RESTARTED.format(min(warm_up, resume_point.done)))
         return cls(
             folder,
             identity,
-            border,
+            resume_point,
             found["segments"],
             found["record"],
-            found["kept"],
+            found["sink_state"],
             tuple(notes),
         )
 
-    def mark(self, border: ResumePoint, segments: int = 0) -> None:
-        """Remember that work is done up to here."""
-        self.border, self.segments = border, segments
+    def save(self, resume_point: ResumePoint, segments: int = 0) -> None:
+        """Set the resume point and write the state file."""
+        self.resume_point, self.segments = resume_point, segments
         self._write()
 
-    def reach(self, frame: Frame) -> None:
-        """A frame is on disk by itself; that is remembered at every few of them."""
-        self._reached = ResumePoint(frame.place + 1, frame.time)
-        if self._reached.done % EVERY == 0:
-            self.mark_reached()
+    def advance(self, frame: Frame) -> None:
+        """Note that a frame is on disk; the state file is written every `SAVE_INTERVAL` frames."""
+        self._reached = ResumePoint(frame.position + 1, frame.time)
+        if self._reached.done % SAVE_INTERVAL == 0:
+            self.save_progress()
 
-    def mark_reached(self) -> None:
-        """Remember it now."""
+    def save_progress(self) -> None:
+        """Write the progress noted by `advance` to the state file."""
         if self._reached is not None:
-            self.mark(self._reached)
+            self.save(self._reached)
 
-    def remember(self, record: Record) -> None:
-        """Keep how the colours are made: a later run may have none left to make."""
+    def save_record(self, record: Record) -> None:
+        """Store the provenance record, because a resumed run may have no frame left to make one."""
         if record:
             self.record = json.loads(json.dumps(record, default=str))
             self._write()
 
-    def keep(self, **facts: object) -> None:
-        """Remember what the sink will want to know again."""
-        self.kept = json.loads(json.dumps({**self.kept, **facts}))
+    def save_sink_state(self, **values: object) -> None:
+        """Store values that the sink needs when it is resumed."""
+        self.sink_state = json.loads(json.dumps({**self.sink_state, **values}))
         self._write()
 
     def remove(self) -> None:
-        """All is done."""
+        """Delete the folder after the result was created."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self) -> None:
-        told = {
+        state = {
             "software": SOFTWARE,
             "identity": self.identity,
-            "done": self.border.done,
-            "time": self.border.time,
+            "done": self.resume_point.done,
+            "time": self.resume_point.time,
             "segments": self.segments,
             "record": self.record,
-            "kept": self.kept,
+            "sink_state": self.sink_state,
         }
-        with new_file(self.folder / FILE, overwrite=True) as part:
-            part.write_text(json.dumps(told, indent=1), encoding="utf-8")
+        with new_file(self.folder / STATE_FILE, overwrite=True) as part:
+            part.write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 
 def work_folder(target: Path) -> Path:
-    """The folder of unfinished work of a result."""
+    """The folder of an unfinished result."""
     return target.with_name(f"{target.name}.part")
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """What a former run wrote; None if there was none."""
+    """The state file of an earlier run; None if there is no folder."""
     if not os.path.lexists(folder):
         return None
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        found = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         if found["software"] == SOFTWARE:
             return dict(found)
     except (OSError, ValueError, KeyError, TypeError):
         if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()  # it was made, and then nothing more
+            folder.rmdir()  # the run was killed right after it created the folder
             return None
     raise OutputError(
-        f"{folder} is in the way: unfinished work would go there. Move it, or choose another OUT."
+        f"{folder} exists but was not created by this program, which needs the name for unfinished "
+        "results. Move it, or choose another output."
     )

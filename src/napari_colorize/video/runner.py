@@ -1,8 +1,8 @@
-"""The work itself: frames are decoded, coloured and written at the same time.
+"""Run a sequence through the model: decode, colorize and write at the same time.
 
-The model stays in the thread that asks. A reader thread is at most `AHEAD` frames ahead of it and
-a writer thread at most `BEHIND` behind, so memory is the same for any length. Whoever asks for no
-more has stopped the work; what was finished so far is kept.
+The model stays in the calling thread; a reader thread is at most `READ_AHEAD` frames ahead and a
+writer thread at most `WRITE_BEHIND` behind. Closing the generator stops the run; finished frames
+are kept for a later run.
 """
 
 from __future__ import annotations
@@ -10,62 +10,47 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io.image_record import fill_range
-from napari_colorize.video.frames import Frame, FrameSink, FrameSource, Pixels, Record
+from napari_colorize.runtime.pipeline_threads import WriteQueue, read_ahead, reader_and_writer
+from napari_colorize.video.frames import Frame, FrameSink, FrameSource, Record
 from napari_colorize.video.resume import ResumeState
 
-AHEAD = 8  # frames decoded before the model wants them
-BEHIND = 4  # frames that wait to be written
+if TYPE_CHECKING:
+    from napari_colorize.result import Colorized
+
+READ_AHEAD = 8  # decoded frames that wait for the model
+WRITE_BEHIND = 4  # colorized frames that wait for the writer
 
 NUMBER = re.compile(r"\d+(\.\d+)?")
 
-Item = TypeVar("Item")
-Limits = tuple[float, float] | None
-
-
-class Colored(Protocol):
-    """What is needed of a `Colorized`."""
-
-    @property
-    def rgb(self) -> Any:
-        """(Y, X, 3 or 4) in the image's dtype."""
-
-    @property
-    def provenance(self) -> Record:
-        """How it was made."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know."""
-
-
-Colors = Callable[[Iterable[Any]], Iterator[Colored]]
-"""`Colorizer.stream` with all but the images given: one result for each, in order."""
+Stream = Callable[[Iterable[Any]], Iterator["Colorized"]]
+"""`Colorizer.stream` with all arguments except the images bound."""
 
 
 class NoteCounter:
-    """What was said of frames: sentences that differ in their numbers alone are told once."""
+    """Collects notes about frames; notes that differ only in numbers are counted as one."""
 
     def __init__(self) -> None:
         self._first: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
 
     def add(self, sentences: Iterable[str]) -> None:
-        """Hear what was said of one frame."""
+        """Count the notes of one frame."""
         for sentence in sentences:
             kind = NUMBER.sub("#", sentence)
             self._first.setdefault(kind, sentence)
             self._counts[kind] += 1
 
     def sentences(self, frames: int) -> tuple[str, ...]:
-        """The sentences, each with the number of frames if it was not said of all."""
+        """Each note once, with the number of frames unless it applies to all of them."""
         return tuple(
             sentence if self._counts[kind] == frames else f"{sentence} ({self._counts[kind]} x)"
             for kind, sentence in self._first.items()
@@ -75,126 +60,96 @@ class NoteCounter:
 def run(
     source: FrameSource,
     sink: FrameSink,
-    colors: Colors,
-    ledger: ResumeState,
+    stream: Stream,
+    state: ResumeState,
     *,
-    run_in: int = 0,
-    limits: Limits = None,
+    warm_up: int = 0,
+    limits: Limits | None = None,
 ) -> Generator[int, None, tuple[str, ...]]:
-    """Colorize a sequence from where the ledger says, and tell after each frame how many are done.
+    """Colorize a sequence from its resume point; yields the number of finished frames.
 
     Parameters
     ----------
     source, sink
-        Where frames come from and go to.
-    colors : callable
-        See `Colors`.
-    ledger : Ledger
-        What is done already.
-    run_in : int
-        Frames before that which are coloured once more, for temporal_smoothing.
+        Where frames are read from and written to.
+    stream : callable
+        See `Stream`.
+    state : ResumeState
+        Progress of an earlier run, updated by this one.
+    warm_up : int
+        Frames before the resume point that are colorized again for temporal smoothing.
     limits : (float, float), optional
-        Values between which the results lie, and which become black and white.
+        Contrast limits of integer results; if given, they are stretched to black and white.
 
     Returns
     -------
     tuple of str
-        What was said of its frames, and what the sink has to say of the finished result.
+        Notes about the frames and about the finished result.
 
     Raises
     ------
     ColorizeError
-        Of the source, the model or the sink; what was done stays.
+        Errors of the source, the model or the sink; finished frames are kept.
     """
-    tally, before, done = NoteCounter(), ledger.border.done, ledger.border.done
-    write = _Write(sink)
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        writing: deque[Future[None]] = deque()
+    notes, resumed = NoteCounter(), state.resume_point.done
+    done = resumed
+    has_record = bool(state.record)
+    with reader_and_writer() as (reader, writer):
+        writes = WriteQueue(writer, WRITE_BEHIND)
         try:
-            for frame, colored in _colored(source, colors, ledger, reader, run_in):
-                if not ledger.record:
-                    ledger.remember(_of_all(colored.provenance, source))
-                pixels = _filled(np.asarray(colored.rgb), limits)
-                writing.append(writer.submit(write, frame, pixels))
-                tally.add(colored.notes)
-                while len(writing) > BEHIND:
-                    writing.popleft().result()
-                done = frame.place + 1
+            for frame, colorized in _colorize(source, stream, state, reader, warm_up):
+                if not has_record:  # all frames share one record, and describing one takes time
+                    state.save_record(_sequence_record(colorized.provenance, source))
+                    has_record = True
+                writes.submit(sink.write, frame, _fill_range(np.asarray(colorized.rgb), limits))
+                notes.add(colorized.notes)
+                done = frame.position + 1
                 yield done
-            while writing:
-                writing.popleft().result()
+            writes.drain()
         except BaseException:
-            wait(writing)
-            with suppress(ColorizeError):  # the first error is the one to tell
+            writes.wait()
+            with suppress(ColorizeError):  # report the first error only
                 writer.submit(sink.pause).result()
             raise
-        finally:
-            reader.shutdown(cancel_futures=True)
-        notes = writer.submit(sink.finish, ledger.record).result()
-    return (*tally.sentences(done - before), *notes)
+        finish_notes = writer.submit(sink.finish, state.record).result()
+    return (*notes.sentences(done - resumed), *finish_notes)
 
 
-class _Write:
-    """Writes frame after frame, and none behind one that could not be written."""
-
-    def __init__(self, sink: FrameSink) -> None:
-        self._sink = sink
-        self._has_failed = False
-
-    def __call__(self, frame: Frame, pixels: Pixels) -> None:
-        if self._has_failed:
-            return
-        self._has_failed = True
-        self._sink.write(frame, pixels)
-        self._has_failed = False
-
-
-def _colored(
-    source: FrameSource, colors: Colors, ledger: ResumeState, reader: Executor, run_in: int
-) -> Iterator[tuple[Frame, Colored]]:
-    """Frames with their colours; those of the run-in are left out."""
-    border = ledger.border
-    for series in source.series(border, run_in):
-        waiting: deque[Frame] = deque()
-        images = _images(_ahead(series, reader), source.info.size, waiting)
-        for colored in colors(images):
-            frame = waiting.popleft()
-            if frame.place >= border.done:
-                yield frame, colored
+def _colorize(
+    source: FrameSource, stream: Stream, state: ResumeState, reader: Executor, warm_up: int
+) -> Iterator[tuple[Frame, Colorized]]:
+    """Frames after the resume point with their results; warm-up frames are left out."""
+    resume_point = state.resume_point
+    for series in source.series(resume_point, warm_up):
+        pending: deque[Frame] = deque()
+        frames = (future.result() for future in read_ahead(series, reader, READ_AHEAD))
+        # `stream` may take several images before it returns the first result.
+        for colorized in stream(_images(frames, source.info.size, pending)):
+            frame = pending.popleft()
+            if frame.position >= resume_point.done:
+                yield frame, colorized
 
 
-def _of_all(record: Record, source: FrameSource) -> Record:
-    """The record of a frame as one of the whole sequence."""
+def _sequence_record(record: Record, source: FrameSource) -> Record:
+    """The provenance record of a frame as the record of the whole sequence."""
     return {**record, "notes": list(source.notes())} if record else {}
 
 
 def _images(
-    frames: Iterator[Frame], size: tuple[int, int], waiting: deque[Frame]
-) -> Iterator[Pixels]:
+    frames: Iterator[Frame], size: tuple[int, int], pending: deque[Frame]
+) -> Iterator[AnyArray]:
     for frame in frames:
         if frame.image.shape[:2] != size:
             raise ImageError(
-                f"Frame {frame.place} has {frame.image.shape[1]} x {frame.image.shape[0]} pixels, "
-                f"the first one {size[1]} x {size[0]}: all must be of one size."
+                f"Frame {frame.position} has {frame.image.shape[1]} x {frame.image.shape[0]} "
+                f"pixels, the first one {size[1]} x {size[0]}: all must have the same size."
             )
-        waiting.append(frame)
+        pending.append(frame)
         yield frame.image
 
 
-def _ahead(items: Iterator[Item], executor: Executor) -> Iterator[Item]:
-    """The same items, taken by a thread a few at a time before they are asked for."""
-    end = object()
-    taking = deque(executor.submit(next, items, end) for _ in range(AHEAD))
-    while True:
-        item = taking.popleft().result()
-        if item is end:
-            return
-        taking.append(executor.submit(next, items, end))
-        yield item  # type: ignore[misc]
-
-
-def _filled(rgb: Pixels, limits: Limits) -> Pixels:
-    """Whole numbers from black to white, as other programs take them."""
+def _fill_range(rgb: AnyArray, limits: Limits | None) -> AnyArray:
+    """Integers stretched from `limits` to black and white, alpha included; floats unchanged."""
     if limits is None or rgb.dtype.kind == "f":
         return rgb
     colors = fill_range(rgb[..., :3], limits)

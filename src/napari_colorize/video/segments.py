@@ -1,6 +1,7 @@
-"""Encoded pictures in files of their own, about ten seconds each, until the film is whole.
+"""Segment files: about ten seconds of encoded frames each, until the video is complete.
 
-Plain records, because containers round times, lack codecs, or need their end to be read.
+They have their own simple record format, because containers round times, do not support every
+codec, or can be read only when they are complete.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-HEADER = struct.Struct("<qqBI")  # time, duration, whether it is a key frame, bytes that follow
+HEADER = struct.Struct("<qqBI")  # time, duration, is key frame, number of data bytes
 
 
 @dataclass(frozen=True)
-class EncodedSegment:
-    """One encoded picture; times in the film's time base."""
+class EncodedFrame:
+    """One encoded frame; times in the video's time base."""
 
     time: int
     duration: int
@@ -25,30 +26,32 @@ class EncodedSegment:
 
 
 def segment_path(folder: Path, number: int) -> Path:
-    """Name of a segment."""
+    """Path of a segment file."""
     return folder / f"{number:06d}.segment"
 
 
-def append(file: BinaryIO, coded: EncodedSegment) -> None:
-    """Write one record."""
-    file.write(HEADER.pack(coded.time, coded.duration, coded.is_key, len(coded.data)))
-    file.write(coded.data)
+def append(file: BinaryIO, encoded: EncodedFrame) -> None:
+    """Append one record to a segment file."""
+    file.write(HEADER.pack(encoded.time, encoded.duration, encoded.is_key, len(encoded.data)))
+    file.write(encoded.data)
 
 
-def read_segments(folder: Path, count: int) -> Iterator[EncodedSegment]:
-    """All records of the first segments, in order; each lasts until the next one's time."""
-    held: EncodedSegment | None = None
-    for coded in _records(folder, count):
-        if held is not None:
-            yield EncodedSegment(held.time, coded.time - held.time, held.is_key, held.data)
-        held = coded
-    if held is not None:
-        yield held
+def read_segments(folder: Path, count: int) -> Iterator[EncodedFrame]:
+    """All records of the first `count` segments, each with the duration until the next one."""
+    previous: EncodedFrame | None = None
+    for encoded in _records(folder, count):
+        if previous is not None:
+            yield EncodedFrame(
+                previous.time, encoded.time - previous.time, previous.is_key, previous.data
+            )
+        previous = encoded
+    if previous is not None:
+        yield previous
 
 
-def _records(folder: Path, count: int) -> Iterator[EncodedSegment]:
+def _records(folder: Path, count: int) -> Iterator[EncodedFrame]:
     for number in range(count):
         with segment_path(folder, number).open("rb") as file:
             while header := file.read(HEADER.size):
                 time, duration, is_key, size = HEADER.unpack(header)
-                yield EncodedSegment(time, duration, bool(is_key), file.read(size))
+                yield EncodedFrame(time, duration, bool(is_key), file.read(size))

@@ -1,4 +1,4 @@
-"""Image stacks, in and out: plane by plane, along time if they have such an axis."""
+"""Image stacks (TIFF, DICOM, animations) as a source, and TIFF stacks and animations as a sink."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_colorize.errors import ImageError
-from napari_colorize.io.image_record import Metadata
-from napari_colorize.io.images import StackWriter, read_image
+from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
+from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.io.formats import OME, TIFF, can_hold, format_of
+from napari_colorize.io.image_record import ImageRecord, Metadata
+from napari_colorize.io.images import StackWriter, read_image, write_image
 from napari_colorize.runtime.atomic import write_errors
-from napari_colorize.video.frames import Frame, Pixels, Record, ResumePoint, SequenceInfo
-from napari_colorize.video.intensity_range import limits_of
+from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
+from napari_colorize.video.intensity_range import sequence_limits
 from napari_colorize.video.resume import ResumeState
 
-RAW = "planes.raw"
+RAW_FILE = "planes.raw"
+FRAME_RATE = Fraction(25)  # frames per second of images that define no time
 
 
 class Planes(Protocol):
-    """What is needed of an array: its shape, its type, one plane of it."""
+    """The part of the array interface that a `StackSource` uses."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -32,37 +34,69 @@ class Planes(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of its values."""
+        """Type of the values."""
 
-    def __getitem__(self, index: tuple[int, ...]) -> Any:
-        """A plane, `(Y, X)` or `(Y, X, 3|4)`."""
+    def __getitem__(self, index: PlaneIndex) -> Any:
+        """The plane at an index of the leading axes, `(Y, X)` or `(Y, X, 3|4)`."""
 
 
 @dataclass(frozen=True)
 class StackSource:
-    """Planes of a stack as frames; see `frame.Source`.
+    """Planes of a stack as frames; see `frames.FrameSource`.
 
-    Each place on the other axes (depth, channel) has its own series along time.
+    Every index of the other axes (depth, channel) has its own series along the time axis.
 
     Parameters
     ----------
     array : Planes
         The stack.
     info : SequenceInfo
-        Of it; `metadata.axes` has a capital letter for each axis before Y and X, or none.
+        Its properties; `metadata.axes` has a capital letter for each leading axis, or is empty.
     state : dict
-        What tells its file or folder from what it was before it changed.
-    said : tuple of str
-        What was interpreted.
+        Size and date of the file or folder, to detect changes.
+    opening_notes : tuple of str
+        What was interpreted when the stack was opened.
     version : str, optional
-        Of OME-Zarr, if it is that.
+        OME-Zarr version, if the stack is an OME-Zarr image.
+    time_axis : int, optional
+        Leading axis along which temporal smoothing acts. Default: the axis called T, or the first.
     """
 
     array: Planes
     info: SequenceInfo
     state: Record
-    said: tuple[str, ...] = ()
+    opening_notes: tuple[str, ...] = ()
     version: str | None = None
+    time_axis: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        record: ImageRecord,
+        *,
+        rate: Fraction = FRAME_RATE,
+        time_axis: int | None = None,
+    ) -> StackSource:
+        """The planes of a stack that was read from a file.
+
+        Raises
+        ------
+        SettingsError
+            If the stack has no such time axis.
+        """
+        info = sequence_info(
+            path, record.array, rate, record.metadata, record.rgb, record.contrast_limits
+        )
+        if time_axis is not None:
+            from napari_colorize.sequence_smoothing import checked_axis
+
+            time_axis = checked_axis(time_axis, len(info.leading or ()))
+        status = path.stat()
+        state: Record = {"bytes": status.st_size, "changed": status.st_mtime_ns}
+        if time_axis is not None:
+            state["time_axis"] = time_axis
+        return cls(record.array, info, state, record.notes, time_axis=time_axis)
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -70,80 +104,96 @@ class StackSource:
         assert self.info.leading is not None
         return self.info.leading
 
-    @property
-    def time_axis(self) -> int:
-        """The axis called T, or else the first."""
-        axes = self.info.metadata.axes.upper()
-        return axes.index("T") if len(axes) == len(self.leading) and "T" in axes else 0
-
     def identity(self) -> Record:
-        """Its shape and type, and the state of its file."""
+        """Path and shape, and the state of the file."""
         shape = list(self.array.shape)
         return {"stack": str(self.info.path.resolve()), "shape": shape, **self.state}
 
     def notes(self) -> tuple[str, ...]:
-        """What was interpreted when it was opened."""
-        return self.said
+        """What was interpreted when the stack was opened."""
+        return self.opening_notes
 
-    def series(self, border: ResumePoint, run_in: int) -> Iterator[Iterator[Frame]]:
-        """One for each place on the other axes than time."""
-        length = self.leading[self.time_axis]
+    def series(self, resume_point: ResumePoint, warm_up: int) -> Iterator[Iterator[Frame]]:
+        """One series along time for each index of the other axes."""
+        axis = self._series_axis
+        length = self.leading[axis]
         others = list(self.leading)
-        others[self.time_axis] = 1
+        others[axis] = 1
         for number, index in enumerate(np.ndindex(*others)):
-            done = min(max(border.done - number * length, 0), length)
+            done = min(max(resume_point.done - number * length, 0), length)
             if done < length:
-                yield self._frames(index, number * length, max(0, done - run_in), length)
+                yield self._frames(index, number * length, max(0, done - warm_up), length)
+
+    @property
+    def _series_axis(self) -> int:
+        if self.time_axis is not None:
+            return self.time_axis
+        axes = self.info.metadata.axes.upper()
+        return axes.index("T") if len(axes) == len(self.leading) and "T" in axes else 0
 
     def _frames(
-        self, index: Sequence[int], before: int, first: int, length: int
+        self, index: Sequence[int], offset: int, first: int, length: int
     ) -> Iterator[Frame]:
-        axis = self.time_axis
+        axis = self._series_axis
         for time in range(first, length):
-            place = (*index[:axis], time, *index[axis + 1 :])
+            plane = (*index[:axis], time, *index[axis + 1 :])
             yield Frame(
-                image=np.asarray(self.array[place]),
-                place=before + time,
+                image=np.asarray(self.array[plane]),
+                position=offset + time,
                 time=time,
                 duration=1,
-                index=place,
+                index=plane,
             )
 
 
 def open_stack(path: Path, rate: Fraction) -> StackSource:
-    """Read a TIFF, or another file with several pictures, as `rate` planes a second.
+    """Read a TIFF, or another file with several images, as `rate` planes per second.
 
     Raises
     ------
     ImageError
-        If it cannot be read, or holds a single picture.
+        If the file cannot be read, or contains a single image.
     """
-    picture = read_image(path)
-    if not picture.is_stack:
+    record = read_image(path)
+    if not record.is_stack:
         raise ImageError(
-            f"{path.name} holds a single picture: colorize it with `napari-colorize image`."
+            f"{path.name} contains a single image: colorize it with `napari-colorize image`."
         )
-    facts = facts_of(
-        path, picture.array, rate, picture.metadata, picture.rgb, picture.contrast_limits
-    )
-    status = path.stat()
-    state: Record = {"bytes": status.st_size, "changed": status.st_mtime_ns}
-    return StackSource(picture.array, facts, state, picture.notes)
+    return StackSource.of(path, record, rate=rate)
 
 
-def facts_of(
+def sequence_info(
     path: Path,
     array: Planes,
     rate: Fraction,
     metadata: Metadata,
     rgb: bool,
-    limits: tuple[float, float] | None = None,
+    window: Limits | None = None,
 ) -> SequenceInfo:
-    """The facts of a stack, its black and white read from all planes if nothing else says."""
+    """Properties of a stack; contrast limits are computed from all planes if necessary.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    array : Planes
+        The stack.
+    rate : Fraction
+        Planes per second.
+    metadata : Metadata
+        Axes and spacing.
+    rgb : bool
+        Whether the last axis holds colors.
+    window : (float, float), optional
+        Contrast limits that are stored in the file.
+    """
     shape = tuple(array.shape)
     leading = shape[: -3 if rgb else -2]
     height, width = shape[len(leading) : len(leading) + 2]
     dtype = np.dtype(array.dtype)
+    limits, note = window, None
+    if window is None:
+        limits, note = sequence_limits(dtype, (array[index] for index in np.ndindex(*leading)))
     return SequenceInfo(
         path=path,
         size=(height, width),
@@ -152,88 +202,104 @@ def facts_of(
         time_base=1 / rate,
         leading=leading,
         total=math.prod(leading),
-        limits=limits or limits_of(dtype, (array[index] for index in np.ndindex(*leading))),
+        limits=limits,
+        limits_note=note,
+        has_window=window is not None,
         metadata=metadata,
     )
 
 
 @dataclass
-class TiffWriter:
-    """A TIFF as a sink; see `frame.Sink`.
+class StackFileWriter:
+    """A TIFF stack or an animation as a sink; see `frames.FrameSink`.
 
-    Planes lie uncompressed in the folder of work until all are there: so an interrupted run is
-    gone on with, and planes may come in any order.
+    Planes are stored uncompressed in the work folder until all are there. This allows planes in any
+    order and lets an interrupted run continue.
 
     Parameters
     ----------
     target : Path
         The file.
-    ledger : Ledger
-        What is done.
+    state : ResumeState
+        Progress, and the work folder.
     metadata : Metadata
-        Axes, spacing and more.
+        Axes, spacing, profile and frame durations.
     leading : tuple of int, optional
-        Lengths of the axes before Y and X; None if only the end will tell (a film).
+        Lengths of the axes before Y and X; None if unknown until the end (a video).
     overwrite : bool
         Whether `target` may be replaced.
     """
 
     target: Path
-    ledger: ResumeState
+    state: ResumeState
     metadata: Metadata
     leading: tuple[int, ...] | None
     overwrite: bool = False
 
-    def write(self, frame: Frame, rgb: Pixels) -> None:
-        """Put a plane where it belongs."""
-        if not self.ledger.kept:
-            self.ledger.keep(shape=list(rgb.shape), dtype=rgb.dtype.str)
-        number = frame.place if self.leading is None else _ravel(frame.index, self.leading)
+    def write(self, frame: Frame, rgb: AnyArray) -> None:
+        """Store a plane at the offset of its index."""
+        if not self.state.sink_state:
+            self.state.save_sink_state(shape=list(rgb.shape), dtype=rgb.dtype.str)
+        number = frame.position if self.leading is None else _ravel(frame.index, self.leading)
         with write_errors(self._raw):
             self._raw.touch()
             with self._raw.open("r+b") as file:
                 file.seek(number * rgb.nbytes)
                 file.write(np.ascontiguousarray(rgb).data)
-        self.ledger.reach(frame)
+        self.state.advance(frame)
 
     def pause(self) -> None:
-        """Say in the ledger how many are there."""
-        self.ledger.mark_reached()
+        """Save the number of stored planes."""
+        self.state.save_progress()
 
     def finish(self, record: Record) -> tuple[str, ...]:
-        """Write the TIFF from them."""
+        """Write the file from the stored planes."""
         self.pause()
-        shape, dtype = self._page()
-        leading = self.leading or (self.ledger.border.done,)
-        with StackWriter(
-            self.target,
-            shape=(*leading, *shape),
-            dtype=dtype,
-            metadata=self.metadata,
-            provenance=record,
-            overwrite=self.overwrite,
-        ) as writer:
-            for page in self._pages(shape, dtype, math.prod(leading)):
-                writer.write(page)
-        self.ledger.remove()
+        plane_shape, dtype = self._plane()
+        leading = self.leading or (self.state.resume_point.done,)
+        pages = self._pages(plane_shape, dtype, math.prod(leading))
+        if format_of(self.target) in (TIFF, OME):
+            with StackWriter(
+                self.target,
+                shape=(*leading, *plane_shape),
+                dtype=dtype,
+                metadata=self.metadata,
+                provenance=record,
+                overwrite=self.overwrite,
+            ) as writer:
+                for page in pages:
+                    writer.write(page)
+        else:  # an animation, which Pillow writes from memory
+            stack = np.stack(list(pages)).reshape(*leading, *plane_shape)
+            write_image(self.target, stack, self.metadata, record, overwrite=self.overwrite)
+        self.state.remove()
         return ()
 
     @property
     def _raw(self) -> Path:
-        return self.ledger.folder / RAW
+        return self.state.folder / RAW_FILE
 
-    def _page(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        kept: dict[str, Any] = dict(self.ledger.kept)
-        return tuple(kept["shape"]), np.dtype(kept["dtype"])
+    def _plane(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        stored: dict[str, Any] = dict(self.state.sink_state)
+        return tuple(stored["shape"]), np.dtype(stored["dtype"])
 
     def _pages(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], count: int
-    ) -> Iterator[NDArray[Any]]:
+    ) -> Iterator[AnyArray]:
         with self._raw.open("rb") as file:
             for _ in range(count):
                 data = file.read(math.prod(shape) * dtype.itemsize)
                 yield np.frombuffer(data, dtype).reshape(shape)
 
 
-def _ravel(index: tuple[int, ...], leading: tuple[int, ...]) -> int:
+def refuse_stack(target: Path, dtype: np.dtype[Any], *, has_alpha: bool, axes: int) -> None:
+    """Raise `OutputError` if the format of `target` cannot store such a stack."""
+    into = format_of(target)
+    if not can_hold(into, dtype, has_alpha=has_alpha, is_stack=True, axes=axes):
+        raise OutputError(
+            f"{target.name}: {into.name} cannot store this stack of {dtype}. Choose .tif."
+        )
+
+
+def _ravel(index: PlaneIndex, leading: tuple[int, ...]) -> int:
     return int(np.ravel_multi_index(index, leading))

@@ -1,10 +1,10 @@
-"""What a film's numbers mean: code values to gray, and colours to code values.
+"""Y'CbCr code values of videos: conversion to gray, and from colors back to code values.
 
-A film stores luma and two chroma planes (Y', Cb, Cr) by one of several matrices, in limited or
-full range. Luminance here is Rec. 601's, in which this project keeps pictures unchanged. By the
-matrix of Rec. 601 it is Y' itself; by any other, chroma carries a little of it (its "leak"). So
-colours are written in two steps: chroma first, and then the Y' that together with that chroma, as
-a player will enlarge it, has the luminance that the film had.
+A video stores luma and two chroma planes (Y', Cb, Cr) with one of several matrices, in limited or
+full range. This project preserves Rec. 601 luminance. With the matrix of Rec. 601 it equals Y';
+with any other matrix, chroma contributes a small part of it (the "leak"). Colors are therefore
+written in two steps: first chroma, then the Y' that gives the original luminance together with that
+chroma, as a player upsamples it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Codes = NDArray[Any]  # unsigned integers as a film stores them
+from napari_colorize.array_types import AnyArray, Float32Array
 
 RED, GREEN, BLUE = 0.299, 0.587, 0.114  # ITU-R BT.601, as `color.yuv_from_rgb`
 BT709, BT470BG, SMPTE170M = 1, 5, 6  # codes of ITU-T H.273
-# ITU-T H.273, table 4: shares of red and of blue in Y', by the code of the matrix.
+# ITU-T H.273, table 4: weights of red and of blue in Y', by the code of the matrix.
 MATRICES = {
     BT709: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -29,25 +28,25 @@ MATRICES = {
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
-PQ, HLG = 16, 18  # codes of the transfer curves of HDR
+PQ, HLG = 16, 18  # codes of the HDR transfer curves
 PAL_HEIGHT = 576
-HD_WIDTH = 1024  # from here on, or above PAL's height, untagged films are taken for BT.709
-LIMITED, FULL = 1, 2  # as FFmpeg numbers ranges
-NEUTRAL = 2  # code values, of 256, by which lossy formats move the chroma of gray pictures
+HD_WIDTH = 1024  # untagged videos of at least this width, or higher than PAL, are read as BT.709
+LIMITED, FULL = 1, 2  # FFmpeg's codes of color ranges
+NEUTRAL = 2  # code values (of 256) by which lossy formats change the chroma of gray images
 
 
 @dataclass(frozen=True)
 class YCbCrFormat:
-    """How code values and colours belong together.
+    """Relation between code values and colors.
 
     Parameters
     ----------
     depth : int
         Bits of a code value.
     full : bool
-        Black is 0 and white the largest value; else 16 and 235, of 256.
+        Whether black is 0 and white the largest value; otherwise they are 16 and 235 (8 bits).
     matrix, primaries, transfer : int
-        Codes of ITU-T H.273.
+        AnyArray of ITU-T H.273.
     """
 
     depth: int
@@ -58,7 +57,7 @@ class YCbCrFormat:
 
     @property
     def top(self) -> int:
-        """The largest code value."""
+        """Largest code value."""
         return int(2**self.depth - 1)
 
     @property
@@ -68,27 +67,27 @@ class YCbCrFormat:
 
     @property
     def span(self) -> int:
-        """From black to white."""
+        """Difference of the code values of white and black."""
         return self.top if self.full else 219 << (self.depth - 8)
 
     @property
     def neutral(self) -> int:
-        """Code value of chroma that has no colour."""
+        """Code value of zero chroma."""
         return int(2 ** (self.depth - 1))
 
     @property
     def chroma_span(self) -> int:
-        """From the most negative chroma to the most positive."""
+        """Difference of the largest and smallest code value of chroma."""
         return self.top if self.full else 224 << (self.depth - 8)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of gray that spans its type: 8 bits stay 8, more become 16."""
+        """Type of gray images: uint8 for 8 bits, uint16 for more."""
         return np.dtype(np.uint8 if self.depth <= 8 else np.uint16)
 
     @property
     def leak(self) -> tuple[float, float]:
-        """What Cb and Cr of 1 add to Rec. 601 luminance; nothing by the matrix of Rec. 601."""
+        """Rec. 601 luminance of Cb = 1 and of Cr = 1; zero with the matrix of Rec. 601."""
         red, blue = MATRICES[self.matrix]
         green = 1 - red - blue
         cb = 2 * (1 - blue) * (BLUE - GREEN * blue / green)
@@ -96,19 +95,19 @@ class YCbCrFormat:
         return (0.0, 0.0) if self.matrix in (BT470BG, SMPTE170M) else (cb, cr)
 
     def with_depth(self, depth: int) -> YCbCrFormat:
-        """The same colours in code values of another depth."""
+        """The same format with another number of bits."""
         return YCbCrFormat(depth, self.full, self.matrix, self.primaries, self.transfer)
 
 
 def standard_format(height: int, width: int, depth: int = 8) -> YCbCrFormat:
-    """What is usual for a film of this size that does not say: BT.709 for HD, else BT.601."""
+    """Default for untagged videos of this size: BT.709 for HD, otherwise BT.601."""
     if width > HD_WIDTH or height > PAL_HEIGHT:
         return YCbCrFormat(depth, False, BT709, BT709, BT709)
     primaries = BT470BG if height == PAL_HEIGHT else SMPTE170M
     return YCbCrFormat(depth, False, primaries, primaries, SMPTE170M)
 
 
-def luminance(luma: Codes, cb: Codes, cr: Codes, tones: YCbCrFormat) -> Codes:
+def luminance(luma: AnyArray, cb: AnyArray, cr: AnyArray, ycbcr: YCbCrFormat) -> AnyArray:
     """Rec. 601 luminance in the code values of luma.
 
     Parameters
@@ -116,98 +115,101 @@ def luminance(luma: Codes, cb: Codes, cr: Codes, tones: YCbCrFormat) -> Codes:
     luma : array, shape (Y, X)
         Code values of Y'.
     cb, cr : array, shape (y, x)
-        Of chroma, at full size or half of it.
-    tones : Tones
-        How they are meant.
+        Code values of chroma, at full or half size.
+    ycbcr : YCbCrFormat
+        Their format.
 
     Returns
     -------
     array, shape (Y, X)
-        `luma` itself where chroma adds nothing.
+        `luma` itself if chroma does not contribute.
     """
-    if not any(tones.leak):
+    if not any(ycbcr.leak):
         return luma
-    leak = _leak(cb, cr, tones)
-    added = luma + _enlarged(leak * np.float32(tones.span), (luma.shape[0], luma.shape[1]))
-    return _rounded(added, tones)
+    leak = _leak(cb, cr, ycbcr)
+    added = luma + _upsample(leak * np.float32(ycbcr.span), (luma.shape[0], luma.shape[1]))
+    return _to_code_values(added, ycbcr)
 
 
-def has_color(cb: Codes, cr: Codes, tones: YCbCrFormat) -> bool:
-    """Whether chroma says more than what lossy formats make of gray."""
-    slack = NEUTRAL << (tones.depth - 8)
+def has_color(cb: AnyArray, cr: AnyArray, ycbcr: YCbCrFormat) -> bool:
+    """Whether chroma deviates from gray by more than the error of lossy formats."""
+    slack = NEUTRAL << (ycbcr.depth - 8)
     return any(
-        int(plane.max()) - tones.neutral > slack or tones.neutral - int(plane.min()) > slack
+        int(plane.max()) - ycbcr.neutral > slack or ycbcr.neutral - int(plane.min()) > slack
         for plane in (cb, cr)
     )
 
 
-def to_gray(luma: Codes, tones: YCbCrFormat) -> Codes:
-    """Code values of luminance as gray that spans uint8 or uint16; back by `to_codes`, exactly."""
-    gray: Codes = _gray_table(tones)[luma]
+def to_gray(luma: AnyArray, ycbcr: YCbCrFormat) -> AnyArray:
+    """Luminance code values as gray over the full range of its dtype; `to_codes` inverts it."""
+    gray: AnyArray = _gray_table(ycbcr)[luma]
     return gray
 
 
-def to_codes(gray: Codes, tones: YCbCrFormat) -> Codes:
-    """Gray that spans uint8 or uint16 as code values of luma."""
-    codes: Codes = _code_table(tones, gray.dtype)[gray]
+def to_codes(gray: AnyArray, ycbcr: YCbCrFormat) -> AnyArray:
+    """Gray over the full range of uint8 or uint16 as code values of luma."""
+    codes: AnyArray = _code_table(ycbcr, gray.dtype)[gray]
     return codes
 
 
-def gray_of(rgb: Codes) -> Codes:
-    """Rec. 601 luminance of RGB `(Y, X, 3)`, of its dtype."""
+def rec601_luminance(rgb: AnyArray) -> AnyArray:
+    """Rec. 601 luminance of RGB `(Y, X, 3)`, in the same dtype."""
     weights = np.array([RED, GREEN, BLUE], np.float32)
     return np.rint(rgb[..., :3] @ weights).astype(rgb.dtype)
 
 
 def to_planes(
-    rgb: Codes, luma: Codes, tones: YCbCrFormat, *, halved: tuple[bool, bool]
-) -> tuple[Codes, Codes, Codes]:
-    """Colours as a film stores them, of exactly the luminance wanted.
+    rgb: AnyArray, luma: AnyArray, ycbcr: YCbCrFormat, *, halved: tuple[bool, bool]
+) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Colors as Y'CbCr planes with exactly the given luminance.
 
     Parameters
     ----------
     rgb : array, shape (Y, X, 3)
         uint8 or uint16 from black to white.
     luma : array, shape (Y, X)
-        Rec. 601 luminance wanted, in code values.
-    tones : Tones
-        Of the result.
+        Rec. 601 luminance of the result, in code values.
+    ycbcr : YCbCrFormat
+        Format of the result.
     halved : (bool, bool)
-        Whether chroma has half the rows, half the columns. Samples lie as H.264 and H.265 have
-        them if nothing is said: on even columns, between rows.
+        Whether chroma has half the rows, half the columns. Sample positions are the default of
+        H.264 and H.265: on even columns, between rows.
 
     Returns
     -------
     Y', Cb, Cr : arrays of code values
-        uint8 for a depth of 8, else uint16.
+        uint8 for a depth of 8, otherwise uint16.
     """
     white = np.float32(np.iinfo(rgb.dtype).max)
-    small = _shrunk(rgb, halved)
-    chroma = small @ (_to_chroma(tones.matrix) * np.float32(tones.chroma_span / white))
-    cb, cr = (_rounded(chroma[..., place] + np.float32(tones.neutral), tones) for place in range(2))
-    if any(tones.leak):
-        leak = _leak(cb, cr, tones) * np.float32(tones.span)
-        luma = _rounded(luma - _enlarged(leak, (luma.shape[0], luma.shape[1])), tones)
+    small = _subsample(rgb, halved)
+    chroma = small @ (_to_chroma(ycbcr.matrix) * np.float32(ycbcr.chroma_span / white))
+    cb, cr = (
+        _to_code_values(chroma[..., position] + np.float32(ycbcr.neutral), ycbcr)
+        for position in range(2)
+    )
+    if any(ycbcr.leak):
+        leak = _leak(cb, cr, ycbcr) * np.float32(ycbcr.span)
+        luma = _to_code_values(luma - _upsample(leak, (luma.shape[0], luma.shape[1])), ycbcr)
     return luma, cb, cr
 
 
 @cache
-def _gray_table(tones: YCbCrFormat) -> Codes:
-    codes = np.arange(tones.top + 1, dtype=np.float64)
-    unit = ((codes - tones.black) / tones.span).clip(0, 1)
-    return np.rint(unit * np.iinfo(tones.dtype).max).astype(tones.dtype)
+def _gray_table(ycbcr: YCbCrFormat) -> AnyArray:
+    codes = np.arange(ycbcr.top + 1, dtype=np.float64)
+    unit = ((codes - ycbcr.black) / ycbcr.span).clip(0, 1)
+    return np.rint(unit * np.iinfo(ycbcr.dtype).max).astype(ycbcr.dtype)
 
 
 @cache
-def _code_table(tones: YCbCrFormat, dtype: np.dtype[Any]) -> Codes:
+def _code_table(ycbcr: YCbCrFormat, dtype: np.dtype[Any]) -> AnyArray:
     white = np.iinfo(dtype).max
     gray = np.arange(white + 1, dtype=np.float64) / white
-    return _rounded(tones.black + gray * tones.span, tones)
+    return _to_code_values(ycbcr.black + gray * ycbcr.span, ycbcr)
 
 
 @cache
-def _to_chroma(matrix: int) -> NDArray[np.float32]:
-    """(3, 2): what red, green and blue are in Cb and Cr."""
+def _to_chroma(matrix: int) -> Float32Array:
+    """(3, 2): contributions of red, green and blue to Cb and Cr."""
     red, blue = MATRICES[matrix]
     luma = np.array([red, 1 - red - blue, blue])
     cb = (np.array([0, 0, 1]) - luma) / (2 * (1 - blue))
@@ -215,27 +217,27 @@ def _to_chroma(matrix: int) -> NDArray[np.float32]:
     return np.stack([cb, cr], axis=-1).astype(np.float32)
 
 
-def _leak(cb: Codes, cr: Codes, tones: YCbCrFormat) -> NDArray[np.float32]:
-    """What chroma adds to luminance, where white is 1."""
-    by_cb, by_cr = (np.float32(part / tones.chroma_span) for part in tones.leak)
-    zero = np.float32((by_cb + by_cr) * tones.neutral)
+def _leak(cb: AnyArray, cr: AnyArray, ycbcr: YCbCrFormat) -> Float32Array:
+    """Contribution of chroma to luminance, where white is 1."""
+    by_cb, by_cr = (np.float32(part / ycbcr.chroma_span) for part in ycbcr.leak)
+    zero = np.float32((by_cb + by_cr) * ycbcr.neutral)
     return (cb * by_cb + cr * by_cr - zero).astype(np.float32, copy=False)
 
 
-def _shrunk(rgb: Codes, halved: tuple[bool, bool]) -> NDArray[np.float32]:
-    """Means of two rows, and of a column and its neighbours."""
-    small: Codes = rgb[..., :3]
+def _subsample(rgb: AnyArray, halved: tuple[bool, bool]) -> Float32Array:
+    """Chroma subsampling: means of two rows, and of a column with its neighbors."""
+    small: AnyArray = rgb[..., :3]
     if halved[0]:
         small = small[0::2] + small[1::2].astype(np.uint32 if rgb.itemsize > 1 else np.uint16)
-    values: NDArray[np.float32] = small.astype(np.float32)
+    values: Float32Array = small.astype(np.float32)
     if halved[1]:
         before = np.concatenate([values[:, :1], values[:, 1:-2:2]], axis=1)
         values = (2 * values[:, 0::2] + before + values[:, 1::2]) / np.float32(4)
     return values / np.float32(2) if halved[0] else values
 
 
-def _enlarged(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Chroma at the size of luma, bilinear: samples on even columns, between rows."""
+def _upsample(plane: Float32Array, size: tuple[int, int]) -> Float32Array:
+    """Chroma upsampled bilinearly to the size of luma: on even columns, between rows."""
     height, width = size
     if plane.shape[1] != width:
         after = np.concatenate([plane[:, 1:], plane[:, -1:]], axis=1)
@@ -252,5 +254,5 @@ def _enlarged(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     return plane
 
 
-def _rounded(values: NDArray[Any], tones: YCbCrFormat) -> Codes:
-    return np.rint(values).clip(0, tones.top).astype(np.uint8 if tones.depth == 8 else np.uint16)
+def _to_code_values(values: AnyArray, ycbcr: YCbCrFormat) -> AnyArray:
+    return np.rint(values).clip(0, ycbcr.top).astype(np.uint8 if ycbcr.depth == 8 else np.uint16)

@@ -5,7 +5,6 @@ Sources and validation split are the same as in training.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.errors import ImageError
 from napari_colorize.imaging.color import to_uint8
+from napari_colorize.io.file_names import natural_key
 from napari_colorize_training.data.cache import VALIDATION_SHARE
 from napari_colorize_training.data.checks import is_colorless
 from napari_colorize_training.data.decode import decode, to_color, to_gray
@@ -104,7 +104,7 @@ def find_ground_truth(
         in_split = validation_split([_digest(item) for item in items], groups, [], VALIDATION_SHARE)
         chosen = [number for number in chosen if in_split[number]]
     if frames:
-        chosen.sort(key=lambda number: _natural(items[number].name))
+        chosen.sort(key=lambda number: natural_key(items[number].name))
     chosen = chosen[:limit]
     return GroundTruthSet(
         source.title,
@@ -172,8 +172,3 @@ def _digest_of(content: Content) -> str:
     if isinstance(content, Member):
         return hashlib.sha256(content.read()).hexdigest()
     return digest_of(np.asarray(content))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a sort key that orders numbers in names by value."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

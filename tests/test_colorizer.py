@@ -370,3 +370,11 @@ def test_the_contrast_limits_of_a_constant_image_are_not_recorded(tiny_colorizer
         result = tiny_colorizer(np.full((8, 9), 5, np.int32))
 
     assert result.settings.contrast_limits is None
+
+
+@pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeWarning")
+def test_the_network_gets_black_instead_of_nan(tiny_colorizer, ramp):
+    black, missing = ramp.copy(), ramp.copy()
+    black[40:], missing[40:] = 0, np.nan
+
+    torch.testing.assert_close(tiny_colorizer.predict(missing).uv, tiny_colorizer.predict(black).uv)

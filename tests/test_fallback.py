@@ -37,6 +37,7 @@ def test_without_retries_only_the_error_message_tries_smaller_render_factors():
 
     assert tried[:2] == [("cuda", 10), ("cuda", 7)]
     assert {device for device, _ in tried} == {"cuda"}
+    assert len(tried) == len(set(tried))  # once each: not first as a fallback
 
 
 def test_float32_stays_float32_on_the_cpu():

@@ -21,6 +21,7 @@ from skimage.data import chelsea
 from skimage.transform import resize
 
 from napari_colorize.colorizer import Colorizer
+from napari_colorize.imaging.color import to_uint8
 from napari_colorize.refine.guides import Guides
 from napari_colorize.refine.hints import Hints
 from napari_colorize.result import Colorized
@@ -67,7 +68,7 @@ def photograph(megapixels: float) -> NDArray[np.uint8]:
     """The photograph at a size in megapixels."""
     scale = (megapixels * 1e6 / (SCENE[0] * SCENE[1])) ** 0.5
     size = round(SCENE[0] * scale), round(SCENE[1] * scale)
-    return (resize(chelsea(), size, order=3) * 255).round().astype(np.uint8)
+    return to_uint8(resize(chelsea(), size, order=3))
 
 
 def two_hints(size: tuple[int, int]) -> Hints:

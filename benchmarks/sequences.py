@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_colorize.array_types import Float64Array, UInt8Array
+from napari_colorize.imaging.color import to_uint8
 
 FRAME = 256, 320  # pixels
 SHORT_SIDE = 384  # of a photograph; leaves a margin for pans
@@ -154,7 +155,7 @@ def video_frames(
                 rgb = (1 - share) * rgb + share * render(shots[number + 1], ahead)
             gain = 1 + EXPOSURE * random.standard_normal()
             grain = GRAIN * random.standard_normal((*FRAME, 1))
-            levels = np.rint((gain * rgb + grain).clip(0, 1) * 255).astype(np.uint8)
+            levels = to_uint8((gain * rgb + grain).clip(0, 1))
             yield Frame(levels, motion, number > 0 and time == 0)
 
 

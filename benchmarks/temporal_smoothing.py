@@ -36,6 +36,7 @@ from skimage.color import rgb2yuv, yuv2rgb
 
 from napari_colorize.array_types import UInt8Array
 from napari_colorize.colorizer import Colorizer
+from napari_colorize.imaging.color import to_uint8
 
 MIDDLE_GRAY = 0.5
 
@@ -124,8 +125,7 @@ def without_luminance(rgb: UInt8Array) -> UInt8Array:
     """Replace luminance by middle gray."""
     yuv = rgb2yuv(rgb)
     yuv[..., 0] = MIDDLE_GRAY
-    levels: UInt8Array = np.rint(yuv2rgb(yuv).clip(0, 1) * 255).astype(np.uint8)
-    return levels
+    return to_uint8(yuv2rgb(yuv).clip(0, 1))
 
 
 def mean_cdc(frames: list[Frame], video: Video) -> float:

@@ -15,7 +15,7 @@ from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS, apply_col
 from napari_colorize.analysis.disagreement import disagreement
 from napari_colorize.array_types import UInt8Array
 from napari_colorize.batch.contact_sheet import contact_sheet, fit
-from napari_colorize.imaging.color import rgb_to_yuv
+from napari_colorize.imaging.color import rgb_to_yuv, to_uint8
 from napari_colorize.imaging.planes import to_plane
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.pipeline import compose
@@ -64,7 +64,7 @@ def hints(colorizer: nc.Colorizer, image: UInt8Array) -> list[Cell]:
     painted = nc.Hints.from_points(points, [green, green, rose], 12, image.shape[:2])
     result = colorizer(image)
     shown = as_rgb(image)
-    shown[painted.mask] = np.rint(painted.rgb[painted.mask] * 255).astype(np.uint8)
+    shown[painted.mask] = to_uint8(painted.rgb[painted.mask])
     return [
         ("three hints", shown),
         ("predicted", result.pixels),

@@ -65,11 +65,11 @@ LAYERS = {
         field(random, grid),
         correction=field(random, (1, grid[1])),
         hinted=field(random, (grid[0], 1), slope=False),
-        strokes=fixed_pixels(random, size),
+        fixed_pixels=fixed_pixels(random, size),
         shadows=0.3,
     ),
     "strokes only": lambda random, size, grid: ChromaLayers(
-        field(random, grid), strokes=fixed_pixels(random, size)
+        field(random, grid), fixed_pixels=fixed_pixels(random, size)
     ),
     "masked": lambda random, size, grid: ChromaLayers(
         field(random, grid), mask=random.random(size) < 0.5
@@ -107,7 +107,7 @@ def test_a_large_image_is_composed_at_display_size(open_view, result, monkeypatc
     mask = np.ones((60, 80), bool)
     mask[40:50, 30:70] = False
     small = ChromaField(torch.from_numpy(random.uniform(-0.1, 0.1, (2, 3, 2))).float())
-    layers = ChromaLayers(small, strokes=FixedPixels(rows, columns, uv, (60, 80)), mask=mask)
+    layers = ChromaLayers(small, fixed_pixels=FixedPixels(rows, columns, uv, (60, 80)), mask=mask)
     changed = with_layers(result, plane, layers)
 
     page = open_view(changed)

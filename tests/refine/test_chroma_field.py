@@ -22,11 +22,11 @@ def all_layers(height=40, width=56):
     colors = ChromaField((random(5, 7, 2) - 0.5) * 0.2, (random(5, 7, 2, seed=1) - 0.5) * 0.1)
     hinted = ChromaField((random(10, 14, 2, seed=2) - 0.5) * 0.1)
     rows, columns = torch.tensor([3, 3, 20, 39]), torch.tensor([5, 6, 30, 55])
-    strokes = FixedPixels(rows, columns, torch.full((4, 2), 0.05), (height, width))
+    fixed_pixels = FixedPixels(rows, columns, torch.full((4, 2), 0.05), (height, width))
     mask = np.ones((height, width), bool)
     mask[:, :9] = False
     correction = ChromaField((random(10, 14, 2, seed=5) - 0.5) * 0.1)
-    return ChromaLayers(colors, correction, hinted, strokes, shadows=0.3, mask=mask)
+    return ChromaLayers(colors, correction, hinted, fixed_pixels, shadows=0.3, mask=mask)
 
 
 def test_a_slope_makes_chroma_proportional_to_gray():

@@ -156,7 +156,7 @@ class ImageView(anywidget.AnyWidget):
         self.chroma = transfer.pack_field(layers.colors, size)
         self.correction = transfer.pack_field(layers.correction, size)
         self.hinted = transfer.pack_field(layers.hinted, size)
-        self.strokes = transfer.pack_fixed_pixels(layers.strokes, size)
+        self.strokes = transfer.pack_fixed_pixels(layers.fixed_pixels, size)
         self.shadows = layers.shadows
         if before is None or before.chroma is None or before.chroma_layers.mask is not layers.mask:
             self.outside_mask = transfer.pack_outside_mask(result.plane, layers.mask, size)

@@ -145,5 +145,5 @@ def _add_hints(gray: Tensor, field: ChromaField, hints: Hints) -> ChromaLayers:
         field,
         correction=ChromaField(-cover * resize_map(field.offset, size), slope),
         hinted=ChromaField(spread[..., 1:].contiguous()),
-        strokes=FixedPixels(rows, columns, uv, full),
+        fixed_pixels=FixedPixels(rows, columns, uv, full),
     )

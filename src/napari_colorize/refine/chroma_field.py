@@ -64,6 +64,11 @@ class FixedPixels:
     uv: Tensor
     size: tuple[int, int]
 
+    def to(self, device: torch.device | str) -> FixedPixels:
+        """Return the pixels on another device."""
+        rows, columns, uv = (part.to(device) for part in (self.rows, self.columns, self.uv))
+        return FixedPixels(rows, columns, uv, self.size)
+
 
 @dataclass(frozen=True, eq=False)
 class ChromaLayers:
@@ -77,7 +82,7 @@ class ChromaLayers:
         Added to `colors` before saturation: reduces the prediction where hints apply.
     hinted : ChromaField, optional
         Hinted colors, added after saturation.
-    strokes : FixedPixels, optional
+    fixed_pixels : FixedPixels, optional
         Hinted pixels, which get exactly these colors.
     shadows : float
         Luminance below which predicted colors are reduced, see `damping.shadow_factor`.
@@ -88,7 +93,7 @@ class ChromaLayers:
     colors: ChromaField
     correction: ChromaField | None = None
     hinted: ChromaField | None = None
-    strokes: FixedPixels | None = None
+    fixed_pixels: FixedPixels | None = None
     shadows: float = 0.0
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
 
@@ -97,25 +102,20 @@ class ChromaLayers:
         """Memory of all maps in bytes."""
         fields = [self.colors, self.correction, self.hinted]
         maps = [part for one in fields if one is not None for part in (one.offset, one.slope)]
-        if self.strokes is not None:
-            maps += [self.strokes.rows, self.strokes.columns, self.strokes.uv]
+        if self.fixed_pixels is not None:
+            maps += [self.fixed_pixels.rows, self.fixed_pixels.columns, self.fixed_pixels.uv]
         nbytes = sum(part.nbytes for part in maps if part is not None)
         return nbytes + (0 if self.mask is None else self.mask.nbytes)
 
     def to(self, device: torch.device | str) -> ChromaLayers:
         """Return the layers on another device. The mask stays a NumPy array."""
-        strokes = self.strokes
-        if strokes is not None:
-            rows, columns, uv = strokes.rows, strokes.columns, strokes.uv
-            strokes = FixedPixels(rows.to(device), columns.to(device), uv.to(device), strokes.size)
-        correction = None if self.correction is None else self.correction.to(device)
-        hinted = None if self.hinted is None else self.hinted.to(device)
+        correction, hinted, fixed = self.correction, self.hinted, self.fixed_pixels
         return replace(
             self,
             colors=self.colors.to(device),
-            correction=correction,
-            hinted=hinted,
-            strokes=strokes,
+            correction=None if correction is None else correction.to(device),
+            hinted=None if hinted is None else hinted.to(device),
+            fixed_pixels=None if fixed is None else fixed.to(device),
         )
 
 
@@ -142,7 +142,9 @@ class ChromaWindow:
         self._colors = _Maps(layers.colors, window)
         self._correction = None if layers.correction is None else _Maps(layers.correction, window)
         self._hinted = None if layers.hinted is None else _Maps(layers.hinted, window)
-        self._strokes = None if layers.strokes is None else _in_window(layers.strokes, window)
+        self._fixed_pixels = (
+            None if layers.fixed_pixels is None else _in_window(layers.fixed_pixels, window)
+        )
 
     def offset(self, rows: slice, gray: Tensor) -> tuple[Tensor, float]:
         """Return the RGB offset of gray pixels, and the saturation that `color.add_offset` applies.
@@ -166,13 +168,13 @@ class ChromaWindow:
             offset = offset + self._correction.at(rows, gray)
         if self._layers.shadows > 0:
             offset = offset * shadow_factor(gray, self._layers.shadows)
-        if self._hinted is None and self._strokes is None:
+        if self._hinted is None and self._fixed_pixels is None:
             return offset, self._saturation
         offset = offset * self._saturation
         if self._hinted is not None:
             offset = offset + self._hinted.at(rows, gray)
-        if self._strokes is not None:
-            _set_fixed(self._strokes, rows, offset)
+        if self._fixed_pixels is not None:
+            _set_fixed(self._fixed_pixels, rows, offset)
         return offset, 1.0
 
     def outside(self, rows: slice) -> NDArray[np.bool_] | None:
@@ -224,14 +226,16 @@ class _Maps:
         return enlarged_rows if self._columns_enlarged else self._enlarge_columns(enlarged_rows)
 
 
-def _in_window(strokes: FixedPixels, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+def _in_window(fixed_pixels: FixedPixels, window: Window) -> tuple[Tensor, Tensor, Tensor]:
     """Return fixed pixels in window coordinates: rows, columns and RGB offsets `(3, n)`."""
-    rows, row_inside = _position(strokes.rows, strokes.size[0], window.rows, window.height)
+    rows, row_inside = _position(
+        fixed_pixels.rows, fixed_pixels.size[0], window.rows, window.height
+    )
     columns, column_inside = _position(
-        strokes.columns, strokes.size[1], window.columns, window.width
+        fixed_pixels.columns, fixed_pixels.size[1], window.columns, window.width
     )
     inside = row_inside & column_inside
-    return rows[inside], columns[inside], chroma_to_offset(strokes.uv[inside].T)
+    return rows[inside], columns[inside], chroma_to_offset(fixed_pixels.uv[inside].T)
 
 
 def _position(
@@ -245,9 +249,9 @@ def _position(
     return index, inside
 
 
-def _set_fixed(strokes: tuple[Tensor, Tensor, Tensor], rows: slice, offset: Tensor) -> None:
+def _set_fixed(fixed_pixels: tuple[Tensor, Tensor, Tensor], rows: slice, offset: Tensor) -> None:
     """Set the fixed pixels of some rows in an RGB offset, in place."""
-    positions, columns, colors = strokes
+    positions, columns, colors = fixed_pixels
     first, last = torch.searchsorted(positions, torch.tensor((rows.start, rows.stop)).to(positions))
     part = slice(int(first), int(last))
     offset[:, positions[part] - rows.start, columns[part]] = colors[:, part]

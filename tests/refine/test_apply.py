@@ -100,6 +100,21 @@ def test_the_error_for_guides_of_another_size_names_both_sizes(tiny_colorizer, r
         tiny_colorizer(ramp).with_(guides=guides)
 
 
+@pytest.mark.parametrize("shape", [(48, 63), (47, 64)])
+def test_guides_must_match_in_height_and_in_width(tiny_colorizer, ramp, shape):
+    with pytest.raises(ImageError, match="expected 64 x 48"):
+        tiny_colorizer(ramp, guides=Guides(mask=np.ones(shape, bool)))
+
+
+def test_damping_of_all_hues_removes_all_chroma(tiny_colorizer, ramp):
+    result = tiny_colorizer(ramp, edges=False)
+
+    damped = result.with_(hue_damping=1.0, hue_from=0.0, hue_to=360.0)
+
+    assert np.abs(uv_of(result)).max() > 0.05
+    np.testing.assert_allclose(uv_of(damped), 0, atol=1e-5)
+
+
 def test_guides_are_recorded_in_the_provenance(tiny_colorizer, ramp):
     mask = np.zeros(ramp.shape, bool)
     mask[:12] = True

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from napari_colorize.refine.blend import blend
+from napari_colorize.refine.blend import STEP_WIDTH, blend
 
 MODES = ("mean", "confidence", "luminance")
 
@@ -91,6 +91,12 @@ def test_mode_luminance_uses_the_second_model_in_bright_regions():
     weight = weight_of(0.5, "luminance", (1, 5), gray=gray)[..., 0]
 
     torch.testing.assert_close(weight, torch.tensor([[0.0, 0.0, 0.5, 1.0, 1.0]]))
+
+
+def test_mode_luminance_uses_a_cubic_step():
+    weight = weight_of(0.5, "luminance", (1, 1), gray=torch.tensor([[0.5 - STEP_WIDTH / 4]]))
+
+    torch.testing.assert_close(weight[0, 0, 0], torch.tensor(0.15625))  # t^2 (3 - 2 t) at 1/4
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

@@ -84,6 +84,27 @@ def test_fixed_pixels_are_exact_at_any_saturation(saturation):
     np.testing.assert_allclose(rgb2yuv(image[20, 30])[1:], 0.05, atol=1e-6)
 
 
+def test_fixed_pixels_are_scaled_by_their_centers():
+    one = torch.tensor([2])
+    fixed_pixels = FixedPixels(one, one, torch.full((1, 2), 0.05), (5, 5))
+    layers = ChromaLayers(ChromaField(torch.zeros(1, 1, 2)), fixed_pixels=fixed_pixels)
+    window = Window(range(2), range(2), (0, 2), (0, 2))
+
+    image = compose(to_plane(np.full((2, 2), 0.5, np.float32)), layers, 1.0, window)
+
+    expected = np.zeros((2, 2))
+    expected[1, 1] = 0.05  # the center 2.5 of 5 is at 1.0 of 2
+    np.testing.assert_allclose(rgb2yuv(image)[..., 1], expected, atol=1e-6)
+
+
+def test_the_size_in_bytes_includes_all_maps_and_the_mask():
+    layers = all_layers()
+
+    fields = 4 * (2 * 5 * 7 * 2 + 2 * 10 * 14 * 2)  # float32 maps
+    fixed = 4 * (8 + 8 + 2 * 4)  # rows and columns in int64, U and V in float32
+    assert layers.nbytes == fields + fixed + 40 * 56
+
+
 def test_outside_a_mask_the_colors_of_the_input_are_kept():
     image = np.random.default_rng(4).integers(0, 256, (40, 56, 3)).astype(np.uint8)
 

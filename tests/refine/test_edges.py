@@ -165,6 +165,17 @@ def test_the_slope_is_0_for_chrominance_of_full_size(small):
     torch.testing.assert_close(offset, uv, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("small", [(48, 10), (12, 40)])
+def test_chrominance_that_is_smaller_along_one_axis_follows_edges(small):
+    gray = torch.zeros(48, 40)
+    gray[20:, 17:] = 1
+    uv = F.interpolate(gray[None, None], small, mode="area")[0].movedim(0, -1).repeat(1, 1, 2)
+
+    slope, _ = follow_edges(gray, uv)
+
+    assert slope.abs().max() > 0.5
+
+
 def test_grain_does_not_appear_in_the_colors(photograph):
     gray, uv = photograph
     noise = np.random.default_rng(0).normal(0, 0.06, gray.shape)

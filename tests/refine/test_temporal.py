@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_colorize.imaging.resample import resize
-from napari_colorize.refine.temporal import MEMORY, TemporalState, smooth_step
+from napari_colorize.refine.temporal import MAX_STRETCH, MEMORY, TemporalState, smooth_step
 
 SIZE = 40, 48
 ORANGE, BLUE = torch.tensor([-0.15, 0.2]), torch.tensor([0.2, -0.1])
@@ -143,6 +143,17 @@ def test_averaging_different_hues_keeps_the_chroma():
     torch.testing.assert_close(lengths, torch.full((12,), 0.2), rtol=1e-3, atol=0)
     angles = torch.stack([torch.atan2(*state.uv[20, 20]) for state in states[6:]])
     assert angles.max() - angles.min() < 0.5 * math.pi / 2  # between the two hues
+
+
+def test_opposite_hues_are_lengthened_by_a_limited_factor():
+    gray, uv = texture(*SIZE), torch.tensor([0.2, 0.0]).expand(*SIZE, 2)
+    before = smooth_step(None, gray, uv, 1.0)
+
+    after = smooth_step(before, gray, -0.95 * uv, 1.0)
+
+    # The mean of the two has a length of 0.005, and the root mean square is 0.195.
+    expected = torch.full((20, 20), MAX_STRETCH * 0.005)
+    torch.testing.assert_close(after.uv[10:30, 10:30, 0], expected, rtol=0, atol=1e-3)
 
 
 def test_a_fade_scales_the_colors():

@@ -34,7 +34,7 @@ from napari_colorize_training.evaluation.metrics import (
     to_gray,
     warping_error,
 )
-from napari_colorize_training.evaluation.scores import quick_score
+from napari_colorize_training.evaluation.quick_score import quick_score
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import ProgressBar

@@ -13,7 +13,7 @@ import skimage.data
 import torch
 from napari_colorize_training.evaluation.ground_truth import read_images
 from napari_colorize_training.evaluation.metrics import ciede2000, to_gray
-from napari_colorize_training.evaluation.scores import quick_score
+from napari_colorize_training.evaluation.quick_score import quick_score
 
 from napari_colorize import zoo
 from napari_colorize.analysis.expected_error import CALIBRATED, expected_error, source_of

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from napari_colorize_training.data import Crops, ImageCache, prepare
 from napari_colorize_training.data.batch import prepare_batch
-from napari_colorize_training.loop import checkpoints, run_log
+from napari_colorize_training.loop import checkpoint_selection, run_log
+from napari_colorize_training.loop.content_loss import GeneratorWrapper
 from napari_colorize_training.loop.engine import Trainer
-from napari_colorize_training.loop.objective import GeneratorWrapper
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.validation import ValidationFigures, measure
 from napari_colorize_training.models.backbones import FeatureNetwork
@@ -137,7 +137,7 @@ def environment() -> dict[str, str]:
 def log_quickly(monkeypatch: Any, *, every: int = 2, validate_every: int = 4) -> None:
     """Log and validate more often than every 25 steps."""
     monkeypatch.setattr(run_log, "LOG_EVERY", every)
-    monkeypatch.setattr(checkpoints, "VALIDATE_EVERY", validate_every)
+    monkeypatch.setattr(checkpoint_selection, "VALIDATE_EVERY", validate_every)
 
 
 def run(recipe: Recipe, folder: Path, cache: Path, **options: Any) -> Path | None:

@@ -24,7 +24,7 @@ from napari_colorize.predictor import Predictor
 from napari_colorize.runtime.devices import Precision, choose_dtype
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.zoo import Checkpoint
-from napari_colorize.zoo.files import sha256_of
+from napari_colorize.zoo.file_checks import sha256_of
 
 CACHED_MODELS = 2  # per process: a model and the one that is blended with it
 

@@ -9,7 +9,7 @@ from skimage import data
 
 from napari_colorize.errors import ImageError
 from napari_colorize.io.images import write_image
-from napari_colorize.jupyter import paint
+from napari_colorize.jupyter import hint_pixels
 from napari_colorize.jupyter.view import BRUSH
 from napari_colorize.refine.guides import Guides
 from napari_colorize.refine.hints import Hints
@@ -57,7 +57,7 @@ def test_hints_set_by_code_color_their_pixels_without_a_prediction(
 def test_painted_hints_are_in_the_result_and_in_box_hints(box_of, photo, strokes):
     box, by_code = box_of(photo), box_of(photo, guides=Guides(hints=Hints.from_rgba(strokes)))
 
-    box.view.set_state({"paint": memoryview(paint.to_png(strokes)), "stroke": 1})
+    box.view.set_state({"paint": memoryview(hint_pixels.to_png(strokes)), "stroke": 1})
     box.wait(SOON)
 
     assert box.hints.mask.sum() == 120

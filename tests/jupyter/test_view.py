@@ -11,7 +11,12 @@ import pytest
 import torch
 
 from napari_colorize.imaging.planes import to_plane
-from napari_colorize.jupyter.transfer import MAX_PIXELS, MAX_SIDE, display_pixels, display_size
+from napari_colorize.jupyter.browser_encoding import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    display_pixels,
+    display_size,
+)
 from napari_colorize.pipeline import compose
 from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers, FixedPixels
 
@@ -97,7 +102,7 @@ def test_the_browser_composes_the_same_pixels_as_the_kernel(open_view, result, m
 
 
 def test_a_large_image_is_composed_at_display_size(open_view, result, monkeypatch):
-    monkeypatch.setattr("napari_colorize.jupyter.transfer.MAX_PIXELS", 600)
+    monkeypatch.setattr("napari_colorize.jupyter.browser_encoding.MAX_PIXELS", 600)
     random = np.random.default_rng(0)
     plane = to_plane(np.linspace(0.3, 0.7, 4800, dtype=np.float32).reshape(60, 80))
     strokes = np.zeros((60, 80), bool)

@@ -12,7 +12,7 @@ from napari_colorize.napari.crop import PlaneCrop, whole_plane
 from napari_colorize.napari.guide.grid import Grid, grid_of
 from napari_colorize.napari.guide.guide_layers import add_hints
 from napari_colorize.napari.guide.labels import labels_at
-from napari_colorize.napari.guide.palette import (
+from napari_colorize.napari.guide.reference_layer import (
     is_reference,
     reference_from,
     reference_plane,

@@ -13,7 +13,7 @@ import pytest
 from napari_colorize_training.data import ImageCache
 from napari_colorize_training.models import backbones
 from napari_colorize_training.recipe import parse_recipe, read_recipe, recipe_names
-from napari_colorize_training.recipe_table import set_value
+from napari_colorize_training.recipe_parsing import set_value
 from tiny_training import cached, figures_on_training, run, small_features
 
 IMAGES = 8

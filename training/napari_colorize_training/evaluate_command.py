@@ -70,7 +70,11 @@ def evaluate(
     from napari_colorize_training.evaluation.evaluate import evaluate as measure
     from napari_colorize_training.evaluation.html_report import write_html
     from napari_colorize_training.evaluation.records import EvaluationConfig
-    from napari_colorize_training.evaluation.report import refuse_unwritable, to_text, write_json
+    from napari_colorize_training.evaluation.text_report import (
+        refuse_unwritable,
+        to_text,
+        write_json,
+    )
 
     if data is None:
         raise ValueError("DATA is missing. Usage: napari-colorize-train evaluate MODEL... DATA")

@@ -24,10 +24,10 @@ from napari_colorize.imaging.color import to_uint8
 from napari_colorize.zoo import load
 from napari_colorize_training.data import CachedImage, ImageCache, Report, prepare
 from napari_colorize_training.evaluation.evaluate import evaluate
+from napari_colorize_training.evaluation.quick_score import Score, quick_score
 from napari_colorize_training.evaluation.records import EvaluationConfig
-from napari_colorize_training.evaluation.report import refuse_unwritable
-from napari_colorize_training.evaluation.scores import Score, quick_score
 from napari_colorize_training.evaluation.sheets import example_sheet
+from napari_colorize_training.evaluation.text_report import refuse_unwritable
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.initialize import open_base
 from napari_colorize_training.loop.options import RunOptions
@@ -35,7 +35,7 @@ from napari_colorize_training.loop.progress import NoProgress, ProgressReporter,
 from napari_colorize_training.model_card import FinetuneResult, write_card
 from napari_colorize_training.models.export import copy_model
 from napari_colorize_training.recipe import Recipe, parse_recipe
-from napari_colorize_training.recipe_table import set_value
+from napari_colorize_training.recipe_parsing import set_value
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,7 +12,7 @@ from PIL import Image
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data import Report
-from napari_colorize_training.evaluation.scores import Score
+from napari_colorize_training.evaluation.quick_score import Score
 from napari_colorize_training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_colorize.errors import SettingsError
-from napari_colorize_training.recipe_table import build_dataclass, set_value, upgrade_keys
+from napari_colorize_training.recipe_parsing import build_dataclass, set_value, upgrade_keys
 from napari_colorize_training.schedule import SCHEDULES
 
 TrainedPart = Literal["generator", "critic", "gan"]

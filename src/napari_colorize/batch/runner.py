@@ -1,6 +1,6 @@
 """Colorize many image files: one is decoded and one is written while the network processes a third.
 
-The network stays in the calling thread; see `runtime.pipeline_threads`. Progress is reported as
+The network stays in the calling thread; see `runtime.reader_writer`. Progress is reported as
 events. Closing the generator stops the batch; files are written completely or not at all, and an
 unfinished stack is resumed by the next run. `task` defines what is done to one image.
 """
@@ -21,7 +21,7 @@ from napari_colorize.batch.task import Output, Processing, Task
 from napari_colorize.errors import ColorizeError
 from napari_colorize.io.images import ImageRecord, read_image
 from napari_colorize.runtime.atomic import remove_abandoned
-from napari_colorize.runtime.pipeline_threads import read_ahead, reader_and_writer
+from napari_colorize.runtime.reader_writer import read_ahead, reader_and_writer
 
 READ_AHEAD = 2  # decoded images that wait for the network
 WRITE_BEHIND = 2  # colorized images that wait for the writer

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_colorize.cli.option_groups import with_option_groups
-from napari_colorize.cli.options import GuideOptions, ModelOptions, Overwrite, Quiet
+from napari_colorize.cli.dataclass_options import with_option_groups
+from napari_colorize.cli.shared_options import GuideOptions, ModelOptions, Overwrite, Quiet
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_colorize.cli.option_groups import with_option_groups
-from napari_colorize.cli.options import GuideOptions, ModelOptions, Overwrite, Quiet
+from napari_colorize.cli.dataclass_options import with_option_groups
+from napari_colorize.cli.shared_options import GuideOptions, ModelOptions, Overwrite, Quiet
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def video(
     failure, 2 usage error, 130 interrupted.
     """
     from napari_colorize.batch.task import Extras
-    from napari_colorize.cli.sequence_console import SequenceConsole
+    from napari_colorize.cli.video_console import SequenceConsole
     from napari_colorize.video.plan import default_temporal_smoothing, plan_video, sequence_kind
 
     plan = plan_video(source, out, encoding.export_options(overwrite=overwrite))

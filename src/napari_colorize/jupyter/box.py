@@ -24,11 +24,11 @@ from napari_colorize.jupyter.controls import (
     labeled_row,
     style_sheet,
 )
-from napari_colorize.jupyter.forms import SettingForms, without_effect
 from napari_colorize.jupyter.guide_inputs import GuideInputs
 from napari_colorize.jupyter.image_input import open_path
 from napari_colorize.jupyter.main_thread import SingleShotTimer, main_thread_relay
-from napari_colorize.jupyter.painting import PaintPanel
+from napari_colorize.jupyter.paint_panel import PaintPanel
+from napari_colorize.jupyter.setting_forms import SettingForms, without_effect
 from napari_colorize.jupyter.sweep import SweepGrid
 from napari_colorize.jupyter.toolbox import Toolbox, show_message
 from napari_colorize.jupyter.view import ImageView

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from psygnal import Signal
 
 from napari_colorize.jupyter.controls import flexible_layout, labeled_row
-from napari_colorize.jupyter.maps import as_png, preview
+from napari_colorize.jupyter.thumbnails import as_png, preview
 from napari_colorize.session.messages import download_note
 from napari_colorize.zoo import CATALOGUE, is_local, user_models
 

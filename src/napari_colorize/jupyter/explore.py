@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_colorize.analysis import maps
 from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS
 from napari_colorize.array_types import Float32Array
-from napari_colorize.jupyter.maps import MAX_SIDE, as_png, chroma_histogram, css_gradient
+from napari_colorize.jupyter.thumbnails import MAX_SIDE, as_png, chroma_histogram, css_gradient
 
 if TYPE_CHECKING:
     from napari_colorize.analysis.attention import AttentionMap

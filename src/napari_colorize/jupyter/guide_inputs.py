@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
-from napari_colorize.jupyter.paint import as_hints
+from napari_colorize.jupyter.hint_pixels import as_hints
 from napari_colorize.refine.guides import NO_GUIDES, Guides
 
 if TYPE_CHECKING:
     from napari_colorize.jupyter.choosers import ReferenceChooser
-    from napari_colorize.jupyter.painting import PaintPanel
+    from napari_colorize.jupyter.paint_panel import PaintPanel
     from napari_colorize.refine.palette_transfer import Reference
     from napari_colorize.session.presenter import Presenter
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 from psygnal import Signal
 
-from napari_colorize.jupyter.maps import as_png, thumbnail
+from napari_colorize.jupyter.thumbnails import as_png, thumbnail
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized

@@ -20,7 +20,7 @@ from napari_colorize.jupyter.explore import (
 from napari_colorize.jupyter.view import DIVIDER
 
 if TYPE_CHECKING:
-    from napari_colorize.jupyter.painting import PaintPanel
+    from napari_colorize.jupyter.paint_panel import PaintPanel
     from napari_colorize.jupyter.view import ImageView
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession

@@ -16,7 +16,7 @@ from psygnal import Signal
 from traitlets import Bool, Bytes, Dict, Float, Int, List, Unicode
 
 from napari_colorize.array_types import UInt8Array
-from napari_colorize.jupyter import transfer
+from napari_colorize.jupyter import browser_encoding
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
@@ -141,8 +141,8 @@ class ImageView(anywidget.AnyWidget):
         from napari_colorize.imaging.color import rgb_from_yuv
 
         plane = result.plane
-        self.size = list(transfer.display_size(*plane.gray.shape))
-        self.gray = transfer.pack_gray(plane, self._display_size)
+        self.size = list(browser_encoding.display_size(*plane.gray.shape))
+        self.gray = browser_encoding.pack_gray(plane, self._display_size)
         self.bounds = list(plane.bounds)
         self.matrix = rgb_from_yuv()[:, 1:].flatten().tolist()
         self.plane_serial += 1
@@ -153,16 +153,16 @@ class ImageView(anywidget.AnyWidget):
             self.outside_mask = b""
             return
         layers, size = result.chroma_layers, self._display_size
-        self.chroma = transfer.pack_field(layers.colors, size)
-        self.correction = transfer.pack_field(layers.correction, size)
-        self.hinted = transfer.pack_field(layers.hinted, size)
-        self.strokes = transfer.pack_fixed_pixels(layers.fixed_pixels, size)
+        self.chroma = browser_encoding.pack_field(layers.colors, size)
+        self.correction = browser_encoding.pack_field(layers.correction, size)
+        self.hinted = browser_encoding.pack_field(layers.hinted, size)
+        self.strokes = browser_encoding.pack_fixed_pixels(layers.fixed_pixels, size)
         self.shadows = layers.shadows
         if before is None or before.chroma is None or before.chroma_layers.mask is not layers.mask:
-            self.outside_mask = transfer.pack_outside_mask(result.plane, layers.mask, size)
+            self.outside_mask = browser_encoding.pack_outside_mask(result.plane, layers.mask, size)
 
     @property
-    def full_size(self) -> transfer.Size | None:
+    def full_size(self) -> browser_encoding.Size | None:
         """Height and width of the result; the browser may display a smaller version."""
         if self._result is None:
             return None
@@ -170,7 +170,7 @@ class ImageView(anywidget.AnyWidget):
         return height, width
 
     @property
-    def _display_size(self) -> transfer.Size:
+    def _display_size(self) -> browser_encoding.Size:
         height, width = self.size
         return height, width
 
@@ -204,7 +204,7 @@ class ImageView(anywidget.AnyWidget):
             "saturation": self._requested_saturation,
         }
         self._requested_saturation = None
-        self.send(message, buffers=[transfer.display_pixels(result).tobytes()])
+        self.send(message, buffers=[browser_encoding.display_pixels(result).tobytes()])
 
 
 def _same_browser_data(one: Colorized, other: Colorized) -> bool:

@@ -16,9 +16,10 @@ drive a viewer do not need a widget:
 >>> viewer.window.add_function_widget(colorize_layer)  # doctest: +SKIP
 
 How the modules fit together: `controller` holds the state of the plugin in one viewer; `widget`,
-`finetune`, `explore` and `commands` call it. `layers` reads image layers and adds result layers.
-`layer_functions` works without a controller. Importing this package is fast: each name imports its
-module on first use.
+`finetune`, `explore` and `commands` call it. `layers` reads image layers and adds result layers;
+`colorized_layer` and `result_layers` keep a source and its result layer together; `layer_actions`
+implements Keep, Replace and Undo; `layer_functions` works without a controller. Importing this
+package is fast: each name imports its module on first use.
 """
 
 from typing import TYPE_CHECKING

@@ -20,7 +20,7 @@ from superqt.utils import signals_blocked
 
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
 from napari_colorize.napari.controls import LABEL_WIDTH, SettingControls
-from napari_colorize.napari.guide.palette import is_reference
+from napari_colorize.napari.guide.reference_layer import is_reference
 from napari_colorize.napari.guide.scribbles import HINT_LAYER_TYPES
 
 if TYPE_CHECKING:

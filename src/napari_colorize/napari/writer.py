@@ -23,7 +23,7 @@ from napari_colorize.napari.reader import FRAME_RATE, PATH
 if TYPE_CHECKING:
     from napari_colorize.array_types import AnyArray, Limits
     from napari_colorize.napari.controller import ColorizeController
-    from napari_colorize.video.encoding import Encoding
+    from napari_colorize.video.encoder_options import Encoding
 
 DEFAULT_FRAME_RATE = Fraction(24)  # frames per second of stacks without a rate
 LARGEST_DENOMINATOR = 1001  # 24000/1001 is the NTSC rate that is written as 23.976
@@ -153,7 +153,7 @@ def encode(frames: _FrameStack, target: Path) -> None:
 
 
 def _encoding(frames: _FrameStack, target: Path) -> Encoding:
-    from napari_colorize.video.encoding import CONTAINERS, encoding_for
+    from napari_colorize.video.encoder_options import CONTAINERS, encoding_for
     from napari_colorize.video.ycbcr import standard_format
 
     suffix = target.suffix.lower()

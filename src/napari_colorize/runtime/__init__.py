@@ -1,1 +1,7 @@
-"""Access to the machine: devices, precision, memory, atomic file writes."""
+"""Access to the machine.
+
+- `devices`: choice of device and precision;
+- `memory`: available memory, and retries when it is exhausted;
+- `atomic`: files that appear under their name only when they are complete;
+- `reader_writer`: threads that read ahead and write behind the caller.
+"""

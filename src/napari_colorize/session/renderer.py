@@ -64,13 +64,13 @@ class Renderer:
 
     # For any thread
 
-    def key(self, request: RenderRequest) -> tuple[Any, ...]:
+    def cache_key(self, request: RenderRequest) -> tuple[Any, ...]:
         """Prediction key of a request, with what is known of its models."""
         checkpoint = self._models.checkpoint(request)
         render_factor = None if checkpoint is None else checkpoint.render_factor
         return request.prediction_key(render_factor, takes_hints=self._models.takes_hints(request))
 
-    def rendering_key(self, request: RenderRequest) -> tuple[Any, ...]:
+    def result_key(self, request: RenderRequest) -> tuple[Any, ...]:
         """Rendering key of a request, with the saturation that its model recommends."""
         return self._saturation(request), *request.rendering_key[1:]
 
@@ -83,16 +83,16 @@ class Renderer:
 
     def is_cached(self, request: RenderRequest) -> bool:
         """Whether the request can be rendered without running a network."""
-        return self.key(request) in self._cache
+        return self.cache_key(request) in self._cache
 
     def same_prediction(self, one: RenderRequest, other: RenderRequest) -> bool:
         """Whether two requests need the same prediction for the same plane."""
-        return self.key(one.replace(plane=None)) == self.key(other.replace(plane=None))
+        return self.cache_key(one.replace(plane=None)) == self.cache_key(other.replace(plane=None))
 
     def same_result(self, one: RenderRequest, other: RenderRequest) -> bool:
         """Whether two requests give the same pixels for the same plane."""
         is_same = one.source is other.source and self.same_prediction(one, other)
-        return is_same and self.rendering_key(one) == self.rendering_key(other)
+        return is_same and self.result_key(one) == self.result_key(other)
 
     def _saturation(self, request: RenderRequest) -> float | None:
         """Saturation as set, else as the model recommends; None until the model is loaded."""
@@ -107,7 +107,7 @@ class Renderer:
         If only its chrominance is cached, the plane is read again, and the prediction is added to
         the cache unless `transient`.
         """
-        key = self.key(request)
+        key = self.cache_key(request)
         entry, chroma = self._cache.get(key), self._cache.chroma(key)
         if entry is not None or chroma is None:
             return entry
@@ -145,8 +145,8 @@ class Renderer:
         self._prediction_time = request.model_key, time.monotonic() - began
         entry = _with_notes(entry, notes)
         if transient:
-            self._cache.put_chroma(self.key(request), entry, request.generation)
-        self._cache.put(self.key(request), entry, request.generation)
+            self._cache.put_chroma(self.cache_key(request), entry, request.generation)
+        self._cache.put(self.cache_key(request), entry, request.generation)
         return entry
 
     def render(self, request: RenderRequest, entry: Colorized) -> Colorized:
@@ -164,7 +164,7 @@ class Renderer:
         changes = {name: getattr(request.settings, name) for name in (*REFINING, "provenance")}
         changes["saturation"] = self._saturation(request)
         stack, axes = as_stack(request)
-        entry = self._smoother.applied(request, len(stack.shape) - axes, self.key, entry)
+        entry = self._smoother.applied(request, len(stack.shape) - axes, self.cache_key, entry)
         assert entry.chroma is not None
         # 0 for a single image, whatever the settings are.
         changes["temporal_smoothing"] = entry.chroma.temporal_smoothing
@@ -235,7 +235,8 @@ class Renderer:
     ) -> dict[PlaneIndex, Colorized]:
         """Cached chrominance of planes that were predicted with the limits of the whole stack."""
         found = {
-            index: self._cache.chroma(self.key(request)) for index, request in requests.items()
+            index: self._cache.chroma(self.cache_key(request))
+            for index, request in requests.items()
         }
         limits = settings.contrast_limits
         return {
@@ -266,7 +267,7 @@ class Renderer:
             spent += time.monotonic() - began
             request = requests[index]
             self._prediction_time = request.model_key, spent / done
-            self._cache.put_chroma(self.key(request), entry, request.generation)
+            self._cache.put_chroma(self.cache_key(request), entry, request.generation)
             yield index, entry
 
     def _with_plane(self, request: RenderRequest, chroma: Colorized, transient: bool) -> Colorized:

@@ -30,9 +30,9 @@ from psygnal import EmitLoopError, SignalInstance
 from napari_colorize.array_types import PlaneIndex
 from napari_colorize.errors import ColorizeError, ImageError, warnings_suppressed
 from napari_colorize.session.cache import PredictionCache
+from napari_colorize.session.displayed import DisplayedImage
 from napari_colorize.session.events import PlaneSource, Run, SessionSignals, State
 from napari_colorize.session.model_cache import LoadedModels, empty_device_cache
-from napari_colorize.session.preview import Preview
 from napari_colorize.session.renderer import Renderer
 from napari_colorize.session.request import RenderRequest
 from napari_colorize.session.source import SourceReader
@@ -86,7 +86,7 @@ class Worker:
         self.renderer = Renderer(
             self._cache, self._reader, self.models, self._check_cancelled, self._emit_state
         )
-        self._preview = Preview(
+        self._displayed_image = DisplayedImage(
             self._changed,
             self._cache,
             self.renderer,
@@ -153,8 +153,8 @@ class Worker:
             self._prefetch = []
             for run in self._runs:
                 run.stopped, run.keep = True, keep
-            if self._preview.is_due(self.request):
-                self._preview.abandon(self.request)
+            if self._displayed_image.is_due(self.request):
+                self._displayed_image.abandon(self.request)
             self._changed.notify_all()
 
     def cancel_run(self, number: int, *, keep: bool) -> None:
@@ -168,7 +168,7 @@ class Worker:
         """Cancel everything, then free networks and predictions."""
         with self._changed:
             self.cancel(keep=True)
-            self._preview.finish(self.request)
+            self._displayed_image.finish(self.request)
             self._is_releasing = self._thread is not None
             self._changed.notify_all()
 
@@ -205,7 +205,7 @@ class Worker:
     def result(self) -> Colorized | None:
         """The newest result, if it shows the plane of the request."""
         with self._changed:
-            return self._preview.result(self.request.plane_key)
+            return self._displayed_image.result(self.request.plane_key)
 
     def is_current(self, request: RenderRequest) -> bool:
         """Whether a request gives the same pixels as the present one, for the same plane."""
@@ -241,7 +241,7 @@ class Worker:
             self._cache.clear(request.generation)
             self._reader.forget()
             self.renderer.forget()
-            self._preview.forget()
+            self._displayed_image.forget()
         self.request = request
         self._notify()
 
@@ -258,7 +258,7 @@ class Worker:
         """The most urgent task, None if there is none; under the lock."""
         if self._is_releasing:
             return self._release
-        if self._preview.is_due(self.request):
+        if self._displayed_image.is_due(self.request):
             return self._update_preview
         if self._queries:
             return self._answer_query
@@ -295,7 +295,7 @@ class Worker:
                 self._changed.wait_for(lambda: self.is_closed or self._next_task() is not None)
 
     def _update_preview(self) -> None:
-        request, preview = self.request, self._preview
+        request, preview = self.request, self._displayed_image
         error = self._run_guarded(
             lambda: preview.update(request), lambda: preview.is_requested(request)
         )
@@ -316,13 +316,15 @@ class Worker:
         answer: tuple[Any, ...] | None = None
 
         def is_wanted() -> bool:
-            return self._queries.get(query.kind) is query and self._preview.is_requested(request)
+            return self._queries.get(query.kind) is query and self._displayed_image.is_requested(
+                request
+            )
 
         def work() -> None:
             nonlocal answer
             self._emit_state("predicting")
             with self._changed:
-                displayed = self._preview.result_for(request)
+                displayed = self._displayed_image.result_for(request)
             answer = query.answer(self.models, self.renderer, request, displayed)
 
         error = self._run_guarded(work, is_wanted)
@@ -427,10 +429,10 @@ class Worker:
         with self._changed:
             if self._prefetch is not indices or self._is_releasing or self._queries or self._runs:
                 return False
-            if not self._preview.is_due(self.request):
+            if not self._displayed_image.is_due(self.request):
                 return True
-            key = self.renderer.key(self.request)
-            return key == self.renderer.key(one) or self._cache.get(key) is not None
+            key = self.renderer.cache_key(self.request)
+            return key == self.renderer.cache_key(one) or self._cache.get(key) is not None
 
     def _warm_up(self) -> None:
         """Load the model; called again if another one is requested meanwhile."""
@@ -454,10 +456,10 @@ class Worker:
             self._cache.clear()
             self._reader.forget()
             self.renderer.forget()
-            self._preview.release_memory()
+            self._displayed_image.release_memory()
             if self.is_closed:
                 self._runs.clear()
-                self._preview.forget()
+                self._displayed_image.forget()
                 self.request = self.request.replace(source=None)
         self.models.forget()
 
@@ -489,7 +491,7 @@ class Worker:
         request = self.request
         if request is not self._followed:
             self._followed = request
-            self._preview.follow(request)
+            self._displayed_image.follow(request)
 
     def _emit_state(self, state: State) -> None:
         with self._changed:

@@ -15,7 +15,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import OutputError
 from napari_colorize.runtime.atomic import new_file, write_errors
-from napari_colorize.video.encoding import Encoding
+from napari_colorize.video.encoder_options import Encoding
 from napari_colorize.video.frames import Frame, Record, ResumePoint
 from napari_colorize.video.muxing import Muxer
 from napari_colorize.video.probe import VideoInfo

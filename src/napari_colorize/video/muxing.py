@@ -17,7 +17,7 @@ from typing import Any
 
 from napari_colorize import provenance
 from napari_colorize.runtime.atomic import new_file, write_errors
-from napari_colorize.video.encoding import CONTAINERS, Encoding
+from napari_colorize.video.encoder_options import CONTAINERS, Encoding
 from napari_colorize.video.frames import Record
 from napari_colorize.video.probe import VideoInfo, open_container, pyav
 from napari_colorize.video.resume import ResumeState

@@ -17,7 +17,12 @@ from napari_colorize.io.formats import DICOM_SUFFIXES, FORMATS, OME, TIFF, suffi
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.video.decoder import VideoSource, exact_seconds
 from napari_colorize.video.encoder import VideoWriter
-from napari_colorize.video.encoding import CONTAINERS, Encoding, encoding_for, encoding_like_source
+from napari_colorize.video.encoder_options import (
+    CONTAINERS,
+    Encoding,
+    encoding_for,
+    encoding_like_source,
+)
 from napari_colorize.video.folders import FolderSource, FolderWriter
 from napari_colorize.video.frames import WARM_UP_FRAMES, FrameSink, FrameSource, Record
 from napari_colorize.video.ome_zarr import (

@@ -19,7 +19,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io.image_record import fill_range
-from napari_colorize.runtime.pipeline_threads import WriteQueue, read_ahead, reader_and_writer
+from napari_colorize.runtime.reader_writer import WriteQueue, read_ahead, reader_and_writer
 from napari_colorize.video.frames import Frame, FrameSink, FrameSource, Record
 from napari_colorize.video.resume import ResumeState
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from napari_colorize.errors import DownloadError
 from napari_colorize.runtime.atomic import publish, remove_abandoned, temporary_path
 from napari_colorize.zoo.catalogue import Checkpoint
-from napari_colorize.zoo.files import is_web_page, sha256_of
+from napari_colorize.zoo.file_checks import is_web_page, sha256_of
 
 if TYPE_CHECKING:
     from requests import RequestException

@@ -24,7 +24,7 @@ from torch import Tensor
 from napari_colorize.errors import CheckpointError, OutputError
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo import safe_pickle
-from napari_colorize.zoo.files import is_web_page, sha256_of
+from napari_colorize.zoo.file_checks import is_web_page, sha256_of
 
 # Keys of DeOldify; IPOL and many trainers; DDColor. Otherwise the file is the state dict itself.
 _CONTAINERS = ("model", "state_dict", "params")

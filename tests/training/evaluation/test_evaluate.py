@@ -12,8 +12,8 @@ from napari_colorize_training.evaluate_command import load_models, numbers_in
 from napari_colorize_training.evaluation.evaluate import evaluate
 from napari_colorize_training.evaluation.ground_truth import find_ground_truth
 from napari_colorize_training.evaluation.metrics import ciede2000, colorfulness, psnr, to_gray
+from napari_colorize_training.evaluation.quick_score import quick_score
 from napari_colorize_training.evaluation.records import EvaluationConfig
-from napari_colorize_training.evaluation.scores import quick_score
 from PIL import Image
 from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 from torch import Tensor

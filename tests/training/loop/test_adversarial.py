@@ -12,7 +12,7 @@ from napari_colorize_training.loop.adversarial import (
     critic_channels,
     refuse_too_small,
 )
-from napari_colorize_training.loop.objective import GeneratorWrapper, target
+from napari_colorize_training.loop.content_loss import GeneratorWrapper, target
 from napari_colorize_training.models.critics import build_critic
 from napari_colorize_training.recipe import CriticConfig
 from torch import Tensor, nn

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from napari_colorize_training.loop import engine
-from napari_colorize_training.loop.checkpoints import Validator
+from napari_colorize_training.loop.checkpoint_selection import Validator
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.progress import RunControl
 from napari_colorize_training.loop.validation import ValidationFigures

@@ -22,6 +22,15 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, ImageError
 from napari_colorize.imaging.resample import resize
 from napari_colorize.result import Colorized
+from napari_colorize_training.evaluation.accumulators import (
+    ColumnTotals,
+    ExampleBuffer,
+    FeatureMoments,
+    FeatureNetworks,
+    VideoMetrics,
+    reduced_for_motion,
+    thumbnail,
+)
 from napari_colorize_training.evaluation.ground_truth import GroundTruthImage, find_ground_truth
 from napari_colorize_training.evaluation.metrics import (
     OpticalFlow,
@@ -35,6 +44,7 @@ from napari_colorize_training.evaluation.metrics import (
     to_lab,
     uncolored_share,
 )
+from napari_colorize_training.evaluation.quick_score import as_rgb, make_degrade, on_clean_gray
 from napari_colorize_training.evaluation.records import (
     Column,
     CurvePoint,
@@ -44,16 +54,6 @@ from napari_colorize_training.evaluation.records import (
     ImageFigures,
     NoReferenceFigures,
     nan_mean,
-)
-from napari_colorize_training.evaluation.scores import as_rgb, make_degrade, on_clean_gray
-from napari_colorize_training.evaluation.totals import (
-    ColumnTotals,
-    ExampleBuffer,
-    FeatureMoments,
-    FeatureNetworks,
-    VideoMetrics,
-    reduced_for_motion,
-    thumbnail,
 )
 
 CALIBRATION_GRID = 32  # areas along a side in which expected and measured errors are compared

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from napari_colorize.errors import SettingsError
 from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop import losses
-from napari_colorize_training.loop.objective import GeneratorWrapper
+from napari_colorize_training.loop.content_loss import GeneratorWrapper
 from napari_colorize_training.recipe import CriticConfig
 
 

@@ -25,14 +25,14 @@ from napari_colorize_training.data import Crops, ImageCache
 from napari_colorize_training.data.crops import prefetch
 from napari_colorize_training.loop import run_log
 from napari_colorize_training.loop.accelerator import all_reduce_mean, make_accelerator
-from napari_colorize_training.loop.checkpoints import Validator
-from napari_colorize_training.loop.models import TrainedModels
+from napari_colorize_training.loop.checkpoint_selection import Validator
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import Clock, NoProgress, ProgressReporter, RunControl
 from napari_colorize_training.loop.run_folder import RunFolder
 from napari_colorize_training.loop.run_log import RunLog, check_finite
 from napari_colorize_training.loop.stages import StageRun, epoch_ends, expand_stages
 from napari_colorize_training.loop.steps import TrainingSteps
+from napari_colorize_training.loop.trained_models import TrainedModels
 from napari_colorize_training.loop.validation import ValidationFigures
 from napari_colorize_training.models.export import export_model, plain_state
 from napari_colorize_training.recipe import Recipe

@@ -14,7 +14,7 @@ from napari_colorize.networks import ARCHITECTURES, Architecture
 from napari_colorize_training.data import Crops, ImageCache
 from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.loop import losses
-from napari_colorize_training.loop.objective import GeneratorWrapper, encode, target
+from napari_colorize_training.loop.content_loss import GeneratorWrapper, encode, target
 from napari_colorize_training.models.backbones import encoder_in, load_encoder, published_encoder
 from napari_colorize_training.recipe import NetworkConfig, Recipe
 

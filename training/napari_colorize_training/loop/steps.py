@@ -10,8 +10,8 @@ from torch import Tensor
 from napari_colorize_training.data import CropBatch
 from napari_colorize_training.data.batch import TrainingBatch, prepare_batch
 from napari_colorize_training.loop import losses
-from napari_colorize_training.loop.models import TrainedModels
 from napari_colorize_training.loop.stages import StageRun
+from napari_colorize_training.loop.trained_models import TrainedModels
 from napari_colorize_training.models import adapt
 from napari_colorize_training.recipe import Recipe, Stage
 from napari_colorize_training.rng import uniform

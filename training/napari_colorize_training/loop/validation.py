@@ -17,7 +17,7 @@ from napari_colorize.array_types import Float32Array, UInt8Array
 from napari_colorize.imaging.color import rgb_to_yuv, to_uint8, yuv_to_rgb
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data.batch import TrainingBatch
-from napari_colorize_training.loop.objective import GeneratorWrapper
+from napari_colorize_training.loop.content_loss import GeneratorWrapper
 
 PREVIEW_IMAGES = 6
 COLOR_WEIGHT = 0.1  # weight of deviating colorfulness in `ValidationFigures.measure`

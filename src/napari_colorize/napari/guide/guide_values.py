@@ -14,7 +14,7 @@ import numpy as np
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.guide.labels import labels_at
 from napari_colorize.napari.guide.layer_snapshot import LayerSnapshot
-from napari_colorize.napari.guide.palette import (
+from napari_colorize.napari.guide.reference_layer import (
     reference_from,
     reference_plane,
     reference_regions,

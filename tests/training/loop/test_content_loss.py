@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from napari_colorize_training.loop.objective import ContentLoss, GeneratorWrapper, target
+from napari_colorize_training.loop.content_loss import ContentLoss, GeneratorWrapper, target
 from napari_colorize_training.recipe import ClassConfig, LossConfig
 from skimage.color import rgb2lab, rgb2yuv
 from tiny_training import small_features

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from napari_colorize.runtime.pipeline_threads import WriteQueue, read_ahead, reader_and_writer
+from napari_colorize.runtime.reader_writer import WriteQueue, read_ahead, reader_and_writer
 
 TIMEOUT = 60  # seconds
 

@@ -14,9 +14,9 @@ from torch import Tensor, device
 from napari_colorize_training.data import Crops, ImageCache
 from napari_colorize_training.data.batch import TrainingBatch, prepare_batch
 from napari_colorize_training.loop import run_log
-from napari_colorize_training.loop.models import TrainedModels
 from napari_colorize_training.loop.run_log import check_finite
 from napari_colorize_training.loop.stages import StageRun
+from napari_colorize_training.loop.trained_models import TrainedModels
 from napari_colorize_training.loop.validation import ValidationFigures, measure, save_preview
 from napari_colorize_training.recipe import DataConfig
 from napari_colorize_training.schedule import Plateau

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from napari_colorize.jupyter import paint, transfer
-from napari_colorize.jupyter.painting import PaintPanel
+from napari_colorize.jupyter import browser_encoding, hint_pixels
+from napari_colorize.jupyter.paint_panel import PaintPanel
 from napari_colorize.jupyter.view import BRUSH, ERASER, ImageView
 from napari_colorize.refine.hints import Hints
 
@@ -118,7 +118,7 @@ def test_alt_click_picks_a_color(open_painted):
 
 def test_paint_of_the_kernel_is_displayed_and_extended(open_painted):
     page = open_painted()
-    page.view.show_paint(paint.to_png(pixels((60, 90), np.s_[40:50, 10:20])))
+    page.view.show_paint(hint_pixels.to_png(pixels((60, 90), np.s_[40:50, 10:20])))
     page.page.evaluate("(state) => model.set('paint', withBytes(state).paint)", page.state())
     page.wait_pixel(15 / 90, 45 / 60, BLUE)
 
@@ -143,7 +143,7 @@ def painting():
 
 def send(view, rgba, stroke):
     """Set paint as the browser does."""
-    view.set_state({"paint": memoryview(paint.to_png(rgba)), "stroke_count": stroke})
+    view.set_state({"paint": memoryview(hint_pixels.to_png(rgba)), "stroke_count": stroke})
 
 
 def test_strokes_become_hints_with_their_pixels_and_colors(painting):
@@ -164,7 +164,7 @@ def test_undo_reverts_one_stroke_even_if_it_arrived_in_pieces(painting):
 
     panel.undo.click()
     assert emitted[-1].mask.sum() == 3
-    np.testing.assert_array_equal(paint.from_png(view.paint, (60, 90)), first)
+    np.testing.assert_array_equal(hint_pixels.from_png(view.paint, (60, 90)), first)
     panel.undo.click()
 
     assert emitted[-1] is None and view.paint == b"" and panel.undo.disabled
@@ -186,7 +186,7 @@ def test_hints_set_by_code_are_displayed_and_extended_by_painting(painting):
     mask = np.zeros((60, 90), bool)
     mask[7, 7] = True
     panel.show(Hints(mask, np.ones((60, 90, 3), np.float32)))
-    shown = paint.from_png(view.paint, (60, 90))
+    shown = hint_pixels.from_png(view.paint, (60, 90))
     assert emitted == [] and shown[7, 7].tolist() == [255] * 4
 
     shown[30, 40:45] = (*BLUE, 255)
@@ -198,12 +198,12 @@ def test_hints_set_by_code_are_displayed_and_extended_by_painting(painting):
 def test_at_reduced_display_size_strokes_cover_full_pixels_and_finer_hints_stay(
     painting, monkeypatch
 ):
-    monkeypatch.setattr(transfer, "MAX_PIXELS", 60 * 90 // 9)
+    monkeypatch.setattr(browser_encoding, "MAX_PIXELS", 60 * 90 // 9)
     panel, view, emitted = painting
     mask = np.zeros((60, 90), bool)
     mask[8, 8] = True
     panel.show(Hints(mask, np.ones((60, 90, 3), np.float32)))
-    shown = paint.from_png(view.paint, (20, 30))
+    shown = hint_pixels.from_png(view.paint, (20, 30))
     assert shown.shape == (20, 30, 4) and shown[2, 2, 3] == 255  # a single hinted pixel is not lost
 
     shown[10, 10:12] = (*BLUE, 255)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_colorize.array_types import IndexArray, UInt8Array
-from napari_colorize.jupyter.maps import as_png
-from napari_colorize.jupyter.transfer import Size, display_size
+from napari_colorize.jupyter.browser_encoding import Size, display_size
+from napari_colorize.jupyter.thumbnails import as_png
 
 if TYPE_CHECKING:
     from napari_colorize.refine.hints import Hints

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from napari_colorize.cli import app
-from napari_colorize.cli.option_groups import with_option_groups
+from napari_colorize.cli.dataclass_options import with_option_groups
 from napari_colorize.settings import ColorizeSettings, setting_of
 
 runner = CliRunner()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2yuv
 
-from napari_colorize.jupyter.maps import HISTOGRAM_BINS, as_png, chroma_histogram, thumbnail
+from napari_colorize.jupyter.thumbnails import HISTOGRAM_BINS, as_png, chroma_histogram, thumbnail
 
 
 def test_the_cells_of_the_histogram_have_their_own_color(tiny_colorizer, ramp):

@@ -10,9 +10,9 @@ import numpy as np
 from psygnal import Signal
 
 from napari_colorize.array_types import UInt8Array
-from napari_colorize.jupyter import paint
+from napari_colorize.jupyter import hint_pixels
+from napari_colorize.jupyter.browser_encoding import display_size
 from napari_colorize.jupyter.controls import flexible_layout, labeled_row
-from napari_colorize.jupyter.transfer import display_size
 from napari_colorize.jupyter.view import BRUSH, DIVIDER, ERASER
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class PaintPanel(widgets.VBox):
         self._view = view
         self._rgba: UInt8Array | None = None  # paint at the full image size
         # Each step holds the pixels as they were before it, in pieces as they arrived.
-        self._undo_steps: deque[list[paint.PaintedPixels]] = deque(maxlen=UNDO_STEPS)
+        self._undo_steps: deque[list[hint_pixels.PaintedPixels]] = deque(maxlen=UNDO_STEPS)
         self._last_stroke = 0  # `stroke_count` of the view when paint last arrived
         self.tool = widgets.ToggleButtons(
             options=[("Off", DIVIDER), ("Paint", BRUSH), ("Erase", ERASER)],
@@ -86,7 +86,7 @@ class PaintPanel(widgets.VBox):
 
     def show(self, hints: Hints | None) -> None:
         """Display hints that were set by code, without a signal."""
-        self._rgba = None if hints is None else paint.paint_from_hints(hints)
+        self._rgba = None if hints is None else hint_pixels.paint_from_hints(hints)
         self._undo_steps.clear()
         self._send_paint()
 
@@ -103,13 +103,16 @@ class PaintPanel(widgets.VBox):
             return
         if self._rgba is None or self._rgba.shape[:2] != size:
             self._rgba = np.zeros((*size, 4), np.uint8)
-        before, after = paint.to_display_size(self._rgba), paint.from_png(png, display_size(*size))
+        before, after = (
+            hint_pixels.to_display_size(self._rgba),
+            hint_pixels.from_png(png, display_size(*size)),
+        )
         if before.shape == after.shape and (before != after).any():
             stroke = self._view.stroke_count
             is_new, self._last_stroke = stroke != self._last_stroke, stroke
-            self._apply(paint.changed_pixels(before, after, size), is_new=is_new)
+            self._apply(hint_pixels.changed_pixels(before, after, size), is_new=is_new)
 
-    def _apply(self, pixels: paint.PaintedPixels, *, is_new: bool) -> None:
+    def _apply(self, pixels: hint_pixels.PaintedPixels, *, is_new: bool) -> None:
         """Set pixels, as a new undo step or as a part of the last one."""
         assert self._rgba is not None
         rows, columns, colors = pixels
@@ -134,12 +137,14 @@ class PaintPanel(widgets.VBox):
 
     def _send_paint(self) -> None:
         rgba = self._rgba
-        self._view.show_paint(b"" if rgba is None else paint.to_png(paint.to_display_size(rgba)))
+        self._view.show_paint(
+            b"" if rgba is None else hint_pixels.to_png(hint_pixels.to_display_size(rgba))
+        )
         self._update_buttons()
 
     def _emit_changed(self) -> None:
         self._update_buttons()
-        self.changed.emit(None if self._rgba is None else paint.hints_from_paint(self._rgba))
+        self.changed.emit(None if self._rgba is None else hint_pixels.hints_from_paint(self._rgba))
 
     def _update_buttons(self) -> None:
         self.undo.disabled = not self._undo_steps

@@ -14,8 +14,8 @@ from napari_colorize_training.loop.adversarial import (
     critic_channels,
     refuse_too_small,
 )
+from napari_colorize_training.loop.content_loss import ContentLoss, GeneratorWrapper
 from napari_colorize_training.loop.initialize import build_network, class_weights_from
-from napari_colorize_training.loop.objective import ContentLoss, GeneratorWrapper
 from napari_colorize_training.loop.optimization import OptimizedModule, ParameterGroup
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.stages import StageRun

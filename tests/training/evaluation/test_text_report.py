@@ -11,8 +11,8 @@ import pytest
 import skimage.data
 from napari_colorize_training.evaluation.evaluate import evaluate
 from napari_colorize_training.evaluation.html_report import to_html, write_html
-from napari_colorize_training.evaluation.report import refuse_unwritable, to_text, write_json
 from napari_colorize_training.evaluation.sheets import preview_sheet, sample_sheet
+from napari_colorize_training.evaluation.text_report import refuse_unwritable, to_text, write_json
 from PIL import Image
 from stand_ins import TintNetwork, colorizer_of
 

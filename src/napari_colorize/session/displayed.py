@@ -27,7 +27,7 @@ class _Displayed:
     rendering_key: tuple[Any, ...]
 
 
-class Preview:
+class DisplayedImage:
     """Renders the newest request, and intermediate images while a prediction is running.
 
     Parameters
@@ -104,7 +104,9 @@ class Preview:
     def is_requested(self, request: RenderRequest) -> bool:
         """Whether the newest request needs the same prediction as this one."""
         newest = self._newest()
-        return newest is request or self._renderer.key(newest) == self._renderer.key(request)
+        return newest is request or self._renderer.cache_key(newest) == self._renderer.cache_key(
+            request
+        )
 
     # For the worker thread, without the lock
 
@@ -128,7 +130,7 @@ class Preview:
         """Display a request during a prediction, as far as that needs no network."""
         if not self.is_due(request):
             return
-        entry = self._cache.get(self._renderer.key(request))
+        entry = self._cache.get(self._renderer.cache_key(request))
         if entry is None:
             self._show_intermediate(request)
         else:
@@ -138,9 +140,9 @@ class Preview:
         """False for what failed or was cancelled, until another prediction was requested."""
         with self._lock:
             abandoned = self._abandoned
-            if abandoned is not None and self._renderer.key(abandoned) == self._renderer.key(
-                request
-            ):
+            if abandoned is not None and self._renderer.cache_key(
+                abandoned
+            ) == self._renderer.cache_key(request):
                 return False
             self._abandoned = None
             return True
@@ -152,12 +154,12 @@ class Preview:
             if self._is_stopping() or not self.is_requested(request):
                 return
             self._finished = request
-            self._keep(result, _Displayed(entry, request, self._renderer.rendering_key(request)))
+            self._keep(result, _Displayed(entry, request, self._renderer.result_key(request)))
         self._on_result(result)
 
     def _show_intermediate(self, request: RenderRequest) -> None:
         """Until the new prediction exists, render the last one with the new rendering settings."""
-        displayed, rendering_key = self._displayed, self._renderer.rendering_key(request)
+        displayed, rendering_key = self._displayed, self._renderer.result_key(request)
         if (
             displayed is None
             or request.settings.saturation is None

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from napari_colorize_training.recipe import parse_recipe, read_recipe
-from napari_colorize_training.recipe_table import RENAMED_KEYS, set_value, upgrade_keys
+from napari_colorize_training.recipe_parsing import RENAMED_KEYS, set_value, upgrade_keys
 from tiny_training import tiny_table, to_toml
 
 from napari_colorize.errors import SettingsError

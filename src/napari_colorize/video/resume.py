@@ -182,9 +182,12 @@ def _read(folder: Path) -> dict[str, Any] | None:
         if found["software"] == SOFTWARE:
             return dict(found)
     except (OSError, ValueError, KeyError, TypeError):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()  # the run was killed right after it created the folder
-            return None
+        if folder.is_dir():
+            # A run that was killed before it published the state file leaves a temporary file.
+            remove_abandoned(folder, age=0)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+                return None
     raise OutputError(
         f"{folder} exists but was not created by this program, which needs the name for unfinished "
         "results. Move it, or choose another output."

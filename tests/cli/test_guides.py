@@ -140,7 +140,7 @@ def test_guides_without_effect_are_refused(tmp_path) -> None:
     Image.fromarray(np.full((12, 16, 4), 99, np.uint8)).save("faint.png")
     Image.fromarray(np.zeros((12, 16), np.uint8)).save("black.png")
     for option, file, message in (
-        ("--hints", "faint.png", "at least half opaque"),
+        ("--hints", "faint.png", "at least one half"),
         ("--mask", "black.png", "dark everywhere"),
     ):
         done = run("gray.png", option, file)

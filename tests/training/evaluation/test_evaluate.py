@@ -240,12 +240,12 @@ def test_a_video_is_measured_for_temporal_consistency(tiny_colorizer, tmp_path):
     class Flicker(TintNetwork):
         """Predicts another color in each call."""
 
-        turn = 0
+        calls = 0
 
         def forward(self, gray, self_attention=True):
-            Flicker.inference_lock += 1
+            Flicker.calls += 1
             uv = super().forward(gray, self_attention)
-            return uv * 0 + 0.1 * (-1) ** Flicker.inference_lock
+            return uv * 0 + 0.1 * (-1) ** Flicker.calls
 
     models = {"consistent": tiny_colorizer, "flicker": colorizer_of(Flicker())}
 

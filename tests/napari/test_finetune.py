@@ -382,7 +382,7 @@ def test_a_model_without_improvement_is_reported():
     status.update({"event": "finetuned", "improved": False, "before": score, "after": score})
 
     assert not status.is_better
-    assert "so mine is its base once more" in status.sentence and "Use the base" in status.sentence
+    assert "so mine is a copy of its base" in status.sentence and "Use the base" in status.sentence
 
 
 @pytest.mark.slow

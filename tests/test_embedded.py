@@ -115,7 +115,7 @@ def test_it_beats_gray_on_validation_photographs(colorizer, shared):
 
     score = quick_score(colorizer, truths)
 
-    assert score.pictures == 20
+    assert score.images == 20
     assert score.psnr > score.psnr_gray
     assert score.ciede2000 < score.ciede2000_gray
     assert 0.75 < score.colorfulness < 1.05

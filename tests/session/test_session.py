@@ -617,7 +617,7 @@ def test_release_memory_frees_everything_until_the_next_change(session, signals,
     signals.wait_idle()
     assert (
         not session._worker.models.is_loaded
-        and session._worker._preview._displayed is None
+        and session._worker._displayed_image._displayed is None
         and len(session._worker._cache) == 0
     )
     assert not network._forward_pre_hooks

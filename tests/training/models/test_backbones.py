@@ -113,7 +113,7 @@ def test_a_loaded_encoder_has_the_features_of_the_files_network(
     description = load_encoder(network, shared / "backbones" / file)
 
     assert description == words
-    net = network.stages()
+    net = network.modules_in_order()
     with torch.no_grad():
         # MobileNet's input is one channel in [-1, 1] here, and three at timm; ResNet's is the same.
         wanted = (gray * 2 - 1).expand(-1, 3, -1, -1) if "mobile" in encoder else like_imagenet

@@ -1,0 +1,342 @@
+"""RegionNet: a colorization network that decides colors for regions instead of single pixels.
+
+    gray ── EfficientNet-Lite0 ──┬────────────┬──────────────┬───────────────┐
+                                1/32         1/16           1/8             1/4
+                                 └─ 1x1 ─ + ─ 1x1             │               │
+                                          │                  │               │
+                                   3x3 convolution            │               │
+                                   attention blocks           │               │
+                                          └── sub-pixel x2 ── concat          │
+                                                             │               │
+                                                             ├─ sub-pixel x2 ─ concat
+                                                             │               │
+                                                         key, value ─── query (pixels)
+                                                                   │
+                                                          color attention + 1x1
+                                                                   │
+                                                      357 color classes at 1/4
+
+Self-attention at 1/16 sees the whole image. Color attention replaces a decoder of 3x3 convolutions
+at 1/4: each pixel takes the features of its color from the cells at 1/8 that look like it and are
+near. Pixels of one region attend to the same cells, so that they get the same color. Above 1/16
+there are only 1x1 convolutions, so training may evaluate a sample of the pixels (hypercolumns;
+Hariharan et al. 2015, Larsson et al. 2016), which costs a fraction of the whole decoder.
+
+Classes and annealed mean follow Zhang et al. 2016, as in `compact`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_colorize.networks.compact import CLASS_GRID, Sample
+from napari_colorize.networks.efficientnet import EfficientNetLite0
+
+FROZEN_BLOCKS = 3  # of the encoder, down to 1/8: edges and textures
+MLP_RATIO = 2
+HEAD_CHANNELS = 32  # of the attention blocks
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention over all positions and an MLP, each added to its input.
+
+    The block of Vaswani et al. 2017 on a feature map of shape (N, C, H, W), with batch norm
+    instead of layer norm.
+
+    Parameters
+    ----------
+    channels : int
+        Of input and output.
+    heads : int
+        Number of attention heads; divides `channels`.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        # `fuse` folds a norm into the convolution registered right before it: norms come first.
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.proj = nn.Conv2d(channels, channels, 1)
+        self.fc1 = nn.Conv2d(channels, MLP_RATIO * channels, 1)
+        self.fc2 = nn.Conv2d(MLP_RATIO * channels, channels, 1)
+        # Both branches begin at zero: an untrained block is the identity.
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.fc2.weight)
+
+    def forward(self, x: Tensor, self_attention: bool = True) -> Tensor:
+        if self_attention:
+            x = x + self.proj(self._attend(self.qkv(self.norm1(x))))
+        return x + self.fc2(F.relu(self.fc1(self.norm2(x))))
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        count, channels, height, width = qkv.shape
+        tokens = qkv.permute(0, 2, 3, 1).reshape(count, height * width, 3, self.heads, -1)
+        query, key, value = tokens.permute(2, 0, 3, 1, 4)  # (N, heads, H W, C / heads) each
+        seen = F.scaled_dot_product_attention(query, key, value)
+        seen = seen.transpose(1, 2).reshape(count, height, width, channels // 3)
+        return seen.permute(0, 3, 1, 2)
+
+
+class ColorAttention(nn.Module):
+    """Attention from pixels to the cells of a map of half the resolution.
+
+    The score of a pixel and a cell is the scaled product of query and key minus
+    exp(log_reach) * d^2, where d is their distance in cells. Each head learns its own reach.
+
+    Parameters
+    ----------
+    pixel_channels, cell_channels : int
+        Channels of the two inputs.
+    channels : int
+        Channels of the output.
+    heads, key_channels : int
+        Number of heads, and channels of query and key in each of them.
+    """
+
+    def __init__(
+        self, pixel_channels: int, cell_channels: int, channels: int, heads: int, key_channels: int
+    ) -> None:
+        super().__init__()
+        self.heads, self.key_channels = heads, key_channels
+        self.query = nn.Conv2d(pixel_channels, heads * key_channels, 1)
+        self.key = nn.Conv2d(cell_channels, heads * key_channels, 1)
+        self.value = nn.Conv2d(cell_channels, channels, 1)
+        # From a reach of 3.5 cells (exp(-2.5) d^2 = 1) to one of half a cell.
+        self.log_reach = nn.Parameter(torch.linspace(-2.5, 1.5, heads))
+
+    def forward(
+        self, pixels: Tensor, cells: Tensor, places: Tensor, *, self_attention: bool = True
+    ) -> Tensor:
+        """Features of the color of each pixel.
+
+        Parameters
+        ----------
+        pixels : Tensor, shape (N, C, h, w)
+        cells : Tensor, shape (N, C', H, W)
+        places : Tensor, shape (h, w, 2)
+            Row and column of each pixel's center, in cells from the first cell's outer corner.
+        self_attention : bool
+            If False, every pixel takes the cell that it lies in.
+
+        Returns
+        -------
+        Tensor, shape (N, channels, h, w)
+        """
+        value = self.value(cells)
+        if not self_attention:
+            row, column = places.floor().long().unbind(-1)
+            return value[..., row, column]
+        count, _, height, width = value.shape
+        centers = _centers(height, width, value.device)
+        query, key = self._heads(self.query(pixels)), self._heads(self.key(cells))
+        # In float32, since squared distances lose their digits in half precision.
+        query, key = query.float() * self.key_channels**-0.5, key.float()
+        decay = self.log_reach.float().exp().view(-1, 1, 1)
+        # -decay |p - c|^2 without |p|^2, which is the same for all cells of a pixel, is a product
+        # of three more channels. So memory does not grow with pixels times cells.
+        p, c = places.flatten(0, 1).to(query), centers.to(query)
+        of_pixel = torch.cat([2 * p, -torch.ones_like(p[:, :1])], -1) * decay
+        of_cell = torch.cat([c, c.square().sum(-1, keepdim=True)], -1)
+        values = self._heads(value).float()
+        # The fused kernel wants as many channels in queries as in values.
+        spare = max(0, values.shape[-1] - query.shape[-1] - 3)
+        query = torch.cat([query, of_pixel.expand(count, -1, -1, -1)], -1)
+        key = torch.cat([key, of_cell.expand(count, self.heads, -1, -1)], -1)
+        query, key = F.pad(query, (0, spare)), F.pad(key, (0, spare))
+        seen = F.scaled_dot_product_attention(query, key, values, scale=1.0)
+        return seen.transpose(2, 3).reshape(count, -1, *pixels.shape[-2:]).to(value.dtype)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(N, heads * C, h, w) to (N, heads, h * w, C)."""
+        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
+
+
+def _centers(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Row and column of the center of each position of a map, (height * width, 2)."""
+    rows = torch.arange(height, device=device) + 0.5
+    columns = torch.arange(width, device=device) + 0.5
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    """Convolution, ReLU and batch norm, in the order of DeOldify's decoder."""
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.ReLU(), nn.BatchNorm2d(outputs))
+
+
+class RegionNet(nn.Module):
+    """Gray (N, 1, H, W) in [0, 1] to U and V (N, 2, H / 4, W / 4); H and W multiples of 16.
+
+    Parameters
+    ----------
+    temperature : float
+        Of the softmax whose mean is U and V.
+    vividness : float
+        Factor on that mean, which is paler than the colors it is the mean of.
+    commonness : float
+        Logits are raised by this multiple of the logarithm of the frequency of each color.
+    width, blocks : int
+        Channels at 1/16 (a multiple of 32), and number of attention blocks there.
+    upsampled : tuple of int
+        Channels behind the sub-pixel upsampling to 1/8 and to 1/4.
+    cell_width, pixel_width, color_width : int
+        Channels at 1/8, at 1/4 and of the input of the head.
+    color_heads, key_channels : int
+        Of the color attention.
+    dropout : float
+        Share of the deepest channels that training leaves out.
+    calibration : int
+        Number of points of the curve from the error that the classes predict to the measured one.
+    """
+
+    centers: Tensor
+    temperature: Tensor
+    vividness: Tensor
+    commonness: Tensor
+    log_frequency: Tensor  # of each color class, set by training
+    calibration: Tensor | None
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        *,
+        vividness: float = 1.0,
+        commonness: float = 0.0,
+        width: int = 192,
+        blocks: int = 2,
+        heads: int = 6,
+        upsampled: Sequence[int] = (96, 64),
+        cell_width: int = 160,
+        pixel_width: int = 128,
+        color_width: int = 128,
+        color_heads: int = 4,
+        key_channels: int = 16,
+        dropout: float = 0.0,
+        calibration: int = 0,
+    ) -> None:
+        super().__init__()
+        quarter, eighth, sixteenth, deepest = EfficientNetLite0.CHANNELS
+        self.encoder = EfficientNetLite0()
+        # Bring encoder features, which differ in scale by a factor of ten, to unit variance.
+        self.feature_norms = nn.ModuleList(
+            nn.BatchNorm2d(channels, affine=False) for channels in EfficientNetLite0.CHANNELS
+        )
+        self.dropout = nn.Dropout2d(dropout)
+        self.reduce32 = nn.Conv2d(deepest, width, 1)
+        self.reduce16 = nn.Conv2d(sixteenth, width, 1)
+        self.conv16 = _convolution(width, width, 3)
+        self.blocks = nn.ModuleList(
+            AttentionBlock(width, width // HEAD_CHANNELS) for _ in range(blocks)
+        )
+        self.up8 = nn.Conv2d(width, 4 * upsampled[0], 1)
+        self.conv8 = _convolution(upsampled[0] + eighth, cell_width, 1)
+        self.up4 = nn.Conv2d(cell_width, 4 * upsampled[1], 1)
+        self.conv4 = _convolution(upsampled[1] + quarter, pixel_width, 1)
+        self.color_attention = ColorAttention(
+            pixel_width, cell_width, color_width, color_heads, key_channels
+        )
+        self.local = nn.Conv2d(pixel_width, color_width, 1)
+        self.head = nn.Conv2d(color_width, CLASS_GRID.count, 1)
+        self.register_buffer("centers", CLASS_GRID.centers())
+        self.register_buffer("temperature", torch.tensor(temperature))
+        self.register_buffer("vividness", torch.tensor(vividness))
+        self.register_buffer("commonness", torch.tensor(commonness))
+        self.register_buffer("log_frequency", torch.zeros(CLASS_GRID.count))
+        points = torch.zeros(2, calibration) if calibration else None
+        self.register_buffer("calibration", points)
+
+    def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
+        return self.expected(self.logits(gray, self_attention))
+
+    def logits(
+        self, gray: Tensor, self_attention: bool = True, sample: Sample | None = None
+    ) -> Tensor:
+        """Logits of the color classes, (N, 357, H / 4, W / 4).
+
+        With `sample` (step, row, column), step even, only of every step-th pixel in both
+        directions, beginning at (row, column).
+        """
+        gray = gray.to(self.head.weight.dtype)
+        return self.decode(self.encoder(gray * 2 - 1), self_attention, sample)
+
+    def decode(
+        self,
+        features: Sequence[Tensor],
+        self_attention: bool = True,
+        sample: Sample | None = None,
+    ) -> Tensor:
+        """Logits from the encoder's features at 1/4, 1/8, 1/16 and 1/32."""
+        f4, f8, f16, f32 = (norm(x) for norm, x in zip(self.feature_norms, features, strict=True))
+        deepest = self.reduce32(self.dropout(f32))
+        # One cell too many where the side at 1/16 is odd.
+        deepest = F.interpolate(deepest, scale_factor=2.0)[..., : f16.shape[-2], : f16.shape[-1]]
+        x = self.reduce16(f16) + deepest
+        x = self.conv16(F.relu(x))
+        for block in self.blocks:
+            x = block(x, self_attention)
+        x = F.pixel_shuffle(F.relu(self.up8(x)), 2)
+        cells = self.conv8(torch.cat([x, f8], dim=1))
+        places = _centers(*f4.shape[-2:], device=f4.device).unflatten(0, f4.shape[-2:]) / 2
+        if sample is not None:
+            step, row, column = sample
+            f4, places = f4[..., row::step, column::step], places[row::step, column::step]
+        x = torch.cat([self._upsample_cells(cells, sample), f4], dim=1)
+        pixels = self.conv4(x)
+        x = self.color_attention(pixels, cells, places, self_attention=self_attention)
+        return self.head(F.relu(x + self.local(pixels)))
+
+    def _upsample_cells(self, cells: Tensor, sample: Sample | None) -> Tensor:
+        """Sub-pixel upsampling, (N, C, h, w) to (N, C', 2 h, 2 w) or to a sample of that."""
+        if sample is None:
+            return F.pixel_shuffle(F.relu(self.up4(cells)), 2)
+        step, row, column = sample
+        if step % 2:
+            raise ValueError(f"The step of a sample must be even, got {step}.")
+        # All pixels of an even step are the same sub-pixel of their cells.
+        # So a quarter of the filters suffices.
+        place = (row % 2) * 2 + column % 2
+        weight, bias = self.up4.weight[place::4], self.up4.bias
+        cells = cells[..., row // 2 :: step // 2, column // 2 :: step // 2]
+        return F.relu(F.conv2d(cells, weight, None if bias is None else bias[place::4]))
+
+    def expected(self, logits: Tensor) -> Tensor:
+        """Annealed mean of the colors times the vividness, U and V (N, 2, H / 4, W / 4)."""
+        scores = logits.movedim(1, -1).float()
+        scores = scores + self.commonness.float() * self.log_frequency.float()
+        mean = torch.softmax(scores / self.temperature.float(), dim=-1) @ self.centers.float()
+        return (self.vividness.float() * mean).movedim(-1, 1)
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Early encoder, late encoder and decoder, in this order."""
+        encoder = self.encoder
+        early: list[nn.Module] = [encoder.conv_stem, encoder.bn1]
+        early += encoder.blocks[:FROZEN_BLOCKS]
+        own = [part for name, part in self.named_children() if name != "encoder"]
+        return [early, [*encoder.blocks[FROZEN_BLOCKS:]], own]
+
+
+def region_of(state: Mapping[str, Tensor]) -> RegionNet:
+    """An untrained network with the keys and shapes of a state dict."""
+
+    def channels(name: str) -> int:
+        return state[f"{name}.weight"].shape[0]
+
+    color_heads = state["color_attention.log_reach"].shape[0]
+    width = channels("conv16.0")
+    return RegionNet(
+        width=width,
+        blocks=sum(key.endswith(".qkv.weight") for key in state),
+        upsampled=(channels("up8") // 4, channels("up4") // 4),
+        cell_width=channels("conv8.0"),
+        pixel_width=channels("conv4.0"),
+        color_width=channels("local"),
+        color_heads=color_heads,
+        key_channels=channels("color_attention.key") // color_heads,
+        calibration=state["calibration"].shape[1] if "calibration" in state else 0,
+    )

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from napari_colorize.networks.efficientnet import EfficientNetLite0
+from napari_colorize.networks.fuse import fuse
+from napari_colorize.networks.region import ColorAttention, RegionNet, region_of
+
+
+@pytest.fixture(scope="module")
+def network() -> RegionNet:
+    """An untrained network whose norms and attention blocks are not those of a new one."""
+    torch.manual_seed(0)
+    network = RegionNet(temperature=0.7).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+            if module.affine:
+                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                torch.nn.init.uniform_(module.bias, -0.3, 0.3)
+    for block in network.blocks:
+        torch.nn.init.normal_(block.proj.weight, std=0.1)
+        torch.nn.init.normal_(block.fc2.weight, std=0.1)
+    return network.requires_grad_(False)
+
+
+def squared_distances(height: int, width: int) -> torch.Tensor:
+    """Of every pixel of a map of twice the size to every cell, in cells."""
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    py, px = torch.meshgrid(
+        (torch.arange(2 * height) + 0.5) / 2, (torch.arange(2 * width) + 0.5) / 2, indexing="ij"
+    )
+    cells = torch.stack([y.flatten(), x.flatten()], 1)
+    pixels = torch.stack([py.flatten(), px.flatten()], 1)
+    return (pixels[:, None] - cells[None]).square().sum(-1)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (48, 80), (96, 64), (16, 208)])
+def test_chroma_has_a_quarter_of_any_size_that_16_divides(network, size):
+    uv = network(torch.rand(2, 1, *size))
+
+    assert uv.shape == (2, 2, size[0] // 4, size[1] // 4)
+
+
+@pytest.mark.parametrize("sample", [(2, 0, 1), (4, 0, 0), (4, 1, 2), (4, 3, 3)])
+def test_a_sample_of_the_logits_equals_the_same_pixels_of_all_logits(network, sample):
+    gray = torch.rand(1, 1, 80, 112)
+    step, row, column = sample
+
+    expected = network.logits(gray)[..., row::step, column::step]
+
+    torch.testing.assert_close(network.logits(gray, sample=sample), expected, atol=1e-4, rtol=0)
+
+
+def test_a_sample_needs_an_even_step(network):
+    with pytest.raises(ValueError, match="must be even, got 3"):
+        network.logits(torch.rand(1, 1, 32, 32), sample=(3, 0, 0))
+
+
+def test_a_fused_network_gives_the_same_colors(network):
+    gray = torch.rand(1, 1, 80, 112)
+    fused = fuse(copy.deepcopy(network))
+
+    for self_attention in (True, False):
+        expected = network(gray, self_attention)
+        torch.testing.assert_close(fused(gray, self_attention), expected, atol=2e-5, rtol=0)
+
+
+def test_color_attention_equals_its_definition():
+    torch.manual_seed(0)
+    attention = ColorAttention(6, 5, 8, heads=2, key_channels=3)
+    pixels, cells = torch.randn(1, 6, 8, 10), torch.randn(1, 5, 4, 5)
+    rows, columns = torch.arange(8) / 2 + 0.25, torch.arange(10) / 2 + 0.25
+    places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1)
+
+    query = attention.query(pixels).view(1, 2, 3, 80)
+    key = attention.key(cells).view(1, 2, 3, 20)
+    value = attention.value(cells).view(1, 2, 4, 20)
+    decay = attention.log_reach.exp().view(1, 2, 1, 1)
+    scores = torch.einsum("nhdp,nhdc->nhpc", query, key) / 3**0.5
+    weights = (scores - decay * squared_distances(4, 5)).softmax(-1)
+    expected = torch.einsum("nhpc,nhdc->nhdp", weights, value).reshape(1, 8, 8, 10)
+
+    torch.testing.assert_close(attention(pixels, cells, places), expected, atol=1e-5, rtol=0)
+
+
+def test_only_self_attention_sees_distant_parts_of_an_image(network):
+    channels = EfficientNetLite0.CHANNELS
+    features = [
+        torch.randn(1, c, 64 // k, 256 // k) for c, k in zip(channels, (4, 8, 16, 32), strict=True)
+    ]
+    changed = [x.clone() for x in features]
+    for x in changed:
+        x[..., x.shape[-1] // 2 :] = 0.0
+    left = slice(0, 8)  # pixels at 1/4, of 64
+
+    with_attention = [network.decode(x, True)[..., left] for x in (features, changed)]
+    without = [network.decode(x, False)[..., left] for x in (features, changed)]
+
+    torch.testing.assert_close(*without, atol=0, rtol=0)
+    assert (with_attention[0] - with_attention[1]).abs().max() > 1e-3
+
+
+def test_a_network_is_rebuilt_from_its_state():
+    network = RegionNet(0.4, width=64, blocks=1, upsampled=(24, 16), color_heads=2, calibration=5)
+    state = network.state_dict()
+
+    rebuilt = region_of(state)
+    rebuilt.load_state_dict(state)
+
+    gray = torch.rand(1, 1, 48, 64)
+    torch.testing.assert_close(rebuilt.eval()(gray), network.eval()(gray), atol=0, rtol=0)

@@ -6,9 +6,9 @@
                                           │                  │               │
                                    3x3 convolution            │               │
                                    attention blocks           │               │
-                                          └── sub-pixel x2 ── concat          │
+                                          └── bilinear x2 ── concat           │
                                                              │               │
-                                                             ├─ sub-pixel x2 ─ concat
+                                                             ├─ bilinear x2 ── concat
                                                              │               │
                                                          key, value ─── query (pixels)
                                                                    │
@@ -107,8 +107,8 @@ class ColorAttention(nn.Module):
         self.query = nn.Conv2d(pixel_channels, heads * key_channels, 1)
         self.key = nn.Conv2d(cell_channels, heads * key_channels, 1)
         self.value = nn.Conv2d(cell_channels, channels, 1)
-        # From a reach of 3.5 cells (exp(-2.5) d^2 = 1) to one of half a cell.
-        self.log_reach = nn.Parameter(torch.linspace(-2.5, 1.5, heads))
+        # Heads begin with reaches of 1.3 to 6 cells, the distances where exp(log_reach) d^2 = 1.
+        self.log_reach = nn.Parameter(torch.linspace(-3.5, -0.5, heads))
 
     def forward(
         self, pixels: Tensor, cells: Tensor, places: Tensor, *, self_attention: bool = True
@@ -164,6 +164,11 @@ def _centers(height: int, width: int, device: torch.device | None = None) -> Ten
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
 
 
+def _double(x: Tensor) -> Tensor:
+    """Twice the height and width, bilinear."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
 def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     """Convolution, ReLU and batch norm, in the order of DeOldify's decoder."""
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
@@ -184,7 +189,7 @@ class RegionNet(nn.Module):
     width, blocks : int
         Channels at 1/16 (a multiple of 32), and number of attention blocks there.
     upsampled : tuple of int
-        Channels behind the sub-pixel upsampling to 1/8 and to 1/4.
+        Channels that are enlarged to 1/8 and to 1/4.
     cell_width, pixel_width, color_width : int
         Channels at 1/8, at 1/4 and of the input of the head.
     color_heads, key_channels : int
@@ -234,9 +239,9 @@ class RegionNet(nn.Module):
         self.blocks = nn.ModuleList(
             AttentionBlock(width, width // HEAD_CHANNELS) for _ in range(blocks)
         )
-        self.up8 = nn.Conv2d(width, 4 * upsampled[0], 1)
+        self.up8 = nn.Conv2d(width, upsampled[0], 1)
         self.conv8 = _convolution(upsampled[0] + eighth, cell_width, 1)
-        self.up4 = nn.Conv2d(cell_width, 4 * upsampled[1], 1)
+        self.up4 = nn.Conv2d(cell_width, upsampled[1], 1)
         self.conv4 = _convolution(upsampled[1] + quarter, pixel_width, 1)
         self.color_attention = ColorAttention(
             pixel_width, cell_width, color_width, color_heads, key_channels
@@ -259,8 +264,8 @@ class RegionNet(nn.Module):
     ) -> Tensor:
         """Logits of the color classes, (N, 357, H / 4, W / 4).
 
-        With `sample` (step, row, column), step even, only of every step-th pixel in both
-        directions, beginning at (row, column).
+        With `sample` (step, row, column) only of every step-th pixel in both directions, beginning
+        at (row, column).
         """
         gray = gray.to(self.head.weight.dtype)
         return self.decode(self.encoder(gray * 2 - 1), self_attention, sample)
@@ -275,35 +280,20 @@ class RegionNet(nn.Module):
         f4, f8, f16, f32 = (norm(x) for norm, x in zip(self.feature_norms, features, strict=True))
         deepest = self.reduce32(self.dropout(f32))
         # One cell too many where the side at 1/16 is odd.
-        deepest = F.interpolate(deepest, scale_factor=2.0)[..., : f16.shape[-2], : f16.shape[-1]]
-        x = self.reduce16(f16) + deepest
+        x = self.reduce16(f16) + _double(deepest)[..., : f16.shape[-2], : f16.shape[-1]]
         x = self.conv16(F.relu(x))
         for block in self.blocks:
             x = block(x, self_attention)
-        x = F.pixel_shuffle(F.relu(self.up8(x)), 2)
-        cells = self.conv8(torch.cat([x, f8], dim=1))
+        cells = self.conv8(torch.cat([F.relu(_double(self.up8(x))), f8], dim=1))
+        x = _double(self.up4(cells))
         places = _centers(*f4.shape[-2:], device=f4.device).unflatten(0, f4.shape[-2:]) / 2
         if sample is not None:
             step, row, column = sample
-            f4, places = f4[..., row::step, column::step], places[row::step, column::step]
-        x = torch.cat([self._upsample_cells(cells, sample), f4], dim=1)
-        pixels = self.conv4(x)
+            x, f4 = x[..., row::step, column::step], f4[..., row::step, column::step]
+            places = places[row::step, column::step]
+        pixels = self.conv4(torch.cat([F.relu(x), f4], dim=1))
         x = self.color_attention(pixels, cells, places, self_attention=self_attention)
         return self.head(F.relu(x + self.local(pixels)))
-
-    def _upsample_cells(self, cells: Tensor, sample: Sample | None) -> Tensor:
-        """Sub-pixel upsampling, (N, C, h, w) to (N, C', 2 h, 2 w) or to a sample of that."""
-        if sample is None:
-            return F.pixel_shuffle(F.relu(self.up4(cells)), 2)
-        step, row, column = sample
-        if step % 2:
-            raise ValueError(f"The step of a sample must be even, got {step}.")
-        # All pixels of an even step are the same sub-pixel of their cells.
-        # So a quarter of the filters suffices.
-        place = (row % 2) * 2 + column % 2
-        weight, bias = self.up4.weight[place::4], self.up4.bias
-        cells = cells[..., row // 2 :: step // 2, column // 2 :: step // 2]
-        return F.relu(F.conv2d(cells, weight, None if bias is None else bias[place::4]))
 
     def expected(self, logits: Tensor) -> Tensor:
         """Annealed mean of the colors times the vividness, U and V (N, 2, H / 4, W / 4)."""
@@ -332,7 +322,7 @@ def region_of(state: Mapping[str, Tensor]) -> RegionNet:
     return RegionNet(
         width=width,
         blocks=sum(key.endswith(".qkv.weight") for key in state),
-        upsampled=(channels("up8") // 4, channels("up4") // 4),
+        upsampled=(channels("up8"), channels("up4")),
         cell_width=channels("conv8.0"),
         pixel_width=channels("conv4.0"),
         color_width=channels("local"),

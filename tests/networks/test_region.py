@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 
+from napari_colorize.networks import ARCHITECTURES, identify
+from napari_colorize.networks.compact import CompactUNet
 from napari_colorize.networks.efficientnet import EfficientNetLite0
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.region import ColorAttention, RegionNet, region_of
@@ -109,3 +111,8 @@ def test_a_network_is_rebuilt_from_its_state():
 
     gray = torch.rand(1, 1, 48, 64)
     torch.testing.assert_close(rebuilt.eval()(gray), network.eval()(gray), atol=0, rtol=0)
+
+
+def test_a_checkpoint_is_told_from_one_of_the_compact_network(network):
+    assert identify(network.state_dict()) is ARCHITECTURES["region"]
+    assert identify(CompactUNet().state_dict()) is ARCHITECTURES["compact"]

@@ -255,7 +255,7 @@ def recipe_for(
 
 def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:
     """Return the loss: color classes if the network has them, else L1."""
-    if architecture == "compact":
+    if architecture in ("compact", "region"):
         return {"pixel": "classes", "classes": {"rebalance": 0.25, "regression_weight": 10.0}}
     return {"pixel": "l1", **({"feature_weights": [20, 70, 10]} if features else {})}
 

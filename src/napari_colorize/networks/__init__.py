@@ -92,7 +92,11 @@ class Architecture:
 
 
 def _is_compact(state: State) -> bool:
-    return "encoder.conv_stem.weight" in state and "centers" in state
+    return "encoder.conv_stem.weight" in state and "centers" in state and not _is_region(state)
+
+
+def _is_region(state: State) -> bool:
+    return "color_attention.log_reach" in state
 
 
 def _lazy(module: str, name: str) -> Callable[..., Any]:
@@ -161,6 +165,14 @@ _COMPACT = Architecture(
     bytes_per_pixel=720,
     is_exact=True,
     fit="aspect",
+)
+_REGION = replace(
+    _COMPACT,
+    name="region",
+    build=_waiting("region", "region_of"),
+    matches=_is_region,
+    create=_waiting("region", "RegionNet"),
+    bytes_per_pixel=730,
 )
 _ZHANG = Architecture(
     name="zhang-eccv16",
@@ -277,6 +289,7 @@ ARCHITECTURES = {
         _OTHER_DEOLDIFY,
         _OTHER_IPOL,
         _COMPACT,
+        _REGION,
         _ZHANG,
         _SIGGRAPH17,
         _DDCOLOR,

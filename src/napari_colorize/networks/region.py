@@ -154,7 +154,8 @@ class ColorAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(N, heads * C, h, w) to (N, heads, h * w, C)."""
-        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
+        # The fused kernel wants the channels of a position side by side in memory.
+        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous()
 
 
 def _centers(height: int, width: int, device: torch.device | None = None) -> Tensor:

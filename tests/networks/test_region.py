@@ -9,7 +9,7 @@ from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.compact import CompactUNet
 from napari_colorize.networks.efficientnet import EfficientNetLite0
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.region import ColorAttention, RegionNet, region_of
+from napari_colorize.networks.region import ColorAttention, RegionNet, build_region
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_network_is_rebuilt_from_its_state():
     network = RegionNet(0.4, width=64, blocks=1, upsampled=(24, 16), color_heads=2, calibration=5)
     state = network.state_dict()
 
-    rebuilt = region_of(state)
+    rebuilt = build_region(state)
     rebuilt.load_state_dict(state)
 
     gray = torch.rand(1, 1, 48, 64)

@@ -169,9 +169,9 @@ _COMPACT = Architecture(
 _REGION = replace(
     _COMPACT,
     name="region",
-    build=_waiting("region", "region_of"),
+    build=_lazy("region", "build_region"),
     matches=_is_region,
-    create=_waiting("region", "RegionNet"),
+    create=_lazy("region", "RegionNet"),
     bytes_per_pixel=730,
 )
 _ZHANG = Architecture(

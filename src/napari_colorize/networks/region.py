@@ -144,7 +144,7 @@ class ColorAttention(nn.Module):
         of_pixel = torch.cat([2 * p, -torch.ones_like(p[:, :1])], -1) * decay
         of_cell = torch.cat([c, c.square().sum(-1, keepdim=True)], -1)
         values = self._heads(value).float()
-        # The fused kernel wants as many channels in queries as in values.
+        # The fused kernel needs as many channels in queries as in values.
         spare = max(0, values.shape[-1] - query.shape[-1] - 3)
         query = torch.cat([query, of_pixel.expand(count, -1, -1, -1)], -1)
         key = torch.cat([key, of_cell.expand(count, self.heads, -1, -1)], -1)
@@ -154,7 +154,7 @@ class ColorAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(N, heads * C, h, w) to (N, heads, h * w, C)."""
-        # The fused kernel wants the channels of a position side by side in memory.
+        # The fused kernel needs the channels of a position side by side in memory.
         return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous()
 
 
@@ -287,7 +287,8 @@ class RegionNet(nn.Module):
             x = block(x, self_attention)
         cells = self.conv8(torch.cat([F.relu(_double(self.up8(x))), f8], dim=1))
         x = _double(self.up4(cells))
-        places = _centers(*f4.shape[-2:], device=f4.device).unflatten(0, f4.shape[-2:]) / 2
+        height, width = f4.shape[-2:]
+        places = _centers(height, width, f4.device).unflatten(0, (height, width)) / 2
         if sample is not None:
             step, row, column = sample
             x, f4 = x[..., row::step, column::step], f4[..., row::step, column::step]
@@ -312,7 +313,7 @@ class RegionNet(nn.Module):
         return [early, [*encoder.blocks[FROZEN_BLOCKS:]], own]
 
 
-def region_of(state: Mapping[str, Tensor]) -> RegionNet:
+def build_region(state: Mapping[str, Tensor]) -> RegionNet:
     """An untrained network with the keys and shapes of a state dict."""
 
     def channels(name: str) -> int:

@@ -146,6 +146,8 @@ def test_a_missing_path_gives_one_sentence(tmp_path):
     [
         ({"render_factor": "20", "saturation": "1.5"}, 20, 1.5),
         ({"render_factor": "20"}, 20, 2.0),
+        ({"render_factor": "100", "saturation": "4"}, 100, 4.0),  # the ends of the ranges
+        ({"render_factor": "1", "saturation": "0"}, 1, 0.0),
         ({"render_factor": "1000", "saturation": "much"}, 12, 2.0),
         ({}, 12, 2.0),
     ],

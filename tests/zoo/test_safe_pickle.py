@@ -325,6 +325,14 @@ def test_an_expanded_view_that_fills_memory_is_refused(tmp_path, is_zip):
         read_weights(path)
 
 
+def test_an_expanded_view_of_three_times_the_file_size_is_refused(tmp_path):
+    path = tmp_path / "network.pth"
+    torch.save({"weight": torch.zeros(10_000).expand(3, -1)}, path)
+
+    with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+        read_weights(path)
+
+
 def claiming(numbers):
     """File in the old format whose only storage claims a number of values; it has six."""
     parts = old_file_parts()

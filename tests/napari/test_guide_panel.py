@@ -34,7 +34,7 @@ def opened(make_napari_viewer, panel_of, settle, photo) -> Callable[..., Coloriz
 
 
 def choose(chooser: Any, name: str) -> None:
-    """As a click into the list does."""
+    """Choose an entry as a click into the list does."""
     at = chooser.findText(name)
     chooser.setCurrentIndex(at)
     chooser.activated.emit(at)

@@ -35,7 +35,7 @@ def screenshot_of(viewer: Any) -> np.ndarray:
 
 
 def colorfulness(screenshot: np.ndarray) -> float:
-    """Of the canvas' middle."""
+    """Color in the middle of the canvas."""
     top, start = screenshot.shape[0] // 2 - 60, screenshot.shape[1] // 2 - 60
     return float(np.ptp(screenshot[top : top + 120, start : start + 120], axis=-1).mean())
 

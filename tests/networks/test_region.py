@@ -31,7 +31,7 @@ def network() -> RegionNet:
 
 
 def squared_distances(height: int, width: int) -> torch.Tensor:
-    """Of every pixel of a map of twice the size to every cell, in cells."""
+    """Squared distance from each pixel of a map of twice the size to each cell, in cells."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     py, px = torch.meshgrid(
         (torch.arange(2 * height) + 0.5) / 2, (torch.arange(2 * width) + 0.5) / 2, indexing="ij"

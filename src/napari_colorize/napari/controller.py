@@ -211,9 +211,14 @@ class ColorizeController:
         ImageError
             If no layer is colorized.
         """
+        current = self._current_layer()
+        return crop_of(current.layer, current.colors, self._region)
+
+    def _current_layer(self) -> ColorizedLayer:
+        """The colorized layer; raises `ImageError` if there is none."""
         if self._colorized_layer is None:
             raise ImageError(layers.NO_LAYER)
-        return crop_of(self._colorized_layer.layer, self._colorized_layer.colors, self._region)
+        return self._colorized_layer
 
     def bytes_of_stack(self) -> int:
         """Memory for the colors of all planes, in bytes."""
@@ -324,9 +329,7 @@ class ColorizeController:
         ImageError
             If no layer is colorized.
         """
-        if self._colorized_layer is None:
-            raise ImageError(layers.NO_LAYER)
-        added = add_hints(self.viewer, self._colorized_layer.layer)
+        added = add_hints(self.viewer, self._current_layer().layer)
         self.guiding.assign("hints", added)
         return added
 
@@ -395,9 +398,7 @@ class ColorizeController:
         ColorizeError
             If there is no layer, or the result would not fit into memory.
         """
-        if self._colorized_layer is None:
-            raise ImageError(layers.NO_LAYER)
-        if layers.leading_shape(self._colorized_layer.layer):
+        if layers.leading_shape(self._current_layer().layer):
             self.presenter.colorize_stack()
         else:
             self.presenter.refresh()
@@ -422,9 +423,7 @@ class ColorizeController:
         ImageError
             If the stack was not colorized as a whole.
         """
-        if self._colorized_layer is None:
-            raise ImageError(layers.NO_LAYER)
-        return self._layer_actions.channels(self._colorized_layer)
+        return self._layer_actions.channels(self._current_layer())
 
     def notify_error(self, error: ColorizeError) -> None:
         """Show an error as a notification and in the panels."""
@@ -438,9 +437,7 @@ class ColorizeController:
             self.notify_error(error)
 
     def _displayed(self) -> tuple[ColorizedLayer, PlaneIndex, Colorized]:
-        colorized_layer, result = self._colorized_layer, self.result
-        if colorized_layer is None:
-            raise ImageError(layers.NO_LAYER)
+        colorized_layer, result = self._current_layer(), self.result
         if result is None or colorized_layer.result_layer is None:
             raise ImageError(layers.NO_RESULT)
         return colorized_layer, self.plane, result

@@ -11,7 +11,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
@@ -29,6 +28,7 @@ from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.controls import LABEL_WIDTH, LAYER_SETTINGS, SettingControls
 from napari_colorize.napari.guide_panel import GuidePanel
+from napari_colorize.napari.layouts import row
 from napari_colorize.napari.main_thread import SingleShotTimer
 from napari_colorize.napari.preferences import Preferences, preferences
 from napari_colorize.session import messages
@@ -156,8 +156,8 @@ class ColorizeWidget(QWidget):
         column.addWidget(self.main_settings.native)
         column.addLayout(targets)
         column.addWidget(self.all)
-        column.addLayout(_row(self.stop_keep, self.stop_drop))
-        column.addLayout(_row(self.keep, self.replace, self.sweep, self.undo))
+        column.addLayout(row(self.stop_keep, self.stop_drop))
+        column.addLayout(row(self.keep, self.replace, self.sweep, self.undo))
         column.addWidget(self.bar)
         column.addWidget(self.state)
         column.addWidget(self.stop)
@@ -412,10 +412,3 @@ def _collapsible(title: str, content: QWidget) -> QCollapsible:
     section.layout().setContentsMargins(0, 0, 0, 0)
     section.addWidget(content)
     return section
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row

@@ -14,7 +14,6 @@ from qtpy.QtGui import QImage, QPainter
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QScrollArea,
@@ -42,6 +41,7 @@ from napari_colorize.napari.explore.overlays import (
     ExpectedErrorOverlay,
     UncoloredOverlay,
 )
+from napari_colorize.napari.layouts import row
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -134,7 +134,7 @@ class ExploreWidget(QWidget):
                 "Expected error of the colors, and disagreement between several predictions, in "
                 "CIEDE2000: a difference of 1 is just visible, above 10 the color is unreliable. "
                 "Uncolored marks pixels with almost no chroma.",
-                _row(self.expected_error_button, self.disagreement_button),
+                row(self.expected_error_button, self.disagreement_button),
                 self.color_bar,
                 self.expected_error_message,
                 self.disagreement_message,
@@ -149,7 +149,7 @@ class ExploreWidget(QWidget):
             _section(
                 "Before and after",
                 "",
-                _row(self.curtain_button, self.curtain_slider),
+                row(self.curtain_button, self.curtain_slider),
                 self.curtain_message,
             )
         )
@@ -334,8 +334,8 @@ class ColorBar(QWidget):
     def __init__(self, colormap: str, high: float) -> None:
         super().__init__()
         colors = ensure_colormap(colormap).map(np.linspace(0, 1, 256))
-        row = np.ascontiguousarray(np.rint(colors[None] * 255).astype(np.uint8))
-        self._image = QImage(row.tobytes(), 256, 1, 1024, QImage.Format.Format_RGBA8888).copy()
+        strip = np.ascontiguousarray(np.rint(colors[None] * 255).astype(np.uint8))
+        self._image = QImage(strip.tobytes(), 256, 1, 1024, QImage.Format.Format_RGBA8888).copy()
         self._ticks = [f"{value:.0f}" for value in np.linspace(0, high, self.TICKS)]
         self.setFixedHeight(self.fontMetrics().height() + 12)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -383,10 +383,3 @@ def _wrapped_label(text: str) -> QLabel:
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
     return label
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row

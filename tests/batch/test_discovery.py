@@ -6,6 +6,7 @@ import pytest
 
 from napari_colorize.batch.discovery import Search
 from napari_colorize.errors import ImageError
+from napari_colorize.io import file_names
 from napari_colorize.io.file_names import natural_key, own_suffix
 
 
@@ -98,6 +99,60 @@ def test_missing_inputs_are_named(photos: Path, name: str, sentence: str) -> Non
     with pytest.raises(ImageError) as error:
         Search().find([name])
     assert str(error.value) == sentence
+
+
+def left_out(*names: str) -> str:
+    """Notes about a folder with an image and files of these names."""
+    for name in ("a.png", *names):
+        Path("mixed", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("mixed", name).touch()
+    search = Search()
+    search.find(["mixed", "mixed/*"])
+    return " ".join(search.left_out_notes())
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        ((".hidden", "sub/.DS_Store", "napari-colorize-manifest.jsonl"), ""),
+        (
+            ("n.txt",),
+            "1 file of a kind that cannot be read here was left out: .txt 1.",
+        ),
+        (
+            ("raw.dng", "a.NEF", "sub/b.nef", "README"),
+            "4 files of kinds that cannot be read here were left out: "
+            ".nef 2, without a suffix 1, .dng 1.",
+        ),
+        (
+            ("film.MP4",),
+            "1 file of a kind that cannot be read here was left out: .mp4 1. "
+            "Videos are colorized by `napari-colorize video`.",
+        ),
+        (
+            tuple(f"IM.{number:04}" for number in range(5)),
+            "5 files of kinds that cannot be read here were left out: numbered 5.",
+        ),
+        (
+            tuple(f"{number}.{kind}" for kind in "abcdefghi" for number in range(11)),
+            "99 files of kinds that cannot be read here were left out: .a 11, .b 11, .c 11, "
+            ".d 11, .e 11, .f 11, .g 11, .h 11, others 11.",
+        ),
+    ],
+)
+def test_files_that_are_left_out_are_counted_once_by_suffix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], note: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert left_out(*names) == note
+
+
+def test_a_left_out_heic_names_the_package_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(file_names, "_known_suffixes", lambda: frozenset({".png"}))
+    assert "To read .heic: pip install pillow-heif." in left_out("IMG_1.HEIC")
 
 
 @pytest.mark.parametrize(

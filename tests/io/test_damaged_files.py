@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_colorize.errors import ImageError
+from napari_colorize.io import formats
 from napari_colorize.io.images import read_image, read_provenance, write_image
 
 PHOTOGRAPH = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
@@ -76,6 +77,13 @@ def test_a_file_that_is_no_image_is_refused(tmp_path, suffix, content):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_heic_under_any_name_names_the_package_that_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    assert refused(path) == "a.jpg is a HEIC image. To read it: pip install pillow-heif."
+
+
 def test_a_file_without_read_permission_is_refused(tmp_path):
     path = sample_file(tmp_path, ".png")
     path.chmod(0)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import glob
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
+from napari_colorize.batch.manifest import NAME as MANIFEST
 from napari_colorize.errors import ImageError
 from napari_colorize.io.file_names import is_image_name
+from napari_colorize.io.formats import OPTIONAL_READERS, VIDEO_SUFFIXES, suffix_of
+
+MAX_SUFFIXES = 8  # suffixes that are listed one by one
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Search:
 
     excluded: InitVar[str | None] = None
     unread: list[str] = field(default_factory=list)
+    _left_out: dict[tuple[str, str], str] = field(default_factory=dict)
     _visited: set[str] = field(default_factory=set)
     _real: dict[str, str] = field(default_factory=dict)
 
@@ -71,8 +77,36 @@ class Search:
                 sources.setdefault(self._identity(source.path), source)
         if not sources:
             message = f"There are no images in {', '.join(inputs)}."
-            raise ImageError(" ".join([message, *self.unread]))
+            raise ImageError(" ".join([message, *self.left_out_notes(), *self.unread]))
+        for key in sources:  # a file may be named and be in a folder, too
+            self._left_out.pop(key, None)
         return list(sources.values())
+
+    def left_out_notes(self) -> tuple[str, ...]:
+        """One sentence that counts the files without an image suffix, and what can read them."""
+        suffixes = set(self._left_out.values())
+        if not suffixes:
+            return ()
+        # Numbered names such as IM.0001 would give as many suffixes as files.
+        counts = Counter(
+            "numbered" if suffix[1:].isdigit() else suffix or "without a suffix"
+            for suffix in self._left_out.values()
+        )
+        listed = counts.most_common(MAX_SUFFIXES)
+        if others := counts.total() - sum(count for _, count in listed):
+            listed.append(("others", others))
+        total = counts.total()
+        files = "1 file of a kind" if total == 1 else f"{total} files of kinds"
+        sentences = [
+            f"{files} that cannot be read here {'was' if total == 1 else 'were'} left out: "
+            f"{', '.join(f'{kind} {count}' for kind, count in listed)}."
+        ]
+        for package in {OPTIONAL_READERS[suffix] for suffix in suffixes & OPTIONAL_READERS.keys()}:
+            kinds = sorted(suffix for suffix in suffixes if OPTIONAL_READERS.get(suffix) == package)
+            sentences.append(f"To read {' and '.join(kinds)}: pip install {package}.")
+        if suffixes & VIDEO_SUFFIXES:
+            sentences.append("Videos are colorized by `napari-colorize video`.")
+        return (" ".join(sentences),)
 
     def _find(self, name: str, *, one_of_several: bool) -> Iterable[FoundFile]:
         if not name.strip():  # an unset shell variable, not the current folder
@@ -105,6 +139,8 @@ class Search:
                 yield from self._walk(path, output_path)
             elif is_image_name(path.name):
                 yield FoundFile(path, output_path)
+            else:
+                self._leave_out(path)
 
     def _walk(self, folder: Path, output_path: Path) -> Iterator[FoundFile]:
         """Images in a folder and its subfolders; links are followed, no folder is entered twice."""
@@ -113,8 +149,16 @@ class Search:
             current = Path(parent)
             output_folder = output_path / current.relative_to(folder)
             folders[:] = [name for name in sorted(folders) if self._may_enter(current / name)]
-            for name in sorted(filter(is_image_name, names)):
-                yield FoundFile(current / name, output_folder / name)
+            for name in sorted(names):
+                if is_image_name(name):
+                    yield FoundFile(current / name, output_folder / name)
+                else:
+                    self._leave_out(current / name)
+
+    def _leave_out(self, path: Path) -> None:
+        """Count a file that is no image; hidden files and this program's own are not counted."""
+        if not path.name.startswith(".") and path.name != MANIFEST:
+            self._left_out[self._identity(path)] = suffix_of(path)
 
     def _enter(self, folder: Path) -> bool:
         """Mark a folder as visited; returns whether it is new."""

@@ -83,12 +83,15 @@ class BatchPlan:
         Number of inputs that are results of earlier runs and were left out.
     unread : tuple of str
         One sentence for each folder that could not be listed.
+    left_out : tuple of str
+        One sentence about files in folders that are no images, or nothing.
     """
 
     jobs: tuple[Job, ...]
     kept: tuple[Job, ...] = ()
     results: int = 0
     unread: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def plan_batch(
@@ -138,6 +141,7 @@ def plan_batch(
         kept=tuple(kept),
         results=len(found) - len(sources),
         unread=tuple(search.unread),
+        left_out=search.left_out_notes(),
     )
 
 

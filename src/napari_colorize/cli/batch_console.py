@@ -52,6 +52,8 @@ class BatchConsole:
         warnings.showwarning = self._on_warning
         for sentence in self._plan.unread:
             self._print(sentence)
+        for sentence in self._plan.left_out:
+            self._note(sentence)
         return self
 
     def __exit__(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +116,9 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv"}
     | {".flv", ".ogv", ".3gp", ".mxf"}
 )
+OPTIONAL_READERS = dict.fromkeys((".heic", ".heif", ".hif"), "pillow-heif")
+"""Suffix -> package that adds the format to Pillow; it is used if it is installed."""
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 # Formats that Pillow opens but that hold no raster image: drawings, videos, data containers.
 _NOT_IMAGES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF", "XVTHUMB"})
@@ -173,10 +179,26 @@ def suggest_suffix(source_suffix: str, dtype: DTypeLike, has_alpha: bool, is_sta
     return ".tif"
 
 
+@cache
+def register_optional_readers() -> None:
+    """Let Pillow use the packages of `OPTIONAL_READERS` that are installed."""
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def missing_reader(start: bytes) -> str | None:
+    """Package to install for a file with these first bytes, whatever its name; None if unknown."""
+    is_heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
+    return "pillow-heif" if is_heif and not find_spec("pillow_heif") else None
+
+
 def readable_suffixes() -> frozenset[str]:
     """Suffixes by which the image files of a folder are recognized."""
     from PIL import Image
 
+    register_optional_readers()
     known = Image.registered_extensions()
     images = {
         suffix for suffix, name in known.items() if name in Image.OPEN and name not in _NOT_IMAGES

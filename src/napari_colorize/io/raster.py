@@ -14,7 +14,13 @@ from napari_colorize import provenance as record
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ColorizeNote, ImageError
 from napari_colorize.io import exif, icc, png16
-from napari_colorize.io.formats import PNG, VIDEO_SUFFIXES, Format
+from napari_colorize.io.formats import (
+    PNG,
+    VIDEO_SUFFIXES,
+    Format,
+    missing_reader,
+    register_optional_readers,
+)
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.limits import refuse_huge, with_owned_memory
 
@@ -86,6 +92,7 @@ def _open(path: Path) -> Image.Image:
     """
     from PIL import Image, UnidentifiedImageError
 
+    register_optional_readers()
     with _LIMIT_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -94,6 +101,12 @@ def _open(path: Path) -> Image.Image:
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 raise ImageError(
                     f"{path.name} is a video, not an image: use `napari-colorize video`."
+                ) from None
+            with path.open("rb") as file:
+                package = missing_reader(file.read(12))
+            if package is not None:
+                raise ImageError(
+                    f"{path.name} is a HEIC image. To read it: pip install {package}."
                 ) from None
             raise ImageError(
                 f"{path.name} is not an image in a readable format; its content was checked, not "

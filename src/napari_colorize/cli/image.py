@@ -100,7 +100,7 @@ def image(
         raise typer.BadParameter("--sweep and --map exclude each other.")
 
     from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
-    from napari_colorize.cli.batch_console import BatchConsole
+    from napari_colorize.cli.console import BatchConsole
 
     ending = SWEEP if factors else COLORIZED if map is None else f"-{map}"
     plan = plan_batch(inputs, out, ending=ending, overwrite=overwrite)

@@ -106,7 +106,7 @@ def video(
     failure, 2 usage error, 130 interrupted.
     """
     from napari_colorize.batch.task import Extras
-    from napari_colorize.cli.video_console import SequenceConsole
+    from napari_colorize.cli.console import SequenceConsole
     from napari_colorize.video.plan import default_temporal_smoothing, plan_video, sequence_kind
 
     plan = plan_video(source, out, encoding.export_options(overwrite=overwrite))

@@ -1,0 +1,225 @@
+"""Terminal output of the commands: progress bar, notes, result paths and a summary."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+from napari_colorize.errors import ColorizeError, ColorizeWarning
+
+if TYPE_CHECKING:
+    from napari_colorize.batch.naming import BatchPlan, Job
+    from napari_colorize.batch.runner import Event, ImageWritten
+    from napari_colorize.video.plan import VideoJob
+
+
+class _Console:
+    """Prints paths of results to stdout, everything else to stderr; `quiet`: paths and errors."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._start = perf_counter()
+        self._bar: tqdm[Any] | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(warnings.catch_warnings())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+        if self._bar is not None:
+            self._bar.close()
+        self._end(kind)
+
+    def _end(self, kind: type[BaseException] | None) -> None:
+        """Print a summary; `kind` is the exception that ends the command."""
+
+    def _show_bar(self, total: int | None, unit: str, initial: int = 0) -> None:
+        if not self._quiet:
+            # disable=None: no bar unless stderr is a terminal.
+            self._bar = tqdm(
+                total=total,
+                initial=initial,
+                unit=f" {unit}",
+                leave=False,
+                disable=None,
+                dynamic_ncols=True,
+            )
+
+    def _print_path(self, path: Path) -> None:
+        tqdm.write(str(path), file=sys.stdout)
+        sys.stdout.flush()  # for programs that read the paths from a pipe
+
+    def _note(self, line: str) -> None:
+        if not self._quiet:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        tqdm.write(re.sub(r"\s*\n\s*", " ", line), file=sys.stderr)
+
+
+class BatchConsole(_Console):
+    """Prints the events of a batch and counts results and failures.
+
+    While it is open it also prints warnings: a `ColorizeWarning` becomes a line with the name of
+    the current image.
+    """
+
+    def __init__(self, plan: BatchPlan, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self.failed = len(plan.unread)
+        self.written = 0
+        self._plan = plan
+        # One step for each image until it is opened; a stack has one for each plane.
+        self._steps = len(plan.jobs)
+        self._steps_left: dict[Job, int] = {}
+        self._job: Job | None = None
+        self._warnings: dict[Job, dict[str, None]] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        warnings.simplefilter("always", ColorizeWarning)
+        warnings.showwarning = self._on_warning
+        for sentence in self._plan.unread:
+            self._print(sentence)
+        for sentence in self._plan.left_out:
+            self._note(sentence)
+        return self
+
+    def show_all(self, events: Generator[Event, None, None]) -> None:
+        """Print all events; closes the generator if that is interrupted."""
+        with closing(events):
+            for event in events:
+                self.show(event)
+
+    def show(self, event: Event) -> None:
+        """Print one event."""
+        from napari_colorize.batch.runner import ImageFailed, ImageWritten, OpenedJob, StepDone
+
+        match event:
+            case OpenedJob(job, steps):
+                self._job = job
+                self._begin(job, steps)
+            case StepDone(job):
+                self._advance(job, 1)
+            case ImageWritten():
+                self._print_result(event)
+            case ImageFailed(job, error):
+                self.failed += 1
+                is_ours = isinstance(error, ColorizeError)
+                reason = str(error) if is_ours else "Not enough memory for this image."
+                self._print(f"{job.source}: {reason}")
+                self._advance(job, self._steps_left.get(job, 1))
+
+    def _begin(self, job: Job, steps: int) -> None:
+        self._steps_left[job] = steps
+        self._steps += steps - 1
+        if self._bar is not None:
+            self._bar.total = self._steps
+            self._bar.refresh()
+
+    def _advance(self, job: Job, steps: int) -> None:
+        self._steps_left[job] = self._steps_left.get(job, steps) - steps
+        if self._bar is None and self._steps > 1:
+            self._show_bar(self._steps, "images")
+        if self._bar is not None:
+            self._bar.update(steps)
+
+    def _print_result(self, result: ImageWritten) -> None:
+        self.written += 1
+        for note in {**dict.fromkeys(result.notes), **self._warnings.pop(result.job, {})}:
+            self._note(f"{result.job.source}: {note}")
+        self._print_path(result.path)
+        if len(self._plan.jobs) == 1:
+            self._note(f"{result.path}: {result.seconds:.1f} s")
+
+    def _end(self, kind: type[BaseException] | None) -> None:
+        if kind not in (None, KeyboardInterrupt):
+            return
+        plan = self._plan
+        undone = len(plan.jobs) - self.written - (self.failed - len(plan.unread))
+        counts = {
+            f"{self.written} written in {perf_counter() - self._start:.1f} s": self.written,
+            f"{len(plan.kept)} already exist (--overwrite replaces them)": len(plan.kept),
+            f"{plan.results} results of earlier runs ignored": plan.results,
+            f"{self.failed} failed": self.failed,
+            f"{undone} not done (repeat the command to resume)": undone,
+        }
+        if len(plan.jobs) > 1 or plan.kept or undone:
+            self._note("; ".join(text for text, count in counts.items() if count) + ".")
+
+    def _on_warning(
+        self, message: Warning | str, category: type[Warning], *_: object, **__: object
+    ) -> None:
+        """Replacement of `warnings.showwarning`: each message once for each image."""
+        # Reader and writer threads are ahead of or behind the current image.
+        is_main = threading.current_thread() is threading.main_thread()
+        if self._job is None or not is_main or not issubclass(category, ColorizeWarning):
+            self._note(str(message))
+        else:
+            self._warnings.setdefault(self._job, {})[str(message)] = None
+
+
+class SequenceConsole(_Console):
+    """Prints the progress of a video job; `total` is the approximate number of frames.
+
+    While it is open, a `ColorizeWarning` is suppressed: the job collects them in its notes.
+    """
+
+    def __init__(self, total: int | None, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self._total = total
+        self._before, self._done = 0, 0
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        warnings.simplefilter("ignore", ColorizeWarning)
+        return self
+
+    def begin(self, job: VideoJob) -> None:
+        """Print notes about an interrupted earlier run, and start the progress bar."""
+        self._before = self._done = job.resumed_frames
+        self._notes(job.state.notes)
+        self._start = perf_counter()
+        self._show_bar(self._total, "frames", self._before)
+
+    def show(self, done: int) -> None:
+        """Set the number of finished frames."""
+        if self._bar is not None:
+            self._bar.update(done - self._done)
+        self._done = done
+
+    def end(self, job: VideoJob, path: Path) -> None:
+        """Print notes, the path of the result and the speed."""
+        if self._bar is not None:
+            self._bar.close()
+        self._notes((*job.source.notes(), *job.notes))
+        self._print_path(path)
+        seconds, frames = perf_counter() - self._start, self._done - self._before
+        total = f", {self._done} in total" if self._before else ""
+        speed = f"{seconds:.1f} s ({frames / seconds:.1f} per second)"
+        self._note(f"{path}: {frames} frames in {speed}{total}")
+
+    def _end(self, kind: type[BaseException] | None) -> None:
+        if kind is KeyboardInterrupt and self._done:
+            self._note(f"{self._done} frames are done; repeat the command to resume.")
+
+    def _notes(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            self._note(sentence)

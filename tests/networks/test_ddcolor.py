@@ -16,10 +16,9 @@ from reference import (
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from napari_colorize.networks import ddcolor
+from napari_colorize.networks import ARCHITECTURES, ddcolor
 from napari_colorize.networks.ddcolor import (
     build_ddcolor,
-    is_ddcolor,
     new_ddcolor,
     position_embedding_sine,
 )
@@ -93,7 +92,7 @@ def test_state_dict_entries_equal_the_published_ones(size):
 
     assert keys_of(network) == published_keys(f"ddcolor-{size}")
     state = network.state_dict()
-    assert is_ddcolor(state)
+    assert ARCHITECTURES["ddcolor"].matches(state)
     with torch.device("meta"):
         assert keys_of(build_ddcolor(state)) == keys_of(network)
 

@@ -16,9 +16,10 @@ from skimage.color import rgb2lab
 from torch import nn
 
 from napari_colorize.imaging.color import lab_to_rgb
+from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.siggraph import Siggraph17, build_siggraph17, is_siggraph17
-from napari_colorize.networks.zhang import UNIT, Eccv16, is_eccv16
+from napari_colorize.networks.siggraph import Siggraph17, build_siggraph17
+from napari_colorize.networks.zhang import UNIT, Eccv16
 
 SIZES = ("64x64", "96x128")
 CLOSE = 1e-3  # changing only kernels and memory layout of the original gives 4e-4
@@ -140,5 +141,5 @@ def test_a_narrow_network_is_rebuilt_from_its_weights():
 def test_eccv16_and_siggraph17_are_distinguished():
     siggraph17, eccv16 = Siggraph17(width=8).state_dict(), Eccv16(width=8).state_dict()
 
-    assert is_siggraph17(siggraph17) and not is_siggraph17(eccv16)
-    assert is_eccv16(eccv16) and not is_eccv16(siggraph17)
+    assert identify(siggraph17) is ARCHITECTURES["zhang-siggraph17"]
+    assert identify(eccv16) is ARCHITECTURES["zhang-eccv16"]

@@ -154,7 +154,7 @@ def encode(frames: _FrameStack, target: Path) -> None:
 
 def _encoding(frames: _FrameStack, target: Path) -> Encoding:
     from napari_colorize.video.encoder_options import CONTAINERS, encoding_for
-    from napari_colorize.video.ycbcr import standard_format
+    from napari_colorize.video.probe import image_format
 
     suffix = target.suffix.lower()
     if suffix not in CONTAINERS:
@@ -162,15 +162,7 @@ def _encoding(frames: _FrameStack, target: Path) -> Encoding:
             f"{target.name}: {suffix} is not a supported video container. "
             f"Choose one of {', '.join(CONTAINERS)}."
         )
-    height, width = frames.size
-    return encoding_for(
-        suffix,
-        height=height,
-        width=width,
-        time_base=1 / frames.rate,
-        rate=frames.rate,
-        ycbcr=standard_format(height, width, frames.depth),
-    )
+    return encoding_for(image_format(frames.size, frames.rate, frames.depth), suffix)
 
 
 def _to_full_range(values: AnyArray, limits: Limits) -> AnyArray:

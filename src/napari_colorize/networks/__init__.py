@@ -91,14 +91,6 @@ class Architecture:
     has_fidelity: bool = False
 
 
-def _is_compact(state: State) -> bool:
-    return "encoder.conv_stem.weight" in state and "centers" in state and not _is_region(state)
-
-
-def _is_region(state: State) -> bool:
-    return "color_attention.log_reach" in state
-
-
 def _lazy(module: str, name: str) -> Callable[..., Any]:
     """Return a function that imports a submodule and calls a function of it.
 
@@ -111,11 +103,29 @@ def _lazy(module: str, name: str) -> Callable[..., Any]:
     return call
 
 
+def _has(*keys: str) -> Callable[[State], bool]:
+    """Return a function that tells whether a state dict has all of these keys."""
+    return lambda state: all(key in state for key in keys)
+
+
+def _is_compact(state: State) -> bool:
+    is_region = ARCHITECTURES["region"].matches(state)
+    return "encoder.conv_stem.weight" in state and "centers" in state and not is_region
+
+
+def _is_deoldify(name: str) -> Callable[[State], bool]:
+    """Return a function that tells whether a state dict is of this variant of DeOldify."""
+    name_of = _lazy("deoldify_specs", "architecture_name")
+    return lambda state: bool(name_of(state) == name)
+
+
+_create_deoldify = _lazy("deoldify_specs", "create")
+
 _DEEP = Architecture(
     name="deoldify-deep",
     build=_lazy("deoldify_specs", "build_network"),
-    matches=_lazy("deoldify_specs", "is_deep"),
-    create=_lazy("deoldify_specs", "new_deep"),
+    matches=_is_deoldify("deoldify-deep"),
+    create=partial(_create_deoldify, "deoldify", "resnet34", "deep"),
     input_space="rgb",
     output_space="rgb",
     normalized=True,
@@ -128,28 +138,28 @@ _DEEP = Architecture(
 _WIDE = replace(
     _DEEP,
     name="deoldify-wide",
-    matches=_lazy("deoldify_specs", "is_wide"),
-    create=_lazy("deoldify_specs", "new_wide"),
+    matches=_is_deoldify("deoldify-wide"),
+    create=partial(_create_deoldify, "deoldify", "resnet101", "wide"),
 )
 _IPOL = replace(
     _WIDE,
     name="ipol-uv",
-    matches=_lazy("deoldify_specs", "is_ipol"),
-    create=_lazy("deoldify_specs", "new_ipol"),
+    matches=_is_deoldify("ipol-uv"),
+    create=partial(_create_deoldify, "ipol", "resnet101", "wide"),
     render_factor=12,  # defaults of the program of the IPOL review
     saturation=2.0,
 )
 _OTHER_DEOLDIFY = replace(
     _DEEP,
     name="deoldify-other",
-    matches=_lazy("deoldify_specs", "is_other_deoldify"),
-    create=_lazy("deoldify_specs", "new_other_deoldify"),
+    matches=_is_deoldify("deoldify-other"),
+    create=partial(_create_deoldify, "deoldify"),
 )
 _OTHER_IPOL = replace(
     _IPOL,
     name="ipol-other",
-    matches=_lazy("deoldify_specs", "is_other_ipol"),
-    create=_lazy("deoldify_specs", "new_other_ipol"),
+    matches=_is_deoldify("ipol-other"),
+    create=partial(_create_deoldify, "ipol", kind="wide"),
 )
 _COMPACT = Architecture(
     name="compact",
@@ -170,14 +180,14 @@ _REGION = replace(
     _COMPACT,
     name="region",
     build=_lazy("region", "build_region"),
-    matches=_is_region,
+    matches=_has("color_attention.log_reach"),
     create=_lazy("region", "RegionNet"),
     bytes_per_pixel=730,
 )
 _ZHANG = Architecture(
     name="zhang-eccv16",
     build=_lazy("zhang", "build_eccv16"),
-    matches=_lazy("zhang", "is_eccv16"),
+    matches=_has("model8.6.weight", "model_out.weight"),
     create=_lazy("zhang", "Eccv16"),
     input_space="L",
     output_space="ab",
@@ -192,7 +202,7 @@ _SIGGRAPH17 = replace(
     _ZHANG,
     name="zhang-siggraph17",
     build=_lazy("siggraph", "build_siggraph17"),
-    matches=_lazy("siggraph", "is_siggraph17"),
+    matches=_has("model1short10.0.weight", "model_out.0.weight"),
     create=_lazy("siggraph", "Siggraph17"),
     bytes_per_pixel=2800,  # bfloat16 needs 1370, and half of this value is assumed
     takes_hints=True,
@@ -200,7 +210,7 @@ _SIGGRAPH17 = replace(
 _DDCOLOR = Architecture(
     name="ddcolor",
     build=_lazy("ddcolor", "build_ddcolor"),
-    matches=_lazy("ddcolor", "is_ddcolor"),
+    matches=_has("decoder.color_decoder.query_feat.weight", "refine_net.0.0.weight_orig"),
     create=_lazy("ddcolor", "new_ddcolor"),
     input_space="rgb",
     output_space="ab",
@@ -214,7 +224,7 @@ _PIX2PIX = replace(
     _ZHANG,
     name="pix2pix",
     build=_lazy("pix2pix", "build_pix2pix"),
-    matches=_lazy("pix2pix", "is_pix2pix"),
+    matches=_has("contracting.0.conv.weight", "expanding.0.conv.weight"),
     create=_lazy("pix2pix", "Pix2PixUNet"),
     multiple=16,  # other sizes work as well: odd features are padded
     bytes_per_pixel=730,  # 620 in float32
@@ -222,7 +232,7 @@ _PIX2PIX = replace(
 _RESNET18_UNET = Architecture(
     name="resnet18-unet",
     build=_lazy("resnet_unet", "build_resnet_unet"),
-    matches=_lazy("resnet_unet", "is_resnet_unet"),
+    matches=_has("encoder.layer1.0.conv1.weight", "bottleneck.0.0.weight"),
     create=_lazy("resnet_unet", "ResNetUNet"),
     input_space="L",
     output_space="ab",
@@ -237,7 +247,7 @@ _CONVNET = replace(
     _RESNET18_UNET,
     name="convnet",
     build=_lazy("convnet", "build_convnet"),
-    matches=_lazy("convnet", "is_convnet"),
+    matches=_has("encoder.stages.0.0.weight", "decoder.head.weight"),
     create=_lazy("convnet", "ConvNet"),
     input_space="gray",
     output_space="rgb",
@@ -249,7 +259,7 @@ _DCGAN_UNET = replace(
     _RESNET18_UNET,
     name="dcgan-unet",
     build=_lazy("dcgan_unet", "build_dcgan_unet"),
-    matches=_lazy("dcgan_unet", "is_dcgan_unet"),
+    matches=_has("downs.0.0.weight", "choices"),
     create=_lazy("dcgan_unet", "DcganUNet"),
     bytes_per_pixel=1300,  # with pooling; 900 with strides
 )
@@ -257,7 +267,7 @@ _EXPLO = replace(
     _CONVNET,
     name="explo",
     build=_lazy("explo", "build_explo"),
-    matches=_lazy("explo", "is_explo"),
+    matches=_has("contract.0.0.weight", "expand.0.0.weight"),
     create=_lazy("explo", "ExploUNet"),
     render_factor=8,  # 128 px; the slides use 120
     bytes_per_pixel=3200,
@@ -266,7 +276,7 @@ _LAB_AUTOENCODER = replace(
     _RESNET18_UNET,
     name="lab-autoencoder",
     build=_lazy("lab_autoencoder", "build_autoencoder"),
-    matches=_lazy("lab_autoencoder", "is_ab_autoencoder"),
+    matches=_has("encoder.stages.0.0.weight", "to_ab.head.weight"),
     create=partial(_lazy("lab_autoencoder", "LabAutoencoder"), "ab"),
     render_factor=10,
     bytes_per_pixel=500,
@@ -274,7 +284,7 @@ _LAB_AUTOENCODER = replace(
 _LAB_AUTOENCODER_RGB = replace(
     _LAB_AUTOENCODER,
     name="lab-autoencoder-rgb",
-    matches=_lazy("lab_autoencoder", "is_rgb_autoencoder"),
+    matches=_has("encoder.stages.0.0.weight", "to_rgb.head.weight"),
     create=partial(_lazy("lab_autoencoder", "LabAutoencoder"), "rgb"),
     output_space="rgb",
     unit=1.0,

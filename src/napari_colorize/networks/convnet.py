@@ -146,11 +146,6 @@ def build_convnet(state: Mapping[str, Tensor]) -> ConvNet:
     return ConvNet(edges="sobel" in state, widths=encoder_widths(state))
 
 
-def is_convnet(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to this architecture."""
-    return "encoder.stages.0.0.weight" in state and "decoder.head.weight" in state
-
-
 def encoder_widths(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Channels of the stages of the `Encoder` with the name `encoder` in a state dict."""
     widths: list[int] = []

@@ -123,11 +123,6 @@ def build_dcgan_unet(state: Mapping[str, Tensor]) -> DcganUNet:
     )
 
 
-def is_dcgan_unet(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to this architecture."""
-    return "downs.0.0.weight" in state and "choices" in state
-
-
 def _down_stage(inputs: int, outputs: int, choices: DcganConfig, *, norm: bool) -> nn.Sequential:
     """Encoder stage: reduces the size by 2."""
     side, stride = (STRIDED_SIDE, 2) if choices.strides else (POOLED_SIDE, 1)

@@ -368,15 +368,6 @@ def new_ddcolor(size: Size = "tiny", **changes: Any) -> DDColor:
     return DDColor(replace({"tiny": TINY, "large": LARGE}[size], **changes))
 
 
-def is_ddcolor(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to this architecture."""
-    return (
-        "decoder.color_decoder.query_feat.weight" in state
-        and "encoder.arch.stages.0.0.gamma" in state
-        and "refine_net.0.0.weight_orig" in state
-    )
-
-
 def build_ddcolor(state: Mapping[str, Tensor]) -> DDColor:
     """Build a network with the sizes of a state dict."""
     arch, colors = "encoder.arch", "decoder.color_decoder"

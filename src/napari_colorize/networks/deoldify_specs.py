@@ -1,10 +1,4 @@
-"""Configurations of DeOldify's U-Nets, from the options of a recipe or from a state dict.
-
-The functions `new_...` create networks with random weights. Their options are `attention` (0, 1 or
-2 layers), `spectral` (spectral norm of the weights) and `width` (factor on the channels of the
-decoder); `new_other_...` have `encoder` and `kind` in addition. `is_...` and `build_network` read
-the same properties from a state dict.
-"""
+"""Configurations of DeOldify's U-Nets, from the options of a recipe or from a state dict."""
 
 from __future__ import annotations
 
@@ -30,45 +24,33 @@ Kind = Literal["deep", "wide"]
 CHANNEL_MULTIPLE = 16  # channels of scaled decoders are multiples of this
 
 
-def new_deep(*, width: float = 1.0, attention: int = 1, spectral: bool = True) -> DeOldify:
-    """DeOldify network "artistic", on ResNet-34."""
-    return DeOldify(scale_decoder(DEEP, width), attention=attention, spectral=spectral)
-
-
-def new_wide(*, width: float = 1.0, attention: int = 1, spectral: bool = True) -> DeOldify:
-    """DeOldify network "stable" and "video", on ResNet-101."""
-    return DeOldify(scale_decoder(WIDE, width), attention=attention, spectral=spectral)
-
-
-def new_ipol(*, width: float = 1.0, attention: int = 1, spectral: bool = True) -> IpolUNet:
-    """Network of the IPOL review, on ResNet-101."""
-    return IpolUNet(scale_decoder(WIDE, width), attention=attention, spectral=spectral)
-
-
-def new_other_deoldify(
-    *,
+def create(
+    family: Literal["deoldify", "ipol"],
     encoder: EncoderName = "resnet18-layer3",
     kind: Kind = "deep",
-    width: float = 1.0,
-    attention: int = 1,
-    spectral: bool = True,
-) -> DeOldify:
-    """DeOldify network on any encoder."""
-    config = scale_decoder(config_for(encoder, kind), width)
-    return DeOldify(config, attention=attention, spectral=spectral)
-
-
-def new_other_ipol(
     *,
-    encoder: EncoderName = "resnet18-layer3",
-    kind: Kind = "wide",
     width: float = 1.0,
     attention: int = 1,
     spectral: bool = True,
-) -> IpolUNet:
-    """Network of the IPOL review on any encoder."""
+) -> DeOldify | IpolUNet:
+    """Create a network with random weights.
+
+    Parameters
+    ----------
+    family : {"deoldify", "ipol"}
+        Program whose head and module names the network has.
+    encoder, kind
+        See `config_for`.
+    width : float
+        Factor on the channels of the decoder.
+    attention : int
+        Number of self-attention layers: 0, 1 or 2.
+    spectral : bool
+        Whether the weights have spectral norm.
+    """
     config = scale_decoder(config_for(encoder, kind), width)
-    return IpolUNet(config, attention=attention, spectral=spectral)
+    network = DeOldify if family == "deoldify" else IpolUNet
+    return network(config, attention=attention, spectral=spectral)
 
 
 def config_for(encoder: EncoderName, kind: Kind) -> UNetConfig:
@@ -209,37 +191,14 @@ def _channels(state: Mapping[str, Tensor], name: str) -> int:
     return 0 if weight is None or weight.ndim != 4 else len(weight)
 
 
-def is_deep(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to DeOldify on ResNet-34."""
-    return _family_of(state) is _DEOLDIFY and _encoder_and_convs(state) == ("resnet34", DEEP.convs)
-
-
-def is_wide(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to DeOldify on ResNet-101."""
-    return _family_of(state) is _DEOLDIFY and _encoder_and_convs(state) == ("resnet101", WIDE.convs)
-
-
-def is_ipol(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to the IPOL network with a U, V head."""
-    return _family_of(state) is _IPOL and _encoder_and_convs(state) == ("resnet101", WIDE.convs)
-
-
-def is_other_deoldify(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to DeOldify with another encoder or other blocks."""
-    published = is_deep(state) or is_wide(state)
-    return (
-        _family_of(state) is _DEOLDIFY and _encoder_and_convs(state) is not None and not published
-    )
-
-
-def is_other_ipol(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict is of the IPOL network with another encoder or other blocks."""
-    return (
-        _family_of(state) is _IPOL and _encoder_and_convs(state) is not None and not is_ipol(state)
-    )
-
-
-def _encoder_and_convs(state: Mapping[str, Tensor]) -> tuple[EncoderName, int] | None:
-    """Encoder and convolutions per decoder block, or None."""
-    config = config_of(state)
-    return None if config is None else (config.encoder, config.convs)
+def architecture_name(state: Mapping[str, Tensor]) -> str | None:
+    """Name of the architecture that a state dict belongs to; None for other networks."""
+    names, config = _family_of(state), config_of(state)
+    if names is None or config is None:
+        return None
+    kind = config.encoder, config.convs
+    if names is _IPOL:
+        return "ipol-uv" if kind == ("resnet101", WIDE.convs) else "ipol-other"
+    if kind == ("resnet34", DEEP.convs):
+        return "deoldify-deep"
+    return "deoldify-wide" if kind == ("resnet101", WIDE.convs) else "deoldify-other"

@@ -83,11 +83,6 @@ def build_explo(state: Mapping[str, Tensor]) -> ExploUNet:
     return ExploUNet(len(state["contract.0.0.weight"]))
 
 
-def is_explo(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to this architecture."""
-    return "contract.0.0.weight" in state and "expand.0.0.weight" in state
-
-
 def _contracting_block(inputs: int, first: int) -> nn.Sequential:
     """Encoder block with `first`, then 2 * `first` channels; 8 pixels smaller."""
     channels = (inputs, first, 2 * first, 2 * first)

@@ -59,14 +59,5 @@ class LabAutoencoder(nn.Module):
 
 def build_autoencoder(state: Mapping[str, Tensor]) -> LabAutoencoder:
     """Build a network with the keys and shapes of a state dict."""
-    return LabAutoencoder("ab" if is_ab_autoencoder(state) else "rgb", widths=encoder_widths(state))
-
-
-def is_ab_autoencoder(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to the network with output a and b."""
-    return "encoder.stages.0.0.weight" in state and "to_ab.head.weight" in state
-
-
-def is_rgb_autoencoder(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to the network with output RGB."""
-    return "encoder.stages.0.0.weight" in state and "to_rgb.head.weight" in state
+    target: Target = "ab" if "to_ab.head.weight" in state else "rgb"
+    return LabAutoencoder(target, widths=encoder_widths(state))

@@ -115,11 +115,6 @@ def _crop(x: Tensor, size: torch.Size) -> Tensor:
     return x[..., : size[0], : size[1]]
 
 
-def is_pix2pix(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to this architecture."""
-    return "contracting.0.conv.weight" in state and "expanding.0.conv.weight" in state
-
-
 def build_pix2pix(state: Mapping[str, Tensor]) -> Pix2PixUNet:
     """Build a network with the shapes of a state dict and the default dropout."""
     first = state["contracting.0.conv.weight"]

@@ -161,11 +161,6 @@ def build_resnet_unet(state: Mapping[str, Tensor]) -> ResNetUNet:
     return ResNetUNet("layer4" if deep else "layer3", widths)
 
 
-def is_resnet_unet(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to this architecture."""
-    return "encoder.layer1.0.conv1.weight" in state and "bottleneck.0.0.weight" in state
-
-
 def _conv_block(inputs: int, outputs: int) -> nn.Sequential:
     """3x3 convolution, batch norm and ReLU."""
     return nn.Sequential(

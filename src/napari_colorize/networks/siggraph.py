@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from napari_colorize.networks.layers import Unused
-from napari_colorize.networks.zhang import L_MIDDLE, L_RANGE, UNIT, convolutions, group
+from napari_colorize.networks.zhang import (
+    L_MIDDLE,
+    L_RANGE,
+    UNIT,
+    convolutions,
+    group,
+    initialize_convolutions,
+)
 
 CLASSES = 529  # color classes of the auxiliary head for training: a 23 x 23 grid of a and b
 SLOPE = 0.2  # of the last leaky ReLU
@@ -57,7 +64,8 @@ class Siggraph17(nn.Module):
         self.model1short10 = _skip(one, two)
         self.model_class = nn.Sequential(Unused(weight=(CLASSES, four, 1, 1), bias=(CLASSES,)))
         self.model_out = nn.Sequential(nn.Conv2d(two, 2, 1), nn.Tanh())
-        self._initialize()
+        initialize_convolutions(self)
+        nn.init.xavier_normal_(self.get_parameter("model_out.0.weight"))
 
     def forward(
         self, lightness: Tensor, self_attention: bool = True, hints: Hints | None = None
@@ -101,15 +109,6 @@ class Siggraph17(nn.Module):
             hints_and_mask = torch.cat([ab / UNIT, mask], dim=1)
         return torch.cat([x, hints_and_mask.to(x)], dim=1).to(next(self.parameters()).dtype)
 
-    def _initialize(self) -> None:
-        """Initialize weights for ReLUs (He et al. 2015)."""
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-                assert part.bias is not None
-                nn.init.zeros_(part.bias)
-        nn.init.xavier_normal_(self.get_parameter("model_out.0.weight"))
-
 
 def _subsample(x: Tensor) -> Tensor:
     """Take every second pixel, as the published program does."""
@@ -124,11 +123,6 @@ def _upsample(inputs: int, outputs: int) -> nn.Sequential:
 def _skip(inputs: int, outputs: int) -> nn.Sequential:
     """Convolution of a skip connection."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1))
-
-
-def is_siggraph17(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to this architecture."""
-    return "model1short10.0.weight" in state and "model_out.0.weight" in state
 
 
 def build_siggraph17(state: Mapping[str, Tensor]) -> Siggraph17:

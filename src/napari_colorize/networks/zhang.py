@@ -97,7 +97,8 @@ class Eccv16(nn.Module):
         self.register_buffer(
             "temperature", None if temperature is None else torch.tensor(temperature)
         )
-        self._initialize()
+        initialize_convolutions(self)
+        nn.init.normal_(self.get_parameter("model8.6.weight"), std=HEAD_STD)
 
     @property
     def centers(self) -> Tensor:
@@ -123,15 +124,6 @@ class Eccv16(nn.Module):
             logits = logits / self.temperature.float()
         return self.model_out(torch.softmax(logits, dim=1)) * UNIT
 
-    def _initialize(self) -> None:
-        """Initialize weights for ReLUs (He et al. 2015), and the classes with equal probability."""
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-                assert part.bias is not None
-                nn.init.zeros_(part.bias)
-        nn.init.normal_(self.get_parameter("model8.6.weight"), std=HEAD_STD)
-
 
 def group(*channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """Convolutions with batch norm at the end; the last convolution has the stride."""
@@ -152,9 +144,12 @@ def convolutions(*channels: int, stride: int = 1, dilation: int = 1) -> list[nn.
     return parts
 
 
-def is_eccv16(state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state dict belongs to this architecture."""
-    return "model8.6.weight" in state and "model_out.weight" in state
+def initialize_convolutions(network: nn.Module) -> None:
+    """Initialize weights for ReLUs (He et al. 2015) and biases with 0."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            nn.init.zeros_(part.get_parameter("bias"))
 
 
 def build_eccv16(state: Mapping[str, Tensor]) -> Eccv16:

@@ -44,17 +44,10 @@ Decoded = Generator[tuple[Any, int], None, None]
 
 @dataclass
 class VideoSource:
-    """A video as a source of frames; see `frames.FrameSource`.
-
-    Parameters
-    ----------
-    video : VideoInfo
-        Properties of the video.
-    start, end : float, optional
-        Part of the video in seconds from its beginning.
-    """
+    """A video as a source of frames; see `frames.FrameSource`."""
 
     video: VideoInfo
+    # Part of the video in seconds from its beginning
     start: float | None = None
     end: float | None = None
     _notes: dict[str, None] = field(default_factory=dict, init=False)

@@ -29,33 +29,17 @@ SEGMENT_FRAMES = 300  # limit for high frame rates
 
 @dataclass
 class VideoWriter:
-    """Writes a video; see `frames.FrameSink`.
-
-    Parameters
-    ----------
-    target : Path
-        The file.
-    encoding : Encoding
-        How frames are encoded.
-    state : ResumeState
-        Progress, and the folder of the segments.
-    video : VideoInfo, optional
-        Video whose audio, subtitles, chapters and rotation are copied.
-    span : (Fraction or None, Fraction or None)
-        Start and end of the selected part in seconds.
-    keeps_luma : bool
-        Whether the source's own luminance is written, because the settings leave gray unchanged.
-    overwrite : bool
-        Whether `target` may be replaced.
-    """
+    """Writes a video; see `frames.FrameSink`."""
 
     target: Path
     encoding: Encoding
-    state: ResumeState
-    video: VideoInfo | None = None
+    state: ResumeState  # progress, and the folder of the segments
+    video: VideoInfo | None = None  # video whose audio, subtitles, chapters and rotation are copied
+    # Start and end of the selected part in seconds
     span: tuple[Fraction | None, Fraction | None] = (None, None)
+    # Whether the source's own luminance is written, because the settings leave gray unchanged
     keeps_luma: bool = True
-    overwrite: bool = False
+    overwrite: bool = False  # `target` may be replaced
     _segment: _Segment | None = field(default=None, init=False)
 
     def write(self, frame: Frame, rgb: AnyArray) -> None:

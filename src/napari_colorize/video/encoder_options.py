@@ -6,16 +6,15 @@ import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import OutputError, SettingsError
-from napari_colorize.video.probe import VideoInfo, pyav
-from napari_colorize.video.ycbcr import FULL, LIMITED, YCbCrFormat
+from napari_colorize.video.probe import VideoFormat, pyav
+from napari_colorize.video.ycbcr import FULL, LIMITED
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Suffix -> FFmpeg's name, for writing."""
@@ -42,21 +41,11 @@ QUIET = {"libsvtav1": ("SVT_LOG", "1")}
 
 @dataclass(frozen=True)
 class Layout:
-    """Pixel format of an encoder.
+    """Pixel format of an encoder."""
 
-    Parameters
-    ----------
-    name : str
-        FFmpeg's name of the pixel format.
-    depth : int
-        Bits per sample.
-    halved : (bool, bool)
-        Whether chroma has half the rows, half the columns.
-    """
-
-    name: str
-    depth: int
-    halved: tuple[bool, bool]
+    name: str  # FFmpeg's name of the pixel format
+    depth: int  # bits per sample
+    halved: tuple[bool, bool]  # whether chroma has half the rows, half the columns
 
 
 LAYOUTS = {
@@ -68,48 +57,25 @@ LAYOUTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoding:
-    """An encoder with the properties of the video that it writes.
+class Encoding(VideoFormat):
+    """An encoder with the properties of the video that it writes, in the layout's depth."""
 
-    Parameters
-    ----------
-    encoder : str
-        FFmpeg's name.
-    layout : Layout
-        Pixel format.
-    height, width : int
-        Size of the frames as they are stored.
-    time_base : Fraction
-        Seconds per unit of a frame's time.
-    rate : Fraction
-        Average number of frames per second.
-    ycbcr : YCbCrFormat
-        Meaning of the code values, in the layout's depth.
-    pixel_ratio : Fraction
-        Width of a pixel divided by its height.
-    options : mapping of str to str
-        Options of the encoder.
-    notes : tuple of str
-        Properties that could not be kept as in the source.
-    """
-
-    encoder: str
+    encoder: str  # FFmpeg's name
     layout: Layout
-    height: int
-    width: int
-    time_base: Fraction
-    rate: Fraction
-    ycbcr: YCbCrFormat
-    pixel_ratio: Fraction = Fraction(1)
     options: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # properties that could not be kept as in the source
 
     @property
     def identity(self) -> dict[str, object]:
         """Values that must be equal for segments of two runs to fit together."""
         options = dict(self.options)
         form = f"{self.layout.name} {self.width}x{self.height} {self.time_base}"
-        return {"encoder": self.encoder, "form": form, "options": options, "pyav": _version()}
+        return {
+            "encoder": self.encoder,
+            "form": form,
+            "options": options,
+            "pyav": str(pyav().__version__),
+        }
 
     def open_context(self) -> Any:
         """A codec context that accepts frames and returns packets."""
@@ -164,43 +130,17 @@ class Encoding:
         return frame
 
 
-def encoding_like_source(
-    video: VideoInfo, suffix: str, *, encoder: str | None = None, quality: float | None = None
-) -> Encoding:
-    """Encoding with the properties of an existing video."""
-    return encoding_for(
-        suffix,
-        height=video.height,
-        width=video.width,
-        time_base=video.time_base,
-        rate=video.rate,
-        ycbcr=video.ycbcr,
-        pixel_ratio=video.pixel_ratio,
-        encoder=encoder,
-        quality=quality,
-    )
-
-
 def encoding_for(
-    suffix: str,
-    *,
-    height: int,
-    width: int,
-    time_base: Fraction,
-    rate: Fraction,
-    ycbcr: YCbCrFormat,
-    pixel_ratio: Fraction = Fraction(1),
-    encoder: str | None = None,
-    quality: float | None = None,
+    source: VideoFormat, suffix: str, *, encoder: str | None = None, quality: float | None = None
 ) -> Encoding:
     """Choose encoder and pixel format.
 
     Parameters
     ----------
+    source : VideoFormat
+        Size, times and code values of the frames; the encoder may need another depth.
     suffix : str
         Suffix of the file: one of `CONTAINERS`.
-    height, width, time_base, rate, ycbcr, pixel_ratio
-        See `Encoding`; `ycbcr.depth` is the source's.
     encoder : str, optional
         FFmpeg's name. Default: the first available one of `PREFERRED`.
     quality : float, optional
@@ -213,22 +153,19 @@ def encoding_for(
     OutputError
         If no encoder of this PyAV fits.
     """
-    deep = EIGHT if ycbcr.depth == EIGHT else TEN
+    deep = EIGHT if source.ycbcr.depth == EIGHT else TEN
     chosen = (
         _checked_encoder(encoder, suffix) if encoder else _first_available(PREFERRED[deep], suffix)
     )
-    layout, notes = _layout(chosen, ycbcr.depth, height, width)
-    if suffix == ".webm" and pixel_ratio != 1:
+    layout, notes = _layout(chosen, source)
+    if suffix == ".webm" and source.pixel_ratio != 1:
         notes.append("WebM does not store the pixel aspect ratio: choose .mp4 or .mkv.")
+    shared = {item.name: getattr(source, item.name) for item in fields(VideoFormat)}
+    shared["ycbcr"] = source.ycbcr.with_depth(layout.depth)
     return Encoding(
+        **shared,
         encoder=chosen,
         layout=layout,
-        height=height,
-        width=width,
-        time_base=time_base,
-        rate=rate,
-        ycbcr=ycbcr.with_depth(layout.depth),
-        pixel_ratio=pixel_ratio,
         options={**OPTIONS.get(chosen, {}), **_quality(chosen, quality)},
         notes=tuple(notes),
     )
@@ -289,10 +226,11 @@ def _accepts_encoder(suffix: str, encoder: str) -> bool:
     return True
 
 
-def _layout(encoder: str, depth: int, height: int, width: int) -> tuple[Layout, list[str]]:
+def _layout(encoder: str, source: VideoFormat) -> tuple[Layout, list[str]]:
     """The pixel format nearest to the source's depth, with subsampled chroma for even sides."""
     formats = pyav().Codec(encoder, "w").video_formats or ()
     names = {form.name for form in formats}
+    height, width, depth = source.height, source.width, source.ycbcr.depth
     can_halve = (height % 2 == 0, width % 2 == 0)
     fitting = [
         layout
@@ -324,7 +262,3 @@ def _layout(encoder: str, depth: int, height: int, width: int) -> tuple[Layout, 
             "some players do not support."
         )
     return best, notes
-
-
-def _version() -> str:
-    return str(pyav().__version__)

@@ -25,24 +25,12 @@ OTHERS = "{} other images remain in {}: remove them if they belong to another se
 
 @dataclass
 class FolderSource:
-    """Images of a folder as frames; see `frames.FrameSource`.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    names : tuple of str
-        File names in natural order (2 before 10).
-    first : ImageRecord
-        The first image; all others have its size and dtype.
-    rate : Fraction
-        Images per second.
-    """
+    """Images of a folder as frames; see `frames.FrameSource`."""
 
     path: Path
-    names: tuple[str, ...]
-    first: ImageRecord
-    rate: Fraction
+    names: tuple[str, ...]  # file names in natural order (2 before 10)
+    first: ImageRecord  # the first image; all others have its size and dtype
+    rate: Fraction  # images per second
     _limits: Limits | None = field(default=None, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
 
@@ -125,24 +113,12 @@ class FolderSource:
 
 @dataclass
 class FolderWriter:
-    """Images in a folder as a sink; see `frames.FrameSink`.
+    """Images in a folder as a sink; see `frames.FrameSink`."""
 
-    Parameters
-    ----------
-    target : Path
-        The folder, which appears when all images are complete.
-    state : ResumeState
-        Progress, and the folder of finished images.
-    suffix : str
-        Suffix for frames without a file name.
-    overwrite : bool
-        Whether images in an existing folder may be replaced.
-    """
-
-    target: Path
-    state: ResumeState
-    suffix: str = ".png"
-    overwrite: bool = False
+    target: Path  # the folder, which appears when all images are complete
+    state: ResumeState  # progress, and the folder of finished images
+    suffix: str = ".png"  # for frames without a file name
+    overwrite: bool = False  # images in an existing folder may be replaced
 
     def write(self, frame: Frame, rgb: AnyArray) -> None:
         """Write one image."""

@@ -24,36 +24,18 @@ WARM_UP_FRAMES = 24
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One image of a sequence.
+    """One image of a sequence."""
 
-    Parameters
-    ----------
-    image : array, shape (Y, X), (Y, X, 3) or (Y, X, 4)
-        Input of the model, in display orientation.
-    position : int
-        Number of the frame in processing order, from 0.
-    time : int
-        Presentation time in units of the source's time base.
-    duration : int
-        Duration in the same units; 0 if unknown.
-    luma : array, optional
-        Rec. 601 luminance in the video's own code values and stored orientation.
-    index : tuple of int
-        Index of the plane on the source's leading axes.
-    name : str
-        Name of the frame's file, if each frame has its own file.
-    metadata : Metadata, optional
-        Metadata of that file.
-    """
-
+    # Shape (Y, X), (Y, X, 3) or (Y, X, 4): input of the model, in display orientation
     image: AnyArray
-    position: int
-    time: int
-    duration: int = 0
+    position: int  # number of the frame in processing order, from 0
+    time: int  # in units of the source's time base
+    duration: int = 0  # in the same units; 0 if unknown
+    # Rec. 601 luminance in the video's own code values and stored orientation.
     luma: AnyArray | None = None
-    index: PlaneIndex = ()
-    name: str = ""
-    metadata: Metadata | None = None
+    index: PlaneIndex = ()  # of the plane on the source's leading axes
+    name: str = ""  # name of the frame's file, if each frame has its own file
+    metadata: Metadata | None = None  # of that file
 
 
 @dataclass(frozen=True)
@@ -66,44 +48,21 @@ class ResumePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceInfo:
-    """Properties of a sequence that are known before its frames are read.
+    """Properties of a sequence that are known before its frames are read."""
 
-    Parameters
-    ----------
-    path : Path
-        The input file or folder.
-    size : (int, int)
-        Height and width of a frame.
-    dtype : np.dtype
-        Type of the frames.
-    rgb : bool
-        Whether frames have a last axis with 3 or 4 color channels.
-    time_base : Fraction
-        Seconds per unit of `Frame.time`.
-    leading : tuple of int, optional
-        Lengths of the axes before Y and X; None if unknown until the end (a video).
-    total : int, optional
-        Approximate number of frames.
-    limits : (float, float), optional
-        Values of black and white, for dtypes that do not define them.
-    limits_note : str, optional
-        Sentence for the user if `limits` were computed from the data.
-    has_window : bool
-        Whether `limits` are stored in the file (a DICOM window) rather than computed from the data.
-    metadata : Metadata
-        Metadata to copy into a stack or into images: axes, spacing, profile.
-    """
-
-    path: Path
-    size: tuple[int, int]
-    dtype: np.dtype[Any]
-    time_base: Fraction
-    rgb: bool = False
+    path: Path  # the input file or folder
+    size: tuple[int, int]  # height and width of a frame
+    dtype: np.dtype[Any]  # type of the frames
+    time_base: Fraction  # seconds per unit of `Frame.time`
+    rgb: bool = False  # whether frames have a last axis with 3 or 4 color channels
+    # Lengths of the axes before Y and X; None if unknown until the end (a video)
     leading: tuple[int, ...] | None = None
-    total: int | None = None
-    limits: Limits | None = None
-    limits_note: str | None = None
+    total: int | None = None  # approximate number of frames
+    limits: Limits | None = None  # values of black and white, for dtypes that do not define them
+    limits_note: str | None = None  # sentence for the user if `limits` were computed from the data
+    # Whether `limits` are stored in the file (a DICOM window) rather than computed from the data
     has_window: bool = False
+    # Metadata to copy into a stack or into images: axes, spacing, profile
     metadata: Metadata = field(default_factory=Metadata)
 
 

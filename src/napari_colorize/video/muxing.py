@@ -38,27 +38,13 @@ Interval = tuple[Fraction | None, Fraction | None]
 
 @dataclass(frozen=True)
 class Muxer:
-    """Combines encoded segments and copied streams into a video file.
-
-    Parameters
-    ----------
-    encoding : Encoding
-        How the frames were encoded.
-    state : ResumeState
-        Folder and number of the segments.
-    video : VideoInfo, optional
-        Video from which other streams are copied.
-    span : (Fraction or None, Fraction or None)
-        Start and end of the selected part in seconds; the result starts at zero.
-    record : dict
-        Provenance record, stored in the comment.
-    """
+    """Combines encoded segments and copied streams into a video file."""
 
     encoding: Encoding
-    state: ResumeState
-    video: VideoInfo | None
-    span: Interval
-    record: Record
+    state: ResumeState  # folder and number of the segments
+    video: VideoInfo | None  # video from which other streams are copied
+    span: Interval  # start and end of the selected part in seconds; the result starts at zero
+    record: Record  # provenance record, stored in the comment
 
     def write(self, target: Path, *, overwrite: bool = False) -> tuple[str, ...]:
         """Write the file; an incomplete file is never left behind.

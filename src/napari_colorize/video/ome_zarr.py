@@ -82,20 +82,11 @@ def zarr() -> ModuleType:
 
 @dataclass(frozen=True)
 class ZarrPlanes:
-    """A zarr array as planes `(..., Y, X)` or `(..., Y, X, 3)`; see `stacks.Planes`.
+    """A zarr array as planes `(..., Y, X)` or `(..., Y, X, 3)`; see `stacks.Planes`."""
 
-    Parameters
-    ----------
-    array : zarr.Array
-        The array in its stored layout.
-    channel : int, optional
-        Its channel axis, which is not among the leading axes.
-    rgb : bool
-        Whether the channels are red, green and blue; otherwise there is one channel.
-    """
-
-    array: Any
-    channel: int | None = None
+    array: Any  # the array in its stored layout
+    channel: int | None = None  # its channel axis, which is not among the leading axes
+    # Whether the channels are red, green and blue; otherwise there is one channel
     rgb: bool = False
 
     @property
@@ -157,33 +148,16 @@ def _state(path: Path) -> Record:
 
 @dataclass
 class ZarrWriter:
-    """A zarr array, or an OME-Zarr image, as a sink; see `frames.FrameSink`.
+    """A zarr array, or an OME-Zarr image, as a sink; see `frames.FrameSink`."""
 
-    Parameters
-    ----------
-    target : Path
-        The folder, which appears when all planes are written.
-    state : ResumeState
-        Progress, and the folder of the unfinished arrays.
-    metadata : Metadata
-        Axes and spacing.
-    leading : tuple of int, optional
-        Lengths of the axes before Y and X; None if unknown until the end (a video).
-    expected : int, optional
-        Approximate number of planes of a video.
-    version : str, optional
-        OME-Zarr version; None writes a plain array, `(..., Y, X, 3|4)`.
-    overwrite : bool
-        Whether an existing zarr may be replaced.
-    """
-
-    target: Path
-    state: ResumeState
-    metadata: Metadata
+    target: Path  # the folder, which appears when all planes are written
+    state: ResumeState  # progress, and the folder of the unfinished arrays
+    metadata: Metadata  # axes and spacing
+    # Lengths of the axes before Y and X; None if unknown until the end (a video)
     leading: tuple[int, ...] | None
-    expected: int | None = None
-    version: str | None = None
-    overwrite: bool = False
+    expected: int | None = None  # approximate number of planes of a video
+    version: str | None = None  # OME-Zarr version; None writes a plain array, `(..., Y, X, 3|4)`
+    overwrite: bool = False  # an existing zarr may be replaced
     _levels: list[Any] = field(default_factory=list, init=False)
     _axes: str = field(default="", init=False)
 

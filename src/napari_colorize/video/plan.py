@@ -17,12 +17,7 @@ from napari_colorize.io.formats import DICOM_SUFFIXES, FORMATS, OME, TIFF, suffi
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.video.decoder import VideoSource, exact_seconds
 from napari_colorize.video.encoder import VideoWriter
-from napari_colorize.video.encoder_options import (
-    CONTAINERS,
-    Encoding,
-    encoding_for,
-    encoding_like_source,
-)
+from napari_colorize.video.encoder_options import CONTAINERS, Encoding, encoding_for
 from napari_colorize.video.folders import FolderSource, FolderWriter
 from napari_colorize.video.frames import WARM_UP_FRAMES, FrameSink, FrameSource, Record
 from napari_colorize.video.ome_zarr import (
@@ -33,10 +28,10 @@ from napari_colorize.video.ome_zarr import (
     leading_axes,
     open_zarr,
 )
+from napari_colorize.video.probe import image_format
 from napari_colorize.video.resume import ResumeState, work_folder
 from napari_colorize.video.runner import run
 from napari_colorize.video.stacks import FRAME_RATE, StackFileWriter, StackSource, open_stack
-from napari_colorize.video.ycbcr import standard_format
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
@@ -48,28 +43,15 @@ VIDEO_SMOOTHING = 0.85  # see docs/stacks.md
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """Options of an export other than color settings.
+    """Options of an export other than color settings."""
 
-    Parameters
-    ----------
-    encoder : str, optional
-        FFmpeg's name of the video encoder.
-    quality : float, optional
-        Quality of a video on the encoder's own scale; smaller is better.
-    rate : Fraction, optional
-        Frames per second of a video that is made of images.
-    start, end : float, optional
-        Part of the input video in seconds.
-    overwrite : bool
-        Whether an existing result may be replaced.
-    """
-
-    encoder: str | None = None
-    quality: float | None = None
-    rate: Fraction | None = None
+    encoder: str | None = None  # FFmpeg's name of the video encoder
+    quality: float | None = None  # on the encoder's own scale; smaller is better
+    rate: Fraction | None = None  # frames per second of a video that is made of images
+    # Part of the input video in seconds
     start: float | None = None
     end: float | None = None
-    overwrite: bool = False
+    overwrite: bool = False  # an existing result may be replaced
 
     def __post_init__(self) -> None:
         start, end = self.start or 0, self.end
@@ -91,26 +73,12 @@ class ExportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoPlan:
-    """A conversion that was checked and can be run.
-
-    Parameters
-    ----------
-    source : FrameSource
-        The input.
-    target : Path
-        The result.
-    kind : str
-        Kind of the result.
-    encoding : Encoding, optional
-        How the result is encoded, if it is a video.
-    options : ExportOptions
-        As given.
-    """
+    """A conversion that was checked and can be run."""
 
     source: FrameSource
     target: Path
-    kind: Kind
-    encoding: Encoding | None = None
+    kind: Kind  # of the result
+    encoding: Encoding | None = None  # how the result is encoded, if it is a video
     options: ExportOptions = field(default_factory=ExportOptions)
 
     def run(
@@ -200,27 +168,13 @@ class VideoPlan:
 
 @dataclass
 class VideoJob:
-    """A running conversion: iterate to run it; yields the number of finished frames.
+    """A running conversion: iterate to run it; yields the number of finished frames."""
 
-    Parameters
-    ----------
-    steps : generator
-        See `runner.run`.
-    source : FrameSource
-        The input; its notes are complete when the iteration has ended.
-    state : ResumeState
-        Progress of the job.
-    resumed_frames : int
-        Number of frames that an earlier run finished.
-    notes : tuple of str
-        Notes about the result; complete when the iteration has ended.
-    """
-
-    steps: Generator[int, None, tuple[str, ...]]
-    source: FrameSource
+    steps: Generator[int, None, tuple[str, ...]]  # see `runner.run`
+    source: FrameSource  # the input; its notes are complete when the iteration has ended
     state: ResumeState
-    resumed_frames: int = 0
-    notes: tuple[str, ...] = ()
+    resumed_frames: int = 0  # frames that an earlier run finished
+    notes: tuple[str, ...] = ()  # notes about the result; complete when the iteration has ended
 
     def __iter__(self) -> Iterator[int]:
         try:
@@ -375,24 +329,14 @@ def _source(path: Path, options: ExportOptions) -> FrameSource:
 
 
 def _encoding(source: FrameSource, target: Path, options: ExportOptions) -> Encoding:
-    suffix = target.suffix.lower()
-    if isinstance(source, VideoSource):
-        return encoding_like_source(
-            source.video, suffix, encoder=options.encoder, quality=options.quality
-        )
     info = source.info
-    height, width = info.size
-    depth = 10 if info.dtype == np.uint16 else 8
-    return encoding_for(
-        suffix,
-        height=height,
-        width=width,
-        time_base=info.time_base,
-        rate=1 / info.time_base,
-        ycbcr=standard_format(height, width, depth),
-        encoder=options.encoder,
-        quality=options.quality,
+    form = (
+        source.video
+        if isinstance(source, VideoSource)
+        else image_format(info.size, 1 / info.time_base, 10 if info.dtype == np.uint16 else 8)
     )
+    suffix = target.suffix.lower()
+    return encoding_for(form, suffix, encoder=options.encoder, quality=options.quality)
 
 
 def _ome_zarr_version(source: FrameSource, target: Path) -> str | None:

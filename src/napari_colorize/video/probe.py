@@ -29,56 +29,42 @@ UNSPECIFIED = 2  # ITU-T H.273 code for matrix, primaries and transfer
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoInfo:
-    """Properties of a video.
+class VideoFormat:
+    """Properties that an encoded video has in common with its source."""
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    stream : int
-        Index of the video stream.
-    height, width : int
-        Size of the frames as they are stored.
-    time_base : Fraction
-        Seconds per unit of a frame's time.
-    rate : Fraction
-        Average number of frames per second.
-    frames : int or None
-        Approximate number of frames.
-    zero : Fraction
-        Start time in seconds: 0, except for broadcast streams.
-    ycbcr : YCbCrFormat
-        Meaning of the code values.
-    quarter_turns : int
-        Counterclockwise quarter turns from stored to display orientation.
-    display_matrix : tuple of int, optional
-        The same rotation as nine numbers for players.
-    pixel_ratio : Fraction
-        Width of a pixel divided by its height.
-    notes : tuple of str
-        What was interpreted.
-    """
-
-    path: Path
-    stream: int
+    # Size of the frames as they are stored
     height: int
     width: int
-    time_base: Fraction
-    rate: Fraction
-    frames: int | None
-    zero: Fraction
-    ycbcr: YCbCrFormat
-    quarter_turns: int = 0
-    display_matrix: tuple[int, ...] | None = None
-    pixel_ratio: Fraction = Fraction(1)
-    notes: tuple[str, ...] = ()
+    time_base: Fraction  # seconds per unit of a frame's time
+    rate: Fraction  # mean number of frames per second
+    ycbcr: YCbCrFormat  # meaning of the code values
+    pixel_ratio: Fraction = Fraction(1)  # width of a pixel divided by its height
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo(VideoFormat):
+    """Properties of a video file."""
+
+    path: Path
+    stream: int  # index of the video stream
+    frames: int | None  # approximate number of frames
+    zero: Fraction  # start time in seconds: 0, except for broadcast streams
+    quarter_turns: int = 0  # counterclockwise quarter turns from stored to display orientation
+    display_matrix: tuple[int, ...] | None = None  # the same rotation as nine numbers for players
+    notes: tuple[str, ...] = ()  # what was interpreted
 
     @property
     def display_size(self) -> tuple[int, int]:
         """Height and width in display orientation."""
         sides = (self.height, self.width)
         return sides[::-1] if self.quarter_turns % 2 else sides
+
+
+def image_format(size: tuple[int, int], rate: Fraction, depth: int) -> VideoFormat:
+    """Format of a video that is made of images of a height and width."""
+    height, width = size
+    ycbcr = standard_format(height, width, depth)
+    return VideoFormat(height=height, width=width, time_base=1 / rate, rate=rate, ycbcr=ycbcr)
 
 
 def pyav() -> ModuleType:

@@ -34,33 +34,18 @@ SMOOTHING_RESTARTED = (
 
 @dataclass
 class ResumeState:
-    """Progress of a run, written to disk at every `save`.
+    """Progress of a run, written to disk at every `save`."""
 
-    Parameters
-    ----------
-    folder : Path
-        Folder beside the result.
-    identity : dict
-        Description of source, model and settings; a run is resumed only if all of it is equal.
-    resume_point : ResumePoint
-        Number of finished frames, and the time of the last one.
-    segments : int
-        Number of complete segment files of a video.
-    record : dict
-        Provenance record for the metadata of the result.
-    sink_state : dict
-        Values that the sink needs again when it is resumed.
-    notes : tuple of str
-        What happened to the state of an earlier run.
-    """
-
-    folder: Path
+    folder: Path  # beside the result
+    # Description of source, model and settings; a run is resumed only if all of it is equal
     identity: Record
+    # Number of finished frames, and the time of the last one
     resume_point: ResumePoint = field(default_factory=ResumePoint)
-    segments: int = 0
-    record: Record = field(default_factory=dict)
+    segments: int = 0  # number of complete segment files of a video
+    record: Record = field(default_factory=dict)  # provenance record for the metadata of the result
+    # Values that the sink needs again when it is resumed
     sink_state: Record = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what happened to the state of an earlier run
     _reached: ResumePoint | None = field(default=None, init=False, repr=False)
 
     @classmethod

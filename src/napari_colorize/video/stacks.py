@@ -45,28 +45,15 @@ class StackSource:
     """Planes of a stack as frames; see `frames.FrameSource`.
 
     Every index of the other axes (depth, channel) has its own series along the time axis.
-
-    Parameters
-    ----------
-    array : Planes
-        The stack.
-    info : SequenceInfo
-        Its properties; `metadata.axes` has a capital letter for each leading axis, or is empty.
-    state : dict
-        Size and date of the file or folder, to detect changes.
-    opening_notes : tuple of str
-        What was interpreted when the stack was opened.
-    version : str, optional
-        OME-Zarr version, if the stack is an OME-Zarr image.
-    time_axis : int, optional
-        Leading axis along which temporal smoothing acts. Default: the axis called T, or the first.
     """
 
     array: Planes
+    # Its properties; `metadata.axes` has a capital letter for each leading axis, or is empty
     info: SequenceInfo
-    state: Record
-    opening_notes: tuple[str, ...] = ()
-    version: str | None = None
+    state: Record  # size and date of the file or folder, to detect changes
+    opening_notes: tuple[str, ...] = ()  # what was interpreted when the stack was opened
+    version: str | None = None  # OME-Zarr version, if the stack is an OME-Zarr image
+    # Leading axis along which temporal smoothing acts. Default: the axis called T, or the first.
     time_axis: int | None = None
 
     @classmethod
@@ -215,26 +202,14 @@ class StackFileWriter:
 
     Planes are stored uncompressed in the work folder until all are there. This allows planes in any
     order and lets an interrupted run continue.
-
-    Parameters
-    ----------
-    target : Path
-        The file.
-    state : ResumeState
-        Progress, and the work folder.
-    metadata : Metadata
-        Axes, spacing, profile and frame durations.
-    leading : tuple of int, optional
-        Lengths of the axes before Y and X; None if unknown until the end (a video).
-    overwrite : bool
-        Whether `target` may be replaced.
     """
 
     target: Path
-    state: ResumeState
-    metadata: Metadata
+    state: ResumeState  # progress, and the work folder
+    metadata: Metadata  # axes, spacing, profile and frame durations
+    # Lengths of the axes before Y and X; None if unknown until the end (a video)
     leading: tuple[int, ...] | None
-    overwrite: bool = False
+    overwrite: bool = False  # `target` may be replaced
 
     def write(self, frame: Frame, rgb: AnyArray) -> None:
         """Store a plane at the offset of its index."""

@@ -37,20 +37,12 @@ NEUTRAL = 2  # code values (of 256) by which lossy formats change the chroma of 
 
 @dataclass(frozen=True)
 class YCbCrFormat:
-    """Relation between code values and colors.
+    """Relation between code values and colors."""
 
-    Parameters
-    ----------
-    depth : int
-        Bits of a code value.
-    full : bool
-        Whether black is 0 and white the largest value; otherwise they are 16 and 235 (8 bits).
-    matrix, primaries, transfer : int
-        AnyArray of ITU-T H.273.
-    """
-
-    depth: int
+    depth: int  # bits of a code value
+    # Whether black is 0 and white the largest value; otherwise they are 16 and 235 (8 bits)
     full: bool
+    # Codes of ITU-T H.273
     matrix: int
     primaries: int
     transfer: int

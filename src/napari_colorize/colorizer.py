@@ -28,8 +28,9 @@ from napari_colorize.imaging.planes import (
     stack_limits,
     to_numpy,
 )
-from napari_colorize.pipeline import PIXELS_PER_RENDER_FACTOR, Chroma
+from napari_colorize.pipeline import PIXELS_PER_RENDER_FACTOR
 from napari_colorize.predictor import DEFAULTS, Predictor, announce, without_nan
+from napari_colorize.refine.chroma_field import Chroma
 from napari_colorize.refine.guides import NO_GUIDES, Guides, PlaneGuides, check_guides, guides_at
 from napari_colorize.result import Colorized, alpha_to_uint8
 from napari_colorize.sequence_smoothing import SequenceSmoother, checked_axis
@@ -50,24 +51,13 @@ ALMOST_GRAY = (
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """Checked arguments of one call: settings, guides and the second model.
+    """Checked arguments of one call: settings, guides and the second model."""
 
-    Parameters
-    ----------
-    settings : ColorizeSettings
-        Resolved settings of this model.
-    guides : Guides or callable
-        Guides of all planes, or a function from the index of a plane to its guides.
-    second : Colorizer, optional
-        Model whose prediction is blended with the first one.
-    second_settings : ColorizeSettings, optional
-        Resolved settings of the second model.
-    """
-
-    settings: ColorizeSettings
+    settings: ColorizeSettings  # resolved, of this model
+    # Guides of all planes, or a function from the index of a plane to its guides
     guides: Guides | PlaneGuides = NO_GUIDES
-    second: Colorizer | None = None
-    second_settings: ColorizeSettings | None = None
+    second: Colorizer | None = None  # model whose prediction is blended with the first one
+    second_settings: ColorizeSettings | None = None  # resolved, of the second model
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,30 +165,11 @@ class Colorizer(Predictor):
         notes = (note,) if note else ()
         axes = spatial_axes(stack, rgb)
         smoother = SequenceSmoother(checked_axis(time_axis, len(stack.shape) - axes))
-        return self._iter_planes(stack, axes == 3, limits, notes, call, smoother)
-
-    def _iter_planes(
-        self,
-        stack: Any,
-        rgb: bool,
-        limits: Limits,
-        notes: tuple[str, ...],
-        call: _Call,
-        smoother: SequenceSmoother,
-    ) -> Iterator[tuple[PlaneIndex, Colorized]]:
-        height, width = tuple(stack.shape[:-1] if rgb else stack.shape)[-2:]
-        indices = split_stack(stack, rgb)
-        while batch := list(islice(indices, _batch_length(height, width, call.settings))):
-            parts = [stack[index] for index in batch]  # once: slicing a zarr array reads the file
-            pixels = [to_numpy(part) for part in parts]
-            planes = [
-                self.to_plane(part, call.settings, rgb=rgb, pixels=array, limits=limits)
-                for part, array in zip(parts, pixels, strict=True)
-            ]
-            planes = [replace(plane, notes=(*notes, *plane.notes)) for plane in planes]
-            results = self._colorize_batch(planes, pixels, batch, call)
-            for index, result in zip(batch, results, strict=True):
-                yield index, smoother.applied(result, index)
+        height, width = tuple(stack.shape)[-axes:][:2]
+        length = _batch_length(height, width, call.settings)
+        # Each plane is sliced once: slicing a zarr array reads the file.
+        planes = ((index, stack[index]) for index in split_stack(stack, axes == 3))
+        return self._colorize_all(planes, axes == 3, call, smoother, length, limits, notes)
 
     def stream(
         self,
@@ -234,41 +205,41 @@ class Colorizer(Predictor):
             image.
         """
         call = self._make_call(settings, guides, blend_with)
-        return self._stream(iter(images), rgb, call, SequenceSmoother(0))
+        indexed = (((number,), image) for number, image in enumerate(images))
+        # The size, and so the length of a batch, is known after one image.
+        results = self._colorize_all(indexed, rgb, call, SequenceSmoother(0))
+        return (result for _, result in results)
 
-    def _stream(
-        self, images: Iterator[Any], rgb: bool | None, call: _Call, smoother: SequenceSmoother
-    ) -> Iterator[Colorized]:
-        first, length = 0, 1  # the size, and so the length of a batch, is known after one image
+    def _colorize_all(
+        self,
+        images: Iterator[tuple[PlaneIndex, Any]],
+        rgb: bool | None,
+        call: _Call,
+        smoother: SequenceSmoother,
+        length: int = 1,
+        limits: Limits | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Iterator[tuple[PlaneIndex, Colorized]]:
+        """Results of images of one size with their indices; the first batch has `length` images."""
         while batch := list(islice(images, length)):
-            pixels = [to_numpy(image) for image in batch]
+            pixels = [to_numpy(image) for _, image in batch]
             planes = [
-                self.to_plane(image, call.settings, rgb=rgb, pixels=array)
-                for image, array in zip(batch, pixels, strict=True)
+                self.to_plane(image, call.settings, rgb=rgb, pixels=array, limits=limits)
+                for (_, image), array in zip(batch, pixels, strict=True)
             ]
-            indices = [(first + number,) for number in range(len(batch))]
+            planes = [replace(plane, notes=(*notes, *plane.notes)) for plane in planes]
+            indices = [index for index, _ in batch]
             results = self._colorize_batch(planes, pixels, indices, call)
             for index, result in zip(indices, results, strict=True):
-                yield smoother.applied(result, index)
-            first += len(batch)
+                yield index, smoother.applied(result, index)
             height, width = planes[0].gray.shape
             length = _batch_length(height, width, call.settings)
 
     def expected_error(self, result: Colorized) -> Float32Array:
-        """Estimate the color error that this model expects for a result.
+        """Estimate the color error that this model expects for a result of its own, float32 (Y, X).
 
-        The network runs once more. See `analysis.expected_error`.
-
-        Parameters
-        ----------
-        result : Colorized
-            Result of this Colorizer, without a fidelity.
-
-        Returns
-        -------
-        ndarray, float32, shape (Y, X)
-            CIEDE2000 of every pixel: a difference of 1 is just visible, above 10 the color is a
-            guess.
+        The error is CIEDE2000: a difference of 1 is just visible, above 10 the color is a guess.
+        The network runs once more; see `analysis.expected_error`.
 
         Raises
         ------

@@ -20,24 +20,12 @@ SHRINK_FACTOR = 0.75  # ratio of one render factor to the one before
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a prediction is made: requested, or changed because memory was exhausted.
+    """How a prediction is made: requested, or changed because memory was exhausted."""
 
-    Parameters
-    ----------
-    render_factor : int
-        Size of the network input, see `ColorizeSettings`.
-    device : torch.device
-        Device of the network.
-    dtype : torch.dtype
-        Floating-point type of the network.
-    self_attention : bool
-        Whether the self-attention layer is used.
-    """
-
-    render_factor: int
+    render_factor: int  # size of the network input, see `ColorizeSettings`
     device: torch.device
-    dtype: torch.dtype
-    self_attention: bool
+    dtype: torch.dtype  # floating-point type of the network
+    self_attention: bool  # whether the self-attention layer is used
 
 
 def run_with_fallbacks(
@@ -47,19 +35,8 @@ def run_with_fallbacks(
 ) -> tuple[Result, InferenceConfig]:
     """Call `run` with the requested configuration, or with the next one that fits into memory.
 
-    Parameters
-    ----------
-    run : callable
-        Called with one configuration after another until memory suffices.
-    requested : InferenceConfig
-        The configuration that is tried first.
-    settings : ColorizeSettings
-        `retry_on_cpu` and `retry_smaller` permit the fallbacks.
-
-    Returns
-    -------
-    result, config
-        Return value of `run`, and the configuration that it was called with.
+    The settings `retry_on_cpu` and `retry_smaller` permit the fallbacks. Returns the result, and
+    the configuration that `run` was called with.
 
     Raises
     ------

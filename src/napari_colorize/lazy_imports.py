@@ -11,14 +11,9 @@ from typing import Any
 def lazy_names(
     package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make `__getattr__` and `__dir__` of a package.
+    """Make `__getattr__` and `__dir__` of the package with this `__name__`.
 
-    Parameters
-    ----------
-    package : str
-        `__name__` of the package.
-    modules : mapping of str to str
-        Public names, and the modules of the package that define them.
+    `modules` maps public names to the modules of the package that define them.
     """
 
     def getattribute(name: str) -> Any:

@@ -24,7 +24,7 @@ from napari_colorize.predictor import Predictor
 from napari_colorize.runtime.devices import Precision, choose_dtype
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.zoo import Checkpoint
-from napari_colorize.zoo.file_checks import sha256_of
+from napari_colorize.zoo.download import sha256_of
 
 CACHED_MODELS = 2  # per process: a model and the one that is blended with it
 
@@ -34,23 +34,13 @@ _inference_lock = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Description of a model in a few hundred bytes, from which any process can load it.
+    """Description of a model in a few hundred bytes, from which any process can load it."""
 
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Metadata of the model, with the sha256 of its weights.
-    source : str
-        Name in the catalogue, or absolute path of the file, valid in all processes.
-    device : str
-        As for `Colorizer.from_pretrained`; "auto" is resolved by the process that loads the model.
-    precision : {"auto", "float32", "bfloat16"}
-        As for `device`. Machines of different kinds give bitwise equal colors only in float32.
-    """
-
-    checkpoint: Checkpoint
-    source: str
+    checkpoint: Checkpoint  # metadata of the model, with the sha256 of its weights
+    source: str  # name in the catalogue, or absolute path of the file, valid in all processes
+    # As for `Colorizer.from_pretrained`; "auto" is resolved by the process that loads the model
     device: str = "auto"
+    # Machines of different kinds give bitwise equal colors only in float32.
     precision: Precision = "auto"
 
     @classmethod

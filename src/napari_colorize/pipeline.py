@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,47 +37,6 @@ PIXELS_PER_RENDER_FACTOR = 16
 MAX_ASPECT = 4.0  # largest ratio of the sides of a network input
 BLOCK_ON_CPU = 2**16  # pixels composed at a time: the intermediate arrays fit into the CPU cache
 BLOCK_ON_GPU = 2**25  # enough to occupy a GPU, with bounded memory
-
-
-@dataclass(frozen=True, eq=False)
-class Chroma:
-    """Predicted chroma of one image, at the size of the network output.
-
-    Parameters
-    ----------
-    uv : Tensor, shape (h, w, 2)
-        float32 U and V as `skimage.color.rgb2yuv` scales them.
-    model : str
-        Name of the checkpoint.
-    render_factor : int
-        Render factor used; smaller than requested if memory was exhausted.
-    self_attention : bool
-        Whether the self-attention layer was used.
-    smoothed_uv : Tensor, shape (h, w, 2), optional
-        `uv` after temporal smoothing, see `refine.temporal`; None for a single image.
-    temporal_smoothing : float
-        Strength of the smoothing, 0 to 1; 0 for a single image.
-    errors : Tensor, shape (h, w), optional
-        Expected error of the colors in CIEDE2000, if it was computed.
-    """
-
-    uv: Tensor
-    model: str
-    render_factor: int
-    self_attention: bool
-    smoothed_uv: Tensor | None = None
-    temporal_smoothing: float = 0.0
-    errors: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> Chroma:
-        """Copy the tensors to a device."""
-        smoothed = None if self.smoothed_uv is None else self.smoothed_uv.to(device)
-        errors = None if self.errors is None else self.errors.to(device)
-        return replace(self, uv=self.uv.to(device), smoothed_uv=smoothed, errors=errors)
-
-    def mean(self) -> float:
-        """Mean length of (U, V): 0 is gray, vivid photographs have about 0.1."""
-        return float(torch.linalg.vector_norm(self.uv, dim=-1).mean())
 
 
 def render_size(

@@ -20,7 +20,8 @@ from napari_colorize.errors import ColorizeNote, SettingsError, warn
 from napari_colorize.fallback import InferenceConfig, fallback_messages, run_with_fallbacks
 from napari_colorize.imaging.planes import Plane, to_plane
 from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize.pipeline import Chroma, predict, render_size
+from napari_colorize.pipeline import predict, render_size
+from napari_colorize.refine.chroma_field import Chroma
 from napari_colorize.runtime import memory
 from napari_colorize.runtime.devices import Precision, choose_device, choose_dtype
 from napari_colorize.settings import ColorizeSettings, settings_from
@@ -176,14 +177,8 @@ class Predictor:
     ) -> Plane:
         """Read an image into a plane on this device, or on the CPU if it does not fit there.
 
-        Parameters
-        ----------
-        image, rgb, pixels
-            As in `imaging.planes.to_plane`.
-        settings : ColorizeSettings
-            Contrast limits and gamma.
-        limits : tuple of float, optional
-            Contrast limits used instead of those in `settings`.
+        `image`, `rgb` and `pixels` are as in `imaging.planes.to_plane`; `limits` replace the
+        contrast limits of the settings.
         """
 
         def run(device: torch.device) -> Plane:
@@ -310,15 +305,7 @@ class Predictor:
 
 
 def without_nan(uv: Tensor) -> tuple[Tensor, list[str]]:
-    """Replace values that are not finite by 0, with a warning.
-
-    Returns
-    -------
-    Tensor
-        Finite U and V.
-    list of str
-        The warning, or nothing.
-    """
+    """Replace values that are not finite by 0; also return the warning about it, or nothing."""
     if bool(uv.isfinite().all()):
         return uv, []
     warn(NOT_A_NUMBER)

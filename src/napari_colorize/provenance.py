@@ -33,23 +33,9 @@ def describe(
 ) -> dict[str, object]:
     """Make the record of a result from values that JSON supports.
 
-    Parameters
-    ----------
-    checkpoint_name, architecture, sha256 : str
-        Name, architecture and checksum of the weights.
-    settings : ColorizeSettings
-        Settings used: `render_factor` and `saturation` are numbers.
-    notes : sequence of str
-        Sentences about how the image was read and what was changed.
-    device, precision : str
-        Device and floating-point type of the network.
-    version : str
-        Version of napari-colorize.
-
-    Returns
-    -------
-    dict
-        `"statement"` is the first key, so that it is visible in a truncated line.
+    `settings` are those used: render factor and saturation are numbers. `notes` are sentences about
+    how the image was read and what was changed. The first key is `"statement"`, so that it is
+    visible in a truncated line.
     """
     return {
         "statement": STATEMENT,

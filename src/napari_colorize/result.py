@@ -20,9 +20,9 @@ from napari_colorize.errors import SettingsError
 from napari_colorize.imaging.color import to_uint8
 from napari_colorize.imaging.planes import Plane, to_input_type
 from napari_colorize.networks import ARCHITECTURES
-from napari_colorize.pipeline import Chroma, compose
+from napari_colorize.pipeline import compose
 from napari_colorize.refine.apply import refine
-from napari_colorize.refine.chroma_field import ChromaLayers
+from napari_colorize.refine.chroma_field import Chroma, ChromaLayers
 from napari_colorize.refine.damping import UNCOLORED_BELOW, uncolored
 from napari_colorize.refine.guides import NO_GUIDES, Guides, check_guides
 from napari_colorize.runtime import memory

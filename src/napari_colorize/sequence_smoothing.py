@@ -14,7 +14,7 @@ from napari_colorize.refine.temporal import TemporalState, smooth_step
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_colorize.pipeline import Chroma
+    from napari_colorize.refine.chroma_field import Chroma
     from napari_colorize.result import Colorized
 
 States = tuple[TemporalState, ...]
@@ -38,14 +38,10 @@ class SequenceSmoother:
         self._last: dict[Hashable, tuple[int, States]] = {}
 
     def applied(self, result: Colorized, index: PlaneIndex) -> Colorized:
-        """The result smoothed by the strength in its settings.
+        """A result as predicted, smoothed by the strength in its settings.
 
-        Parameters
-        ----------
-        result : Colorized
-            As predicted, not yet smoothed.
-        index : tuple of int
-            Position of the plane in the stack. After a gap in time the sequence starts again.
+        `index` is the position of the plane in the stack. After a gap in time the sequence starts
+        again.
         """
         axis = self._time_axis
         if not is_smoothed(result) or axis is None:
@@ -64,21 +60,10 @@ def is_smoothed(result: Colorized) -> bool:
 
 
 def smooth_plane(result: Colorized, previous: States | None) -> tuple[Colorized, States]:
-    """Smooth the chrominance of one plane by the strength in its settings.
+    """Smooth the chrominance of one plane, for which `is_smoothed` holds, by its settings.
 
-    Parameters
-    ----------
-    result : Colorized
-        As predicted; `is_smoothed` holds.
-    previous : tuple of TemporalState, optional
-        States after the previous plane. None: the sequence starts at this plane.
-
-    Returns
-    -------
-    smoothed : Colorized
-        The result with smoothed chrominance.
-    states : tuple of TemporalState
-        States after this plane.
+    `previous` are the states after the previous plane; None starts the sequence. Returns the
+    smoothed result and the states after this plane.
     """
     strength = result.settings.temporal_smoothing
     chromas = [chroma for chroma in (result.chroma, result.second_chroma) if chroma is not None]
@@ -100,14 +85,9 @@ def _gray_at_network_size(result: Colorized, chroma: Chroma) -> Tensor:
 
 
 def checked_axis(time_axis: int | None, axes: int) -> int | None:
-    """The time axis as a number of a leading axis; None if the stack has no leading axes.
+    """The time axis as a number of one of the leading `axes`; None if there are none.
 
-    Parameters
-    ----------
-    time_axis : int, optional
-        Axis, counted from the end if negative. Default: the first.
-    axes : int
-        Number of axes before height and width.
+    A negative axis counts from the end; the default is the first.
 
     Raises
     ------

@@ -46,46 +46,21 @@ RENAMED_SETTINGS = {"steadiness": "temporal_smoothing"}
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Description of a setting for front ends, kept in the metadata of its dataclass field.
+    """Description of a setting for front ends, kept in the metadata of its dataclass field."""
 
-    Parameters
-    ----------
-    help : str
-        What the setting changes, with its default; complete sentences.
-    label : str
-        Text beside the control, lower case, with the unit if there is one.
-    group : str
-        Title of the group in `SETTING_GROUPS`.
-    unit : str
-        Unit of the value; empty if it has none.
-    low, high : float, optional
-        Range, both ends included; integers for a setting of integers.
-    step : float, optional
-        Smallest useful change, the step of a slider or spin box.
-    choices : tuple of str, optional
-        Permitted words.
-    """
-
-    help: str
-    label: str
-    group: str
-    unit: str = ""
+    help: str  # what the setting changes, with its default; complete sentences
+    label: str  # text beside the control, lower case, with the unit if there is one
+    group: str  # title of the group in `SETTING_GROUPS`
+    unit: str = ""  # unit of the value; empty if it has none
+    # Range, both ends included; integers for a setting of integers
     low: float | None = None
     high: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] | None = None
+    step: float | None = None  # smallest useful change, the step of a slider or spin box
+    choices: tuple[str, ...] | None = None  # permitted words
 
 
 def setting(default: Any, *, help: str, label: str, group: str, **description: Any) -> Any:
-    """Return a dataclass field with a `Setting` in its metadata.
-
-    Parameters
-    ----------
-    default : object
-        Default value of the field.
-    help, label, group, **description
-        Fields of `Setting`.
-    """
+    """Return a dataclass field with a `Setting` of these texts and ranges in its metadata."""
     described = Setting(help=help, label=label, group=group, **description)
     return field(default=default, metadata={"setting": described})
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from napari_colorize.zoo import CATALOGUE, local_path
-from napari_colorize.zoo.file_checks import sha256_of
+from napari_colorize.zoo.download import sha256_of
 
 
 def test_every_key_is_the_name_of_its_checkpoint():

@@ -83,21 +83,11 @@ def compute_attention(
     size: tuple[int, int],
     point: tuple[int, int],
 ) -> Float32Array:
-    """Compute the weights of the last self-attention layer for one point.
+    """Compute the weights of the last self-attention layer for one point, a pixel of `gray`.
 
-    Parameters
-    ----------
-    network, architecture, size
-        As in `pipeline.predict`; the network has self-attention.
-    gray : Tensor, shape (Y, X)
-        float32 in [0, 1].
-    point : tuple of int
-        Row and column, a pixel of `gray`.
-
-    Returns
-    -------
-    ndarray, float32, shape (h, w)
-        Weights at the size of the layer; they sum to 1.
+    `network`, `architecture` and `size` are as in `pipeline.predict`; the network has
+    self-attention. `gray` is float32 (Y, X) in [0, 1]. The weights are float32 (h, w), at the size
+    of the layer, and sum to 1.
     """
     layer = attention_layers(network)[-1]
     with _stop_before(layer) as inputs:

@@ -18,18 +18,10 @@ Colormap = tuple[tuple[int, int, int], ...]
 
 
 def apply_colormap(values: AnyArray, colormap: Colormap) -> UInt8Array:
-    """Convert values to colors by linear interpolation in a colormap.
+    """Convert values to colors, uint8 (Y, X, 3), by linear interpolation in a colormap.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (Y, X)
-        Values in [0, 1]; others are clipped, NaN is 0.
-    colormap : tuple of RGB tuples
-        Colors at equidistant positions from 0 to 1.
-
-    Returns
-    -------
-    ndarray of uint8, shape (Y, X, 3)
+    `values` (Y, X) are in [0, 1]; others are clipped, NaN is 0. `colormap` holds colors at
+    equidistant positions from 0 to 1.
     """
     positions = np.linspace(0, 1, len(colormap))
     unit = np.nan_to_num(values).clip(0, 1)

@@ -96,21 +96,10 @@ def comparable_error(model: Predictor, result: Colorized) -> Float32Array:
 
 @torch.inference_mode()
 def uncalibrated_error(model: Predictor, result: Colorized) -> Float32Array:
-    """Mean distance of the most probable classes from the displayed color.
+    """Mean CIEDE2000 distance of the most probable classes from the displayed color.
 
-    Each class counts by its probability.
-
-    Parameters
-    ----------
-    model : Predictor
-        Model with color classes.
-    result : Colorized
-        Its result, with chroma.
-
-    Returns
-    -------
-    ndarray, float32, shape (h, w)
-        CIEDE2000 at the size of the classes.
+    Each class counts by its probability. `model` has color classes, `result` has chroma. The map is
+    float32 (h, w), at the size of the classes.
     """
     from skimage.color import deltaE_ciede2000, rgb2lab
 

@@ -39,39 +39,18 @@ STATISTICS_SIDE = 512  # pixels of a side that are enough for the quantiles of a
 
 @dataclass(frozen=True, eq=False)
 class AnalysisMap:
-    """Values of a map, how to display them, and a sentence about them.
+    """Values of a map, how to display them, and a sentence about them."""
 
-    Parameters
-    ----------
-    values : ndarray of float32 or bool, shape (Y, X)
-        The map. A bool map marks pixels.
-    sentence : str
-        What the map shows, for status lines.
-    high : float
-        Value at the upper end of the colormap; 0 is at the lower end.
-    colormap : tuple of RGB tuples
-        Colormap of a float map.
-    gamma : float
-        Exponent applied to `values / high` before the colormap.
-    """
-
-    values: AnyArray = field(repr=False)
-    sentence: str
-    high: float = 1.0
-    colormap: Colormap = VIRIDIS
-    gamma: float = 1.0
+    values: AnyArray = field(repr=False)  # float32 or bool, shape (Y, X); bool marks pixels
+    sentence: str  # what the map shows, for status lines
+    high: float = 1.0  # value at the upper end of the colormap; 0 is at the lower end
+    colormap: Colormap = VIRIDIS  # colormap of a float map
+    gamma: float = 1.0  # exponent applied to `values / high` before the colormap
 
     def rgba(self, max_side: int | None = None) -> UInt8Array:
-        """The map in color: opaque colors, or `UNCOLORED_COLOR` at marked pixels only.
+        """The map in color, uint8 (Y, X, 4): opaque, or `UNCOLORED_COLOR` at marked pixels only.
 
-        Parameters
-        ----------
-        max_side : int, optional
-            Subsample so that no side is longer. Default: full size.
-
-        Returns
-        -------
-        ndarray of uint8, shape (Y, X, 4)
+        It is subsampled so that no side is longer than `max_side`; full size by default.
         """
         step = subsampling(self.values.shape, max_side)
         values = self.values[::step, ::step]
@@ -137,13 +116,8 @@ def disagreement_map(disagreement: Disagreement) -> AnalysisMap:
 def uncolored_map(result: Colorized, max_side: int | None = None) -> AnalysisMap:
     """Pixels with almost no chroma: a CIELAB chroma below 2, which is hardly visible.
 
-    Parameters
-    ----------
-    result : Colorized
-        The result.
-    max_side : int, optional
-        Subsample so that no side is longer: the conversion to CIELAB of 1 megapixel takes about
-        0.1 s. Default: every pixel.
+    With `max_side` the result is subsampled so that no side is longer: the conversion to CIELAB of
+    1 megapixel takes about 0.1 s.
     """
     mask = result.uncolored(step=subsampling(result.pixels.shape, max_side))
     share = float(mask.mean())
@@ -162,17 +136,9 @@ def draw_map(
 ) -> DrawnMap:
     """Colorize one image and draw a map of the result.
 
-    Parameters
-    ----------
-    kind : {"disagreement", "error", "uncolored"}
-        Disagreement and expected error are drawn in viridis from 0 to a CIEDE2000 of 25.
-        Uncolored pixels are marked in magenta on the gray image.
-    colorizer : Colorizer
-        The model.
-    image, rgb, settings
-        See `Colorizer.__call__`.
-    extras : dict
-        Guides and second model, as keyword arguments of `Colorizer.__call__`.
+    Disagreement and expected error are drawn in viridis from 0 to a CIEDE2000 of 25. Uncolored
+    pixels are marked in magenta on the gray image. `image`, `rgb` and `settings` are as in
+    `Colorizer.__call__`; `extras` are its guides and second model as keyword arguments.
     """
     result = colorizer(image, rgb=rgb, **extras, **settings)
     if kind == "uncolored":

@@ -27,67 +27,40 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Architecture:
-    """Metadata of a network architecture.
+    """Metadata of a network architecture."""
 
-    Parameters
-    ----------
-    name : str
-        Key in `ARCHITECTURES`.
-    build : callable
-        State dict -> `nn.Module` with the same keys and shapes (widths are read from the shapes),
-        on the current device and dtype. The weights are not loaded.
-    matches : callable
-        State dict -> bool, whether it belongs to this architecture.
-    create : callable
-        Options -> new network with random weights, for training.
-    input_space : {"gray", "rgb", "L"}
-        "gray": `(N, 1, H, W)` in [0, 1]. "rgb": the same gray repeated to `(N, 3, H, W)`. "L":
-        CIELAB L of the gray, `(N, 1, H, W)`, 0 to 100.
-    output_space : {"rgb", "uv", "ab"}
-        RGB `(N, 3, H, W)`, Rec. 601 U and V `(N, 2, h, w)`, or CIELAB a and b `(N, 2, h, w)`. The
-        output can be smaller than the input.
-    normalized : bool
-        Whether the input, and the output if it is RGB, is normalized with ImageNet's mean and
-        standard deviation.
-    multiple : int
-        Height and width of the input must be multiples of this.
-    has_self_attention : bool
-        Whether the argument `self_attention` has an effect.
-    render_factor, saturation : int, float
-        Recommended values for files that are not in the catalogue.
-    bytes_per_pixel : int
-        Peak memory in float32 per pixel of input (`benchmarks/memory.py`).
-    is_exact : bool
-        Whether precision "auto" uses float32 everywhere. A sharpened softmax amplifies the rounding
-        of bfloat16 to visible color differences.
-    fit : {"square", "aspect"}
-        Shape of the input: a square, or the aspect ratio of the image at the area of the square.
-    unit : float
-        Scale of the output space: 110 if the network ends in tanh and multiplies by 110. Published
-        losses are given in this unit.
-    takes_hints : bool
-        Whether `forward` has the argument `hints`: CIELAB a and b `(N, 2, H, W)` and their mask
-        `(N, 1, H, W)`.
-    has_fidelity : bool
-        Whether the 8-bit processing of DeOldify and the IPOL program is defined for this network.
-    """
-
-    name: str
+    name: str  # key in `ARCHITECTURES`
+    # State dict -> `nn.Module` with the same keys and shapes (widths are read from the shapes), on
+    # the current device and dtype. The weights are not loaded.
     build: Callable[[State], nn.Module]
-    matches: Callable[[State], bool]
-    create: Callable[..., nn.Module]
+    matches: Callable[[State], bool]  # state dict -> bool, whether it belongs to this architecture
+    create: Callable[..., nn.Module]  # options -> new network with random weights, for training
+    # "gray": `(N, 1, H, W)` in [0, 1]. "rgb": the same gray repeated to `(N, 3, H, W)`. "L": CIELAB
+    # L of the gray, `(N, 1, H, W)`, 0 to 100.
     input_space: Literal["gray", "rgb", "L"]
+    # RGB `(N, 3, H, W)`, Rec. 601 U and V `(N, 2, h, w)`, or CIELAB a and b `(N, 2, h, w)`. The
+    # output can be smaller than the input.
     output_space: Literal["rgb", "uv", "ab"]
+    # Whether the input, and the output if it is RGB, is normalized with ImageNet's mean and
+    # standard deviation
     normalized: bool
-    multiple: int
-    has_self_attention: bool
-    render_factor: int
-    bytes_per_pixel: int
-    saturation: float = 1.0
+    multiple: int  # height and width of the input must be multiples of this
+    has_self_attention: bool  # whether the argument `self_attention` has an effect
+    render_factor: int  # recommended for files that are not in the catalogue
+    bytes_per_pixel: int  # peak memory in float32 per pixel of input (`benchmarks/memory.py`)
+    saturation: float = 1.0  # also recommended
+    # Whether precision "auto" uses float32 everywhere. A sharpened softmax amplifies the rounding
+    # of bfloat16 to visible color differences.
     is_exact: bool = False
+    # Shape of the input: a square, or the aspect ratio of the image at the area of the square
     fit: Fit = "square"
+    # Scale of the output space: 110 if the network ends in tanh and multiplies by 110. Published
+    # losses are given in this unit.
     unit: float = 1.0
+    # Whether `forward` has the argument `hints`: CIELAB a and b `(N, 2, H, W)` and their mask
+    # `(N, 1, H, W)`
     takes_hints: bool = False
+    # Whether the 8-bit processing of DeOldify and the IPOL program is defined for this network
     has_fidelity: bool = False
 
 

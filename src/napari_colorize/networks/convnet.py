@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_colorize.networks.layers import conv2d
+from napari_colorize.networks.layers import conv_block
 
 # Channels of the six encoder stages. The report does not state them; these are usual for a U-Net.
 WIDTHS = (64, 128, 256, 512, 512, 512)
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
     def __init__(self, widths: Sequence[int], out_channels: int) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
-            _conv_stage(inputs, outputs) for inputs, outputs in pairwise(reversed(widths))
+            conv_block(inputs, outputs) for inputs, outputs in pairwise(reversed(widths))
         )
         self.head = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         nn.init.normal_(self.head.weight, std=HEAD_STD)
@@ -123,19 +123,9 @@ class ConvNet(nn.Module):
 
 
 def edges_of(gray: Tensor, filters: Tensor) -> Tensor:
-    """Gradient magnitude of the gray by Sobel's filters.
+    """Gradient magnitude of gray (N, 1, H, W) in [0, 1] by Sobel's filters (2, 1, 3, 3), 0 to 1.
 
-    Parameters
-    ----------
-    gray : Tensor, shape (N, 1, H, W)
-        Gray in [0, 1]; the border is repeated outwards.
-    filters : Tensor, shape (2, 1, 3, 3)
-        Filters for vertical and horizontal gradients.
-
-    Returns
-    -------
-    Tensor, shape (N, 1, H, W)
-        Gradient magnitude in [0, 1].
+    The border of the gray is repeated outwards.
     """
     gradient = F.conv2d(F.pad(gray, (1, 1, 1, 1), mode="replicate"), filters)
     return (gradient.square().sum(dim=1, keepdim=True) + TINY).sqrt()
@@ -158,9 +148,3 @@ def _down_stage(inputs: int, outputs: int, slope: float) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, a=slope)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.LeakyReLU(slope, inplace=True))
-
-
-def _conv_stage(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        conv2d(inputs, outputs, norm=None), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )

@@ -27,24 +27,14 @@ STRIDED_SIDE, POOLED_SIDE = 4, 3  # filter sides with strides and with pooling; 
 
 @dataclass(frozen=True, kw_only=True)
 class DcganConfig:
-    """Options of `DcganUNet`.
+    """Options of `DcganUNet`."""
 
-    Parameters
-    ----------
-    batch_norm : bool
-        Batch norm after all convolutions except the first and the last.
-    strides : bool
-        True: 4x4 convolutions of stride 2, and transposed ones. False: 3x3 convolutions with max
-        pooling, and with nearest-neighbor upsampling.
-    leaky : bool
-        Whether the ReLU of the encoder has a slope of 0.2 below zero.
-    dropout : float
-        Dropout probability in the coarser half of the decoder, with a resolution of 0.01.
-    """
-
-    batch_norm: bool = True
+    batch_norm: bool = True  # batch norm after all convolutions except the first and the last
+    # True: 4x4 convolutions of stride 2, and transposed ones. False: 3x3 convolutions with max
+    # pooling, and with nearest-neighbor upsampling.
     strides: bool = True
-    leaky: bool = True
+    leaky: bool = True  # whether the ReLU of the encoder has a slope of 0.2 below zero
+    # Dropout probability in the coarser half of the decoder, with a resolution of 0.01
     dropout: float = 0.5
 
 

@@ -40,28 +40,20 @@ ROW_BLOCK_BYTES = 24 * 2**20  # bytes per tensor of a row block, see `deoldify.R
 
 @dataclass(frozen=True, kw_only=True)
 class DDColorConfig:
-    """Sizes of a DDColor network.
+    """Sizes of a DDColor network."""
 
-    Parameters
-    ----------
-    depths, encoded : tuple of int
-        Number of blocks and of channels of the four stages of ConvNeXt, at 1/4 to 1/32 of the size.
-    decoded : tuple of int
-        Channels of the pixel decoder at 1/16, 1/8 and 1/4; the last ones also at full size.
-    queries, hidden, inner, layers : int
-        Color decoder: number of queries, their channels (a multiple of 8), hidden channels of the
-        feed-forward layers, and number of layers.
-    classes : int
-        Classes of the ImageNet classifier, which some files contain without use; 0 for none.
-    """
-
+    # Number of blocks and of channels of the four stages of ConvNeXt, at 1/4 to 1/32 of the size
     depths: tuple[int, ...] = (3, 3, 9, 3)
     encoded: tuple[int, ...] = (96, 192, 384, 768)
+    # Channels of the pixel decoder at 1/16, 1/8 and 1/4; the last ones also at full size
     decoded: tuple[int, ...] = (512, 512, 256)
+    # Color decoder: number of queries, their channels (a multiple of 8), hidden channels of the
+    # feed-forward layers, and number of layers
     queries: int = 100
     hidden: int = 256
     inner: int = 2048
     layers: int = 9
+    # Classes of the ImageNet classifier, which some files contain without use; 0 for none
     classes: int = 0
 
 

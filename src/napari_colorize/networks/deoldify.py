@@ -55,26 +55,15 @@ RGB_TO_YUV = (
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig:
-    """Encoder and channels of a U-Net, coarsest level first.
+    """Encoder and channels of a U-Net, coarsest level first."""
 
-    Parameters
-    ----------
-    encoder : str
-        Key of `encoders.ENCODER_CHANNELS`.
-    encoder_channels : tuple of int
-        Channels of the encoder features at the coarsest size, ..., 1/8, 1/4 and 1/2 of the input.
-    upsample_channels, block_channels : tuple of int
-        Channels of each decoder block after upsampling, and at its end. One block fewer than
-        levels.
-    convs : int
-        Convolutions per decoder block.
-    """
-
-    encoder: EncoderName
+    encoder: EncoderName  # key of `encoders.ENCODER_CHANNELS`
+    # Channels of the encoder features at the coarsest size, ..., 1/8, 1/4 and 1/2 of the input
     encoder_channels: tuple[int, ...]
+    # Channels of each decoder block after upsampling, and at its end. One block fewer than levels.
     upsample_channels: tuple[int, ...]
     block_channels: tuple[int, ...]
-    convs: int
+    convs: int  # convolutions per decoder block
 
 
 DEEP = UNetConfig(

@@ -21,7 +21,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @torch.no_grad()
 def fuse(network: Network) -> Network:
-    """Fold norms into convolutions, in place.
+    """Fold norms into the convolutions of a network with loaded weights, in place.
 
     A batch norm is folded if it directly follows a convolution among the children of a module. A
     module that registers such a pair must apply them in this order. A network can have a method
@@ -29,15 +29,7 @@ def fuse(network: Network) -> Network:
     second: a batch norm at the end of the first is folded into a 1x1 convolution at the start of
     the second. (A larger convolution would zero-pad after the norm, which cannot be folded.)
 
-    Parameters
-    ----------
-    network : nn.Module
-        Any network of this package with loaded weights.
-
-    Returns
-    -------
-    nn.Module
-        The same object in evaluation mode, without gradients.
+    Returns the same network, in evaluation mode and without gradients.
     """
     for module in list(network.modules()):
         if hasattr(module, "weight_orig"):

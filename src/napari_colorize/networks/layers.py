@@ -135,6 +135,13 @@ def conv2d(
     return WeightNormConv2d(conv) if norm == "weight" else conv
 
 
+def conv_block(inputs: int, outputs: int) -> nn.Sequential:
+    """3x3 convolution, batch norm and ReLU."""
+    return nn.Sequential(
+        conv2d(inputs, outputs, norm=None), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
 def convolve_rows(conv: nn.Module, x: Tensor, above: int, below: int) -> Tensor:
     """Apply a 3x3 convolution to a block of rows of an image (N, C, H, W).
 
@@ -235,19 +242,9 @@ def attention(
 def attention_weights_at(
     query: Tensor, key: Tensor, position: int, *, softmax_over: SoftmaxOver = "source"
 ) -> Tensor:
-    """Attention weights of one position, divided by their sum.
+    """Weights of one target position j in `attention`, divided by their sum, float32 (N, L).
 
-    Parameters
-    ----------
-    query, key, softmax_over
-        See `attention`.
-    position : int
-        Target position j, from 0 to L - 1.
-
-    Returns
-    -------
-    Tensor, shape (N, L)
-        weight_ij / sum_i weight_ij in float32.
+    Element i is weight_ij / sum_i weight_ij.
     """
     query, key = query.float(), key.float()
     scores = (key[..., position, None] * query).sum(1)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_colorize.networks.layers import PixelShuffleICNR, conv2d
+from napari_colorize.networks.layers import PixelShuffleICNR, conv2d, conv_block
 from napari_colorize.networks.vision import ResNetName, resnet_stages
 
 Depth = Literal["layer3", "layer4"]
@@ -68,8 +68,8 @@ class UnetBlock(nn.Module):
         super().__init__()
         self.upsample = PixelShuffleICNR(inputs, inputs // 2, norm=None, batch_norm=False)
         self.skip_norm = nn.BatchNorm2d(skip)
-        self.conv1 = _conv_block(inputs // 2 + skip, outputs)
-        self.conv2 = _conv_block(outputs, outputs)
+        self.conv1 = conv_block(inputs // 2 + skip, outputs)
+        self.conv2 = conv_block(outputs, outputs)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         height, width = skip.shape[-2:]
@@ -85,7 +85,7 @@ class ResBlock(nn.Module):
         super().__init__()
         norm = nn.BatchNorm2d(channels)
         nn.init.zeros_(norm.weight)
-        self.conv1 = _conv_block(channels, channels)
+        self.conv1 = conv_block(channels, channels)
         self.conv2 = nn.Sequential(conv2d(channels, channels, norm=None), norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class ResNetUNet(nn.Module):
         self.encoder = ResNet18Encoder(depth)
         self.norm = nn.BatchNorm2d(deepest)
         self.bottleneck = nn.Sequential(
-            _conv_block(deepest, 2 * deepest), _conv_block(2 * deepest, deepest)
+            conv_block(deepest, 2 * deepest), conv_block(2 * deepest, deepest)
         )
         self.ups = nn.ModuleList(
             UnetBlock(inputs, skip, outputs)
@@ -159,10 +159,3 @@ def build_resnet_unet(state: Mapping[str, Tensor]) -> ResNetUNet:
     count = 4 if deep else 3
     widths = [len(state[f"ups.{step}.conv2.0.weight"]) for step in range(count)]
     return ResNetUNet("layer4" if deep else "layer3", widths)
-
-
-def _conv_block(inputs: int, outputs: int) -> nn.Sequential:
-    """3x3 convolution, batch norm and ReLU."""
-    return nn.Sequential(
-        conv2d(inputs, outputs, norm=None), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )

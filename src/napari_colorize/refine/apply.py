@@ -7,7 +7,6 @@ is implemented in a module of this package. A step without settings or guides is
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,33 +14,17 @@ from torch import Tensor
 from napari_colorize.errors import SettingsError
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.refine import blend, damping, edges, palette_transfer, propagation
-from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers, FixedPixels
+from napari_colorize.refine.chroma_field import Chroma, ChromaField, ChromaLayers, FixedPixels
 from napari_colorize.refine.guides import Guides
 from napari_colorize.refine.hints import Hints, hinted_pixels, shrink_hints
 from napari_colorize.settings import ColorizeSettings
 
 
-class Prediction(Protocol):
-    """Part of `pipeline.Chroma` that `refine` uses."""
-
-    @property
-    def uv(self) -> Tensor:
-        """U and V of one plane, shape (h, w, 2)."""
-
-    @property
-    def smoothed_uv(self) -> Tensor | None:
-        """U and V after temporal smoothing, shape (h, w, 2), if the plane is part of a sequence."""
-
-    @property
-    def errors(self) -> Tensor | None:
-        """Expected error as CIEDE2000, shape (h, w), if it was computed."""
-
-
 @torch.inference_mode()
 def refine(
     gray: Tensor,
-    chroma: Prediction,
-    other: Prediction | None,
+    chroma: Chroma,
+    other: Chroma | None,
     settings: ColorizeSettings,
     guides: Guides,
 ) -> ChromaLayers:
@@ -85,7 +68,7 @@ def refine(
 
 
 def _blend(
-    gray: Tensor, chroma: Prediction, other: Prediction | None, settings: ColorizeSettings
+    gray: Tensor, chroma: Chroma, other: Chroma | None, settings: ColorizeSettings
 ) -> Tensor:
     uv = _select_uv(chroma, settings)
     if other is None:
@@ -108,7 +91,7 @@ def _blend(
     )
 
 
-def _select_uv(chroma: Prediction, settings: ColorizeSettings) -> Tensor:
+def _select_uv(chroma: Chroma, settings: ColorizeSettings) -> Tensor:
     return (
         chroma.uv
         if chroma.smoothed_uv is None or not settings.temporal_smoothing

@@ -1,5 +1,6 @@
 """Chrominance as a function of gray, evaluated at any size and for any window of an image.
 
+`Chroma` is the prediction of a network, at the size of its output.
 `ChromaField` is a pair of small maps: U and V of a pixel are `slope * gray + offset`, with both
 maps enlarged bilinearly. Colors therefore change where the gray changes. `ChromaLayers` combines
 the predicted field with hints, shadow damping and a mask. `ChromaWindow` evaluates the layers for a
@@ -21,6 +22,47 @@ from napari_colorize.imaging.resample import Window, nearest_indices, resize_axi
 from napari_colorize.refine.damping import shadow_factor
 
 MAX_WIDE_VALUES = 2**24  # values of a map that is enlarged along columns in one step: 64 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Chroma:
+    """Predicted chroma of one image, at the size of the network output.
+
+    Parameters
+    ----------
+    uv : Tensor, shape (h, w, 2)
+        float32 U and V as `skimage.color.rgb2yuv` scales them.
+    model : str
+        Name of the checkpoint.
+    render_factor : int
+        Render factor used; smaller than requested if memory was exhausted.
+    self_attention : bool
+        Whether the self-attention layer was used.
+    smoothed_uv : Tensor, shape (h, w, 2), optional
+        `uv` after temporal smoothing, see `refine.temporal`; None for a single image.
+    temporal_smoothing : float
+        Strength of the smoothing, 0 to 1; 0 for a single image.
+    errors : Tensor, shape (h, w), optional
+        Expected error of the colors in CIEDE2000, if it was computed.
+    """
+
+    uv: Tensor
+    model: str
+    render_factor: int
+    self_attention: bool
+    smoothed_uv: Tensor | None = None
+    temporal_smoothing: float = 0.0
+    errors: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Chroma:
+        """Copy the tensors to a device."""
+        smoothed = None if self.smoothed_uv is None else self.smoothed_uv.to(device)
+        errors = None if self.errors is None else self.errors.to(device)
+        return replace(self, uv=self.uv.to(device), smoothed_uv=smoothed, errors=errors)
+
+    def mean(self) -> float:
+        """Mean length of (U, V): 0 is gray, vivid photographs have about 0.1."""
+        return float(torch.linalg.vector_norm(self.uv, dim=-1).mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,19 +191,9 @@ class ChromaWindow:
     def offset(self, rows: slice, gray: Tensor) -> tuple[Tensor, float]:
         """Return the RGB offset of gray pixels, and the saturation that `color.add_offset` applies.
 
-        Parameters
-        ----------
-        rows : slice
-            Rows of the window.
-        gray : Tensor, shape (len(rows), X)
-            Luminance of these rows.
-
-        Returns
-        -------
-        Tensor, shape (3, len(rows), X)
-            Offset of R, G and B.
-        float
-            Saturation that is not applied to the offset yet; 1 if hints are present.
+        `gray` is the luminance of some rows of the window, shape (rows, X). The offset has the
+        shape (3, rows, X). The saturation is the one that is not applied to the offset yet: 1 if
+        there are hints.
         """
         offset = self._colors.at(rows, gray)
         if self._correction is not None:

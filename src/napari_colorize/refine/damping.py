@@ -21,17 +21,8 @@ TINY = 1e-12  # avoids 0 / 0 in the hue of gray
 def shadow_factor(gray: Tensor, shadows: float) -> Tensor:
     """Return the chroma factor of dark pixels: 0 at black, 1 from luminance `shadows` on.
 
-    Parameters
-    ----------
-    gray : Tensor, any shape
-        Luminance in [0, 1]. NaN gives NaN.
-    shadows : float
-        Luminance in [0, 1] at which the factor reaches 1. 0 disables damping.
-
-    Returns
-    -------
-    Tensor, same shape
-        Factor on U and V: the cubic step t^2 (3 - 2 t), whose derivative is 0 at both ends.
+    `gray` is luminance in [0, 1] of any shape; NaN gives NaN. Between the ends the factor is the
+    cubic step t^2 (3 - 2 t), whose derivative is 0 at both. `shadows` of 0 disables damping.
     """
     if shadows <= 0:
         return torch.ones_like(gray)
@@ -86,19 +77,9 @@ def _hue(uv: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def uncolored(rgb: Tensor, below: float = UNCOLORED_BELOW) -> Tensor:
-    """Return a mask of pixels with almost no chroma.
+    """Return a mask of the pixels of an sRGB image (..., 3) in [0, 1] with almost no chroma.
 
-    Parameters
-    ----------
-    rgb : Tensor, shape (..., 3)
-        sRGB image in [0, 1].
-    below : float
-        CIELAB chroma below which a pixel counts as uncolored.
-
-    Returns
-    -------
-    Tensor of bool, shape (...)
-        True where chroma is below the limit. False at NaN.
+    These are pixels with a CIELAB chroma below `below`; False at NaN.
     """
     masks = [_chroma(block) < below for block in rgb.reshape(-1, 3).split(BLOCK_PIXELS)]
     return torch.cat(masks).reshape(rgb.shape[:-1])

@@ -156,36 +156,17 @@ class Hints:
 
 
 def hinted_pixels(hints: Hints) -> tuple[Tensor, Tensor, Tensor]:
-    """List the hinted pixels, sorted by row.
-
-    Returns
-    -------
-    rows, columns : Tensor, shape (n,)
-        int64 indices of the hinted pixels.
-    uv : Tensor, shape (n, 2)
-        float32 U and V of their colors.
-    """
+    """Rows and columns (n,) of the hinted pixels, sorted by row, and their U and V (n, 2)."""
     rows, columns = np.nonzero(hints.mask)
     uv = rgb_to_yuv(torch.from_numpy(hints.rgb[rows, columns]))[:, 1:]
     return torch.from_numpy(rows), torch.from_numpy(columns), uv
 
 
 def shrink_hints(hints: Hints, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Reduce hints to a smaller size. A pixel is hinted if any part of it is.
+    """Reduce hints to a smaller height and width. A pixel is hinted if any part of it is.
 
-    Parameters
-    ----------
-    hints : Hints
-        Hints at the size of the image.
-    size : tuple of int
-        Height and width, not larger than the image.
-
-    Returns
-    -------
-    mask : Tensor, shape (h, w)
-        bool, True at hinted pixels.
-    uv : Tensor, shape (h, w, 2)
-        float32 U and V, averaged over the hinted pixels; 0 elsewhere.
+    Returns the mask of hinted pixels (h, w), and float32 U and V (h, w, 2), averaged over the
+    hinted pixels; 0 elsewhere.
     """
     (height, width), (full_height, full_width) = size, hints.mask.shape
     rows, columns, uv = hinted_pixels(hints)

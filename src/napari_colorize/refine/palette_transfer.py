@@ -93,14 +93,8 @@ class Reference:
     def small(self, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return luminance and chrominance at a size of about `pixels` pixels.
 
-        Returns
-        -------
-        gray : Tensor, shape (h, w)
-            float32 luminance in [0, 1].
-        uv : Tensor, shape (h, w, 2)
-            float32 U and V.
-        opaque : Tensor, shape (h, w)
-            bool, True at pixels that are used.
+        These are float32 luminance (h, w) in [0, 1], float32 U and V (h, w, 2), and a mask (h, w)
+        of the opaque pixels, which are used.
         """
         size = _fit_size(self._premultiplied.shape[1:], pixels)
         rgb, alpha = resize(self._premultiplied[None], size)[0].split([3, 1])

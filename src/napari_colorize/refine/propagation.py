@@ -45,17 +45,10 @@ LEAF_PIXELS = 32  # block size below which the order is not refined
 
 
 def work_size(full: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width at which hints are propagated.
+    """Height and width at which hints are propagated.
 
-    Parameters
-    ----------
-    full : tuple of int
-        Height and width of the image.
-
-    Returns
-    -------
-    tuple of int
-        About a tenth of the pixels, within `MIN_PIXELS` and `MAX_PIXELS`; at most the image size.
+    About a tenth of the pixels of the image, within `MIN_PIXELS` and `MAX_PIXELS`; at most its
+    size.
     """
     height, width = full
     pixels = min(max(height * width // 10, MIN_PIXELS), MAX_PIXELS)

@@ -73,12 +73,8 @@ def publish(part: Path, path: Path) -> None:
 def remove_abandoned(folder: Path, age: float = ABANDONED) -> None:
     """Remove temporary files of processes that were killed.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of the files.
-    age : float
-        Seconds since the last change of a file; 0 removes all, if there is no other writer.
+    `age` is the number of seconds since a file was changed last; 0 removes all, if there is no
+    other writer.
     """
     for part in folder.glob(".*.part"):
         with suppress(OSError):

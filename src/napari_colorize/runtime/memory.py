@@ -28,19 +28,8 @@ Result = TypeVar("Result")
 def refuse_too_large(pixels: int, bytes_per_pixel: int, device: torch.device) -> None:
     """Raise `MemoryError` if a prediction does not fit into the memory of the machine.
 
-    Parameters
-    ----------
-    pixels : int
-        Pixels of the network input, for all planes of a batch.
-    bytes_per_pixel : int
-        Peak memory of the network per pixel.
-    device : torch.device
-        Only a CPU is checked; other devices raise errors themselves.
-
-    Raises
-    ------
-    MemoryError
-        If more is needed than is available.
+    `pixels` are those of the network input, of all planes of a batch; `bytes_per_pixel` is the peak
+    memory of the network. Only a CPU is checked: other devices raise errors themselves.
     """
     if device.type == "cpu" and pixels * bytes_per_pixel > available():
         raise MemoryError(f"{pixels} pixels need {pixels * bytes_per_pixel / 1e9:.1f} GB.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_colorize.pipeline import Chroma
+    from napari_colorize.refine.chroma_field import Chroma
     from napari_colorize.result import Colorized
     from napari_colorize.sequence_smoothing import States
     from napari_colorize.session.request import RenderRequest

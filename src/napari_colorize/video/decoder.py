@@ -178,14 +178,8 @@ def raw_frames(
 ) -> Decoded:
     """Decoded frames of PyAV with strictly increasing times, even if those in the file are not.
 
-    Parameters
-    ----------
-    video : VideoInfo
-        The video.
-    target : int, optional
-        Time at or before which frames should start; some containers start after it.
-    source : VideoSource, optional
-        Its `count_damaged` is called for each packet that cannot be decoded.
+    They start at or before the time `target`, except in containers that cannot seek there. The
+    `count_damaged` of `source` is called for each packet that cannot be decoded.
     """
     av = pyav()
     with open_container(video.path) as container, ffmpeg_errors(video.path):

@@ -133,18 +133,10 @@ class Encoding(VideoFormat):
 def encoding_for(
     source: VideoFormat, suffix: str, *, encoder: str | None = None, quality: float | None = None
 ) -> Encoding:
-    """Choose encoder and pixel format.
+    """Choose encoder and pixel format for frames in the format of a source.
 
-    Parameters
-    ----------
-    source : VideoFormat
-        Size, times and code values of the frames; the encoder may need another depth.
-    suffix : str
-        Suffix of the file: one of `CONTAINERS`.
-    encoder : str, optional
-        FFmpeg's name. Default: the first available one of `PREFERRED`.
-    quality : float, optional
-        Quality on the encoder's own scale (`crf`); smaller is better.
+    `suffix` is one of `CONTAINERS`. `encoder` is FFmpeg's name; by default the first available one
+    of `PREFERRED` is used. `quality` is on the encoder's own scale (`crf`); smaller is better.
 
     Raises
     ------

@@ -47,17 +47,12 @@ class Muxer:
     record: Record  # provenance record, stored in the comment
 
     def write(self, target: Path, *, overwrite: bool = False) -> tuple[str, ...]:
-        """Write the file; an incomplete file is never left behind.
-
-        Returns
-        -------
-        tuple of str
-            A note for each stream that could not be copied.
+        """Write the file, and return a note for each stream that could not be copied.
 
         Raises
         ------
         OutputError
-            If the file exists or cannot be written.
+            If the file exists or cannot be written; an incomplete file is never left behind.
         """
         notes: list[str] = []
         with new_file(target, overwrite=overwrite) as part, self._source() as source:

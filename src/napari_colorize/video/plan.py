@@ -90,16 +90,8 @@ class VideoPlan:
     ) -> VideoJob:
         """Open or resume the work folder, and return the job that colorizes the frames.
 
-        Parameters
-        ----------
-        colorizer : Colorizer
-            The model.
-        settings : ColorizeSettings
-            Color settings.
-        identity : dict
-            Description of model and guides; an earlier run is resumed only if it is equal.
-        **guides
-            Further arguments of `Colorizer.stream`: guides, a second model.
+        `identity` describes model and guides; an earlier run is resumed only if it is equal.
+        `guides` are further arguments of `Colorizer.stream`: guides, a second model.
         """
         warm_up = WARM_UP_FRAMES if settings.temporal_smoothing > 0 else 0
         info = self.source.info

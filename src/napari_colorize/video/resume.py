@@ -52,18 +52,10 @@ class ResumeState:
     def open(
         cls, target: Path, identity: Record, *, warm_up: int = 0, overwrite: bool = False
     ) -> ResumeState:
-        """The state of a result: loaded from an earlier run, or new.
+        """The state of a result: loaded from an earlier run of the same identity, or new.
 
-        Parameters
-        ----------
-        target : Path
-            The result.
-        identity : dict
-            See the class.
-        warm_up : int
-            Maximum number of frames before the resume point that are colorized again.
-        overwrite : bool
-            Whether frames of an earlier run with other settings may be discarded.
+        `warm_up` is the largest number of frames before the resume point that are colorized again.
+        With `overwrite`, frames of an earlier run with other settings are discarded.
 
         Raises
         ------

@@ -68,28 +68,10 @@ def run(
 ) -> Generator[int, None, tuple[str, ...]]:
     """Colorize a sequence from its resume point; yields the number of finished frames.
 
-    Parameters
-    ----------
-    source, sink
-        Where frames are read from and written to.
-    stream : callable
-        See `Stream`.
-    state : ResumeState
-        Progress of an earlier run, updated by this one.
-    warm_up : int
-        Frames before the resume point that are colorized again for temporal smoothing.
-    limits : (float, float), optional
-        Contrast limits of integer results; if given, they are stretched to black and white.
-
-    Returns
-    -------
-    tuple of str
-        Notes about the frames and about the finished result.
-
-    Raises
-    ------
-    ColorizeError
-        Errors of the source, the model or the sink; finished frames are kept.
+    `warm_up` frames before the resume point are colorized again for temporal smoothing. If `limits`
+    are given, integer results are stretched from them to black and white. Returns notes about the
+    frames and about the finished result. An error of the source, the model or the sink is raised as
+    it is; finished frames are kept.
     """
     notes, resumed = NoteCounter(), state.resume_point.done
     done = resumed

@@ -157,22 +157,9 @@ def sequence_info(
     rgb: bool,
     window: Limits | None = None,
 ) -> SequenceInfo:
-    """Properties of a stack; contrast limits are computed from all planes if necessary.
+    """Properties of a stack of `rate` planes per second.
 
-    Parameters
-    ----------
-    path : Path
-        The file or folder.
-    array : Planes
-        The stack.
-    rate : Fraction
-        Planes per second.
-    metadata : Metadata
-        Axes and spacing.
-    rgb : bool
-        Whether the last axis holds colors.
-    window : (float, float), optional
-        Contrast limits that are stored in the file.
+    Contrast limits are computed from all planes if necessary, unless the file has a `window`.
     """
     shape = tuple(array.shape)
     leading = shape[: -3 if rgb else -2]

@@ -100,21 +100,10 @@ def standard_format(height: int, width: int, depth: int = 8) -> YCbCrFormat:
 
 
 def luminance(luma: AnyArray, cb: AnyArray, cr: AnyArray, ycbcr: YCbCrFormat) -> AnyArray:
-    """Rec. 601 luminance in the code values of luma.
+    """Rec. 601 luminance in the code values of luma, shape (Y, X).
 
-    Parameters
-    ----------
-    luma : array, shape (Y, X)
-        Code values of Y'.
-    cb, cr : array, shape (y, x)
-        Code values of chroma, at full or half size.
-    ycbcr : YCbCrFormat
-        Their format.
-
-    Returns
-    -------
-    array, shape (Y, X)
-        `luma` itself if chroma does not contribute.
+    `cb` and `cr` are code values at full or half size. `luma` itself is returned if chroma does not
+    contribute.
     """
     if not any(ycbcr.leak):
         return luma
@@ -153,7 +142,7 @@ def rec601_luminance(rgb: AnyArray) -> AnyArray:
 def to_planes(
     rgb: AnyArray, luma: AnyArray, ycbcr: YCbCrFormat, *, halved: tuple[bool, bool]
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Colors as Y'CbCr planes with exactly the given luminance.
+    """Colors as Y', Cb and Cr planes of code values, with exactly the given luminance.
 
     Parameters
     ----------
@@ -162,15 +151,10 @@ def to_planes(
     luma : array, shape (Y, X)
         Rec. 601 luminance of the result, in code values.
     ycbcr : YCbCrFormat
-        Format of the result.
+        Format of the result: uint8 for a depth of 8, otherwise uint16.
     halved : (bool, bool)
         Whether chroma has half the rows, half the columns. Sample positions are the default of
         H.264 and H.265: on even columns, between rows.
-
-    Returns
-    -------
-    Y', Cb, Cr : arrays of code values
-        uint8 for a depth of 8, otherwise uint16.
     """
     white = np.float32(np.iinfo(rgb.dtype).max)
     small = _subsample(rgb, halved)

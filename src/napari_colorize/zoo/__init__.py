@@ -8,17 +8,20 @@ is detected from the keys of the state dict, never from the file name.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_colorize.errors import CheckpointError, UnknownModelError
-from napari_colorize.settings import setting_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 from napari_colorize.zoo.download import DownloadProgress, cache_folder, fetch, is_local, local_path
-from napari_colorize.zoo.user_models import user_checkpoint, user_models, user_models_folder
+from napari_colorize.zoo.user_models import (
+    checkpoint_of,
+    user_checkpoint,
+    user_models,
+    user_models_folder,
+)
 
 if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
@@ -93,7 +96,14 @@ def load(
     found = resolve(name_or_path)
     if isinstance(found, Path):
         weights = read_weights(found)
-        return _metadata(found, weights, _architecture_of(found, weights)), weights
+        checkpoint = checkpoint_of(
+            found,
+            _architecture_of(found, weights),
+            weights.metadata,
+            title=f"{found.name}, a file of yours",
+            origin=found.name,
+        )
+        return replace(checkpoint, file=str(found.absolute()), sha256=weights.sha256), weights
     path = fetch(found, progress=progress)
     weights = read_weights(path, sha256=found.sha256)  # verified by fetch
     architecture = _architecture_of(path, weights)
@@ -124,32 +134,3 @@ def _architecture_of(path: Path, weights: Weights) -> Architecture:
             f"{', '.join(ARCHITECTURES)} (of DeOldify a generator, *_gen.pth, not a critic)."
         )
     return architecture
-
-
-def _metadata(path: Path, weights: Weights, architecture: Architecture) -> Checkpoint:
-    factor = _recommended("render_factor", weights.metadata)
-    saturation = _recommended("saturation", weights.metadata)
-    return Checkpoint(
-        name=path.stem,
-        title=f"{path.name}, a file of yours",
-        architecture=architecture.name,
-        file=str(path.absolute()),
-        sha256=weights.sha256,
-        size=path.stat().st_size,
-        license=weights.metadata.get("license", "unknown"),
-        origin=path.name,
-        render_factor=architecture.render_factor if factor is None else round(factor),
-        saturation=architecture.saturation if saturation is None else saturation,
-        fit=architecture.fit,
-    )
-
-
-def _recommended(name: str, metadata: Mapping[str, str]) -> float | None:
-    """Number that a file recommends for a setting; None if it is absent or out of range."""
-    setting = setting_of(name)
-    try:
-        number = float(metadata.get(name, ""))
-    except ValueError:
-        return None
-    low, high = setting.low or 0.0, setting.high or 0.0
-    return number if low <= number <= high else None

@@ -13,48 +13,29 @@ from napari_colorize.networks import Fit
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Metadata of a weights file.
+    """Metadata of a weights file."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the model: its key in `CATALOGUE`, or the stem of a file.
-    title : str
-        One line for lists of models.
-    architecture : str
-        Key in `napari_colorize.networks.ARCHITECTURES`. For a loaded checkpoint it is detected from
-        the keys of the state dict.
-    file : str
-        File name in the cache folder, or in the package if there are no `urls`; or the absolute
-        path of a user's file.
-    urls : tuple of str
-        URLs of the file, tried in order.
-    sha256 : str or None
-        Checksum; None for the file in the package. A loaded checkpoint always has one.
-    size : int
-        Size in bytes; 0 for the file in the package. A loaded checkpoint always has a size.
-    size_tolerance : int
-        Largest error of `size` in bytes: some publishers give megabytes only.
-    license, origin : str
-        License of the weights, and their authors.
-    render_factor, saturation : int, float
-        Recommended for this checkpoint.
-    fit : {"square", "aspect"}
-        Images are resized to a square, or keep their aspect ratio at the same area.
-    """
-
-    name: str
-    title: str
+    name: str  # name of the model: its key in `CATALOGUE`, or the stem of a file
+    title: str  # one line for lists of models
+    # Key in `napari_colorize.networks.ARCHITECTURES`. For a loaded checkpoint it is detected from
+    # the keys of the state dict.
     architecture: str
+    # File name in the cache folder, or in the package if there are no `urls`; or the absolute path
+    # of a user's file
     file: str
-    urls: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()  # URLs of the file, tried in order
+    # Checksum; None for the file in the package. A loaded checkpoint always has one.
     sha256: str | None = None
+    # Size in bytes; 0 for the file in the package. A loaded checkpoint always has a size.
     size: int = 0
-    size_tolerance: int = 0
+    size_tolerance: int = 0  # largest error of `size` in bytes: some publishers give megabytes only
+    # License of the weights, and their authors
     license: str
     origin: str
+    # Recommended for this checkpoint
     render_factor: int
     saturation: float = 1.0
+    # Images are resized to a square, or keep their aspect ratio at the same area
     fit: Fit = "square"
 
     def matches_size(self, size: int) -> bool:

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from napari_colorize.errors import DownloadError
 from napari_colorize.runtime.atomic import publish, remove_abandoned, temporary_path
 from napari_colorize.zoo.catalogue import Checkpoint
-from napari_colorize.zoo.file_checks import is_web_page, sha256_of
 
 if TYPE_CHECKING:
     from requests import RequestException
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "NAPARI_COLORIZE_CACHE"
 
 _PACKAGE = Path(__file__).parent
+_WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 _CHUNK = 2**20  # bytes received and written at a time, and between updates of the progress
 _TIMEOUT = (10.0, 30.0)  # seconds for the connection, and for the next byte
 
@@ -114,6 +114,17 @@ def fetch(checkpoint: Checkpoint, *, progress: bool | DownloadProgress = False) 
 def direct_url(url: str) -> str:
     """Convert a link to a page of Dropbox into a link to the file itself."""
     return re.sub(r"([?&])dl=0(?=$|[&#])", r"\1dl=1", url)
+
+
+def sha256_of(path: Path) -> str:
+    """Compute the sha256 of a file in hexadecimal, without reading it into memory as a whole."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_web_page(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a web page."""
+    return _WEB_PAGE.match(head) is not None
 
 
 class _BadResponse(Exception):

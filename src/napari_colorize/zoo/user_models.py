@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from napari_colorize.errors import CheckpointError
-from napari_colorize.networks import ARCHITECTURES
+from napari_colorize.networks import ARCHITECTURES, Architecture
+from napari_colorize.settings import setting_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 
 MODELS_VARIABLE = "NAPARI_COLORIZE_MODELS"
@@ -74,16 +76,31 @@ def user_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} has no known architecture in its metadata. Fine-tune the model again."
         )
+    return checkpoint_of(
+        path,
+        architecture,
+        metadata,
+        title=_title(metadata) or f"{path.name}, a model of yours",
+        origin=f"yours; fine-tuned from {metadata['base']}" if "base" in metadata else "yours",
+    )
+
+
+def checkpoint_of(
+    path: Path, architecture: Architecture, metadata: Mapping[str, str], *, title: str, origin: str
+) -> Checkpoint:
+    """Describe a file that is not in the catalogue; its metadata can recommend settings."""
+    factor = _recommended("render_factor", metadata)
+    saturation = _recommended("saturation", metadata)
     return Checkpoint(
         name=path.stem,
-        title=_title(metadata) or f"{path.name}, a model of yours",
+        title=title,
         architecture=architecture.name,
         file=str(path),
         size=path.stat().st_size,
         license=metadata.get("license", "unknown"),
-        origin=f"yours; fine-tuned from {metadata['base']}" if "base" in metadata else "yours",
-        render_factor=round(_number(metadata, "render_factor", architecture.render_factor)),
-        saturation=_number(metadata, "saturation", architecture.saturation),
+        origin=origin,
+        render_factor=architecture.render_factor if factor is None else round(factor),
+        saturation=architecture.saturation if saturation is None else saturation,
         fit=architecture.fit,
     )
 
@@ -105,7 +122,11 @@ def _title(metadata: dict[str, str]) -> str:
     return ""
 
 
-def _number(metadata: dict[str, str], name: str, default: float) -> float:
+def _recommended(name: str, metadata: Mapping[str, str]) -> float | None:
+    """Number that a file recommends for a setting; None if it is absent or out of range."""
+    setting = setting_of(name)
+    low, high = setting.low or 0.0, setting.high or 0.0
     with suppress(ValueError):
-        return float(metadata.get(name, ""))
-    return default
+        number = float(metadata.get(name, ""))
+        return number if low <= number <= high else None
+    return None

@@ -24,7 +24,7 @@ from torch import Tensor
 from napari_colorize.errors import CheckpointError, OutputError
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo import safe_pickle
-from napari_colorize.zoo.file_checks import is_web_page, sha256_of
+from napari_colorize.zoo.download import is_web_page, sha256_of
 
 # Keys of DeOldify; IPOL and many trainers; DDColor. Otherwise the file is the state dict itself.
 _CONTAINERS = ("model", "state_dict", "params")
@@ -33,21 +33,12 @@ _HEAD = 1024  # bytes read to detect the kind of a file
 
 @dataclass(frozen=True)
 class Weights:
-    """Content of a checkpoint file.
+    """Content of a checkpoint file."""
 
-    Parameters
-    ----------
-    state : dict of str to Tensor
-        Tensors on the CPU in the dtypes of the file, with the keys of the network's `state_dict`.
-    metadata : dict of str to str
-        Metadata of a safetensors file; empty for other files.
-    sha256 : str
-        Checksum of the file.
-    """
-
+    # Tensors on the CPU in the dtypes of the file, with the keys of the network's `state_dict`
     state: dict[str, Tensor]
-    metadata: dict[str, str]
-    sha256: str
+    metadata: dict[str, str]  # of a safetensors file; empty for other files
+    sha256: str  # of the file
 
 
 def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Weights:

@@ -53,31 +53,16 @@ REMEDY = "Use the base, or give more images of the kind that you want to coloriz
 
 @dataclass(frozen=True, kw_only=True)
 class SizeDefaults:
-    """Defaults for a number of images; the trials are in `docs/dev/fine-tuning-trials.md`.
+    """Defaults for a number of images; the trials are in `docs/dev/fine-tuning-trials.md`."""
 
-    Parameters
-    ----------
-    images : int
-        Smallest number of training images.
-    steps : int
-        Largest number of steps; the training ends earlier if validation stops improving.
-    batch : int
-        Crops per step.
-    lr : float
-        Peak learning rate; a tenth of it for the encoder.
-    checkpoint_every, patience : int
-        Steps between checkpoints, and number of checkpoints without improvement.
-    augment : str
-        Augmentation; see `DataConfig`.
-    """
-
-    images: int
-    steps: int
-    batch: int
-    lr: float
+    images: int  # smallest number of training images
+    steps: int  # largest number of steps; the training ends earlier if validation stops improving
+    batch: int  # crops per step
+    lr: float  # peak learning rate; a tenth of it for the encoder
+    # Steps between checkpoints, and number of checkpoints without improvement
     checkpoint_every: int
     patience: int
-    augment: str
+    augment: str  # augmentation; see `DataConfig`
 
 
 SIZES = (
@@ -141,10 +126,8 @@ def finetune(
         Run folder; kept if given, else a temporary folder beside `out`.
     precision : {"auto", "float32", "bfloat16"}
         Precision of forward and backward passes.
-    progress : ProgressReporter, optional
-        Receives the events of the run.
-    control : RunControl, optional
-        Pauses, finishes or stops the run.
+    progress, control
+        See `Trainer`.
 
     Returns
     -------

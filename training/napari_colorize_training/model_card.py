@@ -28,28 +28,15 @@ ROWS = (
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """Model, scores and data of a fine-tuning.
+    """Model, scores and data of a fine-tuning."""
 
-    Parameters
-    ----------
-    path : Path
-        Path of the model.
-    improved : bool
-        Whether the model is better than its base on the validation images.
-    before, after : Score
-        Scores of base and result on these images.
-    report : Report
-        Numbers of images, and problems.
-    sentence : str
-        Summary for users.
-    """
-
-    path: Path
-    improved: bool
+    path: Path  # path of the model
+    improved: bool  # whether the model is better than its base on the validation images
+    # Scores of base and result on these images
     before: Score
     after: Score
-    report: Report
-    sentence: str
+    report: Report  # numbers of images, and problems
+    sentence: str  # summary for users
 
 
 def write_card(

@@ -30,10 +30,8 @@ def run_recipe(
         Color images; see `data.prepare`.
     options : RunOptions
         Folders, files and machine settings.
-    progress : ProgressReporter, optional
-        Receives the events of the run.
-    control : RunControl, optional
-        Pauses, finishes or stops the run.
+    progress, control
+        See `Trainer`.
 
     Returns
     -------

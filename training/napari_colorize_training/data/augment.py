@@ -22,40 +22,24 @@ MIN_TRANSMISSION = 1 / 255  # of a slide; optical density is its negative logari
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Limits of random changes, which differ for each image. Default: no changes.
+    """Limits of random changes, which differ for each image. Default: no changes."""
 
-    Parameters
-    ----------
-    mirror : float
-        Probability of a left-right flip (`Crops` can flip, too).
-    turns : bool
-        Rotations by 90 degrees and flips, all eight equally likely; for images without an upright
-        orientation.
-    rotate : float
-        Largest angle, degrees.
-    zoom : float
-        Largest zoom factor.
-    warp : float
-        Largest shift of a corner by a perspective change, as a share of half the side.
-    lighting : float
-        Strength of brightness and contrast changes, in [0, 1): logits of the values change by at
-        most log((1 + lighting) / (1 - lighting)) and by a factor of at most 1 / (1 - lighting).
-    stain : float
-        Largest relative change of the density of each dye in a stained slide (hematoxylin, eosin,
-        DAB); Tellez et al. 2018 (doi 10.1109/TMI.2018.2820199). Gray images of the data set are
-        not changed.
-    probability : float
-        Probability of each of rotate, zoom, warp and lighting.
-    """
-
-    mirror: float = 0.0
+    mirror: float = 0.0  # probability of a left-right flip (`Crops` can flip, too)
+    # Rotations by 90 degrees and flips, all eight equally likely; for images without an upright
+    # orientation
     turns: bool = False
-    rotate: float = 0.0
-    zoom: float = 1.0
+    rotate: float = 0.0  # largest angle, degrees
+    zoom: float = 1.0  # largest zoom factor
+    # Largest shift of a corner by a perspective change, as a share of half the side
     warp: float = 0.0
+    # Strength of brightness and contrast changes, in [0, 1): logits of the values change by at most
+    # log((1 + lighting) / (1 - lighting)) and by a factor of at most 1 / (1 - lighting)
     lighting: float = 0.0
+    # Largest relative change of the density of each dye in a stained slide (hematoxylin, eosin,
+    # DAB); Tellez et al. 2018 (doi 10.1109/TMI.2018.2820199). Gray images of the data set are not
+    # changed.
     stain: float = 0.0
-    probability: float = 0.75
+    probability: float = 0.75  # probability of each of rotate, zoom, warp and lighting
 
     @property
     def is_geometric(self) -> bool:

@@ -18,23 +18,14 @@ from napari_colorize_training.recipe import DataConfig
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """Images of one training step.
+    """Images of one training step."""
 
-    Parameters
-    ----------
-    rgb : Tensor, shape (N, 3, H, W)
-        True colors in [0, 1].
-    gray : Tensor, shape (N, 1, H, W)
-        Input of the network in [0, 1], degraded or not as in the recipe.
-    clean : Tensor, shape (N, 1, H, W)
-        Undegraded luminance in [0, 1], with which predicted colors are combined.
-    random : list of torch.Generator
-        One for each image, for further random numbers; empty in validation without degradation.
-    """
-
-    rgb: Tensor
+    rgb: Tensor  # shape (N, 3, H, W): true colors in [0, 1]
+    # Shape (N, 1, H, W): input of the network in [0, 1], degraded or not as in the recipe
     gray: Tensor
+    # Shape (N, 1, H, W): undegraded luminance in [0, 1], with which predicted colors are combined
     clean: Tensor
+    # One for each image, for further random numbers; empty in validation without degradation
     random: list[torch.Generator]
 
 

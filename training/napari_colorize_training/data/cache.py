@@ -73,26 +73,15 @@ ReadProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CachedImage:
-    """An image of the cache.
+    """An image of the cache."""
 
-    Parameters
-    ----------
-    rgb : ndarray, shape (Y, X, 3)
-        uint8 or uint16.
-    gray : ndarray, shape (Y, X), optional
-        uint8, uint16 or float32; None if the source has no gray images.
-    limits, gray_limits : tuple of float
-        Values of black and white in `rgb` and in `gray`.
-    name, group : str
-        Name in the source; the group is None if the image has none.
-    """
-
-    rgb: AnyArray
+    rgb: AnyArray  # shape (Y, X, 3): uint8 or uint16
+    # Shape (Y, X): uint8, uint16 or float32; None if the source has no gray images
     gray: AnyArray | None
-    limits: Limits
-    name: str
+    limits: Limits  # values of black and white in `rgb`
+    name: str  # in the source
     group: str | None = None
-    gray_limits: Limits = (0.0, 1.0)
+    gray_limits: Limits = (0.0, 1.0)  # values of black and white in `gray`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,29 +43,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """Numbers of images in a source, and their problems.
+    """Numbers of images in a source, and their problems."""
 
-    Parameters
-    ----------
-    title : str
-        Name of the source in messages.
-    found, training, validation : int
-        Numbers of images in the source, and in both splits.
-    groups : int
-        Number of groups; 0 without groups.
-    paired, deep : bool
-        Whether the source has gray images, and whether it has more than 8 bits.
-    problems : tuple of Problem
-        In the order in which they were found.
-    """
-
-    title: str
+    title: str  # name of the source in messages
+    # Numbers of images in the source, and in both splits
     found: int
     training: int
     validation: int
-    groups: int = 0
+    groups: int = 0  # number of groups; 0 without groups
+    # Whether the source has gray images, and whether it has more than 8 bits
     paired: bool = False
     deep: bool = False
+    # In the order in which they were found
     problems: tuple[Problem, ...] = field(default_factory=tuple)
 
     @property

@@ -24,21 +24,13 @@ PREFETCH_THREADS = 2
 
 @dataclass(frozen=True)
 class CropBatch:
-    """Crops as they are copied to the device; further processing takes place there.
+    """Crops as they are copied to the device; further processing takes place there."""
 
-    Parameters
-    ----------
-    rgb : Tensor, shape (N, 3, S, S)
-        uint8, or float32 in [0, 1] if the data set has more than 8 bits.
-    gray : Tensor, shape (N, 1, S, S), optional
-        float32 in [0, 1]; None: it is computed from `rgb`.
-    seeds : Tensor, shape (N,)
-        int64, one for each crop: random changes with these seeds do not depend on the number of
-        processes.
-    """
-
+    # Shape (N, 3, S, S): uint8, or float32 in [0, 1] if the data set has more than 8 bits
     rgb: Tensor
-    gray: Tensor | None
+    gray: Tensor | None  # shape (N, 1, S, S): float32 in [0, 1]; None: it is computed from `rgb`
+    # Shape (N,): int64, one for each crop: random changes with these seeds do not depend on the
+    # number of processes
     seeds: Tensor
 
     def __len__(self) -> int:

@@ -31,21 +31,11 @@ _PERCENTILES = (0.1, 99.9)  # limits of uint16; a few hot pixels must not darken
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels of an image, and a hash of its file.
+    """Pixels of an image, and a hash of its file."""
 
-    Parameters
-    ----------
-    pixels : ndarray, shape (Y, X) or (Y, X, 3)
-        Any real dtype; black is the lowest value.
-    digest : str
-        SHA-256 of the file, or of the array's bytes.
-    limits : tuple of float, optional
-        Values of black and white, if the file has them.
-    """
-
-    pixels: AnyArray
-    digest: str
-    limits: Limits | None = None
+    pixels: AnyArray  # shape (Y, X) or (Y, X, 3): any real dtype; black is the lowest value
+    digest: str  # SHA-256 of the file, or of the array's bytes
+    limits: Limits | None = None  # values of black and white, if the file has them
 
 
 def decode(content: Content, side: int) -> Decoded:

@@ -31,58 +31,31 @@ MIN_SCAN_SIDE = 8  # px
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """Limits of random degradation, which differs for each image. Default: none.
+    """Limits of random degradation, which differs for each image. Default: none."""
 
-    Parameters
-    ----------
-    spectrum : float
-        Probability that gray is computed from the colors with the sensitivity of another
-        emulsion: orthochromatic, blue-sensitive or a random mix, a third each. Not for data sets
-        whose gray images are not luminance.
-    blur : float
-        Largest standard deviation of a Gaussian blur, px; half of the images are not blurred.
-    contrast : float
-        Largest logarithm of the contrast factor about the image's mean, as in a hard print with
-        clipped highlights and shadows. The smallest is minus half of it.
-    tone : float
-        Largest |log gamma|.
-    fade : float
-        Largest share of the range that is lost at each end.
-    grain : float
-        Largest standard deviation of noise, for gray in [0, 1]; half of the images have none.
-    grain_size : float
-        Largest standard deviation, px, of the Gaussian that correlates neighboring pixels of the
-        noise. 0: sensor noise, which is the same for all gray values.
-    uneven : float
-        Largest relative change of brightness by stained paper and by vignetting.
-    scratches : float
-        Probability of one to three scratches or hairs, light or dark.
-    dust : float
-        Probability of specks, light or dark.
-    small : float
-        Probability of reduction, down to `scan` of the side, and enlargement.
-    scan : float
-        Smallest factor of this reduction.
-    jpeg : float
-        Probability of JPEG compression with quality `quality` to 95.
-    quality : float
-        Lowest JPEG quality.
-    """
-
+    # Probability that gray is computed from the colors with the sensitivity of another emulsion:
+    # orthochromatic, blue-sensitive or a random mix, a third each. Not for data sets whose gray
+    # images are not luminance.
     spectrum: float = 0.0
+    # Largest standard deviation of a Gaussian blur, px; half of the images are not blurred
     blur: float = 0.0
+    # Largest logarithm of the contrast factor about the image's mean, as in a hard print with
+    # clipped highlights and shadows. The smallest is minus half of it.
     contrast: float = 0.0
-    tone: float = 0.0
-    fade: float = 0.0
+    tone: float = 0.0  # largest |log gamma|
+    fade: float = 0.0  # largest share of the range that is lost at each end
+    # Largest standard deviation of noise, for gray in [0, 1]; half of the images have none
     grain: float = 0.0
+    # Largest standard deviation, px, of the Gaussian that correlates neighboring pixels of the
+    # noise. 0: sensor noise, which is the same for all gray values.
     grain_size: float = 0.0
-    uneven: float = 0.0
-    scratches: float = 0.0
-    dust: float = 0.0
-    small: float = 0.0
-    scan: float = 0.4
-    jpeg: float = 0.0
-    quality: float = 25.0
+    uneven: float = 0.0  # largest relative change of brightness by stained paper and by vignetting
+    scratches: float = 0.0  # probability of one to three scratches or hairs, light or dark
+    dust: float = 0.0  # probability of specks, light or dark
+    small: float = 0.0  # probability of reduction, down to `scan` of the side, and enlargement
+    scan: float = 0.4  # smallest factor of this reduction
+    jpeg: float = 0.0  # probability of JPEG compression with quality `quality` to 95
+    quality: float = 25.0  # lowest JPEG quality
 
 
 NONE = Degradation()

@@ -50,27 +50,14 @@ Content = Path | Member | Any
 
 @dataclass(frozen=True)
 class Item:
-    """An image of a source.
+    """An image of a source."""
 
-    Parameters
-    ----------
-    name : str
-        Name in reports: the path within the source, with slashes.
-    color : Content
-        The color image.
-    gray : Content, optional
-        Its gray image; None: gray is computed from the colors.
-    columns : mapping
-        Other columns of a CSV; candidates for the group.
-    limits : tuple of float, optional
-        Values of black and white in `gray`, if the source has them.
-    """
-
-    name: str
-    color: Content
-    gray: Content | None = None
+    name: str  # name in reports: the path within the source, with slashes
+    color: Content  # the color image
+    gray: Content | None = None  # its gray image; None: gray is computed from the colors
+    # Other columns of a CSV; candidates for the group
     columns: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits | None = None
+    limits: Limits | None = None  # values of black and white in `gray`, if the source has them
 
 
 @dataclass(frozen=True)

@@ -28,22 +28,13 @@ TIFF = {".tif", ".tiff"}
 
 @dataclass(frozen=True, eq=False)
 class GroundTruthImage:
-    """A color image, and its gray image if the source has one.
+    """A color image, and its gray image if the source has one."""
 
-    Parameters
-    ----------
-    name, group : str
-        Name in the source; the group is empty if the image has none.
-    rgb : ndarray, uint8, shape (Y, X, 3), optional
-        None if the image is unreadable or has no colors.
-    gray : ndarray, uint8, shape (Y, X), optional
-        None: gray is computed from the colors.
-    """
-
+    # Name in the source; the group is empty if the image has none
     name: str
     group: str
-    rgb: UInt8Array | None
-    gray: UInt8Array | None = None
+    rgb: UInt8Array | None  # shape (Y, X, 3): None if the image is unreadable or has no colors
+    gray: UInt8Array | None = None  # shape (Y, X): None if gray is computed from the colors
 
 
 @dataclass(frozen=True)

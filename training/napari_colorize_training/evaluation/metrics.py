@@ -104,17 +104,11 @@ def _m3(*opponents: Float64Array) -> float:
 
 @dataclass(frozen=True)
 class CalibrationCurve:
-    """Agreement of expected and measured errors of a model.
+    """Agreement of expected and measured errors of a model."""
 
-    Parameters
-    ----------
-    rank_correlation : float
-        Spearman's coefficient of expected and measured errors; 1 is the same order.
-    expected, measured : tuple of float
-        Means in parts of equal size of the pixels, sorted by expected error.
-    """
-
+    # Spearman's coefficient of expected and measured errors; 1 is the same order
     rank_correlation: float
+    # Means in parts of equal size of the pixels, sorted by expected error
     expected: tuple[float, ...]
     measured: tuple[float, ...]
 

@@ -23,29 +23,17 @@ Degrade = Callable[[UInt8Array, UInt8Array], UInt8Array]  # truth and gray to de
 
 @dataclass(frozen=True)
 class Score:
-    """Mean figures over images, and those of gray for comparison.
+    """Mean figures over images, and those of gray for comparison."""
 
-    Parameters
-    ----------
-    images : int
-        Number of images.
-    psnr, psnr_gray : float
-        Peak signal-to-noise ratio of RGB, dB, mean over images.
-    ciede2000, ciede2000_gray : float
-        Mean color difference over pixels, then images; 1 is just noticeable.
-    colorfulness : float
-        Mean measure of Hasler and Suesstrunk, as a share of the truth's.
-    better_share : float
-        Share of images with a lower CIEDE2000 than gray.
-    """
-
-    images: int
+    images: int  # number of images
+    # Peak signal-to-noise ratio of RGB, dB, mean over images
     psnr: float
     psnr_gray: float
+    # Mean color difference over pixels, then images; 1 is just noticeable
     ciede2000: float
     ciede2000_gray: float
-    colorfulness: float
-    better_share: float
+    colorfulness: float  # mean measure of Hasler and Suesstrunk, as a share of the truth's
+    better_share: float  # share of images with a lower CIEDE2000 than gray
 
 
 def quick_score(

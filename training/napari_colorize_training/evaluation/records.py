@@ -23,50 +23,34 @@ from napari_colorize_training.evaluation.metrics import CalibrationCurve
 class EvaluationConfig:
     """Settings, images and metrics of an evaluation.
 
-    Parameters
-    ----------
-    render_factor, saturation : optional
-        Settings of all models. Default: those that each model recommends.
-    saturations : tuple of float
-        Saturations at which the curve of figures is measured, 0 to 4.
-    degrade : str, optional
-        A key of `degrade.PRESETS`. Models get degraded gray; their colors are combined with the
-        clean gray before they are measured, so that figures are comparable.
-    validation : bool
-        Use only the validation split of a training on these images.
-    limit : int, optional
-        Largest number of images.
-    group : str, optional
-        Option for groups as in training (`split.grouping`): figures are also reported for each
-        group, and the validation split does not divide groups.
-    stack : bool
-        The images are the frames of a video: temporal consistency is measured, too.
-    calibration : bool
-        Measure the expected errors of every model, which takes about as long as colorizing.
-    backbone, lpips, fid : Path, optional
-        Files of the networks for feature metrics; see `frechet`.
-    seed : int
-        Seed of the degradation.
-
     Raises
     ------
     SettingsError
         If a saturation or the limit is out of range.
     """
 
+    # Settings of all models. Default: those that each model recommends.
     render_factor: int | None = None
     saturation: float | None = None
+    # Saturations at which the curve of figures is measured, 0 to 4
     saturations: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
+    # A key of `degrade.PRESETS`. Models get degraded gray; their colors are combined with the clean
+    # gray before they are measured, so that figures are comparable.
     degrade: str | None = None
-    validation: bool = False
-    limit: int | None = None
+    validation: bool = False  # use only the validation split of a training on these images
+    limit: int | None = None  # largest number of images
+    # Option for groups as in training (`split.grouping`): figures are also reported for each group,
+    # and the validation split does not divide groups
     group: str | None = None
+    # The images are the frames of a video: temporal consistency is measured, too
     stack: bool = False
+    # Measure the expected errors of every model, which takes about as long as colorizing
     calibration: bool = True
+    # Files of the networks for feature metrics; see `frechet`
     backbone: Path | None = None
     lpips: Path | None = None
     fid: Path | None = None
-    seed: int = 0
+    seed: int = 0  # seed of the degradation
 
     def __post_init__(self) -> None:
         if any(not 0 <= value <= 4 for value in self.saturations):
@@ -112,39 +96,21 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Column:
-    """Figures of one model, or of gray; None for what was not measured.
+    """Figures of one model, or of gray; None for what was not measured."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the model.
-    images : tuple of ImageFigures
-        In the order of `Evaluation.images`.
-    better : float
-        Share of images with a lower CIEDE2000 than gray.
-    frechet, frechet_whole, frechet_quadrants, fid : float, optional
-        Frechet distances to the true images: with the backbone for whole images and quadrants
-        together, whole images, and quadrants; and with Inception.
-    curve : tuple of CurvePoint
-        Figures over saturation.
-    calibration : CalibrationCurve, optional
-        Expected and measured errors.
-    uncertainty : str
-        Source of the expected errors.
-    cdc, warping_error : float, optional
-        Temporal consistency of a video.
-    """
-
-    name: str
-    images: tuple[ImageFigures, ...]
-    better: float
+    name: str  # name of the model
+    images: tuple[ImageFigures, ...]  # in the order of `Evaluation.images`
+    better: float  # share of images with a lower CIEDE2000 than gray
+    # Frechet distances to the true images: with the backbone for whole images and quadrants
+    # together, whole images, and quadrants; and with Inception
     frechet: float | None = None
     frechet_whole: float | None = None
     frechet_quadrants: float | None = None
     fid: float | None = None
-    curve: tuple[CurvePoint, ...] = ()
-    calibration: CalibrationCurve | None = None
-    uncertainty: str = ""
+    curve: tuple[CurvePoint, ...] = ()  # figures over saturation
+    calibration: CalibrationCurve | None = None  # expected and measured errors
+    uncertainty: str = ""  # source of the expected errors
+    # Temporal consistency of a video
     cdc: float | None = None
     warping_error: float | None = None
 
@@ -170,43 +136,22 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Figures of several models on the same images.
+    """Figures of several models on the same images."""
 
-    Parameters
-    ----------
-    data : str
-        Name of the source.
-    config : EvaluationConfig
-        Settings and metrics.
-    images, groups : tuple of str
-        Name and group of each measured image.
-    skipped : int
-        Number of images that are damaged or have no colors.
-    truth : tuple of NoReferenceFigures
-        Figures of the true images.
-    truth_cdc, truth_warping_error : float, optional
-        Temporal consistency of the true video.
-    gray : Column
-        Figures of gray.
-    models : tuple of Column
-        Figures of the models.
-    samples : tuple of Example
-        Examples of the first images.
-    best, worst : dict
-        Examples by model, with the largest and smallest improvement over gray in CIEDE2000.
-    """
-
-    data: str
-    config: EvaluationConfig
+    data: str  # name of the source
+    config: EvaluationConfig  # settings and metrics
+    # Name and group of each measured image
     images: tuple[str, ...]
     groups: tuple[str, ...]
-    skipped: int
-    truth: tuple[NoReferenceFigures, ...]
-    gray: Column
-    models: tuple[Column, ...]
+    skipped: int  # number of images that are damaged or have no colors
+    truth: tuple[NoReferenceFigures, ...]  # figures of the true images
+    gray: Column  # figures of gray
+    models: tuple[Column, ...]  # figures of the models
+    # Temporal consistency of the true video
     truth_cdc: float | None = None
     truth_warping_error: float | None = None
-    samples: tuple[Example, ...] = field(default=(), repr=False)
+    samples: tuple[Example, ...] = field(default=(), repr=False)  # examples of the first images
+    # Examples by model, with the largest and smallest improvement over gray in CIEDE2000
     best: Mapping[str, tuple[Example, ...]] = field(default_factory=dict, repr=False)
     worst: Mapping[str, tuple[Example, ...]] = field(default_factory=dict, repr=False)
 

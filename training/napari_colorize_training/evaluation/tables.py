@@ -15,30 +15,16 @@ Table = list[tuple[str, list[str]]]  # rows: a label and its cells
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of the table of figures.
+    """A row of the table of figures."""
 
-    Parameters
-    ----------
-    label : str
-        Name, unit and definition.
-    of : callable
-        Function from a column and the evaluation to a value; NaN or None if not measured.
-    digits : int
-        Digits after the decimal point.
-    truth : callable, optional
-        Function from the evaluation to the value of the true images.
-    missing : str
-        How to measure it, for rows without values.
-    share : bool
-        Format as a percentage.
-    """
-
-    label: str
+    label: str  # name, unit and definition
+    # Function from a column and the evaluation to a value; NaN or None if not measured
     of: Callable[[Column, Evaluation], float | None]
-    digits: int = 2
+    digits: int = 2  # digits after the decimal point
+    # Function from the evaluation to the value of the true images
     truth: Callable[[Evaluation], float | None] | None = None
-    missing: str = ""
-    share: bool = False
+    missing: str = ""  # how to measure it, for rows without values
+    share: bool = False  # format as a percentage
 
     def cells(self, evaluation: Evaluation) -> list[str]:
         """Return the cells of gray, every model and the truth; "" for missing values."""

@@ -17,18 +17,10 @@ FUSED = ("cpu", "cuda")  # devices on which torch updates all weights in one ker
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters with a common learning rate.
+    """Parameters with a common learning rate."""
 
-    Parameters
-    ----------
-    parameters : list of Parameter
-        Frozen ones among them are not optimized.
-    lr : float
-        Peak learning rate.
-    """
-
-    parameters: list[nn.Parameter]
-    lr: float
+    parameters: list[nn.Parameter]  # frozen ones among them are not optimized
+    lr: float  # peak learning rate
 
 
 class OptimizedModule:

@@ -16,37 +16,17 @@ SAVE_EVERY = 60.0  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Folders, files and machine settings of a run.
+    """Folders, files and machine settings of a run."""
 
-    Parameters
-    ----------
-    folder : Path
-        Run folder: log, state, previews, model.
-    cache : Path
-        Folder of the image cache, written by `data.prepare`.
-    encoder, features : Path, optional
-        Local files that replace the published encoder and feature network.
-    untrained : bool
-        Start with random weights even if the recipe names a published encoder.
-    base : tuple of (nn.Module, Architecture), optional
-        Network to continue from.
-    base_name : str
-        Name of `base` in the model's metadata.
-    steps : int, optional
-        Length of the whole run, instead of the recipe's epochs.
-    precision : {"auto", "float32", "bfloat16"}
-        Precision of forward and backward passes.
-    save_every : float
-        Smallest time between saved states, seconds.
-    """
-
-    folder: Path
-    cache: Path
+    folder: Path  # run folder: log, state, previews, model
+    cache: Path  # folder of the image cache, written by `data.prepare`
+    # Local files that replace the published encoder and feature network
     encoder: Path | None = None
-    untrained: bool = False
     features: Path | None = None
-    base: tuple[nn.Module, Architecture] | None = None
-    base_name: str = ""
-    steps: int | None = None
-    precision: str = "auto"
-    save_every: float = SAVE_EVERY
+    # Start with random weights even if the recipe names a published encoder
+    untrained: bool = False
+    base: tuple[nn.Module, Architecture] | None = None  # network to continue from
+    base_name: str = ""  # name of `base` in the model's metadata
+    steps: int | None = None  # length of the whole run, instead of the recipe's epochs
+    precision: str = "auto"  # precision of forward and backward passes
+    save_every: float = SAVE_EVERY  # smallest time between saved states, seconds

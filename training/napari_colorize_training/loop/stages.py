@@ -10,25 +10,14 @@ from napari_colorize_training.recipe import MIN_SIDE, Recipe, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class StageRun:
-    """One stage of a run.
+    """One stage of a run."""
 
-    Parameters
-    ----------
-    stage : Stage
-        Stage of the recipe.
-    index : int
-        Position in the run, from 0.
-    first_step, steps : int
-        First step of the run that belongs to the stage, and number of steps.
-    side : int
-        Side of the crops, px: that of the stage, or less if the images are smaller.
-    """
-
-    stage: Stage
-    index: int
+    stage: Stage  # stage of the recipe
+    index: int  # position in the run, from 0
+    # First step of the run that belongs to the stage, and number of steps
     first_step: int
     steps: int
-    side: int
+    side: int  # side of the crops, px: that of the stage, or less if the images are smaller
 
     @property
     def end_step(self) -> int:

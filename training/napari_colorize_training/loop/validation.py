@@ -25,23 +25,15 @@ COLOR_WEIGHT = 0.1  # weight of deviating colorfulness in `ValidationFigures.mea
 
 @dataclass(frozen=True)
 class ValidationFigures:
-    """Errors of predicted colors, and those of gray for comparison.
+    """Errors of predicted colors, and those of gray for comparison."""
 
-    Parameters
-    ----------
-    uv, uv_gray : float
-        Root mean square error of U and V.
-    ciede2000, ciede2000_gray : float
-        Mean color difference.
-    colorfulness : float
-        Mean chroma as a share of the truth's.
-    """
-
+    # Root mean square error of U and V
     uv: float
     uv_gray: float
+    # Mean color difference
     ciede2000: float
     ciede2000_gray: float
-    colorfulness: float
+    colorfulness: float  # mean chroma as a share of the truth's
 
     @property
     def measure(self) -> float:

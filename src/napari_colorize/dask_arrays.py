@@ -85,26 +85,13 @@ def colorize_lazily(
     ----------
     array : dask.array.Array, shape (..., Y, X), (..., Y, X, 3) or (..., Y, X, 4)
         Any real dtype. Colors are replaced, alpha is kept.
-    model : str, path or Colorizer
-        Name in the catalogue, or a path that is valid on all workers. Of a Colorizer only name or
-        path, device and precision are sent to the workers.
-    device, precision
-        See `Colorizer.from_pretrained`; "auto" is resolved by each worker.
-    rgb : bool, optional
-        Whether the last axis holds colors. Default: if it has 3 or 4 entries.
-    guides : Guides, optional
-        Mask, hints and reference image for all planes.
-    blend_with : str, path or Colorizer, optional
-        A second model whose colors are blended with those of the first.
+    model, blend_with : str, path or Colorizer
+        Paths must be valid on all workers. Of a Colorizer only name or path, device and precision
+        are sent to the workers.
+    device, precision, rgb, guides, **settings
+        As in `api.colorize`; "auto" is resolved by each worker, and guides are those of all planes.
     time_axis : int, optional
         Axis along which `temporal_smoothing` acts. Default: the first leading axis.
-    **settings
-        Fields of `ColorizeSettings`.
-
-    Returns
-    -------
-    LazyColorized
-        `.rgb` is the dask array.
 
     Raises
     ------

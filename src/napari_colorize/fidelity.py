@@ -39,27 +39,12 @@ def deoldify(
     saturation: float = 1.0,
     post_process: bool = True,
 ) -> UInt8Array:
-    """Colorize as DeOldify does, without its watermark.
+    """Colorize 8-bit RGB (Y, X, 3), of which only luminance is used, as DeOldify does.
 
-    Parameters
-    ----------
-    image : ndarray, shape (Y, X, 3)
-        8-bit RGB. Only its luminance is used.
-    network : callable
-        See the description of this module.
-    render_factor : int
-        Side of the network input divided by 16.
-    self_attention : bool
-        Whether the self-attention layer is used.
-    saturation : float
-        Saturation as in the IPOL program; 1 reproduces DeOldify, which has no such parameter.
-    post_process : bool
-        False returns the enlarged output of the network, without the luminance of the image.
-
-    Returns
-    -------
-    ndarray, shape (Y, X, 3)
-        8-bit RGB.
+    There is no watermark. `network` is described in the docstring of this module. `render_factor`
+    is the side of the network input divided by 16. `saturation` is that of the IPOL program; 1
+    reproduces DeOldify, which has no such parameter. Without `post_process` the enlarged output of
+    the network is returned, without the luminance of the image.
     """
     square = to_luma(resize(image, _square(render_factor)))
     colored = resize(predict_rgb(square, network, self_attention), image.shape[:2])

@@ -53,12 +53,8 @@ class ModelSpec:
     ) -> ModelSpec:
         """Describe a model given by name, file or Colorizer; no network is built.
 
-        Parameters
-        ----------
-        model : str, path or Colorizer
-            A Colorizer keeps its device and precision.
-        device, precision
-            See `Colorizer.from_pretrained`.
+        A Colorizer keeps its device and precision; otherwise they are as in
+        `Colorizer.from_pretrained`.
 
         Raises
         ------

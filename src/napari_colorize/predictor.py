@@ -199,23 +199,11 @@ class Predictor:
         settings: ColorizeSettings,
         hints: Sequence[Hints | None] | None = None,
     ) -> tuple[Tensor, InferenceConfig]:
-        """Predict the chroma of planes of one size, with retries if memory is exhausted.
+        """Predict the chroma of N planes of one size, with retries if memory is exhausted.
 
-        Parameters
-        ----------
-        planes : sequence of Plane
-            N planes.
-        settings : ColorizeSettings
-            Resolved settings: the render factor is a number.
-        hints : sequence of Hints or None, optional
-            Hints of each plane, for a network that takes hints as input.
-
-        Returns
-        -------
-        Tensor, shape (N, h, w, 2)
-            float32 U and V at network size, on this device.
-        InferenceConfig
-            How they were predicted.
+        The settings are resolved: the render factor is a number. `hints` are those of each plane,
+        for a network that takes hints as input. Returns float32 U and V (N, h, w, 2) at network
+        size on this device, and how they were predicted.
         """
         given = [None] * len(planes) if hints is None else hints
         share_hints = all(each is given[0] for each in given)

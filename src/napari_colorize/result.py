@@ -131,18 +131,9 @@ class Colorized:
         return memory.with_cpu_fallback(run, self.plane.gray.device, "image")
 
     def uncolored(self, below: float = UNCOLORED_BELOW, step: int = 1) -> BoolArray:
-        """Mask of the pixels with almost no chroma.
+        """Mask (Y, X) of the pixels with almost no chroma, of every `step`-th pixel of both axes.
 
-        Parameters
-        ----------
-        below : float
-            CIELAB chroma, the distance from gray of the same lightness; 2 is just visible.
-        step : int
-            Evaluate every `step`-th pixel along both axes.
-
-        Returns
-        -------
-        ndarray of bool, shape (Y, X), or smaller for a `step` above 1
+        `below` is CIELAB chroma, the distance from gray of the same lightness; 2 is just visible.
         """
         low, high = self.plane.limits if self.pixels.dtype.kind in "iu" else (0.0, 1.0)
         if self.pixels_8bit is not None or self.plane.dtype.kind == "b":

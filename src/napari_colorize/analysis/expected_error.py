@@ -42,20 +42,11 @@ def source_of(model: Predictor) -> str:
 
 
 def expected_error(model: Predictor, result: Colorized) -> Float32Array:
-    """Estimate the error of each predicted color; the network runs once more.
+    """Estimate the error of each color in a result of the model; the network runs once more.
 
-    Parameters
-    ----------
-    model : Predictor
-        The model that made the result.
-    result : Colorized
-        Its result.
-
-    Returns
-    -------
-    ndarray, float32, shape (h, w)
-        CIEDE2000: a difference of 1 is just visible, above 10 the color is a guess. The size is
-        that of the color classes or of the image; `imaging.resample.resize_map` changes it.
+    The error is CIEDE2000, float32 (h, w): a difference of 1 is just visible, above 10 the color is
+    a guess. The size is that of the color classes or of the image; `imaging.resample.resize_map`
+    changes it.
 
     Raises
     ------

@@ -33,20 +33,11 @@ def create(
     attention: int = 1,
     spectral: bool = True,
 ) -> DeOldify | IpolUNet:
-    """Create a network with random weights.
+    """Create a network with random weights, with the head and module names of a program.
 
-    Parameters
-    ----------
-    family : {"deoldify", "ipol"}
-        Program whose head and module names the network has.
-    encoder, kind
-        See `config_for`.
-    width : float
-        Factor on the channels of the decoder.
-    attention : int
-        Number of self-attention layers: 0, 1 or 2.
-    spectral : bool
-        Whether the weights have spectral norm.
+    `encoder` and `kind` are as in `config_for`. `width` is a factor on the channels of the decoder,
+    `attention` the number of self-attention layers (0, 1 or 2), and `spectral` whether the weights
+    have spectral norm.
     """
     config = scale_decoder(config_for(encoder, kind), width)
     network = DeOldify if family == "deoldify" else IpolUNet

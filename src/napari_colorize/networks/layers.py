@@ -212,16 +212,11 @@ def attention(
     query, key : Tensor, shape (N, D, L)
         Features at L positions.
     value : Tensor, shape (N, C, L)
-        Values that are summed.
+        Values; the result is sum_i weight_ij value_i.
     softmax_over : {"source", "target"}
         Positions over which the weights sum to 1: all sources i of one target j (DeOldify; the
         usual attention, with the names query and key exchanged), or all targets j of one source i
         (the program of the IPOL review).
-
-    Returns
-    -------
-    Tensor, shape (N, C, L)
-        sum_i weight_ij value_i.
     """
     batch, _, positions = query.shape
     block_size = max(1, MAX_BLOCK_WEIGHTS // (batch * positions))

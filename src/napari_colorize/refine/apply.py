@@ -30,16 +30,9 @@ def refine(
 ) -> ChromaLayers:
     """Refine the prediction of one model, or of two models, into chroma layers.
 
-    Parameters
-    ----------
-    gray : Tensor, shape (Y, X)
-        Luminance of the image at full size, in [0, 1]. NaN counts as black.
-    chroma, other : Chroma
-        Prediction of the first model, and of the second model if there is one.
-    settings : ColorizeSettings
-        Only the settings listed in `settings.REFINING` are used.
-    guides : Guides
-        Guides of the same size as the image.
+    `gray` is the luminance of the image at full size, (Y, X) in [0, 1]; NaN counts as black. Of the
+    settings only those listed in `settings.REFINING` are used. The guides have the size of the
+    image.
 
     Raises
     ------

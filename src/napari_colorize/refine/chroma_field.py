@@ -26,32 +26,16 @@ MAX_WIDE_VALUES = 2**24  # values of a map that is enlarged along columns in one
 
 @dataclass(frozen=True, eq=False)
 class Chroma:
-    """Predicted chroma of one image, at the size of the network output.
+    """Predicted chroma of one image, at the size of the network output."""
 
-    Parameters
-    ----------
-    uv : Tensor, shape (h, w, 2)
-        float32 U and V as `skimage.color.rgb2yuv` scales them.
-    model : str
-        Name of the checkpoint.
-    render_factor : int
-        Render factor used; smaller than requested if memory was exhausted.
-    self_attention : bool
-        Whether the self-attention layer was used.
-    smoothed_uv : Tensor, shape (h, w, 2), optional
-        `uv` after temporal smoothing, see `refine.temporal`; None for a single image.
-    temporal_smoothing : float
-        Strength of the smoothing, 0 to 1; 0 for a single image.
-    errors : Tensor, shape (h, w), optional
-        Expected error of the colors in CIEDE2000, if it was computed.
-    """
-
-    uv: Tensor
-    model: str
-    render_factor: int
-    self_attention: bool
+    uv: Tensor  # shape (h, w, 2): float32 U and V as `skimage.color.rgb2yuv` scales them
+    model: str  # name of the checkpoint
+    render_factor: int  # render factor used; smaller than requested if memory was exhausted
+    self_attention: bool  # whether the self-attention layer was used
+    # Shape (h, w, 2): `uv` after temporal smoothing, see `refine.temporal`; None for a single image
     smoothed_uv: Tensor | None = None
-    temporal_smoothing: float = 0.0
+    temporal_smoothing: float = 0.0  # strength of the smoothing, 0 to 1; 0 for a single image
+    # Shape (h, w): expected error of the colors in CIEDE2000, if it was computed
     errors: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Chroma:
@@ -67,17 +51,10 @@ class Chroma:
 
 @dataclass(frozen=True, eq=False)
 class ChromaField:
-    """U and V of an image as `slope * gray + offset`.
+    """U and V of an image as `slope * gray + offset`."""
 
-    Parameters
-    ----------
-    offset : Tensor, shape (h, w, 2)
-        float32 U and V of black, at any size.
-    slope : Tensor, shape (h, w, 2), optional
-        Change of U and V per unit of gray, at the size of `offset`. None means 0.
-    """
-
-    offset: Tensor
+    offset: Tensor  # shape (h, w, 2): float32 U and V of black, at any size
+    # Shape (h, w, 2): change of U and V per unit of gray, at the size of `offset`. None means 0.
     slope: Tensor | None = None
 
     def to(self, device: torch.device | str) -> ChromaField:
@@ -89,22 +66,13 @@ class ChromaField:
 
 @dataclass(frozen=True, eq=False)
 class FixedPixels:
-    """Pixels of the full image with a fixed color that saturation does not change.
+    """Pixels of the full image with a fixed color that saturation does not change."""
 
-    Parameters
-    ----------
-    rows, columns : Tensor, shape (n,)
-        int64 pixel indices, sorted by row.
-    uv : Tensor, shape (n, 2)
-        float32 U and V of these pixels.
-    size : tuple of int
-        Height and width of the full image.
-    """
-
+    # Shape (n,): int64 pixel indices, sorted by row
     rows: Tensor
     columns: Tensor
-    uv: Tensor
-    size: tuple[int, int]
+    uv: Tensor  # shape (n, 2): float32 U and V of these pixels
+    size: tuple[int, int]  # height and width of the full image
 
     def to(self, device: torch.device | str) -> FixedPixels:
         """Return the pixels on another device."""
@@ -114,29 +82,16 @@ class FixedPixels:
 
 @dataclass(frozen=True, eq=False)
 class ChromaLayers:
-    """All chrominance that `pipeline.compose` adds to a plane.
+    """All chrominance that `pipeline.compose` adds to a plane."""
 
-    Parameters
-    ----------
-    colors : ChromaField
-        Predicted colors, multiplied by saturation.
-    correction : ChromaField, optional
-        Added to `colors` before saturation: reduces the prediction where hints apply.
-    hinted : ChromaField, optional
-        Hinted colors, added after saturation.
-    fixed_pixels : FixedPixels, optional
-        Hinted pixels, which get exactly these colors.
-    shadows : float
-        Luminance below which predicted colors are reduced, see `damping.shadow_factor`.
-    mask : ndarray of bool, shape (Y, X), optional
-        Mask of the full image. Pixels outside it keep the input values.
-    """
-
-    colors: ChromaField
+    colors: ChromaField  # predicted colors, multiplied by saturation
+    # Added to `colors` before saturation: reduces the prediction where hints apply
     correction: ChromaField | None = None
-    hinted: ChromaField | None = None
-    fixed_pixels: FixedPixels | None = None
+    hinted: ChromaField | None = None  # hinted colors, added after saturation
+    fixed_pixels: FixedPixels | None = None  # hinted pixels, which get exactly these colors
+    # Luminance below which predicted colors are reduced, see `damping.shadow_factor`
     shadows: float = 0.0
+    # Shape (Y, X): mask of the full image. Pixels outside it keep the input values.
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property

@@ -31,24 +31,12 @@ def shadow_factor(gray: Tensor, shadows: float) -> Tensor:
 
 
 def damp_hues(uv: Tensor, hue_from: float, hue_to: float, damping: float) -> Tensor:
-    """Reduce the chroma of a range of hues.
+    """Reduce the chroma of a range of hues in U and V (..., 2); hues stay as they are.
 
     Hue is the HSV hue in degrees (0 red, 120 green, 240 blue) of the color that U and V give a gray
-    pixel; it does not depend on luminance. Damping fades out over 15 degrees outside the range.
-
-    Parameters
-    ----------
-    uv : Tensor, shape (..., 2)
-        U and V.
-    hue_from, hue_to : float
-        Range in degrees, 0 to 360. It includes 360 if `hue_to` is smaller than `hue_from`.
-    damping : float
-        0 to 1. 0 changes nothing; 1 removes all chroma inside the range.
-
-    Returns
-    -------
-    Tensor, shape (..., 2)
-        Chrominance of the same hues; `uv` itself if damping is 0.
+    pixel; it does not depend on luminance. The range includes 360 if `hue_to` is smaller than
+    `hue_from`. Damping fades out over 15 degrees outside the range. `damping` is 0 to 1: 0 returns
+    `uv` itself, 1 removes all chroma inside the range.
     """
     if damping <= 0:
         return uv

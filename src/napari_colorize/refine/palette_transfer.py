@@ -112,16 +112,12 @@ def transfer_palette(
     method: Method = "statistics",
     regions: NDArray[np.integer[Any]] | None = None,
 ) -> Tensor:
-    """Give predicted chrominance the palette of a reference image.
+    """Give predicted U and V (h, w, 2) the palette of a reference image.
 
     Parameters
     ----------
     gray : Tensor, shape (h, w)
         Luminance in [0, 1], at the size of `uv`.
-    uv : Tensor, shape (h, w, 2)
-        Predicted U and V.
-    reference : Reference
-        Reference image.
     strength : float
         0 to 1: linear interpolation between the prediction and the transferred palette.
     method : {"statistics", "patches"}
@@ -135,11 +131,6 @@ def transfer_palette(
     -------
     Tensor, shape (h, w, 2)
         U and V. Like predicted values, they can be outside the RGB gamut.
-
-    Raises
-    ------
-    SettingsError
-        If `method` is unknown.
     """
     if method not in ("statistics", "patches"):
         raise SettingsError(f"method must be one of statistics, patches, got {method!r}.")
@@ -169,26 +160,14 @@ def transfer_palette(
 
 
 def match_statistics(uv: Tensor, reference_uv: Tensor) -> Tensor:
-    """Move and scale colors to the mean and covariance of reference colors.
+    """Move and scale U and V (n, 2) to the mean and covariance of reference colors (m, 2).
 
     The transfer of Reinhard, Ashikhmin, Gooch and Shirley, "Color transfer between images" (IEEE
     Computer Graphics and Applications 21, 2001, eqs. (10) and (11)), which matches mean and
     standard deviation of each axis, is applied to chrominance only. U and V are correlated, unlike
     the axes of the paper, so the covariance is matched, by the symmetric matrix that moves colors
-    least (Pitie and Kokaram, "The linear Monge-Kantorovitch linear colour mapping", 2007).
-
-    Parameters
-    ----------
-    uv : Tensor, shape (n, 2)
-        U and V.
-    reference_uv : Tensor, shape (m, 2)
-        U and V of the reference.
-
-    Returns
-    -------
-    Tensor, shape (n, 2)
-        Colors with the mean and covariance of the reference. The gain is limited to `MAX_GAIN`, so
-        that almost gray predictions are not amplified further.
+    least (Pitie and Kokaram, "The linear Monge-Kantorovitch linear colour mapping", 2007). The gain
+    is limited to `MAX_GAIN`, so that almost gray predictions are not amplified further.
     """
     mean, covariance = _moments(uv)
     reference_mean, reference_covariance = _moments(reference_uv)
@@ -199,27 +178,16 @@ def match_statistics(uv: Tensor, reference_uv: Tensor) -> Tensor:
 
 
 def match_patches(features: Tensor, reference_features: Tensor, reference_uv: Tensor) -> Tensor:
-    """Give every pixel the colors of reference pixels with similar gray values.
+    """Give every pixel the U and V (n, 2) of reference pixels with similar gray values.
 
     After Welsh, Ashikhmin and Mueller, "Transferring color to greyscale images" (ACM Transactions
     on Graphics 21, 2002, section 3.1, global matching). The luminance of the reference is shifted
     and scaled to the mean and standard deviation of the image. Luminance and its local standard
     deviation are then compared with evenly scattered samples of the reference. The colors of the
-    `MATCHES` best samples are averaged; the paper uses the best one.
+    `MATCHES` best samples are averaged; the paper uses the best one. The result is deterministic.
 
-    Parameters
-    ----------
-    features : Tensor, shape (n, 2)
-        Luminance and local standard deviation of each pixel, see `describe`.
-    reference_features : Tensor, shape (m, 2)
-        The same features of the reference.
-    reference_uv : Tensor, shape (m, 2)
-        U and V of the reference.
-
-    Returns
-    -------
-    Tensor, shape (n, 2)
-        U and V. The result is deterministic.
+    `features` (n, 2) and `reference_features` (m, 2) are luminance and local standard deviation of
+    each pixel, see `describe`; `reference_uv` (m, 2) are U and V of the reference.
     """
     sampled = _sample_indices(len(reference_features)).to(reference_features.device)
     gray, reference_gray = features[:, 0], reference_features[:, 0]

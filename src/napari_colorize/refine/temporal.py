@@ -47,25 +47,15 @@ SCENE_CHANGE = 0.55
 
 @dataclass(frozen=True, eq=False)
 class TemporalState:
-    """State of temporal smoothing after one frame of a sequence.
+    """State of temporal smoothing after one frame of a sequence."""
 
-    Parameters
-    ----------
-    uv : Tensor, shape (h, w, 2)
-        Smoothed U and V of the frame.
-    gray : Tensor, shape (y, x)
-        Luminance of the frame at the comparison size, at most 64 x 64 pixels.
-    mean_gray : Tensor, shape (y, x)
-        Luminance averaged with the same weights as the chrominance. It lags behind slow changes, as
-        smoothed colors would.
-    frames : Tensor, shape (y, x)
-        Number of frames in the mean at each pixel.
-    """
-
-    uv: Tensor
+    uv: Tensor  # shape (h, w, 2): smoothed U and V of the frame
+    # Shape (y, x): luminance of the frame at the comparison size, at most 64 x 64 pixels
     gray: Tensor
+    # Shape (y, x): luminance averaged with the same weights as the chrominance. It lags behind slow
+    # changes, as smoothed colors would.
     mean_gray: Tensor
-    frames: Tensor
+    frames: Tensor  # shape (y, x): number of frames in the mean at each pixel
 
 
 @torch.inference_mode()

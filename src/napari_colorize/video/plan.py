@@ -186,14 +186,8 @@ def plan_video(
 ) -> VideoPlan:
     """Check input and output of a conversion before any work is done.
 
-    Parameters
-    ----------
-    input_path : path
-        A video, a folder of numbered images, a TIFF or DICOM stack, or a zarr.
-    out : path
-        The result. Its suffix selects the kind; a name without suffix is a folder.
-    options : ExportOptions
-        Further options.
+    The input is a video, a folder of numbered images, a TIFF or DICOM stack, or a zarr. The suffix
+    of the result selects its kind; a name without suffix is a folder.
 
     Raises
     ------

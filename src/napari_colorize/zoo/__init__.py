@@ -69,22 +69,11 @@ def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
 def load(
     name_or_path: str | PathLike[str], *, progress: bool | DownloadProgress = False
 ) -> tuple[Checkpoint, Weights]:
-    """Load a checkpoint and its weights, by name or by path.
+    """Load a checkpoint and its weights, by name (downloaded if it is not local) or by path.
 
-    Parameters
-    ----------
-    name_or_path : str or path
-        Name in the catalogue, downloaded if it is not local, or path of a file.
-    progress : bool or DownloadProgress
-        As for `fetch`.
-
-    Returns
-    -------
-    checkpoint : Checkpoint
-        Metadata with architecture, sha256 and size of the file. A file that is not in the catalogue
-        is named by its stem; its metadata, or else its architecture, recommends settings.
-    weights : Weights
-        State dict, metadata and sha256.
+    The checkpoint has the architecture, sha256 and size of the file. A file that is not in the
+    catalogue is named by its stem; its metadata, or else its architecture, recommends settings.
+    `progress` is as for `fetch`.
 
     Raises
     ------

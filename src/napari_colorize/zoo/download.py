@@ -67,22 +67,11 @@ def is_local(checkpoint: Checkpoint) -> bool:
 
 
 def fetch(checkpoint: Checkpoint, *, progress: bool | DownloadProgress = False) -> Path:
-    """Path of the verified file of a checkpoint, downloaded if it is not local.
+    """Path of the file of a checkpoint, verified by its sha256, downloaded if it is not local.
 
     A file that was put into the cache folder by hand is used if its sha256 is right. A file of that
-    name with another sha256 is never used, and only replaced by the right one.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Checkpoint in the catalogue.
-    progress : bool or DownloadProgress
-        True shows a bar on stderr; an object receives the total and the number of bytes.
-
-    Returns
-    -------
-    Path
-        An existing file of the right sha256.
+    name with another sha256 is never used, and only replaced by the right one. `progress` of True
+    shows a bar on stderr; an object receives the total and the number of bytes.
 
     Raises
     ------

@@ -44,16 +44,10 @@ class Weights:
 def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Weights:
     """Read the weights in a `.safetensors` or `.pth` file; the kind is detected from its content.
 
-    No code of a file is executed: a pickle with objects other than tensors is read by
-    `napari_colorize.zoo.safe_pickle`, which keeps the tensors and ignores everything else. State
-    dicts of torch 0.4.1 are converted, see `_with_spectral_vectors`.
-
-    Parameters
-    ----------
-    path : str or path
-        File with a state dict, at the top level or in `model`, `state_dict` or `params`.
-    sha256 : str, optional
-        Checksum of the file, if it was verified already; otherwise it is computed.
+    The state dict is at the top level or in `model`, `state_dict` or `params`. No code of a file is
+    executed: a pickle with objects other than tensors is read by `napari_colorize.zoo.safe_pickle`,
+    which keeps the tensors and ignores everything else. State dicts of torch 0.4.1 are converted,
+    see `_with_spectral_vectors`. `sha256` is the checksum of the file, if it was verified already.
 
     Raises
     ------

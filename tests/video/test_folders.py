@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ from sample_videos import TintResult, decoded_frames, gray_frame, make_video
 
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.images import read_image, read_provenance
+from napari_colorize.settings import ColorizeSettings
 from napari_colorize.video.resume import work_folder
 
 Run = Callable[..., Any]
@@ -62,6 +64,27 @@ def test_an_interrupted_folder_is_resumed(
     assert after.items() >= before.items()
     assert len(model.images_received) == 12 - len(before)
     assert not (tmp_path / "out.part").exists()
+
+
+def test_a_folder_left_by_an_earlier_version_is_resumed(
+    tmp_path: Path, run: Run, model: Any
+) -> None:
+    make_folder(tmp_path / "in")
+    settings = ColorizeSettings(temporal_smoothing=0.5)
+    run(tmp_path / "in", tmp_path / "out", frames=3, settings=settings)
+    part = tmp_path / "out.part"
+    (part / "images").rename(part / "pictures")
+    state = json.loads((part / "work.json").read_text())
+    identity = state["identity"]
+    identity["pictures"] = identity.pop("images")
+    identity["settings"]["steadiness"] = identity["settings"].pop("temporal_smoothing")
+    state["kept"] = state.pop("sink_state")
+    (part / "work.json").write_text(json.dumps(state))
+
+    job = run(tmp_path / "in", tmp_path / "out", settings=settings, model=model)
+
+    assert job.resumed_frames >= 3
+    assert len(list((tmp_path / "out").iterdir())) == 12
 
 
 def test_a_nonempty_folder_needs_overwrite(tmp_path: Path, run: Run) -> None:

@@ -17,9 +17,8 @@ from napari_colorize.io.images import read_image, suggest_suffix, write_image
 from napari_colorize.runtime.atomic import remove_abandoned, write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
 from napari_colorize.video.intensity_range import sequence_limits
-from napari_colorize.video.resume import ResumeState
+from napari_colorize.video.resume import FRAMES_FOLDER, ResumeState
 
-FRAMES_FOLDER = "images"
 OTHERS = "{} other images remain in {}: remove them if they belong to another sequence."
 
 
@@ -48,6 +47,8 @@ class FolderSource:
         if not names:
             raise ImageError(f"There are no images in {path}.")
         source = cls(path, names, read_image(path / names[0]), rate)
+        # Read here only if the dtype needs it, and a second time as frames: all images of a folder
+        # seldom fit into memory.
         arrays = (source._read(name).array for name in names)
         window = source.first.contrast_limits
         source._limits = window or sequence_limits(source.first.array.dtype, arrays)[0]
@@ -124,8 +125,9 @@ class FolderWriter:
         """Write one image."""
         metadata, record = frame.metadata or Metadata(), self.state.record
         path = self._folder / self._name(frame, rgb)
+        # An image of an interrupted run may be there already, if the state was not saved after it.
         write_image(path, rgb, metadata, record, overwrite=True)
-        self.state.advance(frame)
+        self.state.advance(frame)  # last: the state never counts an image that is not on the disk
 
     def pause(self) -> None:
         """Save the number of finished images."""
@@ -133,7 +135,7 @@ class FolderWriter:
 
     def finish(self, record: Record) -> tuple[str, ...]:
         """Rename the folder to its final name, or move the images into an existing folder."""
-        self.pause()
+        self.pause()  # if a move below fails, the next run has no image left to colorize
         remove_abandoned(self._folder, age=0)
         with write_errors(self.target):
             if not self.target.exists():
@@ -144,6 +146,7 @@ class FolderWriter:
                 ours = {path.name for path in self._folder.iterdir()}
                 names = {each.name for each in self.target.iterdir() if is_image_name(each.name)}
                 others = len(names - ours)
+                # One by one, so that other files of the target stay; a crash leaves the rest here.
                 for name in sorted(ours):
                     (self._folder / name).replace(self._refuse_existing(self.target / name))
         self.state.remove()

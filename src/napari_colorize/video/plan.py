@@ -97,6 +97,8 @@ class VideoPlan:
         info = self.source.info
         limits = settings.contrast_limits or info.limits
         arguments = {**asdict(settings), "contrast_limits": limits, **guides}
+        # Everything that changes a pixel or its encoding belongs to the identity: frames of two
+        # different runs must not end in one result.
         state = ResumeState.open(
             self.target,
             {**self.source.identity(), **identity, "settings": asdict(settings), **self._format()},
@@ -146,6 +148,7 @@ class VideoPlan:
                 overwrite=overwrite,
             )
         assert self.encoding is not None
+        # The video's own luma can be copied, bit for bit, only if gray values are not changed.
         keeps_gray = settings.gamma == 1 and settings.contrast_limits is None
         return VideoWriter(
             self.target,
@@ -172,6 +175,7 @@ class VideoJob:
         try:
             self.notes += yield from self.steps
         except Exception:
+            # Nothing to resume. Ctrl-C is no `Exception`: it keeps the folder even then.
             if not self.state.resume_point.done:
                 self.state.remove()
             raise
@@ -194,6 +198,7 @@ def plan_video(
     ImageError, OutputError, SettingsError
         If the conversion is not possible.
     """
+    # Checks that read no file come first, then the source is opened, then an encoder is tried.
     path, target = Path(input_path), Path(out)
     is_folder = os.fspath(out).endswith(("/", os.sep))
     kind: Kind = "folder" if is_folder else result_kind(target)

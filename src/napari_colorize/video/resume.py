@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from napari_colorize.errors import OutputError
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
+from napari_colorize.settings import ColorizeSettings, with_current_names
 from napari_colorize.video.frames import Frame, Record, ResumePoint
 
 STATE_FILE = "work.json"
+FRAMES_FOLDER = "images"  # of a result that is a folder
+# Former names in state files, and the present ones.
+RENAMED_KEYS = {"film": "video", "pictures": FRAMES_FOLDER}
 SOFTWARE = "napari-colorize"
 SAVE_INTERVAL = 16  # frames between two writes of the state file
 RESUMED = "{} is resumed after frame {}."
@@ -157,8 +161,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         if found["software"] == SOFTWARE:
-            return dict(found)
-    except (OSError, ValueError, KeyError, TypeError):
+            return _with_current_names(folder, found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         if folder.is_dir():
             # A run that was killed before it published the state file leaves a temporary file.
             remove_abandoned(folder, age=0)
@@ -169,3 +173,15 @@ def _read(folder: Path) -> dict[str, Any] | None:
         f"{folder} exists but was not created by this program, which needs the name for unfinished "
         "results. Move it, or choose another output."
     )
+
+
+def _with_current_names(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """State of any version, with present names, and defaults of settings that did not exist."""
+    identity = {RENAMED_KEYS.get(name, name): value for name, value in found["identity"].items()}
+    identity["kind"] = RENAMED_KEYS.get(identity.get("kind", ""), identity.get("kind"))
+    settings = {**asdict(ColorizeSettings()), **with_current_names(identity.get("settings", {}))}
+    former = folder / "pictures"
+    if former.is_dir():
+        former.rename(folder / FRAMES_FOLDER)
+    sink_state = found.get("sink_state", found.get("kept"))
+    return {**found, "identity": {**identity, "settings": settings}, "sink_state": sink_state}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from textwrap import shorten
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_colorize.array_types import AnyArray
+from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ImageError
+from napari_colorize.io.dicom_gray import to_gray
+from napari_colorize.io.icc import for_rgb
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution
 from napari_colorize.io.limits import refuse_huge, with_owned_memory
 
@@ -19,152 +23,169 @@ _MAGIC_AT, _MAGIC = 128, b"DICM"
 START = _MAGIC_AT + len(_MAGIC)
 """Number of leading bytes needed to recognize a DICOM file."""
 _MM_PER_CM = 10
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_DEFAULTS = {
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "PixelRepresentation": 0,
+}
+# Retired; pydicom converts none of them, and the others only with 8 bits.
+_UNKNOWN_COLORS = frozenset({"HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420"})
+_EIGHT_BIT_COLORS = frozenset({"YBR_FULL", "YBR_FULL_422"})
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file with these first bytes is DICOM."""
-    return start[_MAGIC_AT:START] == _MAGIC
+    """Whether a file with these first bytes is DICOM, with or without preamble."""
+    return start[_MAGIC_AT:START] == _MAGIC or _is_bare(start)
+
+
+def _is_bare(start: bytes) -> bool:
+    """Whether the first element belongs to the group 0002 or 0008: a file without preamble."""
+    if len(start) < START or start[:2] not in (b"\2\0", b"\10\0", b"\0\10"):
+        return False
+    has_vr = start[4:6].isalpha() and start[4:6].isupper()
+    return has_vr or start[5:8] == bytes(3)  # otherwise a 32-bit length
 
 
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read an image or a multi-frame stack.
 
-    Stored values are converted with rescale slope and intercept. The contrast limits are the first
-    window, or the range that the stored bits allow. MONOCHROME1 images, where low values are white,
-    are inverted. Pixel spacing is the only metadata that is kept.
+    Gray values are those after the modality LUT; the contrast limits are the first window, or the
+    smallest and largest pixel without padding (see `dicom_gray`). MONOCHROME1 images, where low
+    values are white, are inverted. Overlays are ignored. Pixel spacing and the color profile are
+    the only metadata that are kept.
     """
     dataset = _open(path)
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    shape = (int(dataset.Rows), int(dataset.Columns))
-    refuse_huge(path, *shape, max_pixels=max_pixels)
+    refuse_huge(path, int(dataset.Rows), int(dataset.Columns), max_pixels=max_pixels)
     stored = _decode(path, dataset)
-    rgb = stored.shape[-1] in (3, 4) and int(dataset.get("SamplesPerPixel", 1)) > 1
-    is_stack = frames > 1
-    metadata = Metadata(resolution=_resolution(dataset), axes=_axis(dataset) if is_stack else "")
-    if is_stack and stored.ndim == 2 + rgb:
-        stored = stored[np.newaxis]
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        stored, rgb = _apply_palette(stored, dataset), True
-    if rgb:
-        return ImageRecord(
-            array=with_owned_memory(stored), is_stack=is_stack, rgb=True, metadata=metadata
-        )
-    array, limits, notes = _to_gray(stored, dataset)
+    is_color = int(dataset.SamplesPerPixel) > 1
+    is_stack = stored.ndim > 2 + is_color
+    limits: Limits | None
+    if is_color or dataset.PhotometricInterpretation == "PALETTE COLOR":
+        array, limits = (stored, _color_range(dataset)) if is_color else _palette(stored, dataset)
+        icc, notes = for_rgb(dataset.get("ICCProfile"))
+        is_color = True
+    else:
+        gray = to_gray(stored, dataset)
+        array, limits, notes, icc = gray.array, gray.limits, gray.notes, None
     return ImageRecord(
         array=with_owned_memory(array),
         is_stack=is_stack,
-        rgb=False,
+        rgb=is_color,
         contrast_limits=limits,
-        metadata=metadata,
+        metadata=Metadata(
+            icc=icc, resolution=_resolution(dataset), axes=_axis(dataset) if is_stack else ""
+        ),
         notes=notes,
     )
 
 
 def _open(path: Path) -> Dataset:
+    """The data set, with the attributes that old files omit."""
     try:
         import pydicom
-        from pydicom.errors import InvalidDicomError
     except ImportError:
         raise ImageError(
             f'{path.name} is a DICOM file. To read it: pip install "napari-colorize[dicom]".'
         ) from None
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-    except InvalidDicomError as error:
-        raise ImageError(f"{path.name} is not a DICOM file: {error}") from error
-    if "PixelData" not in dataset or "Rows" not in dataset or "Columns" not in dataset:
+    dataset = pydicom.dcmread(path, force=True)
+    if "DirectoryRecordSequence" in dataset:
+        raise ImageError(
+            f"{path.name} is the index of a DICOM folder and contains no image. Give the folder."
+        )
+    if not any(name in dataset for name in _PIXELS) or not all(
+        name in dataset for name in ("Rows", "Columns")
+    ):
         raise ImageError(
             f"{path.name} contains no image: it is no DICOM file or a DICOM file without pixels."
         )
+    for name, value in _DEFAULTS.items():
+        if dataset.get(name) is None:
+            setattr(dataset, name, value)
+    if dataset.get("BitsStored") is None and dataset.get("BitsAllocated"):
+        dataset.BitsStored = dataset.BitsAllocated
+    for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored"):
+        if name in dataset and not isinstance(dataset[name].value, int):
+            raise ImageError(f"{path.name} is damaged: {name} is {dataset[name].value}.")
+    _set_transfer_syntax(dataset)
     return dataset
+
+
+def _set_transfer_syntax(dataset: Dataset) -> None:
+    """Record the encoding that pydicom found in a file without meta header."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    meta = getattr(dataset, "file_meta", None)
+    if meta is None:
+        meta = dataset.file_meta = FileMetaDataset()
+    if "TransferSyntaxUID" not in meta:
+        is_implicit, is_little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+        meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
 
 
 def _decode(path: Path, dataset: Dataset) -> AnyArray:
     """The stored values; color images as RGB."""
-    try:
-        stored: AnyArray = dataset.pixel_array
-    except (RuntimeError, NotImplementedError, AttributeError) as error:
-        syntax = dataset.file_meta.get("TransferSyntaxUID") if dataset.file_meta else None
-        if syntax is None or not syntax.is_compressed:
-            raise
+    from napari_colorize.io.dicom_decoder import decoder_of
+
+    kind, syntax = str(dataset.PhotometricInterpretation), dataset.file_meta.TransferSyntaxUID
+    if kind in _UNKNOWN_COLORS or (kind in _EIGHT_BIT_COLORS and dataset.BitsAllocated > 8):
         raise ImageError(
-            f"{path.name} is compressed as {syntax.name}, for which no decoder is installed. Try "
-            "pip install pylibjpeg pylibjpeg-openjpeg pylibjpeg-libjpeg, or store it uncompressed."
-        ) from error
+            f"{path.name} has colors of the kind {kind} with {dataset.BitsAllocated} bits, which "
+            "cannot be read. Convert it to RGB."
+        )
+    try:
+        decoder = decoder_of(syntax)
+    except NotImplementedError:
+        raise ImageError(
+            f"{path.name} is compressed as {syntax.name}, which cannot be read. Store it "
+            "uncompressed, for example with `gdcmconv --raw`."
+        ) from None
+    if not decoder.is_available:
+        raise ImageError(
+            f"{path.name} is compressed as {syntax.name}, for which no decoder is installed. "
+            "Install one: pip install --upgrade imagecodecs."
+        )
+    if dataset.get("BitsAllocated", 8) % 8 and dataset.BitsAllocated > 1:
+        _widen(dataset)
+    try:
+        stored, _ = decoder.as_array(dataset)
+    except RuntimeError as error:  # of all plugins, one in each line
+        reason = shorten(str(error).splitlines()[-1].strip(), 120).rstrip(".")
+        raise ImageError(f"{path.name} could not be decoded ({syntax.name}): {reason}.") from error
     return stored
 
 
-def _apply_palette(stored: AnyArray, dataset: Dataset) -> AnyArray:
-    from pydicom.pixels.processing import apply_color_lut
+def _widen(dataset: Dataset) -> None:
+    """Store samples of 12 or another odd number of bits in 16 or 32 (PS3.5 D.2, retired)."""
+    bits = int(dataset.BitsAllocated)
+    allocated = 16 if bits < 16 else 32
+    count = math.prod(int(dataset[name].value) for name in ("Rows", "Columns", "SamplesPerPixel"))
+    count *= int(dataset.get("NumberOfFrames") or 1)
+    data = np.frombuffer(dataset.PixelData, np.uint8)
+    if 8 * data.size < count * bits:
+        raise ValueError(f"{count} pixels of {bits} bits need more than {data.size} bytes")
+    samples = np.unpackbits(data, bitorder="little", count=count * bits).reshape(count, bits)
+    padded = np.pad(samples, ((0, 0), (0, allocated - bits)))
+    dataset.PixelData = np.packbits(padded, bitorder="little").tobytes()
+    dataset.BitsAllocated = allocated
+
+
+def _color_range(dataset: Dataset) -> Limits | None:
+    """Range of the stored bits, if they do not fill the type."""
+    bits = int(dataset.BitsStored)
+    return None if bits in (8, 16, 32) else (0, 2**bits - 1)
+
+
+def _palette(stored: AnyArray, dataset: Dataset) -> tuple[AnyArray, Limits | None]:
+    from pydicom.pixels import apply_color_lut
 
     colors: AnyArray = apply_color_lut(stored, dataset)
-    return colors
-
-
-def _to_gray(
-    stored: AnyArray, dataset: Dataset
-) -> tuple[AnyArray, tuple[float, float], tuple[str, ...]]:
-    """Rescaled values with low as black, their contrast limits, and notes."""
-    slope, intercept = _rescale(dataset)
-    lowest, highest = sorted(slope * value + intercept for value in _stored_range(dataset))
-    low, high, notes = _window(dataset, (lowest, highest))
-    values = stored if (slope, intercept) == (1, 0) else stored * np.float64(slope) + intercept
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        total = lowest + highest
-        values = total - values
-        low, high = total - high, total - low
-    is_whole = slope.is_integer() and intercept.is_integer()
-    dtype = _smallest_integer_type(lowest, highest) if is_whole else np.dtype(np.float32)
-    return _cast(values, dtype), (low, high), notes
-
-
-def _rescale(dataset: Dataset) -> tuple[float, float]:
-    slope = _first(dataset.get("RescaleSlope"))
-    return slope or 1.0, _first(dataset.get("RescaleIntercept")) or 0.0
-
-
-def _smallest_integer_type(low: float, high: float) -> np.dtype[Any]:
-    """The smallest integer type for all values that can occur, the same for every file."""
-    kinds = (np.uint8, np.uint16, np.int16, np.int32, np.int64)
-    fitting = (kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    return np.dtype(next(fitting, np.float64))
-
-
-def _cast(values: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
-    """Values converted to `dtype`; values outside the declared range are clipped."""
-    if dtype.kind == "f" or values.dtype == dtype:
-        return values.astype(dtype, copy=False)
-    ends = np.iinfo(dtype)
-    cast: AnyArray = np.clip(values, ends.min, ends.max).astype(dtype)
-    return cast
-
-
-def _stored_range(dataset: Dataset) -> tuple[int, int]:
-    """The smallest and largest value that the stored bits can represent."""
-    bits = int(dataset.get("BitsStored", dataset.get("BitsAllocated", 16)))
-    if dataset.get("PixelRepresentation", 0):
-        return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    return 0, 2**bits - 1
-
-
-def _window(dataset: Dataset, whole: tuple[float, float]) -> tuple[float, float, tuple[str, ...]]:
-    """Values of black and white: the first window, else the whole range."""
-    center, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    if center is None or width is None or width <= 0:
-        return *whole, ()
-    function = str(dataset.get("VOILUTFunction") or "LINEAR")
-    if function == "LINEAR" and width > 1:
-        # DICOM PS3.3 C.11.2.1.2.1: the center is shifted by half a step, the width is one less.
-        center, width = center - 0.5, width - 1
-    notes = () if function != "SIGMOID" else ("The sigmoid window was applied as a linear one.",)
-    return center - width / 2, center + width / 2, notes
-
-
-def _first(value: Any) -> float | None:
-    """The first of one or several numbers."""
-    if value is None or (hasattr(value, "__len__") and not len(value)):
-        return None
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
+    bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
+    if bits == 8 and colors.dtype == np.uint16:  # entries of 8 bits in words
+        colors = (colors if colors.max() < 256 else colors >> 8).astype(np.uint8)
+    return colors, None
 
 
 def _axis(dataset: Dataset) -> str:

@@ -8,6 +8,7 @@ from napari_colorize.batch.discovery import Search
 from napari_colorize.errors import ImageError
 from napari_colorize.io import file_names
 from napari_colorize.io.file_names import natural_key, own_suffix
+from napari_colorize.io.images import read_image
 
 
 @pytest.fixture
@@ -36,6 +37,37 @@ def found_paths(*inputs: str, excluded: str | None = None) -> list[str]:
 
 def test_a_folder_gives_all_its_images_in_order(photos: Path) -> None:
     assert found_paths("photos") == ["a.JPG", "b.png", "sub/c d.tif", "sub/deep/ü.dcm"]
+
+
+def test_dicom_files_without_a_suffix_are_found_by_content(photos: Path) -> None:
+    names = ("IM0002", "1.2.840.10008", "IM.0003", "report.xyz", ".IM0004", "DICOMDIR")
+    for name in names:
+        (photos / "sub" / name).write_bytes(bytes(128) + b"DICM")
+    search = Search()
+    found = [source.path.name for source in search.find(["photos/sub"])]
+    assert found == ["1.2.840.10008", "IM.0003", "IM0002", "c d.tif", "ü.dcm"]
+    assert ".xyz 1" in search.left_out_notes()[0] and "without" not in search.left_out_notes()[0]
+
+
+def test_a_dicomdir_stands_for_the_images_that_it_lists(photos: Path) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    index = pydicom.Dataset()
+    index.file_meta = pydicom.dataset.FileMetaDataset()
+    index.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    index.file_meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
+    index.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    index.DirectoryRecordSequence = pydicom.Sequence()
+    for kind, file in (("PATIENT", None), ("IMAGE", ["SUB", "IM2"]), ("IMAGE", "IM0001")):
+        record = pydicom.Dataset()
+        record.DirectoryRecordType = kind
+        record.ReferencedFileID = file
+        index.DirectoryRecordSequence.append(record)
+    index.save_as(photos / "DICOMDIR", enforce_file_format=True)
+    (photos / "sub" / "im2").touch()
+
+    assert found_paths("photos/DICOMDIR") == ["sub/im2", "IM0001"]
+    with pytest.raises(ImageError, match="index of a DICOM folder"):
+        read_image(photos / "DICOMDIR")
 
 
 def test_with_several_inputs_each_folder_keeps_its_name(photos: Path) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from napari_colorize.batch.manifest import NAME as MANIFEST
 from napari_colorize.errors import ImageError
-from napari_colorize.io.file_names import is_image_name
+from napari_colorize.io.dicom import indexed_images
+from napari_colorize.io.file_names import is_dicomdir, is_image
 from napari_colorize.io.formats import OPTIONAL_READERS, VIDEO_SUFFIXES, suffix_of
 
 MAX_SUFFIXES = 8  # suffixes that are listed one by one
@@ -63,7 +64,8 @@ class Search:
     def find(self, inputs: Sequence[str]) -> list[FoundFile]:
         """Images of all inputs, each once: files in the given order, folders and globs sorted.
 
-        In folders and globs, images are recognized by suffix; hidden files are ignored. Images of a
+        In folders and globs, images are recognized by suffix, DICOM files also by content; hidden
+        files are ignored. A DICOMDIR stands for the images that it lists. Images of a
         single folder keep their relative path; with several folders the folder's name is added.
 
         Raises
@@ -122,6 +124,9 @@ class Search:
             raise ImageError(f"{name} cannot be read: {error.strerror}.") from None
         if stat.S_ISDIR(mode):
             return self._walk(path, Path(path.resolve().name if one_of_several else ""))
+        if stat.S_ISREG(mode) and is_dicomdir(path):
+            images = indexed_images(path)
+            return [FoundFile(image, image.relative_to(path.parent)) for image in images]
         if stat.S_ISREG(mode):
             return [FoundFile(path, Path(path.name), named=True)]
         raise ImageError(f"{name} is neither a file nor a folder.")
@@ -137,7 +142,7 @@ class Search:
             output_path = path.relative_to(base)
             if is_folder(path):
                 yield from self._walk(path, output_path)
-            elif is_image_name(path.name):
+            elif is_image(path):
                 yield FoundFile(path, output_path)
             else:
                 self._leave_out(path)
@@ -150,14 +155,14 @@ class Search:
             output_folder = output_path / current.relative_to(folder)
             folders[:] = [name for name in sorted(folders) if self._may_enter(current / name)]
             for name in sorted(names):
-                if is_image_name(name):
+                if is_image(current / name):
                     yield FoundFile(current / name, output_folder / name)
                 else:
                     self._leave_out(current / name)
 
     def _leave_out(self, path: Path) -> None:
         """Count a file that is no image; hidden files and this program's own are not counted."""
-        if not path.name.startswith(".") and path.name != MANIFEST:
+        if not (path.name.startswith(".") or path.name == MANIFEST or is_dicomdir(path)):
             self._left_out[self._identity(path)] = suffix_of(path)
 
     def _enter(self, folder: Path) -> bool:

@@ -11,7 +11,6 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ImageError
-from napari_colorize.io.dicom_gray import to_gray
 from napari_colorize.io.icc import for_rgb
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution
 from napari_colorize.io.limits import refuse_huge, with_owned_memory
@@ -36,7 +35,12 @@ _EIGHT_BIT_COLORS = frozenset({"YBR_FULL", "YBR_FULL_422"})
 
 def is_dicom(start: bytes) -> bool:
     """Whether a file with these first bytes is DICOM, with or without preamble."""
-    return start[_MAGIC_AT:START] == _MAGIC or _is_bare(start)
+    return has_magic(start) or _is_bare(start)
+
+
+def has_magic(start: bytes) -> bool:
+    """Whether a preamble and the letters DICM are the first bytes of a file."""
+    return start[_MAGIC_AT:START] == _MAGIC
 
 
 def _is_bare(start: bytes) -> bool:
@@ -66,6 +70,8 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
         icc, notes = for_rgb(dataset.get("ICCProfile"))
         is_color = True
     else:
+        from napari_colorize.io.dicom_gray import to_gray
+
         gray = to_gray(stored, dataset)
         array, limits, notes, icc = gray.array, gray.limits, gray.notes, None
     return ImageRecord(
@@ -80,22 +86,53 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
     )
 
 
-def _open(path: Path) -> Dataset:
-    """The data set, with the attributes that old files omit."""
+def indexed_images(dicomdir: Path) -> list[Path]:
+    """Image files that a DICOMDIR lists, in its order.
+
+    Raises
+    ------
+    ImageError
+        If pydicom is not installed, or the file is damaged.
+    """
+    try:
+        records = _load(dicomdir).get("DirectoryRecordSequence") or ()
+    except ImageError:
+        raise
+    # pydicom raises nearly every class of exception for damaged files.
+    except Exception as error:
+        raise ImageError(f"{dicomdir} is a damaged index of a DICOM folder: {error}.") from error
+    found = []
+    for record in records:
+        parts = record.get("ReferencedFileID")
+        if record.get("DirectoryRecordType") == "IMAGE" and parts:
+            parts = [parts] if isinstance(parts, str) else list(parts)
+            path = dicomdir.parent.joinpath(*parts)
+            # Names are in capitals, but Linux shows those of a CD in small letters.
+            lower = dicomdir.parent.joinpath(*map(str.lower, parts))
+            found.append(lower if lower.exists() and not path.exists() else path)
+    return found
+
+
+def _load(path: Path) -> Dataset:
     try:
         import pydicom
     except ImportError:
         raise ImageError(
             f'{path.name} is a DICOM file. To read it: pip install "napari-colorize[dicom]".'
         ) from None
-    dataset = pydicom.dcmread(path, force=True)
+    return pydicom.dcmread(path, force=True)
+
+
+def _open(path: Path) -> Dataset:
+    """The data set, with the attributes that old files omit."""
+    dataset = _load(path)
     if "DirectoryRecordSequence" in dataset:
         raise ImageError(
-            f"{path.name} is the index of a DICOM folder and contains no image. Give the folder."
+            f"{path.name} is the index of a DICOM folder and contains no image. Give the folder or "
+            "one of its files."
         )
-    if not any(name in dataset for name in _PIXELS) or not all(
-        name in dataset for name in ("Rows", "Columns")
-    ):
+    has_size = "Rows" in dataset and "Columns" in dataset
+    if not has_size or not any(dataset.get(name) for name in _PIXELS):
         raise ImageError(
             f"{path.name} contains no image: it is no DICOM file or a DICOM file without pixels."
         )
@@ -179,7 +216,7 @@ def _color_range(dataset: Dataset) -> Limits | None:
 
 
 def _palette(stored: AnyArray, dataset: Dataset) -> tuple[AnyArray, Limits | None]:
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 
     colors: AnyArray = apply_color_lut(stored, dataset)
     bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])

@@ -13,9 +13,8 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from pydicom.pixels import get_decoder
 from pydicom.pixels.common import PhotometricInterpretation as PI
-from pydicom.pixels.decoders.base import Decoder, DecodeRunner
+from pydicom.pixels.decoders.base import Decoder, DecodeRunner, get_decoder
 from pydicom.uid import (
     UID,
     JPEG2000TransferSyntaxes,

@@ -8,7 +8,6 @@ windows, and windows that differ from frame to frame.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +23,8 @@ VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
 # Of multi-frame images, in the functional groups of all frames and of each frame.
 MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 WHITE = 2**16 - 1
-NARROW = 1e-3
-"""Width of a window that is a step, in units of the values."""
+STEP = 1e-3
+"""Width of a window whose declared width is zero, in units of the values."""
 
 WINDOW = "DICOM window"
 FROM_DATA = "Contrast limits were taken from the data: {:.10g} and {:.10g}."
@@ -92,11 +91,10 @@ def to_gray(stored: AnyArray, dataset: Dataset) -> Gray:
         values = _transform(stored, attributes[0], dataset)
     else:
         frames = stored.reshape(-1, *stored.shape[-2:])
+        last = len(attributes) - 1
         parts = [
-            _transform(frame, own, dataset)
-            for frame, own in zip_longest(
-                frames, attributes[: len(frames)], fillvalue=attributes[-1]
-            )
+            _transform(frame, attributes[min(index, last)], dataset)
+            for index, frame in enumerate(frames)
         ]
         if any(each.window != parts[0].window for each in parts):
             parts = [_apply_window(each) for each in parts]
@@ -160,8 +158,9 @@ def _apply_voi(values: _Values, attributes: Dataset, dataset: Dataset) -> _Value
     if function == "SIGMOID":  # PS3.3 C.11.2.1.3.1
         return _from_unit(expit(4 * (values.array - np.float64(center)) / width))
     if function == "LINEAR":  # PS3.3 C.11.2.1.2.1
-        center, width = center - 0.5, max(width - 1, NARROW)
-    return replace(values, window=(center - width / 2, center + width / 2))
+        center, width = center - 0.5, width - 1
+    low, high = center - width / 2, center + width / 2
+    return replace(values, window=(low, high if width > 0 else low + STEP))
 
 
 def _apply_window(values: _Values) -> _Values:

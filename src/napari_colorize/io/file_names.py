@@ -1,17 +1,42 @@
-"""Names of image files: suffixes that are recognized, and natural sort order."""
+"""Names of image files: which files are recognized, and natural sort order."""
 
 from __future__ import annotations
 
 import os
 import re
 from functools import cache
+from pathlib import Path
 
+from napari_colorize.io import dicom
 from napari_colorize.io.formats import readable_suffixes, suffix_of
 
 
 def is_image_name(name: str) -> bool:
     """Whether a name has an image suffix and is not hidden (macOS creates `._photo.jpg`)."""
     return not name.startswith(".") and bool(own_suffix(name))
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file of a folder is an image: by its suffix, or by its content if it is DICOM.
+
+    Files of patient CDs have names such as `IM0001` or `1.2.840.10008`. Their index, DICOMDIR,
+    is no image.
+    """
+    if is_image_name(path.name):
+        return True
+    suffix = path.suffix
+    if path.name.startswith(".") or (suffix and not suffix[1:].isdigit()) or is_dicomdir(path):
+        return False
+    try:
+        with path.open("rb") as file:
+            return dicom.has_magic(file.read(dicom.START))
+    except OSError:
+        return False
+
+
+def is_dicomdir(path: Path) -> bool:
+    """Whether a name is that of the index of a DICOM folder (DICOM PS3.10 8.6)."""
+    return path.name.upper() == "DICOMDIR"
 
 
 def own_suffix(name: str | os.PathLike[str]) -> str:

@@ -119,7 +119,7 @@ VIDEO_SUFFIXES = frozenset(
 OPTIONAL_READERS = dict.fromkeys((".heic", ".heif", ".hif"), "pillow-heif")
 """Suffix -> package that adds the format to Pillow; it is used if it is installed."""
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # .ima: Siemens
 # Formats that Pillow opens but that hold no raster image: drawings, videos, data containers.
 _NOT_IMAGES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF", "XVTHUMB"})
 

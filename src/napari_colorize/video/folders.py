@@ -11,7 +11,7 @@ from pathlib import Path
 
 from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ImageError, OutputError
-from napari_colorize.io.file_names import is_image_name, natural_key, own_suffix
+from napari_colorize.io.file_names import is_image, is_image_name, natural_key, own_suffix
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import read_image, suggest_suffix, write_image
 from napari_colorize.runtime.atomic import remove_abandoned, write_errors
@@ -42,7 +42,7 @@ class FolderSource:
         ImageError
             If the folder contains no image, or the first one cannot be read.
         """
-        found = (each.name for each in path.iterdir() if is_image_name(each.name))
+        found = (each.name for each in path.iterdir() if is_image(each))
         names = tuple(sorted(found, key=natural_key))
         if not names:
             raise ImageError(f"There are no images in {path}.")

@@ -20,6 +20,7 @@ import numpy as np
 
 from napari_colorize.array_types import Limits
 from napari_colorize.errors import ImageError
+from napari_colorize.io.file_names import is_image
 from napari_colorize.io.formats import readable_suffixes
 from napari_colorize_training.data.checks import MISPAIRED, UNREADABLE, Problem
 
@@ -138,12 +139,14 @@ def _folder_named(parent: Path, names: Sequence[str]) -> Path | None:
 
 
 def _paths_in(folder: Path) -> list[Path]:
-    known = {SHARD, *ARRAYS, *readable_suffixes()}
+    containers = {SHARD, *ARRAYS}
     # Names with a leading dot: metadata files of macOS, or files that are still being written.
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in known and not path.name.startswith(".") and path.is_file()
+        if not path.name.startswith(".")
+        and path.is_file()
+        and (path.suffix.lower() in containers or is_image(path))
     ]
 
 

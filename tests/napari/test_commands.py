@@ -67,7 +67,7 @@ def test_the_selected_layer_is_colorized_and_the_panel_opens(viewer, ramp, qtbot
 
     run("selected")
 
-    qtbot.waitUntil(lambda: "ramp (colorized)" in names(viewer), timeout=20000)
+    qtbot.waitUntil(lambda: "ramp (colorized)" in names(viewer), timeout=60_000)
     assert panels(viewer) == ["Colorize (napari-colorize)"]
 
 
@@ -94,7 +94,7 @@ def test_the_topmost_of_several_selected_images_is_colorized(viewer, ramp):
 def test_keep_can_be_undone(viewer, ramp, qtbot):
     viewer.add_image(ramp, name="ramp")
     run("selected")
-    qtbot.waitUntil(lambda: get_controller(viewer).result_layer is not None, timeout=20000)
+    qtbot.waitUntil(lambda: get_controller(viewer).result_layer is not None, timeout=60_000)
 
     run("keep")
     assert len(viewer.layers) == 3
@@ -110,7 +110,7 @@ def test_all_planes_are_colorized(viewer, ramp, qtbot):
 
     run("all_planes")
 
-    qtbot.waitUntil(lambda: len(ended) > 0, timeout=20000)
+    qtbot.waitUntil(lambda: len(ended) > 0, timeout=60_000)
     assert (ended[0].done, ended[0].cancelled) == (3, False)
 
 
@@ -120,7 +120,7 @@ def test_a_sweep_shows_several_render_factors(viewer, ramp, qtbot):
     run("sweep")
 
     grid = commands.open_panel(viewer).grid
-    qtbot.waitUntil(lambda: all(each.isEnabled() for each in grid.buttons.values()), timeout=20000)
+    qtbot.waitUntil(lambda: all(each.isEnabled() for each in grid.buttons.values()), timeout=60_000)
     assert len(grid.buttons) > 3
 
 

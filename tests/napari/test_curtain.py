@@ -98,7 +98,7 @@ def test_the_line_is_dragged_with_the_mouse(make_napari_viewer, photo, curtain_o
     viewer.add_image(photo)
     curtain = curtain_of(viewer)
     canvas, camera = viewer.window._qt_viewer.canvas.native, camera_of(viewer)
-    qtbot.waitExposed(canvas)
+    qtbot.waitExposed(canvas, timeout=60_000)
 
     def at(column: float) -> QPoint:
         offset = (column - camera.center[-1]) * camera.zoom
@@ -112,7 +112,7 @@ def test_the_line_is_dragged_with_the_mouse(make_napari_viewer, photo, curtain_o
         qtbot.mouseMove(canvas, at(63.5))
         return curtain.share == pytest.approx(0.25, abs=0.01)
 
-    qtbot.waitUntil(is_there)
+    qtbot.waitUntil(is_there, timeout=60_000)
     qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=at(63.5))
 
     assert camera.center == center and camera.mouse_pan  # the camera did not pan

@@ -49,7 +49,7 @@ def test_a_click_shows_the_attention_of_that_pixel(make_napari_viewer, photo, ex
     viewer.add_image(photo, name="p")
     panel = explore(viewer)
     canvas = viewer.window._qt_viewer.canvas.native
-    qtbot.waitExposed(canvas)
+    qtbot.waitExposed(canvas, timeout=60_000)
 
     callbacks = list(viewer.mouse_drag_callbacks)
     panel.attention_button.click()
@@ -240,7 +240,7 @@ def test_closing_the_panel_removes_its_layers(make_napari_viewer, photo, explore
     panel = explore(viewer)
     panel.curtain_button.click()
 
-    with qtbot.waitSignal(panel.destroyed):
+    with qtbot.waitSignal(panel.destroyed, timeout=60_000):
         viewer.window.remove_dock_widget(panel)
         panel.deleteLater()
 

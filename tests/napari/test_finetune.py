@@ -399,7 +399,7 @@ def test_real_training_survives_its_viewer_and_gives_a_model(own, tmp_path):
 
     second = viewer_process("resume", tmp_path)
     end = last_line(second)
-    second.communicate(timeout=60)
+    second.communicate(timeout=300)
 
     assert end["losses_before"] == paused["losses"]  # the second panel displays the same curve
     assert end["steps"] > paused["losses"] >= 4

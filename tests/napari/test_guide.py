@@ -49,7 +49,7 @@ def guided(qtbot, settle) -> Callable[..., np.ndarray]:
 
     def wait(controller: ColorizeController) -> np.ndarray:
         rest = controller.guiding._delay
-        qtbot.waitUntil(lambda: not rest.isActive(), timeout=10_000)
+        qtbot.waitUntil(lambda: not rest.isActive(), timeout=60_000)
         settle(controller)
         qtbot.waitUntil(lambda: controller.colors.is_current(controller.plane), timeout=60_000)
         displayed = (
@@ -335,7 +335,7 @@ def test_a_hint_in_a_plane_changes_that_plane_of_a_whole_stack(started, guided, 
     guided(controller)
     hinted = whole(controller, qtbot)
     controller.viewer.layers.remove(points)
-    qtbot.waitUntil(lambda: controller.colors.array() is None, timeout=10_000)
+    qtbot.waitUntil(lambda: controller.colors.array() is None, timeout=60_000)
 
     assert changed_planes(hinted, before) == [controller.plane[0]] and errors == []
     assert changed_planes(whole(controller, qtbot), before) == []
@@ -393,7 +393,7 @@ def test_points_added_during_a_run_are_in_its_planes(started, guided, halves, qt
     for plane in range(1, 30, 4):
         hint(controller, plane, 48, 20)
         qtbot.wait(20)
-    qtbot.waitUntil(lambda: not controller.guiding._delay.isActive(), timeout=10_000)
+    qtbot.waitUntil(lambda: not controller.guiding._delay.isActive(), timeout=60_000)
     pixels = whole(controller, qtbot)
 
     red = [plane for plane in range(40) if redness(pixels[plane])[48, 20] > 60]

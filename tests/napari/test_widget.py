@@ -315,7 +315,7 @@ def close_by_x(qtbot, viewer, panel) -> None:
     dock = next(d for d in viewer.window.dock_widgets.values() if d is panel).parent()
     while not hasattr(dock, "destroyOnClose"):
         dock = dock.parent()
-    with qtbot.waitSignal(panel.destroyed, timeout=10_000):
+    with qtbot.waitSignal(panel.destroyed, timeout=60_000):
         dock.destroyOnClose()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from recorder import SOON
 from stand_ins import HintedNetwork, TintNetwork, colorizer_of
 
 from napari_colorize.errors import ImageError, SettingsError
@@ -82,17 +83,17 @@ def test_a_session_requests_guides_once_per_displayed_plane(stack):
         return guides_of(index)
 
     with ColorizeSession(source=stack, plane=(2,), model=colorizer, guides=guides) as session:
-        assert session.wait(20)
+        assert session.wait(SOON)
         session.set_settings(saturation=2.0)
-        assert session.wait(20)
+        assert session.wait(SOON)
         expected = colorizer(stack[2], guides=guides_of((2,)), contrast_limits=(0, 1), saturation=2)
         np.testing.assert_array_equal(session.result.pixels, expected.pixels)
         assert requested == [(2,)]
 
         session.plane = (1,)
-        assert session.wait(20)
+        assert session.wait(SOON)
         session.guides = None
-        assert session.wait(20)
+        assert session.wait(SOON)
     assert requested == [(2,), (1,)]
 
 
@@ -108,10 +109,10 @@ def test_a_session_run_uses_the_guides_of_each_plane(
     planes = {}
     with ColorizeSession(source=stack, plane=(3,), model=colorizer, guides=guides_of) as session:
         session.set_settings(temporal_smoothing=temporal_smoothing)
-        assert session.wait(20)
+        assert session.wait(SOON)
         session.plane_ready.connect(lambda index, result, _: planes.setdefault(index, result))
         session.colorize_stack()
-        assert session.wait(20)
+        assert session.wait(SOON)
 
     assert len(planes) == 4
     expected = colorizer.iter_planes(stack, guides=guides_of, temporal_smoothing=temporal_smoothing)
@@ -126,7 +127,7 @@ def test_planes_displayed_again_use_the_same_guides(stack, network, architecture
         session.failed.connect(failed.append)
         for plane in (None, (1,), (2,), (3,), (2,), (1,), (2,)):
             session.plane = plane
-            assert session.wait(20)
+            assert session.wait(SOON)
             expected = colorizer(
                 stack[plane or (0,)], guides=guides_of(plane or (0,)), contrast_limits=(0, 1)
             )
@@ -137,10 +138,10 @@ def test_planes_displayed_again_use_the_same_guides(stack, network, architecture
 def test_a_session_passes_hints_to_a_network_with_hint_input(stack):
     colorizer = colorizer_of(HintedNetwork(), architecture="zhang-siggraph17")
     with ColorizeSession(source=stack, plane=(2,), model=colorizer, guides=guides_of) as session:
-        assert session.wait(20)
+        assert session.wait(SOON)
         hinted = session.result.chroma.uv.abs().max()
         session.guides = lambda index: None
-        assert session.wait(20)
+        assert session.wait(SOON)
 
         assert hinted > 0.05 > 1e-3 > session.result.chroma.uv.abs().max()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from recorder import SOON
 from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 
 from napari_colorize.refine.guides import Guides
@@ -18,7 +19,7 @@ def mask(ramp):
 
 
 def newest(session):
-    assert session.wait(20)
+    assert session.wait(SOON)
     return session.result
 
 
@@ -107,7 +108,7 @@ def test_a_run_smooths_planes_in_order_of_time(ramp):
         session.set_settings(temporal_smoothing=0.8)
         newest(session)
         session.colorize_stack()
-        assert session.wait(20)
+        assert session.wait(SOON)
 
     assert sorted(planes) == [(time,) for time in range(5)]
     for index, expected in colorizer.iter_planes(stack, temporal_smoothing=0.8):

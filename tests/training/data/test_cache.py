@@ -209,7 +209,7 @@ def test_few_images_are_decoded_in_advance(monkeypatch):
 
     def noted(item, *, side):
         started.append(item)
-        go_on.wait(10)
+        go_on.wait(60)
         return item
 
     monkeypatch.setattr(cached, "_read", noted)

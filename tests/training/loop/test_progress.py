@@ -165,7 +165,7 @@ def returns(call: Callable[[], object], seconds: float = 30.0) -> bool:
     return bool(results and results[0])
 
 
-def soon(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
+def soon(claim: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Whether a claim about another thread becomes true."""
     end = time.monotonic() + seconds
     while not claim() and time.monotonic() < end:

@@ -107,7 +107,7 @@ def send(process: subprocess.Popen[str], *commands: str) -> None:
 
 def remaining_output(process: subprocess.Popen[str]) -> tuple[list[dict[str, Any]], str]:
     """Return the remaining events, and the text on standard error."""
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     return [json.loads(line) for line in out.splitlines()], err
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from stand_ins import TintNetwork, colorizer_of
 
+from napari_colorize.runtime import memory
 from napari_colorize.session import cache
 from napari_colorize.session.cache import PredictionCache
 
@@ -70,3 +71,15 @@ def test_chrominance_of_other_limits_replaces_the_prediction(entry):
     predictions.put_chroma("a", other, 0)
 
     assert predictions.get("a") is None and predictions.chroma("a") is not None
+
+
+def test_chrominance_uses_a_share_of_the_memory_that_is_free_without_it(entry, monkeypatch):
+    each = entry.chroma.uv.nbytes
+    monkeypatch.setattr(cache, "MIN_CHROMA_BYTES", 0)
+    monkeypatch.setattr(memory, "available", lambda: (cache.CHROMA_SHARE - 1) * 2 * each)
+    predictions = PredictionCache()
+
+    for key in "abcd":
+        predictions.put_chroma(key, entry, 0)
+
+    assert [key in predictions for key in "abcd"] == [False, False, True, True]

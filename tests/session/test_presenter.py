@@ -150,6 +150,20 @@ def test_a_stopped_run_ends_the_updates(blocked_panel, stack):
     assert any(status.startswith("Stopped after") for status in blocked_panel.statuses)
 
 
+def test_a_run_that_is_stopped_before_its_first_plane_ends_the_updates(blocked_panel, stack):
+    colors = blocked_panel.open(stack)
+    blocked_panel.network.is_blocked = True
+    blocked_panel.presenter.set_settings(render_factor=9)  # is predicted before the run
+    blocked_panel.network.wait_until_blocked()
+
+    blocked_panel.presenter.colorize_stack()
+    blocked_panel.presenter.cancel()
+    blocked_panel.network.unblock()
+    blocked_panel.settle()
+
+    assert not colors.follows_settings
+
+
 def test_a_change_during_a_run_is_followed_after_it(blocked_panel, stack):
     colors = blocked_panel.open(stack)
     blocked_panel.network.is_blocked = True

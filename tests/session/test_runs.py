@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stand_ins import TintNetwork, colorizer_of
 
-from napari_colorize.session import PlaneSource
+from napari_colorize.session import ColorizeSession, PlaneSource
 
 
 @pytest.fixture
@@ -78,6 +78,16 @@ def test_a_plane_is_current_as_long_as_its_pixels_would_be_equal(
     change(session, stack)
 
     assert session.is_current(plane_sources[0]) == holds
+
+
+def test_a_plane_of_another_session_is_not_current(ramp):
+    model = colorizer_of(TintNetwork())
+    with (
+        ColorizeSession(source=ramp, model=model) as one,
+        ColorizeSession(source=ramp.copy(), model=model) as other,
+    ):
+        assert one.is_current(one.plane_source)
+        assert not one.is_current(other.plane_source)
 
 
 def test_a_plane_is_current_again_when_a_change_is_reverted(session, signals, plane_sources, stack):

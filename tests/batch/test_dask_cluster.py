@@ -396,11 +396,11 @@ def test_a_killed_run_is_finished_by_the_next_one() -> None:
     if not BENCHMARK.is_file():
         pytest.skip("The folder benchmarks is not here.")
     done = subprocess.run(
-        [sys.executable, BENCHMARK, "--pictures", "300", "--kills", "1"],
+        [sys.executable, BENCHMARK, "--images", "300", "--kills", "1"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "| 1 | SIGKILL |" in done.stdout
-    assert "All 300 results are whole" in done.stdout
+    assert "All 300 results are complete" in done.stdout

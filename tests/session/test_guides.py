@@ -8,6 +8,7 @@ from recorder import SOON
 from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 
 from napari_colorize.refine.guides import Guides
+from napari_colorize.refine.hints import Hints
 from napari_colorize.session import ColorizeSession
 
 
@@ -23,16 +24,19 @@ def newest(session):
     return session.result
 
 
-def test_a_mask_takes_effect_without_the_network(session, signals, network, ramp, mask):
+@pytest.mark.parametrize("kind", ["mask", "hints"])
+def test_guides_take_effect_without_the_network(session, signals, network, ramp, mask, kind):
     session.source = ramp
     signals.wait_for("result_ready")
     predictions = network.finished
+    red = np.broadcast_to(np.float32([1, 0, 0]), (*mask.shape, 3))
+    guides = Guides(mask=mask) if kind == "mask" else Guides(hints=Hints(mask, red))
 
-    session.guides = Guides(mask=mask)
+    session.guides = guides
     result = newest(session)
 
     assert network.finished == predictions
-    expected = colorizer_of(TintNetwork())(ramp, guides=Guides(mask=mask))
+    expected = colorizer_of(TintNetwork())(ramp, guides=guides)
     np.testing.assert_array_equal(result.pixels, expected.pixels)
 
 

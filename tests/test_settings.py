@@ -8,6 +8,7 @@ import pytest
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.settings import (
+    REFINING,
     SETTING_GROUPS,
     ColorizeSettings,
     setting_of,
@@ -97,12 +98,17 @@ def test_every_setting_has_a_help_text_and_a_label():
     assert len({setting.label for setting in described}) == len(described)
 
 
-def test_the_groups_contain_every_setting_once_and_agree_with_the_fields():
-    grouped = [(name, title) for title, names in SETTING_GROUPS.items() for name in names]
+def test_the_settings_of_a_group_are_declared_together():
+    grouped = [name for names in SETTING_GROUPS.values() for name in names]
 
-    assert sorted(grouped) == sorted(
-        (item.name, setting_of(item).group) for item in fields(ColorizeSettings)
-    )
+    assert grouped == [item.name for item in fields(ColorizeSettings)]
+
+
+def test_only_the_settings_of_the_refinement_recompose_without_the_network():
+    assert set(REFINING) == {
+        *("edges", "shadows", "hue_damping", "hue_from", "hue_to", "temporal_smoothing"),
+        *("blend", "blend_by", "reference_strength", "reference_method"),
+    }
 
 
 def test_every_number_has_a_step_smaller_than_its_range():

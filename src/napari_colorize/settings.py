@@ -14,32 +14,6 @@ ReferenceMethod = Literal["statistics", "patches"]
 BlendBy = Literal["mean", "confidence", "luminance"]
 LARGEST = sys.float_info.max
 
-# Settings of the refinement: they act on predicted chroma before saturation is applied. Changing
-# one of them does not run the network.
-REFINING = (
-    "edges",
-    "shadows",
-    "hue_damping",
-    "hue_from",
-    "hue_to",
-    "temporal_smoothing",
-    "blend",
-    "blend_by",
-    "reference_strength",
-    "reference_method",
-)
-
-SETTING_GROUPS: dict[str, tuple[str, ...]] = {
-    "Prediction": ("render_factor", "saturation", "self_attention"),
-    "Edges and damping": ("edges", "shadows", "hue_damping", "hue_from", "hue_to"),
-    "Video and stacks": ("temporal_smoothing",),
-    "Second model": ("blend", "blend_by"),
-    "Reference image": ("reference_strength", "reference_method"),
-    "Input range": ("contrast_limits", "gamma"),
-    "Output and memory": ("fidelity", "retry_smaller", "retry_on_cpu", "provenance"),
-}
-"""Title of each group and its fields of `ColorizeSettings`, in the order of display."""
-
 RENAMED_SETTINGS = {"steadiness": "temporal_smoothing"}
 """Former names of settings in records of earlier versions, and their present names."""
 
@@ -260,6 +234,20 @@ def setting_of(item: Field[Any] | str) -> Setting:
     found: Setting = item.metadata["setting"]
     return found
 
+
+SETTING_GROUPS: dict[str, tuple[str, ...]] = {}
+"""Title of each group and its fields of `ColorizeSettings`, in the order of display."""
+for _item in fields(ColorizeSettings):
+    _title = setting_of(_item).group
+    SETTING_GROUPS[_title] = (*SETTING_GROUPS.get(_title, ()), _item.name)
+
+# Settings of the refinement: they act on predicted chroma before saturation is applied. Changing
+# one of them does not run the network.
+REFINING = tuple(
+    name
+    for title in ("Edges and damping", "Video and stacks", "Second model", "Reference image")
+    for name in SETTING_GROUPS[title]
+)
 
 # The parameter section is generated from the fields, so that each help text is written once.
 ColorizeSettings.__doc__ = (

@@ -28,17 +28,9 @@ TINY = 1e-12  # the square root has no derivative at 0
 class Encoder(nn.Module):
     """Encoder: stages of 3x3 convolution with stride 2, batch norm and ReLU.
 
-    Odd sides are rounded up. In training, a batch needs more than one value per channel at the last
-    stage: two images, or one larger than 2 ** stages.
-
-    Parameters
-    ----------
-    in_channels : int
-        Channels of the input.
-    widths : sequence of int
-        Channels of the stages.
-    slope : float
-        Slope of the ReLU below zero; discriminators usually have 0.2.
+    `widths` are the channels of the stages. `slope` is that of the ReLU below zero; discriminators
+    usually have 0.2. Odd sides are rounded up. In training, a batch needs more than one value per
+    channel at the last stage: two images, or one larger than 2 ** stages.
     """
 
     def __init__(
@@ -60,15 +52,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Decoder: stages of nearest-neighbor upsampling by 2 and 3x3 convolution.
 
-    Batch norm and ReLU follow all but the last convolution. Upsampling before the convolution
-    avoids the checkerboard artifacts of transposed convolutions (Odena et al. 2016).
-
-    Parameters
-    ----------
-    widths : sequence of int
-        Channels of the stages of the encoder; the decoder uses them in reverse.
-    out_channels : int
-        Channels of the output.
+    `widths` are the channels of the stages of the encoder; the decoder uses them in reverse. Batch
+    norm and ReLU follow all but the last convolution. Upsampling before the convolution avoids the
+    checkerboard artifacts of transposed convolutions (Odena et al. 2016).
     """
 
     def __init__(self, widths: Sequence[int], out_channels: int) -> None:
@@ -94,13 +80,9 @@ class ConvNet(nn.Module):
     L2 of color frames and edges do not determine brightness. Convolutions are initialized as in He
     et al. 2015, the last one near zero, so that a new network predicts middle gray.
 
-    Parameters
-    ----------
-    edges : bool
-        Feed only the gradient magnitude of the gray to the network (`edges_of`). A buffer with
-        Sobel's filter in the state dict marks such networks.
-    widths : sequence of int
-        Channels of the stages of the encoder.
+    With `edges` only the gradient magnitude of the gray is the input (`edges_of`); a buffer with
+    Sobel's filter in the state dict marks such networks. `widths` are the channels of the stages of
+    the encoder.
     """
 
     sobel: Tensor

@@ -44,18 +44,11 @@ class DcganUNet(nn.Module):
     The original predicts L, a and b; here L is the input, so only a and b are predicted. Every
     convolution changes the size by 2, except the last one. Dropout is active in training only, so
     that predictions are deterministic. Sides that are not a multiple of 2 ** stages are padded by
-    repeating the border.
+    repeating the border. `widths` are the channels of the stages of the encoder.
 
     Weights are initialized with N(0, 0.02) and norms with N(1, 0.02) as in DCGAN. Without batch
-    norm, weights are initialized as in He et al. 2015. Biases are 0.
-
-    Parameters
-    ----------
-    batch_norm, strides, leaky, dropout
-        See `DcganConfig`. Leaky ReLU and dropout do not change the keys of a state dict, so the
-        buffer `choices` stores them: 1 or 0, and hundredths.
-    widths : sequence of int
-        Channels of the stages of the encoder.
+    norm, weights are initialized as in He et al. 2015. Biases are 0. Leaky ReLU and dropout do not
+    change the keys of a state dict, so the buffer `choices` stores them: 1 or 0, and hundredths.
     """
 
     choices: Tensor

@@ -288,12 +288,7 @@ def _unet_block(inputs: int, outputs: int, skip: int) -> UnetBlock:
 class DDColor(nn.Module):
     """DDColor network: gray `(N, 3, H, W)` in [0, 1] to CIELAB a and b `(N, 2, H, W)`.
 
-    Height and width must be multiples of 32.
-
-    Parameters
-    ----------
-    config : DDColorConfig
-        `TINY`, `LARGE` or another configuration.
+    Height and width must be multiples of 32. Published sizes are `TINY` and `LARGE`.
     """
 
     mean: Tensor

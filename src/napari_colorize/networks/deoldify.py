@@ -110,11 +110,8 @@ class ConvBlock(nn.Sequential):
 class UnetBlock(nn.Module):
     """U-Net block: upsample, concatenate the encoder features of this size, convolve.
 
-    Parameters
-    ----------
-    parts : dict of str to module
-        Upsampling, batch norm of the encoder features, and convolution blocks, in this order and
-        with the names of the published file.
+    `parts` are upsampling, batch norm of the encoder features, and convolution blocks, in this
+    order and with the names of the published file.
     """
 
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:

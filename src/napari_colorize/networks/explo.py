@@ -31,15 +31,11 @@ class ExploUNet(nn.Module):
     says tanh). tanh is used at the bottleneck only. The slides state 1 406 403 parameters. This
     number results if each decoder block also takes the output of the encoder block of its size
     (128, 64 and 32 channels), which makes it a U-Net, as the slides call it, and needs no cropping.
-    Images smaller than the removed border are padded by repeating the last row and column.
+    The first convolution has `width` channels; every block doubles them. Images smaller than the
+    removed border are padded by repeating the last row and column.
 
     Weights are initialized as in Glorot and Bengio 2010 and biases with 0, except the last bias
     with 0.5: a channel that starts negative everywhere has no gradient after a ReLU.
-
-    Parameters
-    ----------
-    width : int
-        Channels of the first convolution; every block doubles them.
     """
 
     def __init__(self, width: int = WIDTH) -> None:

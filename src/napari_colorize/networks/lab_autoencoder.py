@@ -25,15 +25,9 @@ L_UNIT = 50.0  # L is 0 to 100
 class LabAutoencoder(nn.Module):
     """CIELAB L (N, 1, H, W), 0 to 100, to a and b (N, 2, H, W) or RGB (N, 3, H, W).
 
-    a and b are 110 tanh, -110 to 110. RGB is a sigmoid, 0 to 1. Weights are initialized as in
-    `ConvNet`.
-
-    Parameters
-    ----------
-    target : {"ab", "rgb"}
-        Output space. The decoder has the name `to_ab` or `to_rgb`, which distinguishes their files.
-    widths : sequence of int
-        Channels of the stages of the encoder.
+    a and b are 110 tanh, -110 to 110. RGB is a sigmoid, 0 to 1. The decoder has the name `to_ab` or
+    `to_rgb`, which distinguishes the files. `widths` are the channels of the stages of the encoder.
+    Weights are initialized as in `ConvNet`.
     """
 
     def __init__(self, target: Target = "ab", *, widths: Sequence[int] = WIDTHS) -> None:

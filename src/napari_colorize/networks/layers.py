@@ -26,14 +26,9 @@ POWER_ITERATIONS = 3
 
 
 class Unused(nn.Module):
-    """Buffers of a published file that the network does not use.
+    """Buffers of a published file that the network does not use, given as shapes by name.
 
     They keep state dicts equal to the published ones and are not trained.
-
-    Parameters
-    ----------
-    **shapes : tuple of int
-        Shapes by name in the file.
     """
 
     def __init__(self, **shapes: tuple[int, ...]) -> None:
@@ -159,18 +154,8 @@ def convolve_rows(conv: nn.Module, x: Tensor, above: int, below: int) -> Tensor:
 class PixelShuffleICNR(nn.Module):
     """Upsampling of DeOldify and fastai: 1x1 convolution, ReLU, pixel shuffle and blur.
 
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Number of channels before and after.
-    norm : {"spectral", "weight", None}
-        Normalization of the weight of the convolution.
-    batch_norm : bool
-        Whether a batch norm follows the convolution. Without it, the convolution has a bias.
-    scale : int
-        Factor on height and width.
-    names : tuple of str
-        Names of the convolution and the batch norm within `conv` in the checkpoint.
+    The sides grow by `scale`. Without batch norm the convolution has a bias. `names` are those of
+    the convolution and the batch norm within `conv` in the checkpoint.
     """
 
     def __init__(
@@ -256,16 +241,8 @@ class SelfAttention(nn.Module):
     """Self-attention layer of DeOldify: x + gamma * attention(x).
 
     After Zhang et al. 2019, "Self-attention generative adversarial networks". gamma is initialized
-    with 0, so that a new layer is the identity.
-
-    Parameters
-    ----------
-    channels : int
-        Number of channels of the features.
-    key_channels : int, optional
-        Number of channels of query and key; an eighth by default.
-    norm : {"spectral", None}
-        Normalization of the three weights.
+    with 0, so that a new layer is the identity. Query and key have an eighth of the channels unless
+    `key_channels` is given.
     """
 
     def __init__(
@@ -302,14 +279,7 @@ class IpolSelfAttention(nn.Module):
     """Self-attention layer of the IPOL program: DeOldify's with softmax over target positions.
 
     The weights of one target position do not sum to 1. The published checkpoint was trained with
-    this layer.
-
-    Parameters
-    ----------
-    channels : int
-        Number of channels of the features. f and g have an eighth.
-    norm : {"spectral", None}
-        Normalization of the three weights.
+    this layer. f and g have an eighth of the channels.
     """
 
     def __init__(self, channels: int, *, norm: Literal["spectral"] | None = "spectral") -> None:

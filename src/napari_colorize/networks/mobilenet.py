@@ -110,11 +110,8 @@ class InvertedResidual(nn.Module):
 class MobileNetEdgeTPU(nn.Module):
     """Gray `(N, 1, H, W)` in [-1, 1] to features at 1/4, 1/8, 1/16 and 1/32 of the size.
 
-    Parameters
-    ----------
-    names_objects : bool
-        Return as deepest features the 1280 channels that the ImageNet classifier uses, instead of
-        the 192 channels before them.
+    With `names_objects` the deepest features are the 1280 channels that the ImageNet classifier
+    uses, instead of the 192 channels before them.
     """
 
     CHANNELS = (32, 48, 96, 192)

@@ -56,17 +56,9 @@ class Up(nn.Module):
 class Pix2PixUNet(nn.Module):
     """CIELAB L `(N, 1, H, W)` to a and b `(N, 2, H, W)`, -110 to 110, of any height and width.
 
-    It equals the published network if both sides are multiples of 2 ** downs.
-
-    Parameters
-    ----------
-    dropout : float
-        Dropout probability of the coarsest decoder steps in training: the noise of the conditional
-        GAN.
-    downs : int
-        Number of halvings; fewer than 8 for images smaller than 256 pixels.
-    width : int
-        Channels of the first features.
+    It equals the published network if both sides are multiples of 2 ** downs; fewer than 8 `downs`
+    are for images smaller than 256 pixels. `width` is the number of channels of the first features.
+    `dropout` of the coarsest decoder steps in training is the noise of the conditional GAN.
     """
 
     def __init__(self, dropout: float = 0.5, downs: int = 8, width: int = 64) -> None:

@@ -33,13 +33,7 @@ HEAD_STD = 1e-3  # a new network predicts a and b of about 0.1
 
 
 class ResNet18Encoder(nn.Module):
-    """One channel (N, 1, H, W) to features at 1/2, 1/4, 1/8, 1/16 and, for "layer4", 1/32.
-
-    Parameters
-    ----------
-    depth : {"layer3", "layer4"}
-        Last stage.
-    """
+    """One channel (N, 1, H, W) to features at 1/2, 1/4, 1/8, 1/16 and, for "layer4", 1/32."""
 
     def __init__(self, depth: Depth = "layer4") -> None:
         super().__init__()
@@ -100,13 +94,9 @@ class ResNetUNet(nn.Module):
     follows. There is no dropout. Convolutions are initialized as in He et al. 2015, the encoder as
     in torchvision, pixel shuffles with ICNR, and the last convolution near 0.
 
-    Parameters
-    ----------
-    depth : {"layer4", "layer3"}
-        Last stage of the encoder: features at 1/32 (as published) or at 1/16 of the size.
-    widths : sequence of int, optional
-        Channels of the decoder blocks, coarsest first. Default: as in fastai, the concatenated
-        channels of a block, and half of them in the last block.
+    `depth` is the last stage of the encoder: features at 1/32 (as published) or at 1/16 of the
+    size. `widths` are the channels of the decoder blocks, coarsest first; by default as in fastai,
+    the concatenated channels of a block, and half of them in the last block.
     """
 
     def __init__(self, depth: Depth = "layer4", widths: Sequence[int] | None = None) -> None:

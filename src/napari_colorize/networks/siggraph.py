@@ -34,12 +34,8 @@ Hints = tuple[Tensor, Tensor]
 class Siggraph17(nn.Module):
     """CIELAB L `(N, 1, H, W)` to a and b of that size, -110 to 110.
 
-    Height and width must be multiples of 8.
-
-    Parameters
-    ----------
-    width : int
-        Channels of the first group; the others have up to eight times as many.
+    Height and width must be multiples of 8. The first group has `width` channels, the others up to
+    eight times as many.
     """
 
     def __init__(self, width: int = 64) -> None:

@@ -35,11 +35,8 @@ ALIGNED_CHANNELS = 16  # channels: 64 bytes, a cache line and a vector register
 class WinogradConv2d(nn.Module):
     """3x3 convolution of stride 1 that keeps the size, for inference in float32 on a CPU.
 
-    Parameters
-    ----------
-    conv : nn.Conv2d
-        Convolution with the same result, up to rounding. Only transformed filters are stored; they
-        need four times the memory.
+    It has the result of `conv`, up to rounding. Only transformed filters are stored; they need four
+    times the memory.
     """
 
     filters: Tensor

@@ -64,15 +64,9 @@ class BinMean(nn.Module):
 class Eccv16(nn.Module):
     """CIELAB L `(N, 1, H, W)` to a and b of that size.
 
-    Height and width must be multiples of 8.
-
-    Parameters
-    ----------
-    width : int
-        Channels of the first group; the others have up to eight times as many.
-    temperature : float, optional
-        Divisor of the logits before the softmax, stored with the weights. None, which is not
-        stored, is for the published file: the release does not divide.
+    Height and width must be multiples of 8. The first group has `width` channels, the others up to
+    eight times as many. `temperature` divides the logits before the softmax and is stored with the
+    weights. None, which is not stored, is for the published file: the release does not divide.
     """
 
     temperature: Tensor | None

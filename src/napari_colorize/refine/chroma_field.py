@@ -122,16 +122,9 @@ def as_chroma_layers(colors: Tensor | ChromaLayers) -> ChromaLayers:
 
 
 class ChromaWindow:
-    """Chroma layers for a window of an image, evaluated in row blocks.
+    """Chroma layers for a window of an image, evaluated in row blocks on the device of the layers.
 
-    Parameters
-    ----------
-    layers : ChromaLayers
-        Layers on the device of the computation.
-    window : Window
-        Window of the image.
-    saturation : float
-        Factor on predicted colors.
+    `saturation` is a factor on predicted colors.
     """
 
     def __init__(self, layers: ChromaLayers, window: Window, saturation: float) -> None:

@@ -49,12 +49,7 @@ def read_ahead(items: Iterator[Item], reader: Executor, count: int) -> Iterator[
 class WriteQueue:
     """Calls for the writer thread, executed in order; after a failed call no other one runs.
 
-    Parameters
-    ----------
-    writer : Executor
-        The writer thread.
-    limit : int
-        Number of calls that may wait; `submit` blocks while there are more.
+    At most `limit` calls wait; `submit` blocks while there are more.
     """
 
     def __init__(self, writer: Executor, limit: int) -> None:

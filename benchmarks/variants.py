@@ -17,9 +17,8 @@ from napari_colorize.networks.ddcolor import LARGE, DDColor
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, IpolUNet
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.pix2pix import Pix2PixUNet
-from napari_colorize.networks.siggraph import Siggraph17
 from napari_colorize.networks.winograd import accelerate_convs
-from napari_colorize.networks.zhang import Eccv16
+from napari_colorize.networks.zhang import Eccv16, Siggraph17
 
 BUILD: dict[str, Callable[[], nn.Module]] = {
     "deep": lambda: DeOldify(DEEP),

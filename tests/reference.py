@@ -16,8 +16,7 @@ from torch import nn
 
 from napari_colorize.networks.ddcolor import LARGE, DDColor
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, IpolUNet
-from napari_colorize.networks.siggraph import Siggraph17
-from napari_colorize.networks.zhang import Eccv16
+from napari_colorize.networks.zhang import Eccv16, Siggraph17
 
 DATA = Path(__file__).parent / "data" / "parity"
 SHARED = Path(__file__).parents[2] / "shared" / "parity"

@@ -103,12 +103,8 @@ def predict(
 def network_hints(hints: Hints, x: Tensor) -> tuple[Tensor, Tensor]:
     """Convert hints to network input, at the size and on the device of the input `x`.
 
-    Returns
-    -------
-    Tensor, shape (N, 2, H, W)
-        CIELAB a and b, the mean of the hints inside each pixel; 0 where there are none.
-    Tensor, shape (N, 1, H, W)
-        1 where there are hints, else 0.
+    Returns CIELAB a and b (N, 2, H, W), the mean of the hints inside each pixel, 0 where there are
+    none; and a mask (N, 1, H, W), 1 where there are hints, else 0.
     """
     size = x.shape[-2], x.shape[-1]
     mask = torch.from_numpy(hints.mask).float()
@@ -125,11 +121,8 @@ def network_hints(hints: Hints, x: Tensor) -> tuple[Tensor, Tensor]:
 def network_input(architecture: Architecture, gray: Tensor) -> Tensor:
     """Convert gray `(N, 1, H, W)` in [0, 1] to the input of a network; differentiable.
 
-    Returns
-    -------
-    Tensor, shape (N, 1, H, W) or (N, 3, H, W)
-        Gray, its CIELAB L from 0 to 100, or gray repeated to three channels; normalized by
-        ImageNet's mean and standard deviation if the architecture requires it.
+    That is gray, its CIELAB L from 0 to 100, or gray repeated to three channels; normalized by
+    ImageNet's mean and standard deviation if the architecture requires it.
     """
     if architecture.input_space == "L":
         return gray_to_l(gray)
@@ -140,21 +133,11 @@ def network_input(architecture: Architecture, gray: Tensor) -> Tensor:
 
 
 def to_rgb(architecture: Architecture, output: Tensor, gray: Tensor) -> Tensor:
-    """Convert the output of a network to RGB; differentiable.
+    """Convert the output of a network to RGB `(N, 3, h, w)`; differentiable.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Architecture of the network.
-    output : Tensor, shape (N, 2, h, w) or (N, 3, h, w)
-        U and V, or CIELAB a and b, which are joined with Y or L of the gray; or RGB.
-    gray : Tensor, shape (N, 1, H, W)
-        Network input in [0, 1], resized to the output by area means.
-
-    Returns
-    -------
-    Tensor, shape (N, 3, h, w)
-        RGB with the dtype of `gray`, outside [0, 1] for colors outside the gamut.
+    The output is U and V, or CIELAB a and b, `(N, 2, h, w)`, which are joined with Y or L of the
+    gray; or RGB. `gray` `(N, 1, H, W)` is the network input in [0, 1], resized to the output by
+    area means. Colors outside the gamut are outside [0, 1]. The dtype is that of `gray`.
     """
     output = output.to(gray.dtype)
     if architecture.output_space == "rgb":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from napari_colorize.settings import ColorizeSettings, with_current_names
@@ -44,7 +43,7 @@ def describe(
         "model": checkpoint_name,
         "architecture": architecture,
         "weights_sha256": sha256,
-        "settings": {name: _plain(value) for name, value in asdict(settings).items()},
+        "settings": {name: _plain(value) for name, value in vars(settings).items()},
         "device": str(device),
         "precision": str(precision),
         "notes": [str(note) for note in notes],

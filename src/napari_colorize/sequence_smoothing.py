@@ -26,11 +26,7 @@ class SequenceSmoother:
 
     Of each sequence only the state after its last plane is stored, at network size, so memory is
     bounded. Planes that differ in another axis than time (channels, depth) are separate sequences.
-
-    Parameters
-    ----------
-    time_axis : int, optional
-        Position of the time axis in the index of a plane. None: planes are not smoothed.
+    `time_axis` is the position of the time axis in the index of a plane; None: no smoothing.
     """
 
     def __init__(self, time_axis: int | None) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from napari_colorize.networks import ARCHITECTURES, identify
+from napari_colorize.networks.convnet import LabAutoencoder
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.lab_autoencoder import LabAutoencoder
 from napari_colorize.zoo.build import build
 
 NARROW = (8, 8, 16, 16)

@@ -18,8 +18,7 @@ from torch import nn
 from napari_colorize.imaging.color import lab_to_rgb
 from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.siggraph import Siggraph17, build_siggraph17
-from napari_colorize.networks.zhang import UNIT, Eccv16
+from napari_colorize.networks.zhang import UNIT, Eccv16, Siggraph17, build_siggraph17
 
 SIZES = ("64x64", "96x128")
 CLOSE = 1e-3  # changing only kernels and memory layout of the original gives 4e-4

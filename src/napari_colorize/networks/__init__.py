@@ -174,9 +174,9 @@ _ZHANG = Architecture(
 _SIGGRAPH17 = replace(
     _ZHANG,
     name="zhang-siggraph17",
-    build=_lazy("siggraph", "build_siggraph17"),
+    build=_lazy("zhang", "build_siggraph17"),
     matches=_has("model1short10.0.weight", "model_out.0.weight"),
-    create=_lazy("siggraph", "Siggraph17"),
+    create=_lazy("zhang", "Siggraph17"),
     bytes_per_pixel=2800,  # bfloat16 needs 1370, and half of this value is assumed
     takes_hints=True,
 )
@@ -248,9 +248,9 @@ _EXPLO = replace(
 _LAB_AUTOENCODER = replace(
     _RESNET18_UNET,
     name="lab-autoencoder",
-    build=_lazy("lab_autoencoder", "build_autoencoder"),
+    build=_lazy("convnet", "build_autoencoder"),
     matches=_has("encoder.stages.0.0.weight", "to_ab.head.weight"),
-    create=partial(_lazy("lab_autoencoder", "LabAutoencoder"), "ab"),
+    create=partial(_lazy("convnet", "LabAutoencoder"), "ab"),
     render_factor=10,
     bytes_per_pixel=500,
 )
@@ -258,7 +258,7 @@ _LAB_AUTOENCODER_RGB = replace(
     _LAB_AUTOENCODER,
     name="lab-autoencoder-rgb",
     matches=_has("encoder.stages.0.0.weight", "to_rgb.head.weight"),
-    create=partial(_lazy("lab_autoencoder", "LabAutoencoder"), "rgb"),
+    create=partial(_lazy("convnet", "LabAutoencoder"), "rgb"),
     output_space="rgb",
     unit=1.0,
 )

@@ -3,12 +3,17 @@
 Q. Fu, W.-T. Hsu and M.-H. Yang, "Colorization using ConvNet and GAN", CS231n report 302, 2017. The
 report colorizes frames of animation and manga from gray or from edges only. The same encoder is the
 discriminator of its GAN.
+
+`LabAutoencoder` is a shorter one, from CIELAB L to a and b, or to RGB, for comparison of the two
+targets. Surveys of colorization compare them under the names Lab and RGB autoencoder. They share
+all layers except the last one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +21,18 @@ from torch import Tensor, nn
 
 from napari_colorize.networks.layers import conv_block
 
+Target = Literal["ab", "rgb"]
+
 # Channels of the six encoder stages. The report does not state them; these are usual for a U-Net.
 WIDTHS = (64, 128, 256, 512, 512, 512)
 # Scaled as in skimage.filters.sobel: mean gradients, so that magnitudes are 0 to 1.
 SOBEL = ((1.0, 2.0, 1.0), (0.0, 0.0, 0.0), (-1.0, -2.0, -1.0))
 SOBEL_SCALE = 4 * 2**0.5
 HEAD_STD = 1e-3  # small, so that tanh and sigmoid do not start in saturation
+# Channels of an autoencoder; not standardized: doubled at each stage.
+LAB_WIDTHS = (64, 128, 256, 512)
+AB_UNIT = 110.0  # scale of tanh; a and b of sRGB are within -108 and 98
+L_UNIT = 50.0  # L is 0 to 100
 TINY = 1e-12  # the square root has no derivative at 0
 
 
@@ -104,6 +115,35 @@ class ConvNet(nn.Module):
         return torch.sigmoid(self.decoder(self.encoder(x))[..., :height, :width])
 
 
+class LabAutoencoder(nn.Module):
+    """CIELAB L (N, 1, H, W), 0 to 100, to a and b (N, 2, H, W) or RGB (N, 3, H, W).
+
+    a and b are 110 tanh, -110 to 110. RGB is a sigmoid, 0 to 1. The decoder has the name `to_ab` or
+    `to_rgb`, which distinguishes the files. `widths` are the channels of the stages of the encoder.
+    Weights are initialized as in `ConvNet`.
+    """
+
+    def __init__(self, target: Target = "ab", *, widths: Sequence[int] = LAB_WIDTHS) -> None:
+        super().__init__()
+        self.target = target
+        self.encoder = Encoder(1, widths)
+        self.add_module(f"to_{target}", Decoder(widths, 2 if target == "ab" else 3))
+
+    @property
+    def decoder(self) -> Decoder:
+        """Decoder, independent of its name."""
+        decoder = self.get_submodule(f"to_{self.target}")
+        assert isinstance(decoder, Decoder)
+        return decoder
+
+    def forward(self, lightness: Tensor, self_attention: bool = True) -> Tensor:
+        """Predict for any height and width. `self_attention` has no effect."""
+        height, width = lightness.shape[-2:]
+        x = lightness.to(self.decoder.head.weight.dtype) / L_UNIT - 1
+        y = self.decoder(self.encoder(x))[..., :height, :width]
+        return torch.tanh(y) * AB_UNIT if self.target == "ab" else torch.sigmoid(y)
+
+
 def edges_of(gray: Tensor, filters: Tensor) -> Tensor:
     """Gradient magnitude of gray (N, 1, H, W) in [0, 1] by Sobel's filters (2, 1, 3, 3), 0 to 1.
 
@@ -116,6 +156,12 @@ def edges_of(gray: Tensor, filters: Tensor) -> Tensor:
 def build_convnet(state: Mapping[str, Tensor]) -> ConvNet:
     """Build a network with the keys and shapes of a state dict."""
     return ConvNet(edges="sobel" in state, widths=encoder_widths(state))
+
+
+def build_autoencoder(state: Mapping[str, Tensor]) -> LabAutoencoder:
+    """Build a network with the keys and shapes of a state dict."""
+    target: Target = "ab" if "to_ab.head.weight" in state else "rgb"
+    return LabAutoencoder(target, widths=encoder_widths(state))
 
 
 def encoder_widths(state: Mapping[str, Tensor]) -> tuple[int, ...]:

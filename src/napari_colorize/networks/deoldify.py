@@ -324,12 +324,7 @@ class IpolUNet(UNet):
 
     Y is computed from the normalized input, so U and V belong to the normalized RGB.
 
-    Parameters
-    ----------
-    config : UNetConfig
-        `WIDE` as published, or another configuration.
-    attention, spectral
-        See `DeOldify`. 0 and False are the ablations of the review.
+    `attention` and `spectral` are as in `DeOldify`; 0 and False are the ablations of the review.
     """
 
     def __init__(

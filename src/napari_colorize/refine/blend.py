@@ -43,23 +43,14 @@ def blend(
     Parameters
     ----------
     one, other : Tensor, shape (h, w, 2)
-        float32 U and V. The sizes may differ.
+        float32 U and V. The sizes may differ; the result has the larger height and width.
     share : float
-        Share of the second model, 0 to 1. 0 gives exactly `one` and 1 exactly `other` in every
-        mode.
-    by : {"mean", "confidence", "luminance"}
-        Rule for the weight.
+        0 to 1. 0 gives exactly `one` and 1 exactly `other`, at its own size, in every mode.
     gray : Tensor, shape (Y, X), optional
         Luminance of the image in [0, 1], of any size. Required for "luminance".
     errors : tuple of Tensor, optional
         Expected CIEDE2000 errors of the two models, two maps of any size. Required for
         "confidence".
-
-    Returns
-    -------
-    Tensor, shape (H, W, 2)
-        Blended chrominance at the larger height and the larger width of the two. At a share of 0 or
-        1 it is `one` or `other` itself, at its own size.
 
     Raises
     ------

@@ -29,22 +29,17 @@ TINY_GRAY, TINY_CHROMA = 1e-6, 1e-5  # avoid 0 / 0 in flat regions
 def follow_edges(gray: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
     """Express chrominance as `slope * gray + offset`, so that it changes at edges when enlarged.
 
-    Both maps are enlarged bilinearly to the size of the image and applied to its gray. Where gray
-    and chrominance are uncorrelated the slope is 0, which equals bilinear enlarging.
+    Both maps (h, w, 2) are enlarged bilinearly to the size of the image and applied to its gray.
+    Where gray and chrominance are uncorrelated the slope is 0, which equals bilinear enlarging.
+    `slope * mean gray + offset` is `uv`.
 
     Parameters
     ----------
     gray : Tensor, shape (Y, X)
         float32 luminance in [0, 1] at full size. NaN counts as black.
     uv : Tensor, shape (h, w, 2)
-        float32 U and V of the whole image, on the same device.
-
-    Returns
-    -------
-    slope : Tensor, shape (h, w, 2)
-        Change of U and V per unit of gray; 0 if `uv` is as large as the image.
-    offset : Tensor, shape (h, w, 2)
-        U and V of black. `slope * mean gray + offset` is `uv`.
+        float32 U and V of the whole image, on the same device. If it is as large as the image, the
+        slope is 0.
     """
     height, width = uv.shape[:2]
     if height >= gray.shape[0] and width >= gray.shape[1]:

@@ -117,7 +117,7 @@ class VideoSource:
 
     def _decoded(self, start: int | None) -> Decoded:
         """Decoded frames of the selected part with their increasing times."""
-        first, last = self._range()
+        first, last = self._to_time_base(self.start), self._to_time_base(self.end)
         with closing(self._decode_from(first if start is None else start)) as frames:
             for raw, time in frames:
                 if last is not None and time >= last:
@@ -139,10 +139,6 @@ class VideoSource:
                     return
         with closing(raw_frames(self.video, None, self)) as frames:
             yield from frames
-
-    def _range(self) -> tuple[int | None, int | None]:
-        """First time and the time after the last one, in the time base."""
-        return self._to_time_base(self.start), self._to_time_base(self.end)
 
     def _to_time_base(self, seconds: float | None) -> int | None:
         if seconds is None:

@@ -15,9 +15,9 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
-from napari_colorize.video.decoder import Decoded, luminance_of, planes_of, raw_frames
+from napari_colorize.video.decoder import Decoded, luminance_of, raw_frames
 from napari_colorize.video.probe import VideoInfo, ffmpeg_errors, open_container, probe
-from napari_colorize.video.ycbcr import FULL, LIMITED, SMPTE170M, has_color, to_gray
+from napari_colorize.video.ycbcr import FULL, LIMITED, SMPTE170M, to_gray
 
 CACHE_BYTES = 2**27  # limit for the most recently decoded frames
 CACHE_FRAMES = 64
@@ -30,18 +30,8 @@ class VideoFrames:
 
     Created by `open_video`. It is indexed like a NumPy array and returns NumPy arrays. It may be
     used from several threads; a lock serializes them. Values span uint8, or uint16 for videos with
-    more than 8 bits.
-
-    Parameters
-    ----------
-    video : VideoInfo
-        Properties of the video.
-    times : sequence of int
-        Presentation times of the frames, increasing.
-    keys : sequence of int
-        Times of the key frames, increasing.
-    rgb : bool
-        Whether frames are returned in color; otherwise luminance.
+    more than 8 bits. `times` are the presentation times of all frames and `keys` those of the key
+    frames, both increasing.
     """
 
     def __init__(
@@ -262,14 +252,8 @@ def _has_colors(frames: VideoFrames) -> bool:
     """Whether one of a few frames is not gray."""
     numbers = np.linspace(0, len(frames) - 1, SAMPLES).astype(int)
     try:
-        for number in dict.fromkeys(numbers.tolist()):
-            planes = planes_of(frames._raw(number), frames.video.ycbcr)
-            if planes[0].ndim == 3:
-                if int(np.ptp(planes[0].astype(np.int32), axis=-1).max()) > 2:
-                    return True
-            elif len(planes) > 1 and has_color(planes[1], planes[2], frames.video.ycbcr):
-                return True
-        return False
+        sampled = (frames._raw(number) for number in dict.fromkeys(numbers.tolist()))
+        return any(luminance_of(raw, frames.video)[1] for raw in sampled)
     finally:
         frames.close()
 

@@ -107,17 +107,9 @@ def conv2d(
 ) -> nn.Module:
     """Create a convolution that keeps the size, initialized for a following ReLU (He et al. 2015).
 
-    Parameters
-    ----------
-    in_channels, out_channels, kernel : int
-        Number of channels, and the odd side of the filters.
-    bias : bool
-        Whether it has a bias; it is initialized with 0.
-    norm : {"spectral", "weight", None}
-        Normalization of the weight.
-    shuffle : int
-        Factor of the pixel shuffle that follows. Filters of neighboring pixels are initialized
-        equally, so that a new network repeats pixels (ICNR, Aitken et al. 2017).
+    `kernel` is the odd side of the filters. A bias is initialized with 0. `shuffle` is the factor
+    of the pixel shuffle that follows: filters of neighboring pixels are initialized equally, so
+    that a new network repeats pixels (ICNR, Aitken et al. 2017).
     """
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)
     filters = conv.weight.new_empty(out_channels // shuffle**2, in_channels, kernel, kernel)

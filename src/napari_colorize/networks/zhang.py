@@ -168,23 +168,11 @@ class Siggraph17(nn.Module):
     def forward(
         self, lightness: Tensor, self_attention: bool = True, hints: Hints | None = None
     ) -> Tensor:
-        """Predict a and b.
+        """Predict a and b `(N, 2, H, W)` in float32 or wider, from L `(N, 1, H, W)`, 0 to 100.
 
-        Parameters
-        ----------
-        lightness : Tensor, shape (N, 1, H, W)
-            CIELAB L, 0 to 100.
-        self_attention : bool
-            No effect.
-        hints : tuple of Tensor, optional
-            CIELAB a and b `(N, 2, H, W)`, 0 where unknown, and a mask `(N, 1, H, W)` of 0 and 1.
-            The network was trained with patches of 1 to 9 pixels at 256 x 256. Its output at hinted
-            pixels can differ from the hints.
-
-        Returns
-        -------
-        Tensor, shape (N, 2, H, W)
-            a and b in float32 or wider.
+        `hints` are CIELAB a and b `(N, 2, H, W)`, 0 where unknown, and a mask `(N, 1, H, W)` of 0
+        and 1. The network was trained with patches of 1 to 9 pixels at 256 x 256. Its output at
+        hinted pixels can differ from the hints. `self_attention` has no effect.
         """
         first = self.model1(self._network_input(lightness, hints))  # 1/1
         second = self.model2(_subsample(first))  # 1/2

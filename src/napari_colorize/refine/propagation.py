@@ -58,7 +58,7 @@ def work_size(full: tuple[int, int]) -> tuple[int, int]:
 
 
 def propagate(gray: Tensor, mask: Tensor, values: Tensor) -> Tensor:
-    """Propagate values from hinted pixels to similar neighboring pixels.
+    """Propagate values (h, w, C) from hinted pixels to similar neighboring pixels.
 
     Let s minimize sum w_ij (s_i - s_j)^2 + sum e_i s_i^2 over pairs of neighboring pixels and over
     pixels, with s given at hints, and let c be the minimum for the value 1 at hints. The affinities
@@ -68,22 +68,13 @@ def propagate(gray: Tensor, mask: Tensor, values: Tensor) -> Tensor:
     mean of the hinted values, times a step function of c, which is 0 below `COVER_LOW` and 1 above
     `COVER_HIGH`.
 
-    The result is linear in `values`, exact at hints, and within the range of the values and 0.
-    Prediction and hints are combined as ``prediction * (1 - propagate(1)) + propagate(hints)``.
+    The result is linear in `values`, of which only those at hints are used, exact at hints, and
+    within the range of the values and 0. Prediction and hints are combined as ``prediction * (1 -
+    propagate(1)) + propagate(hints)``.
 
-    Parameters
-    ----------
-    gray : Tensor, shape (h, w)
-        Luminance in [0, 1] at `work_size`. NaN counts as black.
-    mask : Tensor, shape (h, w)
-        bool, hinted pixels. Without any, the result is 0.
-    values : Tensor, shape (h, w, C)
-        Values of any quantity. Only values at hints are used.
-
-    Returns
-    -------
-    Tensor, shape (h, w, C)
-        float32 on the device of `gray`. The computation runs on the CPU in float64.
+    `gray` (h, w) is luminance in [0, 1] at `work_size`; NaN counts as black. `mask` (h, w) is True
+    at hints; without any, the result is 0. The result is float32 on the device of `gray`; the
+    computation runs on the CPU in float64.
 
     Raises
     ------

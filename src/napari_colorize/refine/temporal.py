@@ -65,25 +65,21 @@ def smooth_step(
     """Average the chrominance of a frame with that of the frames before it.
 
     Hue is averaged as a vector (U, V). Its length is the root mean square of the lengths, because a
-    plain mean of different hues would turn gray.
+    plain mean of different hues would turn gray. The mean restarts if the frame shows another
+    scene, or if the size of U and V changes.
 
     Parameters
     ----------
     before : TemporalState or None
-        State after the previous frame; None for the first frame. The mean restarts if its size
-        differs or the frame shows another scene.
+        State after the previous frame; None for the first frame.
     gray : Tensor, shape (Y, X)
         float32 luminance in [0, 1] without NaN, of any size.
     uv : Tensor, shape (h, w, 2)
-        float32 U and V predicted for this frame, on the same device.
+        float32 U and V predicted for this frame, on the same device. The `uv` of the returned state
+        are the smoothed ones.
     strength : float
         0 to 1. 0 returns exactly `uv`. 1 gives a mean of up to 25 frames. In between, the weight of
         the previous frames is this fraction of their weight at 1: 0.8 averages about four frames.
-
-    Returns
-    -------
-    TemporalState
-        State after this frame; its `uv` is the smoothed chrominance.
 
     Raises
     ------

@@ -4,7 +4,7 @@
 in `frames`). `runner` moves frames from the source through the model to the sink; `resume` stores
 the progress, so that an interrupted command can be repeated.
 
-Videos: `probe` (properties), `ycbcr` (code values), `decoder`; `encoding` (encoder settings),
-`segments` (encoded parts), `encoder`, `muxing` (with audio and metadata); `lazy_frames` (a video as
-an array). Images: `folders`, `stacks`, `ome_zarr`, `intensity_range`.
+Videos: `probe` (properties), `ycbcr` (code values), `decoder`; `encoder_options`, `segments`
+(encoded parts), `encoder`, `muxing` (with audio and metadata); `lazy_frames` (a video as an array).
+Images: `folders`, `stacks`, `ome_zarr`, `intensity_range`.
 """

@@ -167,17 +167,12 @@ def _quality(encoder: str, quality: float | None) -> dict[str, str]:
     if quality is None:
         default = QUALITY.get(encoder)
         return {} if default is None else {"crf": f"{default}"}
-    names = {option.name for option in _supported(encoder)}
+    options = pyav().CodecContext.create(encoder, "w").supported_options
+    names = {option.name for option in options.private}
     for name in ("crf", "cq", "qp"):
         if name in names:
             return {name: f"{quality:g}"}
     raise SettingsError(f"The encoder {encoder} has no quality scale: omit --quality.")
-
-
-def _supported(encoder: str) -> tuple[Any, ...]:
-    options = pyav().CodecContext.create(encoder, "w").supported_options
-    private: tuple[Any, ...] = options.private
-    return private
 
 
 def _checked_encoder(encoder: str, suffix: str) -> str:

@@ -175,7 +175,8 @@ class ZarrWriter:
         with write_errors(self._store):
             for level in self._levels:
                 self._grow(level, index)
-                level[self._plane_index(index)] = np.moveaxis(rgb, -1, 0) if self.version else rgb
+                plane = self._in_axis_order(index, (slice(None), slice(None)), slice(None))
+                level[plane] = np.moveaxis(rgb, -1, 0) if self.version else rgb
                 rgb = halve(rgb)
         self.state.advance(frame)
 
@@ -212,35 +213,26 @@ class ZarrWriter:
             return self._arrays(library.open_group(str(self._store), mode="r+"))
         form = 2 if self.version == "0.4" else 3
         group = library.open_group(str(self._store), mode="w", zarr_format=form)
+        more: dict[str, Any] = (
+            {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+            if form == 2
+            else {"dimension_names": tuple(self._names())}
+        )
         leading = self.leading if self.leading is not None else (self.expected or GROWTH,)
-        levels = []
-        for number, (height, width) in enumerate(self._sizes(rgb)):
-            channels = rgb.shape[-1]
-            sides = (min(CHUNK, height), min(CHUNK, width))
-            if self.version is None:
-                shape = (*leading, height, width, channels)
-                chunks = (*(1 for _ in leading), *sides, channels)
-            else:
-                shape = self._in_axis_order(leading, (height, width), channels)
-                chunks = self._in_axis_order(tuple(1 for _ in leading), sides, channels)
-            levels.append(self._create_array(group, f"{number}", shape, chunks, rgb.dtype, form))
-        return levels
-
-    def _create_array(
-        self,
-        group: Any,
-        name: str,
-        shape: tuple[int, ...],
-        chunks: tuple[int, ...],
-        dtype: np.dtype[Any],
-        form: int,
-    ) -> Any:
-        more: dict[str, Any] = {}
-        if form == 2:
-            more["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
-        else:
-            more["dimension_names"] = tuple(self._names())
-        return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, **more)
+        channels = rgb.shape[-1]
+        # A chunk is a plane or a tile of it, because planes are written one by one.
+        return [
+            group.create_array(
+                f"{number}",
+                shape=self._in_axis_order(leading, (height, width), channels),
+                chunks=self._in_axis_order(
+                    (1,) * len(leading), (min(CHUNK, height), min(CHUNK, width)), channels
+                ),
+                dtype=rgb.dtype,
+                **more,
+            )
+            for number, (height, width) in enumerate(self._sizes(rgb))
+        ]
 
     def _sizes(self, rgb: AnyArray) -> list[tuple[int, int]]:
         height, width = rgb.shape[:2]
@@ -262,16 +254,10 @@ class ZarrWriter:
     def _in_axis_order(
         self, leading: Sequence[Any], sides: tuple[Any, ...], channels: Any
     ) -> tuple[Any, ...]:
-        """One value for each axis in the axis order of OME-Zarr: t, c, z, y, x."""
+        """One value for each axis of the result, in its order."""
         known = dict(zip(self._axes, leading, strict=True)) | {"c": channels}
         known |= dict(zip("yx", sides, strict=True))
         return tuple(known[name] for name in self._names())
-
-    def _plane_index(self, index: tuple[int, ...]) -> tuple[Any, ...]:
-        if self.version is None:
-            return index
-        everything = slice(None)
-        return self._in_axis_order(index, (everything, everything), everything)
 
     def _grow(self, level: Any, index: tuple[int, ...]) -> None:
         if self.leading is None and index[0] >= level.shape[0]:

@@ -202,7 +202,10 @@ class StackFileWriter:
         """Store a plane at the offset of its index."""
         if not self.state.sink_state:
             self.state.save_sink_state(shape=list(rgb.shape), dtype=rgb.dtype.str)
-        number = frame.position if self.leading is None else _ravel(frame.index, self.leading)
+        # Planes arrive series by series along time, which need not be the last axis.
+        number = frame.position
+        if self.leading is not None:
+            number = int(np.ravel_multi_index(frame.index, self.leading))
         with write_errors(self._raw):
             self._raw.touch()
             with self._raw.open("r+b") as file:
@@ -217,7 +220,8 @@ class StackFileWriter:
     def finish(self, record: Record) -> tuple[str, ...]:
         """Write the file from the stored planes."""
         self.pause()
-        plane_shape, dtype = self._plane()
+        stored: dict[str, Any] = dict(self.state.sink_state)
+        plane_shape, dtype = tuple(stored["shape"]), np.dtype(stored["dtype"])
         leading = self.leading or (self.state.resume_point.done,)
         pages = self._pages(plane_shape, dtype, math.prod(leading))
         if format_of(self.target) in (TIFF, OME):
@@ -241,10 +245,6 @@ class StackFileWriter:
     def _raw(self) -> Path:
         return self.state.folder / RAW_FILE
 
-    def _plane(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        stored: dict[str, Any] = dict(self.state.sink_state)
-        return tuple(stored["shape"]), np.dtype(stored["dtype"])
-
     def _pages(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], count: int
     ) -> Iterator[AnyArray]:
@@ -261,7 +261,3 @@ def refuse_stack(target: Path, dtype: np.dtype[Any], *, has_alpha: bool, axes: i
         raise OutputError(
             f"{target.name}: {into.name} cannot store this stack of {dtype}. Choose .tif."
         )
-
-
-def _ravel(index: PlaneIndex, leading: tuple[int, ...]) -> int:
-    return int(np.ravel_multi_index(index, leading))

@@ -57,7 +57,7 @@ def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Wei
     path = Path(path)
     head, size = _read_head(path)
     metadata: dict[str, str] = {}
-    if _is_safetensors(head):
+    if head[8:9] == b"{":  # safetensors: eight bytes of length, then a JSON object
         content, metadata = _read_safetensors(path)
     else:
         content = _read_pickled(path, is_zip=head.startswith(b"PK\x03\x04"))
@@ -117,11 +117,6 @@ def _read_head(path: Path) -> tuple[bytes, int]:
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path} is a pointer to a file in Git LFS. Run git lfs pull.")
     return head, path.stat().st_size
-
-
-def _is_safetensors(head: bytes) -> bool:
-    """Whether the head is that of safetensors: eight bytes of length, then a JSON object."""
-    return head[8:9] == b"{"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

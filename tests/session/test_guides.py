@@ -10,6 +10,7 @@ from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 from napari_colorize.refine.guides import Guides
 from napari_colorize.refine.hints import Hints
 from napari_colorize.session import ColorizeSession
+from napari_colorize.settings import ColorizeSettings
 
 
 @pytest.fixture
@@ -91,6 +92,20 @@ def test_two_models_are_blended_and_their_share_runs_no_network(ramp):
         assert session.result.chroma is chroma
 
 
+def test_blended_colors_are_not_shown_when_the_second_model_is_removed(
+    session, signals, network, ramp
+):
+    other = colorizer_of(UnevenNetwork(), name="other")
+    session.update(source=ramp, blend_with=other)
+    shown = len(signals.wait_idle().all("result_ready"))
+    network.is_blocked = True
+
+    session.update(blend_with=None, settings=ColorizeSettings(saturation=2.0))
+    network.wait_until_blocked()
+
+    assert len(signals.all("result_ready")) == shown
+
+
 def test_without_a_second_model_the_colors_are_those_of_the_first(ramp):
     one, other = colorizer_of(TintNetwork()), colorizer_of(UnevenNetwork(), name="handed")
     with ColorizeSession(source=ramp, model=one, blend_with=other) as session:
@@ -128,3 +143,15 @@ def test_played_planes_are_smoothed_one_after_the_other(ramp):
         for time in range(4):
             session.plane = (time,)
             np.testing.assert_array_equal(newest(session).pixels, expected[time,].pixels)
+
+
+def test_a_plane_is_smoothed_anew_once_the_plane_before_it_is_known(ramp):
+    stack = np.stack([np.roll(ramp, 3 * shift, axis=1) for shift in range(3)])
+    colorizer = colorizer_of(TintNetwork())
+    expected = dict(colorizer.iter_planes(stack[1:], temporal_smoothing=0.8))
+    with ColorizeSession(source=stack, plane=(2,), model=colorizer) as session:
+        session.set_settings(temporal_smoothing=0.8)
+        newest(session)  # by itself
+        for time in (1, 2):
+            session.plane = (time,)
+            np.testing.assert_array_equal(newest(session).pixels, expected[time - 1,].pixels)

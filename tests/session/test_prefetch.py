@@ -53,6 +53,18 @@ def test_cached_planes_are_emitted_first_and_without_a_network(session, signals,
     assert len(network.sizes) == predictions + 1
 
 
+def test_temporal_smoothing_needs_the_planes_in_order(session, signals, stack):
+    session.source = stack
+    session.prefetch([(2,)])
+    signals.wait_idle()
+    session.set_settings(temporal_smoothing=0.5)
+
+    session.prefetch([(1,), (2,)])  # the second one is cached
+    signals.wait_idle()
+
+    assert prefetched(signals) == [(2,), (1,), (2,)]
+
+
 def test_a_new_call_of_prefetch_replaces_the_list(session, signals, network, stack):
     session.source = stack
     signals.wait_idle()
@@ -176,6 +188,21 @@ def test_runs_and_queries_come_before_prefetching(session, signals, network, sta
         "run_finished",
         *["plane_ready"] * 2,
     ]
+
+
+def test_a_query_interrupts_prefetching(session, signals, network, stack):
+    session.source = stack
+    signals.wait_idle()
+    network.is_blocked = True
+    session.prefetch([(1,)])
+    network.wait_until_blocked()
+
+    session.request_expected_error()
+    network.unblock()
+    signals.wait_idle()
+
+    names = [name for name, _ in signals.emitted if name in ("expected_error_ready", "plane_ready")]
+    assert names == ["expected_error_ready", "plane_ready"]
 
 
 def test_prefetching_does_not_replace_the_cached_plane(session, signals, stack):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ORIENTATION = 0x0112
+DOCUMENT_NAME = 0x010D
 DESCRIPTION = 0x010E
 SOFTWARE = 0x0131
 ARTIST = 0x013B
@@ -40,7 +41,7 @@ WINDOWS_TAGS = frozenset({0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F})  # UTF-16 as 
 # copyright, rating, and Windows' title, comment, author, keywords and subject. The other tags of
 # the first IFD describe how the source's pixels were stored; the second IFD is the gray thumbnail.
 TEXT_TAGS = frozenset(
-    {0x010D, DESCRIPTION, 0x010F, 0x0110, 0x011D, SOFTWARE, 0x0132, ARTIST, 0x013C, COPYRIGHT}
+    {DOCUMENT_NAME, DESCRIPTION, 0x010F, 0x0110, 0x011D, SOFTWARE, 0x0132, ARTIST, 0x013C, COPYRIGHT}
     | {0x4746}
     | WINDOWS_TAGS
 )
@@ -222,10 +223,11 @@ def decode_text(value: Any) -> str:
         return data.decode("latin-1").strip("\0 ")
 
 
-def with_record(source: bytes | None, record: str) -> str:
-    """The image's own caption followed by the provenance; an older record is replaced."""
+def with_record(source: bytes | None, record: str, comment: str = "") -> str:
+    """The image's own caption and comment, then the provenance; an older record is replaced."""
     caption = without_record(caption_of(load(source)))
-    return "\n".join(part for part in (caption, record) if part)
+    comment = "" if comment in caption else comment
+    return "\n".join(part for part in (caption, comment, record) if part)
 
 
 def _empty() -> Image.Exif:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,8 +34,10 @@ class Format:
         Pillow's name of the format.
     dtypes : frozenset of str
         Names of the NumPy dtypes that are stored without loss of type.
-    alpha, frames, exif : bool
-        Whether it supports RGBA, more than one frame, and an EXIF block.
+    alpha, frames : bool
+        Whether it supports RGBA, and more than one frame.
+    keeps : frozenset of str
+        Metadata that it can hold, with the names that `text_metadata.dropped` uses.
     options : mapping
         Keywords of Pillow's `save`. Chroma is not subsampled (4:4:4) and lossless modes are used
         where they exist, to preserve luminance.
@@ -47,32 +47,48 @@ class Format:
     dtypes: frozenset[str] = _EIGHT
     alpha: bool = False
     frames: bool = False
-    exif: bool = False
+    keeps: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-TIFF = Format(name="TIFF", dtypes=_ANY_NUMBER, alpha=True, frames=True)
+_USUAL = frozenset(
+    {"EXIF", "the color profile", "the resolution", "XMP", "the provenance record"}
+)
+_TIMES = frozenset({"frame durations", "the loop count"})
+
+TIFF = Format(
+    name="TIFF",
+    dtypes=_ANY_NUMBER,
+    alpha=True,
+    frames=True,
+    keeps=_USUAL | {"IPTC", "comments"},
+)
 OME = Format(
     name="OME-TIFF",
     dtypes=_ANY_NUMBER - {"uint64", "int64", "float16"},  # not defined in the OME schema
     alpha=True,
     frames=True,
+    keeps=TIFF.keeps,
 )
 PNG = Format(
     name="PNG",
     dtypes=_SIXTEEN,
     alpha=True,
     frames=True,
-    exif=True,
+    keeps=_USUAL | _TIMES | {"IPTC", "comments", "PNG text"},
     # A photograph of 12 megapixels: 1.0 s and 20 MB; the default level 6 takes 4.8 s for 17 MB.
     options={"compress_level": PNG_EFFORT},
 )
-JPEG = Format(name="JPEG", exif=True, options={"quality": 95, "subsampling": "4:4:4"})
+JPEG = Format(
+    name="JPEG",
+    keeps=_USUAL | {"IPTC", "comments"},
+    options={"quality": 95, "subsampling": "4:4:4"},
+)
 WEBP = Format(
     name="WEBP",
     alpha=True,
     frames=True,
-    exif=True,
+    keeps=_USUAL | _TIMES | {"comments"},
     # "exact" keeps the colors of fully transparent pixels. In lossless mode, quality is the effort:
     # 1.7 s and 15 MB for the same photograph; the default 80 takes 7.1 s for 15 MB.
     options={"lossless": True, "exact": True, "method": 1, "quality": 0},
@@ -81,11 +97,13 @@ AVIF = Format(
     name="AVIF",
     alpha=True,
     frames=True,
-    exif=True,
+    keeps=_USUAL | {"comments", "frame durations"},
     options={"quality": 95, "subsampling": "4:4:4", "speed": 8},
 )
-JPEG2000 = Format(name="JPEG2000", alpha=True)
-BMP = Format(name="BMP")
+JPEG2000 = Format(
+    name="JPEG2000", alpha=True, keeps=frozenset({"comments", "the provenance record"})
+)
+BMP = Format(name="BMP", keeps=frozenset({"the resolution"}))
 PPM = Format(name="PPM")
 TGA = Format(name="TGA", alpha=True)
 
@@ -117,11 +135,44 @@ VIDEO_SUFFIXES = frozenset(
     | {".flv", ".ogv", ".3gp", ".mxf"}
 )
 OPTIONAL_READERS = dict.fromkeys((".heic", ".heif", ".hif"), "pillow-heif")
-"""Suffix -> package that adds the format to Pillow; it is used if it is installed."""
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+"""Suffix -> package that reads the format, if it is installed."""
+# Read by `other_formats`.
+_OTHER_SUFFIXES = frozenset({".jxl", ".jls", ".pam", ".psb"})
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})  # .ima: Siemens
 # Formats that Pillow opens but that hold no raster image: drawings, videos, data containers.
 _NOT_IMAGES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF", "XVTHUMB"})
+
+
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"8BPS": "PSD",
+    b"DDS ": "DDS",
+    b"icns": "ICNS",
+    b"SIMPLE  =": "FITS",
+}
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIF"
+)
+
+
+def kind_of(start: bytes) -> str | None:
+    """Name of the format that the first bytes of a file declare; None if they declare none."""
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP"
+    if start[4:8] == b"ftyp":  # the major brand, then the compatible ones
+        brands = (start[8:12], *(start[place : place + 4] for place in range(16, 48, 4)))
+        return next((_BRANDS[brand] for brand in brands if brand in _BRANDS and (             brand not in (b"mif1", b"msf1") or b"avif" not in brands)), None)
+    return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
@@ -179,28 +230,13 @@ def suggest_suffix(source_suffix: str, dtype: DTypeLike, has_alpha: bool, is_sta
     return ".tif"
 
 
-@cache
-def register_optional_readers() -> None:
-    """Let Pillow use the packages of `OPTIONAL_READERS` that are installed."""
-    with suppress(ImportError):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-
-
-def missing_reader(start: bytes) -> str | None:
-    """Package to install for a file with these first bytes, whatever its name; None if unknown."""
-    is_heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
-    return "pillow-heif" if is_heif and not find_spec("pillow_heif") else None
-
-
 def readable_suffixes() -> frozenset[str]:
     """Suffixes by which the image files of a folder are recognized."""
     from PIL import Image
 
-    register_optional_readers()
     known = Image.registered_extensions()
     images = {
         suffix for suffix, name in known.items() if name in Image.OPEN and name not in _NOT_IMAGES
     }
-    return frozenset(images | FORMATS.keys() | DICOM_SUFFIXES)
+    heif = OPTIONAL_READERS.keys() if find_spec("pillow_heif") else frozenset()
+    return frozenset(images | FORMATS.keys() | DICOM_SUFFIXES | _OTHER_SUFFIXES | heif)

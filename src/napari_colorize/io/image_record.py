@@ -42,6 +42,16 @@ class Metadata:
         `TimeIncrement`, `TimeIncrementUnit`.
     durations : tuple of int
         Display time of each frame of an animation in milliseconds.
+    loop : int or None
+        How often an animation is played, 0 for endlessly; None if the source is no animation.
+    xmp : bytes or None
+        XMP packet, with its orientation set to 1 because it is already applied.
+    iptc : bytes or None
+        IPTC-IIM data sets (captions, credits, keywords).
+    comment : str
+        Comment of the source (JPEG, GIF, JPEG 2000, PNG), without an earlier provenance record.
+    texts : dict
+        Other text fields of a PNG by keyword: "Title", "Source", ...
     """
 
     icc: bytes | None = None
@@ -50,6 +60,11 @@ class Metadata:
     axes: str = ""
     spacing: dict[str, float | str] = field(default_factory=dict)
     durations: tuple[int, ...] = ()
+    loop: int | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    comment: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from textwrap import shorten
 
 from napari_colorize.array_types import AnyArray
-from napari_colorize.errors import ColorizeError, ImageError, OutputError
-from napari_colorize.io import dicom, raster, tiff_reader, tiff_writer
+from napari_colorize.errors import ColorizeError, ColorizeNote, ImageError, OutputError, warn
+from napari_colorize.io import (
+    decoder_messages,
+    dicom,
+    other_formats,
+    raster,
+    text_metadata,
+    tiff_reader,
+    tiff_writer,
+)
 from napari_colorize.io.formats import (
     DICOM_SUFFIXES,
     OME,
@@ -18,6 +26,7 @@ from napari_colorize.io.formats import (
     Format,
     can_hold,
     format_of,
+    kind_of,
     readable_suffixes,
     suffix_of,
     suggest_suffix,
@@ -52,7 +61,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     Parameters
     ----------
     path : path-like
-        PNG, JPEG, TIFF, OME-TIFF, WebP, DICOM, or any other format that Pillow reads.
+        PNG, JPEG, TIFF, OME-TIFF, WebP, JPEG XL, DICOM, any other format that Pillow reads, and
+        HEIF if pillow-heif is installed.
     max_pixels : int
         Limit for a single plane, or for all frames of an animation; checked before decoding.
 
@@ -68,10 +78,10 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """
     path = Path(path)
     start = _start_of(path)
-    with _decoder_errors(path):
+    with _decoder_errors(path, start), decoder_messages.collected() as messages:
         image = _reader(path, start)(path, max_pixels=max_pixels)
         refuse_complex(path, image.array)
-    return image
+    return replace(image, notes=(*image.notes, decoder_messages.NOTE)) if messages else image
 
 
 def write_image(
@@ -97,9 +107,14 @@ def write_image(
         Metadata of the source: EXIF fields including GPS, color profile, resolution, axes.
     provenance : mapping, optional
         From `provenance.describe`; stored as PNG text, TIFF description or EXIF. None or an empty
-        mapping stores nothing. Formats without a text field (BMP, PPM, TGA) emit a `ColorizeNote`.
+        mapping stores nothing.
     overwrite : bool
         Whether an existing file may be replaced.
+
+    Warns
+    -----
+    ColorizeNote
+        If the format cannot hold part of the metadata or the provenance (BMP, PPM, TGA).
 
     Raises
     ------
@@ -115,13 +130,16 @@ def write_image(
     metadata, provenance = metadata or Metadata(), provenance or {}
     if into in (TIFF, OME):
         tiff_writer.write(path, array, metadata, provenance, overwrite=overwrite)
-        return
-    with (
-        new_file(path, overwrite=overwrite) as temporary,
-        _encoder_errors(path, into),
-        temporary.open("wb") as file,
-    ):
-        raster.write(file, array, into, metadata, provenance)
+    else:
+        with (
+            new_file(path, overwrite=overwrite) as temporary,
+            _encoder_errors(path, into),
+            temporary.open("wb") as file,
+        ):
+            raster.write(file, array, into, metadata, provenance)
+    dropped = text_metadata.dropped(path, metadata, provenance)
+    if dropped.names:
+        warn(text_metadata.dropped_sentence([dropped], of=path.name), ColorizeNote)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, object] | None:
@@ -134,7 +152,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, object] | None:
     """
     path = Path(path)
     start = _start_of(path)
-    with _decoder_errors(path):
+    with _decoder_errors(path, start), decoder_messages.collected():
         return (
             tiff_reader.read_record(path)
             if tiff_reader.is_tiff(start)
@@ -145,7 +163,9 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, object] | None:
 def _reader(path: Path, start: bytes) -> Callable[..., ImageRecord]:
     if dicom.is_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
         return dicom.read
-    return tiff_reader.read if tiff_reader.is_tiff(start) else raster.read
+    if tiff_reader.is_tiff(start):
+        return tiff_reader.read
+    return other_formats.reader_of(path, start) or raster.read
 
 
 def _start_of(path: Path) -> bytes:
@@ -170,8 +190,11 @@ def _start_of(path: Path) -> bytes:
 
 
 @contextmanager
-def _decoder_errors(path: Path) -> Iterator[None]:
-    """Turn any exception of a decoder into an ImageError with one sentence."""
+def _decoder_errors(path: Path, start: bytes) -> Iterator[None]:
+    """Turn any exception of a decoder into an ImageError with one sentence.
+
+    The text of the exception is not shown: for damaged files it often speaks of Python objects.
+    """
     try:
         yield
     except ColorizeError:
@@ -180,8 +203,21 @@ def _decoder_errors(path: Path) -> Iterator[None]:
         raise ImageError(f"{path.name} does not fit into memory.") from error
     # Decoders raise nearly every class of exception for damaged files.
     except Exception as error:
-        reason = shorten(str(error) or type(error).__name__, 120).rstrip(".")
-        raise ImageError(f"{path.name} is damaged or of an unknown kind: {reason}.") from error
+        from PIL import UnidentifiedImageError
+
+        kind = "DICOM" if dicom.is_dicom(start) else kind_of(start)
+        if kind is None and isinstance(error, UnidentifiedImageError):
+            raise ImageError(
+                f"{path.name} is not an image in a readable format; its content was checked, not "
+                "its name."
+            ) from None
+        if "truncated" in str(error).lower():
+            reason = "it is damaged, the file ends before its pixel data"
+        else:
+            reason = "it is damaged, or of a kind that is not supported"
+        raise ImageError(
+            f"{path.name} cannot be decoded as {kind or 'an image'}: {reason}."
+        ) from error
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -12,42 +11,35 @@ import numpy as np
 
 from napari_colorize import provenance as record
 from napari_colorize.array_types import AnyArray
-from napari_colorize.errors import ColorizeNote, ImageError
-from napari_colorize.io import exif, icc, png16
-from napari_colorize.io.formats import (
-    PNG,
-    VIDEO_SUFFIXES,
-    Format,
-    missing_reader,
-    register_optional_readers,
-)
+from napari_colorize.errors import ImageError
+from napari_colorize.io import bit_depth, exif, icc, png, text_metadata
+from napari_colorize.io.formats import JPEG, PNG, VIDEO_SUFFIXES, Format
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.limits import refuse_huge, with_owned_memory
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# Formats whose further frames are images like the first. In others (MPO, PSD, ICO) they are
+# Formats whose further frames are displayed one after the other, in one size.
+_ANIMATIONS = frozenset({"GIF", "WEBP", "PNG", "AVIF", "FLI"})
+# Formats whose further frames are pages, each with its own size. In others (MPO, PSD, ICO) they are
 # previews, layers or sizes.
-_ANIMATIONS = frozenset({"GIF", "WEBP", "PNG", "AVIF", "FLI", "DCX", "TIFF"})
+_PAGES = frozenset({"DCX", "TIFF"})
 _EXACT_MODES = frozenset({"1", "L", "I", "F", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "I;16N"})
 _CM_PER_INCH = 2.54
 _LIMIT_LOCK = Lock()
-# PNG text keywords and the EXIF tags with the same meaning.
-_PNG_KEYS = {
-    "Author": exif.ARTIST,
-    "Copyright": exif.COPYRIGHT,
-    "Description": exif.DESCRIPTION,
-}
 
 
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read an image that Pillow can open; several frames become a stack."""
-    with _open(path) as image:
-        frames = getattr(image, "n_frames", 1) if image.format in _ANIMATIONS else 1
+    with open_image(path) as image:
+        is_multiple = image.format in _ANIMATIONS | _PAGES
+        frames = getattr(image, "n_frames", 1) if is_multiple else 1
         refuse_huge(path, *image.size[::-1], *[frames][: frames > 1], max_pixels=max_pixels)
+        if image.format == "PNG" and getattr(image, "is_animated", False):
+            return _read_apng(path, image)
         if frames > 1:
-            return _read_frames(image)
+            return _read_frames(path, image)
         return _read_single(path, image)
 
 
@@ -61,11 +53,9 @@ def write(
     """Write `(Y, X, 3|4)`, or `(N, Y, X, 3|4)` as an animation, to an open file."""
     from PIL import Image
 
-    options = _save_options(
-        into, array, metadata, record.to_text(provenance), record.software(provenance)
-    )
+    options = _save_options(into, array, metadata, provenance)
     if array.dtype == np.uint16:
-        png16.write(file, array, options)
+        png.write(file, array, options)
         return
     frames = np.ascontiguousarray(array).reshape(-1, *array.shape[-3:])
     first, *others = (Image.fromarray(frame) for frame in frames)
@@ -74,7 +64,7 @@ def write(
 
 def read_record(path: Path) -> dict[str, object] | None:
     """The provenance in a file's text chunks, comment or EXIF."""
-    with _open(path) as image:
+    with open_image(path) as image:
         image.load()  # a PNG may contain text chunks after its pixels
         texts = [
             *getattr(image, "text", {}).values(),
@@ -85,70 +75,148 @@ def read_record(path: Path) -> dict[str, object] | None:
     return next((one for one in found if one), None)
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(path: Path | BinaryIO) -> Image.Image:
     """Open an image with Pillow's own size limit disabled, because ours replaces it.
 
     Pillow's limit is a global of the process, therefore the lock.
     """
     from PIL import Image, UnidentifiedImageError
 
-    register_optional_readers()
     with _LIMIT_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path)
         except UnidentifiedImageError:
-            if path.suffix.lower() in VIDEO_SUFFIXES:
+            if isinstance(path, Path) and path.suffix.lower() in VIDEO_SUFFIXES:
                 raise ImageError(
                     f"{path.name} is a video, not an image: use `napari-colorize video`."
                 ) from None
-            with path.open("rb") as file:
-                package = missing_reader(file.read(12))
-            if package is not None:
-                raise ImageError(
-                    f"{path.name} is a HEIC image. To read it: pip install {package}."
-                ) from None
-            raise ImageError(
-                f"{path.name} is not an image in a readable format; its content was checked, not "
-                "its name."
-            ) from None
+            raise
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _read_single(path: Path, image: Image.Image) -> ImageRecord:
+def _read_single(path: Path, image: Image.Image, notes: tuple[str, ...] = ()) -> ImageRecord:
     image.load()
-    is_deep = image.format == "PNG" and png16.is_deep(path)
-    array, notes = (png16.read_pixels(path), ()) if is_deep else _pixels(image)
-    return _with_metadata(image, array, notes)
+    name = image.format or ""
+    if name == "PSD":
+        resources = {number: data for number, _, data in image.resources}  # type: ignore[attr-defined]
+        image.info.update(text_metadata.photoshop_info(resources))
+    bits = bit_depth.stored_bits(path, name)
+    array = bit_depth.read_deep(path, name, bits) if bits > 8 else None
+    if array is None and name == "PNG" and png.needs_imagecodecs(path):
+        array = png.read_pixels(path)
+    if array is None:
+        array, pixel_notes = _pixels(image)
+        notes += pixel_notes
+        if bits > 8 and array.dtype == np.uint8:
+            notes += (bit_depth.REDUCED.format(bits=bits),)
+    return with_metadata(image, gray_or_rgba(array), notes)
 
 
-def _read_frames(image: Image.Image) -> ImageRecord:
+def _read_apng(path: Path, image: Image.Image) -> ImageRecord:
+    animation = png.read_animation(path)
+    image.load()  # for its metadata
+    frames = drop_constant_channels(animation.frames)
+    if len(frames) == 1:
+        return with_metadata(image, frames[0], ())
+    return with_metadata(
+        image, frames, (), axes="T", durations=animation.durations, loop=animation.plays
+    )
+
+
+def _read_frames(path: Path, image: Image.Image) -> ImageRecord:
+    """Frames of an animation, or pages of a document if all have one size."""
     from PIL import ImageSequence
 
-    frames, durations = [], []
+    name = image.format or ""
+    bits = bit_depth.stored_bits(path, name)
+    frames, durations, notes = [], [], {}
+    size = image.size
     for frame in ImageSequence.Iterator(image):
-        frames.append(np.array(frame.convert("RGBA")))
-        durations.append(int(frame.info.get("duration", 0)))
-    array = _drop_constant_channels(np.stack(frames))
-    return _with_metadata(image, array, (), axes="T", durations=tuple(durations))
+        if name in _PAGES and frame.size != size:
+            image.seek(0)
+            others = f"{path.name} holds {image.n_frames} images; only the first one was used."  # type: ignore[attr-defined]
+            return _read_single(path, image, (others,))
+        array, frame_notes = _pixels(frame)
+        frames.append(array)
+        notes.update(dict.fromkeys(frame_notes))
+        durations.append(round(frame.info.get("duration", 0)))
+    array = bit_depth.read_deep(path, name, bits) if bits > 8 else None
+    if array is None or len(array) != len(frames):
+        array = _stacked(frames)
+        if bits > 8:
+            notes[bit_depth.REDUCED.format(bits=bits)] = None
+    else:
+        array = np.stack([gray_or_rgba(frame) for frame in array])
+    is_timed = name in _ANIMATIONS
+    return with_metadata(
+        image,
+        array,
+        tuple(notes),
+        axes="T",
+        durations=tuple(durations) if is_timed else (),
+        loop=_plays(image) if is_timed else None,
+    )
 
 
-def _with_metadata(
+def _stacked(frames: list[AnyArray]) -> AnyArray:
+    """Frames as one array; they may differ in size, mode and alpha, but not in depth.
+
+    A frame beyond the canvas enlarges it (Pillow), so earlier frames get a transparent border.
+    """
+    if len({(frame.shape, frame.dtype) for frame in frames}) == 1:
+        stack = np.stack(frames)
+        return drop_constant_channels(stack) if stack.ndim == 4 else stack
+    rgba = [
+        png.to_rgba(frame.astype(np.uint8) * 255 if frame.dtype == bool else frame)
+        for frame in frames
+    ]
+    height, width = np.max([frame.shape[:2] for frame in rgba], axis=0)
+    return drop_constant_channels(
+        np.stack(
+            [
+                np.pad(frame, ((0, height - len(frame)), (0, width - frame.shape[1]), (0, 0)))
+                for frame in rgba
+            ]
+        )
+    )
+
+
+def _plays(image: Image.Image) -> int:
+    """How often an animation is played, 0 for endlessly.
+
+    GIF counts the repetitions after the first play, and without a count plays once (libwebp's
+    gif2webp converts them in the same way); WebP counts plays.
+    """
+    loop = image.info.get("loop")
+    if image.format != "GIF":
+        return int(loop or 0)
+    if loop is None:
+        return 1
+    return int(loop) + 1 if loop else 0
+
+
+def with_metadata(
     image: Image.Image,
     array: AnyArray,
-    notes: tuple[str, ...],
+    notes: Iterable[str] = (),
     *,
     axes: str = "",
     durations: tuple[int, ...] = (),
+    loop: int | None = None,
 ) -> ImageRecord:
-    """The image record: orientation applied, metadata selected for the result."""
-    texts: dict[str, Any] = getattr(image, "text", {})
-    extra = {tag: str(texts[key]) for key, tag in _PNG_KEYS.items() if key in texts}
+    """The image record: orientation applied, metadata of `image` selected for the result."""
+    texts = text_metadata.of_image(image)
+    extra = {
+        tag: texts["texts"][key]
+        for key, tag in text_metadata.EXIF_KEYS.items()
+        if key in texts["texts"]
+    }
     fields = exif.read_exif(image.getexif, extra)
     # The profile of these was applied, or never described RGB.
     is_converted = image.mode in ("CMYK", "LAB")
-    profile, profile_notes = icc.for_rgb(None if is_converted else image.info.get("icc_profile"))
+    profile, profile_notes = icc.for_rgb(None if is_converted else icc.from_png(image.info))
     x, y = image.info.get("dpi") or (None, None)
     resolution = exif.valid_resolution(x, y, "inch") or fields.resolution
     rgb = array.ndim - len(axes) == 3
@@ -162,8 +230,10 @@ def _with_metadata(
             resolution=exif.oriented_resolution(resolution, fields.orientation),
             axes=axes,
             durations=durations,
+            loop=loop,
+            **texts,
         ),
-        notes=notes + fields.notes + profile_notes,
+        notes=(*notes, *fields.notes, *profile_notes),
     )
 
 
@@ -172,9 +242,9 @@ def _pixels(image: Image.Image) -> tuple[AnyArray, tuple[str, ...]]:
     if image.mode in ("CMYK", "LAB"):
         return np.array(icc.to_srgb(image)), (icc.CONVERTED.format(space=image.mode),)
     if image.mode in ("P", "PA"):
-        return _drop_constant_channels(np.array(image.convert("RGBA"))), ()
+        return drop_constant_channels(np.array(image.convert("RGBA"))), ()
     has_transparency = image.mode in ("1", "L", "RGB") and "transparency" in image.info
-    if has_transparency or image.mode in ("LA", "RGBa"):
+    if has_transparency or image.mode in ("LA", "La", "RGBa"):
         image = image.convert("RGBA")
     elif image.mode not in _EXACT_MODES:
         image = image.convert("RGB")
@@ -184,17 +254,25 @@ def _pixels(image: Image.Image) -> tuple[AnyArray, tuple[str, ...]]:
     return array, ()
 
 
-def _drop_constant_channels(rgba: AnyArray) -> AnyArray:
+def gray_or_rgba(array: AnyArray) -> AnyArray:
+    """Decoded samples without an axis of length 1; gray with alpha becomes RGBA."""
+    if array.ndim == 3 and array.shape[-1] == 2:
+        return array[..., [0, 0, 0, 1]]
+    return array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
+
+
+def drop_constant_channels(rgba: AnyArray) -> AnyArray:
     """RGBA without alpha if it is opaque, and then as gray if all channels are equal."""
-    if (rgba[..., 3] != 255).any():
-        return rgba
-    rgb = rgba[..., :3]
-    gray = rgb[..., :1]
-    return gray[..., 0] if (rgb == gray).all() else rgb
+    if rgba.shape[-1] == 4:
+        if (rgba[..., 3] != np.iinfo(rgba.dtype).max).any():
+            return rgba
+        rgba = rgba[..., :3]
+    gray = rgba[..., :1]
+    return gray[..., 0] if (rgba == gray).all() else rgba
 
 
 def _save_options(
-    into: Format, array: AnyArray, metadata: Metadata, provenance: str, software: str
+    into: Format, array: AnyArray, metadata: Metadata, provenance: Mapping[str, object]
 ) -> dict[str, Any]:
     """Keywords of Pillow's `save` for a format and the metadata."""
     height, width = array.shape[-3:-1]
@@ -204,39 +282,20 @@ def _save_options(
     if metadata.resolution and metadata.resolution.unit != "none":
         per_inch = _CM_PER_INCH if metadata.resolution.unit == "cm" else 1
         options["dpi"] = (metadata.resolution.x * per_inch, metadata.resolution.y * per_inch)
-    if into.exif:
+    if "EXIF" in into.keeps:
+        # JPEG and PNG have a place of their own for comments.
+        comment = "" if into in (JPEG, PNG) else metadata.comment
         options["exif"] = exif.result_block(
             metadata.exif,
             size=(width, height),
             resolution=metadata.resolution,
-            caption=exif.with_record(metadata.exif, provenance),
-            software=software,
+            caption=exif.with_record(metadata.exif, record.to_text(provenance), comment),
+            software=record.software(provenance),
         )
     if array.ndim == 4:
-        options |= {"save_all": True, "loop": 0, "duration": _durations(metadata, len(array))}
-    return options | _text(into, provenance, software)
-
-
-def _text(into: Format, provenance: str, software: str) -> dict[str, Any]:
-    """Provenance as a comment, for formats that have a text field; otherwise a warning."""
-    from PIL.PngImagePlugin import PngInfo
-
-    if not provenance:
-        return {}
-    if into is PNG:
-        texts = PngInfo()
-        texts.add_text("Software", software)
-        texts.add_itxt("Comment", provenance)
-        return {"pnginfo": texts}
-    if into.name == "JPEG2000":
-        return {"comment": provenance}
-    if not into.exif:
-        warnings.warn(
-            f"{into.name} files cannot store the note that their colors are predicted.",
-            ColorizeNote,
-            stacklevel=5,
-        )
-    return {}
+        durations = _durations(metadata, len(array))
+        options |= {"save_all": True, "loop": metadata.loop or 0, "duration": durations}
+    return options | text_metadata.save_options(into, metadata, provenance)
 
 
 def _durations(metadata: Metadata, count: int) -> list[int]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ import numpy as np
 
 from napari_colorize import provenance as record
 from napari_colorize.array_types import AnyArray
-from napari_colorize.errors import ImageError
-from napari_colorize.io import exif, icc, ome, raster, tiff_samples
+from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.io import exif, icc, ome, raster, text_metadata, tiff_samples
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution, Unit
 from napari_colorize.io.limits import refuse_complex, refuse_huge, with_owned_memory
 
@@ -35,7 +36,20 @@ def is_tiff(start: bytes) -> bool:
 
 
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
-    """Read the first image or stack of a TIFF."""
+    """Read the first image or stack of a TIFF; with libtiff where tifffile does not support it."""
+    try:
+        return _read(path, max_pixels=max_pixels)
+    except (ColorizeError, MemoryError):
+        raise
+    except Exception:
+        # tifffile raises nearly every class of exception. Old-style JPEG, for example, is only
+        # decoded by libtiff, which Pillow uses.
+        with suppress(Exception):
+            return raster.read(path, max_pixels=max_pixels)
+        raise
+
+
+def _read(path: Path, *, max_pixels: int) -> ImageRecord:
     from tifffile import TiffFile
 
     with TiffFile(path) as tiff:
@@ -111,7 +125,7 @@ def _next_page(tiff: TiffFile) -> int:
 def _metadata(
     path: Path, tiff: TiffFile, page: TiffPage, axes: str
 ) -> tuple[Metadata, tuple[str, ...]]:
-    profile = page.tags.valueof(_ICC)
+    profile = None if tiff_samples.is_converted(page) else page.tags.valueof(_ICC)
     rgb_profile, notes = icc.for_rgb(profile if isinstance(profile, bytes) else None)
     caption = _caption(tiff, page)
     fields = exif.read_exif(
@@ -123,8 +137,21 @@ def _metadata(
         resolution=exif.oriented_resolution(_resolution(page), _orientation(page)),
         axes=axes,
         spacing=_spacing(tiff, page),
+        xmp=text_metadata.upright(page.tags.valueof(text_metadata.XMP_TAG)),
+        iptc=_iptc(page),
     )
     return metadata, notes + fields.notes
+
+
+def _iptc(page: TiffPage) -> bytes | None:
+    """IPTC data of their own tag, or of Photoshop's image resources."""
+    iptc = page.tags.valueof(text_metadata.IPTC_TAG)
+    if isinstance(iptc, bytes) and iptc:
+        return iptc
+    resources = page.tags.valueof(text_metadata.PHOTOSHOP_TAG)
+    if not isinstance(resources, bytes):
+        return None
+    return text_metadata.resources_of(resources).get(text_metadata.IPTC_RESOURCE)
 
 
 def _exif(path: Path, tiff: TiffFile) -> Image.Exif:

@@ -1,22 +1,26 @@
 """Conversion of stored TIFF samples to gray or RGB(A) according to the tags.
 
-Handles inverted gray (white is zero), palettes, odd numbers of bits, premultiplied alpha and
-separate color planes.
+Handles inverted gray (white is zero), palettes, CMYK, Lab, odd numbers of bits, alpha
+(premultiplied or not, of any depth) and separate color planes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from napari_colorize.array_types import AnyArray
+from napari_colorize.io import icc
+from napari_colorize.io.bit_depth import scale_bits
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_PILLOW_ONLY = frozenset({"SEPARATED", "CIELAB", "ICCLAB", "ITULAB"})
-_COLORMAP = 320
+_LABS = frozenset({"CIELAB", "ICCLAB", "ITULAB"})
+_GRAYS = frozenset({"MINISBLACK", "MINISWHITE"})
+_PHOTOMETRIC, _COLORMAP, _EXTRA_SAMPLES, _ICC = 262, 320, 338, 34675
 _PREMULTIPLIED, _ALPHA = 1, 2  # values of the ExtraSamples tag
 
 
@@ -35,12 +39,28 @@ def needs_pillow(page: TiffPage) -> bool:
 
     if page.compression not in TIFF.DECOMPRESSORS:
         return True  # fax, before tifffile 2026
-    photometric = _photometric(page)
-    if photometric == "YCBCR":
-        # The JPEG decoder converts its own YCbCr to RGB.
-        return "JPEG" not in str(getattr(page.compression, "name", ""))
-    is_palette_with_alpha = photometric == "PALETTE" and page.samplesperpixel > 1
-    return photometric in _PILLOW_ONLY or is_palette_with_alpha
+    # The JPEG decoder converts its own YCbCr to RGB.
+    is_jpeg = "JPEG" in str(getattr(page.compression, "name", ""))
+    return photometric_of(page) == "YCBCR" and not is_jpeg
+
+
+def is_converted(page: TiffPage) -> bool:
+    """Whether the color space is converted to sRGB, so that the file's profile is not valid."""
+    return photometric_of(page) in {"SEPARATED", *_LABS}
+
+
+def photometric_of(page: TiffPage) -> str:
+    """Name of the photometric interpretation; where the tag is missing, that of other readers.
+
+    Pillow and libtiff read three samples as RGB and fax as white-is-zero. Pillow reads any gray of
+    up to 8 bits as white-is-zero, deeper gray as black-is-zero.
+    """
+    if _PHOTOMETRIC not in page.tags:
+        if page.samplesperpixel > 2:
+            return "RGB"
+        bits = page.bitspersample
+        return "MINISWHITE" if isinstance(bits, int) and bits <= 8 else "MINISBLACK"
+    return str(getattr(page.photometric, "name", page.photometric))
 
 
 def decode_samples(array: AnyArray, axes: str, page: TiffPage) -> DecodedSamples:
@@ -53,42 +73,47 @@ def decode_samples(array: AnyArray, axes: str, page: TiffPage) -> DecodedSamples
     page : TiffPage
         Page whose tags are valid for all.
     """
-    photometric = _photometric(page)
-    array = _DECODERS.get(photometric, _full_range)(array, page)
-    axes += "S" * (array.ndim - len(axes))  # a color palette adds an axis
-    is_gray = photometric in ("MINISBLACK", "MINISWHITE")
+    photometric = photometric_of(page)
+    is_gray = photometric in _GRAYS
     if is_gray and not _is_gray_with_alpha(page):
         axes = axes.replace("S", "C")  # bands that are not colors become a stack
     first = [place for place, axis in enumerate(axes) if axis not in "YXS"]  # letters may repeat
     leading = "".join(axes[place] for place in first)
     array = array.transpose(first + [axes.index(axis) for axis in "YXS" if axis in axes])
     if "S" not in axes:
-        return DecodedSamples(array, leading, rgb=False)
-    array, notes = _color_and_alpha(array, page, is_gray=is_gray)
-    return DecodedSamples(array, leading, rgb=True, notes=notes)
-
-
-def _color_and_alpha(
-    array: AnyArray, page: TiffPage, *, is_gray: bool
-) -> tuple[AnyArray, tuple[str, ...]]:
-    """`(..., 3|4)` from samples that may be gray + alpha, premultiplied, or have extra bands."""
-    colors = 1 if is_gray else 3
+        array = array[..., np.newaxis]
+    colors = {"PALETTE": 1, "SEPARATED": 4}.get(photometric, 1 if is_gray else 3)
     color, extra = np.split(array, [colors], axis=-1)
-    if is_gray:
-        color = np.broadcast_to(color, (*color.shape[:-1], 3))
-    kind = _kinds(page)[0] if extra.shape[-1] else None
-    has_alpha = kind in (_PREMULTIPLIED, _ALPHA)
-    too_many = extra.shape[-1] > has_alpha
-    notes = ("Samples other than color and transparency were left out.",) if too_many else ()
-    if not has_alpha:
-        return color, notes
-    alpha = extra[..., :1]
+    color = _DECODERS.get(photometric, _full_range)(color, page)
+    notes: tuple[str, ...] = ()
+    if is_converted(page):
+        space = "CMYK" if photometric == "SEPARATED" else "LAB"
+        notes += (icc.CONVERTED.format(space=space),)
+    kind = _alpha_kind(page) if extra.shape[-1] else 0
+    if extra.shape[-1] > bool(kind):
+        notes += ("Samples other than color and transparency were left out.",)
+    if photometric == "PALETTE" and kind and _is_opaque(extra[..., 0], page):
+        kind = 0  # as for other files with a palette
+    if not kind:
+        is_plain = color.shape[-1] == 1
+        return DecodedSamples(color[..., 0] if is_plain else color, leading, not is_plain, notes)
+    if color.dtype == bool:
+        color = color.astype(np.uint8) * 255
+    alpha = _as_opacity(_full_range(extra[..., :1], page), color.dtype)
+    color = np.broadcast_to(color, (*color.shape[:-1], 3))
     color = _unmultiply(color, alpha) if kind == _PREMULTIPLIED else color
-    return np.concatenate([color, alpha], axis=-1), notes
+    return DecodedSamples(np.concatenate([color, alpha], axis=-1), leading, rgb=True, notes=notes)
 
 
-def _photometric(page: TiffPage) -> str:
-    return str(getattr(page.photometric, "name", page.photometric))
+def _as_opacity(alpha: AnyArray, dtype: np.dtype[np.generic]) -> AnyArray:
+    """Alpha with the full range of the dtype of the colors."""
+    if alpha.dtype == dtype:
+        return alpha
+    full, wanted = (
+        1 if kind.kind in "bf" else int(np.iinfo(kind).max) for kind in (alpha.dtype, dtype)
+    )
+    scaled = alpha * (wanted / full)
+    return (scaled if dtype.kind == "f" else np.rint(scaled)).astype(dtype)
 
 
 def _unmultiply(color: AnyArray, alpha: AnyArray) -> AnyArray:
@@ -102,15 +127,27 @@ def _unmultiply(color: AnyArray, alpha: AnyArray) -> AnyArray:
 
 
 def _is_gray_with_alpha(page: TiffPage) -> bool:
-    return page.samplesperpixel == 2 and _kinds(page)[0] in (_PREMULTIPLIED, _ALPHA)
+    return page.samplesperpixel == 2 and _alpha_kind(page) > 0
 
 
-def _kinds(page: TiffPage) -> list[int]:
-    """Kinds of the extra samples; 0 ("unspecified") where the tag is missing."""
-    return [int(kind) for kind in page.extrasamples] or [0]
+def _is_opaque(alpha: AnyArray, page: TiffPage) -> bool:
+    full = _full_range(alpha, page)
+    return full.dtype.kind == "u" and bool((full == np.iinfo(full.dtype).max).all())
 
 
-def _apply_palette(array: AnyArray, page: TiffPage) -> AnyArray:
+def _alpha_kind(page: TiffPage) -> int:
+    """How the first extra sample stores alpha; 0 if it is none.
+
+    Four samples of RGB without the ExtraSamples tag are RGBA in Pillow and libtiff.
+    """
+    if _EXTRA_SAMPLES not in page.tags:
+        is_rgba = photometric_of(page) == "RGB" and page.samplesperpixel == 4
+        return _ALPHA if is_rgba else 0
+    kind = int(page.extrasamples[0]) if page.extrasamples else 0
+    return kind if kind in (_PREMULTIPLIED, _ALPHA) else 0
+
+
+def _apply_palette(indices: AnyArray, page: TiffPage) -> AnyArray:
     """Palette indices to colors, or to gray if all palette entries are gray."""
     palette = np.asarray(page.tags[_COLORMAP].value).reshape(3, -1).T  # (entries, 3) uint16
     if not (palette % 257).any():
@@ -118,8 +155,10 @@ def _apply_palette(array: AnyArray, page: TiffPage) -> AnyArray:
     elif not (palette % 256).any():
         palette = palette // 256  # some old programs scaled by 256 instead of 257
     palette = palette.astype(np.uint8 if palette.max(initial=0) < 256 else np.uint16)
-    is_gray = bool((palette == palette[:, :1]).all())
-    colors: AnyArray = palette[:, 0][array] if is_gray else palette[array]
+    if bool((palette == palette[:, :1]).all()):
+        palette = palette[:, :1]
+    # Indices of 1 bit are bool, which NumPy would take for a mask.
+    colors: AnyArray = palette[indices[..., 0].astype(np.uint32)]
     return colors
 
 
@@ -133,15 +172,41 @@ def _invert(array: AnyArray, page: TiffPage) -> AnyArray:
     return -1 - array if array.dtype.kind == "i" else -array
 
 
+def _cmyk(ink: AnyArray, page: TiffPage) -> AnyArray:
+    profile = page.tags.valueof(_ICC)
+    return icc.cmyk_to_rgb(_full_range(ink, page), profile if isinstance(profile, bytes) else None)
+
+
+def _lab(stored: AnyArray, page: TiffPage) -> AnyArray:
+    """Lab of 8 or 16 bits, or float, as sRGB; see the encodings in TIFF 6 and its supplements."""
+    kind, dtype = photometric_of(page), stored.dtype
+    light, ab = stored[..., :1].astype(np.float64), stored[..., 1:]
+    if dtype.kind == "f":
+        return icc.lab_to_rgb(stored, dtype)
+    bits = 8 * dtype.itemsize
+    full = 2.0**bits - 1
+    if kind == "CIELAB":
+        ab = ab.astype(f"i{dtype.itemsize}") / 2.0 ** (bits - 8)
+    elif kind == "ICCLAB":
+        ab = ab / 2.0 ** (bits - 8) - 128
+        full = 255 * 2.0 ** (bits - 8)
+    else:  # ITULAB, as in the fax standard T.42
+        ab = ab / full * (170, 200) - (85, 75)
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    return icc.lab_to_rgb(np.concatenate([light * (100 / full), ab], axis=-1), unsigned)
+
+
 def _full_range(array: AnyArray, page: TiffPage) -> AnyArray:
     """Samples with fewer bits than their dtype (4, 12 ...) scaled to the dtype's full range."""
     bits = page.bitspersample
-    is_odd = array.dtype.kind == "u" and isinstance(bits, int) and bits < 8 * array.dtype.itemsize
-    if not is_odd:
-        return array
-    most = np.iinfo(array.dtype).max
-    stretched: AnyArray = np.rint(array * (most / (2**bits - 1))).astype(array.dtype)
-    return stretched
+    if array.dtype == bool and page.samplesperpixel > 1:
+        return array.astype(np.uint8) * 255
+    return scale_bits(array, bits) if isinstance(bits, int) else array
 
 
-_DECODERS = {"PALETTE": _apply_palette, "MINISWHITE": _invert}
+_DECODERS: dict[str, Callable[[AnyArray, "TiffPage"], AnyArray]] = {
+    "PALETTE": _apply_palette,
+    "MINISWHITE": _invert,
+    "SEPARATED": _cmyk,
+    **dict.fromkeys(_LABS, _lab),
+}

@@ -18,13 +18,13 @@ from numpy.typing import DTypeLike
 from napari_colorize import provenance as record
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import OutputError
-from napari_colorize.io import exif, ome
+from napari_colorize.io import exif, ome, text_metadata
 from napari_colorize.io.formats import OME, TIFF, Format, can_hold, format_of
 from napari_colorize.io.image_record import Metadata
 from napari_colorize.runtime.atomic import new_file, write_errors
 
 _CLASSIC_LIMIT = 2**32 - 2**25  # 32-bit offsets, minus space for the tags
-_BYTE, _ASCII, _LONG = 1, 2, 4  # TIFF tag types
+_BYTE, _ASCII, _LONG, _UNDEFINED = 1, 2, 4, 7  # TIFF tag types
 
 
 class StackWriter:
@@ -130,6 +130,14 @@ class StackWriter:
             if tag not in (exif.DESCRIPTION, exif.SOFTWARE) and isinstance(known[tag], (str, bytes))
         ]
         tags += [(_placeholder_tag(ifd), _LONG, 1, 0, True) for ifd in self._directories()]
+        tags += [
+            (tag, kind, len(content), content, True)
+            for tag, kind, content in (
+                (text_metadata.XMP_TAG, _BYTE, self._metadata.xmp),
+                (text_metadata.IPTC_TAG, _UNDEFINED, self._metadata.iptc),
+            )
+            if content
+        ]
         software = record.software(self._provenance) or exif.decode_text(
             known.get(exif.SOFTWARE, "")
         )
@@ -142,7 +150,8 @@ class StackWriter:
 
     def _description(self) -> str:
         provenance = record.to_text(self._provenance)
-        caption = exif.with_record(self._metadata.exif, provenance)
+        comment = self._metadata.comment
+        caption = exif.with_record(self._metadata.exif, provenance, comment)
         leading = self.shape[:-3]
         axes = self._metadata.axes if len(self._metadata.axes) == len(leading) else ""
         if self._into is OME:
@@ -155,7 +164,7 @@ class StackWriter:
             "axes": (axes or "Q" * len(leading)) + "YXS",
         }
         shaped |= self._metadata.spacing
-        shaped["caption"] = exif.with_record(self._metadata.exif, "")
+        shaped["caption"] = exif.with_record(self._metadata.exif, "", comment)
         return json.dumps(shaped | ({"provenance": json.loads(provenance)} if provenance else {}))
 
     def _resolution(self) -> dict[str, Any]:

@@ -336,7 +336,9 @@ def test_16_bit_png_contains_provenance(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tga", ".ppm"])
 def test_formats_that_cannot_hold_provenance_warn(tmp_path, suffix):
-    with pytest.warns(ColorizeNote, match="provenance record of a.* was dropped because .* cannot hold it"):
+    with pytest.warns(
+        ColorizeNote, match="provenance record of a.* was dropped because .* cannot hold it"
+    ):
         write_image(tmp_path / f"a{suffix}", photograph((9, 9, 3)), None, RECORD)
 
 

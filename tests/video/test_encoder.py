@@ -89,6 +89,53 @@ def test_metadata_chapters_and_provenance_are_in_the_file(tmp_path: Path, run: R
     assert chapters == ["one", "two"]
 
 
+APPLE = {
+    "com.apple.quicktime.location.ISO6709": "+48.1357+011.5746+519.000/",
+    "com.apple.quicktime.make": "Apple",
+    "com.apple.quicktime.model": "iPhone 13",
+    "com.apple.quicktime.creationdate": "2024-05-01T12:00:00+0200",
+}
+
+
+def tagged_video(path: Path, texts: dict[str, str], container: str) -> None:
+    """A video with any metadata keys; `make_video` writes it, FFmpeg copies it with the keys."""
+    import av
+
+    plain = path.with_suffix(".mkv")
+    make_video(plain, frames=4)
+    options = {"movflags": "use_metadata_tags"} if container == "mov" else {}
+    with (
+        av.open(str(plain)) as source,
+        av.open(str(path), "w", format=container, container_options=options) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        target.metadata.update(texts)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+def test_tags_of_apples_cameras_are_kept(tmp_path: Path, run: Run, suffix: str) -> None:
+    import av
+
+    tagged_video(tmp_path / "given.mov", {**APPLE, "title": "Harbor"}, "mov")
+    work = run(tmp_path / "given.mov", tmp_path / f"out{suffix}")
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        found = {name.lower(): text for name, text in container.metadata.items()}
+    assert {name.lower(): text for name, text in APPLE.items()}.items() <= found.items()
+    assert found["title"] == "Harbor"
+    assert "Colors are predicted" in found["comment"]
+    assert work.notes == ()
+
+
+def test_metadata_that_a_container_cannot_store_are_named(tmp_path: Path, run: Run) -> None:
+    tagged_video(tmp_path / "given.mka", {"CATALOG": "R 12", "title": "Harbor"}, "matroska")
+    work = run(tmp_path / "given.mka", tmp_path / "out.mp4")
+    assert work.notes == (".mp4 cannot store the metadata CATALOG, which were left out.",)
+
+
 def test_the_model_gets_display_orientation_and_the_file_keeps_its_own(
     tmp_path: Path, run: Run
 ) -> None:

@@ -20,6 +20,7 @@ from napari_colorize.batch.naming import Job
 from napari_colorize.batch.task import Output, Processing, Task
 from napari_colorize.errors import ColorizeError
 from napari_colorize.io.images import ImageRecord, read_image
+from napari_colorize.io.text_metadata import Dropped
 from napari_colorize.runtime.atomic import remove_abandoned
 from napari_colorize.runtime.reader_writer import read_ahead, reader_and_writer
 
@@ -44,12 +45,16 @@ class StepDone:
 
 @dataclass(frozen=True)
 class ImageWritten:
-    """A result is complete; `seconds` include decoding, processing and writing."""
+    """A result is complete; `seconds` include decoding, processing and writing.
+
+    `dropped` are the metadata that its format cannot hold; None for a result of an earlier task.
+    """
 
     job: Job
     path: Path
     seconds: float
     notes: tuple[str, ...]
+    dropped: Dropped | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,8 @@ class _Result:
             seconds = self.output.finished.result() - self.started
         except (ColorizeError, MemoryError) as error:
             return ImageFailed(self.job, error)
-        return ImageWritten(self.job, self.output.path, seconds, self.output.notes)
+        output = self.output
+        return ImageWritten(self.job, output.path, seconds, output.notes, output.dropped)
 
 
 def _read(path: Path) -> _Read:

@@ -18,6 +18,7 @@ from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.batch.contact_sheet import contact_sheet, fit
 from napari_colorize.batch.guide_files import guides_identity
 from napari_colorize.batch.naming import Job
+from napari_colorize.errors import warnings_suppressed
 from napari_colorize.io.file_names import own_suffix
 from napari_colorize.io.images import (
     ImageRecord,
@@ -26,6 +27,7 @@ from napari_colorize.io.images import (
     suggest_suffix,
     write_image,
 )
+from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -103,11 +105,15 @@ class Processing:
 
 @dataclass(frozen=True)
 class Output:
-    """A result: its path, notes for the user, and a future that is done when it is written."""
+    """A result: its path, notes for the user, and a future that is done when it is written.
+
+    `dropped` are the metadata that its format cannot hold; a batch reports them in one sentence.
+    """
 
     path: Path
     notes: tuple[str, ...]
     finished: Future[float]
+    dropped: Dropped
 
 
 Steps = Generator[None, None, Output]
@@ -181,7 +187,9 @@ class Task:
             for _ in sequence:
                 yield
         notes = dict.fromkeys((*sequence.state.notes, *source.notes(), *sequence.notes))
-        return Output(target, tuple(notes), self.writer.submit(perf_counter))
+        lost = dropped(target, self.image.metadata, sequence.state.record)
+        notes.pop(dropped_sentence([lost], of=target.name), None)
+        return Output(target, tuple(notes), self.writer.submit(perf_counter), lost)
 
     def _contact_sheet(self) -> Steps:
         """A contact sheet of the image, or of a stack's middle plane."""
@@ -240,10 +248,12 @@ class Task:
         target = self._target(rgb.dtype, has_alpha=rgb.shape[-1] == 4)
 
         def write() -> float:
-            write_image(target, rgb, metadata, provenance, overwrite=self.processing.overwrite)
+            with warnings_suppressed():  # dropped metadata are reported by the batch
+                write_image(target, rgb, metadata, provenance, overwrite=self.processing.overwrite)
             return perf_counter()
 
-        return Output(target, notes, self.writer.submit(write))
+        lost = dropped(target, metadata, provenance)
+        return Output(target, notes, self.writer.submit(write), lost)
 
     def _target(self, dtype: np.dtype[Any], *, has_alpha: bool) -> Path:
         suffix = own_suffix(self.job.source).lower()

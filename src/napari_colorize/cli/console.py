@@ -20,6 +20,7 @@ from napari_colorize.errors import ColorizeError, ColorizeWarning
 if TYPE_CHECKING:
     from napari_colorize.batch.naming import BatchPlan, Job
     from napari_colorize.batch.runner import Event, ImageWritten
+    from napari_colorize.io.text_metadata import Dropped
     from napari_colorize.video.plan import VideoJob
 
 
@@ -91,6 +92,8 @@ class BatchConsole(_Console):
         self._steps_left: dict[Job, int] = {}
         self._job: Job | None = None
         self._warnings: dict[Job, dict[str, None]] = {}
+        self._dropped: list[Dropped] = []
+        self._last_name = ""
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -143,8 +146,13 @@ class BatchConsole(_Console):
 
     def _print_result(self, result: ImageWritten) -> None:
         self.written += 1
-        for note in {**dict.fromkeys(result.notes), **self._warnings.pop(result.job, {})}:
+        # Planes of a stack warn separately; notes that differ only in numbers are printed once.
+        notes = {_kind(note): note for note in self._warnings.pop(result.job, {})}
+        for note in (notes | {_kind(note): note for note in result.notes}).values():
             self._note(f"{result.job.source}: {note}")
+        if result.dropped is not None:
+            self._dropped.append(result.dropped)
+            self._last_name = result.path.name
         self._print_path(result.path)
         if len(self._plan.jobs) == 1:
             self._note(f"{result.path}: {result.seconds:.1f} s")
@@ -152,7 +160,12 @@ class BatchConsole(_Console):
     def _end(self, kind: type[BaseException] | None) -> None:
         if kind not in (None, KeyboardInterrupt):
             return
+        from napari_colorize.io.text_metadata import dropped_sentence
+
         plan = self._plan
+        name = self._last_name if len(self._dropped) == 1 else ""
+        if lost := dropped_sentence(self._dropped, of=name):
+            self._note(lost)
         undone = len(plan.jobs) - self.written - (self.failed - len(plan.unread))
         counts = {
             f"{self.written} written in {perf_counter() - self._start:.1f} s": self.written,
@@ -223,3 +236,10 @@ class SequenceConsole(_Console):
     def _notes(self, sentences: Iterable[str]) -> None:
         for sentence in sentences:
             self._note(sentence)
+
+
+def _kind(note: str) -> str:
+    """A note without its numbers, and without the count of a sequence's note."""
+    from napari_colorize.video.runner import NUMBER
+
+    return NUMBER.sub("#", note).removesuffix(" (# x)")

@@ -41,7 +41,18 @@ WINDOWS_TAGS = frozenset({0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F})  # UTF-16 as 
 # copyright, rating, and Windows' title, comment, author, keywords and subject. The other tags of
 # the first IFD describe how the source's pixels were stored; the second IFD is the gray thumbnail.
 TEXT_TAGS = frozenset(
-    {DOCUMENT_NAME, DESCRIPTION, 0x010F, 0x0110, 0x011D, SOFTWARE, 0x0132, ARTIST, 0x013C, COPYRIGHT}
+    {
+        DOCUMENT_NAME,
+        DESCRIPTION,
+        0x010F,
+        0x0110,
+        0x011D,
+        SOFTWARE,
+        0x0132,
+        ARTIST,
+        0x013C,
+        COPYRIGHT,
+    }
     | {0x4746}
     | WINDOWS_TAGS
 )

@@ -51,9 +51,7 @@ class Format:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-_USUAL = frozenset(
-    {"EXIF", "the color profile", "the resolution", "XMP", "the provenance record"}
-)
+_USUAL = frozenset({"EXIF", "the color profile", "the resolution", "XMP", "the provenance record"})
 _TIMES = frozenset({"frame durations", "the loop count"})
 
 TIFF = Format(
@@ -171,7 +169,14 @@ def kind_of(start: bytes) -> str | None:
         return "WebP"
     if start[4:8] == b"ftyp":  # the major brand, then the compatible ones
         brands = (start[8:12], *(start[place : place + 4] for place in range(16, 48, 4)))
-        return next((_BRANDS[brand] for brand in brands if brand in _BRANDS and (             brand not in (b"mif1", b"msf1") or b"avif" not in brands)), None)
+        return next(
+            (
+                _BRANDS[brand]
+                for brand in brands
+                if brand in _BRANDS and (brand not in (b"mif1", b"msf1") or b"avif" not in brands)
+            ),
+            None,
+        )
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
 
 

@@ -124,7 +124,7 @@ def from_png(info: Mapping[str, Any]) -> bytes | None:
 
     if "icc_profile" in info or not {"srgb", "gamma", "chromaticity"} & info.keys():
         return info.get("icc_profile")
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    srgb = _undated(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     gamma, white = info.get("gamma"), info.get("chromaticity", SRGB_CHROMATICITY)
     if "srgb" in info or not gamma:
         return srgb
@@ -136,7 +136,12 @@ def from_png(info: Mapping[str, Any]) -> bytes | None:
         )
     except (RuntimeError, ValueError):  # impossible chromaticities
         return None
-    return bytes(profile)
+    return _undated(bytes(profile))
+
+
+def _undated(profile: bytes) -> bytes:
+    """A new profile with a fixed date, so that equal inputs give equal files."""
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
 def cmyk_to_rgb(cmyk: AnyArray, profile: bytes | None) -> AnyArray:

@@ -295,7 +295,9 @@ def _read_psd(path: Path, *, max_pixels: int) -> ImageRecord:
     resources, start = _section(data, start)
     layers, start = _section(data, start, wide=is_big)
     (compression,) = struct.unpack_from(">H", data, start)
-    rows = _psd_rows(data, start + 2, (channels, height, (width * depth + 7) // 8), compression, is_big)
+    rows = _psd_rows(
+        data, start + 2, (channels, height, (width * depth + 7) // 8), compression, is_big
+    )
     if depth == 1:
         planes: AnyArray = np.unpackbits(rows, axis=-1)[..., :width].astype(bool)
     else:

@@ -137,7 +137,9 @@ def _compose(
         before = canvas[place].copy()
         canvas[place] = over(before, above) if part.blend == _BLEND_OVER else above
         yield canvas.copy()
-        if part.dispose == _DISPOSE_BACKGROUND or (part.dispose == _DISPOSE_PREVIOUS and not number):
+        if part.dispose == _DISPOSE_BACKGROUND or (
+            part.dispose == _DISPOSE_PREVIOUS and not number
+        ):
             canvas[place] = 0
         elif part.dispose == _DISPOSE_PREVIOUS:
             canvas[place] = before

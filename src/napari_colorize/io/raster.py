@@ -239,6 +239,7 @@ def with_metadata(
 
 def _pixels(image: Image.Image) -> tuple[AnyArray, tuple[str, ...]]:
     """`(Y, X)` or `(Y, X, 3|4)`, and a note if colors had to be converted."""
+    image.load()  # a frame may change the mode when it is loaded
     if image.mode in ("CMYK", "LAB"):
         return np.array(icc.to_srgb(image)), (icc.CONVERTED.format(space=image.mode),)
     if image.mode in ("P", "PA"):

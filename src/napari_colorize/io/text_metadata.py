@@ -106,7 +106,9 @@ def photoshop_info(resources: Mapping[int, bytes]) -> dict[str, Any]:
     return {**info, "photoshop": resources}
 
 
-def save_options(into: Format, metadata: Metadata, provenance: Mapping[str, object]) -> dict[str, Any]:
+def save_options(
+    into: Format, metadata: Metadata, provenance: Mapping[str, object]
+) -> dict[str, Any]:
     """Keywords of Pillow's `save` for XMP, IPTC, comment, text and the provenance record."""
     note = record.to_text(provenance)
     options: dict[str, Any] = {}
@@ -248,9 +250,7 @@ def dropped_sentence(all_dropped: Iterable[Dropped], of: str = "") -> str:
         by_count: dict[int, list[str]] = {}
         for item, count in counted.items():
             by_count.setdefault(count, []).append(item)
-        parts = [
-            f"{_listed(items)} of {of or _files(count)}" for count, items in by_count.items()
-        ]
+        parts = [f"{_listed(items)} of {of or _files(count)}" for count, items in by_count.items()]
         is_single = len(counted) == 1 and not next(iter(counted)).endswith("s")
         verb, them = ("was", "it") if is_single else ("were", "them")
         if parts:

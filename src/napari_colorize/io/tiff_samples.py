@@ -204,7 +204,7 @@ def _full_range(array: AnyArray, page: TiffPage) -> AnyArray:
     return scale_bits(array, bits) if isinstance(bits, int) else array
 
 
-_DECODERS: dict[str, Callable[[AnyArray, "TiffPage"], AnyArray]] = {
+_DECODERS: dict[str, Callable[[AnyArray, TiffPage], AnyArray]] = {
     "PALETTE": _apply_palette,
     "MINISWHITE": _invert,
     "SEPARATED": _cmyk,

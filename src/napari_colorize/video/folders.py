@@ -10,10 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from napari_colorize.array_types import AnyArray, Limits
-from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.errors import ImageError, OutputError, warnings_suppressed
 from napari_colorize.io.file_names import is_image, is_image_name, natural_key, own_suffix
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import read_image, suggest_suffix, write_image
+from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence
 from napari_colorize.runtime.atomic import remove_abandoned, write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
 from napari_colorize.video.intensity_range import sequence_limits
@@ -120,13 +121,16 @@ class FolderWriter:
     state: ResumeState  # progress, and the folder of finished images
     suffix: str = ".png"  # for frames without a file name
     overwrite: bool = False  # images in an existing folder may be replaced
+    _dropped: list[Dropped] = field(default_factory=list, init=False)
 
     def write(self, frame: Frame, rgb: AnyArray) -> None:
         """Write one image."""
         metadata, record = frame.metadata or Metadata(), self.state.record
         path = self._folder / self._name(frame, rgb)
         # An image of an interrupted run may be there already, if the state was not saved after it.
-        write_image(path, rgb, metadata, record, overwrite=True)
+        with warnings_suppressed():  # dropped metadata are reported at the end
+            write_image(path, rgb, metadata, record, overwrite=True)
+        self._dropped.append(dropped(path, metadata, record))
         self.state.advance(frame)  # last: the state never counts an image that is not on the disk
 
     def pause(self) -> None:
@@ -150,7 +154,8 @@ class FolderWriter:
                 for name in sorted(ours):
                     (self._folder / name).replace(self._refuse_existing(self.target / name))
         self.state.remove()
-        return (OTHERS.format(others, self.target),) if others else ()
+        notes = [OTHERS.format(others, self.target)] if others else []
+        return (*notes, *filter(None, [dropped_sentence(self._dropped)]))
 
     @property
     def _folder(self) -> Path:

@@ -30,6 +30,10 @@ STALE_PREFIXES = ("encoder", "bps", "duration", "number_of_", "_statistics", "ro
 COMMENT = "comment"
 COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 ROUNDED = "{} has a coarser time base than the source, so times were rounded. .mp4 keeps them."
+LOST_TEXTS = "{} cannot store the metadata {}, which were left out."
+# Metadata of cameras and telephones ("com.apple.quicktime.location.ISO6709") need keys of their own
+# in MP4 and MOV, which FFmpeg writes if asked to.
+OWN_KEYS = "com."
 LEFT_OUT = "{} cannot store the {}, which was left out. {}"
 TRY_MKV = "Choose .mkv, which supports nearly all streams."
 
@@ -69,14 +73,18 @@ class Muxer:
     def _write(self, part: Path, suffix: str, source: Any, notes: list[str]) -> None:
         av = pyav()
         name = CONTAINERS[suffix]
-        options = {"movflags": "faststart"} if name in ("mp4", "mov") else {}
+        texts = self._texts(source)
+        flags = "faststart"
+        if any(key.lower().startswith(OWN_KEYS) for key in texts):
+            flags += "+use_metadata_tags"
+        options = {"movflags": flags} if name in ("mp4", "mov") else {}
         with av.open(str(part), "w", format=name, container_options=options) as container:
             stream = self._add_video_stream(container, source)
             copies: dict[int, Any] = {}
             if source is not None:
                 copies = self._add_copies(container, source, suffix, notes)
                 container.set_chapters(self._chapters(source))
-            container.metadata.update(self._texts(source))
+            container.metadata.update(texts)
             container.start_encoding()
             rounded: list[int] = []
             streams = [self._video_packets(stream, rounded)]
@@ -86,6 +94,11 @@ class Muxer:
                 container.mux(packet)
             if rounded:
                 notes.append(ROUNDED.format(suffix))
+        with av.open(str(part), metadata_errors="replace") as written:
+            kept = {key.lower() for key in written.metadata}
+        lost = sorted(key for key in texts if key.lower() not in kept)
+        if lost:
+            notes.append(LOST_TEXTS.format(suffix, ", ".join(lost)))
 
     def _add_video_stream(self, container: Any, source: Any) -> Any:
         stream = container.add_stream(self.encoding.encoder, rate=self.encoding.rate)

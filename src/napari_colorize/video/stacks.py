@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
-from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.errors import ImageError, OutputError, warnings_suppressed
 from napari_colorize.io.formats import OME, TIFF, can_hold, format_of
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import StackWriter, read_image, write_image
+from napari_colorize.io.text_metadata import dropped, dropped_sentence
 from napari_colorize.runtime.atomic import write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
 from napari_colorize.video.intensity_range import sequence_limits
@@ -237,9 +238,11 @@ class StackFileWriter:
                     writer.write(page)
         else:  # an animation, which Pillow writes from memory
             stack = np.stack(list(pages)).reshape(*leading, *plane_shape)
-            write_image(self.target, stack, self.metadata, record, overwrite=self.overwrite)
+            with warnings_suppressed():  # dropped metadata are in the notes
+                write_image(self.target, stack, self.metadata, record, overwrite=self.overwrite)
         self.state.remove()
-        return ()
+        lost = dropped(self.target, self.metadata, record)
+        return (dropped_sentence([lost], of=self.target.name),) if lost.names else ()
 
     @property
     def _raw(self) -> Path:

@@ -68,16 +68,19 @@ def make_video(
     subtitles: str | None = None,
     b_frames: int = 2,
     options: dict[str, str] | None = None,
+    texts: dict[str, str] | None = None,
 ) -> list[int]:
     """Write a video; returns the times of its frames.
 
-    `colors` are range, primaries, transfer and matrix; `chroma` code values of Cb and Cr.
+    `colors` are range, primaries, transfer and matrix; `chroma` code values of Cb and Cr; `texts`
+    metadata with keys of any kind.
     """
     import av
 
     height, width = size
     times = list(times) if times is not None else [round(n / 25 / time_base) for n in range(frames)]
-    with av.open(str(path), "w", format=container) as out:
+    muxing = {"movflags": "use_metadata_tags"} if texts and path.suffix == ".mov" else {}
+    with av.open(str(path), "w", format=container, container_options=muxing) as out:
         stream = out.add_stream(codec, rate=25, options={"g": "8", **(options or {})})
         stream.height, stream.width, stream.pix_fmt = height, width, layout
         context = stream.codec_context
@@ -93,7 +96,7 @@ def make_video(
         span = times[0] * time_base, times[-1] * time_base
         others = _sound(out, audio, *span) if audio else []
         others += _subtitles(out, subtitles, times[-1] * time_base) if subtitles else []
-        out.metadata.update(title="A test video", comment="made by hand")
+        out.metadata.update({"title": "A test video", "comment": "made by hand", **(texts or {})})
         _chapters(out, times[-1] * time_base)
         for number, time in enumerate(times):
             frame = _frame(number, size, layout, chroma)

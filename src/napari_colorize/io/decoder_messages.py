@@ -17,7 +17,8 @@ from typing import Any
 
 NOTE = "Some tags of the file are damaged or unusual and were ignored."
 
-_LIBRARIES = ("tifffile", "PIL", "pydicom")
+# A filter of a logger does not apply to its children, so those of Pillow are listed.
+_LOGGERS = ("tifffile", "pydicom", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.TiffImagePlugin")
 _thread = threading.local()
 
 
@@ -68,11 +69,10 @@ _WARNING_FILTERS: list[Any] = [
 
 
 def _install() -> None:
-    """Add the filters where they are missing: to new loggers, or after `catch_warnings`."""
+    """Add the filters, or put them first again, for example after `catch_warnings`."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_LOG_FILTER)  # once, however often it is called
     filters: list[Any] = warnings.filters  # type: ignore[assignment]
     if filters[: len(_WARNING_FILTERS)] != _WARNING_FILTERS:
-        filters[:0] = _WARNING_FILTERS
-    # A filter of a logger does not apply to its children ("PIL.TiffImagePlugin").
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in _LIBRARIES:
-            logging.getLogger(name).addFilter(_LOG_FILTER)  # once, however often it is called
+        others = [each for each in filters if each not in _WARNING_FILTERS]
+        filters[:] = [*_WARNING_FILTERS, *others]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -312,7 +313,7 @@ def test_what_a_format_cannot_hold_is_named(tmp_path, suffix, names):
         icc=bytes(imagecodecs.cms_profile("rgb", gamma=1.8)),
         texts={"Title": "Harbor", "Source": "scan"},
     )
-    assert dropped(f"a{suffix}", metadata, RECORD) == Dropped(
+    assert dropped(Path(f"a{suffix}"), metadata, RECORD) == Dropped(
         {".jpg": "JPEG", ".tif": "TIFF", ".jp2": "JPEG2000"}.get(suffix, suffix[1:].upper()), names
     )
     if names:

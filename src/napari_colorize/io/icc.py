@@ -112,7 +112,7 @@ def _build_profile(header: bytes, tags: dict[bytes, bytes]) -> bytes:
     return size + described + struct.pack(">I", len(tags)) + table + body
 
 
-def from_png(info: Mapping[str, Any]) -> bytes | None:
+def from_png(info: Mapping[Any, Any]) -> bytes | None:
     """The profile of a PNG: embedded, or made from its sRGB, gAMA and cHRM chunks.
 
     Parameters
@@ -178,8 +178,7 @@ def lab_to_rgb(lab: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
     from PIL import ImageCms
 
     source, srgb = (
-        ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()  # type: ignore[arg-type]
-        for name in ("LAB", "sRGB")
+        ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes() for name in ("LAB", "sRGB")
     )
     flat = np.ascontiguousarray(lab, np.float32).reshape(1, -1, 3)
     rgb = imagecodecs.cms_transform(flat, source, srgb, colorspace="lab", outcolorspace="rgb")

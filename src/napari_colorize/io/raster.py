@@ -142,13 +142,13 @@ def _read_frames(path: Path, image: Image.Image) -> ImageRecord:
         frames.append(array)
         notes.update(dict.fromkeys(frame_notes))
         durations.append(round(frame.info.get("duration", 0)))
-    array = bit_depth.read_deep(path, name, bits) if bits > 8 else None
-    if array is None or len(array) != len(frames):
+    deep = bit_depth.read_deep(path, name, bits) if bits > 8 else None
+    if deep is not None and len(deep) == len(frames):
+        array = np.stack([gray_or_rgba(frame) for frame in deep])
+    else:
         array = _stacked(frames)
         if bits > 8:
             notes[bit_depth.REDUCED.format(bits=bits)] = None
-    else:
-        array = np.stack([gray_or_rgba(frame) for frame in array])
     is_timed = name in _ANIMATIONS
     return with_metadata(
         image,

@@ -19,7 +19,7 @@ from napari_colorize.io.formats import JPEG, PNG, Format, format_of
 from napari_colorize.io.image_record import Metadata
 
 if TYPE_CHECKING:
-    import os
+    from pathlib import Path
 
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -191,9 +191,7 @@ class Dropped:
     names: tuple[str, ...]
 
 
-def dropped(
-    path: str | os.PathLike[str], metadata: Metadata, provenance: Mapping[str, object]
-) -> Dropped:
+def dropped(path: Path, metadata: Metadata, provenance: Mapping[str, object]) -> Dropped:
     """Metadata that will not be in the file at `path`, whose suffix selects the format."""
     into = format_of(path)
     has_exif = "EXIF" in into.keeps

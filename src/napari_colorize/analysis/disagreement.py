@@ -95,8 +95,9 @@ def disagreement(
     ----------
     model : Predictor
         Model whose prediction is examined, for example a `Colorizer`.
-    image, rgb
-        As for `Colorizer.__call__`.
+    image, rgb, **settings
+        As for `Colorizer.__call__`. Of the settings that only recompose an image, saturation alone
+        has an effect.
     others : sequence of Predictor
         Models to compare with, each with its own recommended settings unless `settings` override
         them.
@@ -107,9 +108,6 @@ def disagreement(
         is empty.
     progress : callable, optional
         Called with the number of finished variants and their total; it may raise to stop.
-    **settings
-        Fields of `ColorizeSettings`. Of those that only recompose an image, saturation alone has
-        an effect.
 
     Raises
     ------

@@ -82,10 +82,9 @@ class CompactUNet(nn.Module):
 
     Parameters
     ----------
-    temperature : float
-        Temperature of the softmax whose mean is U and V.
-    vividness : float, optional
-        Factor on this mean, which has less chroma than the classes.
+    temperature, vividness : float
+        Temperature of the softmax whose mean is U and V, and a factor on this mean, which has less
+        chroma than the classes.
     commonness : float, optional
         Weight of the log frequency of each class that is added to the logits before the softmax.
         Values above 0 shift uncertain pixels to common colors, values below 0 to rare colors.

@@ -274,14 +274,10 @@ class UNet(nn.Module):
 class DeOldify(UNet):
     """DeOldify network: gray to RGB, both normalized with ImageNet's mean and standard deviation.
 
-    Parameters
-    ----------
-    config : UNetConfig
-        `DEEP` ("artistic"), `WIDE` ("stable" and "video"), or another configuration.
-    attention : int
-        Number of self-attention layers: 1 at 1/8 of the size as published, 0, or 2 with one at 1/4.
-    spectral : bool
-        Whether weights have a spectral norm. The last upsampling has a weight norm in both cases.
+    `config` is `DEEP` ("artistic"), `WIDE` ("stable" and "video"), or another one. `attention` is
+    the number of self-attention layers: 1 at 1/8 of the size as published, 0, or 2 with one at 1/4.
+    Without `spectral` the weights have no spectral norm. The last upsampling has a weight norm in
+    both cases.
     """
 
     def __init__(

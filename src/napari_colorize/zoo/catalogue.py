@@ -7,6 +7,7 @@ used only if its sha256 is the one in this catalogue, wherever it was downloaded
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from napari_colorize.networks import Fit
 
@@ -51,6 +52,20 @@ _DDCOLOR = "DDColor by Xiaoyang Kang et al., https://github.com/piddnad/DDColor"
 _DDCOLOR_MODELS = "https://huggingface.co/piddnad/DDColor-models/resolve/main/"
 _DDCOLOR_MIRROR = "https://hf-mirror.com/piddnad/DDColor-models/resolve/main/"
 _ROUNDED = 1_000_000  # error in bytes of a size in whole megabytes
+
+
+def _ddcolor(*, file: str, **entry: Any) -> Checkpoint:
+    """A checkpoint of DDColor."""
+    return Checkpoint(
+        **entry,
+        architecture="ddcolor",
+        file=file,
+        urls=(_DDCOLOR_MODELS + file, _DDCOLOR_MIRROR + file),
+        license="Apache-2.0",
+        origin=_DDCOLOR,
+        render_factor=32,  # 512 px, as in the demo of the release
+    )
+
 
 CATALOGUE: dict[str, Checkpoint] = {
     checkpoint.name: checkpoint
@@ -146,65 +161,36 @@ CATALOGUE: dict[str, Checkpoint] = {
             origin=_ZHANG,
             render_factor=16,  # 256 px, as in the demo of the release
         ),
-        Checkpoint(
+        _ddcolor(
             name="ddcolor",
             title="DDColor: saturated colors, the default of its authors",
-            architecture="ddcolor",
             file="ddcolor_modelscope.pth",
-            urls=(
-                _DDCOLOR_MODELS + "ddcolor_modelscope.pth",
-                _DDCOLOR_MIRROR + "ddcolor_modelscope.pth",
-            ),
             sha256="17c460d7e55b32a598370621d77173be59e03c24b0823f06821db23a50c263ce",
             size=911_950_059,
             size_tolerance=_ROUNDED,
-            license="Apache-2.0",
-            origin=_DDCOLOR,
-            render_factor=32,  # 512 px, as in the demo of the release
         ),
-        Checkpoint(
+        _ddcolor(
             name="ddcolor-artistic",
             title="DDColor artistic: different colors, fewer blotches",
-            architecture="ddcolor",
             file="ddcolor_artistic.pth",
-            urls=(
-                _DDCOLOR_MODELS + "ddcolor_artistic.pth",
-                _DDCOLOR_MIRROR + "ddcolor_artistic.pth",
-            ),
             sha256="a591ee5beedad36de703d8977e92d0c30c1eedc6453fd1b300f3b460842a23a9",
             size=911_950_059,
-            license="Apache-2.0",
-            origin=_DDCOLOR,
-            render_factor=32,
         ),
-        Checkpoint(
+        _ddcolor(
             name="ddcolor-paper",
             title="DDColor paper: the weights of the article",
-            architecture="ddcolor",
             file="ddcolor_paper.pth",
-            urls=(_DDCOLOR_MODELS + "ddcolor_paper.pth", _DDCOLOR_MIRROR + "ddcolor_paper.pth"),
             sha256="789781789db1bafc2165e1cf9658580f871cce64a81901ec49127877813f10b9",
             size=912_000_000,
             size_tolerance=_ROUNDED,
-            license="Apache-2.0",
-            origin=_DDCOLOR,
-            render_factor=32,
         ),
-        Checkpoint(
+        _ddcolor(
             name="ddcolor-tiny",
             title="DDColor tiny: a quarter of the size",
-            architecture="ddcolor",
             file="ddcolor_paper_tiny.pth",
-            urls=(
-                _DDCOLOR_MODELS + "ddcolor_paper_tiny.pth",
-                _DDCOLOR_MIRROR + "ddcolor_paper_tiny.pth",
-            ),
             sha256="81dd643904f4664c3718513e3320ae3db0c567f0d3e18398606659adee7bfc17",
             size=220_393_145,
             size_tolerance=_ROUNDED,
-            license="Apache-2.0",
-            origin=_DDCOLOR,
-            render_factor=32,
         ),
     )
 }

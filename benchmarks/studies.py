@@ -45,7 +45,7 @@ from napari_colorize.array_types import UInt8Array
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo import load
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 RUNS = Path("runs/studies")
 SCORE_HEAD = (

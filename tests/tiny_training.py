@@ -25,8 +25,7 @@ from torch import nn
 
 from napari_colorize.imaging.color import yuv_to_rgb
 from napari_colorize.networks import ARCHITECTURES
-from napari_colorize.zoo.build import build
-from napari_colorize.zoo.weights import read_weights
+from napari_colorize.zoo.weights import build, read_weights
 
 IMAGE_SIDE = 64  # px
 TIMES = ("time", "seconds", "images_per_second", "waiting")  # columns that depend on time

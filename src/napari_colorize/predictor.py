@@ -90,7 +90,7 @@ class Predictor:
         from napari_colorize import zoo
         from napari_colorize.networks.fuse import fuse
         from napari_colorize.networks.winograd import accelerate_convs
-        from napari_colorize.zoo.build import build
+        from napari_colorize.zoo.weights import build
 
         chosen_device = choose_device(device)
         dtype = choose_dtype(precision, chosen_device)

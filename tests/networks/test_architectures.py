@@ -16,7 +16,7 @@ from napari_colorize.networks import ARCHITECTURES, Architecture, identify
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.winograd import accelerate_convs
 from napari_colorize.pipeline import network_input, predict, render_size, to_rgb
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 # Options for small networks, where the published size is slow.
 SMALL: dict[str, dict[str, Any]] = {

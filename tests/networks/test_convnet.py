@@ -10,7 +10,7 @@ from skimage.filters import sobel
 from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.convnet import ConvNet, Encoder, edges_of
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 NARROW = (8, 8, 8, 16, 16, 16)
 

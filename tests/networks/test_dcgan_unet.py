@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.dcgan_unet import DcganUNet
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 NARROW = (8, 8, 16, 16)
 OPTIONS = [

@@ -24,7 +24,7 @@ from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.layers import IpolSelfAttention, SelfAttention
 from napari_colorize.networks.mobilenet import SameConv2d
 from napari_colorize.networks.winograd import accelerate_convs
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 ARCHITECTURE = {
     "deep": "deoldify-deep",

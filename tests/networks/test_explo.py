@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.explo import REMOVED_PIXELS, ExploUNet
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 
 @pytest.fixture(scope="module")

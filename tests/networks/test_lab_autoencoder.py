@@ -8,7 +8,7 @@ import torch
 from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.convnet import LabAutoencoder
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 NARROW = (8, 8, 16, 16)
 NAMES = {"ab": "lab-autoencoder", "rgb": "lab-autoencoder-rgb"}

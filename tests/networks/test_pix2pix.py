@@ -10,7 +10,7 @@ from torch import nn
 from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.pix2pix import Pix2PixUNet
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 PIX2PIX = ARCHITECTURES["pix2pix"]
 

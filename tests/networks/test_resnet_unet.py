@@ -10,7 +10,7 @@ from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.resnet_unet import ResNet18Encoder, ResNetUNet
 from napari_colorize.networks.vision import torchvision_models
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 NARROW = {"layer3": (32, 16, 8), "layer4": (32, 32, 16, 8)}
 

@@ -12,7 +12,7 @@ from napari_colorize.imaging.color import lab_to_rgb
 from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.zhang import GRID, TEMPERATURE, Eccv16, bin_centers
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 ZHANG = ARCHITECTURES["zhang-eccv16"]
 SIZES = ("64x64", "96x128")

@@ -8,7 +8,7 @@ import torch
 from napari_colorize.errors import CheckpointError
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.networks.compact import CompactUNet
-from napari_colorize.zoo.build import build
+from napari_colorize.zoo.weights import build
 
 
 def test_a_built_network_has_the_weights_in_evaluation_mode():

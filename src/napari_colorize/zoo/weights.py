@@ -1,7 +1,7 @@
 """Reading and writing of weights: safetensors, and `.pth` without executing code from the file.
 
 `read_weights` checks the kind of the file, reads it, extracts the state dict from its container and
-converts the keys of old torch versions.
+converts the keys of old torch versions. `build` makes the network of a state dict.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from typing import IO, Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from napari_colorize.errors import CheckpointError, OutputError
+from napari_colorize.networks import Architecture
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo import safe_pickle
 from napari_colorize.zoo.download import is_web_page, sha256_of
@@ -64,6 +66,29 @@ def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Wei
     state = _plain_tensors(_state_dict_in(content))
     _check_state(path, state, size)
     return Weights(_with_spectral_vectors(state), metadata, sha256 or sha256_of(path))
+
+
+def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
+    """Build a network in evaluation mode with given weights, converted to float32.
+
+    Raises
+    ------
+    CheckpointError
+        If keys or shapes do not match the architecture.
+    """
+    with torch.device("meta"), _SkipInitialization():
+        network = architecture.build(state)
+    weights = {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
+    try:
+        network.load_state_dict(weights, strict=True, assign=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise CheckpointError(
+            f"The weights do not match the network {architecture.name}: {first}"
+        ) from error
+    return network.eval().requires_grad_(False)
 
 
 def write_weights(
@@ -256,3 +281,19 @@ def _too_large(path: Path) -> CheckpointError:
     return CheckpointError(
         f"{path} needs more memory than is available. It is damaged, or too large for this machine."
     )
+
+
+class _SkipInitialization(TorchFunctionMode):
+    """Skip random initialization: the weights are replaced by those of the state dict.
+
+    Drawing random numbers on the meta device would also import torch's compiler, which takes two
+    seconds.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        module = getattr(function, "__module__", "")
+        if function in (Tensor.normal_, Tensor.uniform_) or module == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))

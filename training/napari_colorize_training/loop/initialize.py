@@ -89,7 +89,7 @@ def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:
         If there is no such model, or it cannot be downloaded or read.
     """
     from napari_colorize.zoo import load
-    from napari_colorize.zoo.build import build
+    from napari_colorize.zoo.weights import build
 
     checkpoint, weights = load(name_or_path)
     architecture = ARCHITECTURES[checkpoint.architecture]

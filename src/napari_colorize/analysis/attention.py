@@ -58,10 +58,7 @@ def attention_layers(network: nn.Module) -> list[SelfAttention | IpolSelfAttenti
 def position_of(point: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:
     """Row and column of the pixel that contains a point; pixel centers are whole numbers.
 
-    Raises
-    ------
-    ImageError
-        If the point is no pair of numbers, or outside the image.
+    Raises `ImageError` if the point is no pair of numbers, or outside the image.
     """
     try:
         row, column = (math.floor(float(place) + 0.5) for place in point)

@@ -43,13 +43,7 @@ class ModelOptions:
         return [self.model, *([] if self.blend_with is None else [self.blend_with])]
 
     def check(self) -> None:
-        """Validate the model names before anything is loaded.
-
-        Raises
-        ------
-        UnknownModelError
-            With the names that exist.
-        """
+        """Raise `UnknownModelError`, with the names that exist, before anything is loaded."""
         from napari_colorize import zoo
 
         for name in self.names:
@@ -109,10 +103,7 @@ class GuideOptions:
     def read(self) -> Guides | None:
         """Read the files; None if there are none.
 
-        Raises
-        ------
-        ImageError
-            If a file cannot be read or has no effect as a guide.
+        Raises `ImageError` if a file cannot be read or has no effect as a guide.
         """
         from napari_colorize.batch.guide_files import read_guides
 

@@ -49,12 +49,7 @@ def config_for(encoder: EncoderName, kind: Kind) -> UNetConfig:
 
     Deep: each block upsamples to half of its input channels, concatenates the encoder features and
     ends with 3/2 of the sum. Wide: 512 channels in every block. In both, the last block has half of
-    that.
-
-    Raises
-    ------
-    ValueError
-        If the encoder or the kind is unknown.
+    that. Raises `ValueError` if the encoder or the kind is unknown.
     """
     if encoder not in ENCODER_CHANNELS or kind not in get_args(Kind):
         raise ValueError(

@@ -111,13 +111,7 @@ def guides_at(guides: Guides | PlaneGuides | None, index: PlaneIndex) -> Guides:
 
 
 def check_guides(guides: object) -> Guides:
-    """Return `guides` if it is a `Guides` object.
-
-    Raises
-    ------
-    ImageError
-        If it is of another type.
-    """
+    """Return `guides`; raises `ImageError` if it is no `Guides` object."""
     if not isinstance(guides, Guides):
         raise ImageError(
             "guides must be a Guides object, such as Guides(hints=...), got "

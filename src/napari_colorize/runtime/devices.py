@@ -15,10 +15,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 def choose_device(device: str | torch.device) -> torch.device:
     """Select a device by name; "auto" is the first available of CUDA, MPS and XPU, else the CPU.
 
-    Raises
-    ------
-    SettingsError
-        If this machine has no such device.
+    Raises `SettingsError` if this machine has no such device.
     """
     is_available: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
@@ -48,10 +45,7 @@ def choose_device(device: str | torch.device) -> torch.device:
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Select a floating-point type; "auto" is bfloat16 if the hardware supports it, else float32.
 
-    Raises
-    ------
-    SettingsError
-        If there is no such precision.
+    Raises `SettingsError` if there is no such precision.
     """
     if precision == "auto":
         return torch.bfloat16 if computes_bfloat16(device) else torch.float32

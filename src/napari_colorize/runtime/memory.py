@@ -52,10 +52,7 @@ def first_that_fits(
 ) -> tuple[Result, Config] | None:
     """Call `run` with one configuration after another until memory suffices.
 
-    Returns
-    -------
-    (result, config) or None
-        Return value of `run` and the configuration; None if no configuration fits.
+    Returns its result and the configuration; None if no configuration fits.
     """
     for config in configs:
         try:
@@ -73,10 +70,7 @@ def with_cpu_fallback(
 ) -> Result:
     """Call `run` with a device, or with the CPU if the memory of the device is exhausted.
 
-    Raises
-    ------
-    OutOfMemoryError
-        If neither has enough memory; the message names `what`.
+    Raises `OutOfMemoryError`, which names `what`, if neither has enough memory.
     """
     found = first_that_fits(run, dict.fromkeys([device, torch.device("cpu")]))
     if found is None:

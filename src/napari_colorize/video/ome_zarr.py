@@ -63,13 +63,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def zarr() -> ModuleType:
-    """The zarr module.
-
-    Raises
-    ------
-    ImageError
-        If it is not installed.
-    """
+    """The zarr module; raises `ImageError` if it is not installed."""
     try:
         import zarr as library
     except ImportError:
@@ -114,10 +108,7 @@ class ZarrPlanes:
 def open_zarr(path: Path, rate: Fraction) -> StackSource:
     """Open an array, an OME-Zarr image or a group with one array, as `rate` planes per second.
 
-    Raises
-    ------
-    ImageError
-        If the path is none of these, or its channels are not red, green and blue.
+    Raises `ImageError` if it is none of these, or its channels are not red, green and blue.
     """
     try:
         found = zarr().open(str(path), mode="r")
@@ -302,10 +293,7 @@ class ZarrWriter:
 def leading_axes(axes: str, count: int, *, is_ome: bool) -> str:
     """Names of the axes before y and x, each used once; OME-Zarr allows only t and z.
 
-    Raises
-    ------
-    OutputError
-        If OME-Zarr does not support so many axes.
+    Raises `OutputError` if OME-Zarr does not support so many axes.
     """
     known = axes.lower() if len(axes) == count else "q" * count
     if not is_ome:

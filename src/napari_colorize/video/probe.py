@@ -68,13 +68,7 @@ def image_format(size: tuple[int, int], rate: Fraction, depth: int) -> VideoForm
 
 
 def pyav() -> ModuleType:
-    """The PyAV module.
-
-    Raises
-    ------
-    ImageError
-        If it is not installed, or too old.
-    """
+    """The PyAV module; raises `ImageError` if it is not installed, or too old."""
     try:
         import av
     except ImportError:
@@ -92,10 +86,7 @@ def pyav() -> ModuleType:
 def open_container(path: Path) -> Iterator[Any]:
     """An open input container.
 
-    Raises
-    ------
-    ImageError
-        If the file does not exist, or PyAV cannot read it.
+    Raises `ImageError` if the file does not exist, or PyAV cannot read it.
     """
     av = pyav()
     if not path.exists():
@@ -122,10 +113,7 @@ def ffmpeg_errors(path: Path) -> Iterator[None]:
 def probe(path: Path) -> VideoInfo:
     """Read the properties of a video, and decode its first frame.
 
-    Raises
-    ------
-    ImageError
-        If the file cannot be read or contains no video stream.
+    Raises `ImageError` if the file cannot be read or contains no video stream.
     """
     with open_container(path) as container:
         stream = video_stream(container)

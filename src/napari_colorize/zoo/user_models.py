@@ -65,10 +65,7 @@ def new_model_path(name: str) -> Path:
 def user_checkpoint(path: Path) -> Checkpoint:
     """Read the metadata of a user's model; weights are neither read nor verified.
 
-    Raises
-    ------
-    CheckpointError
-        If it is no safetensors file, or its architecture is unknown.
+    Raises `CheckpointError` if it is no safetensors file, or its architecture is unknown.
     """
     metadata = _metadata(path)
     architecture = ARCHITECTURES.get(metadata.get("architecture", ""))

@@ -71,10 +71,7 @@ def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Wei
 def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
     """Build a network in evaluation mode with given weights, converted to float32.
 
-    Raises
-    ------
-    CheckpointError
-        If keys or shapes do not match the architecture.
+    Raises `CheckpointError` if keys or shapes do not match the architecture.
     """
     with torch.device("meta"), _SkipInitialization():
         network = architecture.build(state)
@@ -96,10 +93,7 @@ def write_weights(
 ) -> None:
     """Write a safetensors file atomically.
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be written; an existing file is then unchanged.
+    Raises `OutputError` if the file cannot be written; an existing file is then unchanged.
     """
     path = Path(path)
     with new_file(path, overwrite=True) as part, write_errors(path):

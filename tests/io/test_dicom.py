@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -307,6 +309,27 @@ def test_packed_samples_are_read(tmp_path, bits, kind):
     np.testing.assert_array_equal(read_image(path).array, array)
 
 
+def rle(*segments):
+    """A frame of uncompressed runs; one segment for each byte of a pixel, the highest first."""
+    encoded = []
+    for segment in segments:
+        data = segment.tobytes()
+        runs = (data[start : start + 128] for start in range(0, len(data), 128))
+        encoded.append(b"".join(bytes([len(run) - 1]) + run for run in runs))
+    starts = [64 + sum(map(len, encoded[:index])) for index in range(len(encoded))]
+    header = struct.pack("<16L", len(encoded), *starts, *[0] * (15 - len(encoded)))
+    return header + b"".join(encoded)
+
+
+def test_rle_of_one_bit_is_read(tmp_path):
+    masks = np.random.default_rng(0).integers(0, 2, (3, 5, 7), dtype=np.uint8)
+    frames = [rle(np.packbits(mask, bitorder="little")) for mask in masks]
+    path = compressed_file(
+        tmp_path / "a.dcm", "1.2.840.10008.1.2.5", frames, masks[0], BitsAllocated=1, bits=1
+    )
+    np.testing.assert_array_equal(as_gray(path), masks)
+
+
 CODECS = {
     "1.2.840.10008.1.2.4.57": lambda a: imagecodecs.ljpeg_encode(a, bitspersample=12),
     "1.2.840.10008.1.2.4.70": lambda a: imagecodecs.ljpeg_encode(a, bitspersample=12),
@@ -315,7 +338,8 @@ CODECS = {
     "1.2.840.10008.1.2.4.90": lambda a: imagecodecs.jpeg2k_encode(a, codecformat="j2k", level=0),
     "1.2.840.10008.1.2.4.201": imagecodecs.htj2k_encode,
     "1.2.840.10008.1.2.4.110": lambda a: imagecodecs.jpegxl_encode(a, lossless=True),
-    "1.2.840.10008.1.2.8.1": lambda a: imagecodecs.deflate_encode(a.tobytes(), raw=True),
+    "1.2.840.10008.1.2.5": lambda a: rle(a.view(np.uint8)[:, 1::2], a.view(np.uint8)[:, ::2]),
+    "1.2.840.10008.1.2.8.1": lambda a: zlib.compress(a.tobytes(), wbits=-15),
 }
 
 
@@ -346,6 +370,51 @@ def test_lossless_color_is_converted_once(tmp_path, color):
         rgb[..., 0], SamplesPerPixel=3, PhotometricInterpretation=color, PlanarConfiguration=0,
     )  # fmt: skip
     np.testing.assert_allclose(read_image(path).array, rgb, atol=0 if color == "RGB" else 2)
+
+
+@pytest.mark.parametrize("declared", ["RGB", "YBR_FULL_422"])
+@pytest.mark.parametrize("transform", [0, 1])
+def test_colors_of_jpeg_follow_adobes_marker(tmp_path, declared, transform):
+    rgb = np.zeros((8, 8, 3), np.uint8) + np.array([200, 90, 30], np.uint8)
+    space = "YCBCR" if transform else "RGB"
+    jpeg = imagecodecs.jpeg8_encode(rgb, level=100, colorspace="RGB", outcolorspace=space)
+    if transform:  # in place of the JFIF marker
+        jpeg = jpeg[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\1" + jpeg[20:]
+    path = compressed_file(
+        tmp_path / "a.dcm", "1.2.840.10008.1.2.4.50", [jpeg], rgb[..., 0], SamplesPerPixel=3,
+        PhotometricInterpretation=declared, PlanarConfiguration=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(read_image(path).array, rgb, atol=3)
+
+
+def test_truncated_jpeg_is_refused(tmp_path):
+    frame = imagecodecs.jpeg8_encode(np.eye(64, dtype=np.uint8) * 255)
+    path = compressed_file(
+        tmp_path / "a.dcm", "1.2.840.10008.1.2.4.50", [frame[: len(frame) // 2]],
+        np.zeros((64, 64), np.uint8),
+    )  # fmt: skip
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(path)
+
+
+def test_a_compression_without_a_decoder_is_named(tmp_path, monkeypatch):
+    from pydicom.pixels.decoders import JPEGLSLosslessDecoder
+
+    monkeypatch.setattr(JPEGLSLosslessDecoder, "_available", {})
+    monkeypatch.setattr(JPEGLSLosslessDecoder, "_unavailable", {})
+    monkeypatch.setattr(imagecodecs.JPEGLS, "available", False)
+    path = compressed_file(tmp_path / "a.dcm", ENCAPSULATED, [bytes(8)])
+    with pytest.raises(ImageError, match=r"a\.dcm is compressed as JPEG-LS.*no decoder is inst"):
+        read_image(path)
+
+
+def test_frames_of_another_size_are_refused(tmp_path):
+    frame = imagecodecs.jpeg8_encode(np.zeros((4, 4), np.uint8))
+    path = compressed_file(
+        tmp_path / "a.dcm", "1.2.840.10008.1.2.4.50", [frame], np.zeros((8, 8), np.uint8)
+    )
+    with pytest.raises(ImageError, match="4 x 4 pixels instead of 8 x 8"):
+        read_image(path)
 
 
 def test_the_reason_of_the_decoder_is_kept(tmp_path):

@@ -164,7 +164,7 @@ def _set_transfer_syntax(dataset: Dataset) -> None:
 
 def _decode(path: Path, dataset: Dataset) -> AnyArray:
     """The stored values; color images as RGB."""
-    from napari_colorize.io.dicom_decoder import decoder_of
+    from napari_colorize.io.dicom_decoder import decoder_of, preferred_plugin
 
     kind, syntax = str(dataset.PhotometricInterpretation), dataset.file_meta.TransferSyntaxUID
     if kind in _UNKNOWN_COLORS or (kind in _EIGHT_BIT_COLORS and dataset.BitsAllocated > 8):
@@ -187,7 +187,7 @@ def _decode(path: Path, dataset: Dataset) -> AnyArray:
     if dataset.get("BitsAllocated", 8) % 8 and dataset.BitsAllocated > 1:
         _widen(dataset)
     try:
-        stored, _ = decoder.as_array(dataset)
+        stored, _ = decoder.as_array(dataset, decoding_plugin=preferred_plugin(decoder))
     except RuntimeError as error:  # of all plugins, one in each line
         reason = shorten(str(error).splitlines()[-1].strip(), 120).rstrip(".")
         raise ImageError(f"{path.name} could not be decoded ({syntax.name}): {reason}.") from error

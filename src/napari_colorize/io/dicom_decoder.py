@@ -1,15 +1,16 @@
 """Plugin of pydicom that decodes compressed DICOM frames with imagecodecs.
 
-pydicom itself decodes RLE and, with Pillow, 8-bit JPEG and some JPEG 2000. imagecodecs, which is
-always installed, decodes the other compressions. `decoder_of` returns pydicom's decoder with this
+pydicom itself decodes RLE and, with Pillow, 8-bit JPEG and some JPEG 2000. Its use of Pillow shifts
+the values of signed JPEG 2000 in a file of unsigned values, and converts the colors of JPEG with
+Adobe's marker twice. imagecodecs, which is always installed, decodes all compressions but RLE of
+several bits. `decoder_of` returns pydicom's decoder with this
 plugin added.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 import imagecodecs
 import numpy as np
@@ -26,6 +27,8 @@ from pydicom.uid import (
 from napari_colorize.array_types import AnyArray
 
 PLUGIN = "imagecodecs"
+_END_OF_IMAGE = b"\xff\xd9"
+_ADOBE, _ADOBE_TRANSFORM = b"\xff\xee\0\x0eAdobe", 6  # marker; position of a byte after it
 
 
 class NewSyntax(UID):
@@ -45,34 +48,21 @@ JPEG_XL = tuple(NewSyntax(f"1.2.840.10008.1.2.4.{number}") for number in (110, 1
 RETIRED_JPEG = tuple(UID(f"1.2.840.10008.1.2.4.{number}") for number in (52, 53, 54, 55, 56))
 
 
-def _decode_rle(data: bytes) -> AnyArray:
-    """Bytes of an RLE frame with one segment: pixels of one bit, which pydicom does not decode."""
-    return np.frombuffer(imagecodecs.dicomrle_decode(data, np.uint8), np.uint8)
-
-
-def _inflate(data: bytes) -> AnyArray:
-    return np.frombuffer(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data), np.uint8)
-
-
-_JPEG: dict[UID, Callable[[bytes], AnyArray]] = dict.fromkeys(
-    (*JPEGTransferSyntaxes, *RETIRED_JPEG), imagecodecs.jpeg_decode
-)
-_CODECS: dict[UID, Callable[[bytes], AnyArray]] = {
-    **_JPEG,
-    **dict.fromkeys(JPEGLSTransferSyntaxes, imagecodecs.jpegls_decode),
-    **dict.fromkeys(JPEG2000TransferSyntaxes, imagecodecs.jpeg2k_decode),
-    **dict.fromkeys(JPEG_XL, imagecodecs.jpegxl_decode),
-    RLELossless: _decode_rle,
-    DEFLATED_FRAMES: _inflate,
+_CODECS: dict[UID, str] = {
+    **dict.fromkeys((*JPEGTransferSyntaxes, *RETIRED_JPEG), "jpeg"),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, "jpegls"),
+    **dict.fromkeys(JPEG2000TransferSyntaxes, "jpeg2k"),
+    **dict.fromkeys(JPEG_XL, "jpegxl"),
+    RLELossless: "dicomrle",  # of pixels of one bit; pydicom decodes the others
+    DEFLATED_FRAMES: "zlib",
 }
-_NATIVE = (RLELossless, DEFLATED_FRAMES)  # samples are arranged as in uncompressed frames
 DECODER_DEPENDENCIES = dict.fromkeys(_CODECS, (PLUGIN,))
 """Required of a plugin by pydicom."""
 
 
 def is_available(syntax: str) -> bool:
     """Whether this plugin decodes a transfer syntax; required of a plugin by pydicom."""
-    return syntax in _CODECS
+    return syntax in _CODECS and getattr(imagecodecs, _CODECS[UID(syntax)].upper()).available
 
 
 def decoder_of(syntax: UID) -> Decoder:
@@ -90,9 +80,16 @@ def decoder_of(syntax: UID) -> Decoder:
         if known is None:
             raise
         decoder = Decoder(known)
-    if known is not None and PLUGIN not in decoder.available_plugins:
-        decoder.add_plugin(PLUGIN, (__name__, decode_frame.__name__))
+    if known is not None:
+        with suppress(ValueError):  # it was added before
+            decoder.add_plugin(PLUGIN, (__name__, decode_frame.__name__))
     return decoder
+
+
+def preferred_plugin(decoder: Decoder) -> str:
+    """Name of this plugin, or "" for all plugins in pydicom's order."""
+    plugins = decoder.available_plugins
+    return PLUGIN if PLUGIN in plugins and RLELossless != decoder.UID else ""
 
 
 def decode_frame(data: bytes, runner: DecodeRunner) -> bytes:
@@ -101,29 +98,45 @@ def decode_frame(data: bytes, runner: DecodeRunner) -> bytes:
     Called by pydicom, which then corrects signs and converts colors.
     """
     syntax = runner.transfer_syntax
-    options: dict[str, Any] = {}
-    if syntax in _JPEG and runner.samples_per_pixel == 3:
-        # Without these the decoder converts to RGB, and pydicom would convert once more.
-        options = {"colorspace": "YCBCR", "outcolorspace": "YCBCR"}
-    samples = _CODECS[syntax](data, **options)
-    if syntax in _NATIVE:
-        samples = _native_samples(samples, runner)
-    elif runner.samples_per_pixel > 1:
+    codec = getattr(imagecodecs, f"{_CODECS[syntax]}_decode")
+    if syntax == RLELossless:
+        return _native_samples(codec(data, np.uint8), runner)
+    if syntax == DEFLATED_FRAMES:  # without zlib's header, which imagecodecs requires
+        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data)
+        return _native_samples(inflated, runner)
+    samples = _decode_jpeg(data, runner) if _CODECS[syntax] == "jpeg" else codec(data)
+    if samples.shape[:2] != (runner.rows, runner.columns):
+        height, width = samples.shape[:2]
+        raise ValueError(
+            f"a frame has {height} x {width} pixels instead of {runner.rows} x {runner.columns}"
+        )
+    if runner.samples_per_pixel > 1:
         runner.set_option("planar_configuration", 0)
         if runner.photometric_interpretation in (PI.YBR_ICT, PI.YBR_RCT) or syntax in JPEG_XL:
             runner.set_option("photometric_interpretation", PI.RGB)  # converted by the codec
-    if samples.size != runner.frame_length(unit="pixels"):
-        raise ValueError(
-            f"the frame has the shape {samples.shape} instead of {runner.rows} x {runner.columns}"
-        )
     runner.set_option("bits_allocated", 8 * samples.dtype.itemsize)
     return samples.tobytes()
 
 
-def _native_samples(data: AnyArray, runner: DecodeRunner) -> AnyArray:
-    """Samples in the bytes of an uncompressed frame; bits become bytes."""
+def _decode_jpeg(data: bytes, runner: DecodeRunner) -> AnyArray:
+    if _END_OF_IMAGE not in data:  # libjpeg fills the rest of a truncated image with gray
+        raise ValueError("the frame is truncated")
+    if runner.samples_per_pixel != 3:
+        return imagecodecs.jpeg_decode(data)
+    # Adobe's marker says whether colors were converted to YCbCr, whatever the data set says.
+    _, marker, content = data.partition(_ADOBE)
+    if marker:
+        is_ycbcr = content[_ADOBE_TRANSFORM] == 1
+        runner.set_option("photometric_interpretation", PI.YBR_FULL if is_ycbcr else PI.RGB)
+    # Without color spaces the codec converts to RGB, and pydicom would convert once more.
+    return imagecodecs.jpeg_decode(data, colorspace="YCBCR", outcolorspace="YCBCR")
+
+
+def _native_samples(data: bytes, runner: DecodeRunner) -> bytes:
+    """Samples of a frame that is arranged as in uncompressed files; bits become bytes."""
     count = int(runner.frame_length(unit="pixels"))
-    if data.size < count:
-        return np.unpackbits(data, bitorder="little", count=count)
-    size = runner.bits_allocated // 8
-    return data[: count * size].view(f"u{size}")
+    if len(data) >= count:
+        return data[: count * runner.bits_allocated // 8]
+    runner.set_option("bits_allocated", 8)
+    bits = np.frombuffer(data, np.uint8)
+    return np.unpackbits(bits, bitorder="little", count=count).tobytes()

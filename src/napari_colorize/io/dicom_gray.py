@@ -23,8 +23,8 @@ VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
 # Of multi-frame images, in the functional groups of all frames and of each frame.
 MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 WHITE = 2**16 - 1
-STEP = 1e-3
-"""Width of a window whose declared width is zero, in units of the values."""
+STEP = 1e-6
+"""Relative width of a step; 8 times the precision of float32."""
 
 WINDOW = "DICOM window"
 FROM_DATA = "Contrast limits were taken from the data: {:.10g} and {:.10g}."
@@ -153,14 +153,16 @@ def _apply_voi(values: _Values, attributes: Dataset, dataset: Dataset) -> _Value
         return replace(result, window=result.whole)
     center, width = (_first(attributes.get(name)) for name in ("WindowCenter", "WindowWidth"))
     function = str(attributes.get("VOILUTFunction") or "LINEAR").upper()
-    if center is None or width is None or width <= 0 or (function == "LINEAR" and width < 1):
+    if center is None or width is None or width <= 0:
         return values
     if function == "SIGMOID":  # PS3.3 C.11.2.1.3.1
         return _from_unit(expit(4 * (values.array - np.float64(center)) / width))
-    if function == "LINEAR":  # PS3.3 C.11.2.1.2.1
+    if function == "LINEAR" and width >= 1:  # PS3.3 C.11.2.1.2.1; narrower ones must be exact
         center, width = center - 0.5, width - 1
     low, high = center - width / 2, center + width / 2
-    return replace(values, window=(low, high if width > 0 else low + STEP))
+    if width == 0:  # a step
+        high = low + STEP * max(1, abs(low))
+    return replace(values, window=(low, high))
 
 
 def _apply_window(values: _Values) -> _Values:

@@ -419,7 +419,7 @@ def test_frames_of_another_size_are_refused(tmp_path):
 
 def test_the_reason_of_the_decoder_is_kept(tmp_path):
     path = compressed_file(tmp_path / "a.dcm", ENCAPSULATED, [bytes(8)])
-    with pytest.raises(ImageError, match=r"a\.dcm could not be decoded \(JPEG-LS.*charls"):
+    with pytest.raises(ImageError, match=r"a\.dcm cannot be decoded \(JPEG-LS.*charls"):
         read_image(path)
 
 
@@ -518,7 +518,7 @@ def test_a_false_dicom_file_is_refused(tmp_path, content):
 
 
 def test_sizes_larger_than_the_file_are_refused(tmp_path):
-    with pytest.raises(ImageError, match=r"a\.dcm cannot be decoded as DICOM: it is damaged"):
+    with pytest.raises(ImageError, match=r"a\.dcm cannot be decoded as DICOM: .*less than expected"):
         read_image(dicom_file(tmp_path / "a.dcm", Rows=500, Columns=500))
     with pytest.raises(ImageError, match="more than the limit"):
         read_image(dicom_file(tmp_path / "b.dcm", Rows=65535, Columns=65535))

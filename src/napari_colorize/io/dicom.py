@@ -190,7 +190,12 @@ def _decode(path: Path, dataset: Dataset) -> AnyArray:
         stored, _ = decoder.as_array(dataset, decoding_plugin=preferred_plugin(decoder))
     except RuntimeError as error:  # of all plugins, one in each line
         reason = shorten(str(error).splitlines()[-1].strip(), 120).rstrip(".")
-        raise ImageError(f"{path.name} could not be decoded ({syntax.name}): {reason}.") from error
+        raise ImageError(f"{path.name} cannot be decoded ({syntax.name}): {reason}.") from error
+    except (ValueError, AttributeError) as error:
+        reason = str(error).partition(" - ")[0].rstrip(".")
+        if "pixel data" not in reason and "(0028," not in reason:
+            raise  # a message about Python objects
+        raise ImageError(f"{path.name} cannot be decoded as DICOM: {reason}.") from error
     return stored
 
 

@@ -76,6 +76,22 @@ def test_a_new_run_continues_a_cancelled_one(session, signals, network, stack, m
     assert len(network.sizes) == predictions + 2
 
 
+def test_a_plane_prefetched_with_its_own_limits_is_predicted_again(
+    session, signals, stack
+):
+    bright = stack[:3] * np.float32([1, 2, 3])[:, None, None]
+    session.source = pytest.importorskip("dask.array").from_array(bright, chunks=(1, 12, 16))
+    session.prefetch([(1,)])
+    signals.wait_idle()
+
+    session.colorize_stack()
+    signals.wait_idle()
+
+    planes = dict(signals.all("plane_ready")[1:])
+    for index, expected in colorizer_of(TintNetwork()).iter_planes(bright):
+        np.testing.assert_array_equal(planes[index].pixels, expected.pixels)
+
+
 def test_cached_chrominance_holds_no_gray_planes(session, signals, stack):
     session.source = stack
     session.colorize_stack()

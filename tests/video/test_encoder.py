@@ -205,7 +205,7 @@ def test_a_broadcast_starts_at_zero(tmp_path: Path, run: Run) -> None:
 
 def test_a_part_of_a_video_starts_at_zero_with_its_audio(tmp_path: Path, run: Run) -> None:
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
-    make_video(given, frames=60, audio="aac")
+    make_video(given, frames=110, audio="aac", subtitles="mov_text")  # at 0 and 2 seconds
     run(given, out, start=1.0, end=2.0)
     frames = decoded_frames(out)
     assert [frame.pts * frame.time_base for frame in frames] == [Fraction(n, 25) for n in range(25)]
@@ -213,6 +213,7 @@ def test_a_part_of_a_video_starts_at_zero_with_its_audio(tmp_path: Path, run: Ru
     assert sound[0][0] >= 0
     assert sound[-1][0] < 1
     assert {data for _, _, data in sound} < {data for _, _, data in packets_of(given, "audio")}
+    assert len(packets_of(given, "subtitle")) == 2 and packets_of(out, "subtitle") == []
 
 
 def test_odd_sizes_are_kept(tmp_path: Path, run: Run) -> None:

@@ -88,6 +88,16 @@ def test_chroma_of_gray_is_neutral() -> None:
     assert has_color(cb + np.uint8(9), cr, ycbcr)
 
 
+@pytest.mark.parametrize(("depth", "slack"), [(8, 2), (10, 8), (12, 32)])
+def test_deviations_by_lossy_compression_are_no_colors(depth: int, slack: int) -> None:
+    ycbcr = format_of_video(depth=depth)
+    neutral = np.full((2, 2), 2 ** (depth - 1), np.uint16)
+
+    assert not has_color(neutral + slack, neutral - slack, ycbcr)
+    assert has_color(neutral + slack + 1, neutral, ycbcr)
+    assert has_color(neutral, neutral - slack - 1, ycbcr)
+
+
 @pytest.mark.parametrize(
     ("height", "width", "matrix"),
     [(480, 640, SMPTE170M), (576, 720, 5), (720, 1280, BT709), (1080, 1440, BT709)],

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.colorizer import Colorizer
+
+# Examples have no time limit: test machines are slow and busy.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 

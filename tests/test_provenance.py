@@ -93,6 +93,14 @@ def test_the_caption_is_kept_when_a_record_is_removed():
     assert provenance.without_record("Grandmother, 1921") == "Grandmother, 1921"
 
 
+def test_the_last_of_two_records_is_read_and_both_are_removed():
+    first, last = (record_of(checkpoint_name=name) for name in ("one", "two"))
+    text = "\n".join(["Grandmother", *map(provenance.to_text, (first, last)), "1921"])
+
+    assert provenance.from_text(text) == last
+    assert provenance.without_record(text) == "Grandmother"
+
+
 def test_importing_io_and_provenance_is_cheap():
     code = "import sys, napari_colorize.provenance, napari_colorize.io.images; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()

@@ -172,9 +172,7 @@ def test_a_tiff_without_pages_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_give_an_image_or_an_image_error(tmp_path, suffix, data):
     content = bytearray(sample_file_once(tmp_path, suffix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import imagecodecs
 import numpy as np
@@ -42,6 +43,21 @@ def test_a_promoted_profile_keeps_its_name():
     rgb_profile, _ = icc.for_rgb(gray)
     names = [ImageCms.getProfileDescription(io.BytesIO(one)) for one in (gray, rgb_profile)]
     assert names[0] == names[1]
+
+
+def test_contents_of_a_promoted_profile_begin_at_multiples_of_four_bytes():
+    gray = bytearray(imagecodecs.cms_profile("gray", gamma=1.8))
+    (count,) = struct.unpack_from(">I", gray, 128)
+    for entry in range(132, 132 + 12 * count, 12):
+        name, start, size = struct.unpack_from(">4sII", gray, entry)
+        if name in (b"desc", b"cprt"):
+            struct.pack_into(">4sII", gray, entry, name, start, size - 1)
+
+    profile, _ = icc.for_rgb(bytes(gray))
+
+    (count,) = struct.unpack_from(">I", profile, 128)
+    starts = [struct.unpack_from(">I", profile, 136 + 12 * number)[0] for number in range(count)]
+    assert count > 6 and not any(start % 4 for start in starts)
 
 
 def test_an_rgb_profile_is_unchanged():

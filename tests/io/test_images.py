@@ -103,9 +103,7 @@ def test_jpeg_chroma_is_not_subsampled(tmp_path):
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), suffix=st.sampled_from([".png", ".tif", ".webp"]))
 def test_any_shape_and_values_survive_writing_and_reading(tmp_path, data, suffix):
     dtype = data.draw(st.sampled_from(EXACT[suffix]))
@@ -208,6 +206,16 @@ def test_an_animation_is_written_with_its_timing(tmp_path, suffix):
     assert read_provenance(tmp_path / f"a{suffix}") == RECORD
 
 
+def test_frames_without_a_duration_are_shown_for_a_tenth_of_a_second(tmp_path):
+    stack = np.stack([np.full((6, 8, 3), value, np.uint8) for value in (0, 100, 200)])
+
+    write_image(tmp_path / "a.webp", stack, Metadata(axes="T", durations=(0, 60, 0)), RECORD)
+    write_image(tmp_path / "b.webp", stack, Metadata(axes="T"), RECORD)
+
+    assert read_image(tmp_path / "a.webp").metadata.durations == (100, 60, 100)
+    assert read_image(tmp_path / "b.webp").metadata.durations == (100, 100, 100)
+
+
 # Metadata
 
 
@@ -287,6 +295,20 @@ def test_camera_date_artist_and_caption_are_kept(tmp_path, source_suffix, suffix
     details = result.get_ifd(ExifTags.IFD.Exif)
     assert details[Base.DateTimeOriginal] == "1921:05:01 12:00:00"
     assert read_provenance(tmp_path / f"b{suffix}") == RECORD
+
+
+def test_exif_directories_of_a_tiff_begin_at_even_offsets(tmp_path):
+    source = _oriented(1)
+    source.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    source.get_ifd(ExifTags.IFD.Exif)[Base.DateTimeOriginal] = "1921:05:01 12:00:00"
+    starts = []
+    for width in range(40, 50):  # compressed pixels of an even or an odd number of bytes
+        path = tmp_path / f"{width}.tif"
+        write_image(path, photograph((24, width, 3)), Metadata(exif=source.tobytes()), {})
+        with Image.open(path) as image:
+            starts += [image.tag_v2[ifd] for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)]
+
+    assert len(starts) == 20 and not any(start % 2 for start in starts)
 
 
 def test_a_gray_thumbnail_is_not_copied(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
@@ -54,7 +54,6 @@ numbers = st.floats(-3, 3)
 sizes = st.floats(0.1, 5)
 
 
-@settings(deadline=None)  # the first one imports
 @given(
     scale=st.tuples(sizes, sizes, sizes),
     translate=st.tuples(numbers, numbers, numbers),

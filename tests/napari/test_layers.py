@@ -150,7 +150,7 @@ def placed(draw):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(place=placed(), data=st.data())
 def test_every_pixel_of_a_result_is_placed_as_in_its_source(place, data):
     ndim = len(place["scale"])

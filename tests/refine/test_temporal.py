@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_colorize.imaging.resample import resize
+from napari_colorize.refine import temporal
 from napari_colorize.refine.temporal import MAX_STRETCH, MEMORY, TemporalState, smooth_step
 
 SIZE = 40, 48
@@ -131,6 +132,31 @@ def test_uncovered_pixels_use_the_current_colors():
     uncovered, subject_now = wrong[12:28, 4:24], wrong[14:26, 27:39]
     assert uncovered.mean() < 0.1
     assert subject_now.mean() < 0.1
+
+
+def test_pixels_that_enter_the_frame_use_the_current_colors(monkeypatch):
+    rows = texture(SIZE[0], 1).expand(*SIZE)  # a pan along rows of equal gray
+    flow = torch.stack([torch.zeros(SIZE), torch.full(SIZE, 3.0)])
+    monkeypatch.setattr(temporal, "_optical_flow", lambda before, now: flow)
+    before = smooth_step(None, rows, ORANGE.expand(*SIZE, 2), 1.0)
+
+    after = smooth_step(before, rows, BLUE.expand(*SIZE, 2), 1.0)
+
+    entering = (after.uv - BLUE).norm(dim=-1) < 1e-6
+    assert entering[:, -3:].all() and not entering[:, :-3].any()
+
+
+def test_other_structure_of_the_same_mean_restarts_the_mean(monkeypatch):
+    monkeypatch.setattr(temporal, "_optical_flow", lambda before, now: torch.zeros(2, *SIZE))
+    one, other = texture(*SIZE), texture(*SIZE)
+    for seed, gray in enumerate((one, other)):
+        fine = torch.rand(20, 20, generator=torch.Generator().manual_seed(seed))
+        gray[10:30, 10:30] = 0.5 + 0.06 * (fine - 0.5)
+    before = smooth_step(None, one, ORANGE.expand(*SIZE, 2), 1.0)
+
+    after = smooth_step(before, other, BLUE.expand(*SIZE, 2), 1.0)
+
+    assert after.frames[14:26, 14:26].mean() < 1.1 and after.frames[:, 35:].min() > 1.9
 
 
 def test_averaging_different_hues_keeps_the_chroma():

@@ -76,9 +76,7 @@ def test_a_new_run_continues_a_cancelled_one(session, signals, network, stack, m
     assert len(network.sizes) == predictions + 2
 
 
-def test_a_plane_prefetched_with_its_own_limits_is_predicted_again(
-    session, signals, stack
-):
+def test_a_plane_prefetched_with_its_own_limits_is_predicted_again(session, signals, stack):
     bright = stack[:3] * np.float32([1, 2, 3])[:, None, None]
     session.source = pytest.importorskip("dask.array").from_array(bright, chunks=(1, 12, 16))
     session.prefetch([(1,)])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from napari_colorize.errors import (
     OutOfMemoryError,
     SettingsError,
 )
-from napari_colorize.imaging.planes import FROM_DATA, HAD_COLOR, NOT_FINITE
+from napari_colorize.imaging.intensity_range import FROM_DATA, declared_range
+from napari_colorize.imaging.planes import HAD_COLOR, NOT_FINITE
 from napari_colorize.networks import ARCHITECTURES
 
 
@@ -143,9 +145,9 @@ def test_planes_are_computed_on_demand():
 
 
 def test_planes_of_a_stack_share_its_limits(tiny_colorizer):
-    stack = np.stack([np.full((8, 8), value, np.int32) for value in (0, 50, 100)])
+    stack = np.stack([np.full((8, 8), value, np.int32) for value in (-100, 0, 100)])
 
-    with pytest.warns(ColorizeNote, match=FROM_DATA.format(0, 100)):
+    with pytest.warns(ColorizeNote, match=FROM_DATA.format(-100, 100)):
         grays = [result.gray.mean() for _, result in tiny_colorizer.iter_planes(stack)]
 
     np.testing.assert_allclose(grays, [0, 0.5, 1])
@@ -367,7 +369,7 @@ def test_a_saturation_of_zero_is_not_replaced_by_the_recommended_one(ramp):
 
 def test_the_contrast_limits_of_a_constant_image_are_not_recorded(tiny_colorizer):
     with pytest.warns(ColorizeWarning):
-        result = tiny_colorizer(np.full((8, 9), 5, np.int32))
+        result = tiny_colorizer(np.full((8, 9), -5, np.int32))
 
     assert result.settings.contrast_limits is None
 
@@ -378,3 +380,63 @@ def test_the_network_gets_black_instead_of_nan(tiny_colorizer, ramp):
     black[40:], missing[40:] = 0, np.nan
 
     torch.testing.assert_close(tiny_colorizer.predict(missing).uv, tiny_colorizer.predict(black).uv)
+
+
+def test_a_stack_of_12_bits_has_one_note_and_its_range_in_every_record(tiny_colorizer):
+    stack = np.stack([np.full((8, 8), value, np.uint16) for value in (4000, 20, 300)])
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always", ColorizeNote)
+        results = [result for _, result in tiny_colorizer.iter_planes(stack)]
+
+    notes = [str(each.message) for each in shown if each.category is ColorizeNote]
+    assert len(notes) == 1
+    assert "0 and 4095" in notes[0]
+    for result in results:
+        assert notes[0] in result.notes
+        assert result.settings.contrast_limits == (0, 4095)
+        assert result.provenance["intensity_range"] == {
+            "limits": [0, 4095],
+            "source": "12 significant bits",
+        }
+        assert result.pixels.max() <= 4095
+
+
+def test_a_declared_range_is_used_unless_limits_are_given(tiny_colorizer, ramp):
+    image = ramp.astype(np.int16) * 10 - 1000
+    window = declared_range((-160, 240), "DICOM window")
+
+    with pytest.warns(ColorizeNote, match="DICOM window"):
+        declared = tiny_colorizer(image, declared_range=window)
+    chosen = tiny_colorizer(image, declared_range=window, contrast_limits=(0, 9))
+
+    assert declared.settings.contrast_limits == (-160, 240)
+    assert declared.provenance["intensity_range"]["source"] == "DICOM window"
+    assert chosen.settings.contrast_limits == (0, 9)
+    assert not any("DICOM" in note for note in chosen.notes)
+
+
+@pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeWarning")
+def test_the_rule_of_the_training_is_used_if_nothing_is_given_or_declared(ramp):
+    trained = with_network(TintNetwork())
+    trained = replace(trained, checkpoint=replace(trained.checkpoint, contrast_limits="data"))
+    image = ramp.astype(np.uint16) * 7 + 5
+    window = declared_range((0, 700), "ImageJ display range")
+
+    assert trained(image).plane.limits == (image.min(), image.max())
+    assert trained(image, declared_range=window).plane.limits == (0, 700)
+    assert trained(image, contrast_limits="dtype").plane.limits == (0, 65535)
+    _, first = next(trained.iter_planes(np.stack([image, image * 2])))
+    assert first.plane.limits == (image.min(), 2 * image.max())
+
+
+@pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeWarning")
+@pytest.mark.parametrize("factor", [4, 16])
+def test_colors_do_not_depend_on_the_scale_of_the_values(tiny_colorizer, ramp, factor):
+    scaled = ramp.astype(np.uint16) * factor
+
+    expected = pytest.approx(tiny_colorizer(ramp).chroma.mean(), rel=0.05)
+
+    assert tiny_colorizer(scaled).chroma.mean() == expected
+    (result,) = tiny_colorizer.stream([scaled])
+    assert result.chroma.mean() == expected

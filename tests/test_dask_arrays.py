@@ -275,3 +275,28 @@ def test_the_result_is_correct_after_a_worker_is_killed(
     stack = np.stack([noise(number) for number in range(12)])
     assert_same(result, by_planes(colorizer, stack))
     assert victim not in cluster.run(os.getpid).values()
+
+
+@pytest.mark.parametrize("rule", [None, "data", "percentile", "dtype"])
+@pytest.mark.parametrize("chunks", [(1, 20, 30), (2, 7, 30)])
+def test_each_rule_gives_the_range_of_the_whole_stack(colorizer, rule, chunks) -> None:
+    levels = np.random.default_rng(0).integers(0, 16, (3, 20, 30))
+    stack = (levels * np.array([1, 200, 9])[:, None, None]).astype(np.uint16)
+
+    lazy = colorize_lazily(
+        da.from_array(stack, chunks=chunks), colorizer, contrast_limits=rule, **QUICK
+    )
+
+    # Batches of other lengths differ by rounding.
+    expected = by_planes(colorizer, stack, contrast_limits=rule)
+    np.testing.assert_allclose(lazy.rgb.compute(), expected, atol=1)
+
+
+def test_a_lazy_record_has_the_range_if_it_is_known(colorizer: Colorizer) -> None:
+    array = da.zeros((2, 20, 30), dtype=np.uint16)
+
+    chosen = colorize_lazily(array, colorizer, contrast_limits="dtype", **QUICK)
+    found = colorize_lazily(array, colorizer, **QUICK)
+
+    assert chosen.provenance["intensity_range"]["limits"] == [0, 65535]
+    assert found.provenance["intensity_range"]["limits"] is None

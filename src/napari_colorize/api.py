@@ -11,6 +11,7 @@ import torch
 
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.dask_arrays import LazyColorized, colorize_lazily
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.imaging.planes import array_kind
 from napari_colorize.refine.guides import Guides
 from napari_colorize.result import Colorized
@@ -29,6 +30,7 @@ def colorize(
     rgb: bool | None = None,
     guides: Guides | None = None,
     blend_with: str | os.PathLike[str] | None = None,
+    declared_range: IntensityRange | None = None,
     **settings: Any,
 ) -> Colorized | LazyColorized:
     """Colorize one image; the models stay in memory for the next call.
@@ -50,6 +52,9 @@ def colorize(
         Mask, hints and reference image.
     blend_with : str or path, optional
         A second model whose colors are blended with those of the first.
+    declared_range : IntensityRange, optional
+        Range that a file declares, `read_image(path).declared_range`; used unless
+        `contrast_limits` are given.
     **settings
         Fields of `ColorizeSettings`.
 
@@ -68,6 +73,7 @@ def colorize(
             rgb=rgb,
             guides=guides,
             blend_with=blend_with,
+            declared_range=declared_range,
             **settings,
         )
     models = (model,) if blend_with is None else (model, blend_with)
@@ -81,7 +87,14 @@ def colorize(
         _last = kept
     first, *others = (kept[key] for key in requested)
     # A model blended with itself appears once and is used alone.
-    return first(image, rgb=rgb, guides=guides, blend_with=next(iter(others), None), **settings)
+    return first(
+        image,
+        rgb=rgb,
+        guides=guides,
+        blend_with=next(iter(others), None),
+        declared_range=declared_range,
+        **settings,
+    )
 
 
 def _identity(model: str | os.PathLike[str]) -> tuple[object, ...]:

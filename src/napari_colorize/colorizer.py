@@ -17,15 +17,16 @@ import torch
 from torch import Tensor
 
 from napari_colorize import fidelity, provenance
-from napari_colorize.array_types import AnyArray, Float32Array, Limits, PlaneIndex, UInt8Array
+from napari_colorize.array_types import AnyArray, Float32Array, PlaneIndex, UInt8Array
 from napari_colorize.errors import ColorizeNote, SettingsError, warn
 from napari_colorize.fallback import InferenceConfig
 from napari_colorize.imaging.color import rgb_to_yuv
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.imaging.planes import (
     Plane,
     spatial_axes,
     split_stack,
-    stack_limits,
+    stack_range,
     to_numpy,
 )
 from napari_colorize.pipeline import PIXELS_PER_RENDER_FACTOR
@@ -77,6 +78,7 @@ class Colorizer(Predictor):
         rgb: bool | None = None,
         guides: Guides | None = None,
         blend_with: Colorizer | None = None,
+        declared_range: IntensityRange | None = None,
         **settings: Any,
     ) -> Colorized:
         """Colorize one image.
@@ -91,6 +93,9 @@ class Colorizer(Predictor):
             Mask, hints and reference image.
         blend_with : Colorizer, optional
             A second model whose colors are blended with this one's; see `blend`, `blend_by`.
+        declared_range : IntensityRange, optional
+            Range that a file declares, `read_image(path).declared_range`. It is used unless
+            `contrast_limits` are given.
         **settings
             Fields of `ColorizeSettings`.
 
@@ -105,7 +110,7 @@ class Colorizer(Predictor):
         """
         call = self._make_call(settings, guides, blend_with)
         pixels = to_numpy(image)
-        plane = self.to_plane(image, call.settings, rgb=rgb, pixels=pixels)
+        plane = self.to_plane(image, call.settings, rgb=rgb, pixels=pixels, declared=declared_range)
         return next(self._colorize_batch([plane], [pixels], [()], call))
 
     def predict(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Chroma:
@@ -123,13 +128,14 @@ class Colorizer(Predictor):
         rgb: bool | None = None,
         guides: Guides | PlaneGuides | None = None,
         blend_with: Colorizer | None = None,
+        declared_range: IntensityRange | None = None,
         time_axis: int | None = None,
         **settings: Any,
     ) -> Iterator[tuple[PlaneIndex, Colorized]]:
         """Colorize the planes of a stack lazily, in order of their index.
 
-        Small planes pass through the network in batches. All planes share the contrast limits of
-        the whole stack, which is read once for them if they do not follow from its dtype.
+        Small planes pass through the network in batches. All planes share the intensity range of
+        the whole stack, which is read once for that if the range depends on the data.
 
         Parameters
         ----------
@@ -140,7 +146,7 @@ class Colorizer(Predictor):
         guides : Guides or callable, optional
             Guides of all planes, or a function that returns the guides of the plane at an index,
             or None.
-        blend_with
+        blend_with, declared_range
             As in `__call__`.
         time_axis : int, optional
             Axis along which `temporal_smoothing` acts. Default: the first.
@@ -161,15 +167,16 @@ class Colorizer(Predictor):
         call = self._make_call(settings, guides, blend_with)
         if not hasattr(stack, "shape"):
             stack = to_numpy(stack)
-        limits, note = stack_limits(stack, rgb, call.settings.contrast_limits)
-        notes = (note,) if note else ()
+        declared = declared_range or getattr(stack, "declared_range", None)
+        found = stack_range(stack, rgb, self.asked_range(call.settings, declared), declared)
         axes = spatial_axes(stack, rgb)
         smoother = SequenceSmoother(checked_axis(time_axis, len(stack.shape) - axes))
         height, width = tuple(stack.shape)[-axes:][:2]
         length = _batch_length(height, width, call.settings)
         # Each plane is sliced once: slicing a zarr array reads the file.
         planes = ((index, stack[index]) for index in split_stack(stack, axes == 3))
-        return self._colorize_all(planes, axes == 3, call, smoother, length, limits, notes)
+        call = replace(call, settings=replace(call.settings, contrast_limits=None))
+        return self._colorize_all(planes, axes == 3, found, call, smoother, length)
 
     def stream(
         self,
@@ -178,6 +185,7 @@ class Colorizer(Predictor):
         rgb: bool | None = None,
         guides: Guides | PlaneGuides | None = None,
         blend_with: Colorizer | None = None,
+        declared_range: IntensityRange | None = None,
         **settings: Any,
     ) -> Iterator[Colorized]:
         """Colorize a sequence of images lazily, such as the frames of a video.
@@ -188,9 +196,9 @@ class Colorizer(Predictor):
         Parameters
         ----------
         images : iterable of arrays
-            Images of one size and dtype, as in `__call__`. Without `contrast_limits`, and if they
-            do not follow from the dtype, every image has its own limits.
-        rgb, guides, blend_with, **settings
+            Images of one size and dtype, as in `__call__`. Each image has its own intensity range
+            if that depends on the data: give `contrast_limits` or `declared_range`.
+        rgb, guides, blend_with, declared_range, **settings
             As in `iter_planes`; the index of an image is `(number,)`.
 
         Returns
@@ -207,27 +215,27 @@ class Colorizer(Predictor):
         call = self._make_call(settings, guides, blend_with)
         indexed = (((number,), image) for number, image in enumerate(images))
         # The size, and so the length of a batch, is known after one image.
-        results = self._colorize_all(indexed, rgb, call, SequenceSmoother(0))
+        results = self._colorize_all(indexed, rgb, declared_range, call, SequenceSmoother(0))
         return (result for _, result in results)
 
     def _colorize_all(
         self,
         images: Iterator[tuple[PlaneIndex, Any]],
         rgb: bool | None,
+        declared: IntensityRange | None,
         call: _Call,
         smoother: SequenceSmoother,
         length: int = 1,
-        limits: Limits | None = None,
-        notes: tuple[str, ...] = (),
     ) -> Iterator[tuple[PlaneIndex, Colorized]]:
         """Results of images of one size with their indices; the first batch has `length` images."""
+        announced: set[str] = set()
         while batch := list(islice(images, length)):
             pixels = [to_numpy(image) for _, image in batch]
             planes = [
-                self.to_plane(image, call.settings, rgb=rgb, pixels=array, limits=limits)
+                self.to_plane(image, call.settings, rgb=rgb, pixels=array, declared=declared)
                 for (_, image), array in zip(batch, pixels, strict=True)
             ]
-            planes = [replace(plane, notes=(*notes, *plane.notes)) for plane in planes]
+            planes = [_with_new_notes(plane, announced) for plane in planes]
             indices = [index for index, _ in batch]
             results = self._colorize_batch(planes, pixels, indices, call)
             for index, result in zip(indices, results, strict=True):
@@ -359,7 +367,7 @@ class Colorizer(Predictor):
         chroma = self.to_chroma(uv, config)
         notes += [*replaced, *_warn_if_uncolored(chroma.mean())]
         used = _settings_used(settings, plane, config)
-        record = self._describe(used, notes, config)
+        record = self._describe(used, plane, notes, config)
         if guides:
             record["guides"] = guides.summary()
         return Colorized(plane, chroma, used, record, tuple(notes), guides=guides)
@@ -378,7 +386,15 @@ class Colorizer(Predictor):
         # the saturation that its own checkpoint recommends.
         ratio = second.checkpoint.saturation / self.checkpoint.saturation
         added = replace(added, uv=added.uv.to(first.uv.device) * ratio)
-        common = ("statement", "software", "version", "settings", "notes", "guides")
+        common = (
+            "statement",
+            "software",
+            "version",
+            "settings",
+            "intensity_range",
+            "notes",
+            "guides",
+        )
         blended = {name: value for name, value in other.record.items() if name not in common}
         blended["render_factor"] = other.settings.render_factor
         notes = tuple(dict.fromkeys((*one.notes, *other.notes)))
@@ -420,7 +436,7 @@ class Colorizer(Predictor):
             notes += _warn_if_uncolored(_mean_chroma(colors) / saturation)
         unused = {name: getattr(DEFAULTS, name) for name in REFINING}  # a fidelity refines nothing
         used = replace(_settings_used(settings, plane, config), **unused)
-        record = self._describe(used, notes, config)
+        record = self._describe(used, plane, notes, config)
         return Colorized(plane, None, used, record, tuple(notes), pixels_8bit=colors)
 
     def _run_network(self, x: Tensor, self_attention: bool, config: InferenceConfig) -> Tensor:
@@ -432,13 +448,18 @@ class Colorizer(Predictor):
         return output
 
     def _describe(
-        self, settings: ColorizeSettings, notes: Sequence[str], config: InferenceConfig
+        self,
+        settings: ColorizeSettings,
+        plane: Plane,
+        notes: Sequence[str],
+        config: InferenceConfig,
     ) -> dict[str, Any]:
         return provenance.describe(
             checkpoint_name=self.checkpoint.name,
             architecture=self.checkpoint.architecture,
             sha256=self.checkpoint.sha256 or "",
             settings=settings,
+            intensity_range=plane.intensity_range,
             notes=notes,
             device=str(config.device),
             precision=str(config.dtype).removeprefix("torch."),
@@ -476,6 +497,14 @@ def _settings_used(
     """Settings with the contrast limits and the render factor that were used."""
     limits = plane.limits if plane.limits[0] < plane.limits[1] else None
     return replace(settings, render_factor=config.render_factor, contrast_limits=limits)
+
+
+def _with_new_notes(plane: Plane, announced: set[str]) -> Plane:
+    """Move notes that earlier planes have announced to the shared notes."""
+    new = tuple(note for note in plane.notes if note not in announced)
+    shared = tuple(note for note in plane.notes if note in announced)
+    announced.update(new)
+    return replace(plane, notes=new, shared_notes=shared)
 
 
 def _warn_if_uncolored(mean: float) -> list[str]:

@@ -1,15 +1,16 @@
 """Lazy colorization of dask arrays, chunk by chunk, on threads, processes or several machines.
 
 The task graph contains a description of the model (`model_spec`) and the settings; the process that
-computes a chunk loads the weights. The contrast limits of a whole stack, which do not follow from a
-single chunk, are tasks of the graph as well.
+computes a chunk loads the weights. The intensity range of a whole stack, which does not follow from
+a single chunk, is a task of the graph as well.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,28 +19,32 @@ import torch
 from numpy.typing import DTypeLike
 
 from napari_colorize import provenance
-from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
+from napari_colorize.array_types import AnyArray, PlaneIndex
 from napari_colorize.colorizer import Colorizer, check_fidelity_is_alone
 from napari_colorize.errors import ImageError
-from napari_colorize.imaging.planes import (
-    data_range,
-    default_limits,
-    limits_of_range,
-    spatial_axes,
-    stack_limits,
-    to_numpy,
+from napari_colorize.imaging.intensity_range import (
+    IntensityRange,
+    Summary,
+    known_range,
+    merge,
+    range_of_data,
+    summarize,
 )
+from napari_colorize.imaging.planes import check_has_planes, spatial_axes, to_numpy
 from napari_colorize.model_spec import ModelSpec, inference_lock
 from napari_colorize.result import Colorized
 from napari_colorize.runtime.devices import Precision
 from napari_colorize.sequence_smoothing import checked_axis
-from napari_colorize.settings import ColorizeSettings
+from napari_colorize.settings import ColorizeSettings, ContrastLimits, RangeRule
 
 if TYPE_CHECKING:
     import dask.array
     from dask.delayed import Delayed
 
     from napari_colorize.refine.guides import Guides
+
+
+UNKNOWN_RANGE = {"limits": None, "source": "data of the whole stack"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +76,15 @@ def colorize_lazily(
     rgb: bool | None = None,
     guides: Guides | None = None,
     blend_with: str | os.PathLike[str] | Colorizer | None = None,
+    declared_range: IntensityRange | None = None,
     time_axis: int | None = None,
     **settings: Any,
 ) -> LazyColorized:
     """Colorize an image or a stack lazily with dask.
 
     This call computes nothing. Each chunk becomes what `Colorizer.iter_planes` returns for its
-    planes as part of the whole stack: if contrast limits do not follow from the dtype, the graph
-    reads the whole stack once before the first chunk. Any dask scheduler can compute the graph;
+    planes as part of the whole stack: if the intensity range depends on the data, the graph reads
+    the whole stack once before the first chunk. Any dask scheduler can compute the graph;
     each process loads the model once.
 
     Parameters
@@ -88,7 +94,7 @@ def colorize_lazily(
     model, blend_with : str, path or Colorizer
         Paths must be valid on all workers. Of a Colorizer only name or path, device and precision
         are sent to the workers.
-    device, precision, rgb, guides, **settings
+    device, precision, rgb, guides, declared_range, **settings
         As in `api.colorize`; "auto" is resolved by each worker, and guides are those of all planes.
     time_axis : int, optional
         Axis along which `temporal_smoothing` acts. Default: the first leading axis.
@@ -109,7 +115,7 @@ def colorize_lazily(
     )
     resolved = spec.resolve_settings(settings)
     axes = spatial_axes(array, rgb)
-    stack_limits(array, rgb, (0, 1))  # reads no data; raises for a stack without planes
+    check_has_planes(array, rgb)
     dtype = to_numpy(np.zeros((1, 1), array.dtype)).dtype  # raises for dtypes that are not real
     leading = array.ndim - axes
     _check_time_chunks(array, resolved, leading, time_axis)
@@ -125,12 +131,18 @@ def colorize_lazily(
     check_fidelity_is_alone(resolved, guides, second is not None)
 
     whole_planes = array.rechunk(dict.fromkeys(range(leading, array.ndim), -1))
+    asked = resolved.contrast_limits
+    if asked is None and declared_range is None:
+        asked = spec.checkpoint.contrast_limits
+    # Percentiles sample each plane evenly, as `stack_range` does, so they need whole planes.
+    read = whole_planes if asked == "percentile" else array
+    found = _range(read, axes, dtype, asked, declared_range)
     channels = 4 if axes == 3 and array.shape[-1] == 4 else 3
     colors = whole_planes.map_blocks(
         _colorize_block,
         model=spec,
-        settings=resolved,
-        limits=_limits(array, axes, dtype, resolved),
+        settings=replace(resolved, contrast_limits=None),
+        declared_range=found,
         rgb=axes == 3,
         guides=_as_task(guides),
         second=second,
@@ -139,7 +151,7 @@ def colorize_lazily(
         chunks=(*whole_planes.chunks[: leading + 2], (channels,)),
         meta=np.empty((0,) * (leading + 3), _result_dtype(dtype, resolved)),
     )
-    return LazyColorized(colors, resolved, _record(spec, resolved, guides, second))
+    return LazyColorized(colors, resolved, _record(spec, resolved, found, guides, second))
 
 
 def _colorize_block(
@@ -147,7 +159,7 @@ def _colorize_block(
     *,
     model: ModelSpec,
     settings: ColorizeSettings,
-    limits: Limits | None,
+    declared_range: IntensityRange,
     rgb: bool,
     guides: Guides | None,
     second: ModelSpec | None,
@@ -163,7 +175,8 @@ def _colorize_block(
             guides=guides,
             blend_with=None if second is None else second.load(),
             time_axis=time_axis,
-            **(vars(settings) if limits is None else {**vars(settings), "contrast_limits": limits}),
+            declared_range=declared_range,
+            **vars(settings),
         ),
     )
     index, first = next(planes)
@@ -187,54 +200,63 @@ def _with_inference_lock(
         yield found
 
 
-def _limits(
-    array: dask.array.Array, axes: int, dtype: np.dtype[Any], resolved: ColorizeSettings
-) -> Delayed | None:
-    """Task that computes the limits of the stack; None if settings or dtype determine them."""
+def _range(
+    array: dask.array.Array,
+    axes: int,
+    dtype: np.dtype[Any],
+    asked: ContrastLimits,
+    declared: IntensityRange | None,
+) -> IntensityRange | Delayed:
+    """Range of the stack, or the task that finds it if it depends on the data."""
     from dask.array import reduction
     from dask.delayed import delayed
 
-    # 2 is outside the range 0 to 1, so that floats are not treated as unit images; as bool it is 1.
-    is_fixed = default_limits(np.full((1, 1), 2).astype(dtype))[1] is None
-    if resolved.contrast_limits is not None or is_fixed:
-        return None
+    known = known_range(dtype, asked, declared)
+    if isinstance(known, IntensityRange):
+        return known
     found = reduction(
         array,
-        chunk=partial(_range_of_block, has_color=axes == 3),
-        combine=_range_of_ranges,
-        aggregate=_range_of_ranges,
+        chunk=partial(_summary_of_block, axes=axes, rule=known, count=_count(array, axes)),
+        combine=_merged_summaries,
+        aggregate=_merged_summaries,
         dtype=object,
         meta=np.empty((), object),
     )
-    # `delayed` fuses reading a chunk with computing its range. If the tasks of the colors shared
-    # the chunks, dask would keep the whole stack in memory for them; reading twice is cheaper.
-    return delayed(_limits_of, pure=True)(found, dtype)
+    # `delayed` fuses reading a chunk with its summary. If the tasks of the colors shared the
+    # chunks, dask would keep the whole stack in memory for them; reading twice is cheaper.
+    return delayed(_range_of_summary, pure=True)(dtype, known, found)
 
 
-def _range_of_block(block: AnyArray, axis: Any, keepdims: bool, *, has_color: bool) -> AnyArray:
-    """Smallest and largest finite value of a chunk without alpha; `keepdims` is always true."""
+def _count(array: dask.array.Array, axes: int) -> int:
+    """Number of values without alpha."""
+    channels = min(array.shape[-1], 3) if axes == 3 else 1
+    return math.prod(array.shape[:-1] if axes == 3 else array.shape) * channels
+
+
+def _summary_of_block(
+    block: AnyArray, axis: Any, keepdims: bool, *, axes: int, rule: RangeRule, count: int
+) -> AnyArray:
+    """Summary of a chunk without alpha, plane by plane; `keepdims` is always true."""
     values = to_numpy(block)
-    return _as_object_array(data_range(values[..., :3] if has_color else values), block.ndim)
+    values = values[..., :3] if axes == 3 else values
+    planes = (values[index] for index in np.ndindex(values.shape[: values.ndim - axes]))
+    found = merge(summarize(plane, rule, count) for plane in planes)
+    return _as_object_array(found, block.ndim)
 
 
-def _range_of_ranges(ranges: AnyArray, axis: Any, keepdims: bool) -> AnyArray:
-    """Union of ranges; None if no value was finite."""
-    pairs = [pair for pair in ranges.flat if pair is not None]
-    union = (min(low for low, _ in pairs), max(high for _, high in pairs)) if pairs else None
-    return _as_object_array(union, ranges.ndim if keepdims else 0)
+def _merged_summaries(summaries: AnyArray, axis: Any, keepdims: bool) -> AnyArray:
+    return _as_object_array(merge(summaries.flat), summaries.ndim if keepdims else 0)
 
 
-def _as_object_array(item: Limits | None, axes: int) -> AnyArray:
-    """Array with one object, for reductions of dask; Python integers of any size stay exact."""
+def _range_of_summary(dtype: np.dtype[Any], rule: RangeRule, found: Any) -> IntensityRange:
+    return range_of_data(dtype, rule, np.asarray(found, object).item())
+
+
+def _as_object_array(item: Summary | None, axes: int) -> AnyArray:
+    """Array with one object, for reductions of dask."""
     array = np.empty((1,) * axes, object)
     array[(0,) * axes] = item
     return array
-
-
-def _limits_of(found: Any, dtype: np.dtype[Any]) -> Limits | None:
-    """Limits from a range; None for a stack of one value, where each chunk finds the same."""
-    low, high = limits_of_range(dtype, np.asarray(found, object).item())[0]
-    return (low, high) if low < high else None
 
 
 def _check_time_chunks(
@@ -263,7 +285,11 @@ def _as_task(guides: Guides | None) -> Delayed | None:
 
 
 def _record(
-    model: ModelSpec, resolved: ColorizeSettings, guides: Guides | None, second: ModelSpec | None
+    model: ModelSpec,
+    resolved: ColorizeSettings,
+    found: IntensityRange | Delayed,
+    guides: Guides | None,
+    second: ModelSpec | None,
 ) -> dict[str, object]:
     """Provenance record of all planes."""
     if not resolved.provenance:
@@ -273,6 +299,8 @@ def _record(
         architecture=model.checkpoint.architecture,
         sha256=model.checkpoint.sha256,
         settings=resolved,
+        # The range is not known yet if it is a task.
+        intensity_range=found.record if isinstance(found, IntensityRange) else UNKNOWN_RANGE,
         device=model.device,
         precision=model.precision,
     )

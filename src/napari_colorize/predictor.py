@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from napari_colorize.array_types import AnyArray, Limits
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ColorizeNote, SettingsError, warn
 from napari_colorize.fallback import InferenceConfig, fallback_messages, run_with_fallbacks
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.imaging.planes import Plane, to_plane
 from napari_colorize.networks import ARCHITECTURES, Architecture
 from napari_colorize.pipeline import predict, render_size
 from napari_colorize.refine.chroma_field import Chroma
 from napari_colorize.runtime import memory
 from napari_colorize.runtime.devices import Precision, choose_device, choose_dtype
-from napari_colorize.settings import ColorizeSettings, settings_from
+from napari_colorize.settings import ColorizeSettings, ContrastLimits, settings_from
 
 if TYPE_CHECKING:
     from napari_colorize.refine.hints import Hints
@@ -173,25 +174,34 @@ class Predictor:
         *,
         rgb: bool | None = None,
         pixels: AnyArray | None = None,
-        limits: Limits | None = None,
+        declared: IntensityRange | None = None,
     ) -> Plane:
         """Read an image into a plane on this device, or on the CPU if it does not fit there.
 
-        `image`, `rgb` and `pixels` are as in `imaging.planes.to_plane`; `limits` replace the
-        contrast limits of the settings.
+        `image`, `rgb` and `pixels` are as in `imaging.planes.to_plane`; `declared` is used unless
+        the settings have contrast limits.
         """
 
         def run(device: torch.device) -> Plane:
             return to_plane(
                 image,
                 pixels=pixels,
-                limits=settings.contrast_limits if limits is None else limits,
+                limits=self.asked_range(settings, declared),
+                declared=declared,
                 gamma=settings.gamma,
                 device=device,
                 rgb=rgb,
             )
 
         return memory.with_cpu_fallback(run, self.device, "image")
+
+    def asked_range(
+        self, settings: ColorizeSettings, declared: IntensityRange | None = None
+    ) -> ContrastLimits:
+        """Contrast limits or rule: as set, else, if nothing is declared, that of the training."""
+        if settings.contrast_limits is None and declared is None:
+            return self.checkpoint.contrast_limits
+        return settings.contrast_limits
 
     def predict_planes(
         self,
@@ -301,9 +311,9 @@ def without_nan(uv: Tensor) -> tuple[Tensor, list[str]]:
 
 
 def announce(plane: Plane) -> list[str]:
-    """Warn about how an image was read; return the notes and warnings of the plane."""
+    """Warn about how an image was read; return all notes and warnings of the plane."""
     for note in plane.notes:
         warn(note, ColorizeNote)
     for warning in plane.warnings:
         warn(warning)
-    return [*plane.notes, *plane.warnings]
+    return [*plane.shared_notes, *plane.notes, *plane.warnings]

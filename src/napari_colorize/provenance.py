@@ -25,6 +25,7 @@ def describe(
     architecture: str,
     sha256: str | None,
     settings: ColorizeSettings,
+    intensity_range: Mapping[str, object] | None = None,
     notes: Sequence[str] = (),
     device: str = "",
     precision: str = "",
@@ -32,9 +33,9 @@ def describe(
 ) -> dict[str, object]:
     """Make the record of a result from values that JSON supports.
 
-    `settings` are those used: render factor and saturation are numbers. `notes` are sentences about
-    how the image was read and what was changed. The first key is `"statement"`, so that it is
-    visible in a truncated line.
+    `settings` are those used: render factor and saturation are numbers. `intensity_range` is
+    `IntensityRange.record`. `notes` are sentences about how the image was read and what was
+    changed. The first key is `"statement"`, so that it is visible in a truncated line.
     """
     return {
         "statement": STATEMENT,
@@ -44,6 +45,7 @@ def describe(
         "architecture": architecture,
         "weights_sha256": sha256,
         "settings": {name: _plain(value) for name, value in vars(settings).items()},
+        "intensity_range": {name: _plain(value) for name, value in (intensity_range or {}).items()},
         "device": str(device),
         "precision": str(precision),
         "notes": [str(note) for note in notes],

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from napari_colorize.errors import SettingsError
 
 Fidelity = Literal["exact", "deoldify", "ipol"]
 ReferenceMethod = Literal["statistics", "patches"]
 BlendBy = Literal["mean", "confidence", "luminance"]
+RangeRule = Literal["auto", "dtype", "data", "percentile"]
+ContrastLimits = tuple[float, float] | RangeRule | None
+"""Values of black and white, or the rule by which they are found; None is "auto"."""
 LARGEST = sys.float_info.max
 
 RENAMED_SETTINGS = {"steadiness": "temporal_smoothing"}
@@ -44,7 +47,7 @@ class ColorizeSettings:
     """All settings of a colorization; the controls of every front end are built from them.
 
     `None` stands for the value that the checkpoint recommends (`render_factor`, `saturation`) or
-    that follows from the dtype (`contrast_limits`).
+    that is found by the rule "auto" (`contrast_limits`).
 
     Raises
     ------
@@ -168,13 +171,15 @@ class ColorizeSettings:
         help="statistics: match mean and standard deviation of the reference colors. patches: "
         "copy colors from reference pixels with similar luminance and texture.",
     )
-    contrast_limits: tuple[float, float] | None = setting(
+    contrast_limits: ContrastLimits = setting(
         None,
+        choices=get_args(RangeRule),
         label="contrast limits",
         group="Input range",
-        help="Input values mapped to black and white. Default: the full range of uint8 and uint16; "
-        "0 to 1 for floats inside that range; otherwise minimum and maximum of the data. Values "
-        "outside become black or white in the result too.",
+        help="Input values mapped to black and white: two numbers, or auto (the range that the "
+        "file declares, else that of the significant bits; floats: 0 to 1, or minimum to maximum), "
+        "dtype (the full range), data (minimum to maximum) or percentile (0.1 to 99.9). Values "
+        "outside become black or white in the result too. Default: auto.",
     )
     gamma: float = setting(
         1.0,
@@ -306,7 +311,10 @@ def _checked_number(name: str, value: Any, low: float, high: float) -> float:
     return int(value) if is_integer else float(value)
 
 
-def _checked_limits(limits: Any) -> tuple[float, float]:
+def _checked_limits(limits: Any) -> ContrastLimits:
+    """Two numbers or a word; "auto" is stored as None, which is the same."""
+    if isinstance(limits, str) and limits in get_args(RangeRule):
+        return None if limits == "auto" else cast(RangeRule, limits)
     if hasattr(limits, "tolist"):
         limits = limits.tolist()
     numbers = []
@@ -316,7 +324,8 @@ def _checked_limits(limits: Any) -> tuple[float, float]:
             numbers.append(plain)
     if len(numbers) != 2 or len(limits) != 2:
         raise SettingsError(
-            f"contrast_limits must be two numbers, black and white, got {limits!r}."
+            "contrast_limits must be two numbers, black and white, or one of "
+            f"{', '.join(get_args(RangeRule))}; got {limits!r}."
         )
     low, high = numbers
     if not (low < high and abs(low) <= LARGEST and abs(high) <= LARGEST):

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from napari_colorize.cli import app
-from napari_colorize.cli.dataclass_options import with_option_groups
+from napari_colorize.cli.dataclass_options import SettingsCommand, with_option_groups
 from napari_colorize.settings import ColorizeSettings, setting_of
 
 runner = CliRunner()
@@ -23,7 +23,7 @@ class Size:
     height: int = 4
 
 
-@example.command()
+@example.command(cls=SettingsCommand)
 @with_option_groups
 def command(
     name: str,
@@ -72,6 +72,16 @@ def test_groups_do_not_share_options() -> None:
         (["--saturation", "0"], {"saturation": 0.0}),
         (["--no-self-attention"], {"self_attention": False}),
         (["--contrast-limits", "-100", "250.5"], {"contrast_limits": (-100.0, 250.5)}),
+        (["--contrast-limits", "-100,250.5"], {"contrast_limits": (-100.0, 250.5)}),
+        (
+            ["--contrast-limits", "0, 255", "--gamma", "2"],
+            {"contrast_limits": (0, 255), "gamma": 2},
+        ),
+        (["--contrast-limits=0", "255"], {"contrast_limits": (0, 255)}),
+        (["--contrast-limits", "auto"], {"contrast_limits": None}),
+        (["--contrast-limits", "dtype"], {"contrast_limits": "dtype"}),
+        (["--contrast-limits", "data"], {"contrast_limits": "data"}),
+        (["--contrast-limits", "percentile"], {"contrast_limits": "percentile"}),
         (["--gamma", "0.5", "--no-provenance"], {"gamma": 0.5, "provenance": False}),
         (
             ["--fidelity", "ipol", "--no-retry-smaller"],
@@ -96,7 +106,12 @@ def test_a_value_outside_the_range_is_a_usage_error_with_the_option(item) -> Non
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--contrast-limits", "9", "1"], "contrast_limits must be two"),
+        (["--contrast-limits", "9", "1"], "the smaller first"),
+        (["--contrast-limits", "9,9"], "the smaller first"),
+        (["--contrast-limits", "0,inf"], "finite"),
+        (["--contrast-limits", "0,1,2"], "such as 0,4095"),
+        (["--contrast-limits", "best"], "percentile"),
+        (["--contrast-limits", "7"], "--contrast-limits"),
         (["--gamma", "nan"], "--gamma"),
         (["--fidelity", "better"], "deoldify"),
         (["--no-such-option"], "--no-such-option"),

@@ -10,12 +10,12 @@ from PIL import Image
 from skimage.color import rgb2gray, rgb2yuv
 
 from napari_colorize.errors import ImageError
+from napari_colorize.imaging.intensity_range import FROM_DATA, REMEDY
 from napari_colorize.imaging.planes import (
-    FROM_DATA,
     HAD_COLOR,
     NOT_FINITE,
     split_stack,
-    stack_limits,
+    stack_range,
     to_plane,
 )
 from napari_colorize.pipeline import compose
@@ -144,7 +144,7 @@ def test_colors_become_rec_601_luminance_with_a_note():
 
 
 def test_gray_in_three_channels_has_no_color_note():
-    image = np.repeat(np.arange(64, dtype=np.uint16).reshape(8, 8, 1), 3, axis=-1)
+    image = np.repeat(1000 * np.arange(64, dtype=np.uint16).reshape(8, 8, 1), 3, axis=-1)
 
     assert to_plane(image).notes == ()
 
@@ -173,22 +173,22 @@ def test_limits_come_from_the_data_if_the_dtype_has_no_default():
     plane = to_plane(image)
 
     assert plane.limits == (-3, 9)
-    assert plane.notes == (FROM_DATA.format(-3, 9),)
+    assert plane.notes == (f"{FROM_DATA.format(-3, 9)} {REMEDY}",)
 
 
 def test_differences_of_large_integers_are_exact():
     image = 2**62 + np.arange(100, dtype=np.int64).reshape(10, 10)
 
-    rgb = compose(to_plane(image), torch.zeros(1, 1, 2), 1.0)
+    rgb = compose(to_plane(image, limits="data"), torch.zeros(1, 1, 2), 1.0)
 
     np.testing.assert_array_equal(rgb[..., 0], image)
 
 
 @pytest.mark.parametrize("value", [0, 7, -2])
-def test_a_constant_image_is_unchanged(value):
+def test_a_constant_image_is_unchanged_by_the_range_of_the_data(value):
     image = np.full((3, 3), value, np.int32)
 
-    rgb = compose(to_plane(image), torch.full((2, 2, 2), 0.3), 2.0)
+    rgb = compose(to_plane(image, limits="data"), torch.full((2, 2, 2), 0.3), 2.0)
 
     np.testing.assert_array_equal(rgb, np.full((3, 3, 3), value))
 
@@ -277,8 +277,8 @@ def test_planes_of_a_stack_are_found_with_and_without_colors():
 def test_a_stack_has_one_pair_of_limits():
     stack = np.stack([np.full((4, 5), value, np.int32) for value in (-2, 10, 4)])
 
-    assert stack_limits(stack, None)[0] == (-2, 10)
-    assert stack_limits(stack / 100 + 0.05, None)[0] == (0, 1)
+    assert stack_range(stack, None).limits == (-2, 10)
+    assert stack_range(stack / 100 + 0.05, None).limits == (0, 1)
 
 
 @pytest.mark.parametrize(

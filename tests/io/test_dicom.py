@@ -105,7 +105,8 @@ def test_without_a_window_the_smallest_and_largest_pixel_are_the_limits(tmp_path
     record = read_image(dicom_file(tmp_path / "a.dcm", RAMP + np.uint16(10)))
     assert record.contrast_limits == (10, 4042)
     assert record.array.dtype == np.uint16
-    assert "10 and 4042" in record.notes[0]
+    assert record.declared_range is not None
+    assert "taken from the data: 10 and 4042" in str(record.declared_range.note)
     np.testing.assert_array_equal(record.array, RAMP + 10)
 
 

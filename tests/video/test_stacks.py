@@ -71,7 +71,7 @@ def test_all_planes_share_their_contrast_limits(tmp_path: Path, run: Run, model:
     stack = make_stack(tmp_path / "a.tif", (4, 12, 16), "TYX", np.int16) - np.int16(50)
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
     run(tmp_path / "a.tif", tmp_path / "out.tif", model=model)
-    assert model.settings_received["contrast_limits"] == (int(stack.min()), int(stack.max()))
+    assert model.settings_received["declared_range"].limits == (stack.min(), stack.max())
 
 
 def test_a_video_becomes_a_stack(tmp_path: Path, run: Run) -> None:

@@ -48,6 +48,9 @@ VALIDATION_SHARE = 0.2  # the same for all numbers of images, so that the split 
 MAX_MEASURED = 64  # validation images on which base and result are measured
 CARD_IMAGES = 4  # on the sheet of the model card
 SIDE = 128  # px, of the crops
+RULE = "data.contrast_limits"  # key of the recipe: rule for the intensity range of images
+# CIEDE2000 of gray above which the brightness of the images cannot be right
+ABSURD_GRAY = 30.0
 REMEDY = "Use the base, or give more images of the kind that you want to colorize."
 
 
@@ -148,7 +151,12 @@ def finetune(
     reading = _ReadProgress(progress, control)
     try:
         report = prepare(
-            images, cache, group=group, validation_share=VALIDATION_SHARE, progress=reading
+            images,
+            cache,
+            group=group,
+            validation_share=VALIDATION_SHARE,
+            contrast_limits=(changes or {}).get(RULE, checkpoint.contrast_limits or "auto"),
+            progress=reading,
         )
     except Stopped:
         progress.report("stopped", step=0)
@@ -209,6 +217,7 @@ def recipe_for(
             "augment": augment or size.augment,
             "degrade": degrade or "none",
             "validate_degraded": True,
+            "contrast_limits": checkpoint.contrast_limits or "auto",
             "crop_scale": [0.6, 1.0],
         },
         "optimizer": {
@@ -301,7 +310,7 @@ class _BaseComparison:
             )
         return FinetuneResult(
             path=path,
-            improved=bool(after.ciede2000 < before.ciede2000) and not kept_base,
+            improved=_is_better(before, after) and not kept_base,
             before=before,
             after=after,
             report=report,
@@ -339,6 +348,12 @@ def _to_8_bits(values: AnyArray, limits: Limits) -> UInt8Array:
     return to_uint8(unit.clip(0, 1))
 
 
+def _is_better(before: Score, after: Score) -> bool:
+    """Whether the colors are closer to the truth than those of the base, and than gray."""
+    limit = min(before.ciede2000, after.ciede2000_gray)
+    return after.ciede2000 < limit and after.ciede2000_gray <= ABSURD_GRAY
+
+
 def _result_sentence(path: Path, before: Score, after: Score, *, kept_base: bool) -> str:
     """Return a sentence on whether the model is better than its base."""
     if kept_base:
@@ -352,6 +367,16 @@ def _result_sentence(path: Path, before: Score, after: Score, *, kept_base: bool
         f"{after.ciede2000:.2f} (gray {after.ciede2000_gray:.2f}), PSNR {before.psnr:.2f} -> "
         f"{after.psnr:.2f} dB, colorfulness {before.colorfulness:.2f} -> {after.colorfulness:.2f}"
     )
-    if after.ciede2000 < before.ciede2000:
+    if _is_better(before, after):
         return f"{path} is better than its base: {figures}."
+    if after.ciede2000_gray > ABSURD_GRAY:
+        return (
+            f"{path} was not measured: even gray differs from the colors by a CIEDE2000 of "
+            f"{after.ciede2000_gray:.2f}, so that brightness and colors cannot belong together. "
+            f"Check the images and their contrast limits (--set {RULE}=data). Figures: {figures}."
+        )
+    if before.ciede2000 > after.ciede2000 >= after.ciede2000_gray:
+        return (
+            f"{path} is NOT better than gray, which keeps the image as it is: {figures}. {REMEDY}"
+        )
     return f"{path} is NOT better than its base: {figures}. {REMEDY}"

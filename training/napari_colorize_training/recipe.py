@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_colorize.errors import SettingsError
+from napari_colorize.settings import RangeRule
 from napari_colorize_training.recipe_parsing import build_dataclass, set_value, upgrade_keys
 from napari_colorize_training.schedule import SCHEDULES
 
@@ -44,6 +45,9 @@ class DataConfig:
     # Random degradation of the gray input only
     degrade: Literal["none", "tone-and-grain", "old-photograph"] = "none"
     validate_degraded: bool = False  # degrade the input in validation, too; the same way every time
+    # Rule for the intensity range of each image, as the setting of the Colorizer; recorded in the
+    # checkpoint
+    contrast_limits: RangeRule = "auto"
     # Images of one group are on the same side of the validation split. "": each image by itself;
     # "folder"; or a regular expression searched in the file name.
     group: str = ""

@@ -43,7 +43,13 @@ def run_recipe(
     try:
         with accelerator.local_main_process_first():  # the other processes find the cache complete
             group = recipe.data.group or None
-            report = prepare(data, options.cache, group=group, progress=control.check)
+            report = prepare(
+                data,
+                options.cache,
+                group=group,
+                contrast_limits=recipe.data.contrast_limits,
+                progress=control.check,
+            )
     except Stopped:
         progress.report("stopped", step=0)
         return None

@@ -152,8 +152,9 @@ def draw_map(
 
             second = extras.get("blend_with")
             others = () if second is None else (second,)
+            used = {**settings, "contrast_limits": result.settings.contrast_limits}
             analysis_map = disagreement_map(
-                disagreement(colorizer, image, others=others, rgb=rgb, **settings)
+                disagreement(colorizer, image, others=others, rgb=rgb, **used)
             )
         pixels = analysis_map.rgba()[..., :3]
     return DrawnMap(pixels, (*result.notes, analysis_map.sentence), result.provenance)

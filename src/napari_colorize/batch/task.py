@@ -7,6 +7,7 @@ from collections.abc import Generator
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
+    from napari_colorize.imaging.intensity_range import IntensityRange
     from napari_colorize.refine.guides import Guides
     from napari_colorize.result import Colorized
 
@@ -84,7 +86,7 @@ class Processing:
     colorizer : Colorizer
         The model.
     settings : ColorizeSettings
-        Color settings; without contrast limits, those of the file (a DICOM window) are used.
+        Color settings; without contrast limits, those that the file declares are used.
     sweep : tuple of int
         Render factors of a contact sheet. Empty: the image itself is colorized.
     overwrite : bool
@@ -156,7 +158,7 @@ class Task:
         return self._stack() if self.image.is_stack else self._single()
 
     def _single(self) -> Steps:
-        colorized = self._colorize(self.image.array, **self._settings)
+        colorized = self._colorize(self.image.array, declared_range=self._range)
         rgb = self._pixels(colorized)
         yield
         notes = (*self.image.notes, *colorized.notes)
@@ -179,7 +181,11 @@ class Task:
             options=ExportOptions(overwrite=self.processing.overwrite),
         )
         sequence = plan.run(
-            colorizer, self.processing.settings, extras.identity(colorizer), **extras.arguments
+            colorizer,
+            self.processing.settings,
+            extras.identity(colorizer),
+            trained_rule=colorizer.checkpoint.contrast_limits,
+            **extras.arguments,
         )
         with closing(sequence):
             for _ in range(sequence.resumed_frames):
@@ -194,12 +200,11 @@ class Task:
     def _contact_sheet(self) -> Steps:
         """A contact sheet of the image, or of a stack's middle plane."""
         image, notes = self._middle_plane("sheet")
-        settings = self._settings
-        image = as_uint8(image, settings["contrast_limits"])
+        image = as_uint8(image, self._range.limits)
+        notes.update(dict.fromkeys([self._range.note] if self._range.note else []))
         tiles: list[UInt8Array] = []
         for factor in self.processing.sweep:
-            changed = {**settings, "contrast_limits": None, "render_factor": factor}
-            colorized = self._colorize(image, **changed)
+            colorized = self._colorize(image, render_factor=factor)
             if not tiles:
                 tiles.append(fit(as_uint8(np.asarray(colorized.gray), (0, 1)), CELL))
             tiles.append(fit(np.asarray(colorized.rgb), CELL))
@@ -210,7 +215,7 @@ class Task:
         return self._submit(
             sheet,
             Metadata(icc=self.image.metadata.icc),
-            _sweep_record(colorized.provenance, self.processing.sweep),
+            _sweep_record(colorized.provenance, self.processing.sweep, self._range),
             tuple(notes),
         )
 
@@ -222,15 +227,15 @@ class Task:
             self.processing.colorizer,
             image,
             rgb=self.image.rgb,
-            extras=self.processing.extras.arguments,
+            extras={**self.processing.extras.arguments, "declared_range": self._range},
             settings=self._settings,
         )
         yield
         notes.update(dict.fromkeys(drawn.notes))
         return self._submit(drawn.pixels, Metadata(), drawn.provenance, tuple(notes))
 
-    def _colorize(self, image: AnyArray, **settings: Any) -> Colorized:
-        arguments = {**self.processing.extras.arguments, **settings}
+    def _colorize(self, image: AnyArray, **changes: Any) -> Colorized:
+        arguments = {**self.processing.extras.arguments, **self._settings, **changes}
         return self.processing.colorizer(image, rgb=self.image.rgb, **arguments)
 
     def _middle_plane(self, result: str) -> tuple[AnyArray, dict[str, None]]:
@@ -262,14 +267,13 @@ class Task:
     def _pixels(self, colorized: Colorized) -> AnyArray:
         """Colors as a file should store them.
 
-        Integers lie between the contrast limits; explicit limits are stretched to the full range,
-        because other programs do not know them.
+        Integers lie between the contrast limits. Limits that the user or the file has chosen are
+        stretched to the full range, because other programs do not know them.
         """
         rgb = np.asarray(colorized.rgb)
-        limits = self._settings["contrast_limits"]
-        if limits is None or not self._has_integer_limits:
+        if not self._fills_range:
             return rgb
-        colors = fill_range(rgb[..., :3], limits)
+        colors = fill_range(rgb[..., :3], self._range.limits)
         alpha = fill_range(rgb[..., 3:], (0, np.iinfo(rgb.dtype).max))
         return np.concatenate([colors, alpha], axis=-1) if alpha.size else colors
 
@@ -279,21 +283,28 @@ class Task:
         dtype = self.image.array.dtype
         if dtype.kind == "b":
             return np.dtype(np.uint8)
-        if self._settings["contrast_limits"] is not None and self._has_integer_limits:
+        if self._fills_range:
             return np.dtype(np.uint8 if dtype == np.uint8 else np.uint16)
         return dtype
 
     @property
-    def _has_integer_limits(self) -> bool:
+    def _fills_range(self) -> bool:
         is_exact = self.processing.settings.fidelity == "exact"
-        return self.image.array.dtype.kind in "iu" and is_exact
+        return self._range.is_window and self.image.array.dtype.kind in "iu" and is_exact
+
+    @cached_property
+    def _range(self) -> IntensityRange:
+        """Intensity range of the image, or of the whole stack."""
+        from napari_colorize.imaging.planes import stack_range  # imports torch
+
+        image, processing = self.image, self.processing
+        asked = processing.colorizer.asked_range(processing.settings, image.declared_range)
+        return stack_range(image.array, image.rgb, asked, image.declared_range)
 
     @property
     def _settings(self) -> dict[str, Any]:
-        settings = self.processing.settings
-        if settings.contrast_limits is None:
-            settings = replace(settings, contrast_limits=self.image.contrast_limits)
-        return asdict(settings)
+        """Settings without contrast limits, which `_range` replaces."""
+        return asdict(replace(self.processing.settings, contrast_limits=None))
 
     @property
     def _leading(self) -> tuple[int, ...]:
@@ -301,22 +312,26 @@ class Task:
         return self.image.array.shape[: -3 if self.image.rgb else -2]
 
 
-def as_uint8(image: AnyArray, limits: Limits | None) -> UInt8Array:
+def as_uint8(image: AnyArray, limits: Limits) -> UInt8Array:
     """Any image as uint8 for a contact sheet, without alpha."""
-    from napari_colorize.imaging.planes import default_limits  # imports torch
-
     channels = image[..., :3] if image.ndim == 3 else image
-    if channels.dtype == np.uint8 and limits is None:
+    if channels.dtype == np.uint8 and limits == (0, 255):
         return channels
-    low, high = limits or default_limits(channels)[0]
+    low, high = limits
     with np.errstate(invalid="ignore", over="ignore"):
         unit = (channels.astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
     return np.rint(np.clip(np.nan_to_num(unit), 0, 1) * 255).astype(np.uint8)
 
 
-def _sweep_record(provenance: Record, sweep: tuple[int, ...]) -> Record:
+def _sweep_record(
+    provenance: Record, sweep: tuple[int, ...], intensity_range: IntensityRange
+) -> Record:
     """Provenance of a contact sheet: that of one image, with all render factors."""
     settings = provenance.get("settings")
     if not isinstance(settings, dict):
         return provenance
-    return {**provenance, "settings": {**settings, "render_factor": list(sweep)}}
+    return {
+        **provenance,
+        "settings": {**settings, "render_factor": list(sweep)},
+        "intensity_range": intensity_range.record,
+    }

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from napari_colorize.cli import image, models, video
+from napari_colorize.cli.dataclass_options import SettingsCommand
 from napari_colorize.errors import ColorizeError, SettingsError
 
 
@@ -45,8 +46,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(image.image)
-app.command()(video.video)
+app.command(cls=SettingsCommand)(image.image)
+app.command(cls=SettingsCommand)(video.video)
 app.add_typer(models.app, name="models")
 
 

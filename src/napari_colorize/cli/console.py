@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 from napari_colorize.errors import ColorizeError, ColorizeWarning
+from napari_colorize.imaging.intensity_range import REMEDY
 
 if TYPE_CHECKING:
     from napari_colorize.batch.naming import BatchPlan, Job
     from napari_colorize.batch.runner import Event, ImageWritten
     from napari_colorize.io.text_metadata import Dropped
     from napari_colorize.video.plan import VideoJob
+
+SHELL_REMEDY = "Other limits: --contrast-limits dtype, data, percentile or LOW,HIGH."
 
 
 class _Console:
@@ -72,6 +75,7 @@ class _Console:
             self._print(line)
 
     def _print(self, line: str) -> None:
+        line = line.replace(REMEDY, SHELL_REMEDY)
         tqdm.write(re.sub(r"\s*\n\s*", " ", line), file=sys.stderr)
 
 
@@ -86,6 +90,7 @@ class BatchConsole(_Console):
         super().__init__(quiet=quiet)
         self.failed = len(plan.unread)
         self.written = 0
+        self._ranges = 0  # images with a note on their contrast limits
         self._plan = plan
         # One step for each image until it is opened; a stack has one for each plane.
         self._steps = len(plan.jobs)
@@ -149,6 +154,10 @@ class BatchConsole(_Console):
         # Planes of a stack warn separately; notes that differ only in numbers are printed once.
         notes = {_kind(note): note for note in self._warnings.pop(result.job, {})}
         for note in (notes | {_kind(note): note for note in result.notes}).values():
+            if REMEDY in note:
+                self._ranges += 1
+                if self._ranges > 1:
+                    continue  # one such note for the whole batch; the summary counts the others
             self._note(f"{result.job.source}: {note}")
         if result.dropped is not None:
             self._dropped.append(result.dropped)
@@ -174,6 +183,11 @@ class BatchConsole(_Console):
             f"{self.failed} failed": self.failed,
             f"{undone} not done (repeat the command to resume)": undone,
         }
+        if self._ranges > 1:
+            self._note(
+                f"{self._ranges - 1} more images have contrast limits other than the range of "
+                "their dtype; the metadata of each result state them."
+            )
         if len(plan.jobs) > 1 or plan.kept or undone:
             self._note("; ".join(text for text, count in counts.items() if count) + ".")
 

@@ -9,8 +9,12 @@ from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
-from napari_colorize.settings import ColorizeSettings, setting_of
+from napari_colorize.errors import SettingsError
+from napari_colorize.settings import ColorizeSettings, ContrastLimits, setting_of
+
+LIMITS_OPTION = "--contrast-limits"
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,7 +53,9 @@ def _options_of(group: inspect.Parameter) -> list[inspect.Parameter]:
     for item in fields(group.annotation):
         default = getattr(group.default, item.name) if has_default else item.default
         annotation = hints[item.name]
-        if group.annotation is ColorizeSettings:
+        if item.name == "contrast_limits":
+            annotation = Annotated[str | None, _setting_option(item)]
+        elif group.annotation is ColorizeSettings:
             annotation = Annotated[annotation, _setting_option(item)]
         options.append(
             inspect.Parameter(
@@ -68,7 +74,70 @@ def _setting_option(item: Field[Any]) -> Any:
         flag,
         min=setting.low,
         max=setting.high,
+        metavar=_metavar(item),
+        parser=contrast_limits if item.name == "contrast_limits" else None,
         help=setting.help,
         show_default=item.default is not None,
         rich_help_panel=None,
     )
+
+
+def _metavar(item: Field[Any]) -> str | None:
+    setting = setting_of(item)
+    if item.name == "contrast_limits":
+        return "|".join([*(setting.choices or ()), "LOW,HIGH"])
+    return None
+
+
+def contrast_limits(text: str) -> ContrastLimits:
+    """Parse the value of --contrast-limits: a word, or two numbers and a comma or a space.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is neither, or the numbers do not increase.
+    """
+    parts = text.replace(",", " ").split()
+    try:
+        given = tuple(map(_number, parts)) if len(parts) == 2 else text.strip().lower()
+        return ColorizeSettings(contrast_limits=given).contrast_limits  # type: ignore[arg-type]
+    except (ValueError, SettingsError):
+        raise typer.BadParameter(
+            f"{text!r} is neither {', '.join(setting_of('contrast_limits').choices or ())} nor two "
+            "finite numbers, the smaller first, such as 0,4095."
+        ) from None
+
+
+def _number(text: str) -> float:
+    """A whole number as int, so that limits of integers are exact."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+class SettingsCommand(TyperCommand):
+    """Command whose option --contrast-limits also takes its two numbers as two arguments."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Join the two numbers with a comma, then parse as usual."""
+        return super().parse_args(ctx, _with_joined_limits(args))
+
+
+def _with_joined_limits(args: list[str]) -> list[str]:
+    joined: list[str] = []
+    for arg in args:
+        option, _, value = joined[-1].partition("=") if joined else ("", "", "")
+        if option == LIMITS_OPTION and _is_number(value) and _is_number(arg):
+            joined[-1] = f"{joined[-1]},{arg}"
+        elif joined and joined[-1] == LIMITS_OPTION:
+            joined[-1] = f"{LIMITS_OPTION}={arg}"
+        else:
+            joined.append(arg)
+    return joined
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -123,6 +123,7 @@ def video(
             colorizer,
             colorizer.resolve_settings(asdict(settings)),
             extras.identity(colorizer),
+            trained_rule=colorizer.checkpoint.contrast_limits,
             **extras.arguments,
         )
         console.begin(job)

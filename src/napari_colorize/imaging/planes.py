@@ -2,7 +2,7 @@
 
 `to_plane` reads an image into a `Plane`: its gray as float32 on a device, and what `to_pixels`
 needs to return colors like the input (dtype, limits, alpha, library: NumPy, dask or torch). For a
-stack `split_stack` lists the planes, and `stack_limits` reads the range once, so that all planes
+stack `split_stack` lists the planes, and `stack_range` finds the range once, so that all planes
 are mapped alike.
 """
 
@@ -23,13 +23,19 @@ from torch import Tensor
 from napari_colorize.array_types import AnyArray, Float64Array, Limits, PlaneIndex
 from napari_colorize.errors import ImageError
 from napari_colorize.imaging.color import REC601, to_uint8
+from napari_colorize.imaging.intensity_range import (
+    IntensityRange,
+    image_range,
+    known_range,
+    range_of_images,
+)
 from napari_colorize.runtime import memory
+from napari_colorize.settings import ContrastLimits
 
 Kind = Literal["numpy", "dask", "torch"]
 
 HAD_COLOR = "The image had colors. They were replaced by predicted ones; its luminance was kept."
 NOT_FINITE = "NaN or infinite values got no color."
-FROM_DATA = "Contrast limits were taken from the data: {:.10g} and {:.10g}."
 LOSSY_GRAY = 2  # 8-bit levels by which WebP separates the channels of a gray image
 BLOCK = 2**20  # pixels converted at a time
 PILLOW_MODES = {
@@ -55,6 +61,8 @@ class Plane:
         dtype of the image; results of bool images are uint8.
     limits : tuple of float
         Values of the image mapped to 0 and 1.
+    limits_source : str
+        Where the limits come from; see `IntensityRange`.
     alpha : ndarray, shape (Y, X), optional
         Opacity, unchanged.
     kind : {"numpy", "dask", "torch"}
@@ -63,6 +71,8 @@ class Plane:
         An empty tensor with dtype and device of the image, if it is a torch tensor.
     notes, warnings : tuple of str
         How the image was read, and what may be wrong with it.
+    shared_notes : tuple of str
+        Notes that an earlier plane of the stack has announced.
     colors : ndarray, shape (Y, X) or (Y, X, 3), optional
         Gray or RGB of the image, not copied: pixels outside a mask keep these values.
     """
@@ -70,12 +80,19 @@ class Plane:
     gray: Tensor
     dtype: np.dtype[Any]
     limits: Limits
+    limits_source: str = ""
     alpha: AnyArray | None = None
     kind: Kind = "numpy"
     like: Tensor | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    shared_notes: tuple[str, ...] = ()
     colors: AnyArray | None = None
+
+    @property
+    def intensity_range(self) -> dict[str, object]:
+        """Limits and their source, for the provenance record."""
+        return IntensityRange(self.limits, self.limits_source).record
 
     @property
     def bounds(self) -> Limits:
@@ -99,7 +116,8 @@ def to_plane(
     image: Any,
     *,
     pixels: AnyArray | None = None,
-    limits: Limits | None = None,
+    limits: ContrastLimits = None,
+    declared: IntensityRange | None = None,
     gamma: float = 1.0,
     device: torch.device | str = "cpu",
     rgb: bool | None = None,
@@ -113,8 +131,11 @@ def to_plane(
         their Rec. 601 luminance; a fourth channel is alpha and kept.
     pixels : ndarray, optional
         `to_numpy(image)`, if it is available already.
-    limits : tuple of float, optional
-        Values mapped to black and white. Default: see `default_limits`.
+    limits : tuple of float or str, optional
+        Values mapped to black and white, or a rule of `ColorizeSettings.contrast_limits`.
+    declared : IntensityRange, optional
+        Range that the file or the layer declares, or that was found for the whole stack; used
+        unless `limits` are given.
     gamma : float
         Exponent applied to gray.
     device : torch.device
@@ -139,18 +160,18 @@ def to_plane(
     channels, alpha = _split_alpha(array, axes)
     has_color = channels.ndim == 3 and not is_gray(channels)
     notes = [HAD_COLOR] if has_color else []
-    if limits is None:
-        limits, note = default_limits(channels)
-        notes += [note] if note else []
-    gray, finite = _gray(channels, limits, torch.device(device))
+    found = image_range(channels, limits, declared)
+    notes += [found.note] if found.note else []
+    gray, finite = _gray(channels, found.limits, torch.device(device))
     if gamma != 1:
         gray = gray.pow_(gamma)
     if array.dtype.kind in "iu":
-        gray = gray.clamp_(*bounds_of(array.dtype, limits))
+        gray = gray.clamp_(*bounds_of(array.dtype, found.limits))
     return Plane(
         gray=gray,
         dtype=array.dtype,
-        limits=limits,
+        limits=found.limits,
+        limits_source=found.source,
         alpha=alpha,
         kind=kind,
         like=image.new_empty(0) if isinstance(image, Tensor) else None,
@@ -257,49 +278,6 @@ def is_gray(channels: AnyArray) -> bool:
     return np.array_equal(red, green) and np.array_equal(green, blue)
 
 
-def default_limits(channels: AnyArray) -> tuple[Limits, str | None]:
-    """Default contrast limits of an image, and a note if they were taken from the data.
-
-    The full range for bool, uint8 and uint16; 0 to 1 for floats inside that range; otherwise the
-    smallest and largest finite value. Limits of integers are integers. An image of one value has
-    equal limits and becomes black.
-    """
-    if channels.dtype.kind == "b":
-        return (0, 1), None
-    if channels.dtype in (np.uint8, np.uint16):
-        return (0, np.iinfo(channels.dtype).max), None
-    return limits_of_range(channels.dtype, data_range(channels))
-
-
-def limits_of_range(dtype: np.dtype[Any], data: Limits | None) -> tuple[Limits, str | None]:
-    """Default contrast limits of a dtype without a fixed range, from the range of the data.
-
-    Parameters
-    ----------
-    dtype : np.dtype
-        dtype of the image, other than bool, uint8 and uint16.
-    data : tuple of float or None
-        Smallest and largest finite value; None if no value is finite.
-
-    Returns
-    -------
-    limits, note
-        As `default_limits`.
-    """
-    if data is None or (dtype.kind == "f" and data[0] >= 0 and data[1] <= 1):
-        return (0, 1), None
-    return data, FROM_DATA.format(*data)
-
-
-def data_range(array: AnyArray) -> Limits | None:
-    """Smallest and largest finite value as Python numbers (exact for any integer), or None."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        array = array[np.isfinite(array)]
-        if array.size == 0:
-            return None
-    return array.min().item(), array.max().item()
-
-
 def to_pixels(rgb: Tensor, plane: Plane) -> AnyArray:
     """Convert RGB `(3, Y, X)` in [0, 1] to an array `(Y, X, 3)` of the plane's dtype.
 
@@ -347,32 +325,43 @@ def split_stack(stack: Any, rgb: bool | None) -> Iterator[PlaneIndex]:
     return itertools.product(*(range(length) for length in leading))
 
 
-def stack_limits(
-    stack: Any, rgb: bool | None, limits: Limits | None = None
-) -> tuple[Limits, str | None]:
-    """Default contrast limits of a whole stack, read plane by plane unless `limits` are given.
+def stack_range(
+    stack: Any,
+    rgb: bool | None,
+    asked: ContrastLimits = None,
+    declared: IntensityRange | None = None,
+) -> IntensityRange:
+    """Intensity range of a whole stack, read plane by plane if the range depends on the data.
+
+    Parameters
+    ----------
+    stack : array, shape (..., Y, X), (..., Y, X, 3) or (..., Y, X, 4)
+        Any array.
+    rgb : bool, optional
+        See `to_plane`.
+    asked, declared
+        See `find_range`.
 
     Raises
     ------
     ImageError
         If the stack has no planes.
     """
-    first = next(split_stack(stack, rgb), None)
-    if first is None or 0 in stack.shape:
-        raise ImageError(f"The stack has no planes: its shape is {tuple(stack.shape)}.")
-    if limits is not None:
-        return limits, None
+    check_has_planes(stack, rgb)
+    if isinstance(dtype := getattr(stack, "dtype", None), np.dtype):
+        known = known_range(dtype, asked, declared)
+        if isinstance(known, IntensityRange):
+            return known  # no plane is read
     axes = spatial_axes(stack, rgb)
-    sample = _split_alpha(to_numpy(stack[first]), axes)[0]
-    if sample.dtype.kind == "b" or sample.dtype in (np.uint8, np.uint16):
-        return default_limits(sample)
-    ranges = []
-    for index in split_stack(stack, rgb):
-        found = data_range(_split_alpha(to_numpy(stack[index]), axes)[0])
-        ranges += [found] if found is not None else []
-    low = min((pair[0] for pair in ranges), default=0)
-    high = max((pair[1] for pair in ranges), default=1)
-    return limits_of_range(sample.dtype, (low, high))
+    planes = (_split_alpha(to_numpy(stack[index]), axes)[0] for index in split_stack(stack, rgb))
+    number = math.prod(tuple(stack.shape)[:-axes])
+    return range_of_images(planes, number, asked, declared)
+
+
+def check_has_planes(stack: Any, rgb: bool | None) -> None:
+    """Raise `ImageError` if a stack has no planes; reads no data."""
+    if next(split_stack(stack, rgb), None) is None or 0 in stack.shape:
+        raise ImageError(f"The stack has no planes: its shape is {tuple(stack.shape)}.")
 
 
 def _split_alpha(array: AnyArray, axes: int) -> tuple[AnyArray, AnyArray | None]:

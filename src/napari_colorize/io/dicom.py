@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_colorize.array_types import AnyArray, Limits
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
+from napari_colorize.imaging.intensity_range import IntensityRange, declared_range
 from napari_colorize.io.icc import for_rgb
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution
 from napari_colorize.io.limits import refuse_huge, with_owned_memory
@@ -64,21 +65,22 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
     stored = _decode(path, dataset)
     is_color = int(dataset.SamplesPerPixel) > 1
     is_stack = stored.ndim > 2 + is_color
-    limits: Limits | None
+    declared: IntensityRange | None
     if is_color or dataset.PhotometricInterpretation == "PALETTE COLOR":
-        array, limits = (stored, _color_range(dataset)) if is_color else _palette(stored, dataset)
+        array = stored if is_color else _palette(stored, dataset)
+        declared = _color_range(dataset) if is_color else None
         icc, notes = for_rgb(dataset.get("ICCProfile"))
         is_color = True
     else:
         from napari_colorize.io.dicom_gray import to_gray
 
         gray = to_gray(stored, dataset)
-        array, limits, notes, icc = gray.array, gray.limits, gray.notes, None
+        array, declared, notes, icc = gray.array, gray.declared, gray.notes, None
     return ImageRecord(
         array=with_owned_memory(array),
         is_stack=is_stack,
         rgb=is_color,
-        contrast_limits=limits,
+        declared_range=declared,
         metadata=Metadata(
             icc=icc, resolution=_resolution(dataset), axes=_axis(dataset) if is_stack else ""
         ),
@@ -214,20 +216,20 @@ def _widen(dataset: Dataset) -> None:
     dataset.BitsAllocated = allocated
 
 
-def _color_range(dataset: Dataset) -> Limits | None:
+def _color_range(dataset: Dataset) -> IntensityRange | None:
     """Range of the stored bits, if they do not fill the type."""
     bits = int(dataset.BitsStored)
-    return None if bits in (8, 16, 32) else (0, 2**bits - 1)
+    return None if bits in (8, 16, 32) else declared_range((0, 2**bits - 1), "DICOM BitsStored")
 
 
-def _palette(stored: AnyArray, dataset: Dataset) -> tuple[AnyArray, Limits | None]:
+def _palette(stored: AnyArray, dataset: Dataset) -> AnyArray:
     from pydicom.pixels.processing import apply_color_lut
 
     colors: AnyArray = apply_color_lut(stored, dataset)
     bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
     if bits == 8 and colors.dtype == np.uint16:  # entries of 8 bits in words
         colors = (colors if colors.max() < 256 else colors >> 8).astype(np.uint8)
-    return colors, None
+    return colors
 
 
 def _axis(dataset: Dataset) -> str:

@@ -14,6 +14,12 @@ import numpy as np
 from scipy.special import expit
 
 from napari_colorize.array_types import AnyArray, Limits
+from napari_colorize.imaging.intensity_range import (
+    FROM_DATA,
+    REMEDY,
+    IntensityRange,
+    declared_range,
+)
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -27,7 +33,6 @@ STEP = 1e-6
 """Relative width of a step; 8 times the precision of float32."""
 
 WINDOW = "DICOM window"
-FROM_DATA = "Contrast limits were taken from the data: {:.10g} and {:.10g}."
 OWN_WINDOWS = "The frames have different windows, which were applied to their values."
 
 
@@ -39,14 +44,14 @@ class Gray:
     ----------
     array : ndarray
         Shape of the stored values.
-    limits : tuple of float
+    declared : IntensityRange, optional
         Values of black and white.
     notes : tuple of str
-        How they were found, if the file does not declare them.
+        What was changed.
     """
 
     array: AnyArray
-    limits: Limits
+    declared: IntensityRange | None
     notes: tuple[str, ...] = ()
 
 
@@ -102,8 +107,8 @@ def to_gray(stored: AnyArray, dataset: Dataset) -> Gray:
         values = _joined(parts, stored.shape)
     padding = _padding(stored, dataset) if values.window is None else None
     limits = values.window or _range_of_data(values, padding)
-    if values.window is None and (limits != values.whole or not values.is_whole):
-        notes = (*notes, FROM_DATA.format(*limits))
+    note = f"{FROM_DATA.format(*limits)} {REMEDY}"
+    is_noted = limits != values.whole or not values.is_whole
     array = values.array
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         total = sum(values.whole)
@@ -111,7 +116,11 @@ def to_gray(stored: AnyArray, dataset: Dataset) -> Gray:
         limits = (total - limits[1], total - limits[0])
     if padding is not None and (white := padding & (array > limits[0])).any():
         array = np.where(white, limits[0], array)  # padding is black in both polarities
-    return Gray(_cast(array, _dtype(values)), limits, notes)
+    declared = declared_range(limits, WINDOW)
+    if values.window is None:
+        source = "minimum and maximum without padding"
+        declared = IntensityRange(limits, source, note if is_noted else None, is_window=True)
+    return Gray(_cast(array, _dtype(values)), declared, notes)
 
 
 def _attributes(dataset: Dataset, own: Dataset | None) -> Dataset:

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from napari_colorize.array_types import AnyArray
+from napari_colorize.array_types import AnyArray, Limits
+from napari_colorize.imaging.intensity_range import IntensityRange
 
 Unit = Literal["inch", "cm", "none"]
 
@@ -80,8 +81,9 @@ class ImageRecord:
         Whether there are axes before Y and X.
     rgb : bool
         Whether the last axis holds RGB or RGBA.
-    contrast_limits : (float, float) or None
-        Values of black and white if the file defines them (a DICOM window), in units of `array`.
+    declared_range : IntensityRange or None
+        Values of black and white if the file declares them, in units of `array`, with the name of
+        the declaration; made by `declared_range((low, high), "DICOM window")`.
     metadata : Metadata
         For `write_image`.
     notes : tuple of str
@@ -91,9 +93,14 @@ class ImageRecord:
     array: AnyArray
     is_stack: bool
     rgb: bool
-    contrast_limits: tuple[float, float] | None = None
+    declared_range: IntensityRange | None = None
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
+
+    @property
+    def contrast_limits(self) -> Limits | None:
+        """Limits of `declared_range`."""
+        return None if self.declared_range is None else self.declared_range.limits
 
 
 def fill_range(rgb: AnyArray, limits: tuple[float, float]) -> AnyArray:
@@ -118,5 +125,5 @@ def fill_range(rgb: AnyArray, limits: tuple[float, float]) -> AnyArray:
         return rgb
     dtype, white = (np.uint8, 255) if rgb.dtype == np.uint8 else (np.uint16, 65535)
     low, high = limits
-    scaled = (rgb - np.float64(low)) * (white / (high - low))
+    scaled = (rgb - np.float64(low)) * (white / (high - low or 1))  # equal: data of one value
     return np.clip(np.rint(scaled), 0, white).astype(dtype)

@@ -85,10 +85,10 @@ def preview(rgb: AnyArray, side: int) -> UInt8Array:
     from PIL import Image
 
     from napari_colorize.imaging.color import to_uint8
-    from napari_colorize.imaging.planes import default_limits
+    from napari_colorize.imaging.intensity_range import image_range
 
     step = max(1, max(rgb.shape[:2]) // (2 * side))
-    low, high = default_limits(rgb[..., :3])[0]
+    low, high = image_range(rgb[..., :3]).limits
     some = np.nan_to_num(rgb[::step, ::step, :3].astype(np.float32))
     unit = ((some - low) / max(high - low, SMALLEST_RANGE)).clip(0, 1)
     small = Image.fromarray(to_uint8(unit))

@@ -346,6 +346,7 @@ class VideoExport:
             colorizer,
             colorizer.resolve_settings(asdict(self._job.settings)),
             extras.identity(colorizer),
+            trained_rule=colorizer.checkpoint.contrast_limits,
             **extras.arguments,
         )
         began, total = time.monotonic(), self._job.frames

@@ -18,7 +18,8 @@ from torch import Tensor
 from napari_colorize.array_types import AnyArray, Float32Array, Float64Array
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.imaging.color import rgb_to_yuv
-from napari_colorize.imaging.planes import default_limits, to_numpy
+from napari_colorize.imaging.intensity_range import image_range
+from napari_colorize.imaging.planes import to_numpy
 
 MIN_OPACITY = 0.5  # share of full opacity: excludes the antialiased border of a brush stroke
 
@@ -66,9 +67,8 @@ class Hints:
         Parameters
         ----------
         image : array, shape (Y, X, 4)
-            R, G, B and alpha of any real dtype. Full opacity is the default white value of the
-            dtype (255, 65535, 1.0; for other ranges the largest value). Pixels with alpha of at
-            least half of it are hints.
+            R, G, B and alpha of any real dtype. Full opacity is the white of the image's intensity
+            range (255, 65535, 1.0, ...). Pixels with alpha of at least half of it are hints.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class Hints:
             raise ImageError(
                 f"Hints need an RGBA image, (Y, X, 4), got an array of shape {pixels.shape}."
             )
-        white = float(default_limits(pixels)[0][1])
+        white = float(image_range(pixels).limits[1])
         if not white > 0:  # only zeros: fully transparent
             return cls(np.zeros(pixels.shape[:2], bool), np.zeros((*pixels.shape[:2], 3), "f4"))
         return _from_pixels(pixels[..., 3] >= MIN_OPACITY * white, pixels[..., :3], white)

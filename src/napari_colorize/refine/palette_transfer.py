@@ -23,7 +23,8 @@ from torch import Tensor
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.imaging.color import rgb_to_yuv
-from napari_colorize.imaging.planes import default_limits, to_numpy
+from napari_colorize.imaging.intensity_range import image_range
+from napari_colorize.imaging.planes import to_numpy
 from napari_colorize.imaging.resample import resize
 
 Method = Literal["statistics", "patches"]
@@ -81,11 +82,11 @@ class Reference:
         """Premultiplied R, G, B and alpha, shape (4, h, w). Alpha was 0 or 1 before shrinking."""
         step = math.ceil(math.sqrt(self.rgb.shape[0] * self.rgb.shape[1] / MAX_READ_PIXELS))
         pixels = self.rgb[::step, ::step]
-        low, high = default_limits(self.rgb[..., :3])[0]
+        low, high = image_range(self.rgb[..., :3]).limits
         unit = (pixels[..., :3].astype(np.float32) - low) / max(high - low, 1e-30)
         opaque = np.isfinite(unit).all(axis=-1)
         if pixels.shape[2] == 4:
-            opaque &= pixels[..., 3] >= default_limits(pixels[..., 3])[0][1] / 2
+            opaque &= pixels[..., 3] >= image_range(pixels[..., 3]).limits[1] / 2
         parts = [np.clip(np.nan_to_num(unit), 0, 1) * opaque[..., None], opaque[..., None]]
         premultiplied = torch.from_numpy(np.concatenate(parts, axis=-1).astype(np.float32))
         return resize(premultiplied.movedim(-1, 0)[None], _fit_size(pixels.shape, MAX_PIXELS))[0]

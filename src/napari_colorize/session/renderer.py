@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 from napari_colorize.array_types import PlaneIndex
 from napari_colorize.refine.guides import guides_at
 from napari_colorize.session.smoothing import TemporalSmoother
-from napari_colorize.session.source import InterruptibleStack, StackSubset, as_stack
+from napari_colorize.session.source import (
+    InterruptibleStack,
+    StackSubset,
+    as_stack,
+    declared_range,
+)
 from napari_colorize.settings import REFINING
 
 if TYPE_CHECKING:
     import torch
 
+    from napari_colorize.array_types import Limits
+    from napari_colorize.imaging.intensity_range import IntensityRange
     from napari_colorize.imaging.planes import Plane
     from napari_colorize.refine.guides import Guides
     from napari_colorize.result import Colorized
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     from napari_colorize.session.model_cache import LoadedModels
     from napari_colorize.session.request import RenderRequest
     from napari_colorize.session.source import SourceImage, SourceReader
-    from napari_colorize.settings import ColorizeSettings
+    from napari_colorize.settings import ColorizeSettings, ContrastLimits
 
 
 class Renderer:
@@ -120,8 +127,21 @@ class Renderer:
         self, request: RenderRequest, displayed: Colorized | None
     ) -> tuple[SourceImage, ColorizeSettings]:
         """Image and settings for the network: those of the displayed result if there is one."""
-        settings, _ = self._reader.with_limits(request)
-        return self._reader.image(request), settings if displayed is None else displayed.settings
+        source, settings = self._reader.image(request), request.settings
+        if displayed is not None:
+            return source, displayed.settings
+        found = self._range(request)
+        if found is not None and found.limits[0] < found.limits[1]:
+            settings = replace(settings, contrast_limits=found.limits)
+        return source, settings
+
+    def _range(self, request: RenderRequest) -> IntensityRange | None:
+        """Intensity range for the Colorizer; None if that finds it from the plane."""
+        return self._reader.displayed_range(request, self._asked_range(request))
+
+    def _asked_range(self, request: RenderRequest) -> ContrastLimits:
+        colorizer = self._models.ready(request)
+        return colorizer.asked_range(request.settings, declared_range(request))
 
     def predict(self, request: RenderRequest, *, transient: bool = False) -> Colorized:
         """Run the network and cache its prediction.
@@ -131,7 +151,7 @@ class Renderer:
         """
         colorizer = self._models.ready(request)
         source = self._reader.image(request, transient=transient)
-        settings, notes = self._reader.with_limits(request)
+        found = self._range(request)
         self._check_cancelled()
         self._on_state("predicting")
         began = time.monotonic()
@@ -140,10 +160,9 @@ class Renderer:
             rgb=source.rgb,
             guides=self._guides(request),
             blend_with=self._models.second(request),
-            **vars(settings),
+            **_with_range(request.settings, found),
         )
         self._prediction_time = request.model_key, time.monotonic() - began
-        entry = _with_notes(entry, notes)
         if transient:
             self._cache.put_chroma(self.cache_key(request), entry, request.generation)
         self._cache.put(self.cache_key(request), entry, request.generation)
@@ -197,10 +216,10 @@ class Renderer:
         """
         from napari_colorize.imaging.planes import split_stack
 
-        stack, axes = as_stack(request)
-        settings, notes = self._reader.with_shared_limits(request)
+        (stack, axes), settings = as_stack(request), request.settings
+        found = self._reader.shared_range(request, self._asked_range(request))
         requests = {index: request.replace(plane=index) for index in split_stack(stack, axes == 3)}
-        cached = self._cached_chroma(requests, settings)
+        cached = self._cached_chroma(requests, found.limits)
         missing = [index for index in requests if index not in cached]
         predictions: Iterator[tuple[PlaneIndex, Colorized]] = iter(())
         if missing or not requests:
@@ -217,10 +236,10 @@ class Renderer:
                 guides=None if request.guides is None else guides,
                 blend_with=self._models.second(request),
                 # Smoothed when they are rendered: planes may be missing between these.
-                **vars(replace(settings, temporal_smoothing=0.0)),
+                **_with_range(replace(settings, temporal_smoothing=0.0), found),
             )
         old = self._cached_planes(requests, cached)
-        new = self._predicted_planes(requests, missing, predictions, notes)
+        new = self._predicted_planes(requests, missing, predictions)
         if settings.temporal_smoothing > 0:
             return len(requests), (next(old if index in cached else new) for index in requests)
         return len(requests), itertools.chain(old, new)
@@ -231,18 +250,17 @@ class Renderer:
         self._smoother.forget()
 
     def _cached_chroma(
-        self, requests: dict[PlaneIndex, RenderRequest], settings: ColorizeSettings
+        self, requests: dict[PlaneIndex, RenderRequest], limits: Limits
     ) -> dict[PlaneIndex, Colorized]:
         """Cached chrominance of planes that were predicted with the limits of the whole stack."""
         found = {
             index: self._cache.chroma(self.cache_key(request))
             for index, request in requests.items()
         }
-        limits = settings.contrast_limits
         return {
             index: chroma
             for index, chroma in found.items()
-            if chroma is not None and limits in (None, chroma.plane.limits)
+            if chroma is not None and chroma.plane.limits == limits
         }
 
     def _cached_planes(
@@ -257,12 +275,11 @@ class Renderer:
         requests: dict[PlaneIndex, RenderRequest],
         indices: list[PlaneIndex],
         predictions: Iterator[tuple[PlaneIndex, Colorized]],
-        notes: tuple[str, ...],
     ) -> Iterator[tuple[PlaneIndex, Colorized]]:
         spent = 0.0
         for done, index in enumerate(indices, start=1):
             began = time.monotonic()
-            entry = _with_notes(next(predictions)[1], notes)
+            entry = next(predictions)[1]
             # The mean of all planes so far: predictions arrive in batches.
             spent += time.monotonic() - began
             request = requests[index]
@@ -272,6 +289,7 @@ class Renderer:
 
     def _with_plane(self, request: RenderRequest, chroma: Colorized, transient: bool) -> Colorized:
         """Cached chrominance joined with its plane, which is read again."""
+        from napari_colorize.imaging.intensity_range import IntensityRange
         from napari_colorize.imaging.planes import to_plane
         from napari_colorize.runtime import memory
 
@@ -281,7 +299,7 @@ class Renderer:
         def read(device: torch.device) -> Plane:
             return to_plane(
                 source.image,
-                limits=chroma.plane.limits,
+                declared=IntensityRange(chroma.plane.limits, chroma.plane.limits_source),
                 gamma=request.settings.gamma,
                 device=device,
                 rgb=source.rgb,
@@ -293,9 +311,7 @@ class Renderer:
         return replace(chroma, plane=plane, chroma=uv.to(device), second_chroma=second)
 
 
-def _with_notes(entry: Colorized, notes: tuple[str, ...]) -> Colorized:
-    """The entry with notes about the whole stack before its own."""
-    if not notes:
-        return entry
-    record = {**entry.record, "notes": [*notes, *entry.record["notes"]]}
-    return replace(entry, notes=(*notes, *entry.notes), record=record)
+def _with_range(settings: ColorizeSettings, found: IntensityRange | None) -> dict[str, Any]:
+    """Arguments of the Colorizer: settings and, in place of their contrast limits, a range."""
+    limits = settings.contrast_limits if found is None else None
+    return {**vars(settings), "contrast_limits": limits, "declared_range": found}

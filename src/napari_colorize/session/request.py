@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_colorize.colorizer import Colorizer
+    from napari_colorize.imaging.intensity_range import IntensityRange
     from napari_colorize.refine.guides import Guides, PlaneGuides
     from napari_colorize.runtime.devices import Precision
 
@@ -112,7 +113,7 @@ def _as_model(model: Any) -> Any:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class RequestInputs:
-    """The ten inputs of a session, each with type, default and documentation.
+    """The eleven inputs of a session, each with type, default and documentation.
 
     A dataclass only so that type checkers derive the keyword parameters of `ColorizeSession`,
     `update` and `RenderRequest` from this list (see `accepts`); subclasses define `__init__`.
@@ -152,6 +153,11 @@ class RequestInputs:
         "set another callable when its answers change. Guides need no new prediction, except "
         "hints of a network that takes hints as input.",
         lambda guides: guides or None,
+    )
+    declared_range: Input[IntensityRange | None, IntensityRange | None] = Input(
+        None,
+        "Intensity range that the file or the layer of the source declares; used unless the "
+        "settings have contrast limits. Default: `source.declared_range`, if there is one.",
     )
     time_axis: Input[int | None, int | None] = Input(
         None, "Axis of a stack for temporal smoothing. None: the first axis."
@@ -205,9 +211,10 @@ class RenderRequest(RequestInputs):
 
     @property
     def input_key(self) -> tuple[Any, ...]:
-        """Key of the gray plane: the displayed plane, contrast limits, gamma and fidelity."""
+        """Key of the gray plane: the displayed plane, intensity range, gamma and fidelity."""
         chosen = self.settings
-        return *self.plane_key, chosen.contrast_limits, chosen.gamma, chosen.fidelity
+        limits = (chosen.contrast_limits, self.declared_range)
+        return *self.plane_key, *limits, chosen.gamma, chosen.fidelity
 
     @property
     def model_key(self) -> tuple[Any, ...]:
@@ -254,6 +261,7 @@ class RenderRequest(RequestInputs):
         saturation = None if chosen.fidelity == "exact" else chosen.saturation
         return (
             *self.plane_key,
+            self.declared_range,
             *self.model_key,
             self.blend_with,
             chosen.render_factor or render_factor,
@@ -276,8 +284,8 @@ class RenderRequest(RequestInputs):
         """
         changes = normalized(inputs)
         if changes.get("source", self.source) is not self.source:
-            reset = {"plane": None, "rgb": None, "guides": None, "time_axis": None}
-            return self._copy({**reset, **changes}, self.generation + 1)
+            names = ("plane", "rgb", "guides", "declared_range", "time_axis")
+            return self._copy({**dict.fromkeys(names), **changes}, self.generation + 1)
         if all(_is_same(self._values[name], value) for name, value in changes.items()):
             return self
         return self._copy(changes, self.generation)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_colorize.array_types import Limits, PlaneIndex
+from napari_colorize.array_types import PlaneIndex
 from napari_colorize.errors import ImageError
 
 if TYPE_CHECKING:
+    from napari_colorize.imaging.intensity_range import IntensityRange
     from napari_colorize.session.request import RenderRequest
-    from napari_colorize.settings import ColorizeSettings
+    from napari_colorize.settings import ContrastLimits
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class InterruptibleStack:
     """A stack that calls `check_cancelled`, which may raise, before each plane is read."""
 
     def __init__(self, stack: Any, check_cancelled: Callable[[], None]) -> None:
-        self.shape = tuple(stack.shape)
+        self.shape, self.dtype = tuple(stack.shape), getattr(stack, "dtype", None)
         self._stack, self._check_cancelled = stack, check_cancelled
 
     def __getitem__(self, index: PlaneIndex) -> Any:
@@ -38,7 +39,7 @@ class StackSubset:
     """Some images of a stack as a stack with one leading axis."""
 
     def __init__(self, stack: InterruptibleStack, indices: Sequence[PlaneIndex], axes: int) -> None:
-        self.shape = (len(indices), *stack.shape[-axes:])
+        self.shape, self.dtype = (len(indices), *stack.shape[-axes:]), stack.dtype
         self._stack, self._indices = stack, indices
 
     def __getitem__(self, index: PlaneIndex) -> Any:
@@ -46,12 +47,12 @@ class StackSubset:
 
 
 class SourceReader:
-    """Reads the displayed plane and the shared contrast limits of a source, and caches both.
+    """Reads the displayed plane and the shared intensity range of a source, and caches both.
 
     Parameters
     ----------
     check_cancelled : callable
-        Called before a plane is read for the limits of a stack; it may raise.
+        Called before a plane is read for the range of a stack; it may raise.
     """
 
     def __init__(self, check_cancelled: Callable[[], None]) -> None:
@@ -59,9 +60,9 @@ class SourceReader:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the cached plane and limits."""
+        """Drop the cached plane and range."""
         self._image: tuple[tuple[Any, ...], SourceImage] | None = None
-        self._limits: tuple[tuple[Any, ...], Limits, str | None] | None = None
+        self._range: tuple[tuple[Any, ...], IntensityRange] | None = None
 
     def image(self, request: RenderRequest, *, transient: bool = False) -> SourceImage:
         """The plane of a request; if `transient`, the cached plane is not replaced.
@@ -78,38 +79,51 @@ class SourceReader:
                 self._image = cached
         return cached[1]
 
-    def with_limits(self, request: RenderRequest) -> tuple[ColorizeSettings, tuple[str, ...]]:
-        """Settings with the contrast limits that all planes share, and notes about them.
+    def displayed_range(
+        self, request: RenderRequest, asked: ContrastLimits
+    ) -> IntensityRange | None:
+        """Intensity range of the displayed plane; None if it is found from this plane alone.
 
-        A lazy stack is not read as a whole for that: each of its planes has its own limits.
+        The planes of a stack share one range. A lazy stack is not read as a whole for that: each of
+        its planes has its own range until `shared_range` was called.
+
+        Parameters
+        ----------
+        request : RenderRequest
+            The request.
+        asked : tuple of float, str or None
+            Contrast limits or rule, see `Predictor.asked_range`.
         """
         stack, axes = as_stack(request)
-        if len(stack.shape) == axes or not _is_in_memory(stack):
-            return request.settings, ()
-        return self.with_shared_limits(request)
+        is_known = self._cached_range(request, asked) is not None
+        if is_known or (len(stack.shape) > axes and _is_in_memory(stack)):
+            return self.shared_range(request, asked)
+        return declared_range(request) if request.settings.contrast_limits is None else None
 
-    def with_shared_limits(
-        self, request: RenderRequest
-    ) -> tuple[ColorizeSettings, tuple[str, ...]]:
-        """The same for a run over all planes, for which a lazy stack is read as well."""
-        settings = request.settings
-        if settings.contrast_limits is not None:
-            return settings, ()
-        stack, _ = as_stack(request)
-        limits, note = self._shared_limits(request, stack)
-        if limits[0] >= limits[1]:  # a constant stack, which is black whatever the limits are
-            return settings, ()
-        return replace(settings, contrast_limits=limits), () if note is None else (note,)
+    def shared_range(self, request: RenderRequest, asked: ContrastLimits) -> IntensityRange:
+        """Intensity range of all planes, for which a lazy stack is read as well."""
+        from napari_colorize.imaging.planes import stack_range
 
-    def _shared_limits(self, request: RenderRequest, stack: Any) -> tuple[Limits, str | None]:
-        from napari_colorize.imaging.planes import stack_limits
-
-        key = request.generation, request.rgb
-        cached = self._limits  # read once: `forget` may be called by another thread
-        if cached is None or cached[0] != key:
+        found = self._cached_range(request, asked)
+        if found is None:
+            stack, _ = as_stack(request)
             interruptible = InterruptibleStack(stack, self._check_cancelled)
-            cached = self._limits = (key, *stack_limits(interruptible, request.rgb))
-        return cached[1:]
+            found = stack_range(interruptible, request.rgb, asked, declared_range(request))
+            self._range = (_range_key(request, asked), found)
+        return found
+
+    def _cached_range(self, request: RenderRequest, asked: ContrastLimits) -> IntensityRange | None:
+        cached = self._range  # read once: `forget` may be called by another thread
+        return cached[1] if cached is not None and cached[0] == _range_key(request, asked) else None
+
+
+def declared_range(request: RenderRequest) -> IntensityRange | None:
+    """Range that the request or its source declares."""
+    return request.declared_range or getattr(request.source, "declared_range", None)
+
+
+def _range_key(request: RenderRequest, asked: ContrastLimits) -> tuple[Any, ...]:
+    return request.generation, request.rgb, request.declared_range, asked
 
 
 def as_stack(request: RenderRequest) -> tuple[Any, int]:

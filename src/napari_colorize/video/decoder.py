@@ -16,6 +16,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray
 from napari_colorize.io.image_record import Metadata
 from napari_colorize.video.frames import WARM_UP_FRAMES, Frame, Record, ResumePoint, SequenceInfo
+from napari_colorize.video.intensity_range import video_range
 from napari_colorize.video.probe import (
     MICROSECONDS,
     VideoInfo,
@@ -68,6 +69,7 @@ class VideoSource:
             dtype=self.video.ycbcr.dtype,
             time_base=self.video.time_base,
             total=self._total(),
+            declared_range=video_range(self.video.ycbcr.dtype),
             metadata=Metadata(
                 axes="T", spacing={"TimeIncrement": seconds, "TimeIncrementUnit": "s"}
             ),

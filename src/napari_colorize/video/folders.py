@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from napari_colorize.array_types import AnyArray, Limits
+from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError, OutputError, warnings_suppressed
 from napari_colorize.io.file_names import is_image, is_image_name, natural_key, own_suffix
 from napari_colorize.io.image_record import ImageRecord, Metadata
@@ -17,7 +17,6 @@ from napari_colorize.io.images import read_image, suggest_suffix, write_image
 from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence
 from napari_colorize.runtime.atomic import remove_abandoned, write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
-from napari_colorize.video.intensity_range import sequence_limits
 from napari_colorize.video.resume import FRAMES_FOLDER, ResumeState
 
 OTHERS = "{} other images remain in {}: remove them if they belong to another sequence."
@@ -31,7 +30,6 @@ class FolderSource:
     names: tuple[str, ...]  # file names in natural order (2 before 10)
     first: ImageRecord  # the first image; all others have its size and dtype
     rate: Fraction  # images per second
-    _limits: Limits | None = field(default=None, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
 
     @classmethod
@@ -47,13 +45,7 @@ class FolderSource:
         names = tuple(sorted(found, key=natural_key))
         if not names:
             raise ImageError(f"There are no images in {path}.")
-        source = cls(path, names, read_image(path / names[0]), rate)
-        # Read here only if the dtype needs it, and a second time as frames: all images of a folder
-        # seldom fit into memory.
-        arrays = (source._read(name).array for name in names)
-        window = source.first.contrast_limits
-        source._limits = window or sequence_limits(source.first.array.dtype, arrays)[0]
-        return source
+        return cls(path, names, read_image(path / names[0]), rate)
 
     @property
     def info(self) -> SequenceInfo:
@@ -66,7 +58,7 @@ class FolderSource:
             time_base=1 / self.rate,
             leading=(len(self.names),),
             total=len(self.names),
-            limits=self._limits,
+            declared_range=self.first.declared_range,
             metadata=Metadata(axes="T"),
         )
 

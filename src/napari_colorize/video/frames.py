@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
+from napari_colorize.array_types import AnyArray, PlaneIndex
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.io.image_record import Metadata
 
 Record = dict[str, object]
@@ -58,10 +59,8 @@ class SequenceInfo:
     # Lengths of the axes before Y and X; None if unknown until the end (a video)
     leading: tuple[int, ...] | None = None
     total: int | None = None  # approximate number of frames
-    limits: Limits | None = None  # values of black and white, for dtypes that do not define them
-    limits_note: str | None = None  # sentence for the user if `limits` were computed from the data
-    # Whether `limits` are stored in the file (a DICOM window) rather than computed from the data
-    has_window: bool = False
+    # Values of black and white if the source declares them; videos declare the range of their dtype
+    declared_range: IntensityRange | None = None
     # Metadata to copy into a stack or into images: axes, spacing, profile
     metadata: Metadata = field(default_factory=Metadata)
 

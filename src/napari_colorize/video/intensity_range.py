@@ -1,42 +1,52 @@
-"""Contrast limits of a whole sequence; separate limits for each frame would cause flicker."""
+"""Intensity range of a sequence; separate ranges for each frame would cause flicker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from napari_colorize.array_types import AnyArray, Limits
+from napari_colorize.array_types import AnyArray
+from napari_colorize.imaging.intensity_range import (
+    IntensityRange,
+    dtype_limits,
+    known_range,
+    range_of_images,
+)
+from napari_colorize.settings import ContrastLimits
+from napari_colorize.video.frames import FrameSource, ResumePoint
 
-FULL_RANGE_DTYPES = (np.dtype(bool), np.dtype(np.uint8), np.dtype(np.uint16))
+
+def video_range(dtype: np.dtype[Any]) -> IntensityRange:
+    """Range of decoded video frames, which span their dtype whatever the largest value is."""
+    return IntensityRange(dtype_limits(dtype), "range of the video")
 
 
-def sequence_limits(
-    dtype: np.dtype[Any], arrays: Iterable[AnyArray]
-) -> tuple[Limits | None, str | None]:
-    """Values of black and white of a sequence, computed from its data if the dtype needs it.
+def sequence_range(source: FrameSource, asked: ContrastLimits) -> IntensityRange:
+    """Range that all frames of a source share; they are read once if it depends on the data.
 
     Parameters
     ----------
-    dtype : np.dtype
-        Type of the arrays.
-    arrays : iterable of arrays
-        All frames; read once, and only if necessary.
-
-    Returns
-    -------
-    limits : (float, float) or None
-        None for bool, uint8 and uint16, which use their full range.
-    note : str or None
-        A sentence for the user if the limits were computed from the data.
+    source : FrameSource
+        The sequence.
+    asked : tuple of float, str or None
+        Contrast limits or rule, see `imaging.intensity_range.find_range`.
     """
-    if dtype in FULL_RANGE_DTYPES:
-        return None, None
-    from napari_colorize.imaging.planes import data_range, limits_of_range  # imports torch
+    info = source.info
+    known = known_range(info.dtype, asked, info.declared_range)
+    if isinstance(known, IntensityRange):
+        return known
+    # A copy: a source counts the damaged packets of the frames that it has read.
+    images = _images(copy.copy(source), info.rgb)
+    return range_of_images(images, info.total or 1, asked, info.declared_range)
 
-    ranges = [found for found in map(data_range, arrays) if found is not None]
-    if not ranges:
-        return None, None
-    low, high = min(pair[0] for pair in ranges), max(pair[1] for pair in ranges)
-    return limits_of_range(dtype, (low, high))
+
+def _images(source: FrameSource, rgb: bool) -> Iterator[AnyArray]:
+    from napari_colorize.imaging.planes import to_numpy  # imports torch
+
+    for frames in source.series(ResumePoint(), 0):
+        for frame in frames:
+            image = to_numpy(frame.image)
+            yield image[..., :3] if rgb else image

@@ -15,7 +15,9 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.video.decoder import Decoded, luminance_of, raw_frames
+from napari_colorize.video.intensity_range import video_range
 from napari_colorize.video.probe import VideoInfo, ffmpeg_errors, open_container, probe
 from napari_colorize.video.ycbcr import FULL, LIMITED, SMPTE170M, to_gray
 
@@ -54,6 +56,11 @@ class VideoFrames:
     def dtype(self) -> np.dtype[Any]:
         """uint8 or uint16."""
         return self.video.ycbcr.dtype
+
+    @property
+    def declared_range(self) -> IntensityRange:
+        """The range of the dtype, whatever the largest value is."""
+        return video_range(self.dtype)
 
     @property
     def ndim(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_colorize.errors import ImageError, OutputError, SettingsError
+from napari_colorize.imaging.intensity_range import IntensityRange, dtype_limits
 from napari_colorize.io.formats import DICOM_SUFFIXES, FORMATS, OME, TIFF, suffix_of
-from napari_colorize.settings import ColorizeSettings
+from napari_colorize.settings import ColorizeSettings, RangeRule
 from napari_colorize.video.decoder import VideoSource, exact_seconds
 from napari_colorize.video.encoder import VideoWriter
 from napari_colorize.video.encoder_options import CONTAINERS, Encoding, encoding_for
 from napari_colorize.video.folders import FolderSource, FolderWriter
 from napari_colorize.video.frames import WARM_UP_FRAMES, FrameSink, FrameSource, Record
+from napari_colorize.video.intensity_range import sequence_range
 from napari_colorize.video.ome_zarr import (
     OME_SUFFIX,
     SUFFIX,
@@ -86,17 +88,27 @@ class VideoPlan:
         colorizer: Colorizer,
         settings: ColorizeSettings,
         identity: Record,
+        *,
+        trained_rule: RangeRule | None = None,
         **guides: Any,
     ) -> VideoJob:
         """Open or resume the work folder, and return the job that colorizes the frames.
 
         `identity` describes model and guides; an earlier run is resumed only if it is equal.
-        `guides` are further arguments of `Colorizer.stream`: guides, a second model.
+        `trained_rule` is the rule for the intensity range that the checkpoint recommends, used if
+        the settings have no contrast limits and the source declares no range. `guides` are further
+        arguments of `Colorizer.stream`: guides, a second model.
         """
         warm_up = WARM_UP_FRAMES if settings.temporal_smoothing > 0 else 0
         info = self.source.info
-        limits = settings.contrast_limits or info.limits
-        arguments = {**asdict(settings), "contrast_limits": limits, **guides}
+        recommended = trained_rule if info.declared_range is None else None
+        found = sequence_range(self.source, settings.contrast_limits or recommended)
+        arguments = {
+            **asdict(settings),
+            "contrast_limits": None,
+            "declared_range": replace(found, note=None),
+            **guides,
+        }
         # Everything that changes a pixel or its encoding belongs to the identity: frames of two
         # different runs must not end in one result.
         state = ResumeState.open(
@@ -107,13 +119,13 @@ class VideoPlan:
         )
         steps = run(
             self.source,
-            self._sink(state, settings),
+            self._sink(state, settings, found),
             partial(colorizer.stream, rgb=info.rgb, **arguments),
             state,
             warm_up=warm_up,
-            limits=limits if self._fills_range(settings) else None,
+            limits=found.limits if self._fills_range(settings, found) else None,
         )
-        notes = (info.limits_note,) if info.limits_note and not settings.contrast_limits else ()
+        notes = (found.note,) if found.note else ()
         return VideoJob(steps, self.source, state, state.resume_point.done, notes)
 
     def _format(self) -> Record:
@@ -121,16 +133,23 @@ class VideoPlan:
             return {"kind": self.kind}
         return {"kind": self.kind, **self.encoding.identity}
 
-    def _fills_range(self, settings: ColorizeSettings) -> bool:
+    def _fills_range(self, settings: ColorizeSettings, found: IntensityRange) -> bool:
         """Whether integers between the contrast limits are stretched to black and white.
 
-        Viewers of videos and images assume the full range. A stack keeps its values unless the user
-        or the file has chosen a window.
+        A video has no scale of its own, and images hold 8 or 16 bits. Otherwise values keep the
+        scale of the input, unless the user or the file has chosen a window.
         """
-        is_chosen = settings.contrast_limits is not None or self.source.info.has_window
-        return settings.fidelity == "exact" and (is_chosen or self.kind in ("video", "folder"))
+        dtype = self.source.info.dtype
+        keeps_scale = (
+            self.kind in ("stack", "zarr")
+            or (self.kind == "folder" and dtype == np.uint16)
+            or found.limits == dtype_limits(dtype)
+        )
+        return settings.fidelity == "exact" and (found.is_window or not keeps_scale)
 
-    def _sink(self, state: ResumeState, settings: ColorizeSettings) -> FrameSink:
+    def _sink(
+        self, state: ResumeState, settings: ColorizeSettings, found: IntensityRange
+    ) -> FrameSink:
         source, overwrite = self.source, self.options.overwrite
         info = source.info
         if self.kind == "folder":
@@ -149,14 +168,14 @@ class VideoPlan:
             )
         assert self.encoding is not None
         # The video's own luma can be copied, bit for bit, only if gray values are not changed.
-        keeps_gray = settings.gamma == 1 and settings.contrast_limits is None
+        keeps_gray = settings.gamma == 1 and found.limits == dtype_limits(info.dtype)
         return VideoWriter(
             self.target,
             self.encoding,
             state,
             video=source.video if isinstance(source, VideoSource) else None,
             span=self.options.span,
-            keeps_luma=keeps_gray and info.limits is None and settings.fidelity == "exact",
+            keeps_luma=keeps_gray and settings.fidelity == "exact",
             overwrite=overwrite,
         )
 

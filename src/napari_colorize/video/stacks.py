@@ -11,15 +11,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
+from napari_colorize.array_types import AnyArray, PlaneIndex
 from napari_colorize.errors import ImageError, OutputError, warnings_suppressed
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.io.formats import OME, TIFF, can_hold, format_of
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import StackWriter, read_image, write_image
 from napari_colorize.io.text_metadata import dropped, dropped_sentence
 from napari_colorize.runtime.atomic import write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
-from napari_colorize.video.intensity_range import sequence_limits
 from napari_colorize.video.resume import ResumeState
 
 RAW_FILE = "planes.raw"
@@ -74,7 +74,7 @@ class StackSource:
             If the stack has no such time axis.
         """
         info = sequence_info(
-            path, record.array, rate, record.metadata, record.rgb, record.contrast_limits
+            path, record.array, rate, record.metadata, record.rgb, record.declared_range
         )
         if time_axis is not None:
             from napari_colorize.sequence_smoothing import checked_axis
@@ -156,19 +156,16 @@ def sequence_info(
     rate: Fraction,
     metadata: Metadata,
     rgb: bool,
-    window: Limits | None = None,
+    declared_range: IntensityRange | None = None,
 ) -> SequenceInfo:
-    """Properties of a stack of `rate` planes per second.
+    """Properties of a stack of `rate` planes per second; no plane is read.
 
-    Contrast limits are computed from all planes if necessary, unless the file has a `window`.
+    `declared_range` has the values of black and white if the file declares them.
     """
     shape = tuple(array.shape)
     leading = shape[: -3 if rgb else -2]
     height, width = shape[len(leading) : len(leading) + 2]
     dtype = np.dtype(array.dtype)
-    limits, note = window, None
-    if window is None:
-        limits, note = sequence_limits(dtype, (array[index] for index in np.ndindex(*leading)))
     return SequenceInfo(
         path=path,
         size=(height, width),
@@ -177,9 +174,7 @@ def sequence_info(
         time_base=1 / rate,
         leading=leading,
         total=math.prod(leading),
-        limits=limits,
-        limits_note=note,
-        has_window=window is not None,
+        declared_range=declared_range,
         metadata=metadata,
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_colorize.networks import Fit
+from napari_colorize.settings import RangeRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class Checkpoint:
     saturation: float = 1.0
     # Images are resized to a square, or keep their aspect ratio at the same area
     fit: Fit = "square"
+    # Rule for the intensity range with which the model was trained; None is "auto"
+    contrast_limits: RangeRule | None = None
 
     def matches_size(self, size: int) -> bool:
         """Whether a file of this size in bytes can be this checkpoint."""

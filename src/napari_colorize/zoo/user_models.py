@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import cast, get_args
 
 from napari_colorize.errors import CheckpointError
 from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize.settings import setting_of
+from napari_colorize.settings import RangeRule, setting_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 
 MODELS_VARIABLE = "NAPARI_COLORIZE_MODELS"
@@ -99,7 +100,15 @@ def checkpoint_of(
         render_factor=architecture.render_factor if factor is None else round(factor),
         saturation=architecture.saturation if saturation is None else saturation,
         fit=architecture.fit,
+        contrast_limits=recommended_rule(metadata),
     )
+
+
+def recommended_rule(metadata: Mapping[str, str]) -> RangeRule | None:
+    """Rule for the intensity range in the metadata of a checkpoint; None for "auto" or no rule."""
+    rule = metadata.get("contrast_limits", "")
+    known = get_args(RangeRule)
+    return cast(RangeRule, rule) if rule in known and rule != "auto" else None
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -25,9 +25,12 @@ import numpy as np
 from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
+from napari_colorize.settings import RangeRule
 from napari_colorize_training.data.checks import (
     COLORLESS,
+    DISAGREEING,
     DUPLICATED,
+    MAX_DIFFERENCE,
     MIN_SIDE,
     MISPAIRED,
     SIMILAR,
@@ -43,8 +46,10 @@ from napari_colorize_training.data.checks import (
     summary,
 )
 from napari_colorize_training.data.decode import (
+    brightness_difference,
     decode,
     digest_of,
+    ranges_of,
     shrink,
     shrunk_size,
     to_color,
@@ -61,7 +66,7 @@ from napari_colorize_training.data.split import grouping, validation_split
 
 SIDE = 160  # px, short side of cached images
 VALIDATION_SHARE = 0.02
-FORMAT = 2  # version of the cache; caches of other versions are rebuilt
+FORMAT = 3  # version of the cache; caches of other versions are rebuilt
 THREADS = min(16, os.cpu_count() or 1)
 PREFETCH = 4  # images that are decoded in advance, per thread
 SAME_PROPORTIONS = 0.02  # relative tolerance; scans of one plate may differ by some rows
@@ -151,6 +156,7 @@ def prepare(
     group: str | None = None,
     side: int = SIDE,
     validation_share: float = VALIDATION_SHARE,
+    contrast_limits: RangeRule = "auto",
     progress: ReadProgress | None = None,
 ) -> Report:
     """Read a source, check every image and write the cache, unless it is up to date.
@@ -167,6 +173,8 @@ def prepare(
         Short side of cached images, px; the upper limit of crop sizes.
     validation_share : float
         Share of the images in the validation split, in (0, 1).
+    contrast_limits : {"auto", "dtype", "data", "percentile"}
+        Rule for the intensity range of each image, as the setting of the Colorizer.
     progress : callable, optional
         Called after each image with the number of images read and in total.
 
@@ -194,7 +202,7 @@ def prepare(
     source = read_source(data)
     group_of = grouping(group, source.items)
     _require_images(source)
-    key = _cache_key(source, group, side, validation_share)
+    key = _cache_key(source, group, side, validation_share, contrast_limits)
     if _is_current(cache, key):
         return Report.load(cache)
     with write_errors(cache):
@@ -204,7 +212,8 @@ def prepare(
     with new_file(cache / "pixels", overwrite=True) as part:
         writer = _CacheWriter(source.title, len(source.items), [*source.problems])
         with write_errors(cache / "pixels"), part.open("wb") as file:
-            writer.write(file, _read_all(source.items, side), group_of, progress)
+            images = _read_all(source.items, side, contrast_limits)
+            writer.write(file, images, group_of, progress)
         entries, report = writer.split(validation_share)
         with write_errors(index):
             index.unlink(
@@ -212,8 +221,8 @@ def prepare(
             )  # an index must never exist beside the pixels of another cache
     report.save(cache)
     with new_file(index, overwrite=True) as part:
-        images = [asdict(entry) for entry in entries]
-        part.write_text(json.dumps({"key": key, "images": images}))
+        listing = [asdict(entry) for entry in entries]
+        part.write_text(json.dumps({"key": key, "images": listing}))
     return report
 
 
@@ -331,6 +340,12 @@ class _CacheWriter:
         if count >= 2:
             return
         left_out = summary(self.problems)
+        disagreeing = [each for each in self.problems if each.problem == DISAGREEING]
+        if disagreeing:
+            raise ImageError(
+                f"{self.title} has {count} usable images{left_out}. {disagreeing[0]} Check that "
+                "the pairs belong together, and their contrast limits."
+            )
         if count == 0 and all(problem.problem == UNREADABLE for problem in self.problems):
             raise FileNotFoundError(f"{self.title} has no readable images{left_out}.")
         if count == 0:
@@ -349,7 +364,9 @@ def _require_images(source: ImageSource) -> None:
         raise FileNotFoundError(f"{source.title} has no readable images{summary(source.problems)}.")
 
 
-def _read_all(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _CheckedImage | Problem]]:
+def _read_all(
+    items: Sequence[Item], side: int, rule: RangeRule
+) -> Iterator[tuple[Item, _CheckedImage | Problem]]:
     """Yield every item in order, decoded and checked by several threads, a few in advance."""
     waiting: deque[tuple[Item, Future[_CheckedImage | Problem]]] = deque()
     remaining = iter(items)
@@ -357,14 +374,14 @@ def _read_all(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _Checked
         while True:
             # `Executor.map` would decode all of them before the first is written.
             for item in islice(remaining, PREFETCH * THREADS - len(waiting)):
-                waiting.append((item, pool.submit(partial(_read, side=side), item)))
+                waiting.append((item, pool.submit(partial(_read, side=side, rule=rule), item)))
             if not waiting:
                 return
             item, future = waiting.popleft()
             yield item, future.result()
 
 
-def _read(item: Item, *, side: int) -> _CheckedImage | Problem:
+def _read(item: Item, *, side: int, rule: RangeRule) -> _CheckedImage | Problem:
     try:
         color = decode(item.color, side)
         gray = None if item.gray is None else decode(item.gray, side)
@@ -372,15 +389,21 @@ def _read(item: Item, *, side: int) -> _CheckedImage | Problem:
         return Problem(item.name, UNREADABLE, str(error).rstrip("."), "left out")
     problem = _problem(color.pixels, None if gray is None else gray.pixels)
     if problem is None:
-        rgb, limits = to_color(color)
+        found, found_gray = ranges_of(color, gray, item.limits, rule)
+        rgb, limits = to_color(color, found)
         size = shrunk_size(rgb.shape, side)
         rgb = shrink(rgb, size)
         if is_colorless(rgb, limits[1] - limits[0]):
             problem = COLORLESS, "its colors hardly differ from gray"
     if problem is not None:
         return Problem(item.name, *problem, "left out")
-    plane, gray_limits = (None, (0.0, 1.0)) if gray is None else to_gray(gray, item.limits)
-    plane = None if plane is None else shrink(plane, size)
+    plane, gray_limits = (None, (0.0, 1.0)) if gray is None else to_gray(gray, found_gray)
+    if plane is not None:
+        plane = shrink(plane, size)
+        difference = brightness_difference(plane, gray_limits, rgb, limits)
+        if difference > MAX_DIFFERENCE:
+            reason = f"gray and the luminance of its colors differ by {difference:.2f} of the range"
+            return Problem(item.name, DISAGREEING, reason, "left out")
     return _CheckedImage(
         rgb=rgb,
         gray=plane,
@@ -411,11 +434,11 @@ def _to_bytes(rgb: AnyArray, limits: Limits) -> UInt8Array:
     if rgb.dtype == np.uint8:
         return rgb
     low, high = limits
-    return ((rgb - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
+    return ((rgb - low) * (255 / ((high - low) or 1))).clip(0, 255).astype(np.uint8)
 
 
 def _cache_key(
-    source: ImageSource, group: str | None, side: int, share: float
+    source: ImageSource, group: str | None, side: int, share: float, rule: RangeRule
 ) -> dict[str, object]:
     """Return what a cache was made from, and its options; if it changes, the cache is stale."""
     listing = [
@@ -431,6 +454,7 @@ def _cache_key(
         "group": group,
         "side": side,
         "validation_share": share,
+        "contrast_limits": rule,
     }
 
 

@@ -22,9 +22,10 @@ MAX_BITS = 2  # of 64, by which the hashes of near-duplicates differ at most
 FLAT = 2.0  # standard deviation in levels; below it the hash would be noise
 BIT_RANGES = (0x1FFFFF, 0x1FFFFF << 21, 0x3FFFFF << 42)  # 21 + 21 + 22 bits
 
-UNREADABLE, COLORLESS, TINY, DUPLICATED, SIMILAR, MISPAIRED = (
+MAX_DIFFERENCE = 0.2  # mean difference of gray and the luminance of its colors, of the range
+UNREADABLE, COLORLESS, TINY, DUPLICATED, SIMILAR, MISPAIRED, DISAGREEING = (
     *("unreadable", "gray", "tiny"),
-    *("duplicated", "nearly the same", "mis-paired"),
+    *("duplicated", "nearly the same", "mis-paired", "of another brightness in gray"),
 )
 
 

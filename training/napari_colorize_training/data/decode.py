@@ -20,13 +20,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.imaging.color import REC601
-from napari_colorize.imaging.planes import default_limits, to_numpy
+from napari_colorize.imaging.intensity_range import (
+    IntensityRange,
+    image_range,
+    range_of_images,
+)
+from napari_colorize.imaging.planes import to_numpy
+from napari_colorize.settings import ContrastLimits
 from napari_colorize_training.data.sources import Content, Member
 
 DRAFT = 2  # a JPEG is decoded at this many times its final side or more
 _EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PERCENTILES = (0.1, 99.9)  # limits of uint16; a few hot pixels must not darken an image
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Decoded:
 
     pixels: AnyArray  # shape (Y, X) or (Y, X, 3): any real dtype; black is the lowest value
     digest: str  # SHA-256 of the file, or of the array's bytes
-    limits: Limits | None = None  # values of black and white, if the file has them
+    declared: IntensityRange | None = None  # values of black and white, if the file has them
 
 
 def decode(content: Content, side: int) -> Decoded:
@@ -62,39 +67,74 @@ def decode(content: Content, side: int) -> Decoded:
         raise ImageError(reason) from error
 
 
-def to_color(decoded: Decoded) -> tuple[AnyArray, Limits]:
+def ranges_of(
+    color: Decoded,
+    gray: Decoded | None = None,
+    gray_limits: Limits | None = None,
+    rule: ContrastLimits = None,
+) -> tuple[IntensityRange, IntensityRange | None]:
+    """Find the intensity ranges of a color image and of its gray image, if there is one.
+
+    The rule is that of the Colorizer. Two images of one dtype share a range, found from the values
+    of both, unless a file declares its own or `gray_limits` are known.
+    """
+    pixels = _channels(color)
+    if gray is None:
+        return image_range(pixels, rule, color.declared), None
+    plane = _channels(gray)
+    if gray_limits is not None and plane.ndim == 2:
+        return image_range(pixels, rule, color.declared), image_range(plane, gray_limits)
+    if plane.dtype == pixels.dtype and color.declared is None and gray.declared is None:
+        shared = range_of_images([pixels, plane], 2, rule)
+        return shared, shared
+    return image_range(pixels, rule, color.declared), image_range(plane, rule, gray.declared)
+
+
+def to_color(decoded: Decoded, found: IntensityRange | None = None) -> tuple[AnyArray, Limits]:
     """Return RGB `(Y, X, 3)` as uint8 or uint16, and its values of black and white.
 
-    These are 0 and 255 for uint8. For uint16 they are the 0.1 and 99.9 percentiles of all three
-    channels, because many such files use 10 or 12 bits. Other dtypes are converted to uint16.
+    `found` is the range of `ranges_of`. uint8 with another range than its own, and types other than
+    uint8 and uint16, are converted to uint16.
     """
-    pixels = decoded.pixels[..., :3]
-    if pixels.dtype.kind == "b":
-        pixels = pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype == np.uint8:
-        return pixels, (0, 255)
-    if pixels.dtype == np.uint16:
-        return pixels, _percentile_limits(pixels)
-    (low, high), _ = default_limits(pixels)
+    pixels = _channels(decoded)
+    low, high = (found or image_range(pixels, None, decoded.declared)).limits
+    if pixels.dtype == np.uint16 or (pixels.dtype == np.uint8 and (low, high) == (0, 255)):
+        return pixels, (low, high)
     unit = (pixels.astype(np.float64) - low) / (high - low or 1)
     unit = np.nan_to_num(unit, nan=0.0).clip(0, 1)
     return np.rint(unit * 65535).astype(np.uint16), (0, 65535)
 
 
-def to_gray(decoded: Decoded, limits: Limits | None) -> tuple[AnyArray, Limits]:
+def to_gray(decoded: Decoded, found: IntensityRange | None = None) -> tuple[AnyArray, Limits]:
     """Return gray `(Y, X)` as uint8, uint16 or float32, and its values of black and white.
 
-    These are `limits`, else those of the file, else the colorizer's defaults for such an image.
+    `found` is the range of `ranges_of`.
     """
-    pixels = decoded.pixels
+    pixels = _channels(decoded)
+    low, high = (found or image_range(pixels, None, decoded.declared)).limits
     if pixels.ndim == 3:
-        limits, pixels = None, _luminance(pixels[..., :3])
-    if pixels.dtype.kind == "b":
-        pixels = pixels.astype(np.uint8) * np.uint8(255)
-    limits = limits or decoded.limits or default_limits(pixels)[0]
+        pixels = _luminance(pixels)
     if pixels.dtype not in (np.uint8, np.uint16):
         pixels = pixels.astype(np.float32)
-    return pixels, (float(limits[0]), float(limits[1]))
+    return pixels, (float(low), float(high))
+
+
+def brightness_difference(
+    gray: AnyArray, gray_limits: Limits, rgb: AnyArray, limits: Limits
+) -> float:
+    """Mean difference of gray and the luminance of RGB of the same size, as a share of the range."""
+    return float(np.abs(_unit(gray, gray_limits) - _unit(rgb, limits) @ np.array(REC601)).mean())
+
+
+def _unit(values: AnyArray, limits: Limits) -> AnyArray:
+    low, high = limits
+    return np.nan_to_num((values.astype(np.float32) - low) / (high - low or 1)).clip(0, 1)
+
+
+def _channels(decoded: Decoded) -> AnyArray:
+    """The pixels without alpha; bool as uint8."""
+    pixels = decoded.pixels[..., :3] if decoded.pixels.ndim == 3 else decoded.pixels
+    return pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype.kind == "b" else pixels
 
 
 def shrink(pixels: AnyArray, size: tuple[int, int]) -> AnyArray:
@@ -168,7 +208,7 @@ def _decode_with_io(path: Path, digest: str) -> Decoded:
         return Decoded(_pillow_array(Image.open(path)), digest)
     if image.is_stack:
         raise ImageError("it is a stack; give its planes as separate files, or as an array")
-    return Decoded(image.array, digest, image.contrast_limits)
+    return Decoded(image.array, digest, image.declared_range)
 
 
 def _pillow_array(image: Image.Image) -> AnyArray:
@@ -177,11 +217,6 @@ def _pillow_array(image: Image.Image) -> AnyArray:
 
 def _resize(pixels: AnyArray, size: tuple[int, int]) -> AnyArray:
     return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS))
-
-
-def _percentile_limits(pixels: AnyArray) -> Limits:
-    low, high = np.percentile(pixels, _PERCENTILES)
-    return (float(low), float(high)) if high > low else (0, 65535)
 
 
 def _luminance(rgb: AnyArray) -> AnyArray:

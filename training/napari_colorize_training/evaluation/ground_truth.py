@@ -17,8 +17,14 @@ from napari_colorize.errors import ImageError
 from napari_colorize.imaging.color import to_uint8
 from napari_colorize.io.file_names import natural_key
 from napari_colorize_training.data.cache import VALIDATION_SHARE
-from napari_colorize_training.data.checks import is_colorless
-from napari_colorize_training.data.decode import decode, to_color, to_gray
+from napari_colorize_training.data.checks import MAX_DIFFERENCE, is_colorless
+from napari_colorize_training.data.decode import (
+    brightness_difference,
+    decode,
+    ranges_of,
+    to_color,
+    to_gray,
+)
 from napari_colorize_training.data.sources import Content, ImageSource, Item, read_source
 from napari_colorize_training.data.split import grouping, validation_split
 
@@ -124,15 +130,24 @@ def _source(data: Any) -> ImageSource:
 def _read(item: Item, group: str) -> GroundTruthImage:
     try:
         color = decode(item.color, FULL_SIZE)
-        gray = None if item.gray is None else to_gray(decode(item.gray, FULL_SIZE), item.limits)
+        partner = None if item.gray is None else decode(item.gray, FULL_SIZE)
     except ImageError:
         return GroundTruthImage(item.name, group, None)
     if color.pixels.ndim == 2:
         return GroundTruthImage(item.name, group, None)
-    rgb = _to_8_bits(*to_color(color))
-    if is_colorless(rgb, 255):
+    found, found_gray = ranges_of(color, partner, item.limits)
+    rgb = _to_8_bits(*to_color(color, found))
+    gray = None if partner is None else _to_8_bits(*to_gray(partner, found_gray))
+    if is_colorless(rgb, 255) or (gray is not None and _disagrees(gray, rgb)):
         return GroundTruthImage(item.name, group, None)
-    return GroundTruthImage(item.name, group, rgb, None if gray is None else _to_8_bits(*gray))
+    return GroundTruthImage(item.name, group, rgb, gray)
+
+
+def _disagrees(gray: UInt8Array, rgb: UInt8Array) -> bool:
+    """Whether gray is another image than the luminance of the colors, or of another range."""
+    if gray.shape != rgb.shape[:2]:
+        return False  # refused by the evaluation
+    return brightness_difference(gray, (0, 255), rgb, (0, 255)) > MAX_DIFFERENCE
 
 
 def _to_8_bits(pixels: AnyArray, limits: Limits) -> UInt8Array:

@@ -59,6 +59,7 @@ def export_model(
         "recipe": json.dumps(recipe.to_dict()),
         "steps": str(step),
         "license": recipe.license,
+        "contrast_limits": recipe.data.contrast_limits,
         "statement": STATEMENT,
         **{
             name: f"{recipe.export[name]:g}"

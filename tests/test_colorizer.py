@@ -403,7 +403,7 @@ def test_a_stack_of_12_bits_has_one_note_and_its_range_in_every_record(tiny_colo
 
 
 def test_a_declared_range_is_used_unless_limits_are_given(tiny_colorizer, ramp):
-    image = ramp.astype(np.int16) * 10 - 1000
+    image = (ramp * 2000).astype(np.int16) - 1000
     window = declared_range((-160, 240), "DICOM window")
 
     with pytest.warns(ColorizeNote, match="DICOM window"):
@@ -420,7 +420,7 @@ def test_a_declared_range_is_used_unless_limits_are_given(tiny_colorizer, ramp):
 def test_the_rule_of_the_training_is_used_if_nothing_is_given_or_declared(ramp):
     trained = with_network(TintNetwork())
     trained = replace(trained, checkpoint=replace(trained.checkpoint, contrast_limits="data"))
-    image = ramp.astype(np.uint16) * 7 + 5
+    image = (ramp * 700).astype(np.uint16) + 5
     window = declared_range((0, 700), "ImageJ display range")
 
     assert trained(image).plane.limits == (image.min(), image.max())
@@ -433,9 +433,10 @@ def test_the_rule_of_the_training_is_used_if_nothing_is_given_or_declared(ramp):
 @pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeWarning")
 @pytest.mark.parametrize("factor", [4, 16])
 def test_colors_do_not_depend_on_the_scale_of_the_values(tiny_colorizer, ramp, factor):
-    scaled = ramp.astype(np.uint16) * factor
+    image = (255 * ramp).astype(np.uint8)
+    scaled = image.astype(np.uint16) * factor
 
-    expected = pytest.approx(tiny_colorizer(ramp).chroma.mean(), rel=0.05)
+    expected = pytest.approx(tiny_colorizer(image).chroma.mean(), rel=0.05)
 
     assert tiny_colorizer(scaled).chroma.mean() == expected
     (result,) = tiny_colorizer.stream([scaled])

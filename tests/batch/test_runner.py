@@ -341,7 +341,7 @@ def test_a_sheet_shows_any_dtype_over_its_range(
     folder: Path, tiny_colorizer: Colorizer, dtype: Any
 ) -> None:
     ramp = np.tile(np.linspace(0, 1, 64), (64, 1))
-    scale = {np.uint16: 65535, np.int32: 10**6, np.float32: 1}.get(dtype, 255)
+    scale = {np.uint16: 65535, np.int32: 2**20 - 1, np.float32: 1}.get(dtype, 255)
     save("a.tif", (ramp * scale).astype(dtype))
     run(tiny_colorizer, "a.tif", sweep=(4,))
     images_received = read_image("out/a-sweep.png").array[200, 12 : 12 + 480, 0].astype(int)

@@ -130,7 +130,7 @@ def test_each_note_is_printed_once_for_each_image() -> None:
     import tifffile
 
     tifffile.imwrite("stack.tif", colored, photometric="rgb")
-    tifffile.imwrite("int.tif", colored[0, ..., 0].astype(np.int32))
+    tifffile.imwrite("int.tif", colored[0, ..., 0].astype(np.int32) - 1)
     done = run("stack.tif", "int.tif", "-o", "out")
     (stack, number, _) = done.stderr.splitlines()
     assert stack.startswith("stack.tif: The image had colors")
@@ -140,10 +140,10 @@ def test_each_note_is_printed_once_for_each_image() -> None:
 def test_limits_computed_from_a_stack_are_reported_once() -> None:
     import tifffile
 
-    stack = np.arange(3 * 8 * 8, dtype=np.int32).reshape(3, 8, 8)
+    stack = np.arange(3 * 8 * 8, dtype=np.int32).reshape(3, 8, 8) - 100
     tifffile.imwrite("stack.tif", stack, photometric="minisblack")
     output = run("stack.tif").stderr
-    assert output.count("Contrast limits were taken from the data: 0 and 191.") == 1
+    assert output.count("Contrast limits were taken from the data: -100 and 91.") == 1
 
 
 def test_a_sweep_writes_one_contact_sheet_for_each_image() -> None:

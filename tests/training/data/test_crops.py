@@ -28,10 +28,10 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """16-bit images, some of them with a gray image equal to red."""
+    """10-bit images with a gray image that is 0.25 and red."""
     cache = tmp_path_factory.mktemp("cache")
     color = images(12, np.uint16) * 16
-    prepare({"color": color, "gray": [*(color[..., 0].astype(np.float32) / 1000)]}, cache)
+    prepare({"color": color, "gray": [*(0.25 + color[..., 0].astype(np.float32) / 1000)]}, cache)
     return ImageCache(cache, validation=False)
 
 
@@ -116,8 +116,8 @@ def test_deep_pairs_are_floats_scaled_by_their_limits(pairs):
 
     assert (batch.rgb.dtype, batch.gray.dtype) == (torch.float32, torch.float32)
     assert batch.gray.shape == (8, 1, 48, 48)
-    assert batch.rgb.min() == 0 and batch.rgb.max() == 1
-    values = {round(float(crop.mean()) * 1000 / 16, 3) for crop in batch.gray}
+    assert batch.rgb.min() == 0 and batch.rgb.max() == pytest.approx(59 * 16 / 1023)
+    values = {round(float(crop.mean() - 0.25) * 1000 / 16, 2) for crop in batch.gray}
     assert values <= {float(number) for number in range(12)}
     assert torch.equal(batch.gray.amin((1, 2, 3)), batch.gray.amax((1, 2, 3)))
 

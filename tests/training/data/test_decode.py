@@ -5,11 +5,19 @@ import sys
 import numpy as np
 import pytest
 import tifffile
-from napari_colorize_training.data.decode import decode, shrink, shrunk_size, to_color, to_gray
+from napari_colorize_training.data.decode import (
+    decode,
+    ranges_of,
+    shrink,
+    shrunk_size,
+    to_color,
+    to_gray,
+)
 from PIL import Image
 from skimage import data
 
 from napari_colorize.errors import ImageError
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.io.images import write_image
 
 
@@ -114,15 +122,37 @@ def test_the_digest_does_not_depend_on_the_container(tmp_path):
     assert decode(tmp_path / "one.png", 160).digest != decode(data.astronaut(), 160).digest
 
 
-def test_ten_bits_in_uint16_have_percentile_limits():
+def test_colors_have_the_range_of_the_rule():
     image = np.random.default_rng(0).integers(100, 924, (200, 200, 3), dtype=np.uint16)
-    image[0, 0] = 65535  # a hot pixel
+    decoded = decode(image, 160)
 
-    rgb, (low, high) = to_color(decode(image, 160))
+    rgb, limits = to_color(decoded)
+    (percentiles, _) = ranges_of(decoded, rule="percentile")
 
     np.testing.assert_array_equal(rgb, image)
-    assert low == pytest.approx(100, abs=2)
-    assert high == pytest.approx(923, abs=2)
+    assert limits == (0, 1023)
+    assert to_color(decoded, percentiles)[1] == pytest.approx((100, 923), abs=2)
+
+
+def test_eight_bits_with_another_range_than_their_own_are_stretched():
+    image = np.full((4, 4, 3), 60, np.uint8)
+    image[0, 0], image[1, 1] = 20, 100
+    decoded = decode(image, 160)
+
+    rgb, limits = to_color(decoded, ranges_of(decoded, rule="data")[0])
+
+    assert (rgb.dtype, limits) == (np.uint16, (0, 65535))
+    assert list(rgb[[0, 1, 2], [0, 1, 2], 0]) == [0, 65535, 32768]
+
+
+def test_a_pair_of_one_dtype_has_one_range():
+    color = decode(np.full((4, 4, 3), 4000, np.uint16), 160)
+    gray = decode(np.full((4, 4), 900, np.uint16), 160)
+    bright = decode(np.full((4, 4), 70, np.uint8), 160)
+
+    assert [found.limits for found in ranges_of(color, gray)] == [(0, 4095), (0, 4095)]
+    assert [found.limits for found in ranges_of(color, bright)] == [(0, 4095), (0, 255)]
+    assert ranges_of(color, gray, (5, 900))[1].limits == (5, 900)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -141,20 +171,23 @@ def test_floats_are_converted_to_sixteen_bits(dtype):
     ("gray", "dtype", "limits"),
     [
         (np.full((4, 4), 7, np.uint8), np.uint8, (0, 255)),
-        (np.full((4, 4), 7, np.uint16), np.uint16, (0, 65535)),
+        (np.full((4, 4), 7, np.uint16), np.uint16, (0, 255)),
+        (np.full((4, 4), 4000, np.uint16), np.uint16, (0, 4095)),
         (np.array([[-1000, 3000]], np.int16), np.float32, (-1000, 3000)),
         (np.array([[0.2, 0.5]]), np.float32, (0, 1)),
         (np.array([[False, True]]), np.uint8, (0, 255)),
     ],
 )
 def test_gray_images_have_the_colorizers_default_limits(gray, dtype, limits):
-    plane, found = to_gray(decode(gray, 160), None)
+    plane, found = to_gray(decode(gray, 160))
 
     assert (plane.dtype, found) == (dtype, limits)
 
 
 def test_known_limits_are_used():
-    plane, limits = to_gray(decode(np.zeros((4, 4), np.uint16), 160), (5, 900))
+    plane, limits = to_gray(
+        decode(np.zeros((4, 4), np.uint16), 160), IntensityRange((5, 900), "layer")
+    )
 
     assert (plane.dtype, limits) == (np.uint16, (5, 900))
 

@@ -122,7 +122,7 @@ def to_gray(decoded: Decoded, found: IntensityRange | None = None) -> tuple[AnyA
 def brightness_difference(
     gray: AnyArray, gray_limits: Limits, rgb: AnyArray, limits: Limits
 ) -> float:
-    """Mean difference of gray and the luminance of RGB of the same size, as a share of the range."""
+    """Mean difference of gray and the luminance of RGB of one size, as a share of the range."""
     return float(np.abs(_unit(gray, gray_limits) - _unit(rgb, limits) @ np.array(REC601)).mean())
 
 

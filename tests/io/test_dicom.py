@@ -519,7 +519,9 @@ def test_a_false_dicom_file_is_refused(tmp_path, content):
 
 
 def test_sizes_larger_than_the_file_are_refused(tmp_path):
-    with pytest.raises(ImageError, match=r"a\.dcm cannot be decoded as DICOM: .*less than expected"):
+    with pytest.raises(
+        ImageError, match=r"a\.dcm cannot be decoded as DICOM: .*less than expected"
+    ):
         read_image(dicom_file(tmp_path / "a.dcm", Rows=500, Columns=500))
     with pytest.raises(ImageError, match="more than the limit"):
         read_image(dicom_file(tmp_path / "b.dcm", Rows=65535, Columns=65535))

@@ -34,18 +34,8 @@ def prepare_batch(
 ) -> TrainingBatch:
     """Copy a batch to the device, then augment and degrade it there.
 
-    Parameters
-    ----------
-    batch : CropBatch
-        From `Crops`.
-    config : DataPlan
-        Data options of the recipe.
-    device : torch.device
-        Device of the networks.
-    training : bool
-        Augment and degrade. In validation nothing is augmented, and gray is degraded only with
-        `validate_degraded`. Random numbers follow from the batch's seeds, so that they do not
-        depend on the number of processes.
+    In validation nothing is augmented, and gray is degraded only with `validate_degraded`. Random
+    numbers follow from the batch's seeds, so that they do not depend on the number of processes.
     """
     rgb = batch.rgb.to(device, non_blocking=True)
     rgb = rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb

@@ -114,17 +114,7 @@ def on_clean_gray(result: Colorized, gray: UInt8Array) -> Colorized:
 def make_degrade(name: str | None, seed: int = 0) -> Degrade:
     """Return a function that degrades gray images; the identity for "none" and None.
 
-    Parameters
-    ----------
-    name : str or None
-        A key of `degrade.PRESETS`.
-    seed : int
-        Seed of the random numbers.
-
-    Raises
-    ------
-    SettingsError
-        If the name is unknown.
+    `name` is a key of `degrade.PRESETS`. Raises `SettingsError` if it is unknown.
     """
     if name is None:
         return lambda truth, gray: gray

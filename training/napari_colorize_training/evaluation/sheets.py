@@ -20,13 +20,7 @@ PREVIEW_LABELS = ("gray", "prediction", "truth")
 
 
 def preview_sheet(rows: Sequence[tuple[UInt8Array, UInt8Array, UInt8Array]]) -> Image.Image:
-    """Return a sheet with gray, prediction and truth, one image per row.
-
-    Parameters
-    ----------
-    rows : sequence of (gray, predicted, truth)
-        uint8, `(Y, X)` and twice `(Y, X, 3)`.
-    """
+    """Return a sheet with gray (Y, X), prediction and truth (Y, X, 3), uint8, one image per row."""
     labels = [PREVIEW_LABELS if not number else ("", "", "") for number in range(len(rows))]
     images = [image for row in rows for image in row]
     return Image.fromarray(

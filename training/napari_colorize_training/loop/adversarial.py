@@ -17,14 +17,8 @@ from napari_colorize_training.recipe import CriticConfig
 class AdversarialLoss:
     """Losses of generator and critic.
 
-    Parameters
-    ----------
-    config : CriticConfig
-        Loss, label smoothing and conditioning.
-    generator : GeneratorWrapper
-        Converts outputs and true colors to the critic's input.
-    critic : nn.Module
-        From `build_critic`.
+    `generator` converts outputs and true colors to the input of the critic, which is made by
+    `build_critic`.
     """
 
     def __init__(

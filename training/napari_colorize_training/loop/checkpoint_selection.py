@@ -39,20 +39,8 @@ class BestCheckpoint:
 class Validator:
     """Measures the generator on validation images and keeps the best weights of a stage.
 
-    Parameters
-    ----------
-    models : TrainedModels
-        Networks of the run.
-    images : ImageCache
-        Validation images.
-    config : DataConfig
-        Data options of the recipe.
-    side : int
-        Side of the crops, px; the same in all stages, so that figures are comparable.
-    where : torch.device
-        Device of the batches.
-    all_reduce_mean : callable
-        Means of values over all processes.
+    The side of the crops is the same in all stages, so that figures are comparable.
+    `all_reduce_mean` returns means of values over all processes.
 
     Attributes
     ----------

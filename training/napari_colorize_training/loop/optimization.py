@@ -24,15 +24,7 @@ class ParameterGroup:
 
 
 class OptimizedModule:
-    """A generator or critic with its optimizer.
-
-    Parameters
-    ----------
-    network : nn.Module
-        On the accelerator's device.
-    accelerator : Accelerator
-        Device, precision and processes.
-    """
+    """A generator or critic on the accelerator's device, with its optimizer."""
 
     def __init__(self, network: nn.Module, accelerator: Accelerator) -> None:
         self.network, self._accelerator = network, accelerator
@@ -49,18 +41,9 @@ class OptimizedModule:
         weight_decay: float,
         clip: float = 0.0,
     ) -> None:
-        """Make a new optimizer, for the parameters that require gradients.
+        """Make a new optimizer, for the parameters of the groups that require gradients.
 
-        Parameters
-        ----------
-        groups : sequence of ParameterGroup
-            Parameters and peak learning rates.
-        name : {"adamw", "adam"}
-            Optimizer.
-        betas, weight_decay
-            Its options.
-        clip : float
-            Largest norm of the gradient; 0 for no limit.
+        `clip` is the largest norm of the gradient; 0 for no limit.
         """
         kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         trained = [

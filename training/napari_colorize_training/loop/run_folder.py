@@ -39,21 +39,11 @@ TORCH_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container")
 
 
 class RunFolder:
-    """Folder with the log and the state of a run.
+    """Folder with the log and the state of a run, created if it does not exist.
 
-    Parameters
-    ----------
-    path : Path
-        Created if it does not exist.
-    identity : mapping
-        Recipe, number of steps, images and base. A state is resumed only if its own is equal.
-    writes : bool
-        Whether this process writes to the folder.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be created or written to.
+    `identity` is recipe, number of steps, images and base: a state is resumed only if its own is
+    equal. Only a process with `writes` writes to the folder. Raises `OutputError` if the folder
+    cannot be created or written to.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], *, writes: bool = True) -> None:

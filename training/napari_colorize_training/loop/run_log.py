@@ -17,15 +17,7 @@ LOG_EVERY = 25  # steps
 class RunLog:
     """Collects the values of every step and writes their means to the run folder.
 
-    Parameters
-    ----------
-    folder : RunFolder
-        Folder of the log.
-
-    Attributes
-    ----------
-    rows : list of dict
-        Values since the last row; part of the saved state.
+    `rows` are the values since the last row; they are part of the saved state.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -33,18 +25,10 @@ class RunLog:
         self.rows: list[dict[str, float]] = []
 
     def add(self, values: dict[str, float], *, seconds: float, batch: int, waiting: float) -> None:
-        """Add the values of a step.
+        """Add the losses and the learning rate of a step.
 
-        Parameters
-        ----------
-        values : dict
-            Losses and learning rate.
-        seconds : float
-            Mean time of a step.
-        batch : int
-            Images in the step.
-        waiting : float
-            Seconds for which the step waited for its batch.
+        `seconds` is the mean time of a step, `batch` the number of its images, and `waiting` the
+        seconds for which the step waited for its batch.
         """
         speed = {"seconds": seconds, "images_per_second": batch / seconds}
         self.rows.append(values | speed | {"waiting": waiting / seconds})

@@ -35,16 +35,9 @@ def expand_stages(
 ) -> list[StageRun]:
     """Return the stages of a run.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Recipe whose stages are run.
-    images : int
-        Number of images in an epoch.
-    largest_side : int
-        Largest possible side of a crop, px.
-    steps : int, optional
-        Length of the whole run; every stage keeps its share, and has at least one step.
+    `images` is their number in an epoch, and `largest_side` the largest possible side of a crop,
+    px. `steps` is the length of the whole run; every stage keeps its share, and has at least one
+    step.
     """
     stages = list(recipe.unrolled_stages())
     counts = [stage.steps or max(1, round(stage.epochs * images / stage.batch)) for stage in stages]

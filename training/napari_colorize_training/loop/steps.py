@@ -26,21 +26,10 @@ SEEDS_PER_STEP = 4096  # more than the number of processes
 
 
 class TrainingSteps:
-    """The optimization steps of a run.
+    """The optimization steps of a run, which change the networks of `models`.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Recipe of the run.
-    models : TrainedModels
-        Networks that are changed.
-    accelerator : Accelerator
-        Device, precision and processes.
-
-    Attributes
-    ----------
-    turn : {"critic", "generator"}
-        Network that is trained next in stages with `critic_loss_threshold`.
+    `turn` is "critic" or "generator": the network that is trained next in stages with
+    `critic_loss_threshold`.
     """
 
     def __init__(self, recipe: Recipe, models: TrainedModels, accelerator: Accelerator) -> None:
@@ -56,20 +45,10 @@ class TrainingSteps:
         step: int,
         plateau_factor: float,
     ) -> dict[str, float]:
-        """Train with one batch; returns the losses by their names in the log.
+        """Train with this process's crops; returns the losses by their names in the log.
 
-        Parameters
-        ----------
-        run : StageRun
-            Present stage.
-        position : int
-            Step within the stage, from 0.
-        batch : CropBatch
-            This process's crops.
-        step : int
-            Step within the run, from 0.
-        plateau_factor : float
-            Factor of the learning rate for the schedule "plateau".
+        `position` is the step within the stage and `step` that within the run, both from 0.
+        `plateau_factor` is the factor of the learning rate for the schedule "plateau".
         """
         stage, models, share = run.stage, self._models, position / run.steps
         self._seed(step)

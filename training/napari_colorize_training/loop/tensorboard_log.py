@@ -8,13 +8,7 @@ from typing import Any
 
 
 class TensorBoardLog:
-    """Folder of events for `tensorboard --logdir`.
-
-    Parameters
-    ----------
-    writer : torch.utils.tensorboard.SummaryWriter
-        Writes the event files.
-    """
+    """Folder of events for `tensorboard --logdir`, written by a `SummaryWriter`."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer

@@ -30,18 +30,7 @@ if TYPE_CHECKING:
 class TrainedModels:
     """Generator, critic, EMA and losses of a recipe.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Recipe of the run.
-    options : RunOptions
-        Files for encoder and features, and the base.
-    accelerator : Accelerator
-        Device, precision and processes.
-    stages : sequence of StageRun
-        A critic is built only if one of them trains it.
-    train_set : ImageCache
-        Images in which color classes are counted.
+    A critic is built only if one of the stages trains it. Color classes are counted in `train_set`.
 
     Attributes
     ----------

@@ -169,16 +169,9 @@ def discriminative_rates(low: float | None, high: float, groups: int) -> list[fl
 class LowRank(nn.Module):
     """Low-rank addition to a weight: alpha / rank times the product of two thin matrices.
 
-    Hu et al. 2021, section 4.1. The initial addition is zero, because `up` is zero.
-
-    Parameters
-    ----------
-    weight : Tensor, shape (rows, ...)
-        Weight of a convolution or a linear layer; flattened to a matrix.
-    rank : int
-        Columns of `up` and rows of `down`.
-    alpha : float
-        Factor of the addition; divided by `rank`, so that learning rates are independent of it.
+    Hu et al. 2021, section 4.1. The weight is flattened to a matrix (rows, ...). `rank` is the
+    number of columns of `up` and of rows of `down`. The factor `alpha` is divided by it, so that
+    learning rates are independent of it. The initial addition is zero, because `up` is zero.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
@@ -198,26 +191,11 @@ def add_lora(
 ) -> list[nn.Parameter]:
     """Freeze all weights and add trainable low-rank matrices to them, initially zero.
 
-    The addition is applied before spectral and weight norm. Layers are left out if the two
-    matrices would not be smaller than the weight (few channels), if
-    `torch.nn.utils.parametrize` already changes the weight, or if they are neither convolutional
-    nor linear.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Changed in place: its state dict has other keys until `merge_lora`.
-    rank : int
-        Rank of the additions.
-    alpha : float
-        See `LowRank`.
-    where : str
-        Regular expression searched in the names of layers; default: all layers.
-
-    Returns
-    -------
-    list of nn.Parameter
-        All trainable parameters.
+    The addition is applied before spectral and weight norm. Layers are left out if the two matrices
+    would not be smaller than the weight (few channels), if `torch.nn.utils.parametrize` already
+    changes the weight, or if they are neither convolutional nor linear. `where` is a regular
+    expression searched in the names of layers. The network is changed in place: its state dict has
+    other keys until `merge_lora`. Returns all trainable parameters.
 
     Raises
     ------
@@ -320,14 +298,9 @@ class EMA:
 
 
 class EvaluationWeights:
-    """Context in which a network has its averaged weights and is in evaluation mode.
+    """Context in which a network has its averaged weights, if any, and is in evaluation mode.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Its own weights, and the modes of all its parts, are restored at the end.
-    average : EMA or None
-        None: the network keeps its weights.
+    Its own weights, and the modes of all its parts, are restored at the end.
     """
 
     def __init__(self, network: nn.Module, average: EMA | None) -> None:

@@ -47,23 +47,11 @@ Trunk = Sequence[tuple[str, nn.Module]]
 
 
 def load_encoder(network: nn.Module, path: Path) -> str:
-    """Load a file's weights into a network's encoder.
+    """Load a file's weights into a network's encoder, in place; returns a description of them.
 
-    Stages at the end that the file lacks keep their random weights. Classifiers, and stages that
-    the encoder lacks, are ignored. The first filters are summed over R, G and B if the encoder
-    has one input channel.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Its `encoder` has torchvision's or timm's parameter names; changed in place.
-    path : Path
-        A .safetensors or .pth file.
-
-    Returns
-    -------
-    str
-        Description of what was loaded, such as "resnet18 up to layer3".
+    The encoder has torchvision's or timm's parameter names. Stages at the end that the file lacks
+    keep their random weights. Classifiers, and stages that the encoder lacks, are ignored. The
+    first filters are summed over R, G and B if the encoder has one input channel.
 
     Raises
     ------
@@ -203,19 +191,9 @@ def _vgg_of(state: Mapping[str, Tensor]) -> str | None:
 def published_encoder(name: str, *, option: Option = "--encoder") -> Path:
     """Return the file that torchvision publishes for a network; download it if necessary.
 
-    If there are several, it is the first, which the published systems started from.
-
-    Parameters
-    ----------
-    name : str
-        torchvision's name, such as "resnet34".
-    option : {"--encoder", "--features"}
-        Option with which users pass a file instead; for the error message.
-
-    Raises
-    ------
-    DownloadError
-        If there is none, or it cannot be downloaded.
+    If there are several, it is the first, which the published systems started from. `option` is the
+    option with which users pass a file instead, for the error message. Raises `DownloadError` if
+    there is none, or it cannot be downloaded.
     """
     remedy = f"give {option} FILE with weights of your own"
     if option == "--encoder":

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from loopback import CONTENT, Server, serving
@@ -228,6 +229,14 @@ def test_insufficient_space_raises_before_the_download(server, checkpoint, cache
 
     assert server.requests == []
     assert files_in(cache) == []
+
+
+def test_a_drive_that_reports_no_size_counts_as_large(checkpoint, cache, monkeypatch):
+    monkeypatch.setattr(
+        module.shutil, "disk_usage", lambda folder: SimpleNamespace(total=0, free=0)
+    )
+
+    assert fetch(checkpoint).read_bytes() == CONTENT
 
 
 FETCH = """

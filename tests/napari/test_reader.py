@@ -93,6 +93,29 @@ def test_files_opened_as_a_stack_are_one_layer(tmp_path, gray):
     np.testing.assert_array_equal(layer.data, np.stack([gray, gray + 1, gray + 2]))
 
 
+def test_slices_of_a_series_are_sorted_by_instance_number(tmp_path, gray):
+    series = {"SeriesInstanceUID": "1.2.3"}
+    paths = [
+        dicom_file(tmp_path / f"{name}.dcm", gray + number, InstanceNumber=number, **series)
+        for name, number in (("1.9", 10), ("1.7", 9), ("1.8", 2))
+    ]
+    [layer] = ViewerModel().open(paths, stack=True, plugin="napari-colorize")
+
+    np.testing.assert_array_equal(layer.data, np.stack([gray + 2, gray + 9, gray + 10]))
+    assert tuple(layer.contrast_limits) == (gray.min() + 2, gray.max() + 10)
+
+
+def test_slices_of_several_series_keep_their_order(tmp_path, gray):
+    paths = [
+        dicom_file(tmp_path / f"{place}.dcm", gray + place, InstanceNumber=9 - place,
+                   SeriesInstanceUID=f"1.2.{place}")
+        for place in range(3)
+    ]  # fmt: skip
+    [layer] = ViewerModel().open(paths, stack=True, plugin="napari-colorize")
+
+    np.testing.assert_array_equal(layer.data, np.stack([gray, gray + 1, gray + 2]))
+
+
 def test_files_of_different_sizes_are_no_stack(tmp_path, gray):
     paths = [dicom_file(tmp_path / "a.dcm", gray), dicom_file(tmp_path / "b.dcm", gray[:6])]
     with pytest.raises(ImageError, match="differ in size: open them one by one"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -115,14 +117,34 @@ def indexed_images(dicomdir: Path) -> list[Path]:
     return found
 
 
-def _load(path: Path) -> Dataset:
+def in_series_order(paths: Sequence[Path]) -> list[Path]:
+    """Files of one series in the order of their instance numbers; others in the given order.
+
+    Names are often identifiers without order. Other files than DICOM are accepted.
+    """
+    with suppress(Exception):  # `read_image` reports files that cannot be read
+        numbers = [_series_and_number(path) for path in paths]
+        if len({series for series, _ in numbers}) == 1 and len(set(numbers)) == len(paths):
+            return [path for _, path in sorted(zip(numbers, paths, strict=True))]
+    return list(paths)
+
+
+def _series_and_number(path: Path) -> tuple[str, int]:
+    with path.open("rb") as file:
+        if not is_dicom(file.read(START)):
+            raise ValueError(f"{path} is no DICOM file")
+    header = _load(path, stop_before_pixels=True)
+    return str(header.SeriesInstanceUID), int(header.InstanceNumber)
+
+
+def _load(path: Path, **options: Any) -> Dataset:
     try:
         import pydicom
     except ImportError:
         raise ImageError(
             f'{path.name} is a DICOM file. To read it: pip install "napari-colorize[dicom]".'
         ) from None
-    return pydicom.dcmread(path, force=True)
+    return pydicom.dcmread(path, force=True, **options)
 
 
 def _open(path: Path) -> Dataset:

@@ -22,10 +22,11 @@ def is_image(path: Path) -> bool:
     Files of patient CDs have names such as `IM0001` or `1.2.840.10008`. Their index, DICOMDIR,
     is no image.
     """
+    if is_dicomdir(path):
+        return False
     if is_image_name(path.name):
         return True
-    suffix = path.suffix
-    if path.name.startswith(".") or (suffix and not suffix[1:].isdigit()) or is_dicomdir(path):
+    if path.name.startswith(".") or (path.suffix and not path.suffix[1:].isdigit()):
         return False
     try:
         with path.open("rb") as file:
@@ -36,7 +37,7 @@ def is_image(path: Path) -> bool:
 
 def is_dicomdir(path: Path) -> bool:
     """Whether a name is that of the index of a DICOM folder (DICOM PS3.10 8.6)."""
-    return path.name.upper() == "DICOMDIR"
+    return path.name.upper().startswith("DICOMDIR")  # also of copies such as DICOMDIR.dcm
 
 
 def own_suffix(name: str | os.PathLike[str]) -> str:

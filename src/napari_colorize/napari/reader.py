@@ -55,14 +55,17 @@ def get_video_reader(path: OnePath | Sequence[OnePath]) -> Reader | None:
 def read_dicom(paths: OnePath | Sequence[OnePath]) -> list[LayerData]:
     """Read one DICOM file, or several of the same size as one stack ("open as stack").
 
+    The slices of a series are sorted by instance number.
+
     Raises
     ------
     ImageError
         If a file cannot be read, or the files differ in size.
     """
+    from napari_colorize.io.dicom import in_series_order
     from napari_colorize.io.images import read_image
 
-    files = [Path(path) for path in _as_list(paths)]
+    files = in_series_order([Path(path) for path in _as_list(paths)])
     images = [read_image(file) for file in files]
     return [(_stacked(images), _dicom_attributes(images, files[0].stem), "image")]
 
@@ -105,7 +108,7 @@ def _stacked(images: Sequence[ImageRecord]) -> Any:
 
 
 def _dicom_attributes(images: Sequence[ImageRecord], name: str) -> dict[str, Any]:
-    """Attributes of a DICOM layer, taken from the first file."""
+    """Attributes of a DICOM layer, taken from the first file; the limits include those of all."""
     first = images[0]
     is_stack = len(images) > 1 or first.is_stack
     axes = first.array.ndim + (len(images) > 1) - first.rgb
@@ -114,8 +117,10 @@ def _dicom_attributes(images: Sequence[ImageRecord], name: str) -> dict[str, Any
         "rgb": first.rgb,
         "metadata": {NOTES: first.notes},
     }
-    if first.contrast_limits is not None:
-        attributes["contrast_limits"] = first.contrast_limits
+    limits = [image.contrast_limits for image in images if image.contrast_limits is not None]
+    if limits:
+        lows, highs = zip(*limits, strict=True)
+        attributes["contrast_limits"] = (min(lows), max(highs))
     if is_stack:
         letter = (first.metadata.axes or "Z").lower()
         labels = [f"{letter}{axis}" for axis in range(axes - 3)] + [letter, "y", "x"]

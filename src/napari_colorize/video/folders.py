@@ -11,6 +11,7 @@ from pathlib import Path
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError, OutputError, warnings_suppressed
+from napari_colorize.io.dicom import in_series_order
 from napari_colorize.io.file_names import is_image, is_image_name, natural_key, own_suffix
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import read_image, suggest_suffix, write_image
@@ -27,7 +28,7 @@ class FolderSource:
     """Images of a folder as frames; see `frames.FrameSource`."""
 
     path: Path
-    names: tuple[str, ...]  # file names in natural order (2 before 10)
+    names: tuple[str, ...]  # natural order (2 before 10); DICOM: of the series
     first: ImageRecord  # the first image; all others have its size and dtype
     rate: Fraction  # images per second
     _notes: dict[str, None] = field(default_factory=dict, init=False)
@@ -41,8 +42,9 @@ class FolderSource:
         ImageError
             If the folder contains no image, or the first one cannot be read.
         """
-        found = (each.name for each in path.iterdir() if is_image(each))
-        names = tuple(sorted(found, key=natural_key))
+        found = [each for each in path.iterdir() if is_image(each)]
+        found.sort(key=lambda each: natural_key(each.name))
+        names = tuple(each.name for each in in_series_order(found))
         if not names:
             raise ImageError(f"There are no images in {path}.")
         return cls(path, names, read_image(path / names[0]), rate)

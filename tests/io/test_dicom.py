@@ -506,6 +506,17 @@ def test_folders_of_slices_are_sequences_in_the_order_of_instance_numbers(tmp_pa
     assert FolderSource.of(tmp_path, Fraction(25)).names == ("1.6", "1.7", "1.8", "1.9")
 
 
+def test_slices_without_a_window_share_the_range_of_all(tmp_path):
+    from fractions import Fraction
+
+    from napari_colorize.video.folders import FolderSource
+
+    dicom_file(tmp_path / "1.dcm", GRAY // 10)
+    dicom_file(tmp_path / "2.dcm", GRAY)
+    declared = FolderSource.of(tmp_path, Fraction(25)).info.declared_range
+    assert declared.limits == (0, 4095)
+
+
 def test_without_pydicom_the_error_names_the_extra(tmp_path, monkeypatch):
     path = dicom_file(tmp_path / "a.dcm")
     monkeypatch.setitem(sys.modules, "pydicom", None)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,6 +105,12 @@ def declared_range(limits: Limits, source: str, *, is_window: bool = True) -> In
         return None
     note = f"{DECLARED.format(low, high, source)} {REMEDY}"
     return IntensityRange((low, high), source, note, is_window)
+
+
+def joined_range(ranges: Sequence[IntensityRange]) -> IntensityRange:
+    """Range that includes those of all images of a sequence, found from their data."""
+    limits = min(each.limits[0] for each in ranges), max(each.limits[1] for each in ranges)
+    return replace(ranges[0], limits=limits, note=f"{FROM_DATA.format(*limits)} {REMEDY}")
 
 
 def find_range(

@@ -150,13 +150,13 @@ def _load(path: Path, **options: Any) -> Dataset:
 def _open(path: Path) -> Dataset:
     """The data set, with the attributes that old files omit."""
     dataset = _load(path)
-    if "DirectoryRecordSequence" in dataset:
+    has_pixels = any(dataset.get(name) for name in _PIXELS)
+    if "DirectoryRecordSequence" in dataset and not has_pixels:
         raise ImageError(
             f"{path.name} is the index of a DICOM folder and contains no image. Give the folder or "
             "one of its files."
         )
-    has_size = "Rows" in dataset and "Columns" in dataset
-    if not has_size or not any(dataset.get(name) for name in _PIXELS):
+    if not (has_pixels and "Rows" in dataset and "Columns" in dataset):
         raise ImageError(
             f"{path.name} contains no image: it is no DICOM file or a DICOM file without pixels."
         )

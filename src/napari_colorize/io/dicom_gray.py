@@ -32,7 +32,7 @@ WHITE = 2**16 - 1
 STEP = 1e-6
 """Relative width of a step; 8 times the precision of float32."""
 
-WINDOW = "DICOM window"
+WINDOW, WITHOUT_PADDING = "DICOM window", "minimum and maximum without padding"
 OWN_WINDOWS = "The frames have different windows, which were applied to their values."
 
 
@@ -107,8 +107,7 @@ def to_gray(stored: AnyArray, dataset: Dataset) -> Gray:
         values = _joined(parts, stored.shape)
     padding = _padding(stored, dataset) if values.window is None else None
     limits = values.window or _range_of_data(values, padding)
-    note = f"{FROM_DATA.format(*limits)} {REMEDY}"
-    is_noted = limits != values.whole or not values.is_whole
+    is_whole = limits == values.whole and values.is_whole
     array = values.array
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         total = sum(values.whole)
@@ -118,8 +117,8 @@ def to_gray(stored: AnyArray, dataset: Dataset) -> Gray:
         array = np.where(white, limits[0], array)  # padding is black in both polarities
     declared = declared_range(limits, WINDOW)
     if values.window is None:
-        source = "minimum and maximum without padding"
-        declared = IntensityRange(limits, source, note if is_noted else None, is_window=True)
+        note = None if is_whole else f"{FROM_DATA.format(*limits)} {REMEDY}"
+        declared = IntensityRange(limits, WITHOUT_PADDING, note, is_window=True)
     return Gray(_cast(array, _dtype(values)), declared, notes)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError, OutputError, warnings_suppressed
+from napari_colorize.imaging.intensity_range import IntensityRange, joined_range
 from napari_colorize.io.dicom import in_series_order
+from napari_colorize.io.dicom_gray import WITHOUT_PADDING
 from napari_colorize.io.file_names import is_image, is_image_name, natural_key, own_suffix
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import read_image, suggest_suffix, write_image
@@ -31,6 +33,7 @@ class FolderSource:
     names: tuple[str, ...]  # natural order (2 before 10); DICOM: of the series
     first: ImageRecord  # the first image; all others have its size and dtype
     rate: Fraction  # images per second
+    declared: IntensityRange | None = None  # of the first image, or of the pixels of all
     _notes: dict[str, None] = field(default_factory=dict, init=False)
 
     @classmethod
@@ -47,7 +50,14 @@ class FolderSource:
         names = tuple(each.name for each in in_series_order(found))
         if not names:
             raise ImageError(f"There are no images in {path}.")
-        return cls(path, names, read_image(path / names[0]), rate)
+        source = cls(path, names, read_image(path / names[0]), rate)
+        declared = source.first.declared_range
+        if declared is not None and declared.source == WITHOUT_PADDING:
+            records = (source._read(name) for name in names)
+            declared = joined_range(
+                [record.declared_range for record in records if record.declared_range is not None]
+            )
+        return replace(source, declared=declared)
 
     @property
     def info(self) -> SequenceInfo:
@@ -60,7 +70,7 @@ class FolderSource:
             time_base=1 / self.rate,
             leading=(len(self.names),),
             total=len(self.names),
-            declared_range=self.first.declared_range,
+            declared_range=self.declared,
             metadata=Metadata(axes="T"),
         )
 

@@ -106,9 +106,9 @@ def test_a_setting_can_be_reset_to_the_recommended_value(box_of, photo):
 def test_black_and_white_can_be_set(box_of, photo):
     box = box_of(photo)
     limits = box.controls["contrast_limits"]
-    assert limits.automatic.value and (limits.low.value, limits.high.value) == (0, 255)
+    assert limits.rule.value == "auto" and (limits.low.value, limits.high.value) == (0, 255)
 
-    limits.automatic.value = False
+    limits.rule.value = "numbers"
     limits.low.value = 100
     box.wait(SOON)
 
@@ -417,3 +417,33 @@ def test_the_control_of_an_unsupported_setting_is_disabled_with_the_reason(box_o
     fidelity = box.controls["fidelity"]
     assert fidelity.list.disabled and "compact" in fidelity.list.tooltip
     assert not box.controls["self_attention"].box.disabled
+
+
+def test_the_range_in_use_and_the_rules_are_shown(box_of, photo):
+    image = np.asarray(photo)
+    gray = image if image.ndim == 2 else image[..., 1]
+    box = box_of(gray.astype(np.uint16) * 16)
+    limits = box.controls["contrast_limits"]
+
+    assert limits.rule.options == ("auto", "dtype", "data", "percentile", "numbers")
+    assert (limits.rule.value, limits.low.value, limits.high.value) == ("auto", 0, 4095)
+    assert "choose them under Input range" in box._notes.value
+
+    limits.rule.value = "dtype"
+    box.wait(SOON)
+
+    assert box.settings.contrast_limits == "dtype"
+    assert limits.low.disabled and (limits.low.value, limits.high.value) == (0, 65535)
+    assert box.result.plane.limits == (0, 65535)
+
+
+def test_a_file_declares_its_range(box_of, tmp_path):
+    import tifffile
+
+    ramp = np.tile(np.arange(100, 1100, 10, dtype=np.uint16), (64, 1))
+    tifffile.imwrite(tmp_path / "a.tif", ramp, imagej=True, metadata={"min": 100.0, "max": 1100.0})
+
+    box = box_of(tmp_path / "a.tif")
+
+    assert box.result.plane.limits == (100, 1100)
+    assert box.settings.contrast_limits is None

@@ -56,6 +56,13 @@ def spacing_of(xml: str) -> dict[str, float | str]:
     return {} if pixels is None else spacing_in(pixels.attrib)
 
 
+def significant_bits(xml: str) -> int | None:
+    """Number of significant bits of the first image's pixels, if it is declared."""
+    pixels = _first(xml, "Pixels")
+    bits = "" if pixels is None else pixels.get("SignificantBits", "")
+    return int(bits) if bits.isdecimal() and 0 < int(bits) <= 64 else None
+
+
 def spacing_in(known: Mapping[str, Any]) -> dict[str, float | str]:
     """Physical sizes among other attributes, as numbers, with their units."""
     found: dict[str, float | str] = {}

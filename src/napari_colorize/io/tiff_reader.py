@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_colorize import provenance as record
-from napari_colorize.array_types import AnyArray
+from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.imaging.intensity_range import (
+    IntensityRange,
+    declared_range,
+    dtype_limits,
+)
 from napari_colorize.io import exif, icc, ome, raster, text_metadata, tiff_samples
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution, Unit
 from napari_colorize.io.limits import refuse_complex, refuse_huge, with_owned_memory
@@ -27,6 +32,7 @@ _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A stack of at least this many bytes is memory-mapped if the file allows it.
 _MEMMAP_BYTES = 2**28
 _ICC = 34675
+_SAMPLE_VALUES = ((340, 341), (280, 281))  # SMin and SMaxSampleValue, Min and MaxSampleValue
 _UNITS: Mapping[int, Unit] = {code: unit for unit, code in exif.UNIT_CODES.items()}
 
 
@@ -66,11 +72,13 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         metadata, notes = _metadata(path, tiff, page, samples.axes)
         if len(tiff.series) > 1:
             notes += (f"{path.name} holds {len(tiff.series)} images; only the first one was used.",)
+        declared = _declared_range(tiff, page, samples.array)
         array = exif.apply_orientation(samples.array, _orientation(page), rgb=samples.rgb)
         return ImageRecord(
             array=with_owned_memory(array),
             is_stack=bool(samples.axes),
             rgb=samples.rgb,
+            declared_range=declared,
             metadata=metadata,
             notes=samples.notes + notes,
         )
@@ -177,6 +185,59 @@ def _caption(tiff: TiffFile, page: TiffPage) -> str:
         return str((tiff.shaped_metadata or ({},))[0].get("caption", ""))
     made_by_program = tiff.is_imagej or page.is_shaped or description.startswith(("{", "<"))
     return "" if made_by_program else description
+
+
+def _declared_range(tiff: TiffFile, page: TiffPage, array: AnyArray) -> IntensityRange | None:
+    """Values of black and white that the tags or the description declare.
+
+    ImageJ's display range is a window. OME's number of significant bits and the range of the tags
+    are believed only if they say more than the dtype, and the values are inside: many programs
+    write the bits of the dtype, or zeros. Inverted gray and reduced samples have other values.
+    """
+    photometric = tiff_samples.photometric_of(page)
+    if photometric not in ("MINISBLACK", "RGB") or array.dtype.kind not in "iuf":
+        return None
+    if page.bitspersample != 8 * array.dtype.itemsize:
+        return None  # scaled to the range of the dtype
+    if tiff.is_imagej and (window := _imagej_window(tiff.imagej_metadata or {})) is not None:
+        return declared_range(window, "ImageJ display range")
+    found = None
+    if tiff.is_ome and array.dtype.kind == "u":
+        bits = ome.significant_bits(exif.decode_text(page.description))
+        found = declared_range((0, 2 ** (bits or 0) - 1), "OME SignificantBits", is_window=False)
+    found = found or _range_of_tags(page)
+    if found is None or found.limits == dtype_limits(array.dtype):
+        return None
+    channels = array[..., :3] if photometric == "RGB" else array
+    low, high = found.limits
+    # Comparisons with NaN are false, and NaN does not contradict the tags.
+    return None if channels.min() < low or channels.max() > high else found
+
+
+def _imagej_window(known: Mapping[str, Any]) -> Limits | None:
+    """Display range that ImageJ has stored; None if channels have different ones."""
+    try:
+        ranges = [float(value) for value in known.get("Ranges", ())]
+        pairs = {*zip(ranges[::2], ranges[1::2], strict=True)}
+        if not pairs and "min" in known and "max" in known:
+            pairs = {(float(known["min"]), float(known["max"]))}
+    except (TypeError, ValueError):
+        return None
+    return pairs.pop() if len(pairs) == 1 else None
+
+
+def _range_of_tags(page: TiffPage) -> IntensityRange | None:
+    """MinSampleValue and MaxSampleValue, or those for signed and floating-point samples."""
+    for low_tag, high_tag in _SAMPLE_VALUES:
+        low, high = page.tags.valueof(low_tag), page.tags.valueof(high_tag)
+        try:
+            white = max(map(float, high if isinstance(high, tuple) else (high,)))
+            lows = (0.0,) if low is None else low if isinstance(low, tuple) else (low,)
+            found = min(map(float, lows)), white
+        except (TypeError, ValueError):
+            continue
+        return declared_range(found, "TIFF MinSampleValue and MaxSampleValue", is_window=False)
+    return None
 
 
 def _spacing(tiff: TiffFile, page: TiffPage) -> dict[str, float | str]:

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import traitlets
 
 from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.imaging.intensity_range import REMEDY
 from napari_colorize.jupyter.choosers import (
     ImageChooser,
     ModelChooser,
@@ -39,6 +40,7 @@ from napari_colorize.settings import ColorizeSettings, settings_from
 if TYPE_CHECKING:
     from napari_colorize.array_types import PlaneIndex
     from napari_colorize.colorizer import Colorizer
+    from napari_colorize.imaging.intensity_range import IntensityRange
     from napari_colorize.refine.guides import Guides
     from napari_colorize.refine.hints import Hints
     from napari_colorize.refine.palette_transfer import Reference
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from napari_colorize.session import RunProgress
 
 NO_IMAGE = "Upload an image, or enter its path."
+BOX_REMEDY = "Other limits: choose them under Input range."
 DELAY = 0.3  # seconds without a change, before a whole stack is updated
 
 
@@ -441,12 +444,19 @@ class ColorizeBox(widgets.VBox):
 
     def _show_source(self, source: Any, plane: Sequence[int] | None, rgb: bool | None) -> None:
         """Colorize an array, or the contents of a file."""
+        declared_range: IntensityRange | None = None
         if isinstance(source, (str, os.PathLike)):
             opened = open_path(source)
-            source, rgb = opened.array, opened.rgb
-            self.set_settings(contrast_limits=opened.contrast_limits)
+            source, rgb, declared_range = opened.array, opened.rgb, opened.declared_range
         guides = self._guiding.reset_for_new_source()
-        self.presenter.show(None, source=source, plane=plane, rgb=rgb, guides=guides)
+        self.presenter.show(
+            None,
+            source=source,
+            plane=plane,
+            rgb=rgb,
+            guides=guides,
+            declared_range=declared_range,
+        )
         if source is None:
             self.presenter.show_default_status()
 
@@ -492,7 +502,7 @@ class ColorizeBox(widgets.VBox):
         self.set_trait("result", result)
         self.view.show(result)
         self._toolbox.on_result(result)
-        show_message(self._notes, self.presenter.notes)
+        show_message(self._notes, self.presenter.notes.replace(REMEDY, BOX_REMEDY))
         self._show_settings()
         self._show_unsupported()
         self._show_planes()

@@ -123,31 +123,39 @@ class NumberControl(SettingControl):
 
 
 class LimitsControl(SettingControl):
-    """Two numbers for black and white, and a checkbox for automatic values."""
+    """List of rules for black and white, and the two numbers that are used.
+
+    The numbers can be changed after "numbers" was chosen in the list.
+    """
+
+    NUMBERS = "numbers"
 
     def __init__(self, item: Field[Any]) -> None:
-        self.automatic = widgets.Checkbox(
-            description="automatic", indent=False, layout=widgets.Layout(width="92px")
+        rules = setting_of(item).choices or ()
+        self.rule = widgets.Dropdown(
+            options=[*rules, self.NUMBERS], layout=widgets.Layout(width="104px")
         )
         self.low = widgets.FloatText(0, layout=flexible_layout())
         self.high = widgets.FloatText(1, layout=flexible_layout())
-        super().__init__(item, self.automatic, self.low, self.high)
-        for part in (self.automatic, self.low, self.high):
+        super().__init__(item, self.rule, self.low, self.high)
+        for part in (self.rule, self.low, self.high):
             part.observe(self._on_change, "value")
 
     def _show(self, value: Any, recommended: Any) -> None:
-        shown = recommended if value is None else value
-        self.automatic.value = value is None
-        if shown is not None:
+        is_rule = value is None or isinstance(value, str)
+        self.rule.value = (value or "auto") if is_rule else self.NUMBERS
+        shown = recommended if is_rule else value
+        if shown is not None and not isinstance(shown, str):
             self.low.value, self.high.value = shown
         self._enable_numbers()
 
     def _on_change(self, change: Any) -> None:
         self._enable_numbers()
-        self._emit(None if self.automatic.value else (self.low.value, self.high.value))
+        is_rule = self.rule.value != self.NUMBERS
+        self._emit(self.rule.value if is_rule else (self.low.value, self.high.value))
 
     def _enable_numbers(self) -> None:
-        self.low.disabled = self.high.disabled = self.automatic.value
+        self.low.disabled = self.high.disabled = self.rule.value != self.NUMBERS
 
 
 class SettingControls(widgets.VBox):
@@ -184,11 +192,11 @@ class SettingControls(widgets.VBox):
 def control_for(item: Field[Any]) -> SettingControl:
     """The control for a field of `ColorizeSettings`, chosen by its type and range."""
     setting = setting_of(item)
+    if item.name == "contrast_limits":
+        return LimitsControl(item)
     if setting.choices is not None:
         return ChoiceControl(item)
-    if setting.low is not None:
-        return NumberControl(item)
-    return BoolControl(item) if isinstance(item.default, bool) else LimitsControl(item)
+    return BoolControl(item) if setting.low is None else NumberControl(item)
 
 
 def labeled_row(name: str, *parts: widgets.Widget) -> widgets.HBox:

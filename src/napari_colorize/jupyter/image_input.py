@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.io.formats import VIDEO_SUFFIXES
 
 
@@ -20,13 +21,13 @@ class LoadedInput:
         Image, stack or lazy video frames.
     rgb : bool or None
         Whether the last axis holds colors; None if the file does not specify it.
-    contrast_limits : tuple of float or None
-        Values of black and white, if the file specifies them.
+    declared_range : IntensityRange or None
+        Values of black and white, if the file declares them.
     """
 
     array: Any
     rgb: bool | None
-    contrast_limits: tuple[float, float] | None
+    declared_range: IntensityRange | None = None
 
 
 def open_path(path: str | os.PathLike[str]) -> LoadedInput:
@@ -42,8 +43,8 @@ def open_path(path: str | os.PathLike[str]) -> LoadedInput:
         from napari_colorize.video.lazy_frames import open_video
 
         frames = open_video(path)
-        return LoadedInput(frames, frames.rgb, None)
+        return LoadedInput(frames, frames.rgb)
     from napari_colorize.io.images import read_image
 
     image = read_image(path)
-    return LoadedInput(image.array, image.rgb, image.contrast_limits)
+    return LoadedInput(image.array, image.rgb, image.declared_range)

@@ -31,6 +31,7 @@ from napari_colorize.napari import layers
 from napari_colorize.napari.controls import ColorizeSettings
 from napari_colorize.napari.crop import plane_size
 from napari_colorize.napari.guide.resize import resized
+from napari_colorize.settings import settings_from
 from napari_colorize.zoo import CATALOGUE, is_local, user_models
 
 if TYPE_CHECKING:
@@ -273,12 +274,26 @@ def _request(
         "gamma": layers.displayed_gamma(layer),
     }
     given = {name: value for name, value in settings.items() if value is not None}
+    rule = given.get("contrast_limits")
+    if isinstance(rule, str):
+        given["contrast_limits"] = _limits_by_rule(layer, rule)
     if not isinstance(model, Colorizer):
         model = Colorizer.from_pretrained(model, device=device)
     if second is not None and not isinstance(second, Colorizer):
         second = Colorizer.from_pretrained(second, device=device)
     resolved = model.resolve_settings(display | given)
     return LayerRequest(layer, model, resolved, guides, second, time_axis)
+
+
+def _limits_by_rule(layer: Image, rule: str) -> Limits:
+    """Contrast limits of all planes of a layer by a rule; "auto" is what the layer displays."""
+    from napari_colorize.imaging.planes import stack_range
+
+    asked = settings_from({"contrast_limits": rule}).contrast_limits
+    if asked is None:
+        return layers.displayed_limits(layer)
+    low, high = stack_range(layers.largest(layer), layer.rgb, asked).limits
+    return (low, high) if low < high else layers.displayed_limits(layer)
 
 
 def _computed_colors(request: LayerRequest) -> tuple[LayerData, dict[str, Any]]:

@@ -53,7 +53,7 @@ class AdversarialLoss:
     def _resized(x: Tensor, like: Tensor) -> Tensor:
         if x.shape[-2:] == like.shape[-2:]:
             return x
-        return nn.functional.interpolate(x, like.shape[-2:], mode="area")
+        return area_mean(x, (like.shape[-2], like.shape[-1]))
 
 
 def critic_channels(config: CriticConfig, generator: GeneratorWrapper) -> int:

@@ -172,7 +172,7 @@ class ContentLoss:
 
     def _image_terms(self, predicted: Tensor, rgb: Tensor, features: bool) -> Terms:
         config, terms = self.config, {}
-        rgb = F.interpolate(rgb, predicted.shape[-2:], mode="area")
+        rgb = area_mean(rgb, (predicted.shape[-2], predicted.shape[-1]))
         if config.feature_weights and features:
             assert self.features is not None  # loaded before training
             norm = config.feature_norm
@@ -237,4 +237,4 @@ def target(
         return truth
     if sampling == "point":
         return truth[..., :: truth.shape[-2] // size[0], :: truth.shape[-1] // size[1]]
-    return F.interpolate(truth, tuple(size), mode="area")
+    return area_mean(truth, (size[0], size[1]))

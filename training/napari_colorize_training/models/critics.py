@@ -136,7 +136,7 @@ class FeatureCritic(nn.Module):
             head(part.float() / scale)
             for head, part, scale in zip(self.heads, maps, self.scales, strict=True)
         ]
-        return torch.cat([F.adaptive_avg_pool2d(part, LOGIT_SIDE) for part in logits], dim=1)
+        return torch.cat([area_mean(part, LOGIT_SIZE) for part in logits], dim=1)
 
 
 class DeOldifyCritic(nn.Sequential):

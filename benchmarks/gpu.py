@@ -2,9 +2,10 @@
 
     python benchmarks/gpu.py --device cuda --network deep --render-factors 10 21 35
 
-The peaks are measured in the same run and, for float32, as the networks without TF32: a product of large matrices for arithmetic, a copy of a
-large tensor for memory. Bytes are counted per layer as read and written. Fused layers need fewer,
-so the share of the memory bandwidth is an upper bound for them.
+The peaks are measured in the same run and, for float32, without TF32, as the networks are: a
+product of large matrices for arithmetic, a copy of a large tensor for memory. Bytes are counted per
+layer as read and written. Fused layers need fewer, so the share of the memory bandwidth is an upper
+bound for them.
 """
 
 from __future__ import annotations

@@ -107,12 +107,10 @@ class Predictor:
             try:
                 loaded = cls._build(checkpoint, weights.state, chosen_device, precision)
                 loaded.predict_planes([to_plane(TRIAL, device=chosen_device)], TRIAL_SETTINGS)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - torch raises errors of many types
                 reason = str(error).strip().partition("\n")[0] or type(error).__name__
-                warn(
-                    f"The model does not run on this GPU, so the CPU is used: {reason}",
-                    ColorizeNote,
-                )
+                text = f"The model does not run on this GPU, so the CPU is used: {reason}"
+                warn(text, ColorizeNote)
                 chosen_device = torch.device("cpu")
             else:
                 return loaded

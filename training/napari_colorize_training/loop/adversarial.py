@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
+from napari_colorize.imaging.resample import area_mean
 from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.content_loss import GeneratorWrapper
@@ -46,14 +47,9 @@ class AdversarialLoss:
 
     def _logits(self, colors: Tensor, gray: Tensor) -> Tensor:
         if self._config.conditional:
-            colors = torch.cat([2 * self._resized(gray, colors) - 1, colors], dim=1)
+            small = area_mean(gray, colors.shape[-2:])
+            colors = torch.cat([2 * small - 1, colors], dim=1)
         return self._critic(colors.contiguous(memory_format=torch.channels_last)).float()
-
-    @staticmethod
-    def _resized(x: Tensor, like: Tensor) -> Tensor:
-        if x.shape[-2:] == like.shape[-2:]:
-            return x
-        return area_mean(x, (like.shape[-2], like.shape[-1]))
 
 
 def critic_channels(config: CriticConfig, generator: GeneratorWrapper) -> int:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize_training.data import Crops, ImageCache
+from napari_colorize_training.data import Crops
 from napari_colorize_training.data.batch import prepare_batch
+from napari_colorize_training.data.cache import Images
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.content_loss import GeneratorWrapper, encode, target
 from napari_colorize_training.models.backbones import encoder_in, load_encoder, published_encoder
@@ -120,7 +121,7 @@ def _load_encoder_weights(
     return f"Encoder: pretrained {load_encoder(network, published_encoder(config.encoder))}."
 
 
-def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: ImageCache) -> Tensor:
+def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: Images) -> Tensor:
     """Return a weight for each color class `(K,)`, from its frequency in the images."""
     config = recipe.loss.classes
     centers = getattr(generator.network, "centers", None)
@@ -143,7 +144,7 @@ def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: Imag
     return losses.class_weights(frequency, config.rebalance, config.max_weight)
 
 
-def _targets(recipe: Recipe, architecture: Architecture, images: ImageCache) -> list[Tensor]:
+def _targets(recipe: Recipe, architecture: Architecture, images: Images) -> list[Tensor]:
     crops = Crops(
         images,
         side=FREQUENCY_SIDE,

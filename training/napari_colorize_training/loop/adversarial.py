@@ -31,7 +31,7 @@ class AdversarialLoss:
         """Return the critic's losses D, D_real and D_fake for an output of the generator."""
         with torch.no_grad():
             fake = self._generator.critic_input(output, data.clean)
-            real = self._resized(self._generator.critic_truth(data.rgb), fake)
+            real = area_mean(self._generator.critic_truth(data.rgb), fake.shape[-2:])
         real_logits = self._logits(real, data.clean)
         fake_logits = self._logits(fake, data.clean)
         d_real, d_fake = losses.critic_loss(

@@ -25,6 +25,7 @@ OTHER_ENCODERS = {
     "deoldify-wide": ("resnet101", "deoldify-other", "wide"),
     "ipol-uv": ("resnet101", "ipol-other", "wide"),
 }
+FAMILIES = {*OTHER_ENCODERS, *(other for _, other, _ in OTHER_ENCODERS.values())}
 FREQUENCY_IMAGES = 2000  # from which the frequencies of color classes are estimated
 FREQUENCY_BATCH = 50
 FREQUENCY_SIDE = 64  # px
@@ -47,10 +48,10 @@ def build_network(
     """
     if base is not None:
         network, architecture = base
-        if architecture.name != config.architecture:
+        if _family(architecture.name) != _family(config.architecture):
             raise SettingsError(
                 f"The recipe is for the architecture {config.architecture!r}, the base model is a "
-                f"{architecture.name!r}; choose a base or a recipe of the same architecture."
+                f"{architecture.name!r}; choose a base or a recipe of the same family."
             )
         return (
             network.requires_grad_(True),
@@ -79,6 +80,11 @@ def build_network(
         architecture,
         _load_encoder_weights(network, config, encoder, untrained=untrained),
     )
+
+
+def _family(architecture: str) -> str:
+    """Return the name that architectures with other encoders and widths share."""
+    return architecture.split("-")[0] if architecture in FAMILIES else architecture
 
 
 def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -120,7 +120,7 @@ class Predictor:
     def _build(
         cls,
         checkpoint: Checkpoint,
-        state: Mapping[str, Tensor],
+        state: dict[str, Tensor],
         device: torch.device,
         precision: Precision,
     ) -> Self:

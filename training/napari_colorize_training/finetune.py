@@ -147,11 +147,14 @@ def finetune(
     refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
     cache = folder / "cache"
     reading = _ReadProgress(progress, control)
+    # Its stage and crops do not depend on the number of images.
+    side = recipe_for(checkpoint, 0, changes=changes).image_side
     try:
         report = prepare(
             images,
             cache,
             group=group,
+            side=side,
             validation_share=VALIDATION_SHARE,
             contrast_limits=(changes or {}).get(RULE, checkpoint.contrast_limits or "auto"),
             progress=reading,

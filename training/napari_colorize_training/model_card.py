@@ -41,8 +41,8 @@ class FinetuneResult:
 
     @property
     def improved(self) -> bool:
-        """Whether the model is better than its base on the validation images."""
-        return self.outcome in (Outcome.BETTER, Outcome.BETTER_THAN_BASE)
+        """Whether the model is better than its base and than gray, on the validation images."""
+        return self.outcome is Outcome.BETTER
 
     @property
     def sentence(self) -> str:

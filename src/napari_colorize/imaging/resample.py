@@ -7,6 +7,7 @@ some pixels of a large image, so that an image of any size is composed in row bl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,8 +47,8 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x
 
 
-def area_mean(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Reduce images `(N, C, H, W)` to means over areas, as `F.adaptive_avg_pool2d` does.
+def area_mean(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Reduce images `(N, C, H, W)` to `size` by means over areas, as `F.adaptive_avg_pool2d` does.
 
     MPS pools only if the sides divide (PyTorch issue 96056). There the means are matrix products,
     equal within 1e-6 of the largest value.
@@ -55,7 +56,7 @@ def area_mean(x: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     if _pools_any_size(x.device):
-        return F.adaptive_avg_pool2d(x, size)
+        return F.adaptive_avg_pool2d(x, (size[0], size[1]))
     rows, columns = (
         _area_weights(length, count).to(x) for length, count in zip(x.shape[-2:], size, strict=True)
     )

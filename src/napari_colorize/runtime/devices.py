@@ -78,7 +78,8 @@ def _float32_settings() -> list[tuple[Any, str, object]]:
     try:
         _ = cudnn.allow_tf32, matmul.allow_tf32
     except RuntimeError:  # after the program has set the names of torch 2.9, which exclude these
-        return [(owner, "fp32_precision", "ieee") for owner in (cudnn.conv, cudnn.rnn, matmul)]
+        owners = (cudnn.conv, cudnn.rnn, matmul)  # type: ignore[attr-defined]
+        return [(owner, "fp32_precision", "ieee") for owner in owners]
     return [(owner, "allow_tf32", False) for owner in (cudnn, matmul)]
 
 

@@ -203,7 +203,14 @@ def test_the_base_is_exported_if_no_checkpoint_is_better(cache, tmp_path, monkey
 
 
 def gan_table(**options: object) -> dict:
-    stage = {"train": "gan", "side": 64, "steps": 6, "checkpoint_every": 2, "select_by": "frechet", **options}
+    stage = {
+        "train": "gan",
+        "side": 64,
+        "steps": 6,
+        "checkpoint_every": 2,
+        "select_by": "frechet",
+        **options,
+    }
     critic = {"name": "sagan", "options": {"width": 8}}
     return tiny_table(**stage) | {"critic": critic, "optimizer": {"lr": 0.1}}
 

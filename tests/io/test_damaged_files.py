@@ -116,6 +116,18 @@ def test_a_truncated_stack_is_never_read_as_a_shorter_stack(tmp_path, share, by_
         np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, stack)
 
 
+def test_a_stack_that_ends_where_a_page_should_begin_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    stack = np.zeros((3, 8, 8), np.uint8)
+    tifffile.imwrite(path, stack, photometric="minisblack", compression="zlib", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages[2].offset
+    path.write_bytes(path.read_bytes()[:start])
+
+    with pytest.raises(ImageError, match="ends before its pixel data"):
+        read_image(path)
+
+
 def test_a_decompression_bomb_is_refused_before_decoding(tmp_path):
     (tmp_path / "a.png").write_bytes(png_with_declared_size(60_000, 60_000))
     assert "max_pixels" in refused(tmp_path / "a.png")

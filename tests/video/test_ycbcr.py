@@ -80,6 +80,23 @@ def test_ffmpeg_decodes_the_same_colors(matrix: int, space: int) -> None:
     assert np.abs(seen.astype(int) - rgb).mean() < 1
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_chroma_samples_lie_between_rows_and_on_even_columns(axis: int) -> None:
+    ycbcr = format_of_video(depth=12)
+    samples = np.arange(16)
+    ramp = ycbcr.neutral + 80 * (samples - 8)
+    at = np.interp(np.arange(32), 2 * samples + (0.5 if axis == 0 else 0), ramp)
+    by_cb = ycbcr.leak[0] * ycbcr.span / ycbcr.chroma_span
+    cb = np.broadcast_to(ramp[:, None] if axis == 0 else ramp, (16, 16)).astype(np.uint16)
+
+    found = luminance(
+        np.full((32, 32), 2000, np.uint16), cb, np.full_like(cb, ycbcr.neutral), ycbcr
+    )
+
+    line = found[:, 0] if axis == 0 else found[0]
+    np.testing.assert_allclose(line, 2000 + by_cb * (at - ycbcr.neutral), atol=0.51)
+
+
 def test_chroma_of_gray_is_neutral() -> None:
     ycbcr = format_of_video()
     gray = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=-1)
@@ -100,7 +117,7 @@ def test_deviations_by_lossy_compression_are_no_colors(depth: int, slack: int) -
 
 @pytest.mark.parametrize(
     ("height", "width", "matrix"),
-    [(480, 640, SMPTE170M), (576, 720, 5), (720, 1280, BT709), (1080, 1440, BT709)],
+    [(480, 640, SMPTE170M), (576, 720, 5), (576, 1024, 5), (720, 1280, BT709), (1080, 1440, BT709)],
 )
 def test_untagged_videos_get_default_tags(height: int, width: int, matrix: int) -> None:
     ycbcr = standard_format(height, width)

@@ -231,6 +231,13 @@ def test_insufficient_space_raises_before_the_download(server, checkpoint, cache
     assert files_in(cache) == []
 
 
+@pytest.mark.parametrize("error", [-1000, 1000])
+def test_a_rounded_size_in_the_catalogue_is_sufficient(checkpoint, cache, error):
+    rounded = replace(checkpoint, size=len(CONTENT) + error, size_tolerance=1000)
+
+    assert fetch(rounded).read_bytes() == CONTENT
+
+
 def test_a_drive_that_reports_no_size_counts_as_large(checkpoint, cache, monkeypatch):
     monkeypatch.setattr(
         module.shutil, "disk_usage", lambda folder: SimpleNamespace(total=0, free=0)

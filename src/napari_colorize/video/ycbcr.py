@@ -30,7 +30,7 @@ MATRICES = {
 }
 PQ, HLG = 16, 18  # codes of the HDR transfer curves
 PAL_HEIGHT = 576
-HD_WIDTH = 1024  # untagged videos of at least this width, or higher than PAL, are read as BT.709
+HD_WIDTH = 1024  # untagged videos that are wider than this, or higher than PAL, are read as BT.709
 LIMITED, FULL = 1, 2  # FFmpeg's codes of color ranges
 NEUTRAL = 2  # code values (of 256) by which lossy formats change the chroma of gray images
 

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from napari_colorize.batch.runner import (
     BatchRunner,
     Event,
     ImageFailed,
+    ImageKept,
     ImageWritten,
     OpenedJob,
     StepDone,
@@ -85,6 +87,45 @@ def test_every_result_equals_the_colorizers_result(folder: Path, tiny_colorizer:
     for name, pixels in images.items():
         result = read_image(name.replace("in", "out"))
         np.testing.assert_array_equal(result.array, tiny_colorizer(pixels, saturation=2.0).rgb)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_runs_on_one_folder_share_the_work(folder: Path, overwrite: bool) -> None:
+    for seed in range(12):
+        save(f"in/{seed}.png", gray(seed))
+    save("in/broken.png", gray(99))
+    Path("in/broken.png").write_bytes(b"no image")
+    if overwrite:
+        run(colorizer_of(TintNetwork()), "in")
+        for path in Path("out").iterdir():
+            os.utime(path, (0, 0))
+    jobs = plan_batch(["in"], "out", overwrite=overwrite).jobs
+    meeting = threading.Barrier(2, timeout=TIMEOUT)
+
+    def work() -> list[Event]:
+        batch = BatchRunner(
+            colorizer=colorizer_of(TintNetwork()), settings=ColorizeSettings(), overwrite=overwrite
+        )
+        meeting.wait()
+        return list(batch.run(jobs))
+
+    with ThreadPoolExecutor(2) as threads:
+        one, other = (future.result() for future in [threads.submit(work) for _ in range(2)])
+
+    assert sorted(written(one) + written(other)) == sorted(f"out/{n}.png" for n in range(12))
+    for events in (one, other):
+        ends = [each for each in events if isinstance(each, ImageWritten | ImageKept)]
+        assert {each.path.name for each in ends} == {f"{n}.png" for n in range(12)}
+        (failed,) = (each for each in events if isinstance(each, ImageFailed))
+        assert failed.job.source == Path("in/broken.png")
+    assert all(not path.name.startswith(".") for path in Path("out").iterdir())
+
+
+def test_a_failed_run_leaves_no_empty_folder(folder: Path, tiny_colorizer: Colorizer) -> None:
+    Path("in").mkdir()
+    Path("in/a.png").write_bytes(b"no image")
+    assert isinstance(run(tiny_colorizer, "in")[-1], ImageFailed)
+    assert not Path("out").exists()
 
 
 def test_events_report_steps_and_task_result(folder: Path, tiny_colorizer: Colorizer) -> None:

@@ -29,6 +29,7 @@ from napari_colorize.batch.runner import (
     BatchRunner,
     Event,
     ImageFailed,
+    ImageKept,
     ImageWritten,
     OpenedJob,
     StepDone,
@@ -175,16 +176,15 @@ def colorize_files(jobs: Sequence[Job], make: Callable[[], BatchRunner]) -> Task
     accepted, unless results are to be replaced.
     """
     warnings.filterwarnings("ignore", category=ColorizeWarning)  # the events contain them as notes
-    batch = make()
-    is_new = batch.overwrite
-    found = {} if is_new else {job: path for job in jobs if (path := job.result()) is not None}
-    events = [event for job, path in found.items() for event in _found_events(job, path)]
-    todo = [job for job in jobs if job not in found]
+    events: list[Event] = []
     is_full = False
     # Leftovers are removed once by the submitting program; doing it in every task would be slow.
-    for event in batch.run(todo, remove_leftovers=False):
-        path = event.job.result() if isinstance(event, ImageFailed) and not is_new else None
-        events.append(event if path is None else ImageWritten(event.job, path, 0, ()))
+    for event in make().run(jobs, remove_leftovers=False):
+        if isinstance(event, ImageKept):
+            job = event.job
+            events += OpenedJob(job, 1), StepDone(job), ImageWritten(job, event.path, 0, ())
+        else:
+            events.append(event)
         is_full |= isinstance(event, ImageFailed) and is_disk_full(event.error)
     return TaskResult(tuple(events), is_full)
 
@@ -342,10 +342,6 @@ def _record_existing(jobs: Sequence[Job], manifest: Manifest) -> None:
             manifest.append(
                 ManifestEntry(source=_absolute_name(job.source), result=_absolute_name(path))
             )
-
-
-def _found_events(job: Job, path: Path) -> tuple[Event, ...]:
-    return OpenedJob(job, 1), StepDone(job), ImageWritten(job, path, 0, ())
 
 
 def _absolute(job: Job) -> Job:

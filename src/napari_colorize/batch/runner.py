@@ -3,6 +3,10 @@
 The network stays in the calling thread; see `runtime.reader_writer`. Progress is reported as
 events. Closing the generator stops the batch; files are written completely or not at all, and an
 unfinished stack is resumed by the next run. `task` defines what is done to one image.
+
+Several processes can run the same batch. Each claims an image before it reads it, and leaves out
+images that another one has claimed. At the end it waits for those, and processes what is missing
+because a process was killed.
 """
 
 from __future__ import annotations
@@ -10,18 +14,19 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 
 from napari_colorize.batch.naming import Job
 from napari_colorize.batch.task import Output, Processing, Task
-from napari_colorize.errors import ColorizeError
+from napari_colorize.errors import ColorizeError, OutputError
 from napari_colorize.io.images import ImageRecord, read_image
 from napari_colorize.io.text_metadata import Dropped
 from napari_colorize.runtime.atomic import remove_abandoned
+from napari_colorize.runtime.claims import Claims, remove_abandoned_claims
 from napari_colorize.runtime.reader_writer import read_ahead, reader_and_writer
 
 READ_AHEAD = 2  # decoded images that wait for the network
@@ -58,6 +63,14 @@ class ImageWritten:
 
 
 @dataclass(frozen=True)
+class ImageKept:
+    """Another process has written the result of this run meanwhile."""
+
+    job: Job
+    path: Path
+
+
+@dataclass(frozen=True)
 class ImageFailed:
     """An image could not be read, colorized or written."""
 
@@ -65,7 +78,7 @@ class ImageFailed:
     error: ColorizeError | MemoryError
 
 
-Event = OpenedJob | StepDone | ImageWritten | ImageFailed
+Event = OpenedJob | StepDone | ImageWritten | ImageKept | ImageFailed
 
 
 class BatchRunner(Processing):
@@ -88,10 +101,12 @@ class BatchRunner(Processing):
         if remove_leftovers:
             for folder in {job.folder for job in jobs}:
                 remove_abandoned(folder)
+                remove_abandoned_claims(folder)
         # The events are closed before the threads, so that an open result is closed in order.
         with (
+            closing(_JobClaims(overwrite=self.overwrite)) as claims,
             reader_and_writer() as (reader, writer),
-            closing(self._events(jobs, reader, writer)) as events,
+            closing(self._events(jobs, claims, reader, writer)) as events,
         ):
             for event in events:
                 yield event
@@ -99,25 +114,43 @@ class BatchRunner(Processing):
                     return
 
     def _events(
-        self, jobs: Sequence[Job], reader: Executor, writer: Executor
+        self, jobs: Sequence[Job], claims: _JobClaims, reader: Executor, writer: Executor
     ) -> Generator[Event, None, None]:
+        taken: list[Job] = []  # by other processes
+        yield from self._pass(jobs, taken, claims, reader, writer)
+        for job in taken:
+            claims.take(job, wait=True)  # in the main thread, where Ctrl-C ends it
+            yield from self._pass([job], [], claims, reader, writer)
+
+    def _pass(
+        self,
+        jobs: Sequence[Job],
+        taken: list[Job],
+        claims: _JobClaims,
+        reader: Executor,
+        writer: Executor,
+    ) -> Generator[Event, None, None]:
+        """Process the jobs that can be claimed; the others are appended to `taken`."""
         results: deque[_Result] = deque()
-        images = read_ahead(map(_read, [job.source for job in jobs]), reader, READ_AHEAD)
+        images = read_ahead(map(claims.read, jobs), reader, READ_AHEAD)
         for job, reading in zip(jobs, images, strict=True):
             try:
-                results.append((yield from self._process(job, reading, writer)))
+                read = reading.result()
+                if isinstance(read, _Read):
+                    results.append((yield from self._process(job, read, writer)))
+                elif read is None:
+                    taken.append(job)
+                else:
+                    yield claims.ended(ImageKept(job, read))
             except (ColorizeError, MemoryError) as error:
-                yield ImageFailed(job, error)
+                yield claims.ended(ImageFailed(job, error))
             while results and (len(results) > WRITE_BEHIND or results[0].is_complete()):
-                yield results.popleft().outcome()
+                yield claims.ended(results.popleft().outcome())
         for result in results:
-            yield result.outcome()
+            yield claims.ended(result.outcome())
 
-    def _process(
-        self, job: Job, reading: Future[_Read], writer: Executor
-    ) -> Generator[Event, None, _Result]:
+    def _process(self, job: Job, read: _Read, writer: Executor) -> Generator[Event, None, _Result]:
         """Run the steps of one job and queue its result for the writer."""
-        read = reading.result()
         started = perf_counter() - read.seconds
         task = Task(self, job, read.image, writer)
         yield OpenedJob(job, task.steps)
@@ -155,6 +188,47 @@ class _Result:
             return ImageFailed(self.job, error)
         output = self.output
         return ImageWritten(self.job, output.path, seconds, output.notes, output.dropped)
+
+
+class _JobClaims:
+    """Claims of jobs, and results that other processes have written during this run.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether results that are older than this run are replaced.
+    """
+
+    def __init__(self, *, overwrite: bool) -> None:
+        self._claims = Claims()
+        self._start = time() if overwrite else 0.0
+
+    def take(self, job: Job, *, wait: bool = False) -> bool:
+        """See `Claims.take`."""
+        return self._claims.take(job.claim, wait=wait)
+
+    def read(self, job: Job) -> _Read | Path | None:
+        """The image, the result that another process has written, or None if one has claimed it."""
+        if not self.take(job):
+            return None
+        return self._new_result(job) or _read(job.source)
+
+    def ended(self, event: Event) -> Event:
+        """Release the claim of the job of an event, which is its last one."""
+        # On file systems without locks, another process may have written the result.
+        if isinstance(event, ImageFailed) and isinstance(event.error, OutputError):
+            path = self._new_result(event.job)
+            event = event if path is None else ImageKept(event.job, path)
+        self._claims.release(event.job.claim)
+        return event
+
+    def close(self) -> None:
+        """Release all claims."""
+        self._claims.release_all()
+
+    def _new_result(self, job: Job) -> Path | None:
+        path = job.result()
+        return path if path is not None and path.lstat().st_mtime >= self._start else None
 
 
 def _read(path: Path) -> _Read:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.colorizer import Colorizer
+from napari_colorize.model_spec import ModelSpec
 from napari_colorize.networks.deoldify import UNetConfig
 from napari_colorize.zoo import Checkpoint
 
@@ -72,6 +73,11 @@ def tint_checkpoint(**changes: object) -> Checkpoint:
         "fit": "aspect",
     }
     return Checkpoint(**(metadata | changes))  # type: ignore[arg-type]
+
+
+def tint_spec(*_: object, **__: object) -> ModelSpec:
+    """In place of `ModelSpec.from_model`, if a TintNetwork takes the place of all models."""
+    return ModelSpec(checkpoint=tint_checkpoint(), source="tint")
 
 
 def colorizer_of(network: nn.Module, **metadata: object) -> Colorizer:

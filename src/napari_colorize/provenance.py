@@ -8,14 +8,24 @@ EXIF), and `from_text` finds it again inside other text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-from napari_colorize.settings import ColorizeSettings, with_current_names
+from napari_colorize.errors import ColorizeError
+from napari_colorize.settings import (
+    REFINING,
+    ColorizeSettings,
+    setting_of,
+    with_current_names,
+)
 from napari_colorize.version import __version__
 
 SOFTWARE = "napari-colorize"
 STATEMENT = "Colors are predicted by a neural network, not measured."
+SAME = "the same settings"
+LIMITS, GUIDES = "requested_contrast_limits", "guides_sha256"
 _START = '{"statement": '
 
 
@@ -75,6 +85,120 @@ def from_text(text: str) -> dict[str, object] | None:
         return None
     settings = found.get("settings")
     return {**found, "settings": with_current_names(settings)} if settings else found
+
+
+def with_request(
+    record: Mapping[str, Any], contrast_limits: object, guides_sha256: object
+) -> dict[str, Any]:
+    """Add to a record what was requested, by which a later run compares itself; `{}` if empty.
+
+    Parameters
+    ----------
+    record : mapping
+        From `describe`; its settings have the contrast limits that were used.
+    contrast_limits : tuple of float, str or None
+        The setting, as it was given.
+    guides_sha256 : str or None
+        Checksum of the guides.
+    """
+    if not record:
+        return {}
+    return {**record, LIMITS: _plain(contrast_limits), GUIDES: guides_sha256}
+
+
+def differences(found: Mapping[str, Any], planned: Mapping[str, Any]) -> tuple[str, ...]:
+    """Compare the record of an existing result with the record of a planned one.
+
+    Parameters
+    ----------
+    found : mapping
+        Record from a file, of any version.
+    planned : mapping
+        From `describe` and `with_request`, before any image was read.
+
+    Returns
+    -------
+    tuple of str
+        What differs, with the values of `found`: `("model eccv16", "saturation 1")`. Empty if a
+        new result would be the same. Settings without effect are not compared.
+    """
+    phrases = _model_differences("model", found, planned)
+    seconds = [record.get("blended_with") or {} for record in (found, planned)]
+    if any(seconds) and not all(seconds):
+        phrases.append(f"second model {seconds[0]['model']}" if seconds[0] else "no second model")
+    elif all(seconds):
+        phrases += _model_differences("second model", *seconds)
+    guides = [record.get(GUIDES) for record in (found, planned)]
+    if guides[0] != guides[1]:
+        phrases.append("other guides" if all(guides) else "guides" if guides[0] else "no guides")
+    phrases += _setting_differences(found, planned)
+    limits = found.get(LIMITS)
+    if LIMITS in found and limits != planned.get(LIMITS):
+        phrases.append(f"contrast limits {'auto' if limits is None else _in_words(limits)}")
+    if found.get("version") != planned.get("version"):
+        phrases.append(f"version {found.get('version')}")
+    return tuple(phrases)
+
+
+def made_with(
+    path: Path, planned: Mapping[str, Any], read: Callable[[Path], Mapping[str, Any] | None]
+) -> str | None:
+    """Say how a result was made: "saturation 1", or `SAME`; None if it has no readable record."""
+    try:
+        found = read(path)
+    except (ColorizeError, OSError):
+        return None
+    return None if found is None else ", ".join(differences(found, planned)) or SAME
+
+
+def how_made(
+    path: Path,
+    planned: Mapping[str, Any] | None,
+    read: Callable[[Path], Mapping[str, Any] | None],
+) -> str:
+    """The same to continue a sentence; empty if there is nothing to say."""
+    how = None if planned is None else made_with(path, planned, read)
+    return f" and was made with {how}" if how else ""
+
+
+def _model_differences(
+    title: str, found: Mapping[str, Any], planned: Mapping[str, Any]
+) -> list[str]:
+    name = found.get("model")
+    if name != planned.get("model"):
+        return [f"{title} {name}"]
+    if found.get("weights_sha256") != planned.get("weights_sha256"):
+        return [f"other weights of {title} {name}"]
+    return []
+
+
+def _setting_differences(found: Mapping[str, Any], planned: Mapping[str, Any]) -> list[str]:
+    old: dict[str, Any] = found.get("settings") or {}
+    new: dict[str, Any] = planned["settings"]
+    ignored = {"contrast_limits", "retry_smaller", "retry_on_cpu", "provenance"}
+    if new["fidelity"] != "exact":
+        ignored.update(REFINING)  # a fidelity refines nothing
+    if not planned.get("blended_with"):
+        ignored |= {"blend", "blend_by"}
+    if "reference" not in (planned.get("guides") or {}):
+        ignored |= {"reference_strength", "reference_method"}
+    if not new["hue_damping"] and not old.get("hue_damping"):
+        ignored |= {"hue_from", "hue_to"}
+    phrases = []
+    for item in fields(ColorizeSettings):
+        value = old.get(item.name, item.default)
+        if item.name not in ignored and value != new[item.name]:
+            label = setting_of(item).label.partition(" (")[0]
+            phrases.append(f"{label} {_in_words(value)}")
+    return phrases
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def without_record(text: str) -> str:

@@ -14,11 +14,12 @@ import sys
 from itertools import count
 from typing import Any
 
-from stand_ins import TintNetwork, colorizer_of
+from stand_ins import TintNetwork, colorizer_of, tint_spec
 from torch import Tensor
 
 from napari_colorize.cli import main
 from napari_colorize.colorizer import Colorizer
+from napari_colorize.model_spec import ModelSpec
 from napari_colorize.runtime import atomic
 
 
@@ -46,4 +47,5 @@ if __name__ == "__main__":
         signal.signal(signal.SIGINT, signal.default_int_handler)
         send_signal_at(name, moment, int(number))
     Colorizer.from_pretrained = lambda *_, **__: colorizer_of(TintNetwork())  # type: ignore[method-assign]
+    ModelSpec.from_model = tint_spec  # type: ignore[method-assign,assignment]
     main()

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stand_ins import TintNetwork, colorizer_of
+from stand_ins import TintNetwork, colorizer_of, tint_checkpoint, tint_spec
 from typer.testing import CliRunner, Result
 
+from napari_colorize import __version__, provenance
 from napari_colorize.cli import app
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.io.images import read_image, read_provenance
+from napari_colorize.model_spec import ModelSpec
 
 runner = CliRunner()
+DESCRIBE = provenance.describe.__kwdefaults__
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a fast network in place of the real one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
+    monkeypatch.setattr(ModelSpec, "from_model", tint_spec)
     return tmp_path
 
 
@@ -84,7 +88,106 @@ def test_repeating_a_command_keeps_existing_results() -> None:
     done = run("in", "-o", "out")
     assert (done.exit_code, done.stdout) == (0, "")
     assert "2 already exist" in done.stderr
-    assert Path("out/a.png").stat() == before
+    after = Path("out/a.png").stat()  # reading the provenance may change the time of access
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def rerun(*options: str, sources: str = "in") -> str:
+    """What a command says on the results of an earlier one, without the summary."""
+    *notes, summary = run(sources, "-o", "out", *options).stderr.splitlines()
+    assert "already exist" in summary
+    return " ".join(notes) or summary
+
+
+def test_results_made_with_other_settings_are_named() -> None:
+    save("in/a.png", "in/b.jpg", "in/sub/c.webp")
+    run("in", "-o", "out", "--saturation", "1", "--edges")
+    made = f"3 results in out{os.sep} were made with {{}}; use --overwrite or another folder."
+    assert rerun("--saturation", "1") == "3 already exist (made with the same settings)."
+    assert rerun("--saturation", "2.5") == made.format("saturation 1")
+    assert rerun("--saturation", "2", "--no-edges") == made.format("saturation 1, edges on")
+    assert rerun("--saturation", "1", "--hue-from", "10") == (
+        "3 already exist (made with the same settings)."  # without damping it has no effect
+    )
+
+
+def test_only_results_that_differ_are_counted() -> None:
+    save("in/a.png", "in/b.png")
+    run("in", "-o", "out")
+    save("in/sub/c.png")
+    run("in", "-o", "out", "--gamma", "2")
+    assert rerun("--gamma", "2").startswith(f"2 results in out{os.sep} were made with gamma 1;")
+    assert rerun() == (
+        f"1 result in {Path('out/sub')}{os.sep} was made with gamma 2; use --overwrite or another "
+        "folder."
+    )
+
+
+def test_results_of_another_model_version_or_mask_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save("in/a.png")
+    Image.fromarray(np.eye(24, 32, dtype=np.uint8) * 255).save("one.png")
+    Image.fromarray(np.eye(24, 32, 3, dtype=np.uint8) * 255).save("two.png")
+    run("in", "-o", "out", "--mask", "one.png")
+    assert "same settings" in rerun("--mask", "one.png")
+    assert "was made with other guides;" in rerun("--mask", "two.png")
+    assert "was made with guides;" in rerun()
+    monkeypatch.setattr(provenance.describe, "__kwdefaults__", {**DESCRIBE, "version": "9.9"})
+    assert f"version {__version__}" in rerun("--mask", "one.png")
+    other = ModelSpec(checkpoint=tint_checkpoint(name="other"), source="other")
+    monkeypatch.setattr(ModelSpec, "from_model", lambda *_, **__: other)
+    assert "was made with model tint, " in rerun("--mask", "one.png")
+
+
+def test_requested_contrast_limits_are_compared_and_not_those_of_each_image() -> None:
+    for name, white in (("a", 4000), ("b", 900)):
+        Path("in").mkdir(exist_ok=True)
+        pixels = np.linspace(0, white, 24 * 32).reshape(24, 32).astype(np.uint16)
+        Image.fromarray(pixels).save(f"in/{name}.png")
+    run("in", "-o", "out")
+    assert "same settings" in rerun()
+    assert "were made with contrast limits auto;" in rerun("--contrast-limits", "data")
+    run("in", "-o", "out", "--contrast-limits", "0,1000", "--overwrite")
+    assert "same settings" in rerun("--contrast-limits", "0,1000")
+    assert "were made with contrast limits 0, 1000;" in rerun()
+
+
+def test_results_without_a_record_are_only_counted() -> None:
+    save("in/a.png", "in/b.bmp")
+    run("in", "-o", "out", "--no-provenance")
+    assert rerun("--saturation", "3") == "2 already exist (--overwrite replaces them)."
+
+
+def test_stacks_and_sheets_are_compared_too() -> None:
+    import tifffile
+
+    Path("in").mkdir()
+    tifffile.imwrite("in/s.tif", np.eye(16, dtype=np.uint8)[None].repeat(3, 0) * 255)
+    run("in", "-o", "out", "--shadows", "0.5")
+    assert "was made with shadows 0.5;" in rerun()
+    run("in", "-o", "out", "--sweep", "2,3")
+    assert "same settings" in rerun("--sweep", "2,3")
+    assert "was made with render factor 2, 3;" in rerun("--sweep", "4,3")
+
+
+def test_a_single_result_says_how_it_was_made() -> None:
+    save("a.png")
+    run("a.png", "-o", "b.png", "--saturation", "0.5")
+    refused = run("a.png", "-o", "b.png")
+    assert refused.exit_code == 1
+    assert "b.png exists and was made with saturation 0.5. Replace it with" in refused.stderr
+
+
+def test_notes_that_differ_in_numbers_are_one_line_for_each_batch() -> None:
+    import tifffile
+
+    Path("in").mkdir()
+    for name, white in (("a", 500), ("b", 600), ("c", 700)):
+        pixels = np.linspace(0, white, 24 * 32, dtype=np.int32).reshape(24, 32)
+        tifffile.imwrite(f"in/{name}.tif", pixels, photometric="minisblack")
+    (note, _) = run("in", "-o", "out").stderr.splitlines()
+    assert note.startswith(f"{Path('in/a.tif')} and 2 other images: Contrast limits")
 
 
 def test_a_single_result_is_replaced_only_with_overwrite() -> None:

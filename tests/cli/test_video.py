@@ -6,15 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 from sample_videos import decoded_frames, make_video, packets_of
-from stand_ins import TintNetwork, colorizer_of
+from stand_ins import TintNetwork, colorizer_of, tint_spec
 from typer.testing import CliRunner, Result
 
 from napari_colorize.cli import ErrorReportingGroup
 from napari_colorize.cli.video import video
 from napari_colorize.colorizer import Colorizer
+from napari_colorize.model_spec import ModelSpec
+from napari_colorize.runtime.claims import Claims
 from napari_colorize.video import encoder, runner
 from napari_colorize.video.plan import VIDEO_SMOOTHING
 
@@ -32,6 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a fast network in place of the real one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
+    monkeypatch.setattr(ModelSpec, "from_model", tint_spec)
     return tmp_path
 
 
@@ -57,6 +62,32 @@ def test_saturation_reaches_the_video() -> None:
         rgb = decoded_frames(Path(name))[1].to_ndarray(format="rgb24").astype(int)
         spread = (rgb.max(axis=-1) - rgb.min(axis=-1)).max()
         assert spread > 40 if vivid else spread <= 2
+
+
+@pytest.mark.parametrize("out", ["out.mp4", "out.mkv", "out", "out.tif", "out.zarr", "o.ome.zarr"])
+def test_an_existing_result_says_how_it_was_made(out: str) -> None:
+    frames = Path("frames")
+    frames.mkdir()
+    for number in range(3):
+        Image.fromarray(np.eye(32, k=number, dtype=np.uint8) * 255).save(frames / f"{number}.png")
+    run("frames", out, "--saturation", "0.5")
+    for option, how in (("0.5", "the same settings"), ("2", "saturation 0.5")):
+        refused = run("frames", out, "--saturation", option)
+        assert refused.exit_code == 1
+        assert f" and was made with {how}. Replace " in refused.stderr
+
+
+def test_a_result_that_another_process_writes_is_refused() -> None:
+    make_video(Path("a.mp4"), frames=2)
+    other = Claims()
+    other.take(Path("b.mp4"))
+    refused = run("a.mp4", "b.mp4")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "b.mp4 is being written by another process." in refused.stderr
+    assert not Path("b.mp4.part").exists()
+    other.release_all()
+    assert run("a.mp4", "b.mp4").exit_code == 0
+    assert sorted(path.name for path in Path().iterdir()) == ["a.mp4", "b.mp4"]
 
 
 def test_videos_are_smoothed_by_default() -> None:

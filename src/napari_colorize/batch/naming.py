@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
 
 from napari_colorize.batch.discovery import FoundFile, Search, is_folder
+from napari_colorize.batch.earlier_results import Record, compare_results
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.file_names import own_suffix
 from napari_colorize.io.formats import format_of, suggest_suffix
+from napari_colorize.io.images import read_provenance
+from napari_colorize.provenance import how_made
 
 COLORIZED = "-colorized"
 SWEEP = "-sweep"
@@ -60,6 +63,11 @@ class Job:
             return self.folder / (self.other_stem + suffix)
         return self.folder / (self.stem + (self.suffix or own))  # .TIF keeps its case
 
+    @property
+    def claim(self) -> Path:
+        """Name by which processes claim the job; the suffix is not known before decoding."""
+        return self.folder / f"{self.other_stem}.{self.source.name}"
+
     def result(self) -> Path | None:
         """The result of an earlier run, or None."""
         return next((path for path in self.possible_results() if os.path.lexists(path)), None)
@@ -85,6 +93,10 @@ class BatchPlan:
         One sentence for each folder that could not be listed.
     left_out : tuple of str
         One sentence about files in folders that are no images, or nothing.
+    kept_notes : tuple of str
+        One sentence for each way in which existing results differ from those of this run.
+    kept_same : bool
+        Whether all existing results were made with the settings of this run.
     """
 
     jobs: tuple[Job, ...]
@@ -92,6 +104,8 @@ class BatchPlan:
     results: int = 0
     unread: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    kept_notes: tuple[str, ...] = ()
+    kept_same: bool = False
 
 
 def plan_batch(
@@ -100,6 +114,7 @@ def plan_batch(
     *,
     ending: str = COLORIZED,
     overwrite: bool = False,
+    planned: Callable[[], Record] | None = None,
 ) -> BatchPlan:
     """Find the images and name their results.
 
@@ -114,6 +129,9 @@ def plan_batch(
         One of `OTHERS` for results that are sheets or maps, such as `NAME-sweep.png`.
     overwrite : bool
         Replace existing results. Otherwise they are kept, or refused if the only input is a file.
+    planned : callable, optional
+        Returns the record of results of this run, with which existing results are compared. Called
+        only if there are some.
 
     Raises
     ------
@@ -131,10 +149,14 @@ def plan_batch(
     jobs = _name_results(sources, out, is_single=is_single, ending=ending)
     _check_sources_stay(jobs)
     todo, kept = (jobs, []) if overwrite else _split(jobs)
-    if is_single and not todo:
+    existing = [path for job in kept if (path := job.result()) is not None]
+    record = planned() if planned is not None and existing else None
+    if is_single and existing:
+        how = how_made(existing[0], record, read_provenance)
         raise OutputError(
-            f"{jobs[0].result()} exists. Replace it with --overwrite or choose a place with -o."
+            f"{existing[0]} exists{how}. Replace it with --overwrite or choose a place with -o."
         )
+    notes, same = ((), False) if record is None else compare_results(existing, record)
     _check_writable(todo)
     return BatchPlan(
         jobs=tuple(todo),
@@ -142,6 +164,8 @@ def plan_batch(
         results=len(found) - len(sources),
         unread=tuple(search.unread),
         left_out=search.left_out_notes(),
+        kept_notes=notes,
+        kept_same=same,
     )
 
 

@@ -29,6 +29,7 @@ from napari_colorize.io.images import (
     write_image,
 )
 from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence
+from napari_colorize.provenance import with_request
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ class Task:
         rgb = self._pixels(colorized)
         yield
         notes = (*self.image.notes, *colorized.notes)
-        return self._submit(rgb, self.image.metadata, colorized.provenance, notes)
+        record = self._described(colorized.provenance)
+        return self._submit(rgb, self.image.metadata, record, notes)
 
     def _stack(self) -> Steps:
         """Colorize a stack with the sequence engine of `video`, which can resume it."""
@@ -215,7 +217,9 @@ class Task:
         return self._submit(
             sheet,
             Metadata(icc=self.image.metadata.icc),
-            _sweep_record(colorized.provenance, self.processing.sweep, self._range),
+            self._described(
+                _sweep_record(colorized.provenance, self.processing.sweep, self._range)
+            ),
             tuple(notes),
         )
 
@@ -232,11 +236,17 @@ class Task:
         )
         yield
         notes.update(dict.fromkeys(drawn.notes))
-        return self._submit(drawn.pixels, Metadata(), drawn.provenance, tuple(notes))
+        record = self._described(drawn.provenance)
+        return self._submit(drawn.pixels, Metadata(), record, tuple(notes))
 
     def _colorize(self, image: AnyArray, **changes: Any) -> Colorized:
         arguments = {**self.processing.extras.arguments, **self._settings, **changes}
         return self.processing.colorizer(image, rgb=self.image.rgb, **arguments)
+
+    def _described(self, record: Record) -> Record:
+        """A provenance record with what a later run needs to compare its own request with."""
+        requested = self.processing.settings.contrast_limits
+        return with_request(record, requested, guides_identity(self.processing.extras.guides))
 
     def _middle_plane(self, result: str) -> tuple[AnyArray, dict[str, None]]:
         notes = dict.fromkeys(self.image.notes)

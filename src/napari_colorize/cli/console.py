@@ -90,13 +90,15 @@ class BatchConsole(_Console):
         super().__init__(quiet=quiet)
         self.failed = len(plan.unread)
         self.written = 0
-        self._ranges = 0  # images with a note on their contrast limits
+        self._kept = 0  # results that another process has written meanwhile
         self._plan = plan
         # One step for each image until it is opened; a stack has one for each plane.
         self._steps = len(plan.jobs)
         self._steps_left: dict[Job, int] = {}
         self._job: Job | None = None
-        self._warnings: dict[Job, dict[str, None]] = {}
+        self._warnings: dict[Job, list[str]] = {}
+        # Kind of a note -> the first one, the image it is about, and how many there are.
+        self._folded: dict[str, tuple[str, str, int]] = {}
         self._dropped: list[Dropped] = []
         self._last_name = ""
 
@@ -106,7 +108,7 @@ class BatchConsole(_Console):
         warnings.showwarning = self._on_warning
         for sentence in self._plan.unread:
             self._print(sentence)
-        for sentence in self._plan.left_out:
+        for sentence in (*self._plan.left_out, *self._plan.kept_notes):
             self._note(sentence)
         return self
 
@@ -118,7 +120,13 @@ class BatchConsole(_Console):
 
     def show(self, event: Event) -> None:
         """Print one event."""
-        from napari_colorize.batch.runner import ImageFailed, ImageWritten, OpenedJob, StepDone
+        from napari_colorize.batch.runner import (
+            ImageFailed,
+            ImageKept,
+            ImageWritten,
+            OpenedJob,
+            StepDone,
+        )
 
         match event:
             case OpenedJob(job, steps):
@@ -128,6 +136,9 @@ class BatchConsole(_Console):
                 self._advance(job, 1)
             case ImageWritten():
                 self._print_result(event)
+            case ImageKept(job):
+                self._kept += 1
+                self._advance(job, 1)
             case ImageFailed(job, error):
                 self.failed += 1
                 is_ours = isinstance(error, ColorizeError)
@@ -152,13 +163,9 @@ class BatchConsole(_Console):
     def _print_result(self, result: ImageWritten) -> None:
         self.written += 1
         # Planes of a stack warn separately; notes that differ only in numbers are printed once.
-        notes = {_kind(note): note for note in self._warnings.pop(result.job, {})}
-        for note in (notes | {_kind(note): note for note in result.notes}).values():
-            if REMEDY in note:
-                self._ranges += 1
-                if self._ranges > 1:
-                    continue  # one such note for the whole batch; the summary counts the others
-            self._note(f"{result.job.source}: {note}")
+        notes = [*self._warnings.pop(result.job, []), *result.notes]
+        for note in {_kind(note): note for note in notes}.values():
+            self._fold(note, str(result.job.source))
         if result.dropped is not None:
             self._dropped.append(result.dropped)
             self._last_name = result.path.name
@@ -171,25 +178,34 @@ class BatchConsole(_Console):
             return
         from napari_colorize.io.text_metadata import dropped_sentence
 
-        plan = self._plan
+        for note, image, count in self._folded.values():
+            others = f" and {count - 1} other image{'s' * (count > 2)}" if count > 1 else ""
+            self._note(f"{image}{others}: {note}" if image else note)
         name = self._last_name if len(self._dropped) == 1 else ""
         if lost := dropped_sentence(self._dropped, of=name):
             self._note(lost)
-        undone = len(plan.jobs) - self.written - (self.failed - len(plan.unread))
+        plan = self._plan
+        failed = self.failed - len(plan.unread)
+        undone = len(plan.jobs) - self.written - self._kept - failed
+        how = "made with the same settings" if plan.kept_same else "--overwrite replaces them"
         counts = {
             f"{self.written} written in {perf_counter() - self._start:.1f} s": self.written,
-            f"{len(plan.kept)} already exist (--overwrite replaces them)": len(plan.kept),
+            f"{self._kept} written by another process": self._kept,
+            f"{len(plan.kept)} already exist ({how})": len(plan.kept),
             f"{plan.results} results of earlier runs ignored": plan.results,
             f"{self.failed} failed": self.failed,
             f"{undone} not done (repeat the command to resume)": undone,
         }
-        if self._ranges > 1:
-            self._note(
-                f"{self._ranges - 1} more images have contrast limits other than the range of "
-                "their dtype; the metadata of each result state them."
-            )
-        if len(plan.jobs) > 1 or plan.kept or undone:
+        if len(plan.jobs) > 1 or plan.kept or self._kept or undone:
             self._note("; ".join(text for text, count in counts.items() if count) + ".")
+
+    def _fold(self, note: str, image: str) -> None:
+        """Print a note: in a batch at its end, and once for all that differ only in numbers."""
+        if len(self._plan.jobs) == 1:
+            self._note(f"{image}: {note}" if image else note)
+            return
+        first, name, count = self._folded.get(_kind(note), (note, image, 0))
+        self._folded[_kind(note)] = first, name, count + 1
 
     def _on_warning(
         self, message: Warning | str, category: type[Warning], *_: object, **__: object
@@ -198,9 +214,9 @@ class BatchConsole(_Console):
         # Reader and writer threads are ahead of or behind the current image.
         is_main = threading.current_thread() is threading.main_thread()
         if self._job is None or not is_main or not issubclass(category, ColorizeWarning):
-            self._note(str(message))
+            self._fold(str(message), "")
         else:
-            self._warnings.setdefault(self._job, {})[str(message)] = None
+            self._warnings.setdefault(self._job, []).append(str(message))
 
 
 class SequenceConsole(_Console):

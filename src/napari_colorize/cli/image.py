@@ -99,11 +99,18 @@ def image(
     if factors and map is not None:
         raise typer.BadParameter("--sweep and --map exclude each other.")
 
+    from napari_colorize.batch.earlier_results import planned_record
     from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
     from napari_colorize.cli.console import BatchConsole
 
     ending = SWEEP if factors else COLORIZED if map is None else f"-{map}"
-    plan = plan_batch(inputs, out, ending=ending, overwrite=overwrite)
+    plan = plan_batch(
+        inputs,
+        out,
+        ending=ending,
+        overwrite=overwrite,
+        planned=lambda: planned_record(models.specs(), settings, guides.read(), factors),
+    )
     models.check()
     task = {"settings": settings, "sweep": factors, "overwrite": overwrite, "map": map}
     run = _Run(plan, models, guides.read(), time_axis, task)

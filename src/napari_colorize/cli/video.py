@@ -105,15 +105,21 @@ def video(
     The path of the result is printed to stdout, everything else to stderr. Exit code: 0 success, 1
     failure, 2 usage error, 130 interrupted.
     """
+    from napari_colorize.batch.earlier_results import planned_record
     from napari_colorize.batch.task import Extras
     from napari_colorize.cli.console import SequenceConsole
     from napari_colorize.video.plan import default_temporal_smoothing, plan_video, sequence_kind
 
-    plan = plan_video(source, out, encoding.export_options(overwrite=overwrite))
     given = context.get_parameter_source("temporal_smoothing")
     if given is not None and given.name == "DEFAULT":
         smoothing = default_temporal_smoothing(sequence_kind(Path(source)))
         settings = replace(settings, temporal_smoothing=smoothing)
+    plan = plan_video(
+        source,
+        out,
+        encoding.export_options(overwrite=overwrite),
+        planned=lambda: planned_record(models.specs(), settings, guides.read()),
+    )
     models.check()
     guide_images = guides.read()
     with SequenceConsole(plan.source.info.total, quiet=quiet) as console:

@@ -65,14 +65,19 @@ def write(
 def read_record(path: Path) -> dict[str, object] | None:
     """The provenance in a file's text chunks, comment or EXIF."""
     with open_image(path) as image:
-        image.load()  # a PNG may contain text chunks after its pixels
-        texts = [
-            *getattr(image, "text", {}).values(),
-            exif.decode_text(image.info.get("comment", "")),
-            exif.caption_of(image.getexif()),
-        ]
-    found = (record.from_text(text) for text in texts)
-    return next((one for one in found if one), None)
+        found = _record_in(image)
+        if found is None and image.format == "PNG":
+            image.load()  # text chunks may follow the pixels; this program writes them before
+            found = _record_in(image)
+    return found
+
+
+def _record_in(image: Image.Image) -> dict[str, object] | None:
+    # `text` and `getexif` of a PNG decode its pixels.
+    for text in image.info.values():
+        if isinstance(text, (str, bytes)) and (found := record.from_text(exif.decode_text(text))):
+            return found
+    return record.from_text(exif.caption_of(image.getexif()))
 
 
 def open_image(path: Path | BinaryIO) -> Image.Image:

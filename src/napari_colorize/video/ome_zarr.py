@@ -31,6 +31,7 @@ from napari_colorize.video.resume import ResumeState
 from napari_colorize.video.stacks import StackSource, sequence_info
 
 SUFFIX = ".zarr"
+RECORD = "napari-colorize"  # attribute with the provenance record
 OME_SUFFIX = ".ome.zarr"
 ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 CHUNK = 1024  # maximum side of a chunk in pixels
@@ -103,6 +104,22 @@ class ZarrPlanes:
         part: slice | int = slice(None) if self.rgb else 0
         plane = np.asarray(self.array[(*index[: self.channel], part, *index[self.channel :])])
         return np.ascontiguousarray(np.moveaxis(plane, 0, -1)) if self.rgb else plane
+
+
+def read_zarr_record(path: Path) -> Record | None:
+    """Read the provenance record of a zarr; None if it has none.
+
+    Raises
+    ------
+    ImageError
+        If the path is no zarr.
+    """
+    try:
+        found = zarr().open(str(path), mode="r")
+        record = found.attrs.get(RECORD) or (found["0"].attrs.get(RECORD) if "0" in found else None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ImageError(f"{path} cannot be read as zarr: {error}.") from error
+    return None if record is None else dict(record)
 
 
 def open_zarr(path: Path, rate: Fraction) -> StackSource:
@@ -256,7 +273,7 @@ class ZarrWriter:
 
     def _write_metadata(self, group: Any, record: Record) -> None:
         if self.version is None:
-            group["0"].attrs["napari-colorize"] = record
+            group["0"].attrs[RECORD] = record
             return
         image: dict[str, Any] = {
             "multiscales": [self._multiscale(group)],
@@ -267,7 +284,7 @@ class ZarrWriter:
         else:
             image["multiscales"][0]["version"] = "0.4"
             group.attrs.update(image)
-        group.attrs["napari-colorize"] = record
+        group.attrs[RECORD] = record
 
     def _multiscale(self, group: Any) -> dict[str, Any]:
         spacing = self.metadata.spacing

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_colorize import provenance
 from napari_colorize.errors import ImageError, OutputError, SettingsError
 from napari_colorize.imaging.intensity_range import IntensityRange, dtype_limits
+from napari_colorize.io.file_names import is_image_name
 from napari_colorize.io.formats import DICOM_SUFFIXES, FORMATS, OME, TIFF, suffix_of
+from napari_colorize.io.images import read_provenance
+from napari_colorize.runtime.claims import Claims
 from napari_colorize.settings import ColorizeSettings, RangeRule
 from napari_colorize.video.decoder import VideoSource, exact_seconds
 from napari_colorize.video.encoder import VideoWriter
@@ -29,8 +34,9 @@ from napari_colorize.video.ome_zarr import (
     is_zarr,
     leading_axes,
     open_zarr,
+    read_zarr_record,
 )
-from napari_colorize.video.probe import image_format
+from napari_colorize.video.probe import image_format, open_container
 from napari_colorize.video.resume import ResumeState, work_folder
 from napari_colorize.video.runner import run
 from napari_colorize.video.stacks import FRAME_RATE, StackFileWriter, StackSource, open_stack
@@ -98,7 +104,33 @@ class VideoPlan:
         `trained_rule` is the rule for the intensity range that the checkpoint recommends, used if
         the settings have no contrast limits and the source declares no range. `guides` are further
         arguments of `Colorizer.stream`: guides, a second model.
+
+        Raises
+        ------
+        OutputError
+            If another process is writing the result, or it cannot be written.
         """
+        claims = Claims()
+        if not claims.take(self.target):
+            raise OutputError(
+                f"{self.target} is being written by another process. Wait until that has ended, or "
+                "choose another name."
+            )
+        with ExitStack() as on_error:
+            on_error.callback(claims.release_all)
+            job = self._job(colorizer, settings, identity, trained_rule, guides, claims)
+            on_error.pop_all()
+        return job
+
+    def _job(
+        self,
+        colorizer: Colorizer,
+        settings: ColorizeSettings,
+        identity: Record,
+        trained_rule: RangeRule | None,
+        guides: dict[str, Any],
+        claims: Claims,
+    ) -> VideoJob:
         warm_up = WARM_UP_FRAMES if settings.temporal_smoothing > 0 else 0
         info = self.source.info
         recommended = trained_rule if info.declared_range is None else None
@@ -126,7 +158,7 @@ class VideoPlan:
             limits=found.limits if self._fills_range(settings, found) else None,
         )
         notes = (found.note,) if found.note else ()
-        return VideoJob(steps, self.source, state, state.resume_point.done, notes)
+        return VideoJob(steps, self.source, state, claims, state.resume_point.done, notes)
 
     def _format(self) -> Record:
         if self.encoding is None:
@@ -187,6 +219,7 @@ class VideoJob:
     steps: Generator[int, None, tuple[str, ...]]  # see `runner.run`
     source: FrameSource  # the input; its notes are complete when the iteration has ended
     state: ResumeState
+    claims: Claims  # of the result, released at the end
     resumed_frames: int = 0  # frames that an earlier run finished
     notes: tuple[str, ...] = ()  # notes about the result; complete when the iteration has ended
 
@@ -198,19 +231,27 @@ class VideoJob:
             if not self.state.resume_point.done:
                 self.state.remove()
             raise
+        finally:
+            self.claims.release_all()
 
     def close(self) -> None:
         """Stop the job; finished frames are kept."""
         self.steps.close()
+        self.claims.release_all()
 
 
 def plan_video(
-    input_path: str | os.PathLike[str], out: str | os.PathLike[str], options: ExportOptions
+    input_path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    options: ExportOptions,
+    *,
+    planned: Callable[[], Record] | None = None,
 ) -> VideoPlan:
     """Check input and output of a conversion before any work is done.
 
     The input is a video, a folder of numbered images, a TIFF or DICOM stack, or a zarr. The suffix
-    of the result selects its kind; a name without suffix is a folder.
+    of the result selects its kind; a name without suffix is a folder. `planned` returns the record
+    of the result, with which the record of an existing result is compared.
 
     Raises
     ------
@@ -221,7 +262,7 @@ def plan_video(
     path, target = Path(input_path), Path(out)
     is_folder = os.fspath(out).endswith(("/", os.sep))
     kind: Kind = "folder" if is_folder else result_kind(target)
-    _refuse_existing(target, kind, options)
+    _refuse_existing(target, kind, options, planned)
     if os.path.realpath(path) in (os.path.realpath(target), os.path.realpath(work_folder(target))):
         raise OutputError(f"{target} is the input itself. Choose another name.")
     _refuse_unused_options(sequence_kind(path), kind, options)
@@ -291,15 +332,17 @@ def result_kind(path: Path) -> Kind:
     )
 
 
-def _refuse_existing(target: Path, kind: Kind, options: ExportOptions) -> None:
-    """Raise OutputError if the target exists and may not be replaced."""
+def _refuse_existing(
+    target: Path, kind: Kind, options: ExportOptions, planned: Callable[[], Record] | None
+) -> None:
+    """Raise OutputError if the target exists and may not be replaced; it says how it was made."""
     if kind == "folder":
         if target.exists() and not target.is_dir():
             raise OutputError(f"{target} is a file, not a folder.")
         if target.is_dir() and any(target.iterdir()) and not options.overwrite:
             raise OutputError(
-                f"{target} is a folder that is not empty. Replace images with the same names with "
-                "--overwrite, or choose another name."
+                f"{target} is a folder that is not empty{_how_made(target, kind, planned)}. "
+                "Replace images with the same names with --overwrite, or choose another name."
             )
         return
     if kind == "zarr" and os.path.lexists(target) and not is_zarr(target):
@@ -307,7 +350,29 @@ def _refuse_existing(target: Path, kind: Kind, options: ExportOptions) -> None:
     if kind != "zarr" and target.is_dir():
         raise OutputError(f"{target} is a folder. Give the name of a file to write.")
     if os.path.lexists(target) and not options.overwrite:
-        raise OutputError(f"{target} exists. Replace it with --overwrite, or choose another name.")
+        raise OutputError(
+            f"{target} exists{_how_made(target, kind, planned)}. Replace it with --overwrite, or "
+            "choose another name."
+        )
+
+
+def _how_made(target: Path, kind: Kind, planned: Callable[[], Record] | None) -> str:
+    record = None if planned is None else planned()
+    return provenance.how_made(target, record, partial(read_sequence_record, kind=kind))
+
+
+def read_sequence_record(path: Path, *, kind: Kind) -> Record | None:
+    """Read the provenance record of a video, a folder of images, a stack or a zarr, if any."""
+    if kind == "video":
+        with open_container(path) as container:
+            texts = container.metadata.values()
+            return next(filter(None, map(provenance.from_text, texts)), None)
+    if kind == "zarr":
+        return read_zarr_record(path)
+    if kind == "stack":
+        return read_provenance(path)
+    images = sorted(each for each in path.iterdir() if is_image_name(each.name))
+    return next(filter(None, map(read_provenance, images[:1])), None)
 
 
 def _refuse_unused_options(input_kind: Kind, kind: Kind, options: ExportOptions) -> None:

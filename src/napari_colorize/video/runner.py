@@ -19,6 +19,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray, Limits
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io.image_record import fill_range
+from napari_colorize.provenance import with_request
 from napari_colorize.runtime.reader_writer import WriteQueue, read_ahead, reader_and_writer
 from napari_colorize.video.frames import Frame, FrameSink, FrameSource, Record
 from napari_colorize.video.resume import ResumeState
@@ -81,7 +82,7 @@ def run(
         try:
             for frame, colorized in _colorize(source, stream, state, reader, warm_up):
                 if not has_record:  # all frames share one record, and describing one takes time
-                    state.save_record(_sequence_record(colorized.provenance, source))
+                    state.save_record(_sequence_record(colorized.provenance, source, state))
                     has_record = True
                 writes.submit(sink.write, frame, _fill_range(np.asarray(colorized.rgb), limits))
                 notes.add(colorized.notes)
@@ -112,9 +113,13 @@ def _colorize(
                 yield frame, colorized
 
 
-def _sequence_record(record: Record, source: FrameSource) -> Record:
+def _sequence_record(record: Record, source: FrameSource, state: ResumeState) -> Record:
     """The provenance record of a frame as the record of the whole sequence."""
-    return {**record, "notes": list(source.notes())} if record else {}
+    if not record:
+        return {}
+    settings, guides = state.identity["settings"], state.identity.get("guides")
+    requested = with_request(record, settings["contrast_limits"], guides)
+    return {**requested, "notes": list(source.notes())}
 
 
 def _images(

@@ -1,0 +1,92 @@
+"""Compare results of earlier runs with what a run would make, by their provenance records."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_colorize import provenance
+from napari_colorize.batch.guide_files import guides_identity
+from napari_colorize.io.images import read_provenance
+from napari_colorize.provenance import SAME, made_with
+
+if TYPE_CHECKING:
+    from napari_colorize.model_spec import ModelSpec
+    from napari_colorize.refine.guides import Guides
+    from napari_colorize.settings import ColorizeSettings
+
+Record = dict[str, Any]
+MAX_COMPARED = 2000  # results of a batch, because each is opened
+MAX_SENTENCES = 4
+
+
+def planned_record(
+    models: Sequence[ModelSpec],
+    settings: ColorizeSettings,
+    guides: Guides | None = None,
+    sweep: Sequence[int] = (),
+) -> Record:
+    """The record that results of a run would have, without those parts that depend on the image.
+
+    Parameters
+    ----------
+    models : sequence of ModelSpec
+        The model and, for a blend, the second model.
+    settings, guides, sweep
+        As in `Processing`.
+    """
+    first, *others = models
+    resolved = first.resolve_settings(asdict(settings))
+    record = provenance.describe(
+        checkpoint_name=first.checkpoint.name,
+        architecture=first.checkpoint.architecture,
+        sha256=first.checkpoint.sha256,
+        settings=resolved,
+    )
+    if sweep:
+        record["settings"] = {**asdict(resolved), "render_factor": list(sweep)}
+    if others:
+        second = others[0].checkpoint
+        record["blended_with"] = {"model": second.name, "weights_sha256": second.sha256}
+    if guides:
+        record["guides"] = guides.summary()
+    return provenance.with_request(record, settings.contrast_limits, guides_identity(guides))
+
+
+def compare_results(paths: Sequence[Path], planned: Record) -> tuple[tuple[str, ...], bool]:
+    """Compare existing results of a batch with the planned ones.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The results. Of more than `MAX_COMPARED`, evenly spaced ones are compared.
+    planned : dict
+        From `planned_record`.
+
+    Returns
+    -------
+    tuple of str
+        One sentence for each way in which results differ: how many, where, and what to do.
+    bool
+        Whether all were made with the planned settings.
+    """
+    compared = paths[:: -(-len(paths) // MAX_COMPARED)] if paths else ()
+    found = {path: made_with(path, planned, read_provenance) for path in compared}
+    counts = Counter(how for how in found.values() if how not in (None, SAME))
+    sentences = []
+    for how, count in counts.most_common(MAX_SENTENCES):
+        folders = [path.parent for path, other in found.items() if other == how]
+        folder = Path(os.path.commonpath(folders))
+        results = "1 result in {}{} was" if count == 1 else f"{count} results in {{}}{{}} were"
+        sentences.append(
+            f"{results.format(folder, os.sep)} made with {how}; use --overwrite or another folder."
+        )
+    if others := counts.total() - sum(count for _, count in counts.most_common(MAX_SENTENCES)):
+        sentences.append(f"{others} other results were made with still other settings.")
+    if sentences and len(compared) < len(paths):
+        sentences.append(f"Only {len(compared)} of {len(paths)} existing results were compared.")
+    return tuple(sentences), set(found.values()) == {SAME}

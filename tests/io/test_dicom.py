@@ -388,6 +388,13 @@ def test_colors_of_jpeg_follow_adobes_marker(tmp_path, declared, transform):
     np.testing.assert_allclose(read_image(path).array, rgb, atol=3)
 
 
+def test_lossy_values_above_the_stored_bits_are_white(tmp_path):
+    array = np.array([[0, 900], [900, 1100]], np.uint16).repeat(8, 0).repeat(8, 1)
+    frame = imagecodecs.jpeg8_encode(array, level=100, bitspersample=12)
+    path = compressed_file(tmp_path / "a.dcm", "1.2.840.10008.1.2.4.51", [frame], array, bits=10)
+    np.testing.assert_allclose(read_image(path).array, array.clip(max=1023), atol=2)
+
+
 def test_truncated_jpeg_is_refused(tmp_path):
     frame = imagecodecs.jpeg8_encode(np.eye(64, dtype=np.uint8) * 255)
     path = compressed_file(

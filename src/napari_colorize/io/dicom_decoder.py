@@ -19,6 +19,8 @@ from pydicom.pixels.decoders.base import Decoder, DecodeRunner, get_decoder
 from pydicom.uid import (
     UID,
     JPEG2000TransferSyntaxes,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
     RLELossless,
@@ -58,6 +60,9 @@ _CODECS: dict[UID, str] = {
 }
 DECODER_DEPENDENCIES = dict.fromkeys(_CODECS, (PLUGIN,))
 """Required of a plugin by pydicom."""
+
+
+_LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
 
 
 def is_available(syntax: str) -> bool:
@@ -122,7 +127,11 @@ def _decode_jpeg(data: bytes, runner: DecodeRunner) -> AnyArray:
     if _END_OF_IMAGE not in data:  # libjpeg fills the rest of a truncated image with gray
         raise ValueError("the frame is truncated")
     if runner.samples_per_pixel != 3:
-        return imagecodecs.jpeg_decode(data)
+        samples = imagecodecs.jpeg_decode(data)
+        if runner.transfer_syntax not in _LOSSLESS_JPEG:
+            # Lossy values can exceed the stored bits, and pydicom would drop their highest bit.
+            samples = samples.clip(max=2**runner.bits_stored - 1)
+        return samples
     # Adobe's marker says whether colors were converted to YCbCr, whatever the data set says.
     _, marker, content = data.partition(_ADOBE)
     if marker:

@@ -331,6 +331,44 @@ def test_rle_of_one_bit_is_read(tmp_path):
     np.testing.assert_array_equal(as_gray(path), masks)
 
 
+@pytest.mark.parametrize("kind", ["u2", "i2"])
+def test_values_in_the_highest_bits_are_read(tmp_path, kind):
+    array = RAMP.astype(kind) - (2048 if kind == "i2" else 0)
+    path = dicom_file(tmp_path / "a.dcm", array << 4 | 9, bits=12, HighBit=15)
+    np.testing.assert_array_equal(read_image(path).array, array)
+
+
+@pytest.mark.parametrize("kind", ["YBR_FULL", "YBR_FULL_422"])
+def test_uncompressed_ycbcr_becomes_rgb(tmp_path, kind):
+    rgb = np.zeros((4, 6, 3), np.uint8) + np.array([200, 90, 30], np.uint8)
+    ybr = pydicom.pixels.convert_color_space(rgb, "RGB", "YBR_FULL")
+    if kind == "YBR_FULL_422":  # two of Y, then one of each color
+        y, b, r = np.moveaxis(ybr.reshape(-1, 3), -1, 0)
+        ybr = np.stack([y[::2], y[1::2], b[::2], r[::2]], axis=-1)
+    path = dicom_file(
+        tmp_path / "a.dcm", rgb[..., 0], PixelData=ybr.tobytes(), SamplesPerPixel=3,
+        PhotometricInterpretation=kind, PlanarConfiguration=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(read_image(path).array, rgb, atol=2)
+
+
+def test_colors_of_12_bits_have_their_range(tmp_path):
+    rgb = np.full((4, 6, 3), 2000, np.uint16)
+    path = dicom_file(
+        tmp_path / "a.dcm", rgb, Rows=4, Columns=6, SamplesPerPixel=3, bits=12,
+        PhotometricInterpretation="RGB", PlanarConfiguration=0,
+    )  # fmt: skip
+    assert read_image(path).contrast_limits == (0, 4095)
+
+
+def test_targa_files_are_not_taken_for_dicom_without_preamble(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.tga", id_section=b"ab")
+    assert (tmp_path / "a.tga").read_bytes()[:2] == b"\2\0"
+    assert tuple(read_image(tmp_path / "a.tga").array[0, 0]) == (255, 0, 0)
+
+
 CODECS = {
     "1.2.840.10008.1.2.4.57": lambda a: imagecodecs.ljpeg_encode(a, bitspersample=12),
     "1.2.840.10008.1.2.4.70": lambda a: imagecodecs.ljpeg_encode(a, bitspersample=12),

@@ -51,7 +51,8 @@ def _is_bare(start: bytes) -> bool:
     if len(start) < START or start[:2] not in (b"\2\0", b"\10\0", b"\0\10"):
         return False
     has_vr = start[4:6].isalpha() and start[4:6].isupper()
-    return has_vr or start[5:8] == bytes(3)  # otherwise a 32-bit length
+    length = int.from_bytes(start[4:8], "little")  # even; the first elements are short
+    return has_vr or (0 < length <= START and length % 2 == 0)
 
 
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
@@ -165,7 +166,7 @@ def _open(path: Path) -> Dataset:
             setattr(dataset, name, value)
     if dataset.get("BitsStored") is None and dataset.get("BitsAllocated"):
         dataset.BitsStored = dataset.BitsAllocated
-    for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored"):
+    for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit"):
         if name in dataset and not isinstance(dataset[name].value, int):
             raise ImageError(f"{path.name} is damaged: {name} is {dataset[name].value}.")
     _set_transfer_syntax(dataset)
@@ -210,6 +211,10 @@ def _decode(path: Path, dataset: Dataset) -> AnyArray:
         )
     if dataset.get("BitsAllocated", 8) % 8 and dataset.BitsAllocated > 1:
         _widen(dataset)
+    bits, high_bit = dataset.get("BitsStored"), dataset.get("HighBit")
+    shift = high_bit + 1 - bits if bits and high_bit else 0
+    if shift > 0:  # pydicom expects the lowest bits
+        dataset.BitsStored = bits + shift
     try:
         stored, _ = decoder.as_array(dataset, decoding_plugin=preferred_plugin(decoder))
     except RuntimeError as error:  # of all plugins, one in each line
@@ -220,6 +225,8 @@ def _decode(path: Path, dataset: Dataset) -> AnyArray:
         if "pixel data" not in reason and "(0028," not in reason:
             raise  # a message about Python objects
         raise ImageError(f"{path.name} cannot be decoded as DICOM: {reason}.") from error
+    if shift > 0:
+        dataset.BitsStored, stored = bits, stored >> shift
     return stored
 
 

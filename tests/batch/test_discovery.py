@@ -39,30 +39,37 @@ def test_a_folder_gives_all_its_images_in_order(photos: Path) -> None:
     assert found_paths("photos") == ["a.JPG", "b.png", "sub/c d.tif", "sub/deep/ü.dcm"]
 
 
-def test_dicom_files_without_a_suffix_are_found_by_content(photos: Path) -> None:
-    names = ("IM0002", "1.2.840.10008", "IM.0003", "report.xyz", ".IM0004", "DICOMDIR")
-    for name in names:
-        (photos / "sub" / name).write_bytes(bytes(128) + b"DICM")
+def dicom_file(path: Path, **attributes: object) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def test_dicom_images_without_a_suffix_are_found_by_content(photos: Path) -> None:
+    for name in ("IM0002", "1.2.840.10008", "IM.0003", "report.xyz", ".IM0004", "DICOMDIR"):
+        dicom_file(photos / "sub" / name, Rows=1)
+    dicom_file(photos / "sub" / "SR0001")  # a report
     search = Search()
     found = [source.path.name for source in search.find(["photos/sub"])]
     assert found == ["1.2.840.10008", "IM.0003", "IM0002", "c d.tif", "ü.dcm"]
-    assert ".xyz 1" in search.left_out_notes()[0] and "without" not in search.left_out_notes()[0]
+    assert ".xyz 1" in search.left_out_notes()[0]
+    assert "without a suffix 1" in search.left_out_notes()[0]
 
 
 def test_a_dicomdir_stands_for_the_images_that_it_lists(photos: Path) -> None:
     pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
-    index = pydicom.Dataset()
-    index.file_meta = pydicom.dataset.FileMetaDataset()
-    index.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    index.file_meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
-    index.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-    index.DirectoryRecordSequence = pydicom.Sequence()
+    records = pydicom.Sequence()
     for kind, file in (("PATIENT", None), ("IMAGE", ["SUB", "IM2"]), ("IMAGE", "IM0001")):
         record = pydicom.Dataset()
-        record.DirectoryRecordType = kind
-        record.ReferencedFileID = file
-        index.DirectoryRecordSequence.append(record)
-    index.save_as(photos / "DICOMDIR", enforce_file_format=True)
+        record.DirectoryRecordType, record.ReferencedFileID = kind, file
+        records.append(record)
+    dicom_file(photos / "DICOMDIR", DirectoryRecordSequence=records)
     (photos / "sub" / "im2").touch()
 
     assert found_paths("photos/DICOMDIR") == ["sub/im2", "IM0001"]

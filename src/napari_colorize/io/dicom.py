@@ -55,6 +55,22 @@ def _is_bare(start: bytes) -> bool:
     return has_vr or (0 < length <= START and length % 2 == 0)
 
 
+def has_image(path: Path) -> bool:
+    """Whether a file is DICOM with an image, not a report or the index of a folder.
+
+    True as well if this cannot be found out; `read` gives the reason.
+    """
+    try:
+        with path.open("rb") as file:
+            if not has_magic(file.read(START)):
+                return False
+    except OSError:
+        return False
+    with suppress(Exception):
+        return "Rows" in _load(path, stop_before_pixels=True, specific_tags=["Rows"])
+    return True
+
+
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read an image or a multi-frame stack.
 
@@ -158,9 +174,11 @@ def _open(path: Path) -> Dataset:
             "one of its files."
         )
     if not (has_pixels and "Rows" in dataset and "Columns" in dataset):
-        raise ImageError(
-            f"{path.name} contains no image: it is no DICOM file or a DICOM file without pixels."
+        kind = dataset.get("SOPClassUID")
+        what = (
+            f"it is {kind.name}" if kind else "it is no DICOM file or a DICOM file without pixels"
         )
+        raise ImageError(f"{path.name} contains no image: {what}.")
     for name, value in _DEFAULTS.items():
         if dataset.get(name) is None:
             setattr(dataset, name, value)

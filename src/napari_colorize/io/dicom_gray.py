@@ -235,7 +235,7 @@ def _padding(stored: AnyArray, dataset: Dataset) -> AnyArray | None:
     """Where pixels only fill the rectangle (PS3.3 C.7.5.1.1.2), or None if there are none."""
     for prefix in ("", "Float", "DoubleFloat"):
         value = dataset.get(f"{prefix}PixelPaddingValue")
-        if value is None:
+        if not isinstance(value, (int, float)):
             continue
         # An unsigned value in the file stands for a negative one in signed data.
         limit = dataset.get(f"{prefix}PixelPaddingRangeLimit")

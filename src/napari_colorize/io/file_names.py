@@ -26,13 +26,8 @@ def is_image(path: Path) -> bool:
         return False
     if is_image_name(path.name):
         return True
-    if path.name.startswith(".") or (path.suffix and not path.suffix[1:].isdigit()):
-        return False
-    try:
-        with path.open("rb") as file:
-            return dicom.has_magic(file.read(dicom.START))
-    except OSError:
-        return False
+    is_unnamed = not path.suffix or path.suffix[1:].isdigit()
+    return is_unnamed and not path.name.startswith(".") and dicom.has_image(path)
 
 
 def is_dicomdir(path: Path) -> bool:

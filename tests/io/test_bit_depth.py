@@ -238,3 +238,12 @@ def test_pillow_agrees_on_8_bits(tmp_path):
     array = ramp((24, 32, 3), 8)
     Image.fromarray(array).save(tmp_path / "a.jp2")
     np.testing.assert_array_equal(read_image(tmp_path / "a.jp2").array, array)
+
+
+def test_interlaced_png_is_read_without_a_message_of_the_library(tmp_path, capfd):
+    # Adam7 of 1 x 1 pixels has a single pass.
+    content = bytearray(png_files.png(np.full((1, 1, 3), 12345, np.uint16), 16, png_files.RGB))
+    header = bytes(content[16:28]) + b"\x01"
+    content[8 : 8 + 25] = png_files.chunk(b"IHDR", header)
+    assert read(tmp_path, bytes(content)).array.tolist() == [[[12345] * 3]]
+    assert capfd.readouterr() == ("", "")

@@ -341,3 +341,20 @@ def test_one_sentence_for_a_run():
         "IPTC of 1 file was dropped because WEBP cannot hold it."
     )
     assert dropped_sentence([Dropped("PNG", ())]) == ""
+
+
+def test_a_png_with_text_that_is_too_long_for_pillow_is_read(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "Harbor")
+    texts.add_text("Source", "scan " * 300_000, zip=True)
+    Image.fromarray(GRAY).save(tmp_path / "a.png", pnginfo=texts)
+    record = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(record.array, GRAY)
+    assert record.notes == ("Text of more than a megabyte was left out.",)
+
+
+def test_xmp_as_hexadecimal_text_of_imagemagick(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Raw profile type xmp", f"\nxmp\n {len(XMP)}\n{XMP.hex()}\n", zip=True)
+    Image.fromarray(GRAY).save(tmp_path / "a.png", pnginfo=texts)
+    assert read_image(tmp_path / "a.png").metadata.xmp == UPRIGHT_XMP

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-NOTE = "Some tags of the file are damaged or unusual and were ignored."
+NOTE = "Parts of the file are damaged or unusual and were ignored."
 
 # A filter of a logger does not apply to its children, so those of Pillow are listed.
 _LOGGERS = ("tifffile", "pydicom", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.TiffImagePlugin")

@@ -214,7 +214,8 @@ def _decoder_errors(path: Path, start: bytes) -> Iterator[None]:
         if "truncated" in str(error).lower():
             reason = "it is damaged, the file ends before its pixel data"
         else:
-            reason = "it is damaged, or of a kind that is not supported"
+            # Often it is damaged, but another program might read it.
+            reason = "it does not follow the format, or is of a kind that is not supported"
         raise ImageError(
             f"{path.name} cannot be decoded as {kind or 'an image'}: {reason}."
         ) from error

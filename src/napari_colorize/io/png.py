@@ -26,6 +26,8 @@ _DISPOSE_BACKGROUND, _DISPOSE_PREVIOUS = 1, 2
 _BLEND_OVER = 1
 _CENTISECONDS = 100  # an APNG delay with a denominator of 0 is in hundredths of a second
 _PIXELS = (b"IHDR", b"IDAT", b"IEND")
+_TEXT = (b"tEXt", b"zTXt", b"iTXt")
+_LONG_PROFILE = 100_000  # compressed bytes
 # Chunks that are needed to decode the pixels of a frame.
 _DECODING = (b"PLTE", b"tRNS")
 
@@ -49,6 +51,16 @@ def needs_imagecodecs(path: Path) -> bool:
         if depth == 16 and color_type != _GRAY:
             return True
         return color_type != _PALETTE and depth != 8 and _has_transparency(file)
+
+
+def without_long_text(path: Path) -> io.BytesIO:
+    """The file without its text; Pillow refuses a text or profile of more than a megabyte."""
+    kept = [
+        each
+        for each in _chunks(path.read_bytes())
+        if _kind(each) not in _TEXT and (_kind(each) != b"iCCP" or len(each) < _LONG_PROFILE)
+    ]
+    return io.BytesIO(SIGNATURE + b"".join(kept))
 
 
 def _has_transparency(file: BinaryIO) -> bool:
@@ -169,7 +181,8 @@ def to_rgba(array: AnyArray) -> AnyArray:
 def _decode(png: bytes) -> AnyArray:
     import imagecodecs
 
-    pixels: AnyArray = imagecodecs.png_decode(png)
+    # Unlike png_decode, this reads interlaced files without a message of libpng on stderr.
+    pixels: AnyArray = imagecodecs.apng_decode(png, index=0)
     if pixels.ndim == 3 and pixels.shape[-1] == 2:
         return pixels[..., [0, 0, 0, 1]]
     return pixels

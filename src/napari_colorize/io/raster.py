@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -11,7 +12,7 @@ import numpy as np
 
 from napari_colorize import provenance as record
 from napari_colorize.array_types import AnyArray
-from napari_colorize.errors import ImageError
+from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io import bit_depth, exif, icc, png, text_metadata
 from napari_colorize.io.formats import JPEG, PNG, VIDEO_SUFFIXES, Format
 from napari_colorize.io.image_record import ImageRecord, Metadata
@@ -26,21 +27,33 @@ _ANIMATIONS = frozenset({"GIF", "WEBP", "PNG", "AVIF", "FLI"})
 # previews, layers or sizes.
 _PAGES = frozenset({"DCX", "TIFF"})
 _EXACT_MODES = frozenset({"1", "L", "I", "F", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "I;16N"})
+TEXT_TOO_LONG = "Text of more than a megabyte was left out."
 _CM_PER_INCH = 2.54
 _LIMIT_LOCK = Lock()
 
 
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read an image that Pillow can open; several frames become a stack."""
-    with open_image(path) as image:
-        is_multiple = image.format in _ANIMATIONS | _PAGES
-        frames = getattr(image, "n_frames", 1) if is_multiple else 1
-        refuse_huge(path, *image.size[::-1], *[frames][: frames > 1], max_pixels=max_pixels)
-        if image.format == "PNG" and getattr(image, "is_animated", False):
-            return _read_apng(path, image)
-        if frames > 1:
-            return _read_frames(path, image)
-        return _read_single(path, image)
+    try:
+        with open_image(path) as image:
+            return _read(path, image, max_pixels)
+    except ValueError as error:
+        if isinstance(error, ColorizeError) or path.read_bytes()[:8] != png.SIGNATURE:
+            raise
+        with open_image(png.without_long_text(path)) as image:
+            record = _read(path, image, max_pixels)
+        return replace(record, notes=(*record.notes, TEXT_TOO_LONG))
+
+
+def _read(path: Path, image: Image.Image, max_pixels: int) -> ImageRecord:
+    is_multiple = image.format in _ANIMATIONS | _PAGES
+    frames = getattr(image, "n_frames", 1) if is_multiple else 1
+    refuse_huge(path, *image.size[::-1], *[frames][: frames > 1], max_pixels=max_pixels)
+    if image.format == "PNG" and getattr(image, "is_animated", False):
+        return _read_apng(path, image)
+    if frames > 1:
+        return _read_frames(path, image)
+    return _read_single(path, image)
 
 
 def write(

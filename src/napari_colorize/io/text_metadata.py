@@ -35,9 +35,10 @@ EXIF_KEYS = {
     "Description": exif.DESCRIPTION,
     "Title": exif.DOCUMENT_NAME,
 }
-_RAW_IPTC = "Raw profile type iptc"
+_RAW = "Raw profile type "
+_XMP_KEY = "XML:com.adobe.xmp"
 # Text of a PNG that is read as XMP, IPTC or EXIF instead, or that names the program of the source.
-_NOT_COPIED = ("XML:com.adobe.xmp", "Raw profile type ", "Software")
+_NOT_COPIED = (_XMP_KEY, _RAW, "Software")
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _SEGMENT = 65_533  # bytes of a JPEG segment without its length
 _XMP_LIMIT = _SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0")
@@ -52,8 +53,10 @@ def of_image(image: Image.Image) -> dict[str, Any]:
     resources = image.info.get("photoshop", {})
     comment = "\n".join(_comments(image, texts))
     return {
-        "xmp": upright(image.info.get("xmp")),
-        "iptc": resources.get(IPTC_RESOURCE) or _from_raw_profile(texts.get(_RAW_IPTC, "")),
+        "xmp": upright(
+            image.info.get("xmp") or texts.get(_XMP_KEY) or _from_raw_profile(texts, _RAW + "xmp")
+        ),
+        "iptc": resources.get(IPTC_RESOURCE) or _from_raw_profile(texts, _RAW + "iptc"),
         "comment": record.without_record(comment),
         "texts": {
             key: text
@@ -137,9 +140,9 @@ def _png_info(metadata: Metadata, note: str, software: str) -> PngInfo:
         # The record is the comment, unless the image has its own.
         texts.add_itxt(PROVENANCE if metadata.comment else COMMENT, note)
     if metadata.xmp:
-        texts.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
+        texts.add_itxt(_XMP_KEY, metadata.xmp.decode("utf-8", "replace"))
     if metadata.iptc:
-        texts.add_text(_RAW_IPTC, _to_raw_profile(metadata.iptc), zip=True)
+        texts.add_text(_RAW + "iptc", _to_raw_profile(metadata.iptc), zip=True)
     return texts
 
 
@@ -170,9 +173,9 @@ def _to_raw_profile(iptc: bytes) -> str:
     return "\n".join(["", "iptc", f"{len(iptc):8d}", *lines, ""])
 
 
-def _from_raw_profile(text: str) -> bytes | None:
-    """The IPTC data of such a text, which may be wrapped in Photoshop's image resources."""
-    parts = text.split()
+def _from_raw_profile(texts: Mapping[str, str], key: str) -> bytes | None:
+    """The data of such a text; IPTC may be wrapped in Photoshop's image resources."""
+    parts = texts.get(key, "").split()
     try:
         data = bytes.fromhex("".join(parts[2:]))
     except ValueError:

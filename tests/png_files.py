@@ -83,3 +83,26 @@ def apng(
             out.append(chunk(b"fdAT", struct.pack(">I", number) + data))
             number += 1
     return b"\x89PNG\r\n\x1a\n" + b"".join(out) + chunk(b"IEND", b"")
+
+
+def chunks(content: bytes) -> list[bytes]:
+    """The chunks of a PNG."""
+    found, start = [], 8
+    while start < len(content):
+        (length,) = struct.unpack_from(">I", content, start)
+        found.append(content[start : start + length + 12])
+        start += length + 12
+    return found
+
+
+def interlaced(array: np.ndarray, depth: int, color_type: int) -> bytes:
+    """A still PNG with the seven passes of Adam7."""
+    passes = [
+        array[0::8, 0::8], array[0::8, 4::8], array[4::8, 0::4], array[0::4, 2::4],
+        array[2::4, 0::2], array[0::2, 1::2], array[1::2, 0::1],
+    ]  # fmt: skip
+    rows = b"".join(zlib.decompress(packed_rows(part, depth)) for part in passes if part.size)
+    height, width = array.shape[:2]
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 1))
+    body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + body

@@ -240,10 +240,24 @@ def test_pillow_agrees_on_8_bits(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.jp2").array, array)
 
 
-def test_interlaced_png_is_read_without_a_message_of_the_library(tmp_path, capfd):
-    # Adam7 of 1 x 1 pixels has a single pass.
-    content = bytearray(png_files.png(np.full((1, 1, 3), 12345, np.uint16), 16, png_files.RGB))
-    header = bytes(content[16:28]) + b"\x01"
-    content[8 : 8 + 25] = png_files.chunk(b"IHDR", header)
-    assert read(tmp_path, bytes(content)).array.tolist() == [[[12345] * 3]]
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (17, 18)])
+@pytest.mark.parametrize("color_type", [0, 2, 4, 6])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_interlaced_png_without_a_message_of_the_library(
+    tmp_path, capfd, shape, color_type, depth
+):
+    samples = png_files.SAMPLES[color_type]
+    array = ramp((*shape, samples)[: 2 + (samples > 1)], depth)
+    record = read(tmp_path, png_files.interlaced(array, depth, color_type))
+    np.testing.assert_array_equal(record.array, as_read(array, depth))
     assert capfd.readouterr() == ("", "")
+
+
+def test_frames_out_of_order_are_refused(tmp_path):
+    first = ramp((6, 8), 8)
+    parts = [png_files.Part(first), png_files.Part(first[::-1]), png_files.Part(first)]
+    content = png_files.apng(parts, (6, 8), 8, png_files.GRAY)
+    chunks = png_files.chunks(content)
+    chunks[4:6], chunks[6:8] = chunks[6:8], chunks[4:6]
+    with pytest.raises(ImageError, match="frames of its animation are out of order"):
+        read(tmp_path, content[:8] + b"".join(chunks))

@@ -25,6 +25,12 @@ _GRAY, _PALETTE = 0, 3  # color types
 _DISPOSE_BACKGROUND, _DISPOSE_PREVIOUS = 1, 2
 _BLEND_OVER = 1
 _CENTISECONDS = 100  # an APNG delay with a denominator of 0 is in hundredths of a second
+_INTERLACE = 28  # offset of the interlace method in a file
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # color type -> samples per pixel
+# First column and row of each pass, and its steps.
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+)  # fmt: skip
 _PIXELS = (b"IHDR", b"IDAT", b"IEND")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _LONG_PROFILE = 100_000  # compressed bytes
@@ -88,6 +94,7 @@ def read_animation(path: Path) -> Animation:
         If the file is incomplete or a checksum is wrong.
     """
     header, common, plays, declared, parts = b"", [], 0, 0, []
+    numbers: list[int] = []  # fcTL and fdAT chunks are numbered
     kind = b""
     for chunk in _chunks(path.read_bytes()):
         kind, content = _kind(chunk), chunk[8:-4]
@@ -100,13 +107,17 @@ def read_animation(path: Path) -> Animation:
         elif kind == b"acTL":
             declared, plays = struct.unpack(">II", content)
         elif kind == b"fcTL":
+            numbers.append(int.from_bytes(content[:4], "big"))
             parts.append(_Frame(*struct.unpack(">4xIIIIHHBB", content)))
         elif kind == b"IDAT" and parts:  # without an fcTL before it, the image is no frame
             parts[-1].data.append(content)
         elif kind == b"fdAT":
+            numbers.append(int.from_bytes(content[:4], "big"))
             parts[-1].data.append(content[4:])
     if kind != b"IEND" or len(parts) < declared:
         raise ImageError(f"{path.name} is damaged: the file ends before its last frame.")
+    if numbers != list(range(len(numbers))):
+        raise ImageError(f"{path.name} is damaged: the frames of its animation are out of order.")
     width, height = struct.unpack_from(">II", header)
     return Animation(
         frames=np.stack(list(_compose(parts, (height, width), header, common))),
@@ -181,10 +192,39 @@ def to_rgba(array: AnyArray) -> AnyArray:
 def _decode(png: bytes) -> AnyArray:
     import imagecodecs
 
-    # Unlike png_decode, this reads interlaced files without a message of libpng on stderr.
-    pixels: AnyArray = imagecodecs.apng_decode(png, index=0)
+    pixels: AnyArray = _deinterlaced(png) if png[_INTERLACE] else imagecodecs.png_decode(png)
     if pixels.ndim == 3 and pixels.shape[-1] == 2:
         return pixels[..., [0, 0, 0, 1]]
+    return pixels
+
+
+def _deinterlaced(png: bytes) -> AnyArray:
+    """Pixels of an Adam7 PNG, each pass decoded as an image of its own.
+
+    For the whole file, imagecodecs would decode as well, but libpng prints a message on stderr.
+    """
+    import imagecodecs
+
+    chunks = list(_chunks(png))
+    header = next(chunk[8:-4] for chunk in chunks if _kind(chunk) == b"IHDR")
+    common = [chunk for chunk in chunks if _kind(chunk) in _DECODING]
+    data = b"".join(chunk[8:-4] for chunk in chunks if _kind(chunk) == b"IDAT")
+    rows, start = zlib.decompress(data), 0
+    width, height, depth, color_type = struct.unpack_from(">IIBB", header)
+    pixels: AnyArray = np.zeros(0)
+    for x, y, across, down in _ADAM7:
+        columns, lines = -(-(width - x) // across), -(-(height - y) // down)
+        if columns <= 0 or lines <= 0:
+            continue
+        length = lines * (1 + (columns * depth * _SAMPLES[color_type] + 7) // 8)
+        size = struct.pack(">II", columns, lines)
+        part = [_chunk(b"IHDR", size + header[8:12] + b"\0"), *common]
+        part += [_chunk(b"IDAT", zlib.compress(rows[start : start + length], 1)), _chunk(b"IEND", b"")]
+        found = imagecodecs.png_decode(SIGNATURE + b"".join(part))
+        if not pixels.size:
+            pixels = np.zeros((height, width, *found.shape[2:]), found.dtype)
+        pixels[y::down, x::across] = found
+        start += length
     return pixels
 
 

@@ -243,9 +243,7 @@ def test_pillow_agrees_on_8_bits(tmp_path):
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (17, 18)])
 @pytest.mark.parametrize("color_type", [0, 2, 4, 6])
 @pytest.mark.parametrize("depth", [8, 16])
-def test_interlaced_png_without_a_message_of_the_library(
-    tmp_path, capfd, shape, color_type, depth
-):
+def test_interlaced_png_without_a_message_of_the_library(tmp_path, capfd, shape, color_type, depth):
     samples = png_files.SAMPLES[color_type]
     array = ramp((*shape, samples)[: 2 + (samples > 1)], depth)
     record = read(tmp_path, png_files.interlaced(array, depth, color_type))

@@ -47,7 +47,7 @@ def reader_of(path: Path, start: bytes) -> Reader | None:
     kind = kind_of(start)
     if kind == "JPEG":
         marker, precision, *_ = _jpeg_frame(path)
-        return _read_jpeg if precision != 8 or marker in (_JPEG_LS, _LOSSLESS) else None
+        return _read_jpeg if precision > 8 or marker in (_JPEG_LS, _LOSSLESS) else None
     if kind == "PSD":
         version, depth = struct.unpack_from(">H16xH", start, 4)
         return _read_psd if version == 2 or depth > 8 else None
@@ -90,6 +90,8 @@ def _read_jpeg(path: Path, *, max_pixels: int) -> ImageRecord:
     data = path.read_bytes()
     decode = imagecodecs.jpegls_decode if marker == _JPEG_LS else imagecodecs.jpeg_decode
     array = scale_bits(decode(data), bits)
+    if array.shape[:2] != (height, width):  # decoders return an empty array for some damage
+        raise ValueError("unexpected size")
     notes: tuple[str, ...] = ()
     with _jpeg_metadata(data) as carrier:
         if array.ndim == 3 and array.shape[-1] == 4:  # Adobe's CMYK is inverted

@@ -219,7 +219,10 @@ def _deinterlaced(png: bytes) -> AnyArray:
         length = lines * (1 + (columns * depth * _SAMPLES[color_type] + 7) // 8)
         size = struct.pack(">II", columns, lines)
         part = [_chunk(b"IHDR", size + header[8:12] + b"\0"), *common]
-        part += [_chunk(b"IDAT", zlib.compress(rows[start : start + length], 1)), _chunk(b"IEND", b"")]
+        part += [
+            _chunk(b"IDAT", zlib.compress(rows[start : start + length], 1)),
+            _chunk(b"IEND", b""),
+        ]
         found = imagecodecs.png_decode(SIGNATURE + b"".join(part))
         if not pixels.size:
             pixels = np.zeros((height, width, *found.shape[2:]), found.dtype)

@@ -362,3 +362,26 @@ def test_a_file_name_that_is_not_valid_text_is_supported(run_program: Callable[.
     done = run_program("image", name, encoding=None)
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"caf\xe9-colorized.png\n"
+
+
+def test_dropped_metadata_are_named_once_per_run() -> None:
+    save("in/a.bmp", "in/b.bmp", "in/c.bmp", "in/d.png")
+    done = run("in", "-o", "out")
+    (sentence, summary) = done.stderr.splitlines()
+    assert sentence == ("The provenance record of 3 files was dropped because BMP cannot hold it.")
+    assert summary.startswith("4 written")
+
+    Image.new("L", (32, 24), 90).save("e.jpg", xmp=b"<x/>", comment="here")
+    done = run("e.jpg", "-o", "e.bmp")
+    assert done.stderr.splitlines()[-1] == (
+        "XMP, comments and the provenance record of e.bmp were dropped because BMP cannot hold "
+        "them."
+    )
+
+
+def test_an_animation_that_becomes_a_tiff_names_what_is_lost() -> None:
+    frames = [Image.new("L", (32, 24), value) for value in (10, 90, 170)]
+    frames[0].save("a.webp", save_all=True, append_images=frames[1:], duration=50, lossless=True)
+    done = run("a.webp", "-o", "a.tif")
+    assert done.stderr.count("dropped") == 1
+    assert "Frame durations of a.tif were dropped because TIFF cannot hold them." in done.stderr

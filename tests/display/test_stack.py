@@ -40,38 +40,34 @@ def test_planes_get_their_colors_one_by_one(stack):
     assert colors.is_current((1, 2)) and not colors.is_current((0, 2))
 
 
-class Numbers:
-    """A BlockProvider of an array in memory."""
-
-    defers = False
-    leading = 2
-    values = np.arange(2 * 3 * 4 * 5 * 3).reshape(2, 3, 4, 5, 3)
-    shape, dtype = values.shape, values.dtype
-
-    def part(self, index, rows, columns):
-        return self.values[index][list(rows)][:, list(columns)]
+NUMBERS = np.arange(2 * 3 * 4 * 5 * 3).reshape(2, 3, 4, 5, 3)
 
 
-@given(key=basic_indices(Numbers.shape, allow_newaxis=True))
+def lazy_numbers(*, defers=False):
+    def part(index, rows, columns):
+        return NUMBERS[index][list(rows)][:, list(columns)]
+
+    return LazyArray(part, NUMBERS.shape, NUMBERS.dtype, 2, defers=defers)
+
+
+@given(key=basic_indices(NUMBERS.shape, allow_newaxis=True))
 def test_a_lazy_array_is_indexed_like_an_array(key):
-    provider = Numbers()
+    found = lazy_numbers()[key]
 
-    found = LazyArray(provider)[key]
-
-    np.testing.assert_array_equal(found, Numbers.values[key])
-    assert np.shape(found) == Numbers.values[key].shape
+    np.testing.assert_array_equal(found, NUMBERS[key])
+    assert np.shape(found) == NUMBERS[key].shape
 
 
 @given(
-    first=basic_indices(Numbers.shape, allow_newaxis=False, allow_ellipsis=False),
+    first=basic_indices(NUMBERS.shape, allow_newaxis=False, allow_ellipsis=False),
     data=st.data(),
 )
 def test_an_indexed_lazy_array_is_indexed_like_an_array(first, data):
-    provider = Numbers()
-    provider.defers = True
-    second = data.draw(basic_indices(np.shape(Numbers.values[first])))
+    second = data.draw(basic_indices(np.shape(NUMBERS[first])))
 
-    np.testing.assert_array_equal(LazyArray(provider)[first][second], Numbers.values[first][second])
+    found = lazy_numbers(defers=True)[first][second]
+
+    np.testing.assert_array_equal(found, NUMBERS[first][second])
 
 
 class IncreasingOnly:

@@ -79,21 +79,10 @@ def is_in_memory(array: Any) -> bool:
 
 
 def gray_image(image: AnyArray, display_range: DisplayRange, dtype: Any = None) -> AnyArray:
-    """A plane as a gray image with the channels of a result.
+    """A plane `(Y, X)` or `(Y, X, 3 or 4)` as a gray image with the channels of a result.
 
-    Parameters
-    ----------
-    image : ndarray, shape (Y, X) or (Y, X, 3 or 4)
-        Values of the plane.
-    display_range : DisplayRange
-        How they are displayed.
-    dtype : dtype, optional
-        Default: that of a result. uint8 for results of other fidelities.
-
-    Returns
-    -------
-    ndarray, shape (Y, X, 3 or 4)
-        Equal red, green and blue; alpha is kept.
+    Red, green and blue are equal; alpha is kept. The default dtype is that of a result; results of
+    other fidelities have uint8.
     """
     image = image.astype(dtype_in_memory(image.dtype), copy=False)
     dtype = np.dtype(result_dtype(image.dtype) if dtype is None else dtype)

@@ -1,6 +1,6 @@
 """Array-like objects whose values are computed when they are read.
 
-A `BlockProvider` computes rectangular parts of planes. `LazyArray` gives it the indexing of a NumPy
+`LazyArray` gives a function that computes rectangular parts of planes the indexing of a NumPy
 array. `read_block` is the inverse: it reads such a part of an array.
 """
 
@@ -8,66 +8,52 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
 
 import numpy as np
 
 from napari_colorize.array_types import AnyArray, PlaneIndex
 
 
-class BlockProvider(Protocol):
-    """Computes values of an array with axes (..., Y, X) or (..., Y, X, channels)."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of all axes."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type of the values."""
-
-    @property
-    def leading(self) -> int:
-        """Number of axes before Y and X."""
-
-    @property
-    def defers(self) -> bool:
-        """Whether indexing several planes returns a LazyArray instead of values.
-
-        napari crops multiscale data to the visible part before it selects the plane, so values of
-        all planes would be computed for one.
-        """
-
-    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
-        """Values of one plane, shape (rows, columns) or (rows, columns, channels)."""
-
-
 class LazyArray:
-    """Array-like view of the values of a BlockProvider, with all basic indexing of NumPy.
+    """Array-like object with all basic indexing of NumPy, whose values a function computes.
 
     Parameters
     ----------
-    provider : BlockProvider
-        Computes the values.
-    parts : tuple of range or int, optional
-        Position or positions along each axis of the provider. Default: all.
+    part : callable
+        Returns values of a plane, shape (rows, columns) or (rows, columns, channels), given its
+        index and ranges of rows and columns.
+    shape : tuple of int
+        Lengths of all axes, (..., Y, X) or (..., Y, X, channels).
+    dtype : dtype
+        Data type of the values.
+    leading : int
+        Number of axes before Y and X.
+    defers : bool
+        Whether indexing several planes returns a LazyArray instead of values. napari crops
+        multiscale data to the visible part before it selects the plane, so values of all planes
+        would be computed for one.
     """
 
     def __init__(
-        self, provider: BlockProvider, parts: tuple[range | int, ...] | None = None
+        self,
+        part: Callable[[PlaneIndex, range, range], AnyArray],
+        shape: Sequence[int],
+        dtype: Any,
+        leading: int,
+        *,
+        defers: bool = False,
     ) -> None:
-        self._provider = provider
-        self._parts = tuple(map(range, provider.shape)) if parts is None else parts
+        self._part, self._leading, self._defers = part, leading, defers
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self._parts: tuple[range | int, ...] = tuple(map(range, shape))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the remaining axes."""
         return tuple(len(part) for part in self._parts if isinstance(part, range))
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type of the values."""
-        return self._provider.dtype
 
     @property
     def ndim(self) -> int:
@@ -83,14 +69,15 @@ class LazyArray:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:
-        """Values, or another LazyArray if the provider defers and several planes are indexed."""
+        """Values, or another LazyArray if this one defers and several planes are indexed."""
         keys = _full_key(key, self.ndim)
         given = iter(item for item in keys if item is not None)
         parts = tuple(
             part[_place(next(given))] if isinstance(part, range) else part for part in self._parts
         )
-        chosen = LazyArray(self._provider, parts)
-        if self._provider.defers and chosen._planes > 1 and None not in keys:
+        chosen = copy(self)
+        chosen._parts = parts
+        if self._defers and chosen._planes > 1 and None not in keys:
             return chosen
         axes = tuple(
             None if item is None else slice(None)
@@ -100,8 +87,7 @@ class LazyArray:
         return np.asarray(chosen)[axes]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
-        leading = self._provider.leading
-        indices = itertools.product(*(_as_range(part) for part in self._parts[:leading]))
+        indices = itertools.product(*(_as_range(part) for part in self._parts[: self._leading]))
         if self._planes == 1:
             return np.asarray(self._plane(next(indices)).reshape(self.shape), dtype)
         found = np.empty(self.shape, self.dtype)
@@ -112,17 +98,17 @@ class LazyArray:
 
     @property
     def _planes(self) -> int:
-        return math.prod(len(_as_range(part)) for part in self._parts[: self._provider.leading])
+        return math.prod(len(_as_range(part)) for part in self._parts[: self._leading])
 
     @property
     def _shape_of_plane(self) -> tuple[int, ...]:
-        rows, columns, *rest = self._parts[self._provider.leading :]
+        rows, columns, *rest = self._parts[self._leading :]
         left = (len(part) for part in rest if isinstance(part, range))
         return len(_as_range(rows)), len(_as_range(columns)), *left
 
     def _plane(self, index: PlaneIndex) -> AnyArray:
-        rows, columns, *rest = self._parts[self._provider.leading :]
-        part = self._provider.part(index, _as_range(rows), _as_range(columns))
+        rows, columns, *rest = self._parts[self._leading :]
+        part = self._part(index, _as_range(rows), _as_range(columns))
         return part[(..., *(_as_key(places) for places in rest))]
 
 
@@ -132,6 +118,17 @@ def read_block(stack: Any, index: PlaneIndex, rows: range, columns: range) -> An
     found = np.asarray(stack[(*index, *map(as_slice, upward))])
     turned = (slice(None, None, 1 if places.step > 0 else -1) for places in (rows, columns))
     return found[tuple(turned)]
+
+
+def window_of(stack: Any, leading: int, rows: range, columns: range) -> LazyArray:
+    """The same rows and columns of each plane of a stack with so many leading axes."""
+
+    def part(index: PlaneIndex, some_rows: range, some_columns: range) -> AnyArray:
+        return read_block(stack, index, rows[as_slice(some_rows)], columns[as_slice(some_columns)])
+
+    shape = tuple(stack.shape)
+    shape = *shape[:leading], len(rows), len(columns), *shape[leading + 2 :]
+    return LazyArray(part, shape, stack.dtype, leading, defers=True)
 
 
 def as_slice(places: range) -> slice:

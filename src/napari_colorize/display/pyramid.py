@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
+from napari_colorize.array_types import AnyArray, PlaneIndex
+from napari_colorize.display.color_arrays import ColorArrays, Region
 from napari_colorize.display.gray import DisplayRange, gray_image, result_dtype
-from napari_colorize.display.lazy_array import LazyArray, as_slice
+from napari_colorize.display.lazy_array import LazyArray, window_of
 from napari_colorize.display.pyramid_levels import (
     GivenPyramid,
-    Levels,
     MeanPyramid,
     level_index,
     network_level,
 )
-from napari_colorize.display.source_spec import Region, SourceSpec
 
 if TYPE_CHECKING:
     from napari_colorize.refine.chroma_field import ChromaLayers
@@ -40,20 +40,12 @@ class _PlaneColors:
     saturation: float
 
 
-class PyramidColors:
+class PyramidColors(ColorArrays):
     """Colors of a large image, or a stack of them, as levels of a pyramid.
 
     Only the chrominance of each plane is stored. A part that is read is rendered from it and the
-    gray values of the part.
-
-    Parameters
-    ----------
-    levels : sequence of arrays, shape (..., Y, X) or (..., Y, X, 3 or 4)
-        Levels of a multiscale layer, the largest first, or one array; see `pyramid_levels`.
-    display_range : DisplayRange
-        How their values are displayed.
-    region : Region, optional
-        Part of each plane that is colorized, in pixels of the largest level.
+    gray values of the part. `levels` are those of a multiscale layer, the largest first, or one
+    array; see `pyramid_levels`.
     """
 
     multiscale = True
@@ -61,28 +53,26 @@ class PyramidColors:
     def __init__(
         self, levels: Sequence[Any], display_range: DisplayRange, region: Region | None = None
     ) -> None:
-        self._arrays, self._display_range, self._region = levels, display_range, region
-        self._levels: Levels = (
+        super().__init__(levels, display_range, region)
+        self._levels = (
             MeanPyramid(levels[0], display_range)
             if len(levels) == 1
             else GivenPyramid(levels, display_range)
         )
         self._colors: OrderedDict[PlaneIndex, _PlaneColors] = OrderedDict()
-        self._current: set[PlaneIndex] = set()
         self._keeps_all = False
-        self.data = [LazyArray(_Level(self, level)) for level in range(len(self._levels.shapes))]
+        self.data = [
+            self._lazy_array(shape, partial(self.part, level))
+            for level, shape in enumerate(self._levels.shapes)
+        ]
         self._sizes = [display_range.size(shape) for shape in self._levels.shapes]
         self._windows, self.source = self._network_windows()
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type of the colors."""
-        return result_dtype(self._arrays[0].dtype)
-
-    @property
-    def limits(self) -> Limits:
-        """Values of black and white in `data`."""
-        return self._display_range.result_limits(np.dtype(self._arrays[0].dtype))
+    def _lazy_array(self, shape: tuple[int, ...], part: Callable[..., AnyArray]) -> LazyArray:
+        """Colors of an array of this shape, (..., Y, X) or (..., Y, X, 3 or 4)."""
+        shape = self._display_range.result_shape(shape)
+        dtype = result_dtype(self._arrays[0].dtype)
+        return LazyArray(part, shape, dtype, len(shape) - 3, defers=True)
 
     def put(self, index: PlaneIndex, result: Colorized) -> None:
         """Store the chrominance of a plane."""
@@ -99,22 +89,6 @@ class PyramidColors:
             self._current.discard(oldest)
             nbytes -= colors.layers.nbytes
 
-    def mark_stale(self) -> None:
-        """Mark all planes as outdated; their colors are still displayed."""
-        self._current.clear()
-
-    def is_current(self, index: PlaneIndex) -> bool:
-        """Whether the plane has colors that are not outdated."""
-        return index in self._current
-
-    def all_current(self) -> bool:
-        """Whether every plane has colors that are not outdated."""
-        return len(self._current) == math.prod(self._display_range.leading(self._levels.shapes[0]))
-
-    def matches(self, **read: Any) -> bool:
-        """Whether `colors_for` would make equal arrays from this; see `SourceSpec.matches`."""
-        return SourceSpec(self._arrays, self._display_range, self._region).matches(**read)
-
     def allocate_all(self) -> None:
         """Keep the chrominance of every plane from now on; it is small, so nothing is allocated."""
         self._keeps_all = True
@@ -127,15 +101,18 @@ class PyramidColors:
         copy = PyramidColors(self._arrays, self._display_range, self._region)
         copy._levels = self._levels  # shared, because block means are costly
         copy._colors = OrderedDict((at, one) for at, one in self._colors.items() if at == index)
-        full = self._levels.shapes[0][: len(index)]
-        return [
-            LazyArray(_OnePlane(_Level(copy, level), level_index(index, shape[: len(index)], full)))
-            for level, shape in enumerate(self._levels.shapes)
-        ]
+        leading = len(index)
+        full, levels = self._levels.shapes[0][:leading], []
+        for level, shape in enumerate(self._levels.shapes):
+            at = level_index(index, shape[:leading], full)
 
-    def shape(self, level: int) -> tuple[int, ...]:
-        """Shape of the colors of a level, (..., Y, X, 3 or 4)."""
-        return self._display_range.result_shape(self._levels.shapes[level])
+            def part(
+                _: PlaneIndex, rows: range, columns: range, level: int = level, at: PlaneIndex = at
+            ) -> AnyArray:
+                return copy.part(level, at, rows, columns)
+
+            levels.append(self._lazy_array((1,) * leading + shape[leading:], part))
+        return levels
 
     def part(self, level: int, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
         """A part of a plane of a level: in color if its chrominance is stored, else in gray."""
@@ -217,59 +194,9 @@ class PyramidColors:
             for (start, stop), length in zip(windows[used], sizes[used], strict=True)
         ]
         rows, columns = (range(*span) for span in whole)
-        source = LazyArray(_Windows(self._levels.source(used), self._display_range, rows, columns))
+        stack = self._levels.source(used)
+        source = window_of(stack, len(self._display_range.leading(stack.shape)), rows, columns)
         return [_scaled(whole, sizes[used], size) for size in sizes], source
-
-
-class _Level:
-    """Provides the colors of one level."""
-
-    defers = True
-
-    def __init__(self, colors: PyramidColors, level: int) -> None:
-        self._colors, self._level = colors, level
-        self.shape = colors.shape(level)
-        self.dtype = colors.dtype
-        self.leading = len(self.shape) - 3
-
-    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
-        """A part of one plane."""
-        return self._colors.part(self._level, index, rows, columns)
-
-
-class _OnePlane:
-    """Provides one plane of a level as a stack of length 1."""
-
-    defers = True
-
-    def __init__(self, level: _Level, index: PlaneIndex) -> None:
-        self._level, self._index = level, index
-        self.leading, self.dtype = level.leading, level.dtype
-        self.shape = (*(1 for _ in index), *level.shape[level.leading :])
-
-    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
-        """A part of the plane."""
-        return self._level.part(self._index, rows, columns)
-
-
-class _Windows:
-    """Provides a window of each plane of a stack, for the session."""
-
-    defers = True
-
-    def __init__(
-        self, stack: Any, display_range: DisplayRange, rows: range, columns: range
-    ) -> None:
-        self._stack, self._rows, self._columns = stack, rows, columns
-        self.dtype = np.dtype(stack.dtype)
-        self.leading = len(display_range.leading(stack.shape))
-        rest = tuple(stack.shape)[self.leading + 2 :]
-        self.shape = (*display_range.leading(stack.shape), len(rows), len(columns), *rest)
-
-    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
-        """A part of one window."""
-        window = as_slice(self._rows[as_slice(rows)]), as_slice(self._columns[as_slice(columns)])
-        return np.asarray(self._stack[(*index, *window)])
 
 
 def _scaled(spans: Sequence[Span], size: Sequence[int], new_size: Sequence[int]) -> Spans:

@@ -11,7 +11,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -24,20 +24,6 @@ MAX_COARSEST_SIDE = 2**9  # pixels; longer side of the coarsest level
 MIN_NETWORK_PIXELS = 2**20  # pixels of the level that the network gets
 BLOCK_PIXELS = 2**24  # pixels that are averaged at a time
 MAX_BYTES = 2**30  # of block means; those of the newest plane are kept in any case
-
-
-class Levels(Protocol):
-    """Values at several sizes, the largest first."""
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Shape of each level."""
-
-    def part(self, level: int, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
-        """Values of a part of a plane; `index` counts the planes of this level."""
-
-    def source(self, level: int) -> Any:
-        """A level as a stack for the session, which is read by the worker plane by plane."""
 
 
 def network_level(sizes: Iterable[Sequence[float]]) -> int:
@@ -76,11 +62,16 @@ class GivenPyramid:
 
     def source(self, level: int) -> Any:
         """The level itself, unless it has fewer planes than the largest."""
-        chosen, largest = self._levels[level], self._levels[0]
-        leading = self._display_range.leading
-        if leading(chosen.shape) == leading(largest.shape):
+        chosen = self._levels[level]
+        full, own = (self._display_range.leading(shape) for shape in (self.shapes[0], chosen.shape))
+        if full == own:
             return chosen
-        return LazyArray(_LevelSource(self, level, self._display_range, chosen.dtype))
+
+        def part(index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+            return self.part(level, level_index(index, own, full), rows, columns)
+
+        shape = *full, *chosen.shape[len(full) :]
+        return LazyArray(part, shape, chosen.dtype, len(full), defers=True)
 
 
 class MeanPyramid:
@@ -124,7 +115,12 @@ class MeanPyramid:
 
     def source(self, level: int) -> Any:
         """A level whose block means are computed when a plane of it is read."""
-        return LazyArray(_LevelSource(self, level, self._display_range, self._stack.dtype))
+
+        def part(index: PlaneIndex, rows: range, columns: range) -> AnyArray:
+            return self.plane(level, index)[as_slice(rows), as_slice(columns)]
+
+        leading = len(self._display_range.leading(self._stack.shape))
+        return LazyArray(part, self.shapes[level], self._stack.dtype, leading, defers=True)
 
     def plane(self, level: int, index: PlaneIndex) -> AnyArray:
         """A whole plane of a level; its block means are computed if necessary."""
@@ -168,33 +164,6 @@ class MeanPyramid:
             if sum(nbytes.values()) <= MAX_BYTES:
                 return
             del nbytes[at], self._means[at]
-
-
-class _LevelSource:
-    """Provides one level as a stack with the planes of the largest level, for the worker."""
-
-    defers = True
-
-    def __init__(
-        self,
-        levels: MeanPyramid | GivenPyramid,
-        level: int,
-        display_range: DisplayRange,
-        dtype: Any,
-    ) -> None:
-        self._levels, self._level = levels, level
-        self.dtype = np.dtype(dtype)
-        self.leading = len(levels.shapes[0]) - (3 if display_range.rgb else 2)
-        self._full = levels.shapes[0][: self.leading]
-        self._own = levels.shapes[level][: self.leading]
-        self.shape = (*self._full, *levels.shapes[level][self.leading :])
-
-    def part(self, index: PlaneIndex, rows: range, columns: range) -> AnyArray:
-        """A part of a plane; `index` counts the planes of the largest level."""
-        own = level_index(index, self._own, self._full)
-        if isinstance(self._levels, MeanPyramid):
-            return self._levels.plane(self._level, own)[as_slice(rows), as_slice(columns)]
-        return self._levels.part(self._level, own, rows, columns)
 
 
 def _rows_of_chunks(stack: Any, display_range: DisplayRange) -> int:

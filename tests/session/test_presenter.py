@@ -9,9 +9,11 @@ from stand_ins import TintNetwork, colorizer_of
 
 from napari_colorize.display import DisplayRange, StackColors
 from napari_colorize.errors import ColorizeError, ImageError, SettingsError
+from napari_colorize.refine.guides import Guides
+from napari_colorize.refine.palette_transfer import Reference
 from napari_colorize.session import ColorizeSession, messages
+from napari_colorize.session.events import MainThreadRelay
 from napari_colorize.session.presenter import PLANES_AHEAD, Presenter, SourceColors
-from napari_colorize.session.relay import MainThreadRelay
 
 EMPTY = "Choose an image."
 
@@ -49,6 +51,9 @@ class Panel:
         )
         self.presenter.show(colors, source=stack, plane=(0,), rgb=False)
         return self.settle() and colors
+
+    def show_again(self, colors):
+        self.presenter.show(colors, source=colors.colors.source, plane=(0,), rgb=False)
 
     def deliver(self):
         assert self.session.wait(SOON)
@@ -117,6 +122,46 @@ def test_every_input_that_changes_pixels_makes_the_stack_stale(panel, stack, cha
     panel.presenter.update(**change)
 
     assert not colors.colors.is_current((0,))
+
+
+def test_changes_while_another_source_is_displayed_make_a_stack_stale(panel, stack):
+    colors = panel.open(stack)
+    panel.presenter.colorize_stack()
+    panel.settle()
+    panel.open(255 - stack)
+
+    panel.presenter.set_settings(saturation=0)
+    panel.settle()
+    panel.show_again(colors)
+
+    assert not colors.colors.is_current((1,)) and panel.presenter.is_update_pending
+    panel.settle()
+    assert chroma_of(colors) == [0] * 4
+
+
+def test_an_update_that_was_pending_is_made_when_the_source_is_displayed_again(panel, stack):
+    colors = panel.open(stack)
+    panel.presenter.colorize_stack()
+    panel.settle()
+
+    panel.presenter.set_settings(saturation=0)
+    assert panel.presenter.is_update_pending
+    panel.open(255 - stack)
+    panel.show_again(colors)
+    panel.settle()
+
+    assert chroma_of(colors) == [0] * 4
+
+
+def test_a_source_that_is_displayed_again_without_changes_stays_current(panel, stack):
+    colors = panel.open(stack)
+    panel.presenter.colorize_stack()
+    panel.settle()
+    panel.open(255 - stack)
+
+    panel.show_again(colors)
+
+    assert colors.colors.all_current() and not panel.presenter.is_update_pending
 
 
 def test_another_plane_makes_nothing_stale(panel, stack):
@@ -285,7 +330,21 @@ def test_unsupported_settings_are_reset_and_named(panel, stack):
     panel.settle()
 
     assert panel.presenter.settings.fidelity == "exact"
-    assert "compact" in panel.presenter.unsupported_settings["fidelity"]
+    assert "compact" in panel.presenter.settings_without_effect["fidelity"]
+
+
+def test_settings_without_effect_are_named_with_the_reason(panel, stack):
+    panel.open(stack)
+    assert "second model" in panel.presenter.settings_without_effect["blend"]
+    assert "reference image" in panel.presenter.settings_without_effect["reference_strength"]
+
+    reference = Reference(np.full((8, 8, 3), 0.5))
+    panel.presenter.update(
+        blend_with=colorizer_of(TintNetwork()), guides=Guides(reference=reference)
+    )
+
+    without_effect = panel.presenter.settings_without_effect
+    assert not {"blend", "reference_strength"} & without_effect.keys()
 
 
 def test_the_status_describes_source_work_and_result(panel, stack):

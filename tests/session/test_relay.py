@@ -6,7 +6,7 @@ import threading
 
 from psygnal import Signal
 
-from napari_colorize.session.relay import MainThreadRelay
+from napari_colorize.session.events import MainThreadRelay
 
 
 class Emitter:

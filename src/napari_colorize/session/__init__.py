@@ -2,11 +2,10 @@
 
 `ColorizeSession` holds the inputs of the displayed plane as an immutable `RenderRequest`
 (`request`). Its worker thread (`worker`) compares the newest request with the displayed result
-(`preview`) and does what is missing: nothing, rendering, or a prediction. It reads planes
+(`displayed`) and does what is missing: nothing, rendering, or a prediction. It reads planes
 (`source`), loads networks (`model_cache`), renders (`renderer`, `smoothing`), keeps predictions
-(`cache`), answers queries (`queries`) and emits signals (`events`). A front end receives them in
-its main thread (`relay`) and shares the rules for its panels with the others (`presenter`,
-`messages`).
+(`cache`), answers queries (`queries`) and emits signals, which a front end receives in its main
+thread (`events`). The front ends share the rules for their panels (`presenter`, `messages`).
 
 Importing this package does not import torch; the worker thread does.
 """

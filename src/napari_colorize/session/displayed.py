@@ -30,21 +30,9 @@ class _Displayed:
 class DisplayedImage:
     """Renders the newest request, and intermediate images while a prediction is running.
 
-    Parameters
-    ----------
-    lock : Condition
-        Lock of the worker. It guards the attributes below; results are emitted without it, because
-        a listener may call any method of the session.
-    cache, renderer, models
-        Those of the worker.
-    newest : callable
-        Returns the newest request.
-    is_stopping : callable
-        Whether results are no longer wanted, because the session is closed or was cancelled.
-    on_result : callable
-        Called with a rendered `Colorized`.
-    on_state : callable
-        Called with the new `State`.
+    The lock is that of the worker. It guards the attributes; results are emitted without it,
+    because a listener may call any method of the session. `is_stopping` returns whether results are
+    no longer wanted, because the session is closed or was cancelled.
     """
 
     def __init__(

@@ -1,13 +1,14 @@
-"""Signals of a session and the objects that they carry."""
+"""Signals of a session, the objects that they carry, and their delivery in the main thread."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
 from napari_colorize.errors import ColorizeError
 
@@ -32,42 +33,21 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """End of a run over a stack or over render factors.
+    """End of a run over a stack or over render factors."""
 
-    Attributes
-    ----------
-    done, total : int
-        Number of finished steps and of all steps. `total` is 0 if the run ended before the number
-        of planes was known.
-    cancelled : bool
-        Whether the run ended before its last step.
-    keep : bool
-        Whether finished planes are kept; parameter of `cancel`.
-    run : int
-        Number that `colorize_stack` or `sweep` returned.
-    """
-
-    done: int
-    total: int
-    cancelled: bool
-    keep: bool
-    run: int
+    done: int  # finished steps
+    total: int  # 0 if the run ended before the number of planes was known
+    cancelled: bool  # ended before its last step
+    keep: bool  # whether finished planes are kept; parameter of `cancel`
+    run: int  # number that `colorize_stack` or `sweep` returned
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneSource:
-    """Origin of a colorized plane; `ColorizeSession.is_current` compares it with the present.
+    """Origin of a colorized plane; `ColorizeSession.is_current` compares it with the present."""
 
-    Attributes
-    ----------
-    run : int or None
-        Number that `colorize_stack` returned; None for a plane that was prefetched.
-    request : RenderRequest
-        Request of the run. Its `plane` may be a different one.
-    """
-
-    run: int | None
-    request: RenderRequest = field(repr=False)
+    run: int | None  # number that `colorize_stack` returned; None for a prefetched plane
+    request: RenderRequest = field(repr=False)  # of the run; its `plane` may be a different one
 
     @property
     def source(self) -> Any:
@@ -149,3 +129,42 @@ class SessionSignals:
     progress = Signal(RunProgress)
     failed = Signal(ColorizeError)
     state = Signal(str)
+
+
+Post = Callable[[Callable[[], None]], None]
+"""Schedules a function in the main thread; may be called by any thread."""
+
+
+class MainThreadRelay:
+    """Calls slots in the main thread for signals of any thread, in the order of emission.
+
+    `post` schedules a function in the main thread. Without it, slots are called by `deliver` only.
+    """
+
+    def __init__(self, post: Post | None = None) -> None:
+        self._post = post
+        # append and popleft are atomic; everything else happens in the main thread.
+        self._pending: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._is_open = True
+
+    def connect(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
+        """Call `slot` in the main thread whenever `signal` is emitted."""
+
+        def send(*values: Any) -> None:
+            if self._is_open:
+                self._pending.append((slot, values))
+                if self._post is not None:
+                    self._post(self.deliver)
+
+        signal.connect(send)
+
+    def deliver(self) -> None:
+        """Call the slots of all signals that were emitted so far; in the main thread only."""
+        while self._pending and self._is_open:
+            slot, values = self._pending.popleft()
+            slot(*values)
+
+    def close(self) -> None:
+        """Deliver nothing any more, not even signals that were emitted already."""
+        self._is_open = False
+        self._pending.clear()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_colorize.zoo import CATALOGUE, is_local
+from napari_colorize.zoo import CATALOGUE, is_local, user_models
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
@@ -86,6 +88,23 @@ def factors_around(render_factor: int) -> list[int]:
     return sorted(
         {min(MAX_RENDER_FACTOR, max(1, round(render_factor * factor))) for factor in FACTORS}
     )
+
+
+def model_choices(files: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Label and name or path of each model: of the catalogue, of the user, and other files."""
+    catalogue = [(f"{name}{download_note(name)}", name) for name in CATALOGUE]
+    own = [*map(str, user_models()), *files]
+    return catalogue + [(Path(path).stem, path) for path in own]
+
+
+def needs_download(model: str) -> bool:
+    """Whether the file of a model is not on this computer yet."""
+    return model in CATALOGUE and not is_local(CATALOGUE[model])
+
+
+def download_label(model: str) -> str:
+    """Label of the button that downloads a model of the catalogue."""
+    return f"Download {CATALOGUE[model].size / 1e6:.0f} MB"
 
 
 def download_note(model: str) -> str:

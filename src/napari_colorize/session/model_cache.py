@@ -24,15 +24,8 @@ class LoadedModels:
 
     Others are released first, because memory may not hold them too. Loading is for the worker
     thread. Other threads may read `checkpoint`, `unsupported_settings`, `takes_hints`, `devices`.
-
-    Parameters
-    ----------
-    check_cancelled : callable
-        Called before every layer and with every block of a download; it may raise to end them.
-    on_state : callable
-        Called with the new `State`.
-    on_progress : callable
-        Called with the `RunProgress` of a download.
+    `check_cancelled` is called before every layer and with every block of a download, and may
+    raise.
     """
 
     def __init__(

@@ -18,18 +18,29 @@ from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.session import messages
 from napari_colorize.session.events import SessionSignals
 from napari_colorize.session.request import RequestInputs, accepts
-from napari_colorize.settings import ColorizeSettings, settings_from
+from napari_colorize.settings import (
+    REFINING,
+    SETTING_GROUPS,
+    ColorizeSettings,
+    settings_from,
+)
 from napari_colorize.zoo import CATALOGUE
 
 if TYPE_CHECKING:
     from napari_colorize.display import ColorArrays
     from napari_colorize.result import Colorized
-    from napari_colorize.session.events import PlaneSource, RunFinished, RunProgress
-    from napari_colorize.session.relay import MainThreadRelay
+    from napari_colorize.session.events import (
+        MainThreadRelay,
+        PlaneSource,
+        RunFinished,
+        RunProgress,
+    )
     from napari_colorize.session.session import ColorizeSession
 
 PLANES_AHEAD = 6  # prefetched while a stack is played
 DEFAULTS = ColorizeSettings()
+NOT_EXACT = "This setting has no effect unless fidelity is exact."
+COLOR_INPUTS = ("settings", "model", "blend_with", "guides", "time_axis", "declared_range")
 
 
 class Timer(Protocol):
@@ -64,6 +75,8 @@ class SourceColors:
         one, which must not change.
     follows_settings : bool
         Whether all planes were colorized. They are then colorized again after each change.
+    last_inputs : tuple, optional
+        Inputs of the session when another source was displayed instead.
     """
 
     make_colors: Callable[[], ColorArrays]
@@ -71,6 +84,7 @@ class SourceColors:
     renewed_per_run: bool = field(default=False, kw_only=True)
     colors: ColorArrays = field(init=False)
     follows_settings: bool = field(default=False, init=False)
+    last_inputs: tuple[Any, ...] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.colors = self.make_colors()
@@ -108,7 +122,7 @@ class Presenter:
         Signals of the session, in the main thread. `result_ready` is emitted for the displayed
         plane only; `plane_ready` is not emitted, see `plane_stored`.
     changed : Signal()
-        Settings or the run over the stack have changed.
+        Inputs or the run over the stack have changed; not emitted for another plane.
     status_changed : Signal()
         `status` has changed.
     background_error : Signal(ColorizeError)
@@ -167,15 +181,34 @@ class Presenter:
     # Inputs
 
     def show(self, current: SourceColors | None, **inputs: Any) -> None:
-        """Display another source, or the same with other values."""
+        """Display another source, or the same with other values.
+
+        Inputs can have changed while it was not displayed: its colors are outdated then.
+        """
+        if self.current is not None:
+            self.current.last_inputs = self._color_inputs()
         self.current = current
         self._is_pinned = False
         self.session.update(**inputs)
         self._last_plane = self.session.plane or ()
+        if current is None:
+            return
+        if current.last_inputs not in (None, self._color_inputs()):
+            self.mark_stale()
+        elif (
+            current.follows_settings
+            and current is not self._running
+            and not current.colors.all_current()  # the delay was not over when it was left
+        ):
+            self._timer.start()
 
     @accepts(RequestInputs)
     def update(self, **changes: Any) -> None:
         """Change inputs of the displayed source; see `ColorizeSession.update`."""
+        self._update(**changes)
+        self.changed.emit()
+
+    def _update(self, **changes: Any) -> None:
         before = self.session.plane_source
         self.session.update(**changes)
         self._is_pinned = False
@@ -189,7 +222,6 @@ class Presenter:
             return
         self.settings = chosen
         self.update(settings=self.settings_of_session())
-        self.changed.emit()
 
     def settings_of_session(self) -> ColorizeSettings:
         """The chosen settings with what the front end adds."""
@@ -205,7 +237,7 @@ class Presenter:
         **changes
             As for `update`, `plane` among them.
         """
-        self.update(**changes)
+        self._update(**changes)
         plane, last = self.session.plane or (), self._last_plane
         self._last_plane = plane
         steps = [now - before for now, before in zip(plane, last, strict=False)]
@@ -262,10 +294,7 @@ class Presenter:
     def colorize_stack(self) -> None:
         """Colorize every plane of the displayed source; finished planes stay if it is stopped.
 
-        Raises
-        ------
-        ColorizeError
-            If there is no source, or the result would not fit into memory.
+        Raises `ColorizeError` if there is no source, or the result would not fit into memory.
         """
         current = self.current
         if current is None:
@@ -334,6 +363,9 @@ class Presenter:
         elif self._running is current:
             self._is_run_outdated = True  # started again when it has ended
 
+    def _color_inputs(self) -> tuple[Any, ...]:
+        return tuple(getattr(self.session, name) for name in COLOR_INPUTS)
+
     def _plane(self, colors: SourceColors) -> PlaneIndex:
         """Index of the displayed plane of a source."""
         return self.session.plane or (0,) * colors.leading_axes
@@ -352,9 +384,24 @@ class Presenter:
         return {"render_factor": checkpoint.render_factor, "saturation": checkpoint.saturation}
 
     @property
-    def unsupported_settings(self) -> dict[str, str]:
-        """Settings that the model ignores, each with the reason."""
-        return self.session.unsupported_settings
+    def settings_without_effect(self) -> dict[str, str]:
+        """Settings that have no effect with this model and these inputs, each with the reason."""
+        if self.settings.fidelity != "exact":
+            reasons = dict.fromkeys(REFINING, NOT_EXACT)
+        else:
+            guides = self.session.guides
+            is_missing = {
+                "Reference image": not callable(guides)
+                and getattr(guides, "reference", None) is None,
+                "Second model": self.session.blend_with is None,
+            }
+            reasons = {
+                name: f"Choose a {title.lower()} first."
+                for title, missing in is_missing.items()
+                if missing
+                for name in SETTING_GROUPS[title]
+            }
+        return reasons | self.session.unsupported_settings
 
     def show_status(self, text: str, *, pin: bool = False, is_error: bool = False) -> None:
         """Set the status message; if `pin`, it stays until the user changes something."""
@@ -451,9 +498,8 @@ class Presenter:
 
     def _reset_unsupported(self) -> None:
         """Set settings that the model ignores to their defaults."""
-        if self.unsupported_settings:
+        unsupported = self.session.unsupported_settings
+        if unsupported:
             is_pinned = self._is_pinned
-            self.set_settings(
-                **{name: getattr(DEFAULTS, name) for name in self.unsupported_settings}
-            )
+            self.set_settings(**{name: getattr(DEFAULTS, name) for name in unsupported})
             self._is_pinned = is_pinned  # the user has changed nothing

@@ -2,103 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_colorize.analysis.attention import AttentionMap
+    from napari_colorize.analysis.disagreement import Disagreement
+    from napari_colorize.array_types import Float32Array
+    from napari_colorize.colorizer import Colorizer
     from napari_colorize.result import Colorized
     from napari_colorize.session.model_cache import LoadedModels
     from napari_colorize.session.renderer import Renderer
     from napari_colorize.session.request import RenderRequest
 
 
-class Query(Protocol):
-    """A query; of each kind only the newest is answered."""
+class Queries:
+    """One method for each kind of query; it returns the arguments of the signal `<kind>_ready`.
 
-    kind: ClassVar[str]  # name of the signal that carries the answer
+    Each gets the newest request and the result that is displayed for it, None if it is not
+    rendered yet.
+    """
 
-    def answer(
-        self,
-        models: LoadedModels,
-        renderer: Renderer,
-        request: RenderRequest,
-        displayed: Colorized | None,
-    ) -> tuple[Any, ...]:
-        """Arguments of the signal; called in the worker thread.
+    def __init__(self, models: LoadedModels, renderer: Renderer) -> None:
+        self._models, self._renderer = models, renderer
 
-        Parameters
-        ----------
-        models, renderer
-            Those of the worker.
-        request : RenderRequest
-            The newest request.
-        displayed : Colorized, optional
-            Result that is displayed for this request; None if it is not rendered yet.
-        """
+    def attention(
+        self, request: RenderRequest, displayed: Colorized | None, point: tuple[float, float]
+    ) -> tuple[AttentionMap]:
+        """Self-attention weights of one point (row, column), in pixels of the plane."""
+        colorizer, image, options = self._network_input(request, displayed)
+        return (colorizer.attention_map(image, point, **options),)
 
-
-@dataclass(frozen=True, eq=False)
-class AttentionQuery:
-    """Self-attention weights of one point (row, column), in pixels of the plane."""
-
-    point: tuple[float, float]
-    kind: ClassVar[str] = "attention_ready"
-
-    def answer(
-        self,
-        models: LoadedModels,
-        renderer: Renderer,
-        request: RenderRequest,
-        displayed: Colorized | None,
-    ) -> tuple[Any, ...]:
-        """The `AttentionMap`."""
-        colorizer = models.ready(request)
-        source, settings = renderer.network_input(request, displayed)
-        found = colorizer.attention_map(source.image, self.point, rgb=source.rgb, **vars(settings))
-        return (found,)
-
-
-@dataclass(frozen=True, eq=False)
-class DisagreementQuery:
-    """Variation of the predicted colors under flips, other render factors and a second model."""
-
-    kind: ClassVar[str] = "disagreement_ready"
-
-    def answer(
-        self,
-        models: LoadedModels,
-        renderer: Renderer,
-        request: RenderRequest,
-        displayed: Colorized | None,
-    ) -> tuple[Any, ...]:
-        """The `Disagreement`."""
+    def disagreement(
+        self, request: RenderRequest, displayed: Colorized | None
+    ) -> tuple[Disagreement]:
+        """Variation of the colors under flips, other render factors and a second model."""
         from napari_colorize.analysis.disagreement import disagreement
 
-        colorizer, second = models.ready(request), models.second(request)
-        source, settings = renderer.network_input(request, displayed)
+        colorizer, image, options = self._network_input(request, displayed)
+        second = self._models.second(request)
         others = () if second is None else (second,)
-        found = disagreement(
-            colorizer, source.image, others=others, rgb=source.rgb, **vars(settings)
-        )
-        return (found,)
+        return (disagreement(colorizer, image, others=others, **options),)
 
-
-@dataclass(frozen=True, eq=False)
-class ExpectedErrorQuery:
-    """Expected color error of every pixel."""
-
-    kind: ClassVar[str] = "expected_error_ready"
-
-    def answer(
-        self,
-        models: LoadedModels,
-        renderer: Renderer,
-        request: RenderRequest,
-        displayed: Colorized | None,
-    ) -> tuple[Any, ...]:
-        """The `Colorized`, and the expected CIEDE2000 of its pixels."""
-        colorizer = models.ready(request)
+    def expected_error(
+        self, request: RenderRequest, displayed: Colorized | None
+    ) -> tuple[Colorized, Float32Array]:
+        """The result, and the expected CIEDE2000 error of every pixel."""
+        colorizer, renderer = self._models.ready(request), self._renderer
         if displayed is None:
             entry = renderer.cached(request) or renderer.predict(request)
             displayed = renderer.render(request, entry)
         return displayed, colorizer.expected_error(displayed)
+
+    def _network_input(
+        self, request: RenderRequest, displayed: Colorized | None
+    ) -> tuple[Colorizer, Any, dict[str, Any]]:
+        """The model, the image, and the options of a call."""
+        colorizer = self._models.ready(request)
+        source, settings = self._renderer.network_input(request, displayed)
+        return colorizer, source.image, {"rgb": source.rgb, **vars(settings)}

@@ -38,18 +38,7 @@ if TYPE_CHECKING:
 class Renderer:
     """Predicts and renders planes, and measures the time that this takes.
 
-    Parameters
-    ----------
-    cache : PredictionCache
-        Cache of predictions.
-    reader : SourceReader
-        Reader of planes.
-    models : LoadedModels
-        Networks in use.
-    check_cancelled : callable
-        Called between steps; it may raise to end them.
-    on_state : callable
-        Called with the new `State`.
+    `check_cancelled` is called between steps; it may raise to end them.
     """
 
     def __init__(

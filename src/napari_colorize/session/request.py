@@ -56,14 +56,7 @@ def accepts(
 class Input(Generic[Value, Accepted]):
     """One input of a request: read as `Value`, set as `Accepted`.
 
-    Parameters
-    ----------
-    default : Value
-        Value of a request that does not set the input.
-    doc : str
-        Documentation of the attribute.
-    normalize : callable, optional
-        Converts an accepted value to the form in which values are compared.
+    `normalize` converts an accepted value to the form in which values are compared.
     """
 
     def __init__(
@@ -249,12 +242,8 @@ class RenderRequest(RequestInputs):
     ) -> tuple[Any, ...]:
         """Key of the prediction: everything except what only the rendering step uses.
 
-        Parameters
-        ----------
-        render_factor : int, optional
-            Render factor that the model recommends, used if the settings do not set one.
-        takes_hints : bool
-            Whether a network takes hints as input.
+        `render_factor` is what the model recommends, used if the settings do not set one;
+        `takes_hints` is whether a network takes hints as input.
         """
         chosen = self.settings
         # Other fidelities return finished 8-bit images, so their saturation cannot change later.

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_colorize.session.events import PlaneSource, SessionSignals, State
-from napari_colorize.session.queries import AttentionQuery, DisagreementQuery, ExpectedErrorQuery
 from napari_colorize.session.request import RenderRequest, RequestInputs, accepts, as_index
 from napari_colorize.session.worker import SECONDS_TO_CLOSE, Worker
 from napari_colorize.settings import settings_from
@@ -22,7 +21,8 @@ class ColorizeSession(RequestInputs):
     Set what is displayed; `result_ready` emits the image in color. Only the newest request is
     rendered. All signals are emitted from the worker thread: connect with `thread="main"` (and
     psygnal's queue), or use `MainThreadRelay`. A session is a context manager and ends with
-    `close`.
+    `close`. Requests raise `ImageError` if there is no source; other errors are emitted by
+    `failed`.
 
     Parameters
     ----------
@@ -125,11 +125,6 @@ class ColorizeSession(RequestInputs):
         -------
         int
             Number of the run, also in `PlaneSource.run` and `RunFinished.run`.
-
-        Raises
-        ------
-        ImageError
-            If there is no source.
         """
         return self._worker.start_stack()
 
@@ -169,37 +164,22 @@ class ColorizeSession(RequestInputs):
         ----------
         point : tuple of float
             Row and column, in pixels of the plane.
-
-        Raises
-        ------
-        ImageError
-            If there is no source. Other errors are emitted by `failed`.
         """
-        self._worker.add_query(AttentionQuery(point))
+        self._worker.add_query("attention", point)
 
     def request_expected_error(self) -> None:
         """Compute the expected color error of the displayed plane.
 
         `expected_error_ready` emits it. A change of source or plane drops the query.
-
-        Raises
-        ------
-        ImageError
-            If there is no source. Other errors are emitted by `failed`.
         """
-        self._worker.add_query(ExpectedErrorQuery())
+        self._worker.add_query("expected_error")
 
     def request_disagreement(self) -> None:
         """Compute how much the colors vary under flips and other render factors.
 
         `disagreement_ready` emits it. A change of source or plane drops the query.
-
-        Raises
-        ------
-        ImageError
-            If there is no source. Other errors are emitted by `failed`.
         """
-        self._worker.add_query(DisagreementQuery())
+        self._worker.add_query("disagreement")
 
     def prefetch(self, indices: Iterable[Sequence[int]]) -> None:
         """Predict planes when nothing else is to be done; replaces the planes of earlier calls.

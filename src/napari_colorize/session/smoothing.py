@@ -58,22 +58,8 @@ class TemporalSmoother:
         """The prediction, smoothed if the request asks for it.
 
         The chrominance is the same object as long as the states before the plane are the same.
-
-        Parameters
-        ----------
-        request : RenderRequest
-            Request for which the prediction was made.
-        axes : int
-            Number of leading axes of its source.
-        key : callable
-            Returns the prediction key of a request.
-        entry : Colorized
-            Prediction of the network.
-
-        Raises
-        ------
-        SettingsError
-            If the stack has no axis `request.time_axis`.
+        `axes` is the number of leading axes of the source, and `key` returns the prediction key of
+        a request. Raises `SettingsError` if the stack has no axis `request.time_axis`.
         """
         from napari_colorize.sequence_smoothing import checked_axis, smooth_plane
 

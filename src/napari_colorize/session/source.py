@@ -49,10 +49,7 @@ class StackSubset:
 class SourceReader:
     """Reads the displayed plane and the shared intensity range of a source, and caches both.
 
-    Parameters
-    ----------
-    check_cancelled : callable
-        Called before a plane is read for the range of a stack; it may raise.
+    `check_cancelled` is called before a plane is read for the range of a stack; it may raise.
     """
 
     def __init__(self, check_cancelled: Callable[[], None]) -> None:

@@ -28,19 +28,24 @@ from typing import TYPE_CHECKING, Any
 from psygnal import EmitLoopError, SignalInstance
 
 from napari_colorize.array_types import PlaneIndex
-from napari_colorize.errors import ColorizeError, ImageError, warnings_suppressed
+from napari_colorize.errors import (
+    ColorizeError,
+    ImageError,
+    as_colorize_error,
+    clear_traceback,
+    warnings_suppressed,
+)
 from napari_colorize.session.cache import PredictionCache
 from napari_colorize.session.displayed import DisplayedImage
 from napari_colorize.session.events import PlaneSource, Run, SessionSignals, State
 from napari_colorize.session.model_cache import LoadedModels, empty_device_cache
+from napari_colorize.session.queries import Queries
 from napari_colorize.session.renderer import Renderer
 from napari_colorize.session.request import RenderRequest
 from napari_colorize.session.source import SourceReader
-from napari_colorize.session.worker_errors import as_colorize_error, clear_traceback
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
-    from napari_colorize.session.queries import Query
 
 SECONDS_TO_CLOSE = 5.0
 
@@ -52,13 +57,7 @@ class _Cancelled(Exception):
 
 
 class Worker:
-    """The request of a session, other pending work, and the thread that does it.
-
-    Parameters
-    ----------
-    events : SessionSignals
-        Signals to emit, always from the worker thread.
-    """
+    """The request of a session, other pending work, and the thread that does it."""
 
     def __init__(self, events: SessionSignals) -> None:
         self._events = events
@@ -66,7 +65,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         # Set by any thread, under the lock.
         self.request = RenderRequest()
-        self._queries: dict[str, Query] = {}  # the newest of each kind
+        self._queries: dict[str, tuple[Any, ...]] = {}  # the newest of each kind
         self._runs: deque[Run] = deque()
         self._run_numbers = itertools.count(1)
         self._prefetch: list[PlaneIndex] = []  # a new list for each call of `prefetch`
@@ -86,6 +85,7 @@ class Worker:
         self.renderer = Renderer(
             self._cache, self._reader, self.models, self._check_cancelled, self._emit_state
         )
+        self._answers = Queries(self.models, self.renderer)
         self._displayed_image = DisplayedImage(
             self._changed,
             self._cache,
@@ -128,12 +128,12 @@ class Worker:
         run.steps = self._sweep_steps(run, steps)
         return self._start(run)
 
-    def add_query(self, query: Query) -> None:
-        """Answer a query; it replaces one of the same kind."""
+    def add_query(self, kind: str, *arguments: Any) -> None:
+        """Call a method of `Queries`; replaces a query of the same kind."""
         with self._changed:
             self._raise_if_closed()
             self._request_with_source()
-            self._queries[query.kind] = query
+            self._queries[kind] = arguments
             self._notify()
 
     def prefetch(self, indices: list[PlaneIndex]) -> None:
@@ -173,14 +173,7 @@ class Worker:
             self._changed.notify_all()
 
     def close(self, wait: float = SECONDS_TO_CLOSE) -> None:
-        """End the thread and free all memory; no signal is emitted any more.
-
-        Parameters
-        ----------
-        wait : float
-            Seconds to wait for the thread at most. A thread that takes longer, inside a layer,
-            ends and frees memory later.
-        """
+        """End the thread and free all memory; a thread that takes longer, inside a layer, later."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
@@ -310,32 +303,31 @@ class Worker:
     def _answer_query(self) -> None:
         """The oldest query, about the displayed image."""
         with self._changed:
-            request, query = self.request, next(iter(self._queries.values()), None)
-            if query is None:
+            if not self._queries:
                 return
+            request, (kind, arguments) = self.request, next(iter(self._queries.items()))
         answer: tuple[Any, ...] | None = None
 
         def is_wanted() -> bool:
-            return self._queries.get(query.kind) is query and self._displayed_image.is_requested(
-                request
-            )
+            is_newest = self._queries.get(kind) is arguments
+            return is_newest and self._displayed_image.is_requested(request)
 
         def work() -> None:
             nonlocal answer
             self._emit_state("predicting")
             with self._changed:
                 displayed = self._displayed_image.result_for(request)
-            answer = query.answer(self.models, self.renderer, request, displayed)
+            answer = getattr(self._answers, kind)(request, displayed, *arguments)
 
         error = self._run_guarded(work, is_wanted)
         with self._changed:
             if not is_wanted() or (answer is None and error is None):
                 return  # about outdated settings: answered again after the next preview
-            del self._queries[query.kind]
+            del self._queries[kind]
         if error is not None:
             self._emit(self._events.failed, error)
         elif answer is not None:
-            self._emit(getattr(self._events, query.kind), *answer)
+            self._emit(getattr(self._events, f"{kind}_ready"), *answer)
 
     def _step_run(self) -> None:
         """One plane, or one render factor, of the oldest run."""

@@ -10,12 +10,9 @@ from napari_colorize.finetune import form
 
 @pytest.fixture(autouse=True)
 def own_models(tmp_path, monkeypatch) -> None:
-    """Use an empty folder in place of the user's models and runs."""
+    """Use an empty folder for the user's models and runs; all packages are installed."""
     monkeypatch.setenv("NAPARI_COLORIZE_MODELS", str(tmp_path / "own"))
-
-
-def no_packages_missing() -> list[str]:
-    return []
+    monkeypatch.setattr(form, "missing_packages", list)
 
 
 @pytest.mark.parametrize("field", [form.AUGMENTATION, form.DEGRADATION], ids=lambda f: f.label)
@@ -33,24 +30,25 @@ def test_the_choices_are_the_presets_of_the_training_package():
         assert values | {"none"} == set(presets)
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it():
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(form, "missing_packages", lambda: ["accelerate"])
     with pytest.raises(SettingsError, match=r"needs accelerate.*pip install.*restart the kernel"):
-        form.require_ready(True, restart="the kernel", missing=lambda: ["accelerate"])
+        form.require_ready(True, restart="the kernel")
 
 
 def test_without_data_nothing_is_started():
     with pytest.raises(SettingsError, match="Choose training data first"):
-        form.require_ready(False, restart="napari", missing=no_packages_missing)
+        form.require_ready(False, restart="napari")
 
 
 @pytest.mark.parametrize("is_running", [True, False])
 def test_a_second_run_is_refused_while_one_is_active(monkeypatch, is_running):
     monkeypatch.setattr(form, "runs", lambda: [SimpleNamespace(is_running=is_running)])
     if not is_running:
-        form.require_ready(True, restart="napari", missing=no_packages_missing)
+        form.require_ready(True, restart="napari")
         return
     with pytest.raises(SettingsError, match="already active"):
-        form.require_ready(True, restart="napari", missing=no_packages_missing)
+        form.require_ready(True, restart="napari")
 
 
 def test_a_request_has_a_file_for_the_new_model_and_automatic_steps():

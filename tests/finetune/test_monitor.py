@@ -100,11 +100,11 @@ def test_pausing_twice_resumes():
     run = FakeRun([{"event": "paused", "step": 1}])
     monitor = RunMonitor(run)
 
-    monitor.toggle_pause()
+    monitor.send("pause")
     assert monitor.status.sentence == "Pausing after the current step…"
     monitor.poll()
     assert monitor.pause_label == "Resume"
-    monitor.toggle_pause()
+    monitor.send("pause")
 
     assert run.commands == ["pause", "resume"]
 
@@ -113,8 +113,8 @@ def test_commands_are_sent_to_the_run():
     run = FakeRun()
     monitor = RunMonitor(run)
 
-    monitor.finish()
-    monitor.stop()
+    monitor.send("finish")
+    monitor.send("stop")
 
     assert run.commands == ["finish", "stop"]
 

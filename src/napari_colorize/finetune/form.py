@@ -5,12 +5,13 @@ Shared by the fine-tuning panels of napari and Jupyter; no toolkit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.finetune.training_run import TrainingRequest, missing_packages, runs
-from napari_colorize.zoo import CATALOGUE, is_local, user_models
+from napari_colorize.session.messages import download_note
+from napari_colorize.zoo import CATALOGUE, user_models
 from napari_colorize.zoo.user_models import new_model_path
 
 MAX_STEPS = 100_000
@@ -92,37 +93,17 @@ GROUP = FormField(
 def base_models() -> list[Choice]:
     """Models to start from, with the download size of those that are not local."""
     return [
-        *(
-            Choice(
-                name
-                if is_local(checkpoint)
-                else f"{name}  ({checkpoint.size / 1e6:.0f} MB download)",
-                name,
-            )
-            for name, checkpoint in CATALOGUE.items()
-        ),
+        *(Choice(f"{name}{download_note(name)}", name) for name in CATALOGUE),
         *(Choice(f"{path.stem}  (yours)", str(path)) for path in user_models()),
     ]
 
 
-def require_ready(
-    has_data: bool, *, restart: str, missing: Callable[[], list[str]] = missing_packages
-) -> None:
-    """Check that a training run can be started.
+def require_ready(has_data: bool, *, restart: str) -> None:
+    """Raise `SettingsError` if packages or data are missing, or another run is active.
 
-    Parameters
-    ----------
-    has_data : bool
-        Whether training data were chosen.
-    restart : str
-        What to restart after an installation, for example "napari".
-
-    Raises
-    ------
-    SettingsError
-        If packages or data are missing, or another run is active.
+    `restart` names what has to be restarted after an installation, for example "napari".
     """
-    packages = missing()
+    packages = missing_packages()
     if packages:
         raise SettingsError(
             f"Training needs {' and '.join(packages)}. Run pip install "

@@ -47,40 +47,18 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Content of one pair of axes.
+    """Content of one pair of axes."""
 
-    Parameters
-    ----------
-    lines : sequence of Line
-        Points with a coordinate that is not finite are left out.
-    title : str
-        Drawn above the plot, in front of it a dot in the color of the first line.
-    x_label, y_label : str
-        Names of the axes.
-    levels : sequence of Level
-        Horizontal reference lines.
-    ring : tuple of float, optional
-        Point that is marked with a ring.
-    reference : sequence of points
-        Dashed line without a name.
-    x_range : tuple of float, optional
-        First and last value of the horizontal axis. Default: round numbers around the data.
-    color : str
-        Color of the title's dot.
-    placeholder : str
-        Text displayed while there are no points.
-    """
-
-    lines: Sequence[Line] = ()
-    title: str = ""
+    lines: Sequence[Line] = ()  # points with a coordinate that is not finite are left out
+    title: str = ""  # above the plot, behind a dot in `color`
     x_label: str = ""
     y_label: str = ""
     levels: Sequence[Level] = ()
-    ring: Point | None = None
-    reference: Points = ()
-    x_range: tuple[float, float] | None = None
+    ring: Point | None = None  # marked with a ring
+    reference: Points = ()  # dashed line without a name
+    x_range: tuple[float, float] | None = None  # default: round numbers around the data
     color: str = ""
-    placeholder: str = ""
+    placeholder: str = ""  # displayed while there are no points
 
 
 def named_lines(points: Mapping[str, Points]) -> list[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_colorize.finetune.status import TITLES, TrainingStatus
+from napari_colorize.finetune.status import TrainingStatus
 from napari_colorize.finetune.training_curves import TrainingCurves
 from napari_colorize.finetune.training_run import State, TrainingRun, runs
 
@@ -19,6 +19,13 @@ BUTTONS = {
     "use": ("Colorize with it", "Use the new model in the Colorize panel."),
     "new": ("New training", "Back to the options."),
 }
+# Status messages after a command.
+SENT = {
+    "pause": "Pausing after the current step…",
+    "resume": "Resuming…",
+    "finish": "Finishing: the best checkpoint so far becomes the model…",
+    "stop": "Stopping after the current step…",
+}
 
 
 class RunMonitor:
@@ -26,11 +33,6 @@ class RunMonitor:
 
     `poll` reads the events that the process has written since the last call; a front end calls it
     every `POLL_SECONDS` from a timer of its toolkit.
-
-    Parameters
-    ----------
-    run : TrainingRun
-        Its events are read again from the first one.
 
     Attributes
     ----------
@@ -77,7 +79,7 @@ class RunMonitor:
         """Heading of the page: the model and what became of it."""
         name = self.run.request.name
         if self.end_state is State.DONE:
-            return TITLES[self.status.outcome].format(name=name)
+            return f"{name} {'is ready' if self.status.is_better else 'is no better than its base'}"
         return f"Training {name}"
 
     @property
@@ -92,25 +94,18 @@ class RunMonitor:
         """Label of the pause button, which also resumes."""
         return BUTTONS["resume" if self.status.is_paused else "pause"][0]
 
-    def toggle_pause(self) -> None:
-        """Pause after the current step, or resume; this and the next methods raise OutputError."""
-        is_paused = self.status.is_paused
-        self._send(
-            "resume" if is_paused else "pause",
-            "Resuming…" if is_paused else "Pausing after the current step…",
-        )
+    def send(self, command: str) -> None:
+        """Pause (or resume a paused run), finish, or stop; see `BUTTONS`.
 
-    def finish(self) -> None:
-        """End training with the best checkpoint so far."""
-        self._send("finish", "Finishing: the best checkpoint so far becomes the model…")
-
-    def stop(self) -> None:
-        """End the process; the run can be resumed."""
-        self._send("stop", "Stopping after the current step…")
-
-    def _send(self, command: str, message: str) -> None:
+        Raises
+        ------
+        OutputError
+            If the command cannot be written.
+        """
+        if command == "pause" and self.status.is_paused:
+            command = "resume"
         self.run.control(command)
-        self.status.sentence = message  # until the process answers with an event
+        self.status.sentence = SENT[command]  # until the process answers with an event
 
     def failure(self) -> str:
         """One sentence about a run that failed or was interrupted."""

@@ -68,30 +68,16 @@ class State(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
-    """Specification of a training run.
+    """Specification of a training run; None is the default of the command's option."""
 
-    Parameters
-    ----------
-    base : str
-        Name or file of the model that training starts from.
-    data : tuple of str
-        Folders and files with images.
-    model : str
-        File of the new model.
-    augment, degrade, group, steps : optional
-        Options of the command; None is its default.
-    created : float
-        Time of the request, in seconds since 1970.
-    """
-
-    base: str
-    data: tuple[str, ...]
-    model: str
+    base: str  # name or file of the model that training starts from
+    data: tuple[str, ...]  # folders and files with images
+    model: str  # file of the new model
     augment: str | None = None
     degrade: str | None = None
     group: str | None = None
     steps: int | None = None
-    created: float = field(default_factory=time.time)
+    created: float = field(default_factory=time.time)  # seconds since 1970
 
     @property
     def name(self) -> str:
@@ -108,26 +94,14 @@ class TrainingRequest:
 
     @classmethod
     def load(cls, folder: Path) -> TrainingRequest:
-        """Read `request.json`.
-
-        Raises
-        ------
-        OSError, ValueError, KeyError, TypeError
-            If the file is missing or invalid.
-        """
+        """Read `request.json`, or raise OSError, ValueError, KeyError or TypeError."""
         saved = json.loads(run_file(folder, "request.json").read_text(encoding="utf-8"))
         values = {OLD_KEYS.get(name, name): value for name, value in saved.items()}
         return cls(**{**values, "data": tuple(values["data"])})
 
 
 class TrainingRun:
-    """A run folder and its process, if that is running.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder with a `request.json`.
-    """
+    """A run folder with a `request.json`, and its process, if that is running."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -136,13 +110,7 @@ class TrainingRun:
 
     @classmethod
     def create(cls, request: TrainingRequest, folder: Path) -> TrainingRun:
-        """Create a run folder; the process is started by `launch`.
-
-        Raises
-        ------
-        OutputError
-            If the folder cannot be written.
-        """
+        """Create a run folder, or raise `OutputError`; the process is started by `launch`."""
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         request.save(folder)
@@ -189,15 +157,7 @@ class TrainingRun:
     def control(self, command: str) -> None:
         """Send a command, which takes effect within a second or after the present step.
 
-        Parameters
-        ----------
-        command : str
-            "pause", "resume", "finish" (export the best checkpoint) or "stop".
-
-        Raises
-        ------
-        OutputError
-            If the file cannot be written.
+        The command is "pause", "resume", "finish" (export the best checkpoint) or "stop".
         """
         with write_errors(self.folder):
             self._file("control.txt").write_text(command, encoding="utf-8")

@@ -57,6 +57,9 @@ COLORS = """(number) => {
   }
   return [left, right].map((sum) => sum / (data.length / 8));
 }"""
+SHORTENED = """() => [...document.querySelectorAll(".tools button")]
+  .filter((button) => button.scrollWidth > button.clientWidth)
+  .map((button) => button.textContent)"""
 
 
 def start(folder: Path, kind: str) -> tuple[subprocess.Popen[bytes], int]:
@@ -255,6 +258,7 @@ def test_an_image_is_adjusted_and_saved(open_notebook, kind):
     notebook.wait_exact()
     left, right = notebook.colors()
     assert left < 1 < right
+    assert page.evaluate(SHORTENED) == []
     if kind == "lab":
         notebook.shoot(kind)
 

@@ -236,8 +236,9 @@ def test_a_video_is_opened_as_a_lazy_stack(box_of, photo, tmp_path):
 def test_disagreement_is_computed_again_only_for_another_prediction(box_of, photo):
     box = box_of(photo)
     queries = []
-    request = box.session.request_disagreement
-    box.session.request_disagreement = lambda: (queries.append(True), request())
+    tool = box._toolbox.disagreement
+    request = tool._request
+    tool._request = lambda: (queries.append(True), request())
 
     box._toolbox.disagreement_button.value = True
     box.wait(SOON)
@@ -282,7 +283,6 @@ def test_a_fidelity_mode_disables_settings_without_effect(box_of, photo):
     box = box_of(photo)
 
     box.set_settings(fidelity="deoldify")
-    box._show_unsupported()
 
     assert is_disabled(box, "edges") and "no effect" in box.controls["shadows"].label.tooltip
 

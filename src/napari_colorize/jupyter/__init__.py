@@ -6,10 +6,10 @@
 >>> box.result.save("colors.png")  # doctest: +SKIP
 
 `box` connects a `ColorizeSession` with the widgets: `view` (the image; its *.js compose and paint
-in the browser), `forms` made of `controls` (the settings), `choosers`, `painting`, `sweep`, and
-`toolbox` with the analysis tools of `explore`. `guide_inputs` holds mask, hints and reference.
+in the browser), `controls` (the settings), `choosers`, `paint_panel`, and `toolbox` with the
+analysis tools of `explore`. `guide_inputs` holds mask, hints and reference.
 `main_thread` delivers the session's signals in the kernel's event loop. `finetune` is a box of its
-own. `transfer`, `paint`, `maps` and `image_input` do not import ipywidgets.
+own. `browser_encoding`, `hint_pixels`, `thumbnails` and `image_input` do not import ipywidgets.
 Importing this package is fast: each name imports its module on first use.
 """
 

@@ -18,20 +18,21 @@ from napari_colorize.jupyter.choosers import (
     ModelChooser,
     PlaneChooser,
     ReferenceChooser,
+    SweepGrid,
 )
 from napari_colorize.jupyter.controls import (
     SettingControl,
+    SettingForms,
     flexible_layout,
     labeled_row,
+    show_message,
     style_sheet,
 )
 from napari_colorize.jupyter.guide_inputs import GuideInputs
 from napari_colorize.jupyter.image_input import open_path
 from napari_colorize.jupyter.main_thread import SingleShotTimer, main_thread_relay
 from napari_colorize.jupyter.paint_panel import PaintPanel
-from napari_colorize.jupyter.setting_forms import SettingForms, without_effect
-from napari_colorize.jupyter.sweep import SweepGrid
-from napari_colorize.jupyter.toolbox import Toolbox, show_message
+from napari_colorize.jupyter.toolbox import Toolbox
 from napari_colorize.jupyter.view import ImageView
 from napari_colorize.session import ColorizeSession
 from napari_colorize.session.presenter import Presenter, SourceColors
@@ -184,7 +185,6 @@ class ColorizeBox(widgets.VBox):
     def blend_with(self, model: str | os.PathLike[str] | Colorizer | None) -> None:
         self.presenter.update(blend_with=model)
         self._show_model()
-        self._show_unsupported()
 
     @property
     def guides(self) -> Guides:
@@ -197,7 +197,6 @@ class ColorizeBox(widgets.VBox):
     @guides.setter
     def guides(self, guides: Guides | None) -> None:
         self._guiding.set_guides(guides)
-        self._show_unsupported()
 
     @property
     def hints(self) -> Hints | None:
@@ -210,7 +209,6 @@ class ColorizeBox(widgets.VBox):
     @hints.setter
     def hints(self, hints: Any) -> None:
         self._guiding.set_hints(hints)
-        self._show_unsupported()
 
     @property
     def reference(self) -> Reference | None:
@@ -220,7 +218,6 @@ class ColorizeBox(widgets.VBox):
     @reference.setter
     def reference(self, reference: Any) -> None:
         self._guiding.set_reference(reference)
-        self._show_unsupported()
 
     @property
     def mask(self) -> Any:
@@ -230,7 +227,6 @@ class ColorizeBox(widgets.VBox):
     @mask.setter
     def mask(self, mask: Any) -> None:
         self._guiding.set_mask(mask)
-        self._show_unsupported()
 
     @property
     def time_axis(self) -> int | None:
@@ -403,7 +399,6 @@ class ColorizeBox(widgets.VBox):
         self._models.chosen.connect(lambda model: setattr(self, "model", model))
         self._others.chosen.connect(lambda model: setattr(self, "blend_with", model))
         self._guiding.failed.connect(self.presenter.show_error)
-        self._references.chosen.connect(lambda _: self._show_unsupported())
         self._forms.changed.connect(self._change_setting)
         self._toolbox.failed.connect(self.presenter.show_error)
         self._toolbox.sweep_button.on_click(lambda _: self._guard(self.sweep))
@@ -446,8 +441,7 @@ class ColorizeBox(widgets.VBox):
         """Colorize an array, or the contents of a file."""
         declared_range: IntensityRange | None = None
         if isinstance(source, (str, os.PathLike)):
-            opened = open_path(source)
-            source, rgb, declared_range = opened.array, opened.rgb, opened.declared_range
+            source, rgb, declared_range = open_path(source)
         guides = self._guiding.reset_for_new_source()
         self.presenter.show(
             None,
@@ -504,7 +498,7 @@ class ColorizeBox(widgets.VBox):
         self._toolbox.on_result(result)
         show_message(self._notes, self.presenter.notes.replace(REMEDY, BOX_REMEDY))
         self._show_settings()
-        self._show_unsupported()
+        self._disable_settings()
         self._show_planes()
         self._show_controls()
 
@@ -523,6 +517,7 @@ class ColorizeBox(widgets.VBox):
 
     def _show_changes(self) -> None:
         self.settings = self.presenter.settings
+        self._disable_settings()
         self._show_controls()
 
     def _show_settings(self) -> None:
@@ -535,14 +530,9 @@ class ColorizeBox(widgets.VBox):
         if other is None or isinstance(other, str):
             self._others.refresh(other or "")
 
-    def _show_unsupported(self) -> None:
+    def _disable_settings(self) -> None:
         """Disable the controls of settings without effect, with the reason as tooltip."""
-        without = without_effect(
-            self.settings,
-            has_reference=self.reference is not None,
-            has_second=self.blend_with is not None,
-        )
-        self._forms.disable({**without, **self.presenter.unsupported_settings})
+        self._forms.disable(self.presenter.settings_without_effect)
 
     def _show_planes(self) -> None:
         from napari_colorize.imaging.planes import spatial_axes  # imports torch
@@ -568,7 +558,7 @@ class ColorizeBox(widgets.VBox):
         (self._stop.add_class if is_busy else self._stop.remove_class)("waits")
         if state == "idle":
             self._show_model()
-            self._show_unsupported()
+            self._disable_settings()
 
     def _show_progress(self, progress: RunProgress) -> None:
         self.view.progress = progress.done / max(1, progress.total)

@@ -1,4 +1,4 @@
-"""Widgets that choose an image file, a plane of a stack, a reference image or a model."""
+"""Widgets that choose a file, a plane, a reference image, a model, or a render factor."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import ipywidgets as widgets
 from psygnal import Signal
 
 from napari_colorize.jupyter.controls import flexible_layout, labeled_row
-from napari_colorize.jupyter.thumbnails import as_png, preview
-from napari_colorize.session.messages import download_note
-from napari_colorize.zoo import CATALOGUE, is_local, user_models
+from napari_colorize.jupyter.thumbnails import as_png, preview, thumbnail
+from napari_colorize.session.messages import download_label, model_choices, needs_download
 
 if TYPE_CHECKING:
     from napari_colorize.refine.palette_transfer import Reference
+    from napari_colorize.result import Colorized
 
-THUMBNAIL = 96  # px of the longer side
+REFERENCE_SIDE = 96  # px of the longer side of the thumbnail
+SWEEP_SIDE = 176
 ACCEPTED_FILES = "image/*,.tif,.tiff,.dcm"
 
 
@@ -64,15 +65,9 @@ class ImageChooser(widgets.VBox):
 
 
 class ReferenceChooser(widgets.VBox):
-    """Chooser for a reference image, with a thumbnail.
+    """Chooser for a reference image, with a thumbnail."""
 
-    Attributes
-    ----------
-    chosen : Signal(Path or None)
-        Path of the reference, None if it was removed.
-    """
-
-    chosen = Signal(object)
+    chosen = Signal(object)  # Path or None: path of the reference, None if it was removed
 
     def __init__(self) -> None:
         self.files = ImageChooser("image")
@@ -92,7 +87,7 @@ class ReferenceChooser(widgets.VBox):
         if reference is None:
             self.files.path.value = ""
         else:
-            self.thumbnail.value = as_png(preview(reference.rgb, THUMBNAIL))
+            self.thumbnail.value = as_png(preview(reference.rgb, REFERENCE_SIDE))
 
 
 class PlaneChooser(widgets.VBox):
@@ -100,16 +95,12 @@ class PlaneChooser(widgets.VBox):
 
     Attributes
     ----------
-    chosen : Signal(tuple)
-        Index of the chosen plane.
-    time_axis_chosen : Signal(int)
-        Axis chosen as time.
     time_row : HBox
         List of the axes, shown for stacks with several leading axes; placed by the box.
     """
 
-    chosen = Signal(tuple)
-    time_axis_chosen = Signal(int)
+    chosen = Signal(tuple)  # index of the chosen plane
+    time_axis_chosen = Signal(int)  # axis chosen as time
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,22 +151,12 @@ class PlaneChooser(widgets.VBox):
 
 
 class ModelChooser(widgets.VBox):
-    """List of the models with their download sizes.
+    """List of the models with their download sizes; `is_optional` adds the entry "none".
 
     A model that is not downloaded yet is chosen when the download button is pressed.
-
-    Parameters
-    ----------
-    is_optional : bool
-        Adds the entry "none".
-
-    Attributes
-    ----------
-    chosen : Signal(str or None)
-        Model name or path, None for "none".
     """
 
-    chosen = Signal(object)
+    chosen = Signal(object)  # str or None: model name or path, None for "none"
 
     def __init__(self, *, is_optional: bool = False) -> None:
         self.list = widgets.Dropdown(layout=flexible_layout())
@@ -194,16 +175,10 @@ class ModelChooser(widgets.VBox):
 
         A file that is not listed yet is added. "" selects "none".
         """
-        own = [*map(str, user_models()), *self._files]
-        if model and model not in CATALOGUE and model not in own:
+        if model and model not in [value for _, value in model_choices(self._files)]:
             self._files.append(model)
-            own.append(model)
         self._is_updating = True
-        self.list.options = [
-            *self._none,
-            *((f"{name}{download_note(name)}", name) for name in CATALOGUE),
-            *((Path(path).stem, path) for path in own),
-        ]
+        self.list.options = [*self._none, *model_choices(self._files)]
         self.list.value = model
         self._is_updating = False
         self._show_download()
@@ -212,16 +187,64 @@ class ModelChooser(widgets.VBox):
         if self._is_updating:
             return
         self._show_download()
-        if not _needs_download(self.list.value):
+        if not needs_download(self.list.value):
             self.chosen.emit(self.list.value or None)
 
     def _show_download(self) -> None:
-        is_needed = _needs_download(self.list.value)
+        is_needed = needs_download(self.list.value)
         self.download.layout.display = "" if is_needed else "none"
         if is_needed:
-            size = CATALOGUE[self.list.value].size
-            self.download.description = f"Download {size / 1e6:.0f} MB"
+            self.download.description = download_label(self.list.value)
 
 
-def _needs_download(model: str) -> bool:
-    return model in CATALOGUE and not is_local(CATALOGUE[model])
+class SweepGrid(widgets.VBox):
+    """Thumbnails that are filled in as results arrive."""
+
+    picked = Signal(int)  # render factor of the clicked thumbnail
+
+    def __init__(self) -> None:
+        self._grid = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
+        caption = widgets.Label(
+            "Low render factors give uniform colors, high ones follow small structures."
+        )
+        super().__init__([caption, self._grid], layout=widgets.Layout(display="none"))
+        self.buttons: dict[int, widgets.Button] = {}
+        self._thumbnails: dict[int, widgets.Image] = {}
+
+    def start(self, render_factors: list[int]) -> None:
+        """Show an empty place for each render factor."""
+        self.buttons = {factor: self._button(factor) for factor in render_factors}
+        self._thumbnails = {
+            factor: widgets.Image(layout=widgets.Layout(display="none"))
+            for factor in render_factors
+        }
+        self._grid.children = [
+            widgets.VBox([self._thumbnails[factor], self.buttons[factor]])
+            for factor in render_factors
+        ]
+        self.layout.display = ""
+
+    def clear(self) -> None:
+        """Remove all thumbnails and hide the grid."""
+        self.layout.display = "none"
+        self._grid.children = ()
+        self.buttons, self._thumbnails = {}, {}
+
+    def show_result(self, render_factor: int, result: Colorized) -> None:
+        """Display the result of one render factor."""
+        if render_factor not in self.buttons:
+            return
+        image, button = self._thumbnails[render_factor], self.buttons[render_factor]
+        image.value = as_png(thumbnail(result, SWEEP_SIDE))
+        image.layout.display = ""
+        button.description, button.disabled = str(render_factor), False
+
+    def _button(self, factor: int) -> widgets.Button:
+        button = widgets.Button(
+            description=f"{factor} …",
+            disabled=True,
+            tooltip=f"Use render factor {factor}.",
+            layout=widgets.Layout(width=f"{SWEEP_SIDE}px"),
+        )
+        button.on_click(lambda _: self.picked.emit(factor))
+        return button

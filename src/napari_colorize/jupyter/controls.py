@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import ipywidgets as widgets
 from psygnal import Signal
 
-from napari_colorize.settings import ColorizeSettings, setting_of
+from napari_colorize.settings import SETTING_GROUPS, ColorizeSettings, setting_of
 
 STYLE_SHEET = Path(__file__).with_name("box.css")
 LABEL_WIDTH = "124px"
@@ -20,15 +21,9 @@ LOG_RATIO = 100  # a slider is logarithmic if highest / lowest value exceeds thi
 
 
 class SettingControl(widgets.HBox):
-    """Labeled row with the widgets of one setting.
+    """Labeled row with the widgets of one setting."""
 
-    Attributes
-    ----------
-    changed : Signal(object)
-        Value chosen by the user; None for "recommended" or "automatic".
-    """
-
-    changed = Signal(object)
+    changed = Signal(object)  # value chosen by the user; None for "recommended" or "automatic"
 
     def __init__(self, item: Field[Any], *parts: widgets.Widget) -> None:
         setting = setting_of(item)
@@ -159,20 +154,9 @@ class LimitsControl(SettingControl):
 
 
 class SettingControls(widgets.VBox):
-    """Column of controls.
+    """Column of controls of these fields of `ColorizeSettings`."""
 
-    Parameters
-    ----------
-    names : iterable of str
-        Fields of `ColorizeSettings`, in the order of display.
-
-    Attributes
-    ----------
-    changed : Signal(str, object)
-        Name and value of a setting that the user changed.
-    """
-
-    changed = Signal(str, object)
+    changed = Signal(str, object)  # name and value of a setting that the user changed
 
     def __init__(self, names: Iterable[str]) -> None:
         items = {item.name: item for item in fields(ColorizeSettings)}
@@ -187,6 +171,37 @@ class SettingControls(widgets.VBox):
         """Display settings without a signal; `recommended` has the values in place of None."""
         for name, control in self.controls.items():
             control.set(getattr(settings, name), recommended.get(name))
+
+
+class SettingForms:
+    """One column of controls for each group of settings.
+
+    Attributes
+    ----------
+    groups : dict of str to SettingControls
+        Columns by the group's title; placed by the box.
+    controls : dict of str to SettingControl
+        Control of each setting.
+    """
+
+    changed = Signal(str, object)  # name and value of a setting that the user changed
+
+    def __init__(self) -> None:
+        self.groups = {title: SettingControls(names) for title, names in SETTING_GROUPS.items()}
+        self.controls: dict[str, SettingControl] = {}
+        for group in self.groups.values():
+            group.changed.connect(self.changed.emit)
+            self.controls.update(group.controls)
+
+    def show_settings(self, settings: ColorizeSettings, recommended: dict[str, Any]) -> None:
+        """Display settings without a signal; `recommended` has the values in place of None."""
+        for group in self.groups.values():
+            group.show_settings(settings, recommended)
+
+    def disable(self, reasons: Mapping[str, str]) -> None:
+        """Disable these settings, each with a reason, and enable all others."""
+        for name, control in self.controls.items():
+            control.disable(reasons.get(name))
 
 
 def control_for(item: Field[Any]) -> SettingControl:
@@ -209,6 +224,15 @@ def labeled_row(name: str, *parts: widgets.Widget) -> widgets.HBox:
 def flexible_layout() -> widgets.Layout:
     """Layout of a widget that takes the remaining width of its row."""
     return widgets.Layout(flex="1 1 0", width="auto", min_width="0")
+
+
+def show_message(label: widgets.HTML, sentence: str, kind: str = "message") -> None:
+    """Display an escaped sentence in `label`, or hide the label if it is empty.
+
+    `kind` is the CSS class: "message" or "error".
+    """
+    label.value = f'<span class="{kind}">{html.escape(sentence)}</span>' if sentence else ""
+    label.layout.display = "" if sentence else "none"
 
 
 def style_sheet() -> widgets.HTML:

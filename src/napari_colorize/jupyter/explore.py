@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -9,12 +10,10 @@ from psygnal import Signal
 
 from napari_colorize.analysis import maps
 from napari_colorize.analysis.colormaps import LARGEST_ERROR, VIRIDIS
-from napari_colorize.array_types import Float32Array
 from napari_colorize.jupyter.thumbnails import MAX_SIDE, as_png, chroma_histogram, css_gradient
 
 if TYPE_CHECKING:
     from napari_colorize.analysis.attention import AttentionMap
-    from napari_colorize.analysis.disagreement import Disagreement
     from napari_colorize.jupyter.view import ImageView
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
@@ -23,15 +22,9 @@ OPACITY = 0.65
 
 
 class OverlayTool:
-    """Base class of tools that overlay a map on the image while they are active.
+    """Base class of tools that overlay a map on the image while they are active."""
 
-    Attributes
-    ----------
-    message : Signal(str)
-        Sentence to display below the buttons.
-    """
-
-    message = Signal(str)
+    message = Signal(str)  # sentence to display below the buttons
 
     def __init__(self, session: ColorizeSession, view: ImageView) -> None:
         self._session, self._view = session, view
@@ -104,64 +97,29 @@ class AttentionTool(OverlayTool):
         super().clear()
 
 
-class ExpectedErrorTool(OverlayTool):
-    """Map of the expected color error; follows the displayed result."""
+class QueryTool(OverlayTool):
+    """Map that the session computes, with a legend; follows the displayed result.
 
-    def __init__(self, session: ColorizeSession, view: ImageView) -> None:
-        super().__init__(session, view)
-        self._queried_result: Colorized | None = None
-        self.legend = legend(
-            "CIEDE2000: about 1 is just visible side by side; above 10 a color is a guess."
-        )
-
-    def set_active(self, on: bool) -> None:
-        """Request and show the map, or remove it."""
-        self.is_active = on
-        self.legend.layout.display = "" if on else "none"
-        if on:
-            self.message.emit("Estimating the expected error…")
-            self._query()
-        else:
-            self.clear()
-
-    def on_result(self, result: Colorized) -> None:
-        """Request the map of another result; the session computes it when it is idle."""
-        if not self.is_active or result is self._queried_result:
-            return
-        if self._queried_result is None or result.chroma is not self._queried_result.chroma:
-            # The map belongs to another prediction, and the new one may get no map.
-            self._view.show_overlay(None)
-        self._query()
-
-    def show(self, result: Colorized, errors: Float32Array) -> None:
-        """Display the map that the session computed."""
-        if self.is_active and self._session.result is not None:
-            self._show_map(maps.expected_error_map(errors))
-
-    def clear(self) -> None:
-        """Remove the map and discard its query."""
-        self._queried_result = None
-        super().clear()
-
-    def _query(self) -> None:
-        self._queried_result = self._session.result
-        if self._queried_result is not None:
-            self._session.request_expected_error()
-
-
-class DisagreementTool(OverlayTool):
-    """Map of the disagreement between predictions of the same image.
-
-    It costs as much as several predictions, so it is computed again only for another prediction,
-    not for another saturation.
+    `request` asks the session for the map, and `to_map` converts its answer. `follows_rendering`:
+    the map changes with settings that need no other prediction, such as saturation.
     """
 
-    def __init__(self, session: ColorizeSession, view: ImageView) -> None:
+    def __init__(
+        self,
+        session: ColorizeSession,
+        view: ImageView,
+        request: Callable[[], None],
+        to_map: Callable[..., maps.AnalysisMap],
+        *,
+        waiting: str,
+        explanation: str,
+        follows_rendering: bool,
+    ) -> None:
         super().__init__(session, view)
-        self._queried_chroma: tuple[Any, Any] | None = None
-        self.legend = legend(
-            "CIEDE2000: 0 where all predictions agree; above 10 a color is a guess."
-        )
+        self._request, self._to_map = request, to_map
+        self._waiting, self._follows_rendering = waiting, follows_rendering
+        self._queried: Colorized | None = None
+        self.legend = legend(explanation)
 
     def set_active(self, on: bool) -> None:
         """Request and show the map, or remove it."""
@@ -169,24 +127,54 @@ class DisagreementTool(OverlayTool):
         super().set_active(on)
 
     def on_result(self, result: Colorized) -> None:
-        """Request the map again if the result has another prediction."""
-        chroma = result.chroma, result.second_chroma
-        if not self.is_active or chroma == self._queried_chroma:
+        """Request the map of another result; the session computes it when it is idle."""
+        before = self._queried
+        if not self.is_active or result is before:
             return
-        self._queried_chroma = chroma
-        self._view.show_overlay(None)
-        self.message.emit("Predicting several variants…")
-        self._session.request_disagreement()
+        if before is None or _prediction(result) != _prediction(before):
+            # The map belongs to another prediction, and the new one may get no map.
+            self._view.show_overlay(None)
+        elif not self._follows_rendering:
+            return
+        self._queried = result
+        self.message.emit(self._waiting)
+        self._request()
 
-    def show(self, answer: Disagreement) -> None:
+    def show(self, *answer: Any) -> None:
         """Display the map that the session computed."""
-        if self.is_active and self._queried_chroma is not None:
-            self._show_map(maps.disagreement_map(answer))
+        if self.is_active and self._queried is not None:
+            self._show_map(self._to_map(*answer))
 
     def clear(self) -> None:
         """Remove the map and discard its query."""
-        self._queried_chroma = None
+        self._queried = None
         super().clear()
+
+
+def expected_error_tool(session: ColorizeSession, view: ImageView) -> QueryTool:
+    """Map of the expected color error."""
+    return QueryTool(
+        session,
+        view,
+        session.request_expected_error,
+        lambda _, errors: maps.expected_error_map(errors),
+        waiting="Estimating the expected error…",
+        explanation="CIEDE2000: about 1 is just visible side by side; above 10 a color is a guess.",
+        follows_rendering=True,
+    )
+
+
+def disagreement_tool(session: ColorizeSession, view: ImageView) -> QueryTool:
+    """Map of the disagreement between predictions, which costs as much as several predictions."""
+    return QueryTool(
+        session,
+        view,
+        session.request_disagreement,
+        maps.disagreement_map,
+        waiting="Predicting several variants…",
+        explanation="CIEDE2000: 0 where all predictions agree; above 10 a color is a guess.",
+        follows_rendering=False,
+    )
 
 
 class UncoloredTool(OverlayTool):
@@ -196,6 +184,10 @@ class UncoloredTool(OverlayTool):
         """Mark the pixels of another result."""
         if self.is_active:
             self._show_map(maps.uncolored_map(result, max_side=MAX_SIDE))
+
+
+def _prediction(result: Colorized) -> tuple[Any, Any]:
+    return result.chroma, result.second_chroma
 
 
 def legend(tooltip: str) -> widgets.HTML:

@@ -10,7 +10,7 @@ import asyncio
 import html
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -26,7 +26,7 @@ from napari_colorize.finetune.training_run import (
     TrainingRun,
     new_run_folder,
 )
-from napari_colorize.jupyter.controls import flexible_layout, labeled_row, style_sheet
+from napari_colorize.jupyter.controls import flexible_layout, labeled_row, show_message, style_sheet
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -97,19 +97,28 @@ class FinetuneBox(widgets.VBox):
 
     def start(self) -> None:
         """Start a run with the options of the form, or resume the displayed one."""
-        self._report_errors(self._start)
+        try:
+            run = self.run
+            if run is None or run.state is State.DONE:
+                request = self._request()
+                run = TrainingRun.create(request, new_run_folder(request.name))
+            run.launch()
+        except ColorizeError as error:
+            show_message(self._message, str(error), kind="error")
+        else:
+            self._follow(run)
 
     def pause(self) -> None:
         """Pause after the current step, or resume."""
-        self._control(lambda monitor: monitor.toggle_pause())
+        self._command("pause")
 
     def finish(self) -> None:
         """End training with the best checkpoint so far."""
-        self._control(lambda monitor: monitor.finish())
+        self._command("finish")
 
     def stop(self) -> None:
         """End the process; `start` resumes the run."""
-        self._control(lambda monitor: monitor.stop())
+        self._command("stop")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until training has ended; False after `timeout` seconds.
@@ -207,24 +216,10 @@ class FinetuneBox(widgets.VBox):
     def _show_form(self) -> None:
         self._disconnect()
         self.monitor = None
-        self._show_message("")
+        show_message(self._message, "")
         self._show_page(is_training=False)
 
     # Start of a run
-
-    def _report_errors(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except ColorizeError as error:
-            self._show_message(str(error), kind="error")
-
-    def _start(self) -> None:
-        run = self.run
-        if run is None or run.state is State.DONE:
-            request = self._request()
-            run = TrainingRun.create(request, new_run_folder(request.name))
-        run.launch()
-        self._follow(run)
 
     def _request(self) -> TrainingRequest:
         data = [line.strip() for line in self._data.value.splitlines() if line.strip()]
@@ -239,14 +234,16 @@ class FinetuneBox(widgets.VBox):
             steps=self._steps.value,
         )
 
-    def _control(self, command: Callable[[RunMonitor], None]) -> None:
+    def _command(self, command: str) -> None:
         monitor = self.monitor
-        if monitor is not None:
-            self._report_errors(lambda: self._run_command(monitor, command))
-
-    def _run_command(self, monitor: RunMonitor, command: Callable[[RunMonitor], None]) -> None:
-        command(monitor)
-        self._show_message(monitor.status.sentence)
+        if monitor is None:
+            return
+        try:
+            monitor.send(command)
+        except ColorizeError as error:
+            show_message(self._message, str(error), kind="error")
+        else:
+            show_message(self._message, monitor.status.sentence)
 
     # Progress of a run
 
@@ -296,7 +293,7 @@ class FinetuneBox(widgets.VBox):
         self._buttons["pause"].description = monitor.pause_label
         for key, button in self._buttons.items():
             button.layout.display = "" if key in monitor.buttons else "none"
-        self._show_message(status.sentence)
+        show_message(self._message, status.sentence)
         preview = monitor.take_preview()
         if preview is not None and preview.is_file():
             self._preview.value = preview.read_bytes()
@@ -308,10 +305,7 @@ class FinetuneBox(widgets.VBox):
             monitor.run.tidy()
             self.set_trait("model", monitor.run.request.model)
         elif monitor.end_state is not State.STOPPED:
-            self._show_message(monitor.failure(), kind="error")
-
-    def _show_message(self, sentence: str, kind: str = "message") -> None:
-        self._message.value = f'<span class="{kind}">{html.escape(sentence)}</span>'
+            show_message(self._message, monitor.failure(), kind="error")
 
 
 def _choice_list(field: form.FormField, value: str | None) -> widgets.Dropdown:

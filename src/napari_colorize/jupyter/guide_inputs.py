@@ -21,15 +21,9 @@ if TYPE_CHECKING:
 
 
 class GuideInputs:
-    """Passes painted hints and the chosen reference to the session, and displays given guides.
+    """Passes painted hints and the chosen reference to the session, and displays given guides."""
 
-    Attributes
-    ----------
-    failed : Signal(ColorizeError)
-        The chosen reference cannot be used.
-    """
-
-    failed = Signal(ColorizeError)
+    failed = Signal(ColorizeError)  # the chosen reference cannot be used
 
     def __init__(
         self, presenter: Presenter, painting: PaintPanel, references: ReferenceChooser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from napari_colorize.session.relay import MainThreadRelay
+from napari_colorize.session.events import MainThreadRelay
 
 
 def main_thread_relay() -> MainThreadRelay:

@@ -33,15 +33,9 @@ SWATCHES = {
 
 
 class PaintPanel(widgets.VBox):
-    """Controls for painting hints in an `ImageView`.
+    """Controls for painting hints in an `ImageView`."""
 
-    Attributes
-    ----------
-    changed : Signal(Hints or None)
-        All painted hints, after a stroke, undo or clear.
-    """
-
-    changed = Signal(object)
+    changed = Signal(object)  # Hints or None: all painted hints, after a stroke, undo or clear
 
     def __init__(self, view: ImageView) -> None:
         self._view = view

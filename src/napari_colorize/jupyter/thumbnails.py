@@ -75,12 +75,7 @@ def thumbnail(result: Colorized, side: int) -> UInt8Array:
 def preview(rgb: AnyArray, side: int) -> UInt8Array:
     """An image in color, of any dtype, reduced to at most `side` pixels a side.
 
-    Parameters
-    ----------
-    rgb : ndarray, shape (Y, X, 3 or more)
-        The image; channels beyond the third are ignored.
-    side : int
-        Pixels of the longer side.
+    Shape (Y, X, 3 or more); channels beyond the third are ignored.
     """
     from PIL import Image
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import html
+from functools import partial
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 from psygnal import Signal
 
 from napari_colorize.errors import ColorizeError
+from napari_colorize.jupyter.controls import show_message
 from napari_colorize.jupyter.explore import (
     AttentionTool,
-    DisagreementTool,
-    ExpectedErrorTool,
     Histogram,
     OverlayTool,
     UncoloredTool,
+    disagreement_tool,
+    expected_error_tool,
 )
 from napari_colorize.jupyter.view import DIVIDER
 
@@ -31,19 +32,17 @@ class Toolbox(widgets.VBox):
 
     Attributes
     ----------
-    failed : Signal(ColorizeError)
-        A map cannot be computed.
     attention, expected_error, disagreement : OverlayTool
         Tools whose `show` displays an answer of the session.
     """
 
-    failed = Signal(ColorizeError)
+    failed = Signal(ColorizeError)  # a map cannot be computed
 
     def __init__(self, session: ColorizeSession, view: ImageView, painting: PaintPanel) -> None:
         self._session, self._painting = session, painting
         self.attention = AttentionTool(session, view)
-        self.expected_error = ExpectedErrorTool(session, view)
-        self.disagreement, self.histogram = DisagreementTool(session, view), Histogram()
+        self.expected_error = expected_error_tool(session, view)
+        self.disagreement, self.histogram = disagreement_tool(session, view), Histogram()
         self.attention_button = _toggle(
             "Attention", "Click a pixel: bright regions influence its color most."
         )
@@ -72,7 +71,7 @@ class Toolbox(widgets.VBox):
         legends = self.expected_error.legend, self.disagreement.legend
         super().__init__([self._buttons, *legends, self.message, self.histogram])
         self._connect()
-        self._show_message("")
+        show_message(self.message, "")
 
     def on_result(self, result: Colorized) -> None:
         """Update the active tool and the histogram: another result is displayed."""
@@ -93,12 +92,12 @@ class Toolbox(widgets.VBox):
     def _connect(self) -> None:
         for toggle, tool in self._tools.items():
             toggle.observe(lambda change, tool=tool: self._set_active(tool, change["new"]), "value")
-            tool.message.connect(self._show_message)
+            tool.message.connect(partial(show_message, self.message))
         self.histogram_button.observe(lambda change: self._set_histogram(change["new"]), "value")
         self._painting.tool.observe(lambda change: self._on_paint_tool(change["new"]), "value")
 
     def _set_active(self, tool: OverlayTool, on: bool) -> None:
-        self._show_message("")
+        show_message(self.message, "")
         for toggle, other in self._tools.items():
             if on and other is not tool:
                 toggle.value = False  # the view displays one overlay at a time
@@ -117,18 +116,6 @@ class Toolbox(widgets.VBox):
     def _on_paint_tool(self, tool: int) -> None:
         if tool != DIVIDER:
             self.attention_button.value = False
-
-    def _show_message(self, sentence: str) -> None:
-        show_message(self.message, sentence)
-
-
-def show_message(label: widgets.HTML, sentence: str, kind: str = "message") -> None:
-    """Display an escaped sentence in `label`, or hide the label if it is empty.
-
-    `kind` is the CSS class: "message" or "error".
-    """
-    label.value = f'<span class="{kind}">{html.escape(sentence)}</span>' if sentence else ""
-    label.layout.display = "" if sentence else "none"
 
 
 def _toggle(text: str, tooltip: str) -> widgets.ToggleButton:

@@ -1,6 +1,6 @@
 """ImageView, the image widget: grayscale and color on either side of a divider, in the browser.
 
-The gray plane is sent once, and small chroma maps whenever they change (see `transfer`). The
+The gray plane is sent once, and small chroma maps whenever they change (`browser_encoding`). The
 browser combines them at any saturation (compose.js). When the saturation slider stops, the
 browser requests the exact pixels from the kernel (message "request_exact"). Painted hints are
 returned as a PNG.

@@ -152,7 +152,7 @@ def _change_setting(panel, name, values, ticks=None) -> tuple[float, float]:
         loop.exec()
         began = time.perf_counter()
         slider.setValue(value)
-        requested.append(getattr(panel.controller.settings, name))
+        requested.append(getattr(panel.controller.presenter.settings, name))
         loop.exec()
         seconds.append(time.perf_counter() - began)
     panel.controller.shown.disconnect(quit_when_displayed)

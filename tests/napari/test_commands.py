@@ -106,7 +106,7 @@ def test_all_planes_are_colorized(viewer, ramp, qtbot):
     viewer.add_image(np.stack([ramp, ramp / 2, ramp / 3]), name="video")
 
     ended = []
-    get_controller(viewer).run_finished.connect(ended.append)
+    get_controller(viewer).events.run_finished.connect(ended.append)
 
     run("all_planes")
 

@@ -112,7 +112,7 @@ def test_b_follows_settings_and_plane(make_napari_viewer, stack, comparison_of, 
     comparison = comparison_of(viewer)
     comparison.start(Variant())
 
-    get_controller(viewer).set_settings(saturation=0.5)
+    get_controller(viewer).presenter.set_settings(saturation=0.5)
     viewer.dims.set_current_step(0, 3)
     settle(get_controller(viewer))
     qtbot.waitUntil(

@@ -177,7 +177,7 @@ def test_a_stack_whose_colors_do_not_fit_into_memory(
     panel._guard(panel.controller.colorize_all)
 
     assert len(notices) == 1 and "GB" in notices[0] and is_one_sentence(notices[0])
-    assert not panel.controller.is_running
+    assert not panel.controller.presenter.is_running
 
 
 def test_a_full_disk(

@@ -54,7 +54,7 @@ def test_a_click_shows_the_attention_of_that_pixel(make_napari_viewer, photo, ex
     callbacks = list(viewer.mouse_drag_callbacks)
     panel.attention_button.click()
     answers = []
-    panel.controller.attention_ready.connect(answers.append)
+    panel.controller.events.attention_ready.connect(answers.append)
     qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=pixel(viewer, 80, 120))
     qtbot.waitUntil(lambda: panel.attention.layer is not None, timeout=60_000)
 
@@ -133,7 +133,9 @@ def test_the_expected_error_follows_the_image(make_napari_viewer, photo, explore
     viewer.add_image(photo, name="p", scale=(2, 2))
     panel = explore(viewer)
     answers = []
-    panel.controller.expected_error_ready.connect(lambda result, errors: answers.append(errors))
+    panel.controller.events.expected_error_ready.connect(
+        lambda result, errors: answers.append(errors)
+    )
 
     panel.expected_error_button.click()
     qtbot.waitUntil(lambda: len(answers) == 1, timeout=60_000)
@@ -141,7 +143,7 @@ def test_the_expected_error_follows_the_image(make_napari_viewer, photo, explore
     np.testing.assert_array_equal(layer.data, answers[0])
     assert tuple(layer.contrast_limits) == (0, 25) and tuple(layer.scale) == (2, 2)
 
-    panel.controller.set_settings(saturation=0.0)
+    panel.controller.presenter.set_settings(saturation=0.0)
     qtbot.waitUntil(lambda: len(answers) == 2, timeout=60_000)
     np.testing.assert_array_equal(layer.data, answers[1])
     assert np.abs(answers[1] - answers[0]).max() > 1
@@ -152,7 +154,7 @@ def test_the_disagreement_follows_the_image(make_napari_viewer, photo, explore, 
     viewer.add_image(photo, name="p", scale=(2, 2))
     panel = explore(viewer)
     answers = []
-    panel.controller.disagreement_ready.connect(answers.append)
+    panel.controller.events.disagreement_ready.connect(answers.append)
 
     panel.disagreement_button.click()
     qtbot.waitUntil(lambda: len(answers) == 1, timeout=60_000)
@@ -163,7 +165,7 @@ def test_the_disagreement_follows_the_image(make_napari_viewer, photo, explore, 
     expected = f"half of the image is below {half:.0f}, a tenth above {most:.0f}."
     assert panel.disagreement_message.text().endswith(expected) and half > 0.2
 
-    panel.controller.set_settings(saturation=0.0)
+    panel.controller.presenter.set_settings(saturation=0.0)
     qtbot.waitUntil(lambda: len(answers) == 2, timeout=60_000)
     assert layer.data.max() < 0.01  # gray agrees with gray
     panel.disagreement_button.click()

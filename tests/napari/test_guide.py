@@ -49,7 +49,7 @@ def guided(qtbot, settle) -> Callable[..., np.ndarray]:
 
     def wait(controller: ColorizeController) -> np.ndarray:
         rest = controller.guiding._delay
-        qtbot.waitUntil(lambda: not rest.isActive(), timeout=60_000)
+        qtbot.waitUntil(lambda: not rest.is_active, timeout=60_000)
         settle(controller)
         qtbot.waitUntil(lambda: controller.colors.is_current(controller.plane), timeout=60_000)
         displayed = (
@@ -189,7 +189,7 @@ def test_a_reference_transfers_its_palette_by_its_strength(started, guided, halv
     reference = controller.viewer.add_image(green, rgb=True, visible=False)
     controller.guiding.assign("reference", reference)
     taken = guided(controller)
-    controller.set_settings(reference_strength=0.0)
+    controller.presenter.set_settings(reference_strength=0.0)
 
     assert redness(taken).mean() < redness(before).mean() - 10
     np.testing.assert_array_equal(guided(controller), before)
@@ -217,7 +217,7 @@ def test_a_second_model_is_blended_by_its_weight(started, guided, halves):
     controller.session.blend_with = colorizer_of(UnevenNetwork(), name="handed")
     half = guided(controller)
 
-    controller.set_settings(blend=1.0)
+    controller.presenter.set_settings(blend=1.0)
     second = guided(controller)
 
     alone = colorizer_of(UnevenNetwork())(halves, contrast_limits=controller.layer.contrast_limits)
@@ -265,7 +265,7 @@ def test_a_kept_copy_of_a_large_image_is_the_displayed_one(started, guided):
     controller.guiding.assign("mask", mask)
     controller.use_region(window)
     displayed = guided(controller)[::20, ::20]
-    kept = controller.keep()
+    kept = controller.actions.keep()
     controller.guiding.assign("mask", None)
     guided(controller)
 
@@ -310,7 +310,7 @@ def test_guides_assigned_after_a_run_apply_to_the_whole_stack(started, guided, h
 def whole(controller: ColorizeController, qtbot: Any) -> np.ndarray:
     """All planes, once they are what is wanted now."""
     qtbot.waitUntil(
-        lambda: not controller.presenter.is_update_pending and not controller.is_running,
+        lambda: not controller.presenter.is_update_pending and not controller.presenter.is_running,
         timeout=60_000,
     )
     qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
@@ -329,7 +329,7 @@ def changed_planes(one: np.ndarray, other: np.ndarray) -> list[int]:
 def test_a_hint_in_a_plane_changes_that_plane_of_a_whole_stack(started, guided, halves, qtbot):
     controller = started(np.stack([halves, halves[:, ::-1], halves]))
     before, errors = colorized_whole(controller, qtbot), []
-    controller.failed.connect(errors.append)
+    controller.events.failed.connect(errors.append)
 
     points = hint(controller, controller.plane[0], 48, 20)
     guided(controller)
@@ -364,7 +364,7 @@ def test_guides_across_planes_apply_to_each_plane(started, guided, halves, qtbot
 def test_guides_per_plane_follow_another_region_and_layer(started, guided, halves, qtbot):
     controller = started(np.stack([halves] * 3))
     viewer, errors = controller.viewer, []
-    controller.failed.connect(errors.append)
+    controller.events.failed.connect(errors.append)
     viewer.dims.set_current_step(0, 1)
     hint(controller, 0, 48, 20)
     guided(controller)
@@ -385,7 +385,7 @@ def test_guides_per_plane_follow_another_region_and_layer(started, guided, halve
 def test_points_added_during_a_run_are_in_its_planes(started, guided, halves, qtbot):
     controller = started(np.stack([halves] * 40))
     errors = []
-    controller.failed.connect(errors.append)
+    controller.events.failed.connect(errors.append)
     hint(controller, 0, 48, 20)
     guided(controller)
 
@@ -393,7 +393,7 @@ def test_points_added_during_a_run_are_in_its_planes(started, guided, halves, qt
     for plane in range(1, 30, 4):
         hint(controller, plane, 48, 20)
         qtbot.wait(20)
-    qtbot.waitUntil(lambda: not controller.guiding._delay.isActive(), timeout=60_000)
+    qtbot.waitUntil(lambda: not controller.guiding._delay.is_active, timeout=60_000)
     pixels = whole(controller, qtbot)
 
     red = [plane for plane in range(40) if redness(pixels[plane])[48, 20] > 60]
@@ -403,7 +403,7 @@ def test_points_added_during_a_run_are_in_its_planes(started, guided, halves, qt
 def test_a_network_with_hint_input_gets_the_hints_of_each_plane(started, guided, halves, qtbot):
     controller = started(np.stack([halves] * 6))
     errors = []
-    controller.failed.connect(errors.append)
+    controller.events.failed.connect(errors.append)
     controller.session.model = colorizer_of(HintedNetwork(), architecture="zhang-siggraph17")
     for plane in range(0, 6, 2):
         controller.viewer.dims.set_current_step(0, plane)
@@ -483,7 +483,7 @@ def test_displaying_other_planes_computes_nothing_again(started, guided, halves,
     guided(controller)
     colorized_whole(controller, qtbot)
     guides, runs = controller.session.guides, []
-    controller.run_finished.connect(runs.append)
+    controller.events.run_finished.connect(runs.append)
 
     for plane in (1, 2, 3, 0, 2):
         controller.viewer.dims.set_current_step(0, plane)
@@ -505,7 +505,7 @@ def test_settings_of_the_composition_apply_to_the_whole_stack(started, halves, q
     controller.colorize_all()
     qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
 
-    controller.set_settings(**changes)
+    controller.presenter.set_settings(**changes)
     qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
 
     limits = tuple(controller.layer.contrast_limits)
@@ -526,7 +526,7 @@ def flicker() -> np.ndarray:
 def test_colors_are_smoothed_while_a_stack_is_played(started, guided, flicker):
     controller = started(flicker[0])
     controller.viewer.dims.set_current_step(0, 0)
-    controller.set_settings(temporal_smoothing=0.8)
+    controller.presenter.set_settings(temporal_smoothing=0.8)
 
     displayed = []
     for plane in range(6):
@@ -545,7 +545,7 @@ def test_a_run_smooths_colors_along_the_time_axis(started, qtbot, flicker):
     controller = started(flicker)
 
     controller.set_time_axis(1)
-    controller.set_settings(temporal_smoothing=0.8)
+    controller.presenter.set_settings(temporal_smoothing=0.8)
     controller.colorize_all()
     qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
 
@@ -569,7 +569,7 @@ def test_the_axes_of_a_stack_have_names(started, halves):
 def test_an_unusable_reference_is_reported_in_one_sentence(started, halves, guided):
     controller = started(halves)
     errors = []
-    controller.failed.connect(errors.append)
+    controller.events.failed.connect(errors.append)
     clear = np.zeros((8, 9, 4), np.uint8)
 
     controller.guiding.assign("reference", controller.viewer.add_image(clear, rgb=True))
@@ -585,4 +585,4 @@ def test_a_closed_controller_follows_no_layer(started, halves, guided):
     controller.close()
     points.add([[10, 10]])
 
-    assert not controller.guiding._delay.isActive()
+    assert not controller.guiding._delay.is_active

@@ -47,7 +47,7 @@ def test_new_hints_are_in_the_mode_for_adding_points(opened, settle):
     panel.guide.new.click()
     layer = viewer.layers.selection.active
     layer.add([100, 100])
-    panel.controller.guiding._delay.timeout.emit()
+    panel.controller.guiding._delay._timer.timeout.emit()
     settle(panel.controller)
 
     assert layer.name == "hints" and layer.mode == "add" and viewer.layers[-1] is layer
@@ -119,10 +119,10 @@ def test_reset_restores_the_default(opened, settle):
     assert not control.reset.enabled
 
     control.slider.setValue(0.5)
-    assert panel.controller.settings.shadows == 0.5 and control.reset.enabled
+    assert panel.controller.presenter.settings.shadows == 0.5 and control.reset.enabled
     control.reset.native.click()
 
-    assert panel.controller.settings.shadows == 0 and not control.reset.enabled
+    assert panel.controller.presenter.settings.shadows == 0 and not control.reset.enabled
 
 
 def test_the_hue_range_is_shown_when_hues_are_damped(opened):

@@ -25,7 +25,6 @@ from napari_colorize.napari.layers import (
     add_result,
     displayed_gamma,
     displayed_limits,
-    placement,
     plane_of,
     read,
     reason_not_colorizable,
@@ -34,6 +33,7 @@ from napari_colorize.napari.layers import (
     result_name,
 )
 from napari_colorize.napari.regions import outline_of
+from napari_colorize.napari.transforms import placement
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64"]
 INFO = {layers.METADATA: {"model": "tint"}}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from magicgui import magicgui
 from magicgui.widgets import CheckBox, ComboBox, Container, create_widget
+from qtpy.QtWidgets import QLineEdit
 
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.napari import ColorizeSettings, colorize_layer
@@ -78,6 +79,19 @@ def test_displaying_a_recommended_value_chooses_nothing():
     control.display(None, recommended=1.5)
 
     assert control.slider.value() == 1.5 and control.value is None and values == []
+
+
+def test_a_recommended_value_that_is_unknown_is_displayed_as_a_word():
+    control = control_for("saturation")
+    field = control.slider.findChild(QLineEdit)
+    assert field.text() == "" and field.placeholderText() == "auto"
+
+    control.slider.setValue(0.5)
+    chosen = field.text()
+    control.display(None, recommended=0)
+    recommended = field.text()
+
+    assert (chosen, recommended) == ("0.50", "0.00")
 
 
 def test_a_changed_control_reports_its_field_and_value():

@@ -78,7 +78,7 @@ def test_saturation_follows_the_slider(make_napari_viewer, panel_of, settle, qtb
         rendered = time.perf_counter()
         panel.main_settings.controls["saturation"].value = saturation
         qtbot.waitUntil(
-            lambda: bool(shown) and shown[-1] == panel.controller.settings.saturation,
+            lambda: bool(shown) and shown[-1] == panel.controller.presenter.settings.saturation,
             timeout=TIMEOUT,
         )
         excess.append((time.perf_counter() - rendered) - 3 * (rendered - began))
@@ -98,7 +98,7 @@ def test_a_run_over_a_stack_does_not_block_the_event_loop(
     for _ in range(TRIES):
         idle = idle_pause(heartbeat, qtbot)
         panel.controller.colorize_all()
-        qtbot.waitUntil(lambda: not panel.controller.is_running, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: not panel.controller.presenter.is_running, timeout=TIMEOUT)
         excess.append(heartbeat.longest_pause() - 2 * idle)
 
     assert min(excess) < TOLERANCE, excess

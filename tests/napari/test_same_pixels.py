@@ -22,7 +22,7 @@ def in_napari(make_napari_viewer, panel_of, settle, photo, settings) -> np.ndarr
     viewer = make_napari_viewer()
     viewer.add_image(photo)
     panel = panel_of(viewer)
-    panel.controller.set_settings(**settings)
+    panel.controller.presenter.set_settings(**settings)
     settle(panel.controller)
     return np.asarray(panel.controller.result_layer.data)
 

@@ -84,7 +84,7 @@ def test_a_run_over_a_stack(window, panel_of, settle, shoot, qtbot):
     qtbot.waitUntil(lambda: "Plane" in panel.state.text(), timeout=60_000)
     shoot(window, "run")
     panel.stop_keep.click()
-    qtbot.waitUntil(lambda: not panel.controller.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.controller.presenter.is_running, timeout=60_000)
 
     assert "kept" in panel.state.text()
 
@@ -124,7 +124,9 @@ def test_the_guides_of_a_stack(window, panel_of, settle, shoot, qtbot):
 
     panel.controller.guiding.assign("reference", window.layers["coffee"])
     panel.controller.blend_with("embedded")
-    panel.controller.set_settings(temporal_smoothing=0.8, hue_damping=0.4, reference_strength=0.5)
+    panel.controller.presenter.set_settings(
+        temporal_smoothing=0.8, hue_damping=0.4, reference_strength=0.5
+    )
     settle(panel.controller)
     shoot(window, "guide")
 

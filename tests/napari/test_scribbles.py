@@ -11,13 +11,13 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari_colorize.napari.crop import PlaneCrop, whole_plane
 from napari_colorize.napari.guide.grid import Grid, grid_of
 from napari_colorize.napari.guide.guide_layers import add_hints
-from napari_colorize.napari.guide.labels import labels_at
-from napari_colorize.napari.guide.reference_layer import (
+from napari_colorize.napari.guide.guide_values import (
     is_reference,
     reference_from,
     reference_plane,
     reference_regions,
 )
+from napari_colorize.napari.guide.labels import labels_at
 from napari_colorize.napari.guide.scribbles import scribbles_from
 
 RED, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)

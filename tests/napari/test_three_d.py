@@ -24,7 +24,7 @@ def opened(make_napari_viewer, panel_of, settle, stack) -> tuple[Any, Any]:
 def failures(opened) -> list[Any]:
     """What went wrong."""
     errors: list[Any] = []
-    opened[1].failed.connect(errors.append)
+    opened[1].events.failed.connect(errors.append)
     return errors
 
 
@@ -43,7 +43,7 @@ def colorfulness(screenshot: np.ndarray) -> float:
 def colorize_all(controller: Any, settle: Any, qtbot: Any) -> None:
     controller.colorize_all()
     qtbot.waitUntil(lambda: controller.colors.array() is not None, timeout=60_000)
-    qtbot.waitUntil(lambda: not controller.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not controller.presenter.is_running, timeout=60_000)
     settle(controller)
 
 
@@ -65,7 +65,7 @@ def test_a_setting_changed_in_a_3d_view_is_applied(opened, failures, settle):
     viewer, controller = opened
     viewer.dims.ndisplay = 3
 
-    controller.set_settings(saturation=0)
+    controller.presenter.set_settings(saturation=0)
     settle(controller)
     viewer.dims.ndisplay = 2
     settle(controller)
@@ -79,7 +79,7 @@ def test_a_layer_added_in_a_3d_view_is_colorized(make_napari_viewer, panel_of, s
     viewer.dims.ndisplay = 3
     controller = panel_of(viewer).controller
     failures: list[Any] = []
-    controller.failed.connect(failures.append)
+    controller.events.failed.connect(failures.append)
 
     viewer.add_image(stack, name="late")
     settle(controller)
@@ -116,7 +116,7 @@ def test_channels_need_the_whole_stack(opened):
     viewer, controller = opened
 
     with pytest.raises(ImageError, match="all planes first"):
-        controller.show_channels()
+        controller.actions.add_channels()
 
     assert [layer.name for layer in viewer.layers] == ["s", "s (colorized)"]
 
@@ -126,11 +126,11 @@ def test_three_channels_are_displayed_like_the_image(opened, settle, qtbot):
     colorize_all(controller, settle, qtbot)
     screenshot = screenshot_of(viewer)
 
-    added = controller.show_channels()
+    added = controller.actions.add_channels()
 
     assert [layer.name for layer in added] == ["s (red)", "s (green)", "s (blue)"]
     assert np.abs(screenshot_of(viewer) - screenshot).mean() < 3
-    controller.undo()
+    controller.actions.undo()
     assert [layer.name for layer in viewer.layers if layer.visible] == ["s", "s (colorized)"]
     assert np.abs(screenshot_of(viewer) - screenshot).mean() < 1
 
@@ -138,7 +138,7 @@ def test_three_channels_are_displayed_like_the_image(opened, settle, qtbot):
 def test_three_channels_are_in_color_in_a_3d_view(opened, failures, settle, qtbot):
     viewer, controller = opened
     colorize_all(controller, settle, qtbot)
-    added = controller.show_channels()
+    added = controller.actions.add_channels()
 
     viewer.dims.ndisplay = 3
     volume = screenshot_of(viewer)
@@ -147,7 +147,7 @@ def test_three_channels_are_in_color_in_a_3d_view(opened, failures, settle, qtbo
     empty = screenshot_of(viewer)
 
     assert colorfulness(volume) > colorfulness(empty) + 1 and not failures
-    controller.undo()
+    controller.actions.undo()
     viewer.dims.ndisplay = 2
     settle(controller)
     assert controller.result_layer.visible

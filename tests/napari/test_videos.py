@@ -226,7 +226,7 @@ def test_a_video_that_does_not_fit_into_memory_is_refused(model, controller, pat
 
 def test_an_exported_video_has_the_audio(model, controller, path, tmp_path, finished_of):
     controller.choose_layer(opened(model, path))
-    controller.set_settings(saturation=2.0, temporal_smoothing=0.5)
+    controller.presenter.set_settings(saturation=2.0, temporal_smoothing=0.5)
     target = tmp_path / "new.mp4"
 
     end = finished_of(export_video(controller, target))

@@ -180,7 +180,7 @@ def test_a_stopped_run_keeps_or_discards_finished_planes(
     panel = panel_of(viewer)
     settle(panel.controller)
     ends = []
-    panel.controller.run_finished.connect(ends.append)
+    panel.controller.events.run_finished.connect(ends.append)
 
     panel.controller.colorize_all()
     qtbot.waitUntil(lambda: panel.controller.colors.is_current((2,)), timeout=60_000)
@@ -189,7 +189,7 @@ def test_a_stopped_run_keeps_or_discards_finished_planes(
 
     assert ends[0].cancelled and ends[0].done < 200
     assert panel.controller.colors.is_current((2,)) is keep
-    assert not panel.controller.is_running and panel.main_settings.enabled
+    assert not panel.controller.presenter.is_running and panel.main_settings.enabled
 
 
 def test_only_the_inside_of_shapes_is_colorized(make_napari_viewer, panel_of, settle, photo):
@@ -247,7 +247,7 @@ def test_the_source_may_be_deleted_during_a_run(make_napari_viewer, panel_of, se
     viewer.layers.remove(gray)
     qtbot.waitUntil(lambda: panel.controller.session.wait(0), timeout=60_000)
 
-    assert panel.controller.layer is None and not panel.controller.is_running
+    assert panel.controller.layer is None and not panel.controller.presenter.is_running
     viewer.add_image(stack[0], name="next")
     settle(panel.controller)
     assert "next (colorized)" in viewer.layers
@@ -352,7 +352,7 @@ def test_the_explore_panel_keeps_the_controller_open(
     explore.curtain_button.click()
 
     close_by_x(qtbot, viewer, panel)
-    controller.set_settings(saturation=0.5)
+    controller.presenter.set_settings(saturation=0.5)
     settle(controller)
     assert not controller.is_closed and "p (curtain)" in viewer.layers
 
@@ -371,7 +371,7 @@ def test_a_run_that_replaces_another_is_the_valid_one(
     panel.controller.colorize_all()
     qtbot.waitUntil(lambda: panel.controller.colors.is_current((1,)), timeout=60_000)
     panel.controller.colorize_all()
-    qtbot.waitUntil(lambda: not panel.controller.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.controller.presenter.is_running, timeout=60_000)
 
     assert panel.controller.colors.array() is not None
 
@@ -389,7 +389,7 @@ def test_another_layer_is_colorized_after_the_first_was_deleted_during_its_run(
     viewer.layers.remove(first)
     settle(panel.controller)
 
-    assert "second (colorized)" in viewer.layers and not panel.controller.is_running
+    assert "second (colorized)" in viewer.layers and not panel.controller.presenter.is_running
 
 
 def test_a_layer_that_changed_while_it_was_not_displayed_is_read_again(
@@ -448,7 +448,7 @@ def test_a_cancelled_first_result_can_be_requested_again(
     viewer = make_napari_viewer()
     panel = panel_of(viewer)
     viewer.add_image(photo)
-    panel.controller.cancel()
+    panel.controller.presenter.cancel()
     qtbot.waitUntil(lambda: panel.again.isVisibleTo(panel), timeout=60_000)
     assert panel.state.text() == "Stopped."
 

@@ -30,10 +30,7 @@ class _CancelableBar(cancelable_progress):
 class ActivityBar:
     """Progress bar of one operation; call `close` however the operation ends.
 
-    Parameters
-    ----------
-    cancel : callable
-        Called when the cancel button is clicked.
+    `cancel` is called when its button is clicked.
     """
 
     def __init__(self, cancel: Callable[[], None]) -> None:

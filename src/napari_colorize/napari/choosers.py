@@ -12,8 +12,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QGridLayout,
-    QHBoxLayout,
-    QLabel,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -22,8 +20,9 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_colorize.napari.layers import reason_not_colorizable
-from napari_colorize.session.messages import download_note
-from napari_colorize.zoo import CATALOGUE, is_local, user_models
+from napari_colorize.napari.panels import row, wrapped_label
+from napari_colorize.session.messages import download_label, model_choices, needs_download
+from napari_colorize.zoo import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,24 +42,11 @@ SWEEP_COLUMNS = 2
 class LayerChooser(QComboBox):
     """Combo box of the layers of one viewer that pass a test, topmost first.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer whose layers are listed.
-    accepts : callable
-        Returns whether a layer is listed.
-    select_first : bool
-        Select the topmost layer as long as the user has not chosen one.
-    none_label : str, optional
-        Label of an entry for no layer. Default: there is no such entry.
-
-    Attributes
-    ----------
-    chosen : Signal(object)
-        The layer that was chosen, or None.
+    `select_first` selects the topmost layer as long as the user has not chosen one. `none_label`
+    adds an entry for no layer.
     """
 
-    chosen = Signal(object)
+    chosen = Signal(object)  # the layer that was chosen, or None
 
     def __init__(
         self,
@@ -90,9 +76,9 @@ class LayerChooser(QComboBox):
         """Select a layer without emitting `chosen`."""
         with signals_blocked(self):
             fallback = -1 if self._none_label is None else 0
-            rows = range(self.count())
+            positions = range(self.count())
             self.setCurrentIndex(
-                next((row for row in rows if self.itemData(row) is layer), fallback)
+                next((at for at in positions if self.itemData(at) is layer), fallback)
             )
 
     def disconnect_viewer(self) -> None:
@@ -118,21 +104,18 @@ class LayerChooser(QComboBox):
             self.chosen.emit(self.layer)
 
     def _update_names(self, event: Any = None) -> None:
-        for row in range(self.count()):
-            if self.itemData(row) is not None:
-                self.setItemText(row, self.itemData(row).name)
+        for position in range(self.count()):
+            if self.itemData(position) is not None:
+                self.setItemText(position, self.itemData(position).name)
 
-    def _on_activated(self, row: int) -> None:
-        self.chosen.emit(self.itemData(row))
+    def _on_activated(self, position: int) -> None:
+        self.chosen.emit(self.itemData(position))
 
 
 class ModelChooser(QWidget):
     """Combo box of models, with a download button and a button that opens a model file.
 
-    Parameters
-    ----------
-    none_label : str, optional
-        Label of an entry for no model, which is emitted as "". Default: there is no such entry.
+    `none_label` adds an entry for no model, which is emitted as "".
 
     Attributes
     ----------
@@ -155,12 +138,9 @@ class ModelChooser(QWidget):
         self._file = QToolButton()
         self._file.setText("…")
         self._file.setToolTip("Open a model file (.safetensors or .pth).")
-        row = QHBoxLayout()
-        row.addWidget(self._list, 1)
-        row.addWidget(self._file)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
+        layout.addLayout(row(self._list, self._file, stretch=1))
         layout.addWidget(self._download)  # below the list, so that the panel stays narrow
         self._files: list[str] = []
         self._list.activated.connect(self._on_activated)
@@ -176,7 +156,7 @@ class ModelChooser(QWidget):
     @property
     def is_local(self) -> bool:
         """Whether the file of the selected model is on this computer."""
-        return self.model not in CATALOGUE or is_local(CATALOGUE[self.model])
+        return not needs_download(self.model)
 
     def refresh(self) -> None:
         """List the models again, and show which are downloaded."""
@@ -185,27 +165,24 @@ class ModelChooser(QWidget):
             self._list.clear()
             if self._none_label is not None:
                 self._list.addItem(self._none_label, "")
-            for name, checkpoint in CATALOGUE.items():
-                self._list.addItem(f"{name}{download_note(name)}", name)
-                row = self._list.count() - 1
-                tooltip = f"{checkpoint.title}. {checkpoint.license}."
-                self._list.setItemData(row, tooltip, TOOLTIP_ROLE)
-            for path in [*map(str, user_models()), *self._files]:
-                self._list.addItem(Path(path).stem, path)
-                self._list.setItemData(self._list.count() - 1, path, TOOLTIP_ROLE)
+            for label, model in model_choices(self._files):
+                self._list.addItem(label, model)
+                about = CATALOGUE.get(model)
+                tooltip = model if about is None else f"{about.title}. {about.license}."
+                self._list.setItemData(self._list.count() - 1, tooltip, TOOLTIP_ROLE)
         self.show_model(before)
 
     def show_model(self, model: str) -> None:
         """Select a model without emitting `chosen`; a file that is not listed is added."""
-        row = self._list.findData(model)
-        if row < 0 and model not in CATALOGUE:
+        position = self._list.findData(model)
+        if position < 0 and model not in CATALOGUE:
             self._files.append(model)
             self._list.addItem(Path(model).stem, model)
-            row = self._list.count() - 1
-        self._list.setCurrentIndex(row)
+            position = self._list.count() - 1
+        self._list.setCurrentIndex(position)
         self._update_download()
 
-    def _on_activated(self, row: int) -> None:
+    def _on_activated(self, position: int) -> None:
         self._update_download()
         if self.is_local:
             self.chosen.emit(self.model)
@@ -219,31 +196,23 @@ class ModelChooser(QWidget):
     def _update_download(self) -> None:
         self._download.setVisible(not self.is_local)
         if not self.is_local:
-            size = CATALOGUE[self.model].size
-            self._download.setText(f"Download {size / 1e6:.0f} MB")
+            self._download.setText(download_label(self.model))
             self._download.setToolTip("Download this model once; it is stored on this computer.")
 
 
 class SweepGrid(QWidget):
-    """Thumbnails of one image at several render factors.
+    """Thumbnails of one image at several render factors."""
 
-    Attributes
-    ----------
-    picked : Signal(int)
-        The render factor whose thumbnail was clicked.
-    """
-
-    picked = Signal(int)
+    picked = Signal(int)  # the render factor whose thumbnail was clicked
 
     def __init__(self) -> None:
         super().__init__()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        help_text = QLabel(
+        help_text = wrapped_label(
             "Low render factors give uniform colors, high ones follow small structures. "
             "Click one to use it."
         )
-        help_text.setWordWrap(True)
         self._grid = QGridLayout()
         layout.addWidget(help_text)
         layout.addLayout(self._grid)

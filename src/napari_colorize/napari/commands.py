@@ -66,39 +66,33 @@ def add_hints(viewer: Viewer) -> None:
 def keep(viewer: Viewer) -> None:
     """Copy the displayed colors to a layer that no longer changes."""
     with _errors_as_notifications():
-        _open_controller(viewer).keep()
+        _open_controller(viewer).actions.keep()
 
 
 def undo(viewer: Viewer) -> None:
     """Undo the last Keep or Replace."""
     controller = existing_controller(viewer)
-    if controller is None or controller.undoable is None:
+    if controller is None or controller.actions.undoable is None:
         show_info("There is nothing to undo: no colors were kept or replaced yet.")
         return
-    controller.undo()
+    controller.actions.undo()
 
 
 def cancel(viewer: Viewer) -> None:
     """Cancel the current work; planes that are computed are kept."""
     with _errors_as_notifications():
-        _open_controller(viewer).cancel(keep=True)
+        _open_controller(viewer).presenter.cancel()
 
 
 def release_memory(viewer: Viewer) -> None:
     """Free the memory of the model; it is loaded again when colors are needed."""
     with _errors_as_notifications():
-        _open_controller(viewer).release_memory()
+        _open_controller(viewer).session.release_memory()
         show_info("The memory of the model was freed. The next change loads the model again.")
 
 
 def _open_controller(viewer: Viewer) -> ColorizeController:
-    """The controller of a viewer that has a panel open.
-
-    Raises
-    ------
-    ColorizeError
-        If the viewer has no controller.
-    """
+    """The controller of a viewer that has a panel open; raises `ColorizeError` if there is none."""
     controller = existing_controller(viewer)
     if controller is None:
         raise ColorizeError(
@@ -120,10 +114,7 @@ def _choose_selected(viewer: Viewer) -> ColorizeController:
 def _selected_layer(viewer: Viewer) -> Layer:
     """The layer to colorize: of the selected layers, the topmost that can be colorized.
 
-    Raises
-    ------
-    ColorizeError
-        If none can be colorized, with the reason.
+    Raises `ColorizeError` with the reason if none can.
     """
     selection = viewer.layers.selection
     colorizable = [

@@ -20,27 +20,26 @@ from napari_colorize.display import ColorArrays, colors_for
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
-from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.crop import PlaneCrop, crop_of
 from napari_colorize.napari.guide.grid import grid_of
 from napari_colorize.napari.guide.guide_layers import GuideLayers, add_hints
 from napari_colorize.napari.layer_actions import LayerActions
-from napari_colorize.napari.main_thread import SingleShotTimer, main_thread_relay
-from napari_colorize.napari.panel_lifetime import DockCloseWatcher, Panel
+from napari_colorize.napari.panels import DockCloseWatcher
 from napari_colorize.napari.result_layers import ResultLayers
+from napari_colorize.napari.signals import Connections, SingleShotTimer, main_thread_relay
 from napari_colorize.session import ColorizeSession
 from napari_colorize.session.presenter import Presenter
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
 
     from napari import Viewer
     from napari.layers import Image, Layer, Points, Shapes
+    from qtpy.QtWidgets import QWidget
 
     from napari_colorize.array_types import PlaneIndex
-    from napari_colorize.napari.colorized_layer import ColorizedLayer
     from napari_colorize.napari.guide.guide_values import StackGuides
+    from napari_colorize.napari.result_layers import ColorizedLayer
     from napari_colorize.refine.guides import Guides
     from napari_colorize.result import Colorized
     from napari_colorize.settings import ColorizeSettings
@@ -71,33 +70,22 @@ class ColorizeController:
 
     All methods are called, and all signals emitted, in the GUI thread.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer itself, not a proxy.
-
     Attributes
     ----------
     presenter : Presenter
         Settings, runs, status and notes, shared with the Jupyter panel.
-    layer_changed : Signal(object)
-        Another source layer is colorized, or none (None).
+    actions : LayerActions
+        Keep, replace, split into channels, and undo.
     changed : Signal()
-        Settings, models, device, region, guides, time axis or `undoable` have changed.
-    models_changed : Signal()
-        The user has a new model.
-    shown : Signal(Colorized)
-        The result layer displays this result.
-    state, progress, failed, run_finished, sweep_ready, attention_ready, expected_error_ready
-        Signals of the session, in the GUI thread.
-    disagreement_ready
-        Likewise.
+        Settings, models, device, region, guides, time axis or `actions.undoable` have changed.
+    events : SessionSignals
+        Signals of the session, in the GUI thread; those of the presenter.
     """
 
-    layer_changed = Signal(object)
+    layer_changed = Signal(object)  # another source layer is colorized, or none (None)
     changed = Signal()
-    models_changed = Signal()
-    shown = Signal(object)
+    models_changed = Signal()  # the user has a new model
+    shown = Signal(object)  # Colorized: the result layer displays this result
 
     def __init__(self, viewer: Viewer) -> None:
         self.viewer = viewer
@@ -110,28 +98,24 @@ class ColorizeController:
             empty_status=lambda: layers.nothing_to_colorize(viewer.layers.selection.active),
             session_settings=self._session_settings,
         )
+        self.events = self.presenter.events
         self.is_closed = False
         self.is_live = True  # whether a selected layer is colorized automatically
         self._result_layers = ResultLayers(viewer, self._make_colors, self._on_values_changed)
         self._colorized_layer: ColorizedLayer | None = None
         self._region: Shapes | None = None
-        self._layer_actions = LayerActions(viewer, self.changed.emit)
+        self.actions = LayerActions(viewer, self.session, self._current_layer, self.changed.emit)
         self.guiding = GuideLayers(viewer)
         self.guiding.changed.connect(self._follow_guides)
         self._panels: list[DockCloseWatcher] = []
         self._viewer_connections = Connections()
-        self._bar = ActivityBar(self.cancel)
+        self._bar = ActivityBar(self.presenter.cancel)
         self._edit_timer = SingleShotTimer(self._update_edited_region, DELAY)
         self._connect_presenter()
         self._connect_viewer()
 
     def _connect_presenter(self) -> None:
-        presenter, events = self.presenter, self.presenter.events
-        self.state, self.progress, self.failed = events.state, events.progress, events.failed
-        self.run_finished, self.sweep_ready = events.run_finished, events.sweep_ready
-        self.attention_ready = events.attention_ready
-        self.expected_error_ready = events.expected_error_ready
-        self.disagreement_ready = events.disagreement_ready
+        presenter, events = self.presenter, self.events
         presenter.changed.connect(self.changed.emit)
         presenter.plane_stored.connect(self._on_plane)
         presenter.run_stored.connect(self._on_run_stored)
@@ -148,7 +132,7 @@ class ColorizeController:
         connect(dims.current_step, self._on_plane_displayed)
         connect(dims.ndisplay, self._on_plane_displayed)
 
-    def attach_panel(self, panel: Panel) -> None:
+    def attach_panel(self, panel: QWidget) -> None:
         """Keep the controller until this panel, and all others that are attached, are closed."""
         self._panels.append(DockCloseWatcher(panel, self._detach_panel))
 
@@ -170,7 +154,7 @@ class ColorizeController:
         self._viewer_connections.end()
         self.guiding.close()
         self._set_region(None)
-        self._layer_actions.clear()
+        self.actions.clear()
         self._colorized_layer = None
         _controllers.pop(id(self.viewer), None)
         self.session.close(wait=1.0)
@@ -204,13 +188,7 @@ class ColorizeController:
 
     @property
     def crop(self) -> PlaneCrop:
-        """The part of each plane that is colorized.
-
-        Raises
-        ------
-        ImageError
-            If no layer is colorized.
-        """
+        """The part of each plane that is colorized; raises `ImageError` without a layer."""
         current = self._current_layer()
         return crop_of(current.layer, current.colors, self._region)
 
@@ -238,19 +216,8 @@ class ColorizeController:
         """The layer whose shapes are colorized; None for whole planes."""
         return self._region
 
-    @property
-    def is_running(self) -> bool:
-        """Whether a run over all planes is in progress."""
-        return self.presenter.is_running
-
     def choose_layer(self, layer: Layer | None) -> None:
-        """Colorize this layer; None for no layer.
-
-        Raises
-        ------
-        ImageError
-            If the layer cannot be colorized.
-        """
+        """Colorize this layer, or raise `ImageError` with the reason; None for no layer."""
         if layer is None:
             self._clear()
             return
@@ -281,10 +248,7 @@ class ColorizeController:
     def use_region(self, shapes: Shapes | None) -> None:
         """Colorize only inside these shapes; None for whole planes.
 
-        Raises
-        ------
-        ColorizeError
-            If there is no shape with an interior, or it lies outside the image.
+        Raises `ColorizeError` if there is no shape with an interior, or it lies outside the image.
         """
         self._set_region(shapes)
         self.changed.emit()
@@ -299,36 +263,19 @@ class ColorizeController:
 
     # Settings
 
-    @property
-    def settings(self) -> ColorizeSettings:
-        """All settings as chosen; contrast limits and gamma are those of the layer."""
-        return self.presenter.settings
-
-    def set_settings(self, **settings: Any) -> None:
-        """Change some settings; see `ColorizeSettings`."""
-        self.presenter.set_settings(**settings)
-
     def use_model(self, name_or_path: str | os.PathLike[str]) -> None:
         """Colorize with this model; it is downloaded if necessary."""
         if self.session.model != str(name_or_path):
             self.presenter.update(model=str(name_or_path))
         elif self.session.result is None and self._colorized_layer is not None:
             self.presenter.refresh()  # it failed before, or was cancelled
-        self.changed.emit()
 
     def blend_with(self, name_or_path: str | os.PathLike[str] | None) -> None:
         """Blend the colors of the model with those of a second one; None for no second model."""
         self.presenter.update(blend_with=None if name_or_path is None else str(name_or_path))
-        self.changed.emit()
 
     def add_hints(self) -> Points:
-        """Add a points layer for color hints and use it as guide.
-
-        Raises
-        ------
-        ImageError
-            If no layer is colorized.
-        """
+        """Add a points layer for hints and use it as guide; raises `ImageError` without a layer."""
         added = add_hints(self.viewer, self._current_layer().layer)
         self.guiding.assign("hints", added)
         return added
@@ -350,7 +297,6 @@ class ColorizeController:
         if self._colorized_layer is not None and self._colorized_layer.time_axis != axis:
             self._colorized_layer.time_axis = axis
             self.presenter.update(time_axis=axis)
-        self.changed.emit()
 
     def use_device(self, device: str) -> None:
         """Run the network on this device: "auto", "cpu", "cuda", ..."""
@@ -359,71 +305,12 @@ class ColorizeController:
 
     # Actions
 
-    def keep(self) -> Image:
-        """Copy the result layer to a new layer that does not change any more.
-
-        Of a stack the displayed plane is copied, or all planes after a run over all.
-
-        Raises
-        ------
-        ImageError
-            If there is no result yet.
-        """
-        return self._layer_actions.keep(*self._displayed())
-
-    def replace(self) -> Image:
-        """Replace the source layer by its colors.
-
-        Raises
-        ------
-        ImageError
-            If there is no result yet.
-        """
-        return self._layer_actions.replace(*self._displayed())
-
-    def undo(self) -> None:
-        """Undo the last keep or replace."""
-        self._layer_actions.undo()
-
-    @property
-    def undoable(self) -> str | None:
-        """Name of the action that `undo` reverts."""
-        return self._layer_actions.undoable
-
     def colorize_all(self) -> None:
-        """Colorize every plane of the source; finished planes stay if the run is stopped.
-
-        Raises
-        ------
-        ColorizeError
-            If there is no layer, or the result would not fit into memory.
-        """
+        """Colorize every plane of the source; see `Presenter.colorize_stack`."""
         if layers.leading_shape(self._current_layer().layer):
             self.presenter.colorize_stack()
         else:
             self.presenter.refresh()
-
-    def sweep(self, render_factors: Sequence[int] | None = None) -> list[int]:
-        """Colorize the displayed plane with several render factors; see `Presenter.sweep`."""
-        return self.presenter.sweep(render_factors)
-
-    def cancel(self, keep: bool = True) -> None:
-        """Stop all work; finished planes are kept or discarded."""
-        self.presenter.cancel(keep=keep)
-
-    def release_memory(self) -> None:
-        """Free the memory of the network; the next change loads it again."""
-        self.session.release_memory()
-
-    def show_channels(self) -> list[Image]:
-        """Add the whole stack as three additive layers (red, green, blue), for 3-D views.
-
-        Raises
-        ------
-        ImageError
-            If the stack was not colorized as a whole.
-        """
-        return self._layer_actions.channels(self._current_layer())
 
     def notify_error(self, error: ColorizeError) -> None:
         """Show an error as a notification and in the panels."""
@@ -435,12 +322,6 @@ class ColorizeController:
             function()
         except ColorizeError as error:
             self.notify_error(error)
-
-    def _displayed(self) -> tuple[ColorizedLayer, PlaneIndex, Colorized]:
-        colorized_layer, result = self._current_layer(), self.result
-        if result is None or colorized_layer.result_layer is None:
-            raise ImageError(layers.NO_RESULT)
-        return colorized_layer, self.plane, result
 
     # From the viewer to the session
 
@@ -482,7 +363,6 @@ class ColorizeController:
 
     def _follow_guides(self) -> None:
         self._notify_errors(lambda: self.presenter.update(guides=self._guides_at(self.plane)))
-        self.changed.emit()
 
     def _renew_colors(self) -> None:
         """Other values, limits or region: the old colors are shown until new ones arrive."""

@@ -16,18 +16,19 @@ from magicgui.widgets import PushButton, create_widget
 from magicgui.widgets.bases import ValuedContainerWidget
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QLineEdit
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 from superqt.utils import signals_blocked
 
+from napari_colorize.napari.panels import LABEL_WIDTH
 from napari_colorize.settings import ColorizeSettings, setting_of
 
 __all__ = ["ColorizeSettings", "NumberControl", "SettingControls", "control_for"]
 
 LAYER_SETTINGS = ("contrast_limits", "gamma")  # set in napari's own layer controls
 HORIZONTAL = Qt.Orientation.Horizontal
-LABEL_WIDTH = 96  # pixels; aligns the controls of several forms
 RESET_WIDTH = 28  # pixels
+UNKNOWN = "auto"  # displayed for a value that the model recommends, before the model is known
 DECIMALS = 2  # of settings with a step below 1
 
 
@@ -65,8 +66,11 @@ class NumberControl(ValuedContainerWidget):
         self.slider = (QLabeledSlider if is_integer else QLabeledDoubleSlider)(HORIZONTAL)
         self.slider.setRange(low, high)
         self.slider.setSingleStep(step)
+        self._decimals = DECIMALS if step < 1 else 0
         if not is_integer:
-            self.slider.setDecimals(DECIMALS if step < 1 else 0)
+            self.slider.setDecimals(self._decimals)
+        self._field = self.slider.findChild(QLineEdit)
+        self._field.setPlaceholderText(UNKNOWN)
         target = "the value recommended by the model" if default is None else f"{default:g}"
         self.reset = PushButton(text="↺", name="reset", tooltip=f"Reset to {target}.")
         self.reset.max_width = RESET_WIDTH
@@ -91,18 +95,16 @@ class NumberControl(ValuedContainerWidget):
     def display(self, value: float | None, recommended: float | None = None) -> None:
         """Show a value without emitting `changed`.
 
-        Parameters
-        ----------
-        value : float or None
-            The chosen value.
-        recommended : float, optional
-            Position of the slider if `value` is None.
+        If it is None, the slider is at the recommended value; if that is unknown, the field shows
+        "auto".
         """
         self._value = value
         position = recommended if value is None else value
-        if position is not None:
-            with signals_blocked(self.slider):
-                self.slider.setValue(position)
+        with signals_blocked(self.slider):
+            self.slider.setValue(self.slider.minimum() if position is None else position)
+        # After the slider, which writes its number into the field when it moves.
+        text = "" if position is None else f"{position:.{self._decimals}f}"
+        self._field.setText(text)
         self.reset.enabled = value != self._default
 
     def _on_slider_changed(self, position: float) -> None:
@@ -129,14 +131,9 @@ class SettingControls(ValuedContainerWidget):
         Labels to use instead of those of the settings, by field.
     **kwargs
         Keyword arguments of magicgui's widgets, such as `name` and `label`.
-
-    Attributes
-    ----------
-    setting_changed : Signal(str, object)
-        Field and value of a setting that the user changed.
     """
 
-    setting_changed = Signal(str, object)
+    setting_changed = Signal(str, object)  # field and value of a setting that the user changed
 
     def __init__(
         self,
@@ -177,15 +174,7 @@ class SettingControls(ValuedContainerWidget):
             self.changed.emit(value)
 
     def show_settings(self, settings: ColorizeSettings, recommended: Mapping[str, Any]) -> None:
-        """Display settings without emitting a signal.
-
-        Parameters
-        ----------
-        settings : ColorizeSettings
-            The chosen settings.
-        recommended : mapping
-            Values to display for settings that are None.
-        """
+        """Display settings without a signal; `recommended` has the values in place of None."""
         self._base = settings  # keeps the settings that have no control here
         for name, control in self.controls.items():
             value = getattr(settings, name)
@@ -203,8 +192,9 @@ class SettingControls(ValuedContainerWidget):
     def disable(self, name: str, reason: str | None) -> None:
         """Disable a control, with the reason as its tooltip; None enables it."""
         control = self.controls[name]
-        control.enabled = reason is None
-        control.tooltip = _wrapped(reason or setting_of(name).help)
+        tooltip = _wrapped(reason or setting_of(name).help)
+        if control.tooltip != tooltip:  # called after each result, mostly without a change
+            control.enabled, control.tooltip = reason is None, tooltip
 
     def _on_changed(self, name: str, value: Any) -> None:
         self.setting_changed.emit(name, value)

@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlaneCrop:
-    """Rectangle of a plane, given by its edges.
-
-    Parameters
-    ----------
-    top, bottom, left, right : float
-        Distance from the upper and from the left edge of the plane, in pixels.
-    """
+    """Rectangle of a plane: distances of its edges from the upper and left edge, in pixels."""
 
     top: float
     bottom: float
@@ -55,16 +49,9 @@ _crops_around_shapes: WeakKeyDictionary[ColorArrays, PlaneCrop] = WeakKeyDiction
 
 
 def crop_of(layer: Image, colors: ColorArrays, shapes: Shapes | None) -> PlaneCrop:
-    """The crop of a layer's planes that is colorized.
+    """The crop of a layer's planes that is colorized: the box around shapes, or the whole plane.
 
-    Parameters
-    ----------
-    layer : Image
-        The source.
-    colors : ColorArrays
-        Its colors, made for these shapes; key of the cache.
-    shapes : Shapes, optional
-        Shapes inside which the layer is colorized. Default: the whole plane.
+    `colors` are the color arrays that were made for these shapes; they are the key of the cache.
     """
     if shapes is None:
         return whole_plane(layer)

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from napari.layers import Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser
-from napari_colorize.napari.controls import LABEL_WIDTH, SettingControls
-from napari_colorize.napari.guide.reference_layer import is_reference
+from napari_colorize.napari.controls import SettingControls
+from napari_colorize.napari.guide.guide_values import is_reference
 from napari_colorize.napari.guide.scribbles import HINT_LAYER_TYPES
+from napari_colorize.napari.panels import button, column, form, row
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -41,26 +35,18 @@ TEMPORAL_SMOOTHING = ("temporal_smoothing",)
 class GuidePanel(QWidget):
     """Form with the guides of a controller and their settings.
 
-    Parameters
-    ----------
-    controller : ColorizeController
-        The controller that is changed.
-    run_guarded : callable
-        Calls a function and shows its `ColorizeError`.
-
-    Attributes
-    ----------
-    setting_changed : Signal(str, object)
-        Field and value of a setting that the user changed.
+    `guarded` returns a function that shows the `ColorizeError` of a given function.
     """
 
-    setting_changed = Signal(str, object)
+    setting_changed = Signal(str, object)  # field and value of a setting that the user changed
 
     def __init__(
-        self, controller: ColorizeController, run_guarded: Callable[[Callable[[], object]], None]
+        self,
+        controller: ColorizeController,
+        guarded: Callable[[Callable[..., object]], Callable[..., None]],
     ) -> None:
         super().__init__()
-        self.controller, self._run_guarded = controller, run_guarded
+        self.controller, self._guarded = controller, guarded
         self._create_widgets()
         self._create_layout()
         self._connect()
@@ -95,8 +81,9 @@ class GuidePanel(QWidget):
                 _is_labels, "Labels layer on the reference, with the same labels."
             ),
         }
-        self.new = QPushButton("New")
-        self.new.setToolTip("<p>Add a Points layer for color hints.</p>")
+        self.new = button(
+            "New", "Add a Points layer for color hints.", self._guarded(self.controller.add_hints)
+        )
         self.models = ModelChooser(none_label=NONE)
         self.palette = SettingControls(names=PALETTE, short_labels=PALETTE)
         self.blend = SettingControls(names=BLEND, short_labels=BLEND)
@@ -107,40 +94,33 @@ class GuidePanel(QWidget):
 
     def _create_layout(self) -> None:
         choosers = self.choosers
-        hints = QHBoxLayout()
-        hints.addWidget(choosers["hints"], 1)
-        hints.addWidget(self.new)
-        self._regions = _form(
+        hints = row(choosers["hints"], self.new, stretch=1)
+        self._regions = form(
             ("regions", choosers["regions"]), ("its regions", choosers["reference_regions"])
         )
-        self._time = _group(self.temporal_smoothing.native, _form(("along", self.axis)))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
+        palette, blend = self.palette.native, self.blend.native
+        axis = form(("along", self.axis))
+        self._time = column(self.temporal_smoothing.native, axis, gap=GROUP_GAP)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
         for group in (
-            _group(_form(("hints", hints), ("mask", choosers["mask"]))),
-            _group(_form(("reference", choosers["reference"])), self.palette.native, self._regions),
-            _group(_form(("blend with", self.models)), self.blend.native),
-            self._time,
-            _group(self.colors.native),
+            (form(("hints", hints), ("mask", choosers["mask"])),),
+            (form(("reference", choosers["reference"])), palette, self._regions),
+            (form(("blend with", self.models)), blend),
         ):
-            column.addWidget(group)
+            layout.addWidget(column(*group, gap=GROUP_GAP))
+        layout.addWidget(self._time)
+        layout.addWidget(column(self.colors.native, gap=GROUP_GAP))
 
     def _connect(self) -> None:
         controller = self.controller
         for role, chooser in self.choosers.items():
-            chooser.chosen.connect(lambda layer, role=role: self._assign(role, layer))
-        self.new.clicked.connect(lambda: self._run_guarded(controller.add_hints))
+            chooser.chosen.connect(self._guarded(partial(controller.guiding.assign, role)))
         self.models.chosen.connect(lambda name: controller.blend_with(name or None))
         self.axis.activated.connect(controller.set_time_axis)
         for controls in self.setting_controls:
-            controls.setting_changed.connect(self._on_setting_changed)
-
-    def _on_setting_changed(self, name: str, value: Any) -> None:
-        self.setting_changed.emit(name, value)
-
-    def _assign(self, role: Role, layer: Any) -> None:
-        self._run_guarded(lambda: self.controller.guiding.assign(role, layer))
+            controls.setting_changed.connect(self.setting_changed.emit)
 
     def close(self) -> None:
         """Stop following the viewer."""
@@ -156,13 +136,13 @@ class GuidePanel(QWidget):
         if self.models.is_local:
             self.models.show_model(str(controller.session.blend_with or ""))
         for controls in self.setting_controls:
-            controls.show_settings(controller.settings, {})
+            controls.show_settings(controller.presenter.settings, {})
         self.new.setEnabled(controller.layer is not None)
         has_reference = controller.guiding.layer("reference") is not None
         self.palette.visible = has_reference
         self._regions.setVisible(has_reference)
         self.blend.visible = controller.session.blend_with is not None
-        self.colors.show_rows(HUES, controller.settings.hue_damping > 0)
+        self.colors.show_rows(HUES, controller.presenter.settings.hue_damping > 0)
         self._show_axes()
 
     def _show_axes(self) -> None:
@@ -177,25 +157,3 @@ class GuidePanel(QWidget):
 
 def _is_labels(layer: Layer) -> bool:
     return isinstance(layer, Labels)
-
-
-def _form(*rows: tuple[str, Any]) -> QWidget:
-    widget = QWidget()
-    form = QFormLayout(widget)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for text, field in rows:
-        label = QLabel(text)
-        label.setMinimumWidth(LABEL_WIDTH)
-        form.addRow(label, field)
-    return widget
-
-
-def _group(*widgets: QWidget) -> QWidget:
-    """A column of widgets with a gap below."""
-    group = QWidget()
-    column = QVBoxLayout(group)
-    column.setContentsMargins(0, 0, 0, GROUP_GAP)
-    for widget in widgets:
-        column.addWidget(widget)
-    return group

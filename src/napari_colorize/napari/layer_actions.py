@@ -7,30 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 from napari_colorize.errors import ImageError
 from napari_colorize.napari import layers
-from napari_colorize.napari.colorized_layer import ColorizedLayer
 from napari_colorize.session import messages
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Layer
 
-    from napari_colorize.array_types import PlaneIndex
-    from napari_colorize.result import Colorized
+    from napari_colorize.napari.result_layers import ColorizedLayer
+    from napari_colorize.session import ColorizeSession
 
 
 class LayerActions:
     """Actions that add layers to a viewer and can be undone.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer to which layers are added.
-    on_change : callable
-        Called when `undoable` may have changed.
+    `current` returns the colorized layer or raises `ImageError`; `on_change` is called when
+    `undoable` may have changed.
     """
 
-    def __init__(self, viewer: Viewer, on_change: Callable[[], None]) -> None:
-        self._viewer, self._on_change = viewer, on_change
+    def __init__(
+        self,
+        viewer: Viewer,
+        session: ColorizeSession,
+        current: Callable[[], ColorizedLayer],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._viewer, self._session = viewer, session
+        self._current, self._on_change = current, on_change
         self._undo_stack: list[tuple[str, Callable[[], None]]] = []
 
     @property
@@ -48,27 +50,29 @@ class LayerActions:
         """Forget all actions; none of them can be undone."""
         self._undo_stack.clear()
 
-    def keep(self, colorized_layer: ColorizedLayer, plane: PlaneIndex, result: Colorized) -> Image:
-        """Copy the displayed colors to a new layer above the source."""
-        kept = self._add_copy(colorized_layer, plane, result)
+    def keep(self) -> Image:
+        """Copy the displayed plane, or all planes after a run over all, to a new layer.
+
+        Raises `ImageError` if there is no result yet.
+        """
+        kept = self._add_copy()
         self._push("keep", lambda: self._remove(kept))
         return kept
 
-    def replace(
-        self, colorized_layer: ColorizedLayer, plane: PlaneIndex, result: Colorized
-    ) -> Image:
+    def replace(self) -> Image:
         """Copy the displayed colors to a new layer and remove the source from the viewer.
 
         Raises
         ------
         ImageError
-            If a single plane of a stack is colorized: the other planes would be lost.
+            If there is no result yet, or it is a single plane of a stack: the others would be lost.
         """
-        if plane and colorized_layer.array() is None:
+        colorized_layer, plane = self._current(), self._session.plane
+        if plane and colorized_layer.colors.array() is None:
             raise ImageError(
                 "Replace would keep one plane of the stack: colorize the whole stack first."
             )
-        kept = self._add_copy(colorized_layer, plane, result)
+        kept = self._add_copy()
         source, viewer_layers = colorized_layer.layer, self._viewer.layers
         position = viewer_layers.index(source)
         self._remove(colorized_layer.result_layer)
@@ -88,15 +92,16 @@ class LayerActions:
         self._push("replace", undo)
         return kept
 
-    def channels(self, colorized_layer: ColorizedLayer) -> list[Image]:
-        """Add red, green and blue of all planes as three additive layers.
+    def add_channels(self) -> list[Image]:
+        """Add red, green and blue of all planes as three additive layers, for 3-D views.
 
         Raises
         ------
         ImageError
             If not all planes are colorized, or the layer is multiscale.
         """
-        pixels = colorized_layer.array()
+        colorized_layer = self._current()
+        pixels = colorized_layer.colors.array()
         if colorized_layer.colors.multiscale:
             raise ImageError(
                 "Channel layers need every pixel in memory, which is not possible for multiscale "
@@ -120,18 +125,23 @@ class LayerActions:
         self._push("channels", undo)
         return added
 
-    def _add_copy(
-        self, colorized_layer: ColorizedLayer, plane: PlaneIndex, result: Colorized
-    ) -> Image:
+    def _add_copy(self) -> Image:
+        colorized_layer, result = self._current(), self._session.result
+        if result is None or colorized_layer.result_layer is None:
+            raise ImageError(layers.NO_RESULT)
         options: dict[str, Any] = {
             "name": messages.kept_name(colorized_layer.layer.name, result),
             "metadata": {layers.METADATA: result.provenance, layers.KEPT: True},
         }
-        whole = colorized_layer.array()
+        whole = colorized_layer.colors.array()
         if whole is not None:
             return layers.add_result(self._viewer, colorized_layer.layer, whole.copy(), **options)
         return layers.add_plane(
-            self._viewer, colorized_layer.layer, plane, colorized_layer.colors, **options
+            self._viewer,
+            colorized_layer.layer,
+            self._session.plane or (),
+            colorized_layer.colors,
+            **options,
         )
 
     def _push(self, name: str, undo: Callable[[], None]) -> None:

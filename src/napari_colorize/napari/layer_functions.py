@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from uuid import uuid4
 
@@ -25,14 +24,16 @@ from napari.layers import Image
 from napari.types import LayerDataTuple
 from napari.utils import progress
 
-from napari_colorize.display import ColorArrays, LayerData, PyramidColors, colors_for
+from napari_colorize.display import ColorArrays, PyramidColors, colors_for
 from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize.napari import layers
 from napari_colorize.napari.controls import ColorizeSettings
 from napari_colorize.napari.crop import plane_size
 from napari_colorize.napari.guide.resize import resized
+from napari_colorize.napari.transforms import placement
+from napari_colorize.session.messages import model_choices, needs_download
 from napari_colorize.settings import settings_from
-from napari_colorize.zoo import CATALOGUE, is_local, user_models
+from napari_colorize.zoo import CATALOGUE
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +48,11 @@ DEFAULT_SETTINGS = ColorizeSettings()
 
 def local_models(widget: Any = None) -> list[tuple[str, str]]:
     """Label and name or path of each model on this computer, as choices of a magicgui widget."""
-    catalogue = [(name, name) for name, checkpoint in CATALOGUE.items() if is_local(checkpoint)]
-    return catalogue + [(path.stem, str(path)) for path in map(Path, user_models())]
+    return [
+        (model if model in CATALOGUE else label, model)
+        for label, model in model_choices()
+        if not needs_download(model)
+    ]
 
 
 def colorize_layer(
@@ -140,7 +144,7 @@ def add_colorized_plane(
     arrays.put(plane, result)
     index = tuple(slice(at, at + 1) for at in plane)
     data = arrays.frozen(plane) if isinstance(arrays, PyramidColors) else arrays.data[index]
-    colors = LayerResult(data, arrays.limits, arrays.multiscale)
+    colors = layers.LayerData(data, arrays.limits, arrays.multiscale)
     name = f"{request.layer.name} {list(plane)} (colorized)"
     return _add_or_update(viewer, request, colors, result.provenance, name, plane)
 
@@ -189,15 +193,6 @@ def add_colorized_stack(
     else:
         colors, record = _lazy_colors(request), _expected_record(request)
     return _add_or_update(viewer, request, colors, record, layers.result_name(request.layer))
-
-
-@dataclass(eq=False)
-class LayerResult:
-    """Data of a result layer, computed or lazy; a `LayerData`."""
-
-    data: Any
-    limits: Limits
-    multiscale: bool = False
 
 
 @dataclass(frozen=True)
@@ -296,7 +291,7 @@ def _limits_by_rule(layer: Image, rule: str) -> Limits:
     return (low, high) if low < high else layers.displayed_limits(layer)
 
 
-def _computed_colors(request: LayerRequest) -> tuple[LayerData, dict[str, Any]]:
+def _computed_colors(request: LayerRequest) -> tuple[layers.Colors, dict[str, Any]]:
     """Colors of every plane, and the provenance of the last one."""
     arrays = request.empty_colors()
     arrays.allocate_all()
@@ -309,7 +304,7 @@ def _computed_colors(request: LayerRequest) -> tuple[LayerData, dict[str, Any]]:
         arrays.put(index, result)
         record = result.provenance
     whole = arrays.array()
-    colors: LayerData = arrays if whole is None else LayerResult(whole, arrays.limits)
+    colors = arrays if whole is None else layers.LayerData(whole, arrays.limits)
     return colors, record
 
 
@@ -318,7 +313,7 @@ def _is_lazy(data: Any) -> bool:
     return not isinstance(data, np.ndarray) or isinstance(data, np.memmap)
 
 
-def _lazy_colors(request: LayerRequest) -> LayerResult:
+def _lazy_colors(request: LayerRequest) -> layers.LayerData:
     """A dask array with one chunk per plane."""
     import dask.array as da
 
@@ -353,7 +348,7 @@ def _lazy_colors(request: LayerRequest) -> LayerResult:
         chunks=(*planes.chunks[: leading + 2], (expected.shape[-1],)),
         new_axis=None if rgb else leading + 2,
     )
-    return LayerResult(pixels, limits)
+    return layers.LayerData(pixels, limits)
 
 
 def _expected_record(request: LayerRequest) -> dict[str, Any]:
@@ -381,7 +376,7 @@ def _expected_record(request: LayerRequest) -> dict[str, Any]:
 def _add_or_update(
     viewer: Viewer,
     request: LayerRequest,
-    colors: LayerData,
+    colors: layers.Colors,
     record: dict[str, Any],
     name: str,
     plane: PlaneIndex | None = None,
@@ -394,5 +389,5 @@ def _add_or_update(
     else:
         layer = layers.add_result(viewer, request.layer, colors, metadata=metadata, name=name)
     if plane is not None:
-        layer.translate = layers.placement(request.layer, plane)["translate"]
+        layer.translate = placement(request.layer, plane)["translate"]
     return layer

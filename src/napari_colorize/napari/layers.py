@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
 
-from napari_colorize.display import ColorArrays, DisplayRange, LayerData, PyramidColors
+from napari_colorize.display import ColorArrays, DisplayRange, PyramidColors
+from napari_colorize.display.color_arrays import data_limits
 from napari_colorize.display.gray import dtype_in_memory
-from napari_colorize.display.single import data_limits
 from napari_colorize.errors import ImageError
 from napari_colorize.napari.regions import region_of
 from napari_colorize.napari.transforms import placement, unit_factors
@@ -29,32 +30,24 @@ if TYPE_CHECKING:
 
     from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
 
-__all__ = [
-    "KEPT",
-    "METADATA",
-    "add_channels",
-    "add_plane",
-    "add_result",
-    "axes_of",
-    "displayed_gamma",
-    "displayed_limits",
-    "leading_shape",
-    "nothing_to_colorize",
-    "placement",
-    "plane_of",
-    "read",
-    "reason_not_colorizable",
-    "refresh_result",
-    "region_of",
-    "result_name",
-]
-
 METADATA = "napari-colorize"  # metadata key of a result layer: its provenance
 KEPT = "napari-colorize kept"  # metadata key of a copy that no longer changes
 
 NO_LAYER = "There is no image to colorize: open an image, or choose its layer."
 NO_RESULT = "There are no colors yet: wait until the first image is colorized."
 CHANNELS = ("red", "green", "blue")
+
+
+@dataclass(eq=False)
+class LayerData:
+    """Data of a result layer, computed or lazy, that are not `ColorArrays`."""
+
+    data: Any
+    limits: Limits
+    multiscale: bool = False
+
+
+Colors = ColorArrays | LayerData
 
 
 def reason_not_colorizable(layer: Layer | None) -> str | None:
@@ -136,19 +129,9 @@ def displayed_gamma(layer: Image) -> float:
 
 
 def read(layer: Image, shapes: Shapes | None = None) -> dict[str, Any]:
-    """Keyword arguments of `display.colors_for` for a layer.
+    """Keyword arguments of `display.colors_for` for a layer, or for the part inside shapes.
 
-    Parameters
-    ----------
-    layer : Image
-        The source.
-    shapes : Shapes, optional
-        Colorize only inside these shapes. Default: whole planes.
-
-    Raises
-    ------
-    ColorizeError
-        If there is no closed shape, or none of them overlaps the layer.
+    Raises `ColorizeError` if there is no closed shape, or none of them overlaps the layer.
     """
     display_range, stack = _display_range(layer), largest(layer)
     region = None if shapes is None else region_of(shapes, layer, display_range.size(stack.shape))
@@ -167,42 +150,22 @@ def result_name(layer: Layer) -> str:
     return f"{layer.name} (colorized)"
 
 
-def add_result(
-    viewer: Viewer,
-    layer: Image,
-    colors: LayerData | AnyArray,
-    *,
-    metadata: dict[str, Any],
-    name: str | None = None,
-) -> Image:
-    """Add a result layer above its source.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer of the source.
-    layer : Image
-        The source.
-    colors : LayerData or ndarray
-        Colors of the layer, or RGB pixels of all its planes.
-    metadata : dict
-        Metadata of the new layer.
-    name : str, optional
-        Default: `result_name(layer)`.
-    """
-    return _insert(viewer, layer, **result_attributes(layer, colors, metadata=metadata, name=name))
+def add_result(viewer: Viewer, layer: Image, colors: Colors | AnyArray, **options: Any) -> Image:
+    """Add a result layer above its source; parameters as for `result_attributes`."""
+    return _insert(viewer, layer, **result_attributes(layer, colors, **options))
 
 
 def result_attributes(
     layer: Image,
-    colors: LayerData | AnyArray,
+    colors: Colors | AnyArray,
     *,
     metadata: dict[str, Any],
     name: str | None = None,
 ) -> dict[str, Any]:
     """Arguments of `napari.layers.Image` for a result layer: data and attributes.
 
-    Parameters are those of `add_result`.
+    `colors` are color arrays, or RGB pixels of all planes; by default the layer is called
+    `result_name(layer)`.
     """
     if isinstance(colors, np.ndarray):
         data, multiscale, limits = colors, False, _limits_for(layer, colors)
@@ -244,7 +207,7 @@ def add_plane(
     return _insert(viewer, layer, **attributes)
 
 
-def refresh_result(layer: Image, colors: LayerData, *, metadata: dict[str, Any]) -> None:
+def refresh_result(layer: Image, colors: Colors, *, metadata: dict[str, Any]) -> None:
     """Show new colors in an existing result layer."""
     limits = tuple(map(float, colors.limits))
     if _has_other_arrays(layer, colors):
@@ -320,7 +283,7 @@ def _limits_for(layer: Image, pixels: AnyArray) -> Limits:
     return data_limits(_display_range(layer), dtype_in_memory(layer.dtype), pixels)
 
 
-def _has_other_arrays(layer: Image, colors: LayerData) -> bool:
+def _has_other_arrays(layer: Image, colors: Colors) -> bool:
     """Whether a layer's arrays are other objects than those of the colors."""
     if not colors.multiscale:
         return layer.data is not colors.data

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,15 +21,18 @@ import numpy as np
 from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
 
-from napari_colorize.errors import ColorizeError, ImageError, OutputError, warnings_suppressed
-from napari_colorize.napari import layers
-from napari_colorize.napari.activity import ActivityBar
-from napari_colorize.napari.main_thread import main_thread_relay
-from napari_colorize.session.events import RunProgress, seconds_left
-from napari_colorize.session.worker_errors import (
+from napari_colorize.errors import (
+    ColorizeError,
+    ImageError,
+    OutputError,
     as_colorize_error,
     clear_traceback,
+    warnings_suppressed,
 )
+from napari_colorize.napari import layers
+from napari_colorize.napari.activity import ActivityBar
+from napari_colorize.napari.signals import main_thread_relay
+from napari_colorize.session.events import RunProgress, seconds_left
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.refine.guides import Guides
-    from napari_colorize.runtime.devices import Precision
+    from napari_colorize.session.request import RenderRequest
     from napari_colorize.settings import ColorizeSettings
     from napari_colorize.video.lazy_frames import VideoFrames
     from napari_colorize.video.plan import VideoPlan
@@ -82,9 +85,9 @@ def export_video(
         raise OutputError(
             f"{running.target.name} is being saved: wait, or cancel it in the activity dock first."
         )
-    job = ExportJob.from_controller(controller)
-    plan = plan_video(job.path, path, ExportOptions(overwrite=overwrite))
-    export = VideoExport(controller.viewer, plan, job)
+    frames, request = export_job(controller)
+    plan = plan_video(frames.video.path, path, ExportOptions(overwrite=overwrite))
+    export = VideoExport(controller.viewer, plan, len(frames), request)
     export.start()
     return export
 
@@ -134,98 +137,36 @@ def _video_frames(layer: Layer | None) -> VideoFrames | None:
     return data if isinstance(data, VideoFrames) else None
 
 
-@dataclass(frozen=True, eq=False)
-class ExportJob:
-    """Everything that determines the colors of an exported video.
+def export_job(controller: ColorizeController) -> tuple[VideoFrames, RenderRequest]:
+    """The video of a controller, and everything that determines its colors now.
 
-    Parameters
-    ----------
-    path : Path
-        The source video.
-    frames : int
-        Number of its frames.
-    settings : ColorizeSettings
-        Settings of the colors.
-    model, blend_with, device, precision, guides
-        See `ColorizeSession`.
+    Raises `ImageError` if the layer is not a video, or only a part of it is colorized.
     """
-
-    path: Path
-    frames: int
-    settings: ColorizeSettings
-    model: str | Colorizer
-    blend_with: str | Colorizer | None
-    device: str
-    precision: Precision
-    guides: Guides | None
-
-    @classmethod
-    def from_controller(cls, controller: ColorizeController) -> ExportJob:
-        """The job for the layer of a controller, with its present settings.
-
-        Raises
-        ------
-        ImageError
-            If the layer is not a video, or only a part of it is colorized.
-        """
-        layer, session = controller.layer, controller.session
-        if layer is None:
-            raise ImageError(layers.NO_LAYER)
-        frames = _video_frames(layer)
-        if frames is None:
-            raise ImageError(
-                f"{layer.name!r} is not a video: colorize the whole stack, then save its colors "
-                "with File > Save Selected Layers."
-            )
-        if controller.region is not None:
-            raise ImageError(
-                "A video is saved with whole frames: choose the visible plane instead of shapes "
-                "first."
-            )
-        if controller.guiding.depend_on_plane:
-            raise ImageError(
-                "Hints, masks and references of single frames cannot be used for a whole video: "
-                "use layers with a single plane, or none."
-            )
-        return cls(
-            frames.video.path,
-            len(frames),
-            _with_display_range(controller.settings, layer),
-            session.model,
-            session.blend_with,
-            session.device,
-            session.precision,
-            cast("Guides | None", session.guides),  # guides that depend on the plane were refused
+    layer = controller.layer
+    if layer is None:
+        raise ImageError(layers.NO_LAYER)
+    frames = _video_frames(layer)
+    if frames is None:
+        raise ImageError(
+            f"{layer.name!r} is not a video: colorize the whole stack, then save its colors "
+            "with File > Save Selected Layers."
         )
-
-    def load_models(self) -> tuple[Colorizer, Colorizer | None]:
-        """Load the model and the second model, after a download if necessary."""
-        second = None if self.blend_with is None else self._loaded(self.blend_with)
-        return self._loaded(self.model), second
-
-    def _loaded(self, model: str | Colorizer) -> Colorizer:
-        from napari_colorize.colorizer import Colorizer  # torch
-
-        if isinstance(model, Colorizer):
-            return model
-        return Colorizer.from_pretrained(model, device=self.device, precision=self.precision)
+    if controller.region is not None:
+        raise ImageError(
+            "A video is saved with whole frames: choose the visible plane instead of shapes first."
+        )
+    if controller.guiding.depend_on_plane:
+        raise ImageError(
+            "Hints, masks and references of single frames cannot be used for a whole video: "
+            "use layers with a single plane, or none."
+        )
+    settings = _with_display_range(controller.presenter.settings, layer)
+    return frames, controller.session.plane_source.request.replace(settings=settings)
 
 
 @dataclass(frozen=True)
 class ExportFinished:
-    """End of an export.
-
-    Parameters
-    ----------
-    done : int
-        Number of frames that are written.
-    cancelled : bool
-        The user stopped the export.
-    notes : tuple of str
-        Sentences for the user.
-    error : ColorizeError, optional
-        Why it failed.
-    """
+    """End of an export after `done` frames; `notes` are sentences for the user."""
 
     done: int
     cancelled: bool = False
@@ -247,26 +188,24 @@ class VideoExport:
         The export ends when the window of this viewer closes.
     plan : VideoPlan
         Source and target.
-    job : ExportJob
-        Models and settings.
-
-    Attributes
-    ----------
-    progress : Signal(RunProgress)
-        Emitted in the export thread.
-    ended : Signal(ExportFinished)
-        Emitted in the GUI thread.
+    frames : int
+        Number of frames of the source.
+    request : RenderRequest
+        Models, guides and settings.
     """
 
-    progress = Signal(RunProgress)
-    ended = Signal(ExportFinished)
+    progress = Signal(RunProgress)  # emitted in the export thread
+    ended = Signal(ExportFinished)  # emitted in the GUI thread
     _finished = Signal(ExportFinished)  # emitted in the export thread
 
-    def __init__(self, viewer: Viewer, plan: VideoPlan, job: ExportJob) -> None:
+    def __init__(
+        self, viewer: Viewer, plan: VideoPlan, frames: int, request: RenderRequest
+    ) -> None:
         # psygnal creates a signal instance at the first access, which is not thread-safe.
         _ = self.progress, self.ended, self._finished
         self.target = plan.target
-        self._viewer, self._plan, self._job = viewer, plan, job
+        self._viewer, self._plan = viewer, plan
+        self._frames, self._request = frames, request
         self._cancelled = threading.Event()
         self._done = 0
         self._bar = ActivityBar(self.cancel)
@@ -334,22 +273,26 @@ class VideoExport:
         from napari_colorize.runtime import memory  # torch
 
         try:
-            return self._write_frames(*self._job.load_models())
+            return self._write_frames()
         finally:
             memory.empty_device_cache()
 
-    def _write_frames(self, colorizer: Colorizer, second: Colorizer | None) -> tuple[str, ...]:
+    def _write_frames(self) -> tuple[str, ...]:
         from napari_colorize.batch.task import Extras
 
-        extras = Extras(self._job.guides, second)
+        request = self._request
+        colorizer = _loaded(request)
+        second = None if request.second_model is None else _loaded(request.second_model)
+        guides = cast("Guides | None", request.guides)  # those that depend on the plane are refused
+        extras = Extras(guides, second)
         work = self._plan.run(
             colorizer,
-            colorizer.resolve_settings(asdict(self._job.settings)),
+            colorizer.resolve_settings(vars(request.settings)),
             extras.identity(colorizer),
             trained_rule=colorizer.checkpoint.contrast_limits,
             **extras.arguments,
         )
-        began, total = time.monotonic(), self._job.frames
+        began, total = time.monotonic(), self._frames
         self._done = work.resumed_frames
         with closing(work):
             for done in work:
@@ -373,12 +316,23 @@ class VideoExport:
             show_error(str(end.error))
         elif end.cancelled:
             show_info(
-                f"Stopped after {end.done} of {self._job.frames} frames. Save to the same name to "
+                f"Stopped after {end.done} of {self._frames} frames. Save to the same name to "
                 "continue."
             )
         else:
             show_info(" ".join(end.notes))
         self.ended.emit(end)
+
+
+def _loaded(request: RenderRequest) -> Colorizer:
+    """The model of a request, after a download if necessary."""
+    from napari_colorize.colorizer import Colorizer  # torch
+
+    if isinstance(request.model, Colorizer):
+        return request.model
+    return Colorizer.from_pretrained(
+        request.model, device=request.device, precision=request.precision
+    )
 
 
 def _with_display_range(settings: ColorizeSettings, layer: Image) -> ColorizeSettings:

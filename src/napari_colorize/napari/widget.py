@@ -7,30 +7,26 @@ from typing import TYPE_CHECKING, Any
 from app_model.types import KeyCode, KeyMod
 from napari.layers import Shapes
 from npe2 import PluginManager
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QScrollArea,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QProgressBar, QVBoxLayout, QWidget
 from superqt import QCollapsible
 from superqt.utils import signals_blocked
 
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.choosers import LayerChooser, ModelChooser, SweepGrid
-from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.controller import get_controller
-from napari_colorize.napari.controls import LABEL_WIDTH, LAYER_SETTINGS, SettingControls
+from napari_colorize.napari.controls import LAYER_SETTINGS, SettingControls
 from napari_colorize.napari.guide_panel import GuidePanel
-from napari_colorize.napari.layouts import row
-from napari_colorize.napari.main_thread import SingleShotTimer
+from napari_colorize.napari.panels import (
+    ScrollPanel,
+    add_items,
+    button,
+    column,
+    form,
+    row,
+    wrapped_label,
+)
 from napari_colorize.napari.preferences import Preferences, preferences
+from napari_colorize.napari.signals import Connections, SingleShotTimer
 from napari_colorize.session import messages
 from napari_colorize.settings import REFINING, ColorizeSettings
 
@@ -51,7 +47,7 @@ BUSY_DELAY = 400  # milliseconds before a progress bar appears; most results tak
 NO_SHAPES = "Draw a rectangle, an ellipse or a polygon in a Shapes layer first."
 
 
-class ColorizeWidget(QWidget):
+class ColorizeWidget(ScrollPanel):
     """The Colorize panel of one viewer.
 
     The selected gray layer is colorized automatically, and its colors follow the settings. Closing
@@ -76,7 +72,7 @@ class ColorizeWidget(QWidget):
     def _apply_preferences(self, preferred: Preferences) -> None:
         """Start with the preferences of the user; torch and the model load in the background."""
         controller = self.controller
-        controller.set_settings(
+        controller.presenter.set_settings(
             render_factor=preferred.render_factor, saturation=preferred.saturation
         )
         self.models.show_model(preferred.model)
@@ -85,7 +81,7 @@ class ColorizeWidget(QWidget):
         controller.session.warm_up()
         controller.is_live = preferred.live
         if controller.is_live and controller.layer is None:
-            self._guard(controller.follow_selection)
+            self._guarded(controller.follow_selection)()
         self._show_layer()
 
     # Widgets
@@ -107,27 +103,34 @@ class ColorizeWidget(QWidget):
             if name not in (*MAIN_SETTINGS, *LAYER_SETTINGS, *REFINING)
         ]
         self.more_settings = SettingControls(names=more)
-        self.guide = GuidePanel(controller, self._guard)
-        self.all = QPushButton()
-        self.again = _button("Colorize", "Run the model again.")
-        self.stop = _button("Cancel", "Stop the computation; the last result stays.")
-        self.stop_keep = QPushButton("Stop, keep finished planes")
-        self.stop_drop = QPushButton("Stop, discard them")
-        self.keep = _button("Keep", "Copy the result to a new layer that does not change.")
-        self.replace = _button("Replace", "Replace the gray layer by its colors.")
-        self.sweep = _button("Sweep", "Compare several render factors side by side.")
-        self.undo = _button("Undo", "Undo the last Keep or Replace.")
-        self.channels = _button(
-            "As three channels", "The whole stack as red, green and blue layers, for 3-D views."
+        self.guide = GuidePanel(controller, self._guarded)
+        guard, presenter, actions = self._guarded, controller.presenter, controller.actions
+        self.all = button("", clicked=guard(controller.colorize_all))
+        self.again = button("Colorize", "Run the model again.", guard(presenter.refresh))
+        self.stop = button(
+            "Cancel", "Stop the computation; the last result stays.", presenter.cancel
         )
-        self.state = QLabel()
-        self.state.setWordWrap(True)
-        self.state.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        self.stop_keep = button("Stop, keep finished planes", clicked=presenter.cancel)
+        self.stop_drop = button("Stop, discard them", clicked=lambda: presenter.cancel(keep=False))
+        self.keep = button(
+            "Keep", "Copy the result to a new layer that does not change.", guard(actions.keep)
+        )
+        self.replace = button(
+            "Replace", "Replace the gray layer by its colors.", guard(actions.replace)
+        )
+        self.sweep = button(
+            "Sweep", "Compare several render factors side by side.", guard(self.begin_sweep)
+        )
+        self.undo = button("Undo", "Undo the last Keep or Replace.", guard(actions.undo))
+        self.channels = button(
+            "As three channels",
+            "The whole stack as red, green and blue layers, for 3-D views.",
+            guard(actions.add_channels),
+        )
+        self.state, self.notes = wrapped_label(), wrapped_label()
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(6)
-        self.notes = QLabel()
-        self.notes.setWordWrap(True)
         self.grid = SweepGrid()
         self._state = "idle"
         self._had_region = False
@@ -135,63 +138,40 @@ class ColorizeWidget(QWidget):
         self._busy_timer = SingleShotTimer(self._show_busy, BUSY_DELAY)
 
     def _arrange_widgets(self) -> None:
-        form = _form()
-        form.addRow(_label("layer"), self.layers)
-        form.addRow(_label("model"), self.models)
-        targets = _form()
-        targets.addRow(_label("colorize"), self.target)
-        self._shapes_label = _label("shapes")
-        targets.addRow(self._shapes_label, self.shapes)
-        hidden = QWidget()
-        devices = _form(hidden)
-        devices.addRow(_label("device"), self.devices)
-        devices.addRow(self.more_settings.native)
-        devices.addRow(self.channels)
+        self._shapes_row = form(("shapes", self.shapes))
+        more = column(form(("device", self.devices)), self.more_settings.native, self.channels)
         self.guide_section = _collapsible("Guide", self.guide)
-        self.more_section = _collapsible("More", hidden)
-
+        self.more_section = _collapsible("More", more)
         content = QWidget()
-        column = QVBoxLayout(content)
-        column.addLayout(form)
-        column.addWidget(self.main_settings.native)
-        column.addLayout(targets)
-        column.addWidget(self.all)
-        column.addLayout(row(self.stop_keep, self.stop_drop))
-        column.addLayout(row(self.keep, self.replace, self.sweep, self.undo))
-        column.addWidget(self.bar)
-        column.addWidget(self.state)
-        column.addWidget(self.stop)
-        column.addWidget(self.again)
-        column.addWidget(self.notes)
-        column.addWidget(self.grid)
-        column.addWidget(self.guide_section)
-        column.addWidget(self.more_section)
-        column.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
-        self._area = area
-        self.grid.hide()
-        self.bar.hide()
-        self.stop.hide()
-        self.again.hide()
-
-    def showEvent(self, event: Any) -> None:
-        """Set the minimum width, which is known only when the viewer's style is applied."""
-        super().showEvent(event)
-        bar = self._area.verticalScrollBar().sizeHint().width()
-        self.setMinimumWidth(self._area.widget().minimumSizeHint().width() + bar)
+        layout = QVBoxLayout(content)
+        add_items(
+            layout,
+            (
+                form(("layer", self.layers), ("model", self.models)),
+                self.main_settings.native,
+                form(("colorize", self.target)),
+                self._shapes_row,
+                self.all,
+                row(self.stop_keep, self.stop_drop),
+                row(self.keep, self.replace, self.sweep, self.undo),
+                self.bar,
+                self.state,
+                self.stop,
+                self.again,
+                self.notes,
+                self.grid,
+                self.guide_section,
+                self.more_section,
+            ),
+        )
+        layout.addStretch(1)
+        self.set_content(content)
+        for widget in (self.grid, self.bar, self.stop, self.again):
+            widget.hide()
 
     def _connect(self) -> None:
         controller = self.controller
-        self.layers.chosen.connect(
-            lambda layer: self._guard(lambda: controller.choose_layer(layer))
-        )
+        self.layers.chosen.connect(self._guarded(controller.choose_layer))
         self.models.chosen.connect(controller.use_model)
         for controls in (self.main_settings, self.more_settings):
             controls.setting_changed.connect(self._change_setting)
@@ -199,31 +179,19 @@ class ColorizeWidget(QWidget):
         self.target.currentIndexChanged.connect(self._choose_target)
         self.shapes.chosen.connect(lambda _: self._choose_target(self.target.currentIndex()))
         self.devices.activated.connect(lambda _: controller.use_device(self.devices.currentText()))
-        self.all.clicked.connect(lambda: self._guard(controller.colorize_all))
-        self.stop.clicked.connect(lambda: controller.cancel())
-        self.stop_keep.clicked.connect(lambda: controller.cancel(keep=True))
-        self.stop_drop.clicked.connect(lambda: controller.cancel(keep=False))
-        self.keep.clicked.connect(lambda: self._guard(controller.keep))
-        self.replace.clicked.connect(lambda: self._guard(controller.replace))
-        self.undo.clicked.connect(lambda: self._guard(controller.undo))
-        self.channels.clicked.connect(lambda: self._guard(controller.show_channels))
-        self.sweep.clicked.connect(lambda: self._guard(self.begin_sweep))
         self.grid.picked.connect(
-            lambda render_factor: controller.set_settings(render_factor=render_factor)
-        )
-        self.again.clicked.connect(
-            lambda: self._guard(lambda: controller.choose_layer(controller.layer))
+            lambda render_factor: controller.presenter.set_settings(render_factor=render_factor)
         )
         for signal, slot in (
             (controller.layer_changed, self._show_layer),
             (controller.changed, self._show_all),
             (controller.models_changed, self._refresh_models),
             (controller.shown, self._show_result),
-            (controller.state, self._show_state),
-            (controller.progress, self._show_progress),
-            (controller.failed, self._show_error),
-            (controller.run_finished, self._show_run_finished),
-            (controller.sweep_ready, self.grid.show_result),
+            (controller.events.state, self._show_state),
+            (controller.events.progress, self._show_progress),
+            (controller.events.failed, self._show_error),
+            (controller.events.run_finished, self._show_run_finished),
+            (controller.events.sweep_ready, self.grid.show_result),
             (controller.presenter.status_changed, self._show_status),
         ):
             self._connections.add(signal, slot)
@@ -238,27 +206,31 @@ class ColorizeWidget(QWidget):
 
     # User input
 
-    def _guard(self, function: Callable[[], object]) -> None:
-        """Call a function; show its error as a notification."""
-        try:
-            function()
-        except ColorizeError as error:
-            self.controller.notify_error(error)
+    def _guarded(self, function: Callable[..., object]) -> Callable[..., None]:
+        """The function, with its error shown as a notification."""
+
+        def call(*arguments: Any) -> None:
+            try:
+                function(*arguments)
+            except ColorizeError as error:
+                self.controller.notify_error(error)
+
+        return call
 
     def _change_setting(self, name: str, value: Any) -> None:
-        self._guard(lambda: self.controller.set_settings(**{name: value}))
+        self._guarded(lambda: self.controller.presenter.set_settings(**{name: value}))()
 
     def _choose_target(self, target: int) -> None:
         shapes = self.shapes.layer if target == SHAPES else None
         if shapes is not self.controller.region:
-            self._guard(lambda: self.controller.use_region(shapes))
+            self._guarded(self.controller.use_region)(shapes)
         self._show_all()
         if target == SHAPES and shapes is None:
             self.controller.presenter.show_status(NO_SHAPES)
 
     def begin_sweep(self) -> None:
         """Colorize the displayed plane with several render factors."""
-        self.grid.begin(self.controller.sweep())
+        self.grid.begin(self.controller.presenter.sweep())
         self.grid.show()
 
     # Display
@@ -273,11 +245,12 @@ class ColorizeWidget(QWidget):
         if self.models.is_local:  # else the list shows a model that is not downloaded yet
             self.models.show_model(str(controller.session.model))
         self._show_target()
-        self.main_settings.show_settings(controller.settings, presenter.recommended())
-        self.more_settings.show_settings(controller.settings, {})
+        self.main_settings.show_settings(controller.presenter.settings, presenter.recommended())
+        self.more_settings.show_settings(controller.presenter.settings, {})
         self.guide.show_all()
+        self._disable_settings()
         self._show_devices()
-        planes, running = controller.planes, controller.is_running
+        planes, running = controller.planes, controller.presenter.is_running
         self.all.setVisible(self.target.currentIndex() == STACK and not running)
         self.all.setText(self._stack_cost())
         self.all.setEnabled(planes > 1)
@@ -287,13 +260,11 @@ class ColorizeWidget(QWidget):
         for widget in (*forms, self.guide, self.models, self.target, self.devices):
             widget.setEnabled(not running)  # a run uses the settings of its start
         has_result = controller.result is not None and controller.result_layer is not None
-        for button in (self.keep, self.replace, self.sweep):
-            button.setEnabled(has_result and not running)
-        self.undo.setEnabled(controller.undoable is not None)
+        for widget in (self.keep, self.replace, self.sweep):
+            widget.setEnabled(has_result and not running)
+        self.undo.setEnabled(controller.actions.undoable is not None)
         self.channels.setEnabled(planes > 1)
-        visible = self.target.currentIndex() == SHAPES
-        self._shapes_label.setVisible(visible)
-        self.shapes.setVisible(visible)
+        self._shapes_row.setVisible(self.target.currentIndex() == SHAPES)
         self._show_status()
 
     def _show_target(self) -> None:
@@ -305,12 +276,12 @@ class ColorizeWidget(QWidget):
             with signals_blocked(self.target):
                 self.target.setCurrentIndex(PLANE)
 
-    def _show_unsupported(self) -> None:
-        """Disable the controls of settings that the model ignores, with the reason as tooltip."""
-        unsupported = self.controller.presenter.unsupported_settings
+    def _disable_settings(self) -> None:
+        """Disable the controls of settings without effect, with the reason as tooltip."""
+        reasons = self.controller.presenter.settings_without_effect
         for controls in (self.main_settings, self.more_settings, *self.guide.setting_controls):
             for name in controls.controls:
-                controls.disable(name, unsupported.get(name))
+                controls.disable(name, reasons.get(name))
 
     def _show_devices(self) -> None:
         devices = list(self.controller.session.devices)
@@ -343,7 +314,7 @@ class ColorizeWidget(QWidget):
             self.bar.hide()
             self.stop.hide()
             self._show_devices()
-            self._show_unsupported()
+            self._disable_settings()
             self.again.setVisible(controller.layer is not None and controller.result is None)
         else:
             self.again.hide()
@@ -357,7 +328,7 @@ class ColorizeWidget(QWidget):
     def _show_busy(self) -> None:
         self.bar.setRange(0, 0)
         self.bar.show()
-        self.stop.setVisible(not self.controller.is_running)
+        self.stop.setVisible(not self.controller.presenter.is_running)
 
     def _show_progress(self, progress: RunProgress) -> None:
         self.bar.setRange(0, 1000)
@@ -386,25 +357,6 @@ def bind_shortcut(viewer: Viewer) -> None:
         PluginManager.instance().commands.execute(SHORTCUT_COMMAND, (viewer,))
 
     viewer.bind_key(SHORTCUT, colorize_selected, overwrite=True)
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(f"<p>{tooltip}</p>")
-    return button
-
-
-def _label(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setMinimumWidth(LABEL_WIDTH)
-    return label
-
-
-def _form(parent: QWidget | None = None) -> QFormLayout:
-    form = QFormLayout() if parent is None else QFormLayout(parent)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return form
 
 
 def _collapsible(title: str, content: QWidget) -> QCollapsible:

@@ -121,13 +121,7 @@ class _FrameStack:
 
 
 def encode(frames: _FrameStack, target: Path) -> None:
-    """Encode frames; the file appears when it is complete, or not at all.
-
-    Raises
-    ------
-    OutputError
-        If the frames cannot be encoded, or the target cannot be written.
-    """
+    """Encode frames, or raise `OutputError`; the file appears when it is complete."""
     from napari.utils import progress
     from napari.utils.notifications import show_info
 

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.imaging.color import rgb_to_lab, rgb_to_yuv
-from napari_colorize.imaging.resample import area_mean
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from napari_colorize.networks.compact import CLASS_GRID, Sample
 from napari_colorize.pipeline import network_input, to_rgb
@@ -173,7 +172,7 @@ class ContentLoss:
 
     def _image_terms(self, predicted: Tensor, rgb: Tensor, features: bool) -> Terms:
         config, terms = self.config, {}
-        rgb = area_mean(rgb, predicted.shape[-2:])
+        rgb = F.interpolate(rgb, predicted.shape[-2:], mode="area")
         if config.feature_weights and features:
             assert self.features is not None  # loaded before training
             norm = config.feature_norm
@@ -238,4 +237,4 @@ def target(
         return truth
     if sampling == "point":
         return truth[..., :: truth.shape[-2] // size[0], :: truth.shape[-1] // size[1]]
-    return area_mean(truth, size)
+    return F.interpolate(truth, tuple(size), mode="area")

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize_training.data import Crops
+from napari_colorize_training.data import Crops, ImageCache
 from napari_colorize_training.data.batch import prepare_batch
-from napari_colorize_training.data.cache import Images
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.content_loss import GeneratorWrapper, encode, target
 from napari_colorize_training.models.backbones import encoder_in, load_encoder, published_encoder
@@ -25,7 +24,6 @@ OTHER_ENCODERS = {
     "deoldify-wide": ("resnet101", "deoldify-other", "wide"),
     "ipol-uv": ("resnet101", "ipol-other", "wide"),
 }
-FAMILIES = {*OTHER_ENCODERS, *(other for _, other, _ in OTHER_ENCODERS.values())}
 FREQUENCY_IMAGES = 2000  # from which the frequencies of color classes are estimated
 FREQUENCY_BATCH = 50
 FREQUENCY_SIDE = 64  # px
@@ -48,10 +46,10 @@ def build_network(
     """
     if base is not None:
         network, architecture = base
-        if _family(architecture.name) != _family(config.architecture):
+        if architecture.name != config.architecture:
             raise SettingsError(
                 f"The recipe is for the architecture {config.architecture!r}, the base model is a "
-                f"{architecture.name!r}; choose a base or a recipe of the same family."
+                f"{architecture.name!r}; choose a base or a recipe of the same architecture."
             )
         return (
             network.requires_grad_(True),
@@ -80,11 +78,6 @@ def build_network(
         architecture,
         _load_encoder_weights(network, config, encoder, untrained=untrained),
     )
-
-
-def _family(architecture: str) -> str:
-    """Return the name that architectures with other encoders and widths share."""
-    return architecture.split("-")[0] if architecture in FAMILIES else architecture
 
 
 def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:
@@ -127,7 +120,7 @@ def _load_encoder_weights(
     return f"Encoder: pretrained {load_encoder(network, published_encoder(config.encoder))}."
 
 
-def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: Images) -> Tensor:
+def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: ImageCache) -> Tensor:
     """Return a weight for each color class `(K,)`, from its frequency in the images."""
     config = recipe.loss.classes
     centers = getattr(generator.network, "centers", None)
@@ -150,7 +143,7 @@ def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: Imag
     return losses.class_weights(frequency, config.rebalance, config.max_weight)
 
 
-def _targets(recipe: Recipe, architecture: Architecture, images: Images) -> list[Tensor]:
+def _targets(recipe: Recipe, architecture: Architecture, images: ImageCache) -> list[Tensor]:
     crops = Crops(
         images,
         side=FREQUENCY_SIDE,

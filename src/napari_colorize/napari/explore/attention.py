@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils import Colormap
-from psygnal import Signal
 
 from napari_colorize.analysis.maps import ATTENTION_GAMMA, attention_sentence
 from napari_colorize.errors import ColorizeError
-from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.crop import PlaneCrop
 from napari_colorize.napari.explore.overlay_layer import OverlayLayer, point_at
+from napari_colorize.napari.explore.tool import Tool
 from napari_colorize.napari.layers import NO_RESULT
 
 if TYPE_CHECKING:
@@ -37,24 +36,11 @@ def marker_image() -> Float32Array:
     return marker
 
 
-class AttentionOverlay:
-    """Self-attention map of the pixel that was clicked.
-
-    Parameters
-    ----------
-    controller : ColorizeController
-        The controller whose result and model are explored.
-
-    Attributes
-    ----------
-    message : Signal(str)
-        A sentence about the map, or what to do.
-    """
-
-    message = Signal(str)
+class AttentionOverlay(Tool):
+    """Self-attention map of the pixel that was clicked."""
 
     def __init__(self, controller: ColorizeController) -> None:
-        self._controller = controller
+        super().__init__(controller)
         self._weights = OverlayLayer(
             controller.viewer,
             name="{} (attention)",
@@ -71,33 +57,19 @@ class AttentionOverlay:
         )
         self._point: Float64Array | None = None
         self._requested: Any = None  # the prediction of which the map is or will be
-        self._links = Connections()
-        self.is_on = False
 
     @property
     def layer(self) -> Any:
         """The layer of the map, or None."""
         return self._weights.layer
 
-    def start(self) -> None:
-        """Switch on: clicks request maps."""
-        if self.is_on:
-            return
-        self.is_on = True
+    def _begin(self) -> None:
         self._controller.viewer.mouse_drag_callbacks.append(self._on_mouse_press)
-        self._links.add(self._controller.attention_ready, self._show)
-        self._links.add(self._controller.shown, self._on_result)
-        self._links.add(self._controller.layer_changed, self._clear)
+        self._links.add(self._controller.events.attention_ready, self._show)
         self.message.emit(HELP)
 
-    def stop(self) -> None:
-        """Switch off and remove the layers."""
-        if not self.is_on:
-            return
-        self.is_on = False
+    def _end(self) -> None:
         self._controller.viewer.mouse_drag_callbacks.remove(self._on_mouse_press)
-        self._links.end()
-        self._clear()
 
     def request(self, point: Float64Array) -> None:
         """Request the map of a row and column of the layer; integers are pixel centers."""
@@ -128,7 +100,7 @@ class AttentionOverlay:
         if event.button == 1 and moved <= CLICK_TOLERANCE and self._controller.layer is not None:
             self.request(point_at(self._controller.layer, viewer, event.position))
 
-    def _on_result(self, result: Colorized) -> None:
+    def on_result(self, result: Colorized) -> None:
         """Request the map of the same pixel again if there is a new prediction."""
         if self._point is None or result.chroma is self._requested:
             return

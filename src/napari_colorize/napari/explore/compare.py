@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_colorize.display import ColorArrays, colors_for
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.explore.side_by_side import SideBySide
-from napari_colorize.napari.main_thread import main_thread_relay
+from napari_colorize.napari.signals import SingleShotTimer, main_thread_relay
 from napari_colorize.session import ColorizeSession
 
 if TYPE_CHECKING:
@@ -22,21 +21,13 @@ if TYPE_CHECKING:
     from napari_colorize.napari.controller import ColorizeController
     from napari_colorize.result import Colorized
     from napari_colorize.session import RunProgress
-    from napari_colorize.session.relay import MainThreadRelay
+    from napari_colorize.session.events import MainThreadRelay
     from napari_colorize.settings import ColorizeSettings
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The difference of B from A: model, render factor, or (by default) self-attention.
-
-    Parameters
-    ----------
-    model : str, optional
-        Name or path of B's model.
-    render_factor : int, optional
-        B's render factor, 1 to 100.
-    """
+    """The difference of B from A: model, render factor, or (by default) self-attention."""
 
     model: str | None = None
     render_factor: int | None = None
@@ -63,23 +54,14 @@ class Comparison:
 
     B has a session, and with it a worker thread, of its own.
 
-    Parameters
-    ----------
-    controller : ColorizeController
-        The controller whose result is A.
-
     Attributes
     ----------
-    message : Signal(str)
-        What is displayed, or the progress of B.
-    failed : Signal(ColorizeError)
-        B could not be computed.
     ended : Signal()
         The comparison was ended: B failed, its layer was removed, or another source was chosen.
     """
 
-    message = Signal(str)
-    failed = Signal(object)
+    message = Signal(str)  # what is displayed, or the progress of B
+    failed = Signal(object)  # ColorizeError: B could not be computed
     ended = Signal()
 
     def __init__(self, controller: ColorizeController) -> None:
@@ -92,10 +74,7 @@ class Comparison:
         self._colors_of_a: Any = None  # A's color arrays when B's were created
         self.layer: Image | None = None
         # The controller has to handle another plane before B reads it.
-        self._next_event = QTimer()
-        self._next_event.setSingleShot(True)
-        self._next_event.setInterval(0)
-        self._next_event.timeout.connect(self._update)
+        self._next_event = SingleShotTimer(self._update, 0)
 
     @property
     def is_on(self) -> bool:
@@ -103,13 +82,7 @@ class Comparison:
         return self._session is not None
 
     def start(self, variant: Variant) -> None:
-        """Show B beside A, or replace the present B.
-
-        Raises
-        ------
-        ImageError
-            If there is no result yet, or B would be the same as A.
-        """
+        """Show B beside A; raises `ImageError` without a result, or if B would be the same."""
         controller = self._controller
         if controller.layer is None or controller.result_layer is None:
             raise ImageError(layers.NO_RESULT)

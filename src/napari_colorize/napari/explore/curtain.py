@@ -15,6 +15,7 @@ from napari_colorize.napari.explore.overlay_layer import (
     canvas_pixels_per_column,
     point_at,
 )
+from napari_colorize.napari.explore.tool import Tool
 from napari_colorize.napari.layers import NO_RESULT
 
 if TYPE_CHECKING:
@@ -43,30 +44,14 @@ def line_crop(crop: PlaneCrop, share: float, width: float) -> PlaneCrop:
     return PlaneCrop(crop.top, crop.bottom, center - width / 2, center + width / 2)
 
 
-class Curtain:
-    """Gray over the left part of the result, up to a line.
+class Curtain(Tool):
+    """Gray over the left part of the result, up to a line."""
 
-    Parameters
-    ----------
-    controller : ColorizeController
-        The controller whose result is covered.
-
-    Attributes
-    ----------
-    moved : Signal(float)
-        The line was moved to this share of the width.
-    message : Signal(str)
-        What to do.
-    ended : Signal()
-        The user removed one of its layers, and the curtain was switched off.
-    """
-
-    moved = Signal(float)
-    message = Signal(str)
-    ended = Signal()
+    moved = Signal(float)  # the line was moved to this share of the width
+    ended = Signal()  # the user removed one of its layers, and the curtain was switched off
 
     def __init__(self, controller: ColorizeController) -> None:
-        self._controller = controller
+        super().__init__(controller)
         self._gray = OverlayLayer(
             controller.viewer, name="{} (before)", colormap="gray", contrast_limits=(0, 255)
         )
@@ -77,38 +62,23 @@ class Curtain:
             contrast_limits=(0, 1),
             opacity=0.9,
         )
-        self._gray.removed.connect(self._end)
-        self._line.removed.connect(self._end)
+        self._gray.removed.connect(self._on_layer_removed)
+        self._line.removed.connect(self._on_layer_removed)
         self._image: UInt8Array | None = None
         self._plane: Any = None  # of which `_image` was made
         self.share = 0.5
-        self.is_on = False
 
-    def start(self) -> None:
-        """Switch the curtain on."""
-        if self.is_on:
-            return
-        self.is_on = True
+    def _begin(self) -> None:
         self._controller.viewer.mouse_drag_callbacks.append(self._on_mouse_press)
-        camera_of(self._controller.viewer).events.zoom.connect(self._redraw_line)
-        self._controller.shown.connect(self._on_result)
-        self._controller.layer_changed.connect(self._clear)
+        self._links.add(camera_of(self._controller.viewer).events.zoom, self._redraw_line)
         if self._controller.result is None:
             self.message.emit(NO_RESULT)
         else:
-            self._on_result(self._controller.result)
+            self.on_result(self._controller.result)
             self.message.emit("Drag the line, or move the slider.")
 
-    def stop(self) -> None:
-        """Switch the curtain off and remove its layers."""
-        if not self.is_on:
-            return
-        self.is_on = False
+    def _end(self) -> None:
         self._controller.viewer.mouse_drag_callbacks.remove(self._on_mouse_press)
-        camera_of(self._controller.viewer).events.zoom.disconnect(self._redraw_line)
-        self._controller.shown.disconnect(self._on_result)
-        self._controller.layer_changed.disconnect(self._clear)
-        self._clear()
 
     def move_to(self, share: float) -> None:
         """Move the line to a share of the width, clipped to 0 to 1."""
@@ -118,10 +88,10 @@ class Curtain:
             self._redraw()
             self.moved.emit(share)
 
-    def _on_result(self, result: Colorized) -> None:
+    def on_result(self, result: Colorized) -> None:
+        """Cover another result; a change of saturation keeps the gray image."""
         from napari_colorize.imaging.color import to_uint8  # torch is imported by then
 
-        # A change of saturation keeps the plane, and with it the gray image.
         if result.plane is not self._plane:
             self._plane = result.plane
             self._image = to_uint8(result.gray)
@@ -174,7 +144,7 @@ class Curtain:
         column = point_at(self._controller.layer, self._controller.viewer, position)[1] + 0.5
         return float((column - crop.left) / (crop.right - crop.left))
 
-    def _end(self) -> None:
+    def _on_layer_removed(self) -> None:
         self.stop()
         self.ended.emit()
 

@@ -14,8 +14,8 @@ from napari.utils.transforms import Affine
 from psygnal import Signal
 
 from napari_colorize.napari import layers
-from napari_colorize.napari.colorized_layer import PLACEMENT_EVENTS
 from napari_colorize.napari.crop import PlaneCrop
+from napari_colorize.napari.result_layers import PLACEMENT_EVENTS
 from napari_colorize.napari.transforms import placement, unit_factors
 
 if TYPE_CHECKING:
@@ -30,21 +30,7 @@ def placement_over(
 ) -> dict[str, Any]:
     """Attributes that place an array of shape (1, ..., *shape) over a crop of a layer's plane.
 
-    Parameters
-    ----------
-    layer : Image
-        The source.
-    crop : PlaneCrop
-        Part of the plane.
-    shape : tuple of int
-        Height and width of the array.
-    plane : tuple of int
-        Index of the plane.
-
-    Returns
-    -------
-    dict
-        scale, translate, rotate, shear, affine, units and axis_labels, for a new layer.
+    They are scale, translate, rotate, shear, affine, units and axis_labels.
     """
     attributes = placement(layer, plane)
     scale = attributes["scale"]
@@ -81,20 +67,10 @@ def camera_of(viewer: Viewer) -> Any:
 class OverlayLayer:
     """At most one layer that covers a crop of a source's plane.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer to which the layer is added.
-    **attributes
-        Attributes of the layer. In `name`, `{}` stands for the name of the source.
-
-    Attributes
-    ----------
-    removed : Signal()
-        The user removed the layer.
+    `{}` in the attribute `name` stands for the name of the source.
     """
 
-    removed = Signal()
+    removed = Signal()  # the user removed the layer
 
     def __init__(self, viewer: Viewer, **attributes: Any) -> None:
         self._viewer, self._attributes = viewer, attributes

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QSlider,
     QStackedWidget,
@@ -28,7 +27,6 @@ from superqt.utils import signals_blocked
 from napari_colorize.analysis.colormaps import LARGEST_ERROR
 from napari_colorize.errors import ColorizeError
 from napari_colorize.napari.choosers import ModelChooser
-from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.controls import NumberControl
 from napari_colorize.napari.explore.attention import AttentionOverlay
@@ -36,12 +34,13 @@ from napari_colorize.napari.explore.compare import Comparison, Variant
 from napari_colorize.napari.explore.curtain import Curtain
 from napari_colorize.napari.explore.overlays import (
     ERROR_COLORMAP,
-    AnalysisOverlay,
-    DisagreementOverlay,
-    ExpectedErrorOverlay,
-    UncoloredOverlay,
+    disagreement_overlay,
+    expected_error_overlay,
+    uncolored_overlay,
 )
-from napari_colorize.napari.layouts import row
+from napari_colorize.napari.explore.tool import Tool
+from napari_colorize.napari.panels import ScrollPanel, add_items, row, toggle, wrapped_label
+from napari_colorize.napari.signals import Connections
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -51,7 +50,7 @@ VARIANT_KINDS = ("self-attention", "model", "render factor")
 SLIDER_STEPS = 1000  # of the curtain
 
 
-class ExploreWidget(QWidget):
+class ExploreWidget(ScrollPanel):
     """Tools to explore the image that the Colorize panel displays.
 
     Closing the widget removes its layers.
@@ -66,9 +65,9 @@ class ExploreWidget(QWidget):
         super().__init__()
         self.controller = get_controller(napari_viewer)
         self.attention = AttentionOverlay(self.controller)
-        self.expected_error = ExpectedErrorOverlay(self.controller)
-        self.disagreement = DisagreementOverlay(self.controller)
-        self.uncolored = UncoloredOverlay(self.controller)
+        self.expected_error = expected_error_overlay(self.controller)
+        self.disagreement = disagreement_overlay(self.controller)
+        self.uncolored = uncolored_overlay(self.controller)
         self.comparison = Comparison(self.controller)
         self.curtain = Curtain(self.controller)
         self._links = Connections()
@@ -81,16 +80,16 @@ class ExploreWidget(QWidget):
         self._show_layer()
 
     def _create_widgets(self) -> None:
-        self.header = _wrapped_label("")
-        self.attention_button = _toggle("Show attention by clicking")
-        self.attention_message = _wrapped_label("")
-        self.expected_error_button = _toggle("Expected error")
+        self.header = wrapped_label()
+        self.attention_button = toggle("Show attention by clicking")
+        self.attention_message = wrapped_label()
+        self.expected_error_button = toggle("Expected error")
         self.color_bar = ColorBar(ERROR_COLORMAP, LARGEST_ERROR)
-        self.expected_error_message = _wrapped_label("")
-        self.disagreement_button = _toggle("Disagreement")
-        self.disagreement_message = _wrapped_label("")
-        self.uncolored_button = _toggle("Uncolored")
-        self.uncolored_message = _wrapped_label("")
+        self.expected_error_message = wrapped_label()
+        self.disagreement_button = toggle("Disagreement")
+        self.disagreement_message = wrapped_label()
+        self.uncolored_button = toggle("Uncolored")
+        self.uncolored_message = wrapped_label()
         self.kind = QComboBox()
         self.kind.addItems(VARIANT_KINDS)
         self.kind.setSizeAdjustPolicy(
@@ -99,13 +98,13 @@ class ExploreWidget(QWidget):
         self.models = ModelChooser()
         self.render_factor = NumberControl(1, 100)
         self.render_factor.display(None, 8)
-        self.comparison_button = _toggle("Compare side by side")
-        self.comparison_message = _wrapped_label("")
-        self.curtain_button = _toggle("Curtain")
+        self.comparison_button = toggle("Compare side by side")
+        self.comparison_message = wrapped_label()
+        self.curtain_button = toggle("Curtain")
         self.curtain_slider = QSlider(Qt.Orientation.Horizontal)
         self.curtain_slider.setRange(0, SLIDER_STEPS)
         self.curtain_slider.setValue(SLIDER_STEPS // 2)
-        self.curtain_message = _wrapped_label("")
+        self.curtain_message = wrapped_label()
 
     def _create_layout(self) -> None:
         self._choices = QStackedWidget()
@@ -117,19 +116,17 @@ class ExploreWidget(QWidget):
         self._choice_label = form.labelForField(self._choices)
 
         content = QWidget()
-        column = QVBoxLayout(content)
-        column.addWidget(self.header)
-        column.addLayout(
-            _section(
+        layout = QVBoxLayout(content)
+        layout.addWidget(self.header)
+        for title, text, *items in (
+            (
                 "Self-attention",
                 "Self-attention relates distant image regions. Click a pixel to show its map: "
                 "bright regions have a high weight.",
                 self.attention_button,
                 self.attention_message,
-            )
-        )
-        column.addLayout(
-            _section(
+            ),
+            (
                 "Reliability",
                 "Expected error of the colors, and disagreement between several predictions, in "
                 "CIEDE2000: a difference of 1 is just visible, above 10 the color is unreliable. "
@@ -140,47 +137,28 @@ class ExploreWidget(QWidget):
                 self.disagreement_message,
                 self.uncolored_button,
                 self.uncolored_message,
-            )
-        )
-        column.addLayout(
-            _section("Comparison", "", form, self.comparison_button, self.comparison_message)
-        )
-        column.addLayout(
-            _section(
+            ),
+            ("Comparison", "", form, self.comparison_button, self.comparison_message),
+            (
                 "Before and after",
                 "",
                 row(self.curtain_button, self.curtain_slider),
                 self.curtain_message,
-            )
-        )
-        column.addStretch(1)
-        self._area = area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+            ),
+        ):
+            layout.addSpacing(8)
+            layout.addWidget(QLabel(f"<b>{title}</b>"))
+            add_items(layout, [wrapped_label(text)] * bool(text) + items)
+        layout.addStretch(1)
+        self.set_content(content)
         self._show_choice(ATTENTION)
 
-    def showEvent(self, event: Any) -> None:
-        """Set the minimum width; the viewer's style, on which it depends, is known now."""
-        super().showEvent(event)
-        self._update_minimum_width()
-
-    def _update_minimum_width(self) -> None:
-        bar = self._area.verticalScrollBar().sizeHint().width()
-        self.setMinimumWidth(self._area.widget().minimumSizeHint().width() + bar)
-
     def _connect(self) -> None:
-        self.attention_button.toggled.connect(self._toggle_attention)
-        for button, overlay, label in self._overlays():
+        for button, tool, label in self._tools():
             label.hide()
-            button.toggled.connect(partial(self._toggle_overlay, overlay, label))
-            self._links.add(overlay.message, _text_setter(label))
+            button.toggled.connect(partial(self._toggle, tool, label))
+            self._links.add(tool.message, partial(_show_text, label))
         self.comparison_button.toggled.connect(self._toggle_comparison)
-        self.curtain_button.toggled.connect(self._toggle_curtain)
         self.kind.currentIndexChanged.connect(self._show_choice)
         self.models.chosen.connect(lambda _: self._restart_comparison())
         self.render_factor.changed.connect(lambda _: self._restart_comparison())
@@ -188,33 +166,32 @@ class ExploreWidget(QWidget):
             lambda value: self.curtain.move_to(value / SLIDER_STEPS)
         )
         for signal, slot in (
-            (self.attention.message, _text_setter(self.attention_message)),
-            (self.comparison.message, _text_setter(self.comparison_message)),
+            (self.comparison.message, self.comparison_message.setText),
             (self.comparison.failed, self._show_error),
             (self.comparison.ended, self._uncheck_comparison),
-            (self.curtain.message, _text_setter(self.curtain_message)),
             (self.curtain.moved, self._show_curtain_position),
             (self.curtain.ended, self._uncheck_curtain),
             (self.controller.layer_changed, self._show_layer),
             (self.controller.shown, self._show_layer),
-            (self.controller.failed, self._show_failure),
+            (self.controller.events.failed, self._show_failure),
         ):
             self._links.add(signal, slot)
 
     def close(self) -> None:
         """Disconnect from the controller and switch all tools off."""
         self._links.end()
-        for _, overlay, _ in self._overlays():
-            overlay.stop()
-        for tool in (self.attention, self.curtain, self.comparison):
+        for _, tool, _ in self._tools():
             tool.stop()
+        self.comparison.stop()
 
-    def _overlays(self) -> list[tuple[QPushButton, AnalysisOverlay, QLabel]]:
-        """Button, overlay and message label of each analysis map."""
+    def _tools(self) -> list[tuple[QPushButton, Tool, QLabel]]:
+        """Button, tool and message label of each tool over the image."""
         return [
+            (self.attention_button, self.attention, self.attention_message),
             (self.expected_error_button, self.expected_error, self.expected_error_message),
             (self.disagreement_button, self.disagreement, self.disagreement_message),
             (self.uncolored_button, self.uncolored, self.uncolored_message),
+            (self.curtain_button, self.curtain, self.curtain_message),
         ]
 
     def _run_guarded(self, action: Callable[[], object]) -> bool:
@@ -226,24 +203,14 @@ class ExploreWidget(QWidget):
             return False
         return True
 
-    def _toggle_attention(self, on: bool) -> None:
-        self._end_comparison(on)
-        self.attention.start() if on else self.attention.stop()
-        if not on:
-            self.attention_message.setText("")
-
-    def _toggle_overlay(self, overlay: AnalysisOverlay, label: QLabel, on: bool) -> None:
-        self._end_comparison(on)
-        overlay.start() if on else overlay.stop()
-        if not on:
+    def _toggle(self, tool: Tool, label: QLabel, on: bool) -> None:
+        if on:
+            self.comparison_button.setChecked(False)
+            tool.start()
+        else:
+            tool.stop()
             label.clear()
             label.hide()
-
-    def _toggle_curtain(self, on: bool) -> None:
-        self._end_comparison(on)
-        self.curtain.start() if on else self.curtain.stop()
-        if not on:
-            self.curtain_message.setText("")
 
     def _toggle_comparison(self, on: bool) -> None:
         if not on:
@@ -251,15 +218,10 @@ class ExploreWidget(QWidget):
             self.comparison_message.setText("")
             return
         # Overlays cover one image, and the grid would show them in cells of their own.
-        buttons = [button for button, _, _ in self._overlays()]
-        for button in (self.attention_button, *buttons, self.curtain_button):
+        for button, _, _ in self._tools():
             button.setChecked(False)
         if not self._run_guarded(lambda: self.comparison.start(self.variant())):
             self._uncheck_comparison()
-
-    def _end_comparison(self, other_is_on: bool) -> None:
-        if other_is_on:
-            self.comparison_button.setChecked(False)
 
     def _restart_comparison(self) -> None:
         if self.comparison.is_on:
@@ -290,7 +252,6 @@ class ExploreWidget(QWidget):
         self._choices.setCurrentIndex(kind)
         self._choices.setVisible(kind != ATTENTION)
         self._choice_label.setVisible(kind != ATTENTION)
-        self._update_minimum_width()
         self._restart_comparison()
 
     def _show_curtain_position(self, share: float) -> None:
@@ -307,10 +268,8 @@ class ExploreWidget(QWidget):
 
     def _show_failure(self, error: ColorizeError) -> None:
         """Show an error of the controller, of which the Colorize panel notifies the user."""
-        if self.attention.is_on:
-            self.attention_message.setText(str(error))
-        for _, overlay, label in self._overlays():
-            if overlay.is_on:
+        for _, tool, label in self._tools():
+            if tool.is_on and tool is not self.curtain:
                 label.setText(str(error))
 
     def _show_error(self, error: ColorizeError) -> None:
@@ -319,15 +278,7 @@ class ExploreWidget(QWidget):
 
 
 class ColorBar(QWidget):
-    """A colormap with numbers below it.
-
-    Parameters
-    ----------
-    colormap : str
-        Name of one of napari's colormaps.
-    high : float
-        Value at the right end; the left end is 0.
-    """
+    """A colormap of napari with numbers below it, from 0 to `high`."""
 
     TICKS = 6
 
@@ -352,34 +303,6 @@ class ColorBar(QWidget):
         painter.end()
 
 
-def _section(title: str, text: str, *content: Any) -> QVBoxLayout:
-    column = QVBoxLayout()
-    heading = QLabel(f"<b>{title}</b>")
-    column.addSpacing(8)
-    column.addWidget(heading)
-    if text:
-        column.addWidget(_wrapped_label(text))
-    for item in content:
-        (column.addWidget if isinstance(item, QWidget) else column.addLayout)(item)
-    return column
-
-
-def _text_setter(label: QLabel) -> Callable[[str], None]:
-    def set_text(message: str) -> None:
-        label.setText(message)
-        label.show()
-
-    return set_text
-
-
-def _toggle(text: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setCheckable(True)
-    return button
-
-
-def _wrapped_label(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
-    return label
+def _show_text(label: QLabel, text: str) -> None:
+    label.setText(text)
+    label.show()

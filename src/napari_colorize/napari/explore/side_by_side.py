@@ -29,11 +29,6 @@ class SideBySide:
     """Shows some layers of a viewer in its grid and hides the others.
 
     The cells of napari's grid share one camera, so that all images pan and zoom together.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer whose grid is used.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -104,12 +99,7 @@ def rows_and_columns(
 ) -> tuple[int, int]:
     """The grid in which images are largest on a canvas; of equal ones that with fewer rows.
 
-    Parameters
-    ----------
-    count : int
-        Number of images.
-    canvas, image : tuple of float
-        Height and width.
+    `canvas` and `image` are height and width.
     """
 
     def zoom(rows: int) -> float:

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -27,6 +26,7 @@ from napari_colorize.napari.finetune.training_data import (
     corrections_folder,
     reason_not_usable,
 )
+from napari_colorize.napari.panels import button, row
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -36,20 +36,9 @@ ROWS = 4  # visible without scrolling
 
 
 class DataList(QWidget):
-    """Checkable rows for folders, layers and corrections; folders can be dropped on it.
+    """Checkable rows for folders, layers and corrections; folders can be dropped on it."""
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Viewer whose selected layers can be added.
-
-    Attributes
-    ----------
-    changed : Signal()
-        Rows were added, removed or checked.
-    """
-
-    changed = Signal()
+    changed = Signal()  # rows were added, removed or checked
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -97,21 +86,21 @@ class DataList(QWidget):
     def show_corrections(self) -> None:
         """Update the row of the corrections."""
         count = len(corrections())
-        row = self._row(CORRECTIONS)
+        found = self._row(CORRECTIONS)
         if not count:
-            self._remove([row] if row is not None else [])
+            self._remove([found] if found is not None else [])
             return
         text = f"your corrections  ({count} image{'s' * (count > 1)})"
-        if row is None:
+        if found is None:
             self._add(text, CORRECTIONS, str(corrections_folder()))
         else:
-            row.setText(text)
+            found.setText(text)
 
     def check_corrections(self) -> None:
         """Check the row of the corrections."""
-        row = self._row(CORRECTIONS)
-        if row is not None:
-            row.setCheckState(Qt.CheckState.Checked)
+        found = self._row(CORRECTIONS)
+        if found is not None:
+            found.setCheckState(Qt.CheckState.Checked)
 
     @property
     def selection(self) -> TrainingData:
@@ -128,30 +117,24 @@ class DataList(QWidget):
         )
 
     def _buttons(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        for text, tip, act in (
-            (
+        return row(
+            button(
                 "Add folder…",
                 "A folder of color images, with sub-folders; grayscale is computed from them. "
                 "Folders gray/ and color/ in it are used as pairs.",
                 self._choose_folder,
             ),
-            (
+            button(
                 "Add layer",
                 "The color (RGB) layers that are selected in the layer list, also stacks.",
-                lambda: self.add_layers(),
+                self.add_layers,
             ),
-            (
+            button(
                 "Remove",
                 "Remove the selected rows from this list. No file is deleted.",
                 lambda: self._remove(self._list.selectedItems()),
             ),
-        ):
-            button = QPushButton(text)
-            button.setToolTip(tip)
-            button.clicked.connect(lambda _=False, act=act: act())
-            row.addWidget(button)
-        return row
+        )
 
     def _choose_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Folder of color images")
@@ -161,12 +144,12 @@ class DataList(QWidget):
     def _add(self, text: str, content: Any, tip: str) -> None:
         if self._row(content) is not None:
             return
-        row = QListWidgetItem(text)
-        row.setData(Qt.ItemDataRole.UserRole, content)
-        row.setToolTip(tip)
-        row.setFlags(row.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-        row.setCheckState(Qt.CheckState.Checked)
-        self._list.addItem(row)
+        item = QListWidgetItem(text)
+        item.setData(Qt.ItemDataRole.UserRole, content)
+        item.setToolTip(tip)
+        item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+        item.setCheckState(Qt.CheckState.Checked)
+        self._list.addItem(item)
         self.changed.emit()
 
     def _rows(self) -> list[QListWidgetItem]:
@@ -180,13 +163,13 @@ class DataList(QWidget):
         return next((row for row in self._rows() if matches(row)), None)
 
     def _remove(self, rows: list[QListWidgetItem]) -> None:
-        for row in rows:
-            self._list.takeItem(self._list.row(row))
+        for each in rows:
+            self._list.takeItem(self._list.row(each))
         self.changed.emit()
 
     def _on_layer_removed(self, event: Any) -> None:
-        row = self._row(event.value)
-        self._remove([row] if row is not None else [])
+        found = self._row(event.value)
+        self._remove([found] if found is not None else [])
 
 
 class _Rows(QListWidget):

@@ -8,29 +8,27 @@ closed or crashes; a panel that is opened later, in this viewer or another, disp
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_colorize.errors import ColorizeError, OutputError
 from napari_colorize.finetune import form
-from napari_colorize.finetune.monitor import RunMonitor, find_run
+from napari_colorize.finetune.monitor import POLL_SECONDS, RunMonitor, find_run
 from napari_colorize.finetune.training_run import (
     State,
     TrainingRequest,
     TrainingRun,
-    missing_packages,
     new_run_folder,
 )
 from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.finetune.preview import PreviewLayer
-from napari_colorize.napari.finetune.run_follower import RunFollower
 from napari_colorize.napari.finetune.setup_page import SetupPage
 from napari_colorize.napari.finetune.training_data import (
     CancelledError,
@@ -39,26 +37,22 @@ from napari_colorize.napari.finetune.training_data import (
     colors_of,
 )
 from napari_colorize.napari.finetune.training_page import TrainingPage
+from napari_colorize.napari.panels import ScrollPanel, button, column
 
 if TYPE_CHECKING:
     from napari import Viewer
 
 
-class FinetuneWidget(QWidget):
+class FinetuneWidget(ScrollPanel):
     """Dock widget that fine-tunes a model.
 
     Parameters
     ----------
     napari_viewer : Viewer
         The viewer that contains the dock, or its proxy.
-
-    Attributes
-    ----------
-    model_added : Signal(Path)
-        Path of a new model in `user_models_folder()`.
     """
 
-    model_added = Signal(object)
+    model_added = Signal(object)  # Path: path of a new model in `user_models_folder()`
     _prepared = Signal(object)  # from the thread that writes training images
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -66,7 +60,9 @@ class FinetuneWidget(QWidget):
         self.controller = get_controller(napari_viewer)
         self.controller.attach_panel(self)
         self._viewer = self.controller.viewer
-        self._follower: RunFollower | None = None
+        self.monitor: RunMonitor | None = None  # of the displayed run
+        self._poll_timer = QTimer(self)
+        self._poll_timer.timeout.connect(self._poll)
         self._is_cancelled = threading.Event()
         self._preview = PreviewLayer(self._viewer)
         self.setup = SetupPage(self._viewer)
@@ -77,11 +73,6 @@ class FinetuneWidget(QWidget):
         run = find_run(with_finished=True)
         if run is not None:
             self._follow(run)
-
-    @property
-    def monitor(self) -> RunMonitor | None:
-        """State of the displayed run."""
-        return None if self._follower is None else self._follower.monitor
 
     @property
     def run(self) -> TrainingRun | None:
@@ -113,21 +104,13 @@ class FinetuneWidget(QWidget):
             return
         self._follow(run)
 
-    def pause(self) -> None:
-        """Pause after the current step, or resume."""
-        self._control(lambda monitor: monitor.toggle_pause())
-
-    def finish(self) -> None:
-        """End training with the best checkpoint so far."""
-        self._control(lambda monitor: monitor.finish())
-
     def stop(self) -> None:
         """End the process; the run can be resumed."""
         self._is_cancelled.set()
         if self.run is None:
             self.show_setup("Stopped before training started.")
-            return
-        self._control(lambda monitor: monitor.stop())
+        else:
+            self._send("stop")
 
     def correct(self) -> None:
         """Keep the displayed plane of the selected color layer as a correction."""
@@ -165,37 +148,27 @@ class FinetuneWidget(QWidget):
 
     def _arrange(self) -> None:
         pages = QWidget()
-        column = QVBoxLayout(pages)
-        column.setContentsMargins(8, 8, 8, 8)
-        column.addWidget(self.setup)
-        column.addWidget(self.training)
-        column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(pages)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.correction = QPushButton("Add this correction")
-        self.correction.setToolTip(
+        layout = QVBoxLayout(pages)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.addWidget(self.setup)
+        layout.addWidget(self.training)
+        layout.addStretch(1)
+        self.correction = button(
+            "Add this correction",
             "Keeps the displayed plane of the selected color layer on this computer. Training "
-            "runs that are started later use it."
+            "runs that are started later use it.",
+            self.correct,
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll, 1)
-        bottom = QVBoxLayout()
+        bottom = column(QLabel("Corrected a result by hand?"), self.correction)
         bottom.setContentsMargins(8, 0, 8, 8)
-        bottom.addWidget(QLabel("Corrected a result by hand?"))
-        bottom.addWidget(self.correction)
-        layout.addLayout(bottom)
-        self.setMinimumWidth(320)
+        self.set_content(pages, bottom)
 
     def _connect(self) -> None:
         self.setup.started.connect(self.start)
         self.setup.resumed.connect(self.resume)
         actions = {
-            "pause": self.pause,
-            "finish": self.finish,
+            "pause": partial(self._send, "pause"),
+            "finish": partial(self._send, "finish"),
             "stop": self.stop,
             "use": self.use,
             "new": self.show_setup,
@@ -203,7 +176,6 @@ class FinetuneWidget(QWidget):
         for key, action in actions.items():
             # The lambda drops the `checked` argument of the signal.
             self.training.buttons[key].clicked.connect(lambda _=False, action=action: action())
-        self.correction.clicked.connect(self.correct)
         self._prepared.connect(self._on_prepared)
 
     def _show_page(self, page: QWidget) -> None:
@@ -214,7 +186,7 @@ class FinetuneWidget(QWidget):
 
     def _request(self) -> tuple[TrainingRequest, TrainingData]:
         data = self.setup.data.selection
-        form.require_ready(bool(data), restart="napari", missing=missing_packages)
+        form.require_ready(bool(data), restart="napari")
         request = form.training_request(
             data.folders,
             base=self.setup.base.base,
@@ -253,29 +225,33 @@ class FinetuneWidget(QWidget):
     def _follow(self, run: TrainingRun) -> None:
         self._stop_following()
         self._preview.begin()
-        self._follower = RunFollower(run, self)
-        self.training.begin(run.request.name, self._follower.monitor.status.sentence)
+        self.monitor = RunMonitor(run)
+        self.training.begin(run.request.name, self.monitor.status.sentence)
         self._show_page(self.training)
-        self._follower.changed.connect(self._on_events)
-        self._follower.ended.connect(self._on_end)
-        self._follower.start()
+        self._poll_timer.start(0)
 
     def _stop_following(self) -> None:
-        if self._follower is not None:
-            self._follower.close()
-            self._follower.deleteLater()
-            self._follower = None
+        self._poll_timer.stop()
+        self.monitor = None
 
-    def _on_events(self) -> None:
-        assert self.monitor is not None
-        self.training.show_run(self.monitor)
-        preview = self.monitor.take_preview()
-        if preview is not None and self.training.shows_preview:
-            self._preview.show(preview)
+    def _poll(self) -> None:
+        monitor = self.monitor
+        if monitor is None:
+            return
+        has_events = monitor.poll()
+        # A long history is read in pieces without a pause; other Qt events are handled between.
+        self._poll_timer.setInterval(0 if has_events else round(1000 * POLL_SECONDS))
+        if has_events:
+            self.training.show_run(monitor)
+            preview = monitor.take_preview()
+            if preview is not None and self.training.shows_preview:
+                self._preview.show(preview)
+        if monitor.end_state is not None:
+            self._poll_timer.stop()
+            self._on_end(monitor)
 
-    def _on_end(self) -> None:
-        assert self.monitor is not None
-        monitor, run = self.monitor, self.monitor.run
+    def _on_end(self, monitor: RunMonitor) -> None:
+        run = monitor.run
         if monitor.end_state is State.DONE:
             run.tidy()
             self.training.show_run(monitor)
@@ -287,11 +263,11 @@ class FinetuneWidget(QWidget):
         else:
             self._fail(monitor.failure())
 
-    def _control(self, command: Callable[[RunMonitor], None]) -> None:
+    def _send(self, command: str) -> None:
         if self.monitor is None:
             return
         try:
-            command(self.monitor)
+            self.monitor.send(command)
         except ColorizeError as error:
             show_error(str(error))
         self.training.show_message(self.monitor.status.sentence)

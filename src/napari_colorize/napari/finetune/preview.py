@@ -17,13 +17,7 @@ GAP = 0.05  # fraction of the height, between the other layers and the preview
 
 
 class PreviewLayer:
-    """At most one layer; if the user deletes it, it is not added again during this run.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Viewer that displays the layer.
-    """
+    """At most one layer; if the user deletes it, it is not added again during this run."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer

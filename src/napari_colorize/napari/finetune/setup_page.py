@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QMessageBox,
-    QPushButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -23,8 +24,7 @@ from napari_colorize.finetune import form
 from napari_colorize.finetune.monitor import BUTTONS, unfinished_runs
 from napari_colorize.finetune.status import INTRO
 from napari_colorize.napari.finetune.data_list import DataList
-from napari_colorize.napari.finetune.options import BaseChooser, TrainingOptions
-from napari_colorize.napari.finetune.training_page import labeled_button, wrapped_label
+from napari_colorize.napari.panels import add_items, button, row, wrapped_label
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -33,18 +33,10 @@ if TYPE_CHECKING:
 
 
 class SetupPage(QWidget):
-    """Form for a new run, with a start button.
+    """Form for a new run, with a start button."""
 
-    Attributes
-    ----------
-    started : Signal()
-        The start button was pressed.
-    resumed : Signal(TrainingRun)
-        An unfinished run is to be resumed.
-    """
-
-    started = Signal()
-    resumed = Signal(object)
+    started = Signal()  # the start button was pressed
+    resumed = Signal(object)  # TrainingRun: an unfinished run is to be resumed
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -53,14 +45,14 @@ class SetupPage(QWidget):
         self.name = QLineEdit(form.DEFAULT_NAME)
         self.name.setToolTip(form.NAME.tooltip)
         self.options = TrainingOptions()
-        self.start = QPushButton("Start training")
-        self.start.setToolTip(
+        self.start = button(
+            "Start training",
             "Trains in a separate process, which continues when napari is closed. It ends by "
-            "itself and reports whether the model has improved."
+            "itself and reports whether the model has improved.",
         )
         self.start.setMinimumHeight(36)
         self.start.setStyleSheet("font-weight: bold;")
-        self.message = wrapped_label("")
+        self.message = wrapped_label()
         self.hint = wrapped_label(form.NO_DATA)
         self.unfinished = UnfinishedRuns()
         self._arrange()
@@ -90,17 +82,82 @@ class SetupPage(QWidget):
         rows = QFormLayout()
         rows.addRow(form.BASE.label, self.base)
         rows.addRow(form.NAME.label, self.name)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.message)
-        column.addWidget(wrapped_label(INTRO))
-        column.addWidget(QLabel(form.DATA.label))
-        column.addWidget(self.data)
-        column.addLayout(rows)
-        column.addWidget(more)
-        column.addWidget(self.start)
-        column.addWidget(self.hint)
-        column.addWidget(self.unfinished)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        add_items(
+            layout,
+            (
+                self.message,
+                wrapped_label(INTRO),
+                QLabel(form.DATA.label),
+                self.data,
+                rows,
+                more,
+                self.start,
+                self.hint,
+                self.unfinished,
+            ),
+        )
+
+
+class BaseChooser(QComboBox):
+    """List of the models that can be fine-tuned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        self.setToolTip(form.BASE.tooltip)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """List the models again and keep the selection."""
+        before = self.base
+        self.clear()
+        for choice in form.base_models():
+            self.addItem(choice.label, choice.value)
+        self.select(before)
+
+    def select(self, base: str) -> None:
+        """Select a model if it is listed, otherwise the first one."""
+        self.setCurrentIndex(max(0, self.findData(base)))
+
+    @property
+    def base(self) -> str:
+        """Name or path of the selected model."""
+        return str(self.currentData() or "embedded")
+
+
+class TrainingOptions(QWidget):
+    """Optional choices; the defaults suit most data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._augment = _choice_list(form.AUGMENTATION)
+        self._degrade = _choice_list(form.DEGRADATION)
+        self.steps = QSpinBox()
+        self.steps.setRange(0, form.MAX_STEPS)
+        self.steps.setSingleStep(50)
+        self.steps.setSpecialValueText("automatic")
+        self.steps.setToolTip(form.STEPS.tooltip)
+        self.group = QCheckBox(form.GROUP.label)
+        self.group.setToolTip(form.GROUP.tooltip)
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addRow(form.AUGMENTATION.label, self._augment)
+        layout.addRow(form.DEGRADATION.label, self._degrade)
+        layout.addRow(form.STEPS.label, self.steps)
+        layout.addRow(self.group)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Keyword arguments for `TrainingRequest`; None is automatic."""
+        return {
+            "augment": self._augment.currentData(),
+            "degrade": self._degrade.currentData(),
+            "steps": self.steps.value() or None,
+            "group": "folder" if self.group.isChecked() else None,
+        }
 
 
 class UnfinishedRuns(QWidget):
@@ -113,18 +170,11 @@ class UnfinishedRuns(QWidget):
         self._list = QListWidget()
         self._list.setFixedHeight(self._list.fontMetrics().height() * 6)
         self._list.setWordWrap(True)
-        self.resume = labeled_button(*BUTTONS["resume"])
-        self.delete = labeled_button("Delete", "Delete the selected run and its checkpoints.")
-        row = QHBoxLayout()
-        row.addWidget(self.resume)
-        row.addWidget(self.delete)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 8, 0, 0)
-        column.addWidget(QLabel("Unfinished runs"))
-        column.addWidget(self._list)
-        column.addLayout(row)
-        self.resume.clicked.connect(self._resume)
-        self.delete.clicked.connect(self._delete)
+        self.resume = button(*BUTTONS["resume"], self._resume)
+        self.delete = button("Delete", "Delete the selected run and its checkpoints.", self._delete)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 8, 0, 0)
+        add_items(layout, (QLabel("Unfinished runs"), self._list, row(self.resume, self.delete)))
 
     @property
     def runs(self) -> list[TrainingRun]:
@@ -162,3 +212,11 @@ class UnfinishedRuns(QWidget):
         if QMessageBox.question(self, "Delete", question) == QMessageBox.StandardButton.Yes:
             run.remove()
             self.refresh()
+
+
+def _choice_list(field: form.FormField) -> QComboBox:
+    box = QComboBox()
+    for choice in field.choices:
+        box.addItem(choice.label, choice.value)
+    box.setToolTip(field.tooltip)
+    return box

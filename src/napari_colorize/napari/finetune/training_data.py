@@ -38,16 +38,7 @@ class CancelledError(Exception):
 class ColorStack:
     """Displayed content of a color layer; made in the GUI thread, read in any thread.
 
-    Parameters
-    ----------
-    name : str
-        Name of the layer.
-    data : array
-        Values `(..., Y, X, 3 or 4)`, may be lazy.
-    limits : tuple of float
-        Contrast limits.
-    gamma : float
-        Exponent applied after the limits.
+    `data` has the shape (..., Y, X, 3 or 4) and may be lazy; `gamma` is applied after the limits.
     """
 
     name: str
@@ -70,16 +61,9 @@ class ColorStack:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Selected training data.
+    """Selected training data: absolute paths of folders and files, layers, and corrections.
 
-    Parameters
-    ----------
-    folders : tuple of str
-        Absolute paths of folders and files.
-    layers : tuple of ColorStack
-        Layers, written to files before training.
-    corrections : tuple of Path
-        Files of corrections, copied before training.
+    Layers are written to files, and corrections are copied, before training.
     """
 
     folders: tuple[str, ...] = ()
@@ -94,12 +78,7 @@ class TrainingData:
     ) -> TrainingRun:
         """Write layers and corrections into the folder of a new run.
 
-        Raises
-        ------
-        CancelledError
-            If the event was set meanwhile.
-        OutputError
-            If a file cannot be written.
+        Raises `CancelledError` if the event was set meanwhile, `OutputError` if writing fails.
         """
 
         def check(*_: int) -> None:
@@ -131,13 +110,7 @@ def reason_not_usable(layer: Layer | None) -> str | None:
 
 
 def colors_of(layer: Layer | None) -> ColorStack:
-    """Displayed content of a layer.
-
-    Raises
-    ------
-    ImageError
-        If it is not a color layer.
-    """
+    """Displayed content of a layer; raises `ImageError` if it is not a color layer."""
     reason = reason_not_usable(layer)
     if reason is not None or layer is None:
         raise ImageError(reason or "")
@@ -149,21 +122,9 @@ def colors_of(layer: Layer | None) -> ColorStack:
 def write_images(
     stacks: Sequence[ColorStack], folder: Path, check: Callable[[int, int], None] | None = None
 ) -> list[Path]:
-    """Write every plane of every stack as a PNG; returns the paths.
+    """Write every plane of every stack as a PNG, or raise `OutputError`; returns the paths.
 
-    Parameters
-    ----------
-    stacks : sequence of ColorStack
-        Layers as returned by `colors_of`.
-    folder : Path
-        Target, created if missing.
-    check : callable, optional
-        Called before each image with the number written and the total; may raise to cancel.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
+    `check` is called before each image with the number written and the total; it may raise.
     """
     planes = [(stack, index) for stack in stacks for index in stack.planes]
     written: list[Path] = []
@@ -185,13 +146,7 @@ def corrections() -> list[Path]:
 
 
 def add_correction(stack: ColorStack, index: PlaneIndex) -> Path:
-    """Keep one plane of a corrected layer for later training runs.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Keep one plane of a corrected layer for later training runs, or raise `OutputError`."""
     moment = time.strftime("%Y-%m-%d %H-%M-%S")
     name = "".join(letter if letter.isalnum() or letter in " -_" else "-" for letter in stack.name)
     taken = {path.stem for path in corrections()}

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QByteArray, QRectF, QSize
+from qtpy.QtGui import QPainter, QPaintEvent
+from qtpy.QtSvg import QSvgRenderer
+from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_colorize.finetune.monitor import BUTTONS, RunMonitor
-from napari_colorize.finetune.training_curves import TrainingCurves
-from napari_colorize.napari.finetune.loss_curve import LossCurve
+from napari_colorize.finetune.training_curves import EXPLANATION, TrainingCurves
+from napari_colorize.napari.panels import add_items, button, row, wrapped_label
 
 
 class TrainingPage(QWidget):
@@ -25,16 +20,29 @@ class TrainingPage(QWidget):
         self._title = QLabel()
         self._title.setStyleSheet("font-weight: bold;")
         self._bar = QProgressBar()
-        self._message = wrapped_label("")
-        self._figures = wrapped_label("")
+        self._message = wrapped_label()
+        self._figures = wrapped_label()
         self.curve = LossCurve()
-        self.buttons = {key: labeled_button(*BUTTONS[key]) for key in BUTTONS if key != "resume"}
+        self.buttons = {key: button(*BUTTONS[key]) for key in BUTTONS if key != "resume"}
         self._previews = QCheckBox("Show previews in the viewer")
         self._previews.setChecked(True)
         self._previews.setToolTip(
             "Adds a layer with validation images: grayscale, current prediction and true colors."
         )
-        self._arrange()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        add_items(
+            layout,
+            (
+                self._title,
+                self._bar,
+                self._message,
+                self.curve,
+                self._figures,
+                row(*self.buttons.values()),
+                self._previews,
+            ),
+        )
 
     @property
     def shows_preview(self) -> bool:
@@ -76,31 +84,38 @@ class TrainingPage(QWidget):
         self._show_buttons(monitor.buttons)
 
     def _show_buttons(self, keys: tuple[str, ...]) -> None:
-        for key, button in self.buttons.items():
-            button.setVisible(key in keys)
+        for key, shown in self.buttons.items():
+            shown.setVisible(key in keys)
         self._previews.setVisible("pause" in keys)
 
-    def _arrange(self) -> None:
-        row = QHBoxLayout()
-        for button in self.buttons.values():
-            row.addWidget(button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        for part in (self._title, self._bar, self._message, self.curve, self._figures):
-            column.addWidget(part)
-        column.addLayout(row)
-        column.addWidget(self._previews)
 
+class LossCurve(QWidget):
+    """Validation error above, training loss below.
 
-def wrapped_label(text: str) -> QLabel:
-    """Label whose text is wrapped."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
+    The SVG is made for the size of the widget, so that its text keeps its size.
+    """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._curves = TrainingCurves()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.setMinimumHeight(200)
+        self.setToolTip(EXPLANATION)
 
-def labeled_button(text: str, tooltip: str) -> QPushButton:
-    """Button with a tooltip."""
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button
+    def sizeHint(self) -> QSize:
+        """Preferred size in px."""
+        return QSize(320, 250)
+
+    def show_curves(self, curves: TrainingCurves) -> None:
+        """Display these curves."""
+        self._curves = curves
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Render the SVG in the text color of the theme."""
+        ink = self.palette().windowText().color().name()
+        svg = self._curves.svg(self.width(), self.height(), ink)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        QSvgRenderer(QByteArray(svg.encode())).render(painter, QRectF(self.rect()))
+        painter.end()

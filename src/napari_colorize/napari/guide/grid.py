@@ -23,20 +23,8 @@ if TYPE_CHECKING:
 class Grid:
     """Pixel grid of an array that covers a crop of one plane of an image layer.
 
-    Parameters
-    ----------
-    layer : Image
-        The source.
-    crop : PlaneCrop
-        The part of the plane that the array covers.
-    size : tuple of int
-        Height and width of the array.
-    plane : tuple of int
-        Index of the plane.
-    point : ndarray
-        World coordinates of the viewer's current step, for axes that the source does not have.
-    units : sequence, optional
-        Units of `point`.
+    `size` is height and width of the array. `point` is the viewer's current step in world
+    coordinates (in `units`), for axes that the source does not have.
     """
 
     layer: Image
@@ -65,14 +53,7 @@ class Grid:
         return lambda points: self.crop.to_array(to_layer(points), self.size)
 
     def affine(self, other: Layer) -> tuple[Float64Array, Float64Array]:
-        """Matrix and offset that convert rows and columns of another layer to this grid.
-
-        Returns
-        -------
-        matrix : ndarray, shape (2, 2)
-        offset : ndarray, shape (2,)
-            `points @ matrix + offset` converts points `(N, 2)` in this plane.
-        """
+        """`points @ matrix + offset` converts rows and columns of another layer to this grid."""
         corner = np.zeros(other.ndim)
         corner[:-2] = self.position(other)
         steps = np.concatenate([np.zeros((1, other.ndim)), np.eye(other.ndim)[-2:]])

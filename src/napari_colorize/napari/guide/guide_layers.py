@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Points
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
-from napari_colorize.napari.connections import Connections
 from napari_colorize.napari.crop import plane_size
 from napari_colorize.napari.guide.guide_values import GuideReader, StackGuides
 from napari_colorize.napari.guide.layer_snapshot import content_key, is_empty, placement_key
-from napari_colorize.napari.layers import largest, placement
+from napari_colorize.napari.layers import largest
+from napari_colorize.napari.signals import Connections, SingleShotTimer
+from napari_colorize.napari.transforms import placement
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -57,11 +57,6 @@ class GuideLayers:
 
     A layer that is removed from the viewer loses its role.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer that has the layers.
-
     Attributes
     ----------
     changed : Signal()
@@ -79,10 +74,7 @@ class GuideLayers:
         self._versions: dict[Role, int] = {}
         self._reader = GuideReader(self._layers, self._versions)
         self._stack: StackGuides | None = None
-        self._delay = QTimer()
-        self._delay.setSingleShot(True)
-        self._delay.setInterval(UPDATE_DELAY_MS)
-        self._delay.timeout.connect(self.changed.emit)
+        self._delay = SingleShotTimer(self.changed.emit, UPDATE_DELAY_MS)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def close(self) -> None:
@@ -135,13 +127,7 @@ class GuideLayers:
         return self._stack
 
     def check(self, grid: Grid) -> None:
-        """Check that the layers can guide a grid's plane.
-
-        Raises
-        ------
-        ImageError
-            If the reference has no opaque pixel.
-        """
+        """Raise `ImageError` if the reference has no opaque pixel in a grid's plane."""
         self._reader.reference(grid)
 
     def _stack_state(self, grid: Grid) -> tuple[Any, ...]:

@@ -10,19 +10,18 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from napari.layers import Image
 
 from napari_colorize.errors import ColorizeError
+from napari_colorize.napari.crop import plane_size
+from napari_colorize.napari.guide.grid import grid_on_layer
 from napari_colorize.napari.guide.labels import labels_at
 from napari_colorize.napari.guide.layer_snapshot import LayerSnapshot
-from napari_colorize.napari.guide.reference_layer import (
-    reference_from,
-    reference_plane,
-    reference_regions,
-)
 from napari_colorize.napari.guide.scribbles import Scribbles, scribbles_from
+from napari_colorize.napari.layers import KEPT, METADATA, largest
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer
+    from napari.layers import Labels, Layer
 
     from napari_colorize.array_types import AnyArray, PlaneIndex
     from napari_colorize.napari.guide.grid import Grid
@@ -33,17 +32,14 @@ if TYPE_CHECKING:
 Role = Literal["hints", "mask", "reference", "regions", "reference_regions"]
 
 
+ENOUGH_PIXELS = 2**18  # the smallest level with at least this many pixels is read
+
+
 class GuideReader:
     """Reads guides from layers; a part that did not change is returned as the same object.
 
-    The session compares guides by identity, so that unchanged guides compose nothing again.
-
-    Parameters
-    ----------
-    layers : mapping of str to Layer
-        Layers by role; the mapping may change.
-    versions : mapping of str to int
-        Number of changes of each layer: arrays of layers change in place.
+    The session compares guides by identity, so that unchanged guides compose nothing again. Arrays
+    of layers change in place: `versions` has the number of changes of each layer.
     """
 
     def __init__(self, layers: Mapping[Role, Layer], versions: Mapping[Role, int]) -> None:
@@ -53,13 +49,7 @@ class GuideReader:
         self._guides: Guides | None = None
 
     def read(self, grid: Grid) -> Guides | None:
-        """Guides of a grid's plane; None if no layer guides it.
-
-        Raises
-        ------
-        ImageError
-            If the reference has no opaque pixel.
-        """
+        """Guides of a grid's plane, or None; raises `ImageError` like `reference`."""
         from napari_colorize.refine.guides import Guides  # torch
 
         parts: dict[str, Any] = {
@@ -95,13 +85,7 @@ class GuideReader:
         return hints
 
     def reference(self, grid: Grid) -> Reference | None:
-        """The reference of a grid's plane, or None.
-
-        Raises
-        ------
-        ImageError
-            If it has no opaque pixel.
-        """
+        """The reference of a grid's plane, or None; `ImageError` if it has no opaque pixel."""
         layer = self._layer("reference")
         if layer is None:
             return None
@@ -147,16 +131,8 @@ class GuideReader:
 class StackGuides:
     """Guides of each plane of a stack, from copies of the layers; callable from any thread.
 
-    Parameters
-    ----------
-    state : hashable
-        Key of the content of all layers.
-    hints : hashable or None
-        Key of the hints alone: some networks take hints as input.
-    layers : mapping of str to Layer
-        Layers by role.
-    grid : Grid
-        Grid of one of the planes.
+    `state` is a key of the content of all layers. `hints` is a key of the hints alone, or None:
+    some networks take hints as input.
     """
 
     def __init__(
@@ -176,6 +152,44 @@ class StackGuides:
         with self._lock, suppress(ColorizeError):
             return self._reader.read(replace(self._grid, plane=plane))
         return None
+
+
+def is_reference(layer: Layer) -> bool:
+    """Whether a layer is an image in color whose values do not follow the settings."""
+    if not isinstance(layer, Image) or not layer.rgb:
+        return False
+    return METADATA not in layer.metadata or KEPT in layer.metadata
+
+
+def reference_plane(layer: Image, grid: Grid) -> PlaneIndex:
+    """Index of the plane of a reference that is nearest to a grid."""
+    position = np.rint(grid.position(layer)).astype(int)
+    lengths = np.array(largest(layer).shape[: len(position)], int)
+    return tuple(position.clip(0, lengths - 1).tolist())
+
+
+def reference_regions(layer: Image, plane: PlaneIndex, regions: Labels, grid: Grid) -> AnyArray:
+    """Labels at the pixels of a plane of a reference, at the size at which it is read."""
+    size = plane_size(_level(layer), rgb=True)
+    return labels_at(regions, grid_on_layer(grid, layer, plane, size))
+
+
+def reference_from(layer: Image, plane: PlaneIndex, regions: AnyArray | None) -> Reference:
+    """A `Reference` from a plane of a layer and the labels of its regions.
+
+    Raises `ImageError` if the plane has no opaque pixel.
+    """
+    from napari_colorize.refine.palette_transfer import Reference  # torch
+
+    return Reference(np.asarray(_level(layer)[plane]), regions)
+
+
+def _level(layer: Image) -> Any:
+    """The data; of a multiscale layer the smallest level with enough pixels."""
+    if not layer.multiscale:
+        return layer.data
+    large = [level for level in layer.data if level.shape[-3] * level.shape[-2] >= ENOUGH_PIXELS]
+    return large[-1] if large else layer.data[0]
 
 
 def _unchanged(value: Any) -> Any:

@@ -31,11 +31,6 @@ class LayerSnapshot:
 
     Points and shapes are copied. Arrays of Labels and images are shared with the layer: copies of
     large ones would take too long.
-
-    Parameters
-    ----------
-    layer : Points, Shapes, Labels or Image
-        The layer, which may change afterwards.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -73,14 +68,9 @@ def is_empty(layer: Layer) -> bool:
 def content_key(layer: Layer, version: int, *, in_color: bool = False) -> Hashable:
     """Key that changes when content or placement of a layer changes.
 
-    Parameters
-    ----------
-    layer : Layer
-        The key contains ids of its objects, so keep the layer as long as the key is compared.
-    version : int
-        Number of changes so far; used for arrays that are too large to compare.
-    in_color : bool
-        Whether the colors of labels matter.
+    It contains ids of objects: keep the layer as long as the key is compared. `version`, the number
+    of changes so far, is used for arrays that are too large to compare. `in_color`: the colors of
+    labels matter.
     """
     if isinstance(layer, Points | Shapes):
         parts = [getattr(layer, name) for name in ATTRIBUTES[layer_type(layer)]]

@@ -16,13 +16,6 @@ def resized(guides: Guides, size: tuple[int, int]) -> Guides:
     """The same guides for the same image at another size; the reference is unchanged.
 
     Masks and regions are sampled at pixel centers. Each hint keeps at least one pixel.
-
-    Parameters
-    ----------
-    guides : Guides
-        Guides at the size of the image.
-    size : tuple of int
-        New height and width.
     """
     from napari_colorize.refine.guides import Guides  # torch
 

@@ -1,13 +1,14 @@
-"""Main thread of the viewer: delivery of worker signals, and timers."""
+"""Signals in the main thread of the viewer: delivery from workers, timers, and connections."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from napari_colorize.session.relay import MainThreadRelay
+from napari_colorize.session.events import MainThreadRelay
 
 
 class _Poster(QObject):
@@ -56,3 +57,21 @@ class SingleShotTimer:
 def main_thread_relay() -> MainThreadRelay:
     """A relay to the GUI thread; call it in that thread."""
     return MainThreadRelay(_Poster().post)
+
+
+class Connections:
+    """Connections of signals (of psygnal, napari or Qt) and slots that are removed together."""
+
+    def __init__(self) -> None:
+        self._connected: list[tuple[Any, Callable[..., Any]]] = []
+
+    def add(self, signal: Any, slot: Callable[..., Any]) -> None:
+        """Connect a slot to a signal."""
+        signal.connect(slot)
+        self._connected.append((signal, slot))
+
+    def end(self) -> None:
+        """Disconnect all slots."""
+        for signal, slot in self._connected:
+            signal.disconnect(slot)
+        self._connected.clear()

@@ -2,9 +2,10 @@
 
     python benchmarks/gpu.py --device cuda --network deep --render-factors 10 21 35
 
-The peaks are measured in the same run: a product of large matrices for arithmetic, a copy of a
-large tensor for memory. Bytes are counted per layer as read and written. Fused layers need fewer,
-so the share of the memory bandwidth is an upper bound for them.
+The peaks are measured in the same run and, for float32, without TF32, as the networks are: a
+product of large matrices for arithmetic, a copy of a large tensor for memory. Bytes are counted per
+layer as read and written. Fused layers need fewer, so the share of the memory bandwidth is an upper
+bound for them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from variants import BUILD, MAKERS, prepared
 
+from napari_colorize.runtime.devices import exact_float32
+
 SIDE = 8192  # of the matrices; 2**26 numbers each
 VARIANTS = (
     "as DeOldify",
@@ -27,6 +30,7 @@ VARIANTS = (
 )  # Winograd's algorithm is used on CPUs only
 
 
+@exact_float32()
 def main() -> None:
     """Print a table: render factor by variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -35,15 +35,21 @@ def in_turn(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str,
     """Return the seconds of each variant, after a warm-up run, alternating in every round."""
     for run in variants.values():
         run()
+    synchronize()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, run in variants.items():
             start = time.perf_counter()
             run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            synchronize()
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def synchronize() -> None:
+    """Wait until the GPU has finished, on any backend."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
 
 
 def spread(seconds: list[float]) -> str:

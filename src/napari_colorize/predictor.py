@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +26,12 @@ from napari_colorize.networks import ARCHITECTURES, Architecture
 from napari_colorize.pipeline import predict, render_size
 from napari_colorize.refine.chroma_field import Chroma
 from napari_colorize.runtime import memory
-from napari_colorize.runtime.devices import Precision, choose_device, choose_dtype
+from napari_colorize.runtime.devices import (
+    Precision,
+    choose_device,
+    choose_dtype,
+    exact_float32,
+)
 from napari_colorize.settings import ColorizeSettings, ContrastLimits, settings_from
 
 if TYPE_CHECKING:
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 DEFAULTS = ColorizeSettings()
+TRIAL = np.zeros((60, 44), np.uint8)  # sides that no network input divides
+TRIAL_SETTINGS = ColorizeSettings(render_factor=2)
 NOT_A_NUMBER = 'The model returned NaN for some pixels; these stay gray. Try precision="float32".'
 
 
@@ -74,7 +83,7 @@ class Predictor:
         name_or_path : str or path
             A name whose file is not local is downloaded first.
         device : str or torch.device
-            "auto" selects a GPU if there is one.
+            "auto" selects a GPU if there is one; an Apple GPU only if a first prediction succeeds.
         precision : {"auto", "float32", "bfloat16"}
             "auto" selects bfloat16 where the hardware computes with it and the network permits
             it; float32 is exact.
@@ -89,22 +98,46 @@ class Predictor:
             If there is no such device or precision.
         """
         from napari_colorize import zoo
+
+        chosen_device = choose_device(device)
+        choose_dtype(precision, chosen_device)  # refuses an unknown one before a download
+        checkpoint, weights = zoo.load(name_or_path, progress=progress)
+        if device == "auto" and chosen_device.type == "mps":
+            # torch lacks some operations there, which ones depends on its version.
+            try:
+                loaded = cls._build(checkpoint, weights.state, chosen_device, precision)
+                loaded.predict_planes([to_plane(TRIAL, device=chosen_device)], TRIAL_SETTINGS)
+            except Exception as error:  # noqa: BLE001 - torch raises errors of many types
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                text = f"The model does not run on this GPU, so the CPU is used: {reason}"
+                warn(text, ColorizeNote)
+                chosen_device = torch.device("cpu")
+            else:
+                return loaded
+        return cls._build(checkpoint, weights.state, chosen_device, precision)
+
+    @classmethod
+    def _build(
+        cls,
+        checkpoint: Checkpoint,
+        state: dict[str, Tensor],
+        device: torch.device,
+        precision: Precision,
+    ) -> Self:
+        """Build the network of a checkpoint on a device."""
         from napari_colorize.networks.fuse import fuse
         from napari_colorize.networks.winograd import accelerate_convs
         from napari_colorize.zoo.weights import build
 
-        chosen_device = choose_device(device)
-        dtype = choose_dtype(precision, chosen_device)
-        checkpoint, weights = zoo.load(name_or_path, progress=progress)
         architecture = ARCHITECTURES[checkpoint.architecture]
+        dtype = choose_dtype(precision, device)
         if precision == "auto" and architecture.is_exact:
             dtype = torch.float32
-        network = fuse(build(architecture, weights.state))
-        network = network.to(chosen_device, dtype)
+        network = fuse(build(architecture, state)).to(device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if chosen_device.type == "cpu" and dtype == torch.float32:
+        if device.type == "cpu" and dtype == torch.float32:
             accelerate_convs(network)
-        return cls(network, checkpoint, chosen_device, dtype)
+        return cls(network, checkpoint, device, dtype)
 
     @property
     def architecture(self) -> Architecture:
@@ -291,14 +324,15 @@ class Predictor:
     ) -> Tensor:
         size = self.network_size(planes[0], config.render_factor)
         self.check_memory(len(planes) * size[0] * size[1], config)
-        uv = predict(
-            self.network_on(config),
-            self.architecture,
-            (plane.gray.to(config.device) for plane in planes),
-            size,
-            self_attention=config.self_attention,
-            hints=hints,
-        )
+        with exact_float32() if config.dtype == torch.float32 else nullcontext():
+            uv = predict(
+                self.network_on(config),
+                self.architecture,
+                (plane.gray.to(config.device) for plane in planes),
+                size,
+                self_attention=config.self_attention,
+                hints=hints,
+            )
         return uv.to(self.device)
 
 

@@ -52,7 +52,8 @@ def main() -> int:
     validate(step)
     shutil.copyfile(option("--from"), option("--out"))
     before, after = score(20.0), score(8.0)
-    emit("finetuned", improved=True, text="Better.", before=before, after=after)
+    text = f"{Path(option('--out')).stem} is better than its base."
+    emit("finetuned", improved=True, outcome="better", text=text, before=before, after=after)
     emit("done", model=option("--out"))
     return 0
 

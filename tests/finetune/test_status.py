@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from napari_colorize_training.verdict import Outcome
 
 from napari_colorize.finetune import status
 from napari_colorize.finetune.status import TrainingStatus
@@ -56,34 +57,32 @@ def test_unknown_events_are_ignored():
     assert run.sentence == before
 
 
-def finetuned(count: str, before: float, after: float) -> dict:
-    """Final event; `count` is the key of the number of validation images."""
-    scores = [{count: 7, "ciede2000": value, "ciede2000_gray": 12.0} for value in (before, after)]
-    return {
-        "event": "finetuned",
-        "before": scores[0],
-        "after": scores[1],
-        "improved": after < before,
-    }
-
-
-@pytest.mark.parametrize("count", ["images", "pictures"])  # the second one in older logs
-def test_the_result_names_both_errors(count):
+@pytest.mark.parametrize(
+    ("outcome", "title"),
+    [
+        ("better", "mine is ready"),
+        ("better than base", "mine is better than its base, but no better than gray"),
+        ("not better", "mine is no better than its base"),
+        ("wrong range", "mine cannot be judged"),
+    ],
+)
+def test_the_outcome_is_the_one_that_training_reports(outcome, title):
     run = TrainingStatus("mine", "embedded")
 
-    run.update(finetuned(count, 10.0, 8.0))
+    run.update({"event": "finetuned", "outcome": outcome, "improved": True, "text": "So it is."})
 
-    assert run.is_better and run.sentence.startswith("mine is better than its base")
-    assert (
-        "on 7 validation images changed from 10.0 to 8.0; without color it is 12.0" in run.sentence
-    )
+    assert run.sentence == "So it is."
+    assert status.TITLES[run.outcome].format(name="mine") == title
 
 
-def test_a_result_that_is_not_better_is_reported():
-    same, worse = TrainingStatus("mine", "embedded"), TrainingStatus("mine", "embedded")
+@pytest.mark.parametrize(("improved", "outcome"), [(True, "better"), (False, "not better")])
+def test_logs_of_earlier_versions_have_two_outcomes(improved, outcome):
+    run = TrainingStatus("mine", "embedded")
 
-    same.update(finetuned("images", 8.0, 8.0))
-    worse.update(finetuned("images", 8.0, 9.0))
+    run.update({"event": "finetuned", "improved": improved, "text": "Done."})
 
-    assert not same.is_better and "mine is a copy of its base" in same.sentence
-    assert not worse.is_better and "mine is NOT better than its base" in worse.sentence
+    assert run.outcome == outcome
+
+
+def test_every_outcome_of_training_has_a_title():
+    assert {*Outcome} == {*status.TITLES} - {""}

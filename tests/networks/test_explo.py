@@ -34,6 +34,27 @@ def test_the_bottleneck_is_24_pixels_smaller(network):
     assert rgb.shape == (1, 3, 120, 120)
 
 
+def test_the_forward_pass_is_that_of_the_slides(network):
+    """LeakyReLU (0.3) in the encoder, tanh at the bottleneck, ReLU in the decoder."""
+    state, gray = network.state_dict(), torch.randn(1, 1, 40, 32)
+    x, skips = gray, []
+    for block in range(3):
+        for layer in (0, 2, 4):
+            name = f"contract.{block}.{layer}"
+            x = F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"])
+            x = torch.where(x < 0, 0.3 * x, x)
+        skips.append(x)
+    x = F.conv2d(x, state["bottleneck.weight"], state["bottleneck.bias"], padding=1).tanh()
+    for block in range(3):
+        x = torch.cat([x, skips.pop()], dim=1)
+        for layer in (0, 2, 4):
+            name = f"expand.{block}.{layer}"
+            x = F.conv_transpose2d(x, state[f"{name}.weight"], state[f"{name}.bias"])
+            x = torch.where(x < 0, 0.0, x)
+
+    torch.testing.assert_close(network(gray), x, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (25, 24), (48, 80), (31, 97)])
 def test_rgb_has_the_size_of_the_image(network, size):
     rgb = network(torch.rand(2, 1, *size))

@@ -107,10 +107,8 @@ def test_the_card_has_counts_scores_recipe_and_a_sheet(learned):
     text = result.path.with_suffix(".md").read_text()
 
     assert f"Trained on {result.report.training} images" in text
-    assert (
-        f"| CIEDE2000 | {result.after.ciede2000_gray:.2f} | {result.before.ciede2000:.2f} | "
-        in text
-    )
+    gray, before = result.after.ciede2000_gray, result.before.ciede2000
+    assert f"| color error (CIEDE2000) | {gray:.2f} | {before:.2f} | " in text
     assert "small (convnet)" in text and "MIT" in text
     recipe = json.loads(text.split("```json")[1].split("```")[0])
     assert recipe["optimizer"]["lr"] == 3e-3
@@ -160,7 +158,7 @@ def test_without_improvement_the_base_is_exported_and_reported(learned, misleadi
     )
 
     assert not result.improved
-    assert "NOT better than its base" in result.sentence and "it is the base" in result.sentence
+    assert "NOT better than its base, and is a copy of it" in result.sentence
     assert "NOT better than its base" in result.path.with_suffix(".md").read_text()
     ours, theirs = read_weights(result.path).state, read_weights(base).state
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)

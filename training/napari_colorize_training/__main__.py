@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from napari_colorize.errors import ColorizeError
+from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize_training.evaluate_command import evaluate
 
 if TYPE_CHECKING:
@@ -73,6 +73,22 @@ def train(
         Path | None, typer.Option(*RUN, help="Folder for state, log and previews.")
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder for decoded images.")] = Path("runs/cache"),
+    stream: Annotated[
+        bool, typer.Option("--no-cache", help="Decode files and tar shards in every step.")
+    ] = False,
+    side: Annotated[
+        int | None,
+        typer.Option(
+            min=32, help="Short side of decoded images, px. Default: as the largest stage needs."
+        ),
+    ] = None,
+    validation_share: Annotated[
+        float | None,
+        typer.Option(help="Share of the images for validation. Default: the recipe's."),
+    ] = None,
+    from_stage: Annotated[
+        int, typer.Option(min=1, help="First stage that is run; needs --base.")
+    ] = 1,
     encoder: Annotated[
         str | None,
         typer.Option(help="File with encoder weights, or 'none' for random weights."),
@@ -102,7 +118,14 @@ def train(
     from napari_colorize_training.run import run_recipe
 
     with _progress_and_control(progress) as (reporter, control):
-        selected = read_recipe(recipe, dict(parse_change(change) for change in changes or []))
+        values = dict(parse_change(change) for change in changes or [])
+        if validation_share is not None:
+            values["data.validation_share"] = validation_share
+        selected = read_recipe(recipe, values)
+        if from_stage > 1 and base is None:
+            raise SettingsError(
+                f"--from-stage {from_stage} continues from a model: name it with --base."
+            )
         options = RunOptions(
             folder=run or Path("runs") / selected.name,
             cache=cache,
@@ -112,10 +135,11 @@ def train(
             base=None if base is None else open_base(base),
             base_name=base or "",
             steps=steps,
+            first_stage=from_stage - 1,
             precision=precision,
             save_every=save_every,
         )
-        model = run_recipe(selected, data, options, reporter, control)
+        model = run_recipe(selected, data, options, reporter, control, side=side, cached=not stream)
         if model is None:
             raise _stopped_exit()
         if out is not None:

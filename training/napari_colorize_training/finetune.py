@@ -24,7 +24,7 @@ from napari_colorize.imaging.color import to_uint8
 from napari_colorize.zoo import load
 from napari_colorize_training.data import CachedImage, ImageCache, Report, prepare
 from napari_colorize_training.evaluation.evaluate import evaluate
-from napari_colorize_training.evaluation.quick_score import Score, quick_score
+from napari_colorize_training.evaluation.quick_score import quick_score
 from napari_colorize_training.evaluation.records import EvaluationConfig
 from napari_colorize_training.evaluation.sheets import example_sheet
 from napari_colorize_training.evaluation.text_report import refuse_unwritable
@@ -36,6 +36,7 @@ from napari_colorize_training.model_card import FinetuneResult, write_card
 from napari_colorize_training.models.export import copy_model
 from napari_colorize_training.recipe import Recipe, parse_recipe
 from napari_colorize_training.recipe_parsing import set_value
+from napari_colorize_training.verdict import judge
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,9 +50,6 @@ MAX_MEASURED = 64  # validation images on which base and result are measured
 CARD_IMAGES = 4  # on the sheet of the model card
 SIDE = 128  # px, of the crops
 RULE = "data.contrast_limits"  # key of the recipe: rule for the intensity range of images
-# CIEDE2000 of gray above which the brightness of the images cannot be right
-ABSURD_GRAY = 30.0
-REMEDY = "Use the base, or give more images of the kind that you want to colorize."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +147,14 @@ def finetune(
     refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
     cache = folder / "cache"
     reading = _ReadProgress(progress, control)
+    # Its stage and crops do not depend on the number of images.
+    side = recipe_for(checkpoint, 0, changes=changes).image_side
     try:
         report = prepare(
             images,
             cache,
             group=group,
+            side=side,
             validation_share=VALIDATION_SHARE,
             contrast_limits=(changes or {}).get(RULE, checkpoint.contrast_limits or "auto"),
             progress=reading,
@@ -310,11 +311,11 @@ class _BaseComparison:
             )
         return FinetuneResult(
             path=path,
-            improved=_is_better(before, after) and not kept_base,
+            outcome=judge(before, after, kept_base=kept_base),
             before=before,
             after=after,
             report=report,
-            sentence=_result_sentence(path, before, after, kept_base=kept_base),
+            kept_base=kept_base,
         )
 
     def sheet(self, base: Colorizer, model: Colorizer) -> Image.Image:
@@ -329,7 +330,10 @@ class _BaseComparison:
 
 def _report(progress: ProgressReporter, result: FinetuneResult) -> None:
     figures = {"before": asdict(result.before), "after": asdict(result.after)}
-    progress.report("finetuned", improved=result.improved, text=result.sentence, **figures)
+    text = result.describe(result.path.stem)
+    progress.report(
+        "finetuned", improved=result.improved, outcome=result.outcome, text=text, **figures
+    )
     progress.report("done", model=str(result.path))
 
 
@@ -346,37 +350,3 @@ def _to_8_bits(values: AnyArray, limits: Limits) -> UInt8Array:
     low, high = limits
     unit = np.nan_to_num((values.astype(np.float64) - low) / ((high - low) or 1))
     return to_uint8(unit.clip(0, 1))
-
-
-def _is_better(before: Score, after: Score) -> bool:
-    """Whether the colors are closer to the truth than those of the base, and than gray."""
-    limit = min(before.ciede2000, after.ciede2000_gray)
-    return after.ciede2000 < limit and after.ciede2000_gray <= ABSURD_GRAY
-
-
-def _result_sentence(path: Path, before: Score, after: Score, *, kept_base: bool) -> str:
-    """Return a sentence on whether the model is better than its base."""
-    if kept_base:
-        return (
-            f"{path} is NOT better than its base: it is the base, because no checkpoint was better "
-            f"on the {after.images} validation images (CIEDE2000 {before.ciede2000:.2f}, gray "
-            f"{after.ciede2000_gray:.2f}). {REMEDY}"
-        )
-    figures = (
-        f"on {after.images} validation images, CIEDE2000 {before.ciede2000:.2f} -> "
-        f"{after.ciede2000:.2f} (gray {after.ciede2000_gray:.2f}), PSNR {before.psnr:.2f} -> "
-        f"{after.psnr:.2f} dB, colorfulness {before.colorfulness:.2f} -> {after.colorfulness:.2f}"
-    )
-    if _is_better(before, after):
-        return f"{path} is better than its base: {figures}."
-    if after.ciede2000_gray > ABSURD_GRAY:
-        return (
-            f"{path} was not measured: even gray differs from the colors by a CIEDE2000 of "
-            f"{after.ciede2000_gray:.2f}, so that brightness and colors cannot belong together. "
-            f"Check the images and their contrast limits (--set {RULE}=data). Figures: {figures}."
-        )
-    if before.ciede2000 > after.ciede2000 >= after.ciede2000_gray:
-        return (
-            f"{path} is NOT better than gray, which keeps the image as it is: {figures}. {REMEDY}"
-        )
-    return f"{path} is NOT better than its base: {figures}. {REMEDY}"

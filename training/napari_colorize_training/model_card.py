@@ -14,12 +14,13 @@ from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data import Report
 from napari_colorize_training.evaluation.quick_score import Score
 from napari_colorize_training.recipe import Recipe
+from napari_colorize_training.verdict import Outcome, describe
 
 if TYPE_CHECKING:
     from napari_colorize.zoo import Checkpoint
 
 ROWS = (
-    ("CIEDE2000", "ciede2000", "ciede2000_gray"),
+    ("color error (CIEDE2000)", "ciede2000", "ciede2000_gray"),
     ("PSNR, dB", "psnr", "psnr_gray"),
     ("colorfulness, share of the truth's", "colorfulness", None),
     ("share of images better than gray", "better_share", None),
@@ -31,12 +32,26 @@ class FinetuneResult:
     """Model, scores and data of a fine-tuning."""
 
     path: Path  # path of the model
-    improved: bool  # whether the model is better than its base on the validation images
-    # Scores of base and result on these images
+    outcome: Outcome
+    # Scores of base and result on the validation images
     before: Score
     after: Score
     report: Report  # numbers of images, and problems
-    sentence: str  # summary for users
+    kept_base: bool = False  # no checkpoint was better, so that the model is a copy of its base
+
+    @property
+    def improved(self) -> bool:
+        """Whether the model is better than its base and than gray, on the validation images."""
+        return self.outcome is Outcome.BETTER
+
+    @property
+    def sentence(self) -> str:
+        """Summary for users."""
+        return self.describe(str(self.path))
+
+    def describe(self, name: str) -> str:
+        """Return the summary with another name of the model."""
+        return describe(self.outcome, name, self.before, self.after, kept_base=self.kept_base)
 
 
 def write_card(
@@ -60,7 +75,7 @@ def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, image: str) 
 
 {recipe.title}. {STATEMENT}
 
-{result.sentence.replace(str(result.path), "This model", 1)}
+{result.describe("This model")}
 
 - Base: {base.name} ({base.architecture}), sha256 {base.sha256}
 - License of the base: {recipe.license}

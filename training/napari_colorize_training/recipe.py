@@ -39,6 +39,8 @@ class DataConfig:
 
     # Smallest and largest side of the square crops, as a share of the image's short side
     crop_scale: tuple[float, float] = (0.65, 1.0)
+    # Reshape whole images to squares, as DeOldify and the IPOL program do, instead of cropping
+    squeeze: bool = False
     horizontal_flip: bool = True  # flip half of the crops left to right
     # Random changes of gray and colors alike, for small data sets
     augment: Literal["none", "photographs", "stains"] = "none"
@@ -48,6 +50,8 @@ class DataConfig:
     # Rule for the intensity range of each image, as the setting of the Colorizer; recorded in the
     # checkpoint
     contrast_limits: RangeRule = "auto"
+    # Share of the images in the validation split, in (0, 1); see `split.validation_split`
+    validation_share: float = 0.02
     # Images of one group are on the same side of the validation split. "": each image by itself;
     # "folder"; or a regular expression searched in the file name.
     group: str = ""
@@ -141,6 +145,8 @@ class Stage:
     batch: int  # crops per step, of all processes together
     epochs: float = 1.0  # length in passes over all images
     steps: int | None = None  # length in steps, instead of `epochs`
+    # Smallest number of steps, for `epochs` that are a small share of ImageNet
+    min_steps: int = 0
     # Peak learning rate of the last and of the first group of layers; geometric between them. In a
     # stage that trains the critic only, `lr` is the critic's.
     lr: float | None = None
@@ -164,8 +170,15 @@ class Stage:
     # Use the noise consistency loss of eq. (9), if the recipe has one
     noise_consistency: bool = False
     feature_loss: bool = True  # use the feature loss, if the recipe has one
-    # Steps between checkpoints, of which the best is kept; 0: the last weights are kept
+    # Steps between checkpoints, of which the best is kept; 0: the last weights are kept. In "gan"
+    # stages the weights before the first step are one of them.
     checkpoint_every: int = 0
+    # Criterion of the best checkpoint: CIEDE2000 with a small weight of colorfulness; or the
+    # Frechet distance of local color statistics, see `ValidationFigures`
+    select_by: Literal["color-error", "frechet"] = "color-error"
+    # With "frechet", a checkpoint is not kept if its CIEDE2000 is above this multiple of that
+    # before the stage
+    max_error_ratio: float = 1.05
     # The stage ends after so many checkpoints in a row that are not the best; 0: never
     patience: int = 0
     in_cycle: bool = False  # the stage is one of those that are repeated `cycles` times
@@ -220,6 +233,12 @@ class Recipe:
             raise SettingsError(
                 f"The recipe {self.name!r} has stages with a critic, but no table [critic]."
             )
+
+    @property
+    def image_side(self) -> int:
+        """Short side, px, of images whose smallest crops fill the largest stage."""
+        scale = 1.0 if self.data.squeeze else self.data.crop_scale[0]
+        return round(max(stage.side for stage in self.stages) / scale)
 
     def unrolled_stages(self) -> Iterator[Stage]:
         """Yield the stages in the order in which they run, with cycles unrolled."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_colorize_training.data import prepare
+from napari_colorize_training.data import Report, prepare
+from napari_colorize_training.data.stream import INDEX, prepare_stream
 from napari_colorize_training.loop.accelerator import make_accelerator
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.options import RunOptions
@@ -19,6 +20,9 @@ def run_recipe(
     options: RunOptions,
     progress: ProgressReporter | None = None,
     control: RunControl | None = None,
+    *,
+    side: int | None = None,
+    cached: bool = True,
 ) -> Path | None:
     """Run a recipe on images, as `napari-colorize-train train` does.
 
@@ -32,6 +36,10 @@ def run_recipe(
         Folders, files and machine settings.
     progress, control
         See `Trainer`.
+    side : int, optional
+        Short side of cached images, px. Default: as the largest stage and its crops need.
+    cached : bool
+        Decode all images once to a cache; otherwise files are decoded in every step.
 
     Returns
     -------
@@ -42,17 +50,39 @@ def run_recipe(
     accelerator = make_accelerator(options.precision)
     try:
         with accelerator.local_main_process_first():  # the other processes find the cache complete
-            group = recipe.data.group or None
-            report = prepare(
-                data,
-                options.cache,
-                group=group,
-                contrast_limits=recipe.data.contrast_limits,
-                progress=control.check,
-            )
+            report = _prepare(recipe, data, options.cache, side, cached, progress, control)
     except Stopped:
         progress.report("stopped", step=0)
         return None
     if accelerator.is_main_process:
         progress.report("note", text=report.sentence())
     return Trainer(recipe, options, progress, control).train()
+
+
+def _prepare(
+    recipe: Recipe,
+    data: Any,
+    cache: Path,
+    side: int | None,
+    cached: bool,
+    progress: ProgressReporter,
+    control: RunControl,
+) -> Report:
+    side = side or recipe.image_side
+    config = recipe.data
+    group, share, rule = config.group or None, config.validation_share, config.contrast_limits
+    if not cached:
+        return prepare_stream(
+            data, cache, group=group, side=side, validation_share=share, contrast_limits=rule
+        )
+    (cache / INDEX).unlink(missing_ok=True)
+    return prepare(
+        data,
+        cache,
+        group=group,
+        side=side,
+        validation_share=share,
+        contrast_limits=rule,
+        progress=control.check,
+        note=lambda text: progress.report("note", text=text),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_colorize.finetune.status import TrainingStatus
+from napari_colorize.finetune.status import TITLES, TrainingStatus
 from napari_colorize.finetune.training_curves import TrainingCurves
 from napari_colorize.finetune.training_run import State, TrainingRun, runs
 
@@ -79,7 +79,7 @@ class RunMonitor:
         """Heading of the page: the model and what became of it."""
         name = self.run.request.name
         if self.end_state is State.DONE:
-            return f"{name} {'is ready' if self.status.is_better else 'is no better than its base'}"
+            return TITLES[self.status.outcome].format(name=name)
         return f"Training {name}"
 
     @property

@@ -13,6 +13,16 @@ INTRO = (
 )
 
 
+# Headings by the outcome that training reports, with {name} for the name of the model.
+TITLES = {
+    "": "{name} is ready",
+    "better": "{name} is ready",
+    "better than base": "{name} is better than its base, but no better than gray",
+    "not better": "{name} is no better than its base",
+    "wrong range": "{name} cannot be judged",
+}
+
+
 class TrainingStatus:
     """State of one training run, from the events that it has emitted so far.
 
@@ -26,15 +36,15 @@ class TrainingStatus:
         Steps, or images while they are read.
     is_paused : bool
         Whether the run is paused.
-    is_better : bool
-        Whether the new model is better than its base.
+    outcome : str
+        Key of `TITLES`: what became of the model; empty before the end.
     """
 
     def __init__(self, name: str, base: str) -> None:
         self.name = name
         self.done, self.total = 0, 0
         self.is_paused = False
-        self.is_better = False
+        self.outcome = ""
         self.figures = ""
         self.sentence = (
             f"Starting{_download_note(base)}… Training runs in the background and continues if you "
@@ -96,28 +106,9 @@ class TrainingStatus:
         self.sentence = f"Stopped at step {event['step']}."
 
     def _on_finetuned(self, event: dict[str, Any]) -> None:
-        before, after = event["before"], event["after"]
-        images = after["images"] if "images" in after else after["pictures"]  # in older logs
-        figures = (
-            f"the color error (CIEDE2000) on {images} validation images changed from "
-            f"{before['ciede2000']:.1f} to {after['ciede2000']:.1f}; without color it is "
-            f"{after['ciede2000_gray']:.1f}"
-        )
-        self.is_better = bool(event["improved"])
-        if self.is_better:
-            self.sentence = f"{self.name} is better than its base: {figures}."
-        elif before == after:
-            self.sentence = (
-                f"Training did not reduce the color error on the {images} validation images, so "
-                f"{self.name} is a copy of its base (color error "
-                f"{after['ciede2000']:.1f}; without color {after['ciede2000_gray']:.1f}). Use the "
-                "base, or add more images of the kind that you want to colorize."
-            )
-        else:
-            self.sentence = (
-                f"{self.name} is NOT better than its base: {figures}. Use the base, or add more "
-                "images of the kind that you want to colorize."
-            )
+        # Logs of earlier versions have no outcome.
+        self.outcome = event.get("outcome", "better" if event["improved"] else "not better")
+        self.sentence = event["text"]
         self.figures = ""
 
     def _on_error(self, event: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ some pixels of a large image, so that an image of any size is composed in row bl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +41,42 @@ def full_window(height: int, width: int) -> Window:
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize images `(N, C, H, W)`: area means to reduce, bilinear interpolation to enlarge."""
     smaller = min(size[0], x.shape[-2]), min(size[1], x.shape[-1])
-    if smaller != tuple(x.shape[-2:]):
-        x = F.interpolate(x, smaller, mode="area")
+    x = area_mean(x, smaller)
     if smaller != size:
         x = F.interpolate(x, size, mode="bilinear", align_corners=False)
     return x
+
+
+def area_mean(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Reduce images `(N, C, H, W)` to `size` by means over areas, as `F.adaptive_avg_pool2d` does.
+
+    MPS pools only if the sides divide (PyTorch issue 96056). There the means are matrix products,
+    equal within 1e-6 of the largest value.
+    """
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    if _pools_any_size(x.device):
+        return F.adaptive_avg_pool2d(x, (size[0], size[1]))
+    rows, columns = (
+        _area_weights(length, count).to(x) for length, count in zip(x.shape[-2:], size, strict=True)
+    )
+    return rows @ x @ columns.T
+
+
+def _pools_any_size(device: torch.device) -> bool:
+    """Whether the device pools where sides do not divide. Costs some microseconds."""
+    try:
+        F.adaptive_avg_pool2d(torch.zeros(1, 1, 3, 3, device=device), (2, 2))
+    except RuntimeError:
+        return False
+    return True
+
+
+def _area_weights(length: int, count: int) -> Tensor:
+    """Matrix `(count, length)` that takes means over `count` overlapping parts of an axis."""
+    parts, positions = torch.arange(count)[:, None], torch.arange(length)
+    first, end = parts * length // count, -(-(parts + 1) * length // count)
+    return ((positions >= first) & (positions < end)) / (end - first)
 
 
 def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:

@@ -18,17 +18,18 @@ from torch import Tensor, nn
 WIDTH = 16  # channels of the first convolution
 SIDES = (5, 3, 3)  # filter sides of an encoder block; reversed in the decoder
 BLOCKS = 3
-REMOVED_PIXELS = BLOCKS * sum(
-    side - 1 for side in SIDES
-)  # pixels of height and width that the encoder removes: 24
+SLOPE = 0.3  # of LeakyReLU for negative values; Keras' default
+# Pixels of height and width that the encoder removes: 24.
+REMOVED_PIXELS = BLOCKS * sum(side - 1 for side in SIDES)
 INITIAL_RGB = 0.5  # output of a new network
 
 
 class ExploUNet(nn.Module):
     """Gray (N, 1, H, W) in [0, 1] to RGB (N, 3, H, W) of 0 or more; values above 1 are too bright.
 
-    ReLU follows every convolution including the last one, as in the code of the slides (the text
-    says tanh). tanh is used at the bottleneck only. The slides state 1 406 403 parameters. This
+    As in the code of the slides, Keras' LeakyReLU (slope 0.3) follows the convolutions of the
+    encoder, and ReLU those of the decoder including the last one (the text says tanh). tanh is used
+    at the bottleneck only. The slides state 1 406 403 parameters. This
     number results if each decoder block also takes the output of the encoder block of its size
     (128, 64 and 32 channels), which makes it a U-Net, as the slides call it, and needs no cropping.
     The first convolution has `width` channels; every block doubles them. Images smaller than the
@@ -40,9 +41,8 @@ class ExploUNet(nn.Module):
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
-        widths = [
-            width * 2**block for block in range(BLOCKS)
-        ]  # each block ends with twice these channels
+        # Each block ends with twice these channels.
+        widths = [width * 2**block for block in range(BLOCKS)]
         deepest = 2 * widths[-1]
         self.contract = nn.ModuleList(
             _contracting_block(1 if first == width else first, first) for first in widths
@@ -84,7 +84,8 @@ def _contracting_block(inputs: int, first: int) -> nn.Sequential:
     channels = (inputs, first, 2 * first, 2 * first)
     parts: list[nn.Module] = []
     for step, side in enumerate(SIDES):
-        parts += [nn.Conv2d(channels[step], channels[step + 1], side), nn.ReLU(inplace=True)]
+        convolution = nn.Conv2d(channels[step], channels[step + 1], side)
+        parts += [convolution, nn.LeakyReLU(SLOPE, inplace=True)]
     return nn.Sequential(*parts)
 
 

@@ -223,7 +223,9 @@ def _position(
 ) -> tuple[Tensor, Tensor]:
     """Return window indices of pixel positions along one axis, and a mask of valid ones."""
     scale = (span[1] - span[0]) / length
-    pixel = ((positions.double() + 0.5) * scale + span[0]).floor().long()
+    # In float64, which MPS does not have.
+    pixel = ((positions.cpu().double() + 0.5) * scale + span[0]).floor().long()
+    pixel = pixel.to(positions.device)
     index = (pixel - pixels.start) // pixels.step
     inside = (index >= 0) & (index < len(pixels)) & ((pixel - pixels.start) % pixels.step == 0)
     return index, inside

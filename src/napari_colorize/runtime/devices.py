@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 
@@ -40,6 +42,50 @@ def choose_device(device: str | torch.device) -> torch.device:
             f"This machine has no device {str(device)!r}. Choose one of: {', '.join(names)}."
         )
     return chosen
+
+
+_lock = threading.Lock()  # of the settings of torch below, which all threads share
+_users = 0
+_before: list[tuple[Any, str, object]] = []
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Compute float32 products and convolutions with all 24 bits of the mantissa.
+
+    By default, torch's convolutions on CUDA keep 11 of them (TF32). The settings are global: they
+    are restored when the last of the threads that need them has left.
+    """
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            settings = _float32_settings()
+            _before[:] = [(owner, name, getattr(owner, name)) for owner, name, _ in settings]
+            _set(settings)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _set(_before)
+
+
+def _float32_settings() -> list[tuple[Any, str, object]]:
+    """Settings of torch for float32 on CUDA: owner, attribute and the exact value."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    try:
+        _ = cudnn.allow_tf32, matmul.allow_tf32
+    except RuntimeError:  # after the program has set the names of torch 2.9, which exclude these
+        owners = (cudnn.conv, cudnn.rnn, matmul)  # type: ignore[attr-defined]
+        return [(owner, "fp32_precision", "ieee") for owner in owners]
+    return [(owner, "allow_tf32", False) for owner in (cudnn, matmul)]
+
+
+def _set(settings: list[tuple[Any, str, object]]) -> None:
+    for owner, name, value in settings:
+        setattr(owner, name, value)
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:

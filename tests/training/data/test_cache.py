@@ -212,7 +212,7 @@ def test_few_images_are_decoded_in_advance(monkeypatch):
         go_on.wait(60)
         return item
 
-    monkeypatch.setattr(cached, "_read", noted)
+    monkeypatch.setattr(cached, "read_item", noted)
     images = cached._read_all([*range(10 * PREFETCH * THREADS)], 160, "auto")
     threading.Timer(0.1, go_on.set).start()
     next(images)
@@ -277,6 +277,30 @@ def test_an_unwritable_cache_folder_is_refused(tmp_path):
 
     with pytest.raises(OutputError, match="is a file, not a folder"):
         prepare(tmp_path / "photos", tmp_path / "file" / "cache")
+
+
+def test_space_and_time_are_estimated_before_a_cache_is_built(tmp_path):
+    write_images(tmp_path / "photos", 40, size=(120, 100))
+    notes = []
+
+    prepare(tmp_path / "photos", tmp_path / "cache", side=50, note=notes.append)
+
+    size = (tmp_path / "cache" / "pixels").stat().st_size
+    assert size == 40 * 50 * 60 * 3
+    assert len(notes) == 1
+    assert notes[0].startswith("Decoding 40 images to a cache of 50 px, about 360 kB, takes about ")
+    prepare(tmp_path / "photos", tmp_path / "cache", side=50, note=notes.append)
+    assert len(notes) == 1
+
+
+def test_a_cache_that_does_not_fit_is_refused(tmp_path, monkeypatch):
+    write_images(tmp_path / "photos", 3)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5000))
+
+    with pytest.raises(OutputError, match=r"about 24 kB, but .* has 5 kB left: .*--no-cache"):
+        prepare(tmp_path / "photos", tmp_path / "cache")
+
+    assert not (tmp_path / "cache" / "pixels").exists()
 
 
 @pytest.mark.parametrize("options", [{"side": 8}, {"validation_share": 0}, {"validation_share": 1}])

@@ -59,6 +59,21 @@ def test_small_sets_have_at_least_half_of_the_share(salt):
     assert 2 <= sum(validates) <= 10
 
 
+@pytest.mark.parametrize(("count", "expected"), [(40, 8), (100, 8), (12, 2)])
+def test_eight_images_validate_if_they_are_at_most_a_fifth(count, expected):
+    validates = validation_split(digests(count), [None] * count, [], 1e-9)
+
+    assert sum(validates) == expected
+
+
+def test_images_of_groups_count_for_the_minimum():
+    groups = [f"slide{number % 10}" for number in range(100)]
+
+    validates = validation_split(digests(100), groups, [], 1e-9)
+
+    assert sum(validates) == 10  # one group
+
+
 def test_near_duplicates_are_in_the_same_split():
     names = digests(200)
     pairs = [(number, number + 100) for number in range(100)]

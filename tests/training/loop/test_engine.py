@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from napari_colorize_training.data import prepare
 from napari_colorize_training.loop import engine
 from napari_colorize_training.loop.checkpoint_selection import Validator
 from napari_colorize_training.loop.engine import Trainer
@@ -101,10 +102,10 @@ def test_the_best_checkpoint_is_exported(cache, tmp_path, monkeypatch):
     steps = {}
     compare = Validator.compare
 
-    def remember(self, figures, step):
+    def remember(self, run, figures, step):
         state = self._models.network.state_dict()
         steps[step] = {key: value.half() for key, value in state.items()}
-        compare(self, figures, step)
+        compare(self, run, figures, step)
 
     monkeypatch.setattr(Validator, "compare", remember)
 
@@ -199,6 +200,94 @@ def test_the_base_is_exported_if_no_checkpoint_is_better(cache, tmp_path, monkey
     assert weights.metadata["base"] == "mine"
     for name, value in state.items():
         torch.testing.assert_close(weights.state[name].float(), value.float(), atol=1e-3, rtol=1e-3)
+
+
+def gan_table(**options: object) -> dict:
+    stage = {
+        "train": "gan",
+        "side": 64,
+        "steps": 6,
+        "checkpoint_every": 2,
+        "select_by": "frechet",
+        **options,
+    }
+    critic = {"name": "sagan", "options": {"width": 8}}
+    return tiny_table(**stage) | {"critic": critic, "optimizer": {"lr": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("frechet", "errors", "best"),
+    [
+        ([0.5, 0.9, 0.8, 0.6], [10.0] * 4, 0),  # the weights before the stage are a candidate
+        ([0.5, 0.9, 0.4, 0.6], [10.0] * 4, 4),
+        ([0.5, 0.3, 0.4, 0.6], [10.0, 10.6, 10.4, 10.0], 4),  # more than 5 % worse at step 2
+    ],
+)
+def test_an_adversarial_stage_exports_nothing_worse(
+    cache, tmp_path, monkeypatch, frechet, errors, best
+):
+    figures, states = iter(zip(frechet, errors, strict=True)), []
+
+    def measure(self: Validator, step: int) -> ValidationFigures:
+        state = self._models.network.state_dict()
+        states.append({key: value.clone() for key, value in state.items()})
+        distance, error = next(figures)
+        return ValidationFigures(
+            uv=0.1,
+            uv_gray=0.1,
+            ciede2000=error,
+            ciede2000_gray=10.0,
+            colorfulness=1.0,
+            frechet=distance,
+        )
+
+    monkeypatch.setattr(Validator, "measure", measure)
+    progress = RecordedProgress()
+    options = options_of(tmp_path, cache)
+
+    model = Trainer(parse_recipe(gan_table()), options, progress).train()
+
+    state, expected = read_weights(model).state, states[best // 2]
+    name = next(name for name, value in state.items() if value.ndim == 4)
+    torch.testing.assert_close(state[name].float(), expected[name].float(), atol=1e-3, rtol=1e-3)
+    notes = [note["text"] for note in progress.of("note")]
+    stays = "no checkpoint is better than the weights before; these stay."
+    assert any(note.endswith(stays) for note in notes) == (best == 0)
+
+
+def test_a_run_may_begin_with_a_later_stage(cache, tmp_path):
+    table = eventful_table(first=4, second=3)
+    progress = RecordedProgress()
+    options = options_of(tmp_path, cache, first_stage=1)
+
+    Trainer(parse_recipe(table), options, progress).train()
+
+    assert progress.of("start")[0]["stages"] == ["2: gan at 64 px"]
+    assert progress.of("start")[0]["steps"] == 3
+
+
+def test_a_minimum_of_steps_is_said_with_the_share_of_the_set(cache, tmp_path):
+    recipe = tiny(steps=None, epochs=0.5, min_steps=7)
+
+    notes = [*Trainer(recipe, options_of(tmp_path, cache))._notes()]
+
+    assert notes[1:] == [
+        "Stage 1 runs for 7 steps, the minimum of the recipe: its 0.5 epochs of 8 images are 1 "
+        "steps."
+    ]
+
+
+def test_a_reduced_stage_gives_the_reason(tmp_path):
+    prepare(draw_images(tmp_path / "images", 9, 64), tmp_path / "small", side=40)
+    prepare(tmp_path / "images", tmp_path / "whole", side=80)
+
+    for folder, reason in (
+        ("small", "the cache was made with 40 px"),
+        ("whole", "half of the images are no larger than 64 px"),
+    ):
+        trainer = Trainer(tiny(side=80), options_of(tmp_path / "run" / folder, tmp_path / folder))
+
+        assert [*trainer._notes()][1].endswith(f"instead of 80 px: {reason}.")
 
 
 def test_a_state_belongs_to_its_recipe_length_and_images(cache, tmp_path):

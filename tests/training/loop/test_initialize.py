@@ -58,3 +58,18 @@ def test_deoldifys_networks_adapt_to_the_encoder_file(tmp_path, architecture, ot
     assert "resnet18 up to layer3" in note
     loaded = network.encoder.state_dict()
     assert torch.equal(loaded["layer3.1.conv2.weight"], small["layer3.1.conv2.weight"])
+
+
+def test_a_base_with_another_encoder_of_the_same_family_is_accepted():
+    other = ARCHITECTURES["deoldify-other"]
+    base = other.create(encoder="resnet18", kind="wide", width=0.0625), other
+    stable = NetworkConfig(architecture="deoldify-wide", encoder="resnet101")
+
+    network, architecture, _ = build_network(stable, encoder=None, untrained=False, base=base)
+
+    assert network is base[0] and architecture is other
+    for unrelated in ("ipol-uv", "pix2pix"):
+        with pytest.raises(SettingsError, match="of the same family"):
+            build_network(
+                NetworkConfig(architecture=unrelated), encoder=None, untrained=False, base=base
+            )

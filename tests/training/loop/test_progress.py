@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from napari_colorize_training.loop import progress
 from napari_colorize_training.loop.progress import (
     Clock,
     JsonLines,
@@ -53,9 +54,7 @@ def controlled_by(commands: str) -> RunControl:
     return control
 
 
-def test_commands_pause_resume_and_stop():
-    assert controlled_by("pause\n").is_paused
-    assert not controlled_by("pause\nresume\n").is_paused
+def test_commands_stop():
     assert controlled_by(" stop \n").is_stopped
     assert not controlled_by("halt\n\n").is_stopped
 
@@ -67,14 +66,33 @@ def test_a_paused_run_can_be_ended(command):
     assert returns(lambda: control.wait_while_paused(lambda: control.apply(command)))
 
     assert control.is_stopped == (command == "stop")
-    assert control.is_finished == (command == "finish") and not control.is_paused
+    assert control.is_finished == (command == "finish")
 
 
 def test_a_run_that_is_not_paused_does_not_wait():
     assert not RunControl().wait_while_paused(pytest.fail)
 
 
-def test_a_resume_just_before_the_wait_is_not_lost_when_a_pause_follows():
+def test_a_pause_and_a_resume_in_one_breath_are_both_executed():
+    control, pauses = controlled_by("pause\nresume\n"), []
+
+    assert returns(lambda: control.wait_while_paused(lambda: pauses.append(1)))
+
+    assert pauses == [1]
+    assert not control.wait_while_paused(pytest.fail)
+
+
+def test_every_pause_is_ended_by_one_resume():
+    control, pauses = controlled_by("resume\npause\npause\nresume\npause\nresume\n"), []
+
+    for count in (1, 2):
+        assert returns(lambda: control.wait_while_paused(lambda: pauses.append(1)))
+        assert len(pauses) == count
+
+    assert not control.wait_while_paused(pytest.fail)
+
+
+def test_a_resume_during_the_wait_is_not_lost_when_a_pause_follows():
     control = controlled_by("pause\n")
 
     def resume_and_pause() -> None:
@@ -82,7 +100,7 @@ def test_a_resume_just_before_the_wait_is_not_lost_when_a_pause_follows():
         control.pause()
 
     assert returns(lambda: control.wait_while_paused(resume_and_pause))
-    assert control.is_paused  # after the next step
+    assert returns(lambda: control.wait_while_paused(control.resume))  # after the next step
 
 
 def test_an_interrupt_at_any_line_of_the_wait_ends_it():
@@ -98,22 +116,25 @@ def lines_before_the_wait_blocks() -> int:
     class Blocked(Exception):
         pass
 
-    class Wakeups:
-        def get(self) -> None:
-            raise Blocked
+    class Requests:
+        def get(self) -> str:
+            if paused:
+                raise Blocked
+            return "pause"
 
-    control, lines = controlled_by("pause\n"), 0
+        def empty(self) -> bool:
+            return False
+
+    control, lines, paused = RunControl(), 0, []
 
     def count(frame, event, argument):
         nonlocal lines
-        if frame.f_code is Wakeups.get.__code__:
-            sys.settrace(None)
-        lines += event == "line"
+        lines += is_line_of_progress(frame, event)
         return count
 
-    control._wakeups = Wakeups()
+    control._requests = Requests()
     with pytest.raises(Blocked), tracing(count):
-        control.wait_while_paused(lambda: None)
+        control.wait_while_paused(lambda: paused.append(1))
     return lines
 
 
@@ -122,14 +143,18 @@ def wait_interrupted_at(line: int) -> bool:
 
     def interrupt(frame, event, argument):
         nonlocal lines
-        lines += event == "line"
-        if event == "line" and lines == line:
+        lines += is_line_of_progress(frame, event)
+        if lines == line and not control.is_stopped:
             control.interrupt()
         return interrupt
 
     with tracing(interrupt):
         control.wait_while_paused(lambda: None)
     return control.is_stopped
+
+
+def is_line_of_progress(frame, event: str) -> bool:
+    return event == "line" and frame.f_code.co_filename == progress.__file__
 
 
 @contextmanager
@@ -148,10 +173,12 @@ def test_commands_in_a_file_are_applied_as_it_changes(tmp_path, monkeypatch):
     control.follow(file)
 
     file.write_text("pause")
-    assert soon(lambda: control.is_paused)
+    assert soon(lambda: not control._requests.empty())
+    waiting = threading.Thread(target=control.wait_while_paused, args=(lambda: None,), daemon=True)
+    waiting.start()
     file.write_text("resu")  # a part of a command is ignored
     file.write_text("resume")
-    assert soon(lambda: not control.is_paused)
+    assert soon(lambda: not waiting.is_alive())
     file.write_text("stop")
     assert soon(lambda: control.is_stopped)
 

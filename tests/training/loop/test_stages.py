@@ -9,6 +9,8 @@ from napari_colorize_training.loop.stages import epoch_ends, expand_stages
 from napari_colorize_training.recipe import parse_recipe, read_recipe
 from tiny_training import tiny, tiny_table
 
+from napari_colorize.errors import SettingsError
+
 
 def staged(*stages: dict):
     usual = {"side": 64, "batch": 4}
@@ -23,6 +25,32 @@ def test_epochs_are_converted_to_steps():
 
 def test_a_stage_has_at_least_one_step():
     assert expand_stages(staged({"epochs": 0.01}), 10, largest_side=160)[0].steps == 1
+
+
+def test_a_stage_has_at_least_the_steps_of_the_recipe():
+    recipe = staged({"epochs": 0.01, "min_steps": 50}, {"epochs": 1.0, "min_steps": 5})
+
+    assert [run.steps for run in expand_stages(recipe, 40, largest_side=160)] == [50, 10]
+    assert [run.steps for run in expand_stages(recipe, 40, largest_side=160, steps=6)] == [5, 1]
+
+
+@pytest.mark.parametrize("name", ["deoldify-artistic", "deoldify-stable", "deoldify-video"])
+def test_nogan_is_not_almost_nothing_on_a_small_set(name):
+    runs = expand_stages(read_recipe(name), 5000, largest_side=192)
+
+    for run in runs:
+        if run.stage.train == "gan":
+            assert run.steps >= 4 * run.stage.checkpoint_every
+
+
+def test_a_run_from_a_later_stage_leaves_out_those_before():
+    recipe = staged({"steps": 100}, {"steps": 20}, {"steps": 30})
+
+    runs = expand_stages(recipe, 80, largest_side=160, first=1)
+
+    assert [(run.index, run.first_step, run.steps) for run in runs] == [(1, 0, 20), (2, 20, 30)]
+    with pytest.raises(SettingsError, match="has 3 stages, no stage 4"):
+        expand_stages(recipe, 80, largest_side=160, first=3)
 
 
 def test_stages_keep_their_shares_of_another_length():

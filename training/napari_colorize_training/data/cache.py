@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +26,7 @@ from typing import IO, Any
 import numpy as np
 
 from napari_colorize.array_types import AnyArray, Limits, UInt8Array
-from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.errors import ImageError, OutputError, SettingsError
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
 from napari_colorize.settings import RangeRule
 from napari_colorize_training.data.checks import (
@@ -68,6 +71,7 @@ SIDE = 160  # px, short side of cached images
 VALIDATION_SHARE = 0.02
 FORMAT = 3  # version of the cache; caches of other versions are rebuilt
 THREADS = min(16, os.cpu_count() or 1)
+SAMPLE = 16  # images from which properties of all are estimated
 PREFETCH = 4  # images that are decoded in advance, per thread
 SAME_PROPORTIONS = 0.02  # relative tolerance; scans of one plate may differ by some rows
 ALIGNMENT = 8  # bytes
@@ -105,11 +109,40 @@ class CacheEntry:
     validation: bool = False
 
 
-class ImageCache:
-    """Cached images of the training or validation split."""
+class Images(Sequence[CachedImage]):
+    """Images of the training or validation split: an `ImageCache` or an `ImageStream`.
+
+    Attributes
+    ----------
+    side : int
+        Upper limit of the images' short sides, px.
+    deep : bool
+        Whether images have more than 8 bits; otherwise all are uint8.
+    paired : bool
+        Whether the source has gray images.
+    """
+
+    side: int
+    paired: bool
+    deep: bool
+
+    @property
+    @abstractmethod
+    def short_side(self) -> int:
+        """Median short side of the images, px."""
+
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Names of the images, in order."""
+
+
+class ImageCache(Images):
+    """Images in a cache, see `prepare`."""
 
     def __init__(self, cache: Path, *, validation: bool) -> None:
-        images = _read_index(cache)["images"]
+        index = _read_index(cache)
+        images, self.side = index["images"], int(index["key"]["side"])
         entries = [CacheEntry(**image) for image in images]
         # Mode "c" (copy on write): torch warns of arrays that are not writable.
         self._pixels = np.memmap(cache / "pixels", np.uint8, mode="c")
@@ -130,7 +163,7 @@ class ImageCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, index: int) -> CachedImage:
+    def __getitem__(self, index: int) -> CachedImage:  # type: ignore[override]
         entry = self._entries[index]
         shape = (entry.height, entry.width)
         rgb = self._array(entry.start, entry.dtype, (*shape, 3))
@@ -140,9 +173,6 @@ class ImageCache:
         low, high = entry.limits
         black, white = entry.gray_limits
         return CachedImage(rgb, gray, (low, high), entry.name, entry.group, (black, white))
-
-    def __iter__(self) -> Iterator[CachedImage]:
-        return (self[index] for index in range(len(self)))
 
     def _array(self, start: int, dtype: str, shape: tuple[int, ...]) -> AnyArray:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -158,6 +188,7 @@ def prepare(
     validation_share: float = VALIDATION_SHARE,
     contrast_limits: RangeRule = "auto",
     progress: ReadProgress | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Report:
     """Read a source, check every image and write the cache, unless it is up to date.
 
@@ -177,6 +208,8 @@ def prepare(
         Rule for the intensity range of each image, as the setting of the Colorizer.
     progress : callable, optional
         Called after each image with the number of images read and in total.
+    note : callable, optional
+        Called with a sentence on the space and time that a new cache takes.
 
     Returns
     -------
@@ -208,6 +241,19 @@ def prepare(
     with write_errors(cache):
         cache.mkdir(parents=True, exist_ok=True)
     remove_abandoned(cache)
+    size, seconds = estimate(source.items, side, contrast_limits)
+    free = shutil.disk_usage(cache).free
+    if size > free:
+        raise OutputError(
+            f"The cache of {len(source.items)} images at {side} px needs about {_bytes(size)}, but "
+            f"{cache} has {_bytes(free)} left: choose another folder (--cache), a smaller side "
+            "(--side), or read the files in every step (--no-cache)."
+        )
+    if note is not None:
+        note(
+            f"Decoding {len(source.items)} images to a cache of {side} px, about {_bytes(size)}, "
+            f"takes about {_duration(seconds)}."
+        )
     index = cache / "index.json"
     with new_file(cache / "pixels", overwrite=True) as part:
         writer = _CacheWriter(source.title, len(source.items), [*source.problems])
@@ -226,8 +272,34 @@ def prepare(
     return report
 
 
+def estimate(items: Sequence[Item], side: int, rule: RangeRule) -> tuple[int, float]:
+    """Estimate bytes and seconds of a cache from some of the images."""
+    chosen = {round(index) for index in np.linspace(0, len(items) - 1, min(SAMPLE, len(items)))}
+    began = time.monotonic()
+    images = [read_item(items[index], side=side, rule=rule) for index in sorted(chosen)]
+    seconds = (time.monotonic() - began) / len(chosen)
+    sizes = [
+        image.rgb.nbytes + (0 if image.gray is None else image.gray.nbytes)
+        for image in images
+        if isinstance(image, CheckedImage)
+    ]
+    return round(sum(sizes) / len(chosen) * len(items)), seconds * len(items) / THREADS
+
+
+def _bytes(size: float) -> str:
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    scale, unit = next((pair for pair in units if size >= pair[0]), units[-1])
+    return f"{size / scale:.2g} {unit}" if size < 100 * scale else f"{size / scale:.0f} {unit}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 @dataclass(frozen=True)
-class _CheckedImage:
+class CheckedImage:
     """An image that passed the checks, ready to be written."""
 
     rgb: AnyArray
@@ -253,7 +325,7 @@ class _CacheWriter:
     def write(
         self,
         file: IO[bytes],
-        images: Iterator[tuple[Item, _CheckedImage | Problem]],
+        images: Iterator[tuple[Item, CheckedImage | Problem]],
         group_of: Callable[[Item], str | None],
         progress: ReadProgress | None,
     ) -> None:
@@ -269,7 +341,7 @@ class _CacheWriter:
             if progress is not None:
                 progress(number, self.total)
 
-    def _add(self, file: IO[bytes], item: Item, image: _CheckedImage, group: str | None) -> None:
+    def _add(self, file: IO[bytes], item: Item, image: CheckedImage, group: str | None) -> None:
         start = file.tell()
         for array in (image.rgb, image.gray):
             if array is not None:
@@ -366,22 +438,23 @@ def _require_images(source: ImageSource) -> None:
 
 def _read_all(
     items: Sequence[Item], side: int, rule: RangeRule
-) -> Iterator[tuple[Item, _CheckedImage | Problem]]:
+) -> Iterator[tuple[Item, CheckedImage | Problem]]:
     """Yield every item in order, decoded and checked by several threads, a few in advance."""
-    waiting: deque[tuple[Item, Future[_CheckedImage | Problem]]] = deque()
+    waiting: deque[tuple[Item, Future[CheckedImage | Problem]]] = deque()
     remaining = iter(items)
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
             # `Executor.map` would decode all of them before the first is written.
             for item in islice(remaining, PREFETCH * THREADS - len(waiting)):
-                waiting.append((item, pool.submit(partial(_read, side=side, rule=rule), item)))
+                waiting.append((item, pool.submit(partial(read_item, side=side, rule=rule), item)))
             if not waiting:
                 return
             item, future = waiting.popleft()
             yield item, future.result()
 
 
-def _read(item: Item, *, side: int, rule: RangeRule) -> _CheckedImage | Problem:
+def read_item(item: Item, *, side: int, rule: RangeRule) -> CheckedImage | Problem:
+    """Decode, reduce and check one image."""
     try:
         color = decode(item.color, side)
         gray = None if item.gray is None else decode(item.gray, side)
@@ -404,14 +477,14 @@ def _read(item: Item, *, side: int, rule: RangeRule) -> _CheckedImage | Problem:
         if difference > MAX_DIFFERENCE:
             reason = f"gray and the luminance of its colors differ by {difference:.2f} of the range"
             return Problem(item.name, DISAGREEING, reason, "left out")
-    return _CheckedImage(
+    return CheckedImage(
         rgb=rgb,
         gray=plane,
         limits=(float(limits[0]), float(limits[1])),
         gray_limits=gray_limits,
         digest=color.digest,
         fingerprint=fingerprint(rgb, plane),
-        difference_hash=difference_hash(_to_bytes(rgb, limits)),
+        difference_hash=difference_hash(to_bytes(rgb, limits)),
     )
 
 
@@ -430,7 +503,8 @@ def _problem(color: AnyArray, gray: AnyArray | None) -> tuple[str, str] | None:
     return None
 
 
-def _to_bytes(rgb: AnyArray, limits: Limits) -> UInt8Array:
+def to_bytes(rgb: AnyArray, limits: Limits) -> UInt8Array:
+    """Map values from `limits` to 0 and 255; uint8 stays as it is."""
     if rgb.dtype == np.uint8:
         return rgb
     low, high = limits

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from napari_colorize.array_types import AnyArray, Float32Array, IndexArray, Limits
 from napari_colorize.imaging.color import yuv_from_rgb
-from napari_colorize_training.data.cache import CachedImage, ImageCache
+from napari_colorize_training.data.cache import CachedImage, Images
 
 PREFETCH = 3  # batches that are prepared while one is trained
 PREFETCH_THREADS = 2
@@ -75,7 +75,7 @@ class Crops:
 
     Parameters
     ----------
-    images : ImageCache
+    images : Images
         Images to crop; each is used once in an epoch.
     side : int
         Side of the resized crops, px.
@@ -89,13 +89,15 @@ class Crops:
         Number of this process, and of all; each gets a contiguous part of the batch.
     horizontal_flip : bool
         Flip half of the crops left to right.
+    squeeze : bool
+        Reshape whole images to squares instead of cropping.
     threads : int
         Threads that read and resize the crops of a batch.
     """
 
     def __init__(
         self,
-        images: ImageCache,
+        images: Images,
         *,
         side: int,
         batch: int,
@@ -104,6 +106,7 @@ class Crops:
         rank: int = 0,
         ranks: int = 1,
         horizontal_flip: bool = True,
+        squeeze: bool = False,
         threads: int = 1,
     ) -> None:
         if not len(images):
@@ -115,7 +118,7 @@ class Crops:
         self._images = images
         self._side, self._batch, self._crop_scale, self._seed = side, batch, crop_scale, seed
         self._part = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
-        self._flip = horizontal_flip
+        self._flip, self._squeeze = horizontal_flip, squeeze
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def at(self, step: int) -> CropBatch:
@@ -158,17 +161,20 @@ class Crops:
 
     def _crop(self, position: _CropPosition) -> tuple[Tensor, Tensor | None]:
         image = self._images[position.index]
-        height, width = image.rgb.shape[:2]
-        size = round(min(height, width) * position.size)
-        size = max(size, min(self._side, height, width))
-        top = int(position.top * (height - size + 1))
-        left = int(position.left * (width - size + 1))
-        window = np.s_[top : top + size, left : left + size]
+        window = np.s_[:, :] if self._squeeze else self._window(image, position)
         rgb = self._color(image, window)
         gray = self._gray(image, window, rgb) if self._images.paired else None
         if position.flipped:
             return rgb.flip(-1), None if gray is None else gray.flip(-1)
         return rgb, gray
+
+    def _window(self, image: CachedImage, position: _CropPosition) -> tuple[slice, slice]:
+        height, width = image.rgb.shape[:2]
+        size = round(min(height, width) * position.size)
+        size = max(size, min(self._side, height, width))
+        top = int(position.top * (height - size + 1))
+        left = int(position.left * (width - size + 1))
+        return slice(top, top + size), slice(left, left + size)
 
     def _color(self, image: CachedImage, window: tuple[slice, slice]) -> Tensor:
         pixels = image.rgb[window]

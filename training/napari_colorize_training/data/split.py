@@ -2,8 +2,8 @@
 
 The content of an image, or the name of its group, is hashed to a position in [0, 1). Those below
 the validation share form the validation split, so that adding images moves none of the others. If
-fewer than half of the share are selected, as may happen in small sets, the next in order are
-added; these may return to training when the set grows.
+fewer than half of the share, or fewer than `MIN_IMAGES` images, are selected, as may happen in
+small sets, the next in order are added; these may return to training when the set grows.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import PurePosixPath
 
 from napari_colorize.errors import ImageError, SettingsError
 from napari_colorize_training.data.sources import Item
 
 PREFIX = "prefix:"
+MIN_IMAGES = 8  # for validation, if they are at most `MAX_SMALL_SHARE` of all
+MAX_SMALL_SHARE = 0.2
 
 
 def hash_position(text: str) -> float:
@@ -74,7 +78,8 @@ def validation_split(
         Indices of near-duplicates. They stay together if they have no group. (Otherwise the
         blank tiles of slides would tie all slides together.)
     share : float
-        Share of the images (or groups) in the validation split, in (0, 1).
+        Share of the images (or groups) in the validation split, in (0, 1). It has at least 8
+        images if these are at most a fifth of all.
 
     Raises
     ------
@@ -101,6 +106,10 @@ def validation_split(
     order = sorted(positions, key=lambda unit: (positions[unit], unit))
     count = sum(value < share for value in positions.values())
     count = max(count, math.ceil(share * len(order) / 2))
+    sizes = Counter(units)
+    images = list(accumulate(sizes[unit] for unit in order))
+    needed = min(MIN_IMAGES, int(MAX_SMALL_SHARE * len(units)))
+    count = max(count, 1 + sum(number < needed for number in images))
     chosen = set(order[: min(count, len(order) - 1)])
     return [unit in chosen for unit in units]
 

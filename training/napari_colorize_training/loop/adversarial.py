@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
+from napari_colorize.imaging.resample import area_mean
 from napari_colorize_training.data.batch import TrainingBatch
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.content_loss import GeneratorWrapper
@@ -30,7 +31,7 @@ class AdversarialLoss:
         """Return the critic's losses D, D_real and D_fake for an output of the generator."""
         with torch.no_grad():
             fake = self._generator.critic_input(output, data.clean)
-            real = self._resized(self._generator.critic_truth(data.rgb), fake)
+            real = area_mean(self._generator.critic_truth(data.rgb), fake.shape[-2:])
         real_logits = self._logits(real, data.clean)
         fake_logits = self._logits(fake, data.clean)
         d_real, d_fake = losses.critic_loss(
@@ -46,14 +47,9 @@ class AdversarialLoss:
 
     def _logits(self, colors: Tensor, gray: Tensor) -> Tensor:
         if self._config.conditional:
-            colors = torch.cat([2 * self._resized(gray, colors) - 1, colors], dim=1)
+            small = area_mean(gray, colors.shape[-2:])
+            colors = torch.cat([2 * small - 1, colors], dim=1)
         return self._critic(colors.contiguous(memory_format=torch.channels_last)).float()
-
-    @staticmethod
-    def _resized(x: Tensor, like: Tensor) -> Tensor:
-        if x.shape[-2:] == like.shape[-2:]:
-            return x
-        return nn.functional.interpolate(x, like.shape[-2:], mode="area")
 
 
 def critic_channels(config: CriticConfig, generator: GeneratorWrapper) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor, device
 
-from napari_colorize_training.data import Crops, ImageCache
+from napari_colorize_training.data import Crops
 from napari_colorize_training.data.batch import TrainingBatch, prepare_batch
+from napari_colorize_training.data.cache import Images
 from napari_colorize_training.loop import run_log
 from napari_colorize_training.loop.run_log import check_finite
 from napari_colorize_training.loop.stages import StageRun
@@ -33,6 +34,7 @@ class BestCheckpoint:
     measure: float = math.inf
     step: int = 0
     failures: int = 0
+    error_limit: float = math.inf  # of CIEDE2000, above which a checkpoint is not kept
     state: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -53,7 +55,7 @@ class Validator:
     def __init__(
         self,
         models: TrainedModels,
-        images: ImageCache,
+        images: Images,
         config: DataConfig,
         side: int,
         where: device,
@@ -75,6 +77,7 @@ class Validator:
             crop_scale=(1.0, 1.0),
             seed=0,
             horizontal_flip=False,
+            squeeze=self._config.squeeze,
         )
         return [
             prepare_batch(crops.at(step), self._config, self._device, training=False)
@@ -93,10 +96,12 @@ class Validator:
         check_finite(asdict(figures), step)
         return figures
 
-    def add_base(self, step: int) -> ValidationFigures:
-        """Measure the weights before the first step, so that the base is kept if none is better."""
+    def add_base(self, run: StageRun, step: int) -> ValidationFigures:
+        """Measure the weights before the first step, so that they are kept if none are better."""
         figures = self.measure(step)
-        self.compare(figures, step)
+        if run.stage.select_by == "frechet":
+            self.best.error_limit = run.stage.max_error_ratio * figures.ciede2000
+        self.compare(run, figures, step)
         return figures
 
     def is_due(self, run: StageRun, step: int, *, last: bool) -> bool:
@@ -115,16 +120,19 @@ class Validator:
         """Measure and compare with the best; also returns whether a plateau was reached."""
         figures = self.measure(step)
         if self._is_checkpoint(run, step, last):
-            self.compare(figures, step)
+            self.compare(run, figures, step)
         return figures, self.plateau.update(figures.measure)
 
-    def compare(self, figures: ValidationFigures, step: int) -> None:
-        """Keep a copy of the present weights if their figures are the best."""
-        if figures.measure < self.best.measure:
+    def compare(self, run: StageRun, figures: ValidationFigures, step: int) -> None:
+        """Keep a copy of the present weights if their figures are the best of the stage."""
+        by_frechet = run.stage.select_by == "frechet"
+        measure = figures.frechet if by_frechet else figures.measure
+        limit = self.best.error_limit
+        if measure < self.best.measure and figures.ciede2000 <= limit:
             with self._models.evaluation_weights() as network:
                 state = network.state_dict()
                 copy = {key: value.detach().cpu().clone() for key, value in state.items()}
-            self.best = BestCheckpoint(figures.measure, step, 0, copy)
+            self.best = BestCheckpoint(measure, step, 0, limit, copy)
         else:
             self.best.failures += 1
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.imaging.color import rgb_to_lab, rgb_to_yuv
+from napari_colorize.imaging.resample import area_mean
 from napari_colorize.networks import IMAGENET_MEAN, IMAGENET_STD, Architecture
 from napari_colorize.networks.compact import CLASS_GRID, Sample
 from napari_colorize.pipeline import network_input, to_rgb
@@ -172,7 +173,7 @@ class ContentLoss:
 
     def _image_terms(self, predicted: Tensor, rgb: Tensor, features: bool) -> Terms:
         config, terms = self.config, {}
-        rgb = F.interpolate(rgb, predicted.shape[-2:], mode="area")
+        rgb = area_mean(rgb, predicted.shape[-2:])
         if config.feature_weights and features:
             assert self.features is not None  # loaded before training
             norm = config.feature_norm
@@ -237,4 +238,4 @@ def target(
         return truth
     if sampling == "point":
         return truth[..., :: truth.shape[-2] // size[0], :: truth.shape[-1] // size[1]]
-    return F.interpolate(truth, tuple(size), mode="area")
+    return area_mean(truth, size)

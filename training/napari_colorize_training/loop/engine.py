@@ -21,8 +21,10 @@ import torch
 
 from napari_colorize.errors import OutOfMemoryError, SettingsError
 from napari_colorize.runtime.memory import is_exhausted
-from napari_colorize_training.data import Crops, ImageCache
+from napari_colorize_training.data import Crops
+from napari_colorize_training.data.cache import THREADS
 from napari_colorize_training.data.crops import prefetch
+from napari_colorize_training.data.stream import ImageStream, open_images
 from napari_colorize_training.loop import run_log
 from napari_colorize_training.loop.accelerator import all_reduce_mean, make_accelerator
 from napari_colorize_training.loop.checkpoint_selection import Validator
@@ -74,13 +76,14 @@ class Trainer:
         is_main = self._accelerator.is_main_process
         self._progress = (progress if is_main else None) or NoProgress()
         self._control = control or RunControl()
-        self.train_set = ImageCache(options.cache, validation=False)
-        validation_set = ImageCache(options.cache, validation=True)
+        self.train_set = open_images(options.cache, validation=False)
+        validation_set = open_images(options.cache, validation=True)
         self.stages = expand_stages(
             recipe,
             len(self.train_set),
             largest_side=self.train_set.short_side,
             steps=options.steps,
+            first=options.first_stage,
         )
         self._check_batches()
         self.steps = sum(run.steps for run in self.stages)
@@ -140,6 +143,7 @@ class Trainer:
             "steps": self.steps,
             "images": [len(self.train_set), _digest(self.train_set.names)],
             "base": self.options.base_name,
+            **({"first_stage": first} if (first := self.options.first_stage) else {}),
         }
 
     def _check_batches(self) -> None:
@@ -163,10 +167,22 @@ class Trainer:
         """Yield facts about the run that are not in the recipe."""
         yield self.models.note
         for run in self.stages:
-            if run.side < run.stage.side:
+            stage, images = run.stage, len(self.train_set)
+            if run.side < stage.side:
+                reason = (
+                    f"the cache was made with {self.train_set.side} px"
+                    if self.train_set.short_side >= self.train_set.side
+                    else f"half of the images are no larger than {self.train_set.short_side} px"
+                )
                 yield (
-                    f"Stage {run.index + 1} runs at {run.side} instead of {run.stage.side} px: "
-                    "the cached images are no larger."
+                    f"Stage {run.index + 1} runs at {run.side} instead of {stage.side} px: "
+                    f"{reason}."
+                )
+            of_set = round(stage.epochs * images / stage.batch)
+            if stage.steps is None and self.options.steps is None and of_set < stage.min_steps:
+                yield (
+                    f"Stage {run.index + 1} runs for {run.steps} steps, the minimum of the recipe: "
+                    f"its {stage.epochs:g} epochs of {images} images are {of_set} steps."
                 )
 
     # One stage
@@ -229,8 +245,9 @@ class Trainer:
         elif self.step == run.first_step:
             self.validator.begin_stage()
             self._steps.turn = "critic"
-            if self.options.base is not None and run.stage.checkpoint_every:
-                figures = self.validator.add_base(self.step)
+            has_candidate = self.options.base is not None or run.stage.train == "gan"
+            if has_candidate and run.stage.checkpoint_every:
+                figures = self.validator.add_base(run, self.step)
                 self._progress.report("validation", step=self.step, **figures.as_row())
         self._state = None
 
@@ -242,9 +259,11 @@ class Trainer:
             batch=run.stage.batch,
             crop_scale=data.crop_scale,
             horizontal_flip=data.horizontal_flip,
+            squeeze=data.squeeze,
             seed=self.recipe.seed + 1000 * run.index,
             rank=self._accelerator.process_index,
             ranks=self._accelerator.num_processes,
+            threads=THREADS if isinstance(self.train_set, ImageStream) else 1,
         )
 
     def _validate(self, run: StageRun, *, last: bool) -> ValidationFigures | None:
@@ -260,7 +279,10 @@ class Trainer:
     def _end_stage(self, run: StageRun) -> None:
         """Restore the best checkpoint; export the generator before stages with a critic."""
         if self.validator.restore_best(run):
-            text = f"{run.name}: the best checkpoint is that of step {self.validator.best.step}."
+            step = self.validator.best.step
+            text = f"{run.name}: the best checkpoint is that of step {step}."
+            if step == run.first_step:
+                text = f"{run.name}: no checkpoint is better than the weights before; these stay."
             self._progress.report("note", text=text)
         parts = [other.stage.train for other in self.stages[: run.index + 2]]
         if parts.count("generator") == run.index + 1 < len(parts):

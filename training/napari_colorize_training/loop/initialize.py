@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize_training.data import Crops, ImageCache
+from napari_colorize_training.data import Crops
 from napari_colorize_training.data.batch import prepare_batch
+from napari_colorize_training.data.cache import Images
 from napari_colorize_training.loop import losses
 from napari_colorize_training.loop.content_loss import GeneratorWrapper, encode, target
 from napari_colorize_training.models.backbones import encoder_in, load_encoder, published_encoder
@@ -24,6 +25,7 @@ OTHER_ENCODERS = {
     "deoldify-wide": ("resnet101", "deoldify-other", "wide"),
     "ipol-uv": ("resnet101", "ipol-other", "wide"),
 }
+FAMILIES = {*OTHER_ENCODERS, *(other for _, other, _ in OTHER_ENCODERS.values())}
 FREQUENCY_IMAGES = 2000  # from which the frequencies of color classes are estimated
 FREQUENCY_BATCH = 50
 FREQUENCY_SIDE = 64  # px
@@ -46,10 +48,10 @@ def build_network(
     """
     if base is not None:
         network, architecture = base
-        if architecture.name != config.architecture:
+        if _family(architecture.name) != _family(config.architecture):
             raise SettingsError(
                 f"The recipe is for the architecture {config.architecture!r}, the base model is a "
-                f"{architecture.name!r}; choose a base or a recipe of the same architecture."
+                f"{architecture.name!r}; choose a base or a recipe of the same family."
             )
         return (
             network.requires_grad_(True),
@@ -78,6 +80,11 @@ def build_network(
         architecture,
         _load_encoder_weights(network, config, encoder, untrained=untrained),
     )
+
+
+def _family(architecture: str) -> str:
+    """Return the name that architectures with other encoders and widths share."""
+    return architecture.split("-")[0] if architecture in FAMILIES else architecture
 
 
 def open_base(name_or_path: str | Path) -> tuple[nn.Module, Architecture]:
@@ -120,7 +127,7 @@ def _load_encoder_weights(
     return f"Encoder: pretrained {load_encoder(network, published_encoder(config.encoder))}."
 
 
-def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: ImageCache) -> Tensor:
+def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: Images) -> Tensor:
     """Return a weight for each color class `(K,)`, from its frequency in the images."""
     config = recipe.loss.classes
     centers = getattr(generator.network, "centers", None)
@@ -143,7 +150,7 @@ def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: Imag
     return losses.class_weights(frequency, config.rebalance, config.max_weight)
 
 
-def _targets(recipe: Recipe, architecture: Architecture, images: ImageCache) -> list[Tensor]:
+def _targets(recipe: Recipe, architecture: Architecture, images: Images) -> list[Tensor]:
     crops = Crops(
         images,
         side=FREQUENCY_SIDE,

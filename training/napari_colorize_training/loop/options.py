@@ -28,5 +28,6 @@ class RunOptions:
     base: tuple[nn.Module, Architecture] | None = None  # network to continue from
     base_name: str = ""  # name of `base` in the model's metadata
     steps: int | None = None  # length of the whole run, instead of the recipe's epochs
+    first_stage: int = 0  # position of the first stage that is run; those before are left out
     precision: str = "auto"  # precision of forward and backward passes
     save_every: float = SAVE_EVERY  # smallest time between saved states, seconds

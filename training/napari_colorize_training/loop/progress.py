@@ -105,16 +105,16 @@ class ProgressBar:
 class RunControl:
     """Pause, finish and stop requests of a run.
 
-    The training thread reads them between steps. They are set by signal handlers, or by threads
+    The training thread reads them between steps. They are made by signal handlers, or by threads
     that read standard input or a control file. A signal handler interrupts the training thread
     anywhere, so that nothing here may take a lock that this thread could hold: flags are plain
     attributes, and `SimpleQueue.put` is reentrant where `threading.Event.set` is not.
     """
 
     def __init__(self) -> None:
-        self._stopped = self._finished = self._paused = False
-        self._resumes = 0  # number of resume requests so far
-        self._wakeups: SimpleQueue[None] = SimpleQueue()  # one item per request that ends a pause
+        self._stopped = self._finished = False
+        # Every request in its order: a pause and a resume that are sent together are both executed.
+        self._requests: SimpleQueue[str] = SimpleQueue()
 
     @property
     def is_stopped(self) -> bool:
@@ -126,20 +126,15 @@ class RunControl:
         """Whether the run is to end now as if it had converged."""
         return self._finished
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether the run is to wait."""
-        return self._paused and not (self._stopped or self._finished)
-
     def stop(self) -> None:
         """Save the state and end after the present step."""
         self._stopped = True
-        self._wakeups.put(None)
+        self._requests.put("stop")  # ends a pause
 
     def finish(self) -> None:
         """End after the present step, with the best checkpoint so far."""
         self._finished = True
-        self._wakeups.put(None)
+        self._requests.put("finish")  # ends a pause
 
     def interrupt(self, *_: object) -> None:
         """Stop the run; signal handler. The second call raises KeyboardInterrupt."""
@@ -154,28 +149,27 @@ class RunControl:
 
     def pause(self) -> None:
         """Wait after the present step."""
-        self._paused = True
+        self._requests.put("pause")
 
     def resume(self) -> None:
         """End the pause."""
-        self._resumes += 1
-        self._paused = False
-        self._wakeups.put(None)
+        self._requests.put("resume")
 
     def wait_while_paused(self, on_pause: Callable[[], None]) -> bool:
-        """Block while the run is paused; returns whether it was.
+        """If a pause was requested, call `on_pause` and block until a request ends the pause.
 
-        `on_pause` is called first. A resume request ends the pause even if it arrives before this
-        method blocks and another pause request follows it: requests are counted, not only their
-        last state.
+        Returns whether the run was paused, also if it was resumed at once. Requests that follow
+        are left for the next call.
         """
-        resumes = self._resumes
-        if not self.is_paused:
-            return False
-        on_pause()
-        while self.is_paused and self._resumes == resumes:
-            self._wakeups.get()
-        return True
+        paused = False
+        while not (self._stopped or self._finished) and (paused or not self._requests.empty()):
+            request = self._requests.get()
+            if request == "pause" and not paused:
+                paused = True
+                on_pause()
+            elif request == "resume" and paused:
+                break
+        return paused
 
     def listen(self, stream: TextIO | None = None) -> None:
         """Apply commands from standard input, in a daemon thread."""

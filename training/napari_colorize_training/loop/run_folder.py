@@ -28,7 +28,7 @@ COLUMNS = (
     *("G", "G_L1", "G_L2", "G_classes", "G_features", "G_colorfulness", "G_noise", "G_GAN"),
     *("D", "D_real", "D_fake"),
     *("validation_uv", "validation_uv_gray", "validation_ciede2000", "validation_ciede2000_gray"),
-    *("validation_colorfulness", "validation_measure"),
+    *("validation_colorfulness", "validation_measure", "validation_frechet"),
 )
 # Old name -> new name, in states and logs of earlier versions.
 RENAMED_STATE_KEYS = {"passport": "identity", "average": "ema"}
@@ -119,6 +119,8 @@ class RunFolder:
             header, *lines = file.readlines() or [""]
         for old, new in RENAMED_COLUMNS.items():
             header = header.replace(old, new)
+        if ",".join(COLUMNS).startswith(header.strip()):  # of a version with fewer columns
+            header = ",".join(COLUMNS) + "\n"
         kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
         if not kept:
             self.log_path.unlink()  # `append` writes a new header

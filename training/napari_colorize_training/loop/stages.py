@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from napari_colorize.errors import SettingsError
 from napari_colorize_training.recipe import MIN_SIDE, Recipe, Stage
 
 
@@ -13,7 +14,7 @@ class StageRun:
     """One stage of a run."""
 
     stage: Stage  # stage of the recipe
-    index: int  # position in the run, from 0
+    index: int  # position among the stages of the recipe, from 0
     # First step of the run that belongs to the stage, and number of steps
     first_step: int
     steps: int
@@ -31,21 +32,25 @@ class StageRun:
 
 
 def expand_stages(
-    recipe: Recipe, images: int, *, largest_side: int, steps: int | None = None
+    recipe: Recipe, images: int, *, largest_side: int, steps: int | None = None, first: int = 0
 ) -> list[StageRun]:
     """Return the stages of a run.
 
     `images` is their number in an epoch, and `largest_side` the largest possible side of a crop,
     px. `steps` is the length of the whole run; every stage keeps its share, and has at least one
-    step.
+    step. Stages before position `first` are left out.
     """
     stages = list(recipe.unrolled_stages())
-    counts = [stage.steps or max(1, round(stage.epochs * images / stage.batch)) for stage in stages]
+    if not 0 <= first < len(stages):
+        raise SettingsError(
+            f"The recipe {recipe.name!r} has {len(stages)} stages, no stage {first + 1}."
+        )
+    counts = [steps_of(stage, images) for stage in stages]
     if steps is not None:
-        scale = steps / sum(counts)
+        scale = steps / sum(counts[first:])
         counts = [max(1, round(count * scale)) for count in counts]
     runs, first_step = [], 0
-    for index, (stage, count) in enumerate(zip(stages, counts, strict=True)):
+    for index, (stage, count) in list(enumerate(zip(stages, counts, strict=True)))[first:]:
         side = stage.side if stage.side <= largest_side else largest_side // 16 * 16
         side = max(side, MIN_SIDE)
         runs.append(
@@ -53,6 +58,11 @@ def expand_stages(
         )
         first_step += count
     return runs
+
+
+def steps_of(stage: Stage, images: int) -> int:
+    """Return the length of a stage in steps, for a number of images in an epoch."""
+    return stage.steps or max(1, stage.min_steps, round(stage.epochs * images / stage.batch))
 
 
 def epoch_ends(stages: list[StageRun], images: int) -> list[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from napari_colorize_training.data import ImageCache
+from napari_colorize_training.data.cache import Images
 from napari_colorize_training.loop.adversarial import (
     AdversarialLoss,
     critic_channels,
@@ -51,7 +51,7 @@ class TrainedModels:
         options: RunOptions,
         accelerator: Accelerator,
         stages: Sequence[StageRun],
-        train_set: ImageCache,
+        train_set: Images,
     ) -> None:
         self._recipe, self._options, self._accelerator = recipe, options, accelerator
         network, architecture, self.note = build_network(

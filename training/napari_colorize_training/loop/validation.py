@@ -15,11 +15,14 @@ from torch import Tensor
 
 from napari_colorize.array_types import Float32Array, UInt8Array
 from napari_colorize.imaging.color import rgb_to_yuv, to_uint8, yuv_to_rgb
+from napari_colorize.imaging.resample import area_mean
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data.batch import TrainingBatch
+from napari_colorize_training.evaluation.frechet import Moments, frechet_distance
 from napari_colorize_training.loop.content_loss import GeneratorWrapper
 
 PREVIEW_IMAGES = 6
+STATISTICS_GRID = 4  # cells per side in which color statistics are measured
 COLOR_WEIGHT = 0.1  # weight of deviating colorfulness in `ValidationFigures.measure`
 
 
@@ -34,6 +37,10 @@ class ValidationFigures:
     ciede2000: float
     ciede2000_gray: float
     colorfulness: float  # mean chroma as a share of the truth's
+    # Frechet distance of local color statistics to the truth's, as a share of gray's: 0 for the
+    # distribution of the true colors, 1 for gray. It stands in for FID, which needs a network and
+    # thousands of images.
+    frechet: float = math.nan
 
     @property
     def measure(self) -> float:
@@ -54,6 +61,7 @@ class ValidationFigures:
             "validation_ciede2000_gray": self.ciede2000_gray,
             "validation_colorfulness": self.colorfulness,
             "validation_measure": self.measure,
+            "validation_frechet": self.frechet,
         }
 
 
@@ -75,11 +83,13 @@ def predict(
 @torch.no_grad()
 def measure(generator: GeneratorWrapper, batches: Sequence[TrainingBatch]) -> ValidationFigures:
     """Return mean figures over batches; predicted colors are combined with clean gray."""
-    rows = [
-        row
-        for data in batches
-        for row in _rows(data.rgb, data.clean, predict(generator, data.clean, data.gray))
-    ]
+    rows, statistics = [], [Moments() for _ in range(3)]
+    for data in batches:
+        images = data.rgb, predict(generator, data.clean, data.gray), data.clean.expand_as(data.rgb)
+        rows += [_row(*map(_channels_last, parts)) for parts in zip(*images, strict=True)]
+        for moments, rgb in zip(statistics, images, strict=True):
+            moments.add(_color_statistics(rgb))
+    truth, predicted, gray = statistics
     uv, uv_gray, error, error_gray, chroma, chroma_gray = np.array(rows).mean(0).tolist()
     return ValidationFigures(
         uv=math.sqrt(uv),
@@ -87,15 +97,18 @@ def measure(generator: GeneratorWrapper, batches: Sequence[TrainingBatch]) -> Va
         ciede2000=error,
         ciede2000_gray=error_gray,
         colorfulness=chroma / max(chroma_gray, 1e-6),
+        frechet=frechet_distance(predicted, truth) / max(frechet_distance(gray, truth), 1e-12),
     )
 
 
-def _rows(rgb: Tensor, gray: Tensor, predicted: Tensor) -> list[tuple[float, ...]]:
-    gray_rgb = gray.expand(-1, 3, -1, -1)
-    return [
-        _row(*(_channels_last(part) for part in parts))
-        for parts in zip(rgb, predicted, gray_rgb, strict=True)
-    ]
+def _color_statistics(rgb: Tensor) -> Float32Array:
+    """Means and standard deviations of U and V in the cells of a grid, `(N * cells, 4)`."""
+    uv = rgb_to_yuv(rgb.float().cpu().movedim(1, -1))[..., 1:].movedim(-1, 1)
+    mean = area_mean(uv, (STATISTICS_GRID, STATISTICS_GRID))
+    square = area_mean(uv.square(), (STATISTICS_GRID, STATISTICS_GRID))
+    spread = (square - mean.square()).clamp_min(0).sqrt()
+    vectors: Float32Array = torch.cat([mean, spread], 1).movedim(1, -1).flatten(0, 2).numpy()
+    return vectors
 
 
 def _row(truth: Float32Array, predicted: Float32Array, gray: Float32Array) -> tuple[float, ...]:

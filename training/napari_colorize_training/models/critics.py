@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_colorize.errors import SettingsError
+from napari_colorize.imaging.resample import area_mean
 from napari_colorize.networks.convnet import WIDTHS, Encoder
 from napari_colorize.networks.layers import SelfAttention, with_spectral_norm
 
@@ -136,7 +137,7 @@ class FeatureCritic(nn.Module):
             head(part.float() / scale)
             for head, part, scale in zip(self.heads, maps, self.scales, strict=True)
         ]
-        return torch.cat([F.adaptive_avg_pool2d(part, LOGIT_SIDE) for part in logits], dim=1)
+        return torch.cat([area_mean(part, (LOGIT_SIDE, LOGIT_SIDE)) for part in logits], dim=1)
 
 
 class DeOldifyCritic(nn.Sequential):

@@ -118,6 +118,22 @@ def test_invalid_arguments_are_refused_in_one_sentence(viewer, ramp, tiny_colori
         colorize(viewer.add_image(ramp), viewer, model=tiny_colorizer, color=1)
 
 
+@pytest.mark.parametrize(
+    ("limits", "used"),
+    [(None, (5, 500)), ("auto", (5, 500)), ("dtype", (0, 65535)), ((0, 90), (0, 90))],
+)
+@pytest.mark.parametrize("colorize", [add_colorized_plane, add_colorized_stack])
+def test_limits_are_those_of_the_layer_unless_others_are_given(
+    viewer, ramp, tiny_colorizer, colorize, limits, used
+):
+    gray = (4000 * ramp).astype(np.uint16)
+    layer = viewer.add_image(np.stack([gray, gray // 9]), contrast_limits=(5, 500))
+
+    added = colorize(layer, viewer, model=tiny_colorizer, contrast_limits=limits)
+
+    assert tuple(added.contrast_limits) == used
+
+
 def test_an_empty_viewer_is_reported(viewer, tiny_colorizer):
     with pytest.raises(ColorizeError, match="The viewer is empty: open an image first"):
         add_colorized_plane("photo", viewer, model=tiny_colorizer)

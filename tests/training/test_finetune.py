@@ -12,7 +12,14 @@ import pytest
 import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.data.split import hash_position
-from napari_colorize_training.finetune import SIZES, finetune, recipe_for
+from napari_colorize_training.evaluation.quick_score import Score
+from napari_colorize_training.finetune import (
+    SIZES,
+    _is_better,
+    _result_sentence,
+    finetune,
+    recipe_for,
+)
 from napari_colorize_training.loop.progress import STOPPED, JsonLines, RunControl
 from PIL import Image
 from typer.testing import CliRunner
@@ -179,6 +186,36 @@ def test_a_model_worse_on_validation_images_is_reported(learned, misleading, tmp
     assert "NOT better than its base" in result.sentence and "Use the base" in result.sentence
 
 
+def score(error: float, gray: float) -> Score:
+    return Score(
+        images=4,
+        psnr=20.0,
+        psnr_gray=20.0,
+        ciede2000=error,
+        ciede2000_gray=gray,
+        colorfulness=1.0,
+        better_share=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gray", "is_better"),
+    [
+        (12.0, 8.0, 13.0, True),
+        (12.0, 12.5, 13.0, False),
+        (20.0, 15.0, 13.0, False),  # worse than gray
+        (72.29, 71.77, 72.40, False),  # gray is absurd
+    ],
+)
+def test_a_result_is_better_only_than_its_base_and_plausible_gray(before, after, gray, is_better):
+    one, two = score(before, gray), score(after, gray)
+
+    sentence = _result_sentence(Path("a.safetensors"), one, two, kept_base=False)
+
+    assert _is_better(one, two) == is_better
+    assert ("is better than its base" in sentence) == is_better
+
+
 class _CommandsAt(JsonLines):
     """Sends a command after a step, and another during the pause."""
 
@@ -302,14 +339,14 @@ def test_scores_of_a_degraded_run_are_of_degraded_images(learned, tmp_path):
 
 def test_16_bit_pairs_are_measured_with_their_own_gray(base, tmp_path):
     colors = [image(n).astype(np.uint16) * 257 for n in range(4)]
-    grays = [65535 - color[..., 0] for color in colors]  # negatives
+    grays = [color[..., 0] - color[..., 0] // 10 for color in colors]  # brighter than luminance
 
     result = finetune(
         {"color": colors, "gray": grays}, base, tmp_path / "out", steps=1, changes=TINY
     )
 
     assert result.report.paired and result.report.deep
-    assert result.before.psnr_gray < 15  # a negative is far from the truth
+    assert result.before.psnr_gray < 14  # luminance is nearer to the truth
 
 
 def test_defaults_follow_the_number_of_images():

@@ -160,6 +160,23 @@ def test_metadata_recommend_settings_within_their_range(tmp_path, metadata, fact
     assert (checkpoint.render_factor, checkpoint.saturation) == (factor, saturation)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "rule"),
+    [
+        ({"contrast_limits": "percentile"}, "percentile"),
+        ({"contrast_limits": "auto"}, None),
+        ({"contrast_limits": "best"}, None),
+        ({}, None),
+    ],
+)
+def test_metadata_have_the_rule_for_the_intensity_range(tmp_path, metadata, rule):
+    write_weights(tmp_path / "mine.safetensors", {"circle": torch.ones(1)}, metadata)
+
+    checkpoint, _ = zoo.load(tmp_path / "mine.safetensors")
+
+    assert checkpoint.contrast_limits == rule
+
+
 def test_the_license_comes_from_the_metadata(tmp_path):
     write_weights(tmp_path / "free.safetensors", {"circle": torch.ones(1)}, {"license": "CC0-1.0"})
     write_weights(tmp_path / "mute.safetensors", {"circle": torch.ones(1)}, {})

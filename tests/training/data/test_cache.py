@@ -140,6 +140,63 @@ def test_pairs_keep_the_dtype_and_limits_of_their_grays(tmp_path):
         assert one.gray.mean() == pytest.approx(original.mean(), rel=0.01)
 
 
+def luminance(rgb: np.ndarray) -> np.ndarray:
+    return rgb @ np.array([0.299, 0.587, 0.114])
+
+
+def test_pairs_of_12_bits_are_well_exposed(tmp_path):
+    colors = [np.asarray(image(seed)) * np.uint16(16) for seed in range(4)]
+    grays = [luminance(rgb).round().astype(np.uint16) for rgb in colors]
+
+    report = prepare({"color": colors, "gray": grays}, tmp_path / "cache")
+
+    assert report.used == 4
+    for one in both(tmp_path / "cache"):
+        assert one.limits == one.gray_limits == (0, 4095)
+
+
+def test_gray_of_12_bits_fits_colors_of_8_bits(tmp_path):
+    colors = [np.asarray(image(seed)) for seed in range(4)]
+    grays = [(16 * luminance(rgb)).round().astype(np.uint16) for rgb in colors]
+
+    prepare({"color": colors, "gray": grays}, tmp_path / "cache")
+
+    assert {one.gray_limits for one in both(tmp_path / "cache")} == {(0, 4095)}
+
+
+def test_pairs_whose_brightness_disagrees_are_left_out_by_name(tmp_path):
+    write_images(tmp_path / "pairs" / "color", 4)
+    (tmp_path / "pairs" / "gray").mkdir()
+    for seed in range(4):
+        gray = luminance(np.asarray(image(seed)))
+        negative = 255 * (gray < 128) if seed == 2 else gray
+        Image.fromarray(negative.astype(np.uint8)).save(tmp_path / "pairs/gray" / f"{seed:03}.png")
+
+    report = prepare(tmp_path / "pairs", tmp_path / "cache")
+
+    (problem,) = report.problems
+    assert report.used == 3
+    assert (problem.name, problem.action) == ("color/002.png", "left out")
+    assert "of the range" in problem.reason
+
+
+def test_a_set_of_disagreeing_pairs_is_refused_with_a_name(tmp_path):
+    colors = [np.asarray(image(seed)) for seed in range(3)]
+    grays = [np.zeros(rgb.shape[:2], np.uint8) for rgb in colors]
+
+    with pytest.raises(ImageError, match=r"color\[0\].*differ by 0\.\d+ of the range"):
+        prepare({"color": colors, "gray": grays}, tmp_path / "cache")
+
+
+def test_another_rule_makes_another_cache(tmp_path):
+    colors = [np.asarray(image(seed)) * np.uint16(16) for seed in range(3)]
+
+    prepare(colors, tmp_path / "cache")
+    prepare(colors, tmp_path / "cache", contrast_limits="dtype")
+
+    assert {one.limits for one in both(tmp_path / "cache")} == {(0, 65535)}
+
+
 def test_arrays_and_layers_are_cached_like_files(tmp_path):
     stack = np.stack([np.asarray(image(seed)) for seed in range(4)])
     layer = SimpleNamespace(data=stack, rgb=True, name="video")

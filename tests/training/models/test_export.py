@@ -41,6 +41,15 @@ def test_a_file_has_metadata(network, tmp_path):
     assert parse_recipe(json.loads(metadata["recipe"])) == recipe
 
 
+@pytest.mark.parametrize("rule", ["auto", "percentile"])
+def test_a_file_records_the_rule_for_the_intensity_range(network, tmp_path, rule):
+    recipe = parse_recipe(tiny_table() | {"data": {"contrast_limits": rule}})
+
+    path = export_model(tmp_path / "a.safetensors", network.state_dict(), recipe, KNOWN, step=7)
+
+    assert read_weights(path).metadata["contrast_limits"] == rule
+
+
 def test_values_too_large_for_half_precision_are_not_converted(network, tmp_path):
     state = dict(network.state_dict())
     name = next(key for key in state if key.endswith("running_var"))

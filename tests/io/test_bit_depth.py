@@ -259,3 +259,22 @@ def test_frames_out_of_order_are_refused(tmp_path):
     chunks[4:6], chunks[6:8] = chunks[6:8], chunks[4:6]
     with pytest.raises(ImageError, match="frames of its animation are out of order"):
         read(tmp_path, content[:8] + b"".join(chunks))
+
+
+def test_a_jpeg_xl_animation_is_a_stack(tmp_path):
+    frames = np.stack([ramp((24, 32, 3), 8), ramp((24, 32, 3), 8)[::-1]])
+    record = read(tmp_path, bytes(imagecodecs.jpegxl_encode(frames, lossless=True)))
+    assert (record.is_stack, record.metadata.axes, record.metadata.loop) == (True, "T", 0)
+    assert record.notes == ("The display times of its frames cannot be read; 100 ms are used.",)
+    np.testing.assert_array_equal(record.array, frames)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_signed_components_of_jpeg_2000(tmp_path, bits):
+    array = (ramp((24, 32), bits).astype(int) - 2 ** (bits - 1)).astype(np.int16)
+    encoded = bytes(
+        imagecodecs.jpeg2k_encode(array, level=0, bitspersample=bits, codecformat="j2k")
+    )
+    np.testing.assert_array_equal(
+        read(tmp_path, encoded).array, as_read(ramp((24, 32), bits), bits)
+    )

@@ -108,6 +108,26 @@ def test_iptc_in_the_photoshop_tag_of_a_tiff(tmp_path):
     assert read_image(tmp_path / "a.tif").metadata.iptc == IPTC
 
 
+def test_iptc_of_a_tiff_that_pillow_decodes(tmp_path):
+    tags = [(33723, 7, len(IPTC), IPTC, True), (700, 1, len(XMP), XMP, True)]
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="ycbcr", extratags=tags)
+    metadata = read_image(tmp_path / "a.tif").metadata
+    assert metadata.iptc == IPTC
+    assert b"\xc3\x85se" in metadata.xmp
+
+
+@pytest.mark.parametrize("photometric", ["rgb", "ycbcr"])
+@pytest.mark.parametrize("tag", [None, 3])
+def test_the_orientation_of_xmp_counts_without_a_tag_as_in_pillow(tmp_path, photometric, tag):
+    tags = [(700, 1, len(XMP), XMP, True)] + ([(274, 3, 1, tag, True)] if tag else [])
+    array = RGB + np.arange(24, dtype=np.uint8)[:, np.newaxis, np.newaxis] // 2
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric=photometric, extratags=tags)
+    with Image.open(tmp_path / "a.tif") as image:
+        expected = np.asarray(image.convert("RGB"))
+    assert expected.shape == ((24, 40, 3) if tag else (40, 24, 3))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, expected)
+
+
 def test_metadata_of_16_bit_png(tmp_path):
     metadata = Metadata(xmp=UPRIGHT_XMP, iptc=IPTC, comment="a", texts={"Title": "Hafen"})
     write_image(tmp_path / "a.png", RGB.astype(np.uint16), metadata, RECORD)

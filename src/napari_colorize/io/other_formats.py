@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Reader = Callable[..., ImageRecord]
 
 NO_HEIF = "{} is a HEIC image. To read it: pip install pillow-heif."
+NO_TIMES = "The display times of its frames cannot be read; 100 ms are used."
 _TRUNCATED = "{} is damaged: the file ends before its pixel data."
 
 _JPEG_LS, _LOSSLESS = 0xF7, 0xC3  # markers of the frame header
@@ -140,7 +141,7 @@ def _read_jxl(path: Path, *, max_pixels: int) -> ImageRecord:
     carrier = _carrier(_jxl_metadata(contents))
     if not is_stack:
         return raster.with_metadata(carrier, frames[0])
-    return raster.with_metadata(carrier, np.stack(frames), axes="T", loop=loop)
+    return raster.with_metadata(carrier, np.stack(frames), (NO_TIMES,), axes="T", loop=loop)
 
 
 def _jxl_header(stream: bytes) -> tuple[int, int, int, int]:

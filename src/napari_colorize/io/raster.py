@@ -162,7 +162,7 @@ def _read_frames(path: Path, image: Image.Image) -> ImageRecord:
         durations.append(round(frame.info.get("duration", 0)))
     deep = bit_depth.read_deep(path, name, bits) if bits > 8 else None
     if deep is not None and len(deep) == len(frames):
-        array = np.stack([gray_or_rgba(frame) for frame in deep])
+        array = _stacked([gray_or_rgba(frame) for frame in deep])
     else:
         array = _stacked(frames)
         if bits > 8:

@@ -43,7 +43,7 @@ _PHOTOSHOP = b"Photoshop 3.0\0"
 _SEGMENT = 65_533  # bytes of a JPEG segment without its length
 _XMP_LIMIT = _SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0")
 _LONG_TEXT = 1024  # characters above which PNG text is compressed
-_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)[2-8]")
+_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([1-8])")
 
 
 def of_image(image: Image.Image) -> dict[str, Any]:
@@ -81,6 +81,12 @@ def upright(xmp: Any) -> bytes | None:
     if isinstance(xmp, tuple):  # TIFF tags of type BYTE
         xmp = bytes(xmp)
     return _ORIENTATION.sub(rb"\g<1>1", xmp) if isinstance(xmp, bytes) and xmp else None
+
+
+def orientation_of(xmp: Any) -> int:
+    """Orientation in an XMP packet, which counts if the file has no tag for it; 1 if unknown."""
+    found = _ORIENTATION.search(xmp) if isinstance(xmp, bytes) else None
+    return int(found[2]) if found else 1
 
 
 def resources_of(block: bytes) -> dict[int, bytes]:

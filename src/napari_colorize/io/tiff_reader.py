@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,9 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         series = tiff.series[0]
         page: TiffPage = series.keyframe
         if tiff_samples.needs_pillow(page):
-            return raster.read(path, max_pixels=max_pixels)
+            record = raster.read(path, max_pixels=max_pixels)
+            # Pillow reads all other metadata.
+            return replace(record, metadata=replace(record.metadata, iptc=_iptc(page)))
         refuse_huge(path, page.imagelength, page.imagewidth, max_pixels=max_pixels)
         _refuse_truncated(path, tiff, series)
         samples = tiff_samples.decode_samples(_load(path, series), series.axes, page)
@@ -262,7 +265,9 @@ def _ratio(value: Any) -> float | None:
 
 
 def _orientation(page: TiffPage) -> int:
-    return _number(page, exif.ORIENTATION, 1)
+    if exif.ORIENTATION in page.tags:
+        return _number(page, exif.ORIENTATION, 1)
+    return text_metadata.orientation_of(page.tags.valueof(text_metadata.XMP_TAG))
 
 
 def _number(page: TiffPage, tag: int, default: int) -> int:

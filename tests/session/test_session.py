@@ -700,7 +700,8 @@ def test_errors_hold_no_source(session, signals, ramp):
     [
         ({"source": "photo.png"}, ImageError, "Read the file first"),
         ({"source": np.zeros((0, 3))}, ImageError, "no pixels"),
-        ({"source": np.zeros((2, 3, 4, 5, 6)), "plane": (7, 0, 0)}, ImageError, "no plane"),
+        ({"source": np.zeros((2, 3, 4, 5, 6)), "plane": (2, 0, 0)}, ImageError, "no plane"),
+        ({"source": np.zeros((2, 3, 4, 5, 6)), "plane": (0, 0, -1)}, ImageError, "no plane"),
         ({"source": np.zeros((2, 30, 40)), "plane": (0, 0)}, ImageError, "no plane"),
         ({"model": "deoldifi"}, UnknownModelError, "No model is named"),
         ({"model": "/nowhere/mine.safetensors"}, ColorizeError, "mine.safetensors"),

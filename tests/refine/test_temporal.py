@@ -203,6 +203,16 @@ def test_changing_exposure_does_not_restart_the_mean():
     assert states[-1].frames.mean() > 11
 
 
+@pytest.mark.parametrize(("gain", "frames"), [(1.8, 2), (1 / 1.8, 2), (4, 1), (1 / 4, 1)])
+def test_a_large_change_of_exposure_restarts_the_mean(gain, frames):
+    gray = texture(*SIZE) * min(1, 1 / gain)
+    before = smooth_step(None, gray, ORANGE.expand(*SIZE, 2), 1.0)
+
+    after = smooth_step(before, gain * gray, BLUE.expand(*SIZE, 2), 1.0)
+
+    assert float(after.frames.mean()) == pytest.approx(frames, abs=0.1)
+
+
 def test_a_dissolve_restarts_the_mean():
     one, other = texture(*SIZE), texture(*SIZE, seed=1)
     parts = torch.cat([torch.zeros(8), torch.linspace(0, 1, 13), torch.ones(4)])

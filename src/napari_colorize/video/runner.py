@@ -117,7 +117,8 @@ def _sequence_record(record: Record, source: FrameSource, state: ResumeState) ->
     """The provenance record of a frame as the record of the whole sequence."""
     if not record:
         return {}
-    settings, guides = state.identity["settings"], state.identity.get("guides")
+    settings: Any = state.identity["settings"]
+    guides = state.identity.get("guides")
     requested = with_request(record, settings["contrast_limits"], guides)
     return {**requested, "notes": list(source.notes())}
 

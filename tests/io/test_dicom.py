@@ -475,6 +475,33 @@ def test_videos_are_refused_by_name(tmp_path):
         read_image(path)
 
 
+@pytest.mark.parametrize("order", ["LittleEndian", "BigEndian"])
+def test_palettes_of_many_entries_follow_the_byte_order_of_the_file(tmp_path, order):
+    syntax = getattr(pydicom.uid, f"ExplicitVR{order}")
+    mark = "<" if syntax.is_little_endian else ">"
+    entries = np.arange(4096) * 16
+    tables = {}
+    for name in ("Red", "Green", "Blue"):
+        tables[f"{name}PaletteColorLookupTableDescriptor"] = [4096, 0, 16]
+        tables[f"{name}PaletteColorLookupTableData"] = entries.astype(f"{mark}u2").tobytes()
+    path = dicom_file(
+        tmp_path / "a.dcm", RAMP, PixelData=RAMP.astype(f"{mark}u2").tobytes(), syntax=syntax,
+        PhotometricInterpretation="PALETTE COLOR", **tables,
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_image(path).array[..., 0], RAMP * 16)
+
+
+def test_palettes_of_bytes_have_more_than_256_entries(tmp_path):
+    tables = {}
+    for name in ("Red", "Green", "Blue"):
+        tables[f"{name}PaletteColorLookupTableDescriptor"] = [4096, 0, 8]
+        tables[f"{name}PaletteColorLookupTableData"] = (
+            (np.arange(4096) // 16).astype(np.uint8).tobytes()
+        )
+    path = dicom_file(tmp_path / "a.dcm", RAMP, PhotometricInterpretation="PALETTE COLOR", **tables)
+    np.testing.assert_array_equal(read_image(path).array[..., 1], RAMP // 16)
+
+
 @pytest.mark.parametrize("depth", [8, 16])
 def test_palettes_of_8_bits_may_be_stored_in_words(tmp_path, depth):
     index = np.array([[0, 1], [2, 3]], np.uint8)

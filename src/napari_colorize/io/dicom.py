@@ -270,11 +270,21 @@ def _color_range(dataset: Dataset) -> IntensityRange | None:
 
 
 def _palette(stored: AnyArray, dataset: Dataset) -> AnyArray:
+    """Colors of a palette image, in 8 bits if its entries have no more."""
     from pydicom.pixels.processing import apply_color_lut
 
+    from napari_colorize.io.dicom_gray import table_entries
+
+    count, _, bits = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor)
+    for color in ("Red", "Green", "Blue", "Alpha"):
+        name = f"{color}PaletteColorLookupTableData"
+        if data := dataset.get(name):
+            # pydicom does not swap bytes, and counts the entries of a table of bytes in 8 bits.
+            entries = table_entries(data, count, dataset)
+            bits = min(bits, 8 * entries.dtype.itemsize)
+            setattr(dataset, name, entries.astype(np.uint16).tobytes())
     colors: AnyArray = apply_color_lut(stored, dataset)
-    bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
-    if bits == 8 and colors.dtype == np.uint16:  # entries of 8 bits in words
+    if bits == 8 and colors.dtype == np.uint16:  # in the low or the high byte of words
         colors = (colors if colors.max() < 256 else colors >> 8).astype(np.uint8)
     return colors
 

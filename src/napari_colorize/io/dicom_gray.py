@@ -199,15 +199,20 @@ def _look_up(values: AnyArray, item: Dataset, dataset: Dataset) -> _Values:
     _, first, bits = (int(value) for value in item.LUTDescriptor)
     data = item.LUTData
     if isinstance(data, bytes):
-        entries = int(item.LUTDescriptor[0]) or 2**16
-        order = "<" if dataset.original_encoding[1] in (True, None) else ">"
-        data = np.frombuffer(data, np.uint8 if len(data) <= entries + 1 else f"{order}u2")[:entries]
+        data = table_entries(data, int(item.LUTDescriptor[0]), dataset)
     table = np.array(data, np.uint16, ndmin=1)
     if first >= 2**15 and values.min() < 0:
         first -= 2**16  # stored as unsigned
     index = np.rint(values).astype(np.int64) - first
     bits = max(bits, int(table.max()).bit_length())
     return _Values(table[index.clip(0, len(table) - 1)], (0, 2**bits - 1))
+
+
+def table_entries(data: bytes, count: int, dataset: Dataset) -> AnyArray:
+    """Entries of a lookup table of `count` values (0: 65536) in bytes or words of the file."""
+    count = count or 2**16
+    order = "<" if dataset.original_encoding[1] in (True, None) else ">"
+    return np.frombuffer(data, np.uint8 if len(data) <= count + 1 else f"{order}u2")[:count]
 
 
 def _joined(frames: list[_Values], shape: tuple[int, ...]) -> _Values:

@@ -278,3 +278,11 @@ def test_signed_components_of_jpeg_2000(tmp_path, bits):
     np.testing.assert_array_equal(
         read(tmp_path, encoded).array, as_read(ramp((24, 32), bits), bits)
     )
+
+
+def test_superfluous_chunks_of_a_png_print_nothing(tmp_path, capfd):
+    array = ramp((5, 7, 3), 16)
+    background = png_files.chunk(b"bKGD", bytes(6))
+    content = png_files.png(array, 16, png_files.RGB, background, background)
+    np.testing.assert_array_equal(read(tmp_path, content).array, array)
+    assert capfd.readouterr() == ("", "")

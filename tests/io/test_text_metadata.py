@@ -378,3 +378,18 @@ def test_xmp_as_hexadecimal_text_of_imagemagick(tmp_path):
     texts.add_text("Raw profile type xmp", f"\nxmp\n {len(XMP)}\n{XMP.hex()}\n", zip=True)
     Image.fromarray(GRAY).save(tmp_path / "a.png", pnginfo=texts)
     assert read_image(tmp_path / "a.png").metadata.xmp == UPRIGHT_XMP
+
+
+@pytest.mark.parametrize("kind", ["exif", "xmp"])
+def test_app1_as_hexadecimal_text(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x010F] = "Zeiss Ikon"
+    data = exif.tobytes() if kind == "exif" else b"http://ns.adobe.com/xap/1.0/\0" + XMP
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Raw profile type APP1", f"\ngeneric profile\n {len(data)}\n{data.hex()}\n")
+    Image.fromarray(GRAY).save(tmp_path / "a.png", pnginfo=texts)
+    found = read_image(tmp_path / "a.png").metadata
+    assert (b"Zeiss Ikon" in (found.exif or b""), found.xmp) == (
+        kind == "exif",
+        UPRIGHT_XMP if kind == "xmp" else None,
+    )

@@ -82,7 +82,15 @@ def _has_transparency(file: BinaryIO) -> bool:
 
 def read_pixels(path: Path) -> AnyArray:
     """A still image as `(Y, X)` or `(Y, X, 3|4)`, uint8 or uint16; gray with alpha becomes RGBA."""
-    return _decode(path.read_bytes())
+    chunks: dict[bytes, bytes] = {}
+    data = []
+    for chunk in _chunks(path.read_bytes()):
+        if _kind(chunk) == b"IDAT":
+            data.append(chunk)
+        elif _kind(chunk) in (b"IHDR", *_DECODING):
+            # The first of its kind; about others, and about ancillary chunks, libpng prints.
+            chunks.setdefault(_kind(chunk), chunk)
+    return _decode(SIGNATURE + b"".join([*chunks.values(), *data, _chunk(b"IEND", b"")]))
 
 
 def read_animation(path: Path) -> Animation:

@@ -41,7 +41,8 @@ _XMP_KEY = "XML:com.adobe.xmp"
 _NOT_COPIED = (_XMP_KEY, _RAW, "Software")
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _SEGMENT = 65_533  # bytes of a JPEG segment without its length
-_XMP_LIMIT = _SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0")
+_XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+_XMP_LIMIT = _SEGMENT - len(_XMP_HEADER)
 _LONG_TEXT = 1024  # characters above which PNG text is compressed
 _ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)([1-8])")
 
@@ -51,10 +52,18 @@ def of_image(image: Image.Image) -> dict[str, Any]:
     known: Mapping[str, Any] = getattr(image, "text", {})
     texts = {str(key): str(value) for key, value in known.items()}
     resources = image.info.get("photoshop", {})
+    # ExifTool and ImageMagick store EXIF or XMP as APP1, a name that Pillow does not know.
+    app1 = _from_raw_profile(texts, _RAW + "APP1") or b""
+    app1_xmp = app1.removeprefix(_XMP_HEADER) if app1.startswith(_XMP_HEADER) else b""
+    if app1 and not app1_xmp:
+        image.info.setdefault("exif", app1)
     comment = "\n".join(_comments(image, texts))
     return {
         "xmp": upright(
-            image.info.get("xmp") or texts.get(_XMP_KEY) or _from_raw_profile(texts, _RAW + "xmp")
+            image.info.get("xmp")
+            or texts.get(_XMP_KEY)
+            or _from_raw_profile(texts, _RAW + "xmp")
+            or app1_xmp
         ),
         "iptc": resources.get(IPTC_RESOURCE) or _from_raw_profile(texts, _RAW + "iptc"),
         "comment": record.without_record(comment),
@@ -181,9 +190,10 @@ def _to_raw_profile(iptc: bytes) -> str:
 
 def _from_raw_profile(texts: Mapping[str, str], key: str) -> bytes | None:
     """The data of such a text; IPTC may be wrapped in Photoshop's image resources."""
-    parts = texts.get(key, "").split()
+    # An empty line, the name (which may contain spaces), the length, and the digits.
+    lines = texts.get(key, "").strip().splitlines()
     try:
-        data = bytes.fromhex("".join(parts[2:]))
+        data = bytes.fromhex("".join(lines[2:]))
     except ValueError:
         return None
     return resources_of(data).get(IPTC_RESOURCE) if data.startswith(b"8BIM") else data or None

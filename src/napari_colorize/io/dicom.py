@@ -175,10 +175,8 @@ def _open(path: Path) -> Dataset:
         )
     if not (has_pixels and "Rows" in dataset and "Columns" in dataset):
         kind = dataset.get("SOPClassUID")
-        what = (
-            f"it is {kind.name}" if kind else "it is no DICOM file or a DICOM file without pixels"
-        )
-        raise ImageError(f"{path.name} contains no image: {what}.")
+        what = f"a DICOM file without pixels ({kind.name})" if kind else "no DICOM file"
+        raise ImageError(f"{path.name} contains no image: it is {what}.")
     for name, value in _DEFAULTS.items():
         if dataset.get(name) is None:
             setattr(dataset, name, value)

@@ -28,6 +28,7 @@ MODALITY = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
 VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
 # Of multi-frame images, in the functional groups of all frames and of each frame.
 MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+ANGIOGRAMS = ("1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2")  # XA, XRF
 WHITE = 2**16 - 1
 STEP = 1e-6
 """Relative width of a step; 8 times the precision of float32."""
@@ -141,7 +142,11 @@ def _transform(stored: AnyArray, attributes: Dataset, dataset: Dataset) -> _Valu
 
 
 def _apply_modality(stored: AnyArray, attributes: Dataset, dataset: Dataset) -> _Values:
-    if table := _table(attributes, "ModalityLUTSequence"):
+    # PS3.3 C.8.7.1.1.2: tables of angiograms restore the intensity of X-rays; displays ignore them.
+    is_log = dataset.get("PixelIntensityRelationship") in ("LOG", "DISP")
+    is_for_display = is_log and dataset.get("SOPClassUID") in ANGIOGRAMS
+    table = _table(attributes, "ModalityLUTSequence")
+    if table is not None and not is_for_display:
         return _look_up(stored, table, dataset)
     whole = _stored_range(stored, dataset)
     is_whole = stored.dtype.kind != "f"
@@ -156,7 +161,7 @@ def _apply_modality(stored: AnyArray, attributes: Dataset, dataset: Dataset) -> 
 
 def _apply_voi(values: _Values, attributes: Dataset, dataset: Dataset) -> _Values:
     """Apply a table or a sigmoid window; a linear window becomes the window of the result."""
-    if table := _table(attributes, "VOILUTSequence"):
+    if (table := _table(attributes, "VOILUTSequence")) is not None:
         result = _look_up(values.array, table, dataset)
         return replace(result, window=result.whole)
     center, width = (_first(attributes.get(name)) for name in ("WindowCenter", "WindowWidth"))
@@ -186,7 +191,7 @@ def _from_unit(unit: AnyArray) -> _Values:
 def _table(attributes: Dataset, name: str) -> Dataset | None:
     """The first item of a sequence of lookup tables, if it is complete."""
     item = next(iter(attributes.get(name) or ()), None)
-    complete = item and item.get("LUTDescriptor") and item.get("LUTData") is not None
+    complete = item is not None and item.get("LUTDescriptor") and item.get("LUTData") is not None
     return item if complete else None
 
 

@@ -77,6 +77,17 @@ def test_an_existing_result_says_how_it_was_made(out: str) -> None:
         assert f" and was made with {how}. Replace " in refused.stderr
 
 
+def test_files_of_a_folder_that_are_no_frames_are_counted() -> None:
+    frames = Path("frames")
+    frames.mkdir()
+    for number in range(2):
+        Image.fromarray(np.eye(32, k=number, dtype=np.uint8) * 255).save(frames / f"{number}.png")
+    for name in ("notes.txt", "raw.dng", "b.dng", ".hidden"):
+        (frames / name).touch()
+    (note, _) = run("frames", "out").stderr.splitlines()
+    assert note == "3 files of kinds that cannot be read here were left out: .dng 2, .txt 1."
+
+
 def test_a_result_that_another_process_writes_is_refused() -> None:
     make_video(Path("a.mp4"), frames=2)
     other = Claims()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
 from itertools import takewhile
@@ -14,10 +13,8 @@ from pathlib import Path
 from napari_colorize.batch.manifest import NAME as MANIFEST
 from napari_colorize.errors import ImageError
 from napari_colorize.io.dicom import indexed_images
-from napari_colorize.io.file_names import is_dicomdir, is_image
-from napari_colorize.io.formats import OPTIONAL_READERS, VIDEO_SUFFIXES, suffix_of
-
-MAX_SUFFIXES = 8  # suffixes that are listed one by one
+from napari_colorize.io.file_names import is_dicomdir, is_image, left_out_notes
+from napari_colorize.io.formats import suffix_of
 
 
 @dataclass(frozen=True)
@@ -86,29 +83,7 @@ class Search:
 
     def left_out_notes(self) -> tuple[str, ...]:
         """One sentence that counts the files without an image suffix, and what can read them."""
-        suffixes = set(self._left_out.values())
-        if not suffixes:
-            return ()
-        # Numbered names such as IM.0001 would give as many suffixes as files.
-        counts = Counter(
-            "numbered" if suffix[1:].isdigit() else suffix or "without a suffix"
-            for suffix in self._left_out.values()
-        )
-        listed = counts.most_common(MAX_SUFFIXES)
-        if others := counts.total() - sum(count for _, count in listed):
-            listed.append(("others", others))
-        total = counts.total()
-        files = "1 file of a kind" if total == 1 else f"{total} files of kinds"
-        sentences = [
-            f"{files} that cannot be read here {'was' if total == 1 else 'were'} left out: "
-            f"{', '.join(f'{kind} {count}' for kind, count in listed)}."
-        ]
-        for package in {OPTIONAL_READERS[suffix] for suffix in suffixes & OPTIONAL_READERS.keys()}:
-            kinds = sorted(suffix for suffix in suffixes if OPTIONAL_READERS.get(suffix) == package)
-            sentences.append(f"To read {' and '.join(kinds)}: pip install {package}.")
-        if suffixes & VIDEO_SUFFIXES:
-            sentences.append("Videos are colorized by `napari-colorize video`.")
-        return (" ".join(sentences),)
+        return left_out_notes(self._left_out.values())
 
     def _find(self, name: str, *, one_of_several: bool) -> Iterable[FoundFile]:
         if not name.strip():  # an unset shell variable, not the current folder

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from napari_colorize.io import dicom
-from napari_colorize.io.formats import readable_suffixes, suffix_of
+from napari_colorize.io.formats import (
+    OPTIONAL_READERS,
+    VIDEO_SUFFIXES,
+    readable_suffixes,
+    suffix_of,
+)
+
+MAX_SUFFIXES = 8  # suffixes of files that are left out and listed one by one
 
 
 def is_image_name(name: str) -> bool:
@@ -40,6 +49,43 @@ def own_suffix(name: str | os.PathLike[str]) -> str:
     name = os.path.basename(name)  # noqa: PTH119
     suffix = suffix_of(name)
     return name[len(name) - len(suffix) :] if suffix in _known_suffixes() else ""
+
+
+def left_out_notes(suffixes: Iterable[str]) -> tuple[str, ...]:
+    """Count the files of a folder that are no images, and say what can read them.
+
+    Parameters
+    ----------
+    suffixes : iterable of str
+        Suffix of each file in lower case, "" for files without one.
+
+    Returns
+    -------
+    tuple of str
+        One note, or nothing if there are no such files.
+    """
+    given = list(suffixes)
+    if not given:
+        return ()
+    # Numbered names such as IM.0001 would give as many suffixes as files.
+    counts = Counter(
+        "numbered" if suffix[1:].isdigit() else suffix or "without a suffix" for suffix in given
+    )
+    listed = counts.most_common(MAX_SUFFIXES)
+    if others := len(given) - sum(count for _, count in listed):
+        listed.append(("others", others))
+    files = "1 file of a kind" if len(given) == 1 else f"{len(given)} files of kinds"
+    sentences = [
+        f"{files} that cannot be read here {'was' if len(given) == 1 else 'were'} left out: "
+        f"{', '.join(f'{kind} {count}' for kind, count in listed)}."
+    ]
+    known = set(given)
+    for package in {OPTIONAL_READERS[suffix] for suffix in known & OPTIONAL_READERS.keys()}:
+        kinds = sorted(suffix for suffix in known if OPTIONAL_READERS.get(suffix) == package)
+        sentences.append(f"To read {' and '.join(kinds)}: pip install {package}.")
+    if known & VIDEO_SUFFIXES:
+        sentences.append("Videos are colorized by `napari-colorize video`.")
+    return (" ".join(sentences),)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:

@@ -14,13 +14,22 @@ from napari_colorize.errors import ImageError, OutputError, warnings_suppressed
 from napari_colorize.imaging.intensity_range import IntensityRange, joined_range
 from napari_colorize.io.dicom import in_series_order
 from napari_colorize.io.dicom_gray import WITHOUT_PADDING
-from napari_colorize.io.file_names import is_image, is_image_name, natural_key, own_suffix
+from napari_colorize.io.file_names import (
+    is_dicomdir,
+    is_image,
+    is_image_name,
+    left_out_notes,
+    natural_key,
+    own_suffix,
+)
+from napari_colorize.io.formats import suffix_of
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import read_image, suggest_suffix, write_image
 from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence
 from napari_colorize.runtime.atomic import remove_abandoned, write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
 from napari_colorize.video.resume import FRAMES_FOLDER, ResumeState
+from napari_colorize.video.runner import NoteCounter
 
 OTHERS = "{} other images remain in {}: remove them if they belong to another sequence."
 
@@ -34,7 +43,8 @@ class FolderSource:
     first: ImageRecord  # the first image; all others have its size and dtype
     rate: Fraction  # images per second
     declared: IntensityRange | None = None  # of the first image, or of the pixels of all
-    _notes: dict[str, None] = field(default_factory=dict, init=False)
+    left_out: tuple[str, ...] = ()  # note about files that are no images
+    _notes: NoteCounter = field(default_factory=NoteCounter, init=False)
 
     @classmethod
     def of(cls, path: Path, rate: Fraction) -> FolderSource:
@@ -45,11 +55,16 @@ class FolderSource:
         ImageError
             If the folder contains no image, or the first one cannot be read.
         """
-        found = [each for each in path.iterdir() if is_image(each)]
+        files = [each for each in path.iterdir() if not each.is_dir()]
+        found = [each for each in files if is_image(each)]
+        others = (
+            each.name for each in sorted(set(files).difference(found)) if not is_dicomdir(each)
+        )
+        left_out = left_out_notes(suffix_of(name) for name in others if not name.startswith("."))
         found.sort(key=lambda each: natural_key(each.name))
         names = tuple(each.name for each in in_series_order(found))
         if not names:
-            raise ImageError(f"There are no images in {path}.")
+            raise ImageError(" ".join([f"There are no images in {path}.", *left_out]))
         source = cls(path, names, read_image(path / names[0]), rate)
         declared = source.first.declared_range
         if declared is not None and declared.source == WITHOUT_PADDING:
@@ -57,7 +72,7 @@ class FolderSource:
             declared = joined_range(
                 [record.declared_range for record in records if record.declared_range is not None]
             )
-        return replace(source, declared=declared)
+        return replace(source, declared=declared, left_out=left_out)
 
     @property
     def info(self) -> SequenceInfo:
@@ -84,7 +99,7 @@ class FolderSource:
 
     def notes(self) -> tuple[str, ...]:
         """Notes about the images."""
-        return tuple(self._notes)
+        return (*self.left_out, *self._notes.sentences(len(self.names)))
 
     def series(self, resume_point: ResumePoint, warm_up: int) -> Iterator[Iterator[Frame]]:
         """A single series in the order of the names."""
@@ -94,7 +109,7 @@ class FolderSource:
         for position in range(first, len(self.names)):
             name = self.names[position]
             record = self._read(name)
-            self._notes.update(dict.fromkeys(record.notes))
+            self._notes.add(record.notes)
             yield Frame(
                 image=record.array,
                 position=position,

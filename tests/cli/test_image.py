@@ -385,3 +385,28 @@ def test_an_animation_that_becomes_a_tiff_names_what_is_lost() -> None:
     done = run("a.webp", "-o", "a.tif")
     assert done.stderr.count("dropped") == 1
     assert "Frame durations of a.tif were dropped because TIFF cannot hold them." in done.stderr
+
+
+def test_a_batch_has_one_note_on_intensity_ranges() -> None:
+    from PIL import Image
+
+    Path("in").mkdir()
+    for number in range(3):
+        pixels = np.full((24, 32), 4000 - number, np.uint16)
+        Image.fromarray(pixels).save(f"in/{number}.png")
+    done = run("in", "-o", "out")
+    notes = [line for line in done.stderr.splitlines() if "ontrast limits" in line]
+    assert len(notes) == 1
+    assert "0 and 4095" in notes[0] and "--contrast-limits dtype" in notes[0]
+
+
+def test_12_bits_keep_their_scale_unless_a_rule_is_chosen() -> None:
+    from PIL import Image
+
+    ramp = np.linspace(0, 4080, 24 * 32).reshape(24, 32).astype(np.uint16)
+    Image.fromarray(ramp).save("a.png")
+    run("a.png", "-o", "auto.png", "--saturation", "0")
+    run("a.png", "-o", "data.png", "--saturation", "0", "--contrast-limits", "data")
+    auto, data = (read_image(name).array[..., 0] for name in ("auto.png", "data.png"))
+    assert np.abs(auto.astype(int) - ramp).max() <= 1
+    assert (data.min(), data.max()) == (0, 65535)

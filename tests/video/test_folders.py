@@ -152,3 +152,18 @@ def test_images_that_remain_in_the_folder_give_a_note(tmp_path: Path, run: Run) 
     assert len(list((tmp_path / "out").iterdir())) == 5
     assert any("3 other images remain" in note for note in work.notes)
     assert not work_folder(tmp_path / "out").exists()
+
+
+def test_frames_of_12_bits_share_a_range_and_keep_their_scale(
+    tmp_path: Path, run: Run, model: Any
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, largest in enumerate((60, 4000, 500)):  # the first one is dark
+        Image.fromarray(np.full((24, 32), largest, np.uint16)).save(folder / f"{number}.png")
+
+    job = run(folder, tmp_path / "out", model=model)
+
+    assert model.settings_received["declared_range"].limits == (0, 4095)
+    assert sum("0 and 4095" in note for note in job.notes) == 1
+    assert read_image(tmp_path / "out" / "1.png").array[..., 2].max() == 4000  # blue is unchanged

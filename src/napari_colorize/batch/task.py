@@ -172,7 +172,9 @@ class Task:
         from napari_colorize.video.stacks import StackSource, refuse_stack
 
         colorizer, extras = self.processing.colorizer, self.processing.extras
-        source = StackSource.of(self.job.source, self.image, time_axis=extras.time_axis)
+        # With the range that was found, so that a large stack is not read for it again.
+        image = replace(self.image, declared_range=self._range)
+        source = StackSource.of(self.job.source, image, time_axis=extras.time_axis)
         has_alpha = self.image.array.shape[-1] == 4 and self.image.rgb
         target = self._target(self._stack_dtype, has_alpha=has_alpha)
         refuse_stack(target, self._stack_dtype, has_alpha=has_alpha, axes=len(self._leading))

@@ -360,3 +360,20 @@ def test_errors_of_the_command_are_one_line_and_nothing_is_written(folder, argum
     assert len(lines) == 1 and sentence in lines[0]
     assert "Traceback" not in result.output
     assert not (folder / "r.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore::napari_colorize.errors.ColorizeWarning")
+def test_12_bits_are_measured_like_8_bits(tiny_colorizer, tmp_path):
+    import tifffile
+
+    deep = CAT.astype(np.uint16) * 16
+    for name, image in (("eight", CAT), ("twelve", deep)):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "cat.tif", image, photometric="rgb")
+
+    eight, twelve = (
+        evaluate({"tint": tiny_colorizer}, tmp_path / name).models[0].mean("ciede2000")
+        for name in ("eight", "twelve")
+    )
+
+    assert twelve == pytest.approx(eight, abs=0.3)

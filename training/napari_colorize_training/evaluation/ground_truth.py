@@ -17,14 +17,8 @@ from napari_colorize.errors import ImageError
 from napari_colorize.imaging.color import to_uint8
 from napari_colorize.io.file_names import natural_key
 from napari_colorize_training.data.cache import VALIDATION_SHARE
-from napari_colorize_training.data.checks import MAX_DIFFERENCE, is_colorless
-from napari_colorize_training.data.decode import (
-    brightness_difference,
-    decode,
-    ranges_of,
-    to_color,
-    to_gray,
-)
+from napari_colorize_training.data.checks import is_colorless
+from napari_colorize_training.data.decode import decode, ranges_of, to_color, to_gray
 from napari_colorize_training.data.sources import Content, ImageSource, Item, read_source
 from napari_colorize_training.data.split import grouping, validation_split
 
@@ -138,16 +132,9 @@ def _read(item: Item, group: str) -> GroundTruthImage:
     found, found_gray = ranges_of(color, partner, item.limits)
     rgb = _to_8_bits(*to_color(color, found))
     gray = None if partner is None else _to_8_bits(*to_gray(partner, found_gray))
-    if is_colorless(rgb, 255) or (gray is not None and _disagrees(gray, rgb)):
+    if is_colorless(rgb, 255):
         return GroundTruthImage(item.name, group, None)
     return GroundTruthImage(item.name, group, rgb, gray)
-
-
-def _disagrees(gray: UInt8Array, rgb: UInt8Array) -> bool:
-    """Whether gray is another image than the luminance of the colors, or of another range."""
-    if gray.shape != rgb.shape[:2]:
-        return False  # refused by the evaluation
-    return brightness_difference(gray, (0, 255), rgb, (0, 255)) > MAX_DIFFERENCE
 
 
 def _to_8_bits(pixels: AnyArray, limits: Limits) -> UInt8Array:

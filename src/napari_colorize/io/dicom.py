@@ -175,7 +175,7 @@ def _open(path: Path) -> Dataset:
         )
     if not (has_pixels and "Rows" in dataset and "Columns" in dataset):
         kind = dataset.get("SOPClassUID")
-        what = f"a DICOM file without pixels ({kind.name})" if kind else "no DICOM file"
+        what = f"a DICOM file without pixels ({kind.name})" if kind else "no complete DICOM file"
         raise ImageError(f"{path.name} contains no image: it is {what}.")
     for name, value in _DEFAULTS.items():
         if dataset.get(name) is None:

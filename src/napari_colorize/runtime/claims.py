@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -72,7 +73,7 @@ class Claims:
 
 def claim_path(path: Path) -> Path:
     """Hidden file that is locked while `path` is claimed."""
-    return path.with_name(f".{sha256(path.name.encode()).hexdigest()[:12]}{SUFFIX}")
+    return path.with_name(f".{sha256(os.fsencode(path.name)).hexdigest()[:12]}{SUFFIX}")
 
 
 def remove_abandoned_claims(folder: Path) -> None:

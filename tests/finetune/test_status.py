@@ -61,7 +61,10 @@ def test_unknown_events_are_ignored():
     ("outcome", "title"),
     [
         ("better", "mine is ready"),
-        ("better than base", "mine is better than its base, but no better than gray"),
+        (
+            "better than base",
+            "mine is NOT better than gray, though closer to the colors than its base",
+        ),
         ("not better", "mine is no better than its base"),
         ("wrong range", "mine cannot be judged"),
     ],

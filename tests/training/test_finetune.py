@@ -12,11 +12,8 @@ import pytest
 import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.data.split import hash_position
-from napari_colorize_training.evaluation.quick_score import Score
 from napari_colorize_training.finetune import (
     SIZES,
-    _is_better,
-    _result_sentence,
     finetune,
     recipe_for,
 )
@@ -184,36 +181,6 @@ def test_a_model_worse_on_validation_images_is_reported(learned, misleading, tmp
     assert not result.improved
     assert result.after.ciede2000 > result.before.ciede2000
     assert "NOT better than its base" in result.sentence and "Use the base" in result.sentence
-
-
-def score(error: float, gray: float) -> Score:
-    return Score(
-        images=4,
-        psnr=20.0,
-        psnr_gray=20.0,
-        ciede2000=error,
-        ciede2000_gray=gray,
-        colorfulness=1.0,
-        better_share=1.0,
-    )
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "gray", "is_better"),
-    [
-        (12.0, 8.0, 13.0, True),
-        (12.0, 12.5, 13.0, False),
-        (20.0, 15.0, 13.0, False),  # worse than gray
-        (72.29, 71.77, 72.40, False),  # gray is absurd
-    ],
-)
-def test_a_result_is_better_only_than_its_base_and_plausible_gray(before, after, gray, is_better):
-    one, two = score(before, gray), score(after, gray)
-
-    sentence = _result_sentence(Path("a.safetensors"), one, two, kept_base=False)
-
-    assert _is_better(one, two) == is_better
-    assert ("is better than its base" in sentence) == is_better
 
 
 class _CommandsAt(JsonLines):

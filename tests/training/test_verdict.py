@@ -23,7 +23,7 @@ def score(error: float, gray: float) -> Score:
     ("before", "after", "gray", "kept_base", "outcome", "text"),
     [
         (10.0, 8.0, 12.0, False, Outcome.BETTER, "better than its base and than gray images"),
-        (15.0, 13.0, 12.0, False, Outcome.BETTER_THAN_BASE, "but still no better than gray images"),
+        (15.0, 13.0, 12.0, False, Outcome.BETTER_THAN_BASE, "NOT better than gray images, though"),
         (10.0, 11.0, 12.0, False, Outcome.NOT_BETTER, "NOT better than its base: its color error"),
         (10.0, 10.0, 12.0, True, Outcome.NOT_BETTER, "is a copy of it"),
         (

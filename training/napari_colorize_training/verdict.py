@@ -57,7 +57,7 @@ def describe(outcome: Outcome, name: str, before: Score, after: Score, *, kept_b
         return f"{name} is NOT better than its base: {errors}. Use the base, or {REMEDY}."
     if outcome is Outcome.BETTER_THAN_BASE:
         return (
-            f"{name} is better than its base, but still no better than gray images: {errors}. "
-            f"To improve it, {REMEDY}."
+            f"{name} is NOT better than gray images, though closer to the colors than its base: "
+            f"{errors}. To improve it, {REMEDY}."
         )
     return f"{name} is better than its base and than gray images: {errors}."

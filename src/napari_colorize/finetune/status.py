@@ -17,7 +17,7 @@ INTRO = (
 TITLES = {
     "": "{name} is ready",
     "better": "{name} is ready",
-    "better than base": "{name} is better than its base, but no better than gray",
+    "better than base": "{name} is NOT better than gray, though closer to the colors than its base",
     "not better": "{name} is no better than its base",
     "wrong range": "{name} cannot be judged",
 }

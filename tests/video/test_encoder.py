@@ -204,6 +204,8 @@ def test_a_broadcast_starts_at_zero(tmp_path: Path, run: Run) -> None:
 
 
 def test_a_part_of_a_video_starts_at_zero_with_its_audio(tmp_path: Path, run: Run) -> None:
+    import av
+
     given, out = tmp_path / "given.mp4", tmp_path / "out.mp4"
     make_video(given, frames=110, audio="aac", subtitles="mov_text")  # at 0 and 2 seconds
     run(given, out, start=1.0, end=2.0)
@@ -214,6 +216,9 @@ def test_a_part_of_a_video_starts_at_zero_with_its_audio(tmp_path: Path, run: Ru
     assert sound[-1][0] < 1
     assert {data for _, _, data in sound} < {data for _, _, data in packets_of(given, "audio")}
     assert len(packets_of(given, "subtitle")) == 2 and packets_of(out, "subtitle") == []
+    with av.open(str(out)) as container:  # the first of two chapters of 2.2 seconds
+        (chapter,) = container.chapters()
+    assert [chapter[end] * chapter["time_base"] for end in ("start", "end")] == [0, 1]
 
 
 def test_odd_sizes_are_kept(tmp_path: Path, run: Run) -> None:

@@ -79,7 +79,7 @@ def test_a_run_is_displayed_and_ends_with_a_model(box_of, folder):
     assert box.wait(SOON)
     assert Path(box.model).name == "mine.safetensors" and Path(box.model).is_file()
     assert "mine is ready" in box._title.value
-    assert "from 20.0 to 8.0" in box._message.value
+    assert "mine is better than its base" in box._message.value
 
 
 @pytest.mark.usefixtures("fake_process")

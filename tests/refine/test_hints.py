@@ -282,7 +282,7 @@ def test_hinted_pixels_are_listed_by_rows():
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64", "float16"])
 def test_opaque_pixels_of_an_rgba_image_are_hints(dtype):
-    full = np.iinfo(dtype).max if dtype.startswith("uint") else 4000 if dtype == "int32" else 1
+    full = np.iinfo(dtype).max if dtype.startswith("uint") else 4095 if dtype == "int32" else 1
     image = np.zeros((4, 5, 4))
     image[1, 2] = 1, 0.5, 0, 1
     image[3, 0] = 0, 1, 0, 0.6

@@ -161,6 +161,14 @@ def how_made(
     return f" and was made with {how}" if how else ""
 
 
+def is_older(result: Path, source: Path) -> bool:
+    """Whether a file was last changed before its source was; False if one cannot be accessed."""
+    try:
+        return result.stat().st_mtime_ns < source.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
 def _model_differences(
     title: str, found: Mapping[str, Any], planned: Mapping[str, Any]
 ) -> list[str]:

@@ -46,13 +46,22 @@ def test_several_folders_keep_their_names() -> None:
     [
         ("b.tif", "b.tif"),
         ("out", "out/a.png"),
-        ("out.v2", "out.v2/a.png"),
+        ("out.v2/", "out.v2/a.png"),
         ("x.png/", "x.png/a.png"),
     ],
 )
 def test_a_single_image_goes_to_a_file_or_a_folder(out: str, result: str) -> None:
     touch("a.png")
     assert targets(plan_batch(["a.png"], out)) == [result]
+
+
+def test_an_unknown_suffix_is_not_taken_for_a_folder() -> None:
+    touch("a.png")
+    with pytest.raises(OutputError, match=r"q\.xyz: .* written as \.xyz\. .* \.png, .* A folder"):
+        plan_batch(["a.png"], "q.xyz")
+    assert not Path("q.xyz").exists()
+    Path("q.xyz").mkdir()
+    assert targets(plan_batch(["a.png"], "q.xyz")) == ["q.xyz/a.png"]
 
 
 def test_another_format_gets_another_suffix() -> None:

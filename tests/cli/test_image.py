@@ -153,6 +153,22 @@ def test_requested_contrast_limits_are_compared_and_not_those_of_each_image() ->
     assert "were made with contrast limits 0, 1000;" in rerun()
 
 
+def test_results_that_are_older_than_their_image_are_named() -> None:
+    save("in/a.png", "in/b.png", "in/c.bmp")
+    run("in", "-o", "out")
+    remedy = "use --overwrite or another folder."
+    os.utime("out/c.bmp", (0, 0))  # without a record
+    assert rerun() == f"1 result in out{os.sep} is older than its image; {remedy}"
+    assert "same settings" not in run("in", "-o", "out").stderr
+    os.utime("out/a.png", (0, 0))
+    assert rerun() == f"2 results in out{os.sep} are older than their images; {remedy}"
+    assert rerun("--gamma", "2").endswith(f"are older than their images; {remedy}")
+    refused = run("in/a.png", "-o", "out")
+    assert "a.png exists, is older than its image and was made with the same" in refused.stderr
+    run("in", "-o", "out", "--overwrite")
+    assert "older" not in rerun()
+
+
 def test_results_without_a_record_are_only_counted() -> None:
     save("in/a.png", "in/b.bmp")
     run("in", "-o", "out", "--no-provenance")

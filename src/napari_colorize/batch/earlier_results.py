@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_colorize import provenance
 from napari_colorize.batch.guide_files import guides_identity
 from napari_colorize.io.images import read_provenance
-from napari_colorize.provenance import SAME, made_with
+from napari_colorize.provenance import SAME, is_older, made_with
 
 if TYPE_CHECKING:
     from napari_colorize.model_spec import ModelSpec
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 MAX_COMPARED = 2000  # results of a batch, because each is opened
 MAX_SENTENCES = 4
+REMEDY = "use --overwrite or another folder."
 
 
 def planned_record(
@@ -79,14 +80,37 @@ def compare_results(paths: Sequence[Path], planned: Record) -> tuple[tuple[str, 
     counts = Counter(how for how in found.values() if how not in (None, SAME))
     sentences = []
     for how, count in counts.most_common(MAX_SENTENCES):
-        folders = [path.parent for path, other in found.items() if other == how]
-        folder = Path(os.path.commonpath(folders))
-        results = "1 result in {}{} was" if count == 1 else f"{count} results in {{}}{{}} were"
-        sentences.append(
-            f"{results.format(folder, os.sep)} made with {how}; use --overwrite or another folder."
-        )
+        results = _results_in([path for path, other in found.items() if other == how])
+        sentences.append(f"{results} {'was' if count == 1 else 'were'} made with {how}; {REMEDY}")
     if others := counts.total() - sum(count for _, count in counts.most_common(MAX_SENTENCES)):
         sentences.append(f"{others} other results were made with still other settings.")
     if sentences and len(compared) < len(paths):
         sentences.append(f"Only {len(compared)} of {len(paths)} existing results were compared.")
     return tuple(sentences), set(found.values()) == {SAME}
+
+
+def compare_times(results: Mapping[Path, Path]) -> tuple[str, ...]:
+    """Find results that were written before their image was changed.
+
+    Parameters
+    ----------
+    results : mapping
+        Existing results, and the image of each.
+
+    Returns
+    -------
+    tuple of str
+        One sentence: how many, where, and what to do. Empty if there are none.
+    """
+    older = [result for result, image in results.items() if is_older(result, image)]
+    if not older:
+        return ()
+    is_one = len(older) == 1
+    comparison = "is older than its image" if is_one else "are older than their images"
+    return (f"{_results_in(older)} {comparison}; {REMEDY}",)
+
+
+def _results_in(paths: Sequence[Path]) -> str:
+    """Number of results and the folder that contains all of them."""
+    folder = os.path.commonpath([path.parent for path in paths])
+    return f"{len(paths)} result{'s' * (len(paths) > 1)} in {Path(folder)}{os.sep}"

@@ -16,12 +16,12 @@ from itertools import product
 from pathlib import Path
 
 from napari_colorize.batch.discovery import FoundFile, Search, is_folder
-from napari_colorize.batch.earlier_results import Record, compare_results
+from napari_colorize.batch.earlier_results import Record, compare_results, compare_times
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.file_names import own_suffix
-from napari_colorize.io.formats import format_of, suggest_suffix
+from napari_colorize.io.formats import format_of, suffix_of, suggest_suffix, unknown_format
 from napari_colorize.io.images import read_provenance
-from napari_colorize.provenance import how_made
+from napari_colorize.provenance import how_made, is_older
 
 COLORIZED = "-colorized"
 SWEEP = "-sweep"
@@ -96,7 +96,8 @@ class BatchPlan:
     kept_notes : tuple of str
         One sentence for each way in which existing results differ from those of this run.
     kept_same : bool
-        Whether all existing results were made with the settings of this run.
+        Whether all existing results were made with the settings of this run, from the images as
+        they are now.
     """
 
     jobs: tuple[Job, ...]
@@ -149,14 +150,18 @@ def plan_batch(
     jobs = _name_results(sources, out, is_single=is_single, ending=ending)
     _check_sources_stay(jobs)
     todo, kept = (jobs, []) if overwrite else _split(jobs)
-    existing = [path for job in kept if (path := job.result()) is not None]
+    images = {path: job.source for job in kept if (path := job.result()) is not None}
+    existing = list(images)
     record = planned() if planned is not None and existing else None
     if is_single and existing:
         how = how_made(existing[0], record, read_provenance)
+        if is_older(existing[0], sources[0].path):
+            how = f"{',' if how else ' and'} is older than its image{how}"
         raise OutputError(
             f"{existing[0]} exists{how}. Replace it with --overwrite or choose a place with -o."
         )
     notes, same = ((), False) if record is None else compare_results(existing, record)
+    older = compare_times(images)
     _check_writable(todo)
     return BatchPlan(
         jobs=tuple(todo),
@@ -164,8 +169,8 @@ def plan_batch(
         results=len(found) - len(sources),
         unread=tuple(search.unread),
         left_out=search.left_out_notes(),
-        kept_notes=notes,
-        kept_same=same,
+        kept_notes=(*notes, *older),
+        kept_same=same and not older,
     )
 
 
@@ -226,6 +231,8 @@ def _name_results(
         return [_job_for_file(sources[0], Path(out))]
     if out is not None:
         _check_is_folder(out, len(sources))
+        if is_single and not out.endswith(("/", os.sep)) and not is_folder(out) and suffix_of(out):
+            raise OutputError(f"{unknown_format(Path(out))} A folder exists or ends in {os.sep}.")
     suffix = None if ending == COLORIZED else ".png"
     if ending == COLORIZED and out is not None:
         ending = ""

@@ -198,12 +198,18 @@ def format_of(path: Path) -> Format:
     """
     suffix = suffix_of(path)
     if suffix not in FORMATS:
-        requested = f"as {suffix}" if suffix else "without a suffix"
-        raise OutputError(
-            f"{path.name}: color images cannot be written {requested}. Choose a name with one of "
-            f"the suffixes {', '.join(FORMATS)}."
-        )
+        raise OutputError(unknown_format(path))
     return FORMATS[suffix]
+
+
+def unknown_format(path: Path) -> str:
+    """Say that a file name has no suffix of a writable format, and list those suffixes."""
+    suffix = suffix_of(path)
+    requested = f"as {suffix}" if suffix else "without a suffix"
+    return (
+        f"{path.name}: color images cannot be written {requested}. Choose a name with one of the "
+        f"suffixes {', '.join(FORMATS)}."
+    )
 
 
 def can_hold(

@@ -262,7 +262,7 @@ def plan_video(
     path, target = Path(input_path), Path(out)
     is_folder = os.fspath(out).endswith(("/", os.sep))
     kind: Kind = "folder" if is_folder else result_kind(target)
-    _refuse_existing(target, kind, options, planned)
+    _refuse_existing(path, target, kind, options, planned)
     if os.path.realpath(path) in (os.path.realpath(target), os.path.realpath(work_folder(target))):
         raise OutputError(f"{target} is the input itself. Choose another name.")
     _refuse_unused_options(sequence_kind(path), kind, options)
@@ -333,7 +333,11 @@ def result_kind(path: Path) -> Kind:
 
 
 def _refuse_existing(
-    target: Path, kind: Kind, options: ExportOptions, planned: Callable[[], Record] | None
+    path: Path,
+    target: Path,
+    kind: Kind,
+    options: ExportOptions,
+    planned: Callable[[], Record] | None,
 ) -> None:
     """Raise OutputError if the target exists and may not be replaced; it says how it was made."""
     if kind == "folder":
@@ -341,7 +345,7 @@ def _refuse_existing(
             raise OutputError(f"{target} is a file, not a folder.")
         if target.is_dir() and any(target.iterdir()) and not options.overwrite:
             raise OutputError(
-                f"{target} is a folder that is not empty{_how_made(target, kind, planned)}. "
+                f"{target} is a folder that is not empty{_how_made(path, target, kind, planned)}. "
                 "Replace images with the same names with --overwrite, or choose another name."
             )
         return
@@ -351,14 +355,18 @@ def _refuse_existing(
         raise OutputError(f"{target} is a folder. Give the name of a file to write.")
     if os.path.lexists(target) and not options.overwrite:
         raise OutputError(
-            f"{target} exists{_how_made(target, kind, planned)}. Replace it with --overwrite, or "
+            f"{target} exists{_how_made(path, target, kind, planned)}. Replace it with --overwrite, or "
             "choose another name."
         )
 
 
-def _how_made(target: Path, kind: Kind, planned: Callable[[], Record] | None) -> str:
+def _how_made(path: Path, target: Path, kind: Kind, planned: Callable[[], Record] | None) -> str:
     record = None if planned is None else planned()
-    return provenance.how_made(target, record, partial(read_sequence_record, kind=kind))
+    how = provenance.how_made(target, record, partial(read_sequence_record, kind=kind))
+    # The times of folders say nothing about the files in them.
+    if path.is_file() and target.is_file() and provenance.is_older(target, path):
+        return f"{',' if how else ' and'} is older than its input{how}"
+    return how
 
 
 def read_sequence_record(path: Path, *, kind: Kind) -> Record | None:

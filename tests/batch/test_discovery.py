@@ -156,26 +156,35 @@ def left_out(*names: str) -> str:
         ((".hidden", "sub/.DS_Store", "napari-colorize-manifest.jsonl"), ""),
         (
             ("n.txt",),
-            "1 file of a kind that cannot be read here was left out: .txt 1.",
+            "1 file with a suffix that is not known as an image was left out: .txt 1. "
+            "Images among them are read if their names are given.",
         ),
         (
             ("raw.dng", "a.NEF", "sub/b.nef", "README"),
-            "4 files of kinds that cannot be read here were left out: "
-            ".nef 2, without a suffix 1, .dng 1.",
+            "4 files with suffixes that are not known as images or without a suffix were left out: "
+            ".nef 2, without a suffix 1, .dng 1. "
+            "Images among them are read if their names are given.",
+        ),
+        (
+            ("README",),
+            "1 file without a suffix was left out: without a suffix 1. "
+            "Images among them are read if their names are given.",
         ),
         (
             ("film.MP4",),
-            "1 file of a kind that cannot be read here was left out: .mp4 1. "
+            "1 file with a suffix that is not known as an image was left out: .mp4 1. "
             "Videos are colorized by `napari-colorize video`.",
         ),
         (
             tuple(f"IM.{number:04}" for number in range(5)),
-            "5 files of kinds that cannot be read here were left out: numbered 5.",
+            "5 files with suffixes that are not known as images were left out: numbered 5. "
+            "Images among them are read if their names are given.",
         ),
         (
             tuple(f"{number}.{kind}" for kind in "abcdefghi" for number in range(11)),
-            "99 files of kinds that cannot be read here were left out: .a 11, .b 11, .c 11, "
-            ".d 11, .e 11, .f 11, .g 11, .h 11, others 11.",
+            "99 files with suffixes that are not known as images were left out: .a 11, .b 11, "
+            ".c 11, .d 11, .e 11, .f 11, .g 11, .h 11, others 11. "
+            "Images among them are read if their names are given.",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,6 +78,14 @@ def test_an_existing_result_says_how_it_was_made(out: str) -> None:
         assert f" and was made with {how}. Replace " in refused.stderr
 
 
+def test_a_result_that_is_older_than_its_input_says_so() -> None:
+    make_video(Path("a.mp4"), frames=2)
+    run("a.mp4", "b.mp4")
+    os.utime("b.mp4", (0, 0))
+    refused = run("a.mp4", "b.mp4")
+    assert "b.mp4 exists, is older than its input and was made with the same" in refused.stderr
+
+
 def test_files_of_a_folder_that_are_no_frames_are_counted() -> None:
     frames = Path("frames")
     frames.mkdir()
@@ -85,7 +94,9 @@ def test_files_of_a_folder_that_are_no_frames_are_counted() -> None:
     for name in ("notes.txt", "raw.dng", "b.dng", ".hidden"):
         (frames / name).touch()
     (note, _) = run("frames", "out").stderr.splitlines()
-    assert note == "3 files of kinds that cannot be read here were left out: .dng 2, .txt 1."
+    assert note == (
+        "3 files with suffixes that are not known as images were left out: .dng 2, .txt 1."
+    )
 
 
 def test_a_result_that_another_process_writes_is_refused() -> None:

@@ -83,7 +83,7 @@ class Search:
 
     def left_out_notes(self) -> tuple[str, ...]:
         """One sentence that counts the files without an image suffix, and what can read them."""
-        return left_out_notes(self._left_out.values())
+        return left_out_notes(self._left_out.values(), can_be_named=True)
 
     def _find(self, name: str, *, one_of_several: bool) -> Iterable[FoundFile]:
         if not name.strip():  # an unset shell variable, not the current folder

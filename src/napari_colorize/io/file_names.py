@@ -51,13 +51,15 @@ def own_suffix(name: str | os.PathLike[str]) -> str:
     return name[len(name) - len(suffix) :] if suffix in _known_suffixes() else ""
 
 
-def left_out_notes(suffixes: Iterable[str]) -> tuple[str, ...]:
-    """Count the files of a folder that are no images, and say what can read them.
+def left_out_notes(suffixes: Iterable[str], *, can_be_named: bool = False) -> tuple[str, ...]:
+    """Count the files of a folder that are not known as images, and say what can read them.
 
     Parameters
     ----------
     suffixes : iterable of str
         Suffix of each file in lower case, "" for files without one.
+    can_be_named : bool
+        Whether the files are read if their names are given: then the content decides.
 
     Returns
     -------
@@ -74,12 +76,18 @@ def left_out_notes(suffixes: Iterable[str]) -> tuple[str, ...]:
     listed = counts.most_common(MAX_SUFFIXES)
     if others := len(given) - sum(count for _, count in listed):
         listed.append(("others", others))
-    files = "1 file of a kind" if len(given) == 1 else f"{len(given)} files of kinds"
+    files = "1 file" if len(given) == 1 else f"{len(given)} files"
+    known = set(given)
+    kinds = ["without a suffix"] if "" in known else []
+    if known - {""}:
+        suffix = "a suffix that is" if len(given) == 1 else "suffixes that are"
+        kinds.insert(0, f"with {suffix} not known as {'an image' if len(given) == 1 else 'images'}")
     sentences = [
-        f"{files} that cannot be read here {'was' if len(given) == 1 else 'were'} left out: "
+        f"{files} {' or '.join(kinds)} {'was' if len(given) == 1 else 'were'} left out: "
         f"{', '.join(f'{kind} {count}' for kind, count in listed)}."
     ]
-    known = set(given)
+    if can_be_named and known - VIDEO_SUFFIXES - OPTIONAL_READERS.keys():
+        sentences.append("Images among them are read if their names are given.")
     for package in {OPTIONAL_READERS[suffix] for suffix in known & OPTIONAL_READERS.keys()}:
         kinds = sorted(suffix for suffix in known if OPTIONAL_READERS.get(suffix) == package)
         sentences.append(f"To read {' and '.join(kinds)}: pip install {package}.")

@@ -7,6 +7,7 @@ the network is Inception). Values of different networks are not comparable.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -75,8 +76,11 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2). Square roots are
     taken of symmetric matrices only, and negative eigenvalues are rounding errors, so that it is
-    also valid for fewer vectors than dimensions.
+    also valid for fewer vectors than dimensions. NaN if a vector is not finite.
     """
+    moments = (one.mean, one.covariance, other.mean, other.covariance)
+    if not all(np.isfinite(part).all() for part in moments):
+        return math.nan
     between = np.square(one.mean - other.mean).sum()
     root = _root(one.covariance)
     shared = np.linalg.eigvalsh(root @ other.covariance @ root).clip(min=0)

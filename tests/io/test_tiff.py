@@ -13,7 +13,7 @@ from PIL import Image
 
 from napari_colorize import provenance
 from napari_colorize.errors import ImageError, OutputError
-from napari_colorize.io import tiff_reader, tiff_writer
+from napari_colorize.io import exif, tiff_reader, tiff_writer
 from napari_colorize.io.images import (
     Metadata,
     Resolution,
@@ -158,6 +158,40 @@ def test_bands_that_are_not_colors_are_a_stack(tmp_path):
     record = read_image(tmp_path / "a.tif")
     assert (record.is_stack, record.rgb, record.metadata.axes) == (True, False, "C")
     np.testing.assert_array_equal(record.array, np.moveaxis(array, -1, 0))
+    assert len(record.notes) == 1
+    assert "6 channels are colorized as separate planes" in record.notes[0]
+
+
+def test_an_unspecified_second_sample_is_mentioned(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        noise((5, 7, 2)),
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=["unspecified"],
+    )
+    record = read_image(tmp_path / "a.tif")
+    assert record.array.shape == (2, 5, 7)
+    assert "2 channels are colorized as separate planes" in record.notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg", ".ome.tif"])
+def test_a_description_before_the_one_of_tifffile_is_kept(tmp_path, suffix):
+    tifffile.imwrite(tmp_path / "a.tif", noise((5, 7)), description="Harbor, plate 7")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert len(file.pages.first.tags.getall("ImageDescription")) == 2
+    metadata = read_image(tmp_path / "a.tif").metadata
+    write_image(tmp_path / f"b{suffix}", noise((5, 7, 3)), metadata, RECORD)
+    block = read_image(tmp_path / f"b{suffix}").metadata.exif
+    assert provenance.without_record(exif.caption_of(exif.load(block))) == "Harbor, plate 7"
+
+
+def test_several_descriptions_are_kept(tmp_path):
+    texts = ("Harbor", '{"plate": 7}', '{"shape": [5, 7]}', "Harbor")
+    tags = [(270, 2, 0, text, True) for text in texts]
+    tifffile.imwrite(tmp_path / "a.tif", noise((5, 7)), metadata=None, extratags=tags)
+    block = read_image(tmp_path / "a.tif").metadata.exif
+    assert exif.caption_of(exif.load(block)) == 'Harbor\n{"plate": 7}'
 
 
 def test_pages_of_other_sizes_are_mentioned(tmp_path):

@@ -180,14 +180,24 @@ def _exif(path: Path, tiff: TiffFile) -> Image.Exif:
 
 
 def _caption(tiff: TiffFile, page: TiffPage) -> str:
-    """The description, unless a program generated it."""
-    description = exif.decode_text(page.description)
+    """The descriptions that no program generated; tifffile writes its own after the user's."""
+    texts = [exif.decode_text(tag.value) for tag in page.tags.getall(exif.DESCRIPTION, ())]
+    captions = [record.without_record(text) for text in texts if not _is_generated(text)]
     if tiff.is_ome:
-        return ome.description_of(description)
+        captions.append(ome.description_of(exif.decode_text(page.description)))
     if tiff.is_shaped:
-        return str((tiff.shaped_metadata or ({},))[0].get("caption", ""))
-    made_by_program = tiff.is_imagej or page.is_shaped or description.startswith(("{", "<"))
-    return "" if made_by_program else description
+        captions.append(str((tiff.shaped_metadata or ({},))[0].get("caption", "")))
+    return "\n".join(filter(None, dict.fromkeys(captions)))
+
+
+def _is_generated(description: str) -> bool:
+    """Whether it is OME-XML, ImageJ's header, or tifffile's JSON or its older form."""
+    is_json = description.startswith("{") and '"shape":' in description
+    return (
+        is_json
+        or description.startswith(("shape=(", "ImageJ="))
+        or description.rstrip().endswith("OME>")
+    )
 
 
 def _declared_range(tiff: TiffFile, page: TiffPage, array: AnyArray) -> IntensityRange | None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _LABS = frozenset({"CIELAB", "ICCLAB", "ITULAB"})
 _GRAYS = frozenset({"MINISBLACK", "MINISWHITE"})
 _PHOTOMETRIC, _COLORMAP, _EXTRA_SAMPLES, _ICC = 262, 320, 338, 34675
+SEPARATE = (
+    "{count} channels are colorized as separate planes; ExtraSamples declares none as transparency."
+)
 _PREMULTIPLIED, _ALPHA = 1, 2  # values of the ExtraSamples tag
 
 
@@ -73,9 +76,12 @@ def decode_samples(array: AnyArray, axes: str, page: TiffPage) -> DecodedSamples
     page : TiffPage
         Page whose tags are valid for all.
     """
+    notes: tuple[str, ...] = ()
     photometric = photometric_of(page)
     is_gray = photometric in _GRAYS
     if is_gray and not _is_gray_with_alpha(page):
+        if "S" in axes:
+            notes += (SEPARATE.format(count=page.samplesperpixel),)
         axes = axes.replace("S", "C")  # bands that are not colors become a stack
     first = [place for place, axis in enumerate(axes) if axis not in "YXS"]  # letters may repeat
     leading = "".join(axes[place] for place in first)
@@ -85,7 +91,6 @@ def decode_samples(array: AnyArray, axes: str, page: TiffPage) -> DecodedSamples
     colors = {"PALETTE": 1, "SEPARATED": 4}.get(photometric, 1 if is_gray else 3)
     color, extra = np.split(array, [colors], axis=-1)
     color = _DECODERS.get(photometric, _full_range)(color, page)
-    notes: tuple[str, ...] = ()
     if is_converted(page):
         space = "CMYK" if photometric == "SEPARATED" else "LAB"
         notes += (icc.CONVERTED.format(space=space),)

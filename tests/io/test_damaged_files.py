@@ -101,6 +101,23 @@ def test_a_truncated_file_is_refused(tmp_path, suffix, share):
     refused(path)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_a_truncated_file_is_called_damaged(tmp_path, suffix):
+    path = sample_file(tmp_path, suffix)
+    content = path.read_bytes()
+    for share in (0.3, 0.9):
+        path.write_bytes(content[: int(len(content) * share)])
+        assert "damaged" in refused(path)
+
+
+def test_a_png_with_a_wrong_checksum_is_called_damaged(tmp_path):
+    Image.fromarray(PHOTOGRAPH).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[len(content) // 2] ^= 4
+    (tmp_path / "a.png").write_bytes(content)
+    assert "damaged, the checksum of a PNG chunk is wrong" in refused(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("by_page", [False, True])
 @pytest.mark.parametrize("compression", [None, "zlib"])

@@ -14,6 +14,7 @@ from napari_colorize.io import (
     decoder_messages,
     dicom,
     other_formats,
+    png,
     raster,
     text_metadata,
     tiff_reader,
@@ -211,14 +212,21 @@ def _decoder_errors(path: Path, start: bytes) -> Iterator[None]:
                 f"{path.name} is not an image in a readable format; its content was checked, not "
                 "its name."
             ) from None
-        if "truncated" in str(error).lower():
+        if "truncated" in str(error).lower() or (kind == "WebP" and _is_cut_riff(path, start)):
             reason = "it is damaged, the file ends before its pixel data"
+        elif kind == "PNG" and png.is_damaged(path):
+            reason = "it is damaged, the checksum of a PNG chunk is wrong"
         else:
             # Often it is damaged, but another program might read it.
             reason = "it does not follow the format, or is of a kind that is not supported"
         raise ImageError(
             f"{path.name} cannot be decoded as {kind or 'an image'}: {reason}."
         ) from error
+
+
+def _is_cut_riff(path: Path, start: bytes) -> bool:
+    """Whether a file is shorter than its RIFF header declares."""
+    return path.stat().st_size < int.from_bytes(start[4:8], "little") + 8
 
 
 @contextmanager

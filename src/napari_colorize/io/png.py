@@ -69,6 +69,11 @@ def without_long_text(path: Path) -> io.BytesIO:
     return io.BytesIO(SIGNATURE + b"".join(kept))
 
 
+def is_damaged(path: Path) -> bool:
+    """Whether a chunk of a PNG is incomplete, or its checksum is wrong."""
+    return not all(map(_is_intact, _chunks(path.read_bytes())))
+
+
 def _has_transparency(file: BinaryIO) -> bool:
     """Whether a tRNS chunk precedes the pixels."""
     file.seek(len(SIGNATURE))
@@ -106,7 +111,7 @@ def read_animation(path: Path) -> Animation:
     kind = b""
     for chunk in _chunks(path.read_bytes()):
         kind, content = _kind(chunk), chunk[8:-4]
-        if len(chunk) < 12 or struct.unpack(">I", chunk[-4:])[0] != zlib.crc32(chunk[4:-4]):
+        if not _is_intact(chunk):
             raise ImageError(f"{path.name} is damaged: the checksum of a PNG chunk is wrong.")
         if kind == b"IHDR":
             header = content
@@ -260,6 +265,10 @@ def _chunks(png: bytes) -> Iterator[bytes]:
         (length,) = struct.unpack_from(">I", png, start)
         yield png[start : start + length + 12]
         start += length + 12
+
+
+def _is_intact(chunk: bytes) -> bool:
+    return len(chunk) >= 12 and int.from_bytes(chunk[-4:], "big") == zlib.crc32(chunk[4:-4])
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -18,6 +18,7 @@ from napari_colorize.imaging.planes import (
     stack_range,
     to_plane,
 )
+from napari_colorize.io.image_record import ImageRecord
 from napari_colorize.pipeline import compose
 
 REAL_DTYPES = [
@@ -240,6 +241,7 @@ def test_a_range_wider_than_float64_is_mapped():
         (np.full((4, 5), "x"), "real numbers"),
         ("photo.jpg", "Read the file first"),
         (None, "real numbers"),
+        (ImageRecord(array=np.zeros((4, 5)), is_stack=False, rgb=False), r"record\.array"),
         ([[1, 2], [3]], "not an image"),
     ],
 )

@@ -619,6 +619,16 @@ def test_a_report_without_pixels_is_refused(tmp_path):
         read_image(path)
 
 
+def test_a_dicom_file_without_an_image_says_what_is_missing(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm")
+    dataset = pydicom.dcmread(path)
+    for name in ("SOPClassUID", "Rows", "PixelData"):
+        delattr(dataset, name)
+    dataset.save_as(path)
+    with pytest.raises(ImageError, match="the DICOM elements Rows and pixel data are missing"):
+        read_image(path)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.parametrize("content", [b"not DICOM at all", bytes(500)])
 def test_a_false_dicom_file_is_refused(tmp_path, content):

@@ -228,6 +228,11 @@ def _refuse_misleading(image: Any) -> None:
             f"An array was expected, got the path {os.fspath(image)!r}. Read the file first: "
             "napari_colorize.read_image(path).array."
         )
+    if hasattr(image, "array") and hasattr(image, "declared_range"):  # io.ImageRecord
+        raise ImageError(
+            "This is the record of an image file. Pass its pixels: record.array, and "
+            "declared_range=record.declared_range for the black and white of the file."
+        )
     if np.ma.isMaskedArray(image) and np.ma.is_masked(image):
         raise ImageError(
             "The masked array has pixels without a value. Give them one: image.filled(value)."

@@ -175,8 +175,13 @@ def _open(path: Path) -> Dataset:
         )
     if not (has_pixels and "Rows" in dataset and "Columns" in dataset):
         kind = dataset.get("SOPClassUID")
-        what = f"a DICOM file without pixels ({kind.name})" if kind else "no complete DICOM file"
-        raise ImageError(f"{path.name} contains no image: it is {what}.")
+        if kind:
+            what = f"it is a DICOM file without pixels ({kind.name})"
+        else:
+            lacking = [name for name in ("Rows", "Columns") if name not in dataset]
+            lacking += [] if has_pixels else ["pixel data"]
+            what = f"the DICOM elements {' and '.join(lacking)} are missing"
+        raise ImageError(f"{path.name} contains no image: {what}.")
     for name, value in _DEFAULTS.items():
         if dataset.get(name) is None:
             setattr(dataset, name, value)

@@ -215,8 +215,24 @@ def without_record(text: str) -> str:
     return (text if start < 0 else text[:start]).strip()
 
 
-def software(provenance: Mapping[str, object]) -> str:
-    """Name and version for the "Software" field of file formats; empty for an empty record."""
+def software(provenance: Mapping[str, object], of_source: str = "") -> str:
+    """Value of the "Software" field of file formats.
+
+    Parameters
+    ----------
+    provenance : mapping
+        The record, which names this program in any case.
+    of_source : str
+        Value in the source, for example the program of a scanner. It is kept.
+
+    Returns
+    -------
+    str
+        `of_source`; name and version of this program if it is empty or of an earlier result; ""
+        without a record.
+    """
+    if of_source and not (provenance and of_source.startswith(SOFTWARE)):
+        return of_source
     return f"{SOFTWARE} {provenance.get('version', '')}".strip() if provenance else ""
 
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 
 from napari_colorize import provenance
 from napari_colorize.errors import ColorizeNote
+from napari_colorize.io import tiff_reader
 from napari_colorize.io.images import Metadata, read_image, read_provenance, write_image
 from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence, resources_of
 from napari_colorize.settings import ColorizeSettings
@@ -125,7 +126,46 @@ def test_the_orientation_of_xmp_counts_without_a_tag_as_in_pillow(tmp_path, phot
     with Image.open(tmp_path / "a.tif") as image:
         expected = np.asarray(image.convert("RGB"))
     assert expected.shape == ((24, 40, 3) if tag else (40, 24, 3))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, expected)
+    record = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(record.array, expected)
+    if photometric == "rgb":
+        assert record.notes == (() if tag else (tiff_reader.ROTATED,))
+
+
+@pytest.mark.parametrize("given", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif", ".ome.tif"])
+@pytest.mark.parametrize("program", ["Nikon Scan 4", "", "napari-colorize 0.0.1"])
+def test_the_program_of_the_source_is_kept(tmp_path, given, target, program):
+    block, texts = Image.Exif(), PngImagePlugin.PngInfo()
+    if program:
+        block[0x0131] = program
+        texts.add_text("Software", program)
+    options = {".png": {"pnginfo": texts}, ".jpg": {"exif": block}, ".tif": {"tiffinfo": block}}
+    Image.fromarray(GRAY).save(tmp_path / f"a{given}", **options[given])
+    copied(tmp_path / f"a{given}", tmp_path / f"b{target}")
+    expected = program if program.startswith("Nikon") else provenance.software(RECORD)
+    with Image.open(tmp_path / f"b{target}") as image:
+        image.load()
+        found = image.tag_v2 if target.endswith(".tif") else image.getexif()
+        assert found[0x0131] == expected
+        assert target != ".png" or image.text["Software"] == expected
+    assert read_provenance(tmp_path / f"b{target}") == RECORD
+
+
+def test_tags_of_a_tiff_that_are_not_copied_are_named(tmp_path):
+    thumbnail = b"8BIM\x04\x0c\x00\x00" + struct.pack(">I", 4) + bytes(4)
+    tags = [
+        (700, 1, len(XMP), XMP, True),
+        (34377, 7, len(PHOTOSHOP + thumbnail), PHOTOSHOP + thumbnail, True),
+        (65001, 3, 1, 7, True),
+    ]
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", extratags=tags)
+    names = "ImageResources (34377), 65001"
+    assert tiff_reader.LEFT_OUT.format(names=names) in read_image(tmp_path / "a.tif").notes
+
+    tags = [(34377, 7, len(PHOTOSHOP), PHOTOSHOP, True)]  # IPTC only, which is copied
+    tifffile.imwrite(tmp_path / "b.tif", RGB, photometric="rgb", extratags=tags)
+    assert read_image(tmp_path / "b.tif").notes == ()
 
 
 def test_metadata_of_16_bit_png(tmp_path):
@@ -224,7 +264,7 @@ def test_text_of_every_chunk_type_of_a_png_is_kept(tmp_path):
         assert image.text["Source"] == "scan " * 500
         assert image.text["Disclaimer"] == "Übersetzung: 写真"
         assert image.text["Author"] == "Åse"
-        assert image.text["Software"].startswith("napari-colorize")
+        assert image.text["Software"] == "GIMP"
 
     copied(tmp_path / "a.png", tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as image:

@@ -160,7 +160,7 @@ def result_block(
     if caption:
         exif[DESCRIPTION] = _stored(caption)
     if software:
-        exif[SOFTWARE] = software
+        exif[SOFTWARE] = _stored(software)
     if resolution:
         exif[X_RESOLUTION], exif[Y_RESOLUTION] = resolution.x, resolution.y
         exif[RESOLUTION_UNIT] = UNIT_CODES[resolution.unit]
@@ -220,6 +220,11 @@ def load(source: bytes | None) -> Image.Exif:
 def caption_of(exif: Image.Exif) -> str:
     """The image's own description, decoded."""
     return decode_text(exif.get(DESCRIPTION, ""))
+
+
+def software_of(source: bytes | None) -> str:
+    """The program that has made a source, decoded; "" if unknown."""
+    return decode_text(load(source).get(SOFTWARE, ""))
 
 
 def decode_text(value: Any) -> str:

@@ -309,7 +309,7 @@ def _save_options(
             size=(width, height),
             resolution=metadata.resolution,
             caption=exif.with_record(metadata.exif, record.to_text(provenance), comment),
-            software=record.software(provenance),
+            software=record.software(provenance, exif.software_of(metadata.exif)),
         )
     if array.ndim == 4:
         durations = _durations(metadata, len(array))

@@ -25,20 +25,23 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
 IPTC_RESOURCE, XMP_RESOURCE = 0x0404, 0x0424
+# Besides those two: resolution, the color profile, and a checksum of the IPTC data.
+COPIED_RESOURCES = frozenset({IPTC_RESOURCE, XMP_RESOURCE, 0x03ED, 0x040F, 0x0425})
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
 COMMENT = "Comment"
 PROVENANCE = "Provenance"
+_SOFTWARE = "Software"
 # PNG keywords and the EXIF tags with the same meaning.
 EXIF_KEYS = {
     "Author": exif.ARTIST,
     "Copyright": exif.COPYRIGHT,
     "Description": exif.DESCRIPTION,
+    _SOFTWARE: exif.SOFTWARE,
     "Title": exif.DOCUMENT_NAME,
 }
 _RAW = "Raw profile type "
 _XMP_KEY = "XML:com.adobe.xmp"
-# Text of a PNG that is read as XMP, IPTC or EXIF instead, or that names the program of the source.
-_NOT_COPIED = (_XMP_KEY, _RAW, "Software")
+_NOT_COPIED = (_XMP_KEY, _RAW)  # text of a PNG that is read as XMP, IPTC or EXIF instead
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _SEGMENT = 65_533  # bytes of a JPEG segment without its length
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
@@ -70,7 +73,9 @@ def of_image(image: Image.Image) -> dict[str, Any]:
         "texts": {
             key: text
             for key, text in texts.items()
-            if key not in (COMMENT, PROVENANCE) and not key.startswith(_NOT_COPIED)
+            if key not in (COMMENT, PROVENANCE)
+            and not key.startswith(_NOT_COPIED)
+            and not (key == _SOFTWARE and text.startswith(record.SOFTWARE))
         },
     }
 
@@ -131,7 +136,8 @@ def save_options(
     note = record.to_text(provenance)
     options: dict[str, Any] = {}
     if into is PNG:
-        return {"pnginfo": _png_info(metadata, note, record.software(provenance))}
+        software = record.software(provenance, exif.software_of(metadata.exif))
+        return {"pnginfo": _png_info(metadata, note, software)}
     if metadata.xmp and "XMP" in into.keeps and not _is_too_long(into, metadata.xmp):
         options["xmp"] = metadata.xmp
     if into is JPEG:
@@ -147,11 +153,11 @@ def _png_info(metadata: Metadata, note: str, software: str) -> PngInfo:
     from PIL.PngImagePlugin import PngInfo
 
     texts = PngInfo()
-    for keyword, text in {**metadata.texts, COMMENT: metadata.comment}.items():
+    known = {_SOFTWARE: software} if note else {}
+    for keyword, text in {**known, **metadata.texts, COMMENT: metadata.comment}.items():
         if text:
             _add(texts, keyword, text)
     if note:
-        texts.add_text("Software", software)
         # The record is the comment, unless the image has its own.
         texts.add_itxt(PROVENANCE if metadata.comment else COMMENT, note)
     if metadata.xmp:

@@ -27,13 +27,23 @@ from napari_colorize.io.limits import refuse_complex, refuse_huge, with_owned_me
 
 if TYPE_CHECKING:
     from PIL import Image
-    from tifffile import TiffFile, TiffPage, TiffPageSeries
+    from tifffile import TiffFile, TiffPage, TiffPageSeries, TiffTag
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A stack of at least this many bytes is memory-mapped if the file allows it.
 _MEMMAP_BYTES = 2**28
 _ICC = 34675
 _SAMPLE_VALUES = ((340, 341), (280, 281))  # SMin and SMaxSampleValue, Min and MaxSampleValue
+ROTATED = "The image was rotated or mirrored as its XMP says; it has no Orientation tag."
+LEFT_OUT = "TIFF tags that cannot be copied into a color result were left out: {names}."
+_FIRST_PRIVATE, _MAX_NAMES = 32768, 5
+# Tags that are copied or applied, or that describe how the samples are stored.
+_KNOWN = (
+    exif.TEXT_TAGS
+    | exif.DIRECTORIES
+    | {_ICC, text_metadata.XMP_TAG, text_metadata.IPTC_TAG}
+    | {32995, 32996, 32997, 32998, 50674}  # Matteing, DataType, ImageDepth, TileDepth, Lerc
+)
 _UNITS: Mapping[int, Unit] = {code: unit for unit, code in exif.UNIT_CODES.items()}
 
 
@@ -67,7 +77,11 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         if tiff_samples.needs_pillow(page):
             record = raster.read(path, max_pixels=max_pixels)
             # Pillow reads all other metadata.
-            return replace(record, metadata=replace(record.metadata, iptc=_iptc(page)))
+            return replace(
+                record,
+                metadata=replace(record.metadata, iptc=_iptc(page)),
+                notes=record.notes + _left_out(page),
+            )
         refuse_huge(path, page.imagelength, page.imagewidth, max_pixels=max_pixels)
         _refuse_truncated(path, tiff, series)
         samples = tiff_samples.decode_samples(_load(path, series), series.axes, page)
@@ -76,6 +90,8 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         if len(tiff.series) > 1:
             notes += (f"{path.name} holds {len(tiff.series)} images; only the first one was used.",)
         declared = _declared_range(tiff, page, samples.array)
+        if exif.ORIENTATION not in page.tags and _orientation(page) != 1:
+            notes += (ROTATED,)
         array = exif.apply_orientation(samples.array, _orientation(page), rgb=samples.rgb)
         return ImageRecord(
             array=with_owned_memory(array),
@@ -151,7 +167,25 @@ def _metadata(
         xmp=text_metadata.upright(page.tags.valueof(text_metadata.XMP_TAG)),
         iptc=_iptc(page),
     )
-    return metadata, notes + fields.notes
+    return metadata, notes + fields.notes + _left_out(page)
+
+
+def _left_out(page: TiffPage) -> tuple[str, ...]:
+    """A note about tags that are not copied, beyond those of the TIFF standard."""
+    names = [
+        tag.name if tag.name.isdecimal() else f"{tag.name} ({tag.code})"
+        for tag in page.tags
+        if tag.code >= _FIRST_PRIVATE and tag.code not in _KNOWN and not _is_copied(tag)
+    ]
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return (LEFT_OUT.format(names=", ".join(names[:_MAX_NAMES]) + more),) if names else ()
+
+
+def _is_copied(tag: TiffTag) -> bool:
+    """Whether all contents of Photoshop's image resources are copied or stored in other tags."""
+    if tag.code != text_metadata.PHOTOSHOP_TAG or not isinstance(tag.value, bytes):
+        return False
+    return text_metadata.resources_of(tag.value).keys() <= text_metadata.COPIED_RESOURCES
 
 
 def _iptc(page: TiffPage) -> bytes | None:

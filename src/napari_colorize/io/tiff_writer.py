@@ -138,9 +138,7 @@ class StackWriter:
             )
             if content
         ]
-        software = record.software(self._provenance) or exif.decode_text(
-            known.get(exif.SOFTWARE, "")
-        )
+        software = record.software(self._provenance, exif.software_of(self._metadata.exif))
         return {
             "description": self._description().encode(),
             "software": software.encode("ascii", "replace") or False,

@@ -280,6 +280,16 @@ def test_signed_components_of_jpeg_2000(tmp_path, bits):
     )
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_transparency_beyond_the_depth_of_a_png_prints_nothing(tmp_path, capfd, depth):
+    stored = np.arange(16).reshape(4, 4) % 2**depth
+    chunk = png_files.chunk(b"tRNS", struct.pack(">H", 0xFF01))
+    record = read(tmp_path, png_files.png(stored, depth, png_files.GRAY, chunk))
+    is_clear = stored == 0xFF01 % 2**depth
+    np.testing.assert_array_equal(record.array[..., 3], np.where(is_clear, 0, 255))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_superfluous_chunks_of_a_png_print_nothing(tmp_path, capfd):
     array = ramp((5, 7, 3), 16)
     background = png_files.chunk(b"bKGD", bytes(6))

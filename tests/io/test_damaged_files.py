@@ -101,6 +101,12 @@ def test_a_truncated_file_is_refused(tmp_path, suffix, share):
     refused(path)
 
 
+def test_a_tga_that_pillow_does_not_support_is_called_one(tmp_path):
+    # A gray image with a palette, from the test suite of the Rust crate "image".
+    (tmp_path / "a.tga").write_bytes(bytes([0, 1, 11, *[0] * 9, 1, 0, 1, 0, 32, 232, 0, 0]))
+    assert "cannot be decoded as TGA" in refused(tmp_path / "a.tga")
+
+
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
 def test_a_truncated_file_is_called_damaged(tmp_path, suffix):
     path = sample_file(tmp_path, suffix)

@@ -249,6 +249,16 @@ def test_all_comments_of_a_jpeg_are_kept(tmp_path):
     assert read_image(tmp_path / "a.jpg").metadata.comment == "first\nsecond"
 
 
+def test_all_comments_of_a_gif_are_kept(tmp_path):
+    frames = [Image.fromarray(np.roll(GRAY, place)) for place in (0, 8, 16)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], comment="first")
+    content = (tmp_path / "a.gif").read_bytes()
+    second = content.rindex(b"\x21\xf9\x04")  # the graphic control extension of the last frame
+    block = b"\x21\xfe\x06second\0"
+    (tmp_path / "a.gif").write_bytes(content[:second] + block + content[second:])
+    assert read_image(tmp_path / "a.gif").metadata.comment == "first\nsecond"
+
+
 def test_text_of_every_chunk_type_of_a_png_is_kept(tmp_path):
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Title", "Harbour, 1931")

@@ -285,3 +285,13 @@ def test_pages_of_different_sizes_are_no_animation(tmp_path):
     record = read_image(tmp_path / "a.tif")
     assert record.array.shape == (6, 8, 3)
     assert any("holds 2 images" in note for note in record.notes)
+
+
+def test_an_animated_webp_of_two_colors_keeps_its_transparency(tmp_path):
+    frames = np.zeros((2, 50, 100, 4), np.uint8)
+    frames[0, 10:20, 10:30] = frames[1, 20:30, 10:30] = (9, 8, 7, 255)
+    write_image(tmp_path / "a.webp", frames)
+    with Image.open(tmp_path / "a.webp") as image:
+        for number, frame in enumerate(frames):
+            image.seek(number)
+            np.testing.assert_array_equal(np.asarray(image.convert("RGBA")), frame)

@@ -52,6 +52,8 @@ __all__ = [
     "write_image",
 ]
 
+_TGA_TYPES = tuple(bytes([code]) for code in (1, 2, 3, 9, 10, 11))
+
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageRecord:
     """Read an image or a stack of images from a file of any supported format.
@@ -135,7 +137,7 @@ def write_image(
         with (
             new_file(path, overwrite=overwrite) as temporary,
             _encoder_errors(path, into),
-            temporary.open("wb") as file,
+            temporary.open("w+b") as file,
         ):
             raster.write(file, array, into, metadata, provenance)
     dropped = text_metadata.dropped(path, metadata, provenance)
@@ -207,6 +209,8 @@ def _decoder_errors(path: Path, start: bytes) -> Iterator[None]:
         from PIL import UnidentifiedImageError
 
         kind = "DICOM" if dicom.is_dicom(start) else kind_of(start)
+        if kind is None and path.suffix.lower() == ".tga" and _is_tga(start):
+            kind = "TGA"
         if kind is None and isinstance(error, UnidentifiedImageError):
             raise ImageError(
                 f"{path.name} is not an image in a readable format; its content was checked, not "
@@ -222,6 +226,11 @@ def _decoder_errors(path: Path, start: bytes) -> Iterator[None]:
         raise ImageError(
             f"{path.name} cannot be decoded as {kind or 'an image'}: {reason}."
         ) from error
+
+
+def _is_tga(start: bytes) -> bool:
+    """Whether type of palette and pixels are valid; TGA has no magic number."""
+    return start[1:2] in (b"\0", b"\1") and start[2:3] in _TGA_TYPES
 
 
 def _is_cut_riff(path: Path, start: bytes) -> bool:

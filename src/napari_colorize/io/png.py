@@ -95,7 +95,18 @@ def read_pixels(path: Path) -> AnyArray:
         elif _kind(chunk) in (b"IHDR", *_DECODING):
             # The first of its kind; about others, and about ancillary chunks, libpng prints.
             chunks.setdefault(_kind(chunk), chunk)
+    if b"tRNS" in chunks:
+        chunks[b"tRNS"] = _within_depth(chunks[b"tRNS"], chunks[b"IHDR"])
     return _decode(SIGNATURE + b"".join([*chunks.values(), *data, _chunk(b"IEND", b"")]))
+
+
+def _within_depth(transparency: bytes, header: bytes) -> bytes:
+    """A tRNS chunk without the bits beyond the depth; libpng ignores them, but prints a message."""
+    depth, color_type, content = header[16], header[17], transparency[8:-4]
+    if color_type == _PALETTE or len(content) % 2:
+        return transparency
+    samples = np.frombuffer(content, ">u2") & (2**depth - 1)
+    return _chunk(b"tRNS", samples.astype(">u2").tobytes())
 
 
 def read_animation(path: Path) -> Animation:

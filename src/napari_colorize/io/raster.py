@@ -14,7 +14,7 @@ from napari_colorize import provenance as record
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io import bit_depth, exif, icc, png, text_metadata
-from napari_colorize.io.formats import JPEG, PNG, VIDEO_SUFFIXES, Format
+from napari_colorize.io.formats import JPEG, PNG, VIDEO_SUFFIXES, WEBP, Format
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.limits import refuse_huge, with_owned_memory
 
@@ -63,7 +63,7 @@ def write(
     metadata: Metadata,
     provenance: Mapping[str, object],
 ) -> None:
-    """Write `(Y, X, 3|4)`, or `(N, Y, X, 3|4)` as an animation, to an open file."""
+    """Write `(Y, X, 3|4)`, or `(N, Y, X, 3|4)` as an animation, to a file open in mode "w+b"."""
     from PIL import Image
 
     options = _save_options(into, array, metadata, provenance)
@@ -73,6 +73,17 @@ def write(
     frames = np.ascontiguousarray(array).reshape(-1, *array.shape[-3:])
     first, *others = (Image.fromarray(frame) for frame in frames)
     first.save(file, into.name, append_images=others, **options)
+    if into is WEBP and others and array.shape[-1] == 4 and (array[..., 3] < 255).any():
+        _declare_alpha(file)
+
+
+def _declare_alpha(file: BinaryIO) -> None:
+    """Set the alpha flag of an animated WebP, which libwebp omits if all frames have two colors."""
+    file.seek(12)
+    header = file.read(9)  # name, length and flags of the first chunk
+    if header.startswith(b"VP8X"):
+        file.seek(20)
+        file.write(bytes([header[8] | 0x10]))
 
 
 def read_record(path: Path) -> dict[str, object] | None:
@@ -150,6 +161,7 @@ def _read_frames(path: Path, image: Image.Image) -> ImageRecord:
     name = image.format or ""
     bits = bit_depth.stored_bits(path, name)
     frames, durations, notes = [], [], {}
+    comments: dict[bytes, None] = {}  # a GIF may have them before each frame
     size = image.size
     for frame in ImageSequence.Iterator(image):
         if name in _PAGES and frame.size != size:
@@ -160,6 +172,8 @@ def _read_frames(path: Path, image: Image.Image) -> ImageRecord:
         frames.append(array)
         notes.update(dict.fromkeys(frame_notes))
         durations.append(round(frame.info.get("duration", 0)))
+        if name == "GIF":
+            comments[frame.info.get("comment", b"")] = None
     deep = bit_depth.read_deep(path, name, bits) if bits > 8 else None
     if deep is not None and len(deep) == len(frames):
         array = _stacked([gray_or_rgba(frame) for frame in deep])
@@ -167,6 +181,8 @@ def _read_frames(path: Path, image: Image.Image) -> ImageRecord:
         array = _stacked(frames)
         if bits > 8:
             notes[bit_depth.REDUCED.format(bits=bits)] = None
+    if comments:
+        image.info["comment"] = b"\n".join(filter(None, comments))
     is_timed = name in _ANIMATIONS
     return with_metadata(
         image,

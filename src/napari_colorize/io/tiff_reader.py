@@ -215,7 +215,7 @@ def _exif(path: Path, tiff: TiffFile) -> Image.Exif:
 
 def _caption(tiff: TiffFile, page: TiffPage) -> str:
     """The descriptions that no program generated; tifffile writes its own after the user's."""
-    texts = [exif.decode_text(tag.value) for tag in page.tags.getall(exif.DESCRIPTION, ())]
+    texts = [exif.decode_text(tag.value) for tag in page.tags.getall(exif.DESCRIPTION) or ()]
     captions = [record.without_record(text) for text in texts if not _is_generated(text)]
     if tiff.is_ome:
         captions.append(ome.description_of(exif.decode_text(page.description)))

@@ -180,7 +180,7 @@ def _open(path: Path) -> Dataset:
         else:
             lacking = [name for name in ("Rows", "Columns") if name not in dataset]
             lacking += [] if has_pixels else ["pixel data"]
-            what = f"the DICOM elements {' and '.join(lacking)} are missing"
+            what = f"elements of a DICOM image are missing ({', '.join(lacking)})"
         raise ImageError(f"{path.name} contains no image: {what}.")
     for name, value in _DEFAULTS.items():
         if dataset.get(name) is None:

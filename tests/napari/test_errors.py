@@ -174,7 +174,7 @@ def test_a_stack_whose_colors_do_not_fit_into_memory(
     settle(panel.controller)
 
     monkeypatch.setattr(memory, "available", lambda: 1000)
-    panel._guard(panel.controller.colorize_all)
+    panel._guarded(panel.controller.colorize_all)()
 
     assert len(notices) == 1 and "GB" in notices[0] and is_one_sentence(notices[0])
     assert not panel.controller.presenter.is_running

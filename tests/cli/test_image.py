@@ -199,11 +199,37 @@ def test_notes_that_differ_in_numbers_are_one_line_for_each_batch() -> None:
     import tifffile
 
     Path("in").mkdir()
-    for name, white in (("a", 500), ("b", 600), ("c", 700)):
+    for name, white in (("a", 4000), ("b", 200), ("c", 1000)):
         pixels = np.linspace(0, white, 24 * 32, dtype=np.int32).reshape(24, 32)
         tifffile.imwrite(f"in/{name}.tif", pixels, photometric="minisblack")
     (note, _) = run("in", "-o", "out").stderr.splitlines()
-    assert note.startswith(f"{Path('in/a.tif')} and 2 other images: Contrast limits")
+    assert note.startswith(f"{Path('in/a.tif')}: Contrast limits are 0 and 4095: the values")
+    assert note.endswith(
+        "For 2 other images the same is noted, but the numbers differ between images. "
+        "For images of one acquisition, give --contrast-limits LOW,HIGH."
+    )
+
+
+def test_equal_notes_are_one_line_for_each_batch() -> None:
+    Path("in").mkdir()
+    for name in ("a", "b", "c"):
+        pixels = np.linspace(0, 4000, 24 * 32).reshape(24, 32).astype(np.uint16)
+        Image.fromarray(pixels).save(f"in/{name}.png")
+    (note, _) = run("in", "-o", "out").stderr.splitlines()
+    assert note.startswith(f"{Path('in/a.png')} and 2 other images: Contrast limits are 0 and 4095")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names that Windows does not allow")
+def test_control_characters_of_names_are_escaped() -> None:
+    save("in/a\x1b[31m\n.png")
+    Path("in/b\n.png").write_bytes(b"no image")
+    done = run("in", "-o", "out")
+    assert done.stdout == "out/a\\x1b[31m\\n.png\n"
+    broken, _ = done.stderr.splitlines()
+    assert broken.startswith("in/b\\n.png: ")
+    assert Path("out/a\x1b[31m\n.png").is_file()
+    missing = run("\x1b.png").stderr
+    assert missing == "Error: There is no file or folder named \\x1b.png.\n"
 
 
 def test_a_single_result_is_replaced_only_with_overwrite() -> None:

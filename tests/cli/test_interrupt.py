@@ -65,15 +65,25 @@ def temporary_files(folder: Path) -> list[Path]:
     return list((folder / "out").rglob(".*"))
 
 
-@pytest.mark.parametrize(("name", "number"), [("SIGINT", 1), ("SIGINT", 4), ("SIGTERM", 3)])
+@pytest.mark.parametrize(
+    ("name", "moment", "number"),
+    [
+        ("SIGINT", "network", 1),
+        ("SIGINT", "network", 4),
+        ("SIGTERM", "network", 3),
+        ("SIGINT", "publish", 1),
+        ("SIGINT", "publish", 2),
+    ],
+)
 def test_an_interrupted_run_leaves_no_partial_result_and_is_resumed(
     folder: Path,
     run_program: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     name: str,
+    moment: str,
     number: int,
 ) -> None:
-    first = run_program("--signal", name, "network", str(number), *COMMAND)
+    first = run_program("--signal", name, moment, str(number), *COMMAND)
 
     finished = results(folder)
     assert first.returncode == 130, first.stderr
@@ -81,6 +91,9 @@ def test_an_interrupted_run_leaves_no_partial_result_and_is_resumed(
     assert "Traceback" not in first.stderr
     assert len(finished) < IMAGES
     assert not temporary_files(folder)
+    # Also those that were written while the program stopped.
+    assert {Path(line).name for line in first.stdout.splitlines()} == finished.keys()
+    assert f"{IMAGES - len(finished)} not done" in first.stderr
 
     second = resume(folder, monkeypatch)
 

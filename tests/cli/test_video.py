@@ -78,6 +78,15 @@ def test_an_existing_result_says_how_it_was_made(out: str) -> None:
         assert f" and was made with {how}. Replace " in refused.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="names that Windows does not allow")
+def test_control_characters_of_names_are_escaped() -> None:
+    make_video(Path("a.mp4"), frames=2)
+    done = run("a.mp4", "b\x1b\n.mp4")
+    assert done.stdout == "b\\x1b\\n.mp4\n"
+    assert done.stderr.startswith("b\\x1b\\n.mp4: 2 frames")
+    assert Path("b\x1b\n.mp4").is_file()
+
+
 def test_a_result_that_is_older_than_its_input_says_so() -> None:
     make_video(Path("a.mp4"), frames=2)
     run("a.mp4", "b.mp4")

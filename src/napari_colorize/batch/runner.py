@@ -2,7 +2,8 @@
 
 The network stays in the calling thread; see `runtime.reader_writer`. Progress is reported as
 events. Closing the generator stops the batch; files are written completely or not at all, and an
-unfinished stack is resumed by the next run. `task` defines what is done to one image.
+unfinished stack is resumed by the next run. After Ctrl-C, results that are complete or being
+written are reported before KeyboardInterrupt is raised. `task` defines what is done to one image.
 
 Several processes can run the same batch. Each claims an image before it reads it, and leaves out
 images that another one has claimed. At the end it waits for those, and processes what is missing
@@ -109,7 +110,10 @@ class BatchRunner(Processing):
             closing(self._events(jobs, claims, reader, writer)) as events,
         ):
             for event in events:
-                yield event
+                try:
+                    yield event
+                except KeyboardInterrupt as interruption:
+                    yield from _interrupt(events, interruption)
                 if isinstance(event, ImageFailed) and is_disk_full(event.error):
                     return
 
@@ -133,26 +137,37 @@ class BatchRunner(Processing):
         """Process the jobs that can be claimed; the others are appended to `taken`."""
         results: deque[_Result] = deque()
         images = read_ahead(map(claims.read, jobs), reader, READ_AHEAD)
-        for job, reading in zip(jobs, images, strict=True):
-            try:
-                read = reading.result()
-                if isinstance(read, _Read):
-                    results.append((yield from self._process(job, read, writer)))
-                elif read is None:
-                    taken.append(job)
+        try:
+            for job, reading in zip(jobs, images, strict=True):
+                try:
+                    read = reading.result()
+                    if isinstance(read, _Read):
+                        results.append((yield from self._process(job, read)))
+                        # Only now, so that no written result is missing from `results`.
+                        if not results[-1].is_complete():
+                            writer.submit(results[-1].output.finish)
+                    elif read is None:
+                        taken.append(job)
+                    else:
+                        yield claims.ended(ImageKept(job, read))
+                except (ColorizeError, MemoryError) as error:
+                    yield claims.ended(ImageFailed(job, error))
+                while results and (len(results) > WRITE_BEHIND or results[0].is_complete()):
+                    yield claims.ended(_first_outcome(results))
+            while results:
+                yield claims.ended(_first_outcome(results))
+        except KeyboardInterrupt:
+            while results:
+                if results[0].output.finished.cancel():  # not begun
+                    results.popleft()
                 else:
-                    yield claims.ended(ImageKept(job, read))
-            except (ColorizeError, MemoryError) as error:
-                yield claims.ended(ImageFailed(job, error))
-            while results and (len(results) > WRITE_BEHIND or results[0].is_complete()):
-                yield claims.ended(results.popleft().outcome())
-        for result in results:
-            yield claims.ended(result.outcome())
+                    yield claims.ended(_first_outcome(results))
+            raise
 
-    def _process(self, job: Job, read: _Read, writer: Executor) -> Generator[Event, None, _Result]:
-        """Run the steps of one job and queue its result for the writer."""
+    def _process(self, job: Job, read: _Read) -> Generator[Event, None, _Result]:
+        """Run the steps of one job."""
         started = perf_counter() - read.seconds
-        task = Task(self, job, read.image, writer)
+        task = Task(self, job, read.image)
         yield OpenedJob(job, task.steps)
         with closing(task.run()) as steps:
             while True:
@@ -188,6 +203,21 @@ class _Result:
             return ImageFailed(self.job, error)
         output = self.output
         return ImageWritten(self.job, output.path, seconds, output.notes, output.dropped)
+
+
+def _interrupt(
+    events: Generator[Event, None, None], interruption: KeyboardInterrupt
+) -> Generator[Event, None, None]:
+    """Raise Ctrl-C of the consumer in a generator; yields its last events before it is raised."""
+    yield events.throw(interruption)
+    yield from events
+
+
+def _first_outcome(results: deque[_Result]) -> ImageWritten | ImageFailed:
+    """Remove the first result when it is written, so that Ctrl-C while waiting does not lose it."""
+    outcome = results[0].outcome()
+    results.popleft()
+    return outcome
 
 
 class _JobClaims:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -108,15 +108,28 @@ class Processing:
 
 @dataclass(frozen=True)
 class Output:
-    """A result: its path, notes for the user, and a future that is done when it is written.
+    """A result: its path, notes for the user, and a function that writes it.
 
     `dropped` are the metadata that its format cannot hold; a batch reports them in one sentence.
+    `finished` has the time at which the result was written.
     """
 
     path: Path
     notes: tuple[str, ...]
-    finished: Future[float]
     dropped: Dropped
+    write: Callable[[], None]
+    finished: Future[float] = field(default_factory=Future)
+
+    def finish(self) -> None:
+        """Write the result, unless `finished` was canceled before; its errors are in `finished`."""
+        if not self.finished.set_running_or_notify_cancel():
+            return
+        try:
+            self.write()
+        except BaseException as error:  # noqa: BLE001, as an Executor does
+            self.finished.set_exception(error)
+        else:
+            self.finished.set_result(perf_counter())
 
 
 Steps = Generator[None, None, Output]
@@ -134,14 +147,11 @@ class Task:
         Names of the image and its result.
     image : ImageRecord
         The decoded image or stack.
-    writer : Executor
-        Thread that writes results in order.
     """
 
     processing: Processing
     job: Job
     image: ImageRecord
-    writer: Executor
 
     @property
     def steps(self) -> int:
@@ -164,7 +174,7 @@ class Task:
         yield
         notes = (*self.image.notes, *colorized.notes)
         record = self._described(colorized.provenance)
-        return self._submit(rgb, self.image.metadata, record, notes)
+        return self._output(rgb, self.image.metadata, record, notes)
 
     def _stack(self) -> Steps:
         """Colorize a stack with the sequence engine of `video`, which can resume it."""
@@ -199,7 +209,9 @@ class Task:
         notes = dict.fromkeys((*sequence.state.notes, *source.notes(), *sequence.notes))
         lost = dropped(target, self.image.metadata, sequence.state.record)
         notes.pop(dropped_sentence([lost], of=target.name), None)
-        return Output(target, tuple(notes), self.writer.submit(perf_counter), lost)
+        output = Output(target, tuple(notes), lost, write=lambda: None)
+        output.finish()  # the sequence has written the file
+        return output
 
     def _contact_sheet(self) -> Steps:
         """A contact sheet of the image, or of a stack's middle plane."""
@@ -216,7 +228,7 @@ class Task:
             yield
         labels = ["gray", *(f"render factor {factor}" for factor in self.processing.sweep)]
         sheet = contact_sheet(tiles, labels, cell=CELL)
-        return self._submit(
+        return self._output(
             sheet,
             Metadata(icc=self.image.metadata.icc),
             self._described(
@@ -239,7 +251,7 @@ class Task:
         yield
         notes.update(dict.fromkeys(drawn.notes))
         record = self._described(drawn.provenance)
-        return self._submit(drawn.pixels, Metadata(), record, tuple(notes))
+        return self._output(drawn.pixels, Metadata(), record, tuple(notes))
 
     def _colorize(self, image: AnyArray, **changes: Any) -> Colorized:
         arguments = {**self.processing.extras.arguments, **self._settings, **changes}
@@ -258,19 +270,17 @@ class Task:
         notes[f"The {result} shows plane {', '.join(map(str, index))} of the stack."] = None
         return self.image.array[index], notes
 
-    def _submit(
+    def _output(
         self, rgb: AnyArray, metadata: Metadata, provenance: Record, notes: tuple[str, ...]
     ) -> Output:
-        """Queue a result for the writer thread."""
+        """A result that is not yet written."""
         target = self._target(rgb.dtype, has_alpha=rgb.shape[-1] == 4)
 
-        def write() -> float:
+        def write() -> None:
             with warnings_suppressed():  # dropped metadata are reported by the batch
                 write_image(target, rgb, metadata, provenance, overwrite=self.processing.overwrite)
-            return perf_counter()
 
-        lost = dropped(target, metadata, provenance)
-        return Output(target, notes, self.writer.submit(write), lost)
+        return Output(target, notes, dropped(target, metadata, provenance), write)
 
     def _target(self, dtype: np.dtype[Any], *, has_alpha: bool) -> Path:
         suffix = own_suffix(self.job.source).lower()

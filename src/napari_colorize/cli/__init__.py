@@ -29,7 +29,9 @@ class ErrorReportingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except ColorizeError as error:
-            typer.echo(f"Error: {error}", err=True)
+            from napari_colorize.cli.console import printable
+
+            typer.echo(f"Error: {printable(error)}", err=True)
             raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
         except KeyboardInterrupt:
             typer.echo("Interrupted.", err=True)

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from napari_colorize.io.text_metadata import Dropped
     from napari_colorize.video.plan import VideoJob
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LIMITS_HINT = "For images of one acquisition, give --contrast-limits LOW,HIGH."
 SHELL_REMEDY = "Other limits: --contrast-limits dtype, data, percentile or LOW,HIGH."
 
 
@@ -67,7 +70,7 @@ class _Console:
             )
 
     def _print_path(self, path: Path) -> None:
-        tqdm.write(str(path), file=sys.stdout)
+        tqdm.write(printable(path), file=sys.stdout)
         sys.stdout.flush()  # for programs that read the paths from a pipe
 
     def _note(self, line: str) -> None:
@@ -76,7 +79,7 @@ class _Console:
 
     def _print(self, line: str) -> None:
         line = line.replace(REMEDY, SHELL_REMEDY)
-        tqdm.write(re.sub(r"\s*\n\s*", " ", line), file=sys.stderr)
+        tqdm.write(printable(re.sub(r"\s*\n\s*", " ", line)), file=sys.stderr)
 
 
 class BatchConsole(_Console):
@@ -97,8 +100,7 @@ class BatchConsole(_Console):
         self._steps_left: dict[Job, int] = {}
         self._job: Job | None = None
         self._warnings: dict[Job, list[str]] = {}
-        # Kind of a note -> the first one, the image it is about, and how many there are.
-        self._folded: dict[str, tuple[str, str, int]] = {}
+        self._folded: dict[str, _FoldedNote] = {}  # by kind
         self._dropped: list[Dropped] = []
         self._last_name = ""
 
@@ -115,8 +117,14 @@ class BatchConsole(_Console):
     def show_all(self, events: Generator[Event, None, None]) -> None:
         """Print all events; closes the generator if that is interrupted."""
         with closing(events):
-            for event in events:
-                self.show(event)
+            try:
+                for event in events:
+                    self.show(event)
+            except KeyboardInterrupt as interruption:
+                # Here or in the generator, which has ended then: it raises the error again.
+                self.show(events.throw(interruption))
+                for event in events:
+                    self.show(event)
 
     def show(self, event: Event) -> None:
         """Print one event."""
@@ -143,7 +151,10 @@ class BatchConsole(_Console):
                 self.failed += 1
                 is_ours = isinstance(error, ColorizeError)
                 reason = str(error) if is_ours else "Not enough memory for this image."
-                self._print(f"{job.source}: {reason}")
+                # Names in the sentence: before `_print` replaces line breaks by spaces.
+                for name in (*job.source.parts, *job.folder.parts, job.stem):
+                    reason = reason.replace(name, printable(name))
+                self._print(f"{printable(job.source)}: {reason}")
                 self._advance(job, self._steps_left.get(job, 1))
 
     def _begin(self, job: Job, steps: int) -> None:
@@ -165,22 +176,21 @@ class BatchConsole(_Console):
         # Planes of a stack warn separately; notes that differ only in numbers are printed once.
         notes = [*self._warnings.pop(result.job, []), *result.notes]
         for note in {_kind(note): note for note in notes}.values():
-            self._fold(note, str(result.job.source))
+            self._fold(note, printable(result.job.source))
         if result.dropped is not None:
             self._dropped.append(result.dropped)
-            self._last_name = result.path.name
+            self._last_name = printable(result.path.name)
         self._print_path(result.path)
         if len(self._plan.jobs) == 1:
-            self._note(f"{result.path}: {result.seconds:.1f} s")
+            self._note(f"{printable(result.path)}: {result.seconds:.1f} s")
 
     def _end(self, kind: type[BaseException] | None) -> None:
         if kind not in (None, KeyboardInterrupt):
             return
         from napari_colorize.io.text_metadata import dropped_sentence
 
-        for note, image, count in self._folded.values():
-            others = f" and {count - 1} other image{'s' * (count > 2)}" if count > 1 else ""
-            self._note(f"{image}{others}: {note}" if image else note)
+        for folded in self._folded.values():
+            self._note(folded.sentence())
         name = self._last_name if len(self._dropped) == 1 else ""
         if lost := dropped_sentence(self._dropped, of=name):
             self._note(lost)
@@ -204,8 +214,9 @@ class BatchConsole(_Console):
         if len(self._plan.jobs) == 1:
             self._note(f"{image}: {note}" if image else note)
             return
-        first, name, count = self._folded.get(_kind(note), (note, image, 0))
-        self._folded[_kind(note)] = first, name, count + 1
+        folded = self._folded.setdefault(_kind(note), _FoldedNote(note, image))
+        folded.count += 1
+        folded.differs |= _without_count(note) != _without_count(folded.note)
 
     def _on_warning(
         self, message: Warning | str, category: type[Warning], *_: object, **__: object
@@ -217,6 +228,29 @@ class BatchConsole(_Console):
             self._fold(str(message), "")
         else:
             self._warnings.setdefault(self._job, []).append(str(message))
+
+
+@dataclass
+class _FoldedNote:
+    """Notes of a batch that differ only in numbers: the first one, and its image if any."""
+
+    note: str
+    image: str
+    count: int = 0
+    differs: bool = False  # not all numbers are equal
+
+    def sentence(self) -> str:
+        """The first note, how many images have it, and whether their numbers differ."""
+        if not self.image:
+            return self.note
+        others = f"{self.count - 1} other image{'s' * (self.count > 2)}"
+        if not self.differs:
+            return f"{self.image}{f' and {others}' * (self.count > 1)}: {self.note}"
+        hint = f" {LIMITS_HINT}" if self.note.startswith("Contrast limits") else ""
+        return (
+            f"{self.image}: {self.note} For {others} the same is noted, but the numbers differ "
+            f"between images.{hint}"
+        )
 
 
 class SequenceConsole(_Console):
@@ -257,7 +291,7 @@ class SequenceConsole(_Console):
         seconds, frames = perf_counter() - self._start, self._done - self._before
         total = f", {self._done} in total" if self._before else ""
         speed = f"{seconds:.1f} s ({frames / seconds:.1f} per second)"
-        self._note(f"{path}: {frames} frames in {speed}{total}")
+        self._note(f"{printable(path)}: {frames} frames in {speed}{total}")
 
     def _end(self, kind: type[BaseException] | None) -> None:
         if kind is KeyboardInterrupt and self._done:
@@ -268,8 +302,17 @@ class SequenceConsole(_Console):
             self._note(sentence)
 
 
+def printable(text: object) -> str:
+    """Text with control characters escaped: names of files may contain line breaks and ESC."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(text))
+
+
 def _kind(note: str) -> str:
     """A note without its numbers, and without the count of a sequence's note."""
     from napari_colorize.video.runner import NUMBER
 
-    return NUMBER.sub("#", note).removesuffix(" (# x)")
+    return NUMBER.sub("#", _without_count(note))
+
+
+def _without_count(note: str) -> str:
+    return re.sub(r" \(\d+ x\)$", "", note)

@@ -355,8 +355,8 @@ def _refuse_existing(
         raise OutputError(f"{target} is a folder. Give the name of a file to write.")
     if os.path.lexists(target) and not options.overwrite:
         raise OutputError(
-            f"{target} exists{_how_made(path, target, kind, planned)}. Replace it with --overwrite, or "
-            "choose another name."
+            f"{target} exists{_how_made(path, target, kind, planned)}. Replace it with "
+            "--overwrite, or choose another name."
         )
 
 

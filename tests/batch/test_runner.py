@@ -353,11 +353,22 @@ def test_explicit_limits_are_stretched_to_the_full_range(
 ) -> None:
     pixels = np.linspace(-1000, 3000, 32 * 48).astype(np.int16).reshape(32, 48)
     save("a.tif", pixels)
-    run(tiny_colorizer, "a.tif", contrast_limits=(-200.0, 400.0), saturation=0.0)
+    events = run(tiny_colorizer, "a.tif", contrast_limits=(-200.0, 400.0), saturation=0.0)
+    (note,) = (event.notes for event in events if isinstance(event, ImageWritten))
+    stretched = "file is stretched to the full range of its type."
+    assert note == (f"Contrast limits are -200 and 400: the {stretched}",)
     result = read_image("out/a.tif").array
     expected = np.clip((pixels + 200.0) / 600, 0, 1) * 65535
     assert result.dtype == np.uint16
     assert np.abs(result[..., 0] - expected).max() <= 65535 / 600
+
+    save("b.tif", np.stack([pixels, pixels]))
+    for name in ("a.tif", "b.tif"):
+        events = run(tiny_colorizer, name, contrast_limits="data", overwrite=True)
+        ((note,),) = (event.notes for event in events if isinstance(event, ImageWritten))
+        assert note.startswith(
+            f"Contrast limits were taken from the data: -1000 and 3000. The {stretched} Other limits: "
+        )
 
 
 def test_a_sheet_shows_gray_and_every_render_factor(

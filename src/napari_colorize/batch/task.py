@@ -173,6 +173,9 @@ class Task:
         rgb = self._pixels(colorized)
         yield
         notes = (*self.image.notes, *colorized.notes)
+        if self._fills_range:
+            others = (note for note in notes if note != self._range.note)
+            notes = (*others, self._range.stretched_note)
         record = self._described(colorized.provenance)
         return self._output(rgb, self.image.metadata, record, notes)
 

@@ -40,6 +40,7 @@ FROM_PERCENTILES = (
 )
 FROM_BITS = "Contrast limits are 0 and {}: the values have {} significant bits."
 DECLARED = "Contrast limits are {:.10g} and {:.10g}: {}."
+STRETCHED = "the file is stretched to the full range of its type"
 REMEDY = 'Other limits: contrast_limits="dtype", "data", "percentile" or (low, high).'
 
 
@@ -69,6 +70,13 @@ class IntensityRange:
     def record(self) -> dict[str, object]:
         """Limits and source, for the provenance record."""
         return {"limits": list(self.limits), "source": self.source}
+
+    @property
+    def stretched_note(self) -> str:
+        """The note for a result whose file does not keep the scale of the input."""
+        if self.note is None:
+            return DECLARED.format(*self.limits, STRETCHED)
+        return f"{self.note.removesuffix(REMEDY).rstrip()} {STRETCHED.capitalize()}. {REMEDY}"
 
 
 @dataclass(frozen=True)

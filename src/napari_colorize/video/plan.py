@@ -158,6 +158,8 @@ class VideoPlan:
             limits=found.limits if self._fills_range(settings, found) else None,
         )
         notes = (found.note,) if found.note else ()
+        if found.is_window and info.dtype.kind in "iu" and self._fills_range(settings, found):
+            notes = (found.stretched_note,)
         return VideoJob(steps, self.source, state, claims, state.resume_point.done, notes)
 
     def _format(self) -> Record:

@@ -367,7 +367,7 @@ def test_explicit_limits_are_stretched_to_the_full_range(
         events = run(tiny_colorizer, name, contrast_limits="data", overwrite=True)
         ((note,),) = (event.notes for event in events if isinstance(event, ImageWritten))
         assert note.startswith(
-            f"Contrast limits were taken from the data: -1000 and 3000. The {stretched} Other limits: "
+            f"Contrast limits were taken from the data: -1000 and 3000. The {stretched} Other "
         )
 
 

@@ -8,7 +8,7 @@ from napari_colorize_training.evaluation import metrics
 from napari_colorize_training.evaluation.frechet import Moments, frechet_distance, quadrants
 from scipy.linalg import sqrtm
 from scipy.stats import entropy, spearmanr
-from skimage.color import rgb2lab
+from skimage.color import rgb2lab, yuv2rgb
 
 from napari_colorize.networks.vision import torchvision_models
 
@@ -72,6 +72,42 @@ def test_pixels_with_a_chroma_below_two_are_uncolored():
 
     assert np.hypot(*lab[0, 1, 1:]) < 2 < np.hypot(*lab[0, 2, 1:])
     assert metrics.uncolored_share(lab) == pytest.approx(2 / 3)
+
+
+def flat_image_with_chroma(chroma: np.ndarray) -> np.ndarray:
+    """Gray of equal luminance with `chroma` in U and -`chroma` in V, (Y, X)."""
+    yuv = np.stack([np.full_like(chroma, 0.5), chroma, -chroma], -1)
+    return np.rint(255 * yuv2rgb(yuv)).clip(0, 255).astype(np.uint8)
+
+
+def test_patchiness_is_the_mean_chroma_step_between_reduced_pixels():
+    side = 4 * metrics.PATCH_SIDE  # reduced four times
+    truth = flat_image_with_chroma(np.full((side, side + 80), 0.05))
+    halves = flat_image_with_chroma(np.full((side, side + 80), 0.05))
+    halves[:, 80:] = flat_image_with_chroma(np.full((side, side), -0.05))
+    smooth = metrics.smooth_area(truth)
+
+    columns = metrics.PATCH_SIDE + 20 - 1  # differences between neighbors
+    assert smooth.shape == (metrics.PATCH_SIDE - 1, columns) and smooth.all()
+    assert metrics.patchiness(truth, smooth) == 0
+    # One column of differences sees the step of 0.1 in both U and V.
+    step = 100 * np.hypot(0.1, 0.1) / columns
+    assert metrics.patchiness(halves, smooth) == pytest.approx(step, rel=0.02)
+    enlarged = halves.repeat(2, axis=0).repeat(2, axis=1)
+    assert metrics.patchiness(enlarged, smooth) == pytest.approx(step, rel=0.02)
+
+
+def test_patches_are_not_sought_at_edges_of_the_truth():
+    gray = np.full((80, 80, 3), 100, np.uint8)
+    gray[:, 40:] = 200
+    colored = flat_image_with_chroma(np.where(np.arange(80) < 40, 0.1, -0.1)[None].repeat(80, 0))
+
+    for truth in (gray, colored):
+        smooth = metrics.smooth_area(truth)
+        assert not smooth[:, 19].any() and smooth[:, :19].all() and smooth[:, 20:].all()
+
+    busy = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    assert np.isnan(metrics.patchiness(busy, np.zeros((39, 39), bool)))
 
 
 def test_gray_is_rounded_rec_601_luminance():

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000
 
 from napari_colorize.analysis.expected_error import expected_error, source_of
@@ -38,7 +39,9 @@ from napari_colorize_training.evaluation.metrics import (
     colorfulness,
     colorfulness_abs,
     motion_between,
+    patchiness,
     psnr,
+    smooth_area,
     ssim,
     to_gray,
     to_lab,
@@ -140,15 +143,16 @@ class _Evaluator:
         lab, gray = to_lab(rgb), to_gray(rgb) if truth.gray is None else truth.gray
         self.names.append(truth.name)
         self.groups.append(truth.group)
-        self.truth.append(_no_reference_figures(rgb, lab))
+        smooth = smooth_area(rgb)
+        self.truth.append(_no_reference_figures(rgb, lab, smooth))
         self.truth_moments.add(rgb)
         motion = self._motion_to(gray) if self.config.stack else None
         if self.config.stack:
             self.truth_video.add(rgb, motion)
         network_gray = self.degrade(rgb, gray)
-        self._add_figures(self.gray, as_rgb(gray), rgb, lab, motion)
+        self._add_figures(self.gray, as_rgb(gray), rgb, lab, smooth, motion)
         results = {
-            name: self._measure_model(name, gray, network_gray, rgb, lab, motion)
+            name: self._measure_model(name, gray, network_gray, rgb, lab, smooth, motion)
             for name in self.models
         }
         self._keep_examples(truth.name, network_gray, results, rgb)
@@ -198,12 +202,13 @@ class _Evaluator:
         network_gray: UInt8Array,
         truth: UInt8Array,
         lab: Float64Array,
+        smooth: NDArray[np.bool_],
         motion: OpticalFlow | None,
     ) -> UInt8Array:
         colorizer, totals = self.models[name], self.totals[name]
         result = colorizer(network_gray, **self.config.settings)
         clean = result if network_gray is gray else on_clean_gray(result, gray)
-        errors = self._add_figures(totals, clean.pixels, truth, lab, motion)
+        errors = self._add_figures(totals, clean.pixels, truth, lab, smooth, motion)
         totals.curve.append(
             tuple(_at_saturation(clean, value, truth, lab) for value in self.config.saturations)
         )
@@ -219,18 +224,20 @@ class _Evaluator:
         rgb: UInt8Array,
         truth: UInt8Array,
         truth_lab: Float64Array,
+        smooth: NDArray[np.bool_],
         motion: OpticalFlow | None,
     ) -> Float64Array:
         """Add the figures of an image to a column; returns CIEDE2000 of every pixel."""
         lab = to_lab(rgb)
         errors: Float64Array = deltaE_ciede2000(truth_lab, lab)
-        figures = _no_reference_figures(rgb, lab)
+        figures = _no_reference_figures(rgb, lab, smooth)
         lpips = self.networks.lpips
         totals.figures.append(
             ImageFigures(
                 colorfulness=figures.colorfulness,
                 colorfulness_abs=figures.colorfulness_abs,
                 uncolored=figures.uncolored,
+                patchiness=figures.patchiness,
                 psnr=psnr(truth, rgb),
                 ssim=ssim(truth, rgb),
                 ciede2000=float(errors.mean()),
@@ -305,8 +312,12 @@ def _at_saturation(
     return psnr(truth, rgb), error, colorfulness(rgb)
 
 
-def _no_reference_figures(rgb: UInt8Array, lab: Float64Array) -> NoReferenceFigures:
-    return NoReferenceFigures(colorfulness(rgb), colorfulness_abs(rgb), uncolored_share(lab))
+def _no_reference_figures(
+    rgb: UInt8Array, lab: Float64Array, smooth: NDArray[np.bool_]
+) -> NoReferenceFigures:
+    return NoReferenceFigures(
+        colorfulness(rgb), colorfulness_abs(rgb), uncolored_share(lab), patchiness(rgb, smooth)
+    )
 
 
 def _area_means(errors: AnyArray) -> Float64Array:

@@ -9,16 +9,22 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab, rgb2yuv
 
 from napari_colorize.array_types import AnyArray, Float64Array, UInt8Array
 from napari_colorize.imaging.color import to_uint8
+from napari_colorize.imaging.resample import resize
 
 SSIM_SIGMA = 1.5  # px; skimage's window is then the 11 x 11 px of Wang et al. 2004
 SSIM_WINDOW = 11
 UNCOLORED_CHROMA = 2.0  # CIELAB chroma below which a pixel counts as uncolored
 CDC_DISTANCES = (1, 2, 4)  # frames; TCVC
+# Patches of unrelated color are much larger than the grain of the truth: they are measured in the
+# image reduced to this shorter side, between neighboring pixels of YUV in [0, 1].
+PATCH_SIDE = 40  # px
+SMOOTH_LUMINANCE, SMOOTH_CHROMA = 0.03, 0.02  # largest change of the truth in a smooth area
 MIN_SQUARED_ERROR = 1e-10  # squared levels; the PSNR of equal images is 148 dB, not infinite
 # Sundaram, Brox and Keutzer 2010, eq. (5): bound of the forward-backward error of a visible pixel.
 OCCLUSION_SHARE, OCCLUSION_FLOOR = 0.01, 0.5
@@ -89,6 +95,53 @@ def colorfulness_abs(rgb: UInt8Array) -> float:
 def uncolored_share(lab: Float64Array) -> float:
     """Return the share of pixels of CIELAB `(Y, X, 3)` with a chroma below 2, almost gray."""
     return float((np.hypot(lab[..., 1], lab[..., 2]) < UNCOLORED_CHROMA).mean())
+
+
+def smooth_area(truth: UInt8Array) -> NDArray[np.bool_]:
+    """Return where luminance and chroma of a reduced image change little, for `patchiness`.
+
+    Colors have no reason to change there. The shape is that of the reduced image.
+    """
+    yuv = _reduced_yuv(truth)
+    area: NDArray[np.bool_] = _gradient(yuv[..., :1]) < SMOOTH_LUMINANCE
+    area &= _gradient(yuv[..., 1:]) < SMOOTH_CHROMA
+    return area
+
+
+def patchiness(rgb: UInt8Array, smooth: NDArray[np.bool_]) -> float:
+    """Return the mean chroma gradient in smooth areas, in hundredths; high for patches of color.
+
+    Parameters
+    ----------
+    rgb : ndarray, uint8, shape (Y, X, 3)
+        Image of any size; it is reduced to a shorter side of `PATCH_SIDE`.
+    smooth : ndarray, bool
+        `smooth_area` of the true image of the same size.
+
+    Returns
+    -------
+    float
+        Mean length of the difference in U and V between neighboring pixels, times 100; NaN if
+        nothing is smooth.
+    """
+    if not smooth.any():
+        return float("nan")
+    return float(100 * _gradient(_reduced_yuv(rgb)[..., 1:])[smooth].mean())
+
+
+def _reduced_yuv(rgb: UInt8Array) -> Float64Array:
+    scale = PATCH_SIDE / min(rgb.shape[:2])
+    height, width = (max(2, round(side * scale)) for side in rgb.shape[:2])
+    image = torch.from_numpy(rgb.astype(np.float64) / 255).movedim(-1, 0)[None]
+    yuv: Float64Array = rgb2yuv(resize(image, (height, width))[0].movedim(0, -1).numpy())
+    return yuv
+
+
+def _gradient(planes: Float64Array) -> Float64Array:
+    """Return the length of the forward differences of planes `(Y, X, C)`, `(Y - 1, X - 1)`."""
+    down, right = np.diff(planes, axis=0)[:, :-1], np.diff(planes, axis=1)[:-1]
+    length: Float64Array = np.sqrt((down**2 + right**2).sum(-1))
+    return length
 
 
 def _opponents(rgb: UInt8Array) -> tuple[Float64Array, Float64Array]:

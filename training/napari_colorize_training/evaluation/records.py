@@ -67,11 +67,15 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class NoReferenceFigures:
-    """Figures of an image that need no ground truth: colorfulness and uncolored share."""
+    """Figures that the truth has as well: colorfulness, uncolored share and patchiness.
+
+    Patchiness is measured in the smooth areas of the truth, NaN if it has none.
+    """
 
     colorfulness: float
     colorfulness_abs: float
     uncolored: float
+    patchiness: float
 
 
 @dataclass(frozen=True)

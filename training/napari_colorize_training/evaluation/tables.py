@@ -46,12 +46,6 @@ def _truth_mean_of(figure: str) -> Callable[[Evaluation], float]:
     return lambda evaluation: evaluation.truth_mean(figure)
 
 
-def colorfulness_share(column: Column, evaluation: Evaluation) -> float:
-    """Return the mean colorfulness as a share of the truth's."""
-    truth = evaluation.truth_mean("colorfulness")
-    return column.mean("colorfulness") / truth if truth else math.nan
-
-
 def _colorfulness_difference(column: Column, evaluation: Evaluation) -> float:
     return column.mean("colorfulness") - evaluation.truth_mean("colorfulness")
 
@@ -62,6 +56,16 @@ def share_of_gray(name: str) -> Callable[[Column, Evaluation], float | None]:
     def share(column: Column, evaluation: Evaluation) -> float | None:
         own, gray = getattr(column, name), getattr(evaluation.gray, name)
         return own / gray if own is not None and gray else None
+
+    return share
+
+
+def share_of_truth(figure: str) -> Callable[[Column, Evaluation], float]:
+    """Return a function from a column to its mean of a figure as a share of the truth's."""
+
+    def share(column: Column, evaluation: Evaluation) -> float:
+        truth = evaluation.truth_mean(figure)
+        return column.mean(figure) / truth if truth else math.nan
 
     return share
 
@@ -84,7 +88,7 @@ TABLE_ROWS = (
         _mean_of("colorfulness"),
         truth=_truth_mean_of("colorfulness"),
     ),
-    TableRow("  share of the truth's", colorfulness_share),
+    TableRow("  share of the truth's", share_of_truth("colorfulness")),
     TableRow("  minus the truth's", _colorfulness_difference),
     TableRow(
         "colorfulness, DDColor's variant (cf_abs)",
@@ -97,6 +101,12 @@ TABLE_ROWS = (
         truth=_truth_mean_of("uncolored"),
         share=True,
     ),
+    TableRow(
+        "patchiness: chroma gradient in smooth areas, 1/100",
+        _mean_of("patchiness"),
+        truth=_truth_mean_of("patchiness"),
+    ),
+    TableRow("  share of the truth's", share_of_truth("patchiness")),
     TableRow(
         "Frechet distance, backbone (lower)",
         lambda column, _: column.frechet,

@@ -15,11 +15,11 @@ from napari_colorize.runtime.atomic import new_file, refuse_existing, write_erro
 from napari_colorize_training.evaluation.tables import (
     Table,
     calibration_table,
-    colorfulness_share,
     curve_table,
     figure_table,
     group_table,
     share_of_gray,
+    share_of_truth,
     summary,
 )
 
@@ -122,7 +122,10 @@ def _column_dict(column: Column, evaluation: Evaluation) -> dict[str, Any]:
     means = {name: column.mean(name) for name in _fields(column.images[0])}
     return {
         **means,
-        "colorfulness_share": colorfulness_share(column, evaluation),
+        **{
+            f"{name}_share": share_of_truth(name)(column, evaluation)
+            for name in ("colorfulness", "patchiness")
+        },
         "frechet_share": share_of_gray("frechet")(column, evaluation),
         **values,
     }

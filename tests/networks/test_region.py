@@ -9,14 +9,20 @@ from napari_colorize.networks import ARCHITECTURES, identify
 from napari_colorize.networks.compact import CompactUNet
 from napari_colorize.networks.efficientnet import EfficientNetLite0
 from napari_colorize.networks.fuse import fuse
-from napari_colorize.networks.region import ColorAttention, RegionNet, build_region
+from napari_colorize.networks.region import (
+    AttentionBlock,
+    ColorAttention,
+    RegionNet,
+    build_region,
+    smooth_along_luminance,
+)
 
 
 @pytest.fixture(scope="module")
 def network() -> RegionNet:
     """An untrained network whose norms and attention blocks are not those of a new one."""
     torch.manual_seed(0)
-    network = RegionNet(temperature=0.7).eval()
+    network = RegionNet(temperature=0.7, smoothing=0.1, chroma_power=1.2).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
@@ -53,7 +59,8 @@ def test_a_sample_of_the_logits_equals_the_same_pixels_of_all_logits(network, sa
     gray = torch.rand(1, 1, 80, 112)
     step, row, column = sample
 
-    expected = network.logits(gray)[..., row::step, column::step]
+    whole = network.logits(gray, sample=(1, 0, 0))
+    expected = whole[..., row::step, column::step]
 
     torch.testing.assert_close(network.logits(gray, sample=sample), expected, atol=1e-4, rtol=0)
 
@@ -65,6 +72,60 @@ def test_a_fused_network_gives_the_same_colors(network):
     for self_attention in (True, False):
         expected = network(gray, self_attention)
         torch.testing.assert_close(fused(gray, self_attention), expected, atol=2e-5, rtol=0)
+
+
+def test_attention_weights_are_those_of_the_block():
+    torch.manual_seed(0)
+    block = AttentionBlock(64, heads=2).eval()
+    x = torch.randn(1, 64, 4, 5)
+    value = torch.zeros(1, 3 * 64, 4, 5)
+    value[:, :128] = block.qkv(block.norm1(x))[:, :128]
+    value[:, 128:, 2, 3] = 1.0  # the weight of this position is what each position sees of it
+
+    seen = block._attend(value).unflatten(1, (2, 32)).mean((1, 2))
+
+    for row, column in ((0, 0), (3, 2)):
+        weights = block.weights_at(x, row, column)
+        assert weights.shape == (1, 4, 5) and float(weights.sum()) == pytest.approx(1)
+        assert float(weights[0, 2, 3]) == pytest.approx(float(seen[0, row, column]), rel=1e-5)
+
+
+def test_logits_are_smoothed_where_luminance_is_even():
+    torch.manual_seed(0)
+    maps = torch.randn(1, 3, 12, 16)
+    gray = torch.zeros(1, 1, 12, 16)
+    gray[..., 8:] = 1.0
+
+    smooth = smooth_along_luminance(maps, gray, 0.05)
+
+    assert smooth[..., :8].std() < 0.5 * maps.std()
+    assert smooth.mean() == pytest.approx(float(maps.mean()), abs=0.1)
+    changed = smooth_along_luminance(maps + 9 * (gray == 0), gray, 0.05)
+    torch.testing.assert_close(changed[..., 8:], smooth[..., 8:])  # nothing crosses the edge
+    torch.testing.assert_close(smooth_along_luminance(maps * 0 + 2, gray, 0.05), maps * 0 + 2)
+
+
+def test_smoothing_the_input_of_the_head_smooths_the_logits(network):
+    gray = torch.rand(1, 1, 48, 64)
+    quarter = torch.nn.functional.avg_pool2d(gray, 4)
+
+    expected = smooth_along_luminance(network.logits(gray, sample=(1, 0, 0)), quarter, 0.1)
+
+    torch.testing.assert_close(network.logits(gray), expected, atol=1e-4, rtol=0)
+
+
+def test_a_chroma_power_moves_pale_and_strong_colors_apart():
+    network = RegionNet(temperature=1e-3, vividness=2.0, chroma_power=1.5)
+    logits = torch.zeros(1, 357, 1, 3)
+    colors = torch.tensor([[0.0, 0.05], [0.0, 0.1], [0.3, 0.0]])
+    for index, color in enumerate(colors):
+        nearest = (network.centers - color).square().sum(1).argmin()
+        logits[0, nearest, 0, index] = 1.0
+
+    uv = network.expected(logits)[0, :, 0].T
+
+    factor = 2 * (colors.norm(dim=1, keepdim=True) / 0.1) ** 0.5
+    torch.testing.assert_close(uv, factor * colors, atol=1e-4, rtol=1e-4)
 
 
 def test_color_attention_equals_its_definition():
@@ -103,7 +164,7 @@ def test_only_self_attention_sees_distant_parts_of_an_image(network):
 
 
 def test_a_network_is_rebuilt_from_its_state():
-    network = RegionNet(0.4, width=64, blocks=1, upsampled=(24, 16), color_heads=2, calibration=5)
+    network = RegionNet(0.4, smoothing=0.2, width=64, blocks=1, upsampled=(24, 16), color_heads=2, calibration=5)
     state = network.state_dict()
 
     rebuilt = build_region(state)

@@ -60,7 +60,7 @@ SAGAN = {f"stages.{number}.lr": 1e-3 for number in range(4)}
 CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
 SMALL = {
     "embedded": Small(
-        (5, 80, 15, 5),
+        (5, 80, 20),
         batch_norm="frozen",
         changes={"export.vividness": 1.0},  # overfitted colors need no increase
     ),

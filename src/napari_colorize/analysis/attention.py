@@ -22,6 +22,7 @@ from napari_colorize.errors import ImageError
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.networks import Architecture
 from napari_colorize.networks.layers import IpolSelfAttention, SelfAttention
+from napari_colorize.networks.region import AttentionBlock
 from napari_colorize.pipeline import predict
 
 
@@ -49,10 +50,12 @@ class AttentionMap:
         return full
 
 
-def attention_layers(network: nn.Module) -> list[SelfAttention | IpolSelfAttention]:
+AttentionLayer = SelfAttention | IpolSelfAttention | AttentionBlock
+
+
+def attention_layers(network: nn.Module) -> list[AttentionLayer]:
     """The self-attention layers of a network in order; empty if it was built without them."""
-    parts = network.modules()
-    return [part for part in parts if isinstance(part, SelfAttention | IpolSelfAttention)]
+    return [part for part in network.modules() if isinstance(part, AttentionLayer)]
 
 
 def position_of(point: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:

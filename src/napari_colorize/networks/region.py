@@ -14,6 +14,8 @@
                                                                    │
                                                           color attention + 1x1
                                                                    │
+                                                     mean along equal luminance
+                                                                   │
                                                       357 color classes at 1/4
 
 Self-attention at 1/16 sees the whole image. Color attention replaces a decoder of 3x3 convolutions
@@ -22,12 +24,14 @@ near. Pixels of one region attend to the same cells, so that they get the same c
 there are only 1x1 convolutions, so training may evaluate a sample of the pixels (hypercolumns;
 Hariharan et al. 2015, Larsson et al. 2016), which costs a fraction of the whole decoder.
 
-Classes and annealed mean follow Zhang et al. 2016, as in `compact`.
+Classes and annealed mean follow Zhang et al. 2016, as in `compact`. In inference the logits are
+averaged over near pixels of similar luminance, because colors rarely change where gray does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +43,8 @@ from napari_colorize.networks.efficientnet import EfficientNetLite0
 FROZEN_BLOCKS = 3  # of the encoder, down to 1/8: edges and textures
 MLP_RATIO = 2
 HEAD_CHANNELS = 32  # of the attention blocks
+SMOOTHING_STEPS = (1, 2)  # distances of neighbors, px at 1/4
+REFERENCE_CHROMA = 0.1  # length of (U, V), which `chroma_power` leaves as it is
 
 
 class AttentionBlock(nn.Module):
@@ -74,11 +80,23 @@ class AttentionBlock(nn.Module):
             x = x + self.proj(self._attend(self.qkv(self.norm1(x))))
         return x + self.fc2(F.relu(self.fc1(self.norm2(x))))
 
+    def weights_at(self, x: Tensor, row: int, column: int) -> Tensor:
+        """Weights with which a position attends to all others, mean over heads, `(N, H, W)`."""
+        height, width = x.shape[-2:]
+        query, key, _ = self._tokens(self.qkv(self.norm1(x)))
+        query = query[..., row * width + column, None, :].float()
+        scores = (query * key.float()).sum(-1) * key.shape[-1] ** -0.5
+        return scores.softmax(-1).mean(1).unflatten(-1, (height, width))
+
+    def _tokens(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, each `(N, heads, H W, C / heads)`."""
+        tokens = qkv.permute(0, 2, 3, 1).flatten(1, 2).unflatten(-1, (3, self.heads, -1))
+        query, key, value = tokens.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
     def _attend(self, qkv: Tensor) -> Tensor:
         count, channels, height, width = qkv.shape
-        tokens = qkv.permute(0, 2, 3, 1).reshape(count, height * width, 3, self.heads, -1)
-        query, key, value = tokens.permute(2, 0, 3, 1, 4)  # (N, heads, H W, C / heads) each
-        seen = F.scaled_dot_product_attention(query, key, value)
+        seen = F.scaled_dot_product_attention(*self._tokens(qkv))
         seen = seen.transpose(1, 2).reshape(count, height, width, channels // 3)
         return seen.permute(0, 3, 1, 2)
 
@@ -158,6 +176,36 @@ class ColorAttention(nn.Module):
         return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous()
 
 
+def smooth_along_luminance(maps: Tensor, gray: Tensor, tolerance: float) -> Tensor:
+    """Average each pixel with its neighbors of similar luminance.
+
+    A joint bilateral filter in two passes over 3 x 3 pixels, the second at twice the distance (as
+    in the a trous algorithm). A neighbor's weight is exp(-d^2 / 2 tolerance^2), where d is its
+    difference in luminance.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (N, C, H, W)
+        Maps to smooth.
+    gray : Tensor, shape (N, 1, H, W)
+        Luminance in [0, 1].
+    tolerance : float
+        Above 0.
+    """
+    height, width = maps.shape[-2:]
+    gray = gray.to(maps.dtype)
+    for step in SMOOTHING_STEPS:
+        values, guide = (F.pad(x, (step,) * 4, mode="replicate") for x in (maps, gray))
+        total, weights = torch.zeros_like(maps), torch.zeros_like(gray)
+        for top, left in product((0, step, 2 * step), repeat=2):
+            place = (..., slice(top, top + height), slice(left, left + width))
+            weight = torch.exp(-((guide[place] - gray) / tolerance).square() / 2)
+            total.addcmul_(values[place], weight)
+            weights += weight
+        maps = total / weights
+    return maps
+
+
 def _centers(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """Row and column of the center of each position of a map, (height * width, 2)."""
     rows = torch.arange(height, device=device) + 0.5
@@ -187,6 +235,11 @@ class RegionNet(nn.Module):
         Factor on that mean, which is paler than the colors it is the mean of.
     commonness : float
         Logits are raised by this multiple of the logarithm of the frequency of each color.
+    chroma_power : float
+        Exponent of the chroma of that mean: above 1, pale colors become paler and strong ones
+        stronger.
+    smoothing : float
+        Tolerance of `smooth_along_luminance` for the logits; 0 for none.
     width, blocks : int
         Channels at 1/16 (a multiple of 32), and number of attention blocks there.
     upsampled : tuple of int
@@ -205,6 +258,8 @@ class RegionNet(nn.Module):
     temperature: Tensor
     vividness: Tensor
     commonness: Tensor
+    chroma_power: Tensor
+    smoothing: Tensor
     log_frequency: Tensor  # of each color class, set by training
     calibration: Tensor | None
 
@@ -214,6 +269,8 @@ class RegionNet(nn.Module):
         *,
         vividness: float = 1.0,
         commonness: float = 0.0,
+        chroma_power: float = 1.0,
+        smoothing: float = 0.0,
         width: int = 192,
         blocks: int = 2,
         heads: int = 6,
@@ -253,6 +310,8 @@ class RegionNet(nn.Module):
         self.register_buffer("temperature", torch.tensor(temperature))
         self.register_buffer("vividness", torch.tensor(vividness))
         self.register_buffer("commonness", torch.tensor(commonness))
+        self.register_buffer("chroma_power", torch.tensor(chroma_power))
+        self.register_buffer("smoothing", torch.tensor(smoothing))
         self.register_buffer("log_frequency", torch.zeros(CLASS_GRID.count))
         points = torch.zeros(2, calibration) if calibration else None
         self.register_buffer("calibration", points)
@@ -266,10 +325,15 @@ class RegionNet(nn.Module):
         """Logits of the color classes, (N, 357, H / 4, W / 4).
 
         With `sample` (step, row, column) only of every step-th pixel in both directions, beginning
-        at (row, column).
+        at (row, column), and without smoothing.
         """
         gray = gray.to(self.head.weight.dtype)
-        return self.decode(self.encoder(gray * 2 - 1), self_attention, sample)
+        colors = self.decode(self.encoder(gray * 2 - 1), self_attention, sample)
+        tolerance = float(self.smoothing)
+        if tolerance > 0 and sample is None:
+            # The head is linear, so that the mean of its input gives the mean of the logits.
+            colors = smooth_along_luminance(colors, F.avg_pool2d(gray, 4), tolerance)
+        return self.head(colors)
 
     def decode(
         self,
@@ -277,7 +341,7 @@ class RegionNet(nn.Module):
         self_attention: bool = True,
         sample: Sample | None = None,
     ) -> Tensor:
-        """Logits from the encoder's features at 1/4, 1/8, 1/16 and 1/32."""
+        """Input of the head from the encoder's features at 1/4, 1/8, 1/16 and 1/32."""
         f4, f8, f16, f32 = (norm(x) for norm, x in zip(self.feature_norms, features, strict=True))
         deepest = self.reduce32(self.dropout(f32))
         # One cell too many where the side at 1/16 is odd.
@@ -295,14 +359,17 @@ class RegionNet(nn.Module):
             places = places[row::step, column::step]
         pixels = self.conv4(torch.cat([F.relu(x), f4], dim=1))
         x = self.color_attention(pixels, cells, places, self_attention=self_attention)
-        return self.head(F.relu(x + self.local(pixels)))
+        return F.relu(x + self.local(pixels))
 
     def expected(self, logits: Tensor) -> Tensor:
-        """Annealed mean of the colors times the vividness, U and V (N, 2, H / 4, W / 4)."""
+        """Annealed mean of the colors, made more vivid: U and V (N, 2, H / 4, W / 4)."""
         scores = logits.movedim(1, -1).float()
         scores = scores + self.commonness.float() * self.log_frequency.float()
         mean = torch.softmax(scores / self.temperature.float(), dim=-1) @ self.centers.float()
-        return (self.vividness.float() * mean).movedim(-1, 1)
+        chroma = torch.linalg.vector_norm(mean, dim=-1, keepdim=True).clamp_min(1e-6)
+        power = (chroma / REFERENCE_CHROMA) ** (self.chroma_power.float() - 1)
+        factor = self.vividness.float() * power
+        return (factor * mean).movedim(-1, 1)
 
     def layer_groups(self) -> list[list[nn.Module]]:
         """Early encoder, late encoder and decoder, in this order."""

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from napari_colorize_training.loop.initialize import build_network
-from napari_colorize_training.recipe import NetworkConfig
+from napari_colorize_training.data import ImageCache
+from napari_colorize_training.loop.content_loss import GeneratorWrapper
+from napari_colorize_training.loop.initialize import build_network, class_weights_from
+from napari_colorize_training.recipe import NetworkConfig, parse_recipe
 from safetensors.torch import save_file
+from tiny_training import cached
 
 from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES, identify
@@ -73,3 +76,29 @@ def test_a_base_with_another_encoder_of_the_same_family_is_accepted():
             build_network(
                 NetworkConfig(architecture=unrelated), encoder=None, untrained=False, base=base
             )
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_new_class_network_begins_with_the_frequencies_of_colors(tmp_path, new):
+    images = ImageCache(cached(tmp_path), validation=False)
+    recipe = parse_recipe(
+        {
+            "name": "classes",
+            "title": "",
+            "source": "",
+            "network": {"architecture": "region", "options": {"width": 32, "blocks": 0}},
+            "loss": {"pixel": "classes"},
+            "stages": [{"side": 32, "batch": 2}],
+        }
+    )
+    network, passport, _ = begun(recipe.network)
+    before = network.head.bias.detach().clone()
+
+    weights = class_weights_from(
+        recipe, GeneratorWrapper(network, passport, classes=True), images, new=new
+    )
+
+    frequency = network.log_frequency.exp()
+    assert frequency.sum() == pytest.approx(1, abs=0.01)
+    assert weights[frequency.argmax()] < weights[frequency.argmin()]
+    torch.testing.assert_close(network.head.bias.detach(), network.log_frequency if new else before)

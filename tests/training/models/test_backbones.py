@@ -12,6 +12,7 @@ from napari_colorize_training.models.backbones import (
     MOBILENET,
     FeatureNetwork,
     backbone_of,
+    encoder_in,
     feature_network,
     load_encoder,
     published_encoder,
@@ -131,6 +132,16 @@ def test_the_compact_encoder_gets_filters_summed_over_colors(shared):
 
     assert load_encoder(network, path) == MOBILENET
     assert has_weights(network.encoder, for_gray(load_file(path)))
+
+
+def test_the_region_encoder_is_efficientnet_lite0(shared):
+    path = shared / "backbones/tf_efficientnet_lite0.safetensors"
+    network = create("region")
+
+    assert load_encoder(network, path) == "tf_efficientnet_lite0"
+    assert has_weights(network.encoder, for_gray(load_file(path)))
+    with pytest.raises(CheckpointError, match="no encoder for this network"):
+        encoder_in(path)  # DeOldify's decoders cannot use it
 
 
 def test_a_one_channel_resnet_gets_filters_summed_over_colors(resnet, resnet_file):

@@ -127,8 +127,14 @@ def _load_encoder_weights(
     return f"Encoder: pretrained {load_encoder(network, published_encoder(config.encoder))}."
 
 
-def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: Images) -> Tensor:
-    """Return a weight for each color class `(K,)`, from its frequency in the images."""
+def class_weights_from(
+    recipe: Recipe, generator: GeneratorWrapper, images: Images, *, new: bool = True
+) -> Tensor:
+    """Return a weight for each color class `(K,)`, from its frequency in the images.
+
+    The network gets the frequencies. A `new` one also begins with them: the bias of its head is
+    their logarithm, so that the first steps do not learn them.
+    """
     config = recipe.loss.classes
     centers = getattr(generator.network, "centers", None)
     if not isinstance(centers, Tensor):
@@ -144,6 +150,10 @@ def class_weights_from(recipe: Recipe, generator: GeneratorWrapper, images: Imag
     known = getattr(generator.network, "log_frequency", None)
     if isinstance(known, Tensor):
         known.copy_(frequency.clamp_min(MIN_FREQUENCY).log())
+        head = getattr(generator.network, "head", None)
+        if new and isinstance(head, nn.Conv2d) and head.bias is not None:
+            with torch.no_grad():
+                head.bias.copy_(known)
     if config.weighting == "mixture":
         prior = losses.smooth_prior(counts, centers.cpu())
         return losses.zhang_weights(prior, config.rebalance)

@@ -70,7 +70,11 @@ class TrainedModels:
         self.ema = adapt.EMA(network, optimizer.ema_decay) if optimizer.ema_decay else None
         sides = [run.side for run in stages if run.stage.train != "generator"]
         self.critic, self.adversarial = self._build_critic(sides)
-        weights = class_weights_from(recipe, self.generator, train_set) if classes else None
+        weights = (
+            class_weights_from(recipe, self.generator, train_set, new=options.base is None)
+            if classes
+            else None
+        )
         self.content = ContentLoss(
             recipe.loss, self._features(), None if weights is None else weights.to(device)
         )

@@ -26,7 +26,8 @@ from napari_colorize.zoo.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
-MOBILENET = "mobilenet_edgetpu_100"  # timm's name
+MOBILENET = "mobilenet_edgetpu_100"  # timm's names
+EFFICIENTNET = "tf_efficientnet_lite0"
 MOBILENET_MEAN = MOBILENET_STD = (0.5, 0.5, 0.5)
 # Whether blocks are bottlenecks, and number of blocks in each stage (He et al. 2016, table 1).
 RESNETS = {
@@ -131,10 +132,13 @@ def _describe(state: Mapping[str, Tensor], loaded: Sequence[str] = ()) -> str:
 def backbone_of(state: Mapping[str, Tensor]) -> str | None:
     """Detect the network of a state dict; torchvision's or timm's name, or None if unknown.
 
-    A ResNet may lack its last stages. MobileNet EdgeTPU is supported in one size.
+    A ResNet may lack its last stages. MobileNet EdgeTPU and EfficientNet-Lite are supported in one
+    size.
     """
     if {"conv_stem.weight", "blocks.1.0.conv_exp.weight"} <= state.keys():
         return MOBILENET
+    if _is_efficientnet(state):
+        return EFFICIENTNET
     if {"conv1.weight", "layer1.0.conv1.weight"} <= state.keys():
         return _resnet_of(state)
     if "features.0.weight" in state:
@@ -152,15 +156,30 @@ def encoder_in(path: Path) -> str:
     """
     state = read_weights(path).state
     name = backbone_of(state)
-    if name is None:
+    if name is None or name == EFFICIENTNET:
         raise CheckpointError(
-            f"{path} holds no known encoder: give torchvision's weights of a ResNet, timm's "
+            f"{path} holds no encoder for this network: give torchvision's weights of a ResNet, timm's "
             f"{MOBILENET}, or --encoder none."
         )
     if name == MOBILENET:
         return "mobilenet_edgetpu"
     ends_early = name in RESNETS and not any(key.startswith("layer4.") for key in state)
     return f"{name}-layer3" if ends_early else name
+
+
+def _is_efficientnet(state: Mapping[str, Tensor]) -> bool:
+    """Whether it is EfficientNet-Lite0: 5x5 kernels in the third stage, no squeeze-and-excitation.
+
+    MobileNetV2 has the same keys and 3x3 kernels only.
+    """
+    kernel = state.get("blocks.2.0.conv_dw.weight")
+    return (
+        kernel is not None
+        and kernel.shape[-1] == 5
+        and "blocks.3.2.conv_pwl.weight" in state
+        and "blocks.3.3.conv_pwl.weight" not in state
+        and not any(".se." in key for key in state)
+    )
 
 
 def _resnet_of(state: Mapping[str, Tensor]) -> str | None:

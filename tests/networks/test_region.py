@@ -164,7 +164,9 @@ def test_only_self_attention_sees_distant_parts_of_an_image(network):
 
 
 def test_a_network_is_rebuilt_from_its_state():
-    network = RegionNet(0.4, smoothing=0.2, width=64, blocks=1, upsampled=(24, 16), color_heads=2, calibration=5)
+    network = RegionNet(
+        0.4, smoothing=0.2, width=64, blocks=1, upsampled=(24, 16), color_heads=2, calibration=5
+    )
     state = network.state_dict()
 
     rebuilt = build_region(state)

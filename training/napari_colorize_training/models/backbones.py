@@ -158,8 +158,8 @@ def encoder_in(path: Path) -> str:
     name = backbone_of(state)
     if name is None or name == EFFICIENTNET:
         raise CheckpointError(
-            f"{path} holds no encoder for this network: give torchvision's weights of a ResNet, timm's "
-            f"{MOBILENET}, or --encoder none."
+            f"{path} holds no encoder for this network: give torchvision's weights of a ResNet, "
+            f"timm's {MOBILENET}, or --encoder none."
         )
     if name == MOBILENET:
         return "mobilenet_edgetpu"

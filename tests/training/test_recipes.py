@@ -60,9 +60,10 @@ SAGAN = {f"stages.{number}.lr": 1e-3 for number in range(4)}
 CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
 SMALL = {
     "embedded": Small(
-        (5, 80, 20),
+        (5, 150, 60),
         batch_norm="frozen",
-        changes={"export.vividness": 1.0},  # overfitted colors need no increase
+        # Overfitted colors need neither an increase nor smoothing.
+        changes={"export.vividness": 1.0, "export.chroma_power": 1.0, "export.smoothing": 0.0},
     ),
     "deoldify-artistic": Small((80, 40, 15, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),

@@ -17,6 +17,7 @@ from napari_colorize.networks.ddcolor import LARGE, DDColor
 from napari_colorize.networks.deoldify import DEEP, WIDE, DeOldify, IpolUNet
 from napari_colorize.networks.fuse import fuse
 from napari_colorize.networks.pix2pix import Pix2PixUNet
+from napari_colorize.networks.region import RegionNet
 from napari_colorize.networks.winograd import accelerate_convs
 from napari_colorize.networks.zhang import Eccv16, Siggraph17
 
@@ -25,6 +26,7 @@ BUILD: dict[str, Callable[[], nn.Module]] = {
     "wide": lambda: DeOldify(WIDE),
     "ipol": IpolUNet,
     "compact": CompactUNet,
+    "region": RegionNet,
     "zhang-eccv16": Eccv16,
     "siggraph17": Siggraph17,
     "ddcolor-tiny": DDColor,

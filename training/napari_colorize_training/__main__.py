@@ -167,7 +167,10 @@ def finetune_command(
         typer.Option(help="none, photographs or stains. Default: by number of images."),
     ] = None,
     degrade: Annotated[
-        str | None, typer.Option(help="Degrade the gray: none, tone-and-grain or old-photograph.")
+        str | None,
+        typer.Option(
+            help="Degrade the gray: none, tone-and-grain, slightly-old or old-photograph."
+        ),
     ] = None,
     features: Annotated[
         Path | None, typer.Option(help="Add a feature loss, with the network in this file.")

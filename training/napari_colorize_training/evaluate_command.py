@@ -34,7 +34,8 @@ def evaluate(
         str, typer.Option(help="Saturations of the curves, separated by commas; '' for none.")
     ] = "0.5,1,1.5,2",
     degrade: Annotated[
-        str | None, typer.Option(help="Degrade the gray: tone-and-grain or old-photograph.")
+        str | None,
+        typer.Option(help="Degrade the gray: tone-and-grain, slightly-old or old-photograph."),
     ] = None,
     validation: Annotated[
         bool, typer.Option("--validation", help="Use only the validation split.")

@@ -75,7 +75,25 @@ OLD_PHOTOGRAPH = Degradation(
     small=0.25,
     jpeg=0.4,
 )
-PRESETS = {"none": NONE, "tone-and-grain": TONE_AND_GRAIN, "old-photograph": OLD_PHOTOGRAPH}
+# All traces of age, but slight: for networks that get modern gray images, too.
+SLIGHTLY_OLD = Degradation(
+    blur=0.9,
+    contrast=0.35,
+    tone=0.3,
+    fade=0.2,
+    grain=0.045,
+    grain_size=0.7,
+    uneven=0.1,
+    scratches=0.05,
+    dust=0.12,
+    jpeg=0.2,
+)
+PRESETS = {
+    "none": NONE,
+    "tone-and-grain": TONE_AND_GRAIN,
+    "slightly-old": SLIGHTLY_OLD,
+    "old-photograph": OLD_PHOTOGRAPH,
+}
 
 
 def degrade(rgb: Tensor, gray: Tensor, degradation: Degradation, random: Random) -> Tensor:

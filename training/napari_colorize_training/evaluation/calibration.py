@@ -67,8 +67,8 @@ def calibrate_model(
     colorizer = Colorizer.from_pretrained(model, precision="float32")
     if not hasattr(colorizer.network, "calibration"):
         raise SettingsError(
-            f"{model} has no color classes to calibrate: only networks of the architecture "
-            "compact have."
+            f"{model} has no color classes to calibrate: only networks of the architectures "
+            "compact and region have."
         )
     truths = find_ground_truth(data, validation=validation, limit=limit)
     expected, measured = [], []

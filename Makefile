@@ -7,7 +7,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 PHOTOS ?= ../shared/data/photos
-ENCODER ?= ../shared/backbones/tf_efficientnet_lite0.safetensors
+ENCODER ?= ../shared/backbones/mobilenet_edgetpu_100.safetensors
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp

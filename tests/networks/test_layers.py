@@ -226,3 +226,22 @@ def test_attention_does_not_depend_on_the_memory_format(make):
     x = torch.randn(2, 16, 5, 3)
 
     torch.testing.assert_close(attention(x.to(memory_format=torch.channels_last)), attention(x))
+
+
+def test_logits_are_smoothed_where_luminance_is_even():
+    torch.manual_seed(0)
+    maps = torch.randn(1, 3, 12, 16)
+    gray = torch.zeros(1, 1, 12, 16)
+    gray[..., 8:] = 1.0
+
+    smooth = layers.smooth_along_luminance(maps, gray, 0.05)
+
+    assert smooth[..., :8].std() < 0.5 * maps.std()
+    assert smooth.mean() == pytest.approx(float(maps.mean()), abs=0.1)
+    changed = layers.smooth_along_luminance(maps + 9 * (gray == 0), gray, 0.05)
+    torch.testing.assert_close(changed[..., 8:], smooth[..., 8:])  # nothing crosses the edge
+    constant = torch.full_like(maps, 2.0)
+    torch.testing.assert_close(layers.smooth_along_luminance(constant, gray, 0.05), constant)
+    assert layers.smooth_along_luminance(maps, gray, 0.0) is maps
+    enlarged = gray.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    torch.testing.assert_close(layers.smooth_along_luminance(maps, enlarged, 0.05), smooth)

@@ -1,4 +1,4 @@
-"""Layers shared by the U-Nets: convolutions with weight normalization, upsampling, self-attention.
+"""Layers shared by networks: convolutions with weight normalization, upsampling, self-attention.
 
 Parameters have the names of the published checkpoints.
 """
@@ -6,6 +6,7 @@ Parameters have the names of the published checkpoints.
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import product
 from typing import Literal, TypeVar
 
 import torch
@@ -21,6 +22,7 @@ Conv = TypeVar("Conv", nn.Conv1d, nn.Conv2d)
 
 # Attention weights per block: 32 MiB of float32. Larger blocks are not faster.
 MAX_BLOCK_WEIGHTS = 2**23
+SMOOTHING_STEPS = (1, 2)  # distances of neighbors, px
 # u.W.v of random u and v is near zero, so new weights divided by it would be huge.
 POWER_ITERATIONS = 3
 
@@ -295,3 +297,35 @@ class IpolSelfAttention(nn.Module):
         f, g = (part(x).flatten(2) for part in (self.f, self.g))
         weights = attention_weights_at(f, g, row * x.shape[-1] + column, softmax_over="target")
         return weights.unflatten(1, x.shape[2:])
+
+
+def smooth_along_luminance(maps: Tensor, gray: Tensor, tolerance: float) -> Tensor:
+    """Average each pixel with its neighbors of similar luminance.
+
+    A joint bilateral filter in two passes over 3 x 3 pixels, the second at twice the distance (as
+    in the a trous algorithm). A neighbor's weight is exp(-d^2 / 2 tolerance^2), where d is its
+    difference in luminance. Colors rarely change where gray does not.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (N, C, h, w)
+        Maps to smooth.
+    gray : Tensor, shape (N, 1, H, W)
+        Luminance in [0, 1]; it is reduced to the size of the maps.
+    tolerance : float
+        0 returns the maps unchanged.
+    """
+    if not tolerance:
+        return maps
+    height, width = maps.shape[-2:]
+    gray = F.interpolate(gray.to(maps.dtype), (height, width), mode="area")
+    for step in SMOOTHING_STEPS:
+        values, guide = (F.pad(x, (step,) * 4, mode="replicate") for x in (maps, gray))
+        total, weights = torch.zeros_like(maps), torch.zeros_like(gray)
+        for top, left in product((0, step, 2 * step), repeat=2):
+            place = (..., slice(top, top + height), slice(left, left + width))
+            weight = torch.exp(-((guide[place] - gray) / tolerance).square() / 2)
+            total = total + values[place] * weight
+            weights = weights + weight
+        maps = total / weights
+    return maps

@@ -31,7 +31,6 @@ averaged over near pixels of similar luminance, because colors rarely change whe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -39,11 +38,11 @@ from torch import Tensor, nn
 
 from napari_colorize.networks.compact import CLASS_GRID, Sample
 from napari_colorize.networks.efficientnet import EfficientNetLite0
+from napari_colorize.networks.layers import smooth_along_luminance
 
 FROZEN_BLOCKS = 3  # of the encoder, down to 1/8: edges and textures
 MLP_RATIO = 2
 HEAD_CHANNELS = 32  # of the attention blocks
-SMOOTHING_STEPS = (1, 2)  # distances of neighbors, px at 1/4
 REFERENCE_CHROMA = 0.1  # length of (U, V), which `chroma_power` leaves as it is
 
 
@@ -176,36 +175,6 @@ class ColorAttention(nn.Module):
         return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous()
 
 
-def smooth_along_luminance(maps: Tensor, gray: Tensor, tolerance: float) -> Tensor:
-    """Average each pixel with its neighbors of similar luminance.
-
-    A joint bilateral filter in two passes over 3 x 3 pixels, the second at twice the distance (as
-    in the a trous algorithm). A neighbor's weight is exp(-d^2 / 2 tolerance^2), where d is its
-    difference in luminance.
-
-    Parameters
-    ----------
-    maps : Tensor, shape (N, C, H, W)
-        Maps to smooth.
-    gray : Tensor, shape (N, 1, H, W)
-        Luminance in [0, 1].
-    tolerance : float
-        Above 0.
-    """
-    height, width = maps.shape[-2:]
-    gray = gray.to(maps.dtype)
-    for step in SMOOTHING_STEPS:
-        values, guide = (F.pad(x, (step,) * 4, mode="replicate") for x in (maps, gray))
-        total, weights = torch.zeros_like(maps), torch.zeros_like(gray)
-        for top, left in product((0, step, 2 * step), repeat=2):
-            place = (..., slice(top, top + height), slice(left, left + width))
-            weight = torch.exp(-((guide[place] - gray) / tolerance).square() / 2)
-            total.addcmul_(values[place], weight)
-            weights += weight
-        maps = total / weights
-    return maps
-
-
 def _centers(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """Row and column of the center of each position of a map, (height * width, 2)."""
     rows = torch.arange(height, device=device) + 0.5
@@ -329,10 +298,9 @@ class RegionNet(nn.Module):
         """
         gray = gray.to(self.head.weight.dtype)
         colors = self.decode(self.encoder(gray * 2 - 1), self_attention, sample)
-        tolerance = float(self.smoothing)
-        if tolerance > 0 and sample is None:
+        if sample is None:
             # The head is linear, so that the mean of its input gives the mean of the logits.
-            colors = smooth_along_luminance(colors, F.avg_pool2d(gray, 4), tolerance)
+            colors = smooth_along_luminance(colors, gray, float(self.smoothing))
         return self.head(colors)
 
     def decode(

@@ -429,6 +429,16 @@ def test_an_animation_that_becomes_a_tiff_names_what_is_lost() -> None:
     assert "Frame durations of a.tif were dropped because TIFF cannot hold them." in done.stderr
 
 
+def test_a_stretched_file_has_one_note_on_its_range() -> None:
+    ramp = np.linspace(100, 1100, 64, dtype=np.uint16)[None].repeat(48, axis=0)
+    Image.fromarray(ramp).save("a.png")
+
+    printed = run("a.png", "-o", "b.png", "--contrast-limits", "data").stderr
+
+    assert printed.count("Contrast limits were taken from the data: 100 and 1100.") == 1
+    assert "1100. The file is stretched to the full range of its type. Other limits:" in printed
+
+
 def test_a_batch_has_one_note_on_intensity_ranges() -> None:
     from PIL import Image
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 from napari_colorize.errors import ColorizeError, ColorizeWarning
-from napari_colorize.imaging.intensity_range import REMEDY
+from napari_colorize.imaging.intensity_range import REMEDY, STRETCHED
 
 if TYPE_CHECKING:
     from napari_colorize.batch.naming import BatchPlan, Job
@@ -173,9 +173,11 @@ class BatchConsole(_Console):
 
     def _print_result(self, result: ImageWritten) -> None:
         self.written += 1
-        # Planes of a stack warn separately; notes that differ only in numbers are printed once.
+        # Planes of a stack warn separately; notes that differ only in numbers are printed once. The
+        # warning on the intensity range is repeated by the note that the file is stretched.
         notes = [*self._warnings.pop(result.job, []), *result.notes]
-        for note in {_kind(note): note for note in notes}.values():
+        stretched = f" {STRETCHED.capitalize()}."
+        for note in {_kind(note.replace(stretched, "")): note for note in notes}.values():
             self._fold(note, printable(result.job.source))
         if result.dropped is not None:
             self._dropped.append(result.dropped)

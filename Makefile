@@ -8,6 +8,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 PHOTOS ?= ../shared/data/photos
 ENCODER ?= ../shared/backbones/mobilenet_edgetpu_100.safetensors
+# Processes that share the tests of `make test`, with one thread each. 0: one process, all threads.
+WORKERS ?= 2
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
@@ -36,7 +38,8 @@ lint: env ## ruff, mypy, import-linter
 	$(VENV)/bin/lint-imports --no-logo
 
 test: env ## all tests but the slow ones
-	$(DISPLAYED) $(PY) -m pytest -m "not slow"
+	$(if $(filter-out 0,$(WORKERS)),OMP_NUM_THREADS=1) $(DISPLAYED) \
+	    $(PY) -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: env ## the slow tests
 	$(DISPLAYED) $(PY) -m pytest -m slow

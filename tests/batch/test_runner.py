@@ -295,6 +295,7 @@ def test_a_closed_batch_leaves_complete_files_only(folder: Path) -> None:
     save("in/3.tif", gray(0, 9, 8, 8))
     todo = plan_batch(["in"], "out")
     batch = BatchRunner(colorizer=colorizer_of(TintNetwork()), settings=ColorizeSettings())
+    before = _pool_threads()
     with closing(batch.run(todo.jobs)) as events:
         for event in events:
             if isinstance(event, StepDone) and event.job.source.name == "3.tif":
@@ -306,18 +307,14 @@ def test_a_closed_batch_leaves_complete_files_only(folder: Path) -> None:
     assert all(re.fullmatch(r"\d\.png", name) for name in existing)
     for name in existing:
         assert read_image(Path("out") / name).array.shape == (32, 48, 3)
-    assert threading.active_count() == 1 + _foreign_threads()
+    assert not _pool_threads() - before
     rest = list(batch.run(plan_batch(["in"], "out").jobs))
     assert len(existing) + len(written(rest)) == 9
 
 
-def _foreign_threads() -> int:
-    """Number of threads of pytest's timeout and of progress bars."""
-    return sum(
-        not thread.name.startswith("ThreadPoolExecutor")
-        for thread in threading.enumerate()
-        if thread is not threading.main_thread()
-    )
+def _pool_threads() -> set[threading.Thread]:
+    """Threads of pools, also of tests before; not those of pytest's timeout and of bars."""
+    return {each for each in threading.enumerate() if each.name.startswith("ThreadPoolExecutor")}
 
 
 def test_old_temporary_files_of_killed_runs_are_removed(

@@ -23,6 +23,14 @@ MILLISECONDS = 120_000  # upper bound of waits; test machines are slow and share
 TOKEN = "tests"
 VIEW = ".napari-colorize-view"
 EXACT = f"{VIEW}[data-exact=true]"
+# A preview lasts for a few milliseconds only: its appearance is recorded, not awaited.
+RECORD_PREVIEWS = f"""() => {{
+  const view = document.querySelector("{VIEW}");
+  const record = () => {{
+    window.previewWasShown ||= view.dataset.exact === "false";
+  }};
+  new MutationObserver(record).observe(view, {{ attributes: true }});
+}}"""
 
 IMPORTS = """
 from skimage import data
@@ -268,8 +276,9 @@ def test_an_image_is_adjusted_and_saved(open_notebook, kind):
     x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
+    page.evaluate(RECORD_PREVIEWS)
     page.mouse.move(x + 30, y, steps=8)
-    page.wait_for_selector(f"{VIEW}[data-exact=false]")
+    page.wait_for_function("() => window.previewWasShown")
     page.mouse.up()
     notebook.wait_exact()
     assert notebook.colors()[1] > 1.3 * right

@@ -74,6 +74,7 @@ DEGRADATION = FormField(
     (
         Choice("none", None, "For clean images."),
         Choice("tone and grain", "tone-and-grain", "Tone changes and film grain."),
+        Choice("slightly old", "slightly-old", "For old and modern photographs together."),
         Choice("old photographs", "old-photograph", "Fading, blur and grain of old prints."),
     ),
 )

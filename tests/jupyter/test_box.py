@@ -47,6 +47,35 @@ def test_a_file_is_colorized(box_of, photo, tmp_path):
     np.testing.assert_array_equal(by_hand.result.pixels, by_path.result.pixels)
 
 
+def upload_of(name, content):
+    """A file as FileUpload gives it."""
+    return {
+        "name": name,
+        "type": "image/tiff",
+        "size": len(content),
+        "content": memoryview(content),
+        "last_modified": datetime.now(UTC),
+    }
+
+
+def test_a_dropped_file_arrives_in_pieces(box_of, photo, tmp_path):
+    from napari_colorize.io.images import write_image
+
+    write_image(tmp_path / "photo.tif", np.dstack([photo] * 3))
+    content, box = (tmp_path / "photo.tif").read_bytes(), box_of()
+    pieces = [content[at : at + 5000] for at in range(0, len(content), 5000)]
+    assert len(pieces) > 2
+
+    message = {"kind": "file", "id": "1", "name": "../photo.tif"}
+    box.view._on_message(None, {**message, "id": "0", "first": True, "last": False}, [b"lost"])
+    for number, piece in enumerate(pieces):
+        ends = {"first": number == 0, "last": number == len(pieces) - 1}
+        box.view._on_message(None, {**message, **ends}, [memoryview(piece)])
+    box.wait(SOON)
+
+    np.testing.assert_array_equal(box.result.pixels, box_of(photo).result.pixels)
+
+
 def test_an_upload_is_colorized(box_of, photo, tmp_path):
     from napari_colorize.io.images import write_image
 
@@ -54,15 +83,7 @@ def test_an_upload_is_colorized(box_of, photo, tmp_path):
     box = box_of()
 
     sent = (tmp_path / "photo.tif").read_bytes()
-    box._images.upload.value = (
-        {
-            "name": "../photo.tif",
-            "type": "image/tiff",
-            "size": len(sent),
-            "content": memoryview(sent),
-            "last_modified": datetime.now(UTC),
-        },
-    )
+    box._images.upload.value = (upload_of("../photo.tif", sent),)
     box.wait(SOON)
 
     np.testing.assert_array_equal(box.result.pixels, box_of(photo).result.pixels)
@@ -84,7 +105,7 @@ def test_settings_and_controls_follow_each_other(box_of, photo):
 
 def test_every_setting_has_a_control_that_shows_it(box_of):
     box = box_of()
-    shown = {**box.controls, **box.controls}
+    shown = dict(box.controls)
 
     assert set(shown) == {item.name for item in fields(ColorizeSettings)}
     for control in shown.values():
@@ -339,6 +360,72 @@ def test_invalid_input_is_reported_and_the_box_continues(box_of, photo, source):
     assert box.result is not None and 'class="error"' not in status(box)
 
 
+def write_broken(folder, name):
+    """A file that cannot be opened: missing, text, cut off, or a video without frames."""
+    path = folder / name
+    if name == "text.png":
+        path.write_text("words")
+    elif name == "cut.tif":
+        path.write_bytes(b"II*\0\x08\0\0\0")
+    elif name == "empty.mp4":
+        path.write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize("name", ["gone.png", "text.png", "cut.tif", "empty.mp4"])
+@pytest.mark.parametrize("how", ["code", "field", "upload", "drop"])
+def test_a_file_that_cannot_be_opened_changes_nothing(box_of, photo, tmp_path, name, how):
+    box = box_of(photo)
+    hints = np.zeros((*photo.shape, 4), np.uint8)
+    hints[:8, :8] = 255, 0, 0, 255
+    box.hints = hints
+    box.wait(SOON)
+    before, painted = (box.source, box.result, box.hints, box.plane), box.view.paint
+    path = write_broken(tmp_path, name)
+
+    if how == "code":
+        box.source = path
+    elif how == "field":
+        box._images.path.value = str(path)
+    elif path.is_file():
+        content = path.read_bytes()
+        if how == "drop":
+            message = {"kind": "file", "id": "1", "name": name, "first": True, "last": True}
+            box.view._on_message(None, message, [content])
+        else:
+            box._images.upload.value = (upload_of(name, content),)
+    else:
+        pytest.skip("Only files that exist are sent.")
+    box.wait(SOON)
+
+    now = box.source, box.result, box.hints, box.plane
+    assert all(one is other for one, other in zip(now, before, strict=True))
+    assert box.view.paint == painted and painted
+    assert 'class="error"' in status(box) and name in status(box)
+
+
+@pytest.mark.parametrize("source", BAD.values(), ids=BAD.keys())
+def test_an_invalid_array_does_not_replace_the_image(box_of, photo, source):
+    box = box_of(photo)
+    before = box.result
+
+    box.source = source
+    box.wait(SOON)
+
+    assert box.source is photo and box.result is before
+    assert 'class="error"' in status(box)
+
+
+def test_the_path_field_shows_the_displayed_file(box_of, photo, tmp_path):
+    box = box_of(photo)
+    box._images.path.value = "typo.png"
+    assert box._images.path.value == "typo.png"  # to be corrected
+
+    box.source = photo[::-1].copy()
+
+    assert box._images.path.value == ""
+
+
 def test_a_missing_path_is_reported(box_of, tmp_path):
     box = box_of(tmp_path / "gone.png")
     assert "gone.png does not exist." in status(box)
@@ -367,17 +454,6 @@ def test_unknown_settings_raise():
         ColorizeBox(color=2)
 
 
-def test_save_does_not_overwrite(box_of, photo, tmp_path):
-    box = box_of(photo)
-    box._path.value = str(tmp_path / "colors.png")
-
-    box._save.click()
-    assert "Saved as" in status(box) and (tmp_path / "colors.png").is_file()
-    box._save.click()
-
-    assert 'class="error"' in status(box) and "colors.png" in status(box)
-
-
 def test_boxes_do_not_disturb_each_other(box_of, photo):
     one, two = box_of(photo), box_of(photo[::-1].copy())
 
@@ -387,23 +463,50 @@ def test_boxes_do_not_disturb_each_other(box_of, photo):
     assert two.controls["saturation"].slider.value == 1
 
 
+def attach(box, view="1", page="a", kind="attached", **message):
+    """Report a view of a box, as the browser does."""
+    box.view._on_message(None, {"kind": kind, "page": page, "view": view, **message}, [])
+
+
 def test_a_box_that_is_not_displayed_releases_its_memory(box_of, photo):
     box = box_of(photo)
     freed = []
     box.session.release_memory = lambda: freed.append(True)
 
-    for kind in ("attached", "attached", "detached"):
-        box.view._on_message(None, {"kind": kind}, [])
+    attach(box, "1")
+    attach(box, "2")
+    attach(box, "1", kind="detached")
     assert not freed
-    box.view._on_message(None, {"kind": "detached"}, [])
+    attach(box, "2", kind="detached")
+
+    assert freed
+
+
+def test_views_of_a_page_that_was_loaded_again_are_forgotten(box_of, photo, monkeypatch):
+    box = box_of(photo)
+    freed, sent = [], []
+    box.session.release_memory = lambda: freed.append(True)
+    monkeypatch.setattr(
+        type(box.view), "send", lambda self, message, buffers=None: sent.append(message)
+    )
+    attach(box, page="other tab")
+    attach(box, page="before")
+
+    attach(box, page="after")  # the page before reported no removal
+    assert sent[-1] == {"kind": "roll_call"}
+    attach(box, page="other tab", answers=True)
+    attach(box, page="after", answers=True)
+    attach(box, page="other tab", kind="detached")
+    assert not freed
+    attach(box, page="after", kind="detached")
 
     assert freed
 
 
 def test_a_box_continues_after_its_memory_was_released(box_of, photo):
     box = box_of(photo)
-    box.view._on_message(None, {"kind": "attached"}, [])
-    box.view._on_message(None, {"kind": "detached"}, [])
+    attach(box)
+    attach(box, kind="detached")
     box.wait(SOON)
 
     change(box, "saturation", 2.0)

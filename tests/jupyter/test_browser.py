@@ -192,8 +192,9 @@ class Notebook:
             self.page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
 
     def unfold(self, title: str) -> None:
-        """Open a group of the accordion."""
-        self.page.locator(".jupyter-widget-Collapse-header", has_text=title).click()
+        """Open a group of settings, by keyboard."""
+        self.page.get_by_role("button", name=title).focus()
+        self.page.keyboard.press("Enter")
 
     def paint(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Draw a stroke; positions are fractions of the image."""
@@ -312,7 +313,7 @@ def test_an_image_is_adjusted_and_saved(open_notebook, kind):
     assert page.locator("canvas").evaluate("(canvas) => canvas.toDataURL()") != before
 
     # The saved file is the result of the box.
-    page.get_by_role("textbox").last.fill("colors.png")
+    page.get_by_role("textbox", name="save as").fill("colors.png")
     page.get_by_role("button", name="Save", exact=True).last.click()
     notebook.wait_message("Saved as")
     shape = notebook.kernel("print(box.result.pixels.shape, box.result.settings.render_factor)")
@@ -387,8 +388,13 @@ def test_analysis_maps_and_sweep_are_displayed(open_notebook):
     notebook.wait_message("Done: 6 of 6")
     page.get_by_role("button", name="18", exact=True).scroll_into_view_if_needed()
     notebook.shoot("sweep")
-    page.get_by_role("button", name="18", exact=True).click()
+    # A click on the image, not on the number below it.
+    cell = page.get_by_role("button", name="18", exact=True).bounding_box()
+    page.mouse.click(cell["x"] + cell["width"] / 2, cell["y"] + 40)
     notebook.wait_message("render factor 18")
+    page.locator(".sweep-cell .chosen", has_text="18").wait_for()
+    page.get_by_role("button", name="Close", exact=True).last.click()
+    page.locator(".sweep-cell").first.wait_for(state="detached")
 
 
 def test_hints_are_painted_and_undone(open_notebook):

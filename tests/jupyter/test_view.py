@@ -14,9 +14,9 @@ from napari_colorize.imaging.planes import to_plane
 from napari_colorize.jupyter.browser_encoding import (
     MAX_PIXELS,
     MAX_SIDE,
-    display_pixels,
     display_size,
 )
+from napari_colorize.jupyter.shown_size import ShownSize
 from napari_colorize.pipeline import compose
 from napari_colorize.refine.chroma_field import ChromaField, ChromaLayers, FixedPixels
 
@@ -119,7 +119,7 @@ def test_a_large_image_is_composed_at_display_size(open_view, result, monkeypatc
     got = np.reshape(page.page.evaluate(COMPOSE, 1.0), (*page.get("size"), 4))[..., :3]
 
     assert page.get("size") == [21, 28]
-    difference = np.abs(got - display_pixels(changed).astype(int)).max(axis=-1)
+    difference = np.abs(got - ShownSize().pixels(changed).astype(int)).max(axis=-1)
     assert (difference > 2).mean() < 0.05 and difference.max() < 20  # at the edges of strokes
 
 
@@ -291,7 +291,8 @@ def test_a_removed_view_has_no_listeners(open_view, result):
     page = open_view(result)
     page.page.evaluate("() => detach()")
     page.set("saturation", 2)
-    assert page.sent()[-1] == {"kind": "detached"}
+    attached, detached = page.wait_sent("attached"), page.sent()[-1]
+    assert detached == {**attached, "kind": "detached"}
 
     assert all(
         not slots
@@ -301,13 +302,141 @@ def test_a_removed_view_has_no_listeners(open_view, result):
     )
 
 
+def test_a_live_view_answers_the_roll_call(open_view, result):
+    page = open_view(result)
+    attached = page.wait_sent("attached")
+
+    page.receive({"kind": "roll_call"}, np.zeros(0, np.uint8))
+
+    assert page.sent()[-1] == {**attached, "answers": True}
+
+
+def test_the_pixel_under_the_pointer_is_described(open_view, result):
+    page = open_view(result)
+    readout = page.page.locator(".readout")
+
+    page.page.mouse.move(*page.position(0.75, 0.51))
+    page.settle()
+
+    gray = int(np.rint(result.plane.gray[30, 67] * 255))
+    assert readout.inner_text().startswith(f"row 30, column 67: gray {gray}, RGB ")
+    page.page.mouse.move(5, 590)
+    page.settle()
+    assert readout.is_hidden()
+
+
+def test_a_view_that_is_zoomed_in_requests_and_draws_real_pixels(open_view, result, monkeypatch):
+    monkeypatch.setattr("napari_colorize.jupyter.browser_encoding.MAX_PIXELS", 600)
+    page = open_view(result)
+    page.page.get_by_role("button", name="Zoom in").click(click_count=4, delay=0)
+
+    page.page.wait_for_function("() => model.sent.some((one) => one.kind === 'request_crop')")
+    request = page.wait_sent("request_crop")
+    top, _, bottom, _ = request["area"]
+    assert 0 < top < bottom < 1 and bottom - top == pytest.approx(1 / request["zoom"], abs=0.01)
+    gray, red = np.full((2, 2), 7, np.uint8), np.full((2, 2, 3), (255, 0, 0), np.uint8)
+    crop = {**request, "kind": "crop", "size": [2, 2]}
+    page.page.evaluate(
+        "([message, gray, rgb]) => model.emit('msg:custom', message, [gray, rgb].map(withBytes))",
+        [crop, *({"bytes": base64.b64encode(one.tobytes()).decode()} for one in (gray, red))],
+    )
+    page.settle()
+
+    assert page.pixel(0.2, 0.5) == [7, 7, 7] and page.pixel(0.8, 0.5) == [255, 0, 0]
+    page.set("saturation", 2)  # another image: the crop is outdated
+    assert page.pixel(0.8, 0.5) != [255, 0, 0]
+
+
+DROP = """(kind) => {
+  const file = new File([new Uint8Array(5_000_000).fill(7)], "photo.png", { type: "image/png" });
+  const data = new DataTransfer();
+  data.items.add(file);
+  const stage = document.querySelector(".stage");
+  stage.focus();
+  const event = kind === "drop"
+    ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+    : new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+  stage.dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_dropped_or_pasted_file_is_sent_in_pieces(open_view, result, kind):
+    page = open_view(result)
+
+    assert page.page.evaluate(DROP, kind)  # the browser does not open the file itself
+
+    page.page.wait_for_function("() => model.sent.some((one) => one.last)")
+    pieces = [message for message in page.sent() if message["kind"] == "file"]
+    assert [piece["first"] for piece in pieces] == [True, False, False]
+    assert {piece["name"] for piece in pieces} == {"photo.png"}
+    assert len({piece["id"] for piece in pieces}) == 1
+
+
+def test_without_an_image_the_view_invites_to_choose_one(open_view, result, tmp_path):
+    page = open_view(result)
+    page.view.clear()
+    page.page.evaluate(
+        "(state) => { Object.assign(model.state, withBytes(state)); model.emit('change:serial'); }",
+        page.state(),
+    )
+    (tmp_path / "photo.png").write_bytes(b"pixels")
+
+    with page.page.expect_file_chooser() as chooser:
+        page.page.get_by_role("button", name="Upload an image").click()
+    chooser.value.set_files(tmp_path / "photo.png")
+
+    page.page.wait_for_function("() => model.sent.some((one) => one.last)")
+    assert page.wait_sent("file")["name"] == "photo.png"
+
+
+def test_a_file_is_downloaded_once_for_all_views(open_view, result):
+    page = open_view(result)
+    message = {"kind": "download", "name": "colors.png", "once": "1"}
+
+    with page.page.expect_download() as download:
+        page.receive(message, np.arange(5, dtype=np.uint8))
+    assert download.value.suggested_filename == "colors.png"
+    assert download.value.path().read_bytes() == bytes(range(5))
+
+    downloads = []
+    page.page.on("download", lambda one: downloads.append(one))
+    page.receive(message, np.arange(5, dtype=np.uint8))  # as a second view receives it
+    page.settle()
+    assert downloads == []
+
+
+def test_the_image_fills_the_screen_and_returns(open_view, result):
+    page = open_view(result)
+    before = page.stage.bounding_box()["width"]
+    button = page.page.get_by_role("button", name="Full screen")
+
+    button.click()
+    page.page.wait_for_function(
+        "() => document.fullscreenElement?.matches('.napari-colorize-view')"
+    )
+    page.settle()
+    assert page.stage.bounding_box()["width"] > before
+    button.click()
+    page.page.wait_for_function("() => !document.fullscreenElement")
+
+
+def test_reduced_motion_is_respected(open_view, result):
+    page = open_view(result, reduced_motion="reduce")
+    page.set("progress", -1)
+
+    moving = "() => getComputedStyle(document.querySelector('.done')).animationName"
+    assert page.page.evaluate(moving) == "none"
+
+
 def test_a_result_without_chroma_is_displayed_as_sent(open_view, result):
     random = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     result = replace(result, chroma=None, pixels_8bit=random)
     page = open_view(result)
     request = page.wait_sent("request_exact")
 
-    page.receive({**request, "kind": "exact"}, display_pixels(result))
+    page.receive({**request, "kind": "exact"}, ShownSize().pixels(result))
 
     page.page.get_by_role("button", name="Zoom in").click(click_count=9, delay=0)
     page.settle()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import ipywidgets as widgets
 import traitlets
@@ -21,17 +22,18 @@ from napari_colorize.jupyter.choosers import (
     SweepGrid,
 )
 from napari_colorize.jupyter.controls import (
+    FoldedGroup,
     SettingControl,
     SettingForms,
-    flexible_layout,
-    labeled_row,
     show_message,
     style_sheet,
 )
 from napari_colorize.jupyter.guide_inputs import GuideInputs
-from napari_colorize.jupyter.image_input import open_path
+from napari_colorize.jupyter.image_input import check_image, is_voila, open_path
 from napari_colorize.jupyter.main_thread import SingleShotTimer, main_thread_relay
 from napari_colorize.jupyter.paint_panel import PaintPanel
+from napari_colorize.jupyter.saving import SavePanel
+from napari_colorize.jupyter.snapshot import HIDDEN_CLASS, Snapshot, StoredPicture, snapshot_of
 from napari_colorize.jupyter.toolbox import Toolbox
 from napari_colorize.jupyter.view import ImageView
 from napari_colorize.session import ColorizeSession
@@ -39,6 +41,8 @@ from napari_colorize.session.presenter import Presenter, SourceColors
 from napari_colorize.settings import ColorizeSettings, settings_from
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_colorize.array_types import PlaneIndex
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.imaging.intensity_range import IntensityRange
@@ -52,6 +56,19 @@ if TYPE_CHECKING:
 NO_IMAGE = "Upload an image, or enter its path."
 BOX_REMEDY = "Other limits: choose them under Input range."
 DELAY = 0.3  # seconds without a change, before a whole stack is updated
+STORE_DELAY = 1.0  # seconds without another result, before the notebook's picture is replaced
+KEPT_BYTES = 2**22  # of gray: smaller results stay in memory when a box is released
+HIDDEN_BYTES = 2**27  # of gray, which boxes that no page displays may hold together
+FIRST_RESULT = 2.0  # seconds that displaying a box waits for the picture in color
+
+
+class _ResultTrait(traitlets.Any):
+    """Result of a box; computed again on access if the memory of the box was released."""
+
+    def get(self, obj: Any, cls: Any = None) -> Any:
+        if obj.is_released:
+            obj.restore()
+        return super().get(obj, cls)
 
 
 class ColorizeBox(widgets.VBox):
@@ -75,6 +92,9 @@ class ColorizeBox(widgets.VBox):
         Mask, hints and reference; `mask`, `hints` and `reference` set one of them.
     device, precision : str
         Device and precision of the network; "auto" chooses by the hardware.
+    files : bool, optional
+        Whether the user may enter paths and save files on the computer of the kernel. Default: yes,
+        except in Voila, which serves the box to visitors.
     **settings
         See `ColorizeSettings`.
 
@@ -94,7 +114,8 @@ class ColorizeBox(widgets.VBox):
     >>> box.set_settings(render_factor=16)  # doctest: +SKIP
     """
 
-    result = traitlets.Any(None, read_only=True)
+    is_released = False  # the result is not in memory
+    result = _ResultTrait(None, read_only=True)
     settings = traitlets.Instance(ColorizeSettings)
 
     def __init__(
@@ -108,6 +129,7 @@ class ColorizeBox(widgets.VBox):
         guides: Guides | None = None,
         device: str = "auto",
         precision: Precision = "auto",
+        files: bool | None = None,
         **settings: Any,
     ) -> None:
         chosen = settings_from(settings)
@@ -125,17 +147,40 @@ class ColorizeBox(widgets.VBox):
             lambda update: SingleShotTimer(update, DELAY),
             empty_status=lambda: NO_IMAGE,
         )
+        self._is_restoring = False
+        self._files = not is_voila() if files is None else files
         self._create_widgets()
+        self.session.compose_with(self._compose)
         super().__init__(self._arranged_widgets(), settings=chosen)
         self.add_class("napari-colorize-box")
+        self._relay.receive(self)
         self._connect_widgets()
         self._connect_presenter()
+        _open_boxes.add(self)
         self.session.warm_up()
         self._show_settings()
         self._show_model()
         self._open(source, plane, rgb)
         if guides is not None:
             self.guides = guides
+
+    def _ipython_display_(self) -> None:
+        """Display the box, and below it the picture that a saved notebook keeps."""
+        from IPython.display import publish_display_data
+
+        data = super()._repr_mimebundle_()
+        if data is None:  # without a front end that displays widgets
+            return
+        publish_display_data(data)
+        self._wait_for_result(FIRST_RESULT)
+        self._stored.display()
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any] | None:
+        """The widget, and its picture for pages that cannot display widgets."""
+        data: dict[str, Any] | None = super()._repr_mimebundle_(**options)
+        self._wait_for_result(FIRST_RESULT)
+        picture = self._take_snapshot()
+        return data if picture is None else {**(data or {}), **picture._repr_mimebundle_()}
 
     def __repr__(self) -> str:
         # Without the child widgets, whose representation takes seconds.
@@ -239,7 +284,7 @@ class ColorizeBox(widgets.VBox):
         self._planes.show_time_axis(axis or 0)
 
     @property
-    def controls(self) -> dict[str, SettingControl]:
+    def controls(self) -> Mapping[str, SettingControl]:
         """The control of each setting."""
         return self._forms.controls
 
@@ -280,6 +325,27 @@ class ColorizeBox(widgets.VBox):
         """
         self._sweep.start(self.presenter.sweep(render_factors))
 
+    def snapshot(self, timeout: float | None = 60.0) -> Snapshot:
+        """Picture of the image in gray and in color that needs no kernel.
+
+        As the last line of a cell it is stored in the notebook, with at most 300 kB.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait for a result that is being computed; without one, the picture is gray.
+
+        Raises
+        ------
+        ImageError
+            If there is no image.
+        """
+        self._wait_for_result(timeout)
+        picture = self._take_snapshot()
+        if picture is None:
+            raise ImageError("There is no image: choose one first.")
+        return picture
+
     def cancel(self) -> None:
         """Stop all work; the displayed result stays."""
         self.presenter.cancel()
@@ -299,10 +365,50 @@ class ColorizeBox(widgets.VBox):
             if not is_done or self.session.wait(0):
                 return is_done
 
+    def release(self) -> None:
+        """Free the memory of network, prediction and result, which can be computed again.
+
+        Called when no page displays the box any more, for example because its cell was run again,
+        and when other boxes need the memory. `result` is computed again when it is read, and the
+        box when it is displayed or changed.
+        """
+        if self._newest is None or self.session.status != "idle" or self.presenter.current:
+            return
+        is_large = self._newest.plane.gray.nbytes > KEPT_BYTES
+        self.session.release_memory(keep_result=not is_large)
+        if is_large:
+            self._trait_values.pop("result")  # without a notification: the result is not another
+            self.view.forget_result()
+            self.is_released = True
+
+    def restore(self, timeout: float | None = None) -> None:
+        """Compute the result again after `release`; waits for it, or for `timeout` seconds."""
+        if not self._is_restoring:
+            self._is_restoring = True
+            self.presenter.refresh()
+        if timeout != 0:
+            self.wait(timeout)
+            self.is_released = self._is_restoring = False  # also after an error
+
+    def _wait_for_result(self, timeout: float | None) -> None:
+        if self.is_released:
+            self.restore(timeout)
+        elif self.source is not None:
+            self.wait(timeout)
+
+    @property
+    def _newest(self) -> Colorized | None:
+        """The displayed result, or None; does not compute a released one."""
+        newest: Colorized | None = self._trait_values.get("result")
+        return newest
+
     def close(self) -> None:
         """End the session, free its memory and remove the widget."""
+        self.is_released = False
+        _open_boxes.discard(self)
         self.presenter.close()
         self.session.close(wait=1.0)
+        self._store_timer.stop()
         self._saturation.close()
         self._painting.close()
         self.view.close()
@@ -338,9 +444,9 @@ class ColorizeBox(widgets.VBox):
     def _create_widgets(self) -> None:
         self.view = ImageView()
         self.view.layout.width = "100%"
-        self._images, self._planes, self._models = ImageChooser(), PlaneChooser(), ModelChooser()
-        self._others = ModelChooser(is_optional=True)
-        self._references = ReferenceChooser()
+        self._images, self._planes = ImageChooser(files=self._files), PlaneChooser()
+        self._models, self._others = ModelChooser(), ModelChooser(is_optional=True)
+        self._references = ReferenceChooser(files=self._files)
         self._painting = PaintPanel(self.view)
         self._guiding = GuideInputs(self.presenter, self._painting, self._references)
         self._forms = SettingForms()
@@ -351,35 +457,35 @@ class ColorizeBox(widgets.VBox):
         self._all = _button("Colorize all planes", "")
         self._stop = _button("Stop", "Stop the computation; the displayed result stays.")
         self._stop.add_class("stop")
-        self._path = widgets.Text("colorized.png", layout=flexible_layout())
-        self._save = _button("Save", "Save the image on the computer of the kernel.")
+        self._saving = SavePanel(self.session, self.view, files=self._files)
+        self._stored = StoredPicture(HIDDEN_CLASS + self.view.model_id, self._take_snapshot)
+        self._store_timer = SingleShotTimer(self._stored.update, STORE_DELAY)
         self._status = widgets.HTML()
         self._notes = widgets.HTML()
         show_message(self._notes, "")
 
     def _arranged_widgets(self) -> list[widgets.Widget]:
-        forms = self._forms.groups
-        self._stack_controls = widgets.VBox(
-            [forms["Video and stacks"], self._planes.time_row, self._all]
-        )
+        form = self._forms.group
+        self._stack_controls = widgets.VBox([self._planes.time_row, self._all])
         self._stack_controls.layout.display = "none"
-        groups = {
-            "Paint hints": self._painting,
-            "Edges and damping": forms["Edges and damping"],
-            "Reference image": widgets.VBox([self._references, forms["Reference image"]]),
-            "Second model": widgets.VBox([self._others, forms["Second model"]]),
-            "Input range": forms["Input range"],
-            "Output and memory": forms["Output and memory"],
+        contents: dict[str, Callable[[], widgets.Widget]] = {
+            "Paint hints": lambda: self._painting,
+            "Edges and damping": lambda: form("Edges and damping"),
+            "Reference image": lambda: widgets.VBox([self._references, form("Reference image")]),
+            "Second model": lambda: widgets.VBox([self._others, form("Second model")]),
+            "Input range": lambda: form("Input range"),
+            "Output and memory": lambda: form("Output and memory"),
         }
+        self._groups = {title: FoldedGroup(title, make) for title, make in contents.items()}
         panel = widgets.VBox(
             [
                 self._images,
                 self._models,
-                forms["Prediction"],
+                form("Prediction"),
                 self._toolbox,
                 self._stack_controls,
-                labeled_row("save as", self._path, self._save),
-                widgets.Accordion(list(groups.values()), titles=tuple(groups)),
+                self._saving,
+                *self._groups.values(),
             ]
         )
         panel.add_class("panel")
@@ -389,10 +495,12 @@ class ColorizeBox(widgets.VBox):
         left.add_class("left")
         body = widgets.HBox([left, panel])
         body.add_class("body")
-        return [style_sheet(), body, self._sweep]
+        return [style_sheet(HIDDEN_CLASS + self.view.model_id), body, self._sweep]
 
     def _connect_widgets(self) -> None:
-        self.view.detached.connect(self._release_memory)
+        self.view.detached.connect(self.release)
+        self.view.attached.connect(self._on_attached)
+        self.view.received.connect(self._images.receive)
         self._images.chosen.connect(self._open)
         self._planes.chosen.connect(self._choose_plane)
         self._planes.time_axis_chosen.connect(lambda axis: setattr(self, "time_axis", axis))
@@ -405,7 +513,9 @@ class ColorizeBox(widgets.VBox):
         self._sweep.picked.connect(lambda factor: self.set_settings(render_factor=factor))
         self._all.on_click(lambda _: self._guard(self.colorize_all))
         self._stop.on_click(lambda _: self.cancel())
-        self._save.on_click(lambda _: self._guard(self._write))
+        self._saving.message.connect(lambda text: self.presenter.show_status(text, pin=True))
+        self._saving.failed.connect(self.presenter.show_error)
+        self._saving.keep_requested.connect(self._keep)
 
     def _connect_presenter(self) -> None:
         presenter, events = self.presenter, self.presenter.events
@@ -413,7 +523,9 @@ class ColorizeBox(widgets.VBox):
         presenter.status_changed.connect(self._show_status)
         presenter.run_stored.connect(self._on_run_stored)
         events.result_ready.connect(self._on_result)
-        events.sweep_ready.connect(self._sweep.show_result)
+        events.sweep_ready.connect(
+            lambda factor, result: self._sweep.show_result(factor, self.view.shown.result(result))
+        )
         events.attention_ready.connect(self._toolbox.attention.show)
         events.expected_error_ready.connect(self._toolbox.expected_error.show)
         events.disagreement_ready.connect(self._toolbox.disagreement.show)
@@ -433,15 +545,24 @@ class ColorizeBox(widgets.VBox):
     def _open(
         self, source: Any, plane: Sequence[int] | None = None, rgb: bool | None = None
     ) -> None:
-        self._forget_source()
+        """Display another source; one that cannot be opened leaves everything as it was."""
         self._guard(lambda: self._show_source(source, plane, rgb))
         self._show_controls()
 
     def _show_source(self, source: Any, plane: Sequence[int] | None, rgb: bool | None) -> None:
         """Colorize an array, or the contents of a file."""
+        path: Path | None = None
         declared_range: IntensityRange | None = None
         if isinstance(source, (str, os.PathLike)):
-            source, rgb, declared_range = open_path(source)
+            path = Path(source)
+            source, rgb, declared_range = open_path(path)
+        elif source is not None and self.source is not None:
+            check_image(source, rgb)
+        release_hidden_boxes(self)
+        self._forget_source()
+        is_upload = path is not None and self._images.is_upload(path)
+        self._images.show_path(None if is_upload else path)
+        self._saving.source_path = None if is_upload else path
         guides = self._guiding.reset_for_new_source()
         self.presenter.show(
             None,
@@ -459,6 +580,7 @@ class ColorizeBox(widgets.VBox):
             self.presenter.forget(self.presenter.current)
         self.presenter.show(None, source=None)
         self.session.cancel()
+        self.is_released = self._is_restoring = False
         self.set_trait("result", None)
         self.view.clear()
         self._toolbox.clear()
@@ -479,23 +601,38 @@ class ColorizeBox(widgets.VBox):
         self.presenter.set_settings(**vars(change["new"]))
         self._show_settings()
 
-    def _release_memory(self) -> None:
-        """Free the memory of the network while the box is not visible in any browser."""
-        if self.session.status == "idle":
-            self.session.release_memory()
+    def _on_attached(self) -> None:
+        if self.is_released:
+            self.restore(timeout=0)
 
-    def _write(self) -> None:
-        if self.result is None:
-            raise ImageError("There are no colors yet: wait for the first result.")
-        path = self.result.save(Path(self._path.value.strip()).expanduser())
-        self.presenter.show_status(f"Saved as {path.absolute()}.", pin=True)
+    def _keep(self) -> None:
+        self._stored.keep()
+        self.presenter.show_status(
+            "The picture below the box is stored in the notebook, with at most 300 kB. If there is "
+            "none, run box.snapshot() in a cell.",
+            pin=True,
+        )
+
+    def _take_snapshot(self) -> Snapshot | None:
+        """Picture of the present state; None without an image."""
+        return snapshot_of(self.view, self.session)
 
     # Display
 
+    def _compose(self, result: Colorized) -> None:
+        """Compose what is displayed, in the worker thread; all pixels for the array of a stack."""
+        if self.presenter.current is None:
+            self.view.shown.pixels(result)
+        else:
+            _ = result.pixels
+
     def _on_result(self, result: Colorized) -> None:
+        self.is_released = self._is_restoring = False
         self.set_trait("result", result)
         self.view.show(result)
         self._toolbox.on_result(result)
+        self._sweep.mark(result.settings.render_factor)
+        self._store_timer.start()
         show_message(self._notes, self.presenter.notes.replace(REMEDY, BOX_REMEDY))
         self._show_settings()
         self._disable_settings()
@@ -507,7 +644,7 @@ class ColorizeBox(widgets.VBox):
             self.presenter.show_status(f"{self.presenter.status} The array is box.stack.", pin=True)
 
     def _on_failed(self, error: ColorizeError) -> None:
-        if self.source is not None and self.result is None:
+        if self.source is not None and self._newest is None:
             # Other planes of the stack may be valid.
             try:
                 self._show_planes()
@@ -544,11 +681,14 @@ class ColorizeBox(widgets.VBox):
             self._planes.show_time_axis(self.time_axis or 0)
 
     def _show_controls(self) -> None:
-        has_result = self.result is not None
+        has_result = self._newest is not None or self.is_released
         is_free = has_result and not self.presenter.is_running
         self._toolbox.set_enabled(is_free)
-        self._save.disabled = not is_free
+        self._saving.set_enabled(is_free)
         self._painting.tool.disabled = not has_result
+        if self._planes.sliders and len(self._stack_controls.children) == 2:
+            smoothing = self._forms.group("Video and stacks")
+            self._stack_controls.children = [smoothing, *self._stack_controls.children]
         self._stack_controls.layout.display = "" if self._planes.sliders else "none"
         self._all.disabled = not is_free
 
@@ -566,6 +706,21 @@ class ColorizeBox(widgets.VBox):
     def _show_status(self) -> None:
         presenter = self.presenter
         show_message(self._status, presenter.status, kind="error" if presenter.is_error else "word")
+
+
+_open_boxes: WeakSet[ColorizeBox] = WeakSet()
+
+
+def release_hidden_boxes(new: ColorizeBox) -> None:
+    """Release boxes that no page displays if together they hold more than `HIDDEN_BYTES`.
+
+    The notebook keeps every widget that was ever made, also those whose cell was run again.
+    """
+    hidden = [box for box in _open_boxes if box is not new and not box.view.is_attached]
+    sizes = [0 if box._newest is None else box._newest.plane.gray.nbytes for box in hidden]
+    if sum(sizes) > HIDDEN_BYTES:
+        for box in hidden:
+            box.release()
 
 
 def _button(text: str, tooltip: str) -> widgets.Button:

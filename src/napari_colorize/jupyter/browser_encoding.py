@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from napari_colorize.imaging.planes import Plane
     from napari_colorize.refine.chroma_field import ChromaField, FixedPixels
-    from napari_colorize.result import Colorized
 
-MAX_PIXELS = 2**21  # a browser composes this many in well under 1/60 s
+# A browser composes this many in well under 1/60 s, and a kernel in little more than a megapixel.
+MAX_PIXELS = 3 * 2**19
 MAX_SIDE = 2**13  # px, supported by the canvas of every browser
 INT16_MAX = 2**15 - 1
 
@@ -32,13 +32,6 @@ def display_size(height: int, width: int) -> Size:
     """Height and width at which an image is sent to the browser."""
     scale = min(1.0, math.sqrt(MAX_PIXELS / (height * width)), MAX_SIDE / max(height, width))
     return max(1, int(height * scale)), max(1, int(width * scale))
-
-
-def pack_gray(plane: Plane, size: Size) -> bytes:
-    """Gray values as uint16, resized to `size`."""
-    from napari_colorize.imaging.resample import resize_map
-
-    return as_uint16(resize_map(plane.gray, size)).tobytes()
 
 
 def as_uint16(gray: Tensor) -> NDArray[np.uint16]:
@@ -105,14 +98,6 @@ def pack_outside_mask(plane: Plane, mask: NDArray[np.bool_] | None, size: Size) 
     original = downsample(pixels_to_uint8(compose(plane, no_chroma, 0.0), plane)[..., :3], size)
     alpha = resize_map(torch.from_numpy(~mask).float(), size)
     return np.dstack([original, to_uint8(alpha).numpy()]).tobytes()
-
-
-def display_pixels(result: Colorized) -> UInt8Array:
-    """RGB pixels of a result, uint8 `(Y, X, 3)`, at display size and without alpha."""
-    from napari_colorize.result import pixels_to_uint8
-
-    rgb = pixels_to_uint8(result.pixels, result.plane)[..., :3]
-    return downsample(rgb, display_size(*rgb.shape[:2]))
 
 
 def downsample(rgb: UInt8Array, size: Size) -> UInt8Array:

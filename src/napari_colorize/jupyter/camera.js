@@ -28,6 +28,13 @@ class Camera {
     ];
   }
 
+  /** Visible part of the image as fractions: top, left, bottom, right. */
+  visible() {
+    const { clientWidth: width, clientHeight: height } = this.stage;
+    const [first, last] = [this.toImage(0, 0), this.toImage(width, height)];
+    return [first[1], first[0], last[1], last[0]].map((edge) => Math.min(Math.max(edge, 0), 1));
+  }
+
   zoomTo(zoom, left, top) {
     if (!this.stage.clientWidth) return; // not laid out yet
     const before = this.toImage(left, top);

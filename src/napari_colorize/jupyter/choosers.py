@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REFERENCE_SIDE = 96  # px of the longer side of the thumbnail
 SWEEP_SIDE = 176
-ACCEPTED_FILES = "image/*,.tif,.tiff,.dcm"
+ACCEPTED_FILES = "image/*,.tif,.tiff,.dcm"  # as in page.js
 
 
 class ImageChooser(widgets.VBox):
@@ -34,7 +34,7 @@ class ImageChooser(widgets.VBox):
 
     chosen = Signal(Path)
 
-    def __init__(self, label: str = "image") -> None:
+    def __init__(self, label: str = "image", *, files: bool = True) -> None:
         self.upload = widgets.FileUpload(
             accept=ACCEPTED_FILES, description="", layout=widgets.Layout(width="34px")
         )
@@ -44,23 +44,39 @@ class ImageChooser(widgets.VBox):
             placeholder="path, or upload", continuous_update=False, layout=flexible_layout()
         )
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        super().__init__([labeled_row(label, self.path, self.upload)])
+        self._is_updating = False
+        super().__init__([labeled_row(label, *([self.path] if files else []), self.upload)])
         self.upload.observe(self._on_upload, "value")
-        self.path.observe(self._on_path, "value")
+        if files:
+            self.path.observe(self._on_path, "value")
+
+    def receive(self, name: str, content: bytes | memoryview) -> None:
+        """Choose a file that was sent by the browser."""
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="napari-colorize-")
+        # Only the file name: a browser may send a path that leaves the folder.
+        path = Path(self._folder.name) / (Path(name).name or "image")
+        path.write_bytes(content)
+        self.chosen.emit(path)
+
+    def is_upload(self, path: Path) -> bool:
+        """Whether the file is a temporary one that was sent by the browser."""
+        return self._folder is not None and path.parent == Path(self._folder.name)
+
+    def show_path(self, path: Path | None) -> None:
+        """Display a path, or nothing, without a signal."""
+        self._is_updating = True
+        self.path.value = "" if path is None else str(path)
+        self._is_updating = False
 
     def _on_upload(self, change: object) -> None:
         if not self.upload.value:
             return
         (upload,) = self.upload.value
-        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="napari-colorize-")
-        # Only the file name: a browser may send a path that leaves the folder.
-        path = Path(self._folder.name) / Path(upload["name"]).name
-        path.write_bytes(upload["content"])
         self.upload.value = ()
-        self.chosen.emit(path)
+        self.receive(upload["name"], upload["content"])
 
     def _on_path(self, change: object) -> None:
-        if self.path.value.strip():
+        if self.path.value.strip() and not self._is_updating:
             self.chosen.emit(Path(self.path.value.strip()).expanduser())
 
 
@@ -69,8 +85,8 @@ class ReferenceChooser(widgets.VBox):
 
     chosen = Signal(object)  # Path or None: path of the reference, None if it was removed
 
-    def __init__(self) -> None:
-        self.files = ImageChooser("image")
+    def __init__(self, *, files: bool = True) -> None:
+        self.files = ImageChooser("image", files=files)
         self.thumbnail = widgets.Image(format="png")
         self.remove = widgets.Button(icon="times", layout=widgets.Layout(width="34px"))
         self.remove.add_class("icon-only")
@@ -204,10 +220,16 @@ class SweepGrid(widgets.VBox):
 
     def __init__(self) -> None:
         self._grid = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
-        caption = widgets.Label(
-            "Low render factors give uniform colors, high ones follow small structures."
+        caption = widgets.HTML(
+            '<span class="message">Low render factors give uniform colors, high ones follow small '
+            "structures. Click an image to use its render factor.</span>"
         )
-        super().__init__([caption, self._grid], layout=widgets.Layout(display="none"))
+        self.hide = widgets.Button(
+            description="Close", tooltip="Remove these images.", layout=widgets.Layout(width="auto")
+        )
+        self.hide.on_click(lambda _: self.clear())
+        heading = widgets.HBox([caption, self.hide])
+        super().__init__([heading, self._grid], layout=widgets.Layout(display="none"))
         self.buttons: dict[int, widgets.Button] = {}
         self._thumbnails: dict[int, widgets.Image] = {}
 
@@ -218,17 +240,28 @@ class SweepGrid(widgets.VBox):
             factor: widgets.Image(layout=widgets.Layout(display="none"))
             for factor in render_factors
         }
-        self._grid.children = [
+        cells = [
             widgets.VBox([self._thumbnails[factor], self.buttons[factor]])
             for factor in render_factors
         ]
+        for cell in cells:
+            cell.add_class("sweep-cell")  # its button covers the image, which can be clicked
+        _close_all(self._grid.children)
+        self._grid.children = cells
         self.layout.display = ""
 
     def clear(self) -> None:
         """Remove all thumbnails and hide the grid."""
         self.layout.display = "none"
+        _close_all(self._grid.children)
         self._grid.children = ()
         self.buttons, self._thumbnails = {}, {}
+
+    def mark(self, render_factor: int | None) -> None:
+        """Mark the image of the render factor in use."""
+        for factor, button in self.buttons.items():
+            is_chosen = factor == render_factor
+            (button.add_class if is_chosen else button.remove_class)("chosen")
 
     def show_result(self, render_factor: int, result: Colorized) -> None:
         """Display the result of one render factor."""
@@ -238,6 +271,7 @@ class SweepGrid(widgets.VBox):
         image.value = as_png(thumbnail(result, SWEEP_SIDE))
         image.layout.display = ""
         button.description, button.disabled = str(render_factor), False
+        image.add_class("sweep-image")
 
     def _button(self, factor: int) -> widgets.Button:
         button = widgets.Button(
@@ -248,3 +282,12 @@ class SweepGrid(widgets.VBox):
         )
         button.on_click(lambda _: self.picked.emit(factor))
         return button
+
+
+def _close_all(widgets_: Sequence[widgets.Widget]) -> None:
+    """Remove widgets and their children from the kernel and the browser."""
+    for widget in widgets_:
+        _close_all(getattr(widget, "children", ()))
+        for part in (widget.layout, getattr(widget, "style", None), widget):
+            if part is not None:
+                part.close()

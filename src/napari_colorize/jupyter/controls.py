@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -174,34 +174,86 @@ class SettingControls(widgets.VBox):
 
 
 class SettingForms:
-    """One column of controls for each group of settings.
+    """One column of controls for each group of settings, made when it is needed first.
+
+    Most groups are folded and never opened, and each control is several widgets.
 
     Attributes
     ----------
-    groups : dict of str to SettingControls
-        Columns by the group's title; placed by the box.
-    controls : dict of str to SettingControl
+    controls : mapping of str to SettingControl
         Control of each setting.
     """
 
     changed = Signal(str, object)  # name and value of a setting that the user changed
 
     def __init__(self) -> None:
-        self.groups = {title: SettingControls(names) for title, names in SETTING_GROUPS.items()}
-        self.controls: dict[str, SettingControl] = {}
-        for group in self.groups.values():
-            group.changed.connect(self.changed.emit)
-            self.controls.update(group.controls)
+        self._groups: dict[str, SettingControls] = {}
+        self.controls: Mapping[str, SettingControl] = _LazyControls(self)
+        self._shown: tuple[ColorizeSettings, dict[str, Any]] | None = None
+        self._reasons: Mapping[str, str] = {}
+
+    def group(self, title: str) -> SettingControls:
+        """Column of a group of settings."""
+        if title not in self._groups:
+            group = self._groups[title] = SettingControls(SETTING_GROUPS[title])
+            # psygnal calls a bare `emit` once to count its parameters: listeners would hear it.
+            group.changed.connect(lambda name, value: self.changed.emit(name, value))
+            if self._shown is not None:
+                group.show_settings(*self._shown)
+            self._disable(group)
+        return self._groups[title]
 
     def show_settings(self, settings: ColorizeSettings, recommended: dict[str, Any]) -> None:
         """Display settings without a signal; `recommended` has the values in place of None."""
-        for group in self.groups.values():
+        self._shown = settings, recommended
+        for group in self._groups.values():
             group.show_settings(settings, recommended)
 
     def disable(self, reasons: Mapping[str, str]) -> None:
         """Disable these settings, each with a reason, and enable all others."""
-        for name, control in self.controls.items():
-            control.disable(reasons.get(name))
+        self._reasons = reasons
+        for group in self._groups.values():
+            self._disable(group)
+
+    def _disable(self, group: SettingControls) -> None:
+        for name, control in group.controls.items():
+            control.disable(self._reasons.get(name))
+
+
+class _LazyControls(Mapping[str, SettingControl]):
+    """Controls by the name of their setting; access makes the group of the setting."""
+
+    def __init__(self, forms: SettingForms) -> None:
+        self._forms = forms
+        self._titles = {name: title for title, names in SETTING_GROUPS.items() for name in names}
+
+    def __getitem__(self, name: str) -> SettingControl:
+        return self._forms.group(self._titles[name]).controls[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._titles)
+
+    def __len__(self) -> int:
+        return len(self._titles)
+
+
+class FoldedGroup(widgets.VBox):
+    """Title, a button that the keyboard reaches, and content that is made on first opening."""
+
+    def __init__(self, title: str, make: Callable[[], widgets.Widget]) -> None:
+        self.button = widgets.ToggleButton(
+            description=title, icon="caret-right", layout=widgets.Layout(width="100%")
+        )
+        self.button.add_class("fold")
+        self._make: Callable[[], widgets.Widget] | None = make
+        super().__init__([self.button])
+        self.button.observe(lambda change: self._set_open(change["new"]), "value")
+
+    def _set_open(self, on: bool) -> None:
+        if self._make is not None:
+            self.children, self._make = [self.button, self._make()], None
+        self.button.icon = "caret-down" if on else "caret-right"
+        self.children[1].layout.display = "" if on else "none"
 
 
 def control_for(item: Field[Any]) -> SettingControl:
@@ -235,11 +287,12 @@ def show_message(label: widgets.HTML, sentence: str, kind: str = "message") -> N
     label.layout.display = "" if sentence else "none"
 
 
-def style_sheet() -> widgets.HTML:
-    """Invisible widget that brings the style sheet of the boxes."""
-    return widgets.HTML(
-        f"<style>{STYLE_SHEET.read_text()}</style>", layout=widgets.Layout(display="none")
-    )
+def style_sheet(hidden_class: str = "") -> widgets.HTML:
+    """Invisible widget that brings the style sheet of the boxes, and hides elements of a class."""
+    rules = STYLE_SHEET.read_text()
+    if hidden_class:
+        rules += f".{hidden_class} {{ display: none; }}"
+    return widgets.HTML(f"<style>{rules}</style>", layout=widgets.Layout(display="none"))
 
 
 def _slider(item: Field[Any]) -> widgets.Widget:

@@ -183,7 +183,7 @@ class UncoloredTool(OverlayTool):
     def on_result(self, result: Colorized) -> None:
         """Mark the pixels of another result."""
         if self.is_active:
-            self._show_map(maps.uncolored_map(result, max_side=MAX_SIDE))
+            self._show_map(maps.uncolored_map(self._view.shown.result(result), max_side=MAX_SIDE))
 
 
 def _prediction(result: Colorized) -> tuple[Any, Any]:

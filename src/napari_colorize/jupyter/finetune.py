@@ -27,6 +27,7 @@ from napari_colorize.finetune.training_run import (
     new_run_folder,
 )
 from napari_colorize.jupyter.controls import flexible_layout, labeled_row, show_message, style_sheet
+from napari_colorize.jupyter.main_thread import main_thread_relay
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -76,12 +77,14 @@ class FinetuneBox(widgets.VBox):
     ) -> None:
         self.monitor: RunMonitor | None = None
         self._group = group
+        self._relay = main_thread_relay()
         self._timer: asyncio.TimerHandle | None = None
         paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
         self._make_form([os.fspath(path) for path in paths], base, name, augment, degrade, steps)
         self._make_training_page()
         super().__init__()
         self.add_class("napari-colorize-box")
+        self._relay.receive(self)
         self._connect()
         self._show_page(is_training=False)
         run = find_run(with_finished=False)

@@ -22,6 +22,7 @@ class DisplayedImage {
   constructor(model) {
     this.model = model;
     this.before = this.after = this.parts = this.outsideMask = null;
+    this.crop = null; // part of the image at full resolution
     this.planeSerial = null;
     this.isExact = false;
   }
@@ -32,7 +33,7 @@ class DisplayedImage {
 
   /** Read a new plane, or new chroma of the same plane, from the model. */
   read() {
-    this.parts = null;
+    this.parts = this.crop = null;
     if (this.planeSerial !== this.model.get("plane_serial")) this.readPlane();
     if (!this.before) return;
     if (!this.model.get("chroma").maps) {
@@ -68,6 +69,7 @@ class DisplayedImage {
     if (this.outsideMask) restoreOutsideMask(this.outsideMask, this.after.rgba);
     this.after.update();
     this.isExact = false;
+    this.crop = null;
   }
 
   /** Replace the composed pixels by those of the kernel, three bytes per pixel. */
@@ -81,11 +83,32 @@ class DisplayedImage {
     this.isExact = true;
   }
 
-  /** The color of a pixel as #rrggbb. */
-  colorAt(x, y) {
+  /** Keep a part at full resolution: one byte per pixel of gray, three of color. */
+  setCrop({ size, area, zoom }, gray, rgb) {
+    const [before, after] = [new Layer(size), new Layer(size)];
+    for (let at = 0, from = 0; at < gray.length; at++, from += 3) {
+      before.rgba[at] = 0xff000000 | (gray[at] << 16) | (gray[at] << 8) | gray[at];
+      after.rgba[at] = 0xff000000 | (rgb[from + 2] << 16) | (rgb[from + 1] << 8) | rgb[from];
+    }
+    before.update();
+    after.update();
+    this.crop = { area, zoom, before: before.canvas, after: after.canvas };
+  }
+
+  /** Red, green and blue of a pixel, 0 to 255. */
+  rgbAt(x, y) {
     const { rgba, canvas } = this.after ?? this.before;
     const value = rgba[Math.floor(y) * canvas.width + Math.floor(x)];
-    const bytes = [value & 255, (value >> 8) & 255, (value >> 16) & 255];
-    return `#${bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+    return [value & 255, (value >> 8) & 255, (value >> 16) & 255];
+  }
+
+  /** Gray of a pixel, 0 to 255. */
+  grayAt(x, y) {
+    return Math.round(this.gray[Math.floor(y) * this.before.canvas.width + Math.floor(x)] / 257);
+  }
+
+  /** The color of a pixel as #rrggbb. */
+  colorAt(x, y) {
+    return `#${this.rgbAt(x, y).map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
   }
 }

@@ -3,11 +3,14 @@
 // Gray and chroma are sent once for each prediction. The browser composes the image from them, so
 // that it follows the saturation slider without the kernel. When the slider stops, the view requests
 // the exact pixels from the kernel and displays those. Plain ESM for anywidget, without a build
-// step: compose.js, image.js, paint.js, camera.js and this file are concatenated.
+// step: compose.js, image.js, paint.js, camera.js, page.js and this file are concatenated.
 
 const EXACT_DELAY = 32; // ms (two frames) without a change before exact pixels are requested
+const CROP_DELAY = 120; // ms without a change before the visible part is requested
 const CLICK_TOLERANCE = 4; // px of movement during a click
 const ERASER = 2; // number of the tool; 0 is the divider, 1 the brush
+
+let viewCount = 0; // of this page
 
 function createElement(tag, className, attributes = {}) {
   const element = document.createElement(tag);
@@ -33,12 +36,16 @@ function render({ model, el }) {
   const tools = createElement("div", "tools");
   for (const [name, label, title] of [
     ["out", "−", "Zoom out"], ["in", "+", "Zoom in"], ["fit", "⤢", "Fit"],
+    ["full", "⛶", "Full screen"],
   ]) {
     const button = createElement("button", name, { type: "button", title, "aria-label": title });
     button.textContent = label;
     tools.append(button);
   }
-  stage.append(canvas, divider, busy, tools);
+  const readout = createElement("div", "readout", { "aria-hidden": "true" });
+  readout.hidden = true;
+  const invitation = createInvitation((file) => sendFile(model, file));
+  stage.append(canvas, divider, busy, tools, readout, invitation);
   root.append(stage);
   el.append(root);
 
@@ -49,7 +56,12 @@ function render({ model, el }) {
   let overlay = null;
   let frame = 0;
   let exactTimer = 0;
+  let cropTimer = 0;
   let pointer = null; // position of the mouse or a finger on the stage
+
+  const identity = { page: PAGE, view: String(viewCount++) };
+  const stopAccepting = acceptFiles(root, (file) => sendFile(model, file));
+  let stopLabeling = null;
 
   // Drawing
 
@@ -68,6 +80,10 @@ function render({ model, el }) {
     if (image.after) {
       drawLayer(image.after.canvas, edge, width - edge, ratio);
       drawLayer(image.before.canvas, 0, edge, ratio);
+      if (image.crop) {
+        drawLayer(image.crop.after, edge, width - edge, ratio, false, image.crop.area);
+        drawLayer(image.crop.before, 0, edge, ratio, false, image.crop.area);
+      }
     } else if (image.before) {
       drawLayer(image.before.canvas, 0, width, ratio);
     }
@@ -82,15 +98,16 @@ function render({ model, el }) {
     divider.style.left = `${100 * position}%`;
     divider.setAttribute("aria-valuenow", Math.round(100 * position));
     root.dataset.exact = image.isExact;
+    root.dataset.crop = Boolean(image.crop);
     root.dataset.unsent = paint.isUnsent;
     root.dataset.pending = paint.isPending;
   }
 
   /** Draw an image through the camera, clipped to some columns of the canvas. */
-  function drawLayer(source, left, columns, ratio, isSmooth = false) {
+  function drawLayer(source, left, columns, ratio, isSmooth = false, area = [0, 0, 1, 1]) {
     if (columns <= 0) return;
-    const [x, y] = camera.toStage(0, 0);
-    const [right, bottom] = camera.toStage(1, 1);
+    const [x, y] = camera.toStage(area[1], area[0]);
+    const [right, bottom] = camera.toStage(area[3], area[2]);
     context.save();
     context.beginPath();
     context.rect(left, 0, columns, canvas.height);
@@ -152,6 +169,25 @@ function render({ model, el }) {
     image.compose();
     scheduleDraw();
     requestExact();
+    requestCrop();
+  }
+
+  /** Request the visible part at full resolution if more of it can be seen than was sent. */
+  function requestCrop() {
+    clearTimeout(cropTimer);
+    if (!image.before || !stage.clientWidth) return;
+    const visible = camera.visible();
+    const shown = [0, 1].map((axis) => (visible[axis + 2] - visible[axis]) * image.size[axis]);
+    const full = model.get("image_size");
+    const device = [stage.clientHeight, stage.clientWidth].map((side) => side * devicePixelRatio);
+    const isReduced = image.size[0] < full[0] || image.size[1] < full[1];
+    if (!isReduced || (shown[0] >= device[0] && shown[1] >= device[1])) return;
+    if (image.crop?.area.every((edge, at) => (at < 2 ? edge <= visible[at] : edge >= visible[at])) &&
+        image.crop.zoom >= camera.zoom) return;
+    cropTimer = setTimeout(() => {
+      const [serial, saturation] = [model.get("serial"), model.get("saturation")];
+      model.send({ kind: "request_crop", serial, saturation, area: visible, zoom: camera.zoom });
+    }, CROP_DELAY);
   }
 
   /** Request the exact pixels when nothing has changed for a moment. */
@@ -165,10 +201,21 @@ function render({ model, el }) {
   }
 
   function onMessage(message, buffers) {
+    if (message.kind === "roll_call") model.send({ kind: "attached", answers: true, ...identity });
+    if (message.kind === "download" || message.kind === "copy") deliver(message, buffers);
+    if (message.kind === "crop") onCrop(message, buffers);
     if (message.kind !== "exact" || message.serial !== model.get("serial")) return;
     if (image.parts && message.saturation !== model.get("saturation")) return;
     const { buffer, byteOffset, byteLength } = buffers[0];
     image.setExact(new Uint8Array(buffer, byteOffset, byteLength));
+    scheduleDraw();
+    requestCrop();
+  }
+
+  function onCrop(message, buffers) {
+    if (message.serial !== model.get("serial")) return;
+    if (image.parts && message.saturation !== model.get("saturation")) return;
+    image.setCrop(message, ...buffers.map((data) => new Uint8Array(bytesOf(data))));
     scheduleDraw();
   }
 
@@ -229,7 +276,7 @@ function render({ model, el }) {
   }
 
   stage.addEventListener("pointerdown", (event) => {
-    if (event.button || event.target.closest(".tools")) return;
+    if (event.button || event.target.closest(".tools, .invitation")) return;
     pointers.set(event.pointerId, positionOf(event));
     stage.setPointerCapture(event.pointerId);
     const onDivider = divider.contains(event.target);
@@ -269,6 +316,7 @@ function render({ model, el }) {
   stage.addEventListener("pointermove", (event) => {
     const before = pointers.get(event.pointerId);
     const now = positionOf(event);
+    showReadout(event.target.closest(".tools") ? null : now);
     if (model.get("tool")) {
       pointer = event.target.closest(".tools, .divider") ? null : now;
       scheduleDraw();
@@ -294,16 +342,31 @@ function render({ model, el }) {
     scheduleDraw();
   });
 
+  /** Position, gray and color of the pixel at a stage position; null hides them. */
+  function showReadout(at) {
+    const [x, y] = at && image.before ? toPixels(at) : [-1, -1];
+    const isInside = x >= 0 && y >= 0 && x < image.size[1] && y < image.size[0];
+    readout.hidden = !isInside;
+    if (!isInside) return;
+    const full = model.get("image_size");
+    const row = Math.floor((y / image.size[0]) * full[0]);
+    const column = Math.floor((x / image.size[1]) * full[1]);
+    const color = image.after ? `, RGB ${image.rgbAt(x, y).join(" ")}` : "";
+    readout.textContent = `row ${row}, column ${column}: gray ${image.grayAt(x, y)}${color}`;
+  }
+
   function release(event) {
     if (!pointers.delete(event.pointerId) || pointers.size) return;
     if (gesture && !gesture.moved && event.type === "pointerup") click(gesture.from);
     if (!gesture?.paints) camera.save();
+    requestCrop();
     gesture = null;
   }
   stage.addEventListener("pointerup", release);
   stage.addEventListener("pointercancel", release);
   stage.addEventListener("pointerleave", () => {
     pointer = null;
+    showReadout(null);
     scheduleDraw();
   });
 
@@ -325,6 +388,7 @@ function render({ model, el }) {
     camera.zoomTo(camera.zoom * factor, ...at);
     stage.classList.toggle("zoomed", camera.zoom > 1);
     scheduleDraw();
+    requestCrop();
   }
 
   function fit() {
@@ -351,8 +415,9 @@ function render({ model, el }) {
   );
   tools.addEventListener("click", (event) => {
     const name = event.target.className;
-    if (name === "fit") fit();
-    else zoomBy(name === "in" ? 1.5 : 1 / 1.5);
+    if (name === "full") toggleFullScreen(root);
+    else if (name === "fit") fit();
+    else if (name === "in" || name === "out") zoomBy(name === "in" ? 1.5 : 1 / 1.5);
     camera.save();
   });
 
@@ -381,21 +446,33 @@ function render({ model, el }) {
     actions[event.key]();
     camera.save();
     scheduleDraw();
+    requestCrop();
   });
 
-  const resizeObserver = new ResizeObserver(scheduleDraw);
+  const resizeObserver = new ResizeObserver(() => {
+    // The view is in the page only now, so that its box is found.
+    stopLabeling ??= nameControls(root.closest(".napari-colorize-box"));
+    scheduleDraw();
+    requestCrop();
+  });
   resizeObserver.observe(stage);
   onResult();
   onOverlay();
   onStatus();
   onTool();
   zoomBy(1);
-  model.send({ kind: "attached" });
+  model.send({ kind: "attached", ...identity });
+  const onPageHide = () => model.send({ kind: "detached", ...identity });
+  window.addEventListener("pagehide", onPageHide);
 
   return () => {
-    model.send({ kind: "detached" });
+    model.send({ kind: "detached", ...identity });
+    window.removeEventListener("pagehide", onPageHide);
+    stopAccepting();
+    stopLabeling?.();
     resizeObserver.disconnect();
     clearTimeout(exactTimer);
+    clearTimeout(cropTimer);
     cancelAnimationFrame(frame);
     for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
   };

@@ -3,13 +3,16 @@
 The gray plane is sent once, and small chroma maps whenever they change (`browser_encoding`). The
 browser combines them at any saturation (compose.js). When the saturation slider stops, the
 browser requests the exact pixels from the kernel (message "request_exact"). Painted hints are
-returned as a PNG.
+returned as a PNG. When the view is zoomed in, the visible part is sent at full resolution as soon
+as it rests (message "request_crop"). Files that are dropped or pasted arrive in pieces (message
+"file").
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import anywidget
 from psygnal import Signal
@@ -17,13 +20,15 @@ from traitlets import Bool, Bytes, Dict, Float, Int, List, Unicode
 
 from napari_colorize.array_types import UInt8Array
 from napari_colorize.jupyter import browser_encoding
+from napari_colorize.jupyter.shown_size import ShownSize, crop_of
 
 if TYPE_CHECKING:
     from napari_colorize.result import Colorized
 
 FOLDER = Path(__file__).parent
 SCRIPT = "\n".join(
-    (FOLDER / f"{name}.js").read_text() for name in ("compose", "image", "paint", "camera", "view")
+    (FOLDER / f"{name}.js").read_text()
+    for name in ("compose", "image", "paint", "camera", "page", "view")
 )
 STYLE = (FOLDER / "view.css").read_text()
 TOOLS = DIVIDER, BRUSH, ERASER = 0, 1, 2  # what a drag with the mouse does; same numbers in view.js
@@ -38,12 +43,17 @@ class ImageView(anywidget.AnyWidget):
         Clicked position as fractions of the image's height and width, while `emits_clicks` is on.
     painted : Signal(bytes)
         Painted hints after a stroke: a PNG with transparency at the display size.
-    detached : Signal()
-        The last view in a page was removed, for example because its cell was run again.
+    received : Signal(str, bytes)
+        Name and contents of a file that the user dropped, pasted or chose.
+    attached, detached : Signal()
+        The first view was displayed in a page; the last one was removed, for example because its
+        cell was run again.
     saturation : float
         Saturation at which the browser composes the image; linked to a slider in the browser.
     progress : float or None
         Progress from 0 to 1, negative if unknown, None while nothing runs.
+    shown : ShownSize
+        Results at the size at which they are displayed.
     tool : int
         One of `TOOLS`; linked to buttons in the browser.
     brush_color : str
@@ -54,6 +64,8 @@ class ImageView(anywidget.AnyWidget):
 
     clicked = Signal(float, float)
     painted = Signal(bytes)
+    received = Signal(str, bytes)
+    attached = Signal()
     detached = Signal()
 
     _esm = SCRIPT
@@ -62,6 +74,7 @@ class ImageView(anywidget.AnyWidget):
     serial = Int().tag(sync=True)  # number of results sent by `show`
     plane_serial = Int().tag(sync=True)  # number of gray planes sent
     size = List(Int(), [0, 0]).tag(sync=True)
+    image_size = List(Int(), [0, 0]).tag(sync=True)  # of all pixels; `size` may be smaller
     gray = Bytes().tag(sync=True)
     bounds = List(Float(), [0.0, 1.0]).tag(sync=True)
     matrix = List(Float()).tag(sync=True)
@@ -89,9 +102,11 @@ class ImageView(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
+        self.shown = ShownSize()
         self._result: Colorized | None = None
         self._requested_saturation: float | None = None  # of a pending "request_exact"
-        self._attached_count = 0  # views of this widget in pages
+        self._views: set[tuple[str, str]] = set()  # page and number of each displayed view
+        self._pieces: dict[str, list[bytes]] = {}  # of the file that is being received, by its id
         self._is_setting_paint = False
         self.on_msg(self._on_message)
         self.observe(self._on_paint, "paint")
@@ -104,11 +119,17 @@ class ImageView(anywidget.AnyWidget):
         elif self._requested_saturation is not None:
             self._send_exact()
 
+    def forget_result(self) -> None:
+        """Free the memory of the result; the browser still displays it."""
+        self._result = None
+        self.shown.forget()
+
     def clear(self) -> None:
         """Display no image."""
-        self._result = None
+        self.forget_result()
         with self.hold_sync():
             self.size, self.gray, self.outside_mask = [0, 0], b"", b""
+            self.image_size = [0, 0]
             self.chroma = self.correction = self.hinted = self.strokes = {}
             self.plane_serial += 1
             self.serial += 1
@@ -129,6 +150,24 @@ class ImageView(anywidget.AnyWidget):
         self.paint = png
         self._is_setting_paint = False
 
+    def download(self, name: str, data: bytes) -> None:
+        """Let the browser download a file; once, however many views there are."""
+        self.send({"kind": "download", "name": name, "once": str(uuid4())}, buffers=[data])
+
+    def copy(self, text: str) -> None:
+        """Copy a text to the clipboard of the browser."""
+        self.send({"kind": "copy", "text": text, "once": str(uuid4())})
+
+    @property
+    def result(self) -> Colorized | None:
+        """The displayed result."""
+        return self._result
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether a page displays this widget."""
+        return bool(self._views)
+
     def _send_parts(self, before: Colorized | None, result: Colorized) -> None:
         is_new_plane = before is None or before.plane is not result.plane
         with self.hold_sync():
@@ -141,8 +180,9 @@ class ImageView(anywidget.AnyWidget):
         from napari_colorize.imaging.color import rgb_from_yuv
 
         plane = result.plane
+        self.image_size = list(plane.gray.shape)
         self.size = list(browser_encoding.display_size(*plane.gray.shape))
-        self.gray = browser_encoding.pack_gray(plane, self._display_size)
+        self.gray = browser_encoding.as_uint16(self.shown.plane(plane).gray).tobytes()
         self.bounds = list(plane.bounds)
         self.matrix = rgb_from_yuv()[:, 1:].flatten().tolist()
         self.plane_serial += 1
@@ -182,10 +222,40 @@ class ImageView(anywidget.AnyWidget):
         elif kind == "request_exact" and message.get("serial") == self.serial:
             self._requested_saturation = float(message["saturation"])
             self._send_exact()
-        elif kind in ("attached", "detached"):
-            self._attached_count += 1 if kind == "attached" else -1
-            if not self._attached_count:
+        elif kind == "request_crop":
+            self._send_crop(message)
+        elif kind == "file":
+            self._on_piece(message, buffers)
+        elif kind == "attached":
+            self._on_attached(message)
+        elif kind == "detached":
+            self._views.discard((message["page"], message["view"]))
+            if not self._views:
                 self.detached.emit()
+
+    def _on_attached(self, message: dict[str, Any]) -> None:
+        view, was_attached = (message["page"], message["view"]), bool(self._views)
+        is_other = any(page != message["page"] for page, _ in self._views)
+        if is_other and not message.get("answers", False):
+            # A page that is closed or loaded again does not report its views: those that still
+            # exist answer this call.
+            self._views.clear()
+            self.send({"kind": "roll_call"})
+        self._views.add(view)
+        if not was_attached:
+            self.attached.emit()
+
+    def _on_piece(self, message: dict[str, Any], buffers: Any) -> None:
+        """Collect a file, which arrives in pieces that fit into a message."""
+        if message["first"]:
+            self._pieces = {message["id"]: []}  # pieces of an earlier file that was not completed
+        pieces = self._pieces.get(message["id"])
+        if pieces is None:
+            return
+        pieces.append(bytes(buffers[0]))
+        if message["last"]:
+            del self._pieces[message["id"]]
+            self.received.emit(message["name"], b"".join(pieces))
 
     def _on_paint(self, change: Any) -> None:
         if not self._is_setting_paint:
@@ -204,7 +274,20 @@ class ImageView(anywidget.AnyWidget):
             "saturation": self._requested_saturation,
         }
         self._requested_saturation = None
-        self.send(message, buffers=[browser_encoding.display_pixels(result).tobytes()])
+        self.send(message, buffers=[self.shown.pixels(result).tobytes()])
+
+    def _send_crop(self, request: dict[str, Any]) -> None:
+        """Send the visible part of the image at full resolution, both in gray and in color."""
+        result = self._result
+        if result is None or request["serial"] != self.serial:
+            return
+        saturation = None if result.chroma is None else result.settings.saturation
+        if saturation not in (None, request["saturation"]):
+            return  # requested again when the session has composed this saturation
+        top, left, bottom, right = map(float, request["area"])
+        crop = crop_of(result, (top, left, bottom, right), browser_encoding.MAX_PIXELS)
+        message = {**request, "kind": "crop", "area": crop.area, "size": crop.gray.shape}
+        self.send(message, buffers=[crop.gray.tobytes(), crop.rgb.tobytes()])
 
 
 def _same_browser_data(one: Colorized, other: Colorized) -> bool:

@@ -85,6 +85,10 @@ class DisplayedImage:
         """Drop the prediction of the displayed image; the image itself stays."""
         self._displayed = None
 
+    def forget_result(self) -> None:
+        """Drop the displayed image as well; it is rendered again only on request."""
+        self._displayed = self._result = None
+
     def forget(self) -> None:
         """Drop everything, for a new source."""
         self._finished = self._abandoned = self._displayed = self._result = None

@@ -52,6 +52,8 @@ class Renderer:
         self._cache, self._reader, self._models = cache, reader, models
         self._check_cancelled, self._on_state = check_cancelled, on_state
         self._smoother = TemporalSmoother()
+        # Computes what a front end displays of a result, here, in the worker thread.
+        self.compose: Callable[[Colorized], object] = lambda result: result.pixels
         self._last_rendered: Colorized | None = None
         self._last_guides: tuple[tuple[Any, ...], Guides] | None = None
         # Times in seconds. One tuple, so that other threads read model and time together.
@@ -164,7 +166,7 @@ class Renderer:
             result = entry.with_(provenance=request.settings.provenance)
         else:
             result = self._recomposed(request, entry)
-        _ = result.pixels  # computed here, in the worker thread, and stored in the result
+        self.compose(result)
         self._rendering_time = time.monotonic() - began
         return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +111,17 @@ class ColorizeSession(RequestInputs):
         """Predict again, after the values of the source changed in place or after an error."""
         self._worker.change(RenderRequest.with_new_generation)
 
+    def compose_with(self, compose: Callable[[Colorized], object]) -> None:
+        """Set what is composed of each result before it is emitted.
+
+        Parameters
+        ----------
+        compose : callable
+            Called with a result in the worker thread. Default: `result.pixels`, which is stored in
+            the result. A front end that displays less composes less.
+        """
+        self._worker.renderer.compose = compose
+
     def warm_up(self) -> None:
         """Import torch and load the model in the background, before there is a source."""
         self._worker.warm_up()
@@ -218,12 +229,17 @@ class ColorizeSession(RequestInputs):
         """
         self._worker.cancel_run(run, keep=keep)
 
-    def release_memory(self) -> None:
+    def release_memory(self, *, keep_result: bool = True) -> None:
         """Cancel all work and free the memory of networks and predictions, on the GPU too.
 
         The next change loads the model again.
+
+        Parameters
+        ----------
+        keep_result : bool
+            Whether `result` stays. If not, `refresh` makes it again.
         """
-        self._worker.release_memory()
+        self._worker.release_memory(keep_result=keep_result)
 
     def close(self, wait: float = SECONDS_TO_CLOSE) -> None:
         """End the worker thread and free all memory; no signal is emitted any more.

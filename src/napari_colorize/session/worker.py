@@ -164,11 +164,13 @@ class Worker:
                 if run.number == number:
                     run.stopped, run.keep = True, keep
 
-    def release_memory(self) -> None:
-        """Cancel everything, then free networks and predictions."""
+    def release_memory(self, *, keep_result: bool) -> None:
+        """Cancel everything, then free networks, predictions and, if asked, the result."""
         with self._changed:
             self.cancel(keep=True)
             self._displayed_image.finish(self.request)
+            if not keep_result:
+                self._displayed_image.forget_result()
             self._is_releasing = self._thread is not None
             self._changed.notify_all()
 

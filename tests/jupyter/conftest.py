@@ -86,10 +86,14 @@ class Page:
         Playwright browser.
     result : Colorized
         Displayed result.
+    view : ImageView, optional
+        View that displays it. Default: a new one.
     """
 
-    def __init__(self, browser: Any, result: Any, **context: Any) -> None:
-        self.view = ImageView()
+    def __init__(
+        self, browser: Any, result: Any, view: ImageView | None = None, **context: Any
+    ) -> None:
+        self.view = view or ImageView()
         self.view.show(result)
         self.page = browser.new_context(
             viewport={"width": 500, "height": 600}, **context

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+AXE = "NAPARI_COLORIZE_AXE"  # path of axe.min.js of axe-core, which is not a part of the tests
 VARIABLE = "NAPARI_COLORIZE_SCREENSHOTS"
 MILLISECONDS = 120_000  # upper bound of waits; test machines are slow and shared
 TOKEN = "tests"
@@ -321,6 +322,104 @@ def test_an_image_is_adjusted_and_saved(open_notebook, kind):
     saved = np.asarray(Image.open(notebook.folder / "colors.png"))
     assert saved.shape == (512, 512, 3) and np.ptp(saved.astype(int), axis=-1).mean() > 5
     assert kind == "notebook" or notebook.errors == []  # Notebook 7 has one of its own
+
+
+def test_a_saved_notebook_shows_the_picture_without_a_kernel(open_notebook):
+    notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox(gray)\nbox")
+    page = notebook.page
+    notebook.wait_exact()
+    picture = page.get_by_alt_text("Grayscale and color")
+    picture.wait_for(state="attached")
+    assert not picture.is_visible()  # the box itself is displayed
+    page.get_by_role("button", name="Keep in notebook").click()
+    picture.wait_for()
+    notebook.shoot("kept")
+
+    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    outputs = json.loads((notebook.folder / "box.ipynb").read_text())["cells"][1]["outputs"]
+    assert len(json.dumps(outputs)) < 300_000
+    page.reload()
+
+    picture.wait_for()
+    assert picture.evaluate("(image) => image.naturalWidth") > 1000
+    notebook.shoot("saved")
+
+
+FOCUSED = """() => {
+  const element = document.activeElement;
+  const name = element.getAttribute("aria-label") || element.textContent || element.title;
+  return element.closest(".napari-colorize-box") ? name.trim() : "";
+}"""
+WIDTHS = """() => {
+  const box = document.querySelector(".napari-colorize-box");
+  const parts = [".stage", ".panel"].map((part) => box.querySelector(part).getBoundingClientRect());
+  const inside = parts.every((part) => part.right <= innerWidth + 1);
+  return [inside, box.scrollWidth <= box.clientWidth + 1, parts.every((part) => part.width >= 250)];
+}"""
+
+
+def test_the_keyboard_and_screen_readers_reach_every_control(open_notebook):
+    notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox(gray)\nbox")
+    page = notebook.page
+    notebook.wait_exact()
+    for title in ("Paint hints", "Edges and damping", "Reference image", "Second model"):
+        notebook.unfold(title)
+    page.get_by_role("slider", name="shadows").wait_for()
+
+    page.locator(".napari-colorize-box .stage").focus()
+    names = []
+    while (name := page.evaluate(FOCUSED)) and len(names) < 100:
+        names.append(name)
+        page.keyboard.press("Tab")
+
+    groups = {"Paint hints", "Reference image", "Second model", "Input range", "Output and memory"}
+    controls = {"Upload an image from this computer.", "render factor", "saturation", "shadows"}
+    assert groups | controls <= set(names)
+    unnamed = """() => [...document.querySelectorAll(
+      ".napari-colorize-box :is(input:not([type=file]), select, [role=slider], button)")]
+      .filter((one) => one.checkVisibility() && !(one.getAttribute("aria-label") ||
+        one.labels?.length || one.textContent.trim())).map((one) => one.outerHTML)"""
+    assert page.evaluate(unnamed) == []
+
+    if (axe := os.environ.get(AXE)) is None:
+        pytest.skip(f"{AXE} does not name axe.min.js, which checks the rest.")
+    page.evaluate(Path(axe).read_text())
+    found = page.evaluate("() => axe.run('.napari-colorize-box')")["violations"]
+    serious = [
+        (one["id"], [node["html"] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_the_box_fits_pages_of_any_width(open_notebook):
+    notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox(gray)\nbox")
+    notebook.wait_exact()
+
+    for width, height in ((1600, 1000), (820, 700), (640, 480), (360, 640)):
+        notebook.page.set_viewport_size({"width": width, "height": height})
+        notebook.page.evaluate("() => new Promise((done) => requestAnimationFrame(done))")
+        notebook.shoot(f"width-{width}")
+        assert notebook.page.evaluate(WIDTHS)[:2] == [True, True], width
+
+
+def test_after_a_restart_the_box_shows_its_image_and_one_sentence(open_notebook):
+    notebook = open_notebook("lab", IMPORTS, "box = ColorizeBox(gray)\nbox")
+    page = notebook.page
+    notebook.wait_exact()
+
+    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.locator(".napari-colorize-box.jupyter-widgets-disconnected").first.wait_for()
+
+    assert notebook.colors()[1] > 1
+    content = """() => [...document.querySelectorAll(".jupyter-widgets-disconnected")]
+      .map((one) => getComputedStyle(one, "::before").content)
+      .filter((text) => text !== "none" && text !== "normal")"""
+    sentences = page.evaluate(content)
+    assert len(sentences) == 1 and "run its cell again" in sentences[0]
+    notebook.shoot("restarted")
 
 
 def test_a_run_over_a_stack_is_cancelled(open_notebook):

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 300_000  # of a stored picture, as base64 text with its HTML
 MAX_TEXT = MAX_BYTES - 10_000  # of its base64 text
-SIDE = 640  # px, longer side of each half
+SIDE = 512  # px, longer side of each half
 GAP = 6  # px of white between the halves
-QUALITIES = 90, 80, 70  # of the JPEG, tried in this order
+QUALITIES = 85, 75, 65  # of the JPEG, tried in this order
 HIDDEN_CLASS = "napari-colorize-saved-"  # followed by the id of the box that hides the picture
 
 
@@ -122,7 +122,7 @@ def snapshot_of(view: ImageView, session: ColorizeSession) -> Snapshot | None:
     """
     from napari_colorize.session.messages import result_summary
 
-    result = view.result
+    result = view.shown_result
     if result is not None:
         gray = to_uint8_gray(view.gray, view.size)
         return take_snapshot(gray, view.shown.pixels(result), result_summary(result))

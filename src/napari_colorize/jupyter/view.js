@@ -3,7 +3,8 @@
 // Gray and chroma are sent once for each prediction. The browser composes the image from them, so
 // that it follows the saturation slider without the kernel. When the slider stops, the view requests
 // the exact pixels from the kernel and displays those. Plain ESM for anywidget, without a build
-// step: compose.js, image.js, paint.js, camera.js, page.js and this file are concatenated.
+// step: compose.js, image.js, paint.js, camera.js, page.js, compact.js and this file are
+// concatenated.
 
 const EXACT_DELAY = 32; // ms (two frames) without a change before exact pixels are requested
 const CROP_DELAY = 120; // ms without a change before the visible part is requested
@@ -36,7 +37,7 @@ function render({ model, el }) {
   const tools = createElement("div", "tools");
   for (const [name, label, title] of [
     ["out", "−", "Zoom out"], ["in", "+", "Zoom in"], ["fit", "⤢", "Fit"],
-    ["full", "⛶", "Full screen"],
+    ["full", "", "Full screen"],
   ]) {
     const button = createElement("button", name, { type: "button", title, "aria-label": title });
     button.textContent = label;
@@ -47,6 +48,7 @@ function render({ model, el }) {
   const invitation = createInvitation((file) => sendFile(model, file));
   stage.append(canvas, divider, busy, tools, readout, invitation);
   root.append(stage);
+  const controls = model.get("has_controls") ? addControls(model, root) : {};
   el.append(root);
 
   const image = new DisplayedImage(model);
@@ -258,6 +260,7 @@ function render({ model, el }) {
     "change:paint": readPaint,
     "msg:custom": onMessage,
   };
+  for (const [event, listener] of Object.entries(controls)) model.on(event, listener);
   for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
 
   // Mouse, touch and keys
@@ -414,7 +417,7 @@ function render({ model, el }) {
     { passive: false },
   );
   tools.addEventListener("click", (event) => {
-    const name = event.target.className;
+    const name = event.target.closest("button")?.className;
     if (name === "full") toggleFullScreen(root);
     else if (name === "fit") fit();
     else if (name === "in" || name === "out") zoomBy(name === "in" ? 1.5 : 1 / 1.5);
@@ -474,7 +477,9 @@ function render({ model, el }) {
     clearTimeout(exactTimer);
     clearTimeout(cropTimer);
     cancelAnimationFrame(frame);
-    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
+    for (const [event, listener] of [...Object.entries(listeners), ...Object.entries(controls)]) {
+      model.off(event, listener);
+    }
   };
 }
 

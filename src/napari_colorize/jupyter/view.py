@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 SCRIPT = "\n".join(
     (FOLDER / f"{name}.js").read_text()
-    for name in ("compose", "image", "paint", "camera", "page", "view")
+    for name in ("compose", "image", "paint", "camera", "page", "compact", "view")
 )
 STYLE = (FOLDER / "view.css").read_text()
 TOOLS = DIVIDER, BRUSH, ERASER = 0, 1, 2  # what a drag with the mouse does; same numbers in view.js
@@ -159,7 +159,7 @@ class ImageView(anywidget.AnyWidget):
         self.send({"kind": "copy", "text": text, "once": str(uuid4())})
 
     @property
-    def result(self) -> Colorized | None:
+    def shown_result(self) -> Colorized | None:
         """The displayed result."""
         return self._result
 

@@ -28,7 +28,7 @@ def view_of(tiny_colorizer):
 def test_results_are_shown_without_a_loop_and_without_waiting(view_of, photo):
     shown = threading.Event()
     view = view_of()
-    view.observe(lambda _: shown.set(), "serial")
+    view.observe(lambda change: shown.set() if change["new"] else None, "chroma")
 
     view.source = photo
 
@@ -91,10 +91,10 @@ def test_a_source_that_cannot_be_opened_changes_nothing(view_of, photo, source):
     assert view.source is photo and view.result is result and view.message
 
 
-def test_the_controls_are_in_the_view(open_compact, view_of, photo):
+def test_the_controls_are_in_the_view(open_view, view_of, photo):
     view = view_of(photo)
     assert view.wait(SOON)
-    page = open_compact(view)
+    page = open_view(view.result, view=view)
 
     page.page.get_by_label("Render factor").fill("20")
     page.page.get_by_label("Render factor").press("Enter")
@@ -107,19 +107,3 @@ def test_the_controls_are_in_the_view(open_compact, view_of, photo):
     assert max(page.pixel(0.8, 0.5)) - min(page.pixel(0.8, 0.5)) <= 1  # composed in the browser
     page.set("message", "A sentence.")
     assert page.page.get_by_role("status").inner_text() == "A sentence."
-
-
-@pytest.fixture
-def open_compact(chromium):
-    """Open a `ColorizeView` on a page."""
-    from conftest import Page
-
-    pages = []
-
-    def opened(view):
-        pages.append(Page(chromium, view.result, view=view))
-        return pages[-1]
-
-    yield opened
-    for page in pages:
-        page.page.context.close()

@@ -27,7 +27,7 @@ def run_python_of(page: Path) -> dict[str, object]:
     [
         ("README.md", {"colors.png", "warm.png", "guided.png"}),
         ("docs/getting-started.md", {"colors.png"}),
-        ("docs/how-to/python.md", {"warm.png"}),
+        ("docs/how-to/python.md", {"again.png", "warm.png"}),
         ("docs/how-to/guide-colors.md", {"hinted.png", "reference.png"}),
         ("docs/how-to/stacks-and-video.md", {f"frame-{t}.png" for t in range(8)}),
         ("docs/how-to/clusters.md", set()),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -35,7 +35,12 @@ from napari_colorize.refine.chroma_field import Chroma
 from napari_colorize.refine.guides import NO_GUIDES, Guides, PlaneGuides, check_guides, guides_at
 from napari_colorize.result import Colorized, alpha_to_uint8
 from napari_colorize.sequence_smoothing import SequenceSmoother, checked_axis
-from napari_colorize.settings import REFINING, ColorizeSettings
+from napari_colorize.settings import (
+    REFINING,
+    ColorizeSettings,
+    SettingsDict,
+    with_setting_parameters,
+)
 
 if TYPE_CHECKING:
     from napari_colorize.analysis.attention import AttentionMap
@@ -61,7 +66,7 @@ class _Call:
     second_settings: ColorizeSettings | None = None  # resolved, of the second model
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Colorizer(Predictor):
     """A loaded model that colorizes images; `from_pretrained` loads one.
 
@@ -71,6 +76,7 @@ class Colorizer(Predictor):
         See `Predictor`.
     """
 
+    @with_setting_parameters()
     def __call__(
         self,
         image: Any,
@@ -79,7 +85,7 @@ class Colorizer(Predictor):
         guides: Guides | None = None,
         blend_with: Colorizer | None = None,
         declared_range: IntensityRange | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsDict],
     ) -> Colorized:
         """Colorize one image.
 
@@ -113,7 +119,10 @@ class Colorizer(Predictor):
         plane = self.to_plane(image, call.settings, rgb=rgb, pixels=pixels, declared=declared_range)
         return next(self._colorize_batch([plane], [pixels], [()], call))
 
-    def predict(self, image: Any, *, rgb: bool | None = None, **settings: Any) -> Chroma:
+    @with_setting_parameters()
+    def predict(
+        self, image: Any, *, rgb: bool | None = None, **settings: Unpack[SettingsDict]
+    ) -> Chroma:
         """Predict the chroma of one image without composing it; parameters as in `__call__`."""
         if settings.get("fidelity", "exact") != "exact":
             raise SettingsError("A fidelity returns images, not chroma: call the Colorizer.")
@@ -121,6 +130,7 @@ class Colorizer(Predictor):
         assert chroma is not None
         return chroma
 
+    @with_setting_parameters()
     def iter_planes(
         self,
         stack: Any,
@@ -130,7 +140,7 @@ class Colorizer(Predictor):
         blend_with: Colorizer | None = None,
         declared_range: IntensityRange | None = None,
         time_axis: int | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsDict],
     ) -> Iterator[tuple[PlaneIndex, Colorized]]:
         """Colorize the planes of a stack lazily, in order of their index.
 
@@ -178,6 +188,7 @@ class Colorizer(Predictor):
         call = replace(call, settings=replace(call.settings, contrast_limits=None))
         return self._colorize_all(planes, axes == 3, found, call, smoother, length)
 
+    @with_setting_parameters()
     def stream(
         self,
         images: Iterable[Any],
@@ -186,7 +197,7 @@ class Colorizer(Predictor):
         guides: Guides | PlaneGuides | None = None,
         blend_with: Colorizer | None = None,
         declared_range: IntensityRange | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsDict],
     ) -> Iterator[Colorized]:
         """Colorize a sequence of images lazily, such as the frames of a video.
 
@@ -258,8 +269,14 @@ class Colorizer(Predictor):
 
         return full_size_error(self, result)
 
+    @with_setting_parameters()
     def attention_map(
-        self, image: Any, point: tuple[float, float], *, rgb: bool | None = None, **settings: Any
+        self,
+        image: Any,
+        point: tuple[float, float],
+        *,
+        rgb: bool | None = None,
+        **settings: Unpack[SettingsDict],
     ) -> AttentionMap:
         """Compute the self-attention weights of one point of an image.
 
@@ -307,7 +324,7 @@ class Colorizer(Predictor):
 
     def _make_call(
         self,
-        settings: dict[str, Any],
+        settings: SettingsDict,
         guides: Guides | PlaneGuides | None,
         blend_with: Colorizer | None,
     ) -> _Call:

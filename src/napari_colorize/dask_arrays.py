@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from napari_colorize.model_spec import ModelSpec, inference_lock
 from napari_colorize.result import Colorized
 from napari_colorize.runtime.devices import Precision
 from napari_colorize.sequence_smoothing import checked_axis
-from napari_colorize.settings import ColorizeSettings, ContrastLimits, RangeRule
+from napari_colorize.settings import ColorizeSettings, ContrastLimits, RangeRule, SettingsDict
 
 if TYPE_CHECKING:
     import dask.array
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 UNKNOWN_RANGE = {"limits": None, "source": "data of the whole stack"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LazyColorized:
     """Result of a lazy colorization: a dask array that is computed on demand.
 
@@ -66,6 +66,10 @@ class LazyColorized:
     settings: ColorizeSettings
     provenance: dict[str, object]
 
+    def __repr__(self) -> str:
+        model, used = self.provenance.get("model", ""), self.settings
+        return f"LazyColorized({self.rgb.shape} {self.rgb.dtype}, {model!r}, {used!r})"
+
 
 def colorize_lazily(
     array: dask.array.Array,
@@ -78,7 +82,7 @@ def colorize_lazily(
     blend_with: str | os.PathLike[str] | Colorizer | None = None,
     declared_range: IntensityRange | None = None,
     time_axis: int | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingsDict],
 ) -> LazyColorized:
     """Colorize an image or a stack lazily with dask.
 

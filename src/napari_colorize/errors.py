@@ -6,11 +6,12 @@ result may be wrong, `ColorizeNote` if the input was interpreted (an image with 
 limits taken from the data).
 """
 
+import difflib
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,10 @@ class ColorizeError(Exception):
 
 class SettingsError(ColorizeError, ValueError):
     """A setting is unknown, out of range, or not supported by the network."""
+
+
+class UnknownSettingError(SettingsError, TypeError):
+    """There is no setting of this name; also a TypeError, like any unknown keyword argument."""
 
 
 class ImageError(ColorizeError, ValueError):
@@ -83,6 +88,16 @@ def warn(message: str, category: type[ColorizeWarning] = ColorizeWarning) -> Non
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Sentence that names the most similar of the known names, or all of them if none is."""
+    names = list(known)
+    lower = {each.lower(): each for each in names}
+    similar = difflib.get_close_matches(name.lower(), lower, n=1)
+    if similar:
+        return f"Did you mean {lower[similar[0]]!r}?"
+    return f"Choose one of: {', '.join(names)}."
 
 
 def as_colorize_error(error: Exception) -> ColorizeError:

@@ -25,6 +25,6 @@ def lazy_names(
         return value
 
     def directory() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *modules})
+        return sorted({*sys.modules[package].__all__, *modules})
 
     return getattribute, directory

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -78,7 +79,7 @@ class ModelSpec:
             checkpoint=checkpoint, source=str(source), device=str(device), precision=precision
         )
 
-    def resolve_settings(self, settings: dict[str, Any]) -> ColorizeSettings:
+    def resolve_settings(self, settings: Mapping[str, Any]) -> ColorizeSettings:
         """Make settings from keywords as `Predictor.resolve_settings`, without loading weights.
 
         Raises

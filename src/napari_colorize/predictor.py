@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -46,7 +46,7 @@ TRIAL_SETTINGS = ColorizeSettings(render_factor=2)
 NOT_A_NUMBER = 'The model returned NaN for some pixels; these stay gray. Try precision="float32".'
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictor:
     """A loaded network that predicts the chroma of gray planes.
 
@@ -66,6 +66,18 @@ class Predictor:
     checkpoint: Checkpoint
     device: torch.device
     dtype: torch.dtype
+
+    def __new__(cls, network: Any = None, *_: Any, **__: Any) -> Self:
+        """Refuse a name or path in place of a network, with the call that loads a model."""
+        if isinstance(network, (str, os.PathLike)):
+            raise TypeError(
+                f"A model is loaded with {cls.__name__}.from_pretrained({os.fspath(network)!r})."
+            )
+        return super().__new__(cls)
+
+    def __repr__(self) -> str:
+        name = self.checkpoint.name
+        return f"{type(self).__name__}({name!r}, {self.device}, {self.precision})"
 
     @classmethod
     def from_pretrained(
@@ -181,7 +193,7 @@ class Predictor:
         """Name of the floating-point type: float32 or bfloat16."""
         return str(self.dtype).removeprefix("torch.")
 
-    def resolve_settings(self, settings: dict[str, Any]) -> ColorizeSettings:
+    def resolve_settings(self, settings: Mapping[str, Any]) -> ColorizeSettings:
         """Make settings from keywords, with this checkpoint's recommendations filled in.
 
         Raises

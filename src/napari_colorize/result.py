@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -26,7 +26,16 @@ from napari_colorize.refine.chroma_field import Chroma, ChromaLayers
 from napari_colorize.refine.damping import UNCOLORED_BELOW, uncolored
 from napari_colorize.refine.guides import NO_GUIDES, Guides, check_guides
 from napari_colorize.runtime import memory
-from napari_colorize.settings import REFINING, ColorizeSettings, settings_from
+from napari_colorize.settings import (
+    REFINING,
+    ColorizeSettings,
+    SettingsDict,
+    settings_from,
+    with_setting_parameters,
+)
+
+if TYPE_CHECKING:
+    from napari_colorize.io.image_record import Metadata
 
 # Settings that `Colorized.with_` can change without running the network.
 RECOMPOSABLE = {"saturation", "provenance", "retry_smaller", "retry_on_cpu", *REFINING}
@@ -48,7 +57,7 @@ color:white;background:black;pointer-events:none">↔</span>
 <figcaption>{caption}</figcaption></figure>"""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Colorized:
     """One image with its predicted colors, returned by a `Colorizer`.
 
@@ -72,16 +81,29 @@ class Colorized:
         Mask, hints and reference image.
     second_chroma : Chroma, optional
         Prediction of a second model, blended with the first.
+    metadata : Metadata, optional
+        Metadata of the file that was colorized (EXIF, color profile, resolution); `save` copies
+        them.
     """
 
-    plane: Plane = field(repr=False)
-    chroma: Chroma | None = field(repr=False)
+    plane: Plane
+    chroma: Chroma | None
     settings: ColorizeSettings
-    record: dict[str, Any] = field(default_factory=dict, repr=False)
+    record: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    pixels_8bit: AnyArray | None = field(default=None, repr=False)
-    guides: Guides = field(default=NO_GUIDES, repr=False)
-    second_chroma: Chroma | None = field(default=None, repr=False)
+    pixels_8bit: AnyArray | None = None
+    guides: Guides = NO_GUIDES
+    second_chroma: Chroma | None = None
+    metadata: Metadata | None = None
+
+    def __repr__(self) -> str:
+        is_uint8 = self.pixels_8bit is not None or self.plane.dtype.kind == "b"
+        shape = (*self.plane.gray.shape, 3 if self.plane.alpha is None else 4)
+        return (
+            f"Colorized({shape} {'uint8' if is_uint8 else self.plane.dtype}, "
+            f"{self.record.get('model', '')!r}, render_factor={self.settings.render_factor}, "
+            f"saturation={self.settings.saturation:g})"
+        )
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -154,7 +176,8 @@ class Colorized:
         gray.flags.writeable = False  # on a CPU it shares the memory of the plane
         return gray
 
-    def with_(self, *, guides: Guides | None = None, **changes: Any) -> Colorized:
+    @with_setting_parameters(RECOMPOSABLE, has_defaults=False)
+    def with_(self, *, guides: Guides | None = None, **changes: Unpack[SettingsDict]) -> Colorized:
         """Compose the same prediction with other settings; no network runs.
 
         Parameters
@@ -224,6 +247,8 @@ class Colorized:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the image with its provenance; the suffix of the path selects the format.
 
+        If a file was colorized, its metadata is written as well.
+
         Raises
         ------
         OutputError
@@ -233,7 +258,11 @@ class Colorized:
         from napari_colorize.io.images import write_image
 
         write_image(
-            Path(path), self.pixels, provenance=self.provenance or None, overwrite=overwrite
+            Path(path),
+            self.pixels,
+            self.metadata,
+            provenance=self.provenance or None,
+            overwrite=overwrite,
         )
         return Path(path)
 

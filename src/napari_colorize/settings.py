@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypedDict, TypeVar, cast, get_args
 
-from napari_colorize.errors import SettingsError
+from napari_colorize.errors import SettingsError, UnknownSettingError, suggestion
 
 Fidelity = Literal["exact", "deoldify", "ipol"]
 ReferenceMethod = Literal["statistics", "patches"]
@@ -16,6 +17,8 @@ RangeRule = Literal["auto", "dtype", "data", "percentile"]
 ContrastLimits = tuple[float, float] | RangeRule | None
 """Values of black and white, or the rule by which they are found; None is "auto"."""
 LARGEST = sys.float_info.max
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 RENAMED_SETTINGS = {"steadiness": "temporal_smoothing"}
 """Former names of settings in records of earlier versions, and their present names."""
@@ -42,7 +45,7 @@ def setting(default: Any, *, help: str, label: str, group: str, **description: A
     return field(default=default, metadata={"setting": described})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ColorizeSettings:
     """All settings of a colorization; the controls of every front end are built from them.
 
@@ -217,11 +220,43 @@ class ColorizeSettings:
         help="Store the model and the settings in the metadata of results.",
     )
 
+    def __repr__(self) -> str:
+        changed = (
+            f"{item.name}={value!r}"
+            for item in fields(self)
+            if (value := getattr(self, item.name)) != item.default
+        )
+        return f"ColorizeSettings({', '.join(changed)})"
+
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
             if value is not None or item.default is not None:
                 object.__setattr__(self, item.name, _checked(item, value))
+
+
+class SettingsDict(TypedDict, total=False):
+    """Keyword arguments that are fields of `ColorizeSettings`, for editors and type checkers."""
+
+    render_factor: int | None
+    saturation: float | None
+    self_attention: bool
+    edges: bool
+    shadows: float
+    hue_damping: float
+    hue_from: float
+    hue_to: float
+    temporal_smoothing: float
+    blend: float
+    blend_by: BlendBy
+    reference_strength: float
+    reference_method: ReferenceMethod
+    contrast_limits: ContrastLimits
+    gamma: float
+    fidelity: Fidelity
+    retry_smaller: bool
+    retry_on_cpu: bool
+    provenance: bool
 
 
 def _describe(item: Field[Any]) -> str:
@@ -261,19 +296,56 @@ ColorizeSettings.__doc__ = (
 )
 
 
-def settings_from(chosen: dict[str, Any]) -> ColorizeSettings:
+def with_setting_parameters(
+    names: Iterable[str] = (), *, has_defaults: bool = True
+) -> Callable[[Function], Function]:
+    """Decorator: list the settings in the signature of a function with `**settings`.
+
+    `help` and completion in notebooks read this signature; type checkers read `SettingsDict`.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Fields of `ColorizeSettings` that the function accepts. Default: all.
+    has_defaults : bool
+        Whether a setting that is not given has its default value; else it is left unchanged.
+    """
+    names = tuple(names)
+    accepted = [item for item in fields(ColorizeSettings) if not names or item.name in names]
+
+    def with_signature(function: Function) -> Function:
+        signature = inspect.signature(function)
+        *own, rest = signature.parameters.values()
+        assert rest.kind is inspect.Parameter.VAR_KEYWORD
+        settings = (
+            inspect.Parameter(
+                item.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=item.default if has_defaults else ...,
+                annotation=item.type,
+            )
+            for item in accepted
+        )
+        listed = signature.replace(parameters=[*own, *settings])
+        function.__signature__ = listed  # type: ignore[attr-defined]
+        return function
+
+    return with_signature
+
+
+def settings_from(chosen: Mapping[str, Any]) -> ColorizeSettings:
     """Make `ColorizeSettings` from keyword arguments.
 
     Raises
     ------
+    UnknownSettingError
+        If a name is unknown.
     SettingsError
-        If a name is unknown or a value is outside its range.
+        If a value is outside its range.
     """
-    known = {item.name for item in fields(ColorizeSettings)}
-    for name in chosen.keys() - known:
-        raise SettingsError(
-            f"There is no setting {name!r}. Choose among: {', '.join(sorted(known))}."
-        )
+    known = sorted(item.name for item in fields(ColorizeSettings))
+    for name in chosen.keys() - set(known):
+        raise UnknownSettingError(f"There is no setting {name!r}. {suggestion(name, known)}")
     return ColorizeSettings(**chosen)
 
 

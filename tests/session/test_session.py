@@ -698,7 +698,7 @@ def test_errors_hold_no_source(session, signals, ramp):
 @pytest.mark.parametrize(
     ("changes", "kind", "sentence"),
     [
-        ({"source": "photo.png"}, ImageError, "Read the file first"),
+        ({"source": "photo.png"}, ImageError, "An array was expected, got the path"),
         ({"source": np.zeros((0, 3))}, ImageError, "no pixels"),
         ({"source": np.zeros((2, 3, 4, 5, 6)), "plane": (2, 0, 0)}, ImageError, "no plane"),
         ({"source": np.zeros((2, 3, 4, 5, 6)), "plane": (0, 0, -1)}, ImageError, "no plane"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -23,7 +23,12 @@ from napari_colorize.imaging.planes import Plane
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.predictor import Predictor, announce
 from napari_colorize.result import Colorized
-from napari_colorize.settings import ColorizeSettings, setting_of
+from napari_colorize.settings import (
+    ColorizeSettings,
+    SettingsDict,
+    setting_of,
+    with_setting_parameters,
+)
 
 SCALES = (0.75, 4 / 3)  # default variants of the render factor: one smaller, one larger
 
@@ -73,6 +78,7 @@ class _Variant:
         return uv * self.settings.saturation
 
 
+@with_setting_parameters()
 def disagreement(
     model: Predictor,
     image: Any,
@@ -82,7 +88,7 @@ def disagreement(
     render_factors: Sequence[int] | None = None,
     rgb: bool | None = None,
     progress: Callable[[int, int], object] | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingsDict],
 ) -> Disagreement:
     """Measure how much a prediction depends on flips, render factor and model.
 
@@ -154,7 +160,7 @@ def _other_variants(
     others: Sequence[Predictor],
     flips: bool,
     render_factors: Sequence[int] | None,
-    settings: dict[str, Any],
+    settings: SettingsDict,
 ) -> Iterator[_Variant]:
     """All variants but the first."""
     if flips:

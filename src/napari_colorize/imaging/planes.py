@@ -43,6 +43,9 @@ PILLOW_MODES = {
     "L",
     "I",
     "I;16",
+    "I;16B",
+    "I;16L",
+    "I;16N",
     "F",
     "RGB",
     "RGBA",
@@ -199,6 +202,7 @@ def to_numpy(image: Any) -> AnyArray:
     """
     _refuse_misleading(image)
     try:
+        image = _as_rgb(image)
         if isinstance(image, Tensor):
             image = image.detach().cpu()
             image = image.float() if image.dtype == torch.bfloat16 else image
@@ -209,6 +213,8 @@ def to_numpy(image: Any) -> AnyArray:
         if memory.is_exhausted(error):
             raise
         raise ImageError(f"This is not an image: {error}.") from error
+    if array.dtype == object and not array.ndim:
+        raise ImageError(f"An image is an array of real numbers, got {type(image).__name__}.")
     if array.dtype.kind not in "biuf":
         raise ImageError(
             f"An image holds real numbers, got values of type {array.dtype}. "
@@ -225,23 +231,25 @@ def _refuse_misleading(image: Any) -> None:
     """Raise for objects that NumPy converts to an array of other values than the pixels."""
     if isinstance(image, (str, os.PathLike)):
         raise ImageError(
-            f"An array was expected, got the path {os.fspath(image)!r}. Read the file first: "
-            "napari_colorize.read_image(path).array."
+            f"An array was expected, got the path {os.fspath(image)!r}. Use "
+            "napari_colorize.colorize(path), or napari_colorize.read_image(path).array."
         )
     if hasattr(image, "array") and hasattr(image, "declared_range"):  # io.ImageRecord
         raise ImageError(
-            "This is the record of an image file. Pass its pixels: record.array, and "
-            "declared_range=record.declared_range for the black and white of the file."
+            "This is the record of an image file. Use napari_colorize.colorize(record), or pass "
+            "its pixels, record.array, and declared_range=record.declared_range."
         )
     if np.ma.isMaskedArray(image) and np.ma.is_masked(image):
         raise ImageError(
             "The masked array has pixels without a value. Give them one: image.filled(value)."
         )
-    mode = getattr(image, "mode", None)
-    if hasattr(image, "getbands") and mode not in PILLOW_MODES:
-        raise ImageError(
-            f'A Pillow image of mode {mode} is neither gray nor RGB. Use image.convert("RGB").'
-        )
+
+
+def _as_rgb(image: Any) -> Any:
+    """A Pillow image of another mode (palette, CMYK, Lab, ...) as RGB, or RGBA if it has alpha."""
+    if not hasattr(image, "getbands") or image.mode in PILLOW_MODES:
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def spatial_axes(array: Any, rgb: bool | None) -> int:

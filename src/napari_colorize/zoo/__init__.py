@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_colorize.errors import CheckpointError, UnknownModelError
+from napari_colorize.errors import CheckpointError, UnknownModelError, suggestion
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 from napari_colorize.zoo.download import DownloadProgress, cache_folder, fetch, is_local, local_path
 from napari_colorize.zoo.user_models import (
@@ -34,6 +35,7 @@ __all__ = [
     "cache_folder",
     "fetch",
     "is_local",
+    "list_models",
     "load",
     "local_path",
     "resolve",
@@ -45,6 +47,18 @@ __all__ = [
 _SUFFIXES = {".pth", ".pt", ".safetensors"}
 
 
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the models that `from_pretrained` loads: of the catalogue, then the user's own.
+
+    Parameters
+    ----------
+    pattern : str
+        Only names that match, with the wildcards `*` and `?`, for example "deoldify-*".
+    """
+    names = dict.fromkeys([*CATALOGUE, *(path.stem for path in user_models())])
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
 def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
     """Find a model by its name in the catalogue, its name in the user's folder, or its path.
 
@@ -53,6 +67,11 @@ def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
     UnknownModelError
         If it is none of these. A path need not exist: `load` raises the error for it.
     """
+    if not isinstance(name_or_path, str | PathLike):
+        raise UnknownModelError(
+            "A model is given by its name or by the path of a file, got "
+            f"{type(name_or_path).__name__}. Settings are keyword arguments: render_factor=12."
+        )
     if isinstance(name_or_path, str) and name_or_path in CATALOGUE:
         return CATALOGUE[name_or_path]
     own = {path.stem: path for path in user_models()}
@@ -60,9 +79,10 @@ def resolve(name_or_path: str | PathLike[str]) -> Checkpoint | Path:
         return own[name_or_path]
     if _is_path(name_or_path):
         return Path(name_or_path).expanduser()
+    similar = suggestion(str(name_or_path), list_models())
     raise UnknownModelError(
-        f"No model is named {name_or_path!r}. Choose one of: {', '.join([*CATALOGUE, *own])}; or "
-        "give the path of a .pth or .safetensors file."
+        f"No model is named {name_or_path!r}. {similar} The path of a .pth or .safetensors file is "
+        "possible as well."
     )
 
 

@@ -56,6 +56,10 @@ class OutputError(ColorizeError, OSError):
     """A result could not be written to the given path."""
 
 
+class MissingExtraError(ColorizeError, ImportError):
+    """A package of an extra is not installed; the message has the command that installs it."""
+
+
 class ColorizeWarning(UserWarning):
     """The result may be wrong: almost no color, a smaller render factor, NaN."""
 
@@ -94,7 +98,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """Sentence that names the most similar of the known names, or all of them if none is."""
     names = list(known)
     lower = {each.lower(): each for each in names}
-    similar = difflib.get_close_matches(name.lower(), lower, n=1)
+    similar = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.8)
     if similar:
         return f"Did you mean {lower[similar[0]]!r}?"
     return f"Choose one of: {', '.join(names)}."

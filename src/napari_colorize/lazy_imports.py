@@ -20,7 +20,12 @@ def lazy_names(
         """Import the module of a name on first use."""
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        try:
+            value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        except ModuleNotFoundError as error:
+            from napari_colorize.extras import missing_extra
+
+            raise (missing_extra(error) or error) from None
         setattr(sys.modules[package], name, value)  # later uses do not call this function
         return value
 

@@ -50,11 +50,12 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-@pytest.mark.parametrize("item", fields(ColorizeSettings), ids=lambda item: item.name)
-def test_the_help_of_an_option_is_that_of_the_setting(item) -> None:
-    output = runner.invoke(app, ["image", "--help"]).stdout
-    assert without_breaks(setting_of(item).help) in without_breaks(output)
-    assert option(item.name) in output
+def test_the_help_of_an_option_begins_as_that_of_the_setting() -> None:
+    output = without_breaks(runner.invoke(app, ["image", "--help"]).stdout)
+    for item in fields(ColorizeSettings):
+        first = re.sub(r" \(.*?\)", "", setting_of(item).help.split(". ")[0])
+        assert without_breaks(first) in output
+        assert without_breaks(option(item.name)) in output.replace("[no]", "")
 
 
 def test_without_options_each_group_has_its_defaults() -> None:

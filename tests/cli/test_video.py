@@ -15,7 +15,7 @@ from sample_videos import decoded_frames, make_video, packets_of
 from stand_ins import TintNetwork, colorizer_of, tint_spec
 from typer.testing import CliRunner, Result
 
-from napari_colorize.cli import ErrorReportingGroup
+from napari_colorize.cli.program import Program
 from napari_colorize.cli.video import video
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.model_spec import ModelSpec
@@ -25,7 +25,7 @@ from napari_colorize.video.plan import VIDEO_SMOOTHING
 
 pytest.importorskip("av")
 
-app = typer.Typer(cls=ErrorReportingGroup, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Program, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(video)
 app.command("other")(lambda: None)  # with a second command, the first one is called by its name
 

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QMessageBox
 from skimage import data
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from napari_colorize.extras import install_command
 from napari_colorize.finetune import form
 from napari_colorize.finetune.form import ALREADY_RUNNING
 from napari_colorize.finetune.training_curves import ERROR_COLOR, LOSS_COLOR
@@ -350,7 +351,7 @@ def test_without_the_training_extra_a_message_names_the_package(
     widget.start()
 
     assert "Training needs accelerate" in notices[0]
-    assert 'pip install "napari-colorize[training]"' in notices[0]
+    assert install_command("training") in notices[0]
 
 
 def test_a_layer_that_cannot_be_read_is_reported(viewer, panel, notices, qtbot):

@@ -7,11 +7,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from napari_colorize.cli.program import Command, Program, Version, create_program
 from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize_training.evaluate_command import evaluate
 
@@ -24,29 +24,22 @@ USER_ERRORS = (ColorizeError, OSError, ValueError)  # shown as one line without 
 DATA_HELP = "Color images: a folder, gray/ and color/ folders, a CSV, NumPy files, or tar shards."
 
 
-class OneLineErrors(TyperGroup):
-    """Command group that prints user errors as one line."""
+class TrainingProgram(Program):
+    """Command group that prints user errors, also those of files and values, as one line."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command; convert user errors to a line and exit code 1."""
-        try:
-            return super().invoke(ctx)
-        except USER_ERRORS as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(1) from None
+    user_errors = USER_ERRORS
+    usage_errors = ()
 
 
-app = typer.Typer(
-    cls=OneLineErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+app = create_program("napari-colorize-train", TrainingProgram)
 
 
 @app.callback()
-def training() -> None:
-    """Train the networks of napari-colorize."""
+def training(version: Version = False) -> None:
+    """Train the networks of napari-colorize, and fine-tune models on your own images."""
 
 
-@app.command()
+@app.command(cls=Command)
 def recipes(
     as_json: Annotated[bool, typer.Option("--json", help="Print all values as JSON.")] = False,
 ) -> None:
@@ -62,10 +55,12 @@ def recipes(
         typer.echo(f"{recipe.name:{width}}  {recipe.title}")
 
 
-@app.command()
+@app.command(cls=Command)
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
-    data: Annotated[Path, typer.Argument(help=DATA_HELP)],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a TOML file.")
+    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP)],
     out: Annotated[
         Path | None, typer.Option(help="Path of the model. Default: in the run folder.")
     ] = None,
@@ -148,9 +143,11 @@ def train(
         typer.echo(model)
 
 
-@app.command(name="finetune")
+@app.command(name="finetune", cls=Command)
 def finetune_command(
-    data: Annotated[list[Path], typer.Argument(help=f"{DATA_HELP} Several are combined.")],
+    data: Annotated[
+        list[Path], typer.Argument(metavar="DATA", help=f"{DATA_HELP} Several are combined.")
+    ],
     base: Annotated[str, typer.Option("--from", help="Base model, by name or file.")] = "embedded",
     out: Annotated[Path, typer.Option(help="Path of the model and its card.")] = Path(
         "finetuned.safetensors"
@@ -218,10 +215,13 @@ def finetune_command(
         typer.echo(result.sentence)
 
 
-@app.command()
+@app.command(cls=Command)
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="Model file; the calibration is written into it.")],
-    data: Annotated[Path, typer.Argument(help="Color images, as for train.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="Model file; the calibration is written into it."),
+    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Color images, as for train.")],
     all_images: Annotated[
         bool, typer.Option("--all", help="Use all images, not only the validation split.")
     ] = False,
@@ -279,12 +279,12 @@ def _stopped_exit() -> typer.Exit:
     return typer.Exit(STOPPED)
 
 
-app.command()(evaluate)
+app.command(cls=Command)(evaluate)
 
 
 def main() -> None:
     """Entry point of `napari-colorize-train`."""
-    app()
+    app(prog_name="napari-colorize-train")
 
 
 if __name__ == "__main__":

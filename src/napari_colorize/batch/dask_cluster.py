@@ -36,6 +36,7 @@ from napari_colorize.batch.runner import (
     is_disk_full,
 )
 from napari_colorize.errors import ColorizeError, ColorizeWarning
+from napari_colorize.extras import install_command
 from napari_colorize.runtime.atomic import remove_abandoned
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def connected(address: str) -> Iterator[Client]:
         from distributed.utils import silence_logging_cmgr
     except ModuleNotFoundError:
         raise ColorizeError(
-            'Running on a cluster requires dask: pip install "napari-colorize[cluster]".'
+            f"Running on a cluster requires dask: {install_command('cluster')}"
         ) from None
     with ExitStack() as resources:
         resources.enter_context(silence_logging_cmgr(LOG_LEVEL))

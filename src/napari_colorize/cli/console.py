@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
+from napari_colorize.cli.program import in_shell_words
 from napari_colorize.errors import ColorizeError, ColorizeWarning
 from napari_colorize.imaging.intensity_range import REMEDY, STRETCHED
 
 if TYPE_CHECKING:
     from napari_colorize.batch.naming import BatchPlan, Job
     from napari_colorize.batch.runner import Event, ImageWritten
+    from napari_colorize.cli.shared_options import ModelOptions
     from napari_colorize.io.text_metadata import Dropped
+    from napari_colorize.settings import ColorizeSettings
     from napari_colorize.video.plan import VideoJob
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -73,12 +76,20 @@ class _Console:
         tqdm.write(printable(path), file=sys.stdout)
         sys.stdout.flush()  # for programs that read the paths from a pipe
 
+    def show_request(self, models: ModelOptions, settings: ColorizeSettings) -> None:
+        """Print what is going to be done: models, device and the settings that are not defaults."""
+        changed = repr(settings).partition("(")[2].rstrip(")") or "the model's recommended settings"
+        self._note(
+            f"Model {' and '.join(models.names)}, device {models.device}, precision "
+            f"{models.precision}; {changed}"
+        )
+
     def _note(self, line: str) -> None:
         if not self._quiet:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        line = line.replace(REMEDY, SHELL_REMEDY)
+        line = in_shell_words(line.replace(REMEDY, SHELL_REMEDY))
         tqdm.write(printable(re.sub(r"\s*\n\s*", " ", line)), file=sys.stderr)
 
 
@@ -89,8 +100,9 @@ class BatchConsole(_Console):
     the current image.
     """
 
-    def __init__(self, plan: BatchPlan, *, quiet: bool = False) -> None:
+    def __init__(self, plan: BatchPlan, *, quiet: bool = False, verbose: bool = False) -> None:
         super().__init__(quiet=quiet)
+        self._prints_each = verbose or len(plan.jobs) == 1  # else notes are folded
         self.failed = len(plan.unread)
         self.written = 0
         self._kept = 0  # results that another process has written meanwhile
@@ -183,7 +195,7 @@ class BatchConsole(_Console):
             self._dropped.append(result.dropped)
             self._last_name = printable(result.path.name)
         self._print_path(result.path)
-        if len(self._plan.jobs) == 1:
+        if self._prints_each:
             self._note(f"{printable(result.path)}: {result.seconds:.1f} s")
 
     def _end(self, kind: type[BaseException] | None) -> None:
@@ -213,7 +225,7 @@ class BatchConsole(_Console):
 
     def _fold(self, note: str, image: str) -> None:
         """Print a note: in a batch at its end, and once for all that differ only in numbers."""
-        if len(self._plan.jobs) == 1:
+        if self._prints_each:
             self._note(f"{image}: {note}" if image else note)
             return
         folded = self._folded.setdefault(_kind(note), _FoldedNote(note, image))
@@ -293,7 +305,8 @@ class SequenceConsole(_Console):
         seconds, frames = perf_counter() - self._start, self._done - self._before
         total = f", {self._done} in total" if self._before else ""
         speed = f"{seconds:.1f} s ({frames / seconds:.1f} per second)"
-        self._note(f"{printable(path)}: {frames} frames in {speed}{total}")
+        count = f"{frames} frame{'s' * (frames != 1)}"
+        self._note(f"{printable(path)}: {count} in {speed}{total}")
 
     def _end(self, kind: type[BaseException] | None) -> None:
         if kind is KeyboardInterrupt and self._done:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import Field, fields, is_dataclass
 from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
+from napari_colorize.cli.program import Command
 from napari_colorize.errors import SettingsError
 from napari_colorize.settings import ColorizeSettings, ContrastLimits, setting_of
 
 LIMITS_OPTION = "--contrast-limits"
+PANELS = {
+    "Prediction": "Color",
+    "Edges and damping": "Color",
+    "Second model": "Model",
+    "Reference image": "Guides",
+    "Video and stacks": "Color",
+    "Input range": "Input and output",
+    "Output and memory": "Input and output",
+}
+METAVARS = {"blend_by": "RULE", "reference_method": "METHOD", "fidelity": "KIND"}
+
+"""Groups of options in the help, of groups of settings that have another title there."""
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -76,17 +89,30 @@ def _setting_option(item: Field[Any]) -> Any:
         max=setting.high,
         metavar=_metavar(item),
         parser=contrast_limits if item.name == "contrast_limits" else None,
-        help=setting.help,
+        help=_help(item),
         show_default=item.default is not None,
-        rich_help_panel=None,
+        rich_help_panel=PANELS.get(setting.group, setting.group),
     )
+
+
+def _help(item: Field[Any]) -> str:
+    """The first sentence of a setting's help, with choices all of it; the default if it varies."""
+    setting = setting_of(item)
+    if setting.choices and item.name != "contrast_limits":
+        return setting.help
+    first, *others = setting.help.split(". ")
+    first = re.sub(r" \([^)]*\)", "", first)
+    default = [text for text in others if text.startswith("Default:")]
+    return ". ".join([first.rstrip("."), *default]).rstrip(".") + "."
 
 
 def _metavar(item: Field[Any]) -> str | None:
     setting = setting_of(item)
     if item.name == "contrast_limits":
-        return "|".join([*(setting.choices or ()), "LOW,HIGH"])
-    return None
+        return "LIMITS"
+    if setting.choices:
+        return METAVARS.get(item.name, "|".join(setting.choices))
+    return None if setting.high is None else f"{setting.low:g}-{setting.high:g}"
 
 
 def contrast_limits(text: str) -> ContrastLimits:
@@ -114,7 +140,7 @@ def _number(text: str) -> float:
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
-class SettingsCommand(TyperCommand):
+class SettingsCommand(Command):
     """Command whose option --contrast-limits also takes its two numbers as two arguments."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

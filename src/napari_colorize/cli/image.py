@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from napari_colorize.cli.dataclass_options import with_option_groups
-from napari_colorize.cli.shared_options import GuideOptions, ModelOptions, Overwrite, Quiet
+from napari_colorize.cli.shared_options import (
+    GuideOptions,
+    ModelOptions,
+    Overwrite,
+    Quiet,
+    Verbose,
+    refuse_without_effect,
+)
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ def image(
         ),
     ],
     *,
+    context: typer.Context,
     out: Annotated[
         str | None,
         typer.Option(
@@ -39,6 +47,7 @@ def image(
             metavar="FILE|FOLDER",
             help="Output file for a single image, otherwise a folder with the sub-folders of the "
             "input. Default: NAME-colorized next to each image.",
+            rich_help_panel="Result",
         ),
     ] = None,
     models: ModelOptions,
@@ -48,14 +57,17 @@ def image(
         typer.Option(
             metavar="8,16,24,32",
             help="Write contact sheets NAME-sweep.png instead: the image at these render factors.",
+            rich_help_panel="Result",
         ),
     ] = None,
     map: Annotated[
         Literal["disagreement", "error", "uncolored"] | None,
         typer.Option(
-            help="Write a map NAME-disagreement.png etc. instead. disagreement: variation of the "
-            "prediction under flips and other render factors. error: expected CIEDE2000 error. "
-            "uncolored: pixels with almost no chroma.",
+            metavar="KIND",
+            help="Write a map NAME-KIND.png instead. disagreement: variation of the prediction "
+            "under flips and other render factors. error: expected CIEDE2000 error. uncolored: "
+            "pixels with almost no chroma.",
+            rich_help_panel="Result",
         ),
     ] = None,
     guides: GuideOptions,
@@ -64,6 +76,7 @@ def image(
         typer.Option(
             metavar="AXIS",
             help="Axis of a stack along which --temporal-smoothing acts. Default: the first axis.",
+            rich_help_panel="Color",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -71,33 +84,38 @@ def image(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Run on the workers of this dask scheduler, for example tcp://machine:8786. All "
-            "workers need the files at the same paths. local starts workers on this machine; "
-            "local:4 starts four. Progress is recorded in napari-colorize-manifest.jsonl in the "
-            "output folder.",
+            help="Run on this dask scheduler, such as tcp://machine:8786, whose workers need the "
+            "files at the same paths; or local, local:4.",
+            rich_help_panel="Speed",
         ),
     ] = None,
     retry: Annotated[
         bool,
         typer.Option(
-            "--retry/--no-retry", help="With --dask: retry images that failed in an earlier run."
+            "--retry/--no-retry",
+            help="With --dask: retry images that failed before.",
+            rich_help_panel="Speed",
         ),
     ] = True,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Colorize images: files, folders and globs.
 
-    Existing results are kept and their images skipped, so an interrupted command is resumed by
-    repeating it, also with --dask after a crash. If INPUT is a single file, an existing result is
-    an error instead. Results of earlier runs (NAME-colorized) and hidden files in folders are
-    ignored.
-
-    Paths of results are printed to stdout, everything else to stderr. Exit code: 0 success, 1
-    some or all images failed (the others are done), 2 usage error, 130 interrupted.
+    Existing results are kept: a repeated command resumes an interrupted one. For a single file an
+    existing result is an error instead. Results of earlier runs (NAME-colorized) and hidden files
+    are ignored. Paths of results are printed to stdout, everything else to stderr. Exit code: 0
+    success, 1 images failed (the others are done), 2 usage error, 130 interrupted. Brackets
+    contain defaults.
     """
+    refuse_without_effect(context)
     factors = _render_factors(sweep, settings)
     if factors and map is not None:
         raise typer.BadParameter("--sweep and --map exclude each other.")
+    if settings.temporal_smoothing and (factors or map is not None):
+        raise typer.BadParameter(
+            "--temporal-smoothing has no effect on contact sheets and maps, which show one plane."
+        )
 
     from napari_colorize.batch.earlier_results import planned_record
     from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
@@ -112,9 +130,13 @@ def image(
         planned=lambda: planned_record(models.specs(), settings, guides.read(), factors),
     )
     models.check()
+    if settings.temporal_smoothing:
+        _refuse_single_image(plan)
     task = {"settings": settings, "sweep": factors, "overwrite": overwrite, "map": map}
     run = _Run(plan, models, guides.read(), time_axis, task)
-    with BatchConsole(plan, quiet=quiet) as console:
+    with BatchConsole(plan, quiet=quiet, verbose=verbose) as console:
+        if verbose:
+            console.show_request(models, settings)
         if dask is None:
             events = run.locally(progress=not quiet)
         else:
@@ -161,6 +183,24 @@ class _Run:
         cluster = ClusterBatch(address=address, make=make, manifest=manifest, retry=retry)
         # Without jobs too: the manifest records existing results.
         return cluster.run(self.plan.jobs, self.plan.kept)
+
+
+def _refuse_single_image(plan: BatchPlan) -> None:
+    """Raise `typer.BadParameter` if the only image to colorize is not a stack."""
+    from napari_colorize.errors import ImageError
+    from napari_colorize.io.images import read_image
+
+    if len(plan.jobs) != 1:
+        return
+    try:
+        is_stack = read_image(plan.jobs[0].source).is_stack
+    except ImageError:
+        return  # reported by the run
+    if not is_stack:
+        raise typer.BadParameter(
+            f"--temporal-smoothing has no effect on a single image, and {plan.jobs[0].source} is "
+            "no stack. Folders of frames are colorized by `napari-colorize video`."
+        )
 
 
 def make_worker_batch(

@@ -21,7 +21,7 @@ from napari_colorize.zoo import (
     user_models,
 )
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = typer.Typer(rich_markup_mode=None)
 
 COLUMNS = "{:<18} {:>7}  {:<10}  {:>13}  {}"
 
@@ -36,8 +36,21 @@ def list_models(
     The list has size, recommended render factor, license and origin. Models that you fine-tuned
     are listed last.
     """
-    if ctx.invoked_subcommand is not None:
-        return
+    if ctx.invoked_subcommand is None:
+        _print_models(as_json=as_json)
+    elif as_json:
+        raise typer.BadParameter(f"--json has no effect on {ctx.invoked_subcommand}.")
+
+
+@app.command(name="list")
+def list_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with all fields.")] = False,
+) -> None:
+    """List the models, like `models` alone."""
+    _print_models(as_json=as_json)
+
+
+def _print_models(*, as_json: bool) -> None:
     known = [*CATALOGUE.values(), *_own_checkpoints()]
     if as_json:
         typer.echo(json.dumps([as_record(each) for each in known], indent=2))
@@ -51,7 +64,8 @@ def list_models(
 @app.command(name="fetch")
 def fetch_models(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="Names listed by `napari-colorize models`.")
+        list[str],
+        typer.Argument(metavar="NAME", help="Names listed by `napari-colorize models`."),
     ],
 ) -> None:
     """Download models for later use; prints the paths of the files."""

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from napari_colorize.settings import REFINING, ColorizeSettings
+
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
     from napari_colorize.model_spec import ModelSpec
     from napari_colorize.refine.guides import Guides
+
+
+def _model_names(incomplete: str) -> list[str]:
+    """Names for the completion of a shell."""
+    from napari_colorize.zoo import list_models
+
+    return [name for name in list_models() if name.startswith(incomplete)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,21 +29,38 @@ class ModelOptions:
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="A name listed by `models`, or a .safetensors or .pth file."
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            help="A name listed by `models`, or a weights file.",
+            autocompletion=_model_names,
+            rich_help_panel="Model",
         ),
     ] = "embedded"
     blend_with: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="Second model, blended with the first by --blend and --blend-by."
+            metavar="NAME|FILE",
+            help="Second model, used by --blend and --blend-by.",
+            autocompletion=_model_names,
+            rich_help_panel="Model",
         ),
     ] = None
     device: Annotated[
-        str, typer.Option(help="auto uses a GPU if there is one; or cpu, cuda, cuda:1, mps, xpu.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="auto uses a GPU if there is one; or cpu, cuda, cuda:1, mps, xpu.",
+            rich_help_panel="Speed",
+        ),
     ] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="auto uses bfloat16 if the hardware supports it; float32 is exact."),
+        typer.Option(
+            metavar="TYPE",
+            help="auto uses bfloat16 if the hardware supports it; or float32 (exact), bfloat16.",
+            rich_help_panel="Speed",
+        ),
     ] = "auto"
 
     @property
@@ -82,9 +108,9 @@ class GuideOptions:
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Image with an alpha channel, same size as the input. Pixels with alpha of at "
-            "least 0.5 set the color there; it spreads to similar neighboring pixels. Only hue and "
-            "saturation are used; luminance is kept.",
+            help="Image with alpha: hue and saturation of its opaque pixels spread to similar "
+            "neighboring pixels.",
+            rich_help_panel="Guides",
         ),
     ] = None
     mask: Annotated[
@@ -93,11 +119,16 @@ class GuideOptions:
             metavar="FILE",
             help="Image of the same size as the input. Pixels darker than middle gray are not "
             "colorized.",
+            rich_help_panel="Guides",
         ),
     ] = None
     reference: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Color image whose palette is transferred."),
+        typer.Option(
+            metavar="FILE",
+            help="Color image whose palette is transferred.",
+            rich_help_panel="Guides",
+        ),
     ] = None
 
     def read(self) -> Guides | None:
@@ -110,5 +141,52 @@ class GuideOptions:
         return read_guides(self.hints, self.mask, self.reference)
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace existing results.", rich_help_panel="Result"),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only result paths and errors.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print model, settings, and the notes of every image."),
+]
+
+# Options, and the option without which they have no effect.
+_NEEDED = {
+    "blend": "blend_with",
+    "blend_by": "blend_with",
+    "reference_strength": "reference",
+    "reference_method": "reference",
+    "hue_from": "hue_damping",
+    "hue_to": "hue_damping",
+    "time_axis": "temporal_smoothing",
+    "retry": "dask",
+}
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """Names of the parameters that are on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def refuse_without_effect(context: typer.Context) -> None:
+    """Raise `typer.BadParameter` for an option that nothing in the command line makes effective."""
+    given = given_options(context)
+    if {"quiet", "verbose"} <= given:
+        raise typer.BadParameter("--quiet and --verbose exclude each other.")
+    for name in sorted(given & _NEEDED.keys()):
+        needed = _NEEDED[name]
+        if needed in context.params and not context.params[needed]:
+            flag = "no-retry" if name == "retry" and not context.params[name] else name
+            raise typer.BadParameter(
+                f"--{flag.replace('_', '-')} has no effect without --{needed.replace('_', '-')}."
+            )
+    if context.params.get("fidelity", "exact") != "exact":
+        defaults = vars(ColorizeSettings())
+        changed = {name for name in REFINING if context.params[name] != defaults[name]}
+        for name in sorted(given & changed):
+            raise typer.BadParameter(
+                f"--{name.replace('_', '-')} has no effect with --fidelity "
+                f"{context.params['fidelity']}, which repeats the steps of another program."
+            )

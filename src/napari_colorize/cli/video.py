@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_colorize.cli.dataclass_options import with_option_groups
-from napari_colorize.cli.shared_options import GuideOptions, ModelOptions, Overwrite, Quiet
+from napari_colorize.cli.shared_options import (
+    GuideOptions,
+    ModelOptions,
+    Overwrite,
+    Quiet,
+    Verbose,
+    refuse_without_effect,
+)
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -25,8 +32,10 @@ class EncodingOptions:
     codec: Annotated[
         str | None,
         typer.Option(
-            help="FFmpeg name of the video encoder. Default: libx264, or libx265 for more than 8 "
-            "bits; libvpx-vp9 or libsvtav1 in .webm."
+            metavar="NAME",
+            rich_help_panel="Encoding",
+            help="FFmpeg name of the video encoder. Default: libx264 or libx265; libvpx-vp9 or "
+            "libsvtav1 in .webm.",
         ),
     ] = None
     quality: Annotated[
@@ -34,22 +43,30 @@ class EncodingOptions:
         typer.Option(
             min=0,
             max=63,
-            help="Constant rate factor (crf) of the encoder: 0 is best and largest; about 17 is "
-            "visually lossless with libx264. Default: close to lossless.",
+            metavar="0-63",
+            rich_help_panel="Encoding",
+            help="Constant rate factor (crf); 0 is best. Default: close to lossless.",
         ),
     ] = None
     rate: Annotated[
         str | None,
         typer.Option(
             metavar="25|24000/1001",
-            help="Frames per second of a video made from images. Default: 25.",
+            rich_help_panel="Encoding",
+            help="Frames per second of a video made from images.  [25]",
         ),
     ] = None
     start: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Start time in the input video.")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Start time in the input video.", rich_help_panel="Encoding"
+        ),
     ] = None
     end: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="End time in the input video.")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="End time in the input video.", rich_help_panel="Encoding"
+        ),
     ] = None
 
     def export_options(self, *, overwrite: bool) -> ExportOptions:
@@ -91,25 +108,23 @@ def video(
     encoding: EncodingOptions,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Colorize a video, a folder of frames or an image stack.
 
-    For videos and folders of frames, --temporal-smoothing is 0.85 unless it is given. Stacks are
-    not smoothed by default, as in the command image.
-
-    For a video, audio, subtitles, chapters and metadata are copied; time stamps and rotation are
-    kept. Streams that the output container does not support are listed. Unfinished work is kept
-    in OUT.part: an interrupted command is resumed by repeating it, and OUT is created when it is
-    complete.
+    For videos and folders of frames, --temporal-smoothing is 0.85 unless it is given. Audio,
+    subtitles, chapters and metadata of a video are copied; what the output cannot hold is listed.
+    Unfinished work is kept in OUT.part: a repeated command resumes an interrupted one.
 
     The path of the result is printed to stdout, everything else to stderr. Exit code: 0 success, 1
-    failure, 2 usage error, 130 interrupted.
+    failure, 2 usage error, 130 interrupted. Brackets contain defaults.
     """
     from napari_colorize.batch.earlier_results import planned_record
     from napari_colorize.batch.task import Extras
     from napari_colorize.cli.console import SequenceConsole
     from napari_colorize.video.plan import default_temporal_smoothing, plan_video, sequence_kind
 
+    refuse_without_effect(context)
     given = context.get_parameter_source("temporal_smoothing")
     if given is not None and given.name == "DEFAULT":
         smoothing = default_temporal_smoothing(sequence_kind(Path(source)))
@@ -123,6 +138,8 @@ def video(
     models.check()
     guide_images = guides.read()
     with SequenceConsole(plan.source.info.total, quiet=quiet) as console:
+        if verbose:
+            console.show_request(models, settings)
         colorizer, second = models.load(progress=not quiet)
         extras = Extras(guide_images, second)
         job = plan.run(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from napari_colorize.errors import SettingsError
+from napari_colorize.extras import install_command
 from napari_colorize.finetune.training_run import TrainingRequest, missing_packages, runs
 from napari_colorize.session.messages import download_note
 from napari_colorize.zoo import CATALOGUE, user_models
@@ -107,8 +108,8 @@ def require_ready(has_data: bool, *, restart: str) -> None:
     packages = missing_packages()
     if packages:
         raise SettingsError(
-            f"Training needs {' and '.join(packages)}. Run pip install "
-            f'"napari-colorize[training]" and restart {restart}.'
+            f"Training needs {' and '.join(packages)}. Run {install_command('training')} and "
+            f"restart {restart}."
         )
     if not has_data:
         raise SettingsError(NO_DATA)

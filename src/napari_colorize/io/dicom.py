@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
+from napari_colorize.extras import install_command
 from napari_colorize.imaging.intensity_range import IntensityRange, declared_range
 from napari_colorize.io.icc import for_rgb
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution
@@ -159,7 +160,7 @@ def _load(path: Path, **options: Any) -> Dataset:
         import pydicom
     except ImportError:
         raise ImageError(
-            f'{path.name} is a DICOM file. To read it: pip install "napari-colorize[dicom]".'
+            f"{path.name} is a DICOM file. To read it: {install_command('dicom')}"
         ) from None
     return pydicom.dcmread(path, force=True, **options)
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.extras import install_command
 from napari_colorize.imaging.pyramid import halve
 from napari_colorize.io.image_record import Metadata
 from napari_colorize.runtime.atomic import write_errors
@@ -68,9 +69,7 @@ def zarr() -> ModuleType:
     try:
         import zarr as library
     except ImportError:
-        raise ImageError(
-            'Reading and writing zarr requires: pip install "napari-colorize[video]".'
-        ) from None
+        raise ImageError(f"Reading and writing zarr requires: {install_command('video')}") from None
     module: ModuleType = library
     return module
 

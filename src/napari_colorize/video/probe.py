@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.extras import install_command
 from napari_colorize.video.ycbcr import FULL, HLG, MATRICES, PQ, YCbCrFormat, standard_format
 
 PYAV_VERSION = 18  # older versions cannot write a rotation
-INSTALL = 'pip install "napari-colorize[video]"'
 MICROSECONDS = 1_000_000  # time unit of containers
 # Codecs for which a gray stream without a range tag has limited range. PNG, GIF and most others
 # know no limited range, and neither does RGB.
@@ -72,11 +72,13 @@ def pyav() -> ModuleType:
     try:
         import av
     except ImportError:
-        raise ImageError(f"Reading and writing videos requires PyAV: {INSTALL}.") from None
+        raise ImageError(
+            f"Reading and writing videos requires PyAV: {install_command('video')}"
+        ) from None
     if int(av.__version__.partition(".")[0]) < PYAV_VERSION:
         raise ImageError(
             f"Videos require PyAV {PYAV_VERSION} or newer, but {av.__version__} is installed: "
-            f"{INSTALL} --upgrade."
+            f"{install_command('video')} --upgrade"
         )
     module: ModuleType = av
     return module

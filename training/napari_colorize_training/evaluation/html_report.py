@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_colorize.errors import SettingsError
+from napari_colorize.extras import install_command
 from napari_colorize.finetune.line_chart import Chart, named_lines, render_svg
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.runtime.atomic import new_file
@@ -40,9 +41,7 @@ def to_html(evaluation: Evaluation) -> str:
     try:
         import jinja2
     except ImportError as error:
-        raise SettingsError(
-            "HTML reports need Jinja2: pip install 'napari-colorize[training]'."
-        ) from error
+        raise SettingsError(f"HTML reports need Jinja2: {install_command('training')}") from error
     names = [column.name for column in evaluation.models]
 
     def data_uri(examples: Sequence[Example]) -> str:

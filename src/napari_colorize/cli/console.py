@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from napari_colorize.cli.program import in_shell_words
+from napari_colorize.cli.program import in_shell_words, printable
 from napari_colorize.errors import ColorizeError, ColorizeWarning
 from napari_colorize.imaging.intensity_range import REMEDY, STRETCHED
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from napari_colorize.settings import ColorizeSettings
     from napari_colorize.video.plan import VideoJob
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 LIMITS_HINT = "For images of one acquisition, give --contrast-limits LOW,HIGH."
 SHELL_REMEDY = "Other limits: --contrast-limits dtype, data, percentile or LOW,HIGH."
 
@@ -315,11 +314,6 @@ class SequenceConsole(_Console):
     def _notes(self, sentences: Iterable[str]) -> None:
         for sentence in sentences:
             self._note(sentence)
-
-
-def printable(text: object) -> str:
-    """Text with control characters escaped: names of files may contain line breaks and ESC."""
-    return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(text))
 
 
 def _kind(note: str) -> str:

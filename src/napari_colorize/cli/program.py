@@ -27,6 +27,7 @@ PANELS = (
 NAMES = "|".join(
     ["overwrite", "precision", "device", "blend_with", *(f.name for f in fields(ColorizeSettings))]
 )
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KEYWORD = re.compile(rf'(?:set )?(?<![\w./-])({NAMES})=("\w+"|True|False|\.\.\.|[\d.]*\d)')
 # Names with an underscore and no other use, such as render_factor; not in the name of a file.
 _NAME = re.compile(rf"(?<![\w./-])(?=\w+_)({NAMES})(?!\.?\w)")
@@ -117,6 +118,11 @@ def in_shell_words(text: str) -> str:
     return _NAME.sub(lambda found: "--" + found[1].replace("_", "-"), text)
 
 
+def printable(text: object) -> str:
+    """Text with control characters escaped: names of files may contain line breaks and ESC."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(text))
+
+
 def _short(names: str, help: str) -> tuple[str, str]:
     """An entry of the help without types and ranges of numbers, and with short defaults."""
     names = re.sub(r"--([\w-]+) / --no-\1\b", r"--[no-]\1", names)
@@ -131,8 +137,6 @@ def _short(names: str, help: str) -> tuple[str, str]:
 
 
 def _failed(error: Exception, code: int) -> typer.Exit:
-    from napari_colorize.cli.console import printable
-
     typer.echo(f"Error: {printable(in_shell_words(str(error)))}", err=True)
     return typer.Exit(code)
 

@@ -63,3 +63,13 @@ def test_napari_opens_each_sample(key):
     [layer] = viewer.open_sample("napari-colorize", key)
 
     assert not layer.rgb and layer in viewer.layers
+
+
+def test_science_samples_are_not_photographs():
+    [(cell, _, _)] = samples.cell()
+    assert cell.dtype == np.uint8 and cell.ndim == 2
+    channels = samples.fluorescence()
+    assert [attributes["blending"] for _, attributes, _ in channels] == ["additive"] * 2
+    assert all(image.dtype == np.uint16 and image.max() > 500 for image, _, _ in channels)
+    [(density, attributes, _)] = samples.xray()
+    assert density.max() == 4095 and attributes["units"] == ("mm", "mm")

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_colorize.napari.layers import reason_not_colorizable
-from napari_colorize.napari.panels import row, wrapped_label
+from napari_colorize.napari.panels import row, tooltip, wrapped_label
 from napari_colorize.session.messages import download_label, model_choices, needs_download
 from napari_colorize.zoo import CATALOGUE
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from napari_colorize.result import Colorized
 
-MINIMUM_CHARACTERS = 8  # of a name that stay visible, so that panels can be narrow
+MINIMUM_CHARACTERS = 6  # of a name that stay visible, so that panels can be narrow
 MODEL_FILE_FILTER = "Models (*.safetensors *.pth *.pt)"
 TOOLTIP_ROLE = 3  # Qt.ItemDataRole.ToolTipRole, as the number that every Qt binding accepts
 THUMBNAIL_SIDE = 132  # pixels
@@ -134,9 +134,12 @@ class ModelChooser(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self._list.setMinimumContentsLength(MINIMUM_CHARACTERS)
+        self._list.setToolTip(
+            tooltip("The network that predicts the colors. Point at an entry to read about it.")
+        )
         self._download = QPushButton("Download")
         self._file = QToolButton()
-        self._file.setText("…")
+        self._file.setText("Open…")
         self._file.setToolTip("Open a model file (.safetensors or .pth).")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -168,8 +171,8 @@ class ModelChooser(QWidget):
             for label, model in model_choices(self._files):
                 self._list.addItem(label, model)
                 about = CATALOGUE.get(model)
-                tooltip = model if about is None else f"{about.title}. {about.license}."
-                self._list.setItemData(self._list.count() - 1, tooltip, TOOLTIP_ROLE)
+                text = model if about is None else f"{about.title}. {about.license}."
+                self._list.setItemData(self._list.count() - 1, text, TOOLTIP_ROLE)
         self.show_model(before)
 
     def show_model(self, model: str) -> None:
@@ -201,7 +204,7 @@ class ModelChooser(QWidget):
 
 
 class SweepGrid(QWidget):
-    """Thumbnails of one image at several render factors."""
+    """Thumbnails of one image at several render factors; a choice closes them."""
 
     picked = Signal(int)  # the render factor whose thumbnail was clicked
 
@@ -213,9 +216,14 @@ class SweepGrid(QWidget):
             "Low render factors give uniform colors, high ones follow small structures. "
             "Click one to use it."
         )
+        self.close_button = QToolButton()
+        self.close_button.setText("✕")
+        self.close_button.setToolTip("Close the thumbnails.")
+        self.close_button.clicked.connect(self.hide)
         self._grid = QGridLayout()
-        layout.addWidget(help_text)
+        layout.addLayout(row(help_text, self.close_button, stretch=1))
         layout.addLayout(self._grid)
+        self.picked.connect(self.hide)
         self.buttons: dict[int, QToolButton] = {}
 
     def begin(self, render_factors: list[int]) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Points
 from napari.utils.notifications import show_error
 from psygnal import Signal
 
@@ -20,13 +21,17 @@ from napari_colorize.display import ColorArrays, colors_for
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.napari import layers
 from napari_colorize.napari.activity import ActivityBar
+from napari_colorize.napari.automatic import has_colors, reason_to_wait
 from napari_colorize.napari.crop import PlaneCrop, crop_of
 from napari_colorize.napari.guide.grid import grid_of
 from napari_colorize.napari.guide.guide_layers import GuideLayers, add_hints
+from napari_colorize.napari.image_reader import restore
 from napari_colorize.napari.layer_actions import LayerActions
+from napari_colorize.napari.layers import is_colorizable
 from napari_colorize.napari.panels import DockCloseWatcher
 from napari_colorize.napari.result_layers import ResultLayers
 from napari_colorize.napari.signals import Connections, SingleShotTimer, main_thread_relay
+from napari_colorize.napari.typical_error import TypicalError
 from napari_colorize.session import ColorizeSession
 from napari_colorize.session.presenter import Presenter
 
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
     import os
 
     from napari import Viewer
-    from napari.layers import Image, Layer, Points, Shapes
+    from napari.layers import Image, Layer, Shapes
     from qtpy.QtWidgets import QWidget
 
     from napari_colorize.array_types import PlaneIndex
@@ -86,6 +91,7 @@ class ColorizeController:
     changed = Signal()
     models_changed = Signal()  # the user has a new model
     shown = Signal(object)  # Colorized: the result layer displays this result
+    selection_changed = Signal()  # another layer is selected, or `is_live` has changed
 
     def __init__(self, viewer: Viewer) -> None:
         self.viewer = viewer
@@ -95,12 +101,14 @@ class ColorizeController:
             self.session,
             relay,
             lambda update: SingleShotTimer(update, DELAY),
-            empty_status=lambda: layers.nothing_to_colorize(viewer.layers.selection.active),
+            empty_status=self._empty_status,
+            selection_status=self._selection_status,
             session_settings=self._session_settings,
         )
         self.events = self.presenter.events
         self.is_closed = False
-        self.is_live = True  # whether a selected layer is colorized automatically
+        self._is_live = True
+        self.typical_error = TypicalError(self.session, self.events)
         self._result_layers = ResultLayers(viewer, self._make_colors, self._on_values_changed)
         self._colorized_layer: ColorizedLayer | None = None
         self._region: Shapes | None = None
@@ -113,6 +121,8 @@ class ColorizeController:
         self._edit_timer = SingleShotTimer(self._update_edited_region, DELAY)
         self._connect_presenter()
         self._connect_viewer()
+        for layer in viewer.layers:
+            restore(layer)
 
     def _connect_presenter(self) -> None:
         presenter, events = self.presenter, self.events
@@ -128,6 +138,7 @@ class ColorizeController:
         viewer_layers, dims = self.viewer.layers, self.viewer.dims.events
         connect = self._viewer_connections.add
         connect(viewer_layers.selection.events.active, self._on_selection)
+        connect(viewer_layers.events.inserted, self._on_layer_inserted)
         connect(viewer_layers.events.removed, self._on_layer_removed)
         connect(dims.current_step, self._on_plane_displayed)
         connect(dims.ndisplay, self._on_plane_displayed)
@@ -147,6 +158,7 @@ class ColorizeController:
             return
         self.is_closed = True
         self.presenter.close()
+        self.typical_error.close()
         self._edit_timer.stop()
         with suppress(RuntimeError):  # Qt may delete the bar first when the interpreter exits
             self._bar.close()
@@ -232,6 +244,7 @@ class ColorizeController:
         if not colorized_layer.colors.matches(**layers.read(layer, self._region)):
             colorized_layer.colors = colorized_layer.make_colors()
         self._colorized_layer = colorized_layer
+        self.typical_error.clear()
         self._show_colorized_layer(colorized_layer)
         self.viewer.layers.selection.active = layer
         self.layer_changed.emit(layer)
@@ -239,11 +252,88 @@ class ColorizeController:
             colorized_layer.colors.put(self.plane, self.result)
             self._on_result(self.result)
 
-    def follow_selection(self) -> None:
-        """Colorize the selected layer if it is gray; color layers must be chosen explicitly."""
+    @property
+    def is_live(self) -> bool:
+        """Whether a selected grayscale photograph is colorized without a click."""
+        return self._is_live
+
+    @is_live.setter
+    def is_live(self, is_live: bool) -> None:
+        self._is_live = is_live
+        self._on_selection()
+
+    @property
+    def offer(self) -> Image | None:
+        """The layer that `colorize` would colorize in place of the present one, or None.
+
+        It is the selected layer. If none is selected and nothing is colorized, it is the only layer
+        that can be colorized.
+        """
         active = self.viewer.layers.selection.active
-        if active is not None and layers.reason_not_colorizable(active) is None and not active.rgb:
-            self.choose_layer(active)
+        if active is None and self.layer is None:
+            found = [each for each in self.viewer.layers if is_colorizable(each)]
+            return found[0] if len(found) == 1 else None
+        return active if active is not self.layer and is_colorizable(active) else None
+
+    def reason_to_wait(self, layer: Image) -> str:
+        """Why a layer is not colorized before `colorize` is called; "" if it is."""
+        if not self._is_live:
+            return f"Press Colorize to predict the colors of {layer.name!r}."
+        return reason_to_wait(layer, self.viewer.dims)
+
+    def has_colors(self, layer: Image) -> bool:
+        """Whether the displayed plane of an RGB layer has more than one tone."""
+        return has_colors(layer, self.viewer.dims)
+
+    @property
+    def notes(self) -> str:
+        """Notes about the displayed result; "" while the status is about something else."""
+        is_described = self.result is not None and not self._selection_status()
+        return self.presenter.notes if is_described else ""
+
+    def follow_selection(self) -> None:
+        """Colorize the selected layer, unless there is a reason to wait for `colorize`."""
+        offer = self.offer
+        if offer is not None and not self.reason_to_wait(offer):
+            self.choose_layer(offer)
+
+    def colorize(self) -> None:
+        """Colorize the offered layer, or the present one once more.
+
+        Raises `ImageError` with the reason if there is neither.
+        """
+        offer = self.offer
+        if offer is not None:
+            self.choose_layer(offer)
+        elif self._colorized_layer is not None:
+            self.presenter.refresh()
+        else:
+            raise ImageError(self._empty_status())
+
+    def _empty_status(self) -> str:
+        """Message while nothing is colorized: what to do, or why the selected layer cannot be."""
+        offer, active = self.offer, self.viewer.layers.selection.active
+        if offer is not None:
+            return self.reason_to_wait(offer) or f"Press Colorize to colorize {offer.name!r}."
+        if active is None and any(map(is_colorizable, self.viewer.layers)):
+            return layers.NONE_SELECTED
+        return layers.reason_not_colorizable(active) or layers.NO_LAYER
+
+    def _selection_status(self) -> str:
+        """Message about a selected layer that has nothing to do with the colorized one, or ""."""
+        active, source = self.viewer.layers.selection.active, self.layer
+        is_related = (
+            active is None
+            or active is source
+            or active is self._region
+            or layers.METADATA in active.metadata
+            or self.guiding.has(active)
+        )
+        if source is None or is_related:
+            return ""
+        if self.offer is not None:
+            return self.reason_to_wait(self.offer)
+        return f"{active.name!r} is not colorized; the settings apply to {source.name!r}."
 
     def use_region(self, shapes: Shapes | None) -> None:
         """Colorize only inside these shapes; None for whole planes.
@@ -278,7 +368,51 @@ class ColorizeController:
         """Add a points layer for hints and use it as guide; raises `ImageError` without a layer."""
         added = add_hints(self.viewer, self._current_layer().layer)
         self.guiding.assign("hints", added)
+        added.events.data.connect(self._on_hints_edited)
+        added.bind_key("Control-Z", lambda _: self.actions.undo(), overwrite=True)
         return added
+
+    def begin_hint(self, color: Any) -> Points:
+        """Let the next click into the image add a hint of this color.
+
+        The Points layer for hints is added if there is none. Raises `ImageError` without a source.
+        """
+        points = self.guiding.layer("hints")
+        if not isinstance(points, Points):
+            points = self.add_hints()
+        points.selected_data = set()  # a new color would be given to selected points
+        points.current_face_color = color
+        self.viewer.layers.selection.active = points
+        points.mode = "add"
+        return points
+
+    def pick_color(self, use: Callable[[str], object]) -> None:
+        """Call a function with the color of the pixel of an RGB layer that is clicked next."""
+        hints, callbacks = self.guiding.layer("hints"), self.viewer.mouse_drag_callbacks
+        if isinstance(hints, Points):
+            hints.mode = "pan_zoom"  # the click must not add a point
+
+        def on_press(viewer: Viewer, event: Any) -> None:
+            callbacks.remove(on_press)
+            color = layers.color_at(viewer, event.position)
+            if color is None:
+                self.presenter.show_status("There is no layer in color at this place.", pin=True)
+            else:
+                use(color)
+
+        callbacks.append(on_press)
+
+    def _on_hints_edited(self, event: Any) -> None:
+        points = event.source
+        if str(getattr(event, "action", "")) not in ("added", "ActionType.ADDED"):
+            return
+
+        def undo() -> None:
+            if points in self.viewer.layers and len(points.data):
+                points.selected_data = {len(points.data) - 1}
+                points.remove_selected()
+
+        self.actions.push("hint", undo)
 
     @property
     def axes(self) -> list[str]:
@@ -390,10 +524,12 @@ class ColorizeController:
             self.presenter.show_error(error)
 
     def _on_selection(self, event: Any = None) -> None:
-        if self.is_live and not self._result_layers.is_adding:
+        if self._result_layers.is_adding:
+            return
+        if self._is_live:
             self._notify_errors(self.follow_selection)
-            if self._colorized_layer is None:
-                self.presenter.show_default_status()  # why the selected layer is not colorized
+        self.presenter.unpin_status()
+        self.selection_changed.emit()
 
     def _on_plane_displayed(self, event: Any = None) -> None:
         if self._colorized_layer is None or self.viewer.dims.ndisplay == 3:
@@ -406,6 +542,9 @@ class ColorizeController:
                 lambda: self.presenter.show_plane(lengths, plane=plane, guides=guides)
             )
 
+    def _on_layer_inserted(self, event: Any) -> None:
+        restore(event.value)  # a colorized file is not a source
+
     def _on_layer_removed(self, event: Any) -> None:
         removed = event.value
         if self._region is not None and self._region is removed:
@@ -417,9 +556,11 @@ class ColorizeController:
             self.presenter.forget(lost)
             if lost is self._colorized_layer:
                 self._clear()
+        self._on_selection()  # the number of layers matters if none is selected
 
     def _clear(self) -> None:
         self._colorized_layer = None
+        self.typical_error.clear()
         if not self.session.is_closed:
             self.presenter.show(None, source=None)
         self.layer_changed.emit(None)

@@ -56,7 +56,7 @@ class LayerActions:
         Raises `ImageError` if there is no result yet.
         """
         kept = self._add_copy()
-        self._push("keep", lambda: self._remove(kept))
+        self.push("keep", lambda: self._remove(kept))
         return kept
 
     def replace(self) -> Image:
@@ -89,7 +89,7 @@ class LayerActions:
                 viewer_layers.insert(at, source)
             viewer_layers.selection.active = source
 
-        self._push("replace", undo)
+        self.push("replace", undo)
         return kept
 
     def add_channels(self) -> list[Image]:
@@ -122,10 +122,18 @@ class LayerActions:
             for layer in hidden:
                 layer.visible = True
 
-        self._push("channels", undo)
+        self.push("channels", undo)
         return added
 
     def _add_copy(self) -> Image:
+        """Add a copy; the selection stays, so that layer controls act on the source."""
+        selected = set(self._viewer.layers.selection)
+        try:
+            return self._copy()
+        finally:
+            self._viewer.layers.selection = selected
+
+    def _copy(self) -> Image:
         colorized_layer, result = self._current(), self._session.result
         if result is None or colorized_layer.result_layer is None:
             raise ImageError(layers.NO_RESULT)
@@ -144,7 +152,8 @@ class LayerActions:
             **options,
         )
 
-    def _push(self, name: str, undo: Callable[[], None]) -> None:
+    def push(self, name: str, undo: Callable[[], None]) -> None:
+        """Register an action that was done, and the function that reverts it."""
         self._undo_stack.append((name, undo))
         self._on_change()
 

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from napari_colorize.array_types import AnyArray, Limits, PlaneIndex
 
 METADATA = "napari-colorize"  # metadata key of a result layer: its provenance
+SOURCE = "napari-colorize source"  # metadata key: name and path of the source, and the plane
 KEPT = "napari-colorize kept"  # metadata key of a copy that no longer changes
 
 NO_LAYER = "There is no image to colorize: open an image, or choose its layer."
+NONE_SELECTED = "No image layer is selected: select one, or choose it above."
 NO_RESULT = "There are no colors yet: wait until the first image is colorized."
 CHANNELS = ("red", "green", "blue")
 
@@ -69,17 +71,19 @@ def reason_not_colorizable(layer: Layer | None) -> str | None:
     return None
 
 
-def nothing_to_colorize(active: Layer | None) -> str:
-    """Reason why the selected layer is not colorized automatically."""
-    reason = reason_not_colorizable(active)
-    if reason is None and active is not None:
-        return f"{active.name} is in color. Choose it above to replace its colors by predictions."
-    return reason or NO_LAYER
+def is_colorizable(layer: Layer | None) -> bool:
+    """Whether a layer can be colorized."""
+    return reason_not_colorizable(layer) is None
 
 
 def largest(layer: Image) -> Any:
     """Data of a layer; of a multiscale layer its largest level."""
     return layer.data[0] if layer.multiscale else layer.data
+
+
+def smallest(layer: Image) -> Any:
+    """Data of a layer; of a multiscale layer its smallest level."""
+    return layer.data[-1] if layer.multiscale else layer.data
 
 
 def leading_shape(layer: Image) -> tuple[int, ...]:
@@ -143,6 +147,21 @@ def read(layer: Image, shapes: Shapes | None = None) -> dict[str, Any]:
         "gamma": display_range.gamma,
         "region": region,
     }
+
+
+def color_at(viewer: Viewer, position: Any) -> str | None:
+    """Color "#rrggbb" of the topmost visible RGB layer at a position of the viewer, or None."""
+    for layer in reversed(viewer.layers):
+        if not (isinstance(layer, Image) and layer.rgb and layer.visible):
+            continue
+        value = layer.get_value(position, world=True)
+        value = value[1] if isinstance(value, tuple) else value  # multiscale: level and value
+        if value is None:
+            continue
+        low, high = (0.0, 1.0) if np.dtype(layer.dtype).kind == "f" else layer.contrast_limits
+        unit = ((np.asarray(value, float)[:3] - low) / ((high - low) or 1)).clip(0, 1)
+        return "#" + "".join(f"{round(255 * channel):02x}" for channel in unit)
+    return None
 
 
 def result_name(layer: Layer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QFlowLayout
 
 LABEL_WIDTH = 96  # pixels; aligns the controls of several forms
 
@@ -52,6 +54,45 @@ class ScrollPanel(QWidget):
     def _update_minimum_width(self) -> None:
         bar = self._area.verticalScrollBar().sizeHint().width()
         self.setMinimumWidth(self._area.widget().minimumSizeHint().width() + bar)
+
+
+class Section(QWidget):
+    """Content below a title that a click shows or hides; hidden at first.
+
+    The arrow is text of the button, so that it has the color of the theme.
+    """
+
+    def __init__(self, title: str, content: QWidget) -> None:
+        super().__init__()
+        self._title, self._content = title, content
+        self._button = QPushButton()
+        self._button.setCheckable(True)
+        self._button.setStyleSheet(
+            "text-align: left; background: transparent; border: none; padding: 2px;"
+        )
+        self._button.setToolTip(tooltip(f"Show or hide: {title}."))
+        self._button.toggled.connect(self._show)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._button)
+        layout.addWidget(content)
+        self._show(False)
+
+    def isExpanded(self) -> bool:
+        """Whether the content is shown."""
+        return bool(self._button.isChecked())
+
+    def expand(self, animate: bool = False) -> None:
+        """Show the content."""
+        self._button.setChecked(True)
+
+    def collapse(self, animate: bool = False) -> None:
+        """Hide the content."""
+        self._button.setChecked(False)
+
+    def _show(self, expanded: bool) -> None:
+        self._button.setText(f"{'▾' if expanded else '▸'} {self._title}")
+        self._content.setVisible(expanded)
 
 
 class DockCloseWatcher(QObject):
@@ -98,6 +139,20 @@ def row(*widgets: QWidget, stretch: int = 0) -> QHBoxLayout:
     return layout
 
 
+def flow(*widgets: QWidget) -> QFlowLayout:
+    """Widgets side by side, in as many lines as the width needs."""
+    layout = QFlowLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def tooltip(text: str) -> str:
+    """HTML of a tooltip: Qt breaks the lines of HTML only."""
+    return f"<p>{html.escape(text)}</p>"
+
+
 def column(*items: Any, gap: int = 0) -> QWidget:
     """Widgets and layouts below each other, with a gap of so many pixels at the end."""
     widget = QWidget()
@@ -119,6 +174,7 @@ def form(*rows: tuple[str, Any]) -> QWidget:
     layout = QFormLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # narrow panels, large fonts
     for text, field in rows:
         label = QLabel(text)
         label.setMinimumWidth(LABEL_WIDTH)
@@ -127,12 +183,12 @@ def form(*rows: tuple[str, Any]) -> QWidget:
 
 
 def button(
-    text: str, tooltip: str = "", clicked: Callable[[], object] | None = None
+    text: str, help_text: str = "", clicked: Callable[[], object] | None = None
 ) -> QPushButton:
-    """A button; `clicked` is called without arguments."""
+    """A button with a tooltip; `clicked` is called without arguments."""
     made = QPushButton(text)
-    if tooltip:
-        made.setToolTip(f"<p>{tooltip}</p>")  # Qt breaks the lines of HTML only
+    if help_text:
+        made.setToolTip(tooltip(help_text))
     if clicked is not None:
         made.clicked.connect(lambda _=False: clicked())
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
 
 from napari_colorize.napari import layers
 from napari_colorize.napari.signals import Connections
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Layer
 
+    from napari_colorize.array_types import PlaneIndex
     from napari_colorize.display import ColorArrays
     from napari_colorize.result import Colorized
 
@@ -54,6 +56,24 @@ class ColorizedLayer(SourceColors):
         """Stop following the source."""
         self._links.end()
 
+    def adopt(self, result_layer: Image, earlier: EarlierResult | None) -> None:
+        """Use an existing result layer, with its colors if they are known."""
+        self.result_layer = result_layer
+        if earlier is not None:
+            self.colors, self.last_inputs = earlier.colors, earlier.last_inputs
+            self.follows_settings = earlier.colors.array() is not None
+            if result_layer.name == earlier.name:
+                result_layer.name = self._name
+        self._update_placement()
+
+    def leave(self) -> None:
+        """Disconnect, and remember the colors for a panel that is opened later."""
+        self.disconnect()
+        if self.result_layer is not None:
+            _earlier[self.result_layer] = EarlierResult(
+                ref(self.layer), self._name, self.colors, self.last_inputs
+            )
+
     def _on_input_changed(self, event: Any = None) -> None:
         self.input_changed(self)
 
@@ -67,6 +87,31 @@ class ColorizedLayer(SourceColors):
         # A result layer that the user renamed keeps its name.
         if self.result_layer is not None and self.result_layer.name == before:
             self.result_layer.name = self._name
+
+
+@dataclass(frozen=True, eq=False)
+class EarlierResult:
+    """What a closed panel knew about a result layer.
+
+    Attributes
+    ----------
+    source : weakref.ref of Image
+        The source layer.
+    name : str
+        Name that the panel gave to the result layer.
+    colors : ColorArrays
+        The colors, also those of other planes.
+    last_inputs : tuple, optional
+        Inputs of the session with which they were computed.
+    """
+
+    source: ref[Image]
+    name: str
+    colors: ColorArrays
+    last_inputs: tuple[Any, ...] | None
+
+
+_earlier: WeakKeyDictionary[Image, EarlierResult] = WeakKeyDictionary()  # by result layer
 
 
 class ResultLayers:
@@ -93,20 +138,41 @@ class ResultLayers:
     def get(self, layer: Image) -> ColorizedLayer:
         """The entry of a source layer, created on first use."""
         if layer not in self._colorized:
-            self._colorized[layer] = ColorizedLayer(
+            entry = self._colorized[layer] = ColorizedLayer(
                 make_colors=lambda: self._make_colors(layer),
                 layer=layer,
                 input_changed=self._on_values_changed,
             )
+            existing = self._existing_result(entry)
+            if existing is not None:
+                entry.adopt(existing, _earlier.pop(existing, None))
         return self._colorized[layer]
+
+    def _existing_result(self, entry: ColorizedLayer) -> Image | None:
+        """The result layer of an earlier panel; else one that a script made for a single image."""
+        for layer in self._viewer.layers:
+            earlier = _earlier.get(layer)
+            if earlier is not None and earlier.source() is entry.layer:
+                return layer
+        if layers.leading_shape(entry.layer):
+            return None  # the other planes of a script's result would be lost
+        name = layers.result_name(entry.layer)
+        for layer in self._viewer.layers:
+            is_result = layers.METADATA in layer.metadata and layers.KEPT not in layer.metadata
+            if is_result and layer.name == name and layer.multiscale == entry.colors.multiscale:
+                return layer
+        return None
 
     def update(self, colorized_layer: ColorizedLayer, result: Colorized) -> None:
         """Show the colors of a source layer; its result layer is added if there is none."""
-        metadata = {layers.METADATA: result.provenance}
+        source, plane = colorized_layer.layer, self._plane_of(colorized_layer)
+        about = {"name": source.name, "path": str(source.source.path or ""), "plane": list(plane)}
+        metadata = {layers.METADATA: result.provenance, layers.SOURCE: about}
         if colorized_layer.result_layer is not None:
             layers.refresh_result(
                 colorized_layer.result_layer, colorized_layer.colors, metadata=metadata
             )
+            self._raise_above_source(colorized_layer)
             return
         self.is_adding = True
         try:
@@ -117,6 +183,21 @@ class ResultLayers:
             self._viewer.layers.selection = selected
         finally:
             self.is_adding = False
+
+    def _plane_of(self, colorized_layer: ColorizedLayer) -> PlaneIndex:
+        """Displayed plane; empty for a single image, and if all planes are colorized."""
+        if colorized_layer.colors.array() is not None:
+            return ()
+        return layers.plane_of(colorized_layer.layer, self._viewer.dims)
+
+    def _raise_above_source(self, colorized_layer: ColorizedLayer) -> None:
+        viewer_layers = self._viewer.layers
+        source, result_layer = colorized_layer.layer, colorized_layer.result_layer
+        if source not in viewer_layers or result_layer not in viewer_layers:
+            return
+        at, above = viewer_layers.index(result_layer), viewer_layers.index(source) + 1
+        if at < above:
+            viewer_layers.move(at, above)
 
     def remove(self, layer: Layer) -> ColorizedLayer | None:
         """Forget a layer that was removed from the viewer; returns its entry if it was a source."""
@@ -131,5 +212,5 @@ class ResultLayers:
     def close(self) -> None:
         """Disconnect from all layers; they stay as they are."""
         for colorized_layer in self._colorized.values():
-            colorized_layer.disconnect()
+            colorized_layer.leave()
         self._colorized.clear()

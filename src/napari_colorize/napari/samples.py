@@ -1,6 +1,7 @@
-"""Sample data: photographs bundled with scikit-image, converted to grayscale. No download.
+"""Sample data without a download: photographs in grayscale, and scientific images.
 
-Gray is Rec. 601 luminance, the input that the networks expect.
+The photographs are bundled with scikit-image. The scientific images show where predicted colors are
+worth nothing. Gray is Rec. 601 luminance, the input that the networks expect.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 VIDEO_FRAMES = 24
 VIDEO_FRAME_SHAPE = (240, 320)
 UINT16_MAX = 65535
+UINT12_MAX = 4095
+FLUORESCENCE_SHAPE = (256, 256)
+FLUORESCENCE_COUNTS = 900  # photons of the brightest pixel
 
 
 def astronaut() -> list[LayerData]:
@@ -53,6 +57,52 @@ def retina_16bit() -> list[LayerData]:
     """A retina, uint16: the luminance of 8-bit colors has more levels than 8 bits can hold."""
     gray = np.rint(_luminance("retina") * UINT16_MAX).astype(np.uint16)
     return [_layer("retina, 16-bit", gray, contrast_limits=(0, UINT16_MAX))]
+
+
+def cell() -> list[LayerData]:
+    """A cell in a phase-contrast microscope, uint8. Its colors are guesses."""
+    from skimage import data
+
+    return [_layer("cell", data.cell())]
+
+
+def fluorescence() -> list[LayerData]:
+    """Two synthetic fluorescence channels, uint16, additive. Predicted colors are meaningless."""
+    from skimage.filters import gaussian
+
+    random = np.random.default_rng(0)
+    channels = []
+    for name, colormap, spots, width in (
+        ("nuclei", "blue", 40, 9.0),
+        ("granules", "green", 400, 2.0),
+    ):
+        image = np.zeros(FLUORESCENCE_SHAPE)
+        rows, columns = (random.integers(0, side, spots) for side in FLUORESCENCE_SHAPE)
+        image[rows, columns] = 1
+        image = gaussian(image, width)
+        noisy = random.poisson(FLUORESCENCE_COUNTS * image / image.max() + 20)
+        attributes = {"colormap": colormap, "blending": "additive"}
+        channels.append(_layer(name, noisy.astype(np.uint16), **attributes))
+    return channels
+
+
+def xray() -> list[LayerData]:
+    """The Shepp-Logan phantom of computed tomography, 12 bits in uint16, with pixels of 0.5 mm.
+
+    Its gray is density, to which no color belongs: predicted colors are meaningless.
+    """
+    from skimage import data
+
+    density = np.rint(data.shepp_logan_phantom() * UINT12_MAX).astype(np.uint16)
+    return [
+        _layer(
+            "X-ray phantom",
+            density,
+            contrast_limits=(0, UINT12_MAX),
+            scale=(0.5, 0.5),
+            units=("mm", "mm"),
+        )
+    ]
 
 
 def _luminance(photograph: str) -> Float64Array:

@@ -63,7 +63,7 @@ def write_video(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
             export_video(controller, path, overwrite=True)
         else:
             _check_not_source(attributes, path)
-            _check_complete(stack, controller)
+            check_complete(stack)
             frames = _FrameStack.from_layer(stack, attributes, _frame_rate(attributes, controller))
             encode(frames, Path(path))
     except OutputError:
@@ -201,12 +201,13 @@ def _check_not_source(attributes: Mapping[str, Any], path: str) -> None:
         raise OutputError(f"{path} is the video that is open: choose another name.")
 
 
-def _check_complete(stack: Any, controller: ColorizeController | None) -> None:
-    """Refuse colors that are not computed: their frames would be written in gray."""
+def check_complete(stack: Any) -> None:
+    """Raise `OutputError` for colors that are not computed: they would be written in gray."""
     from napari_colorize.display.lazy_array import LazyArray
 
     if not isinstance(stack, LazyArray):
         return
+    controller = _controller_of(stack)
     if controller is None or controller.colors is None:
         raise OutputError(
             "These colors are computed when they are displayed: choose their source layer in the "

@@ -109,6 +109,9 @@ class SessionSignals:
         Answer to `request_attention`.
     expected_error_ready : Signal(Colorized, ndarray)
         Answer to `request_expected_error`: the result and the expected CIEDE2000 of each pixel.
+    typical_error_ready : Signal(Colorized, float or None)
+        Answer to `request_typical_error`: the result, and the CIEDE2000 that half of its pixels
+        are expected to stay below; None if it cannot be estimated.
     disagreement_ready : Signal(Disagreement)
         Answer to `request_disagreement`.
     progress : Signal(RunProgress)
@@ -125,6 +128,7 @@ class SessionSignals:
     run_finished = Signal(RunFinished)
     attention_ready = Signal(object)
     expected_error_ready = Signal(object, object)
+    typical_error_ready = Signal(object, object)
     disagreement_ready = Signal(object)
     progress = Signal(RunProgress)
     failed = Signal(ColorizeError)

@@ -20,6 +20,7 @@ STATES = {
 }
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # multiples of the present render factor
 MAX_RENDER_FACTOR = 100
+HIGH_ERROR = 10  # CIEDE2000 above which a color is a guess
 
 
 def result_summary(result: Colorized) -> str:
@@ -33,12 +34,24 @@ def result_summary(result: Colorized) -> str:
     )
 
 
+def typical_error_line(value: float | None, *, is_estimating: bool = False) -> str:
+    """What predicted colors are worth, given their typical CIEDE2000 error, None if unknown."""
+    if value is not None:
+        return f"Predicted colors; typical error about {value:.0f} (CIEDE2000)"
+    if is_estimating:
+        return "Predicted colors; typical error is being estimated…"
+    return "Predicted colors; typical error not known"
+
+
 def kept_name(layer: str, result: Colorized) -> str:
     """Layer name of a copy of a result, with the settings in which copies differ."""
     used = result.settings
-    attention = "" if used.self_attention else ", no attention"
-    model = result.record.get("model", "model")
-    return f"{layer} ({model} {used.render_factor}, {used.saturation:g}{attention})"
+    attention = "" if used.self_attention else ", self-attention off"
+    model = result.record.get("model", "unknown model")
+    return (
+        f"{layer} (kept: {model}, render factor {used.render_factor}, "
+        f"saturation {used.saturation:g}{attention})"
+    )
 
 
 def stack_cost(planes: int, seconds_each: float | None, nbytes: int) -> str:

@@ -104,6 +104,8 @@ class Presenter:
         changing settings.
     empty_status : callable
         Returns the status message while there is no source.
+    selection_status : callable, optional
+        Returns a message about what the user selected if that is not the source, else "".
     session_settings : callable, optional
         Returns the settings of the session for the chosen ones. napari adds the contrast limits
         and the gamma of the layer.
@@ -146,6 +148,7 @@ class Presenter:
         make_timer: Callable[[Callable[[], None]], Timer],
         *,
         empty_status: Callable[[], str],
+        selection_status: Callable[[], str] = str,
         session_settings: Callable[[ColorizeSettings], ColorizeSettings] | None = None,
     ) -> None:
         self.session = session
@@ -154,7 +157,8 @@ class Presenter:
         self.status, self.notes, self.is_error = "", "", False
         self.events = SessionSignals()
         self._relay, self._timer = relay, make_timer(self._update_stack)
-        self._empty_status, self._session_settings = empty_status, session_settings
+        self._empty_status, self._selection_status = empty_status, selection_status
+        self._session_settings = session_settings
         self._is_pinned = False  # the status stays until the user changes something
         self._running: SourceColors | None = None
         self._run: int | None = None  # number of the run over a stack
@@ -171,10 +175,13 @@ class Presenter:
         relay.connect(session.sweep_ready, events.sweep_ready.emit)
         relay.connect(session.attention_ready, events.attention_ready.emit)
         relay.connect(session.expected_error_ready, events.expected_error_ready.emit)
+        relay.connect(session.typical_error_ready, events.typical_error_ready.emit)
         relay.connect(session.disagreement_ready, events.disagreement_ready.emit)
 
     def close(self) -> None:
         """Receive no signals any more."""
+        if self.current is not None:
+            self.current.last_inputs = self._color_inputs()
         self._timer.stop()
         self._relay.close()
 
@@ -191,6 +198,7 @@ class Presenter:
         self._is_pinned = False
         self.session.update(**inputs)
         self._last_plane = self.session.plane or ()
+        self.show_default_status()
         if current is None:
             return
         if current.last_inputs not in (None, self._color_inputs()):
@@ -409,16 +417,29 @@ class Presenter:
         self.status_changed.emit()
 
     def show_default_status(self) -> None:
-        """Describe the displayed result, unless another message is pinned or a run is reported."""
-        if self._is_pinned or self._running is not None:
-            return
-        result = self.session.result
-        if result is not None:
-            self.show_status(messages.result_summary(result))
-        elif self.session.source is None:
-            self.show_status(self._empty_status())
-        elif self.session.status == "idle":
-            self.show_status("Stopped.")
+        """Describe the present state, unless another message is pinned or a run is reported."""
+        if not self._is_pinned and self._running is None and self._sweep is None:
+            self.show_status(self._default_status())
+
+    def unpin_status(self) -> None:
+        """The user did something else: describe the present state."""
+        self._is_pinned = False
+        self.show_default_status()
+
+    def _default_status(self) -> str:
+        """Message that follows from the present state alone."""
+        session, state = self.session, self.session.status
+        if state in ("downloading", "cancelling"):
+            return messages.STATES[state]
+        selection = self._selection_status()
+        if selection:
+            return selection
+        if session.source is None:
+            return self._empty_status()
+        if session.is_pending:
+            return messages.STATES.get(state, messages.STATES["predicting"])
+        result = session.result
+        return "Stopped." if result is None else messages.result_summary(result)
 
     def show_error(self, error: ColorizeError) -> None:
         """Set an error as the status message and emit `events.failed`."""
@@ -473,6 +494,8 @@ class Presenter:
                     self.session.refresh()
             else:
                 stored = colors
+        if event.run == self._sweep:
+            self._sweep = None
         if is_known:  # else the run of a source that is gone
             self.show_status(messages.run_summary(event), pin=True)
         if stored is not None:
@@ -487,13 +510,9 @@ class Presenter:
     def _on_state(self, state: str) -> None:
         if state == "idle":
             self._reset_unsupported()
-            self.show_default_status()
-        elif (
-            state in messages.STATES
-            and not self._is_pinned
-            and not (self.is_running and state == "predicting")  # its progress is reported
-        ):
-            self.show_status(messages.STATES[state])
+        if self.is_running and state in messages.STATES and state != "predicting":
+            self.show_status(messages.STATES[state])  # else the progress of the run is reported
+        self.show_default_status()
         self.events.state.emit(state)
 
     def _reset_unsupported(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from napari_colorize.analysis.attention import AttentionMap
     from napari_colorize.analysis.disagreement import Disagreement
@@ -47,11 +49,31 @@ class Queries:
         self, request: RenderRequest, displayed: Colorized | None
     ) -> tuple[Colorized, Float32Array]:
         """The result, and the expected CIEDE2000 error of every pixel."""
-        colorizer, renderer = self._models.ready(request), self._renderer
-        if displayed is None:
-            entry = renderer.cached(request) or renderer.predict(request)
-            displayed = renderer.render(request, entry)
-        return displayed, colorizer.expected_error(displayed)
+        result = self._result(request, displayed)
+        return result, self._models.ready(request).expected_error(result)
+
+    def typical_error(
+        self, request: RenderRequest, displayed: Colorized | None
+    ) -> tuple[Colorized, float | None]:
+        """The result, and the median of its expected CIEDE2000 error.
+
+        All models are on one scale. None for results without chroma, which a fidelity makes.
+        """
+        from napari_colorize.analysis.expected_error import comparable_error
+
+        result = self._result(request, displayed)
+        if result.chroma is None:
+            return result, None
+        errors = comparable_error(self._models.ready(request), result)
+        finite = errors[np.isfinite(errors)]
+        return result, float(np.median(finite)) if finite.size else None
+
+    def _result(self, request: RenderRequest, displayed: Colorized | None) -> Colorized:
+        """The displayed result, or else the result of the request."""
+        if displayed is not None:
+            return displayed
+        renderer = self._renderer
+        return renderer.render(request, renderer.cached(request) or renderer.predict(request))
 
     def _network_input(
         self, request: RenderRequest, displayed: Colorized | None

@@ -35,7 +35,7 @@ class ColorizeSession(RequestInputs):
         The inputs, documented in `RequestInputs`. Setting one renders the displayed plane again.
     result_ready, plane_ready, sweep_ready, run_finished, attention_ready, expected_error_ready
         Signals with results; see `SessionSignals`.
-    disagreement_ready, progress, failed, state
+    typical_error_ready, disagreement_ready, progress, failed, state
         Further signals; see `SessionSignals`.
 
     Examples
@@ -56,6 +56,7 @@ class ColorizeSession(RequestInputs):
         self.run_finished = events.run_finished
         self.attention_ready = events.attention_ready
         self.expected_error_ready = events.expected_error_ready
+        self.typical_error_ready = events.typical_error_ready
         self.disagreement_ready = events.disagreement_ready
         self.progress = events.progress
         self.failed = events.failed
@@ -185,6 +186,13 @@ class ColorizeSession(RequestInputs):
         """
         self._worker.add_query("expected_error")
 
+    def request_typical_error(self) -> None:
+        """Compute the typical color error of the displayed plane.
+
+        `typical_error_ready` emits it. A change of source or plane drops the query.
+        """
+        self._worker.add_query("typical_error")
+
     def request_disagreement(self) -> None:
         """Compute how much the colors vary under flips and other render factors.
 
@@ -257,6 +265,14 @@ class ColorizeSession(RequestInputs):
     def result(self) -> Colorized | None:
         """The newest result, if it shows the present plane; else None."""
         return self._worker.result
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the displayed plane is still to be rendered with the present inputs.
+
+        False without a source, and after the prediction was cancelled or has failed.
+        """
+        return self._worker.is_pending
 
     def is_current(self, plane_source: PlaneSource) -> bool:
         """Whether a plane would have the same pixels if it were rendered now.

@@ -202,6 +202,12 @@ class Worker:
         with self._changed:
             return self._displayed_image.result(self.request.plane_key)
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether the request is still to be rendered."""
+        with self._changed:
+            return self._displayed_image.is_due(self.request)
+
     def is_current(self, request: RenderRequest) -> bool:
         """Whether a request gives the same pixels as the present one, for the same plane."""
         with self._changed:

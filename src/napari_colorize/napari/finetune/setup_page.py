@@ -18,13 +18,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_colorize.finetune import form
 from napari_colorize.finetune.monitor import BUTTONS, unfinished_runs
 from napari_colorize.finetune.status import INTRO
 from napari_colorize.napari.finetune.data_list import DataList
-from napari_colorize.napari.panels import add_items, button, row, wrapped_label
+from napari_colorize.napari.panels import Section, add_items, button, row, wrapped_label
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -76,9 +75,7 @@ class SetupPage(QWidget):
         self.hint.setVisible(not has_data)
 
     def _arrange(self) -> None:
-        more = QCollapsible("More options", expandedIcon="▾", collapsedIcon="▸")
-        more.setDuration(0)
-        more.addWidget(self.options)
+        more = Section("More options", self.options)
         rows = QFormLayout()
         rows.addRow(form.BASE.label, self.base)
         rows.addRow(form.NAME.label, self.name)

@@ -98,6 +98,10 @@ class GuideLayers:
             self._follow(role, layer)
         self.changed.emit()
 
+    def has(self, layer: Layer) -> bool:
+        """Whether a layer has any role."""
+        return any(each is layer for each in self._layers.values())
+
     @property
     def has_layers(self) -> bool:
         """Whether any role has a layer."""
@@ -186,6 +190,7 @@ def add_hints(viewer: Viewer, source: Image) -> Points:
         size=max(MINIMUM_POINT_SIZE, round(POINT_SHARE * side)),
         face_color=HINTS_COLOR,
         border_width=0,
+        symbol="ring",  # hollow: the color below stays visible
         **placement(source),
     )
     viewer.layers.append(added)

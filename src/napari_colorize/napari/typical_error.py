@@ -1,0 +1,100 @@
+"""Typical color error of the displayed plane, estimated in the background."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_colorize.errors import ColorizeError
+from napari_colorize.napari.signals import Connections, SingleShotTimer
+from napari_colorize.session import messages
+
+if TYPE_CHECKING:
+    from napari_colorize.result import Colorized
+    from napari_colorize.session import ColorizeSession
+    from napari_colorize.session.events import SessionSignals
+
+DELAY = 300  # milliseconds without a new result, before its error is estimated
+
+
+class TypicalError:
+    """The error that half of the pixels of the displayed result are expected to stay below.
+
+    It is estimated again after each change that affects the colors. The estimate of the last
+    result is kept meanwhile, unless source or model are other ones.
+
+    Attributes
+    ----------
+    value : float or None
+        CIEDE2000; None if it is not known.
+    changed : Signal()
+        `text` has changed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: ColorizeSession, events: SessionSignals) -> None:
+        self._session = session
+        self.value: float | None = None
+        self._result: Colorized | None = None  # the newest, whose error is or will be estimated
+        self._is_requested = False
+        self._delay = SingleShotTimer(self._request, DELAY)
+        self._links = Connections()
+        self._links.add(events.result_ready, self._on_result)
+        self._links.add(events.typical_error_ready, self._on_estimate)
+        self._links.add(events.state, self._on_state)
+
+    def close(self) -> None:
+        """Estimate nothing any more."""
+        self._delay.stop()
+        self._links.end()
+
+    @property
+    def is_high(self) -> bool:
+        """Whether most colors are guesses."""
+        return self.value is not None and round(self.value) > messages.HIGH_ERROR
+
+    @property
+    def text(self) -> str:
+        """One line about what the colors are worth."""
+        is_estimating = self._is_requested or self._delay.is_active
+        return messages.typical_error_line(self.value, is_estimating=is_estimating)
+
+    def clear(self) -> None:
+        """There is another source: its error is not known yet."""
+        self._delay.stop()
+        self.value = self._result = None
+        self._is_requested = False
+        self.changed.emit()
+
+    def _on_result(self, result: Colorized) -> None:
+        before, self._result = self._result, result
+        if before is not None and _key(before) == _key(result):
+            return
+        if before is not None and before.record.get("model") != result.record.get("model"):
+            self.value = None
+        self._delay.start()
+        self.changed.emit()
+
+    def _request(self) -> None:
+        with suppress(ColorizeError):  # the source is gone, or the session is closed
+            self._session.request_typical_error()
+            self._is_requested = True
+        self.changed.emit()
+
+    def _on_estimate(self, result: Colorized, value: float | None) -> None:
+        if result is self._result:
+            self.value, self._is_requested = value, False
+            self.changed.emit()
+
+    def _on_state(self, state: str) -> None:
+        if state == "idle" and self._is_requested:  # dropped: it was cancelled, or failed
+            self._is_requested = False
+            self.changed.emit()
+
+
+def _key(result: Colorized) -> tuple[Any, ...]:
+    """What the estimate depends on."""
+    return id(result.chroma), result.settings.saturation, result.settings.fidelity

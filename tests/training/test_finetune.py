@@ -9,15 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from napari_colorize_training.__main__ import app
+from napari_colorize_training.data import Crops, ImageCache, prepare
+from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.data.split import hash_position
+from napari_colorize_training.evaluation.metrics import ciede2000
 from napari_colorize_training.finetune import (
     SIZES,
     finetune,
     recipe_for,
 )
+from napari_colorize_training.loop.engine import Trainer
+from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import STOPPED, JsonLines, RunControl
+from napari_colorize_training.recipe import DataConfig, read_recipe
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -33,6 +40,8 @@ SMALL = {
     "pix2pix": {"width": 8},
     "dcgan-unet": {"widths": (8, 16, 16, 32)},
     "zhang-eccv16": {"width": 8},
+    "compact": {"widths": (16, 16, 16), "upsampled": (16, 16, 16)},
+    "region": {"width": 64, "heads": 2, "blocks": 1},
 }
 
 
@@ -304,6 +313,39 @@ def test_scores_of_a_degraded_run_are_of_degraded_images(learned, tmp_path):
     assert "old-photograph" in degraded.path.with_suffix(".md").read_text()
 
 
+@pytest.mark.parametrize("name", ["convnet", "compact", "region"])
+def test_the_base_is_the_only_target_if_the_truth_has_no_weight(learned, name, tmp_path):
+    base = learned[0].path
+    if name != "convnet":
+        base = write_base(tmp_path / "base.safetensors", name)
+    only = {"loss.weight": 0.0, "loss.classes.regression_weight": 0.0}
+    lines = io.StringIO()
+
+    finetune(
+        [image(n) for n in range(6)],
+        base,
+        tmp_path / "out",
+        degrade="old-photograph",
+        steps=2,
+        changes=TINY | only | {"loss.distillation_weight": 1.0},
+        precision="float32",
+        progress=JsonLines(lines),
+    )
+
+    events = [json.loads(line) for line in lines.getvalue().splitlines()]
+    losses = [event["losses"] for event in events if event["event"] == "step"]
+    assert len(losses) == 2
+    assert all(each["G_distillation"] == pytest.approx(each["G"]) > 0 for each in losses)
+
+
+def test_distillation_needs_a_base(tmp_path):
+    prepare([image(n) for n in range(4)], tmp_path / "cache")
+    recipe = read_recipe("convnet-baseline", {"loss.distillation_weight": 1.0})
+
+    with pytest.raises(SettingsError, match="needs a base model"):
+        Trainer(recipe, RunOptions(folder=tmp_path / "run", cache=tmp_path / "cache"))
+
+
 def test_16_bit_pairs_are_measured_with_their_own_gray(base, tmp_path):
     colors = [image(n).astype(np.uint16) * 257 for n in range(4)]
     grays = [color[..., 0] - color[..., 0] // 10 for color in colors]  # brighter than luminance
@@ -314,6 +356,69 @@ def test_16_bit_pairs_are_measured_with_their_own_gray(base, tmp_path):
 
     assert result.report.paired and result.report.deep
     assert result.before.psnr_gray < 14  # luminance is nearer to the truth
+
+
+FORMS = ("color", "pairs", "pairs with colors of 8 bits")
+
+
+def write_deep(folder: Path, form: str, bits: int) -> dict[str, np.ndarray]:
+    """Write 10 square TIFF images of so many bits; returns their gray images by stem."""
+    grays = {}
+    for number in range(10):
+        rgb = image(number)[:, :48]
+        rgb[:4, :4], rgb[-4:, :4] = 255, 0  # the background of an X-ray, and metal
+        deep = rgb.astype(np.uint16) << (bits - 8)
+        gray = np.rint(deep @ [0.299, 0.587, 0.114]).astype(np.uint16)
+        grays[f"{number}"] = gray
+        (folder / "color").mkdir(parents=True, exist_ok=True)
+        color = rgb if "8 bits" in form else deep
+        tifffile.imwrite(folder / "color" / f"{number}.tif", color, photometric="rgb")
+        if "pairs" in form:
+            (folder / "gray").mkdir(exist_ok=True)
+            tifffile.imwrite(folder / "gray" / f"{number}.tif", gray)
+    return grays
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("form", FORMS)
+def test_deep_gray_is_the_same_in_training_and_at_use(base, form, bits, tmp_path):
+    grays = write_deep(tmp_path / "set", form, bits)
+    report = prepare(tmp_path / "set", tmp_path / "cache")
+    colorizer = Colorizer.from_pretrained(base)
+
+    assert not report.problems
+    used = {stem: colorizer(gray).plane.gray.numpy() for stem, gray in grays.items()}
+    for images in (ImageCache(tmp_path / "cache", validation=part) for part in (False, True)):
+        crops = Crops(
+            images, side=48, batch=len(images), crop_scale=(1, 1), seed=0, horizontal_flip=False
+        )
+        trained = prepare_batch(crops.at(0), DataConfig(), torch.device("cpu"), training=False)
+        for gray in trained.gray[:, 0].numpy():
+            difference = min(np.abs(gray - other).max() for other in used.values())
+            assert difference < 2 / (2**bits - 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_of_12_bit_images_has_the_measured_colors_at_use(base, form, tmp_path):
+    grays = write_deep(tmp_path / "set", form, 12)
+    changes = {**TINY, "optimizer.lr": 3e-3, "stages.0.encoder_lr": 3e-3}
+    options = {"steps": 50, "changes": changes, "precision": "float32", "run": tmp_path / "run"}
+
+    result = finetune(tmp_path / "set", base, tmp_path / "mine", **options)
+
+    assert result.improved and not result.report.problems
+    colorizer, errors = Colorizer.from_pretrained(result.path), []
+    for name in ImageCache(tmp_path / "run" / "cache", validation=True).names:
+        gray, stem = grays[Path(name).stem], int(Path(name).stem)
+        rgb, rgb8 = (
+            colorizer(part).rgb / white
+            for part, white in ((gray, 4095), ((gray / 16).round().astype(np.uint8), 255))
+        )
+        assert np.abs(rgb - rgb8).max() < 0.03
+        truth = image(stem)[:, :48]
+        truth[:4, :4], truth[-4:, :4] = 255, 0
+        errors.append(ciede2000(truth, np.rint(255 * rgb).astype(np.uint8)))
+    assert np.mean(errors) == pytest.approx(result.after.ciede2000, abs=0.3)
 
 
 def test_defaults_follow_the_number_of_images():

@@ -28,7 +28,7 @@ def evaluate(
         int | None, typer.Option(help="Render factor of all models. Default: as recommended.")
     ] = None,
     saturation: Annotated[
-        float | None, typer.Option(help="Render factor of all models. Default: as recommended.")
+        float | None, typer.Option(help="Saturation of all models. Default: as recommended.")
     ] = None,
     saturations: Annotated[
         str, typer.Option(help="Saturations of the curves, separated by commas; '' for none.")

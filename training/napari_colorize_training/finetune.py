@@ -249,7 +249,8 @@ def recipe_for(
 def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:
     """Return the loss: color classes if the network has them, else L1."""
     if architecture in ("compact", "region"):
-        return {"pixel": "classes", "classes": {"rebalance": 0.25, "regression_weight": 10.0}}
+        classes = {"rebalance": 0.25, "regression_weight": 10.0, "pixel_stride": 2}
+        return {"pixel": "classes", "classes": classes}
     return {"pixel": "l1", **({"feature_weights": [20, 70, 10]} if features else {})}
 
 

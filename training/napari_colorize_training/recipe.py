@@ -114,6 +114,9 @@ class LossConfig:
     noise_probability: tuple[float, float] = (0.001, 0.4)
     noise_amplitude: float = 30 / 255  # a of eq. (8), for gray in [0, 1]
     colorfulness_weight: float = 0.0  # weight of the colorfulness loss
+    # Weight of the distance to what the base predicts for the undegraded gray; needs a base.
+    # Kullback-Leibler divergence of the color classes, else the L1 distance of the colors.
+    distillation_weight: float = 0.0
     classes: ClassConfig = field(default_factory=ClassConfig)  # options of `pixel = "classes"`
 
 

@@ -155,6 +155,22 @@ def test_pairs_of_12_bits_are_well_exposed(tmp_path):
         assert one.limits == one.gray_limits == (0, 4095)
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_images_that_are_read_with_other_limits_at_use_are_reported(tmp_path, paired):
+    colors = [np.asarray(image(seed)) * np.uint16(16) for seed in range(4)]
+    colors[2] //= 8
+    colors[2][0, 0] = 0, 0, 4000  # 12 bits; luminance has 10
+    grays = [luminance(rgb).round().astype(np.uint16) for rgb in colors]
+
+    report = prepare({"color": colors, **({"gray": grays} if paired else {})}, tmp_path / "cache")
+
+    (note,) = report.problems
+    assert (note.name, note.action) == ("color[2]", "kept")
+    assert note.reason == "black and white are 0 and 1023, in training 0 and 4095"
+    assert report.used == 4
+    assert "1 of them are of another intensity range in gray alone" in report.sentence()
+
+
 def test_gray_of_12_bits_fits_colors_of_8_bits(tmp_path):
     colors = [np.asarray(image(seed)) for seed in range(4)]
     grays = [(16 * luminance(rgb)).round().astype(np.uint16) for rgb in colors]

@@ -12,6 +12,7 @@ from napari_colorize_training.loop.losses import (
     colorfulness_loss,
     critic_loss,
     distance,
+    distillation_loss,
     encode_nearest,
     encode_softly,
     feature_loss,
@@ -67,6 +68,21 @@ def test_class_weights_are_limited():
     torch.testing.assert_close(
         limited, unlimited.clamp_max(2) / (unlimited.clamp_max(2) * frequency).sum()
     )
+
+
+def test_distillation_is_the_divergence_from_the_teacher():
+    teacher = torch.tensor([0.5, 0.3, 0.2]).log().view(1, 3, 1, 1) + 7  # scores, not normalized
+    student = torch.tensor([0.2, 0.2, 0.6]).log().view(1, 3, 1, 1).requires_grad_()
+    teacher.requires_grad_()
+
+    loss = distillation_loss(student, teacher)
+    loss.backward()
+
+    expected = 0.5 * math.log(0.5 / 0.2) + 0.3 * math.log(0.3 / 0.2) + 0.2 * math.log(0.2 / 0.6)
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    assert distillation_loss(teacher, teacher).item() == pytest.approx(0, abs=1e-6)
+    assert teacher.grad is None
+    torch.testing.assert_close(student.grad.flatten(), torch.tensor([-0.3, -0.1, 0.4]))
 
 
 def test_cross_entropy_is_lowest_for_the_target():

@@ -27,6 +27,7 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.errors import ImageError, OutputError, SettingsError
+from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
 from napari_colorize.settings import RangeRule
 from napari_colorize_training.data.checks import (
@@ -36,6 +37,7 @@ from napari_colorize_training.data.checks import (
     MAX_DIFFERENCE,
     MIN_SIDE,
     MISPAIRED,
+    OTHER_RANGE,
     SIMILAR,
     TINY,
     UNREADABLE,
@@ -52,6 +54,7 @@ from napari_colorize_training.data.decode import (
     brightness_difference,
     decode,
     digest_of,
+    range_at_use,
     ranges_of,
     shrink,
     shrunk_size,
@@ -309,6 +312,7 @@ class CheckedImage:
     digest: str  # of the content
     fingerprint: str  # of the cached pixels
     difference_hash: int | None
+    note: Problem | None = None  # of an image that is used
 
 
 class _CacheWriter:
@@ -338,6 +342,7 @@ class _CacheWriter:
                 self.problems.append(Problem(item.name, DUPLICATED, reason, "left out"))
             else:
                 self._add(file, item, image, group_of(item))
+                self.problems.extend([image.note] if image.note else [])
             if progress is not None:
                 progress(number, self.total)
 
@@ -485,7 +490,17 @@ def read_item(item: Item, *, side: int, rule: RangeRule) -> CheckedImage | Probl
         digest=color.digest,
         fingerprint=fingerprint(rgb, plane),
         difference_hash=difference_hash(to_bytes(rgb, limits)),
+        note=_range_note(item, found_gray or found, range_at_use(color, gray, rule)),
     )
+
+
+def _range_note(item: Item, trained: IntensityRange, used: IntensityRange) -> Problem | None:
+    """Return a note if the Colorizer reads a gray image with other limits than training does."""
+    if item.limits is not None or used.limits == trained.limits:  # a layer keeps its limits
+        return None
+    limits = [f"{low:g} and {high:g}" for low, high in (used.limits, trained.limits)]
+    reason = f"black and white are {limits[0]}, in training {limits[1]}"
+    return Problem(item.name, OTHER_RANGE, reason, "kept")
 
 
 def _problem(color: AnyArray, gray: AnyArray | None) -> tuple[str, str] | None:

@@ -27,6 +27,7 @@ UNREADABLE, COLORLESS, TINY, DUPLICATED, SIMILAR, MISPAIRED, DISAGREEING = (
     *("unreadable", "gray", "tiny"),
     *("duplicated", "nearly the same", "mis-paired", "of another brightness in gray"),
 )
+OTHER_RANGE = "of another intensity range in gray alone"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,17 @@ class Report:
         return (
             f"{self.used} of {self.found} images{kind} are used{groups}: {self.training} for "
             f"training, {self.validation} for validation{summary(self.problems)}."
+            f"{self._range_note()}"
+        )
+
+    def _range_note(self) -> str:
+        """Return a sentence on images that the Colorizer reads with other limits, or ""."""
+        found = [each for each in self.problems if each.problem == OTHER_RANGE]
+        if not found:
+            return ""
+        return (
+            f" {len(found)} of them are {OTHER_RANGE}: {found[0].reason}. Choose the limits of the "
+            "training when such images are colorized."
         )
 
     def text(self) -> str:

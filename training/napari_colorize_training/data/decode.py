@@ -23,6 +23,7 @@ from napari_colorize.imaging.color import REC601
 from napari_colorize.imaging.intensity_range import (
     IntensityRange,
     image_range,
+    known_range,
     range_of_images,
 )
 from napari_colorize.imaging.planes import to_numpy
@@ -90,6 +91,19 @@ def ranges_of(
     return image_range(pixels, rule, color.declared), image_range(plane, rule, gray.declared)
 
 
+def range_at_use(
+    color: Decoded, gray: Decoded | None = None, rule: ContrastLimits = None
+) -> IntensityRange:
+    """Find the intensity range with which the Colorizer reads the gray image alone.
+
+    In training its color image helps to find the range: a dark gray image may have fewer
+    significant bits than its colors.
+    """
+    decoded = color if gray is None else gray
+    known = known_range(_channels(decoded).dtype, rule, decoded.declared)
+    return known if isinstance(known, IntensityRange) else image_range(_plane(decoded), rule)
+
+
 def to_color(decoded: Decoded, found: IntensityRange | None = None) -> tuple[AnyArray, Limits]:
     """Return RGB `(Y, X, 3)` as uint8 or uint16, and its values of black and white.
 
@@ -110,10 +124,8 @@ def to_gray(decoded: Decoded, found: IntensityRange | None = None) -> tuple[AnyA
 
     `found` is the range of `ranges_of`.
     """
-    pixels = _channels(decoded)
-    low, high = (found or image_range(pixels, None, decoded.declared)).limits
-    if pixels.ndim == 3:
-        pixels = _luminance(pixels)
+    low, high = (found or image_range(_channels(decoded), None, decoded.declared)).limits
+    pixels = _plane(decoded)
     if pixels.dtype not in (np.uint8, np.uint16):
         pixels = pixels.astype(np.float32)
     return pixels, (float(low), float(high))
@@ -135,6 +147,12 @@ def _channels(decoded: Decoded) -> AnyArray:
     """The pixels without alpha; bool as uint8."""
     pixels = decoded.pixels[..., :3] if decoded.pixels.ndim == 3 else decoded.pixels
     return pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype.kind == "b" else pixels
+
+
+def _plane(decoded: Decoded) -> AnyArray:
+    """The gray image, or the luminance of colors, in their dtype."""
+    pixels = _channels(decoded)
+    return _luminance(pixels) if pixels.ndim == 3 else pixels
 
 
 def shrink(pixels: AnyArray, size: tuple[int, int]) -> AnyArray:

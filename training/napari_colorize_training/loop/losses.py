@@ -120,6 +120,16 @@ def noise_consistency(clean: Tensor, noisy: Tensor) -> Tensor:
     return distance(clean, noisy, "l2")
 
 
+def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the mean Kullback-Leibler divergence of the student's classes from the teacher's.
+
+    Hinton et al. 2015 at temperature 1. Both are scores `(N, K, h, w)`; the teacher's have no
+    gradient.
+    """
+    wanted = teacher.detach().log_softmax(1)
+    return F.kl_div(student.log_softmax(1), wanted, reduction="none", log_target=True).sum(1).mean()
+
+
 def colorfulness_loss(rgb: Tensor) -> Tensor:
     """Return the mean of 1 - CF over images; it falls with colorfulness CF.
 

@@ -25,7 +25,17 @@ from napari_colorize_training.recipe import parse_recipe
 Row = dict[str, float | str]
 COLUMNS = (
     *("step", "time", "stage", "lr", "seconds", "images_per_second", "waiting"),
-    *("G", "G_L1", "G_L2", "G_classes", "G_features", "G_colorfulness", "G_noise", "G_GAN"),
+    *(
+        "G",
+        "G_L1",
+        "G_L2",
+        "G_classes",
+        "G_features",
+        "G_colorfulness",
+        "G_noise",
+        "G_distillation",
+        "G_GAN",
+    ),
     *("D", "D_real", "D_fake"),
     *("validation_uv", "validation_uv_gray", "validation_ciede2000", "validation_ciede2000_gray"),
     *("validation_colorfulness", "validation_measure", "validation_frechet"),

@@ -104,7 +104,23 @@ class TrainingSteps:
             difference = losses.noise_consistency(output, self._forward(noisy))
             terms["G_noise"] = config.noise_weight * difference
             terms["content"] = terms["content"] + terms["G_noise"]
+        if config.distillation_weight:
+            terms["G_distillation"] = config.distillation_weight * self._distillation(
+                output, data, sample
+            )
+            terms["content"] = terms["content"] + terms["G_distillation"]
         return terms
+
+    def _distillation(self, output: Tensor, data: TrainingBatch, sample: Sample | None) -> Tensor:
+        """Compare an output with what the base predicts for the undegraded gray."""
+        teacher = self._models.teacher
+        assert teacher is not None  # made before training
+        with torch.no_grad(), self._accelerator.autocast():
+            wanted = teacher(data.clean, sample)
+        if teacher.classes:
+            return losses.distillation_loss(output, wanted)
+        unit = teacher.architecture.unit
+        return losses.distance(output / unit, wanted / unit, "l1")
 
     def _needs_whole_images(self, stage: Stage) -> bool:
         """Whether a loss of the stage needs all pixels of the output."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from napari_colorize.errors import SettingsError
 from napari_colorize_training.data.cache import Images
 from napari_colorize_training.loop.adversarial import (
     AdversarialLoss,
@@ -38,6 +40,8 @@ class TrainedModels:
         The network that is trained.
     generator_optimizer, critic : OptimizedModule
         Generator and critic with their optimizers; `critic` may be None.
+    teacher : GeneratorWrapper or None
+        Frozen copy of the base, for the distillation loss.
     content : ContentLoss
     adversarial : AdversarialLoss or None
     ema : EMA or None
@@ -57,14 +61,23 @@ class TrainedModels:
         network, architecture, self.note = build_network(
             recipe.network, encoder=options.encoder, untrained=options.untrained, base=options.base
         )
-        optimizer = recipe.optimizer
+        optimizer, device = recipe.optimizer, accelerator.device
+        classes = recipe.loss.pixel == "classes"
+        self.teacher = None
+        if recipe.loss.distillation_weight:
+            if options.base is None:
+                raise SettingsError(
+                    "loss.distillation_weight needs a base model whose predictions are targets: "
+                    "give one (--base), or set it to 0."
+                )
+            teacher = copy.deepcopy(network).eval().requires_grad_(False)
+            teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.teacher = GeneratorWrapper(teacher, architecture, classes=classes)
         if optimizer.lora_rank:
             adapt.add_lora(network, optimizer.lora_rank, alpha=float(optimizer.lora_rank))
-        device = accelerator.device
         if accelerator.num_processes > 1 and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        classes = recipe.loss.pixel == "classes"
         self.generator = GeneratorWrapper(network, architecture, classes=classes)
         self.generator_optimizer = OptimizedModule(network, accelerator)
         self.ema = adapt.EMA(network, optimizer.ema_decay) if optimizer.ema_decay else None

@@ -97,3 +97,12 @@ def test_other_missing_modules_are_reported_by_python():
     assert extras.missing_extra(ModuleNotFoundError("x", name="somewhere")) is None
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("napari_colorize.nowhere")
+
+
+def test_the_conda_recipe_has_the_dependencies_of_the_project_file():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text().partition("  run:")[2]
+
+    for requirement in declared:
+        name, bound = requirement.replace("torch>", "pytorch>").split(">=")
+        assert f"    - {name} >={bound}\n" in recipe

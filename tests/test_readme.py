@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from sample_videos import make_video
+from typer.testing import CliRunner
+
+from napari_colorize.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,6 +46,50 @@ def test_the_python_of_a_page_runs_and_writes_what_it_names(page, written, tmp_p
     run_python_of(ROOT / page)
 
     assert {path.name for path in tmp_path.iterdir()} == written
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The lines of `napari-colorize` in the code blocks of a page, without comments."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    commands = (line for line in lines if line.startswith("napari-colorize "))
+    return [shlex.split(line, comments=True)[1:] for line in commands]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/getting-started.md", "docs/how-to/command-line.md"]
+)
+def test_the_commands_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path))
+    Path("scans").mkdir()
+    gray = Image.fromarray(np.tile(np.arange(0, 240, 4, dtype=np.uint8), (48, 1)))
+    for name in ("photo.jpg", "scans/a.png", "scans/b.png"):
+        gray.save(name)
+    Image.new("RGBA", gray.size, (200, 80, 40, 255)).save("scribbles.png")
+    make_video(Path("film.mp4"), frames=3)
+    # Without downloads, and models that another command of the page would have trained.
+    commands = [
+        words
+        for words in commands_of(ROOT / page)
+        if words[:2] != ["models", "fetch"] and "slides.safetensors" not in words
+    ]
+
+    assert commands
+    for words in commands:
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, (words, done.stderr)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_result_of_a_page_is_written_twice(page):
+    text = page.read_text(encoding="utf-8")
+    written = re.findall(r'\.save\("([^"{]+)"', text) if page.name == "README.md" else []
+    for words in commands_of(page):
+        written += [words[words.index("-o") + 1]] if "-o" in words else []
+        written += words[2:3] if words[:1] == ["video"] else []
+
+    assert len(written) == len(set(written))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

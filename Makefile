@@ -24,7 +24,8 @@ DISPLAYED := $(if $(IS_DEBIAN),xvfb-run -a -s "-screen 0 1400x1000x24")
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env debian lint test test-slow demo screenshots notebooks settings-table embedded clean
+.PHONY: help env debian lint test test-slow demo docs screenshots notebooks settings-table command-line-page \
+    embedded clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +55,12 @@ screenshots: env ## docs/images, of the panels in napari and the boxes in Jupyte
 notebooks: env ## run the notebooks and save their output
 	$(PY) tools/run_notebooks.py
 
+docs: env settings-table command-line-page ## the documentation site, build/docs/index.html
+	$(PY) -m sphinx -b html --fail-on-warning --keep-going docs build/docs
+
+command-line-page: env ## docs/reference/command-line.md, from both programs
+	$(PY) tools/command_line_page.py
+
 settings-table: env ## docs/reference/settings.md, from settings.py
 	$(PY) tools/settings_table.py
 
@@ -74,7 +81,7 @@ $(STAMP): pyproject.toml constraints.txt | debian
 	$(PY) -m pip install --quiet --constraint constraints.txt pip  # dependency groups need pip 25.1
 	$(PY) -m pip install --constraint constraints.txt torch torchvision
 	$(PY) -m pip install --quiet --constraint constraints.txt \
-	    --group test --group lint --editable '.[cluster,dicom,jupyter,napari,training,video]'
+	    --group test --group lint --editable '.[cluster,dicom,docs,jupyter,napari,training,video]'
 	touch $@
 
 # Debian packages Python without ensurepip. Install missing packages if permitted, else list them.

@@ -113,6 +113,13 @@ def test_every_anchor_of_a_page_is_a_heading(page):
     assert missing == []
 
 
+def test_the_command_line_page_is_generated_from_the_programs():
+    tool = runpy.run_path(str(ROOT / "tools" / "command_line_page.py"))
+
+    page = ROOT / "docs" / "reference" / "command-line.md"
+    assert page.read_text(encoding="utf-8") == tool["page"]()
+
+
 def test_the_settings_page_is_generated_from_the_settings():
     tool = runpy.run_path(str(ROOT / "tools" / "settings_table.py"))
 

@@ -53,7 +53,7 @@ def list_models(pattern: str = "*") -> list[str]:
     Parameters
     ----------
     pattern : str
-        Only names that match, with the wildcards `*` and `?`, for example "deoldify-*".
+        Only names that match, with the wildcards ``*`` and ``?``, for example ``deoldify-*``.
     """
     names = dict.fromkeys([*CATALOGUE, *(path.stem for path in user_models())])
     return [name for name in names if fnmatchcase(name, pattern)]

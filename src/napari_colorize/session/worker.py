@@ -70,6 +70,7 @@ class Worker:
         self._run_numbers = itertools.count(1)
         self._prefetch: list[PlaneIndex] = []  # a new list for each call of `prefetch`
         self._is_warming = self._is_releasing = self._is_cancelling = False
+        self._has_released = False  # nothing was done since `release_memory`
         self.is_closed = False
         # Set by the worker, under the lock.
         self._state: State = "idle"
@@ -180,7 +181,9 @@ class Worker:
             self.is_closed = True
             self._changed.notify_all()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None:
+            self._release()  # the thread has ended after `release_memory`, or never existed
+        elif thread is not threading.current_thread():
             thread.join(wait)
 
     def wait(self, timeout: float | None) -> bool:
@@ -273,19 +276,28 @@ class Worker:
 
     def _run(self) -> None:
         with warnings_suppressed():
+            is_done = False
             try:
                 while (task := self._wait_for_task()) is not None:
                     task()
+                is_done = not self.is_closed
             finally:
-                self._release()
-                atexit.unregister(self.close)
+                if not is_done:  # else memory was released, and another thread may run already
+                    self._release()
+                    atexit.unregister(self.close)
 
     def _wait_for_task(self) -> Callable[[], None] | None:
-        """The next task; None when the session is closed."""
+        """The next task; None when the session is closed, or idle after `release_memory`.
+
+        Libraries keep work memory for each thread: it is freed when the thread ends. `_notify`
+        starts another one.
+        """
         while True:
             with self._changed:
                 self._is_cancelling = False
                 task = None if self.is_closed else self._next_task()
+                if task is not None:
+                    self._has_released = task == self._release
                 # Decided together with the task, so that `wait` sees no gap between two tasks.
                 self._is_busy = task is not None
                 self._changed.notify_all()
@@ -293,6 +305,9 @@ class Worker:
                 return task
             self._emit_state("idle")
             with self._changed:
+                if self._has_released and not self.is_closed and self._next_task() is None:
+                    self._thread = None
+                    return None
                 self._changed.wait_for(lambda: self.is_closed or self._next_task() is not None)
 
     def _update_preview(self) -> None:

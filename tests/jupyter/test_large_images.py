@@ -187,3 +187,18 @@ def test_small_results_stay(box_of, photo):
     hide(box)
 
     assert box.result is result and not box.is_released
+
+
+def test_a_released_box_ends_its_thread_and_starts_another(box_of, photo, large):
+    box = box_of(photo)
+    thread = box.session._worker._thread
+
+    hide(box)
+    thread.join(SOON)
+    assert not thread.is_alive()  # the work memory that libraries keep for it is free
+
+    box.set_settings(saturation=2.0)
+    assert box.wait(SOON) and box.result.settings.saturation == 2.0
+    hide(box)
+    box.close()  # without a thread
+    assert box.session.is_closed and box.session.source is None

@@ -471,7 +471,7 @@ def attach(box, view="1", page="a", kind="attached", **message):
 def test_a_box_that_is_not_displayed_releases_its_memory(box_of, photo):
     box = box_of(photo)
     freed = []
-    box.session.release_memory = lambda: freed.append(True)
+    box.session.release_memory = lambda **_: freed.append(True)
 
     attach(box, "1")
     attach(box, "2")
@@ -485,7 +485,7 @@ def test_a_box_that_is_not_displayed_releases_its_memory(box_of, photo):
 def test_views_of_a_page_that_was_loaded_again_are_forgotten(box_of, photo, monkeypatch):
     box = box_of(photo)
     freed, sent = [], []
-    box.session.release_memory = lambda: freed.append(True)
+    box.session.release_memory = lambda **_: freed.append(True)
     monkeypatch.setattr(
         type(box.view), "send", lambda self, message, buffers=None: sent.append(message)
     )

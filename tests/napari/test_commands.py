@@ -143,9 +143,8 @@ def test_undo_reports_that_there_is_nothing_to_undo(viewer, notices):
 
 
 def test_the_shortcut_colorizes_when_the_panel_is_open(viewer, ramp):
-    layer = viewer.add_image(
-        np.dstack([ramp] * 3), rgb=True
-    )  # color images are not colorized automatically
+    # Color images are not colorized automatically.
+    layer = viewer.add_image(np.dstack([ramp, ramp[::-1], ramp.T]), rgb=True)
     commands.open_panel(viewer)
     assert get_controller(viewer).layer is None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from skimage import data
 
+import napari_colorize as nc
 from napari_colorize.napari.hint_box import CLICK, SWATCHES
 
 
@@ -66,3 +68,21 @@ def test_a_color_is_picked_from_an_image(make_napari_viewer, panel_of, settle, p
         atol=0.01,
     )
     assert points.mode == "add"
+
+
+@pytest.mark.parametrize("hinted", ["coat", "sky", "grass"])
+def test_one_hint_does_not_leak_over_strong_edges(hinted):
+    areas = {
+        "coat": ((250, 200), np.s_[200:300, 170:230]),
+        "sky": ((60, 60), np.s_[5:90, 20:180]),
+        "grass": ((450, 450), np.s_[440:500, 330:500]),
+    }
+    gray = data.camera()
+    result = nc.colorize(gray)
+    hints = nc.Hints.from_points([areas[hinted][0]], [(0.9, 0.2, 0.6)], 15, gray.shape)
+
+    changed = result.with_(guides=nc.Guides(hints=hints)).rgb.astype(int) - result.rgb
+
+    for area, (_, pixels) in areas.items():
+        mean = np.abs(changed[pixels]).max(axis=-1).mean()
+        assert mean > 15 if area == hinted else mean < 2, area

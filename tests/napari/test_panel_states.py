@@ -7,8 +7,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider
 from skimage import data
 
+from napari_colorize.napari import ColorizeWidget, ExploreWidget
 from napari_colorize.napari.automatic import has_one_tone
 from napari_colorize.napari.widget import STACK
 
@@ -276,6 +278,63 @@ def test_a_single_image_has_no_dead_controls(make_napari_viewer, panel_of, settl
     settle(panel.controller)
 
     assert not panel.target.isVisibleTo(panel) and not panel.all.isVisibleTo(panel)
+
+
+@pytest.mark.parametrize("widget", [ColorizeWidget, ExploreWidget])
+def test_every_control_has_a_tooltip(make_napari_viewer, photo, qtbot, widget):
+    viewer = make_napari_viewer()
+    panel = widget(viewer)
+    viewer.window.add_dock_widget(panel)
+
+    controls = (
+        *panel.findChildren(QAbstractButton),
+        *panel.findChildren(QComboBox),
+        *panel.findChildren(QSlider),
+    )
+    # Parts of a labeled control have the tooltip of their row; internal scroll buttons have none.
+    missing = [
+        control
+        for control in controls
+        if not any(each.toolTip() for each in (control, *parents_below(control, panel)))
+    ]
+    assert controls and not missing
+    panel.controller.close()
+
+
+def parents_below(control, panel):
+    parents, parent = [], control.parent()
+    while parent is not None and parent is not panel:
+        parents.append(parent)
+        parent = parent.parent()
+    return parents
+
+
+def test_the_panel_names_the_time_axis(make_napari_viewer, panel_of, settle, stack, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.stack([stack, stack[::-1]]), axis_labels=("c", "t", "y", "x"))
+    panel = panel_of(viewer)
+    settle(panel.controller)
+    assert panel.time_axis.isVisibleTo(panel)
+    assert [panel.time_axis.itemText(at) for at in range(2)] == ["c (2 planes)", "t (5 planes)"]
+
+    panel.time_axis.setCurrentIndex(1)
+    panel.time_axis.activated.emit(1)
+
+    assert panel.controller.time_axis == 1
+    panel.target.setCurrentIndex(STACK)
+    assert "all 10 planes (about" in panel.all.text() and "kB" in panel.all.text()
+
+
+def test_the_panel_is_narrow_and_low(make_napari_viewer, panel_of, settle, photo, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo)
+    panel = panel_of(viewer)
+    settle(panel.controller)
+    qtbot.wait(1)
+
+    content = panel._area.widget()
+    assert content.minimumSizeHint().width() <= 250
+    assert content.sizeHint().height() <= 700
 
 
 def test_the_sweep_can_be_closed(make_napari_viewer, panel_of, settle, photo, qtbot):

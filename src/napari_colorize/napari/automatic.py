@@ -86,7 +86,7 @@ def has_one_tone(rgb: Float64Array) -> bool:
     """Whether pixels `(N, 3)` in [0, 1] are gray or toned, like those of a toned photograph."""
     rgb = rgb[np.isfinite(rgb).all(axis=1)]
     if not len(rgb):
-        return True
+        return False  # nothing is known about it
     y, u, v = RGB_TO_YUV @ rgb.T
     levels = np.minimum((y * LEVELS).astype(int), LEVELS - 1)
     spread, tones = np.zeros(len(y)), []

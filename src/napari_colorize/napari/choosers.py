@@ -138,6 +138,7 @@ class ModelChooser(QWidget):
             tooltip("The network that predicts the colors. Point at an entry to read about it.")
         )
         self._download = QPushButton("Download")
+        self._download.setToolTip("Download this model once; it is stored on this computer.")
         self._file = QToolButton()
         self._file.setText("Open…")
         self._file.setToolTip("Open a model file (.safetensors or .pth).")
@@ -200,7 +201,6 @@ class ModelChooser(QWidget):
         self._download.setVisible(not self.is_local)
         if not self.is_local:
             self._download.setText(download_label(self.model))
-            self._download.setToolTip("Download this model once; it is stored on this computer.")
 
 
 class SweepGrid(QWidget):

@@ -194,9 +194,9 @@ def button(
     return made
 
 
-def toggle(text: str) -> QPushButton:
-    """A button that stays pressed."""
-    made = QPushButton(text)
+def toggle(text: str, help_text: str = "") -> QPushButton:
+    """A button with a tooltip that stays pressed."""
+    made = button(text, help_text)
     made.setCheckable(True)
     return made
 

@@ -24,7 +24,7 @@ from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.controls import LAYER_SETTINGS, SettingControls
 from napari_colorize.napari.guide_panel import GuidePanel
 from napari_colorize.napari.hint_box import HintBox
-from napari_colorize.napari.layers import NO_RESULT
+from napari_colorize.napari.layers import NO_RESULT, leading_shape
 from napari_colorize.napari.panels import (
     ScrollPanel,
     Section,
@@ -114,6 +114,13 @@ class ColorizeWidget(ScrollPanel):
         self.shapes = LayerChooser(
             controller.viewer, lambda layer: isinstance(layer, Shapes), select_first=True
         )
+        self.time_axis = QComboBox()
+        self.time_axis.setToolTip(
+            tooltip(
+                "The axis of the stack that is taken as time: temporal smoothing acts along it. "
+                "Along the other axes the planes are independent."
+            )
+        )
         self.shapes.setToolTip(tooltip("Only the inside of these shapes is colorized."))
         self.devices = QComboBox()
         self.devices.setToolTip(
@@ -192,6 +199,7 @@ class ColorizeWidget(ScrollPanel):
 
     def _arrange_widgets(self) -> None:
         self._target_row = form(("colorize", self.target))
+        self._axis_row = form(("time axis", self.time_axis))
         self._shapes_row = form(("shapes", self.shapes))
         more = column(form(("device", self.devices)), self.more_settings.native, self.channels)
         self.hints_section = Section("Color hints", self.hints)
@@ -204,6 +212,7 @@ class ColorizeWidget(ScrollPanel):
             layout,
             (
                 form(("layer", self.layers), ("model", self.models)),
+                self._axis_row,
                 self._target_row,
                 self._shapes_row,
                 row(self.colorize, self.live, stretch=1),
@@ -237,6 +246,7 @@ class ColorizeWidget(ScrollPanel):
             controls.setting_changed.connect(self._change_setting)
         self.guide.setting_changed.connect(self._change_setting)
         self.target.currentIndexChanged.connect(self._choose_target)
+        self.time_axis.activated.connect(controller.set_time_axis)
         self.shapes.chosen.connect(lambda _: self._choose_target(self.target.currentIndex()))
         self.devices.activated.connect(lambda _: controller.use_device(self.devices.currentText()))
         self.grid.picked.connect(
@@ -328,6 +338,7 @@ class ColorizeWidget(ScrollPanel):
         if self.models.is_local:  # else the list shows a model that is not downloaded yet
             self.models.show_model(str(controller.session.model))
         self._show_target()
+        self._show_time_axis()
         self.main_settings.show_settings(controller.presenter.settings, presenter.recommended())
         self.more_settings.show_settings(controller.presenter.settings, {})
         self.guide.show_all()
@@ -344,6 +355,7 @@ class ColorizeWidget(ScrollPanel):
             *forms,
             self.guide,
             self.hints_section,
+            self.time_axis,
             self.models,
             self.target,
             self.devices,
@@ -393,6 +405,20 @@ class ColorizeWidget(ScrollPanel):
         if had and not self._had_region and not is_listed:
             with signals_blocked(self.target):
                 self.target.setCurrentIndex(PLANE)
+
+    def _show_time_axis(self) -> None:
+        controller = self.controller
+        lengths = () if controller.layer is None else leading_shape(controller.layer)
+        axes = [
+            f"{name} ({length} planes)"
+            for name, length in zip(controller.axes, lengths, strict=True)
+        ]
+        self._axis_row.setVisible(controller.planes > 1)
+        with signals_blocked(self.time_axis):
+            if [self.time_axis.itemText(at) for at in range(self.time_axis.count())] != axes:
+                self.time_axis.clear()
+                self.time_axis.addItems(axes)
+            self.time_axis.setCurrentIndex(controller.time_axis)
 
     def _disable_settings(self) -> None:
         """Disable the controls of settings without effect, with the reason as tooltip."""

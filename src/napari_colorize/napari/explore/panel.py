@@ -39,7 +39,14 @@ from napari_colorize.napari.explore.overlays import (
     uncolored_overlay,
 )
 from napari_colorize.napari.explore.tool import Tool
-from napari_colorize.napari.panels import ScrollPanel, add_items, row, toggle, wrapped_label
+from napari_colorize.napari.panels import (
+    ScrollPanel,
+    add_items,
+    row,
+    toggle,
+    tooltip,
+    wrapped_label,
+)
 from napari_colorize.napari.signals import Connections
 
 if TYPE_CHECKING:
@@ -81,27 +88,38 @@ class ExploreWidget(ScrollPanel):
 
     def _create_widgets(self) -> None:
         self.header = wrapped_label()
-        self.attention_button = toggle("Show attention by clicking")
+        self.attention_button = toggle(
+            "Show attention by clicking", "Each click into the image shows the map of that pixel."
+        )
         self.attention_message = wrapped_label()
-        self.expected_error_button = toggle("Expected error")
+        self.expected_error_button = toggle(
+            "Expected error", "The error that the model expects of its own colors, pixel by pixel."
+        )
         self.color_bar = ColorBar(ERROR_COLORMAP, LARGEST_ERROR)
         self.expected_error_message = wrapped_label()
-        self.disagreement_button = toggle("Disagreement")
+        self.disagreement_button = toggle(
+            "Disagreement", "How much predictions of variants of the image differ, pixel by pixel."
+        )
         self.disagreement_message = wrapped_label()
-        self.uncolored_button = toggle("Uncolored")
+        self.uncolored_button = toggle("Uncolored", "Mark pixels with almost no color.")
         self.uncolored_message = wrapped_label()
         self.kind = QComboBox()
         self.kind.addItems(VARIANT_KINDS)
+        self.kind.setToolTip(tooltip("What differs between the two predictions."))
         self.kind.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.models = ModelChooser()
         self.render_factor = NumberControl(1, 100)
+        self.render_factor.slider.setToolTip(tooltip("Render factor of the other prediction."))
         self.render_factor.display(None, 8)
-        self.comparison_button = toggle("Compare side by side")
+        self.comparison_button = toggle(
+            "Compare side by side", "The result, the other prediction and the source, one camera."
+        )
         self.comparison_message = wrapped_label()
-        self.curtain_button = toggle("Curtain")
+        self.curtain_button = toggle("Curtain", "Gray to the left of a line, colors to its right.")
         self.curtain_slider = QSlider(Qt.Orientation.Horizontal)
+        self.curtain_slider.setToolTip(tooltip("Position of the line of the curtain."))
         self.curtain_slider.setRange(0, SLIDER_STEPS)
         self.curtain_slider.setValue(SLIDER_STEPS // 2)
         self.curtain_message = wrapped_label()

@@ -27,7 +27,7 @@ LEVELS = 16  # of luminance, in which the colors are compared
 SPREAD_95, SPREAD_99 = 0.045, 0.07  # percentiles of the distance from the tone of the same level
 PALE = 0.03  # tones with less chroma have no hue
 SAME_HUE = 0.5  # cosine of the largest difference of two hues
-PAPER = 0.45  # chroma of light areas, as a share of their luminance
+PAPER = 0.3  # chroma of light areas, as a share of their luminance
 RGB_TO_YUV = np.array([[0.299, 0.587, 0.114], [-0.147, -0.289, 0.436], [0.615, -0.515, -0.1]])
 
 # By layer: the values that were evaluated, and whether they are in color.

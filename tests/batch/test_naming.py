@@ -77,6 +77,12 @@ def test_images_with_equal_names_get_distinct_results() -> None:
     assert targets(plan_batch(["a.dcm", "a.tif"], "out"), ".tif") == ["out/a.dcm.tif", "out/a.tif"]
 
 
+def test_a_full_name_is_not_the_stem_of_another_image() -> None:
+    touch("a.dcm", "a.dcm.tif", "a.png")
+    found = targets(plan_batch(["a.dcm", "a.dcm.tif", "a.png"], "out"), ".tif")
+    assert found == ["out/a.dcm_.tif", "out/a.dcm.tif", "out/a.png.tif"]
+
+
 def test_sheets_are_always_png() -> None:
     touch("in/a.jpg", "in/a.png", "in/b.tif")
     made = plan_batch(["in"], ending=SWEEP)

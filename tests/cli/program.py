@@ -3,7 +3,8 @@
     python program.py [--signal NAME MOMENT NUMBER] image ...
 
 NAME is SIGINT, SIGTERM or SIGKILL. MOMENT is `network` (during inference) or `publish` (a result
-is written, but not yet renamed to its final name). NUMBER counts these moments from 1.
+is written, but not yet renamed to its final name) or `print` (the event of a result has arrived,
+but is not printed). NUMBER counts these moments from 1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from stand_ins import TintNetwork, colorizer_of, tint_spec
 from torch import Tensor
 
 from napari_colorize.cli import main
+from napari_colorize.cli.console import BatchConsole
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.model_spec import ModelSpec
 from napari_colorize.runtime import atomic
@@ -25,8 +27,11 @@ from napari_colorize.runtime import atomic
 
 def send_signal_at(name: str, moment: str, number: int) -> None:
     """Send a signal to this process at the given moment."""
-    owner = TintNetwork if moment == "network" else atomic
-    function = "forward" if moment == "network" else "_publish"
+    owner, function = {
+        "network": (TintNetwork, "forward"),
+        "publish": (atomic, "_publish"),
+        "print": (BatchConsole, "_print_result"),
+    }[moment]
     original = getattr(owner, function)
     calls = count(1)
 

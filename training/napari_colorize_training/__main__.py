@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_colorize.cli.program import Command, Program, Version, create_program
+from napari_colorize.cli.program import Command, Program, Version, create_program, printable
 from napari_colorize.errors import ColorizeError, SettingsError
 from napari_colorize_training.evaluate_command import evaluate
 
@@ -212,7 +212,7 @@ def finetune_command(
         if result is None:
             raise _stopped_exit()
     if progress != "json":
-        typer.echo(result.sentence)
+        typer.echo(printable(result.sentence))
 
 
 @app.command(cls=Command)

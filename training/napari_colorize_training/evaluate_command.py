@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_colorize.cli.program import printable
+
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
 
@@ -105,7 +107,9 @@ def evaluate(
     for path, write in ((json, write_json), (html, write_html)):
         if path is not None:
             write(evaluation, path)
-    typer.echo(to_text(evaluation))
+    # Names of models and files may contain control characters.
+    for line in to_text(evaluation).split("\n"):
+        typer.echo(printable(line))
 
 
 def load_models(models: Sequence[str], device: str = "auto") -> dict[str, Colorizer]:

@@ -45,7 +45,7 @@ class Search:
     excluded : str, optional
         Folder that is not searched: the output folder.
     unread : list of str
-        One sentence for each folder that could not be listed.
+        One sentence for each input that was not found and each folder that could not be listed.
     """
 
     excluded: InitVar[str | None] = None
@@ -68,12 +68,20 @@ class Search:
         Raises
         ------
         ImageError
-            If an input does not exist, or none of them contains an image.
+            If no input contains an image. Of several inputs, those that do not exist are in
+            `unread`: a shell may have listed a file that is gone by now.
         """
+        if not all(name.strip() for name in inputs):  # an unset shell variable
+            raise ImageError('An INPUT is empty: name a file or a folder ("." for this one).')
         sources: dict[tuple[str, str], FoundFile] = {}
         for name in inputs:
-            for source in self._find(name, one_of_several=len(inputs) > 1):
-                sources.setdefault(self._identity(source.path), source)
+            try:
+                for source in self._find(name, one_of_several=len(inputs) > 1):
+                    sources.setdefault(self._identity(source.path), source)
+            except ImageError as error:
+                if len(inputs) == 1:
+                    raise
+                self.unread.append(str(error))
         if not sources:
             message = f"There are no images in {', '.join(inputs)}."
             raise ImageError(" ".join([message, *self.left_out_notes(), *self.unread]))
@@ -86,8 +94,6 @@ class Search:
         return left_out_notes(self._left_out.values(), can_be_named=True)
 
     def _find(self, name: str, *, one_of_several: bool) -> Iterable[FoundFile]:
-        if not name.strip():  # an unset shell variable, not the current folder
-            raise ImageError('An INPUT is empty: name a file or a folder ("." for this one).')
         path = Path(name)
         if glob.has_magic(name) and not os.path.lexists(path):
             return self._glob(name)

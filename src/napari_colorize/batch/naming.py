@@ -69,8 +69,11 @@ class Job:
         return self.folder / f"{self.other_stem}.{self.source.name}"
 
     def result(self) -> Path | None:
-        """The result of an earlier run, or None."""
-        return next((path for path in self.possible_results() if os.path.lexists(path)), None)
+        """The result of an earlier run, or None.
+
+        A folder or a broken link at its place is none; writing reports it.
+        """
+        return next((path for path in self.possible_results() if _is_file(path)), None)
 
     def possible_results(self) -> Iterator[Path]:
         """Every path that the result may get, depending on the decoded image."""
@@ -90,7 +93,7 @@ class BatchPlan:
     results : int
         Number of inputs that are results of earlier runs and were left out.
     unread : tuple of str
-        One sentence for each folder that could not be listed.
+        One sentence for each input that was not found and each folder that could not be listed.
     left_out : tuple of str
         One sentence about files in folders that are no images, or nothing.
     kept_notes : tuple of str
@@ -180,8 +183,9 @@ def _split(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     todo: list[Job] = []
     kept: list[Job] = []
     for job in jobs:
-        names = (target.name for target in job.possible_results())
-        (todo if existing[job.folder].isdisjoint(names) else kept).append(job)
+        names = existing[job.folder]
+        is_done = any(path.name in names and _is_file(path) for path in job.possible_results())
+        (kept if is_done else todo).append(job)
     return todo, kept
 
 
@@ -191,6 +195,11 @@ def _names_in(folder: Path) -> frozenset[str]:
         return frozenset(os.listdir(folder))  # noqa: PTH208
     except OSError:
         return frozenset()
+
+
+def _is_file(path: Path) -> bool:
+    """Like `Path.is_file`, which raises for names that are too long and for closed folders."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def own_stem(path: Path) -> str:
@@ -269,18 +278,20 @@ def _job_for_file(source: FoundFile, file: Path) -> Job:
 def _make_distinct(jobs: Sequence[Job], ending: str) -> list[Job]:
     """Use full names for equal stems: `a.dcm` beside `a.png` becomes `a.dcm.tif`."""
     names = Counter((job.folder, job.stem) for job in jobs)
-    distinct = [
-        replace(job, other_stem=job.source.name + ending)
-        if names[job.folder, job.stem] > 1
-        else job
-        for job in jobs
-    ]
+    distinct = []
+    for job in jobs:
+        other = job.other_stem
+        if names[job.folder, job.stem] > 1:
+            other = job.source.name + ending
+            while (job.folder, other) in names:  # a.dcm, a.png and a.dcm.tif
+                other += "_"
+        distinct.append(replace(job, other_stem=other))
     targets: dict[Path, Path] = {}
     for job in distinct:
-        other = targets.setdefault(job.target(own_suffix(job.source)), job.source)
-        if other != job.source:
+        first = targets.setdefault(job.target(own_suffix(job.source)), job.source)
+        if first != job.source:
             raise OutputError(
-                f"{other} and {job.source} would both become {job.target(own_suffix(job.source))}. "
+                f"{first} and {job.source} would both become {job.target(own_suffix(job.source))}. "
                 "Name the folder that contains both, or process them one after the other."
             )
     return distinct
@@ -299,7 +310,9 @@ def _check_sources_stay(jobs: Sequence[Job]) -> None:
 
     def identity(path: Path) -> str:
         folder, name = os.path.split(path)
-        return os.path.realpath(path) if path.is_symlink() else str(Path(real(folder), name))
+        # Not `Path.is_symlink`, which raises for names that are too long.
+        is_link = os.path.islink(path)  # noqa: PTH114
+        return os.path.realpath(path) if is_link else str(Path(real(folder), name))
 
     sources = {identity(job.source) for job in jobs}
     for job in jobs:
@@ -312,13 +325,18 @@ def _check_sources_stay(jobs: Sequence[Job]) -> None:
 
 
 def _check_writable(jobs: Sequence[Job]) -> None:
-    for folder in dict.fromkeys(job.folder for job in jobs):
+    """Raise OutputError if no result can be written; otherwise the images of others fail."""
+    unwritable: dict[Path, OutputError] = {}
+    folders = dict.fromkeys(job.folder for job in jobs)
+    for folder in folders:
         nearest = next((up for up in (folder, *folder.parents) if os.path.lexists(up)), folder)
         try:
             # Tested by writing, because permission bits are unreliable on Windows and networks.
             with tempfile.TemporaryFile(dir=nearest):
                 pass
         except OSError as error:
-            raise OutputError(
+            unwritable[folder] = OutputError(
                 f"{nearest} is not writable ({error.strerror}). Choose another folder with -o."
-            ) from None
+            )
+    if unwritable and len(unwritable) == len(folders):
+        raise next(iter(unwritable.values()))

@@ -13,6 +13,7 @@ because a process was killed.
 from __future__ import annotations
 
 import errno
+import logging
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Executor
@@ -23,12 +24,14 @@ from time import perf_counter, time
 
 from napari_colorize.batch.naming import Job
 from napari_colorize.batch.task import Output, Processing, Task
-from napari_colorize.errors import ColorizeError, OutputError
+from napari_colorize.errors import ColorizeError, OutputError, as_colorize_error
 from napari_colorize.io.images import ImageRecord, read_image
 from napari_colorize.io.text_metadata import Dropped
 from napari_colorize.runtime.atomic import remove_abandoned
 from napari_colorize.runtime.claims import Claims, remove_abandoned_claims
 from napari_colorize.runtime.reader_writer import read_ahead, reader_and_writer
+
+logger = logging.getLogger(__name__)
 
 READ_AHEAD = 2  # decoded images that wait for the network
 WRITE_BEHIND = 2  # colorized images that wait for the writer
@@ -150,8 +153,9 @@ class BatchRunner(Processing):
                         taken.append(job)
                     else:
                         yield claims.ended(ImageKept(job, read))
-                except (ColorizeError, MemoryError) as error:
-                    yield claims.ended(ImageFailed(job, error))
+                # Any error of one image, so that no file ends the batch.
+                except Exception as error:  # noqa: BLE001
+                    yield claims.ended(_failure(job, error))
                 while results and (len(results) > WRITE_BEHIND or results[0].is_complete()):
                     yield claims.ended(_first_outcome(results))
             while results:
@@ -199,10 +203,17 @@ class _Result:
         """Result of writing; waits for the writer."""
         try:
             seconds = self.output.finished.result() - self.started
-        except (ColorizeError, MemoryError) as error:
-            return ImageFailed(self.job, error)
+        except Exception as error:  # noqa: BLE001
+            return _failure(self.job, error)
         output = self.output
         return ImageWritten(self.job, output.path, seconds, output.notes, output.dropped)
+
+
+def _failure(job: Job, error: Exception) -> ImageFailed:
+    if isinstance(error, (ColorizeError, MemoryError)):
+        return ImageFailed(job, error)
+    logger.debug("%s failed", job.source, exc_info=error)
+    return ImageFailed(job, as_colorize_error(error))
 
 
 def _interrupt(

@@ -7,10 +7,10 @@ import sys
 import threading
 import warnings
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -110,6 +110,8 @@ class BatchConsole(_Console):
         self._steps = len(plan.jobs)
         self._steps_left: dict[Job, int] = {}
         self._job: Job | None = None
+        self._ended: set[Job] = set()
+        self._started = time()
         self._warnings: dict[Job, list[str]] = {}
         self._folded: dict[str, _FoldedNote] = {}  # by kind
         self._dropped: list[Dropped] = []
@@ -157,9 +159,11 @@ class BatchConsole(_Console):
                 self._print_result(event)
             case ImageKept(job):
                 self._kept += 1
+                self._ended.add(job)
                 self._advance(job, 1)
             case ImageFailed(job, error):
                 self.failed += 1
+                self._ended.add(job)
                 is_ours = isinstance(error, ColorizeError)
                 reason = str(error) if is_ours else "Not enough memory for this image."
                 # Names in the sentence: before `_print` replaces line breaks by spaces.
@@ -183,7 +187,6 @@ class BatchConsole(_Console):
             self._bar.update(steps)
 
     def _print_result(self, result: ImageWritten) -> None:
-        self.written += 1
         # Planes of a stack warn separately; notes that differ only in numbers are printed once. The
         # warning on the intensity range is repeated by the note that the file is stretched.
         notes = [*self._warnings.pop(result.job, []), *result.notes]
@@ -194,12 +197,16 @@ class BatchConsole(_Console):
             self._dropped.append(result.dropped)
             self._last_name = printable(result.path.name)
         self._print_path(result.path)
+        self.written += 1
+        self._ended.add(result.job)
         if self._prints_each:
             self._note(f"{printable(result.path)}: {result.seconds:.1f} s")
 
     def _end(self, kind: type[BaseException] | None) -> None:
-        if kind not in (None, KeyboardInterrupt):
-            return
+        if kind is not None:
+            if not issubclass(kind, (KeyboardInterrupt, ColorizeError)):
+                return
+            self._print_unreported()
         from napari_colorize.io.text_metadata import dropped_sentence
 
         for folded in self._folded.values():
@@ -221,6 +228,16 @@ class BatchConsole(_Console):
         }
         if len(plan.jobs) > 1 or plan.kept or self._kept or undone:
             self._note("; ".join(text for text, count in counts.items() if count) + ".")
+
+    def _print_unreported(self) -> None:
+        """Print results whose events were lost: of workers, or because of a signal."""
+        for job in self._plan.jobs:
+            path = None if job in self._ended else job.result()
+            with suppress(OSError):
+                if path is not None and path.stat().st_mtime >= self._started:
+                    self._print_path(path)
+                    self.written += 1
+                    self._ended.add(job)
 
     def _fold(self, note: str, image: str) -> None:
         """Print a note: in a batch at its end, and once for all that differ only in numbers."""

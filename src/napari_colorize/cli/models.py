@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from napari_colorize.cli.program import printable
 from napari_colorize.errors import CheckpointError, ColorizeError, UnknownModelError
 from napari_colorize.zoo import (
     CATALOGUE,
@@ -58,7 +59,7 @@ def _print_models(*, as_json: bool) -> None:
     typer.echo(COLUMNS.format("NAME", "SIZE", "DOWNLOADED", "RENDER FACTOR", "DESCRIPTION"))
     for checkpoint in known:
         for line in as_rows(checkpoint):
-            typer.echo(line)
+            typer.echo(printable(line))  # also titles in the metadata of files
 
 
 @app.command(name="fetch")
@@ -75,7 +76,7 @@ def fetch_models(
         try:
             typer.echo(fetch(checkpoint, progress=True))
         except ColorizeError as error:
-            typer.echo(f"Error: {error}", err=True)
+            typer.echo(f"Error: {printable(error)}", err=True)
             failed = True
     if failed:
         raise typer.Exit(1)
@@ -117,7 +118,7 @@ def _own_checkpoints() -> list[Checkpoint]:
         try:
             found.append(user_checkpoint(path))
         except CheckpointError as error:
-            typer.echo(f"Skipped: {error}", err=True)
+            typer.echo(f"Skipped: {printable(error)}", err=True)
     return found
 
 

@@ -27,7 +27,8 @@ PANELS = (
 NAMES = "|".join(
     ["overwrite", "precision", "device", "blend_with", *(f.name for f in fields(ColorizeSettings))]
 )
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Also the line separators of Unicode, and marks that change the order of letters.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _KEYWORD = re.compile(rf'(?:set )?(?<![\w./-])({NAMES})=("\w+"|True|False|\.\.\.|[\d.]*\d)')
 # Names with an underscore and no other use, such as render_factor; not in the name of a file.
 _NAME = re.compile(rf"(?<![\w./-])(?=\w+_)({NAMES})(?!\.?\w)")

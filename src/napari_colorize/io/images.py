@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -173,12 +174,15 @@ def _reader(path: Path, start: bytes) -> Callable[..., ImageRecord]:
 
 def _start_of(path: Path) -> bytes:
     """The first bytes of a file; raises with the reason if there are none."""
-    if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "not a regular file"
-        raise ImageError(f"{path} is {kind}. Give the name of an image file.")
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would block
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise ImageError(f"{path} is {kind}. Give the name of an image file.")
         with path.open("rb") as file:
             start = file.read(dicom.START)
+    except ColorizeError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist.") from None
     except PermissionError:
@@ -186,7 +190,8 @@ def _start_of(path: Path) -> bytes:
             f"{path} cannot be read: permission denied. Check its permissions."
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise ImageError(f"{path} could not be read: {error}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path} could not be read: {reason}.") from error
     if not start:
         raise ImageError(f"{path.name} is empty (0 bytes).")
     return start

@@ -52,7 +52,7 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         with write_errors(path):
             _publish(temporary, path, overwrite=overwrite)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_quietly(temporary)
 
 
 def temporary_path(path: Path) -> Path:
@@ -70,6 +70,12 @@ def publish(part: Path, path: Path) -> None:
     part.replace(path)
 
 
+def remove_quietly(part: Path) -> None:
+    """Remove a temporary file, if possible: an error must not replace the one that explains it."""
+    with suppress(OSError):
+        part.unlink()
+
+
 def remove_abandoned(folder: Path, age: float = ABANDONED) -> None:
     """Remove temporary files of processes that were killed.
 
@@ -84,7 +90,7 @@ def remove_abandoned(folder: Path, age: float = ABANDONED) -> None:
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputError` for a folder, and for an existing file unless overwriting is allowed."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112, which raises for a name that is too long
         raise OutputError(f"{path} is a folder. Give the name of a file to write.")
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
@@ -121,7 +127,11 @@ def _publish_without_links(temporary: Path, path: Path) -> None:
         path.open("xb").close()
     except FileExistsError:
         raise _exists(path) from None
-    temporary.replace(path)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        remove_quietly(path)  # the empty file
+        raise
 
 
 def _exists(path: Path) -> OutputError:

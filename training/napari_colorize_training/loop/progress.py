@@ -39,6 +39,8 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
+from napari_colorize.cli.program import printable
+
 STANDARD_INPUT = 0
 POLL_INTERVAL = 0.25  # seconds between reads of the control file
 STOPPED = 130  # exit code, as shells report it for a program that was ended by Ctrl-C
@@ -85,7 +87,7 @@ class ProgressBar:
         if event == "start":
             self._bar = tqdm(total=facts["steps"], initial=facts["step"], unit="step")
         if event == "note":
-            tqdm.write(facts["text"], file=sys.stderr)
+            tqdm.write(printable(facts["text"]), file=sys.stderr)
         elif event == "validation":
             figures = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
             tqdm.write(figures, file=sys.stderr)

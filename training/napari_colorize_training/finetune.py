@@ -32,6 +32,7 @@ from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.initialize import open_base
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
+from napari_colorize_training.loop.run_folder import sole_trainer
 from napari_colorize_training.model_card import FinetuneResult, write_card
 from napari_colorize_training.models.export import copy_model
 from napari_colorize_training.recipe import Recipe, parse_recipe
@@ -145,52 +146,53 @@ def finetune(
     folder = out.parent / f".{out.stem}-run" if run is None else Path(run)
     checkpoint, _ = load(base)
     refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
-    cache = folder / "cache"
-    reading = _ReadProgress(progress, control)
-    # Its stage and crops do not depend on the number of images.
-    side = recipe_for(checkpoint, 0, changes=changes).image_side
-    try:
-        report = prepare(
-            images,
-            cache,
-            group=group,
-            side=side,
-            validation_share=VALIDATION_SHARE,
-            contrast_limits=(changes or {}).get(RULE, checkpoint.contrast_limits or "auto"),
-            progress=reading,
+    with sole_trainer(folder):
+        cache = folder / "cache"
+        reading = _ReadProgress(progress, control)
+        # Its stage and crops do not depend on the number of images.
+        side = recipe_for(checkpoint, 0, changes=changes).image_side
+        try:
+            report = prepare(
+                images,
+                cache,
+                group=group,
+                side=side,
+                validation_share=VALIDATION_SHARE,
+                contrast_limits=(changes or {}).get(RULE, checkpoint.contrast_limits or "auto"),
+                progress=reading,
+            )
+        except Stopped:
+            progress.report("stopped", step=0)
+            return None
+        progress.report("note", text=report.sentence())
+        recipe = recipe_for(
+            checkpoint,
+            report.training,
+            augment=augment,
+            degrade=degrade,
+            features=features is not None,
+            changes=changes,
         )
-    except Stopped:
-        progress.report("stopped", step=0)
-        return None
-    progress.report("note", text=report.sentence())
-    recipe = recipe_for(
-        checkpoint,
-        report.training,
-        augment=augment,
-        degrade=degrade,
-        features=features is not None,
-        changes=changes,
-    )
-    options = RunOptions(
-        folder=folder,
-        cache=cache,
-        features=features,
-        base=open_base(base),
-        base_name=checkpoint.name,
-        steps=steps,
-        precision=precision,
-    )
-    trainer = Trainer(recipe, options, _TrainingProgress(progress), control)
-    model = trainer.train()
-    if model is None:
-        return None
-    colorizers = Colorizer.from_pretrained(base), Colorizer.from_pretrained(model)
-    comparison = _BaseComparison(ImageCache(cache, validation=True), recipe.data.degrade)
-    copy_model(model, out)
-    kept_base = bool(trainer.validator.best.state) and trainer.validator.best.step == 0
-    result = comparison.compare(*colorizers, out, report, kept_base=kept_base)
-    write_card(result, recipe, checkpoint, comparison.sheet(*colorizers))
-    _report(progress, result)
+        options = RunOptions(
+            folder=folder,
+            cache=cache,
+            features=features,
+            base=open_base(base),
+            base_name=checkpoint.name,
+            steps=steps,
+            precision=precision,
+        )
+        trainer = Trainer(recipe, options, _TrainingProgress(progress), control)
+        model = trainer.train()
+        if model is None:
+            return None
+        colorizers = Colorizer.from_pretrained(base), Colorizer.from_pretrained(model)
+        comparison = _BaseComparison(ImageCache(cache, validation=True), recipe.data.degrade)
+        copy_model(model, out)
+        kept_base = bool(trainer.validator.best.state) and trainer.validator.best.step == 0
+        result = comparison.compare(*colorizers, out, report, kept_base=kept_base)
+        write_card(result, recipe, checkpoint, comparison.sheet(*colorizers))
+        _report(progress, result)
     if run is None:
         shutil.rmtree(folder)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from napari_colorize_training.loop.accelerator import make_accelerator
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
+from napari_colorize_training.loop.run_folder import sole_trainer
 from napari_colorize_training.recipe import Recipe
 
 
@@ -48,15 +50,17 @@ def run_recipe(
     """
     progress, control = progress or NoProgress(), control or RunControl()
     accelerator = make_accelerator(options.precision)
-    try:
-        with accelerator.local_main_process_first():  # the other processes find the cache complete
-            report = _prepare(recipe, data, options.cache, side, cached, progress, control)
-    except Stopped:
-        progress.report("stopped", step=0)
-        return None
-    if accelerator.is_main_process:
-        progress.report("note", text=report.sentence())
-    return Trainer(recipe, options, progress, control).train()
+    with sole_trainer(options.folder) if accelerator.is_main_process else nullcontext():
+        try:
+            # The other processes find the cache complete.
+            with accelerator.local_main_process_first():
+                report = _prepare(recipe, data, options.cache, side, cached, progress, control)
+        except Stopped:
+            progress.report("stopped", step=0)
+            return None
+        if accelerator.is_main_process:
+            progress.report("note", text=report.sentence())
+        return Trainer(recipe, options, progress, control).train()
 
 
 def _prepare(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
-from napari_colorize_training.loop.run_folder import RunFolder
+from napari_colorize_training.loop.run_folder import RunFolder, sole_trainer
 from tiny_training import tiny, tiny_table
 
-from napari_colorize.errors import SettingsError
+from napari_colorize.errors import OutputError, SettingsError
 
 
 @pytest.fixture
@@ -111,3 +114,115 @@ def test_only_one_process_writes(tmp_path):
     other.append({"step": 1})
 
     assert not (tmp_path / "run").exists()
+
+
+DAMAGES = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "garbage": lambda data: bytes(range(250)) * 4,
+    "changed": lambda data: data.replace(WEIGHT, WEIGHT[:-1] + b"\1"),
+}
+WEIGHT = torch.full((64,), 1.5).numpy().tobytes()
+
+
+def damage(path, how):
+    data = path.read_bytes()
+    damaged = DAMAGES[how](data)
+    assert damaged != data
+    path.write_bytes(damaged)
+
+
+def save_two(folder):
+    for step in (3, 4):
+        folder.save({"step": step, "weight": torch.full((64,), 1.5)})
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_state_is_replaced_by_the_one_before(folder, how):
+    save_two(folder)
+    damage(folder.state_path, how)
+
+    assert folder.load()["step"] == 3
+    assert folder.notes == [f"{folder.state_path} is damaged; the state before it was used."]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_states_give_one_sentence(folder, how):
+    save_two(folder)
+    for path in (folder.state_path, folder.previous_path):
+        damage(path, how)
+
+    with pytest.raises(SettingsError, match="Delete state.pt and state-previous.pt there") as error:
+        folder.load()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", {"identity": 5}, {"rows": 3}, torch.ones(2)])
+def test_a_state_of_another_program_gives_one_sentence(folder, content):
+    torch.save(content, folder.state_path)
+
+    with pytest.raises(SettingsError):
+        folder.load()
+
+
+def test_a_state_that_is_not_published_leaves_the_one_before(folder, monkeypatch):
+    folder.save({"step": 3})
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(OutputError):
+            folder.save({"step": 4})
+
+    assert folder.load()["step"] == 3
+    assert not list(folder.path.glob(".*"))
+
+
+def test_other_held_back_images_are_another_run(tmp_path):
+    RunFolder(tmp_path, {"validation": [3, "abc"]}).save({"step": 3})
+
+    with pytest.raises(SettingsError, match="other data"):
+        RunFolder(tmp_path, {"validation": [2, "abd"]}).load()
+
+
+def test_a_state_of_a_version_that_did_not_record_them_is_loaded(tmp_path):
+    RunFolder(tmp_path, {"steps": 5}).save({"step": 3})
+
+    assert RunFolder(tmp_path, {"steps": 5, "validation": [2, "abd"]}).load()["step"] == 3
+
+
+def test_a_damaged_log_does_not_end_a_run(folder):
+    folder.begin_log(0)
+    folder.append({"step": 2, "G": 0.5})
+    with folder.log_path.open("ab") as file:
+        file.write(b"\xff\xfe,1\nabc\n,,\n")
+
+    folder.begin_log(4)
+
+    assert len(folder.log_path.read_text().splitlines()) == 2
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from napari_colorize_training.loop.run_folder import sole_trainer
+with sole_trainer(Path(sys.argv[1])):
+    print("trains", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_cannot_train_in_one_folder(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", TRAIN, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"trains\n"
+        claim = sole_trainer(folder)
+        with pytest.raises(SettingsError, match="Another process is training in"):
+            claim.__enter__()
+        process.kill()  # it leaves its lock file behind
+    with sole_trainer(folder):
+        (folder / "log.csv").touch()
+    assert [path.name for path in folder.iterdir()] == ["log.csv"]

@@ -17,17 +17,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from napari_colorize.errors import OutOfMemoryError, SettingsError
 from napari_colorize.runtime.memory import is_exhausted
 from napari_colorize_training.data import Crops
-from napari_colorize_training.data.cache import THREADS
+from napari_colorize_training.data.cache import THREADS, ImageCache
 from napari_colorize_training.data.crops import prefetch
 from napari_colorize_training.data.stream import ImageStream, open_images
 from napari_colorize_training.loop import run_log
 from napari_colorize_training.loop.accelerator import all_reduce_mean, make_accelerator
-from napari_colorize_training.loop.checkpoint_selection import Validator
+from napari_colorize_training.loop.checkpoint_selection import VALIDATION_IMAGES, Validator
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import Clock, NoProgress, ProgressReporter, RunControl
 from napari_colorize_training.loop.run_folder import RunFolder
@@ -77,7 +78,7 @@ class Trainer:
         self._progress = (progress if is_main else None) or NoProgress()
         self._control = control or RunControl()
         self.train_set = open_images(options.cache, validation=False)
-        validation_set = open_images(options.cache, validation=True)
+        self._validation_set = open_images(options.cache, validation=True)
         self.stages = expand_stages(
             recipe,
             len(self.train_set),
@@ -93,7 +94,7 @@ class Trainer:
         self.models = TrainedModels(recipe, options, self._accelerator, self.stages, self.train_set)
         self.validator = Validator(
             self.models,
-            validation_set,
+            self._validation_set,
             recipe.data,
             self.stages[-1].side,
             self._accelerator.device,
@@ -105,7 +106,10 @@ class Trainer:
         # Optimizer states in it are loaded when the stage begins that was interrupted.
         self._state = self.folder.load()
         if self._state is not None:
-            self._load_state(self._state)
+            try:
+                self._load_state(self._state)
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise self.folder.damaged() from error
         self._check_same_state()
         self.folder.begin_log(self.step)
 
@@ -142,6 +146,7 @@ class Trainer:
             "recipe": self.recipe.to_dict(),
             "steps": self.steps,
             "images": [len(self.train_set), _digest(self.train_set.names)],
+            "validation": [len(self._validation_set), _content_digest(self._validation_set)],
             "base": self.options.base_name,
             **({"first_stage": first} if (first := self.options.first_stage) else {}),
         }
@@ -165,6 +170,7 @@ class Trainer:
 
     def _notes(self) -> Iterator[str]:
         """Yield facts about the run that are not in the recipe."""
+        yield from self.folder.notes
         yield self.models.note
         for run in self.stages:
             stage, images = run.stage, len(self.train_set)
@@ -373,6 +379,15 @@ def _explain_memory(run: StageRun) -> Iterator[None]:
             f"(--set stages.N.batch={max(1, stage.batch // 2)}) or smaller crops (stages.N.side); "
             "N is the number of the stage, from 0."
         ) from error
+
+
+def _content_digest(images: ImageCache | ImageStream) -> str:
+    """Return a digest of names, and of the pixels that are measured if they are in a cache."""
+    digest = hashlib.sha256("\n".join(images.names).encode())
+    if isinstance(images, ImageCache):
+        for index in range(min(VALIDATION_IMAGES, len(images))):
+            digest.update(np.ascontiguousarray(images[index].rgb).data)
+    return digest.hexdigest()
 
 
 def _digest(names: Sequence[str]) -> str:

@@ -2,14 +2,17 @@
 
 `log.csv` gets a row every few steps, `tensorboard/` the same values. `state.pt` holds everything
 that is needed to resume, including losses that are not logged yet. It is replaced atomically, so
-that a run that was killed at any moment continues with the same rows. With several processes only
-the first one writes.
+that a run that was killed at any moment continues with the same rows. The state before it is kept
+as `state-previous.pt`, and used if the newer one is damaged: each record of a state has a checksum.
+With several processes only the first one writes.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,7 @@ import torch
 
 from napari_colorize.errors import OutputError, SettingsError
 from napari_colorize.runtime.atomic import new_file, remove_abandoned, write_errors
+from napari_colorize.runtime.claims import Claims
 from napari_colorize_training.loop.tensorboard_log import TensorBoardLog, open_tensorboard_log
 from napari_colorize_training.recipe import parse_recipe
 
@@ -59,6 +63,7 @@ class RunFolder:
     def __init__(self, path: Path, identity: Mapping[str, Any], *, writes: bool = True) -> None:
         self.path, self._identity, self._writes = path, json.dumps(identity, default=list), writes
         self._tensorboard: TensorBoardLog | None = None
+        self.notes: list[str] = []
         if writes:
             with write_errors(path):
                 path.mkdir(parents=True, exist_ok=True)
@@ -70,36 +75,63 @@ class RunFolder:
         return self.path / "state.pt"
 
     @property
+    def previous_path(self) -> Path:
+        """Path of the state that was saved before it."""
+        return self.path / "state-previous.pt"
+
+    @property
     def log_path(self) -> Path:
         """Path of the log."""
         return self.path / "log.csv"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state atomically."""
+        """Replace the saved state atomically, and keep the one before."""
         if self._writes:
             with new_file(self.state_path, overwrite=True) as part, _torch_errors(self.state_path):
                 torch.save({"identity": self._identity, **state}, part)
+                # The new state is complete. If it does not get its name, `load` uses this one.
+                if self.state_path.is_file():
+                    self.state_path.replace(self.previous_path)
 
     def load(self) -> dict[str, Any] | None:
-        """Return the last saved state, or None if there is none.
+        """Return the last saved state that is not damaged, or None if there is none.
+
+        `notes` says so if it is not the newest one.
 
         Raises
         ------
         SettingsError
-            If it belongs to a run with another identity.
+            If it belongs to a run with another identity, or all saved states are damaged.
         """
-        if not self.state_path.is_file():
+        paths = [path for path in (self.state_path, self.previous_path) if path.is_file()]
+        if not paths:
             return None
-        state = _rename(
-            torch.load(self.state_path, map_location="cpu", weights_only=True), RENAMED_STATE_KEYS
-        )
-        if _upgraded(state.get("identity")) != json.loads(self._identity):
+        found = ((path, state) for path in paths if (state := _read_state(path)) is not None)
+        path, state = next(found, (None, None))
+        if state is None:
+            raise self.damaged()
+        saved, planned = _upgraded(state.get("identity")), json.loads(self._identity)
+        if saved is not None and "validation" not in saved:
+            planned.pop("validation", None)  # of an earlier version
+        if saved != planned:
             raise SettingsError(
                 f"The run in {self.path} was started with another recipe, other data or another "
                 "number of steps; choose another --run folder, or delete this one."
             )
-        state["rows"] = [_rename(row, RENAMED_COLUMNS) for row in state.get("rows", [])]
+        try:
+            state["rows"] = [_rename(row, RENAMED_COLUMNS) for row in state.get("rows", [])]
+        except (AttributeError, TypeError):
+            raise self.damaged() from None
+        if path != paths[0]:
+            self.notes.append(f"{paths[0]} is damaged; the state before it was used.")
         return state
+
+    def damaged(self) -> SettingsError:
+        """Return the error for states that are damaged or of another program."""
+        return SettingsError(
+            f"The saved state in {self.path} is damaged. Delete {self.state_path.name} and "
+            f"{self.previous_path.name} there to begin anew, or choose another --run folder."
+        )
 
     def append(self, row: Row) -> None:
         """Append a row to the log."""
@@ -125,18 +157,60 @@ class RunFolder:
             self._truncate(step)
 
     def _truncate(self, step: int) -> None:
-        with self.log_path.open(newline="") as file:
+        with self.log_path.open(newline="", errors="replace") as file:
             header, *lines = file.readlines() or [""]
         for old, new in RENAMED_COLUMNS.items():
             header = header.replace(old, new)
         if ",".join(COLUMNS).startswith(header.strip()):  # of a version with fewer columns
             header = ",".join(COLUMNS) + "\n"
-        kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
+        kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
         if not kept:
             self.log_path.unlink()  # `append` writes a new header
             return
         with new_file(self.log_path, overwrite=True) as part, part.open("w", newline="") as file:
             file.writelines([header, *kept])
+
+
+@contextmanager
+def sole_trainer(folder: Path) -> Iterator[None]:
+    """Context manager: keep other processes from training in a folder.
+
+    Raises
+    ------
+    SettingsError
+        If another process trains there.
+    """
+    claims = Claims()
+    try:
+        if not claims.take(folder / "state.pt"):
+            raise SettingsError(
+                f"Another process is training in {folder}. Wait until it ends, or choose another "
+                "folder with --run."
+            )
+        yield
+    finally:
+        claims.release_all()
+
+
+def _read_state(path: Path) -> dict[str, Any] | None:
+    """Return a saved state with the keys of this version, or None if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:  # a checksum is wrong, which torch does not notice
+                return None
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    # zipfile, pickle and torch raise nearly every class of exception for damaged files.
+    except Exception:  # noqa: BLE001
+        return None
+    return _rename(state, RENAMED_STATE_KEYS) if isinstance(state, dict) else None
+
+
+def _step_of(line: str) -> float:
+    """Return the step of a line of the log; infinite if it is damaged."""
+    number = line.partition(",")[0]
+    return int(number) if number.isdecimal() else math.inf
 
 
 def _rename(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -145,9 +219,10 @@ def _rename(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
 
 def _upgraded(identity: str | None) -> dict[str, Any] | None:
     """Return a saved identity with the keys of this version."""
-    if identity is None:
+    try:
+        table = _rename(json.loads(identity or ""), RENAMED_IDENTITY_KEYS)
+    except (AttributeError, TypeError, ValueError):
         return None
-    table = _rename(json.loads(identity), RENAMED_IDENTITY_KEYS)
     if isinstance(table.get("recipe"), dict):
         try:
             table["recipe"] = json.loads(json.dumps(parse_recipe(table["recipe"]).to_dict()))

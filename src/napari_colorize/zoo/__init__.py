@@ -14,7 +14,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_colorize.errors import CheckpointError, UnknownModelError, suggestion
+from napari_colorize.errors import (
+    CheckpointError,
+    ColorizeNote,
+    UnknownModelError,
+    suggestion,
+    warn,
+)
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
 from napari_colorize.zoo.download import DownloadProgress, cache_folder, fetch, is_local, local_path
 from napari_colorize.zoo.user_models import (
@@ -100,14 +106,16 @@ def load(
     UnknownModelError, DownloadError, CheckpointError
         If there is no such model, it could not be downloaded, or its architecture is unknown.
     """
-    from napari_colorize.zoo.weights import read_weights  # torch
+    from napari_colorize.zoo.weights import check_values, read_weights  # torch
 
     found = resolve(name_or_path)
     if isinstance(found, Path):
-        weights = read_weights(found)
+        weights = _without_prefix(found, read_weights(found))
+        architecture = _architecture_of(found, weights)
+        check_values(found, weights.state)
         checkpoint = checkpoint_of(
             found,
-            _architecture_of(found, weights),
+            architecture,
             weights.metadata,
             title=f"{found.name}, a file of yours",
             origin=found.name,
@@ -131,6 +139,27 @@ def _is_path(name_or_path: str | PathLike[str]) -> bool:
         or any(separator in name_or_path for separator in separators)
         or os.path.lexists(name_or_path)  # not Path.exists: Path("") is the current folder
     )
+
+
+def _without_prefix(path: Path, weights: Weights) -> Weights:
+    """The weights without the prefix that a wrapper, such as DataParallel, sets before each key."""
+    from napari_colorize.networks import identify  # torch
+
+    state = {key: value for key, value in weights.state.items() if key != "n_averaged"}
+    removed = ""
+    while identify(state) is None:
+        prefix, dot, _ = next(iter(state), "").partition(".")
+        if not dot or not all(key.startswith(prefix + dot) for key in state):
+            return weights
+        removed += prefix + dot
+        state = {key.removeprefix(prefix + dot): value for key, value in state.items()}
+    if not removed:
+        return weights
+    warn(
+        f"The prefix {removed!r} of a wrapper was removed from the names of the weights in {path}.",
+        ColorizeNote,
+    )
+    return replace(weights, state=state)
 
 
 def _architecture_of(path: Path, weights: Weights) -> Architecture:

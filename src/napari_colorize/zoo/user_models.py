@@ -18,6 +18,7 @@ from napari_colorize.errors import CheckpointError
 from napari_colorize.networks import ARCHITECTURES, Architecture
 from napari_colorize.settings import RangeRule, setting_of
 from napari_colorize.zoo.catalogue import CATALOGUE, Checkpoint
+from napari_colorize.zoo.safetensors_header import refuse_large_header
 
 MODELS_VARIABLE = "NAPARI_COLORIZE_MODELS"
 SUFFIX = ".safetensors"
@@ -114,6 +115,7 @@ def recommended_rule(metadata: Mapping[str, str]) -> RangeRule | None:
 def _metadata(path: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
+    refuse_large_header(path)
     try:
         with safe_open(path, framework="numpy") as file:
             return dict(file.metadata() or {})

@@ -7,7 +7,7 @@ converts the keys of old torch versions. `build` makes the network of a state di
 from __future__ import annotations
 
 import json
-import pickle
+import os
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -27,9 +27,13 @@ from napari_colorize.networks import Architecture
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo import safe_pickle
 from napari_colorize.zoo.download import is_web_page, sha256_of
+from napari_colorize.zoo.safetensors_header import refuse_large_header, too_many_tensors
 
 # Keys of DeOldify; IPOL and many trainers; DDColor. Otherwise the file is the state dict itself.
 _CONTAINERS = ("model", "state_dict", "params")
+MAX_DIRECTORY = 2**22  # bytes of the directory of a zip archive: about 50,000 tensors
+MAX_WEIGHT = 1e12  # far beyond the weights and statistics of any network
+_ZIP_END = 2**16 + 128  # bytes in which the end of the directory is searched
 _HEAD = 1024  # bytes read to detect the kind of a file
 
 
@@ -47,8 +51,8 @@ def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Wei
     """Read the weights in a `.safetensors` or `.pth` file; the kind is detected from its content.
 
     The state dict is at the top level or in `model`, `state_dict` or `params`. No code of a file is
-    executed: a pickle with objects other than tensors is read by `napari_colorize.zoo.safe_pickle`,
-    which keeps the tensors and ignores everything else. State dicts of torch 0.4.1 are converted,
+    executed: a pickle is read by `napari_colorize.zoo.safe_pickle`, which keeps the tensors and
+    ignores everything else. State dicts of torch 0.4.1 are converted,
     see `_with_spectral_vectors`. `sha256` is the checksum of the file, if it was verified already.
 
     Raises
@@ -75,6 +79,13 @@ def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
     """
     with torch.device("meta"), _SkipInitialization():
         network = architecture.build(state)
+    for key, expected in network.state_dict().items():
+        if key in state and expected.is_floating_point() and not state[key].is_floating_point():
+            kind = str(state[key].dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"The weights {key} are of type {kind}, but floating-point numbers are needed. "
+                "Save the network before it is quantized."
+            )
     weights = {
         key: value.float() if value.is_floating_point() else value for key, value in state.items()
     }
@@ -139,6 +150,7 @@ def _read_head(path: Path) -> tuple[bytes, int]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    refuse_large_header(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
@@ -152,7 +164,7 @@ def _read_pickled(path: Path, *, is_zip: bool) -> Any:
         try:
             if is_zip:
                 _check_archive(path, file)
-            return _load_without_code(file)
+            return _load_without_code(file, path.stat().st_size, is_zip=is_zip)
         except CheckpointError:
             raise
         except Exception as error:  # a malicious file can raise any error
@@ -162,6 +174,8 @@ def _read_pickled(path: Path, *, is_zip: bool) -> Any:
 
 
 def _check_archive(path: Path, file: IO[bytes]) -> None:
+    if _directory_size(file) > MAX_DIRECTORY:
+        raise too_many_tensors(path)
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
     if any(Path(member.filename).name == "constants.pkl" for member in members):
@@ -174,14 +188,25 @@ def _check_archive(path: Path, file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def _load_without_code(file: IO[bytes]) -> Any:
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        # Only this error is handled. TorchScript and the tar format of before 2017 raise others;
-        # with `weights_only=False` torch would execute the one and unpack the other.
-        file.seek(0)
-        return torch.load(file, map_location="cpu", weights_only=False, pickle_module=safe_pickle)
+def _directory_size(file: IO[bytes]) -> int:
+    """Size of the directory of a zip archive in bytes, which Python would read as a whole."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _ZIP_END))
+    end = file.read()
+    start, wide = end.rfind(b"PK\5\6"), end.rfind(b"PK\6\6")
+    if start < 0:
+        return 0  # no archive, which `ZipFile` reports
+    size = int.from_bytes(end[start + 12 : start + 16], "little")
+    if size == 0xFFFFFFFF and wide >= 0:
+        size = int.from_bytes(end[wide + 40 : wide + 48], "little")
+    return size
+
+
+def _load_without_code(file: IO[bytes], size: int, *, is_zip: bool) -> Any:
+    # Torch's own option `weights_only` has no limits on time and memory. Without it, torch would
+    # execute TorchScript, which `_check_archive` refuses, and unpack the tar format of before 2017,
+    # for which it needs a file descriptor.
+    opened: Any = file if is_zip else safe_pickle.BoundedFile(file, size)
+    return torch.load(opened, map_location="cpu", weights_only=False, pickle_module=safe_pickle)
 
 
 def _state_dict_in(content: Any) -> Any:
@@ -262,6 +287,34 @@ def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         storages.add(tensor.untyped_storage().data_ptr())
         unshared[name] = tensor
     return unshared
+
+
+def check_values(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raise `CheckpointError` for weights with which no network can compute colors."""
+    floating = {name: each for name, each in state.items() if each.is_floating_point()}
+    if not floating:
+        found = {str(each.dtype).removeprefix("torch.") for each in state.values()}
+        kinds = ", ".join(sorted(found))
+        raise CheckpointError(
+            f"The weights in {path} are of type {kinds}, but floating-point numbers are needed. "
+            "Save the network before it is quantized."
+        )
+    for name, value in floating.items():
+        largest = value.float().abs().max() if value.numel() else torch.zeros(())
+        if not largest.isfinite():
+            raise CheckpointError(
+                f"{path} contains weights that are NaN or infinite ({name}). Use a checkpoint that "
+                "was saved before the training diverged."
+            )
+        if largest > MAX_WEIGHT:
+            raise CheckpointError(
+                f"{path} contains weights as large as {largest:.0e} ({name}). It is damaged, or "
+                "the training diverged."
+            )
+    if not any(value.any() for value in floating.values() if value.ndim > 1):
+        raise CheckpointError(
+            f"All weights in {path} are zero. It is damaged, or was saved before they were set."
+        )
 
 
 def _unreadable(path: Path) -> CheckpointError:

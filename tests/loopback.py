@@ -71,6 +71,17 @@ class Server:
     def respond_moved(self, request):
         self.send(request, b"", status=302, Location="/good")
 
+    def respond_resumed(self, request):
+        """Half of the file, and the rest to whom asks for it."""
+        begin = request.headers.get("Range", "").removeprefix("bytes=").removesuffix("-")
+        if not begin:
+            self.respond_cut(request)
+            return
+        rest = self.content[int(begin) :]
+        size = len(self.content)
+        part = {"Content-Range": f"bytes {begin}-{size - 1}/{size}"}
+        self.send(request, rest, status=206, **part)
+
     def respond_stuck(self, request):
         self.send(request, self.content[:1_500_000], length=len(self.content))
         self.half_sent.set()

@@ -1,6 +1,8 @@
 """Downloads from a local server with correct and faulty responses."""
 
+import errno
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -110,6 +112,61 @@ def test_after_a_bad_response_the_next_url_is_tried(server, checkpoint, cache, p
     assert server.requests == [f"/{path}", "/good"]
     assert (bar.total, bar.n) == (len(CONTENT), len(CONTENT))
     assert files_in(cache) == [checkpoint.file]
+
+
+@pytest.mark.parametrize("paths", [("resumed",), ("cut", "resumed")])
+def test_a_connection_that_is_cut_is_resumed(server, checkpoint, cache, paths):
+    bar = Bar()
+
+    assert fetch(at(checkpoint, server, *paths), progress=bar).read_bytes() == CONTENT
+
+    assert len(server.requests) == 2
+    assert (bar.total, bar.n) == (len(CONTENT), len(CONTENT))
+    assert files_in(cache) == [checkpoint.file]
+
+
+def test_a_slow_server_is_left(server, checkpoint, cache, monkeypatch):
+    monkeypatch.setattr(module, "_RATE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_MIN_RATE", 1e15)
+
+    with pytest.raises(DownloadError, match=r"sent only \d+ bytes per second, and was stopped"):
+        fetch(checkpoint)
+    assert files_in(cache) == []
+
+
+def test_a_download_has_a_limit_of_time(server, checkpoint, cache, monkeypatch):
+    monkeypatch.setattr(module, "_MAX_SECONDS", 0.0)
+
+    with pytest.raises(DownloadError, match="needed more than 0 hours"):
+        fetch(checkpoint)
+
+
+def test_a_redirect_that_drops_encryption_is_refused(checkpoint, cache, monkeypatch):
+    import requests
+
+    def moved(session, request, **_):
+        response = requests.Response()
+        response.status_code, response.url, response.request = 302, request.url, request
+        response.headers["Location"] = "http://127.0.0.1/good"
+        response.raw = io.BytesIO()
+        return response
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", moved)
+    checkpoint = replace(checkpoint, urls=("https://127.0.0.1/moved",))
+
+    with pytest.raises(DownloadError, match="redirects to an address without encryption"):
+        fetch(checkpoint)
+
+
+def test_a_read_only_cache_gives_one_sentence(server, checkpoint, cache, monkeypatch):
+    def read_only(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+
+    with pytest.raises(DownloadError, match=r"could not be saved in .*\(Read-only file system\)"):
+        fetch(checkpoint)
 
 
 def test_the_offline_error_names_url_and_path(checkpoint, cache):

@@ -1,8 +1,9 @@
 """Verified download of checkpoints into the cache folder.
 
 The data are hashed while they are received and written to a hidden temporary file, which is renamed
-only if its sha256 is right. So two processes can download the same file at once, and a crash leaves
-at most a temporary file, which a later download removes.
+only if its sha256 is right. A crash leaves at most a temporary file, which a later download
+removes. A connection that is cut is continued, from the same server or another one. A server that
+is too slow, or redirects to an address without encryption, is left.
 """
 
 from __future__ import annotations
@@ -11,25 +12,27 @@ import hashlib
 import os
 import re
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
+from time import monotonic
+from typing import IO, Protocol
+from urllib.parse import urljoin, urlsplit
 
 from napari_colorize.errors import DownloadError
-from napari_colorize.runtime.atomic import publish, remove_abandoned, temporary_path
+from napari_colorize.runtime.atomic import publish, remove_abandoned, remove_quietly, temporary_path
+from napari_colorize.runtime.claims import Claims
 from napari_colorize.zoo.catalogue import Checkpoint
-
-if TYPE_CHECKING:
-    from requests import RequestException
 
 CACHE_VARIABLE = "NAPARI_COLORIZE_CACHE"
 
 _PACKAGE = Path(__file__).parent
 _WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
-_CHUNK = 2**20  # bytes received and written at a time, and between updates of the progress
+_CHUNK = 2**20  # bytes received and written at a time, at most
 _TIMEOUT = (10.0, 30.0)  # seconds for the connection, and for the next byte
+_MIN_RATE, _RATE_SECONDS = 10_000, 60.0  # bytes per second, measured over this time
+_MAX_SECONDS = 6 * 3600.0  # for a file
 
 
 class DownloadProgress(Protocol):
@@ -85,19 +88,15 @@ def fetch(checkpoint: Checkpoint, *, progress: bool | DownloadProgress = False) 
     if _is_verified(path, checkpoint):
         return path
     _prepare_folder(checkpoint, path)
-    failures = ["the local file has another sha256"] if path.exists() else []
-    with _progress_bar(checkpoint, progress) as bar:
-        for url in map(direct_url, checkpoint.urls):
-            try:
-                _download(url, path, checkpoint, bar)
-            except _BadResponse as error:
-                failures.append(f"{urlsplit(url).netloc} {error}")
-            else:
-                return path
-    raise DownloadError(
-        f"{checkpoint.name} could not be downloaded ({'; '.join(failures)}). Try again later, or "
-        f"download {' or '.join(map(direct_url, checkpoint.urls))} by hand and save it as {path}."
-    )
+    claims = Claims()
+    try:
+        # A second process waits for the first one, and finds its file.
+        claims.take(path, wait=True)
+        if not _is_verified(path, checkpoint):
+            _download(path, checkpoint, progress)
+    finally:
+        claims.release_all()
+    return path
 
 
 def direct_url(url: str) -> str:
@@ -121,42 +120,73 @@ class _BadResponse(Exception):
 
 
 class _VerifyingFile:
-    """File object for pooch that checks, counts and hashes the data while writing them."""
+    """The file that is being received; checks, counts and hashes the data while writing them."""
 
     def __init__(
         self, file: IO[bytes], checkpoint: Checkpoint, bar: DownloadProgress | None
     ) -> None:
         self.received = 0
+        self.is_complete = False
         self._file = file
         self._checkpoint = checkpoint
         self._bar = bar
         self._digest = hashlib.sha256()
+        self._start = self._since = monotonic()
+        self._before = 0  # bytes received until `_since`
+        self.restart()
+
+    def restart(self) -> None:
+        """Drop what was received."""
+        with _saving(self._checkpoint, Path(self._file.name).parent):
+            self._file.seek(0)
+            self._file.truncate()
+        self.received = self._before = 0
+        self._digest = hashlib.sha256()
+        if self._bar is not None:
+            self._bar.reset(self._checkpoint.size)
 
     def write(self, data: bytes) -> None:
+        """Append data; raises `_BadResponse` if they are wrong, too many or too slow."""
         if not self.received and is_web_page(data):
             raise _BadResponse("returned a web page instead of the file")
-        self.received += len(data)
-        if self.received > self._checkpoint.size + self._checkpoint.size_tolerance:
+        if self.received + len(data) > self._checkpoint.size + self._checkpoint.size_tolerance:
+            self.restart()
             raise _BadResponse(f"sent more than the {self._checkpoint.size} bytes of the file")
+        self.received += len(data)
         self._digest.update(data)
         with _saving(self._checkpoint, Path(self._file.name).parent):
             _write_all(self._file, data)
         if self._bar is not None:
             self._bar.update(len(data))
-
-    def flush(self) -> None:
-        """Do nothing: pooch requires the method, and the file is unbuffered."""
+        self._check_rate()
 
     def check_complete(self) -> None:
+        """Raise `_BadResponse` if the file is too short or has another hash."""
         if self.received < self._checkpoint.size - self._checkpoint.size_tolerance:
             raise _BadResponse(self.incomplete_message())
         if self._digest.hexdigest() != self._checkpoint.sha256:
+            self.restart()
             raise _BadResponse(
                 "sent a damaged or different file (sha256 differs), which was removed"
             )
+        self.is_complete = True
 
     def incomplete_message(self) -> str:
         return f"stopped after {self.received} of {self._checkpoint.size} bytes"
+
+    def _check_rate(self) -> None:
+        """Raise `_BadResponse` if the last minute, or all together, was too slow."""
+        now, count = monotonic(), self.received - self._before
+        if now - self._start > _MAX_SECONDS:
+            raise _BadResponse(f"needed more than {_MAX_SECONDS / 3600:.0f} hours")
+        if now - self._since < _RATE_SECONDS:
+            return
+        if count < _MIN_RATE * (now - self._since):
+            raise _BadResponse(
+                f"sent only {count / (now - self._since):.0f} bytes per second, and was stopped "
+                f"after {self.received} of {self._checkpoint.size} bytes"
+            )
+        self._since, self._before = now, self.received
 
 
 def _packaged_file(checkpoint: Checkpoint, path: Path) -> Path:
@@ -174,14 +204,35 @@ def _is_verified(path: Path, checkpoint: Checkpoint) -> bool:
         return False
 
 
-def _download(url: str, path: Path, checkpoint: Checkpoint, bar: DownloadProgress | None) -> None:
+def _download(path: Path, checkpoint: Checkpoint, progress: bool | DownloadProgress) -> None:
+    """Try all URLs; what one has sent is continued by the next, or by itself if it was cut."""
+    failures = {"": "the local file has another sha256"} if path.exists() else {}
     part = temporary_path(path)
     try:
-        _receive(url, part, checkpoint, bar)
-        with _saving(checkpoint, path.parent):
-            _publish_verified(part, path, checkpoint)
+        with _saving(checkpoint, part.parent):
+            raw = part.open("xb", buffering=0)  # unbuffered: closing cannot fail on a full disk
+        with raw, _progress_bar(checkpoint, progress) as bar:
+            file = _VerifyingFile(raw, checkpoint, bar)
+            urls = deque(map(direct_url, checkpoint.urls))
+            while urls and not file.is_complete:
+                url, before = urls.popleft(), file.received
+                try:
+                    _receive(url, file)
+                except _BadResponse as error:
+                    failures[url] = f"{urlsplit(url).netloc} {error}"
+                    if file.received > before:
+                        urls.append(url)
+        if file.is_complete:
+            with _saving(checkpoint, path.parent):
+                _publish_verified(part, path, checkpoint)
+            return
     finally:
-        part.unlink(missing_ok=True)
+        remove_quietly(part)
+    links = " or ".join(map(direct_url, checkpoint.urls))
+    raise DownloadError(
+        f"{checkpoint.name} could not be downloaded ({'; '.join(failures.values())}). Try again "
+        f"later, or download {links} by hand and save it as {path}."
+    )
 
 
 def _publish_verified(part: Path, path: Path, checkpoint: Checkpoint) -> None:
@@ -193,32 +244,53 @@ def _publish_verified(part: Path, path: Path, checkpoint: Checkpoint) -> None:
             raise
 
 
-def _receive(url: str, part: Path, checkpoint: Checkpoint, bar: DownloadProgress | None) -> None:
+def _receive(url: str, file: _VerifyingFile) -> None:
+    """Receive a file, or the rest of it if the server can send a part."""
     import requests  # imported on use: it takes 0.1 s
-    from pooch import HTTPDownloader
+    from urllib3.exceptions import HTTPError
 
-    with _saving(checkpoint, part.parent):
-        raw = part.open("xb", buffering=0)  # unbuffered: closing cannot fail on a full disk
-    with raw:
-        file = _VerifyingFile(raw, checkpoint, bar)
-        if bar is not None:
-            bar.reset(checkpoint.size)
-        try:
-            HTTPDownloader(chunk_size=_CHUNK, timeout=_TIMEOUT)(url, file, None)
-        except requests.RequestException as error:
-            raise _BadResponse(_reason(error, file)) from error
-        file.check_complete()
+    class Session(requests.Session):
+        def get_redirect_target(self, response: requests.Response) -> str | None:
+            target = super().get_redirect_target(response)
+            is_secure = urlsplit(response.url).scheme == "https"
+            if target and is_secure and urlsplit(urljoin(response.url, target)).scheme != "https":
+                raise _BadResponse("redirects to an address without encryption")
+            return target
+
+    headers = {"Accept-Encoding": "identity"}
+    if file.received:
+        headers["Range"] = f"bytes={file.received}-"
+    try:
+        with (
+            Session() as session,
+            session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response,
+        ):
+            response.raise_for_status()
+            range_of_part = response.headers.get("Content-Range", "")
+            if response.status_code != 206 or not range_of_part.startswith(
+                f"bytes {file.received}-"
+            ):
+                file.restart()
+            # `read` would wait for a whole chunk, however slowly the bytes arrive.
+            read = getattr(response.raw, "read1", None) or response.raw.read
+            while data := read(_CHUNK):
+                file.write(data)
+    except (requests.RequestException, HTTPError) as error:
+        raise _BadResponse(_reason(error, file)) from error
+    file.check_complete()
 
 
-def _reason(error: RequestException, file: _VerifyingFile) -> str:
+def _reason(error: Exception, file: _VerifyingFile) -> str:
     from requests import HTTPError, Timeout
     from requests.exceptions import SSLError
+    from urllib3.exceptions import TimeoutError as ReadTimeout
 
-    if file.received:
-        return file.incomplete_message()
+    is_timeout = isinstance(error, (Timeout, ReadTimeout))
     if isinstance(error, HTTPError) and error.response is not None:
         return f"responded with {error.response.status_code} {error.response.reason}"
-    if isinstance(error, Timeout):
+    if file.received:
+        return file.incomplete_message() + is_timeout * f", and then no data in {_TIMEOUT[1]:g} s"
+    if is_timeout:
         return "did not respond in time"
     if isinstance(error, SSLError):
         return "could not be reached over a secure connection"

@@ -12,6 +12,7 @@ import typer
 from napari_colorize.cli.dataclass_options import with_option_groups
 from napari_colorize.cli.shared_options import (
     GuideOptions,
+    MaxMemory,
     ModelOptions,
     Overwrite,
     Quiet,
@@ -80,6 +81,7 @@ def image(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    max_memory: MaxMemory = None,  # set by its callback
     dask: Annotated[
         str | None,
         typer.Option(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from napari_colorize.errors import SettingsError
 from napari_colorize.settings import REFINING, ColorizeSettings
 
 if TYPE_CHECKING:
@@ -141,6 +143,30 @@ class GuideOptions:
         return read_guides(self.hints, self.mask, self.reference)
 
 
+def _set_max_memory(size: str | None) -> str | None:
+    """Set the limit as an environment variable, which worker processes inherit."""
+    if size is not None:
+        from napari_colorize.runtime.memory import LIMIT_VARIABLE, parse_size  # imports torch
+
+        try:
+            parse_size(size)
+        except SettingsError as error:
+            raise typer.BadParameter(str(error)) from None
+        os.environ[LIMIT_VARIABLE] = size
+    return size
+
+
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        callback=_set_max_memory,
+        rich_help_panel="Speed",
+        help="Memory for this program, such as 4GB. Files that need more are refused before they "
+        "are decoded. Default: what is available.",
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace existing results.", rich_help_panel="Result"),

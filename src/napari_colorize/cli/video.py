@@ -13,6 +13,7 @@ import typer
 from napari_colorize.cli.dataclass_options import with_option_groups
 from napari_colorize.cli.shared_options import (
     GuideOptions,
+    MaxMemory,
     ModelOptions,
     Overwrite,
     Quiet,
@@ -107,6 +108,7 @@ def video(
     guides: GuideOptions,
     encoding: EncodingOptions,
     overwrite: Overwrite = False,
+    max_memory: MaxMemory = None,  # set by its callback
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

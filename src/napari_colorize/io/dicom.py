@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from napari_colorize.extras import install_command
 from napari_colorize.imaging.intensity_range import IntensityRange, declared_range
 from napari_colorize.io.icc import for_rgb
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution
-from napari_colorize.io.limits import refuse_huge, with_owned_memory
+from napari_colorize.io.limits import BOMB_BYTES, refuse_huge, with_owned_memory
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 START = _MAGIC_AT + len(_MAGIC)
 """Number of leading bytes needed to recognize a DICOM file."""
+MORE_FRAMES = "NumberOfFrames is {declared}, but the file contains {found} frames; all were read."
+MAX_ITEMS = 500_000
+"""Limit of sequence items, frames included; pydicom reads 40,000 in a second."""
+_ITEM, _BIG_ENDIAN_ITEM = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
+_PART = 2**22  # bytes
+_DEFLATE_RATIO = 100  # of a deflated data set that is above `BOMB_BYTES`
 _MM_PER_CM = 10
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DEFAULTS = {
@@ -62,6 +70,8 @@ def has_image(path: Path) -> bool:
     True as well if this cannot be found out; `read` gives the reason.
     """
     try:
+        if not path.is_file():  # opening a pipe would block
+            return False
         with path.open("rb") as file:
             if not has_magic(file.read(START)):
                 return False
@@ -81,7 +91,15 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
     the only metadata that are kept.
     """
     dataset = _open(path)
-    refuse_huge(path, int(dataset.Rows), int(dataset.Columns), max_pixels=max_pixels)
+    frames_note = _count_frames(path, dataset)
+    refuse_huge(
+        path,
+        int(dataset.Rows),
+        int(dataset.Columns),
+        max_pixels=max_pixels,
+        frames=int(dataset.get("NumberOfFrames") or 1),
+        bits=int(dataset.SamplesPerPixel) * int(dataset.get("BitsAllocated") or 64),
+    )
     stored = _decode(path, dataset)
     is_color = int(dataset.SamplesPerPixel) > 1
     is_stack = stored.ndim > 2 + is_color
@@ -96,6 +114,7 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
 
         gray = to_gray(stored, dataset)
         array, declared, notes, icc = gray.array, gray.declared, gray.notes, None
+    notes = (*frames_note, *notes)
     return ImageRecord(
         array=with_owned_memory(array),
         is_stack=is_stack,
@@ -162,7 +181,54 @@ def _load(path: Path, **options: Any) -> Dataset:
         raise ImageError(
             f"{path.name} is a DICOM file. To read it: {install_command('dicom')}"
         ) from None
+    if not options:
+        _refuse_bomb(path)
     return pydicom.dcmread(path, force=True, **options)
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Raise ImageError for a file that inflates to gigabytes, or has millions of sequence items.
+
+    pydicom inflates a deflated data set as a whole, and makes an object for each item.
+    """
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    syntax = None
+    with suppress(Exception):  # a file without meta information
+        syntax = read_file_meta_info(path).TransferSyntaxUID
+    with path.open("rb") as file:
+        if syntax == DeflatedExplicitVRLittleEndian and has_magic(file.read(START)):
+            data = file.read()
+            length = int.from_bytes(data[8:12], "little")  # of the meta information, after its tag
+            _count_items(path, _inflated(path, data[12 + length :]))
+        else:
+            file.seek(0)
+            _count_items(path, iter(lambda: file.read(_PART), b""))
+
+
+def _inflated(path: Path, data: bytes) -> Iterator[bytes]:
+    """The parts of deflated data, none of which is kept."""
+    inflater, total, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data
+    while not inflater.eof and (part := inflater.decompress(rest, _PART)):
+        rest = inflater.unconsumed_tail
+        total += len(part)
+        if total > BOMB_BYTES and total > _DEFLATE_RATIO * len(data):
+            raise ImageError(
+                f"{path.name} is a decompression bomb: {len(data):,} bytes inflate to more than "
+                f"{total:,}."
+            )
+        yield part
+
+
+def _count_items(path: Path, parts: Iterator[bytes]) -> None:
+    count = 0
+    for part in parts:
+        count += part.count(_ITEM) + part.count(_BIG_ENDIAN_ITEM)
+        if count > MAX_ITEMS:
+            raise ImageError(
+                f"{path.name} has more than {MAX_ITEMS:,} sequence items. An image has far fewer."
+            )
 
 
 def _open(path: Path) -> Dataset:
@@ -193,6 +259,65 @@ def _open(path: Path) -> Dataset:
             raise ImageError(f"{path.name} is damaged: {name} is {dataset[name].value}.")
     _set_transfer_syntax(dataset)
     return dataset
+
+
+def _count_frames(path: Path, dataset: Dataset) -> tuple[str, ...]:
+    """Compare the number of frames with the pixels; set it, with a note, if there are more.
+
+    Raises
+    ------
+    ImageError
+        If there are fewer.
+    """
+    from pydicom.uid import UncompressedTransferSyntaxes
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if "BitsAllocated" not in dataset and "PixelData" in dataset:
+        raise ImageError(f"{path.name} is damaged: BitsAllocated is missing.")
+    given = dataset.get("NumberOfFrames")
+    try:
+        declared = 1 if given is None or given == "" else int(given)
+    except (TypeError, ValueError):
+        raise ImageError(f"{path.name} is damaged: NumberOfFrames is not a number.") from None
+    if declared < 1:
+        raise ImageError(f"{path.name} is damaged: NumberOfFrames is {declared}.")
+    if "PixelData" in dataset and syntax not in UncompressedTransferSyntaxes:
+        found = _encapsulated_frames(dataset, declared)
+    else:
+        found = _native_frames(dataset)
+    if found in (declared, 0):  # less than a frame is reported by pydicom
+        return ()
+    if found < declared:
+        raise ImageError(
+            f"{path.name} is damaged: it declares {declared} frames, but contains {found}."
+        )
+    dataset.NumberOfFrames = found
+    return (MORE_FRAMES.format(found=found, declared=declared),)
+
+
+def _native_frames(dataset: Dataset) -> int:
+    """Number of complete frames in uncompressed pixel data."""
+    bits = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
+    name = next(name for name in _PIXELS if name in dataset)
+    samples = int(dataset.SamplesPerPixel)
+    if dataset.PhotometricInterpretation == "YBR_FULL_422":
+        samples = 2  # Cb and Cr are shared by two pixels
+    frame = math.prod((dataset.Rows, dataset.Columns, samples))
+    frame *= bits.get(name, 0) or int(dataset.BitsAllocated)
+    return 8 * len(dataset[name].value) // frame if frame else 0
+
+
+def _encapsulated_frames(dataset: Dataset, declared: int) -> int:
+    """Number of compressed frames; the declared one if a frame may have several fragments."""
+    from pydicom.encaps import parse_basic_offsets, parse_fragments
+
+    data = BytesIO(dataset.PixelData)
+    offsets = parse_basic_offsets(data)
+    if offsets:
+        return len(offsets)
+    fragments, _ = parse_fragments(data)
+    # Without a table, a frame is known to be one fragment only if there are several frames.
+    return fragments if declared > 1 and fragments < declared else declared
 
 
 def _set_transfer_syntax(dataset: Dataset) -> None:
@@ -238,7 +363,9 @@ def _decode(path: Path, dataset: Dataset) -> AnyArray:
     if shift > 0:  # pydicom expects the lowest bits
         dataset.BitsStored = bits + shift
     try:
-        stored, _ = decoder.as_array(dataset, decoding_plugin=preferred_plugin(decoder))
+        stored, _ = decoder.as_array(
+            dataset, decoding_plugin=preferred_plugin(decoder), allow_excess_frames=False
+        )
     except RuntimeError as error:  # of all plugins, one in each line
         reason = shorten(str(error).splitlines()[-1].strip(), 120).rstrip(".")
         raise ImageError(f"{path.name} cannot be decoded ({syntax.name}): {reason}.") from error

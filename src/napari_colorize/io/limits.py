@@ -1,7 +1,13 @@
-"""Checks that all readers share: size limits before decoding, supported dtypes, memory layout."""
+"""Checks that all readers share: size limits before decoding, supported dtypes, memory layout.
+
+Three limits hold for what a file declares. The number of pixels is limited (`MAX_PIXELS`). A small
+file that declares gigabytes is refused as a decompression bomb. Everything else must fit into the
+available memory.
+"""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +19,83 @@ MAX_PIXELS = 1_000_000_000
 """Default size limit; a larger image is refused as a possible decompression bomb."""
 
 
-def refuse_huge(path: Path, *shape: int, max_pixels: int) -> None:
-    """Raise `ImageError` if the product of sides (and frames) is 0 or above `max_pixels`."""
+BOMB_BYTES, BOMB_RATIO = 2**28, 500
+"""A file is a bomb if its pixels take more bytes, and more times the bytes of the file.
+
+Compression reaches this ratio only for images that are almost empty.
+"""
+
+COPIES = 3
+PALETTE_COPIES = 12  # an index becomes a color with transparency
+_UNCHECKED = 2**24  # bytes for which the available memory is not determined
+
+
+def refuse_huge(
+    path: Path,
+    *shape: int,
+    max_pixels: int,
+    frames: int = 1,
+    bits: int = 8,
+    copies: int = COPIES,
+    file_size: int | None = None,
+) -> None:
+    """Refuse what a file declares before it is decoded.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    *shape : int
+        Sides in pixels, and the number of frames if the limit holds for all of them.
+    max_pixels : int
+        Limit for the product of `shape`; above the default, the file is trusted not to be a bomb.
+    frames : int
+        Number of frames that are decoded at once, each of this shape.
+    bits : int
+        Bits of a pixel with all its samples, as it is stored.
+    copies : int
+        How many times the stored values are in memory, at most, while they are read.
+    file_size : int, optional
+        Bytes of all files of the image. Default: those of `path`.
+
+    Raises
+    ------
+    ImageError
+        If there are no pixels, too many, or too many for the size of the file or for the memory.
+    """
     sides = " x ".join(str(side) for side in shape)
-    pixels = int(np.prod(shape, dtype=object))
+    pixels = math.prod(map(int, shape))
     if pixels < 1:
         raise ImageError(f"{path.name} contains no pixels: its size is {sides}.")
     if pixels > max_pixels:
         raise ImageError(
             f"{path.name} declares {sides} pixels, more than the limit of {max_pixels:,}. If you "
             "trust the file, raise the limit (max_pixels)."
+        )
+    if frames > 1:
+        sides = f"{frames} x {sides}"
+    stored = pixels * frames * bits // 8
+    if file_size is None:
+        file_size = path.stat().st_size if path.is_file() else stored
+    is_small = stored > BOMB_RATIO * file_size
+    if stored > BOMB_BYTES and is_small and max_pixels <= MAX_PIXELS:
+        raise ImageError(
+            f"{path.name} declares {sides} pixels, {stored / 1e9:.1f} GB in a file of "
+            f"{file_size:,} bytes. If you trust the file, raise the limit (max_pixels)."
+        )
+    refuse_memory(path, copies * pixels * frames * max(1, bits // 8))
+
+
+def refuse_memory(path: Path, needed: int) -> None:
+    """Raise `ImageError` if decoding needs more bytes than are available."""
+    if needed < _UNCHECKED:
+        return
+    from napari_colorize.runtime.memory import available  # imports torch
+
+    if needed > (free := available()):
+        raise ImageError(
+            f"{path.name} needs about {needed / 1e9:.1f} GB of memory to be read, and "
+            f"{max(0, free) / 1e9:.1f} GB are available. Close other programs, or split the file."
         )
 
 

@@ -32,6 +32,7 @@ NO_HEIF = "{} is a HEIC image. To read it: pip install pillow-heif."
 NO_TIMES = "The display times of its frames cannot be read; 100 ms are used."
 _TRUNCATED = "{} is damaged: the file ends before its pixel data."
 
+MAX_METADATA = 2**24  # bytes of EXIF or XMP that are compressed
 _JPEG_LS, _LOSSLESS = 0xF7, 0xC3  # markers of the frame header
 _JFIF_LENGTH = 20  # bytes of SOI and APP0 in a JPEG that Pillow writes
 
@@ -76,7 +77,12 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _jpeg_frame(path: Path) -> tuple[int, int, int, int]:
     """Marker, bits per sample, height and width of the frame header; (0, 8, 0, 0) if missing."""
-    for marker, content in _jpeg_segments(path.read_bytes()):
+    return jpeg_frame_in(path.read_bytes())
+
+
+def jpeg_frame_in(data: bytes) -> tuple[int, int, int, int]:
+    """The same for the content of a file, or of a frame of a DICOM file."""
+    for marker, content in _jpeg_segments(data):
         is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
         if (is_frame or marker == _JPEG_LS) and len(content) >= 5:
             return marker, *struct.unpack_from(">BHH", content)
@@ -87,7 +93,7 @@ def _read_jpeg(path: Path, *, max_pixels: int) -> ImageRecord:
     import imagecodecs
 
     marker, bits, height, width = _jpeg_frame(path)
-    refuse_huge(path, height, width, max_pixels=max_pixels)
+    refuse_huge(path, height, width, max_pixels=max_pixels, bits=16)
     data = path.read_bytes()
     decode = imagecodecs.jpegls_decode if marker == _JPEG_LS else imagecodecs.jpeg_decode
     array = scale_bits(decode(data), bits)
@@ -132,7 +138,7 @@ def _read_jxl(path: Path, *, max_pixels: int) -> ImageRecord:
         content[4 * (kind == b"jxlp") :] for kind, content in contents if kind in (b"jxlc", b"jxlp")
     )
     height, width, bits, loop = _jxl_header(stream)
-    refuse_huge(path, height, width, max_pixels=max_pixels)
+    refuse_huge(path, height, width, max_pixels=max_pixels, bits=3 * bits)
     array = imagecodecs.jpegxl_decode(data)
     # Rotation is applied by the decoder.
     is_stack = array.shape[:2] not in ((height, width), (width, height))
@@ -196,7 +202,12 @@ def _jxl_metadata(contents: list[tuple[bytes, bytes]]) -> dict[str, Any]:
     info: dict[str, Any] = {}
     for kind, content in contents:
         if kind == b"brob":
-            kind, content = content[:4], bytes(imagecodecs.brotli_decode(content[4:]))
+            packed = content[:4]
+            try:
+                content = bytes(imagecodecs.brotli_decode(content[4:], out=MAX_METADATA))
+            except RuntimeError:  # of imagecodecs: damaged, or more than that
+                continue
+            kind = packed
         if kind == b"Exif":
             (offset,) = struct.unpack_from(">I", content)
             info["exif"] = b"Exif\0\0" + content[4 + offset :]
@@ -228,7 +239,7 @@ def _read_heif(path: Path, *, max_pixels: int) -> ImageRecord:
     except ImportError:
         raise ImageError(NO_HEIF.format(path.name)) from None
     heif = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
-    refuse_huge(path, *heif.size[::-1], max_pixels=max_pixels)
+    refuse_huge(path, *heif.size[::-1], max_pixels=max_pixels, bits=8 * len(heif.mode))
     # Rotation is applied by the decoder.
     carrier = _carrier(heif.info)
     return raster.with_metadata(carrier, raster.gray_or_rgba(np.array(heif)))
@@ -271,8 +282,10 @@ def _read_pnm(path: Path, *, max_pixels: int) -> ImageRecord:
         assert header is not None
         kind, width, height, most = (int(value) for value in header.groups())
         samples, rest, is_plain = 3, data[header.end() :], kind == 3
-    refuse_huge(path, height, width, max_pixels=max_pixels)
     dtype = np.dtype(">u2" if most > 255 else "u1")
+    refuse_huge(
+        path, height, width, max_pixels=max_pixels, bits=8 * max(1, samples) * dtype.itemsize
+    )
     count = height * width * samples
     if is_plain:
         values = np.array(re.sub(rb"#[^\r\n]*", b"", rest).split()[:count], np.uint16)
@@ -292,7 +305,7 @@ def _read_psd(path: Path, *, max_pixels: int) -> ImageRecord:
     """The merged image, which Photoshop stores unless told otherwise."""
     data = path.read_bytes()
     version, channels, height, width, depth, mode = struct.unpack_from(">H6xHIIHH", data, 4)
-    refuse_huge(path, height, width, max_pixels=max_pixels)
+    refuse_huge(path, height, width, max_pixels=max_pixels, bits=channels * depth)
     is_big = version == 2
     palette, start = _section(data, 26)
     resources, start = _section(data, start)

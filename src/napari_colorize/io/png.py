@@ -144,8 +144,9 @@ def read_animation(path: Path) -> Animation:
         raise ImageError(f"{path.name} is damaged: the frames of its animation are out of order.")
     width, height = struct.unpack_from(">II", header)
     return Animation(
-        frames=np.stack(list(_compose(parts, (height, width), header, common))),
-        durations=tuple(part.milliseconds for part in parts),
+        # Further frames are not displayed, and the memory was checked for those that are declared.
+        frames=np.stack(list(_compose(parts[:declared], (height, width), header, common))),
+        durations=tuple(part.milliseconds for part in parts[:declared]),
         plays=plays,
     )
 
@@ -233,8 +234,10 @@ def _deinterlaced(png: bytes) -> AnyArray:
     header = next(chunk[8:-4] for chunk in chunks if _kind(chunk) == b"IHDR")
     common = [chunk for chunk in chunks if _kind(chunk) in _DECODING]
     data = b"".join(chunk[8:-4] for chunk in chunks if _kind(chunk) == b"IDAT")
-    rows, start = zlib.decompress(data), 0
     width, height, depth, color_type = struct.unpack_from(">IIBB", header)
+    # All passes together, with a filter byte for each line of at most two images.
+    most = width * height * 8 + 16 * (height + 8)
+    rows, start = zlib.decompressobj().decompress(data, most), 0
     pixels: AnyArray = np.zeros(0)
     for x, y, across, down in _ADAM7:
         columns, lines = -(-(width - x) // across), -(-(height - y) // down)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -16,7 +15,8 @@ from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io import bit_depth, exif, icc, png, text_metadata
 from napari_colorize.io.formats import JPEG, PNG, VIDEO_SUFFIXES, WEBP, Format
 from napari_colorize.io.image_record import ImageRecord, Metadata
-from napari_colorize.io.limits import refuse_huge, with_owned_memory
+from napari_colorize.io.limits import COPIES, PALETTE_COPIES, refuse_huge, with_owned_memory
+from napari_colorize.runtime.forking import global_lock
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,13 +27,16 @@ _ANIMATIONS = frozenset({"GIF", "WEBP", "PNG", "AVIF", "FLI"})
 # previews, layers or sizes.
 _PAGES = frozenset({"DCX", "TIFF"})
 _EXACT_MODES = frozenset({"1", "L", "I", "F", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "I;16N"})
+# Formats that Pillow gives to another program or library of the system to draw.
+_PROGRAMS = frozenset({"EPS", "WMF"})
 TEXT_TOO_LONG = "Text of more than a megabyte was left out."
 _CM_PER_INCH = 2.54
-_LIMIT_LOCK = Lock()
+_LIMIT_LOCK = global_lock()
 
 
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read an image that Pillow can open; several frames become a stack."""
+    _refuse_huge_webp(path, max_pixels)
     try:
         with open_image(path) as image:
             return _read(path, image, max_pixels)
@@ -48,12 +51,37 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
 def _read(path: Path, image: Image.Image, max_pixels: int) -> ImageRecord:
     is_multiple = image.format in _ANIMATIONS | _PAGES
     frames = getattr(image, "n_frames", 1) if is_multiple else 1
-    refuse_huge(path, *image.size[::-1], *[frames][: frames > 1], max_pixels=max_pixels)
+    depth = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
+    refuse_huge(
+        path,
+        *image.size[::-1],
+        *[frames][: frames > 1],
+        max_pixels=max_pixels,
+        bits=depth * len(image.getbands()),
+        copies=PALETTE_COPIES if image.mode in ("P", "PA") else COPIES,
+    )
     if image.format == "PNG" and getattr(image, "is_animated", False):
         return _read_apng(path, image)
     if frames > 1:
         return _read_frames(path, image)
     return _read_single(path, image)
+
+
+def _refuse_huge_webp(path: Path, max_pixels: int) -> None:
+    """Check the size of a WebP, for which Pillow reserves memory when it opens the file."""
+    with path.open("rb") as file:
+        head = file.read(30)
+    if head[8:12] != b"WEBP":
+        return
+    kind, data = head[12:16], head[20:]
+    if kind == b"VP8X":  # 24 bits each, less one
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (4, 7))
+    elif kind == b"VP8L":  # after the signature 14 bits each, less one
+        bits = int.from_bytes(data[1:5], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:  # after tag and signature 14 bits each
+        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+    refuse_huge(path, height, width, max_pixels=max_pixels, bits=32)
 
 
 def write(
@@ -114,7 +142,11 @@ def open_image(path: Path | BinaryIO) -> Image.Image:
     with _LIMIT_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path)
+            image = Image.open(path)
+            if image.format in _PROGRAMS:
+                image.close()
+                raise UnidentifiedImageError(f"{image.format} is not an image of pixels")
+            return image
         except UnidentifiedImageError:
             if isinstance(path, Path) and path.suffix.lower() in VIDEO_SUFFIXES:
                 raise ImageError(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -23,7 +24,13 @@ from napari_colorize.imaging.intensity_range import (
 )
 from napari_colorize.io import exif, icc, ome, raster, text_metadata, tiff_samples
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution, Unit
-from napari_colorize.io.limits import refuse_complex, refuse_huge, with_owned_memory
+from napari_colorize.io.limits import (
+    COPIES,
+    PALETTE_COPIES,
+    refuse_complex,
+    refuse_huge,
+    with_owned_memory,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,7 +89,8 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
                 metadata=replace(record.metadata, iptc=_iptc(page)),
                 notes=record.notes + _left_out(page),
             )
-        refuse_huge(path, page.imagelength, page.imagewidth, max_pixels=max_pixels)
+        _refuse_huge(path, series, max_pixels)
+        _refuse_other_folders(path, tiff, series)
         _refuse_truncated(path, tiff, series)
         samples = tiff_samples.decode_samples(_load(path, series), series.axes, page)
         refuse_complex(path, samples.array)
@@ -117,11 +125,53 @@ def _load(path: Path, series: TiffPageSeries) -> AnyArray:
     """The stored values; a large contiguous stack stays in the file until it is accessed."""
     from tifffile import memmap
 
-    is_plain = series.dataoffset is not None and series.dtype is not None and series.dtype.isnative
-    if is_plain and len(series.shape) > 2 and series.nbytes >= _MEMMAP_BYTES:
+    if _is_mapped(series):
         mapped: AnyArray = memmap(path, series=0, mode="c")
         return mapped.reshape(series.shape)
     return np.asarray(series.asarray())
+
+
+def _is_mapped(series: TiffPageSeries) -> bool:
+    is_plain = series.dataoffset is not None and series.dtype is not None and series.dtype.isnative
+    return is_plain and len(series.shape) > 2 and series.nbytes >= _MEMMAP_BYTES
+
+
+def _refuse_huge(path: Path, series: TiffPageSeries, max_pixels: int) -> None:
+    """Check the size of a page, and that all pages together fit into memory."""
+    page: TiffPage = series.keyframe
+    sides = page.imagelength, page.imagewidth
+    refuse_huge(path, *sides, max_pixels=max_pixels)
+    if _is_mapped(series):
+        return
+    declared = page.bitspersample
+    bits = max(declared) if isinstance(declared, tuple) else declared
+    is_palette = tiff_samples.photometric_of(page) == "PALETTE"
+    # The pages of an OME-TIFF may be in several files.
+    files = {each.parent.filehandle.path: each.parent for each in series.pages if each is not None}
+    values = math.prod(map(int, series.shape))
+    frames, rest = divmod(values, math.prod(sides))
+    refuse_huge(
+        path,
+        *sides,
+        max_pixels=max_pixels,
+        frames=frames + bool(rest),
+        bits=max(1, int(bits)),
+        copies=PALETTE_COPIES if is_palette else COPIES,
+        file_size=sum(each.filehandle.size for each in files.values()),
+    )
+
+
+def _refuse_other_folders(path: Path, tiff: TiffFile, series: TiffPageSeries) -> None:
+    """Raise ImageError if an OME-TIFF refers to files that are not below its own folder."""
+    folder = path.resolve().parent
+    files = {page.parent.filehandle.path for page in series.pages if page is not None}
+    for name in files:
+        other = Path(name).resolve()
+        if not other.is_relative_to(folder):
+            raise ImageError(
+                f"{path.name} refers to {other}, outside of its folder. Copy the files of the "
+                "image into one folder."
+            )
 
 
 def _refuse_truncated(path: Path, tiff: TiffFile, series: TiffPageSeries) -> None:

@@ -6,19 +6,24 @@ the process. So the available memory is checked before a prediction on the CPU.
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from napari_colorize.errors import OutOfMemoryError
+from napari_colorize.errors import OutOfMemoryError, SettingsError
 
 # Messages of CUDA and MPS, torch's CPU allocator, C++, cuBLAS and cuDNN, oneDNN, XPU.
 EXHAUSTED_MESSAGES = (
     *("out of memory", "DefaultCPUAllocator", "bad_alloc", "STATUS_ALLOC_FAILED"),
     *("could not create a memory object", "OUT_OF_DEVICE_MEMORY"),
 )
+LIMIT_VARIABLE = "NAPARI_COLORIZE_MAX_MEMORY"
+UNITS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 CGROUP = Path("/sys/fs/cgroup")  # limits of a Linux container
 
 Config = TypeVar("Config")
@@ -36,15 +41,46 @@ def refuse_too_large(pixels: int, bytes_per_pixel: int, device: torch.device) ->
 
 
 def available() -> int:
-    """Bytes of memory that are available without swapping, within the limit of a container."""
+    """Bytes of memory that are available without swapping.
+
+    Within the limit of a container, `ulimit -v`, and `NAPARI_COLORIZE_MAX_MEMORY`, which limits the
+    memory of this process.
+    """
     import psutil
 
-    free = int(psutil.virtual_memory().available)
-    try:
+    free = [int(psutil.virtual_memory().available)]
+    with suppress(OSError, ValueError):  # no container, or "max": no limit
         limit, used = ((CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
-        return min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no container, or "max": no limit
-        return free
+        free.append(int(limit) - int(used))
+    process = psutil.Process().memory_info()
+    with suppress(ImportError):  # Windows
+        import resource
+
+        space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if space != resource.RLIM_INFINITY:
+            free.append(space - process.vms)
+    if chosen := os.environ.get(LIMIT_VARIABLE):
+        free.append(parse_size(chosen) - process.rss)
+    return min(free)
+
+
+def parse_size(text: str) -> int:
+    """Number of bytes in a text such as "4GB", "500 MB" or "2e9".
+
+    Raises
+    ------
+    SettingsError
+        If it is none.
+    """
+    number = text.strip().upper().removesuffix("B").rstrip()
+    factor = UNITS.get(number[-1:], 1)
+    try:
+        size = float(number[:-1] if factor > 1 else number) * factor
+        if 0 < size < math.inf:
+            return int(size)
+    except ValueError:
+        pass
+    raise SettingsError(f"A size of memory such as 4GB or 500MB is needed, got {text!r}.")
 
 
 def first_that_fits(

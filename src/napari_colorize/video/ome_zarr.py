@@ -11,6 +11,7 @@ upper bounds could make the two impossible to install together.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.extras import install_command
 from napari_colorize.imaging.pyramid import halve
 from napari_colorize.io.image_record import Metadata
+from napari_colorize.io.limits import MAX_PIXELS, refuse_huge, refuse_memory
 from napari_colorize.runtime.atomic import write_errors
 from napari_colorize.video.frames import Frame, Record
 from napari_colorize.video.resume import ResumeState
@@ -128,18 +130,32 @@ def open_zarr(path: Path, rate: Fraction) -> StackSource:
     """
     try:
         found = zarr().open(str(path), mode="r")
-    except (OSError, ValueError, KeyError) as error:
-        raise ImageError(f"{path} cannot be read as zarr: {error}.") from error
-    attributes = _multiscales(found)
-    version = None if attributes is None else "0.5" if "ome" in found.attrs else "0.4"
-    planes, metadata = (
-        _plain_array(path, found) if attributes is None else _image(path, found, attributes)
-    )
+        attributes = _multiscales(found)
+        version = None if attributes is None else "0.5" if "ome" in found.attrs else "0.4"
+        planes, metadata = (
+            _plain_array(path, found) if attributes is None else _image(path, found, attributes)
+        )
+    except ImageError:
+        raise
+    # zarr and the metadata of a damaged file raise nearly every class of exception.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{path} cannot be read as zarr: {reason}.") from error
     rgb = planes.rgb or (planes.channel is None and _looks_rgb(planes.shape))
+    _refuse_huge(path, planes, rgb=rgb)
     info = sequence_info(path, planes, rate, metadata, rgb)
     if not info.leading:
         raise ImageError(f"{path} contains a single image, not a stack.")
     return StackSource(planes, info, _state(path), version=version)
+
+
+def _refuse_huge(path: Path, planes: ZarrPlanes, *, rgb: bool) -> None:
+    """Check plane and chunk, which are read as a whole; a missing chunk takes no bytes on disk."""
+    sides = planes.shape[-3:-1] if rgb else planes.shape[-2:]
+    bits = 8 * planes.dtype.itemsize
+    refuse_huge(path, *sides, max_pixels=MAX_PIXELS, bits=bits * (planes.shape[-1] if rgb else 1))
+    chunk = getattr(planes.array, "shards", None) or planes.array.chunks
+    refuse_memory(path, math.prod(map(int, chunk)) * planes.dtype.itemsize)
 
 
 def _state(path: Path) -> Record:
@@ -343,6 +359,8 @@ def _image(path: Path, group: Any, attributes: Mapping[str, Any]) -> tuple[ZarrP
     """Full resolution of an OME-Zarr image, its axes and spacing."""
     scales = attributes["multiscales"][0]
     dataset = scales["datasets"][0]
+    if ".." in str(dataset["path"]).replace("\\", "/").split("/"):
+        raise ImageError(f"{path} refers to {dataset['path']}, outside of its folder.")
     array = group[dataset["path"]]
     given = scales.get("axes") or "tczyx"[-array.ndim :]
     axes = [axis if isinstance(axis, str) else axis["name"] for axis in given]

@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.extras import install_command
+from napari_colorize.io.limits import MAX_PIXELS, refuse_huge
 from napari_colorize.video.ycbcr import FULL, HLG, MATRICES, PQ, YCbCrFormat, standard_format
 
 PYAV_VERSION = 18  # older versions cannot write a rotation
@@ -67,6 +68,10 @@ def image_format(size: tuple[int, int], rate: Fraction, depth: int) -> VideoForm
     return VideoFormat(height=height, width=width, time_base=1 / rate, rate=rate, ycbcr=ycbcr)
 
 
+_HEAD = 4096
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"v=0\r\n", b"v=0\n")
+
+
 def pyav() -> ModuleType:
     """The PyAV module; raises `ImageError` if it is not installed, or too old."""
     try:
@@ -93,8 +98,23 @@ def open_container(path: Path) -> Iterator[Any]:
     av = pyav()
     if not path.exists():
         raise ImageError(f"There is no video {path}.")
-    with ffmpeg_errors(path), av.open(str(path), metadata_errors="replace") as container:
+    _refuse_playlist(path)
+    options = {"protocol_whitelist": "file"}  # no addresses in a file are opened
+    with (
+        ffmpeg_errors(path),
+        av.open(str(path), metadata_errors="replace", container_options=options) as container,
+    ):
         yield container
+
+
+def _refuse_playlist(path: Path) -> None:
+    """Raise `ImageError` for a file that only names others, which could be anywhere."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(_HEAD).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(_PLAYLISTS) or b"<MPD" in head:
+        raise ImageError(f"{path.name} is a playlist. Give the video files that it names instead.")
 
 
 @contextmanager
@@ -121,6 +141,9 @@ def probe(path: Path) -> VideoInfo:
         stream = video_stream(container)
         if stream is None:
             raise ImageError(f"{path.name} contains no video stream.")
+        size = stream.codec_context.height, stream.codec_context.width
+        if all(size):
+            refuse_huge(path, *size, max_pixels=MAX_PIXELS, bits=24)
         first = _first_frame(path, container, stream)
         if first is None:
             raise ImageError(f"{path.name} is damaged: none of its frames can be decoded.")

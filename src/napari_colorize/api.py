@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Unpack, overload
@@ -21,10 +20,11 @@ from napari_colorize.io.image_record import ImageRecord
 from napari_colorize.refine.guides import Guides
 from napari_colorize.result import Colorized
 from napari_colorize.runtime.devices import Precision
+from napari_colorize.runtime.forking import global_lock
 from napari_colorize.settings import SettingsDict, with_setting_parameters
 
 _last: dict[tuple[Any, ...], Colorizer] = {}
-_last_lock = threading.Lock()
+_last_lock = global_lock()
 
 
 class DaskArray(Protocol):

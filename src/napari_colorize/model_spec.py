@@ -7,7 +7,6 @@ the model, the checksum of its weights, and device and precision.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -23,14 +22,15 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import CheckpointError, UnknownModelError
 from napari_colorize.predictor import Predictor
 from napari_colorize.runtime.devices import Precision, choose_dtype
+from napari_colorize.runtime.forking import global_lock
 from napari_colorize.settings import ColorizeSettings
 from napari_colorize.zoo import Checkpoint
 from napari_colorize.zoo.download import sha256_of
 
 CACHED_MODELS = 2  # per process: a model and the one that is blended with it
 
-_load_lock = threading.Lock()
-_inference_lock = threading.Lock()
+_load_lock = global_lock()
+_inference_lock = global_lock()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import torch
 
 from napari_colorize.errors import SettingsError
+from napari_colorize.runtime.forking import after_fork, global_lock
+
+# A forked process has none of the threads of torch's pool, and would wait for them forever.
+after_fork(partial(torch.set_num_threads, 1))
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -32,6 +36,11 @@ def choose_device(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
     except (RuntimeError, TypeError):
         chosen = None
+    if chosen is not None and chosen.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise SettingsError(
+            "This process was forked after its parent had used CUDA, which then fails. Start "
+            'processes with the method "spawn".'
+        )
     counts = {"cuda": torch.cuda.device_count(), "xpu": torch.xpu.device_count()}
     if (
         chosen is None
@@ -44,7 +53,7 @@ def choose_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-_lock = threading.Lock()  # of the settings of torch below, which all threads share
+_lock = global_lock()  # of the settings of torch below, which all threads share
 _users = 0
 _before: list[tuple[Any, str, object]] = []
 

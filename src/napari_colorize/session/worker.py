@@ -17,13 +17,16 @@ lock of its own, which is only acquired inside `_changed`, never the other way r
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401, before `_register_atexit` below
 import itertools
 import logging
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from psygnal import EmitLoopError, SignalInstance
 
@@ -48,8 +51,23 @@ if TYPE_CHECKING:
     from napari_colorize.result import Colorized
 
 SECONDS_TO_CLOSE = 5.0
+SECONDS_TO_EXIT = 60.0  # a model is loaded as a whole
 
 logger = logging.getLogger(__name__)
+
+
+_running: WeakSet[Worker] = WeakSet()
+
+
+def _close_running() -> None:
+    for worker in list(_running):
+        worker.close(SECONDS_TO_EXIT)
+
+
+# The threads end before the interpreter exits: torch must not be unloaded below them. Functions of
+# `atexit` are called too late, after thread pools have been closed, so that a task would fail. The
+# function that `concurrent.futures` registers when it is imported is called after this one.
+getattr(threading, "_register_atexit", atexit.register)(_close_running)
 
 
 class _Cancelled(Exception):
@@ -63,6 +81,7 @@ class Worker:
         self._events = events
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
         # Set by any thread, under the lock.
         self.request = RenderRequest()
         self._queries: dict[str, tuple[Any, ...]] = {}  # the newest of each kind
@@ -188,6 +207,7 @@ class Worker:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until nothing is left to do; False after `timeout` seconds."""
+        self._raise_if_forked()
         with self._changed:
             return self._changed.wait_for(
                 lambda: self.is_closed or (not self._is_busy and self._next_task() is None), timeout
@@ -217,8 +237,16 @@ class Worker:
             return self.renderer.same_result(request, self.request)
 
     def _raise_if_closed(self) -> None:
+        self._raise_if_forked()
         if self.is_closed:
             raise ColorizeError("This session is closed: make a new ColorizeSession.")
+
+    def _raise_if_forked(self) -> None:
+        if self._process != os.getpid():
+            raise ColorizeError(
+                "This session was made before the process was forked, and its thread does not run "
+                'here. Make a new ColorizeSession, or start processes with the method "spawn".'
+            )
 
     def _request_with_source(self) -> RenderRequest:
         request = self.request
@@ -253,8 +281,7 @@ class Worker:
         """Start the thread, or wake it."""
         if self._thread is None and self._next_task() is not None:
             self._thread = threading.Thread(target=self._run, name="napari-colorize", daemon=True)
-            # Ended before the interpreter exits: torch must not be unloaded below a running thread.
-            atexit.register(self.close)
+            _running.add(self)
             self._thread.start()
         self._changed.notify_all()
 
@@ -284,7 +311,7 @@ class Worker:
             finally:
                 if not is_done:  # else memory was released, and another thread may run already
                     self._release()
-                    atexit.unregister(self.close)
+                    _running.discard(self)
 
     def _wait_for_task(self) -> Callable[[], None] | None:
         """The next task; None when the session is closed, or idle after `release_memory`.
@@ -492,6 +519,8 @@ class Worker:
             clear_traceback(error)
             return error
         except Exception as error:
+            if self.is_closed:  # at exit, for example, no new thread can be started
+                return None
             logger.exception("Colorizing failed unexpectedly.")
             clear_traceback(error)
             return as_colorize_error(error)

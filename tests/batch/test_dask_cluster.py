@@ -40,7 +40,7 @@ from napari_colorize.batch.runner import (
     OpenedJob,
     StepDone,
 )
-from napari_colorize.errors import CheckpointError, ColorizeError, OutputError
+from napari_colorize.errors import CheckpointError, ColorizeError, ColorizeWarning, OutputError
 from napari_colorize.io.images import read_image
 from napari_colorize.settings import ColorizeSettings
 
@@ -374,6 +374,26 @@ def test_two_local_processes_run_the_batch(folder: Path) -> None:
 
 def _command(process: psutil.Process) -> list[str]:
     return process.cmdline() if process.is_running() else []
+
+
+def test_local_workers_accept_only_clients_of_their_run(folder: Path) -> None:
+    pytest.importorskip("cryptography")
+    save("in/a.png", "in/bb.png")
+    with connected("local:1") as client:
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert not client.cluster.dashboard_link or "dashboard" not in client.scheduler_info()
+        for scheme in ("tls", "tcp"):
+            with pytest.raises((OSError, TypeError, ValueError)):
+                distributed.Client(address.replace("tls", scheme), timeout=5)
+        make = client.submit(lambda: make_batch, pure=False)
+        assert client.submit(colorize_files, [], make, pure=False).result() is not None
+
+
+def test_without_credentials_the_risk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.warns(ColorizeWarning, match="pip install cryptography"):
+        assert dask_cluster._temporary_credentials() is None
 
 
 @pytest.mark.slow

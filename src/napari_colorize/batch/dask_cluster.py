@@ -35,7 +35,7 @@ from napari_colorize.batch.runner import (
     StepDone,
     is_disk_full,
 )
-from napari_colorize.errors import ColorizeError, ColorizeWarning
+from napari_colorize.errors import ColorizeError, ColorizeWarning, warn
 from napari_colorize.extras import install_command
 from napari_colorize.runtime.atomic import remove_abandoned
 
@@ -48,6 +48,10 @@ TASKS_PER_THREAD = 4  # minimum if there are enough files, so that all workers e
 TASKS_IN_FLIGHT = 2  # submitted tasks per worker thread: the current one and the next
 CONNECT_TIMEOUT = 30  # seconds for the scheduler to answer, and then for its first worker
 LOG_LEVEL = logging.CRITICAL  # dask logs many errors when workers are stopped
+NO_TLS = (
+    "Other users of this machine can connect to the local workers and run code as you. To prevent "
+    "this: pip install cryptography."
+)
 WORKER_MEMORY = 4 * 2**30  # bytes of memory for each local worker
 # glibc settings that keep freed memory in the process. With dask's own settings, the megabytes that
 # a network allocates per image cost 16,000 page faults and nearly twice the time.
@@ -262,6 +266,7 @@ def _local_cluster(address: str) -> Any:
     workers = int(count or max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_MEMORY)))
     with dask.config.set({"distributed.nanny.pre-spawn-environ": MALLOC_ENVIRONMENT}):
         return LocalCluster(
+            security=_temporary_credentials(),
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -271,6 +276,17 @@ def _local_cluster(address: str) -> Any:
             silence_logs=LOG_LEVEL,
             env={"OMP_NUM_THREADS": max(1, CPU_COUNT // workers)},  # torch threads per worker
         )
+
+
+def _temporary_credentials() -> Any:
+    """TLS credentials of one run: who connects to a scheduler can run any code as its user."""
+    from distributed.security import Security
+
+    try:
+        return Security.temporary()
+    except ImportError:
+        warn(NO_TLS)
+        return None
 
 
 def _unchanged(make: Callable[[], BatchRunner]) -> Callable[[], BatchRunner]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -41,10 +43,42 @@ def as_unit(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def tolerance(dtype: np.dtype, span: float) -> float:
-    """Documented precision: one step of integers or float16, otherwise 2e-6 of the range."""
+    """Documented precision: one step of integers or float16, otherwise 2e-6 of the range.
+
+    Integers that span more than 500,000 values have a step below 2e-6.
+    """
     if dtype.kind in "iu":
         return max(1 / span, 2e-6)
     return 2.0**-11 if dtype == np.float16 else 2e-6
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("uint32", 0, 2**26),
+        ("uint32", 0, 2**32 - 1),
+        ("int64", -(2**40), 2**40),
+        ("uint64", 0, 2**64 - 1),
+        ("float64", -1.7e308, 1.7e308),  # the difference is beyond float64
+        ("float64", -1e-300, 1e-300),
+        ("float32", -3e38, 3e38),
+    ],
+)
+def test_luminance_of_wide_ranges_has_the_documented_precision(dtype, low, high):
+    unit = np.random.default_rng(0).random((40, 50))
+    unit.flat[:2] = 0, 1
+    exact = [
+        Fraction(low) + Fraction(each) * (Fraction(high) - Fraction(low)) for each in unit.flat
+    ]
+    values = [int(each) if np.dtype(dtype).kind in "iu" else float(each) for each in exact]
+    image = np.array(values, dtype).reshape(unit.shape)
+
+    rgb = compose(to_plane(image, limits=(low, high)), torch.full((4, 5, 2), 0.1), 1.0)
+
+    result = rgb.astype(np.float64)
+    if rgb.dtype.kind in "iu":
+        result = (result - low) / (high - low)
+    np.testing.assert_allclose(rgb2yuv(result)[..., 0], unit, rtol=0, atol=2e-6)
 
 
 @given(image=images, uv=chromas, saturation=st.floats(0, 4))

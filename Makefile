@@ -10,6 +10,7 @@ PHOTOS ?= ../shared/data/photos
 ENCODER ?= ../shared/backbones/mobilenet_edgetpu_100.safetensors
 # Processes that share the tests of `make test`, with one thread each. 0: one process, all threads.
 WORKERS ?= 2
+FUZZ_MINUTES ?= 10
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
@@ -24,7 +25,7 @@ DISPLAYED := $(if $(IS_DEBIAN),xvfb-run -a -s "-screen 0 1400x1000x24")
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env debian lint test test-slow demo docs screenshots notebooks settings-table command-line-page \
+.PHONY: help env debian lint test test-slow fuzz demo docs screenshots notebooks settings-table command-line-page \
     embedded clean
 
 help: ## list the targets
@@ -44,6 +45,9 @@ test: env ## all tests but the slow ones
 
 test-slow: env ## the slow tests
 	$(DISPLAYED) $(PY) -m pytest -m slow
+
+fuzz: env ## damaged files for every reader, for FUZZ_MINUTES
+	$(PY) tools/fuzz.py $(FUZZ_MINUTES)
 
 demo: env ## colorize photographs with the command line; writes demo/
 	$(PY) tools/demo.py

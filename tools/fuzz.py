@@ -286,7 +286,6 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
-    end = time.monotonic() + 60 * options.minutes
     known = sorted(options.corpus.iterdir()) if options.corpus.is_dir() else []
     read, failures = 0, Counter[str]()
     processes = multiprocessing.get_context("spawn")
@@ -294,8 +293,9 @@ def main() -> int:
         samples, work = Path(folder, "samples"), Path(folder, "work")
         samples.mkdir()
         work.mkdir()
-        make_samples(samples)
-        seed = options.seed
+        with warnings.catch_warnings(action="ignore"):
+            make_samples(samples)
+        seed, end = options.seed, time.monotonic() + 60 * options.minutes
         while time.monotonic() < end:
             seed += 1
             process = processes.Process(

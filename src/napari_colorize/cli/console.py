@@ -207,6 +207,8 @@ class BatchConsole(_Console):
             if not issubclass(kind, (KeyboardInterrupt, ColorizeError)):
                 return
             self._print_unreported()
+            if not self.written and not issubclass(kind, KeyboardInterrupt):
+                return  # an error before the first image is a line of its own
         from napari_colorize.io.text_metadata import dropped_sentence
 
         for folded in self._folded.values():

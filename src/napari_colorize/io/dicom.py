@@ -30,6 +30,7 @@ START = _MAGIC_AT + len(_MAGIC)
 MORE_FRAMES = "NumberOfFrames is {declared}, but the file contains {found} frames; all were read."
 MAX_ITEMS = 500_000
 """Limit of sequence items, frames included; pydicom reads 40,000 in a second."""
+_ONLY_DECLARED: dict[str, Any] = {"allow_excess_frames": False}  # option of pydicom's decoders
 _ITEM, _BIG_ENDIAN_ITEM = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 _PART = 2**22  # bytes
 _DEFLATE_RATIO = 100  # of a deflated data set that is above `BOMB_BYTES`
@@ -363,9 +364,8 @@ def _decode(path: Path, dataset: Dataset) -> AnyArray:
     if shift > 0:  # pydicom expects the lowest bits
         dataset.BitsStored = bits + shift
     try:
-        stored, _ = decoder.as_array(
-            dataset, decoding_plugin=preferred_plugin(decoder), allow_excess_frames=False
-        )
+        plugin = preferred_plugin(decoder)
+        stored, _ = decoder.as_array(dataset, decoding_plugin=plugin, **_ONLY_DECLARED)
     except RuntimeError as error:  # of all plugins, one in each line
         reason = shorten(str(error).splitlines()[-1].strip(), 120).rstrip(".")
         raise ImageError(f"{path.name} cannot be decoded ({syntax.name}): {reason}.") from error

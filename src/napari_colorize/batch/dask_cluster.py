@@ -264,7 +264,13 @@ def _local_cluster(address: str) -> Any:
     if count and not (count.isdecimal() and int(count)):
         raise ColorizeError(f"{address} must be {LOCAL}, or for example {LOCAL}:4 for 4 workers.")
     workers = int(count or max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_MEMORY)))
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": MALLOC_ENVIRONMENT}):
+    config = {
+        "distributed.nanny.pre-spawn-environ": MALLOC_ENVIRONMENT,
+        # No pages with names of files and logs for other users of the machine.
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
+    with dask.config.set(config):
         return LocalCluster(
             security=_temporary_credentials(),
             n_workers=workers,

@@ -433,6 +433,20 @@ def test_defaults_follow_the_number_of_images():
     assert few.loss.pixel == "classes"
 
 
+@pytest.mark.parametrize("degrade", ["old-photograph", "old-scan"])
+def test_degraded_training_stays_near_the_base(degrade):
+    checkpoint, _ = load("embedded")
+
+    clean = recipe_for(checkpoint, 1600)
+    degraded = recipe_for(checkpoint, 1600, degrade=degrade)
+    chosen = recipe_for(checkpoint, 9, degrade=degrade, changes={"loss.distillation_weight": 0.0})
+
+    assert clean.loss.distillation_weight == 0 == chosen.loss.distillation_weight
+    assert degraded.loss.distillation_weight == 1
+    assert degraded.loss.classes.regression_weight == 0
+    assert degraded.stages[0].trainable == "except_first"
+
+
 @pytest.mark.parametrize(
     ("images", "options", "error", "sentence"),
     [

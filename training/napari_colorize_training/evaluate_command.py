@@ -37,7 +37,9 @@ def evaluate(
     ] = "0.5,1,1.5,2",
     degrade: Annotated[
         str | None,
-        typer.Option(help="Degrade the gray: tone-and-grain, slightly-old or old-photograph."),
+        typer.Option(
+            help="Degrade the gray: tone-and-grain, slightly-old, old-photograph or old-scan."
+        ),
     ] = None,
     validation: Annotated[
         bool, typer.Option("--validation", help="Use only the validation split.")

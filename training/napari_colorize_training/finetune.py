@@ -50,6 +50,7 @@ VALIDATION_SHARE = 0.2  # the same for all numbers of images, so that the split 
 MAX_MEASURED = 64  # validation images on which base and result are measured
 CARD_IMAGES = 4  # on the sheet of the model card
 SIDE = 128  # px, of the crops
+DEGRADED_LR = 3e-4  # peak learning rate if the gray input is degraded
 RULE = "data.contrast_limits"  # key of the recipe: rule for the intensity range of images
 
 
@@ -243,9 +244,26 @@ def recipe_for(
             }
         ],
     }
+    if table["data"]["degrade"] != "none":
+        _keep_base(table)
     for name, value in (changes or {}).items():
         set_value(table, name, value)
     return parse_recipe(table)
+
+
+def _keep_base(table: dict[str, Any]) -> None:
+    """Stay near the base, which knows photographs; only the degradation is new to it.
+
+    The trials are in `docs/dev/fine-tuning-trials.md`.
+    """
+    (stage,) = table["stages"]
+    table["data"]["crop_scale"] = [0.8, 1.0]
+    table["optimizer"]["lr"] = DEGRADED_LR
+    table["loss"]["distillation_weight"] = 1.0
+    stage |= {"batch": 16, "encoder_lr": DEGRADED_LR / 10}
+    if "classes" in table["loss"]:
+        table["loss"]["classes"]["regression_weight"] = 0.0
+        stage["trainable"] = "except_first"
 
 
 def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:

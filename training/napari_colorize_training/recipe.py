@@ -45,7 +45,9 @@ class DataConfig:
     # Random changes of gray and colors alike, for small data sets
     augment: Literal["none", "photographs", "stains"] = "none"
     # Random degradation of the gray input only
-    degrade: Literal["none", "tone-and-grain", "slightly-old", "old-photograph"] = "none"
+    degrade: Literal["none", "tone-and-grain", "slightly-old", "old-photograph", "old-scan"] = (
+        "none"
+    )
     validate_degraded: bool = False  # degrade the input in validation, too; the same way every time
     # Rule for the intensity range of each image, as the setting of the Colorizer; recorded in the
     # checkpoint

@@ -76,7 +76,16 @@ DEGRADATION = FormField(
         Choice("none", None, "For clean images."),
         Choice("tone and grain", "tone-and-grain", "Tone changes and film grain."),
         Choice("slightly old", "slightly-old", "For old and modern photographs together."),
-        Choice("old photographs", "old-photograph", "Fading, blur and grain of old prints."),
+        Choice(
+            "old photographs",
+            "old-photograph",
+            "Fading, blur and grain of old prints, small scans.",
+        ),
+        Choice(
+            "old photographs, large scans",
+            "old-scan",
+            "Tone, fading and emulsions of old prints. Choose color photographs like yours.",
+        ),
     ),
 )
 STEPS = FormField(

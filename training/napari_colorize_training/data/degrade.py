@@ -9,7 +9,7 @@ compression. Sizes are in pixels of the network's input.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -75,6 +75,18 @@ OLD_PHOTOGRAPH = Degradation(
     small=0.25,
     jpeg=0.4,
 )
+# Old photographs that were scanned with several times the network's resolution: tone and spectrum
+# are those of old prints, but the reduction removes most blur, grain and damage.
+OLD_SCAN = replace(
+    OLD_PHOTOGRAPH,
+    blur=0.6,
+    grain=0.03,
+    grain_size=0.4,
+    dust=0.15,
+    scratches=0.1,
+    small=0.0,
+    jpeg=0.0,
+)
 # All traces of age, but slight: for networks that get modern gray images, too.
 SLIGHTLY_OLD = Degradation(
     blur=0.9,
@@ -93,6 +105,7 @@ PRESETS = {
     "tone-and-grain": TONE_AND_GRAIN,
     "slightly-old": SLIGHTLY_OLD,
     "old-photograph": OLD_PHOTOGRAPH,
+    "old-scan": OLD_SCAN,
 }
 
 

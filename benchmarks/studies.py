@@ -1,6 +1,6 @@
 """Training studies: each one trains or measures models and prints a table.
 
-    python benchmarks/studies.py attention --photos A --images B --encoder FILE --features FILE
+    python benchmarks/studies.py ablations --photos A --images B --encoder FILE --features FILE
     python benchmarks/studies.py noise --photos A --images B --base MODEL
     python benchmarks/studies.py source --photos A --encoder FILE --manifest CSV --source NAME
     python benchmarks/studies.py nogan --images B --before MODEL --after MODEL
@@ -54,24 +54,31 @@ SCORE_HEAD = (
 FRAMES, STEP = 12, 4  # frames of a pan, and pixels between them
 SENSOR = 6.0  # standard deviation of the noise in each frame, in levels of 255
 LAMBDAS = (0.0, 1.0, 10.0, 100.0)
+SMALL_IPOL = {  # sizes that two cores can train
+    **{f"stages.{n}.batch": batch for n, batch in enumerate((16, 16, 12, 8))},
+    **{f"stages.{n}.side": side for n, side in enumerate((64, 64, 80, 96))},
+    "export": {"render_factor": 8, "saturation": 1.0},
+}
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "complete": {},
+    "L1 alone": {"loss.feature_weights": []},
+    "one feature term": {"loss.feature_weights": [100]},
+    "L2": {"loss.pixel": "l2", "loss.feature_norm": "l2"},
+    "no spectral norm": {"network.options.spectral": False},
+    "no attention": {"network.options.attention": 0},
+    "two attention layers": {"network.options.attention": 2},
+}
 CONTRASTS = (0.8, 1.25)
 
 
-def attention(options: argparse.Namespace) -> None:
-    """Train the IPOL recipe with no, one and two self-attention layers."""
-    print(SCORE_HEAD.format("self-attention layers"))
-    for layers in options.layers:
-        recipe = read_recipe(
-            "ipol",
-            {
-                "network.options": {"attention": layers, "width": options.width},
-                **{f"stages.{n}.batch": batch for n, batch in enumerate((16, 16, 12, 8))},
-                **{f"stages.{n}.side": side for n, side in enumerate((64, 64, 80, 96))},
-                "shown": {"render_factor": 8, "saturation": 1.0},
-            },
-        )
-        model = trained(recipe, f"attention-{layers}", options)
-        print_score(str(layers), model, options.images, options.limit)
+def ablations(options: argparse.Namespace) -> None:
+    """Train the IPOL recipe without one of its parts at a time, at equal steps."""
+    print(SCORE_HEAD.format("recipe"))
+    for title in options.variants or ABLATIONS:
+        changes = {"network.options.width": options.width, **SMALL_IPOL, **ABLATIONS[title]}
+        recipe = read_recipe("ipol", changes)
+        model = trained(recipe, f"ablation-{title.replace(' ', '-')}", options)
+        print_score(title, model, options.images, options.limit)
 
 
 def noise(options: argparse.Namespace) -> None:
@@ -85,12 +92,17 @@ def noise(options: argparse.Namespace) -> None:
             "deoldify-video",
             {
                 "network.architecture": checkpoint.architecture,
-                "loss.noise": weight,
-                "loss.features": [],
+                "loss.noise_weight": weight,
                 "stages": [
-                    {"side": 80, "batch": 8, "steps": options.steps, "lr": 1e-4, "noise": True}
+                    {
+                        "side": 80,
+                        "batch": 8,
+                        "steps": options.steps,
+                        "lr": 1e-4,
+                        "noise_consistency": True,
+                    }
                 ],
-                "shown": {"render_factor": 8},
+                "export": {"render_factor": 8},
             },
         )
         architecture = ARCHITECTURES[checkpoint.architecture]
@@ -263,7 +275,7 @@ def write_list(path: Path, pairs: list[tuple[str, Path]]) -> None:
 def main() -> None:
     """Run one study."""
     studies: dict[str, Callable[[argparse.Namespace], None]] = {
-        "attention": attention,
+        "ablations": ablations,
         "noise": noise,
         "source": source,
         "nogan": nogan,
@@ -285,7 +297,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25, help="factor on the decoder channels")
     parser.add_argument("--limit", type=int, default=100, help="number of images for measuring")
     parser.add_argument("--render-factor", type=int, help="for nogan and contrast")
-    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2], help="for attention")
+    parser.add_argument("--variants", nargs="+", choices=ABLATIONS, help="for ablations")
     parser.add_argument("--most", type=int, default=20000, help="number of photos for source")
     parser.add_argument("--clips", type=int, default=8)
     options = parser.parse_args()

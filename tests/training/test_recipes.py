@@ -59,13 +59,13 @@ PATCH = {"critic.options": {"field": 16, "width": 8}}
 SAGAN = {f"stages.{number}.lr": 1e-3 for number in range(4)}
 CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
 SMALL = {
-    "embedded": Small(
+    "compact": Small(
         (5, 80, 15, 5),
         batch_norm="frozen",
         changes={"export.vividness": 1.0},  # overfitted colors need no increase
     ),
-    "region": Small(
-        (5, 150, 60),
+    "embedded": Small(
+        (5, 60, 90, 60),
         batch_norm="frozen",
         # Overfitted colors need neither an increase nor smoothing.
         changes={"export.vividness": 1.0, "export.chroma_power": 1.0, "export.smoothing": 0.0},

@@ -76,10 +76,10 @@ CATALOGUE: dict[str, Checkpoint] = {
         Checkpoint(
             name="embedded",
             title="Small and fast, included in the package",
-            architecture="compact",
+            architecture="region",
             file="embedded.safetensors",
             license="BSD-3-Clause, its encoder Apache-2.0 (see NOTICE)",
-            origin="napari-colorize; encoder initialized from mobilenet_edgetpu_100 of timm",
+            origin="napari-colorize; encoder initialized from tf_efficientnet_lite0 of timm",
             render_factor=12,
             fit="aspect",
         ),

@@ -45,7 +45,19 @@ class CheckpointError(ColorizeError):
 
 
 class DownloadError(ColorizeError):
-    """A checkpoint could not be downloaded, or the download is damaged."""
+    """A checkpoint could not be downloaded, or the download is damaged.
+
+    Parameters
+    ----------
+    message : str
+        The whole message, with causes and addresses.
+    summary : str, optional
+        One sentence for a narrow panel. Default: the message.
+    """
+
+    def __init__(self, message: str, summary: str = "") -> None:
+        super().__init__(message)
+        self.summary = summary or message
 
 
 class OutOfMemoryError(ColorizeError, MemoryError):

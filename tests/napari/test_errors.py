@@ -110,8 +110,12 @@ def test_a_failed_or_damaged_download(
 
     assert "deoldify-artistic could not be downloaded" in notices[0] and is_one_sentence(notices[0])
     np.testing.assert_array_equal(panel.controller.result_layer.data, before)  # it stays
+    assert len(panel.state.text()) < 100 and is_one_sentence(panel.state.text())
+    assert panel.details.toPlainText() == notices[0]  # with the address and the folder
+    assert panel.details_section.isVisibleTo(panel)
     panel.controller.use_model("embedded")
     settle(panel.controller)
+    assert not panel.details_section.isVisibleTo(panel)
 
 
 def test_a_download_can_be_cancelled(

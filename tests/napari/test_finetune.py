@@ -269,6 +269,17 @@ def test_layers_are_written_as_displayed_at_the_start(viewer, panel, qtbot):
     np.testing.assert_array_equal(second, stack[1])
 
 
+def test_selected_layers_are_added_in_the_order_of_the_layer_list(viewer, panel):
+    names = [f"photo {number}" for number in range(9)]
+    added = [viewer.add_image(np.zeros((40, 40, 3), np.uint8), rgb=True, name=n) for n in names]
+    viewer.layers.selection = added[::-1]
+    widget = panel()
+
+    widget.setup.data.add_layers()
+
+    assert [stack.name for stack in widget.setup.data.selection.layers] == names
+
+
 def test_a_removed_layer_is_removed_from_the_data(viewer, panel):
     layer = viewer.add_image(np.zeros((40, 40, 3), np.uint8), rgb=True)
     widget = panel()

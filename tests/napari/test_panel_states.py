@@ -7,10 +7,17 @@ import io
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QListWidget,
+    QSlider,
+)
 from skimage import data
 
-from napari_colorize.napari import ColorizeWidget, ExploreWidget
+from napari_colorize.napari import ColorizeWidget, ExploreWidget, FinetuneWidget
 from napari_colorize.napari.automatic import has_one_tone
 from napari_colorize.napari.widget import STACK
 
@@ -280,7 +287,7 @@ def test_a_single_image_has_no_dead_controls(make_napari_viewer, panel_of, settl
     assert not panel.target.isVisibleTo(panel) and not panel.all.isVisibleTo(panel)
 
 
-@pytest.mark.parametrize("widget", [ColorizeWidget, ExploreWidget])
+@pytest.mark.parametrize("widget", [ColorizeWidget, ExploreWidget, FinetuneWidget])
 def test_every_control_has_a_tooltip(make_napari_viewer, photo, qtbot, widget):
     viewer = make_napari_viewer()
     panel = widget(viewer)
@@ -290,6 +297,9 @@ def test_every_control_has_a_tooltip(make_napari_viewer, photo, qtbot, widget):
         *panel.findChildren(QAbstractButton),
         *panel.findChildren(QComboBox),
         *panel.findChildren(QSlider),
+        *panel.findChildren(QAbstractSpinBox),
+        *panel.findChildren(QLineEdit),
+        *panel.findChildren(QListWidget),
     )
     # Parts of a labeled control have the tooltip of their row; internal scroll buttons have none.
     missing = [

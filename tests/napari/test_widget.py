@@ -227,6 +227,25 @@ def test_contrast_limits_of_the_layer_are_used(make_napari_viewer, panel_of, set
     assert panel.controller.result_layer.gamma == 1
 
 
+def test_contrast_limits_that_were_used_before_are_not_predicted_again(
+    make_napari_viewer, panel_of, settle, photo
+):
+    viewer = make_napari_viewer()
+    gray = viewer.add_image(photo, contrast_limits=(0, 255))
+    panel = panel_of(viewer)
+    settle(panel.controller)
+    before = panel.controller.result
+    gray.contrast_limits = (20, 120)
+    settle(panel.controller)
+
+    gray.contrast_limits = (0, 255)
+    settle(panel.controller)
+
+    assert panel.controller.result.chroma is before.chroma
+    np.testing.assert_array_equal(panel.controller.result_layer.data, before.pixels)
+    assert tuple(panel.controller.result_layer.contrast_limits) == (0, 255)
+
+
 def test_layers_that_cannot_be_colorized_are_reported(make_napari_viewer, panel_of, photo):
     viewer = make_napari_viewer()
     panel = panel_of(viewer)

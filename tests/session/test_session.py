@@ -25,7 +25,8 @@ from napari_colorize.errors import (
     SettingsError,
     UnknownModelError,
 )
-from napari_colorize.session import ColorizeSession, RunFinished, RunProgress, cache
+from napari_colorize.session import ColorizeSession, RunFinished, RunProgress, cache, displayed
+from napari_colorize.session.renderer import COARSEST
 from napari_colorize.settings import ColorizeSettings
 
 
@@ -170,6 +171,64 @@ def test_an_outdated_prediction_is_cancelled_between_two_layers(session, signals
     assert network.finished == 0 and len(network.sizes) == 2
     network.unblock()
     assert signals.wait_for("result_ready").settings.render_factor == 3
+
+
+def cancel_one_and_begin_another(session, network, *render_factors):
+    """An image is overdue then: the network is blocked in the prediction of the second factor."""
+    network.is_blocked = True
+    session.set_settings(render_factor=render_factors[0])
+    network.wait_until_blocked()
+    session.set_settings(render_factor=render_factors[1])
+    network.pass_layer()
+    network.wait_until_blocked()
+
+
+def test_while_a_slider_is_dragged_images_keep_coming(session, signals, network, ramp, monkeypatch):
+    monkeypatch.setattr(displayed, "MAX_OUTDATED", SOON)
+    session.update(source=ramp, settings=ColorizeSettings(render_factor=2))
+    signals.wait_idle()
+    cancel_one_and_begin_another(session, network, 3, 4)
+
+    session.set_settings(render_factor=5)
+    network.unblock()
+    signals.wait_idle()
+
+    assert factors(signals) == [2, 4, 5]
+
+
+def test_an_overdue_image_that_takes_long_is_predicted_coarsely_before(
+    session, signals, network, ramp, monkeypatch
+):
+    monkeypatch.setattr(displayed, "MAX_OUTDATED", SOON)
+    monkeypatch.setattr(displayed, "COARSE_SECONDS", 0.0)  # any prediction takes longer
+    session.update(source=ramp, settings=ColorizeSettings(render_factor=20))
+    signals.wait_idle()
+    cancel_one_and_begin_another(session, network, 30, 40)
+
+    network.unblock()
+    signals.wait_idle()
+
+    assert factors(signals) == [20, COARSEST, 40]
+    assert not session.is_pending
+
+
+@pytest.mark.parametrize("change", ["source", "plane", "model"])
+def test_an_overdue_image_of_something_else_is_cancelled(
+    session, signals, network, ramp, monkeypatch, change
+):
+    monkeypatch.setattr(displayed, "MAX_OUTDATED", SOON)
+    session.update(source=np.stack([ramp, 1 - ramp]), settings=ColorizeSettings(render_factor=2))
+    signals.wait_idle()
+    cancel_one_and_begin_another(session, network, 3, 4)
+
+    other = {"source": 1 - ramp, "plane": (1,), "model": colorizer_of(TintNetwork())}
+    session.update(**{change: other[change]})
+    network.unblock()
+    signals.wait_idle()
+
+    assert factors(signals) == [2, 4]
+    assert signals.all("result_ready")[-1] is session.result
+    assert network.finished == (1 if change == "model" else 2)
 
 
 def test_a_result_of_a_previous_source_is_not_emitted(session, signals, network, ramp):

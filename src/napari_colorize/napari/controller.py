@@ -109,7 +109,9 @@ class ColorizeController:
         self.is_closed = False
         self._is_live = True
         self.typical_error = TypicalError(self.session, self.events)
-        self._result_layers = ResultLayers(viewer, self._make_colors, self._on_values_changed)
+        self._result_layers = ResultLayers(
+            viewer, self._make_colors, self._on_values_changed, self._on_range_changed
+        )
         self._colorized_layer: ColorizedLayer | None = None
         self._region: Shapes | None = None
         self.actions = LayerActions(viewer, self.session, self._current_layer, self.changed.emit)
@@ -499,19 +501,34 @@ class ColorizeController:
         self._notify_errors(lambda: self.presenter.update(guides=self._guides_at(self.plane)))
 
     def _renew_colors(self) -> None:
-        """Other values, limits or region: the old colors are shown until new ones arrive."""
-        colorized_layer = self._colorized_layer
-        if colorized_layer is None:
-            return
-        self.presenter.renew_colors()
+        """Other values or region: the old colors are shown until new ones arrive."""
         before = self.session.source
-        self._show_colorized_layer(colorized_layer)
-        if self.session.source is before:
+        self._renew_color_arrays()
+        if self._colorized_layer is not None and self.session.source is before:
             self.session.refresh()
+
+    def _renew_color_arrays(self) -> None:
+        if self._colorized_layer is not None:
+            self.presenter.renew_colors()
+            self._show_colorized_layer(self._colorized_layer)
 
     def _on_values_changed(self, colorized_layer: ColorizedLayer) -> None:
         if colorized_layer is self._colorized_layer:
             self._notify_errors(self._renew_colors)
+
+    def _on_range_changed(self, colorized_layer: ColorizedLayer) -> None:
+        """Other contrast limits or gamma: settings of the session, which keeps its predictions."""
+        if colorized_layer is not self._colorized_layer:
+            return
+        low, high = layers.displayed_limits(colorized_layer.layer)
+        before = self.session.settings
+        now = replace(
+            before,
+            contrast_limits=(low, high),
+            gamma=layers.displayed_gamma(colorized_layer.layer),
+        )
+        if now != before:  # napari also reports equal values
+            self._notify_errors(self._renew_color_arrays)
 
     def _on_shapes_edited(self, event: Any = None) -> None:
         self._edit_timer.start()

@@ -8,10 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QTextOption
 from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QPlainTextEdit,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -199,6 +201,15 @@ def toggle(text: str, help_text: str = "") -> QPushButton:
     made = button(text, help_text)
     made.setCheckable(True)
     return made
+
+
+def wrapped_text() -> QPlainTextEdit:
+    """A text of some lines that can be selected; long addresses are wrapped too."""
+    text = QPlainTextEdit()
+    text.setReadOnly(True)
+    text.setWordWrapMode(QTextOption.WrapMode.WrapAnywhere)
+    text.setFixedHeight(text.fontMetrics().lineSpacing() * 8)
+    return text
 
 
 def wrapped_label(text: str = "") -> QLabel:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_colorize.result import Colorized
 
 
-INPUT_EVENTS = ("data", "contrast_limits", "gamma")
+RANGE_EVENTS = ("contrast_limits", "gamma")
 PLACEMENT_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -29,12 +29,13 @@ PLACEMENT_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", 
 class ColorizedLayer(SourceColors):
     """One source layer, its colors as far as they are computed, and its result layer.
 
-    The result layer follows placement and name of the source. `input_changed` is called with this
-    object when data, contrast limits or gamma of the source changed.
+    The result layer follows placement and name of the source. `values_changed` is called with this
+    object when the data of the source changed, `range_changed` when contrast limits or gamma did.
     """
 
     layer: Image
-    input_changed: Callable[[ColorizedLayer], None]
+    values_changed: Callable[[ColorizedLayer], None]
+    range_changed: Callable[[ColorizedLayer], None]
     result_layer: Image | None = None
     time_axis: int = 0
     _links: Connections = field(default_factory=Connections)
@@ -43,7 +44,8 @@ class ColorizedLayer(SourceColors):
         super().__post_init__()
         self._name = layers.result_name(self.layer)
         for names, slot in (
-            (INPUT_EVENTS, self._on_input_changed),
+            (("data",), self._on_values_changed),
+            (RANGE_EVENTS, self._on_range_changed),
             (PLACEMENT_EVENTS, self._update_placement),
             (("name",), self._update_name),
         ):
@@ -74,8 +76,11 @@ class ColorizedLayer(SourceColors):
                 ref(self.layer), self._name, self.colors, self.last_inputs
             )
 
-    def _on_input_changed(self, event: Any = None) -> None:
-        self.input_changed(self)
+    def _on_values_changed(self, event: Any = None) -> None:
+        self.values_changed(self)
+
+    def _on_range_changed(self, event: Any = None) -> None:
+        self.range_changed(self)
 
     def _update_placement(self, event: Any = None) -> None:
         if self.result_layer is not None:
@@ -129,10 +134,12 @@ class ResultLayers:
         viewer: Viewer,
         make_colors: Callable[[Image], ColorArrays],
         on_values_changed: Callable[[ColorizedLayer], None],
+        on_range_changed: Callable[[ColorizedLayer], None],
     ) -> None:
         self.is_adding = False
         self._viewer = viewer
-        self._make_colors, self._on_values_changed = make_colors, on_values_changed
+        self._make_colors = make_colors
+        self._on_values_changed, self._on_range_changed = on_values_changed, on_range_changed
         self._colorized: dict[Layer, ColorizedLayer] = {}
 
     def get(self, layer: Image) -> ColorizedLayer:
@@ -141,7 +148,8 @@ class ResultLayers:
             entry = self._colorized[layer] = ColorizedLayer(
                 make_colors=lambda: self._make_colors(layer),
                 layer=layer,
-                input_changed=self._on_values_changed,
+                values_changed=self._on_values_changed,
+                range_changed=self._on_range_changed,
             )
             existing = self._existing_result(entry)
             if existing is not None:

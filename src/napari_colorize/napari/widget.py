@@ -36,6 +36,7 @@ from napari_colorize.napari.panels import (
     row,
     tooltip,
     wrapped_label,
+    wrapped_text,
 )
 from napari_colorize.napari.preferences import PLUGIN, Preferences, preferences
 from napari_colorize.napari.signals import Connections, SingleShotTimer
@@ -185,9 +186,12 @@ class ColorizeWidget(ScrollPanel):
             tooltip(
                 "Half of the displayed image is expected to differ from the true colors by less. "
                 "1 is just visible; above 10 the colors are guesses. Explore shows it pixel by "
-                "pixel."
+                "pixel. The models were trained on photographs. For microscopy, X-ray and other "
+                "images, fine-tune a model on color images of the same kind: Plugins > "
+                "napari-colorize > Fine-tune."
             )
         )
+        self.details = wrapped_text()
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(6)
@@ -206,6 +210,7 @@ class ColorizeWidget(ScrollPanel):
         self.hints_section.expand()
         self.guide_section = Section("Guide", self.guide)
         self.more_section = Section("More", more)
+        self.details_section = Section("Details", self.details)
         content = QWidget()
         layout = QVBoxLayout(content)
         add_items(
@@ -220,6 +225,7 @@ class ColorizeWidget(ScrollPanel):
                 flow(self.stop_keep, self.stop_drop),
                 self.error_line,
                 self.state,
+                self.details_section,
                 self.bar,
                 self.stop,
                 self.notes,
@@ -234,7 +240,7 @@ class ColorizeWidget(ScrollPanel):
         )
         layout.addStretch(1)
         self.set_content(content)
-        for widget in (self.grid, self.bar, self.stop):
+        for widget in (self.grid, self.bar, self.stop, self.details_section):
             widget.hide()
 
     def _connect(self) -> None:
@@ -479,7 +485,10 @@ class ColorizeWidget(ScrollPanel):
         self._show_all()
 
     def _show_status(self) -> None:
-        self.state.setText(self.controller.presenter.status)
+        presenter = self.controller.presenter
+        self.state.setText(presenter.summary)
+        self.details.setPlainText(presenter.status)
+        self.details_section.setVisible(presenter.summary != presenter.status)
         notes = self.controller.notes
         self.notes.setText(notes)
         self.notes.setVisible(bool(notes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from napari_colorize.session.model_cache import LoadedModels
     from napari_colorize.session.renderer import Renderer
     from napari_colorize.session.request import RenderRequest
+
+# While a slider is dragged, every prediction is outdated before it ends. After one was cancelled,
+# the next is therefore completed although it is outdated, unless this takes too long.
+MAX_OUTDATED = 2.0  # seconds that such a prediction may take
+COARSE_SECONDS = 0.4  # aim for a prediction that comes before a longer one
+
+_Line = tuple[Any, ...]  # see `_line`
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +63,9 @@ class DisplayedImage:
         self._abandoned: RenderRequest | None = None
         self._displayed: _Displayed | None = None
         self._result: tuple[Colorized, tuple[Any, ...]] | None = None  # with its plane key
+        # For the worker thread only.
+        self._unfinished: _Line | None = None  # of a prediction that was begun and not displayed
+        self._completed_until = 0.0  # time until which an outdated prediction goes on
 
     # For any thread, under the lock
 
@@ -102,6 +113,12 @@ class DisplayedImage:
 
     # For the worker thread, without the lock
 
+    def is_wanted(self, request: RenderRequest) -> bool:
+        """Whether to go on with a prediction: it is requested, or an image is overdue."""
+        return self.is_requested(request) or (
+            time.monotonic() < self._completed_until and _line(self._newest()) == _line(request)
+        )
+
     def update(self, request: RenderRequest) -> None:
         """Render the request; predict it if necessary, with an intermediate image before."""
         entry = self._renderer.cached(request)
@@ -113,10 +130,22 @@ class DisplayedImage:
                     if self._newest() is request:
                         self._finished = request
                 return
-            entry = self._renderer.predict(request)
+            entry = self._predict(request)
         self._on_state("composing")
         newest = self._newest()  # the saturation may have changed during the prediction
         self._show(newest if self.is_requested(request) else request, entry)
+
+    def _predict(self, request: RenderRequest) -> Colorized:
+        """Run the network; if an image is overdue and this takes long, coarsely before."""
+        line = _line(request)
+        is_overdue, self._unfinished = self._unfinished == line, line
+        self._completed_until = time.monotonic() + MAX_OUTDATED if is_overdue else 0.0
+        coarse = self._renderer.coarse(request, COARSE_SECONDS) if is_overdue else None
+        if coarse is not None:
+            entry = self._renderer.cached(coarse) or self._renderer.predict(coarse)
+            self._show(coarse, entry, stands_for=request)
+            self._unfinished, self._completed_until = line, 0.0
+        return self._renderer.predict(request)
 
     def follow(self, request: RenderRequest) -> None:
         """Display a request during a prediction, as far as that needs no network."""
@@ -139,14 +168,20 @@ class DisplayedImage:
             self._abandoned = None
             return True
 
-    def _show(self, request: RenderRequest, entry: Colorized) -> None:
-        """Render and emit, unless the newest request needs another prediction by now."""
+    def _show(
+        self, request: RenderRequest, entry: Colorized, stands_for: RenderRequest | None = None
+    ) -> None:
+        """Render and emit, unless the newest request needs another prediction by now.
+
+        `stands_for` is the request of which this is a coarse preview.
+        """
         result = self._renderer.render(request, entry)
         with self._lock:
-            if self._is_stopping() or not self.is_requested(request):
+            if self._is_stopping() or not self.is_wanted(stands_for or request):
                 return
             self._finished = request
             self._keep(result, _Displayed(entry, request, self._renderer.result_key(request)))
+        self._unfinished = None
         self._on_result(result)
 
     def _show_intermediate(self, request: RenderRequest) -> None:
@@ -181,3 +216,11 @@ class DisplayedImage:
 
     def _keep(self, result: Colorized, displayed: _Displayed) -> None:
         self._result, self._displayed = (result, displayed.request.plane_key), displayed
+
+
+def _line(request: RenderRequest) -> _Line:
+    """What requests have in common that differ only in settings of the prediction."""
+    return (
+        *(*request.plane_key, request.declared_range, request.blend_with),
+        *(*request.model_key, request.settings.fidelity, *request.rendering_key),
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from psygnal import Signal
 
 from napari_colorize.array_types import PlaneIndex
-from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.errors import ColorizeError, DownloadError, ImageError
 from napari_colorize.session import messages
 from napari_colorize.session.events import SessionSignals
 from napari_colorize.session.request import RequestInputs, accepts
@@ -118,6 +118,8 @@ class Presenter:
         Colors of the displayed source.
     status, notes : str
         Status message, and notes about the displayed result.
+    summary : str
+        One sentence of an error message that is too long for a narrow panel, else the status.
     is_error : bool
         Whether the status is an error message.
     events : SessionSignals
@@ -154,7 +156,7 @@ class Presenter:
         self.session = session
         self.settings = session.settings
         self.current: SourceColors | None = None
-        self.status, self.notes, self.is_error = "", "", False
+        self.status, self.summary, self.notes, self.is_error = "", "", "", False
         self.events = SessionSignals()
         self._relay, self._timer = relay, make_timer(self._update_stack)
         self._empty_status, self._selection_status = empty_status, selection_status
@@ -411,9 +413,12 @@ class Presenter:
             }
         return reasons | self.session.unsupported_settings
 
-    def show_status(self, text: str, *, pin: bool = False, is_error: bool = False) -> None:
+    def show_status(
+        self, text: str, *, pin: bool = False, is_error: bool = False, summary: str = ""
+    ) -> None:
         """Set the status message; if `pin`, it stays until the user changes something."""
-        self.status, self.is_error, self._is_pinned = text, is_error, pin
+        self.status, self.summary = text, summary or text
+        self.is_error, self._is_pinned = is_error, pin
         self.status_changed.emit()
 
     def show_default_status(self) -> None:
@@ -443,7 +448,8 @@ class Presenter:
 
     def show_error(self, error: ColorizeError) -> None:
         """Set an error as the status message and emit `events.failed`."""
-        self.show_status(str(error), pin=True, is_error=True)
+        summary = error.summary if isinstance(error, DownloadError) else ""
+        self.show_status(str(error), pin=True, is_error=True, summary=summary)
         self.events.failed.emit(error)
 
     # Signals of the session

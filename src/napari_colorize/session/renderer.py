@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from napari_colorize.session.source import SourceImage, SourceReader
     from napari_colorize.settings import ColorizeSettings, ContrastLimits
 
+COARSEST = 6  # render factor; colors of a smaller one say little about those of a larger one
+
 
 class Renderer:
     """Predicts and renders planes, and measures the time that this takes.
@@ -58,6 +61,7 @@ class Renderer:
         self._last_guides: tuple[tuple[Any, ...], Guides] | None = None
         # Times in seconds. One tuple, so that other threads read model and time together.
         self._prediction_time: tuple[tuple[Any, ...], float] | None = None
+        self._predicted_factor: int | None = None  # render factor of the latest prediction
         self._rendering_time = 0.0
 
     # For any thread
@@ -97,7 +101,30 @@ class Renderer:
         chosen, checkpoint = request.settings.saturation, self._models.checkpoint(request)
         return checkpoint.saturation if chosen is None and checkpoint is not None else chosen
 
+    def _render_factor(self, request: RenderRequest) -> int | None:
+        """Render factor as set, else as the model recommends; None until the model is loaded."""
+        chosen, checkpoint = request.settings.render_factor, self._models.checkpoint(request)
+        return checkpoint.render_factor if chosen is None and checkpoint is not None else chosen
+
     # For the worker thread
+
+    def coarse(self, request: RenderRequest, seconds: float) -> RenderRequest | None:
+        """The request with a smaller render factor, so that its prediction takes about `seconds`.
+
+        None if its own factor takes no longer, or if the time is not known. The time is taken as
+        proportional to the number of pixels.
+        """
+        latest, factor, predicted = (
+            self._prediction_time,
+            self._render_factor(request),
+            self._predicted_factor,
+        )
+        if latest is None or latest[0] != request.model_key or not factor or not predicted:
+            return None
+        smaller = max(COARSEST, int(predicted * math.sqrt(seconds / max(latest[1], 1e-6))))
+        if smaller >= factor:
+            return None
+        return request.replace(settings=replace(request.settings, render_factor=smaller))
 
     def cached(self, request: RenderRequest, *, transient: bool = False) -> Colorized | None:
         """The cached prediction of a request; None if there is none.
@@ -154,6 +181,7 @@ class Renderer:
             **_with_range(request.settings, found),
         )
         self._prediction_time = request.model_key, time.monotonic() - began
+        self._predicted_factor = self._render_factor(request)
         if transient:
             self._cache.put_chroma(self.cache_key(request), entry, request.generation)
         self._cache.put(self.cache_key(request), entry, request.generation)

@@ -5,7 +5,8 @@ query about it, one step of a run over a stack or over render factors, predict a
 probably be displayed next, load the model.
 
 During inference, `_check_cancelled` is called before every layer. There an outdated prediction is
-cancelled, and a change of saturation is applied to the displayed image.
+cancelled, unless an image is overdue (see `displayed`). A change of saturation is applied to the
+displayed image meanwhile.
 
 Threads and locks: methods of the first section are called by any thread. They change what is
 requested under the lock `_changed` and wake the worker. The worker reads it under the lock, works
@@ -340,7 +341,7 @@ class Worker:
     def _update_preview(self) -> None:
         request, preview = self.request, self._displayed_image
         error = self._run_guarded(
-            lambda: preview.update(request), lambda: preview.is_requested(request)
+            lambda: preview.update(request), lambda: preview.is_wanted(request)
         )
         if error is None:
             return

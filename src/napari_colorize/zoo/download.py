@@ -231,7 +231,8 @@ def _download(path: Path, checkpoint: Checkpoint, progress: bool | DownloadProgr
     links = " or ".join(map(direct_url, checkpoint.urls))
     raise DownloadError(
         f"{checkpoint.name} could not be downloaded ({'; '.join(failures.values())}). Try again "
-        f"later, or download {links} by hand and save it as {path}."
+        f"later, or download {links} by hand and save it as {path}.",
+        f"{checkpoint.name} could not be downloaded. Try again later, or see the details.",
     )
 
 

@@ -70,8 +70,9 @@ class DataList(QWidget):
         self._add(f"folder {path.name}", str(path), str(path))
 
     def add_layers(self, layers: Any = None) -> None:
-        """Add these layers, by default the selected ones."""
-        added = [*(layers or self._viewer.layers.selection)]
+        """Add these layers, by default the selected ones in the order of the layer list."""
+        selected = self._viewer.layers.selection
+        added = [*(layers or (layer for layer in self._viewer.layers if layer in selected))]
         reasons = [reason_not_usable(layer) for layer in added or [None]]
         for layer, reason in zip(added, reasons, strict=False):
             if reason is None:

@@ -23,7 +23,7 @@ from napari_colorize.finetune import form
 from napari_colorize.finetune.monitor import BUTTONS, unfinished_runs
 from napari_colorize.finetune.status import INTRO
 from napari_colorize.napari.finetune.data_list import DataList
-from napari_colorize.napari.panels import Section, add_items, button, row, wrapped_label
+from napari_colorize.napari.panels import Section, add_items, button, row, tooltip, wrapped_label
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -167,6 +167,7 @@ class UnfinishedRuns(QWidget):
         self._list = QListWidget()
         self._list.setFixedHeight(self._list.fontMetrics().height() * 6)
         self._list.setWordWrap(True)
+        self._list.setToolTip(tooltip("Training runs that were stopped or interrupted."))
         self.resume = button(*BUTTONS["resume"], self._resume)
         self.delete = button("Delete", "Delete the selected run and its checkpoints.", self._delete)
         layout = QVBoxLayout(self)

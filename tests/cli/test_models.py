@@ -64,7 +64,7 @@ def test_own_models_are_listed_last(cache: Path) -> None:
     lines = runner.invoke(app, ["models"]).stdout.splitlines()
     (*_, last) = json.loads(runner.invoke(app, ["models", "--json"]).stdout)
 
-    assert lines[-2].split()[:5] == ["slides", "9", "MB", "yes", "12"]
+    assert lines[-2].split()[:5] == ["slides", "8", "MB", "yes", "12"]
     assert (last["name"], last["cached"]) == ("slides", True)
     assert last["path"] == str(cache / "own" / "slides.safetensors")
 

@@ -144,7 +144,7 @@ def test_undo_reports_that_there_is_nothing_to_undo(viewer, notices):
 
 def test_the_shortcut_colorizes_when_the_panel_is_open(viewer, ramp):
     # Color images are not colorized automatically.
-    layer = viewer.add_image(np.dstack([ramp, ramp[::-1], ramp.T]), rgb=True)
+    layer = viewer.add_image(np.dstack([ramp, ramp[::-1], ramp[:, ::-1]]), rgb=True)
     commands.open_panel(viewer)
     assert get_controller(viewer).layer is None
 

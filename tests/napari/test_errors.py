@@ -86,7 +86,7 @@ def test_a_model_is_downloaded_after_its_size_is_shown(
 
     panel.models.refresh()
     panel.models.show_model("deoldify-artistic")
-    assert panel.models._download.text() == "Download 9 MB"
+    assert panel.models._download.text() == "Download 8 MB"
     panel.models._download.click()
     settle(panel.controller)
 

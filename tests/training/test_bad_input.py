@@ -132,7 +132,7 @@ def test_a_base_of_another_architecture(recipe, tmp_path):
 
     sentence = sentence_of(recipe, tmp_path, "--base", "embedded")
 
-    assert "'lab-autoencoder'" in sentence and "'compact'" in sentence
+    assert "'lab-autoencoder'" in sentence and "'region'" in sentence
 
 
 def test_a_missing_base(recipe, tmp_path):

@@ -60,11 +60,22 @@ def test_names_and_paths_are_resolved(tmp_path, monkeypatch):
     assert resolve("~/network.pth") == Path.home() / "network.pth"
 
 
-@pytest.mark.parametrize("name", ["deoldify", "Embedded", "", "a\0b", None, 3])
+@pytest.mark.parametrize("name", ["deoldify", "", "a\0b"])
 def test_an_unknown_name_gives_a_list_of_models(name):
     with pytest.raises(UnknownModelError) as caught:
         zoo.load(name)
     assert "embedded, deoldify-artistic, deoldify-stable, deoldify-video" in str(caught.value)
+
+
+def test_a_misspelled_name_gives_the_right_one():
+    with pytest.raises(UnknownModelError, match="Did you mean 'embedded'"):
+        zoo.load("Embedded")
+
+
+@pytest.mark.parametrize("name", [None, 3])
+def test_a_model_that_is_no_name_is_refused_with_its_type(name):
+    with pytest.raises(UnknownModelError, match=f"name or .* path .* got {type(name).__name__}"):
+        zoo.load(name)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

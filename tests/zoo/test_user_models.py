@@ -83,6 +83,8 @@ def test_the_error_for_an_unknown_name_lists_user_models(folder):
     write_model(folder / "slides.safetensors")
 
     with pytest.raises(UnknownModelError, match="embedded.*slides"):
+        resolve("nothing like it")
+    with pytest.raises(UnknownModelError, match="Did you mean 'slides'"):
         resolve("slide")
 
 

@@ -163,8 +163,7 @@ MaxMemory = Annotated[
         metavar="SIZE",
         callback=_set_max_memory,
         rich_help_panel="Speed",
-        help="Memory for this program, such as 4GB. Files that need more are refused before they "
-        "are decoded. Default: what is available.",
+        help="Memory limit such as 4GB: larger files are refused. Default: what is available.",
     ),
 ]
 Overwrite = Annotated[

@@ -77,7 +77,10 @@ def has_colors(layer: Image, dims: Dims) -> bool:
     planes = {plane}
     if isinstance(stack, np.ndarray):
         planes.add(tuple(length // 2 for length in leading_shape(layer)))
-    found = not all(has_one_tone(_samples(stack, index)) for index in planes)
+    try:
+        found = not all(has_one_tone(_samples(stack, index)) for index in planes)
+    except Exception:  # noqa: BLE001 (of a lazy array: reported when the layer is colorized)
+        return False
     _evaluated[layer] = data, plane, found
     return found
 

@@ -311,7 +311,9 @@ def check_values(path: Path, state: Mapping[str, Tensor]) -> None:
                 f"{path} contains weights as large as {largest:.0e} ({name}). It is damaged, or "
                 "the training diverged."
             )
-    if not any(value.any() for value in floating.values() if value.ndim > 1):
+    # Scales and shifts of norms are set before the weights: only matrices count, if there are any.
+    matrices = [value for value in floating.values() if value.ndim > 1]
+    if not any(value.any() for value in matrices or floating.values()):
         raise CheckpointError(
             f"All weights in {path} are zero. It is damaged, or was saved before they were set."
         )

@@ -30,7 +30,7 @@ from napari_colorize.imaging.planes import (
     to_numpy,
 )
 from napari_colorize.pipeline import PIXELS_PER_RENDER_FACTOR
-from napari_colorize.predictor import DEFAULTS, Predictor, announce, without_nan
+from napari_colorize.predictor import DEFAULTS, UNLIKE, Predictor, announce, without_nan
 from napari_colorize.refine.chroma_field import Chroma
 from napari_colorize.refine.guides import NO_GUIDES, Guides, PlaneGuides, check_guides, guides_at
 from napari_colorize.result import Colorized, alpha_to_uint8
@@ -367,14 +367,15 @@ class Colorizer(Predictor):
     ) -> Iterator[Colorized]:
         """Results of this model alone for planes of one size."""
         hints = [each.hints if self.architecture.takes_hints else None for each in guides]
-        uv, config = self.predict_planes(planes, settings, hints)
+        uv, is_unlike, config = self.predict_planes(planes, settings, hints)
         for number, (plane, given) in enumerate(zip(planes, guides, strict=True)):
-            yield self._result(plane, uv[number], config, settings, given)
+            yield self._result(plane, uv[number], is_unlike[number], config, settings, given)
 
     def _result(
         self,
         plane: Plane,
         uv: Tensor,
+        is_unlike: bool,
         config: InferenceConfig,
         settings: ColorizeSettings,
         guides: Guides,
@@ -383,6 +384,9 @@ class Colorizer(Predictor):
         uv, replaced = without_nan(uv)
         chroma = self.to_chroma(uv, config)
         notes += [*replaced, *_warn_if_uncolored(chroma.mean())]
+        if is_unlike:
+            warn(UNLIKE, ColorizeNote)
+            notes.append(UNLIKE)
         used = _settings_used(settings, plane, config)
         record = self._describe(used, plane, notes, config)
         if guides:

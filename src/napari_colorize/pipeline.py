@@ -88,16 +88,43 @@ def predict(
     Tensor, shape (N, h, w, 2)
         float32 U and V; h and w are those of the network output, at most `size`.
     """
+    uv, _ = predict_and_judge(
+        network, architecture, grays, size, self_attention=self_attention, hints=hints
+    )
+    return uv
+
+
+@torch.inference_mode()
+def predict_and_judge(
+    network: nn.Module,
+    architecture: Architecture,
+    grays: Iterable[Tensor],
+    size: tuple[int, int],
+    *,
+    self_attention: bool = True,
+    hints: Hints | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Predict as `predict` does; also return how unlike photographs the planes are.
+
+    The second tensor is float32 `(N,)`: above 0 for planes that are unlike the photographs of the
+    training, 1 and more far from them. None for a network that does not tell.
+    """
     gray = torch.cat([resize(_without_nan(plane)[None, None], size) for plane in grays])
     x = network_input(architecture, gray).contiguous(memory_format=torch.channels_last)
     options = {}
     if hints is not None and architecture.takes_hints:
         options["hints"] = network_hints(hints, x)
-    y = network(x, self_attention=self_attention, **options).float()
+    unlikeness = None
+    judge = getattr(network, "colors_and_unlikeness", None)
+    if judge is not None:
+        y, unlikeness = judge(x, self_attention)
+    else:
+        y = network(x, self_attention=self_attention, **options)
+    y = y.float()
     if architecture.output_space == "uv":
-        return y.movedim(1, -1).contiguous()
+        return y.movedim(1, -1).contiguous(), unlikeness
     rgb = to_rgb(architecture, y, gray).clamp(0, 1)
-    return rgb_to_yuv(rgb.movedim(1, -1))[..., 1:].contiguous()
+    return rgb_to_yuv(rgb.movedim(1, -1))[..., 1:].contiguous(), unlikeness
 
 
 def network_hints(hints: Hints, x: Tensor) -> tuple[Tensor, Tensor]:

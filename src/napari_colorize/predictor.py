@@ -23,7 +23,7 @@ from napari_colorize.fallback import InferenceConfig, fallback_messages, run_wit
 from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.imaging.planes import Plane, to_plane
 from napari_colorize.networks import ARCHITECTURES, Architecture
-from napari_colorize.pipeline import predict, render_size
+from napari_colorize.pipeline import predict_and_judge, render_size
 from napari_colorize.refine.chroma_field import Chroma
 from napari_colorize.runtime import memory
 from napari_colorize.runtime.devices import (
@@ -43,6 +43,12 @@ Result = TypeVar("Result")
 DEFAULTS = ColorizeSettings()
 TRIAL = np.zeros((60, 44), np.uint8)  # sides that no network input divides
 TRIAL_SETTINGS = ColorizeSettings(render_factor=2)
+UNLIKE_FACTOR = 0.5  # on the chroma of images unlike photographs
+FULLY_UNLIKE = 0.1  # unlikeness from which this factor applies; smaller ones damp less
+UNLIKE = (
+    "This image is unlike the photographs that the model was trained on: its colors mean little "
+    "and are damped. A higher saturation makes them vivid again."
+)
 NOT_A_NUMBER = 'The model returned NaN for some pixels; these stay gray. Try precision="float32".'
 
 
@@ -253,17 +259,18 @@ class Predictor:
         planes: Sequence[Plane],
         settings: ColorizeSettings,
         hints: Sequence[Hints | None] | None = None,
-    ) -> tuple[Tensor, InferenceConfig]:
+    ) -> tuple[Tensor, list[bool], InferenceConfig]:
         """Predict the chroma of N planes of one size, with retries if memory is exhausted.
 
         The settings are resolved: the render factor is a number. `hints` are those of each plane,
         for a network that takes hints as input. Returns float32 U and V (N, h, w, 2) at network
-        size on this device, and how they were predicted.
+        size on this device, whether each plane is unlike photographs, so that its chroma was
+        damped, and how they were predicted.
         """
         given = [None] * len(planes) if hints is None else hints
         share_hints = all(each is given[0] for each in given)
 
-        def run(config: InferenceConfig) -> Tensor:
+        def run(config: InferenceConfig) -> tuple[Tensor, Tensor]:
             if share_hints:
                 try:
                     return self._predict(planes, config, given[0])
@@ -273,13 +280,19 @@ class Predictor:
                 # Outside the except block: the traceback would keep the tensors alive.
                 memory.empty_device_cache()
             each = zip(planes, given, strict=True)
-            return torch.cat([self._predict([plane], config, one) for plane, one in each])
+            uv, unlikeness = zip(
+                *(self._predict([plane], config, one) for plane, one in each), strict=True
+            )
+            return torch.cat(uv), torch.cat(unlikeness)
 
-        return self.run_with_fallbacks(run, settings)
+        (uv, unlikeness), config = self.run_with_fallbacks(run, settings)
+        # The factor has no step, so that the colors of a film do not flicker.
+        factor = 1 - (1 - UNLIKE_FACTOR) * (unlikeness / FULLY_UNLIKE).clamp(0, 1)
+        return uv * factor.view(-1, 1, 1, 1), (unlikeness > 0).tolist(), config
 
     def predict_chroma(self, plane: Plane, settings: ColorizeSettings) -> Chroma:
         """Predict the chroma of one plane, with a warning for what was changed or replaced."""
-        uv, config = self.predict_planes([plane], settings)
+        uv, _, config = self.predict_planes([plane], settings)
         self.warn_about_fallbacks(config, settings)
         uv, _ = without_nan(uv[0])
         return self.to_chroma(uv, config)
@@ -333,11 +346,12 @@ class Predictor:
 
     def _predict(
         self, planes: Sequence[Plane], config: InferenceConfig, hints: Hints | None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """U and V, and how unlike photographs the planes are; 0 if the network does not tell."""
         size = self.network_size(planes[0], config.render_factor)
         self.check_memory(len(planes) * size[0] * size[1], config)
         with exact_float32() if config.dtype == torch.float32 else nullcontext():
-            uv = predict(
+            uv, unlikeness = predict_and_judge(
                 self.network_on(config),
                 self.architecture,
                 (plane.gray.to(config.device) for plane in planes),
@@ -345,7 +359,9 @@ class Predictor:
                 self_attention=config.self_attention,
                 hints=hints,
             )
-        return uv.to(self.device)
+        if unlikeness is None:
+            unlikeness = uv.new_zeros(len(uv))
+        return uv.to(self.device), unlikeness.to(self.device)
 
 
 def without_nan(uv: Tensor) -> tuple[Tensor, list[str]]:

@@ -43,6 +43,7 @@ from napari_colorize.networks.layers import smooth_along_luminance
 FROZEN_BLOCKS = 3  # of the encoder, down to 1/8: edges and textures
 MLP_RATIO = 2
 HEAD_CHANNELS = 32  # of the attention blocks
+LEAST_DEVIATION = 0.05  # of normalized features
 REFERENCE_CHROMA = 0.1  # length of (U, V), which `chroma_power` leaves as it is
 
 
@@ -221,6 +222,9 @@ class RegionNet(nn.Module):
         Share of the deepest channels that training leaves out.
     calibration : int
         Number of points of the curve from the error that the classes predict to the measured one.
+    tells_photographs : bool
+        Whether there is a linear classifier of the encoder's features, see
+        `colors_and_unlikeness`.
     """
 
     centers: Tensor
@@ -231,6 +235,7 @@ class RegionNet(nn.Module):
     smoothing: Tensor
     log_frequency: Tensor  # of each color class, set by training
     calibration: Tensor | None
+    photograph_classifier: Tensor | None  # weights of `statistics`, then the bias
 
     def __init__(
         self,
@@ -251,6 +256,7 @@ class RegionNet(nn.Module):
         key_channels: int = 16,
         dropout: float = 0.0,
         calibration: int = 0,
+        tells_photographs: bool = False,
     ) -> None:
         super().__init__()
         quarter, eighth, sixteenth, deepest = EfficientNetLite0.CHANNELS
@@ -284,9 +290,39 @@ class RegionNet(nn.Module):
         self.register_buffer("log_frequency", torch.zeros(CLASS_GRID.count))
         points = torch.zeros(2, calibration) if calibration else None
         self.register_buffer("calibration", points)
+        weights = torch.zeros(2 * (sixteenth + deepest) + 1) if tells_photographs else None
+        self.register_buffer("photograph_classifier", weights)
 
     def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-        return self.expected(self.logits(gray, self_attention))
+        return self.colors_and_unlikeness(gray, self_attention)[0]
+
+    def colors_and_unlikeness(
+        self, gray: Tensor, self_attention: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Result of `forward`, and how unlike photographs the images are.
+
+        The second is float32 `(N,)`, above 0 for images unlike photographs, 1 far from them;
+        None without a classifier.
+        """
+        features = self.encode(gray)
+        colors = self.expected(self._smoothed_logits(features, gray, self_attention))
+        if self.photograph_classifier is None:
+            return colors, None
+        weights = self.photograph_classifier.float()
+        return colors, self.statistics(features) @ weights[:-1] + weights[-1]
+
+    def encode(self, gray: Tensor) -> tuple[Tensor, ...]:
+        """The encoder's features at 1/4, 1/8, 1/16 and 1/32."""
+        return self.encoder(gray.to(self.head.weight.dtype) * 2 - 1)
+
+    def statistics(self, features: Sequence[Tensor]) -> Tensor:
+        """Mean and log deviation of each channel at 1/16 and 1/32, float32 `(N, 864)`."""
+        parts = []
+        for norm, x in zip(self.feature_norms[2:], features[2:], strict=True):
+            x = norm(x).float().flatten(2)
+            # An addend, because the deviation of an even image is 0.
+            parts += [x.mean(-1), (x.std(-1, correction=0) + LEAST_DEVIATION).log()]
+        return torch.cat(parts, -1)
 
     def logits(
         self, gray: Tensor, self_attention: bool = True, sample: Sample | None = None
@@ -296,12 +332,18 @@ class RegionNet(nn.Module):
         With `sample` (step, row, column) only of every step-th pixel in both directions, beginning
         at (row, column), and without smoothing.
         """
-        gray = gray.to(self.head.weight.dtype)
-        colors = self.decode(self.encoder(gray * 2 - 1), self_attention, sample)
+        features = self.encode(gray)
         if sample is None:
-            # The head is linear, so that the mean of its input gives the mean of the logits.
-            colors = smooth_along_luminance(colors, gray, float(self.smoothing))
-        return self.head(colors)
+            return self._smoothed_logits(features, gray, self_attention)
+        return self.head(self.decode(features, self_attention, sample))
+
+    def _smoothed_logits(
+        self, features: Sequence[Tensor], gray: Tensor, self_attention: bool
+    ) -> Tensor:
+        colors = self.decode(features, self_attention)
+        # The head is linear, so that the mean of its input gives the mean of the logits.
+        gray = gray.to(self.head.weight.dtype)
+        return self.head(smooth_along_luminance(colors, gray, float(self.smoothing)))
 
     def decode(
         self,
@@ -366,4 +408,5 @@ def build_region(state: Mapping[str, Tensor]) -> RegionNet:
         color_heads=color_heads,
         key_channels=channels("color_attention.key") // color_heads,
         calibration=state["calibration"].shape[1] if "calibration" in state else 0,
+        tells_photographs="photograph_classifier" in state,
     )

@@ -7,9 +7,11 @@ import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.evaluation.calibration import (
     calibrate_model,
+    discriminant,
     expected_and_measured,
     fit_curve,
 )
+from napari_colorize_training.evaluation.non_photographs import non_photograph
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -53,6 +55,24 @@ def test_the_curve_is_monotone_and_covers_every_error():
     assert (np.diff(curve[0]) > 0).all() and (np.diff(curve[1]) >= 0).all()
     assert curve[0, 0] == 0 and curve[0, -1] > 100
     np.testing.assert_allclose(curve[1, 1:-1], 0.5 * curve[0, 1:-1], atol=0.6)
+
+
+def test_the_discriminant_separates_and_is_scaled():
+    random = np.random.default_rng(0)
+    photographs, others = random.normal(size=(2, 2000, 20))
+    others[:, :5] += 2
+
+    *weights, bias = discriminant(photographs, others)
+
+    assert np.mean(photographs @ weights + bias > 0) == pytest.approx(0.035, abs=0.02)
+    assert np.median(others @ weights + bias) == pytest.approx(1, abs=0.1)
+
+
+def test_drawn_images_are_gray_and_depend_on_the_seed_alone():
+    for seed in range(60):
+        one, other = (non_photograph(np.random.default_rng(seed), [CAT[..., 0]]) for _ in "ab")
+        assert one.dtype == np.uint8 and one.ndim == 2 and one.std() > 0
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_calibrated_model_expects_its_mean_error(model, photographs):

@@ -1,13 +1,17 @@
-"""Calibration of a model's expected errors with measured errors on validation images.
+"""Calibration of a model's expected errors, and its classifier of photographs.
 
-The curve from expected to measured errors is monotone (isotonic regression over means of parts of
-equal size). It is stored in the model's file as `calibration`.
+The curve from expected to measured errors on validation images is monotone (isotonic regression
+over means of parts of equal size). It is stored in the model's file as `calibration`.
+
+The classifier separates statistics of the encoder's features of photographs from those of images
+drawn by code (`non_photographs`): Fisher's linear discriminant with shrinkage. It is stored as
+`photograph_classifier`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 from skimage.color import deltaE_ciede2000
+from torch import Tensor
 
 from napari_colorize.analysis.expected_error import uncalibrated_error
 from napari_colorize.array_types import Float64Array, UInt8Array
@@ -24,9 +29,14 @@ from napari_colorize.imaging.resample import resize
 from napari_colorize.zoo.weights import read_weights, write_weights
 from napari_colorize_training.evaluation.ground_truth import find_ground_truth
 from napari_colorize_training.evaluation.metrics import to_gray, to_lab
+from napari_colorize_training.evaluation.non_photographs import non_photograph
 
 POINTS = 24  # of the curve
 MAX_ERROR = 200.0  # CIEDE2000, larger than any color difference
+MIN_PHOTOGRAPHS = 200  # for the classifier; with fewer it is left as it is
+PHOTOGRAPHS = 3000  # largest number for the classifier, and number of other images
+SHRINKAGE = 0.1  # of the covariance, towards a multiple of the identity
+FLAGGED = 0.035  # share of unseen photographs that the classifier takes for something else
 
 
 def calibrate_model(
@@ -38,6 +48,9 @@ def calibrate_model(
     progress: Callable[[int, int], None] | None = None,
 ) -> Float64Array:
     """Fit a model's calibration curve and write it into its file, atomically.
+
+    For a network of the architecture region also its classifier of photographs, on up to
+    `PHOTOGRAPHS` of all images, if there are at least `MIN_PHOTOGRAPHS`.
 
     Parameters
     ----------
@@ -86,6 +99,12 @@ def calibrate_model(
     curve = fit_curve(np.concatenate(expected), np.concatenate(measured))
     weights = read_weights(model)
     state = dict(weights.state) | {"calibration": torch.tensor(curve).half()}
+    if hasattr(colorizer.network, "photograph_classifier"):
+        truths = find_ground_truth(data, validation=False, limit=PHOTOGRAPHS)
+        photographs = [to_gray(truth.rgb) for truth in truths if truth.rgb is not None]
+        if len(photographs) >= MIN_PHOTOGRAPHS:
+            classifier = fit_photograph_classifier(colorizer, photographs)
+            state["photograph_classifier"] = torch.tensor(classifier).half()
     write_weights(model, state, weights.metadata)
     return curve
 
@@ -109,3 +128,53 @@ def fit_curve(expected: Float64Array, measured: Float64Array, points: int = POIN
     y = np.array([part.mean() for part in np.array_split(measured[order], inner)])
     y = isotonic_regression(y).x
     return np.array([[0.0, *x, MAX_ERROR], [y[0], *y, y[-1]]])
+
+
+def fit_photograph_classifier(
+    colorizer: Colorizer, photographs: Sequence[UInt8Array], seed: int = 0
+) -> Float64Array:
+    """Fit the classifier of a network of the architecture region.
+
+    Parameters
+    ----------
+    colorizer : Colorizer
+        The network whose encoder's features are classified.
+    photographs : sequence of ndarray, shape (Y, X)
+        Gray photographs, uint8. As many other images are drawn.
+    seed : int
+        Of the images that are drawn.
+
+    Returns
+    -------
+    ndarray, shape (N + 1,)
+        Weights of `RegionNet.statistics` and the bias. A share of `FLAGGED` of new photographs is
+        above 0; the median of the other images is 1.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = (non_photograph(rng, photographs) for _ in photographs)
+    ours = np.stack([statistics(colorizer, gray) for gray in photographs])
+    others = np.stack([statistics(colorizer, gray) for gray in drawn])
+    return discriminant(ours, others)
+
+
+def statistics(colorizer: Colorizer, gray: UInt8Array) -> Float64Array:
+    """`RegionNet.statistics` of a gray image `(Y, X)` at the recommended render factor."""
+    network: Any = colorizer.network
+    plane = colorizer.to_plane(gray, colorizer.resolve_settings({}))
+    size = colorizer.network_size(plane, colorizer.checkpoint.render_factor)
+    with torch.inference_mode():
+        found: Tensor = network.statistics(network.encode(resize(plane.gray[None, None], size)))
+    return found[0].double().cpu().numpy()
+
+
+def discriminant(photographs: Float64Array, others: Float64Array) -> Float64Array:
+    """Fisher's linear discriminant of two sets `(n, N)`; the last fifths set bias and scale."""
+    (ours, unseen), (theirs, drawn) = (
+        np.split(part, [len(part) * 4 // 5]) for part in (photographs, others)
+    )
+    covariance = (np.cov(ours.T) + np.cov(theirs.T)) / 2
+    covariance += SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    weights = np.linalg.solve(covariance, theirs.mean(0) - ours.mean(0))
+    limit = np.quantile(unseen @ weights, 1 - FLAGGED)
+    scale = np.median(drawn @ weights) - limit
+    return np.append(weights, -limit) / scale

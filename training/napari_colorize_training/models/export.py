@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
 
 RECOMMENDED_SETTINGS = ("render_factor", "saturation")
-OUTDATED = ("calibration",)  # buffers that were measured on the network before its training
+OUTDATED = (
+    "calibration",
+    "photograph_classifier",
+)  # buffers that were measured on the network before its training
 
 
 def export_model(

@@ -5,7 +5,7 @@
 A pause is the time between two events of a timer in the event loop, during which the window does
 not react. Both columns are measured in one process: first napari alone with layers of the same
 sizes, then the plugin. Each round is a new process, because the first time of an action is the
-slowest. The last lines count the pictures that arrive while a control is dragged.
+slowest. The last lines are about pictures that arrive while a control is dragged.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Window:
 
 
 def measure() -> dict[str, float]:
-    """Measure one viewer with an image of one megapixel; seconds and numbers of pictures."""
+    """Measure one viewer with an image of one megapixel; seconds."""
     import napari
     from skimage import data
     from skimage.transform import resize
@@ -214,7 +214,7 @@ def measure_napari(window: Window, image: np.ndarray) -> dict[str, float]:
 
 
 def measure_plugin(window: Window) -> tuple[dict[str, float], dict[str, float]]:
-    """The actions with the plugin; pauses, and numbers of pictures while a control is dragged."""
+    """The actions with the plugin: pauses, and times between pictures during a drag."""
     from napari_colorize.napari.explore import ExploreWidget
     from napari_colorize.napari.widget import ColorizeWidget
 
@@ -271,16 +271,21 @@ def measure_plugin(window: Window) -> tuple[dict[str, float], dict[str, float]]:
     factors = panel.main_settings.controls["render_factor"].slider
     lows = [(float(low), 255.0) for low in np.linspace(1, 75, LONG_DRAG)]
     for name, move, values in (
-        ("contrast limits", set_limits, lows),
-        ("the render factor", factors.setValue, np.linspace(12, 40, LONG_DRAG, dtype=int).tolist()),
+        ("contrast limits are", set_limits, lows),
+        (
+            "the render factor is",
+            factors.setValue,
+            np.linspace(12, 40, LONG_DRAG, dtype=int).tolist(),
+        ),
     ):
         shown.clear()
         began = time.perf_counter()
         window.drag(move, values)()
         ended = time.perf_counter()
-        pictures[f"pictures per second while {name} is dragged"] = len(shown) / (ended - began)
+        mean = (ended - began) / max(1, len(shown))
+        pictures[f"between two pictures while {name} dragged"] = mean
         window.wait(settled)
-        pictures[f"from the last step of {name} to the final image"] = time.perf_counter() - ended
+        pictures[f"from there to the final image, {name} dragged"] = time.perf_counter() - ended
     controller.close()
     return found, pictures
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_colorize.result import Colorized
 
 LINE_WIDTH = 2.5  # canvas pixels
+LINE = np.ones((1, 1), np.uint8)
 GRAB_DISTANCE = 8  # canvas pixels beside the line within which a press grabs it
 
 
@@ -104,7 +105,8 @@ class Curtain(Tool):
         crop = left_crop(controller.crop, self.share, self._image.shape[1])
         image = left_part(self._image, self.share)
         layer = self._gray.show(controller.layer, image, crop, controller.plane)
-        layer.visible = self.share > 0
+        if layer.visible != (self.share > 0):  # napari redraws a layer for an equal value too
+            layer.visible = self.share > 0
         self._redraw_line()
 
     def _redraw_line(self, event: Any = None) -> None:
@@ -113,7 +115,7 @@ class Curtain(Tool):
             return
         width = LINE_WIDTH / canvas_pixels_per_column(controller.layer, controller.viewer)
         line = line_crop(controller.crop, self.share, width)
-        self._line.show(controller.layer, np.ones((1, 1), np.uint8), line, controller.plane)
+        self._line.show(controller.layer, LINE, line, controller.plane)
 
     def _on_mouse_press(self, viewer: Any, event: Any) -> Iterator[None]:
         """Move the line with the mouse if it was grabbed; another drag pans the camera."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from napari_colorize.array_types import AnyArray, Float64Array, PlaneIndex
 
+TOLERANCE = 1e-9  # of a pixel; rounding errors are below, differences that can be seen above
+
 
 def placement_over(
     layer: Image, crop: PlaneCrop, shape: tuple[int, int], plane: PlaneIndex
@@ -76,10 +78,14 @@ class OverlayLayer:
         self._viewer, self._attributes = viewer, attributes
         self.layer: Image | None = None
         self._source: Image | None = None
+        self._data: AnyArray | None = None  # that `layer` shows
         self._crop, self._plane = PlaneCrop(0, 1, 0, 1), ()  # type: PlaneCrop, PlaneIndex
 
     def show(self, source: Image, data: AnyArray, crop: PlaneCrop, plane: PlaneIndex) -> Image:
-        """Show values `(Y, X)` over a crop of the source's plane."""
+        """Show values `(Y, X)` over a crop of the source's plane.
+
+        An array that is shown already is not read again.
+        """
         if self._source is not source:
             self.remove()
         self._crop, self._plane = crop, plane
@@ -87,8 +93,10 @@ class OverlayLayer:
         if self.layer is None:
             self._add(source, values)
         else:
-            self.layer.data = values
+            if data is not self._data:
+                self.layer.data = values
             self._update_placement()
+        self._data = data
         assert self.layer is not None
         return self.layer
 
@@ -129,9 +137,13 @@ class OverlayLayer:
         shape = self.layer.data.shape[-2:]
         present = placement(self.layer)
         wanted = placement_over(self._source, self._crop, shape, self._plane)
+        pixel = TOLERANCE * np.abs(wanted["scale"])
         for name, value in wanted.items():
             # napari redraws the layer for each assignment, even of an equal value.
-            if not np.array_equal(present[name], value):
+            is_same = np.array_equal(present[name], value) or (
+                name in ("scale", "translate") and bool(np.all(abs(present[name] - value) <= pixel))
+            )
+            if not is_same:
                 setattr(self.layer, name, value)
 
     def _on_layer_removed(self, event: Any) -> None:

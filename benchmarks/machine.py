@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,3 +69,27 @@ def ratio(slow: list[float], fast: list[float]) -> str:
     """Format the median and range of the speed-up per round."""
     ratios = [one / other for one, other in zip(slow, fast, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def print_rounds(
+    script: str, description: str, measure: Callable[[], dict[str, float]], *, rounds: int
+) -> None:
+    """Print medians and spreads of what `measure` returns, seconds; each round is a new process.
+
+    The script is run again with `--once` for a round. `rounds` is the default of `--rounds`.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--once", action="store_true", help="One round in this process, as JSON.")
+    chosen = parser.parse_args()
+    if chosen.once:
+        print(json.dumps(measure()))
+        return
+    command = [sys.executable, script, "--once"]
+    found = [
+        json.loads(subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1])
+        for _ in range(chosen.rounds)
+    ]
+    print(describe_machine())
+    for name in found[0]:
+        print(f"{name}: {spread([each[name] for each in found])}")

@@ -8,14 +8,10 @@ does not react. Each round is a new process, because torch is imported once per 
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import subprocess
-import sys
 import time
 
-from machine import describe_machine, spread
+from machine import print_rounds
 
 SIDE = 1024  # of the image: a megapixel
 CHANGES = 12  # changes of each control
@@ -25,21 +21,7 @@ POINTS = [(100 + 90 * number, 200 + 77 * number) for number in range(9)]  # rows
 
 def main() -> None:
     """Print medians and spreads over some rounds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--once", action="store_true", help="One round in this process, as JSON.")
-    chosen = parser.parse_args()
-    if chosen.once:
-        print(json.dumps(measure()))
-        return
-    command = [sys.executable, __file__, "--once"]
-    rounds = [
-        json.loads(subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1])
-        for _ in range(chosen.rounds)
-    ]
-    print(describe_machine())
-    for name in rounds[0]:
-        print(f"{name}: {spread([each[name] for each in rounds])}")
+    print_rounds(__file__, __doc__, measure, rounds=5)
 
 
 def measure() -> dict[str, float]:

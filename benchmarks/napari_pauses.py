@@ -10,16 +10,12 @@ slowest. The last lines are about pictures that arrive while a control is dragge
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from machine import describe_machine, spread
+from machine import print_rounds
 
 SIDE = 1024  # of the image: a megapixel
 BEAT_MS = 1
@@ -32,21 +28,7 @@ TIMEOUT = 120.0
 
 def main() -> None:
     """Print medians and spreads over some rounds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--once", action="store_true", help="One round in this process, as JSON.")
-    chosen = parser.parse_args()
-    if chosen.once:
-        print(json.dumps(measure()))
-        return
-    command = [sys.executable, __file__, "--once"]
-    rounds = [
-        json.loads(subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1])
-        for _ in range(chosen.rounds)
-    ]
-    print(describe_machine())
-    for name in rounds[0]:
-        print(f"{name}: {spread([each[name] for each in rounds])}")
+    print_rounds(__file__, __doc__, measure, rounds=3)
 
 
 class Window:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stand_ins import TintNetwork, colorizer_of, tint_spec
+
+from napari_colorize.colorizer import Colorizer
+from napari_colorize.model_spec import ModelSpec
 
 TESTS = Path(__file__).parents[1]
 PROGRAM = Path(__file__).with_name("program.py")
@@ -31,3 +35,12 @@ def run_program(tmp_path: Path) -> RunProgram:
         )
 
     return run
+
+
+@pytest.fixture
+def fast_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and a fast network in place of the real one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
+    monkeypatch.setattr(ModelSpec, "from_model", tint_spec)
+    return tmp_path

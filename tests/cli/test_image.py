@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stand_ins import TintNetwork, colorizer_of, tint_checkpoint, tint_spec
+from stand_ins import TintNetwork, colorizer_of, tint_checkpoint
 from typer.testing import CliRunner, Result
 
 from napari_colorize import __version__, provenance
@@ -25,12 +25,8 @@ DESCRIBE = provenance.describe.__kwdefaults__
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, and a fast network in place of the real one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
-    monkeypatch.setattr(ModelSpec, "from_model", tint_spec)
-    return tmp_path
+def folder(fast_network: Path) -> Path:
+    return fast_network
 
 
 def save(*names: str) -> None:

@@ -11,26 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stand_ins import TintNetwork, colorizer_of, tint_spec
 from typer.testing import CliRunner, Result
 
 from napari_colorize.batch import runner
 from napari_colorize.cli import app
 from napari_colorize.cli.program import printable
-from napari_colorize.colorizer import Colorizer
 from napari_colorize.io.images import read_image
-from napari_colorize.model_spec import ModelSpec
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="names and files of POSIX")
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, and a fast network in place of the real one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
-    monkeypatch.setattr(ModelSpec, "from_model", tint_spec)
-    return tmp_path
+def folder(fast_network: Path) -> Path:
+    return fast_network
 
 
 def save(*names: str) -> None:

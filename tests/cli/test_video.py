@@ -12,13 +12,11 @@ import pytest
 import typer
 from PIL import Image
 from sample_videos import decoded_frames, make_video, packets_of
-from stand_ins import TintNetwork, colorizer_of, tint_spec
 from typer.testing import CliRunner, Result
 
 from napari_colorize.cli.program import Program
 from napari_colorize.cli.video import video
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.model_spec import ModelSpec
 from napari_colorize.runtime.claims import Claims
 from napari_colorize.video import encoder, runner
 from napari_colorize.video.plan import VIDEO_SMOOTHING
@@ -33,12 +31,8 @@ cli_runner = CliRunner()
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, and a fast network in place of the real one."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Colorizer, "from_pretrained", lambda *_, **__: colorizer_of(TintNetwork()))
-    monkeypatch.setattr(ModelSpec, "from_model", tint_spec)
-    return tmp_path
+def folder(fast_network: Path) -> Path:
+    return fast_network
 
 
 def run(*arguments: str) -> Result:

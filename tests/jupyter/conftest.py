@@ -228,3 +228,14 @@ def open_view(chromium) -> Iterator[Callable[..., Page]]:
     yield opened
     for page in pages:
         page.page.context.close()
+
+
+@pytest.fixture
+def sent(monkeypatch) -> list[tuple[Any, Any]]:
+    """Messages of all views to the browser."""
+    messages: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(
+        "napari_colorize.jupyter.view.ImageView.send",
+        lambda self, message, buffers=None: messages.append((message, buffers)),
+    )
+    return messages

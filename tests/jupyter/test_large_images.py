@@ -21,17 +21,6 @@ def small_display(monkeypatch):
     monkeypatch.setattr(browser_encoding, "MAX_PIXELS", 1200)
 
 
-@pytest.fixture
-def sent(monkeypatch):
-    """Messages of all views to the browser."""
-    messages = []
-    monkeypatch.setattr(
-        "napari_colorize.jupyter.view.ImageView.send",
-        lambda self, message, buffers=None: messages.append((message, buffers)),
-    )
-    return messages
-
-
 def means(pixels, size):
     """Area means of an image whose sides are multiples of those of `size`."""
     rows, columns = (full // small for full, small in zip(pixels.shape[:2], size, strict=True))

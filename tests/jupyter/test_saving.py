@@ -19,17 +19,6 @@ def status(box) -> str:
     return box._status.value
 
 
-@pytest.fixture
-def sent(monkeypatch):
-    """Messages of all views to the browser."""
-    messages = []
-    monkeypatch.setattr(
-        "napari_colorize.jupyter.view.ImageView.send",
-        lambda self, message, buffers=None: messages.append((message, buffers)),
-    )
-    return messages
-
-
 def halves(picture: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Left and right half of a snapshot."""
     pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)

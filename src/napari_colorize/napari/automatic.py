@@ -28,6 +28,7 @@ SPREAD_95, SPREAD_99 = 0.045, 0.07  # percentiles of the distance from the tone 
 PALE = 0.03  # tones with less chroma have no hue
 SAME_HUE = 0.5  # cosine of the largest difference of two hues
 PAPER = 0.3  # chroma of light areas, as a share of their luminance
+# That of skimage.color, whose import takes 0.2 s in the thread of the window.
 RGB_TO_YUV = np.array([[0.299, 0.587, 0.114], [-0.147, -0.289, 0.436], [0.615, -0.515, -0.1]])
 
 # By layer: the values that were evaluated, and whether they are in color.

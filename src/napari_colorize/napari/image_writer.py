@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_colorize.errors import ColorizeError, OutputError
 from napari_colorize.napari import layers
 from napari_colorize.napari.image_reader import PLACE, PLACEMENT, SOURCE
-from napari_colorize.napari.writer import check_complete
+from napari_colorize.napari.writer import check_complete, output_errors
 
 if TYPE_CHECKING:
     from napari_colorize.array_types import AnyArray
@@ -60,7 +59,7 @@ def write_colorized(path: str, data: Any, attributes: Mapping[str, Any]) -> list
     from napari_colorize.io.images import Metadata, write_image
 
     pixels = data[0] if attributes.get("multiscale") else data
-    try:
+    with output_errors():
         check_complete(pixels)
         values = np.asarray(pixels)
         suffix = Path(path).suffix.lower()
@@ -72,11 +71,6 @@ def write_colorized(path: str, data: Any, attributes: Mapping[str, Any]) -> list
         if known and max(known.x, known.y) > LARGEST_JPEG_RESOLUTION and suffix in JPEG_SUFFIXES:
             metadata = Metadata()  # the record has the scale
         write_image(path, values, metadata, record, overwrite=True)
-    except OutputError:
-        raise
-    except ColorizeError as error:
-        # Some errors of ours are ValueErrors, which napari reports as a missing writer.
-        raise OutputError(str(error)) from error
     return [path]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -55,7 +55,7 @@ def write_video(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
         If the layer has no time axis, is not colorized completely, or cannot be written.
     """
     stack = data[0] if attributes.get("multiscale") else data
-    try:
+    with output_errors():
         controller = _controller_of(stack)
         if controller is not None and _is_video(controller):
             from napari_colorize.napari.video_export import export_video
@@ -66,12 +66,21 @@ def write_video(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str
             check_complete(stack)
             frames = _FrameStack.from_layer(stack, attributes, _frame_rate(attributes, controller))
             encode(frames, Path(path))
+    return [path]
+
+
+@contextmanager
+def output_errors() -> Iterator[None]:
+    """Turn every error of this package into an `OutputError`.
+
+    Some are ValueErrors, which napari reports as a missing writer.
+    """
+    try:
+        yield
     except OutputError:
         raise
     except ColorizeError as error:
-        # Some errors of ours are ValueErrors, which napari reports as a missing writer.
         raise OutputError(str(error)) from error
-    return [path]
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,9 +115,8 @@ def predict_and_judge(
     if hints is not None and architecture.takes_hints:
         options["hints"] = network_hints(hints, x)
     unlikeness = None
-    judge = getattr(network, "colors_and_unlikeness", None)
-    if judge is not None:
-        y, unlikeness = judge(x, self_attention)
+    if getattr(network, "photograph_classifier", None) is not None:
+        y, unlikeness = network(x, self_attention=self_attention, with_unlikeness=True)
     else:
         y = network(x, self_attention=self_attention, **options)
     y = y.float()

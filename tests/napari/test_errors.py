@@ -45,6 +45,7 @@ def served(monkeypatch):
             urls = (f"{server.address}/{path}",)
             monkeypatch.setitem(CATALOGUE, "deoldify-artistic", replace(checkpoint, urls=urls))
 
+        at.requests = server.requests
         yield at
 
 
@@ -107,12 +108,16 @@ def test_a_failed_or_damaged_download(
 
     choose(panel, "deoldify-artistic")
     qtbot.waitUntil(lambda: bool(notices), timeout=60_000)
+    attempts = len(served.requests)
 
     assert "deoldify-artistic could not be downloaded" in notices[0] and is_one_sentence(notices[0])
     np.testing.assert_array_equal(panel.controller.result_layer.data, before)  # it stays
     assert len(panel.state.text()) < 100 and is_one_sentence(panel.state.text())
     assert panel.details.toPlainText() == notices[0]  # with the address and the folder
     assert panel.details_section.isVisibleTo(panel)
+    qtbot.wait(500)  # the typical error of the image before would have been asked for by now
+    settle(panel.controller)
+    assert len(notices) == 1 and len(served.requests) == attempts  # it is not tried again
     panel.controller.use_model("embedded")
     settle(panel.controller)
     assert not panel.details_section.isVisibleTo(panel)

@@ -223,8 +223,7 @@ class RegionNet(nn.Module):
     calibration : int
         Number of points of the curve from the error that the classes predict to the measured one.
     tells_photographs : bool
-        Whether there is a linear classifier of the encoder's features, see
-        `colors_and_unlikeness`.
+        Whether there is a linear classifier of the encoder's features, see `forward`.
     """
 
     centers: Tensor
@@ -293,21 +292,19 @@ class RegionNet(nn.Module):
         weights = torch.zeros(2 * (sixteenth + deepest) + 1) if tells_photographs else None
         self.register_buffer("photograph_classifier", weights)
 
-    def forward(self, gray: Tensor, self_attention: bool = True) -> Tensor:
-        return self.colors_and_unlikeness(gray, self_attention)[0]
+    def forward(
+        self, gray: Tensor, self_attention: bool = True, with_unlikeness: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Predict U and V; `with_unlikeness`, also how unlike photographs the images are.
 
-    def colors_and_unlikeness(
-        self, gray: Tensor, self_attention: bool = True
-    ) -> tuple[Tensor, Tensor | None]:
-        """Result of `forward`, and how unlike photographs the images are.
-
-        The second is float32 `(N,)`, above 0 for images unlike photographs, 1 far from them;
-        None without a classifier.
+        The latter is float32 `(N,)`, above 0 for images unlike photographs, 1 far from them. It
+        needs a classifier.
         """
         features = self.encode(gray)
         colors = self.expected(self._smoothed_logits(features, gray, self_attention))
-        if self.photograph_classifier is None:
-            return colors, None
+        if not with_unlikeness:
+            return colors
+        assert self.photograph_classifier is not None
         weights = self.photograph_classifier.float()
         return colors, self.statistics(features) @ weights[:-1] + weights[-1]
 

@@ -24,6 +24,9 @@ class Queries:
     rendered yet.
     """
 
+    # Nobody waits for these: dropped if the prediction failed or was cancelled, not tried again.
+    ABOUT_RESULT = frozenset({"typical_error"})
+
     def __init__(self, models: LoadedModels, renderer: Renderer) -> None:
         self._models, self._renderer = models, renderer
 

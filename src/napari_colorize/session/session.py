@@ -189,7 +189,8 @@ class ColorizeSession(RequestInputs):
     def request_typical_error(self) -> None:
         """Compute the typical color error of the displayed plane.
 
-        `typical_error_ready` emits it. A change of source or plane drops the query.
+        `typical_error_ready` emits it. A change of source or plane drops the query, and so does a
+        prediction that failed or was cancelled.
         """
         self._worker.add_query("typical_error")
 

@@ -358,21 +358,24 @@ class Worker:
                 return
             request, (kind, arguments) = self.request, next(iter(self._queries.items()))
         answer: tuple[Any, ...] | None = None
+        is_void = False  # there is nothing to answer
 
         def is_wanted() -> bool:
             is_newest = self._queries.get(kind) is arguments
             return is_newest and self._displayed_image.is_requested(request)
 
         def work() -> None:
-            nonlocal answer
+            nonlocal answer, is_void
             self._emit_state("predicting")
             with self._changed:
                 displayed = self._displayed_image.result_for(request)
-            answer = getattr(self._answers, kind)(request, displayed, *arguments)
+            is_void = displayed is None and kind in Queries.ABOUT_RESULT
+            if not is_void:
+                answer = getattr(self._answers, kind)(request, displayed, *arguments)
 
         error = self._run_guarded(work, is_wanted)
         with self._changed:
-            if not is_wanted() or (answer is None and error is None):
+            if not is_wanted() or (answer is None and error is None and not is_void):
                 return  # about outdated settings: answered again after the next preview
             del self._queries[kind]
         if error is not None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import skimage.data
 import torch
 from napari_colorize_training.data import files_in, prepare
 from napari_colorize_training.evaluation.ground_truth import read_images
@@ -42,6 +43,7 @@ from napari_colorize_training.recipe import Recipe, read_recipe
 from PIL import Image
 
 from napari_colorize.array_types import UInt8Array
+from napari_colorize.batch.contact_sheet import contact_sheet
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo import load
@@ -54,7 +56,8 @@ SCORE_HEAD = (
 FRAMES, STEP = 12, 4  # frames of a pan, and pixels between them
 SENSOR = 6.0  # standard deviation of the noise in each frame, in levels of 255
 LAMBDAS = (0.0, 1.0, 10.0, 100.0)
-SMALL_IPOL = {  # sizes that two cores can train
+SMALL_IPOL = {  # sizes that two cores can train; an average of weights, as the runs are short
+    "optimizer.ema_decay": 0.995,
     **{f"stages.{n}.batch": batch for n, batch in enumerate((16, 16, 12, 8))},
     **{f"stages.{n}.side": side for n, side in enumerate((64, 64, 80, 96))},
     "export": {"render_factor": 8, "saturation": 1.0},
@@ -69,16 +72,32 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "two attention layers": {"network.options.attention": 2},
 }
 CONTRASTS = (0.8, 1.25)
+PICTURES = ("astronaut", "chelsea", "coffee", "rocket")  # of scikit-image
 
 
 def ablations(options: argparse.Namespace) -> None:
     """Train the IPOL recipe without one of its parts at a time, at equal steps."""
     print(SCORE_HEAD.format("recipe"))
+    models: dict[str, Path] = {}
     for title in options.variants or ABLATIONS:
         changes = {"network.options.width": options.width, **SMALL_IPOL, **ABLATIONS[title]}
         recipe = read_recipe("ipol", changes)
-        model = trained(recipe, f"ablation-{title.replace(' ', '-')}", options)
-        print_score(title, model, options.images, options.limit)
+        models[title] = trained(recipe, f"ablation-{title.replace(' ', '-')}", options)
+        print_score(title, models[title], options.images, options.limit)
+    write_sheet(RUNS / "ablations.jpg", models)
+
+
+def write_sheet(path: Path, models: dict[str, Path]) -> None:
+    """Write a sheet of photographs of scikit-image: gray, the result of each model, truth."""
+    colorizers = [Colorizer.from_pretrained(model) for model in models.values()]
+    images, labels = [], []
+    for name in PICTURES:
+        truth = getattr(skimage.data, name)()
+        gray = to_gray(truth)
+        images += [gray, *(colorizer(gray).pixels for colorizer in colorizers), truth]
+        labels += ["gray", *models, name]
+    sheet = contact_sheet(images, labels, columns=len(models) + 2, cell=160)
+    Image.fromarray(sheet).save(path, quality=85)
 
 
 def noise(options: argparse.Namespace) -> None:
@@ -87,7 +106,7 @@ def noise(options: argparse.Namespace) -> None:
     print("|---|---|---|---|")
     clips = [list(pan) for pan in islice(pans(options.images), options.clips)]
     checkpoint, weights = load(options.base)
-    for weight in LAMBDAS:
+    for weight in options.lambdas:
         recipe = read_recipe(
             "deoldify-video",
             {
@@ -299,6 +318,7 @@ def main() -> None:
     parser.add_argument("--render-factor", type=int, help="for nogan and contrast")
     parser.add_argument("--variants", nargs="+", choices=ABLATIONS, help="for ablations")
     parser.add_argument("--most", type=int, default=20000, help="number of photos for source")
+    parser.add_argument("--lambdas", nargs="+", type=float, default=LAMBDAS, help="for noise")
     parser.add_argument("--clips", type=int, default=8)
     options = parser.parse_args()
     studies[options.study](options)

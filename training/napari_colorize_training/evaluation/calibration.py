@@ -27,7 +27,7 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, SettingsError
 from napari_colorize.imaging.resample import resize
 from napari_colorize.zoo.weights import read_weights, write_weights
-from napari_colorize_training.evaluation.ground_truth import find_ground_truth
+from napari_colorize_training.evaluation.ground_truth import GroundTruthSet, find_ground_truth
 from napari_colorize_training.evaluation.metrics import to_gray, to_lab
 from napari_colorize_training.evaluation.non_photographs import non_photograph
 
@@ -50,7 +50,7 @@ def calibrate_model(
     """Fit a model's calibration curve and write it into its file, atomically.
 
     For a network of the architecture region also its classifier of photographs, on up to
-    `PHOTOGRAPHS` of all images, if there are at least `MIN_PHOTOGRAPHS`.
+    `PHOTOGRAPHS` images evenly spaced among all, if there are at least `MIN_PHOTOGRAPHS`.
 
     Parameters
     ----------
@@ -100,13 +100,21 @@ def calibrate_model(
     weights = read_weights(model)
     state = dict(weights.state) | {"calibration": torch.tensor(curve).half()}
     if hasattr(colorizer.network, "photograph_classifier"):
-        truths = find_ground_truth(data, validation=False, limit=PHOTOGRAPHS)
-        photographs = [to_gray(truth.rgb) for truth in truths if truth.rgb is not None]
+        photographs = some_photographs(data)
         if len(photographs) >= MIN_PHOTOGRAPHS:
             classifier = fit_photograph_classifier(colorizer, photographs)
             state["photograph_classifier"] = torch.tensor(classifier).half()
     write_weights(model, state, weights.metadata)
     return curve
+
+
+def some_photographs(data: Any) -> list[UInt8Array]:
+    """Return the luminance `(Y, X)` of at most `PHOTOGRAPHS` images, from all parts of a source."""
+    truths = find_ground_truth(data)
+    chosen = np.linspace(0, len(truths) - 1, min(PHOTOGRAPHS, len(truths))).round().astype(int)
+    items = [truths.items[number] for number in chosen]
+    some = GroundTruthSet(truths.title, items, [""] * len(items))
+    return [to_gray(truth.rgb) for truth in some if truth.rgb is not None]
 
 
 def expected_and_measured(

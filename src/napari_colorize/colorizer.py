@@ -30,10 +30,10 @@ from napari_colorize.imaging.planes import (
     to_numpy,
 )
 from napari_colorize.pipeline import PIXELS_PER_RENDER_FACTOR
-from napari_colorize.predictor import DEFAULTS, UNLIKE, Predictor, announce, without_nan
+from napari_colorize.predictor import DEFAULTS, Predictor, announce, without_nan
 from napari_colorize.refine.chroma_field import Chroma
 from napari_colorize.refine.guides import NO_GUIDES, Guides, PlaneGuides, check_guides, guides_at
-from napari_colorize.result import Colorized, alpha_to_uint8
+from napari_colorize.result import UNLIKE, Colorized, alpha_to_uint8
 from napari_colorize.sequence_smoothing import SequenceSmoother, checked_axis
 from napari_colorize.settings import (
     REFINING,

@@ -45,10 +45,6 @@ TRIAL = np.zeros((60, 44), np.uint8)  # sides that no network input divides
 TRIAL_SETTINGS = ColorizeSettings(render_factor=2)
 UNLIKE_FACTOR = 0.5  # on the chroma of images unlike photographs
 FULLY_UNLIKE = 0.1  # unlikeness from which this factor applies; smaller ones damp less
-UNLIKE = (
-    "This image is unlike the photographs that the model was trained on: its colors mean little "
-    "and are damped. A higher saturation makes them vivid again."
-)
 NOT_A_NUMBER = 'The model returned NaN for some pixels; these stay gray. Try precision="float32".'
 
 

@@ -55,6 +55,11 @@ box-sizing:border-box">
 color:white;background:black;pointer-events:none">↔</span>
 </div></div>
 <figcaption>{caption}</figcaption></figure>"""
+# Note of a result whose chroma was damped; see `Predictor.predict_planes`.
+UNLIKE = (
+    "This image is unlike the photographs that the model was trained on: its colors mean little "
+    "and are damped. A higher saturation makes them vivid again."
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,6 +114,11 @@ class Colorized:
     def provenance(self) -> dict[str, Any]:
         """Record of model and settings for the metadata of files; empty if switched off."""
         return self.record if self.settings.provenance else {}
+
+    @property
+    def is_unlike_photographs(self) -> bool:
+        """Whether the model found that the image is unlike the photographs of its training."""
+        return UNLIKE in self.notes
 
     @cached_property
     def pixels(self) -> AnyArray:

@@ -60,7 +60,7 @@ SMALL_IPOL = {  # sizes that two cores can train; an average of weights, as the 
     "optimizer.ema_decay": 0.995,
     **{f"stages.{n}.batch": batch for n, batch in enumerate((16, 16, 12, 8))},
     **{f"stages.{n}.side": side for n, side in enumerate((64, 64, 80, 96))},
-    "export": {"render_factor": 8, "saturation": 1.0},
+    "export": {"render_factor": 6, "saturation": 1.0},  # the side of the last stage
 }
 ABLATIONS: dict[str, dict[str, Any]] = {
     "complete": {},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from napari_colorize_training.evaluation.metrics import (
     to_gray,
 )
 from napari_colorize_training.evaluation.quick_score import quick_score
+from PIL import Image
 
 from napari_colorize import zoo
 from napari_colorize.analysis.expected_error import CALIBRATED, expected_error, source_of
@@ -111,6 +114,62 @@ def test_colorizing_imports_neither_torchvision_nor_timm():
 
     # torch._dynamo is torch's compiler, whose import takes two seconds.
     assert not {"torchvision", "timm", "pooch", "requests", "torch._dynamo"} & set(loaded)
+
+
+NOT_PHOTOGRAPHS = (
+    *("brick", "cell", "checkerboard", "colorwheel", "grass", "gravel", "horse", "hubble_deep_field"),
+    *("immunohistochemistry", "logo", "microaneurysms", "page", "retina", "shepp_logan_phantom"),
+    "text",
+)
+
+
+def gray_of_any(image: np.ndarray) -> np.ndarray:
+    image = image[..., :3] if image.ndim == 3 else image
+    if image.dtype != np.uint8:
+        image = np.rint(255 * image.astype(float) / image.max()).astype(np.uint8)
+    return to_gray(image) if image.ndim == 3 else image
+
+
+@pytest.mark.parametrize("name", [*PHOTOGRAPHS, "camera"])
+def test_photographs_are_not_flagged(colorizer, name):
+    assert not colorizer(gray_of_any(getattr(skimage.data, name)())).is_unlike_photographs
+
+
+@pytest.mark.parametrize("name", NOT_PHOTOGRAPHS)
+def test_other_images_are_flagged_and_their_colors_damped(colorizer, name):
+    gray = gray_of_any(getattr(skimage.data, name)())
+    network = colorizer.network
+    classifier = network.photograph_classifier
+
+    result = colorizer(gray)
+    network.photograph_classifier = None
+    try:
+        vivid = colorizer(gray)
+    finally:
+        network.photograph_classifier = classifier
+
+    assert result.is_unlike_photographs and not vivid.is_unlike_photographs
+    assert any("unlike the photographs" in note for note in result.record["notes"])
+    assert result.chroma.mean() < 0.75 * vivid.chroma.mean()
+
+
+def test_few_held_out_photographs_are_flagged(colorizer, shared):
+    truths = list(read_images(Path(shared) / "data" / "heldout-dev.tar"))[::4]
+
+    flagged = [colorizer(to_gray(truth)).is_unlike_photographs for truth in truths]
+
+    assert len(flagged) == 50 and np.mean(flagged) <= 0.05
+
+
+@pytest.mark.parametrize("kind", ["histology", "xray-chest"])
+def test_images_of_other_domains_are_flagged(colorizer, shared, kind):
+    with tarfile.open(Path(shared) / "data" / "domains" / f"{kind}.tar") as shard:
+        files = [shard.extractfile(member).read() for member in shard if member.isfile()][:20]
+    images = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
+
+    flagged = [colorizer(gray_of_any(image)).is_unlike_photographs for image in images]
+
+    assert len(flagged) == 20 and np.mean(flagged) >= 0.9
 
 
 def test_it_beats_gray_on_validation_photographs(colorizer, shared):

@@ -113,7 +113,7 @@ def test_colorizing_imports_neither_torchvision_nor_timm():
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
 
     # torch._dynamo is torch's compiler, whose import takes two seconds.
-    assert not {"torchvision", "timm", "pooch", "requests", "torch._dynamo"} & set(loaded)
+    assert not {"torchvision", "timm", "requests", "torch._dynamo"} & set(loaded)
 
 
 NOT_PHOTOGRAPHS = (

@@ -46,4 +46,4 @@ def test_importing_the_catalogue_is_cheap():
     code = "import napari_colorize.zoo, sys; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
 
-    assert not {"torch", "pooch", "requests", "platformdirs", "tqdm"} & set(loaded)
+    assert not {"torch", "requests", "platformdirs", "tqdm"} & set(loaded)

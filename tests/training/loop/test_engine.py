@@ -34,7 +34,7 @@ from napari_colorize.errors import SettingsError
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.zoo.weights import read_weights
 
-HEAVY = ["pooch", "psygnal", "platformdirs", "torchmetrics"]  # a bare GPU machine has none of them
+HEAVY = ["requests", "psygnal", "platformdirs", "torchmetrics"]  # none on a bare GPU machine
 
 
 @pytest.fixture(scope="module")

@@ -377,6 +377,6 @@ def test_unavailable_feature_networks_are_explained(tmp_path, monkeypatch):
 def test_heavy_libraries_are_imported_lazily():
     code = f"import sys, {backbones.__name__}; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
-    assert not {"pooch", "psygnal", "platformdirs", "timm", "torchmetrics", "torchvision"} & set(
+    assert not {"requests", "psygnal", "platformdirs", "timm", "torchmetrics", "torchvision"} & set(
         loaded
     )

@@ -117,7 +117,16 @@ def test_colorizing_imports_neither_torchvision_nor_timm():
 
 
 NOT_PHOTOGRAPHS = (
-    *("brick", "cell", "checkerboard", "colorwheel", "grass", "gravel", "horse", "hubble_deep_field"),
+    *(
+        "brick",
+        "cell",
+        "checkerboard",
+        "colorwheel",
+        "grass",
+        "gravel",
+        "horse",
+        "hubble_deep_field",
+    ),
     *("immunohistochemistry", "logo", "microaneurysms", "page", "retina", "shepp_logan_phantom"),
     "text",
 )

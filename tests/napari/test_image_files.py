@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.layers import Image
+from npe2 import PluginManifest
 from PIL import Image as PillowImage
 
 import napari_colorize
@@ -132,3 +133,47 @@ def test_an_incomplete_stack_is_refused(make_napari_viewer, panel_of, settle, st
 
     with pytest.raises(OutputError, match="whole stack"):
         panel.save_as(str(tmp_path / "stack.tif"))
+
+
+@pytest.mark.parametrize(
+    "name", ["c.colorized.png", "c.colorized.JPG", "c.colorized.tif", "c.ome.tif"]
+)
+def test_files_with_a_name_of_this_plugin_are_written_by_it(npe2pm, name):
+    npe2pm.register(PluginManifest.from_distribution("napari"))  # as without this plugin
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+
+    writer, _ = npe2pm.get_writer(name, ["image"])
+    other, _ = npe2pm.get_writer("c.png", ["image"])
+
+    assert writer.command == "napari-colorize.write_image"
+    assert other.command == "napari.write_image"
+
+
+@pytest.mark.parametrize("name", ["c.png", "c.jpg", "c.tif"])
+def test_napari_does_not_ask_for_a_reader_of_common_files(npe2pm, name):
+    npe2pm.register(PluginManifest.from_distribution("napari"))
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+
+    readers = {reader.plugin_name for reader in npe2pm.iter_compatible_readers([name])}
+
+    assert readers == {"napari"}
+
+
+def test_a_stack_is_restored(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 40, 36, 3), dtype=np.uint8)
+    layer = Image(
+        stack,
+        rgb=True,
+        metadata={"napari-colorize": RECORD},
+        scale=(5, 0.5, 0.25),
+        units=("s", "um", "um"),
+        axis_labels=("t", "y", "x"),
+    )
+
+    [(values, attributes, _)] = read_colorized(str(saved(layer, tmp_path / "c.tif")))
+
+    opened = Image(values, **attributes)
+    np.testing.assert_array_equal(opened.data, stack)
+    np.testing.assert_allclose(opened.scale, (5, 0.5, 0.25))
+    assert [str(unit) for unit in opened.units] == ["second", "micrometer", "micrometer"]
+    assert opened.axis_labels == ("t", "y", "x")

@@ -54,7 +54,10 @@ def video() -> list[LayerData]:
 
 
 def retina_16bit() -> list[LayerData]:
-    """A retina, uint16: the luminance of 8-bit colors has more levels than 8 bits can hold."""
+    """A retina, uint16: the luminance of 8-bit colors has more levels than 8 bits can hold.
+
+    Its colors are guesses.
+    """
     gray = np.rint(_luminance("retina") * UINT16_MAX).astype(np.uint16)
     return [_layer("retina, 16-bit", gray, contrast_limits=(0, UINT16_MAX))]
 

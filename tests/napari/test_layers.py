@@ -31,6 +31,7 @@ from napari_colorize.napari.layers import (
     refresh_result,
     region_of,
     result_name,
+    time_axis_of,
 )
 from napari_colorize.napari.regions import outline_of
 from napari_colorize.napari.transforms import placement
@@ -411,3 +412,21 @@ def test_shapes_on_a_stack_in_other_units_are_converted():
 def test_shapes_without_pixels_are_refused(shapes, expected):
     with pytest.raises(ColorizeError, match=expected):
         region_of(shapes, Image(np.zeros((40, 60))), (40, 60))
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        (["t"], 0),
+        (["z"], 0),
+        (["c", "T"], 1),
+        (["z", "time"], 1),
+        (["t", "c"], 0),
+        (["c", "z"], 1),
+        (["Channel"], 0),
+        (["axis 0", "axis 1"], 0),
+        ([], 0),
+    ],
+)
+def test_the_time_axis_follows_from_the_labels(axes, expected):
+    assert time_axis_of(axes) == expected

@@ -327,10 +327,12 @@ def test_the_panel_names_the_time_axis(make_napari_viewer, panel_of, settle, sta
     assert panel.time_axis.isVisibleTo(panel)
     assert [panel.time_axis.itemText(at) for at in range(2)] == ["c (2 planes)", "t (5 planes)"]
 
-    panel.time_axis.setCurrentIndex(1)
-    panel.time_axis.activated.emit(1)
+    assert panel.controller.time_axis == panel.controller.session.time_axis == 1
 
-    assert panel.controller.time_axis == 1
+    panel.time_axis.setCurrentIndex(0)
+    panel.time_axis.activated.emit(0)
+
+    assert panel.controller.session.time_axis == 0
     panel.target.setCurrentIndex(STACK)
     assert "all 10 planes (about" in panel.all.text() and "kB" in panel.all.text()
 

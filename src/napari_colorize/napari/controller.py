@@ -31,8 +31,9 @@ from napari_colorize.napari.layers import is_colorizable
 from napari_colorize.napari.panels import DockCloseWatcher
 from napari_colorize.napari.result_layers import ResultLayers
 from napari_colorize.napari.signals import Connections, SingleShotTimer, main_thread_relay
+from napari_colorize.napari.trial import Trial
 from napari_colorize.napari.typical_error import TypicalError
-from napari_colorize.session import ColorizeSession
+from napari_colorize.session import ColorizeSession, messages
 from napari_colorize.session.presenter import Presenter
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class ColorizeController:
         self.is_closed = False
         self._is_live = True
         self.typical_error = TypicalError(self.session, self.events)
+        self._trial = Trial(self.session, self.typical_error, self._show_plane, self._finish_trial)
         self._result_layers = ResultLayers(
             viewer, self._make_colors, self._on_values_changed, self._on_range_changed
         )
@@ -143,7 +145,7 @@ class ColorizeController:
         connect(viewer_layers.events.inserted, self._on_layer_inserted)
         connect(viewer_layers.events.removed, self._on_layer_removed)
         connect(dims.current_step, self._on_plane_displayed)
-        connect(dims.ndisplay, self._on_plane_displayed)
+        connect(dims.ndisplay, self._on_view_changed)
 
     def attach_panel(self, panel: QWidget) -> None:
         """Keep the controller until this panel, and all others that are attached, are closed."""
@@ -238,6 +240,11 @@ class ColorizeController:
         reason = layers.reason_not_colorizable(layer)
         if reason is not None:
             raise ImageError(reason)
+        self._trial.accept(layer)
+        self._colorize_layer(layer)
+
+    def _colorize_layer(self, layer: Image) -> None:
+        """Make this layer the source; its colors are withheld unless they were accepted."""
         if self._colorized_layer is not None and self._colorized_layer.layer is layer:
             if self.result is None and self.session.status == "idle":
                 self.presenter.refresh()  # it was cancelled, or failed
@@ -247,6 +254,9 @@ class ColorizeController:
             colorized_layer.colors = colorized_layer.make_colors()
         self._colorized_layer = colorized_layer
         self.typical_error.clear()
+        if colorized_layer.result_layer is not None:
+            self._trial.accept(layer)
+        self._trial.begin(layer)
         self._show_colorized_layer(colorized_layer)
         self.viewer.layers.selection.active = layer
         self.layer_changed.emit(layer)
@@ -281,7 +291,12 @@ class ColorizeController:
         """Why a layer is not colorized before `colorize` is called; "" if it is."""
         if not self._is_live:
             return f"Press Colorize to predict the colors of {layer.name!r}."
-        return reason_to_wait(layer, self.viewer.dims)
+        if self._trial.is_accepted(layer):
+            return ""
+        dims = self.viewer.dims
+        return reason_to_wait(layer, dims) or self._trial.reason_to_wait(
+            layer, layers.plane_of(layer, dims)
+        )
 
     def has_colors(self, layer: Image) -> bool:
         """Whether the displayed plane of an RGB layer has more than one tone."""
@@ -290,14 +305,16 @@ class ColorizeController:
     @property
     def notes(self) -> str:
         """Notes about the displayed result; "" while the status is about something else."""
-        is_described = self.result is not None and not self._selection_status()
-        return self.presenter.notes if is_described else ""
+        if self.result is None or self._selection_status():
+            return ""
+        is_volume = self.viewer.dims.ndisplay == 3 and self.planes > 1
+        return "\n".join([*([layers.VOLUME] if is_volume else []), self.presenter.notes]).strip()
 
     def follow_selection(self) -> None:
         """Colorize the selected layer, unless there is a reason to wait for `colorize`."""
         offer = self.offer
         if offer is not None and not self.reason_to_wait(offer):
-            self.choose_layer(offer)
+            self._colorize_layer(offer)
 
     def colorize(self) -> None:
         """Colorize the offered layer, or the present one once more.
@@ -308,6 +325,7 @@ class ColorizeController:
         if offer is not None:
             self.choose_layer(offer)
         elif self._colorized_layer is not None:
+            self._trial.accept(self._colorized_layer.layer)
             self.presenter.refresh()
         else:
             raise ImageError(self._empty_status())
@@ -322,7 +340,9 @@ class ColorizeController:
         return layers.reason_not_colorizable(active) or layers.NO_LAYER
 
     def _selection_status(self) -> str:
-        """Message about a selected layer that has nothing to do with the colorized one, or ""."""
+        """Message about another selected layer than the colorized one, or a trial; else ""."""
+        if self._trial.layer is not None and self.result is not None:
+            return messages.STATES["predicting"]  # its error is estimated
         active, source = self.viewer.layers.selection.active, self.layer
         is_related = (
             active is None
@@ -361,6 +381,8 @@ class ColorizeController:
             self.presenter.update(model=str(name_or_path))
         elif self.session.result is None and self._colorized_layer is not None:
             self.presenter.refresh()  # it failed before, or was cancelled
+        if self._colorized_layer is None:
+            self._on_selection()  # this model may judge the selected layer otherwise
 
     def blend_with(self, name_or_path: str | os.PathLike[str] | None) -> None:
         """Blend the colors of the model with those of a second one; None for no second model."""
@@ -443,7 +465,9 @@ class ColorizeController:
 
     def colorize_all(self) -> None:
         """Colorize every plane of the source; see `Presenter.colorize_stack`."""
-        if layers.leading_shape(self._current_layer().layer):
+        layer = self._current_layer().layer
+        self._trial.accept(layer)
+        if layers.leading_shape(layer):
             self.presenter.colorize_stack()
         else:
             self.presenter.refresh()
@@ -549,10 +573,19 @@ class ColorizeController:
         self.selection_changed.emit()
 
     def _on_plane_displayed(self, event: Any = None) -> None:
-        if self._colorized_layer is None or self.viewer.dims.ndisplay == 3:
-            return
-        layer = self._colorized_layer.layer
-        plane = layers.plane_of(layer, self.viewer.dims)
+        if self._colorized_layer is None:
+            if self._trial.was_refused(self.offer):
+                self._on_selection()  # this plane may be the first that says something
+        elif self.viewer.dims.ndisplay != 3:
+            self._show_plane(layers.plane_of(self._colorized_layer.layer, self.viewer.dims))
+
+    def _on_view_changed(self, event: Any = None) -> None:
+        self._on_plane_displayed()
+        self.selection_changed.emit()  # there is a note about 3-D views
+
+    def _show_plane(self, plane: PlaneIndex) -> None:
+        """Display a plane of the source."""
+        layer = self._current_layer().layer
         if plane != self.plane:
             guides, lengths = self._guides_at(plane), layers.leading_shape(layer)
             self._notify_errors(
@@ -576,6 +609,7 @@ class ColorizeController:
         self._on_selection()  # the number of layers matters if none is selected
 
     def _clear(self) -> None:
+        self._trial.stop()
         self._colorized_layer = None
         self.typical_error.clear()
         if not self.session.is_closed:
@@ -585,14 +619,29 @@ class ColorizeController:
     # From the session to the viewer
 
     def _on_result(self, result: Colorized) -> None:
-        if self._colorized_layer is not None:
+        if self._trial.layer is not None:
+            self._trial.judge(result)
+        elif self._colorized_layer is not None:
             self._result_layers.update(self._colorized_layer, result)
             self.shown.emit(result)
+
+    def _finish_trial(self, is_displayed: bool) -> None:
+        if not is_displayed:
+            self._clear()
+            return
+        layer = self._current_layer().layer
+        plane = layers.plane_of(layer, self.viewer.dims)
+        if plane != self.plane:  # another plane was judged
+            self._show_plane(plane)
+        elif self.result is not None:
+            self._on_result(self.result)
+            self.presenter.show_default_status()
 
     def _on_plane(
         self, colorized_layer: ColorizedLayer, index: PlaneIndex, result: Colorized
     ) -> None:
-        if colorized_layer is self._colorized_layer and index == self.plane:
+        is_displayed = colorized_layer is self._colorized_layer and index == self.plane
+        if is_displayed and self._trial.layer is None:
             self._result_layers.update(colorized_layer, result)
 
     def _on_run_stored(self, colorized_layer: ColorizedLayer) -> None:

@@ -36,8 +36,14 @@ KEPT = "napari-colorize kept"  # metadata key of a copy that no longer changes
 
 NO_LAYER = "There is no image to colorize: open an image, or choose its layer."
 NONE_SELECTED = "No image layer is selected: select one, or choose it above."
+VOLUME = (
+    "A 3-D view displays no single plane: colorize the whole stack, then press As three channels "
+    "under More."
+)
 NO_RESULT = "There are no colors yet: wait until the first image is colorized."
 CHANNELS = ("red", "green", "blue")
+TIME_NAMES = ("t", "time", "frame", "frames")  # of axes
+CHANNEL_NAMES = ("c", "ch", "channel", "channels")
 
 
 @dataclass(eq=False)
@@ -97,6 +103,17 @@ def axes_of(layer: Image, dims: Dims) -> list[str]:
     # napari numbers axes without a label: some versions from the last axis, others from the first.
     is_number = [label.lstrip("-").isdigit() for label in labels]
     return [f"axis {at}" if is_number[at] else label for at, label in enumerate(labels)]
+
+
+def time_axis_of(axes: Sequence[str]) -> int:
+    """The axis that is taken as time unless the user chooses another: the one of this name.
+
+    Else the first one that is not named after channels.
+    """
+    names = [name.lower() for name in axes]
+    times = [at for at, name in enumerate(names) if name in TIME_NAMES]
+    others = [at for at, name in enumerate(names) if name not in CHANNEL_NAMES]
+    return (*times, *others, 0)[0]
 
 
 def plane_of(layer: Image, dims: Dims) -> PlaneIndex:

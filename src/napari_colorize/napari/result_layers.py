@@ -150,6 +150,7 @@ class ResultLayers:
                 layer=layer,
                 values_changed=self._on_values_changed,
                 range_changed=self._on_range_changed,
+                time_axis=layers.time_axis_of(layers.axes_of(layer, self._viewer.dims)),
             )
             existing = self._existing_result(entry)
             if existing is not None:

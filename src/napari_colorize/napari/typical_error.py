@@ -40,7 +40,7 @@ class TypicalError:
         self.value: float | None = None
         self._result: Colorized | None = None  # the newest, whose error is or will be estimated
         self._is_requested = False
-        self._delay = SingleShotTimer(self._request, DELAY)
+        self._delay = SingleShotTimer(self.request, DELAY)
         self._links = Connections()
         self._links.add(events.result_ready, self._on_result)
         self._links.add(events.typical_error_ready, self._on_estimate)
@@ -54,13 +54,25 @@ class TypicalError:
     @property
     def is_high(self) -> bool:
         """Whether most colors are guesses."""
-        return self.value is not None and round(self.value) > messages.HIGH_ERROR
+        return self.value is not None and (
+            self._is_unlike or round(self.value) > messages.HIGH_ERROR
+        )
+
+    @property
+    def _is_unlike(self) -> bool:
+        return self._result is not None and self._result.is_unlike_photographs
+
+    @property
+    def is_estimating(self) -> bool:
+        """Whether an estimate will come."""
+        return self._is_requested or self._delay.is_active
 
     @property
     def text(self) -> str:
         """One line about what the colors are worth."""
-        is_estimating = self._is_requested or self._delay.is_active
-        return messages.typical_error_line(self.value, is_estimating=is_estimating)
+        return messages.typical_error_line(
+            self.value, is_estimating=self.is_estimating, is_unlike=self._is_unlike
+        )
 
     def clear(self) -> None:
         """There is another source: its error is not known yet."""
@@ -78,7 +90,9 @@ class TypicalError:
         self._delay.start()
         self.changed.emit()
 
-    def _request(self) -> None:
+    def request(self) -> None:
+        """Estimate the error of the displayed result now, not after the delay."""
+        self._delay.stop()
         with suppress(ColorizeError):  # the source is gone, or the session is closed
             self._session.request_typical_error()
             self._is_requested = True

@@ -147,7 +147,8 @@ class ColorizeWidget(ScrollPanel):
         self.live.setToolTip(
             tooltip(
                 "Colorize a selected grayscale photograph without a click. Color images, channels "
-                "of a composite and images with a colormap always wait for the button."
+                "of a composite, images with a colormap and images that the model finds unlike "
+                "photographs always wait for the button."
             )
         )
         self.stop = button(

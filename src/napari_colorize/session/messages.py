@@ -21,6 +21,9 @@ STATES = {
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # multiples of the present render factor
 MAX_RENDER_FACTOR = 100
 HIGH_ERROR = 10  # CIEDE2000 above which a color is a guess
+# Typical error of images that a model of photographs has no business with: those of 99 % of
+# held-out photographs are lower (`embedded`).
+HIGHEST_ERROR = 15
 
 
 def result_summary(result: Colorized) -> str:
@@ -34,13 +37,39 @@ def result_summary(result: Colorized) -> str:
     )
 
 
-def typical_error_line(value: float | None, *, is_estimating: bool = False) -> str:
-    """What predicted colors are worth, given their typical CIEDE2000 error, None if unknown."""
+def typical_error_line(
+    value: float | None, *, is_estimating: bool = False, is_unlike: bool = False
+) -> str:
+    """What predicted colors are worth, given their typical CIEDE2000 error, None if unknown.
+
+    `is_unlike` is whether the image is unlike the photographs from which the error is known.
+    """
+    if value is not None and is_unlike:
+        return (
+            f"Predicted colors; typical error about {value:.0f} (CIEDE2000) for photographs; this "
+            "image is unlike them"
+        )
     if value is not None:
         return f"Predicted colors; typical error about {value:.0f} (CIEDE2000)"
     if is_estimating:
         return "Predicted colors; typical error is being estimated…"
     return "Predicted colors; typical error not known"
+
+
+def unlike_photographs(name: str) -> str:
+    """Why an image is not colorized before the user asks for it: the model flagged it."""
+    return (
+        f"{name!r} looks unlike the photographs that the model was trained on, so its colors would "
+        "mean little. Press Colorize to predict them anyway."
+    )
+
+
+def guessed_colors(name: str, value: float) -> str:
+    """Why an image is not colorized before the user asks for it: its typical CIEDE2000 error."""
+    return (
+        f"The colors of {name!r} would be guesses: typical error about {value:.0f} (CIEDE2000). "
+        "Press Colorize to predict them anyway."
+    )
 
 
 def kept_name(layer: str, result: Colorized) -> str:

@@ -23,7 +23,8 @@ class LoadedModels:
     """The networks of the current request: one, or two that are blended.
 
     Others are released first, because memory may not hold them too. Loading is for the worker
-    thread. Other threads may read `checkpoint`, `unsupported_settings`, `takes_hints`, `devices`.
+    thread. Other threads may read `checkpoint`, `unsupported_settings`, `has_calibrated_error`,
+    `takes_hints`, `devices`.
     `check_cancelled` is called before every layer and with every block of a download, and may
     raise.
     """
@@ -41,6 +42,7 @@ class LoadedModels:
         # What stays known of models that were released.
         self._checkpoints: dict[tuple[Any, ...], Checkpoint] = {}
         self._unsupported: dict[tuple[Any, ...], dict[str, str]] = {}
+        self._calibrated: set[tuple[Any, ...]] = set()
         self.devices: tuple[str, ...] = ("auto", "cpu")  # completed when torch is imported
 
     @property
@@ -55,6 +57,10 @@ class LoadedModels:
     def unsupported_settings(self, request: RenderRequest) -> dict[str, str]:
         """Settings that the request's model ignores, each with the reason; empty until loaded."""
         return self._unsupported.get(request.model_key, {})
+
+    def has_calibrated_error(self, request: RenderRequest) -> bool:
+        """Whether the request's model knows its error from photographs; False until loaded."""
+        return request.model_key in self._calibrated
 
     def ready(self, request: RenderRequest) -> Colorizer:
         """The request's model, loaded if necessary, like its second model."""
@@ -95,6 +101,7 @@ class LoadedModels:
         self.release()
         self._checkpoints.clear()
         self._unsupported.clear()
+        self._calibrated.clear()
 
     def _release(self, keys: Set[tuple[Any, ...]]) -> None:
         for key in keys:
@@ -105,11 +112,15 @@ class LoadedModels:
             empty_device_cache()
 
     def _load(self, request: RenderRequest) -> None:
+        from napari_colorize.analysis.expected_error import CALIBRATED, source_of  # imports torch
+
         colorizer, key = self._colorizer(request), request.model_key
         self._hooks[key] = self._add_cancel_hooks(colorizer)
         self._loaded[key] = colorizer
         self._checkpoints[key] = colorizer.checkpoint
         self._unsupported[key] = colorizer.unsupported
+        if source_of(colorizer) == CALIBRATED:
+            self._calibrated.add(key)
         self._check_cancelled()
 
     def _colorizer(self, request: RenderRequest) -> Colorizer:

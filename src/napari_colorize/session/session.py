@@ -304,6 +304,11 @@ class ColorizeSession(RequestInputs):
         return self._worker.models.unsupported_settings(self._worker.request)
 
     @property
+    def has_calibrated_error(self) -> bool:
+        """Whether the model knows its error from photographs; False until it is loaded."""
+        return self._worker.models.has_calibrated_error(self._worker.request)
+
+    @property
     def seconds_per_image(self) -> float | None:
         """Seconds for the latest prediction and rendering with this model; None before."""
         return self._worker.renderer.seconds(self._worker.request)

@@ -22,4 +22,5 @@ napoleon_use_rtype = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = project
+html_sidebars = {"**": ["globaltoc.html"]}  # all pages; the theme shows those of a section
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}

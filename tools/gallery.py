@@ -1,4 +1,4 @@
-"""Write the images of docs/how-to/guide-colors.md: `python tools/gallery.py`."""
+"""Write the images of docs/gallery.md from the second on: `python tools/gallery.py`."""
 
 from __future__ import annotations
 
@@ -120,13 +120,13 @@ def as_rgb(image: UInt8Array) -> UInt8Array:
     return np.repeat(image[..., None], 3, axis=-1)
 
 
-def save(name: str, cells: list[Cell]) -> None:
-    """Write a row of labeled images."""
+def save(name: str, cells: list[Cell], cell: int = CELL, columns: int | None = None) -> None:
+    """Write labeled images, each at most `cell` pixels wide and high, in one row by default."""
     sheet = contact_sheet(
-        [fit(image, CELL) for _, image in cells],
+        [fit(image, cell) for _, image in cells],
         [label for label, _ in cells],
-        columns=len(cells),
-        cell=CELL,
+        columns=columns or len(cells),
+        cell=cell,
     )
     path = IMAGES / f"{name}.jpg"
     Image.fromarray(sheet).save(path, quality=88)

@@ -7,6 +7,8 @@
 Importing this package is cheap: modules, and torch, are imported on first use of a name.
 """
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from napari_colorize.lazy_imports import lazy_names
@@ -115,3 +117,15 @@ _MODULES = {
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)
+
+
+def _use_one_thread() -> None:
+    """A forked process has none of the threads of torch's pool, and would wait for them forever."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+# Here, because a program may use torch, and fork, before it uses a name of this package.
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_use_one_thread)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Literal
 
 import torch
 
 from napari_colorize.errors import SettingsError
-from napari_colorize.runtime.forking import after_fork, global_lock
+from napari_colorize.runtime.forking import global_lock, is_forked_worker
 
-# A forked process has none of the threads of torch's pool, and would wait for them forever.
-after_fork(partial(torch.set_num_threads, 1))
+# Its parent may have used torch without this package, see `napari_colorize.__init__`.
+if is_forked_worker():
+    torch.set_num_threads(1)
 
 Precision = Literal["auto", "float32", "bfloat16"]
 

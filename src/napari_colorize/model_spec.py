@@ -7,6 +7,7 @@ the model, the checksum of its weights, and device and precision.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -117,6 +118,12 @@ def inference_lock(colorizer: Colorizer) -> AbstractContextManager[object]:
 
 @lru_cache(maxsize=CACHED_MODELS)
 def _load(model: ModelSpec) -> Colorizer:
+    if model.source not in zoo.CATALOGUE and not Path(model.source).is_file():
+        raise CheckpointError(
+            f"{model.source} does not exist on {platform.node() or 'this machine'}, which runs the "
+            "task. Copy it there under the same path, or use a model of the catalogue, which is "
+            "downloaded."
+        )
     colorizer = Colorizer.from_pretrained(
         model.source, device=model.device, precision=model.precision
     )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from PIL import Image
 from small_cluster import PATIENCE, embedded_batch, two_processes
 from stand_ins import TintNetwork, colorizer_of
 
+from napari_colorize import zoo
 from napari_colorize.batch import dask_cluster, task
 from napari_colorize.batch.dask_cluster import (
     MAX_FILES_PER_TASK,
@@ -40,9 +45,17 @@ from napari_colorize.batch.runner import (
     OpenedJob,
     StepDone,
 )
-from napari_colorize.errors import CheckpointError, ColorizeError, ColorizeWarning, OutputError
+from napari_colorize.errors import (
+    CheckpointError,
+    ColorizeError,
+    ColorizeWarning,
+    DownloadError,
+    OutputError,
+)
 from napari_colorize.io.images import read_image
+from napari_colorize.model_spec import ModelSpec
 from napari_colorize.settings import ColorizeSettings
+from napari_colorize.zoo import download
 
 distributed = pytest.importorskip("distributed")
 
@@ -84,7 +97,8 @@ def save(*names: str, shape: tuple[int, ...] = (20, 30)) -> None:
 
 def make_batch(**options: Any) -> BatchRunner:
     defaults: dict[str, Any] = {"settings": ColorizeSettings()}
-    return BatchRunner(colorizer=colorizer_of(TintNetwork()), **{**defaults, **options})
+    defaults["colorizer"] = colorizer_of(TintNetwork())
+    return BatchRunner(**{**defaults, **options})
 
 
 def batch_at(address: str, **options: Any) -> ClusterBatch:
@@ -387,6 +401,82 @@ def test_local_workers_accept_only_clients_of_their_run(folder: Path) -> None:
                 distributed.Client(address.replace("tls", scheme), timeout=5)
         make = client.submit(lambda: make_batch, pure=False)
         assert client.submit(colorize_files, [], make, pure=False).result() is not None
+
+
+def test_local_workers_serve_no_pages_and_store_no_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with connected("local:1") as client:
+        processes = [psutil.Process(), *map(psutil.Process, client.run(os.getpid).values())]
+        listening = [
+            connection.laddr
+            for process in processes
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert len(listening) >= 3
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        for address in listening:
+            for page in ("", "status", "info/main/workers.html", "metrics", "health"):
+                with pytest.raises(OSError):  # noqa: PT011, no such page, or TLS is expected
+                    urllib.request.urlopen(f"http://127.0.0.1:{address.port}/{page}", timeout=30)
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert not [path for path in files if b"PRIVATE KEY" in path.read_bytes()]
+
+
+def test_credentials_are_those_of_one_run() -> None:
+    pytest.importorskip("cryptography")
+    first, second = dask_cluster._temporary_credentials(), dask_cluster._temporary_credentials()
+    assert first.require_encryption
+    assert first.tls_client_key != second.tls_client_key
+
+
+def test_a_worker_without_the_file_of_the_model_says_so(folder: Path, scheduler: str) -> None:
+    save("in/a.png")
+    shutil.copy(str(zoo.local_path(zoo.CATALOGUE["embedded"])), "own.safetensors")
+    model = ModelSpec.from_model("own.safetensors", device="cpu")
+    Path("own.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"own.safetensors does not exist on .* Copy it"):
+        list(batch_at(scheduler, make=partial(batch_of, model)).run(jobs_of()))
+
+
+def test_a_worker_fetches_a_model_of_the_catalogue(
+    folder: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("in/a.png")
+    file = zoo.local_path(zoo.CATALOGUE["embedded"])
+    remote = replace(
+        zoo.CATALOGUE["embedded"],
+        file="remote.safetensors",
+        urls=("https://example.org/remote",),
+        sha256=download.sha256_of(file),
+        size=file.stat().st_size,
+    )
+    monkeypatch.setenv(download.CACHE_VARIABLE, str(folder / "cache"))
+    monkeypatch.setitem(zoo.CATALOGUE, "remote", remote)
+    model = ModelSpec(checkpoint=remote, source="remote", device="cpu")
+
+    def refuse(url: str, file: Any) -> None:
+        raise download._BadResponse("could not be reached")
+
+    def send(url: str, received: Any) -> None:
+        received.write(file.read_bytes())
+        received.check_complete()
+
+    monkeypatch.setattr(download, "_receive", refuse)
+    with pytest.raises(DownloadError, match="could not be downloaded"):
+        list(batch_at(scheduler, make=partial(batch_of, model)).run(jobs_of()))
+    monkeypatch.setattr(download, "_receive", send)
+    events = list(batch_at(scheduler, make=partial(batch_of, model)).run(jobs_of()))
+    assert outcomes(events, ImageWritten) == ["a.png"]
+    assert (folder / "cache" / "remote.safetensors").is_file()
+
+
+def batch_of(model: ModelSpec) -> BatchRunner:
+    return make_batch(colorizer=model.load(), settings=ColorizeSettings(render_factor=1))
 
 
 def test_without_credentials_the_risk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,15 +11,22 @@ by the next run. The exit code is 1 if there are any.
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import io
 import json
 import multiprocessing
+import os
 import random
+import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
 import traceback
 import warnings
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,11 +35,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from napari_colorize.errors import ColorizeError
 
 MEMORY = 4 * 10**9  # bytes of address space of a child, in addition to what it has
-SECONDS = 120  # for one file; a child that takes longer is killed
+SECONDS = 60  # of computation for one file; a child that takes longer is killed
+WAITING = 20  # a child is also killed after so many times that time, whatever it waits for
+# Makes a child write its stack before it is killed.
+STACK_SIGNAL = getattr(signal, "SIGUSR1", None)
 CHILD_CASES = 2000  # files that one child reads
 SPECIAL = [
     b"\xff" * 4,
@@ -43,6 +54,23 @@ SPECIAL = [
     b"-1",
     b"[" * 99,
 ]
+WORDS = [
+    *(b"-1", b"0", b"1e999", b"-0.0", b"NaN", b"99999999999999999999", b"2147483648", b"0.5"),
+    *(
+        b'""',
+        b'"a"',
+        b'"\\u0000"',
+        b'"\\ud800"',
+        b'"../.."',
+        b'"float64"',
+        b'"1"',
+        b"true",
+        b"null",
+    ),
+    *(b"[]", b"{}", b"[1]", b"[[1, 2], 3]", b'{"a": 1}', b"1979-05-27"),
+]
+PNG = b"\x89PNG\r\n\x1a\n"
+AXIS_TYPES = ("time", "channel", "space", "space")
 CORPUS = Path(__file__).parents[1] / "tests" / "data" / "fuzz"
 
 
@@ -56,20 +84,27 @@ def read_images(path: Path) -> None:
 
 
 def read_video(path: Path) -> None:
-    """Probe a video."""
-    from napari_colorize.video.probe import probe
+    """Open a video as an array, and decode its first frame."""
+    from napari_colorize.video.lazy_frames import open_video
 
-    probe(path)
+    frames = open_video(path)
+    frames[0]
+    frames.close()
 
 
 def read_zarr(path: Path) -> None:
-    """Open a zarr whose metadata are this file."""
+    """Open a zarr whose metadata are this file, and read its first plane."""
     from napari_colorize.video.ome_zarr import open_zarr
 
     folder = path.with_suffix(".zarr")
     folder.mkdir(exist_ok=True)
+    is_group = b'"group"' in path.read_bytes()
     shutil.copy(path, folder / "zarr.json")
-    open_zarr(folder, Fraction(25))
+    if is_group:
+        (folder / "0").mkdir(exist_ok=True)
+        (folder / "0" / "zarr.json").write_text(json.dumps(zarr_array((2, 3, 16, 16))))
+    source = open_zarr(folder, Fraction(25))
+    source.array[(0,) * len(source.leading)]
 
 
 def read_checkpoint(path: Path) -> None:
@@ -146,18 +181,21 @@ def make_samples(folder: Path) -> None:
     write_image(folder / "a.apng", np.stack([rgb, 255 - rgb]))
     write_image(folder / "a.tif", np.stack([rgb, rgb]), provenance=record)
     write_image(folder / "a.ome.tif", np.stack([rgb, rgb]), provenance=record)
+    _write_tiffs(folder, rgb)
     frames = [Image.fromarray(each) for each in (rgb, 255 - rgb)]
     frames[0].save(folder / "a.gif", save_all=True, append_images=frames[1:])
     (folder / "a.ppm").write_bytes(b"P6 4 2 65535\n" + bytes(48))
     with suppress(ImportError):
-        _write_dicom(folder / "a.dcm", rgb[..., 0])
+        _write_dicoms(folder, rgb[..., 0])
     with suppress(ImportError):
         _write_video(folder / "a.mp4", rgb)
-    grid = {"name": "regular", "configuration": {"chunk_shape": [1, 8, 8]}}
-    array = {"zarr_format": 3, "node_type": "array", "shape": [2, 16, 16], "data_type": "uint8"}
-    array |= {"chunk_grid": grid, "chunk_key_encoding": {"name": "default"}, "fill_value": 0}
-    text = json.dumps({**array, "codecs": [{"name": "bytes"}], "attributes": {}})
-    (folder / "a.zarr.json").write_text(text)
+    (folder / "a.zarr.json").write_text(json.dumps(zarr_array((2, 16, 16))))
+    axes = [{"name": name, "type": kind} for name, kind in zip("tcyx", AXIS_TYPES, strict=True)]
+    scale = [{"type": "scale", "scale": [1.0, 1.0, 0.5, 0.5]}]
+    level = {"path": "0", "coordinateTransformations": scale}
+    ome = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
+    (folder / "group.zarr.json").write_text(json.dumps(group))
     _, weights = zoo.load("embedded")
     few = dict(list(weights.state.items())[:12])
     torch.save({"state_dict": few}, folder / "a.pth")
@@ -175,9 +213,39 @@ def make_samples(folder: Path) -> None:
     (folder / "a.settings.json").write_text(json.dumps(settings))
 
 
-def _write_dicom(path: Path, gray: np.ndarray[Any, Any]) -> None:
+def zarr_array(shape: tuple[int, ...]) -> dict[str, Any]:
+    """Metadata of a zarr array without chunks."""
+    grid = {"name": "regular", "configuration": {"chunk_shape": [1] * (len(shape) - 2) + [8, 8]}}
+    array = {"zarr_format": 3, "node_type": "array", "shape": shape, "data_type": "uint8"}
+    array |= {"chunk_grid": grid, "chunk_key_encoding": {"name": "default"}, "fill_value": 0}
+    return {**array, "codecs": [{"name": "bytes"}], "attributes": {}}
+
+
+def _write_tiffs(folder: Path, rgb: np.ndarray[Any, Any]) -> None:
+    """TIFF with other compressions, sample types and color spaces."""
+    from tifffile import imwrite
+
+    gray = rgb[..., 0]
+    palette = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256)
+    for name, array, options in (
+        ("lzw", gray, {"compression": "lzw", "predictor": True}),
+        ("jpeg", rgb, {"compression": "jpeg", "photometric": "rgb"}),
+        ("tiled", gray, {"compression": "zlib", "tile": (16, 16)}),
+        ("palette", gray, {"photometric": "palette", "colormap": palette}),
+        ("float", gray.astype(np.float32), {"photometric": "minisblack"}),
+        ("white", gray.astype(np.int16), {"photometric": "miniswhite"}),
+        ("cmyk", np.dstack([rgb, gray]), {"photometric": "separated"}),
+        ("lab", rgb, {"photometric": "cielab"}),
+        ("alpha", np.dstack([rgb, gray]), {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+        ("imagej", np.stack([gray, gray]), {"imagej": True}),
+        ("big", np.stack([gray, gray]), {"bigtiff": True, "photometric": "minisblack"}),
+    ):
+        imwrite(folder / f"{name}.tif", array, **options)
+
+
+def _write_dicoms(folder: Path, gray: np.ndarray[Any, Any]) -> None:
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
     made = Dataset()
     made.file_meta = FileMetaDataset()
@@ -189,8 +257,14 @@ def _write_dicom(path: Path, gray: np.ndarray[Any, Any]) -> None:
     made.HighBit, made.PixelRepresentation, made.SamplesPerPixel = 7, 0, 1
     made.PhotometricInterpretation, made.NumberOfFrames = "MONOCHROME2", 2
     made.WindowCenter, made.WindowWidth = "100", "50"
+    made.RescaleSlope, made.RescaleIntercept, made.PixelSpacing = "2", "-5", ["0.5", "0.5"]
     made.PixelData = gray.tobytes() * 2
-    made.save_as(path, enforce_file_format=True)
+    made.save_as(folder / "a.dcm", enforce_file_format=True)
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    made.save_as(folder / "deflated.dcm", enforce_file_format=True)
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.compress(RLELossless)
+    made.save_as(folder / "rle.dcm", enforce_file_format=True)
 
 
 def _write_video(path: Path, rgb: np.ndarray[Any, Any]) -> None:
@@ -205,7 +279,54 @@ def _write_video(path: Path, rgb: np.ndarray[Any, Any]) -> None:
 
 
 def mutated(data: bytes, choose: random.Random) -> bytes:
-    """A copy with one to four random changes."""
+    """A copy with one to four random changes, of a part of a zip file if it is one."""
+    if data[:2] == b"PK" and choose.random() < 0.7:
+        return _with_mutated_part(data, choose)
+    is_text = data[:1] in b"{[" or data.isascii()
+    if is_text and choose.random() < 0.5:
+        return _with_other_values(data, choose)
+    changed = _with_other_bytes(data, choose)
+    # Chunks whose checksum is wrong would not be read.
+    return (
+        with_checksums(changed)
+        if changed[:8] == data[:8] == PNG and choose.random() < 0.8
+        else changed
+    )
+
+
+def _with_mutated_part(data: bytes, choose: random.Random) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w") as new:
+        chosen = choose.choice([name for name in old.namelist() if old.getinfo(name).file_size])
+        if choose.random() < 0.6:  # the structure of a checkpoint
+            chosen = next((name for name in old.namelist() if name.endswith(".pkl")), chosen)
+        for name in old.namelist():
+            part = old.read(name)
+            new.writestr(name, _with_other_bytes(part, choose) if name == chosen else part)
+    return made.getvalue()
+
+
+def _with_other_values(data: bytes, choose: random.Random) -> bytes:
+    """Text with other numbers, strings and brackets in the place of one to three words."""
+    for _ in range(choose.randint(1, 3)):
+        words = list(re.finditer(rb'"[^"]*"|[-+\w.]+', data))
+        if words:
+            start, end = choose.choice(words).span()
+            data = data[:start] + choose.choice(WORDS) + data[end:]
+    return data
+
+
+def with_checksums(data: bytes) -> bytes:
+    """A PNG whose chunks have valid checksums."""
+    made, at = bytearray(data), 8
+    while at + 12 <= len(made):
+        end = at + 8 + int.from_bytes(made[at : at + 4], "big")
+        made[end : end + 4] = zlib.crc32(made[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+    return bytes(made)
+
+
+def _with_other_bytes(data: bytes, choose: random.Random) -> bytes:
     changed = bytearray(data)
     for _ in range(choose.randint(1, 4)):
         at = choose.randrange(len(changed) + 1)
@@ -236,21 +357,30 @@ def child(samples: Path, work: Path, seed: int, known: list[Path], end: float) -
     """Read files until the time is over, or another exception than a ColorizeError is raised."""
     _limit_memory()
     warnings.simplefilter("ignore")
+    # TensorBoard writes to its folder in a thread of its own, also after a case has ended.
+    sys.modules["torch.utils.tensorboard"] = None  # type: ignore[assignment]
     choose = random.Random(seed)
     originals = sorted(samples.iterdir())
+    suffixes = sorted({suffix_of(each.name) for each in originals})
+    cases = Counter[str]()
+    for each in originals:  # imports all libraries, and shows that the samples are valid
+        with suppress(ColorizeError):
+            READERS[suffix_of(each.name)](each)
     for number in range(CHILD_CASES):
         if time.monotonic() > end:
             return
         if number < len(known):
             data, suffix = known[number].read_bytes(), suffix_of(known[number].name)
         else:
-            original = choose.choice(originals)
+            wanted = choose.choice(suffixes)
+            original = choose.choice([each for each in originals if suffix_of(each.name) == wanted])
             data, suffix = mutated(original.read_bytes(), choose), suffix_of(original.name)
-        for old in work.iterdir():
+        for old in work.glob("case.*"):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
         path = work / f"case{suffix}"
         path.write_bytes(data)
-        (work / "count").write_text(f"{number + 1} {suffix}")
+        cases[suffix] += 1
+        (work / "cases").write_text(json.dumps({"last": suffix, "cases": cases}))
         try:
             READERS[suffix](path)
         except (ColorizeError, MemoryError, json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -264,8 +394,6 @@ def _limit_memory() -> None:
     with suppress(ImportError):
         import resource
 
-        import psutil
-
         limit = psutil.Process().memory_info().vms + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
@@ -273,10 +401,42 @@ def _limit_memory() -> None:
 def guarded(work: Path, *arguments: Any) -> None:
     """Run `child`; the traceback of an exception is written beside the file."""
     try:
-        child(arguments[0], work, *arguments[1:])
+        with (work / "stack").open("w") as stack:
+            if STACK_SIGNAL is not None:
+                faulthandler.register(STACK_SIGNAL, file=stack)
+            child(arguments[0], work, *arguments[1:])
     except BaseException:  # noqa: BLE001
         (work / "traceback").write_text(traceback.format_exc())
         sys.exit(1)
+
+
+def read_progress(work: Path) -> dict[str, Any]:
+    """The suffix of the file that the child reads, and how many it has read of each suffix."""
+    with suppress(OSError, json.JSONDecodeError):
+        progress: dict[str, Any] = json.loads((work / "cases").read_text())
+        return progress
+    return {}
+
+
+def cpu_seconds(process: int | None) -> float:
+    """Time that a process has computed; other programs do not make it longer."""
+    with suppress(psutil.Error):
+        times = psutil.Process(process).cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
+def stop(process: Any) -> None:
+    """Kill a child, after it has written its stack."""
+    if STACK_SIGNAL is not None:
+        os.kill(process.pid, STACK_SIGNAL)
+        process.join(5.0)
+    process.kill()
+
+
+def place_of(text: str) -> str:
+    """The place of an exception: the last line of code of a traceback."""
+    return ([line for line in text.splitlines() if line.startswith('  File "')] or [text])[-1]
 
 
 def main() -> int:
@@ -287,7 +447,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     known = sorted(options.corpus.iterdir()) if options.corpus.is_dir() else []
-    read, failures = 0, Counter[str]()
+    read, failures, found = Counter[str](), Counter[str](), set[str]()
     processes = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         samples, work = Path(folder, "samples"), Path(folder, "work")
@@ -303,27 +463,34 @@ def main() -> int:
                 args=(work, samples, seed, known if seed == options.seed + 1 else [], end),
             )
             process.start()
-            count, since = "", time.monotonic()
+            progress, since, used = {}, time.monotonic(), 0.0
             while process.is_alive():
                 process.join(1.0)
-                with suppress(OSError):
-                    if (now := (work / "count").read_text()) != count:
-                        count, since = now, time.monotonic()
-                if time.monotonic() - since > SECONDS:
-                    process.kill()
-            read += int(count.split()[0]) if count else 0
-            if process.exitcode and count:
-                suffix = count.split()[1]
-                name = f"{options.seed}-{seed}{suffix}"
-                options.corpus.mkdir(parents=True, exist_ok=True)
-                shutil.copy(work / f"case{suffix}", options.corpus / name)
-                found = work / "traceback"
-                text = found.read_text() if found.exists() else f"exit code {process.exitcode}\n"
-                print(f"{options.corpus / name}:\n{text}", flush=True)
+                if (now := read_progress(work)) != progress:
+                    progress, since, used = now, time.monotonic(), cpu_seconds(process.pid)
+                is_slow = cpu_seconds(process.pid) - used > SECONDS
+                if is_slow or time.monotonic() - since > WAITING * SECONDS:
+                    stop(process)
+            progress = read_progress(work)
+            read.update(progress.get("cases", {}))
+            if process.exitcode and progress:
+                suffix = progress["last"]
                 failures[suffix] += 1
+                trace = work / "traceback"
+                text = (trace if trace.exists() else work / "stack").read_text()
+                text = text or f"exit code {process.exitcode}\n"
+                if (place := suffix + place_of(text)) not in found:
+                    found.add(place)
+                    name = f"{options.seed}-{seed}{suffix}"
+                    options.corpus.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(work / f"case{suffix}", options.corpus / name)
+                    print(f"{options.corpus / name}:\n{text}", flush=True)
             for old in work.iterdir():
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
-    print(f"{read} files, {failures.total()} failures {dict(failures)}")
+    for suffix, count in sorted(read.items()):
+        print(f"{suffix}: {count} files, {failures[suffix]} failures")
+    total = f"{read.total()} files, {failures.total()} failures at {len(found)} places"
+    print(f"{options.minutes:g} minutes: {total}")
     return int(bool(failures))
 
 

@@ -48,6 +48,7 @@ COLUMNS = (
 RENAMED_STATE_KEYS = {"passport": "identity", "average": "ema"}
 RENAMED_IDENTITY_KEYS = {"pictures": "images"}
 RENAMED_COLUMNS = {"pictures_per_second": "images_per_second"}
+_MAX_DIGITS = 20  # of a step in the log; Python converts no more than 4,300
 # Parts of the messages with which torch reports that a file cannot be written.
 TORCH_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container")
 
@@ -210,7 +211,7 @@ def _read_state(path: Path) -> dict[str, Any] | None:
 def _step_of(line: str) -> float:
     """Return the step of a line of the log; infinite if it is damaged."""
     number = line.partition(",")[0]
-    return int(number) if number.isdecimal() else math.inf
+    return int(number) if number.isdecimal() and len(number) < _MAX_DIGITS else math.inf
 
 
 def _rename(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

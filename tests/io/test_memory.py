@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
+import tracemalloc
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from hostile_files import BOMBS, write_apng, write_dicom, write_tiff_pages
 from little_memory import little_memory
 from PIL import Image
 
 from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.imaging.planes import stack_range
+from napari_colorize.io import limits, tiff_samples
 from napari_colorize.io.images import read_image
 from napari_colorize.runtime import memory
+from napari_colorize.video.frames import ResumePoint
+from napari_colorize.video.stacks import StackSource
 
 GB = 10**9
 
@@ -28,95 +32,59 @@ def refused(path, **options):
     return str(caught.value)
 
 
-def deflated(count):
-    packer = zlib.compressobj(9)
-    part = bytes(2**20)
-    data = [packer.compress(part) for _ in range(count // len(part))]
-    return b"".join([*data, packer.compress(bytes(count % len(part))), packer.flush()])
-
-
-def write_tiff_pages(path, pages, side):
-    """Pages that share one strip."""
-    data = deflated(side * side)
-    out, size = bytearray(b"II*\0" + struct.pack("<I", 8)), 2 + 12 * 9 + 4
-    for page in range(pages):
-        tags = [(256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 8), (262, 3, 1)]
-        tags += [(273, 4, 8 + pages * size), (277, 3, 1), (278, 4, side), (279, 4, len(data))]
-        out += struct.pack("<H", 9) + b"".join(
-            struct.pack("<HHII", *tag[:2], 1, tag[2]) for tag in tags
-        )
-        out += struct.pack("<I", 8 + (page + 1) * size if page + 1 < pages else 0)
-    path.write_bytes(out + data)
-
-
-def write_webp(path, kind):
-    side = 16383  # less one
-    data = {
-        b"VP8L": b"\x2f" + struct.pack("<I", side | side << 14) + bytes(8),
-        b"VP8X": bytes(4) + 2 * struct.pack("<I", side)[:3],
-        b"VP8 ": b"\x10\0\0\x9d\x01\x2a" + 2 * struct.pack("<H", side) + bytes(8),
-    }[kind]
-    chunk = kind + struct.pack("<I", len(data)) + data
-    path.write_bytes(b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk)
-
-
-def write_gif(path, frames, side):
-    """Frames of one pixel each on a large canvas."""
-    frame = b"!\xf9\x04\0\1\0\0\0" + b"," + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\2\2D\1\0"
-    head = (
-        b"GIF89a" + struct.pack("<HHBBB", side, side, 0x80, 0, 0) + bytes([0, 0, 0, 255, 255, 255])
-    )
-    path.write_bytes(head + frame * frames + b";")
-
-
-def write_jpeg(path, side):
-    buffer = io.BytesIO()
-    Image.new("L", (8, 8), 90).save(buffer, "JPEG")
-    data = buffer.getvalue()
-    start = data.index(b"\xff\xc0") + 5
-    path.write_bytes(data[:start] + struct.pack(">HH", side, side) + data[start + 4 :])
-
-
-def png_chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def write_apng(path, frames, declared, side):
-    data = zlib.compress(bytes(side * (side + 1)), 9)
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))]
-    chunks.append((b"acTL", struct.pack(">II", declared, 0)))
-    for number in range(frames):
-        control = struct.pack(">IIIIIHHBB", max(0, 2 * number - 1), side, side, 0, 0, 1, 9, 0, 0)
-        chunks.append((b"fcTL", control))
-        chunks.append(
-            (b"IDAT", data) if not number else (b"fdAT", struct.pack(">I", 2 * number) + data)
-        )
-    chunks.append((b"IEND", b""))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks))
-
-
-BOMBS = {
-    "pages.tif": lambda path: write_tiff_pages(path, 30, 8192),
-    "lossless.webp": lambda path: write_webp(path, b"VP8L"),
-    "extended.webp": lambda path: write_webp(path, b"VP8X"),
-    "lossy.webp": lambda path: write_webp(path, b"VP8 "),
-    "a.gif": lambda path: write_gif(path, 110, 3000),
-    "a.jpg": lambda path: write_jpeg(path, 31000),
-    "a.apng": lambda path: write_apng(path, 60, 60, 2500),
-}
-
-
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_small_file_that_declares_gigabytes_is_refused(tmp_path, name):
+    if name.endswith(".dcm"):
+        pytest.importorskip("pydicom")
     BOMBS[name](tmp_path / name)
-    assert (tmp_path / name).stat().st_size < 2_000_000
+    assert (tmp_path / name).stat().st_size < 20_000_000
     assert name in refused(tmp_path / name)
 
 
 def test_a_larger_limit_trusts_the_file(tmp_path):
     write_tiff_pages(tmp_path / "a.tif", 5, 8192)
     assert "If you trust the file, raise the limit" in refused(tmp_path / "a.tif")
-    assert "GB of memory to be read" in refused(tmp_path / "a.tif", max_pixels=2 * GB)
+    with little_memory(GB // 2):  # for one page at a time
+        stack = read_image(tmp_path / "a.tif", max_pixels=2 * GB).array
+        assert stack.shape == (5, 8192, 8192)
+        assert stack[4].max() == 0
+
+
+def test_planes_of_a_large_stack_that_do_not_fit_are_refused(tmp_path):
+    write_tiff_pages(tmp_path / "a.tif", 12, 8192)
+    stack = read_image(tmp_path / "a.tif", max_pixels=2 * GB).array
+    for read in (lambda: stack[1:], lambda: np.asarray(stack), lambda: stack[...]):
+        with little_memory(GB // 2), pytest.raises(ImageError, match="a.tif needs about 0.[78] GB"):
+            read()
+    with little_memory(GB // 2):
+        assert stack[1:, 100:200, :1].shape == (11, 100, 1)
+
+
+def test_a_large_stack_that_is_converted_stays_in_the_file(tmp_path):
+    side, pages = 6000, 8  # uncompressed, white is zero: not the values that are needed
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for page in range(pages):
+            values = np.full((side, side), page, np.uint8)
+            writer.write(values, photometric="miniswhite", contiguous=True)
+    with little_memory(GB // 4):
+        stack = read_image(tmp_path / "a.tif").array
+        assert [int(stack[page, -1, -1]) for page in range(pages)] == list(range(255, 247, -1))
+
+
+def test_a_large_stack_is_colorized_plane_by_plane(tmp_path):
+    side, pages = 4200, 16  # 282 MB
+    values = np.linspace(0, 255, side).astype(np.uint8) * np.ones((side, 1), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for _ in range(pages):
+            writer.write(values, photometric="minisblack", compression="zlib", metadata=None)
+    record = read_image(tmp_path / "a.tif", max_pixels=2 * GB)
+    source = StackSource.of(tmp_path / "a.tif", record)
+    with little_memory(GB // 5):
+        found = stack_range(record.array, record.rgb, "percentile")
+        (series,) = source.series(ResumePoint(), 0)
+        frames = sum(frame.image.shape == (side, side) for frame in series)
+    assert found.limits[0] < 10 < 240 < found.limits[1]
+    assert frames == pages
 
 
 def test_more_frames_than_an_apng_declares_are_not_decoded(tmp_path):
@@ -139,6 +107,37 @@ def test_the_limit_of_the_process_is_respected(tmp_path, monkeypatch):
         ImageError, match=r"0\.1 GB of memory to be read, and 0\.0 GB are available"
     ):
         read_image(tmp_path / "a.tif")
+
+
+def test_estimates_hold_for_conversions(tmp_path, monkeypatch):
+    """Peaks that NumPy reports stay below what was compared with the available memory."""
+    side = 1200
+    gray = np.tile(np.arange(side, dtype=np.uint8), (side, 1))
+    rgb = np.dstack([gray, gray.T, gray])
+    rgba = np.dstack([rgb, gray])
+    write = tifffile.imwrite
+    write(tmp_path / "lab.tif", rgb, photometric="cielab", compression="zlib")
+    write(tmp_path / "cmyk.tif", rgba, photometric="separated", compression="zlib")
+    write(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["assocalpha"])
+    palette = np.arange(768, dtype=np.uint16).reshape(3, 256) * 85
+    write(tmp_path / "palette.tif", gray, photometric="palette", colormap=palette)
+    if find_spec("pydicom") is not None:
+        pixels = {"Rows": side, "Columns": side, "PixelData": gray.tobytes()}
+        write_dicom(tmp_path / "slope.dcm", **pixels, RescaleSlope="2.5", RescaleIntercept="-3")
+        write_dicom(tmp_path / "white.dcm", **pixels, PhotometricInterpretation="MONOCHROME1")
+    frames = [Image.fromarray(np.roll(gray, 9 * number, 1)) for number in range(4)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(tiff_samples, "_BLOCK", 2**18)  # in proportion to these small images
+    needed = []
+    monkeypatch.setattr(limits, "refuse_memory", lambda path, size: needed.append(size))
+    for path in sorted(tmp_path.iterdir()):
+        read_image(path)  # imports
+        needed.clear()
+        tracemalloc.start()
+        read_image(path)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < max(needed) + 2_000_000, (path.name, peak, needed)
 
 
 @pytest.mark.parametrize(

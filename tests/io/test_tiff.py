@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from napari_colorize.io.images import (
     read_provenance,
     write_image,
 )
+from napari_colorize.io.tiff_pages import TiffPages
 from napari_colorize.settings import ColorizeSettings
 
 RECORD = provenance.describe(
@@ -238,6 +241,83 @@ def test_a_large_contiguous_stack_is_memory_mapped(tmp_path, monkeypatch, sample
     assert isinstance(read, np.memmap)
     assert read.flags.writeable
     np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize(
+    ("options", "samples"),
+    [
+        ({"compression": "zlib"}, ()),
+        ({"compression": "lzw", "predictor": True, "tile": (16, 16)}, ()),
+        ({"photometric": "miniswhite"}, ()),
+        ({"photometric": "miniswhite", "compression": "zlib", "extratags": [(274, 3, 1, 6)]}, ()),
+        ({"photometric": "rgb", "extratags": [(274, 3, 1, 4)]}, (3,)),
+        ({"photometric": "rgb", "extrasamples": ["assocalpha"], "compression": "zlib"}, (4,)),
+        ({"photometric": "separated", "compression": "zlib"}, (4,)),
+        ({"photometric": "minisblack", "planarconfig": "contig", "compression": "zlib"}, (2,)),
+        ({"photometric": "palette", "colormap": np.arange(768, dtype="u2").reshape(3, 256)}, ()),
+        ({"compression": "zlib", "metadata": {"axes": "TZYX"}, "ome": True}, ()),
+    ],
+)
+def test_a_large_stack_read_by_page_is_the_same(tmp_path, monkeypatch, options, samples):
+    stack = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 30, *samples), np.uint8)
+    options = {"photometric": "minisblack", **options}
+    ome = options.pop("ome", False)
+    path = tmp_path / ("a.ome.tif" if ome else "a.tif")
+    tifffile.imwrite(path, stack, **options)
+    whole = read_image(path)
+    assert isinstance(whole.array, np.ndarray)
+    monkeypatch.setattr(tiff_reader, "_MEMMAP_BYTES", 1)
+
+    by_page = read_image(path)
+
+    lazy = by_page.array
+    assert isinstance(lazy, TiffPages)
+    for name in ("is_stack", "rgb", "declared_range", "metadata", "notes"):
+        assert getattr(by_page, name) == getattr(whole, name), name
+    assert (lazy.shape, lazy.dtype, lazy.ndim, lazy.size, lazy.nbytes, len(lazy)) == (
+        *(whole.array.shape, whole.array.dtype, whole.array.ndim),
+        *(whole.array.size, whole.array.nbytes, len(whole.array)),
+    )
+    some = np.array([1, 0])
+    keys = [0, (1, 2), (1, -1, 1), np.s_[:], np.s_[..., 2], np.s_[1, ..., :4, ::2], np.s_[::-1, 1:]]
+    for key in [*keys, some, (some, 2), (0, some), np.array([False, True])]:
+        np.testing.assert_array_equal(lazy[key], whole.array[key], err_msg=str(key))
+    assert lazy[0, 1].flags.c_contiguous
+    assert lazy[0, 1].flags.writeable
+    np.testing.assert_array_equal(np.asarray(list(lazy), np.float64), whole.array)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(lazy)), whole.array)
+    with pytest.raises(IndexError):
+        lazy[2]
+
+
+def test_a_page_that_is_damaged_gives_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff_reader, "_MEMMAP_BYTES", 1)
+    stack = np.random.default_rng(0).integers(0, 256, (3, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, compression="zlib", photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        at = tiff.pages[2].dataoffsets[0]
+    with (tmp_path / "a.tif").open("r+b") as file:
+        file.seek(at)
+        file.write(b"damage")
+
+    pages = read_image(tmp_path / "a.tif").array
+
+    np.testing.assert_array_equal(pages[:2], stack[:2])
+    with pytest.raises(ImageError, match="Page 2 of a.tif cannot be decoded"):
+        pages[2]
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(ImageError, match="Page 0 of a.tif cannot be decoded"):
+        pages[0]
+
+
+def test_pages_are_read_from_several_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff_reader, "_MEMMAP_BYTES", 1)
+    stack = np.random.default_rng(0).integers(0, 256, (40, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, compression="zlib", photometric="minisblack")
+    pages = read_image(tmp_path / "a.tif").array
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda number: pages[number], [*range(40)] * 3))
+    np.testing.assert_array_equal(found, np.concatenate([stack] * 3))
 
 
 def test_imagej_spacing_is_read(tmp_path):

@@ -19,7 +19,7 @@ from napari_colorize.extras import install_command
 from napari_colorize.imaging.intensity_range import IntensityRange, declared_range
 from napari_colorize.io.icc import for_rgb
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution
-from napari_colorize.io.limits import BOMB_BYTES, refuse_huge, with_owned_memory
+from napari_colorize.io.limits import BOMB_BYTES, COPIES, refuse_huge, with_owned_memory
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -35,6 +35,13 @@ _ITEM, _BIG_ENDIAN_ITEM = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 _PART = 2**22  # bytes
 _DEFLATE_RATIO = 100  # of a deflated data set that is above `BOMB_BYTES`
 _MM_PER_CM = 10
+# Elements with which gray values are converted, and the bytes of a pixel that this needs.
+_CONVERTING = (
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
+    *("VOILUTFunction", "PixelPaddingValue", "SharedFunctionalGroupsSequence"),
+    *("PerFrameFunctionalGroupsSequence", "FloatPixelData", "DoubleFloatPixelData"),
+)
+_CONVERTED_BYTES = 24
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DEFAULTS = {
     "SamplesPerPixel": 1,
@@ -100,6 +107,7 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
         max_pixels=max_pixels,
         frames=int(dataset.get("NumberOfFrames") or 1),
         bits=int(dataset.SamplesPerPixel) * int(dataset.get("BitsAllocated") or 64),
+        copies=_copies(dataset),
     )
     stored = _decode(path, dataset)
     is_color = int(dataset.SamplesPerPixel) > 1
@@ -126,6 +134,16 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
         ),
         notes=notes,
     )
+
+
+def _copies(dataset: Dataset) -> int:
+    """How many times the stored values are in memory, at most, while they are converted."""
+    kind = str(dataset.PhotometricInterpretation)
+    if int(dataset.SamplesPerPixel) > 1:
+        return 4 * COPIES if kind.startswith("YBR") else COPIES
+    if kind == "MONOCHROME2" and not any(name in dataset for name in _CONVERTING):
+        return COPIES
+    return COPIES + math.ceil(8 * _CONVERTED_BYTES / int(dataset.get("BitsAllocated") or 64))
 
 
 def indexed_images(dicomdir: Path) -> list[Path]:

@@ -77,6 +77,8 @@ class ImageRecord:
     array : NDArray
         `(Y, X)`, `(Y, X, 3|4)`, or a stack `(..., Y, X)`, `(..., Y, X, 3|4)`. EXIF orientation is
         applied, low values are black, the dtype is that of the file, alpha is not premultiplied.
+        A TIFF stack of 268 MB or more stays in its file: it is memory-mapped, or a `TiffPages`,
+        which decodes planes when it is indexed and becomes an array by `numpy.asarray`.
     is_stack : bool
         Whether there are axes before Y and X.
     rgb : bool

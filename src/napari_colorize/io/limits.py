@@ -25,8 +25,9 @@ BOMB_BYTES, BOMB_RATIO = 2**28, 500
 Compression reaches this ratio only for images that are almost empty.
 """
 
+# How many times stored values are in memory, measured with files of each kind.
 COPIES = 3
-PALETTE_COPIES = 12  # an index becomes a color with transparency
+PALETTE_COPIES = 18  # an index becomes a color with transparency
 _UNCHECKED = 2**24  # bytes for which the available memory is not determined
 
 
@@ -37,6 +38,7 @@ def refuse_huge(
     frames: int = 1,
     bits: int = 8,
     copies: int = COPIES,
+    is_lazy: bool = False,
     file_size: int | None = None,
 ) -> None:
     """Refuse what a file declares before it is decoded.
@@ -50,11 +52,13 @@ def refuse_huge(
     max_pixels : int
         Limit for the product of `shape`; above the default, the file is trusted not to be a bomb.
     frames : int
-        Number of frames that are decoded at once, each of this shape.
+        Number of frames, each of this shape.
     bits : int
         Bits of a pixel with all its samples, as it is stored.
     copies : int
         How many times the stored values are in memory, at most, while they are read.
+    is_lazy : bool
+        Whether frames are decoded one by one, so that the memory must hold one of them.
     file_size : int, optional
         Bytes of all files of the image. Default: those of `path`.
 
@@ -83,7 +87,8 @@ def refuse_huge(
             f"{path.name} declares {sides} pixels, {stored / 1e9:.1f} GB in a file of "
             f"{file_size:,} bytes. If you trust the file, raise the limit (max_pixels)."
         )
-    refuse_memory(path, copies * pixels * frames * max(1, bits // 8))
+    at_once = 1 if is_lazy else frames
+    refuse_memory(path, copies * pixels * at_once * max(1, bits // 8))
 
 
 def refuse_memory(path: Path, needed: int) -> None:

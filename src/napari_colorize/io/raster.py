@@ -15,7 +15,7 @@ from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io import bit_depth, exif, icc, png, text_metadata
 from napari_colorize.io.formats import JPEG, PNG, VIDEO_SUFFIXES, WEBP, Format
 from napari_colorize.io.image_record import ImageRecord, Metadata
-from napari_colorize.io.limits import COPIES, PALETTE_COPIES, refuse_huge, with_owned_memory
+from napari_colorize.io.limits import PALETTE_COPIES, refuse_huge, with_owned_memory
 from napari_colorize.runtime.forking import global_lock
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _EXACT_MODES = frozenset({"1", "L", "I", "F", "RGB", "RGBA", "I;16", "I;16L", "I
 _PROGRAMS = frozenset({"EPS", "WMF"})
 TEXT_TOO_LONG = "Text of more than a megabyte was left out."
 _CM_PER_INCH = 2.54
+_COPIES = 5  # Pillow's image, its bytes, and arrays; see `limits.COPIES`
 _LIMIT_LOCK = global_lock()
 
 
@@ -52,15 +53,16 @@ def _read(path: Path, image: Image.Image, max_pixels: int) -> ImageRecord:
     is_multiple = image.format in _ANIMATIONS | _PAGES
     frames = getattr(image, "n_frames", 1) if is_multiple else 1
     depth = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
+    is_apng = image.format == "PNG" and getattr(image, "is_animated", False)
     refuse_huge(
         path,
         *image.size[::-1],
         *[frames][: frames > 1],
         max_pixels=max_pixels,
-        bits=depth * len(image.getbands()),
-        copies=PALETTE_COPIES if image.mode in ("P", "PA") else COPIES,
+        bits=depth * (4 if is_apng else len(image.getbands())),  # frames are composed as RGBA
+        copies=PALETTE_COPIES if image.mode in ("P", "PA") and not is_apng else _COPIES,
     )
-    if image.format == "PNG" and getattr(image, "is_animated", False):
+    if is_apng:
         return _read_apng(path, image)
     if frames > 1:
         return _read_frames(path, image)
@@ -81,7 +83,7 @@ def _refuse_huge_webp(path: Path, max_pixels: int) -> None:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:  # after tag and signature 14 bits each
         width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
-    refuse_huge(path, height, width, max_pixels=max_pixels, bits=32)
+    refuse_huge(path, height, width, max_pixels=max_pixels, bits=32, copies=_COPIES)
 
 
 def write(

@@ -1,6 +1,7 @@
-"""TIFF reader: all number types, stacks, OME-TIFF; large files are memory-mapped.
+"""TIFF reader: all number types, stacks, OME-TIFF.
 
-`tiff_samples` interprets the stored samples; `tiff_writer` writes.
+Large stacks stay in the file: plain values are memory-mapped, others decoded page by page
+(`tiff_pages`). `tiff_samples` interprets the stored samples; `tiff_writer` writes.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -25,20 +27,23 @@ from napari_colorize.imaging.intensity_range import (
 from napari_colorize.io import exif, icc, ome, raster, text_metadata, tiff_samples
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution, Unit
 from napari_colorize.io.limits import (
-    COPIES,
     PALETTE_COPIES,
     refuse_complex,
     refuse_huge,
     with_owned_memory,
 )
+from napari_colorize.io.tiff_pages import TiffPages, has_plane_pages
+from napari_colorize.io.tiff_samples import DecodedSamples
 
 if TYPE_CHECKING:
     from PIL import Image
     from tifffile import TiffFile, TiffPage, TiffPageSeries, TiffTag
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# A stack of at least this many bytes is memory-mapped if the file allows it.
+# A stack of at least this many bytes stays in the file if possible.
 _MEMMAP_BYTES = 2**28
+_PLAIN = {"MINISBLACK": 1, "RGB": 3}  # samples of a pixel that are not converted
+_COPIES = 4  # decoded, with other axes, converted, upright; see `limits.COPIES`
 _ICC = 34675
 _SAMPLE_VALUES = ((340, 341), (280, 281))  # SMin and SMaxSampleValue, Min and MaxSampleValue
 ROTATED = "The image was rotated or mirrored as its XMP says; it has no Orientation tag."
@@ -92,7 +97,7 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         _refuse_huge(path, series, max_pixels)
         _refuse_other_folders(path, tiff, series)
         _refuse_truncated(path, tiff, series)
-        samples = tiff_samples.decode_samples(_load(path, series), series.axes, page)
+        samples = _decode(path, series, max_pixels)
         refuse_complex(path, samples.array)
         metadata, notes = _metadata(path, tiff, page, samples.axes)
         if len(tiff.series) > 1:
@@ -100,9 +105,8 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         declared = _declared_range(tiff, page, samples.array)
         if exif.ORIENTATION not in page.tags and _orientation(page) != 1:
             notes += (ROTATED,)
-        array = exif.apply_orientation(samples.array, _orientation(page), rgb=samples.rgb)
         return ImageRecord(
-            array=with_owned_memory(array),
+            array=samples.array,
             is_stack=bool(samples.axes),
             rgb=samples.rgb,
             declared_range=declared,
@@ -121,8 +125,36 @@ def read_record(path: Path) -> dict[str, object] | None:
     return record.from_text(text)
 
 
+def _decode(path: Path, series: TiffPageSeries, max_pixels: int) -> DecodedSamples:
+    """Planes in display orientation; those of a large stack stay in the file until accessed."""
+    page: TiffPage = series.keyframe
+    if not _is_read_by_page(series):
+        return _to_planes(_load(path, series), series.axes, page)
+    # The tags of the first page determine how the samples of all pages are interpreted.
+    first = _to_planes(page.asarray(), page.axes, page)
+    stack = TiffPages(
+        path,
+        series,
+        lambda stored: _to_planes(stored, page.axes, page).array,
+        like=first.array,
+        reopen=partial(_reopen, path, max_pixels),
+    )
+    leading = series.axes.removesuffix(page.axes)
+    return first._replace(array=cast("AnyArray", stack), axes=leading + first.axes)
+
+
+def _to_planes(stored: AnyArray, axes: str, page: TiffPage) -> DecodedSamples:
+    samples = tiff_samples.decode_samples(stored, axes, page)
+    upright = exif.apply_orientation(samples.array, _orientation(page), rgb=samples.rgb)
+    return samples._replace(array=with_owned_memory(upright))
+
+
+def _reopen(path: Path, max_pixels: int) -> AnyArray:
+    return read(path, max_pixels=max_pixels).array
+
+
 def _load(path: Path, series: TiffPageSeries) -> AnyArray:
-    """The stored values; a large contiguous stack stays in the file until it is accessed."""
+    """The stored values; those of a large contiguous stack are memory-mapped."""
     from tifffile import memmap
 
     if _is_mapped(series):
@@ -132,8 +164,27 @@ def _load(path: Path, series: TiffPageSeries) -> AnyArray:
 
 
 def _is_mapped(series: TiffPageSeries) -> bool:
-    is_plain = series.dataoffset is not None and series.dtype is not None and series.dtype.isnative
-    return is_plain and len(series.shape) > 2 and series.nbytes >= _MEMMAP_BYTES
+    """Whether a large stack is stored in one piece, as the values that are needed."""
+    if series.dataoffset is None or len(series.shape) < 3 or series.nbytes < _MEMMAP_BYTES:
+        return False
+    page: TiffPage = series.keyframe
+    dtype = series.dtype
+    return (
+        dtype is not None
+        and dtype.isnative
+        and page.bitspersample == 8 * dtype.itemsize
+        and page.samplesperpixel == _PLAIN.get(tiff_samples.photometric_of(page))
+        and page.axes in ("YX", "YXS")
+        and _orientation(page) == 1
+    )
+
+
+def _is_read_by_page(series: TiffPageSeries) -> bool:
+    if _is_mapped(series) or series.nbytes < _MEMMAP_BYTES or not has_plane_pages(series):
+        return False
+    # Whether transparency of a palette is kept depends on the values of all pages.
+    page: TiffPage = series.keyframe
+    return tiff_samples.photometric_of(page) != "PALETTE" or page.samplesperpixel == 1
 
 
 def _refuse_huge(path: Path, series: TiffPageSeries, max_pixels: int) -> None:
@@ -156,7 +207,8 @@ def _refuse_huge(path: Path, series: TiffPageSeries, max_pixels: int) -> None:
         max_pixels=max_pixels,
         frames=frames + bool(rest),
         bits=max(1, int(bits)),
-        copies=PALETTE_COPIES if is_palette else COPIES,
+        copies=PALETTE_COPIES if is_palette else _COPIES,
+        is_lazy=_is_read_by_page(series),
         file_size=sum(each.filehandle.size for each in files.values()),
     )
 
@@ -305,10 +357,15 @@ def _declared_range(tiff: TiffFile, page: TiffPage, array: AnyArray) -> Intensit
     found = found or _range_of_tags(page)
     if found is None or found.limits == dtype_limits(array.dtype):
         return None
-    channels = array[..., :3] if photometric == "RGB" else array
     low, high = found.limits
-    # Comparisons with NaN are false, and NaN does not contradict the tags.
-    return None if channels.min() < low or channels.max() > high else found
+    is_rgb = photometric == "RGB"
+    for index in np.ndindex(array.shape[: -3 if is_rgb else -2]):  # the stack may be in the file
+        plane = array[index]
+        channels = plane[..., :3] if is_rgb else plane
+        # Comparisons with NaN are false, and NaN does not contradict the tags.
+        if channels.min() < low or channels.max() > high:
+            return None
+    return found
 
 
 def _imagej_window(known: Mapping[str, Any]) -> Limits | None:

@@ -24,6 +24,7 @@ _PHOTOMETRIC, _COLORMAP, _EXTRA_SAMPLES, _ICC = 262, 320, 338, 34675
 SEPARATE = (
     "{count} channels are colorized as separate planes; ExtraSamples declares none as transparency."
 )
+_BLOCK = 2**22  # values that are converted at a time
 _PREMULTIPLIED, _ALPHA = 1, 2  # values of the ExtraSamples tag
 
 
@@ -90,7 +91,8 @@ def decode_samples(array: AnyArray, axes: str, page: TiffPage) -> DecodedSamples
         array = array[..., np.newaxis]
     colors = {"PALETTE": 1, "SEPARATED": 4}.get(photometric, 1 if is_gray else 3)
     color, extra = np.split(array, [colors], axis=-1)
-    color = _DECODERS.get(photometric, _full_range)(color, page)
+    decoder = _DECODERS.get(photometric)
+    color = _full_range(color, page) if decoder is None else _in_blocks(decoder, color, page)
     if is_converted(page):
         space = "CMYK" if photometric == "SEPARATED" else "LAB"
         notes += (icc.CONVERTED.format(space=space),)
@@ -106,7 +108,9 @@ def decode_samples(array: AnyArray, axes: str, page: TiffPage) -> DecodedSamples
         color = color.astype(np.uint8) * 255
     alpha = _as_opacity(_full_range(extra[..., :1], page), color.dtype)
     color = np.broadcast_to(color, (*color.shape[:-1], 3))
-    color = _unmultiply(color, alpha) if kind == _PREMULTIPLIED else color
+    if kind == _PREMULTIPLIED:
+        both = np.concatenate([color, alpha], axis=-1)
+        return DecodedSamples(_in_blocks(_unmultiply, both, page), leading, rgb=True, notes=notes)
     return DecodedSamples(np.concatenate([color, alpha], axis=-1), leading, rgb=True, notes=notes)
 
 
@@ -121,14 +125,34 @@ def _as_opacity(alpha: AnyArray, dtype: np.dtype[np.generic]) -> AnyArray:
     return (scaled if dtype.kind == "f" else np.rint(scaled)).astype(dtype)
 
 
-def _unmultiply(color: AnyArray, alpha: AnyArray) -> AnyArray:
-    """Color divided by alpha, for color that was stored premultiplied."""
+def _in_blocks(
+    convert: Callable[[AnyArray, TiffPage], AnyArray], array: AnyArray, page: TiffPage
+) -> AnyArray:
+    """Apply a conversion of pixels to some rows at a time, so that its temporary arrays are small.
+
+    `array` has the shape `(..., Y, X, samples)`; only the number of samples may change.
+    """
+    if array.size <= _BLOCK:
+        return convert(array, page)
+    rows = array.reshape(-1, *array.shape[-2:])
+    step = max(1, _BLOCK // rows[0].size)
+    first = convert(rows[:step], page)
+    converted = np.empty((len(rows), *first.shape[1:]), first.dtype)
+    converted[:step] = first
+    for start in range(step, len(rows), step):
+        converted[start : start + step] = convert(rows[start : start + step], page)
+    return converted.reshape(*array.shape[:-1], first.shape[-1])
+
+
+def _unmultiply(stored: AnyArray, page: TiffPage) -> AnyArray:
+    """RGBA that was stored with premultiplied color."""
+    color, alpha = stored[..., :3], stored[..., 3:]
     whole = np.iinfo(color.dtype).max if color.dtype.kind in "ui" else 1
     with np.errstate(divide="ignore", invalid="ignore"):
         full = np.where(alpha > 0, color * (whole / alpha.astype(np.float64)), 0)
     if color.dtype.kind in "ui":
         full = np.clip(np.rint(full), 0, whole)
-    return full.astype(color.dtype)
+    return np.concatenate([full.astype(color.dtype), alpha], axis=-1)
 
 
 def _is_gray_with_alpha(page: TiffPage) -> bool:

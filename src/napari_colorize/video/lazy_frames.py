@@ -16,6 +16,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
 from napari_colorize.imaging.intensity_range import IntensityRange
+from napari_colorize.runtime.forking import reset_in_child
 from napari_colorize.video.decoder import Decoded, luminance_of, raw_frames
 from napari_colorize.video.intensity_range import video_range
 from napari_colorize.video.probe import VideoInfo, ffmpeg_errors, open_container, probe
@@ -46,6 +47,8 @@ class VideoFrames:
         self._decoded: Decoded | None = None
         self._at = -1  # number of the frame that was returned last
         self._next: tuple[Any, int] | None = None  # decoded, but not yet returned
+        self._inherited: list[Decoded | None] = []
+        reset_in_child(self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,13 +131,13 @@ class VideoFrames:
         return stack
 
     def _refuse_too_much(self, values: int) -> None:
-        import psutil
+        from napari_colorize.runtime.memory import available  # imports torch
 
-        needed, free = values * self.dtype.itemsize, int(psutil.virtual_memory().available)
+        needed, free = values * self.dtype.itemsize, available()
         if needed > free:
             raise ImageError(
                 f"{needed / 1e9:.1f} GB of {self.video.path.name} do not fit into memory "
-                f"({free / 1e9:.1f} GB are free): select some of its {len(self)} frames."
+                f"({max(0, free) / 1e9:.1f} GB are free): select some of its {len(self)} frames."
             )
 
     def _checked(self, number: Any) -> int:
@@ -198,6 +201,13 @@ class VideoFrames:
             if self._decoded is not None:
                 self._decoded.close()
             self._decoded, self._next, self._at = None, None, -1
+
+    def after_fork(self) -> None:
+        """See `forking.Forkable`: parent and child share the position in the open file."""
+        self._lock = threading.RLock()
+        # Never closed: FFmpeg would wait for its threads, which the child does not have.
+        self._inherited.append(self._decoded)
+        self._decoded, self._next, self._at = None, None, -1
 
     def _to_array(self, raw: Any) -> AnyArray:
         if self.rgb:

@@ -85,7 +85,7 @@ $(STAMP): pyproject.toml constraints.txt | debian
 	$(PY) -m pip install --quiet --constraint constraints.txt pip  # dependency groups need pip 25.1
 	$(PY) -m pip install --constraint constraints.txt torch torchvision
 	$(PY) -m pip install --quiet --constraint constraints.txt \
-	    --group test --group lint --editable '.[cluster,dicom,docs,jupyter,napari,training,video]'
+	    --group test --group lint --editable '.[cluster,dicom,docs,jupyter,napari,onnx,training,video]'
 	touch $@
 
 # Debian packages Python without ensurepip. Install missing packages if permitted, else list them.

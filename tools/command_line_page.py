@@ -12,7 +12,10 @@ from napari_colorize.cli import app
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "command-line.md"
 PROGRAMS: dict[str, tuple[typer.Typer, tuple[str, ...]]] = {
-    "napari-colorize": (app, ("image", "video", "models", "models list", "models fetch")),
+    "napari-colorize": (
+        app,
+        ("image", "video", "models", "models list", "models fetch", "models export"),
+    ),
     "napari-colorize-train": (
         training_app,
         ("recipes", "train", "finetune", "calibrate", "evaluate"),

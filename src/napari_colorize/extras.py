@@ -17,6 +17,7 @@ PACKAGES = {
     "dicom": ("pydicom",),
     "jupyter": ("anywidget", "ipywidgets"),
     "napari": ("magicgui", "napari", "qtpy", "superqt"),
+    "onnx": ("onnx",),
     "training": ("accelerate", "jinja2", "tensorboard", "timm", "torchmetrics"),
     "video": ("av", "zarr"),
 }

@@ -110,6 +110,25 @@ def predict_and_judge(
     training, 1 and more far from them. None for a network that does not tell.
     """
     gray = torch.cat([resize(_without_nan(plane)[None, None], size) for plane in grays])
+    uv, unlikeness = run_network(
+        network, architecture, gray, self_attention=self_attention, hints=hints
+    )
+    return uv.movedim(1, -1).contiguous(), unlikeness
+
+
+def run_network(
+    network: nn.Module,
+    architecture: Architecture,
+    gray: Tensor,
+    *,
+    self_attention: bool = True,
+    hints: Hints | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Run a network on gray `(N, 1, H, W)` in [0, 1] of the size of its input.
+
+    Returns float32 U and V `(N, 2, h, w)`, and how unlike photographs the images are, as
+    `predict_and_judge` does.
+    """
     x = network_input(architecture, gray).contiguous(memory_format=torch.channels_last)
     options = {}
     if hints is not None and architecture.takes_hints:
@@ -121,9 +140,9 @@ def predict_and_judge(
         y = network(x, self_attention=self_attention, **options)
     y = y.float()
     if architecture.output_space == "uv":
-        return y.movedim(1, -1).contiguous(), unlikeness
+        return y, unlikeness
     rgb = to_rgb(architecture, y, gray).clamp(0, 1)
-    return rgb_to_yuv(rgb.movedim(1, -1))[..., 1:].contiguous(), unlikeness
+    return rgb_to_yuv(rgb.movedim(1, -1))[..., 1:].movedim(-1, 1), unlikeness
 
 
 def network_hints(hints: Hints, x: Tensor) -> tuple[Tensor, Tensor]:

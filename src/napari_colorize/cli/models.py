@@ -1,4 +1,4 @@
-"""`napari-colorize models`: list the models, and download them."""
+"""`napari-colorize models`: list the models, download and export them."""
 
 from __future__ import annotations
 
@@ -80,6 +80,39 @@ def fetch_models(
             failed = True
     if failed:
         raise typer.Exit(1)
+
+
+@app.command(name="export")
+def export_model(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A name listed by `napari-colorize models`, or a weights file.",
+        ),
+    ],
+    onnx: Annotated[Path, typer.Option(metavar="FILE", help="The ONNX file to write.")],
+    render_factor: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            metavar="N",
+            help="The input has 16 x N pixels a side. Default: as recommended.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
+    ] = False,
+) -> None:
+    """Export a model for other programs; prints the path of the file.
+
+    The input of the ONNX model is gray of one size, its output U and V.
+    """
+    from napari_colorize.onnx_export import export_onnx
+
+    export_onnx(name, onnx, render_factor=render_factor, overwrite=overwrite, progress=True)
+    typer.echo(onnx)
 
 
 def as_record(checkpoint: Checkpoint) -> dict[str, object]:

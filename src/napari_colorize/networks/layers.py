@@ -311,14 +311,14 @@ def smooth_along_luminance(maps: Tensor, gray: Tensor, tolerance: float) -> Tens
     maps : Tensor, shape (N, C, h, w)
         Maps to smooth.
     gray : Tensor, shape (N, 1, H, W)
-        Luminance in [0, 1]; it is reduced to the size of the maps.
+        Luminance in [0, 1]; it is reduced to the size of the maps. H / h = W / w is an integer.
     tolerance : float
         0 returns the maps unchanged.
     """
     if not tolerance:
         return maps
     height, width = maps.shape[-2:]
-    gray = F.interpolate(gray.to(maps.dtype), (height, width), mode="area")
+    gray = F.avg_pool2d(gray.to(maps.dtype), int(gray.shape[-1] // width))
     for step in SMOOTHING_STEPS:
         values, guide = (F.pad(x, (step,) * 4, mode="replicate") for x in (maps, gray))
         total, weights = torch.zeros_like(maps), torch.zeros_like(gray)

@@ -370,13 +370,13 @@ class RegionNet(nn.Module):
 
     def expected(self, logits: Tensor) -> Tensor:
         """Annealed mean of the colors, made more vivid: U and V (N, 2, H / 4, W / 4)."""
-        scores = logits.movedim(1, -1).float()
+        scores = logits.permute(0, 2, 3, 1).float()
         scores = scores + self.commonness.float() * self.log_frequency.float()
         mean = torch.softmax(scores / self.temperature.float(), dim=-1) @ self.centers.float()
         chroma = torch.linalg.vector_norm(mean, dim=-1, keepdim=True).clamp_min(1e-6)
         power = (chroma / REFERENCE_CHROMA) ** (self.chroma_power.float() - 1)
         factor = self.vividness.float() * power
-        return (factor * mean).movedim(-1, 1)
+        return (factor * mean).permute(0, 3, 1, 2)
 
     def layer_groups(self) -> list[list[nn.Module]]:
         """Early encoder, late encoder and decoder, in this order."""

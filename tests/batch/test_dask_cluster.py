@@ -403,20 +403,26 @@ def test_local_workers_accept_only_clients_of_their_run(folder: Path) -> None:
         assert client.submit(colorize_files, [], make, pure=False).result() is not None
 
 
+def listening_at(processes: list[psutil.Process]) -> list[Any]:
+    """Addresses at which processes listen."""
+    return [
+        connection.laddr
+        for process in processes
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
 def test_local_workers_serve_no_pages_and_store_no_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("cryptography")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    others = listening_at([psutil.Process()])  # sockets of other tests
     with connected("local:1") as client:
         processes = [psutil.Process(), *map(psutil.Process, client.run(os.getpid).values())]
-        listening = [
-            connection.laddr
-            for process in processes
-            for connection in process.net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN
-        ]
+        listening = [address for address in listening_at(processes) if address not in others]
         assert len(listening) >= 3
         assert {address.ip for address in listening} == {"127.0.0.1"}
         for address in listening:

@@ -183,3 +183,16 @@ def test_the_embedded_model_judges(make_napari_viewer, panel_of, qtbot, name, wa
     )
 
     assert (len(viewer.layers) == 1) is waits
+
+
+def test_a_result_on_its_way_is_displayed_when_it_arrives(viewer_with, photo, qtbot):
+    viewer, panel = viewer_with(photo, live=False)
+    panel.controller.is_live = True
+    panel.controller.follow_selection()
+    assert panel.controller.session.wait(60)  # the result exists, but no event was delivered
+
+    panel.controller.choose_layer(viewer.layers["image"])
+
+    assert panel.controller.result is not None and panel.controller.result_layer is None
+    wait_until_idle(panel, qtbot)
+    assert panel.controller.result_layer is not None

@@ -21,8 +21,9 @@ import torch
 import napari_colorize as nc
 from napari_colorize.errors import ColorizeError
 from napari_colorize.session import ColorizeSession
+from skimage.data import camera
 
-image = (np.arange(64 * 64) % 251).astype(np.uint8).reshape(64, 64)
+image = camera()[::4, ::4]
 
 def colorized(_):
     return nc.colorize(image).rgb
@@ -50,11 +51,11 @@ assert torch.get_num_threads() == 2
 # The package is imported, but torch is used by the program itself; then it forks.
 OWN_TORCH = """
 import multiprocessing
-import numpy as np
 {before}
 import torch
+from skimage.data import camera
 
-image = (np.arange(64 * 64) % 251).astype(np.uint8).reshape(64, 64)
+image = camera()[::4, ::4]
 
 def colorized(_):
     import napari_colorize as nc
@@ -63,7 +64,7 @@ def colorized(_):
 torch.set_num_threads(2)
 torch.nn.functional.conv2d(torch.ones(1, 8, 256, 256), torch.ones(8, 8, 3, 3))
 with multiprocessing.get_context("fork").Pool(2) as pool:
-    assert pool.map_async(colorized, range(2)).get(timeout=200) == [(64, 64, 3)] * 2
+    assert pool.map_async(colorized, range(2)).get(timeout=200) == [(128, 128, 3)] * 2
 """
 
 # Planes are read by parent and child, while a thread of the parent holds the lock.

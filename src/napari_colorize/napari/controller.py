@@ -633,7 +633,8 @@ class ColorizeController:
         plane = layers.plane_of(layer, self.viewer.dims)
         if plane != self.plane:  # another plane was judged
             self._show_plane(plane)
-        elif self.result is not None:
+        # Else the result of the session has not yet arrived here.
+        elif self.result is not None and self._current_layer().colors.is_current(plane):
             self._on_result(self.result)
             self.presenter.show_default_status()
 

@@ -41,6 +41,7 @@ class TypicalError:
         self._result: Colorized | None = None  # the newest, whose error is or will be estimated
         self._is_requested = False
         self._delay = SingleShotTimer(self.request, DELAY)
+        self._settling = SingleShotTimer(self._drop, 0)  # signals on their way arrive before
         self._links = Connections()
         self._links.add(events.result_ready, self._on_result)
         self._links.add(events.typical_error_ready, self._on_estimate)
@@ -49,6 +50,7 @@ class TypicalError:
     def close(self) -> None:
         """Estimate nothing any more."""
         self._delay.stop()
+        self._settling.stop()
         self._links.end()
 
     @property
@@ -104,9 +106,18 @@ class TypicalError:
             self.changed.emit()
 
     def _on_state(self, state: str) -> None:
-        if state == "idle" and self._is_requested:  # dropped: it was cancelled, or failed
+        # This signal may be older than the request.
+        if state == "idle" and self._is_requested and self._is_idle():
+            self._settling.start()
+
+    def _drop(self) -> None:
+        """There will be no answer, since it was cancelled or failed."""
+        if self._is_requested and self._is_idle():
             self._is_requested = False
             self.changed.emit()
+
+    def _is_idle(self) -> bool:
+        return self._session.is_closed or self._session.wait(0)
 
 
 def _key(result: Colorized) -> tuple[Any, ...]:

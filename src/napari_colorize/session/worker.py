@@ -369,8 +369,10 @@ class Worker:
             self._emit_state("predicting")
             with self._changed:
                 displayed = self._displayed_image.result_for(request)
-            is_void = displayed is None and kind in Queries.ABOUT_RESULT
-            if not is_void:
+                is_due = self._displayed_image.is_due(request)
+            is_about_result = displayed is None and kind in Queries.ABOUT_RESULT
+            is_void = is_about_result and not is_due
+            if not is_about_result:
                 answer = getattr(self._answers, kind)(request, displayed, *arguments)
 
         error = self._run_guarded(work, is_wanted)

@@ -134,8 +134,9 @@ def test_a_download_can_be_cancelled(
     settle(panel.controller)
 
     choose(panel, "deoldify-artistic")
-    qtbot.waitUntil(lambda: panel.stop.isVisibleTo(panel), timeout=60_000)
-    assert "MB" in panel.state.text()
+    qtbot.waitUntil(
+        lambda: panel.stop.isVisibleTo(panel) and "MB" in panel.state.text(), timeout=60_000
+    )
     panel.stop.click()
     qtbot.waitUntil(lambda: panel.controller.session.status == "idle", timeout=60_000)
 

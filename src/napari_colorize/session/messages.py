@@ -21,7 +21,7 @@ STATES = {
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # multiples of the present render factor
 MAX_RENDER_FACTOR = 100
 HIGH_ERROR = 10  # CIEDE2000 above which a color is a guess
-# Typical error of images that a model of photographs has no business with: those of 99 % of
+# Typical error of images that a model of photographs has no business with: those of 66 of 67
 # held-out photographs are lower (`embedded`).
 HIGHEST_ERROR = 15
 

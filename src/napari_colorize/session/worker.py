@@ -196,7 +196,12 @@ class Worker:
             self._changed.notify_all()
 
     def close(self, wait: float = SECONDS_TO_CLOSE) -> None:
-        """End the thread and free all memory; a thread that takes longer, inside a layer, later."""
+        """End the thread and free all memory; a thread that takes longer, inside a layer, later.
+
+        In a forked process nothing is done: the thread is the parent's, and may hold the lock.
+        """
+        if self._is_forked:
+            return
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
@@ -242,8 +247,12 @@ class Worker:
         if self.is_closed:
             raise ColorizeError("This session is closed: make a new ColorizeSession.")
 
+    @property
+    def _is_forked(self) -> bool:
+        return self._process != os.getpid()
+
     def _raise_if_forked(self) -> None:
-        if self._process != os.getpid():
+        if self._is_forked:
             raise ColorizeError(
                 "This session was made before the process was forked, and its thread does not run "
                 'here. Make a new ColorizeSession, or start processes with the method "spawn".'

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.io.decoded_stack import DecodedStack, without_ellipsis
 from napari_colorize.io.limits import refuse_memory
 from napari_colorize.runtime.forking import reset_in_child
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tifffile import TiffPageSeries
 
 
-class TiffPages:
+class TiffPages(DecodedStack):
     """Planes of a TIFF, `(..., Y, X)` or `(..., Y, X, 3|4)`, decoded on access.
 
     It is indexed like a NumPy array and returns NumPy arrays. It may be used from several threads;
@@ -39,6 +40,8 @@ class TiffPages:
         Returns an equal object, in another process as well; picklable.
     """
 
+    contents = "pages of a TIFF"
+
     def __init__(
         self,
         path: Path,
@@ -54,26 +57,18 @@ class TiffPages:
         reset_in_child(self)
         # Number of a page at the index of the axes before those of a page.
         self._numbers = np.arange(len(self._pages)).reshape(_leading(series))
-        self.shape: tuple[int, ...] = (*self._numbers.shape, *like.shape)
-        self.dtype = like.dtype
+        self._shape: tuple[int, ...] = (*self._numbers.shape, *like.shape)
+        self._dtype = like.dtype
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
+    def shape(self) -> tuple[int, ...]:
+        """`(..., Y, X)` or `(..., Y, X, 3|4)`."""
+        return self._shape
 
     @property
-    def size(self) -> int:
-        """Number of values of all planes."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Size of all planes in memory."""
-        return self.size * self.dtype.itemsize
-
-    def __len__(self) -> int:
-        return self.shape[0]
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the converted values."""
+        return self._dtype
 
     def __repr__(self) -> str:
         return f"<{self._path.name}: {self.shape} of {self.dtype}>"
@@ -91,27 +86,12 @@ class TiffPages:
         ImageError
             If a page cannot be decoded, or the planes do not fit into memory.
         """
-        keys = key if isinstance(key, tuple) else (key,)
-        if Ellipsis in [each for each in keys if not isinstance(each, np.ndarray)]:
-            at = next(number for number, each in enumerate(keys) if each is Ellipsis)
-            fill = (slice(None),) * (self.ndim - len(keys) + 1)
-            keys = (*keys[:at], *fill, *keys[at + 1 :])
-        leading = self._numbers.ndim
-        numbers = np.asarray(self._numbers[keys[:leading]])
-        within = keys[leading:]
+        keys, leading = without_ellipsis(key, self.ndim), self._numbers.ndim
+        numbers, within = np.asarray(self._numbers[keys[:leading]]), keys[leading:]
         if not numbers.ndim:
-            return self._page(int(numbers))[within]
-        shape = np.broadcast_to(np.False_, self.shape[leading:])[within].shape
-        refuse_memory(self._path, numbers.size * math.prod(shape) * self.dtype.itemsize)
-        stack = np.empty((numbers.size, *shape), self.dtype)
-        for position, number in enumerate(numbers.ravel().tolist()):
-            stack[position] = self._page(number)[within]
-        return stack.reshape(*numbers.shape, *shape)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
-        if copy is False:
-            raise ValueError("The pages of a TIFF are decoded into new memory, which is a copy.")
-        return self[:].astype(dtype or self.dtype, copy=False)
+            return self._plane(int(numbers))[within]
+        stack = self._stack(numbers.ravel().tolist(), within, leading)
+        return stack.reshape(*numbers.shape, *stack.shape[1:])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._reopen, ()
@@ -122,7 +102,10 @@ class TiffPages:
         for page in self._pages:
             page.parent.filehandle.close()
 
-    def _page(self, number: int) -> AnyArray:
+    def _refuse_too_much(self, values: int) -> None:
+        refuse_memory(self._path, values * self.dtype.itemsize)
+
+    def _plane(self, number: int) -> AnyArray:
         page = self._pages[number]
         file = page.parent.filehandle  # of another file for some pages of an OME-TIFF
         try:

@@ -16,6 +16,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
 from napari_colorize.imaging.intensity_range import IntensityRange
+from napari_colorize.io.decoded_stack import DecodedStack, without_ellipsis
 from napari_colorize.runtime.forking import reset_in_child
 from napari_colorize.video.decoder import Decoded, luminance_of, raw_frames
 from napari_colorize.video.intensity_range import video_range
@@ -28,7 +29,7 @@ DECODE_AHEAD = 16  # frames that are decoded in sequence rather than skipped by 
 SAMPLES = 5  # frames that are tested for colors
 
 
-class VideoFrames:
+class VideoFrames(DecodedStack):
     """The frames of a video, `(T, Y, X)` or `(T, Y, X, 3)`, in display orientation.
 
     Created by `open_video`. It is indexed like a NumPy array and returns NumPy arrays. It may be
@@ -36,6 +37,8 @@ class VideoFrames:
     more than 8 bits. `times` are the presentation times of all frames and `keys` those of the key
     frames, both increasing.
     """
+
+    contents = "frames of a video"
 
     def __init__(
         self, video: VideoInfo, times: Sequence[int], keys: Sequence[int], rgb: bool
@@ -65,29 +68,11 @@ class VideoFrames:
         """The range of the dtype, whatever the largest value is."""
         return video_range(self.dtype)
 
-    @property
-    def ndim(self) -> int:
-        """3, or 4 with colors."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of values in all frames."""
-        return int(np.prod(self.shape, dtype=object))
-
-    @property
-    def nbytes(self) -> int:
-        """Size of all frames in memory."""
-        return self.size * self.dtype.itemsize
-
-    def __len__(self) -> int:
-        return len(self._times)
-
     def __repr__(self) -> str:
         return f"<{self.video.path.name}: {self.shape} of {self.dtype}>"
 
     def __iter__(self) -> Iterator[AnyArray]:
-        return (self._frame(number) for number in range(len(self)))
+        return (self._plane(number) for number in range(len(self)))
 
     def __getitem__(self, key: Any) -> AnyArray:
         """Frames, or parts of them, as an array.
@@ -102,18 +87,13 @@ class VideoFrames:
         first, *rest = _as_tuple(key, self.ndim)
         within = tuple(rest)
         if isinstance(first, slice):
-            return self._stack(range(*first.indices(len(self))), within)
+            return self._stack(range(*first.indices(len(self))), within, 1)
         numbers = np.asarray(first)
         if numbers.dtype == bool:
             numbers = np.flatnonzero(numbers)
         if numbers.ndim:
-            return self._stack([self._checked(number) for number in numbers], within)
-        return self._frame(self._checked(first))[within]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
-        if copy is False:
-            raise ValueError("The frames of a video are decoded into new memory, which is a copy.")
-        return self[:].astype(dtype or self.dtype, copy=False)
+            return self._stack([self._checked(number) for number in numbers], within, 1)
+        return self._plane(self._checked(first))[within]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_video, (self.video.path, self.rgb)
@@ -121,14 +101,6 @@ class VideoFrames:
     def time(self, number: int) -> float:
         """Presentation time of a frame in seconds from the beginning of the video."""
         return float(self._times[self._checked(number)] * self.video.time_base - self.video.zero)
-
-    def _stack(self, numbers: Sequence[int], within: tuple[Any, ...]) -> AnyArray:
-        shape = np.empty(self.shape[1:], np.bool_)[within].shape
-        self._refuse_too_much(len(numbers) * int(np.prod(shape, dtype=object)))
-        stack = np.empty((len(numbers), *shape), self.dtype)
-        for position, number in enumerate(numbers):
-            stack[position] = self._frame(number)[within]
-        return stack
 
     def _refuse_too_much(self, values: int) -> None:
         from napari_colorize.runtime.memory import available  # imports torch
@@ -146,7 +118,7 @@ class VideoFrames:
             raise IndexError(f"There is no frame {found}: the video has {len(self)}.")
         return found % len(self)
 
-    def _frame(self, number: int) -> AnyArray:
+    def _plane(self, number: int) -> AnyArray:
         with self._lock:
             if number in self._cache:
                 self._cache.move_to_end(number)
@@ -291,11 +263,7 @@ def _to_rgb(raw: Any, video: VideoInfo) -> AnyArray:
 
 def _as_tuple(key: Any, ndim: int) -> tuple[Any, ...]:
     """Index of the frame axis and indices within a frame, with `...` expanded."""
-    keys = key if isinstance(key, tuple) else (key,)
+    keys = without_ellipsis(key, ndim)
     if any(part is None for part in keys):
         raise IndexError("A video does not support new axes: index frames first.")
-    ellipses = [position for position, part in enumerate(keys) if part is Ellipsis]
-    if ellipses:
-        fill = (slice(None),) * (ndim - len(keys) + 1)
-        keys = (*keys[: ellipses[0]], *fill, *keys[ellipses[0] + 1 :])
     return keys or (slice(None),)

@@ -55,7 +55,7 @@ def export_onnx(
 
     The input `gray` is float32 `(N, 1, H, W)` in [0, 1]. The output `uv` is float32 `(N, 2, h, w)`:
     Rec. 601 U and V on the scale of `skimage.color.rgb2yuv`, with self-attention. A model that
-    tells photographs from other images has the output `unlikeness` `(N,)`, see
+    classifies photographs has the output `unlikeness` `(N,)`, see
     `pipeline.predict_and_judge`. Metadata of the file name the model, its license and its
     recommended settings.
 

@@ -343,7 +343,7 @@ class Predictor:
     def _predict(
         self, planes: Sequence[Plane], config: InferenceConfig, hints: Hints | None
     ) -> tuple[Tensor, Tensor]:
-        """U and V, and how unlike photographs the planes are; 0 if the network does not tell."""
+        """U and V, and how unlike photographs the planes are; 0 without a classifier."""
         size = self.network_size(planes[0], config.render_factor)
         self.check_memory(len(planes) * size[0] * size[1], config)
         with exact_float32() if config.dtype == torch.float32 else nullcontext():

@@ -222,7 +222,7 @@ class RegionNet(nn.Module):
         Share of the deepest channels that training leaves out.
     calibration : int
         Number of points of the curve from the error that the classes predict to the measured one.
-    tells_photographs : bool
+    classifies_photographs : bool
         Whether there is a linear classifier of the encoder's features, see `forward`.
     """
 
@@ -255,7 +255,7 @@ class RegionNet(nn.Module):
         key_channels: int = 16,
         dropout: float = 0.0,
         calibration: int = 0,
-        tells_photographs: bool = False,
+        classifies_photographs: bool = False,
     ) -> None:
         super().__init__()
         quarter, eighth, sixteenth, deepest = EfficientNetLite0.CHANNELS
@@ -289,7 +289,7 @@ class RegionNet(nn.Module):
         self.register_buffer("log_frequency", torch.zeros(CLASS_GRID.count))
         points = torch.zeros(2, calibration) if calibration else None
         self.register_buffer("calibration", points)
-        weights = torch.zeros(2 * (sixteenth + deepest) + 1) if tells_photographs else None
+        weights = torch.zeros(2 * (sixteenth + deepest) + 1) if classifies_photographs else None
         self.register_buffer("photograph_classifier", weights)
 
     def forward(
@@ -405,5 +405,5 @@ def build_region(state: Mapping[str, Tensor]) -> RegionNet:
         color_heads=color_heads,
         key_channels=channels("color_attention.key") // color_heads,
         calibration=state["calibration"].shape[1] if "calibration" in state else 0,
-        tells_photographs="photograph_classifier" in state,
+        classifies_photographs="photograph_classifier" in state,
     )

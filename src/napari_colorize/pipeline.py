@@ -56,7 +56,6 @@ def render_size(
     return rows * multiple, columns * multiple
 
 
-@torch.inference_mode()
 def predict(
     network: nn.Module,
     architecture: Architecture,
@@ -107,7 +106,7 @@ def predict_and_judge(
     """Predict as `predict` does; also return how unlike photographs the planes are.
 
     The second tensor is float32 `(N,)`: above 0 for planes that are unlike the photographs of the
-    training, 1 and more far from them. None for a network that does not tell.
+    training, 1 and more far from them. None for a network without a classifier.
     """
     gray = torch.cat([resize(_without_nan(plane)[None, None], size) for plane in grays])
     uv, unlikeness = run_network(

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from napari_colorize.napari.layers import largest, leading_shape, plane_of, smallest
+from napari_colorize.napari.layers import largest, middle_planes, plane_of, smallest
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -75,9 +75,7 @@ def has_colors(layer: Image, dims: Dims) -> bool:
     if known is not None and known[0] is data and known[1] == plane:
         return known[2]
     stack = smallest(layer)
-    planes = {plane}
-    if isinstance(stack, np.ndarray):
-        planes.add(tuple(length // 2 for length in leading_shape(layer)))
+    planes = {plane, *middle_planes(layer, stack)}
     try:
         found = not all(has_one_tone(_samples(stack, index)) for index in planes)
     except Exception:  # noqa: BLE001 (of a lazy array: reported when the layer is colorized)
@@ -109,11 +107,17 @@ def has_one_tone(rgb: Float64Array) -> bool:
     return bool((hues @ hues.T > SAME_HUE).all())
 
 
+def some_pixels(height: int, width: int) -> tuple[slice, slice]:
+    """Index of about `SAMPLES` rows and columns of a plane."""
+    rows, columns = (slice(None, None, max(1, side // SAMPLES)) for side in (height, width))
+    return rows, columns
+
+
 def _samples(stack: Any, plane: PlaneIndex) -> Float64Array:
     """Some opaque pixels `(N, 3)` of an RGB plane, in [0, 1]."""
     height, width = stack.shape[len(plane) : len(plane) + 2]
-    rows, columns = (slice(None, None, max(1, side // SAMPLES)) for side in (height, width))
-    pixels: AnyArray = np.asarray(stack[plane][rows, columns]).reshape(-1, stack.shape[-1])
+    some: AnyArray = np.asarray(stack[plane][some_pixels(height, width)])
+    pixels = some.reshape(-1, stack.shape[-1])
     if pixels.shape[1] == 4:
         pixels = pixels[pixels[:, 3] > 0]
     rgb = pixels[:, :3].astype(np.float64)

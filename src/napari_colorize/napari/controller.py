@@ -544,14 +544,8 @@ class ColorizeController:
         """Other contrast limits or gamma: settings of the session, which keeps its predictions."""
         if colorized_layer is not self._colorized_layer:
             return
-        low, high = layers.displayed_limits(colorized_layer.layer)
         before = self.session.settings
-        now = replace(
-            before,
-            contrast_limits=(low, high),
-            gamma=layers.displayed_gamma(colorized_layer.layer),
-        )
-        if now != before:  # napari also reports equal values
+        if self._session_settings(before) != before:  # napari also reports equal values
             self._notify_errors(self._renew_color_arrays)
 
     def _on_shapes_edited(self, event: Any = None) -> None:

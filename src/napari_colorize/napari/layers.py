@@ -116,6 +116,16 @@ def time_axis_of(axes: Sequence[str]) -> int:
     return (*times, *others, 0)[0]
 
 
+def middle_planes(layer: Image, stack: Any) -> list[PlaneIndex]:
+    """The middle plane of a stack in memory; none of a single image, or of a lazy stack.
+
+    `stack` is a level of the layer. A film may begin with a title or in the dark.
+    """
+    lengths = leading_shape(layer)
+    is_in_memory = isinstance(stack, np.ndarray)
+    return [tuple(length // 2 for length in lengths)] if lengths and is_in_memory else []
+
+
 def plane_of(layer: Image, dims: Dims) -> PlaneIndex:
     """Index of the plane that a viewer displays, `data[index]`; clipped to the layer.
 

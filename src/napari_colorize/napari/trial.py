@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
-import numpy as np
-
-from napari_colorize.napari.layers import largest, leading_shape
+from napari_colorize.napari.automatic import some_pixels
+from napari_colorize.napari.layers import largest, middle_planes
 from napari_colorize.session import messages
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from napari_colorize.result import Colorized
     from napari_colorize.session import ColorizeSession
 
-SAMPLES = 256  # pixels of a side that are evaluated
 FLAT = 0.02  # standard deviation of gray in [0, 1]; a plane below it says nothing about a stack
 
 
@@ -40,7 +38,7 @@ class _Refusal:
 
 
 class Trial:
-    """The layer whose colors are withheld, and what was found out about others.
+    """The layer whose colors are withheld, and the decisions about other layers.
 
     Parameters
     ----------
@@ -80,11 +78,7 @@ class Trial:
         self.stop()
         if layer in self._accepted:
             return
-        self.layer = layer
-        lengths = leading_shape(layer)
-        # A film may begin with a title or in the dark. Of a lazy stack no other plane is read.
-        if lengths and isinstance(largest(layer), np.ndarray):
-            self._other_planes = [tuple(length // 2 for length in lengths)]
+        self.layer, self._other_planes = layer, middle_planes(layer, largest(layer))
 
     def stop(self) -> None:
         """There is another source, or none."""
@@ -143,8 +137,7 @@ class Trial:
         layer, plane = self.layer, self._session.plane or ()
         assert layer is not None
         gray = result.plane.gray
-        rows, columns = (max(1, side // SAMPLES) for side in gray.shape)
-        is_flat = bool(gray[::rows, ::columns].std(correction=0) < FLAT)
+        is_flat = bool(gray[some_pixels(*gray.shape)].std(correction=0) < FLAT)
         self._refusals[layer] = _Refusal(
             largest(layer), self._session.model, plane if is_flat else None, reason
         )

@@ -379,9 +379,9 @@ class Worker:
             with self._changed:
                 displayed = self._displayed_image.result_for(request)
                 is_due = self._displayed_image.is_due(request)
-            is_about_result = displayed is None and kind in Queries.ABOUT_RESULT
-            is_void = is_about_result and not is_due
-            if not is_about_result:
+            if displayed is None and kind in Queries.ABOUT_RESULT:
+                is_void = not is_due
+            else:
                 answer = getattr(self._answers, kind)(request, displayed, *arguments)
 
         error = self._run_guarded(work, is_wanted)

@@ -166,7 +166,7 @@ def finetune_command(
     degrade: Annotated[
         str | None,
         typer.Option(
-            help="Degrade the gray: none, tone-and-grain, slightly-old or old-photograph."
+            help="Degrade the gray: none, tone-and-grain, slightly-old, old-photograph or old-scan."
         ),
     ] = None,
     features: Annotated[

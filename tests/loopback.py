@@ -82,6 +82,15 @@ class Server:
         part = {"Content-Range": f"bytes {begin}-{size - 1}/{size}"}
         self.send(request, rest, status=206, **part)
 
+    def respond_crumbs(self, request):
+        """A thousand bytes from where the request asks for them, then the connection is cut."""
+        begin = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=")[:-1])
+        size = len(self.content)
+        part = {"Content-Range": f"bytes {begin}-{size - 1}/{size}"}
+        rest = self.content[begin : begin + 1000]
+        self.send(request, rest, status=206, length=size - begin, **part)
+        request.connection.close()
+
     def respond_stuck(self, request):
         self.send(request, self.content[:1_500_000], length=len(self.content))
         self.half_sent.set()

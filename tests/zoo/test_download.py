@@ -134,6 +134,29 @@ def test_a_slow_server_is_left(server, checkpoint, cache, monkeypatch):
     assert files_in(cache) == []
 
 
+@pytest.mark.parametrize(
+    "limits", [{"_RATE_SECONDS": 0.0, "_MIN_RATE": 1e15}, {"_MAX_SECONDS": 0.0}]
+)
+def test_a_slow_server_that_resumes_is_not_asked_again(
+    server, checkpoint, cache, monkeypatch, limits
+):
+    for name, value in limits.items():
+        monkeypatch.setattr(module, name, value)
+
+    with pytest.raises(DownloadError, match="bytes per second|hours"):
+        fetch(at(checkpoint, server, "crumbs", "resumed"))
+    assert server.requests == ["/crumbs", "/resumed"]
+    assert files_in(cache) == []
+
+
+def test_connections_are_limited(server, checkpoint, cache, monkeypatch):
+    monkeypatch.setattr(module, "_MAX_ATTEMPTS", 5)
+
+    with pytest.raises(DownloadError, match="stopped after 5000 of 2560002 bytes"):
+        fetch(at(checkpoint, server, "crumbs"))
+    assert server.requests == ["/crumbs"] * 5
+
+
 def test_a_download_has_a_limit_of_time(server, checkpoint, cache, monkeypatch):
     monkeypatch.setattr(module, "_MAX_SECONDS", 0.0)
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from napari_colorize import zoo
 from napari_colorize.errors import CheckpointError, ColorizeNote
 from napari_colorize.networks.compact import CompactUNet
+from napari_colorize.zoo import safe_pickle
 from napari_colorize.zoo.user_models import user_checkpoint
 from napari_colorize.zoo.weights import build, read_weights
 
@@ -135,6 +136,28 @@ def test_nested_tuples_are_not_hashed(tmp_path, is_zip, use):
 def test_millions_of_operations_are_refused(tmp_path, is_zip):
     write(tmp_path / "a.pth", b"\x80\x02" + b"]" * 6_000_000 + b".", is_zip=is_zip)
     refused(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("call", ["dictionary", "object"])
+def test_arguments_of_calls_are_counted(tmp_path, monkeypatch, is_zip, call):
+    """20,000 items are the argument of 10,000 calls: 200 million steps."""
+    count, calls = 20_000, 10_000
+    pairs = b"](" + b"K\x01K\x02\x86q\x00" + b"h\x00" * count + b"eq\x01"
+    numbers = b"(" + b"K\x01" * count + b"tq\x01"
+    start, each = {
+        "dictionary": (pairs + b"ccollections\nOrderedDict\nq\x02", b"h\x02h\x01\x85R0"),
+        "object": (numbers + b"ca\nb\nq\x02", b"h\x02h\x01\x810"),
+    }[call]
+    write(tmp_path / "a.pth", b"\x80\x04" + start + each * calls + b"N.", is_zip=is_zip)
+    costs, charge = [], safe_pickle._Operations.charge
+    monkeypatch.setattr(
+        safe_pickle._Operations,
+        "charge",
+        lambda self, cost: (costs.append(cost), charge(self, cost)),
+    )
+    refused(tmp_path / "a.pth")
+    assert safe_pickle.MAX_COST < sum(costs) < safe_pickle.MAX_COST + 2 * count
 
 
 def test_a_zip_archive_of_very_many_members_is_refused(tmp_path):

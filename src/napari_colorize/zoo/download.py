@@ -33,6 +33,7 @@ _CHUNK = 2**20  # bytes received and written at a time, at most
 _TIMEOUT = (10.0, 30.0)  # seconds for the connection, and for the next byte
 _MIN_RATE, _RATE_SECONDS = 10_000, 60.0  # bytes per second, measured over this time
 _MAX_SECONDS = 6 * 3600.0  # for a file
+_MAX_ATTEMPTS = 100  # connections for a file
 
 
 class DownloadProgress(Protocol):
@@ -119,6 +120,10 @@ class _BadResponse(Exception):
     """A URL did not provide the file; the message continues after the name of the server."""
 
 
+class _TooSlow(_BadResponse):
+    """A server is not asked again, although it has sent something."""
+
+
 class _VerifyingFile:
     """The file that is being received; checks, counts and hashes the data while writing them."""
 
@@ -175,18 +180,18 @@ class _VerifyingFile:
         return f"stopped after {self.received} of {self._checkpoint.size} bytes"
 
     def _check_rate(self) -> None:
-        """Raise `_BadResponse` if the last minute, or all together, was too slow."""
+        """Raise `_TooSlow` if the last minute, or all together, was too slow."""
         now, count = monotonic(), self.received - self._before
         if now - self._start > _MAX_SECONDS:
-            raise _BadResponse(f"needed more than {_MAX_SECONDS / 3600:.0f} hours")
+            raise _TooSlow(f"needed more than {_MAX_SECONDS / 3600:.0f} hours")
         if now - self._since < _RATE_SECONDS:
             return
-        if count < _MIN_RATE * (now - self._since):
-            raise _BadResponse(
-                f"sent only {count / (now - self._since):.0f} bytes per second, and was stopped "
+        seconds, self._since, self._before = now - self._since, now, self.received
+        if count < _MIN_RATE * seconds:
+            raise _TooSlow(
+                f"sent only {count / seconds:.0f} bytes per second, and was stopped "
                 f"after {self.received} of {self._checkpoint.size} bytes"
             )
-        self._since, self._before = now, self.received
 
 
 def _packaged_file(checkpoint: Checkpoint, path: Path) -> Path:
@@ -213,14 +218,16 @@ def _download(path: Path, checkpoint: Checkpoint, progress: bool | DownloadProgr
             raw = part.open("xb", buffering=0)  # unbuffered: closing cannot fail on a full disk
         with raw, _progress_bar(checkpoint, progress) as bar:
             file = _VerifyingFile(raw, checkpoint, bar)
-            urls = deque(map(direct_url, checkpoint.urls))
+            urls, attempts = deque(map(direct_url, checkpoint.urls)), 0
             while urls and not file.is_complete:
+                attempts += 1
                 url, before = urls.popleft(), file.received
                 try:
                     _receive(url, file)
                 except _BadResponse as error:
                     failures[url] = f"{urlsplit(url).netloc} {error}"
-                    if file.received > before:
+                    is_useful = file.received > before and not isinstance(error, _TooSlow)
+                    if is_useful and attempts < _MAX_ATTEMPTS:
                         urls.append(url)
         if file.is_complete:
             with _saving(checkpoint, path.parent):

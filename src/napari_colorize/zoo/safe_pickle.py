@@ -162,6 +162,28 @@ def _byte_array(unpickler: Any) -> None:
     unpickler.append(bytearray(unpickler.read(length)))
 
 
+def _new_object(unpickler: Any) -> None:
+    del unpickler.stack[-2:]  # arguments
+    unpickler.stack[-1] = Ignored()
+
+
+def _charged(operation: Callable[[Any], object]) -> Callable[[Any], object]:
+    """An operation whose arguments count: one list can be the argument of thousands of calls."""
+
+    def run(unpickler: Any) -> None:
+        arguments = unpickler.stack[-1]
+        unpickler.dispatch.charge(_length(arguments))
+        if isinstance(arguments, tuple):
+            unpickler.dispatch.charge(sum(map(_length, arguments)))
+        operation(unpickler)
+
+    return run
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, (tuple, list, dict)) else 0
+
+
 # Operations that differ from those of `pickle`. Attributes and sets are not needed.
 _OPERATIONS: dict[int, Callable[[Any], object]] = {
     **pickle._Unpickler.dispatch,
@@ -172,8 +194,10 @@ _OPERATIONS: dict[int, Callable[[Any], object]] = {
     pickle.ADDITEMS[0]: lambda unpickler: unpickler.pop_mark(),
     pickle.FROZENSET[0]: _frozen_set,
     pickle.BYTEARRAY8[0]: _byte_array,
+    pickle.NEWOBJ_EX[0]: _new_object,
 }
 _CALLS = frozenset(code[0] for code in (pickle.REDUCE, pickle.BINPERSID, pickle.NEWOBJ))
+_OPERATIONS |= {code: _charged(_OPERATIONS[code]) for code in _CALLS}
 
 
 class _Operations:
@@ -183,10 +207,14 @@ class _Operations:
         self._left = MAX_COST
 
     def __getitem__(self, code: int) -> Callable[[Any], object]:
-        self._left -= _CALL_COST if code in _CALLS else 1
+        self.charge(_CALL_COST if code in _CALLS else 1)
+        return _OPERATIONS[code]
+
+    def charge(self, cost: int) -> None:
+        """Count operations, or arguments of an operation."""
+        self._left -= cost
         if self._left < 0:
             raise pickle.UnpicklingError("the pickle has too many operations")
-        return _OPERATIONS[code]
 
 
 # The Python implementation: in the C one a file of ten bytes can allocate 64 GB for its memo.

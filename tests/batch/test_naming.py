@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def test_several_folders_keep_their_names() -> None:
 def test_a_single_image_goes_to_a_file_or_a_folder(out: str, result: str) -> None:
     touch("a.png")
     assert targets(plan_batch(["a.png"], out)) == [result]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that is in use")
+def test_a_working_folder_that_was_removed_gives_one_sentence(folder: Path) -> None:
+    touch("a.png")
+    gone = folder / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    for inputs, out in (["../a.png"], "b.png"), ([str(folder / "a.png")], "out/"), (["x"], None):
+        with pytest.raises(OutputError, match="The working folder cannot be used"):
+            plan_batch(inputs, out)
+    assert len(plan_batch([str(folder / "a.png")], str(folder / "b.png")).jobs) == 1
 
 
 def test_an_unknown_suffix_is_not_taken_for_a_folder() -> None:

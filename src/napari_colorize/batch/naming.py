@@ -144,6 +144,7 @@ def plan_batch(
     OutputError
         If a result cannot be written, or would replace an input.
     """
+    _check_working_folder(inputs if out is None else (*inputs, out))
     search = Search(out)
     found = search.find(inputs)
     sources = _without_results(found)
@@ -175,6 +176,17 @@ def plan_batch(
         kept_notes=(*notes, *older),
         kept_same=same and not older,
     )
+
+
+def _check_working_folder(names: Sequence[str]) -> None:
+    """Raise OutputError if there are relative names, but the working folder was removed."""
+    try:
+        if not all(map(os.path.isabs, names)):
+            Path.cwd()
+    except OSError as error:
+        raise OutputError(
+            f"The working folder cannot be used ({error.strerror}). Change to another one."
+        ) from error
 
 
 def _split(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:

@@ -77,6 +77,21 @@ def test_a_dicomdir_stands_for_the_images_that_it_lists(photos: Path) -> None:
         read_image(photos / "DICOMDIR")
 
 
+@pytest.mark.parametrize(
+    "parts", [["..", "secret.dcm"], "/etc/a.dcm", ["sub", "..", "..", "a"], "link"]
+)
+def test_a_dicomdir_lists_no_files_of_other_folders(photos: Path, parts: object) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    Path("secret.dcm").touch()
+    if parts == "link":
+        (photos / "link").symlink_to(Path("secret.dcm").absolute())
+    record = pydicom.Dataset()
+    record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", parts
+    dicom_file(photos / "DICOMDIR", DirectoryRecordSequence=pydicom.Sequence([record]))
+    with pytest.raises(ImageError, match="outside of its folder"):
+        found_paths("photos/DICOMDIR")
+
+
 def test_with_several_inputs_each_folder_keeps_its_name(photos: Path) -> None:
     assert found_paths("photos/sub", "photos/a.JPG") == ["sub/c d.tif", "sub/deep/ü.dcm", "a.JPG"]
 

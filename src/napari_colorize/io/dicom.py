@@ -161,7 +161,7 @@ def indexed_images(dicomdir: Path) -> list[Path]:
     # pydicom raises nearly every class of exception for damaged files.
     except Exception as error:
         raise ImageError(f"{dicomdir} is a damaged index of a DICOM folder: {error}.") from error
-    found = []
+    found, folder = [], dicomdir.parent.resolve()
     for record in records:
         parts = record.get("ReferencedFileID")
         if record.get("DirectoryRecordType") == "IMAGE" and parts:
@@ -169,6 +169,10 @@ def indexed_images(dicomdir: Path) -> list[Path]:
             path = dicomdir.parent.joinpath(*parts)
             # Names are in capitals, but Linux shows those of a CD in small letters.
             lower = dicomdir.parent.joinpath(*map(str.lower, parts))
+            if ".." in path.parts[len(dicomdir.parent.parts) :] or not all(
+                each.resolve().is_relative_to(folder) for each in (path, lower)
+            ):
+                raise ImageError(f"{dicomdir} refers to {path}, outside of its folder.")
             found.append(lower if lower.exists() and not path.exists() else path)
     return found
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -101,10 +102,22 @@ class ZarrPlanes:
 
     def __getitem__(self, index: tuple[int, ...]) -> AnyArray:
         if self.channel is None:
-            return np.asarray(self.array[index])
+            return self._decoded(index)
         part: slice | int = slice(None) if self.rgb else 0
-        plane = np.asarray(self.array[(*index[: self.channel], part, *index[self.channel :])])
+        plane = self._decoded((*index[: self.channel], part, *index[self.channel :]))
         return np.ascontiguousarray(np.moveaxis(plane, 0, -1)) if self.rgb else plane
+
+    def _decoded(self, index: tuple[Any, ...]) -> AnyArray:
+        try:
+            return np.asarray(self.array[index])
+        except MemoryError:
+            raise
+        # Codecs raise nearly every class of exception for damaged chunks.
+        except Exception as error:
+            raise ImageError(
+                f"A chunk of {self.array.store_path} cannot be decoded: it is damaged, or was "
+                "changed or removed."
+            ) from error
 
 
 def read_zarr_record(path: Path) -> Record | None:
@@ -118,7 +131,10 @@ def read_zarr_record(path: Path) -> Record | None:
     try:
         found = zarr().open(str(path), mode="r")
         record = found.attrs.get(RECORD) or (found["0"].attrs.get(RECORD) if "0" in found else None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except ImageError:
+        raise
+    # zarr raises nearly every class of exception for damaged metadata.
+    except Exception as error:
         raise ImageError(f"{path} cannot be read as zarr: {error}.") from error
     return None if record is None else dict(record)
 
@@ -128,6 +144,7 @@ def open_zarr(path: Path, rate: Fraction) -> StackSource:
 
     Raises `ImageError` if it is none of these, or its channels are not red, green and blue.
     """
+    state = _state(path)  # also checks all files, before any is opened
     try:
         found = zarr().open(str(path), mode="r")
         attributes = _multiscales(found)
@@ -142,11 +159,12 @@ def open_zarr(path: Path, rate: Fraction) -> StackSource:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{path} cannot be read as zarr: {reason}.") from error
     rgb = planes.rgb or (planes.channel is None and _looks_rgb(planes.shape))
+    _refuse_contents(path, planes)
     _refuse_huge(path, planes, rgb=rgb)
     info = sequence_info(path, planes, rate, metadata, rgb)
     if not info.leading:
         raise ImageError(f"{path} contains a single image, not a stack.")
-    return StackSource(planes, info, _state(path), version=version)
+    return StackSource(planes, info, state, version=version)
 
 
 def _refuse_huge(path: Path, planes: ZarrPlanes, *, rgb: bool) -> None:
@@ -158,13 +176,42 @@ def _refuse_huge(path: Path, planes: ZarrPlanes, *, rgb: bool) -> None:
     refuse_memory(path, math.prod(map(int, chunk)) * planes.dtype.itemsize)
 
 
+def _refuse_contents(path: Path, planes: ZarrPlanes) -> None:
+    """Raise `ImageError` for values that are no real numbers, and for pickles, which run code."""
+    metadata = planes.array.metadata
+    codecs = (*(getattr(metadata, "filters", None) or ()), getattr(metadata, "compressor", None))
+    if any(getattr(each, "codec_id", "") == "pickle" for each in codecs):
+        raise ImageError(f"{path} contains pickled objects, which can run code. It is not read.")
+    if planes.dtype.kind not in "buif":
+        raise ImageError(
+            f"{path} contains values of type {planes.dtype}. Only integer and real values can be "
+            "colorized."
+        )
+
+
 def _state(path: Path) -> Record:
-    """Names, sizes and dates of all files."""
-    digest = hashlib.sha256()
+    """Names, sizes and dates of all files.
+
+    Raises
+    ------
+    ImageError
+        If one is a link to another place, or no file: reading a pipe or a device would not end.
+    """
+    digest, root = hashlib.sha256(), path.resolve()
     for parent, folders, names in os.walk(path):
         folders.sort()
+        for name in (*folders, *sorted(names)):
+            each = Path(parent, name)
+            if each.is_symlink() and not each.resolve().is_relative_to(root):
+                raise ImageError(f"{each} is a link to a place outside of {path.name}.")
         for name in sorted(names):
-            status = Path(parent, name).stat()
+            try:
+                status = Path(parent, name).stat()
+            except OSError as error:
+                reason = f"{Path(parent, name)} cannot be read: {error.strerror}."
+                raise ImageError(reason) from error
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(f"{Path(parent, name)} is not a regular file.")
             digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return {"files": digest.hexdigest()}
 

@@ -9,6 +9,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
 
 def deflated(count):
     packer = zlib.compressobj(9)
@@ -74,7 +76,97 @@ def write_apng(path, frames, declared, side):
             (b"IDAT", data) if not number else (b"fdAT", struct.pack(">I", 2 * number) + data)
         )
     chunks.append((b"IEND", b""))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks))
+    path.write_bytes(SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks))
+
+
+def declared_png(side):
+    """A PNG whose header claims other sides than its pixels have."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    return SIGNATURE + header + png_chunk(b"IDAT", zlib.compress(bytes(72)))
+
+
+def write_icon(path, side):
+    """An icon of 16 pixels that contains a large PNG."""
+    data = declared_png(side)
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(data), 22)
+    path.write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + data)
+
+
+def write_apng_frame(path, side):
+    """An animation of 8 pixels with a large frame."""
+    pixels = zlib.compress(bytes(72))
+    frame = struct.pack(">IIIIIHHBB", 1, side, side, 0, 0, 1, 9, 0, 0)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)),
+        (b"acTL", struct.pack(">II", 2, 0)),
+        (b"fcTL", struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 9, 0, 0)),
+        (b"IDAT", pixels),
+        (b"fcTL", frame),
+        (b"fdAT", struct.pack(">I", 2) + pixels),
+        (b"IEND", b""),
+    ]
+    path.write_bytes(SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks))
+
+
+def write_gif_frame(path, frames, side):
+    """A canvas of 10 pixels, and frames of one pixel that are far outside of it."""
+    ends = [0] + [side - 1] * frames
+    data = [
+        b"!\xf9\x04\0\1\0\0\0," + struct.pack("<4HB", end, end, 1, 1, 0) + b"\2\2D\1\0"
+        for end in ends
+    ]
+    head = b"GIF89a" + struct.pack("<HHBBB", 10, 10, 0x80, 0, 0) + bytes([0, 0, 0, 255, 255, 255])
+    path.write_bytes(head + b"".join(data) + b";")
+
+
+def write_tiff_segment(path, compression, data, *, tile=None):
+    """A TIFF of 16 x 16 pixels whose only strip, or tile, is `data`."""
+    tags = {256: 16, 257: 16, 258: 8, 259: compression, 262: 1, 277: 1}
+    start = 8 + 2 + 12 * 10 + 4
+    if tile is None:
+        tags |= {273: start, 278: 16, 279: len(data), 284: 1}
+    else:
+        tags |= {322: tile, 323: tile, 324: start, 325: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, 10) + entries + bytes(4) + data)
+
+
+def declared_segments(folder):
+    """Compression and content of TIFF segments that claim to be images of many pixels."""
+    import imagecodecs
+
+    small = np.zeros((16, 16), np.uint8)
+    jpeg2000 = bytearray(imagecodecs.jpeg2k_encode(small, codecformat="j2k"))
+    jpeg2000[8:16] = struct.pack(">II", 60_000, 60_000)
+    lerc = bytearray(imagecodecs.lerc_encode(small))
+    lerc[14:22] = struct.pack("<ii", 60_000, 60_000)
+    xr = bytearray(imagecodecs.jpegxr_encode(small))
+    at = xr.find(b"WMPHOTO\0") + 10
+    xr[at] &= 0x7F
+    xr[at + 2 : at + 6] = struct.pack(">II", 60_000, 60_000)
+    write_webp(folder / "segment", b"VP8L")
+    webp = (folder / "segment").read_bytes()
+    write_jpeg(folder / "segment", 60_000)
+    return {
+        7: (folder / "segment").read_bytes(),
+        34712: bytes(jpeg2000),
+        34887: bytes(lerc),
+        34933: declared_png(60_000),
+        34934: bytes(xr),
+        50001: webp,
+    }
+
+
+def write_ome_planes(path, planes):
+    """One page, and OME-XML that declares many."""
+    import tifffile
+
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="16" '
+        f'SizeY="16" SizeC="1" SizeZ="{planes}" SizeT="1"><TiffData/></Pixels></Image></OME>'
+    )
+    tifffile.imwrite(path, np.zeros((16, 16), np.uint8), description=xml, metadata=None)
 
 
 def write_dicom(path, syntax="1.2.840.10008.1.2.1", **elements):
@@ -135,5 +227,10 @@ BOMBS = {
     "a.jpg": lambda path: write_jpeg(path, 31000),
     "a.apng": lambda path: write_apng(path, 60, 60, 2500),
     "deflated.dcm": lambda path: write_deflated_dicom(path, 9 * 2**29),
+    "icon.ico": lambda path: write_icon(path, 60_000),
+    "frame.png": lambda path: write_apng_frame(path, 60_000),
+    "frame.gif": lambda path: write_gif_frame(path, 30, 9000),
+    "tile.tif": lambda path: write_tiff_segment(path, 8, deflated(30_000**2), tile=30_000),
+    "planes.ome.tif": lambda path: write_ome_planes(path, 10**9),
     "items.dcm": lambda path: write_dicom_items(path, 2_000_000),
 }

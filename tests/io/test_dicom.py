@@ -404,6 +404,31 @@ def test_compressed_frames_are_decoded(tmp_path, syntax):
     assert np.abs(difference).max() <= tolerance
 
 
+def test_a_frame_that_claims_another_size_is_not_decoded(tmp_path):
+    frames = {
+        "1.2.840.10008.1.2.4.110": np.zeros((3000, 3000), np.uint16),
+        "1.2.840.10008.1.2.4.90": np.zeros((3000, 3000), np.uint16),
+        "1.2.840.10008.1.2.4.112": np.zeros((300, 8, 8), np.uint16),  # an animation
+    }
+    for syntax, pixels in frames.items():
+        encode = imagecodecs.jpegxl_encode
+        data = (
+            encode(pixels, effort=1, lossless=True, photometric="gray")
+            if syntax != "1.2.840.10008.1.2.4.90"
+            else imagecodecs.jpeg2k_encode(pixels, codecformat="j2k")
+        )
+        path = compressed_file(tmp_path / "a.dcm", syntax, [data], RAMP)
+        with pytest.raises(ImageError) as caught:
+            read_image(path)
+        reasons, error = [], caught.value
+        while error is not None:
+            reasons.append(str(error))
+            error = error.__cause__
+        assert any(
+            f"a frame has {' x '.join(map(str, pixels.shape))} pixels" in each for each in reasons
+        ), reasons
+
+
 def test_signed_jpeg_ls_keeps_its_signs(tmp_path):
     array = RAMP.astype(np.int16) - 2048
     frame = imagecodecs.jpegls_encode(array.view(np.uint16))

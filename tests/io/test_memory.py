@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from importlib.util import find_spec
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from hostile_files import BOMBS, write_apng, write_dicom, write_tiff_pages
+from hostile_files import (
+    BOMBS,
+    declared_segments,
+    write_apng,
+    write_dicom,
+    write_tiff_pages,
+    write_tiff_segment,
+)
 from little_memory import little_memory
 from PIL import Image
 
-from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.errors import ImageError, OutputError, SettingsError
 from napari_colorize.imaging.planes import stack_range
-from napari_colorize.io import limits, tiff_samples
-from napari_colorize.io.images import read_image
+from napari_colorize.io import bit_depth, limits, png, tiff_reader, tiff_samples
+from napari_colorize.io.images import read_image, write_image
+from napari_colorize.io.tiff_pages import TiffPages
 from napari_colorize.runtime import memory
 from napari_colorize.video.frames import ResumePoint
 from napari_colorize.video.stacks import StackSource
@@ -39,6 +49,54 @@ def test_a_small_file_that_declares_gigabytes_is_refused(tmp_path, name):
     BOMBS[name](tmp_path / name)
     assert (tmp_path / name).stat().st_size < 20_000_000
     assert name in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize("compression", [7, 34712, 34887, 34933, 34934, 50001])
+def test_a_strip_that_claims_to_be_a_large_image_is_refused(tmp_path, compression):
+    data = declared_segments(tmp_path)[compression]
+    write_tiff_segment(tmp_path / "a.tif", compression, data)
+    expected = "a.tif needs about" if compression == 50001 else "a.tif declares 6000[01] x 6000[01]"
+    assert re.search(expected, refused(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("where", ["file", "tiff"])
+def test_all_frames_of_a_jpeg_xl_are_counted(tmp_path, monkeypatch, where):
+    frames = np.zeros((60, 200, 200), np.uint8)
+    data = imagecodecs.jpegxl_encode(frames, effort=1, lossless=True, photometric="gray")
+    path = tmp_path / "a.jxl"
+    if where == "file":
+        path.write_bytes(data)
+    else:
+        write_tiff_segment(path, 50002, data)
+    monkeypatch.setattr(limits, "BOMB_BYTES", 2**20)
+    assert "declares 60 x 200 x 200 pixels" in refused(path)
+
+
+def test_an_animation_that_does_not_fit_into_memory_is_not_written(tmp_path):
+    frames = np.zeros((40, 2000, 2000, 3), np.uint8)
+    for name in ("a.png", "a.webp", "a.avif"):
+        with little_memory(GB // 2), pytest.raises(OutputError, match=f"{name} needs about"):
+            write_image(tmp_path / name, frames)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_declared_range_is_compared_with_some_planes_of_a_large_stack(tmp_path, monkeypatch):
+    stack = np.full((100, 16, 16), 90, np.uint8)
+    tags = [(280, "H", 1, 0, True), (281, "H", 1, 100, True)]
+    tifffile.imwrite(
+        tmp_path / "a.tif", stack, photometric="minisblack", compression="zlib", extratags=tags
+    )
+    monkeypatch.setattr(tiff_reader, "_MEMMAP_BYTES", 0)
+    decoded = []
+    plane = TiffPages._plane
+    monkeypatch.setattr(
+        TiffPages, "_plane", lambda self, number: decoded.append(number) or plane(self, number)
+    )
+    record = read_image(tmp_path / "a.tif")
+    assert record.declared_range.limits == (0, 100)
+    assert len(decoded) < 20
+    assert decoded[0] == 0
+    assert decoded[-1] == 99
 
 
 def test_a_larger_limit_trusts_the_file(tmp_path):
@@ -128,8 +186,15 @@ def test_estimates_hold_for_conversions(tmp_path, monkeypatch):
     frames = [Image.fromarray(np.roll(gray, 9 * number, 1)) for number in range(4)]
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
     monkeypatch.setattr(tiff_samples, "_BLOCK", 2**18)  # in proportion to these small images
+    monkeypatch.setattr(bit_depth, "_BLOCK", 2**16)
+    monkeypatch.setattr(png, "_BLOCK", 2**16)
     needed = []
     monkeypatch.setattr(limits, "refuse_memory", lambda path, size: needed.append(size))
+    deep = np.dstack([gray, gray, gray]).astype(np.uint16) * 16
+    (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg_encode(deep, bitspersample=12))
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(deep, effort=1, bitspersample=12))
+    frames = [Image.fromarray(gray), *(Image.fromarray(rgb + np.uint8(9 * k)) for k in range(4))]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     for path in sorted(tmp_path.iterdir()):
         read_image(path)  # imports
         needed.clear()

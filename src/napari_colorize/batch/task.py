@@ -190,7 +190,8 @@ class Task:
         source = StackSource.of(self.job.source, image, time_axis=extras.time_axis)
         has_alpha = self.image.array.shape[-1] == 4 and self.image.rgb
         target = self._target(self._stack_dtype, has_alpha=has_alpha)
-        refuse_stack(target, self._stack_dtype, has_alpha=has_alpha, axes=len(self._leading))
+        shape, axes = self.image.array.shape, len(self._leading)
+        refuse_stack(target, shape, self._stack_dtype, has_alpha=has_alpha, axes=axes)
         plan = VideoPlan(
             source=source,
             target=target,

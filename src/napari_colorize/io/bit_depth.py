@@ -13,6 +13,7 @@ from napari_colorize.array_types import AnyArray
 
 REDUCED = "Its {bits} bits per sample were reduced to 8, because the decoder supports no more."
 
+_BLOCK = 2**20  # values that are scaled at a time
 _HEAD = 2**16  # bytes in which the headers are searched
 _CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start of codestream, then the size segment
 _COMPONENTS = 42  # offset of the first component's depth from there
@@ -68,5 +69,13 @@ def scale_bits(array: AnyArray, bits: int) -> AnyArray:
     whole = 8 * array.dtype.itemsize
     if array.dtype.kind != "u" or bits >= whole:
         return array
-    scaled: AnyArray = np.rint(array * (np.iinfo(array.dtype).max / (2**bits - 1)))
-    return scaled.astype(array.dtype)
+    return scaled(array, np.iinfo(array.dtype).max / (2**bits - 1))
+
+
+def scaled(array: AnyArray, factor: float) -> AnyArray:
+    """Integers times a factor, rounded, in the same dtype."""
+    result = np.empty_like(array, order="C")
+    step = max(1, _BLOCK // max(1, array[:1].size))
+    for start in range(0, len(array), step):  # rows, because the products take eight bytes each
+        result[start : start + step] = np.rint(array[start : start + step] * factor)
+    return result

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from napari_colorize.array_types import AnyArray
+from napari_colorize.io.limits import refuse_memory
 
 
 class DecodedStack(ABC):
     """Array-like planes of a file, `(..., Y, X)` or with channels, decoded on access."""
 
     contents: ClassVar[str]  # what the planes are, for messages
+    path: Path  # the file
 
     @property
     @abstractmethod
@@ -58,14 +61,10 @@ class DecodedStack(ABC):
     def _plane(self, number: int) -> AnyArray:
         """Decode one plane."""
 
-    @abstractmethod
-    def _refuse_too_much(self, values: int) -> None:
-        """Raise `ImageError` if so many values do not fit into memory."""
-
     def _stack(self, numbers: Sequence[int], within: tuple[Any, ...], leading: int) -> AnyArray:
         """The parts `within` of these planes; a plane has the axes after the `leading` ones."""
         shape = np.broadcast_to(np.False_, self.shape[leading:])[within].shape
-        self._refuse_too_much(len(numbers) * math.prod(shape))
+        refuse_memory(self.path, len(numbers) * math.prod(shape) * self.dtype.itemsize)
         stack = np.empty((len(numbers), *shape), self.dtype)
         for position, number in enumerate(numbers):
             stack[position] = self._plane(number)[within]

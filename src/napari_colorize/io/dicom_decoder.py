@@ -9,7 +9,6 @@ plugin added.
 
 from __future__ import annotations
 
-import struct
 import zlib
 from contextlib import suppress
 
@@ -28,10 +27,9 @@ from pydicom.uid import (
 )
 
 from napari_colorize.array_types import AnyArray
-from napari_colorize.io.other_formats import jpeg_frame_in
+from napari_colorize.io.declared_sizes import declared_shape
 
 PLUGIN = "imagecodecs"
-_CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start of codestream, then the size segment
 _END_OF_IMAGE = b"\xff\xd9"
 _ADOBE, _ADOBE_TRANSFORM = b"\xff\xee\0\x0eAdobe", 6  # marker; position of a byte after it
 
@@ -113,7 +111,7 @@ def decode_frame(data: bytes, runner: DecodeRunner) -> bytes:
         length = int(runner.frame_length(unit="bytes"))
         inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, length)
         return _native_samples(inflated, runner)
-    if declared := _declared_size(data, _CODECS[syntax]):
+    if declared := declared_shape(data):
         _check_size(declared, runner)  # before so many pixels are decoded
     samples = _decode_jpeg(data, runner) if _CODECS[syntax] == "jpeg" else codec(data)
     _check_size(samples.shape[:2], runner)
@@ -125,23 +123,10 @@ def decode_frame(data: bytes, runner: DecodeRunner) -> bytes:
     return samples.tobytes()
 
 
-def _declared_size(data: bytes, codec: str) -> tuple[int, int] | None:
-    """Height and width in the header of a frame, or None if they are not known."""
-    if codec in ("jpeg", "jpegls"):
-        _, _, height, width = jpeg_frame_in(data)
-        return (height, width) if height and width else None
-    if codec == "jpeg2k" and (start := data.find(_CODESTREAM)) >= 0 and len(data) >= start + 24:
-        width, height, left, top = struct.unpack_from(">4I", data, start + 8)
-        return height - top, width - left
-    return None
-
-
 def _check_size(size: tuple[int, ...], runner: DecodeRunner) -> None:
     if size != (runner.rows, runner.columns):
-        height, width = size
-        raise ValueError(
-            f"a frame has {height} x {width} pixels instead of {runner.rows} x {runner.columns}"
-        )
+        sides = " x ".join(map(str, size))
+        raise ValueError(f"a frame has {sides} pixels instead of {runner.rows} x {runner.columns}")
 
 
 def _decode_jpeg(data: bytes, runner: DecodeRunner) -> AnyArray:

@@ -36,6 +36,8 @@ class Format:
         Names of the NumPy dtypes that are stored without loss of type.
     alpha, frames : bool
         Whether it supports RGBA, and more than one frame.
+    copies : int
+        How many times the frames of an animation are in memory, at most, while they are encoded.
     keeps : frozenset of str
         Metadata that it can hold, with the names that `text_metadata.dropped` uses.
     options : mapping
@@ -47,6 +49,7 @@ class Format:
     dtypes: frozenset[str] = _EIGHT
     alpha: bool = False
     frames: bool = False
+    copies: int = 3
     keeps: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -95,6 +98,7 @@ AVIF = Format(
     name="AVIF",
     alpha=True,
     frames=True,
+    copies=5,
     keeps=_USUAL | {"comments", "frame durations"},
     options={"quality": 95, "subsampling": "4:4:4", "speed": 8},
 )

@@ -34,7 +34,7 @@ from napari_colorize.io.formats import (
     suggest_suffix,
 )
 from napari_colorize.io.image_record import ImageRecord, Metadata, Resolution, fill_range
-from napari_colorize.io.limits import MAX_PIXELS, refuse_complex
+from napari_colorize.io.limits import MAX_PIXELS, refuse_animation, refuse_complex
 from napari_colorize.io.tiff_writer import StackWriter
 from napari_colorize.runtime.atomic import new_file, refuse_existing, write_errors
 
@@ -135,6 +135,8 @@ def write_image(
     if into in (TIFF, OME):
         tiff_writer.write(path, array, metadata, provenance, overwrite=overwrite)
     else:
+        if array.ndim > 3:
+            refuse_animation(path, into, array.nbytes)
         with (
             new_file(path, overwrite=overwrite) as temporary,
             _encoder_errors(path, into),
@@ -249,6 +251,11 @@ def _encoder_errors(path: Path, into: Format) -> Iterator[None]:
     try:
         with write_errors(path):
             yield
+    except MemoryError as error:
+        raise OutputError(
+            f"{path} could not be written: there is too little memory. Close other programs, or "
+            "choose .tif."
+        ) from error
     except (ValueError, OverflowError, RuntimeError) as error:
         raise OutputError(
             f"{path} could not be written as {into.name}: {error}. Choose .png or .tif."

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_colorize.array_types import AnyArray
-from napari_colorize.errors import ImageError
+from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.io.formats import Format
 
 MAX_PIXELS = 1_000_000_000
 """Default size limit; a larger image is refused as a possible decompression bomb."""
@@ -93,15 +94,31 @@ def refuse_huge(
 
 def refuse_memory(path: Path, needed: int) -> None:
     """Raise `ImageError` if decoding needs more bytes than are available."""
+    if lacking := _lacking(needed):
+        raise ImageError(
+            f"{path.name} needs about {needed / 1e9:.1f} GB of memory to be read, and {lacking}. "
+            "Close other programs, or read a part of it."
+        )
+
+
+def refuse_animation(path: Path, into: Format, nbytes: int) -> None:
+    """Raise `OutputError` if encoding a stack of `nbytes` as an animation needs too much memory."""
+    needed = into.copies * nbytes
+    if lacking := _lacking(needed):
+        raise OutputError(
+            f"{path.name} needs about {needed / 1e9:.1f} GB of memory to be written, and "
+            f"{lacking}. Choose a name with the suffix .tif, which is written page by page."
+        )
+
+
+def _lacking(needed: int) -> str:
+    """The available memory, in words, if it is less than that; otherwise empty."""
     if needed < _UNCHECKED:
-        return
+        return ""
     from napari_colorize.runtime.memory import available  # imports torch
 
-    if needed > (free := available()):
-        raise ImageError(
-            f"{path.name} needs about {needed / 1e9:.1f} GB of memory to be read, and "
-            f"{max(0, free) / 1e9:.1f} GB are available. Close other programs, or split the file."
-        )
+    free = available()
+    return f"{max(0, free) / 1e9:.1f} GB are available" if needed > free else ""
 
 
 def with_owned_memory(array: AnyArray) -> AnyArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
@@ -54,6 +55,16 @@ def spacing_of(xml: str) -> dict[str, float | str]:
     """Physical sizes of the first image's pixels."""
     pixels = _first(xml, "Pixels")
     return {} if pixels is None else spacing_in(pixels.attrib)
+
+
+def planes_of(xml: str) -> int:
+    """Number of planes that the largest image declares, at least 0."""
+    try:
+        found = ElementTree.fromstring(xml.encode()).findall(".//{*}Pixels")
+        sizes = [[int(each.get(f"Size{axis}", 1)) for axis in "CZT"] for each in found]
+    except (ElementTree.ParseError, ValueError):
+        return 0
+    return max((math.prod(each) for each in sizes), default=0)
 
 
 def significant_bits(xml: str) -> int | None:

@@ -7,6 +7,7 @@ or alpha (PPM, PAM); Photoshop files with 16 or 32 bits (PSD, PSB).
 from __future__ import annotations
 
 import io
+import math
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -18,7 +19,15 @@ import numpy as np
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
 from napari_colorize.io import exif, icc, raster, text_metadata
-from napari_colorize.io.bit_depth import scale_bits
+from napari_colorize.io.bit_depth import scale_bits, scaled
+from napari_colorize.io.declared_sizes import (
+    JPEG_LS,
+    LOSSLESS_JPEG,
+    declared_shape,
+    jpeg_frame_in,
+    jpeg_samples,
+    jpeg_segments,
+)
 from napari_colorize.io.formats import kind_of
 from napari_colorize.io.image_record import ImageRecord
 from napari_colorize.io.limits import refuse_huge
@@ -33,7 +42,6 @@ NO_TIMES = "The display times of its frames cannot be read; 100 ms are used."
 _TRUNCATED = "{} is damaged: the file ends before its pixel data."
 
 MAX_METADATA = 2**24  # bytes of EXIF or XMP that are compressed
-_JPEG_LS, _LOSSLESS = 0xF7, 0xC3  # markers of the frame header
 _JFIF_LENGTH = 20  # bytes of SOI and APP0 in a JPEG that Pillow writes
 
 # Photoshop: color modes, and the image resources that hold metadata.
@@ -49,7 +57,7 @@ def reader_of(path: Path, start: bytes) -> Reader | None:
     kind = kind_of(start)
     if kind == "JPEG":
         marker, precision, *_ = _jpeg_frame(path)
-        return _read_jpeg if precision > 8 or marker in (_JPEG_LS, _LOSSLESS) else None
+        return _read_jpeg if precision > 8 or marker in (JPEG_LS, LOSSLESS_JPEG) else None
     if kind == "PSD":
         version, depth = struct.unpack_from(">H16xH", start, 4)
         return _read_psd if version == 2 or depth > 8 else None
@@ -61,41 +69,18 @@ def reader_of(path: Path, start: bytes) -> Reader | None:
 # JPEG
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment before the compressed data."""
-    start = 2
-    while start + 4 <= len(data) and data[start] == 0xFF:
-        marker, (length,) = data[start + 1], struct.unpack_from(">H", data, start + 2)
-        if marker == 0xFF:  # fill byte
-            start += 1
-            continue
-        if marker == 0xDA:
-            return
-        yield marker, data[start + 4 : start + 2 + length]
-        start += 2 + length
-
-
 def _jpeg_frame(path: Path) -> tuple[int, int, int, int]:
     """Marker, bits per sample, height and width of the frame header; (0, 8, 0, 0) if missing."""
     return jpeg_frame_in(path.read_bytes())
-
-
-def jpeg_frame_in(data: bytes) -> tuple[int, int, int, int]:
-    """The same for the content of a file, or of a frame of a DICOM file."""
-    for marker, content in _jpeg_segments(data):
-        is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-        if (is_frame or marker == _JPEG_LS) and len(content) >= 5:
-            return marker, *struct.unpack_from(">BHH", content)
-    return 0, 8, 0, 0
 
 
 def _read_jpeg(path: Path, *, max_pixels: int) -> ImageRecord:
     import imagecodecs
 
     marker, bits, height, width = _jpeg_frame(path)
-    refuse_huge(path, height, width, max_pixels=max_pixels, bits=16)
     data = path.read_bytes()
-    decode = imagecodecs.jpegls_decode if marker == _JPEG_LS else imagecodecs.jpeg_decode
+    refuse_huge(path, height, width, max_pixels=max_pixels, bits=16 * jpeg_samples(data))
+    decode = imagecodecs.jpegls_decode if marker == JPEG_LS else imagecodecs.jpeg_decode
     array = scale_bits(decode(data), bits)
     if array.shape[:2] != (height, width):  # decoders return an empty array for some damage
         raise ValueError("unexpected size")
@@ -116,7 +101,7 @@ def _jpeg_metadata(data: bytes) -> Image.Image:
     Image.new("L", (1, 1)).save(small, "JPEG")
     segments = b"".join(
         struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
-        for marker, content in _jpeg_segments(data)
+        for marker, content in jpeg_segments(data)
         if 0xE0 <= marker <= 0xEF or marker == 0xFE
     )
     carrier = raster.open_image(
@@ -138,7 +123,15 @@ def _read_jxl(path: Path, *, max_pixels: int) -> ImageRecord:
         content[4 * (kind == b"jxlp") :] for kind, content in contents if kind in (b"jxlc", b"jxlp")
     )
     height, width, bits, loop = _jxl_header(stream)
-    refuse_huge(path, height, width, max_pixels=max_pixels, bits=3 * bits)
+    shape = declared_shape(data) or (height, width)
+    refuse_huge(
+        path,
+        height,
+        width,
+        max_pixels=max_pixels,
+        frames=max(1, math.prod(shape) // max(1, height * width)),
+        bits=3 * max(8, bits),
+    )
     array = imagecodecs.jpegxl_decode(data)
     # Rotation is applied by the decoder.
     is_stack = array.shape[:2] not in ((height, width), (width, height))
@@ -288,13 +281,14 @@ def _read_pnm(path: Path, *, max_pixels: int) -> ImageRecord:
     )
     count = height * width * samples
     if is_plain:
-        values = np.array(re.sub(rb"#[^\r\n]*", b"", rest).split()[:count], np.uint16)
+        text = re.sub(rb"#[^\r\n]*", b"", rest)
+        values = np.fromstring(text, np.uint32, count, sep=" ").astype(dtype)
     else:
         values = np.frombuffer(rest[: count * dtype.itemsize], dtype)
     if len(values) < count:
         raise ImageError(_TRUNCATED.format(path.name))
     native = values.reshape(height, width, samples).astype(dtype.newbyteorder("="))
-    array = np.rint(native * (np.iinfo(native.dtype).max / most)).astype(native.dtype)
+    array = scaled(native, np.iinfo(native.dtype).max / most)
     return raster.with_metadata(_carrier({}), raster.gray_or_rgba(array))
 
 

@@ -31,6 +31,7 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # color type -> samples per pixel
 _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
 )  # fmt: skip
+_BLOCK = 2**20  # values that are composed at a time
 _PIXELS = (b"IHDR", b"IDAT", b"IEND")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _LONG_PROFILE = 100_000  # compressed bytes
@@ -143,6 +144,8 @@ def read_animation(path: Path) -> Animation:
     if numbers != list(range(len(numbers))):
         raise ImageError(f"{path.name} is damaged: the frames of its animation are out of order.")
     width, height = struct.unpack_from(">II", header)
+    if any(part.x + part.width > width or part.y + part.height > height for part in parts):
+        raise ImageError(f"{path.name} is damaged: a frame is larger than the image.")
     return Animation(
         # Further frames are not displayed, and the memory was checked for those that are declared.
         frames=np.stack(list(_compose(parts[:declared], (height, width), header, common))),
@@ -196,13 +199,18 @@ def _compose(
 def over(below: AnyArray, above: AnyArray) -> AnyArray:
     """Alpha composition of two RGBA images of integers that are not premultiplied."""
     full = np.iinfo(above.dtype).max
-    top = above[..., 3:] / full
-    rest = below[..., 3:] / full * (1 - top)
-    alpha = top + rest
-    with np.errstate(invalid="ignore"):
-        color = np.where(alpha > 0, (above * top + below * rest) / alpha, 0)
-    color[..., 3:] = alpha * full
-    return np.rint(color).astype(above.dtype)
+    result = np.empty_like(above)
+    step = max(1, _BLOCK // max(1, above[:1].size))
+    for start in range(0, len(above), step):  # rows, because the intermediate arrays are large
+        rows = np.s_[start : start + step]
+        top = above[rows, :, 3:] / full
+        rest = below[rows, :, 3:] / full * (1 - top)
+        alpha = top + rest
+        with np.errstate(invalid="ignore"):
+            color = np.where(alpha > 0, (above[rows] * top + below[rows] * rest) / alpha, 0)
+        color[..., 3:] = alpha * full
+        result[rows] = np.rint(color)
+    return result
 
 
 def to_rgba(array: AnyArray) -> AnyArray:

@@ -13,6 +13,7 @@ from napari_colorize import provenance as record
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.io import bit_depth, exif, icc, png, text_metadata
+from napari_colorize.io.declared_sizes import declared_shape, webp_size
 from napari_colorize.io.formats import JPEG, PNG, VIDEO_SUFFIXES, WEBP, Format
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.limits import PALETTE_COPIES, refuse_huge, with_owned_memory
@@ -32,6 +33,8 @@ _PROGRAMS = frozenset({"EPS", "WMF"})
 TEXT_TOO_LONG = "Text of more than a megabyte was left out."
 _CM_PER_INCH = 2.54
 _COPIES = 5  # Pillow's image, its bytes, and arrays; see `limits.COPIES`
+_GIF_COPIES = 20  # a frame with a palette may be followed by one in color with transparency
+_PNG_HEADER = 33  # bytes
 _LIMIT_LOCK = global_lock()
 
 
@@ -53,20 +56,31 @@ def _read(path: Path, image: Image.Image, max_pixels: int) -> ImageRecord:
     is_multiple = image.format in _ANIMATIONS | _PAGES
     frames = getattr(image, "n_frames", 1) if is_multiple else 1
     depth = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
+    if image.format == "ICO":
+        _refuse_huge_icon(path, max_pixels)
     is_apng = image.format == "PNG" and getattr(image, "is_animated", False)
+    copies = PALETTE_COPIES if image.mode in ("P", "PA") and not is_apng else _COPIES
     refuse_huge(
         path,
         *image.size[::-1],
         *[frames][: frames > 1],
         max_pixels=max_pixels,
         bits=depth * (4 if is_apng else len(image.getbands())),  # frames are composed as RGBA
-        copies=PALETTE_COPIES if image.mode in ("P", "PA") and not is_apng else _COPIES,
+        copies=_GIF_COPIES if image.format == "GIF" and frames > 1 else copies,
     )
     if is_apng:
         return _read_apng(path, image)
     if frames > 1:
-        return _read_frames(path, image)
+        return _read_frames(path, image, max_pixels)
     return _read_single(path, image)
+
+
+def _refuse_huge_icon(path: Path, max_pixels: int) -> None:
+    """Check the sizes of PNG files in an icon, which need not be those of its directory."""
+    data, start = path.read_bytes(), -1
+    while (start := data.find(png.SIGNATURE, start + 1)) >= 0:
+        if size := declared_shape(data[start : start + _PNG_HEADER]):
+            refuse_huge(path, *size, max_pixels=max_pixels, bits=32, copies=_COPIES)
 
 
 def _refuse_huge_webp(path: Path, max_pixels: int) -> None:
@@ -75,15 +89,7 @@ def _refuse_huge_webp(path: Path, max_pixels: int) -> None:
         head = file.read(30)
     if head[8:12] != b"WEBP":
         return
-    kind, data = head[12:16], head[20:]
-    if kind == b"VP8X":  # 24 bits each, less one
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (4, 7))
-    elif kind == b"VP8L":  # after the signature 14 bits each, less one
-        bits = int.from_bytes(data[1:5], "little")
-        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    else:  # after tag and signature 14 bits each
-        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
-    refuse_huge(path, height, width, max_pixels=max_pixels, bits=32, copies=_COPIES)
+    refuse_huge(path, *webp_size(head), max_pixels=max_pixels, bits=32, copies=_COPIES)
 
 
 def write(
@@ -188,7 +194,7 @@ def _read_apng(path: Path, image: Image.Image) -> ImageRecord:
     )
 
 
-def _read_frames(path: Path, image: Image.Image) -> ImageRecord:
+def _read_frames(path: Path, image: Image.Image, max_pixels: int) -> ImageRecord:
     """Frames of an animation, or pages of a document if all have one size."""
     from PIL import ImageSequence
 
@@ -196,12 +202,15 @@ def _read_frames(path: Path, image: Image.Image) -> ImageRecord:
     bits = bit_depth.stored_bits(path, name)
     frames, durations, notes = [], [], {}
     comments: dict[bytes, None] = {}  # a GIF may have them before each frame
-    size = image.size
+    size, count = image.size, getattr(image, "n_frames", 1)
     for frame in ImageSequence.Iterator(image):
         if name in _PAGES and frame.size != size:
             image.seek(0)
-            others = f"{path.name} holds {image.n_frames} images; only the first one was used."  # type: ignore[attr-defined]
+            others = f"{path.name} holds {count} images; only the first one was used."
             return _read_single(path, image, (others,))
+        if frame.size != size:  # a frame of a GIF that is larger than its canvas
+            size = frame.size
+            refuse_huge(path, *size[::-1], count, max_pixels=max_pixels, copies=_GIF_COPIES)
         array, frame_notes = _pixels(frame)
         frames.append(array)
         notes.update(dict.fromkeys(frame_notes))

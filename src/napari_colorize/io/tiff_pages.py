@@ -12,8 +12,9 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ColorizeError, ImageError
+from napari_colorize.io.declared_sizes import declared_shape
 from napari_colorize.io.decoded_stack import DecodedStack, without_ellipsis
-from napari_colorize.io.limits import refuse_memory
+from napari_colorize.io.limits import refuse_huge
 from napari_colorize.runtime.forking import reset_in_child
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class TiffPages(DecodedStack):
         The planes of the first page.
     reopen : callable
         Returns an equal object, in another process as well; picklable.
+    max_pixels : int
+        Limit for the images in the segments of a page; see `refuse_huge_segments`.
     """
 
     contents = "pages of a TIFF"
@@ -50,8 +53,10 @@ class TiffPages(DecodedStack):
         *,
         like: AnyArray,
         reopen: Callable[[], Any],
+        max_pixels: int,
     ) -> None:
-        self._path, self._convert, self._reopen = path, convert, reopen
+        self._max_pixels = max_pixels
+        self.path, self._convert, self._reopen = path, convert, reopen
         self._pages: Sequence[Any] = tuple(series.pages)
         self._lock = threading.Lock()
         reset_in_child(self)
@@ -71,7 +76,7 @@ class TiffPages(DecodedStack):
         return self._dtype
 
     def __repr__(self) -> str:
-        return f"<{self._path.name}: {self.shape} of {self.dtype}>"
+        return f"<{self.path.name}: {self.shape} of {self.dtype}>"
 
     def __iter__(self) -> Iterator[AnyArray]:
         return (self[number] for number in range(len(self)))
@@ -102,9 +107,6 @@ class TiffPages(DecodedStack):
         for page in self._pages:
             page.parent.filehandle.close()
 
-    def _refuse_too_much(self, values: int) -> None:
-        refuse_memory(self._path, values * self.dtype.itemsize)
-
     def _plane(self, number: int) -> AnyArray:
         page = self._pages[number]
         file = page.parent.filehandle  # of another file for some pages of an OME-TIFF
@@ -113,6 +115,7 @@ class TiffPages(DecodedStack):
                 is_open = not file.closed
                 file.open()
                 try:
+                    refuse_huge_segments(self.path, page, self._max_pixels)
                     stored = np.asarray(page.asarray(maxworkers=1))
                 finally:
                     if not is_open:
@@ -123,9 +126,36 @@ class TiffPages(DecodedStack):
         # tifffile raises nearly every class of exception.
         except Exception as error:
             raise ImageError(
-                f"Page {number} of {self._path.name} cannot be decoded: it is damaged, or the file "
+                f"Page {number} of {self.path.name} cannot be decoded: it is damaged, or the file "
                 "was changed or removed."
             ) from error
+
+
+def refuse_huge_segments(path: Path, page: Any, max_pixels: int) -> None:
+    """Check what the tiles or strips of a page declare, which need not be their size in the page.
+
+    A decoder of images (JPEG, PNG ...) allocates what its own header says. Other compressions are
+    decoded to the declared size of the segment.
+
+    Raises
+    ------
+    ImageError
+        If a segment has too many pixels, for its file or for the memory.
+    """
+    from tifffile import COMPRESSION, TIFF
+
+    samples = page.keyframe.samplesperpixel if page.keyframe.planarconfig == 1 else 1
+    bits = 8 * samples * page.keyframe.dtype.itemsize if page.keyframe.dtype else 8
+    if page.keyframe.is_tiled:
+        sides = page.keyframe.tilelength, page.keyframe.tilewidth
+        refuse_huge(path, *sides, max_pixels=max_pixels, bits=bits)
+    if page.keyframe.compression not in TIFF.IMAGE_COMPRESSIONS | {COMPRESSION.LERC}:
+        return
+    file = page.parent.filehandle
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        if shape := declared_shape(file.read(count)):
+            refuse_huge(path, *shape, max_pixels=max_pixels, bits=bits)
 
 
 def has_plane_pages(series: TiffPageSeries) -> bool:

@@ -32,7 +32,7 @@ from napari_colorize.io.limits import (
     refuse_huge,
     with_owned_memory,
 )
-from napari_colorize.io.tiff_pages import TiffPages, has_plane_pages
+from napari_colorize.io.tiff_pages import TiffPages, has_plane_pages, refuse_huge_segments
 from napari_colorize.io.tiff_samples import DecodedSamples
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A stack of at least this many bytes stays in the file if possible.
 _MEMMAP_BYTES = 2**28
 _PLAIN = {"MINISBLACK": 1, "RGB": 3}  # samples of a pixel that are not converted
+_MAX_PLANES = 1_000_000  # of an OME-TIFF
+_RANGE_PLANES = 16  # of a large stack that are compared with a declared range
 _COPIES = 4  # decoded, with other axes, converted, upright; see `limits.COPIES`
 _ICC = 34675
 _SAMPLE_VALUES = ((340, 341), (280, 281))  # SMin and SMaxSampleValue, Min and MaxSampleValue
@@ -82,6 +84,7 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
     from tifffile import TiffFile
 
     with TiffFile(path) as tiff:
+        _refuse_many_planes(path, tiff)
         if not tiff.series:
             raise ImageError(f"{path.name} contains no image: it is a TIFF without pages.")
         series = tiff.series[0]
@@ -129,7 +132,10 @@ def _decode(path: Path, series: TiffPageSeries, max_pixels: int) -> DecodedSampl
     """Planes in display orientation; those of a large stack stay in the file until accessed."""
     page: TiffPage = series.keyframe
     if not _is_read_by_page(series):
+        for each in series.pages:
+            refuse_huge_segments(path, each, max_pixels)
         return _to_planes(_load(path, series), series.axes, page)
+    refuse_huge_segments(path, page, max_pixels)
     # The tags of the first page determine how the samples of all pages are interpreted.
     first = _to_planes(page.asarray(), page.axes, page)
     stack = TiffPages(
@@ -138,6 +144,7 @@ def _decode(path: Path, series: TiffPageSeries, max_pixels: int) -> DecodedSampl
         lambda stored: _to_planes(stored, page.axes, page).array,
         like=first.array,
         reopen=partial(_reopen, path, max_pixels),
+        max_pixels=max_pixels,
     )
     leading = series.axes.removesuffix(page.axes)
     return first._replace(array=cast("AnyArray", stack), axes=leading + first.axes)
@@ -185,6 +192,17 @@ def _is_read_by_page(series: TiffPageSeries) -> bool:
     # Whether transparency of a palette is kept depends on the values of all pages.
     page: TiffPage = series.keyframe
     return tiff_samples.photometric_of(page) != "PALETTE" or page.samplesperpixel == 1
+
+
+def _refuse_many_planes(path: Path, tiff: TiffFile) -> None:
+    """Raise ImageError if OME-XML declares millions of planes, for each of which tifffile waits."""
+    if not tiff.is_ome:
+        return
+    planes = ome.planes_of(exif.decode_text(tiff.pages.first.description))
+    if planes > _MAX_PLANES:
+        raise ImageError(
+            f"{path.name} declares {planes:,} planes, more than the limit of {_MAX_PLANES:,}."
+        )
 
 
 def _refuse_huge(path: Path, series: TiffPageSeries, max_pixels: int) -> None:
@@ -359,8 +377,12 @@ def _declared_range(tiff: TiffFile, page: TiffPage, array: AnyArray) -> Intensit
         return None
     low, high = found.limits
     is_rgb = photometric == "RGB"
-    for index in np.ndindex(array.shape[: -3 if is_rgb else -2]):  # the stack may be in the file
-        plane = array[index]
+    leading = array.shape[: -3 if is_rgb else -2]
+    count = math.prod(leading)
+    # Of a large stack, which may be in the file, evenly spaced planes: all would take minutes.
+    compared = min(count, _RANGE_PLANES) if array.nbytes >= _MEMMAP_BYTES else count
+    for number in np.linspace(0, count - 1, compared).astype(int):
+        plane = array[np.unravel_index(number, leading)]
         channels = plane[..., :3] if is_rgb else plane
         # Comparisons with NaN are false, and NaN does not contradict the tags.
         if channels.min() < low or channels.max() > high:

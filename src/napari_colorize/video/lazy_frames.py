@@ -43,7 +43,7 @@ class VideoFrames(DecodedStack):
     def __init__(
         self, video: VideoInfo, times: Sequence[int], keys: Sequence[int], rgb: bool
     ) -> None:
-        self.video, self.rgb = video, rgb
+        self.video, self.rgb, self.path = video, rgb, video.path
         self._times, self._keys = times, keys
         self._lock = threading.RLock()
         self._cache: OrderedDict[int, AnyArray] = OrderedDict()
@@ -69,7 +69,7 @@ class VideoFrames(DecodedStack):
         return video_range(self.dtype)
 
     def __repr__(self) -> str:
-        return f"<{self.video.path.name}: {self.shape} of {self.dtype}>"
+        return f"<{self.path.name}: {self.shape} of {self.dtype}>"
 
     def __iter__(self) -> Iterator[AnyArray]:
         return (self._plane(number) for number in range(len(self)))
@@ -96,21 +96,11 @@ class VideoFrames(DecodedStack):
         return self._plane(self._checked(first))[within]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_video, (self.video.path, self.rgb)
+        return open_video, (self.path, self.rgb)
 
     def time(self, number: int) -> float:
         """Presentation time of a frame in seconds from the beginning of the video."""
         return float(self._times[self._checked(number)] * self.video.time_base - self.video.zero)
-
-    def _refuse_too_much(self, values: int) -> None:
-        from napari_colorize.runtime.memory import available  # imports torch
-
-        needed, free = values * self.dtype.itemsize, available()
-        if needed > free:
-            raise ImageError(
-                f"{needed / 1e9:.1f} GB of {self.video.path.name} do not fit into memory "
-                f"({max(0, free) / 1e9:.1f} GB are free): select some of its {len(self)} frames."
-            )
 
     def _checked(self, number: Any) -> int:
         found = operator.index(number)
@@ -144,7 +134,7 @@ class VideoFrames(DecodedStack):
             self._decode_next()
         self._at = number
         if found_frame is None:
-            raise ImageError(f"Frame {number} of {self.video.path.name} cannot be decoded.")
+            raise ImageError(f"Frame {number} of {self.path.name} cannot be decoded.")
         return found_frame
 
     def _is_ahead(self, number: int) -> bool:

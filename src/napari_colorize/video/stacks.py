@@ -17,6 +17,7 @@ from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.io.formats import OME, TIFF, can_hold, format_of
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import StackWriter, read_image, write_image
+from napari_colorize.io.limits import refuse_animation
 from napari_colorize.io.text_metadata import dropped, dropped_sentence
 from napari_colorize.runtime.atomic import write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
@@ -219,7 +220,6 @@ class StackFileWriter:
         stored: dict[str, Any] = dict(self.state.sink_state)
         plane_shape, dtype = tuple(stored["shape"]), np.dtype(stored["dtype"])
         leading = self.leading or (self.state.resume_point.done,)
-        pages = self._pages(plane_shape, dtype, math.prod(leading))
         if format_of(self.target) in (TIFF, OME):
             with StackWriter(
                 self.target,
@@ -229,12 +229,13 @@ class StackFileWriter:
                 provenance=record,
                 overwrite=self.overwrite,
             ) as writer:
-                for page in pages:
+                for page in self._pages(plane_shape, dtype, math.prod(leading)):
                     writer.write(page)
-        else:  # an animation, which Pillow writes from memory
-            stack = np.stack(list(pages)).reshape(*leading, *plane_shape)
+        else:  # an animation
+            stack = np.memmap(self._raw, dtype, "r", shape=(*leading, *plane_shape))
             with warnings_suppressed():  # dropped metadata are in the notes
                 write_image(self.target, stack, self.metadata, record, overwrite=self.overwrite)
+            del stack  # Windows does not remove a file that is mapped
         self.state.remove()
         lost = dropped(self.target, self.metadata, record)
         return (dropped_sentence([lost], of=self.target.name),) if lost.names else ()
@@ -252,10 +253,18 @@ class StackFileWriter:
                 yield np.frombuffer(data, dtype).reshape(shape)
 
 
-def refuse_stack(target: Path, dtype: np.dtype[Any], *, has_alpha: bool, axes: int) -> None:
-    """Raise `OutputError` if the format of `target` cannot store such a stack."""
+def refuse_stack(
+    target: Path, shape: Sequence[int], dtype: np.dtype[Any], *, has_alpha: bool, axes: int
+) -> None:
+    """Raise `OutputError` if the format of `target` cannot store such a stack, or memory lacks.
+
+    `shape` is that of the gray stack, with `axes` before Y and X.
+    """
     into = format_of(target)
     if not can_hold(into, dtype, has_alpha=has_alpha, is_stack=True, axes=axes):
         raise OutputError(
             f"{target.name}: {into.name} cannot store this stack of {dtype}. Choose .tif."
         )
+    if into not in (TIFF, OME):
+        values = math.prod(shape[: axes + 2]) * (4 if has_alpha else 3)
+        refuse_animation(target, into, values * dtype.itemsize)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -226,6 +228,29 @@ def test_attention_does_not_depend_on_the_memory_format(make):
     x = torch.randn(2, 16, 5, 3)
 
     torch.testing.assert_close(attention(x.to(memory_format=torch.channels_last)), attention(x))
+
+
+def test_smoothing_equals_its_definition():
+    torch.manual_seed(0)
+    maps, gray, tolerance = torch.randn(1, 2, 5, 6), torch.rand(1, 1, 5, 6), 0.3
+
+    expected = maps[0]
+    for step in layers.SMOOTHING_STEPS:
+        smooth = torch.zeros_like(expected)
+        for y, x in product(range(5), range(6)):
+            total = 0.0
+            for dy, dx in product((-step, 0, step), repeat=2):
+                place = min(max(y + dy, 0), 4), min(max(x + dx, 0), 5)
+                difference = float(gray[0, 0][place] - gray[0, 0, y, x])
+                weight = math.exp(-((difference / tolerance) ** 2) / 2)
+                smooth[:, y, x] += weight * expected[(slice(None), *place)]
+                total += weight
+            smooth[:, y, x] /= total
+        expected = smooth
+
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = layers.smooth_along_luminance(maps.contiguous(memory_format=layout), gray, 0.3)
+        torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=0)
 
 
 def test_logits_are_smoothed_where_luminance_is_even():

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from napari_colorize.networks import ARCHITECTURES, identify
+from napari_colorize.networks import ARCHITECTURES, identify, region
 from napari_colorize.networks.compact import CompactUNet
 from napari_colorize.networks.efficientnet import EfficientNetLite0
 from napari_colorize.networks.fuse import fuse
@@ -96,6 +96,20 @@ def test_smoothing_the_input_of_the_head_smooths_the_logits(network):
     expected = smooth_along_luminance(network.logits(gray, sample=(1, 0, 0)), gray, 0.1)
 
     torch.testing.assert_close(network.logits(gray), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("pixels", [1, 100, 10**6])
+def test_blocks_of_the_head_give_the_colors_expected_from_its_logits(network, monkeypatch, pixels):
+    monkeypatch.setattr(region, "HEAD_PIXELS", pixels)
+    changed = copy.deepcopy(network)
+    changed.commonness.fill_(0.3)
+    torch.nn.init.uniform_(changed.log_frequency, -9, -1)
+    torch.nn.init.normal_(changed.head.weight, std=0.3)
+    gray = torch.rand(2, 1, 80, 48)
+
+    expected = changed.expected(changed.logits(gray))
+
+    torch.testing.assert_close(changed(gray), expected, atol=2e-5, rtol=0)
 
 
 def test_a_chroma_power_moves_pale_and_strong_colors_apart():

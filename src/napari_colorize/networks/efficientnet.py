@@ -44,7 +44,7 @@ class DepthwiseSeparable(nn.Module):
         self.bn2 = _norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)))))
+        return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)), inplace=True)))
 
 
 class InvertedResidual(nn.Module):
@@ -62,8 +62,8 @@ class InvertedResidual(nn.Module):
         self._adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self.bn1(self.conv_pw(x)))
-        y = F.relu6(self.bn2(self.conv_dw(y)))
+        y = F.relu6(self.bn1(self.conv_pw(x)), inplace=True)
+        y = F.relu6(self.bn2(self.conv_dw(y)), inplace=True)
         y = self.bn3(self.conv_pwl(y))
         return x + y if self._adds else y
 
@@ -97,7 +97,7 @@ class EfficientNetLite0(nn.Module):
             inputs = outputs
 
     def forward(self, gray: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x = self.blocks[0](F.relu6(self.bn1(self.conv_stem(gray))))
+        x = self.blocks[0](F.relu6(self.bn1(self.conv_stem(gray)), inplace=True))
         quarter = self.blocks[1](x)
         eighth = self.blocks[2](quarter)
         sixteenth = self.blocks[4](self.blocks[3](eighth))

@@ -321,11 +321,15 @@ def smooth_along_luminance(maps: Tensor, gray: Tensor, tolerance: float) -> Tens
     gray = F.avg_pool2d(gray.to(maps.dtype), int(gray.shape[-1] // width))
     for step in SMOOTHING_STEPS:
         values, guide = (F.pad(x, (step,) * 4, mode="replicate") for x in (maps, gray))
-        total, weights = torch.zeros_like(maps), torch.zeros_like(gray)
-        for top, left in product((0, step, 2 * step), repeat=2):
-            place = (..., slice(top, top + height), slice(left, left + width))
-            weight = torch.exp(-((guide[place] - gray) / tolerance).square() / 2)
-            total = total + values[place] * weight
-            weights = weights + weight
-        maps = total / weights
+        places = [
+            (..., slice(top, top + height), slice(left, left + width))
+            for top, left in product((0, step, 2 * step), repeat=2)
+        ]
+        weights = torch.cat(
+            [torch.exp(-((guide[place] - gray) / tolerance).square() / 2) for place in places], 1
+        )
+        shares = (weights / weights.sum(1, keepdim=True)).split(1, 1)
+        maps = values[places[0]] * shares[0]
+        for place, share in zip(places[1:], shares[1:], strict=True):
+            maps.addcmul_(values[place], share)  # without a copy of the maps for each neighbor
     return maps

@@ -44,6 +44,7 @@ FROZEN_BLOCKS = 3  # of the encoder, down to 1/8: edges and textures
 MLP_RATIO = 2
 HEAD_CHANNELS = 32  # of the attention blocks
 LEAST_DEVIATION = 0.05  # of normalized features
+HEAD_PIXELS = 1024  # per block: the scores of 357 classes take 1.5 MB
 REFERENCE_CHROMA = 0.1  # length of (U, V), which `chroma_power` leaves as it is
 
 
@@ -154,26 +155,31 @@ class ColorAttention(nn.Module):
         centers = _centers(height, width, value.device)
         query, key = self._heads(self.query(pixels)), self._heads(self.key(cells))
         # In float32, since squared distances lose their digits in half precision.
-        query, key = query.float() * self.key_channels**-0.5, key.float()
+        query, key = query.float(), key.float()
         decay = self.log_reach.float().exp().view(-1, 1, 1)
         # -decay |p - c|^2 without |p|^2, which is the same for all cells of a pixel, is a product
         # of three more channels. So memory does not grow with pixels times cells.
         p, c = places.flatten(0, 1).to(query), centers.to(query)
-        of_pixel = torch.cat([2 * p, -torch.ones_like(p[:, :1])], -1) * decay
+        # The scale of the products is undone here: the fused kernel applies it to all channels.
+        scale = self.key_channels**-0.5
+        of_pixel = torch.cat([2 * p, -torch.ones_like(p[:, :1])], -1) * (decay / scale)
         of_cell = torch.cat([c, c.square().sum(-1, keepdim=True)], -1)
         values = self._heads(value).float()
         # The fused kernel needs as many channels in queries as in values.
         spare = max(0, values.shape[-1] - query.shape[-1] - 3)
+        of_pixel, of_cell = F.pad(of_pixel, (0, spare)), F.pad(of_cell, (0, spare))
         query = torch.cat([query, of_pixel.expand(count, -1, -1, -1)], -1)
         key = torch.cat([key, of_cell.expand(count, self.heads, -1, -1)], -1)
-        query, key = F.pad(query, (0, spare)), F.pad(key, (0, spare))
-        seen = F.scaled_dot_product_attention(query, key, values, scale=1.0)
-        return seen.transpose(2, 3).reshape(count, -1, *pixels.shape[-2:]).to(value.dtype)
+        seen = F.scaled_dot_product_attention(query, key, values, scale=scale)
+        seen = seen.transpose(1, 2).reshape(count, *pixels.shape[-2:], -1)
+        return seen.permute(0, 3, 1, 2).to(value.dtype)
 
     def _heads(self, x: Tensor) -> Tensor:
         """(N, heads * C, h, w) to (N, heads, h * w, C)."""
-        # The fused kernel needs the channels of a position side by side in memory.
-        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous()
+        # The fused kernel needs the channels of a position side by side in memory, as they are in
+        # the channels-last format.
+        x = x.permute(0, 2, 3, 1).contiguous()
+        return x.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 def _centers(height: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -301,7 +307,7 @@ class RegionNet(nn.Module):
         needs a classifier.
         """
         features = self.encode(gray)
-        colors = self.expected(self._smoothed_logits(features, gray, self_attention))
+        colors = self._head_colors(self._smoothed(self.decode(features, self_attention), gray))
         if not with_unlikeness:
             return colors
         assert self.photograph_classifier is not None
@@ -331,16 +337,14 @@ class RegionNet(nn.Module):
         """
         features = self.encode(gray)
         if sample is None:
-            return self._smoothed_logits(features, gray, self_attention)
+            # The head is linear, so that the mean of its input gives the mean of the logits.
+            return self.head(self._smoothed(self.decode(features, self_attention), gray))
         return self.head(self.decode(features, self_attention, sample))
 
-    def _smoothed_logits(
-        self, features: Sequence[Tensor], gray: Tensor, self_attention: bool
-    ) -> Tensor:
-        colors = self.decode(features, self_attention)
-        # The head is linear, so that the mean of its input gives the mean of the logits.
+    def _smoothed(self, colors: Tensor, gray: Tensor) -> Tensor:
+        """Input of the head, averaged over near pixels of similar luminance."""
         gray = gray.to(self.head.weight.dtype)
-        return self.head(smooth_along_luminance(colors, gray, float(self.smoothing)))
+        return smooth_along_luminance(colors, gray, float(self.smoothing))
 
     def decode(
         self,
@@ -372,11 +376,34 @@ class RegionNet(nn.Module):
         """Annealed mean of the colors, made more vivid: U and V (N, 2, H / 4, W / 4)."""
         scores = logits.permute(0, 2, 3, 1).float()
         scores = scores + self.commonness.float() * self.log_frequency.float()
-        mean = torch.softmax(scores / self.temperature.float(), dim=-1) @ self.centers.float()
+        return self._vivid(self._mean(scores / self.temperature.float())).permute(0, 3, 1, 2)
+
+    def _head_colors(self, x: Tensor) -> Tensor:
+        """`expected(head(x))` without logits of the whole image.
+
+        The head has many channels: as blocks of pixels they stay in the cache, and temperature and
+        frequencies are part of its weights.
+        """
+        assert self.head.bias is not None
+        prior = self.commonness.float() * self.log_frequency.float()
+        temperature = self.temperature.float()
+        weight = (self.head.weight.float().flatten(1) / temperature).to(x.dtype)
+        bias = ((self.head.bias.float() + prior) / temperature).to(x.dtype)
+        pixels = x.permute(0, 2, 3, 1)
+        step = max(1, HEAD_PIXELS // x.shape[3])
+        # Not `split`: the exporter to ONNX counts a shorter last block as a full one.
+        blocks = (pixels[:, top : top + step] for top in range(0, x.shape[2], step))
+        means = [self._mean(F.linear(block, weight, bias)) for block in blocks]
+        return self._vivid(torch.cat(means, dim=1)).permute(0, 3, 1, 2)
+
+    def _mean(self, scores: Tensor) -> Tensor:
+        """Mean of the colors of the classes, (..., 357) to (..., 2)."""
+        return torch.softmax(scores.float(), dim=-1) @ self.centers.float()
+
+    def _vivid(self, mean: Tensor) -> Tensor:
         chroma = torch.linalg.vector_norm(mean, dim=-1, keepdim=True).clamp_min(1e-6)
         power = (chroma / REFERENCE_CHROMA) ** (self.chroma_power.float() - 1)
-        factor = self.vividness.float() * power
-        return (factor * mean).permute(0, 3, 1, 2)
+        return self.vividness.float() * power * mean
 
     def layer_groups(self) -> list[list[nn.Module]]:
         """Early encoder, late encoder and decoder, in this order."""

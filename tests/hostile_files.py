@@ -44,6 +44,18 @@ def write_webp(path, kind):
     path.write_bytes(b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk)
 
 
+def write_webp_frames(path, frames, side):
+    """Frames of one pixel each on a large canvas."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(buffer, "WEBP", lossless=True)
+    place = bytes(12) + b"\x64\0\0\0"  # offset and size less one, milliseconds, flags
+    frame = place + buffer.getvalue()[12:]
+    canvas = b"\x02\0\0\0" + 2 * struct.pack("<I", side - 1)[:3]
+    chunks = [(b"VP8X", canvas), (b"ANIM", bytes(6)), *[(b"ANMF", frame)] * frames]
+    data = b"".join(kind + struct.pack("<I", len(each)) + each for kind, each in chunks)
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(data) + 4) + b"WEBP" + data)
+
+
 def write_gif(path, frames, side):
     """Frames of one pixel each on a large canvas."""
     frame = b"!\xf9\x04\0\1\0\0\0" + b"," + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\2\2D\1\0"
@@ -189,6 +201,16 @@ def write_dicom(path, syntax="1.2.840.10008.1.2.1", **elements):
     made.save_as(path, enforce_file_format=True)
 
 
+def write_dicom_frames(path, frames, side):
+    """JPEG frames of which each claims a large size."""
+    from pydicom.encaps import encapsulate
+
+    write_jpeg(path, side)
+    pixels = {"Rows": side, "Columns": side, "NumberOfFrames": frames}
+    data = encapsulate([path.read_bytes()] * frames)
+    write_dicom(path, syntax="1.2.840.10008.1.2.4.50", PixelData=data, **pixels)
+
+
 def write_deflated_dicom(path, size):
     """A data set that is `size` bytes of zeros."""
     write_dicom(path, syntax="1.2.840.10008.1.2.1.99")
@@ -232,5 +254,7 @@ BOMBS = {
     "frame.gif": lambda path: write_gif_frame(path, 30, 9000),
     "tile.tif": lambda path: write_tiff_segment(path, 8, deflated(30_000**2), tile=30_000),
     "planes.ome.tif": lambda path: write_ome_planes(path, 10**9),
+    "frames.webp": lambda path: write_webp_frames(path, 200, 4000),
+    "frames.dcm": lambda path: write_dicom_frames(path, 200, 4000),
     "items.dcm": lambda path: write_dicom_items(path, 2_000_000),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -167,3 +168,59 @@ def test_patient_data_are_in_no_result(tmp_path, tiny_colorizer: Colorizer, capl
     with pytest.raises(ImageError) as caught:
         read_image(saved(tmp_path, made))
     assert MARK[:4] not in str(caught.value)
+
+
+def segmented(tmp_path, segments, bits=16, **changes):
+    """A palette image with the same segments for all colors."""
+    made = dataset(native(1))
+    made.PhotometricInterpretation = "PALETTE COLOR"
+    data = np.array(segments, f"<u{bits // 8}").tobytes()
+    for color in ("Red", "Green", "Blue"):
+        setattr(made, f"{color}PaletteColorLookupTableDescriptor", [256, 0, bits])
+        setattr(made, f"Segmented{color}PaletteColorLookupTableData", data)
+    return saved(tmp_path, made)
+
+
+@pytest.mark.parametrize(
+    ("bits", "segments"),
+    [
+        (16, [0, 1, 7] + [1, 65535, 7] * 20_000),  # linear
+        (16, [0, 1, 7] + [1, 65535, 7] * 9 + [2, 10, 0, 0] * 9_000),  # nine times what was before
+        (16, [0, 1, 7] + [1, 0, 7] * 20_000 + [2, 20_000, 0, 0] * 9_000),  # takes time only
+        (8, [0, 1, 7] + [1, 255, 7] * 80_000),
+        (8, [0, 1, 7] + [1, 255, 7] * 99 + [2, 99, 0, 0, 0, 0] * 40_000),
+        (16, [0, 1, 7, 2, 3, 3, 0]),  # itself
+    ],
+    ids=["linear", "indirect", "empty", "bytes", "indirect bytes", "recursive"],
+)
+def test_a_palette_does_not_unfold_to_gigabytes(tmp_path, bits, segments):
+    path = segmented(tmp_path, segments, bits)
+    assert path.stat().st_size < 1_000_000
+    with little_memory(5 * 10**8), pytest.raises(ImageError) as caught:
+        read_image(path)
+    reasons = (f"{caught.value}", f"{caught.value.__cause__}")
+    expected = "refers to another" if len(segments) < 9 else "more than 65,536 entries"
+    assert any(expected in each for each in reasons)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_segmented_palette_is_read(tmp_path, bits):
+    indirect = [2, 2, 0, 0, 0, 0] if bits == 8 else [2, 2, 0, 0]
+    path = segmented(tmp_path, [0, 2, 10, 20, 1, 10, 120, *indirect, 0, 242, *range(242)], bits)
+    found = read_image(path).array
+    table = [10, 20, *range(30, 121, 10), 10, 20, *range(30, 121, 10), *range(242)]
+    expected = np.array(table)[np.frombuffer(native(1), np.uint8)].reshape(SIDE, SIDE)
+    np.testing.assert_array_equal(found[..., 1], expected)
+
+
+@pytest.mark.parametrize("name", ["WindowCenter", "RescaleSlope", "PixelSpacing"])
+def test_millions_of_numbers_are_refused(tmp_path, name):
+    made = dataset(native(1), syntax=uid.ImplicitVRLittleEndian)
+    path = saved(tmp_path, made)
+    data = path.read_bytes()
+    element = pydicom.datadict.tag_for_keyword(name)
+    header = struct.pack("<HHI", element >> 16, element & 0xFFFF, 12_000_000)
+    start = 132 + 12 + int.from_bytes(data[140:144], "little")
+    path.write_bytes(data[:start] + header + b"1\\" * 6_000_000 + data[start:])
+    with little_memory(3 * 10**8), pytest.raises(ImageError, match="bytes of numbers"):
+        read_image(path)

@@ -51,6 +51,13 @@ def test_a_small_file_that_declares_gigabytes_is_refused(tmp_path, name):
     assert name in refused(tmp_path / name)
 
 
+def test_the_size_of_a_png_in_an_icon_is_checked(tmp_path):
+    BOMBS["icon.ico"](tmp_path / "a.ico")
+    assert "declares 60000 x 60000 pixels" in refused(tmp_path / "a.ico")
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "a.ico")
+    assert read_image(tmp_path / "a.ico").array.shape == (85, 128, 3)
+
+
 @pytest.mark.parametrize("compression", [7, 34712, 34887, 34933, 34934, 50001])
 def test_a_strip_that_claims_to_be_a_large_image_is_refused(tmp_path, compression):
     data = declared_segments(tmp_path)[compression]

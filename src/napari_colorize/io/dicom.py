@@ -9,7 +9,7 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ MORE_FRAMES = "NumberOfFrames is {declared}, but the file contains {found} frame
 MAX_ITEMS = 500_000
 """Limit of sequence items, frames included; pydicom reads 40,000 in a second."""
 _ONLY_DECLARED: dict[str, Any] = {"allow_excess_frames": False}  # option of pydicom's decoders
+_NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV", "US or SS"})
+_MAX_NUMBERS = 2**22  # bytes of an element with one of these representations
 _ITEM, _BIG_ENDIAN_ITEM = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
 _PART = 2**22  # bytes
 _DEFLATE_RATIO = 100  # of a deflated data set that is above `BOMB_BYTES`
@@ -42,6 +44,8 @@ _CONVERTING = (
     *("PerFrameFunctionalGroupsSequence", "FloatPixelData", "DoubleFloatPixelData"),
 )
 _CONVERTED_BYTES = 24
+_DISCRETE, _INDIRECT = 0, 2  # kinds of segments of a palette; the third is linear
+_MAX_STEPS = 2**18  # bytes, or segments and entries, of a segmented palette of 65,536 entries
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DEFAULTS = {
     "SamplesPerPixel": 1,
@@ -114,6 +118,8 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
     is_stack = stored.ndim > 2 + is_color
     declared: IntensityRange | None
     if is_color or dataset.PhotometricInterpretation == "PALETTE COLOR":
+        if not is_color:
+            _refuse_large_palette(path, dataset)
         array = stored if is_color else _palette(stored, dataset)
         declared = _color_range(dataset) if is_color else None
         icc, notes = for_rgb(dataset.get("ICCProfile"))
@@ -257,6 +263,7 @@ def _count_items(path: Path, parts: Iterator[bytes]) -> None:
 def _open(path: Path) -> Dataset:
     """The data set, with the attributes that old files omit."""
     dataset = _load(path)
+    _refuse_many_numbers(path, dataset)
     has_pixels = any(dataset.get(name) for name in _PIXELS)
     if "DirectoryRecordSequence" in dataset and not has_pixels:
         raise ImageError(
@@ -282,6 +289,25 @@ def _open(path: Path) -> Dataset:
             raise ImageError(f"{path.name} is damaged: {name} is {dataset[name].value}.")
     _set_transfer_syntax(dataset)
     return dataset
+
+
+def _refuse_many_numbers(path: Path, dataset: Dataset) -> None:
+    """Raise ImageError for elements of millions of numbers; pydicom makes an object for each.
+
+    They have not been converted yet.
+    """
+    from pydicom.datadict import dictionary_VR
+
+    for element in dataset.values():
+        if (getattr(element, "length", 0) or 0) <= _MAX_NUMBERS:
+            continue
+        with suppress(KeyError):  # not in the dictionary
+            kind = element.VR or dictionary_VR(element.tag)
+            if kind in _NUMBERS:
+                raise ImageError(
+                    f"{path.name} has more than {_MAX_NUMBERS:,} bytes of numbers in the element "
+                    f"{element.tag}. An image has far fewer."
+                )
 
 
 def _count_frames(path: Path, dataset: Dataset) -> tuple[str, ...]:
@@ -420,6 +446,54 @@ def _color_range(dataset: Dataset) -> IntensityRange | None:
     """Range of the stored bits, if they do not fill the type."""
     bits = int(dataset.BitsStored)
     return None if bits in (8, 16, 32) else declared_range((0, 2**bits - 1), "DICOM BitsStored")
+
+
+def _refuse_large_palette(path: Path, dataset: Dataset) -> None:
+    """Raise ImageError if a segmented palette unfolds to more entries than a table can have."""
+    is_little = dataset.file_meta.TransferSyntaxUID.is_little_endian
+    order: Literal["little", "big"] = "little" if is_little else "big"
+    width = 1 if int(dataset.RedPaletteColorLookupTableDescriptor[2]) // 8 == 1 else 2  # as pydicom
+    for color in ("Red", "Green", "Blue", "Alpha"):
+        data = dataset.get(f"Segmented{color}PaletteColorLookupTableData") or b""
+        if len(data) > _MAX_STEPS or _unfolded(data, width, order) > _MAX_STEPS:
+            raise ImageError(
+                f"{path.name} is damaged: a segmented palette in it has more than 65,536 entries."
+            )
+
+
+def _unfolded(
+    data: bytes,
+    width: int,
+    order: Literal["little", "big"],
+    start: int = 0,
+    most: int | None = None,
+) -> int:
+    """Number of segments and of their entries, to the limit (PS3.3 C.7.9.2).
+
+    `width` is the number of bytes of an entry. Only the first `most` segments after the entry
+    `start` are counted; they may not refer to others.
+    """
+
+    def entry(at: int) -> int:
+        return int.from_bytes(data[at * width : (at + 1) * width], order)
+
+    at, steps, segments = start, 0, 0
+    while (at + 2) * width <= len(data) and steps <= _MAX_STEPS and segments != most:
+        kind, length = entry(at), entry(at + 1)
+        steps, segments, at = steps + 1, segments + 1, at + 2
+        if kind == _INDIRECT:
+            if most is not None:
+                raise ValueError("an indirect segment refers to another one")
+            low, high = (
+                int.from_bytes(data[at * width + half : at * width + half + 2], order)
+                for half in (0, 2)
+            )
+            steps += _unfolded(data, width, order, high << 16 | low, length)
+            at += 4 // width
+        else:
+            steps += length
+            at += length if kind == _DISCRETE else 1
+    return steps
 
 
 def _palette(stored: AnyArray, dataset: Dataset) -> AnyArray:

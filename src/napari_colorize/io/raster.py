@@ -34,13 +34,13 @@ TEXT_TOO_LONG = "Text of more than a megabyte was left out."
 _CM_PER_INCH = 2.54
 _COPIES = 5  # Pillow's image, its bytes, and arrays; see `limits.COPIES`
 _GIF_COPIES = 20  # a frame with a palette may be followed by one in color with transparency
-_PNG_HEADER = 33  # bytes
+_ICON, _PNG_HEADER = b"\0\0\1\0", 33  # first bytes of an icon; length of a PNG's first chunk
 _LIMIT_LOCK = global_lock()
 
 
 def read(path: Path, *, max_pixels: int) -> ImageRecord:
     """Read an image that Pillow can open; several frames become a stack."""
-    _refuse_huge_webp(path, max_pixels)
+    _refuse_before_opening(path, max_pixels)
     try:
         with open_image(path) as image:
             return _read(path, image, max_pixels)
@@ -56,8 +56,6 @@ def _read(path: Path, image: Image.Image, max_pixels: int) -> ImageRecord:
     is_multiple = image.format in _ANIMATIONS | _PAGES
     frames = getattr(image, "n_frames", 1) if is_multiple else 1
     depth = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
-    if image.format == "ICO":
-        _refuse_huge_icon(path, max_pixels)
     is_apng = image.format == "PNG" and getattr(image, "is_animated", False)
     copies = PALETTE_COPIES if image.mode in ("P", "PA") and not is_apng else _COPIES
     refuse_huge(
@@ -83,13 +81,14 @@ def _refuse_huge_icon(path: Path, max_pixels: int) -> None:
             refuse_huge(path, *size, max_pixels=max_pixels, bits=32, copies=_COPIES)
 
 
-def _refuse_huge_webp(path: Path, max_pixels: int) -> None:
-    """Check the size of a WebP, for which Pillow reserves memory when it opens the file."""
+def _refuse_before_opening(path: Path, max_pixels: int) -> None:
+    """Check the sizes of files for which Pillow reserves memory when it opens them."""
     with path.open("rb") as file:
         head = file.read(30)
-    if head[8:12] != b"WEBP":
-        return
-    refuse_huge(path, *webp_size(head), max_pixels=max_pixels, bits=32, copies=_COPIES)
+    if head[8:12] == b"WEBP":
+        refuse_huge(path, *webp_size(head), max_pixels=max_pixels, bits=32, copies=_COPIES)
+    if head.startswith(_ICON):
+        _refuse_huge_icon(path, max_pixels)
 
 
 def write(

@@ -24,6 +24,7 @@ from napari_colorize_training.finetune import (
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import STOPPED, JsonLines, RunControl
+from napari_colorize_training.models.export import add_tensors
 from napari_colorize_training.recipe import DataConfig, read_recipe
 from PIL import Image
 from typer.testing import CliRunner
@@ -175,6 +176,20 @@ def test_without_improvement_the_base_is_exported_and_reported(learned, misleadi
     assert "NOT better than its base" in result.path.with_suffix(".md").read_text()
     ours, theirs = read_weights(result.path).state, read_weights(base).state
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_copy_of_the_base_keeps_what_was_measured_on_it(tmp_path):
+    base = write_base(tmp_path / "base.safetensors", "region")
+    add_tensors(base, {"calibration": torch.tensor([[0.0, 20.0], [3.0, 9.0]]).half()})
+    unchanged = {**TINY, "optimizer.lr": 1e-30, "stages.0.encoder_lr": 1e-30}
+
+    result = finetune(
+        [image(n) for n in range(8)], base, tmp_path / "out", steps=2, changes=unchanged
+    )
+
+    assert result.kept_base and result.after == result.before
+    ours, theirs = read_weights(result.path).state, read_weights(base).state
+    assert ours.keys() == theirs.keys()
 
 
 def test_a_model_worse_on_validation_images_is_reported(learned, misleading, tmp_path):

@@ -34,7 +34,7 @@ from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
 from napari_colorize_training.loop.run_folder import sole_trainer
 from napari_colorize_training.model_card import FinetuneResult, write_card
-from napari_colorize_training.models.export import copy_model
+from napari_colorize_training.models.export import add_tensors, copy_model, measured_on
 from napari_colorize_training.recipe import Recipe, parse_recipe
 from napari_colorize_training.recipe_parsing import set_value
 from napari_colorize_training.verdict import judge
@@ -145,7 +145,7 @@ def finetune(
     progress, control = progress or NoProgress(), control or RunControl()
     out = _model_path(out)
     folder = out.parent / f".{out.stem}-run" if run is None else Path(run)
-    checkpoint, _ = load(base)
+    checkpoint, weights = load(base)
     refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
     with sole_trainer(folder):
         cache = folder / "cache"
@@ -187,10 +187,12 @@ def finetune(
         model = trainer.train()
         if model is None:
             return None
+        kept_base = bool(trainer.validator.best.state) and trainer.validator.best.step == 0
+        if kept_base:  # what was measured on the base is true of its copy
+            add_tensors(model, measured_on(weights.state))
         colorizers = Colorizer.from_pretrained(base), Colorizer.from_pretrained(model)
         comparison = _BaseComparison(ImageCache(cache, validation=True), recipe.data.degrade)
         copy_model(model, out)
-        kept_base = bool(trainer.validator.best.state) and trainer.validator.best.step == 0
         result = comparison.compare(*colorizers, out, report, kept_base=kept_base)
         write_card(result, recipe, checkpoint, comparison.sheet(*colorizers))
         _report(progress, result)

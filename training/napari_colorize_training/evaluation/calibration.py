@@ -26,10 +26,10 @@ from napari_colorize.array_types import Float64Array, UInt8Array
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, SettingsError
 from napari_colorize.imaging.resample import resize
-from napari_colorize.zoo.weights import read_weights, write_weights
 from napari_colorize_training.evaluation.ground_truth import GroundTruthSet, find_ground_truth
 from napari_colorize_training.evaluation.metrics import to_gray, to_lab
 from napari_colorize_training.evaluation.non_photographs import non_photograph
+from napari_colorize_training.models.export import add_tensors
 
 POINTS = 24  # of the curve
 MAX_ERROR = 200.0  # CIEDE2000, larger than any color difference
@@ -97,14 +97,13 @@ def calibrate_model(
     if not expected:
         raise FileNotFoundError(f"{data} has no color images to calibrate on.")
     curve = fit_curve(np.concatenate(expected), np.concatenate(measured))
-    weights = read_weights(model)
-    state = dict(weights.state) | {"calibration": torch.tensor(curve).half()}
+    measured_buffers = {"calibration": torch.tensor(curve).half()}
     if hasattr(colorizer.network, "photograph_classifier"):
         photographs = some_photographs(data)
         if len(photographs) >= MIN_PHOTOGRAPHS:
             classifier = fit_photograph_classifier(colorizer, photographs)
-            state["photograph_classifier"] = torch.tensor(classifier).half()
-    write_weights(model, state, weights.metadata)
+            measured_buffers["photograph_classifier"] = torch.tensor(classifier).half()
+    add_tensors(model, measured_buffers)
     return curve
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.runtime.atomic import new_file, write_errors
-from napari_colorize.zoo.weights import write_weights
+from napari_colorize.zoo.weights import read_weights, write_weights
 from napari_colorize_training.errors import TrainingError
 from napari_colorize_training.recipe import Recipe
 
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
 
 RECOMMENDED_SETTINGS = ("render_factor", "saturation")
-OUTDATED = (
-    "calibration",
-    "photograph_classifier",
-)  # buffers that were measured on the network before its training
+# Buffers that were measured on a network: outdated as soon as it is trained further
+MEASURED = ("calibration", "photograph_classifier")
 
 
 def export_model(
@@ -47,7 +46,7 @@ def export_model(
     OutputError
         If the file cannot be written.
     """
-    tensors = {key: _to_half(value) for key, value in state.items() if key not in OUTDATED}
+    tensors = {key: _to_half(value) for key, value in state.items() if key not in MEASURED}
     invalid = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
     if invalid is not None:
         raise TrainingError(
@@ -95,6 +94,17 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
             state = {key: value for key, value in state.items() if not key.startswith(inner)}
             state[f"{prefix}{name}"] = getattr(module, name).detach()
     return state
+
+
+def measured_on(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the buffers of a state dict that are valid for its weights only."""
+    return {key: state[key] for key in MEASURED if key in state}
+
+
+def add_tensors(model: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Add tensors to the file of a model, atomically; the others and the metadata are kept."""
+    weights = read_weights(model)
+    write_weights(model, weights.state | tensors, weights.metadata)
 
 
 def copy_model(model: Path, out: Path) -> Path:

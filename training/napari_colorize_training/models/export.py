@@ -101,7 +101,7 @@ def measured_on(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: state[key] for key in MEASURED if key in state}
 
 
-def add_tensors(model: Path, tensors: Mapping[str, Tensor]) -> None:
+def add_tensors(model: Path, tensors: dict[str, Tensor]) -> None:
     """Add tensors to the file of a model, atomically; the others and the metadata are kept."""
     weights = read_weights(model)
     write_weights(model, weights.state | tensors, weights.metadata)

@@ -7,6 +7,7 @@ import base64
 import io
 import re
 import runpy
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST_NOTEBOOK = 1_000_000  # bytes
 LARGEST_IMAGE = 110_000
 EMBEDDED_IMAGE = re.compile(r"data:image/\w+;base64,([^\"]+)")
+PUBLIC_PACKAGES = {"napari_colorize", "napari_colorize.jupyter", "napari_colorize_training"}
 LOCAL_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|usr|var|opt|Users|private)\b|\w:\\")
 
 
@@ -66,12 +68,8 @@ def test_there_are_six_notebooks():
     assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, id=path.stem) for path in NOTEBOOKS],
-)
-def test_a_notebook_runs_offline_from_top_to_bottom(path, notebook):
-    fresh = TOOL["run"](path)  # raises if a cell fails
+def test_a_notebook_runs_offline_from_top_to_bottom(path, notebook, tmp_path):
+    fresh = TOOL["run"](path, tmp_path)  # raises if a cell fails, or files are left
 
     expected = [bool(images_of(cell)) for cell in code_of(notebook)]
     assert [
@@ -108,6 +106,40 @@ def test_a_notebook_defines_no_functions_or_classes(notebook):
 
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
     assert not any(isinstance(node, definitions) for node in ast.walk(module))
+
+
+def test_a_notebook_uses_the_public_api_only(notebook):
+    module = ast.parse("\n".join(cell.source for cell in code_of(notebook)))
+    imported = [
+        (node.module or "", alias.name)
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    imported += [
+        (alias.name, "")
+        for node in ast.walk(module)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    ]
+    own = [(name, member) for name, member in imported if name.startswith("napari_colorize")]
+
+    assert own
+    assert {name for name, _ in own} <= PUBLIC_PACKAGES
+    assert [one for one in own if one[1] not in ("", *import_module(one[0]).__all__)] == []
+    attributes = {node.attr for node in ast.walk(module) if isinstance(node, ast.Attribute)}
+    assert [name for name in attributes if name.startswith("_")] == []
+
+
+def test_a_notebook_that_leaves_a_file_is_refused(tmp_path):
+    path = tmp_path / "leaves.ipynb"
+    cell = nbformat.v4.new_code_cell("from pathlib import Path\nPath('left.txt').write_text('')")
+    path.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
+    home = tmp_path / "home"
+    home.mkdir()
+
+    with pytest.raises(SystemExit, match=r"leaves\.ipynb leaves files behind: left\.txt"):
+        TOOL["run"](path, home)
 
 
 def test_every_link_of_a_notebook_points_to_a_file(path, notebook):

@@ -446,6 +446,28 @@ def test_a_result_without_chroma_is_displayed_as_sent(open_view, result):
     assert page.pixel(0.8, 0.5) in random.reshape(-1, 3).tolist()
 
 
+def test_values_may_arrive_one_after_another(open_view, result):
+    """Not all hosts set the values of one message before they report changes."""
+    page = open_view(result)
+    before = page.pixel(0.2, 0.5), page.pixel(0.8, 0.5)
+    other = page.state()
+
+    page.page.evaluate(
+        """async (state) => {
+          const { serial, plane_serial, ...rest } = withBytes(state);
+          Object.assign(model.state, { size: [0, 0], gray: withBytes({bytes: ""}), chroma: {} });
+          for (const [name, value] of Object.entries({ serial, plane_serial, ...rest })) {
+            model.state[name] = value;
+            model.emit(`change:${name}`);
+          }
+        }""",
+        {**other, "serial": other["serial"] + 1, "plane_serial": other["plane_serial"] + 1},
+    )
+    page.settle()
+
+    assert (page.pixel(0.2, 0.5), page.pixel(0.8, 0.5)) == before
+
+
 @pytest.mark.parametrize("size", [(10, 10), (1, 10**7), (9000, 12000)], ids=str)
 def test_the_display_size_is_limited(size):
     height, width = display_size(*size)

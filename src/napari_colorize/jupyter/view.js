@@ -59,6 +59,7 @@ function render({ model, el }) {
   let frame = 0;
   let exactTimer = 0;
   let cropTimer = 0;
+  let isResultScheduled = false;
   let pointer = null; // position of the mouse or a finger on the stage
 
   const identity = { page: PAGE, view: String(viewCount++) };
@@ -152,7 +153,15 @@ function render({ model, el }) {
 
   // Changes of the model
 
+  /** Read a result when all of its values have arrived: some hosts set them one after another. */
+  function scheduleResult() {
+    if (isResultScheduled) return;
+    isResultScheduled = true;
+    queueMicrotask(onResult);
+  }
+
   function onResult() {
+    isResultScheduled = false;
     const [height, width] = model.get("size");
     root.classList.toggle("empty", !height);
     stage.style.setProperty("--ratio", height ? width / height : 1.5);
@@ -248,7 +257,7 @@ function render({ model, el }) {
   }
 
   const listeners = {
-    "change:serial": onResult,
+    "change:serial": scheduleResult,
     "change:saturation": onSaturation,
     "change:overlay_serial": onOverlay,
     "change:marker": scheduleDraw,

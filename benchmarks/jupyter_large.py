@@ -3,7 +3,7 @@
     python benchmarks/jupyter_large.py
 
 A step lasts from the change of saturation to the exact pixels that are sent to the browser. A cell
-that is run again makes another box with the same image; the earlier one is not closed.
+that is run again makes another box with a new array; the earlier one is not closed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ CELLS = 10
 SECONDS = 900.0  # limit of each wait
 
 
-def image_of(size: tuple[int, int]) -> UInt8Array:
+def image_of(size: tuple[int, int], seed: int = 0) -> UInt8Array:
     """Random blocks of 10 x 10 pixels."""
-    blocks = np.random.default_rng(0).integers(
+    blocks = np.random.default_rng(seed).integers(
         0, 256, (size[0] // 10, size[1] // 10), dtype=np.uint8
     )
     return np.kron(blocks, np.ones((10, 10), np.uint8))
@@ -58,14 +58,19 @@ def main() -> None:
     for size in SIZES:
         box = ColorizeBox(image_of(size))
         box.wait(SECONDS)
-        print(f"{size[0] * size[1] / 1e6:.0f} MP: {1000 * seconds_of_a_step(box):.0f} ms per step")
+        print(
+            f"{size[0] * size[1] / 1e6:.0f} MP: {1000 * seconds_of_a_step(box):.0f} ms per step",
+            flush=True,
+        )
         box.close()
-    image = image_of(SIZES[-1])
     for number in range(1, CELLS + 1):
-        box = ColorizeBox(image)
+        box = ColorizeBox(image_of(SIZES[-1], number))
         box.wait(SECONDS)
         gc.collect()
-        print(f"cell {number}: {resident_megabytes():.0f} MB, {threading.active_count()} threads")
+        print(
+            f"cell {number}: {resident_megabytes():.0f} MB, {threading.active_count()} threads",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,17 @@ def change(box, name, value) -> None:
     assert box.wait(SOON)
 
 
+def test_without_an_event_loop_the_box_names_what_to_do(tiny_colorizer, photo):
+    box = ColorizeBox(photo, model=tiny_colorizer)
+    before = box._status.value
+
+    box.wait(SOON)
+
+    assert "box.wait()" in before and "ColorizeView" in before
+    assert "box.wait()" not in box._status.value
+    box.close()
+
+
 def test_an_array_is_colorized(box_of, tiny_colorizer, photo):
     box = box_of(photo)
 

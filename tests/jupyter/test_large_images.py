@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 
 import numpy as np
 import pytest
 from recorder import SOON
 
+from napari_colorize.jupyter import array_file, browser_encoding
 from napari_colorize.jupyter import box as box_module
-from napari_colorize.jupyter import browser_encoding
 from napari_colorize.jupyter.shown_size import ShownSize, crop_of
 from napari_colorize.refine.guides import Guides
 from napari_colorize.refine.hints import Hints
@@ -167,6 +168,77 @@ def test_running_a_cell_again_keeps_one_large_image(box_of, photo, large):
         grays.append(weakref.ref(box.result.plane.gray))
 
     assert [gray() is None for gray in grays] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_the_array_of_a_hidden_box_is_freed_and_read_again(box_of, photo, large, dtype):
+    source = (photo[:, ::-1].astype(dtype)[:, ::-1] * (1 if dtype == "uint8" else 3.0)).astype(
+        dtype
+    )
+    values, array = source.copy(), weakref.ref(source)
+    box = box_of(source)
+    pixels = box.result.rgb
+    del source
+
+    for _ in range(2):
+        hide(box)
+        gc.collect()
+
+        assert array() is None  # also after the box was shown, and hidden again
+        np.testing.assert_array_equal(box.source, values)
+        np.testing.assert_array_equal(box.result.rgb, pixels)
+
+
+def test_planes_of_a_hidden_stack_keep_their_common_range(box_of, photo, large):
+    stack = np.stack([photo // 4, photo]).astype(np.float32)
+    box = box_of(stack, plane=(0,))
+    limits = box.result.plane.limits
+
+    hide(box)
+
+    assert box.result.plane.limits == limits and limits[1] > stack[0].max()
+
+
+def test_hidden_boxes_of_one_array_share_a_file(box_of, photo, large):
+    boxes = [box_of(photo) for _ in range(3)]
+
+    for box in boxes:
+        hide(box)
+
+    assert all(np.shares_memory(boxes[0].source, box.source) for box in boxes)
+    assert not np.shares_memory(boxes[0].source, photo)
+
+
+@pytest.mark.parametrize("reason", ["space", "size", "kind"])
+def test_a_source_that_cannot_be_moved_to_a_file_stays(box_of, photo, large, monkeypatch, reason):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    if reason == "space":
+        monkeypatch.setattr(array_file, "TemporaryFile", full)
+    elif reason == "size":
+        monkeypatch.setattr(array_file, "MAX_BYTES", photo.nbytes - 1)
+    source = photo.tolist() if reason == "kind" else photo
+    box = box_of(source)
+    pixels = box.result.pixels
+
+    hide(box)
+
+    assert box.source is source
+    np.testing.assert_array_equal(box.result.pixels, pixels)
+
+
+def test_another_source_replaces_one_in_a_file(box_of, photo, large):
+    box = box_of(photo)
+    hide(box)
+    mapped = weakref.ref(box._file)
+
+    box.source = photo[::-1]
+    box.wait(SOON)
+    gc.collect()
+
+    assert mapped() is None
+    np.testing.assert_array_equal(box.result.plane.gray, photo[::-1] / np.float32(255))
 
 
 def test_small_results_stay(box_of, photo):

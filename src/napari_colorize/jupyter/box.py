@@ -14,6 +14,7 @@ import traitlets
 
 from napari_colorize.errors import ColorizeError, ImageError
 from napari_colorize.imaging.intensity_range import REMEDY
+from napari_colorize.jupyter.array_file import ArrayFile, array_file
 from napari_colorize.jupyter.choosers import (
     ImageChooser,
     ModelChooser,
@@ -54,6 +55,10 @@ if TYPE_CHECKING:
     from napari_colorize.session import RunProgress
 
 NO_IMAGE = "Upload an image, or enter its path."
+NO_LOOP = (
+    "There is no event loop here, so results arrive in box.wait() only. In hosts such as marimo "
+    "and Solara use ColorizeView."
+)
 BOX_REMEDY = "Other limits: choose them under Input range."
 DELAY = 0.3  # seconds without a change, before a whole stack is updated
 STORE_DELAY = 1.0  # seconds without another result, before the notebook's picture is replaced
@@ -148,6 +153,7 @@ class ColorizeBox(widgets.VBox):
             empty_status=lambda: NO_IMAGE,
         )
         self._is_restoring = False
+        self._file: ArrayFile | None = None  # of the source, if it was released
         self._files = not is_voila() if files is None else files
         self._create_widgets()
         self.session.compose_with(self._compose)
@@ -163,6 +169,8 @@ class ColorizeBox(widgets.VBox):
         self._open(source, plane, rgb)
         if guides is not None:
             self.guides = guides
+        if not self._relay.has_loop and not self.presenter.is_error:
+            self.presenter.show_status(NO_LOOP)
 
     def _ipython_display_(self) -> None:
         """Display the box, and below it the picture that a saved notebook keeps."""
@@ -370,12 +378,16 @@ class ColorizeBox(widgets.VBox):
 
         Called when no page displays the box any more, for example because its cell was run again,
         and when other boxes need the memory. `result` is computed again when it is read, and the
-        box when it is displayed or changed.
+        box when it is displayed or changed. The array of a large image is moved to a temporary
+        file: `source` is then another array with the same values.
         """
         if self._newest is None or self.session.status != "idle" or self.presenter.current:
             return
         is_large = self._newest.plane.gray.nbytes > KEPT_BYTES
-        self.session.release_memory(keep_result=not is_large)
+        if is_large and (self._file is None or self.source is not self._file.array):
+            self._file = array_file(self.source)
+        source = None if self._file is None else self._file.array
+        self.session.release_memory(keep_result=not is_large, source=source)
         if is_large:
             self._trait_values.pop("result")  # without a notification: the result is not another
             self.view.forget_result()
@@ -581,6 +593,7 @@ class ColorizeBox(widgets.VBox):
         self.presenter.show(None, source=None)
         self.session.cancel()
         self.is_released = self._is_restoring = False
+        self._file = None
         self.set_trait("result", None)
         self.view.clear()
         self._toolbox.clear()

@@ -30,6 +30,11 @@ class KernelRelay(MainThreadRelay):
         self._thread = threading.get_ident()
         self._received: WeakSet[widgets.Widget] = WeakSet()
 
+    @property
+    def has_loop(self) -> bool:
+        """Whether slots are called without `deliver`, by an event loop."""
+        return self._post is not None
+
     def call(self, function: Callable[..., Any], *values: Any) -> None:
         """Call a function in the main thread: now in that thread, else later."""
         if self._post is None or threading.get_ident() == self._thread:

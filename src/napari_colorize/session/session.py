@@ -238,7 +238,7 @@ class ColorizeSession(RequestInputs):
         """
         self._worker.cancel_run(run, keep=keep)
 
-    def release_memory(self, *, keep_result: bool = True) -> None:
+    def release_memory(self, *, keep_result: bool = True, source: Any = None) -> None:
         """Cancel all work and free the memory of networks and predictions, on the GPU too.
 
         The next change loads the model again.
@@ -247,8 +247,10 @@ class ColorizeSession(RequestInputs):
         ----------
         keep_result : bool
             Whether `result` stays. If not, `refresh` makes it again.
+        source : array, optional
+            Array with the values of the source that replaces it, for example one in a file.
         """
-        self._worker.release_memory(keep_result=keep_result)
+        self._worker.release_memory(keep_result=keep_result, source=source)
 
     def close(self, wait: float = SECONDS_TO_CLOSE) -> None:
         """End the worker thread and free all memory; no signal is emitted any more.

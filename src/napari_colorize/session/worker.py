@@ -185,9 +185,14 @@ class Worker:
                 if run.number == number:
                     run.stopped, run.keep = True, keep
 
-    def release_memory(self, *, keep_result: bool) -> None:
-        """Cancel everything, then free networks, predictions and, if asked, the result."""
+    def release_memory(self, *, keep_result: bool, source: Any = None) -> None:
+        """Cancel everything, then free networks, predictions and, if asked, the result.
+
+        `source`, if given, has the values of the present one and replaces it.
+        """
         with self._changed:
+            if source is not None:
+                self.request = self.request.replace(source=source)
             self.cancel(keep=True)
             self._displayed_image.finish(self.request)
             if not keep_result:

@@ -111,9 +111,13 @@ def read_checkpoint(path: Path) -> None:
     """Load a checkpoint, and its metadata as one of the user's models."""
     from napari_colorize import zoo
 
+    from napari_colorize.networks import ARCHITECTURES
+    from napari_colorize.zoo.weights import build
+
     with suppress(ColorizeError):
         zoo.user_checkpoint(path)
-    zoo.load(path)
+    checkpoint, weights = zoo.load(path)
+    build(ARCHITECTURES[checkpoint.architecture], weights.state)
 
 
 def read_recipe(path: Path) -> None:

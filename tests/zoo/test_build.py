@@ -36,3 +36,16 @@ def test_weights_of_another_network_are_refused():
 
     with pytest.raises(CheckpointError, match="do not match the network compact"):
         build(architecture, {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)})
+
+
+@pytest.mark.parametrize("name", ["compact", "region"])
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (10**9, 0), (0, 10**9, 3, 3)], ids=["number", "empty", "long", "wide"]
+)
+def test_shapes_for_which_no_network_can_be_built_give_one_sentence(name, shape):
+    with torch.device("meta"):
+        keys = ARCHITECTURES[name].create().state_dict()
+
+    with pytest.raises(CheckpointError, match=f"do not match the network {name}") as caught:
+        build(ARCHITECTURES[name], {key: torch.ones(shape) for key in keys})
+    assert "\n" not in str(caught.value)

@@ -77,8 +77,17 @@ def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
 
     Raises `CheckpointError` if keys or shapes do not match the architecture.
     """
-    with torch.device("meta"), _SkipInitialization():
-        network = architecture.build(state)
+    try:
+        with torch.device("meta"), _SkipInitialization():
+            network = architecture.build(state)
+    except CheckpointError:
+        raise
+    # Constructors raise nearly every class of exception for keys and shapes that do not fit.
+    except Exception as error:
+        raise CheckpointError(
+            f"The weights do not match the network {architecture.name}: keys are missing, or have "
+            "other shapes."
+        ) from error
     for key, expected in network.state_dict().items():
         if key in state and expected.is_floating_point() and not state[key].is_floating_point():
             kind = str(state[key].dtype).removeprefix("torch.")
@@ -92,7 +101,7 @@ def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
     try:
         network.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
+        first = str(error).splitlines()[:2][-1].strip()
         raise CheckpointError(
             f"The weights do not match the network {architecture.name}: {first}"
         ) from error

@@ -201,6 +201,8 @@ def test_estimates_hold_for_conversions(tmp_path, monkeypatch):
     (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg_encode(deep, bitspersample=12))
     (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(deep, effort=1, bitspersample=12))
     frames = [Image.fromarray(gray), *(Image.fromarray(rgb + np.uint8(9 * k)) for k in range(4))]
+    write(tmp_path / "12.tif", deep[..., 0], photometric="minisblack", bitspersample=12)
+    (tmp_path / "a.jp2").write_bytes(imagecodecs.jpeg2k_encode(deep[:600], bitspersample=12))
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     for path in sorted(tmp_path.iterdir()):
         read_image(path)  # imports

@@ -89,7 +89,7 @@ def refuse_huge(
             f"{file_size:,} bytes. If you trust the file, raise the limit (max_pixels)."
         )
     at_once = 1 if is_lazy else frames
-    refuse_memory(path, copies * pixels * at_once * max(1, bits // 8))
+    refuse_memory(path, copies * pixels * at_once * -(-bits // 8))
 
 
 def refuse_memory(path: Path, needed: int) -> None:

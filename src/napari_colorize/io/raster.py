@@ -56,6 +56,8 @@ def _read(path: Path, image: Image.Image, max_pixels: int) -> ImageRecord:
     is_multiple = image.format in _ANIMATIONS | _PAGES
     frames = getattr(image, "n_frames", 1) if is_multiple else 1
     depth = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
+    if bit_depth.stored_bits(path, image.format or "") > 8:
+        depth = max(depth, 16)
     is_apng = image.format == "PNG" and getattr(image, "is_animated", False)
     copies = PALETTE_COPIES if image.mode in ("P", "PA") and not is_apng else _COPIES
     refuse_huge(

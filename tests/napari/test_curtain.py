@@ -14,7 +14,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_colorize.napari.controller import get_controller
 from napari_colorize.napari.crop import PlaneCrop
-from napari_colorize.napari.explore.curtain import Curtain, left_crop, left_part
+from napari_colorize.napari.explore.curtain import Curtain, draw_line, left_crop, left_part
 from napari_colorize.napari.explore.overlay_layer import camera_of, placement_over
 
 
@@ -48,6 +48,20 @@ def test_the_crop_ends_with_the_last_gray_column(share, columns):
     assert (left.left, left.top, left.bottom) == (10, 0, 30)
     assert left.pixel_size(gray.shape)[1] == pytest.approx(100 / columns)
     assert left.right == pytest.approx(10 + 100 * share, abs=100 / columns + 1e-9)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 50))
+def test_the_line_is_drawn_inside_the_image_around_its_position(share, width, count):
+    cells = np.ones((1, count), np.uint8)
+
+    draw_line(cells, share, width)
+
+    (covered,) = np.nonzero(cells[0])
+    assert len(covered) == max(1, round(width * count))
+    np.testing.assert_array_equal(np.diff(covered), 1)
+    is_at_an_edge = covered[0] == 0 or covered[-1] == count - 1
+    middle = (covered[0] + covered[-1] + 1) / 2
+    assert is_at_an_edge or abs(middle - share * count) <= 0.5 + 1e-9
 
 
 numbers = st.floats(-3, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,10 @@ from skimage import data
 
 from napari_colorize.napari import ColorizeWidget, ExploreWidget, FinetuneWidget
 from napari_colorize.napari.automatic import has_one_tone
+from napari_colorize.napari.typical_error import TypicalError
 from napari_colorize.napari.widget import STACK
+from napari_colorize.session.events import SessionSignals
+from napari_colorize.settings import ColorizeSettings
 
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 
@@ -265,6 +269,23 @@ def test_the_typical_error_is_always_displayed(make_napari_viewer, panel_of, set
     assert "about 12" in panel.error_line.text() and "#e3b617" in panel.error_line.styleSheet()
 
 
+def test_the_line_says_that_an_image_is_unlike_photographs(qtbot):
+    events, lines = SessionSignals(), []
+    typical_error = TypicalError(SimpleNamespace(), events)
+    photograph = SimpleNamespace(
+        chroma=object(), settings=ColorizeSettings(), is_unlike_photographs=False, record={}
+    )
+    events.result_ready.emit(photograph)
+    typical_error.value = 4.0
+    typical_error.changed.connect(lambda: lines.append(typical_error.text))
+
+    # The same chroma, with the note of a second model.
+    events.result_ready.emit(SimpleNamespace(**{**vars(photograph), "is_unlike_photographs": True}))
+
+    assert "unlike" in lines[-1] and typical_error.is_high
+    typical_error.close()
+
+
 def test_the_typical_error_stays_after_a_run(make_napari_viewer, panel_of, settle, stack, qtbot):
     viewer = make_napari_viewer()
     viewer.add_image(stack)
@@ -347,6 +368,21 @@ def test_the_panel_is_narrow_and_low(make_napari_viewer, panel_of, settle, photo
     content = panel._area.widget()
     assert content.minimumSizeHint().width() <= 250
     assert content.sizeHint().height() <= 700
+
+
+def test_thumbnails_of_the_sweep_are_as_wide_as_the_image(
+    make_napari_viewer, panel_of, settle, photo
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(photo[: len(photo) // 2])
+    panel = panel_of(viewer)
+    settle(panel.controller)
+
+    panel.grid.begin([8])
+    panel.grid.show_result(8, panel.controller.result)
+
+    size = panel.grid.buttons[8].iconSize()
+    assert size.width() == pytest.approx(2 * size.height(), abs=2)
 
 
 def test_the_sweep_can_be_closed(make_napari_viewer, panel_of, settle, photo, qtbot):

@@ -247,7 +247,9 @@ class SweepGrid(QWidget):
         button = self.buttons.get(render_factor)
         if button is None:
             return
-        button.setIcon(QIcon(QPixmap.fromImage(thumbnail(result))))
+        image = thumbnail(result)
+        button.setIcon(QIcon(QPixmap.fromImage(image)))
+        button.setIconSize(image.size())  # the number is below the image, however wide that is
         button.setText(str(render_factor))
         button.setEnabled(True)
 

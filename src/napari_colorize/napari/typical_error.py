@@ -121,5 +121,6 @@ class TypicalError:
 
 
 def _key(result: Colorized) -> tuple[Any, ...]:
-    """What the estimate depends on."""
-    return id(result.chroma), result.settings.saturation, result.settings.fidelity
+    """What the estimate and its text depend on."""
+    chosen = result.settings
+    return id(result.chroma), chosen.saturation, chosen.fidelity, result.is_unlike_photographs

@@ -192,8 +192,8 @@ class Comparison:
             self.layer.name = name
         self._arrange()
         self.message.emit(
-            f"From left to right: A with the settings of the Colorize panel, B with {difference}, "
-            "and the source."
+            f"In this order: A with the settings of the Colorize panel, B with {difference}, and "
+            "the source."
         )
 
     def _arrange(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.colormaps import Colormap
 from psygnal import Signal
 
 from napari_colorize.napari.crop import PlaneCrop
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from napari_colorize.result import Colorized
 
 LINE_WIDTH = 2.5  # canvas pixels
-LINE = np.ones((1, 1), np.uint8)
+LINE_CELLS = 4096  # across the image, of which the line covers some
 GRAB_DISTANCE = 8  # canvas pixels beside the line within which a press grabs it
 
 
@@ -39,10 +40,13 @@ def left_crop(crop: PlaneCrop, share: float, columns: int) -> PlaneCrop:
     return PlaneCrop(crop.top, crop.bottom, crop.left, crop.left + kept * (crop.right - crop.left))
 
 
-def line_crop(crop: PlaneCrop, share: float, width: float) -> PlaneCrop:
-    """The crop of a vertical line at a share of the width; `width` in columns."""
-    center = crop.left + share * (crop.right - crop.left)
-    return PlaneCrop(crop.top, crop.bottom, center - width / 2, center + width / 2)
+def draw_line(cells: UInt8Array, share: float, width: float) -> None:
+    """Draw a line into `cells`, shape (1, N), at a share of the width; `width` is a share too."""
+    count = cells.shape[1]
+    covered = min(max(1, round(width * count)), count)
+    first = min(max(0, round(share * count - covered / 2)), count - covered)
+    cells[...] = 0
+    cells[:, first : first + covered] = 1
 
 
 class Curtain(Tool):
@@ -59,10 +63,11 @@ class Curtain(Tool):
         self._line = OverlayLayer(
             controller.viewer,
             name="{} (curtain)",
-            colormap="gray",
+            colormap=Colormap([(0, 0, 0, 0), (1, 1, 1, 1)], name="line"),
             contrast_limits=(0, 1),
             opacity=0.9,
         )
+        self._cells = np.zeros((1, LINE_CELLS), np.uint8)
         self._gray.removed.connect(self._on_layer_removed)
         self._line.removed.connect(self._on_layer_removed)
         self._image: UInt8Array | None = None
@@ -113,9 +118,12 @@ class Curtain(Tool):
         controller = self._controller
         if self._gray.layer is None or controller.layer is None:
             return
+        crop = controller.crop
         width = LINE_WIDTH / canvas_pixels_per_column(controller.layer, controller.viewer)
-        line = line_crop(controller.crop, self.share, width)
-        self._line.show(controller.layer, LINE, line, controller.plane)
+        draw_line(self._cells, self.share, width / (crop.right - crop.left))
+        layer = self._line.show(controller.layer, self._cells, crop, controller.plane)
+        # Much cheaper than to move a layer: napari then computes the extent of all layers anew.
+        layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def _on_mouse_press(self, viewer: Any, event: Any) -> Iterator[None]:
         """Move the line with the mouse if it was grabbed; another drag pans the camera."""

@@ -35,7 +35,11 @@ def describe_machine() -> str:
     )
 
 
-def in_turn(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def in_turn(
+    variants: dict[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Return the seconds of each variant, after a warm-up run, alternating in every round."""
     for run in variants.values():
         run()
@@ -43,10 +47,10 @@ def in_turn(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str,
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, run in variants.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             synchronize()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

@@ -121,6 +121,8 @@ def with_onnx_runtime(path: Path, threads: int) -> Network:
     """An exported network in ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Waiting threads sleep, as those of torch do with OMP_WAIT_POLICY=PASSIVE.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda gray: torch.from_numpy(session.run(["uv"], {"gray": gray.numpy()})[0])
 

@@ -209,6 +209,20 @@ def test_hidden_boxes_of_one_array_share_a_file(box_of, photo, large):
     assert not np.shares_memory(boxes[0].source, photo)
 
 
+def test_an_array_that_was_changed_in_place_gets_a_file_of_its_own(box_of, photo, large):
+    source = photo.copy()
+    before = source.copy()
+    first = box_of(source)
+    hide(first)
+    source[:] = 255 - source
+    second = box_of(source)
+
+    hide(second)
+
+    np.testing.assert_array_equal(first.source, before)
+    np.testing.assert_array_equal(second.source, 255 - before)
+
+
 @pytest.mark.parametrize("reason", ["space", "size", "kind"])
 def test_a_source_that_cannot_be_moved_to_a_file_stays(box_of, photo, large, monkeypatch, reason):
     def full(*_):

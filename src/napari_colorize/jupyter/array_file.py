@@ -37,7 +37,8 @@ def array_file(source: object) -> ArrayFile | None:
     if type(source) is not np.ndarray or source.dtype.hasobject or source.nbytes > MAX_BYTES:
         return None
     found = _files.get(id(source))
-    if found is None or found.original() is not source:
+    # An array that was changed in place since then needs a file of its own.
+    if found is None or found.original() is not source or not np.array_equal(found.array, source):
         try:
             found = _files[id(source)] = ArrayFile(source)
         except OSError:  # no space is left

@@ -460,6 +460,7 @@ def test_degraded_training_stays_near_the_base(degrade):
     assert degraded.loss.distillation_weight == 1
     assert degraded.loss.classes.regression_weight == 0
     assert degraded.stages[0].trainable == "except_first"
+    assert degraded.optimizer.lora_rank == 8 and degraded.stages[0].steps == 150
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ MAX_MEASURED = 64  # validation images on which base and result are measured
 CARD_IMAGES = 4  # on the sheet of the model card
 SIDE = 128  # px, of the crops
 DEGRADED_LR = 3e-4  # peak learning rate if the gray input is degraded
+# The same with low-rank additions (LoRA), their rank, and the number of steps: more of them forget
+LORA_LR, LORA_RANK, LORA_STEPS = 1e-3, 8, 150
 RULE = "data.contrast_limits"  # key of the recipe: rule for the intensity range of images
 
 
@@ -265,7 +267,8 @@ def _keep_base(table: dict[str, Any]) -> None:
     stage |= {"batch": 16, "encoder_lr": DEGRADED_LR / 10}
     if "classes" in table["loss"]:
         table["loss"]["classes"]["regression_weight"] = 0.0
-        stage["trainable"] = "except_first"
+        table["optimizer"] |= {"lr": LORA_LR, "lora_rank": LORA_RANK}
+        stage |= {"encoder_lr": LORA_LR, "steps": LORA_STEPS, "trainable": "except_first"}
 
 
 def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:

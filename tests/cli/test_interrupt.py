@@ -71,6 +71,12 @@ def temporary_files(folder: Path) -> list[Path]:
         ("SIGINT", "network", 1),
         ("SIGINT", "network", 4),
         ("SIGTERM", "network", 3),
+        pytest.param(
+            "SIGHUP",
+            "network",
+            2,
+            marks=pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here"),
+        ),
         ("SIGINT", "publish", 1),
         ("SIGINT", "publish", 2),
     ],

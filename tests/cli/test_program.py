@@ -74,6 +74,21 @@ def test_the_package_is_a_program() -> None:
     assert done.stdout.startswith("0.")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("argument", ["--version", "models"])
+def test_a_full_disk_behind_the_output_is_one_sentence(argument: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "napari_colorize", argument],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "The output cannot be printed: No space left on device."
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

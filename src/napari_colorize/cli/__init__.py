@@ -32,7 +32,10 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # A path may contain bytes or characters that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace" if os.name == "nt" else "surrogateescape")
-    signal.signal(signal.SIGTERM, _interrupt)  # `kill` cleans up like Ctrl-C
+    for name in ("SIGTERM", "SIGHUP"):  # `kill` and a closed terminal clean up like Ctrl-C
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as after nohup
+            signal.signal(number, _interrupt)
     # Globs are expanded by `plan_batch`, which keeps sub-folders and works in every shell.
     app(prog_name="napari-colorize", windows_expand_args=False)
 

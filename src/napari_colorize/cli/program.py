@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -27,6 +29,7 @@ PANELS = (
 NAMES = "|".join(
     ["overwrite", "precision", "device", "blend_with", *(f.name for f in fields(ColorizeSettings))]
 )
+FULL = (errno.ENOSPC, errno.EIO)  # errors of a file to which the output is redirected
 # Also the line separators of Unicode, and marks that change the order of letters.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _KEYWORD = re.compile(rf'(?:set )?(?<![\w./-])({NAMES})=("\w+"|True|False|\.\.\.|[\d.]*\d)')
@@ -60,6 +63,16 @@ class Program(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("Interrupted.", err=True)
             raise typer.Exit(130) from None
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; exit with 1 if nothing can be printed, for example to a full disk."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+            sys.exit(f"The output cannot be printed: {error.strerror}.")
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find a command; a file in its place is a usage error that names the command for it."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from napari.utils import cancelable_progress
 from qtpy.QtCore import QTimer
 
+from napari_colorize.napari.signals import delete_with
+
 if TYPE_CHECKING:
     from napari_colorize.session import RunProgress
 
@@ -41,6 +43,7 @@ class ActivityBar:
         # napari processes all pending Qt events whenever a bar is created or updated, which can
         # run any slot in between. A timer limits this to ten times a second.
         self._timer = QTimer()
+        delete_with(self, self._timer)
         self._timer.setInterval(UPDATE_INTERVAL_MS)
         self._timer.timeout.connect(self._update)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
 from qtpy.QtGui import QTextOption
 from qtpy.QtWidgets import (
     QFormLayout,
@@ -105,7 +105,8 @@ class DockCloseWatcher(QObject):
     """
 
     def __init__(self, panel: QWidget, on_closed: Callable[[DockCloseWatcher], None]) -> None:
-        super().__init__()
+        # With a parent it is not destroyed by the garbage collector, which runs in any thread.
+        super().__init__(QCoreApplication.instance())
         self._panel: QWidget | None = panel
         self._on_closed = on_closed
         self._was_docked = panel.parent() is not None
@@ -129,6 +130,8 @@ class DockCloseWatcher(QObject):
             with suppress(RuntimeError):  # parts of a destroyed window may be deleted already
                 panel.close()
             self._on_closed(self)
+            with suppress(RuntimeError):
+                self.deleteLater()
 
 
 def row(*widgets: QWidget, stretch: int = 0) -> QHBoxLayout:

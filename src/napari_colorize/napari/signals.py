@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal
 
 from napari_colorize.session.events import MainThreadRelay
+
+
+def delete_with(owner: object, item: QObject) -> None:
+    """Delete a Qt object without a parent in its own thread, when `owner` is collected.
+
+    Python's garbage collector runs in any thread. An object of Qt that it destroys in a worker
+    thread waits there for the interpreter with a lock of Qt, for which the window may wait.
+    """
+    item.setParent(QCoreApplication.instance())  # from now on Qt owns it
+    weakref.finalize(owner, _delete_later, item).atexit = False
+
+
+def _delete_later(item: QObject) -> None:
+    with suppress(RuntimeError):  # the application has ended, and deleted it
+        item.deleteLater()
 
 
 class _Poster(QObject):
@@ -35,6 +51,7 @@ class SingleShotTimer:
 
     def __init__(self, function: Callable[[], None], milliseconds: int) -> None:
         self._timer = QTimer()
+        delete_with(self, self._timer)
         self._timer.setSingleShot(True)
         self._timer.setInterval(milliseconds)
         self._timer.timeout.connect(function)
@@ -56,7 +73,10 @@ class SingleShotTimer:
 
 def main_thread_relay() -> MainThreadRelay:
     """A relay to the GUI thread; call it in that thread."""
-    return MainThreadRelay(_Poster().post)
+    poster = _Poster()
+    relay = MainThreadRelay(poster.post)
+    delete_with(relay, poster)
+    return relay
 
 
 class Connections:

@@ -110,7 +110,6 @@ def read_zarr(path: Path) -> None:
 def read_checkpoint(path: Path) -> None:
     """Load a checkpoint, and its metadata as one of the user's models."""
     from napari_colorize import zoo
-
     from napari_colorize.networks import ARCHITECTURES
     from napari_colorize.zoo.weights import build
 

@@ -207,6 +207,39 @@ def test_a_model_worse_on_validation_images_is_reported(learned, misleading, tmp
     assert "NOT better than its base" in result.sentence and "Use the base" in result.sentence
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".md", ".png"])
+def test_existing_files_are_not_replaced(base, tmp_path, suffix):
+    kept = tmp_path / f"mine{suffix}"
+    kept.write_bytes(b"own notes")
+
+    with pytest.raises(OutputError, match=f"mine{suffix}"):
+        finetune([image(n) for n in range(8)], base, tmp_path / "mine", steps=2, changes=TINY)
+
+    assert kept.read_bytes() == b"own notes"
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+
+
+def test_a_model_is_replaced_if_asked_for(base, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    out.write_bytes(b"earlier model")
+    images = [image(n) for n in range(8)]
+
+    result = finetune(images, base, out, steps=2, changes=TINY, overwrite=True)
+
+    assert read_weights(result.path).state
+
+
+def test_an_image_is_never_replaced_by_the_sheet(base, tmp_path):
+    for number in range(8):
+        Image.fromarray(image(number)).save(tmp_path / f"{number}.png")
+    before = (tmp_path / "0.png").read_bytes()
+
+    with pytest.raises(OutputError, match=r"0\.png is an input and would be replaced"):
+        finetune(tmp_path, base, tmp_path / "0.safetensors", steps=2, changes=TINY, overwrite=True)
+
+    assert (tmp_path / "0.png").read_bytes() == before
+
+
 class _CommandsAt(JsonLines):
     """Sends a command after a step, and another during the pause."""
 

@@ -25,6 +25,8 @@ def score(error: float, gray: float) -> Score:
         (10.0, 8.0, 12.0, False, Outcome.BETTER, "better than its base and than gray images"),
         (15.0, 13.0, 12.0, False, Outcome.BETTER_THAN_BASE, "NOT better than gray images, though"),
         (10.0, 11.0, 12.0, False, Outcome.NOT_BETTER, "NOT better than its base: its color error"),
+        (10.0, 9.99, 12.0, False, Outcome.NOT_BETTER, "is 10.0, that of the base 10.0"),
+        (15.0, 11.99, 12.0, False, Outcome.BETTER_THAN_BASE, "NOT better than gray images, though"),
         (10.0, 10.0, 12.0, True, Outcome.NOT_BETTER, "is a copy of it"),
         (
             72.3,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -44,6 +46,17 @@ def test_a_folder_of_frames_becomes_a_folder_of_the_same_names(tmp_path: Path, r
     record = read_provenance(tmp_path / "out" / "shot 3.png")
     assert record is not None
     assert record["statement"] == "Colors are predicted by a neural network, not measured."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on this system")
+def test_names_that_are_not_utf_8_are_kept(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path / "in", 2)
+    odd = os.fsdecode(b"shot \xff.png")
+    (tmp_path / "in" / "shot 1.png").rename(tmp_path / "in" / odd)
+
+    run(tmp_path / "in", tmp_path / "out")
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["shot 0.png", odd]
 
 
 @pytest.mark.parametrize("frames", [3, 12])

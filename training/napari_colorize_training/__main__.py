@@ -101,17 +101,23 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe: optimizer.lr=1e-4."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing --out.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="Precision: auto, float32 or bfloat16.")] = "auto",
     save_every: Annotated[float, typer.Option(min=0, help="Seconds between saved states.")] = 60.0,
     progress: Annotated[str, typer.Option(help="Progress reports: bar, json or none.")] = "bar",
 ) -> None:
     """Train with a recipe; the same command resumes a run that was stopped."""
+    from napari_colorize.runtime.atomic import refuse_existing
     from napari_colorize_training.loop.initialize import open_base
     from napari_colorize_training.loop.options import RunOptions
     from napari_colorize_training.models.export import copy_model
     from napari_colorize_training.recipe import parse_change, read_recipe
     from napari_colorize_training.run import run_recipe
 
+    if out is not None:
+        refuse_existing(out, overwrite=overwrite)
     with _progress_and_control(progress) as (reporter, control):
         values = dict(parse_change(change) for change in changes or [])
         if validation_share is not None:
@@ -178,6 +184,9 @@ def finetune_command(
         typer.Option("--set", help="Change a value of the recipe: optimizer.lr=1e-4."),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Keep state and log in this folder.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing model and its card.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="Precision: auto, float32 or bfloat16.")] = "auto",
     progress: Annotated[str, typer.Option(help="Progress reports: bar, json or none.")] = "bar",
     control_file: Annotated[
@@ -206,6 +215,7 @@ def finetune_command(
             changes=dict(parse_change(change) for change in changes or []),
             run=run,
             precision=precision,
+            overwrite=overwrite,
             progress=reporter,
             control=control,
         )

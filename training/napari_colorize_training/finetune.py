@@ -19,10 +19,12 @@ import numpy as np
 
 from napari_colorize.array_types import AnyArray, Limits, UInt8Array
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.errors import ColorizeWarning, SettingsError
+from napari_colorize.errors import ColorizeWarning, OutputError, SettingsError
 from napari_colorize.imaging.color import to_uint8
+from napari_colorize.runtime.atomic import refuse_existing
 from napari_colorize.zoo import load
 from napari_colorize_training.data import CachedImage, ImageCache, Report, prepare
+from napari_colorize_training.data.sources import read_source
 from napari_colorize_training.evaluation.evaluate import evaluate
 from napari_colorize_training.evaluation.quick_score import quick_score
 from napari_colorize_training.evaluation.records import EvaluationConfig
@@ -102,6 +104,7 @@ def finetune(
     features: Path | None = None,
     run: str | Path | None = None,
     precision: str = "auto",
+    overwrite: bool = False,
     progress: ProgressReporter | None = None,
     control: RunControl | None = None,
 ) -> FinetuneResult | None:
@@ -131,6 +134,8 @@ def finetune(
         Run folder; kept if given, else a temporary folder beside `out`.
     precision : {"auto", "float32", "bfloat16"}
         Precision of forward and backward passes.
+    overwrite : bool
+        Whether an existing model, card and sheet are replaced; an image of `images` never is.
     progress, control
         See `Trainer`.
 
@@ -142,10 +147,14 @@ def finetune(
     Raises
     ------
     ColorizeError, FileNotFoundError
-        If images or base are unusable, or `out` cannot be written to.
+        If images or base are unusable, or `out`, its card (`.md`) or its sheet (`.png`) exists or
+        cannot be written to.
     """
     progress, control = progress or NoProgress(), control or RunControl()
     out = _model_path(out)
+    _refuse_to_replace(images, out, overwrite=overwrite)
+    if steps is not None:
+        changes = {**(changes or {}), "stages.0.steps": steps}  # so that the card states them
     folder = out.parent / f".{out.stem}-run" if run is None else Path(run)
     checkpoint, weights = load(base)
     refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
@@ -182,7 +191,6 @@ def finetune(
             features=features,
             base=open_base(base),
             base_name=checkpoint.name,
-            steps=steps,
             precision=precision,
         )
         trainer = Trainer(recipe, options, _TrainingProgress(progress), control)
@@ -227,6 +235,7 @@ def recipe_for(
             "validate_degraded": True,
             "contrast_limits": checkpoint.contrast_limits or "auto",
             "crop_scale": [0.6, 1.0],
+            "validation_share": VALIDATION_SHARE,
         },
         "optimizer": {
             "lr": size.lr,
@@ -285,6 +294,22 @@ def _model_path(out: str | Path) -> Path:
     if not out.name:
         raise SettingsError(f"{str(out)!r} is not a file name; give one such as mymodel{SUFFIX}.")
     return out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
+
+
+def _refuse_to_replace(images: Any, out: Path, *, overwrite: bool) -> None:
+    """Raise OutputError if the model, its card or its sheet would replace a file."""
+    outputs = (out, out.with_suffix(".md"), out.with_suffix(".png"))
+    for path in outputs:
+        refuse_existing(path, overwrite=overwrite)
+    existing = {path.resolve(): path for path in outputs if path.exists()}
+    if existing:
+        for item in read_source(images).items:
+            for content in (item.color, item.gray):
+                if isinstance(content, Path) and content.resolve() in existing:
+                    raise OutputError(
+                        f"{content} is an input and would be replaced. Choose another name for "
+                        "the model: its card and its sheet of samples have the same name."
+                    )
 
 
 class _ReadProgress:

@@ -24,12 +24,15 @@ class Outcome(StrEnum):
 
 
 def judge(before: Score, after: Score, *, kept_base: bool) -> Outcome:
-    """Compare the scores of base and result; `kept_base` if the result is the base."""
+    """Compare the scores of base and result; `kept_base` if the result is the base.
+
+    A difference that the sentence does not show, which has one decimal, is none.
+    """
     if after.ciede2000_gray > MAX_GRAY_ERROR:
         return Outcome.WRONG_RANGE
-    if kept_base or after.ciede2000 >= before.ciede2000:
+    if kept_base or round(after.ciede2000, 1) >= round(before.ciede2000, 1):
         return Outcome.NOT_BETTER
-    if after.ciede2000 >= after.ciede2000_gray:
+    if round(after.ciede2000, 1) >= round(after.ciede2000_gray, 1):
         return Outcome.BETTER_THAN_BASE
     return Outcome.BETTER
 

@@ -132,6 +132,8 @@ class TrainingRun:
             "--steps": request.steps,
         }
         given = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
+        # The name of the model is reserved for this run, which may be continued after its end.
+        given.append("--overwrite")
         return [sys.executable, "-m", MODULE, "finetune", *given, "--", *request.data]
 
     def launch(self) -> None:

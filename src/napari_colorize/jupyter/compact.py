@@ -124,8 +124,9 @@ class ColorizeView(ImageView):
 
     def close(self) -> None:
         """End the session, free its memory and remove the widget."""
-        self.presenter.close()
-        self.session.close(wait=1.0)
+        if hasattr(self, "presenter"):  # not if a setting was refused
+            self.presenter.close()
+            self.session.close(wait=1.0)
         super().close()
 
     def set_state(self, sync_data: dict[str, Any]) -> None:

@@ -90,6 +90,8 @@ def remove_abandoned(folder: Path, age: float = ABANDONED) -> None:
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputError` for a folder, and for an existing file unless overwriting is allowed."""
+    if "\0" in str(path):
+        raise OutputError(f"{str(path)!r} is no name of a file: it contains a null character.")
     if os.path.isdir(path):  # noqa: PTH112, which raises for a name that is too long
         raise OutputError(f"{path} is a folder. Give the name of a file to write.")
     if not overwrite and os.path.lexists(path):

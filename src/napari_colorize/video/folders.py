@@ -94,7 +94,8 @@ class FolderSource:
         digest = hashlib.sha256()
         for name in self.names:
             status = (self.path / name).stat()
-            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+            digest.update(os.fsencode(name))  # it need not be UTF-8
+            digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
         return {"folder": str(self.path.resolve()), "images": digest.hexdigest()}
 
     def notes(self) -> tuple[str, ...]:

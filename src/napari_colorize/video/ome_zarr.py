@@ -212,7 +212,8 @@ def _state(path: Path) -> Record:
                 raise ImageError(reason) from error
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(f"{Path(parent, name)} is not a regular file.")
-            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+            digest.update(os.fsencode(name))
+            digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return {"files": digest.hexdigest()}
 
 

@@ -70,7 +70,7 @@ SMALL = {
         # Overfitted colors need neither an increase nor smoothing.
         changes={"export.vividness": 1.0, "export.chroma_power": 1.0, "export.smoothing": 0.0},
     ),
-    "deoldify-artistic": Small((80, 40, 15, 5, 2, 2, 2), changes={**DEEP, **CRITIC}),
+    "deoldify-artistic": Small((120, 80, 30, 15, 2, 2, 2), changes={**DEEP, **CRITIC}),
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
     "deoldify-video": Small((60, 30, 10, 5, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
     "ipol": Small((30, 20, 20, 10), changes=IPOL),

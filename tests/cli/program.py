@@ -49,8 +49,9 @@ if __name__ == "__main__":
         name, moment, number = sys.argv[2:5]
         del sys.argv[1:5]
         # A background job of a shell ignores SIGINT, and one that was started by nohup SIGHUP.
-        default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
-        signal.signal(getattr(signal, name), default)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if name == "SIGHUP":
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
         send_signal_at(name, moment, int(number))
     Colorizer.from_pretrained = lambda *_, **__: colorizer_of(TintNetwork())  # type: ignore[method-assign]
     ModelSpec.from_model = tint_spec  # type: ignore[method-assign,assignment]

@@ -24,7 +24,7 @@ from PIL import Image
 
 from napari_colorize.errors import ImageError, OutputError, SettingsError
 from napari_colorize.imaging.planes import stack_range
-from napari_colorize.io import bit_depth, limits, png, tiff_reader, tiff_samples
+from napari_colorize.io import limits, tiff_reader
 from napari_colorize.io.images import read_image, write_image
 from napari_colorize.io.tiff_pages import TiffPages
 from napari_colorize.runtime import memory
@@ -192,9 +192,7 @@ def test_estimates_hold_for_conversions(tmp_path, monkeypatch):
         write_dicom(tmp_path / "white.dcm", **pixels, PhotometricInterpretation="MONOCHROME1")
     frames = [Image.fromarray(np.roll(gray, 9 * number, 1)) for number in range(4)]
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
-    monkeypatch.setattr(tiff_samples, "_BLOCK", 2**18)  # in proportion to these small images
-    monkeypatch.setattr(bit_depth, "_BLOCK", 2**16)
-    monkeypatch.setattr(png, "_BLOCK", 2**16)
+    monkeypatch.setattr(limits, "BLOCK", 2**16)  # in proportion to these small images
     needed = []
     monkeypatch.setattr(limits, "refuse_memory", lambda path, size: needed.append(size))
     deep = np.dstack([gray, gray, gray]).astype(np.uint16) * 16

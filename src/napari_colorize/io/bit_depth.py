@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from napari_colorize.array_types import AnyArray
+from napari_colorize.io.declared_sizes import CODESTREAM
+from napari_colorize.io.limits import row_blocks
 
 REDUCED = "Its {bits} bits per sample were reduced to 8, because the decoder supports no more."
 
-_BLOCK = 2**20  # values that are scaled at a time
 _HEAD = 2**16  # bytes in which the headers are searched
-_CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start of codestream, then the size segment
 _COMPONENTS = 42  # offset of the first component's depth from there
 # Boxes of JP2 files whose samples are palette indices or CMYK.
 _INDIRECT = (b"pclr", b"colr\x01\x00\x00\x00\x00\x00\x0c")
@@ -27,7 +27,7 @@ def stored_bits(path: Path, format_name: str) -> int:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if format_name == "JPEG2000":
-        start = head.find(_CODESTREAM)
+        start = head.find(CODESTREAM)
         is_known = 0 <= start < len(head) - _COMPONENTS
         return (head[start + _COMPONENTS] & 0x7F) + 1 if is_known else 8
     if format_name == "AVIF":
@@ -75,7 +75,6 @@ def scale_bits(array: AnyArray, bits: int) -> AnyArray:
 def scaled(array: AnyArray, factor: float) -> AnyArray:
     """Integers times a factor, rounded, in the same dtype."""
     result = np.empty_like(array, order="C")
-    step = max(1, _BLOCK // max(1, array[:1].size))
-    for start in range(0, len(array), step):  # rows, because the products take eight bytes each
-        result[start : start + step] = np.rint(array[start : start + step] * factor)
+    for rows in row_blocks(array):  # because the products take eight bytes each
+        result[rows] = np.rint(array[rows] * factor)
     return result

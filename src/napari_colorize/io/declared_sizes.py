@@ -14,7 +14,7 @@ import numpy as np
 from napari_colorize.io.png import SIGNATURE
 
 JPEG_LS, LOSSLESS_JPEG = 0xF7, 0xC3  # markers of the frame header
-_CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start of codestream, then the size segment
+CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start of codestream, then the size segment
 _JPEG_XR = b"WMPHOTO\0"
 _MAX_SAMPLES = 4  # of a pixel; a longer last axis of a JPEG XL is taken for columns
 _HEAD = 2**16  # bytes in which a codestream is searched
@@ -53,7 +53,7 @@ def _shape_in(data: bytes) -> tuple[int, ...] | None:
     if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
         shape = jxl_shape(data)
         return shape[:-1] if shape and len(shape) > 2 and shape[-1] <= _MAX_SAMPLES else shape
-    if (start := data.find(_CODESTREAM, 0, _HEAD)) >= 0:
+    if (start := data.find(CODESTREAM, 0, _HEAD)) >= 0:
         width, height, left, top = struct.unpack_from(">4I", data, start + 8)
         return height - top, width - left
     if (start := data.find(_JPEG_XR, 0, _HEAD)) >= 0:

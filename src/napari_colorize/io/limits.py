@@ -29,6 +29,7 @@ Compression reaches this ratio only for images that are almost empty.
 # How many times stored values are in memory, measured with files of each kind.
 COPIES = 3
 PALETTE_COPIES = 18  # an index becomes a color with transparency
+BLOCK = 2**20  # values of an array that are computed at a time
 _UNCHECKED = 2**24  # bytes for which the available memory is not determined
 
 
@@ -109,6 +110,12 @@ def refuse_animation(path: Path, into: Format, nbytes: int) -> None:
             f"{path.name} needs about {needed / 1e9:.1f} GB of memory to be written, and "
             f"{lacking}. Choose a name with the suffix .tif, which is written page by page."
         )
+
+
+def row_blocks(array: AnyArray) -> list[slice]:
+    """Slices of the first axis, with about `BLOCK` values each: temporary arrays stay small."""
+    step = max(1, BLOCK // max(1, array[:1].size))
+    return [slice(start, start + step) for start in range(0, len(array), step)]
 
 
 def _lacking(needed: int) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError
 from napari_colorize.io.formats import PNG_EFFORT
+from napari_colorize.io.limits import row_blocks
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _PALETTE = 0, 3  # color types
@@ -31,7 +32,6 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # color type -> samples per pixel
 _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
 )  # fmt: skip
-_BLOCK = 2**20  # values that are composed at a time
 _PIXELS = (b"IHDR", b"IDAT", b"IEND")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _LONG_PROFILE = 100_000  # compressed bytes
@@ -200,9 +200,7 @@ def over(below: AnyArray, above: AnyArray) -> AnyArray:
     """Alpha composition of two RGBA images of integers that are not premultiplied."""
     full = np.iinfo(above.dtype).max
     result = np.empty_like(above)
-    step = max(1, _BLOCK // max(1, above[:1].size))
-    for start in range(0, len(above), step):  # rows, because the intermediate arrays are large
-        rows = np.s_[start : start + step]
+    for rows in row_blocks(above):  # because the intermediate arrays are large
         top = above[rows, :, 3:] / full
         rest = below[rows, :, 3:] / full * (1 - top)
         alpha = top + rest

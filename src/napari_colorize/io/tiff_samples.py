@@ -14,6 +14,7 @@ import numpy as np
 from napari_colorize.array_types import AnyArray
 from napari_colorize.io import icc
 from napari_colorize.io.bit_depth import scale_bits
+from napari_colorize.io.limits import row_blocks
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -24,7 +25,6 @@ _PHOTOMETRIC, _COLORMAP, _EXTRA_SAMPLES, _ICC = 262, 320, 338, 34675
 SEPARATE = (
     "{count} channels are colorized as separate planes; ExtraSamples declares none as transparency."
 )
-_BLOCK = 2**22  # values that are converted at a time
 _PREMULTIPLIED, _ALPHA = 1, 2  # values of the ExtraSamples tag
 
 
@@ -132,15 +132,15 @@ def _in_blocks(
 
     `array` has the shape `(..., Y, X, samples)`; only the number of samples may change.
     """
-    if array.size <= _BLOCK:
-        return convert(array, page)
     rows = array.reshape(-1, *array.shape[-2:])
-    step = max(1, _BLOCK // rows[0].size)
-    first = convert(rows[:step], page)
+    blocks = row_blocks(rows)
+    if len(blocks) <= 1:
+        return convert(array, page)
+    first = convert(rows[blocks[0]], page)
     converted = np.empty((len(rows), *first.shape[1:]), first.dtype)
-    converted[:step] = first
-    for start in range(step, len(rows), step):
-        converted[start : start + step] = convert(rows[start : start + step], page)
+    converted[blocks[0]] = first
+    for block in blocks[1:]:
+        converted[block] = convert(rows[block], page)
     return converted.reshape(*array.shape[:-1], first.shape[-1])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,12 +152,13 @@ def finetune(
     """
     progress, control = progress or NoProgress(), control or RunControl()
     out = _model_path(out)
-    _refuse_to_replace(images, out, overwrite=overwrite)
+    outputs = (out, out.with_suffix(".md"), out.with_suffix(".png"))
+    _refuse_to_replace(images, outputs, overwrite=overwrite)
     if steps is not None:
         changes = {**(changes or {}), "stages.0.steps": steps}  # so that the card states them
     folder = out.parent / f".{out.stem}-run" if run is None else Path(run)
     checkpoint, weights = load(base)
-    refuse_unwritable(out, out.with_suffix(".md"), out.with_suffix(".png"))
+    refuse_unwritable(*outputs)
     with sole_trainer(folder):
         cache = folder / "cache"
         reading = _ReadProgress(progress, control)
@@ -296,9 +297,8 @@ def _model_path(out: str | Path) -> Path:
     return out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
 
 
-def _refuse_to_replace(images: Any, out: Path, *, overwrite: bool) -> None:
+def _refuse_to_replace(images: Any, outputs: Sequence[Path], *, overwrite: bool) -> None:
     """Raise OutputError if the model, its card or its sheet would replace a file."""
-    outputs = (out, out.with_suffix(".md"), out.with_suffix(".png"))
     for path in outputs:
         refuse_existing(path, overwrite=overwrite)
     existing = {path.resolve(): path for path in outputs if path.exists()}

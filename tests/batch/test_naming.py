@@ -4,10 +4,14 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_colorize.batch.naming import SWEEP, BatchPlan, plan_batch
 from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.io.images import write_image
+
+RECORD = {"software": "napari-colorize"}
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +155,17 @@ def test_inputs_that_are_all_results_are_refused() -> None:
     touch("in/a-colorized.png")
     with pytest.raises(ImageError, match="results of earlier runs"):
         plan_batch(["in"])
+
+
+def test_results_of_another_output_folder_inside_the_input_are_not_colorized() -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    for name in ("in/a.jpg", "in/first/a.png", "in/b.png", "in/sub/b.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(Path(name), pixels, provenance=RECORD if "first" in name else None)
+    made = plan_batch(["in"], "in/second")
+    assert targets(made) == ["in/second/a.jpg", "in/second/b.png", "in/second/sub/b.png"]
+    assert made.results == 1
+    assert targets(plan_batch(["in/first/a.png"], "out")) == ["out/a.png"]  # named
 
 
 def test_results_in_the_input_folder_are_not_changed() -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 from napari_colorize.batch.discovery import FoundFile, Search, is_folder
@@ -230,19 +230,41 @@ def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
     """Inputs that are not results of earlier runs.
 
     A file `NAME-colorized` found in a folder is a result. A file named by the user, or a name such
-    as `NAME-sweep`, is a result only if NAME is among the inputs.
+    as `NAME-sweep`, is a result only if NAME is among the inputs. A file with a record in a
+    subfolder that mirrors other inputs is a result, too: an earlier output folder.
     """
     names = {(source.path.parent, own_stem(source.path)) for source in found}
     names |= {(source.path.parent, source.path.name) for source in found}
+    folders = {source.path.parent for source in found}
+
+    @cache
+    def mirrored(folder: Path) -> list[Path]:
+        """Folders that this one may have the results of: its path without some parts in a row."""
+        parts = folder.parts
+        pairs = combinations(range(len(parts) + 1), 2)
+        others = (Path(*parts[:start], *parts[end:]) for start, end in pairs)
+        return [other for other in others if other in folders]
 
     def is_result(source: FoundFile) -> bool:
         stem = own_stem(source.path)
-        return (stem.endswith(COLORIZED) and not source.named) or any(
+        if not source.named and stem.endswith(COLORIZED):
+            return True
+        mirrors = any((folder, stem) in names for folder in mirrored(source.path.parent))
+        if mirrors and not source.named and _has_record(source.path):  # reads the file
+            return True
+        return any(
             stem.endswith(ending) and (source.path.parent, stem.removesuffix(ending)) in names
             for ending in (COLORIZED, *OTHERS)
         )
 
     return [source for source in found if not is_result(source)]
+
+
+def _has_record(path: Path) -> bool:
+    try:
+        return read_provenance(path) is not None
+    except ImageError:  # reported when the image is read
+        return False
 
 
 def _name_results(

@@ -49,8 +49,9 @@ def run_with_fallbacks(
     reason = f"Render factor {requested.render_factor} does not fit into memory"
     smaller = memory.first_that_fits(run, _smaller(requested))
     if smaller is None:
+        remedy = memory.remedy()
         raise OutOfMemoryError(
-            f"{reason}, nor does any smaller one. Close other programs, or use a smaller model."
+            f"{reason}, nor does any smaller one. {remedy}, or use a smaller model."
         )
     fits = smaller[1].render_factor
     raise OutOfMemoryError(f"{reason}; {fits} does: use render_factor={fits}.")

@@ -143,7 +143,11 @@ def test_the_output_folder_is_not_searched(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nowhere.png", "There is no file or folder named nowhere.png."),
+        ("nowhere.png", "nowhere.png does not exist."),
+        (
+            "https://a.org/b.png",
+            "https://a.org/b.png is an address: download the file, and give its name.",
+        ),
         ("photos/*.xyz", "Nothing matches photos/*.xyz."),
         ("empty", "There are no images in empty."),
     ],

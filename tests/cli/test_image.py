@@ -222,7 +222,7 @@ def test_control_characters_of_names_are_escaped() -> None:
     assert broken.startswith("in/b\\n.png: ")
     assert Path("out/a\x1b[31m\n.png").is_file()
     missing = run("\x1b.png").stderr
-    assert missing == "Error: There is no file or folder named \\x1b.png.\n"
+    assert missing == "Error: \\x1b.png does not exist.\n"
 
 
 def test_a_single_result_is_replaced_only_with_overwrite() -> None:
@@ -297,7 +297,7 @@ def test_a_sweep_writes_one_contact_sheet_for_each_image() -> None:
     [
         (["--sweep", "8,x"], "--sweep must be render factors"),
         (["--sweep", ""], "--sweep must be render factors"),
-        (["--sweep", "8,101"], "--render-factor must be a whole number from 1 to 100"),
+        (["--sweep", "8,101"], "--sweep must be render factors from 1 to 100 such as"),
         (["--sweep", "8", "--render-factor", "9"], "exclude each other"),
     ],
 )
@@ -311,7 +311,7 @@ def test_an_invalid_sweep_is_a_usage_error(options: list[str], sentence: str) ->
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["missing.png"], "There is no file or folder named missing.png."),
+        (["missing.png"], "missing.png does not exist."),
         (["*.xyz"], "Nothing matches *.xyz."),
         (["empty"], "There are no images in empty."),
         (["a.png", "-o", "a.png"], "a.png is an input"),

@@ -83,7 +83,7 @@ def test_inputs_that_are_no_readable_files_fail_alone() -> None:
     assert done.stdout.splitlines() == ["out/in/a.png", "out/in/z.png", "out/other.png"]
     reasons = [line.partition(": ")[0] for line in done.stderr.splitlines()[:-1]]
     assert {"in/broken.png", "in/itself.png", "in/pipe.png"} <= set(reasons)
-    assert "There is no file or folder named gone.png." in done.stderr
+    assert "gone.png does not exist." in done.stderr
     assert "4 failed" in done.stderr
 
 

@@ -149,7 +149,7 @@ def test_each_note_is_printed_once() -> None:
     ("arguments", "code", "sentence"),
     [
         (["a.mp4", "b.avi"], 1, ".avi files cannot be written"),
-        (["nope.mp4", "b.mp4"], 1, "There is no file or folder named nope.mp4."),
+        (["nope.mp4", "b.mp4"], 1, "nope.mp4 does not exist."),
         (["a.mp4", "a.mp4"], 1, "a.mp4 exists. Replace it with --overwrite"),
         (["a.mp4", "b.mp4", "--rate", "25"], 2, "--rate sets the frame rate"),
         (["a.mp4", "b.mp4", "--rate", "fast"], 2, "--rate must be a number"),

@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("given", "out", "options", "sentence"),
     [
-        ("b.mp4", "o.mp4", {}, "There is no file or folder named b.mp4."),
+        ("b.mp4", "o.mp4", {}, "b.mp4 does not exist."),
         ("a.mp4", "o.avi", {}, ".avi files cannot be written"),
         ("a.mp4", "a.mp4", {"overwrite": True}, "is the input itself"),
         ("a.mp4", "a.mp4", {}, "a.mp4 exists. Replace it with --overwrite"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from napari_colorize.batch.manifest import NAME as MANIFEST
 from napari_colorize.errors import ImageError
 from napari_colorize.io.dicom import indexed_images
-from napari_colorize.io.file_names import is_dicomdir, is_image, left_out_notes
+from napari_colorize.io.file_names import is_dicomdir, is_image, left_out_notes, not_found
 from napari_colorize.io.formats import suffix_of
 
 
@@ -100,7 +100,7 @@ class Search:
         try:
             mode = path.stat().st_mode
         except FileNotFoundError:
-            raise ImageError(f"There is no file or folder named {name}.") from None
+            raise not_found(name) from None
         except OSError as error:
             raise ImageError(f"{name} cannot be read: {error.strerror}.") from None
         if stat.S_ISDIR(mode):

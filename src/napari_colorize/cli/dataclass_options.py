@@ -85,8 +85,6 @@ def _setting_option(item: Field[Any]) -> Any:
     flag = f"--{name}/--no-{name}" if isinstance(item.default, bool) else f"--{name}"
     return typer.Option(
         flag,
-        min=setting.low,
-        max=setting.high,
         metavar=_metavar(item),
         parser=contrast_limits if item.name == "contrast_limits" else None,
         help=_help(item),

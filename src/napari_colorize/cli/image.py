@@ -19,6 +19,7 @@ from napari_colorize.cli.shared_options import (
     Verbose,
     refuse_without_effect,
 )
+from napari_colorize.errors import SettingsError
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -225,10 +226,10 @@ def _render_factors(sweep: str | None, settings: ColorizeSettings) -> tuple[int,
         raise typer.BadParameter("--sweep and --render-factor exclude each other.")
     try:
         factors = tuple(dict.fromkeys(int(part) for part in sweep.split(",")))
-    except ValueError:
+        for factor in factors:
+            replace(settings, render_factor=factor)
+    except (ValueError, SettingsError):
         raise typer.BadParameter(
-            f"--sweep must be render factors such as 8,16,24,32, got {sweep!r}."
+            f"--sweep must be render factors from 1 to 100 such as 8,16,24,32, got {sweep!r}."
         ) from None
-    for factor in factors:
-        replace(settings, render_factor=factor)
     return factors

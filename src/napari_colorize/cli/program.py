@@ -35,6 +35,8 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _KEYWORD = re.compile(rf'(?:set )?(?<![\w./-])({NAMES})=("\w+"|True|False|\.\.\.|[\d.]*\d)')
 # Names with an underscore and no other use, such as render_factor; not in the name of a file.
 _NAME = re.compile(rf"(?<![\w./-])(?=\w+_)({NAMES})(?!\.?\w)")
+# A setting at the begin of a sentence about its value.
+_VALUE = re.compile(rf"(?<![\w./-])({NAMES})(?= must be )")
 _RANGE = re.compile(r";? ?-?[\d.]+<=?x<=?-?[\d.]+|;? ?x>=-?[\d.]+")
 _TYPES = {"str": "TEXT", "path": "PATH", "Path": "PATH", "int": "N", "float": "NUMBER"}
 _TYPE = re.compile(rf" <(?:list\[)?({'|'.join(_TYPES)})[^>]*>")
@@ -129,7 +131,9 @@ def in_shell_words(text: str) -> str:
         return f"--{name}" if value == "..." else f"--{name} {value}"
 
     text = _KEYWORD.sub(option, text)
-    return _NAME.sub(lambda found: "--" + found[1].replace("_", "-"), text)
+    for name in (_NAME, _VALUE):
+        text = name.sub(lambda found: "--" + found[1].replace("_", "-"), text)
+    return text
 
 
 def printable(text: object) -> str:

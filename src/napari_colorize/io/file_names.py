@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from napari_colorize.errors import ImageError
 from napari_colorize.io import dicom
 from napari_colorize.io.formats import (
     OPTIONAL_READERS,
@@ -94,6 +95,13 @@ def left_out_notes(suffixes: Iterable[str], *, can_be_named: bool = False) -> tu
     if known & VIDEO_SUFFIXES:
         sentences.append("Videos are colorized by `napari-colorize video`.")
     return (" ".join(sentences),)
+
+
+def not_found(name: str | os.PathLike[str]) -> ImageError:
+    """Error for an input that does not exist, also for an address on the web."""
+    if re.match(r"(https?|ftp|s3|gs):/", str(name)):
+        return ImageError(f"{name} is an address: download the file, and give its name.")
+    return ImageError(f"{name} does not exist.")
 
 
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:

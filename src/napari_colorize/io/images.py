@@ -21,6 +21,7 @@ from napari_colorize.io import (
     tiff_reader,
     tiff_writer,
 )
+from napari_colorize.io.file_names import not_found
 from napari_colorize.io.formats import (
     DICOM_SUFFIXES,
     OME,
@@ -186,7 +187,7 @@ def _start_of(path: Path) -> bytes:
     except ColorizeError:
         raise
     except FileNotFoundError:
-        raise ImageError(f"{path} does not exist.") from None
+        raise not_found(path) from None
     except PermissionError:
         raise ImageError(
             f"{path} cannot be read: permission denied. Check its permissions."

@@ -64,6 +64,12 @@ def available() -> int:
     return min(free)
 
 
+def remedy() -> str:
+    """What a user can do to have more memory, the begin of a sentence."""
+    limit = os.environ.get(LIMIT_VARIABLE)
+    return f"Raise the memory limit of {limit}" if limit else "Close other programs"
+
+
 def parse_size(text: str) -> int:
     """Number of bytes in a text such as "4GB", "500 MB" or "2e9".
 

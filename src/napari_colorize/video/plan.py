@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_colorize import provenance
-from napari_colorize.errors import ImageError, OutputError, SettingsError
+from napari_colorize.errors import OutputError, SettingsError
 from napari_colorize.imaging.intensity_range import IntensityRange, dtype_limits
-from napari_colorize.io.file_names import is_image_name
+from napari_colorize.io.file_names import is_image_name, not_found
 from napari_colorize.io.formats import DICOM_SUFFIXES, FORMATS, OME, TIFF, suffix_of
 from napari_colorize.io.images import read_provenance
 from napari_colorize.runtime.claims import Claims
@@ -304,7 +304,7 @@ def sequence_kind(path: Path) -> Kind:
         If the file or folder does not exist.
     """
     if not path.exists():
-        raise ImageError(f"There is no file or folder named {path}.")
+        raise not_found(path)
     if path.is_dir():
         return "zarr" if is_zarr(path) else "folder"
     return "stack" if suffix_of(path) in STACKS | DICOM_SUFFIXES else "video"

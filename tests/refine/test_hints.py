@@ -11,7 +11,7 @@ from skimage.color import rgb2lab, rgb2yuv
 from skimage.data import chelsea
 from torch import Tensor
 
-from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.errors import ColorizeNote, ImageError, SettingsError
 from napari_colorize.imaging.color import chroma_to_offset
 from napari_colorize.imaging.resample import resize_map
 from napari_colorize.pipeline import network_hints
@@ -320,7 +320,8 @@ def test_points_outside_the_image_and_transparent_points_are_ignored():
     points = [(-20, 3), (-1, 2), (4, 4), (3, 100)]
     colors = [(1, 0, 0, 1), (0, 1, 0, 1), (0, 0, 1, 0), (1, 1, 1, 1)]
 
-    hints = Hints.from_points(points, colors, 4, (6, 6))
+    with pytest.warns(ColorizeNote, match=r"2 points outside .*: \(-20, 3\), \(3, 100\)\."):
+        hints = Hints.from_points(points, colors, 4, (6, 6))
 
     assert np.argwhere(hints.mask).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2]]
     assert not Hints.from_points([], [], 5, (6, 6)).mask.any()

@@ -16,12 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from napari_colorize.array_types import AnyArray, Float32Array, Float64Array
-from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.errors import ColorizeNote, ImageError, SettingsError, warn
 from napari_colorize.imaging.color import rgb_to_yuv
 from napari_colorize.imaging.intensity_range import image_range
 from napari_colorize.imaging.planes import to_numpy
 
 MIN_OPACITY = 0.5  # share of full opacity: excludes the antialiased border of a brush stroke
+MAX_LISTED = 5  # points in a note
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ class Hints:
         ----------
         points : array, shape (N, 2)
             Row and column of each center in pixels; (0, 0) is the center of the first pixel. Points
-            outside the image are ignored.
+            outside the image are ignored with a note.
         colors : array, shape (N, 3) or (N, 4)
             RGB or RGBA in [0, 1]. Points with alpha 0 are ignored.
         size : float or array, shape (N,)
@@ -116,6 +117,10 @@ class Hints:
         mask, rgb = np.zeros(shape, bool), np.zeros((*shape, 3), np.float32)
         for center, color, diameter in zip(centers, dot_colors, sizes, strict=True):
             _stamp(mask, rgb, center, color, diameter / 2)
+        reach = np.maximum(sizes / 2, 0.5)[:, None]  # at least the nearest pixel
+        is_outside = ((centers < -reach) | (centers > np.subtract(shape, 1) + reach)).any(1)
+        if is_outside.any():
+            warn(_outside(centers[is_outside], shape), ColorizeNote)
         return cls(mask, rgb)
 
     @classmethod
@@ -222,6 +227,16 @@ def _checked_points(
         raise SettingsError("Sizes of points must be above 0: give one size, or one per point.")
     visible = dot_colors[:, 3] > 0
     return centers[visible], dot_colors[visible, :3], np.broadcast_to(sizes, len(centers))[visible]
+
+
+def _outside(centers: Float64Array, shape: tuple[int, int]) -> str:
+    places = ", ".join(f"({row:g}, {column:g})" for row, column in centers[:MAX_LISTED])
+    others = ", ..." if len(centers) > MAX_LISTED else ""
+    points = "A point" if len(centers) == 1 else f"{len(centers)} points"
+    return (
+        f"{points} outside the image of {shape[0]} rows and {shape[1]} columns had no effect: "
+        f"{places}{others}. Points are given as (row, column)."
+    )
 
 
 def _stamp(

@@ -191,6 +191,9 @@ def test_visitors_of_voila_reach_no_files_of_the_server(box_of, photo, tmp_path,
     assert box.source is photo and box.reference is None
     assert [path.name for path in tmp_path.iterdir()] == ["secret.png"]
     assert not box._saving.download.disabled
+    assert "Keep in notebook" not in [
+        button.description for button in box._saving.children[1].children
+    ]
     allowed = box_of(photo, files=True)
     allowed._images.path.value = str(tmp_path / "secret.png")
     assert allowed.source is not photo

@@ -16,6 +16,7 @@ from psygnal import Signal
 from napari_colorize.errors import ColorizeError, ImageError, OutputError
 from napari_colorize.io.formats import suffix_of
 from napari_colorize.jupyter.controls import flexible_layout, labeled_row
+from napari_colorize.jupyter.image_input import is_voila
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class SavePanel(widgets.VBox):
             "Keep in notebook",
             "Store a picture of at most 300 kB below the box, shown without a kernel.",
         )
-        actions = widgets.HBox([self.download, self.copy, self.keep])
+        # Voila shows no notebook that could be kept.
+        kept = [] if is_voila() else [self.keep]
+        actions = widgets.HBox([self.download, self.copy, *kept])
         actions.add_class("tools")
         row = labeled_row("save as", self.path, *([self.save] if files else []))
         super().__init__([row, actions])

@@ -56,7 +56,7 @@ WIDE = {**DEEP, "network.options": {**ENCODER, "kind": "wide"}}
 IPOL = {**WIDE, "network.architecture": "ipol-other"}
 CRITIC = {"critic.options": {"width": 8}}
 PATCH = {"critic.options": {"field": 16, "width": 8}}
-SAGAN = {f"stages.{number}.lr": 1e-3 for number in range(4)}
+SAGAN = {f"stages.{number}.lr": lr for number, lr in enumerate((1e-3, 2e-3, 2e-3, 1e-3))}
 CONVNET = {"network.options": {"widths": [16, 16, 32, 32, 32, 32]}}
 SMALL = {
     "compact": Small(
@@ -74,7 +74,7 @@ SMALL = {
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
     "deoldify-video": Small((60, 30, 10, 5, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
     "ipol": Small((30, 20, 20, 10), changes=IPOL),
-    "sagan-progressive": Small((20, 20, 10, 10), changes={**DEEP, **SAGAN, **CRITIC}),
+    "sagan-progressive": Small((20, 20, 20, 10), changes={**DEEP, **SAGAN, **CRITIC}),
     "pix2pix": Small(
         (200,),
         changes={

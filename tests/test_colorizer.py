@@ -275,6 +275,12 @@ def test_if_nothing_fits_an_error_is_raised(ramp):
         with_network(LimitedNetwork(0))(ramp)
 
 
+def test_a_memory_limit_that_does_not_suffice_is_named(ramp, monkeypatch):
+    monkeypatch.setenv("NAPARI_COLORIZE_MAX_MEMORY", "1KB")
+    with pytest.raises(OutOfMemoryError, match="Raise the memory limit of 1KB"):
+        with_network(LimitedNetwork(0))(ramp)
+
+
 def test_other_errors_of_the_network_are_not_treated_as_exhausted_memory(ramp):
     class FailingNetwork(TintNetwork):
         def forward(self, gray, self_attention=True):

@@ -292,6 +292,14 @@ def test_a_sweep_writes_one_contact_sheet_for_each_image() -> None:
     assert sheet.shape == (12 + 2 * (360 + 48 + 12), 12 + 3 * 492, 3)  # five images, three in a row
 
 
+def test_a_setting_out_of_range_is_a_usage_error_that_names_option_range_and_value() -> None:
+    save("a.png")
+    for value, shown in (("nan", "nan"), ("-1", "-1.0"), ("9", "9.0")):
+        done = run("a.png", "--saturation", value)
+        assert done.exit_code == 2
+        assert f"--saturation must be a number from 0 to 4, got {shown}." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -35,7 +35,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _KEYWORD = re.compile(rf'(?:set )?(?<![\w./-])({NAMES})=("\w+"|True|False|\.\.\.|[\d.]*\d)')
 # Names with an underscore and no other use, such as render_factor; not in the name of a file.
 _NAME = re.compile(rf"(?<![\w./-])(?=\w+_)({NAMES})(?!\.?\w)")
-# A setting at the begin of a sentence about its value.
+# A setting at the beginning of a sentence about its value.
 _VALUE = re.compile(rf"(?<![\w./-])({NAMES})(?= must be )")
 _RANGE = re.compile(r";? ?-?[\d.]+<=?x<=?-?[\d.]+|;? ?x>=-?[\d.]+")
 _TYPES = {"str": "TEXT", "path": "PATH", "Path": "PATH", "int": "N", "float": "NUMBER"}

@@ -65,7 +65,7 @@ def available() -> int:
 
 
 def remedy() -> str:
-    """What a user can do to have more memory, the begin of a sentence."""
+    """What a user can do to have more memory, the beginning of a sentence."""
     limit = os.environ.get(LIMIT_VARIABLE)
     return f"Raise the memory limit of {limit}" if limit else "Close other programs"
 

@@ -245,12 +245,13 @@ def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
         others = (Path(*parts[:start], *parts[end:]) for start, end in pairs)
         return [other for other in others if other in folders]
 
+    def is_in_output_folder(path: Path) -> bool:
+        mirrors = any((folder, own_stem(path)) in names for folder in mirrored(path.parent))
+        return mirrors and _has_record(path)  # reads the file
+
     def is_result(source: FoundFile) -> bool:
         stem = own_stem(source.path)
-        if not source.named and stem.endswith(COLORIZED):
-            return True
-        mirrors = any((folder, stem) in names for folder in mirrored(source.path.parent))
-        if mirrors and not source.named and _has_record(source.path):  # reads the file
+        if not source.named and (stem.endswith(COLORIZED) or is_in_output_folder(source.path)):
             return True
         return any(
             stem.endswith(ending) and (source.path.parent, stem.removesuffix(ending)) in names

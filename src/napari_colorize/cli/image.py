@@ -19,7 +19,6 @@ from napari_colorize.cli.shared_options import (
     Verbose,
     refuse_without_effect,
 )
-from napari_colorize.errors import SettingsError
 from napari_colorize.settings import ColorizeSettings
 
 if TYPE_CHECKING:
@@ -228,7 +227,7 @@ def _render_factors(sweep: str | None, settings: ColorizeSettings) -> tuple[int,
         factors = tuple(dict.fromkeys(int(part) for part in sweep.split(",")))
         for factor in factors:
             replace(settings, render_factor=factor)
-    except (ValueError, SettingsError):
+    except ValueError:  # SettingsError is one
         raise typer.BadParameter(
             f"--sweep must be render factors from 1 to 100 such as 8,16,24,32, got {sweep!r}."
         ) from None

@@ -33,10 +33,9 @@ FULL = (errno.ENOSPC, errno.EIO)  # errors of a file to which the output is redi
 # Also the line separators of Unicode, and marks that change the order of letters.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _KEYWORD = re.compile(rf'(?:set )?(?<![\w./-])({NAMES})=("\w+"|True|False|\.\.\.|[\d.]*\d)')
-# Names with an underscore and no other use, such as render_factor; not in the name of a file.
-_NAME = re.compile(rf"(?<![\w./-])(?=\w+_)({NAMES})(?!\.?\w)")
-# A setting at the beginning of a sentence about its value.
-_VALUE = re.compile(rf"(?<![\w./-])({NAMES})(?= must be )")
+# Names with an underscore and no other use, such as render_factor, and others as the subject of a
+# sentence about their value; not in the name of a file.
+_NAME = re.compile(rf"(?<![\w./-])(?=\w+_|\w+ must be )({NAMES})(?!\.?\w)")
 _RANGE = re.compile(r";? ?-?[\d.]+<=?x<=?-?[\d.]+|;? ?x>=-?[\d.]+")
 _TYPES = {"str": "TEXT", "path": "PATH", "Path": "PATH", "int": "N", "float": "NUMBER"}
 _TYPE = re.compile(rf" <(?:list\[)?({'|'.join(_TYPES)})[^>]*>")
@@ -131,9 +130,7 @@ def in_shell_words(text: str) -> str:
         return f"--{name}" if value == "..." else f"--{name} {value}"
 
     text = _KEYWORD.sub(option, text)
-    for name in (_NAME, _VALUE):
-        text = name.sub(lambda found: "--" + found[1].replace("_", "-"), text)
-    return text
+    return _NAME.sub(lambda found: "--" + found[1].replace("_", "-"), text)
 
 
 def printable(text: object) -> str:

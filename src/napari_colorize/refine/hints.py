@@ -115,12 +115,13 @@ class Hints:
         """
         centers, dot_colors, sizes = _checked_points(points, colors, size)
         mask, rgb = np.zeros(shape, bool), np.zeros((*shape, 3), np.float32)
-        for center, color, diameter in zip(centers, dot_colors, sizes, strict=True):
-            _stamp(mask, rgb, center, color, diameter / 2)
-        reach = np.maximum(sizes / 2, 0.5)[:, None]  # at least the nearest pixel
-        is_outside = ((centers < -reach) | (centers > np.subtract(shape, 1) + reach)).any(1)
-        if is_outside.any():
-            warn(_outside(centers[is_outside], shape), ColorizeNote)
+        outside = [
+            center
+            for center, color, diameter in zip(centers, dot_colors, sizes, strict=True)
+            if not _stamp(mask, rgb, center, color, diameter / 2)
+        ]
+        if outside:
+            warn(_outside(outside, shape), ColorizeNote)
         return cls(mask, rgb)
 
     @classmethod
@@ -229,7 +230,7 @@ def _checked_points(
     return centers[visible], dot_colors[visible, :3], np.broadcast_to(sizes, len(centers))[visible]
 
 
-def _outside(centers: Float64Array, shape: tuple[int, int]) -> str:
+def _outside(centers: Sequence[Float64Array], shape: tuple[int, int]) -> str:
     places = ", ".join(f"({row:g}, {column:g})" for row, column in centers[:MAX_LISTED])
     others = ", ..." if len(centers) > MAX_LISTED else ""
     points = "A point" if len(centers) == 1 else f"{len(centers)} points"
@@ -245,8 +246,8 @@ def _stamp(
     center: Float64Array,
     color: Float32Array,
     radius: float,
-) -> None:
-    """Draw one point into a mask and an RGB image, in place."""
+) -> bool:
+    """Draw one point into a mask and an RGB image, in place; whether it covers any pixel."""
     limits = np.array(mask.shape)
     nearest = np.floor(center + 0.5).astype(int)
     low = np.clip(np.ceil(center - radius).astype(int), 0, limits)
@@ -256,6 +257,8 @@ def _stamp(
     box = slice(low[0], high[0]), slice(low[1], high[1])
     mask[box][dot] = True
     rgb[box][dot] = color
-    if ((nearest >= 0) & (nearest < limits)).all():
+    has_center = bool(((nearest >= 0) & (nearest < limits)).all())
+    if has_center:
         mask[tuple(nearest)] = True
         rgb[tuple(nearest)] = color
+    return has_center or bool(dot.any())

@@ -28,7 +28,7 @@ from napari_colorize.io.images import read_image, suggest_suffix, write_image
 from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence
 from napari_colorize.runtime.atomic import remove_abandoned, write_errors
 from napari_colorize.video.frames import Frame, Record, ResumePoint, SequenceInfo
-from napari_colorize.video.resume import FRAMES_FOLDER, ResumeState
+from napari_colorize.video.resume import FRAMES_FOLDER, ResumeState, file_state
 from napari_colorize.video.runner import NoteCounter
 
 OTHERS = "{} other images remain in {}: remove them if they belong to another sequence."
@@ -93,9 +93,7 @@ class FolderSource:
         """Names, sizes and dates of all files."""
         digest = hashlib.sha256()
         for name in self.names:
-            status = (self.path / name).stat()
-            digest.update(os.fsencode(name))  # it need not be UTF-8
-            digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+            digest.update(file_state(name, (self.path / name).stat()))
         return {"folder": str(self.path.resolve()), "images": digest.hexdigest()}
 
     def notes(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from napari_colorize.io.image_record import Metadata
 from napari_colorize.io.limits import MAX_PIXELS, refuse_huge, refuse_memory
 from napari_colorize.runtime.atomic import write_errors
 from napari_colorize.video.frames import Frame, Record
-from napari_colorize.video.resume import ResumeState
+from napari_colorize.video.resume import ResumeState, file_state
 from napari_colorize.video.stacks import StackSource, sequence_info
 
 SUFFIX = ".zarr"
@@ -212,8 +212,7 @@ def _state(path: Path) -> Record:
                 raise ImageError(reason) from error
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(f"{Path(parent, name)} is not a regular file.")
-            digest.update(os.fsencode(name))
-            digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+            digest.update(file_state(name, status))
     return {"files": digest.hexdigest()}
 
 

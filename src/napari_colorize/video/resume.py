@@ -36,6 +36,11 @@ SMOOTHING_RESTARTED = (
 )
 
 
+def file_state(name: str, status: os.stat_result) -> bytes:
+    """Name, size and date of a file of a folder, for a digest; the name need not be UTF-8."""
+    return os.fsencode(name) + f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode()
+
+
 @dataclass
 class ResumeState:
     """Progress of a run, written to disk at every `save`."""

@@ -724,6 +724,7 @@ def gone_after_closing(make_source, wait=5.0):
         closing.join(SOON)
     network.unblock()
     session._worker._thread.join(SOON)
+    closing.join(SOON)  # its frames hold the session until it has returned
     gc.collect()
     return gone() is None, weakref.ref(session)
 

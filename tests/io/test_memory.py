@@ -169,7 +169,8 @@ def test_the_limit_of_the_process_is_respected(tmp_path, monkeypatch):
     assert read_image(tmp_path / "a.tif").array.shape == (3, 4096, 4096)
     monkeypatch.setenv(memory.LIMIT_VARIABLE, "100MB")  # less than this process has
     with pytest.raises(
-        ImageError, match=r"0\.1 GB of memory to be read, and 0\.0 GB are available"
+        ImageError,
+        match=r"to be read, and 0\.0 GB are available\. Raise the memory limit of 100MB",
     ):
         read_image(tmp_path / "a.tif")
 

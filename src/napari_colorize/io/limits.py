@@ -96,9 +96,11 @@ def refuse_huge(
 def refuse_memory(path: Path, needed: int) -> None:
     """Raise `ImageError` if decoding needs more bytes than are available."""
     if lacking := _lacking(needed):
+        from napari_colorize.runtime.memory import remedy
+
         raise ImageError(
             f"{path.name} needs about {needed / 1e9:.1f} GB of memory to be read, and {lacking}. "
-            "Close other programs, or read a part of it."
+            f"{remedy()}, or read a part of it."
         )
 
 

@@ -117,7 +117,7 @@ def with_cpu_fallback(
     found = first_that_fits(run, dict.fromkeys([device, torch.device("cpu")]))
     if found is None:
         raise OutOfMemoryError(
-            f"The {what} does not fit into memory. Close other programs, or colorize parts of it."
+            f"The {what} does not fit into memory. {remedy()}, or colorize parts of it."
         )
     return found[0]
 

@@ -337,6 +337,7 @@ def test_a_stop_request_ends_the_run_before_the_first_step(base, tmp_path):
     control.stop()
 
     assert finetune([image(0), image(1)], base, tmp_path / "out", control=control) is None
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
@@ -513,7 +514,7 @@ def test_unusable_images_and_recipes_are_refused(images, options, error, sentenc
     with pytest.raises(error, match=sentence):
         finetune(images, base, tmp_path / "out", **options)
 
-    assert not (tmp_path / "out.safetensors").exists()
+    assert [*tmp_path.iterdir()] == []  # no model, and no hidden run folder
 
 
 def test_an_unwritable_path_is_refused_before_training(base, tmp_path):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,8 @@ def finetune(
     folder = out.parent / f".{out.stem}-run" if run is None else Path(run)
     checkpoint, weights = load(base)
     refuse_unwritable(*outputs)
-    with sole_trainer(folder):
+    temporary = _removed_without_state(folder) if run is None else nullcontext()
+    with sole_trainer(folder), temporary:
         cache = folder / "cache"
         reading = _ReadProgress(progress, control)
         # Its stage and crops do not depend on the number of images.
@@ -210,6 +212,16 @@ def finetune(
     if run is None:
         shutil.rmtree(folder)
     return result
+
+
+@contextmanager
+def _removed_without_state(folder: Path) -> Iterator[None]:
+    """Context manager: remove a temporary run folder from which nothing can be resumed."""
+    try:
+        yield
+    finally:
+        if not (folder / "state.pt").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def recipe_for(

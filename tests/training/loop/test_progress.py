@@ -21,6 +21,7 @@ from napari_colorize_training.loop.progress import (
     RunControl,
     Stopped,
 )
+from napari_colorize_training.loop.validation import ValidationFigures
 
 
 def test_json_lines_are_one_object_per_event():
@@ -46,6 +47,17 @@ def test_notes_are_printed_before_the_bar_exists(capsys):
 
     printed = capsys.readouterr()
     assert "8 images are used.\n" in printed.err and "5/10" in printed.err and printed.out == ""
+
+
+def test_the_bar_states_validation_figures_in_words(capsys):
+    figures = ValidationFigures(0.1, 0.2, 9.7956, 15.93, colorfulness=0.904, frechet=0.2982)
+
+    ProgressBar().report("validation", step=4, **figures.as_row())
+
+    assert capsys.readouterr().err.strip() == (
+        "Step 4, validation crops: color error (CIEDE2000) 9.796, gray 15.93; colorfulness 0.90; "
+        "Frechet distance 0.30"
+    )
 
 
 def controlled_by(commands: str) -> RunControl:

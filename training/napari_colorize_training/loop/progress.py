@@ -89,8 +89,7 @@ class ProgressBar:
         if event == "note":
             tqdm.write(printable(facts["text"]), file=sys.stderr)
         elif event == "validation":
-            figures = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
-            tqdm.write(figures, file=sys.stderr)
+            tqdm.write(_validation_sentence(facts), file=sys.stderr)
         elif self._bar is not None:
             self._update(self._bar, event, facts)
 
@@ -102,6 +101,15 @@ class ProgressBar:
             bar.set_postfix({name: f"{value:.3g}" for name, value in facts["losses"].items()})
         elif event in ("done", "stopped", "error"):
             bar.close()
+
+
+def _validation_sentence(facts: Mapping[str, Any]) -> str:
+    """The figures that people compare; the log has all of them."""
+    values = {name.removeprefix("validation_"): value for name, value in facts.items()}
+    return (
+        "Step {step}, validation crops: color error (CIEDE2000) {ciede2000:.4g}, gray "
+        "{ciede2000_gray:.4g}; colorfulness {colorfulness:.2f}; Frechet distance {frechet:.2f}"
+    ).format(**values)
 
 
 class RunControl:

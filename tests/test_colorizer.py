@@ -11,6 +11,7 @@ from skimage.color import rgb2yuv
 from stand_ins import TintNetwork
 from stand_ins import colorizer_of as with_network
 
+from napari_colorize import Colorizer
 from napari_colorize import colorizer as module
 from napari_colorize.errors import (
     ColorizeNote,
@@ -36,6 +37,13 @@ class LimitedNetwork(TintNetwork):
         if gray.numel() > self.pixels:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
         return super().forward(gray, self_attention)
+
+
+class GrayNetwork(TintNetwork):
+    """Network that predicts no color."""
+
+    def forward(self, gray, self_attention=True):
+        return super().forward(gray, self_attention) * 0
 
 
 @pytest.mark.parametrize("saturation", [0, 1, 4])
@@ -235,9 +243,25 @@ def test_nan_in_the_image_gives_a_warning_and_stays(tiny_colorizer, ramp):
     assert np.isnan(result.rgb[3, 4]).all()
 
 
-def test_almost_no_color_gives_a_warning(tiny_colorizer):
-    with pytest.warns(ColorizeWarning, match="almost no color"):
+def test_almost_no_color_gives_a_warning(ramp):
+    with pytest.warns(ColorizeWarning, match="almost no color .* Try another render factor"):
+        with_network(GrayNetwork())(ramp)
+
+
+def test_almost_no_color_of_an_even_image_is_explained(tiny_colorizer):
+    with pytest.warns(ColorizeWarning, match="almost no contrast.* set other contrast limits"):
         tiny_colorizer(np.full((20, 20), 128, np.uint8))
+
+
+@pytest.mark.parametrize("level", [0.25, 0.4, 0.5, 0.6, 0.75])
+@pytest.mark.parametrize("noise", [0, 0.03])
+def test_blank_pages_and_frames_stay_gray(level, noise):
+    values = np.random.default_rng(0).normal(level, noise, (180, 240)).clip(0, 1)
+
+    with pytest.warns(ColorizeWarning, match="almost no color"):
+        colors = Colorizer.from_pretrained("embedded")(values).rgb
+
+    assert np.ptp(colors, axis=-1).max() < 0.02
 
 
 def test_exhausted_memory_reduces_the_render_factor_with_a_warning(ramp):

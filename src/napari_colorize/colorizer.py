@@ -49,6 +49,11 @@ UNCOLORED_MEAN = 2 / 255  # mean length of (U, V) below which a prediction is al
 BATCH_PIXELS = 2**18  # network pixels per run: several planes at once if they are small
 BATCH_PLANES = 16
 PLANE_PIXELS = 2**22  # full-size pixels per batch, unless a single plane has more
+EVEN_DEVIATION = 0.02  # standard deviation of gray below which an image has almost no contrast
+EVEN = (
+    "The model predicted almost no color, because the image has almost no contrast. If it should "
+    "have more, set other contrast limits."
+)
 ALMOST_GRAY = (
     "The model predicted almost no color (mean chroma {:.4f}). Try another render factor, often a "
     "smaller one, or a higher saturation."
@@ -383,7 +388,7 @@ class Colorizer(Predictor):
         notes = [*announce(plane), *self.warn_about_fallbacks(config, settings)]
         uv, replaced = without_nan(uv)
         chroma = self.to_chroma(uv, config)
-        notes += [*replaced, *_warn_if_uncolored(chroma.mean())]
+        notes += [*replaced, *_warn_if_uncolored(chroma.mean(), plane)]
         if is_unlike:
             warn(UNLIKE, ColorizeNote)
             notes.append(UNLIKE)
@@ -454,7 +459,7 @@ class Colorizer(Predictor):
             notes.append(note)
             warn(note, ColorizeNote)
         if saturation > 0:
-            notes += _warn_if_uncolored(_mean_chroma(colors) / saturation)
+            notes += _warn_if_uncolored(_mean_chroma(colors) / saturation, plane)
         unused = {name: getattr(DEFAULTS, name) for name in REFINING}  # a fidelity refines nothing
         used = replace(_settings_used(settings, plane, config), **unused)
         record = self._describe(used, plane, notes, config)
@@ -528,11 +533,12 @@ def _with_new_notes(plane: Plane, announced: set[str]) -> Plane:
     return replace(plane, notes=new, shared_notes=shared)
 
 
-def _warn_if_uncolored(mean: float) -> list[str]:
+def _warn_if_uncolored(mean: float, plane: Plane) -> list[str]:
     """Warn if the mean chroma of a prediction is almost 0; return the sentence."""
     if mean >= UNCOLORED_MEAN:
         return []
-    message = ALMOST_GRAY.format(mean)
+    is_even = float(plane.gray.std(correction=0)) < EVEN_DEVIATION
+    message = EVEN if is_even else ALMOST_GRAY.format(mean)
     warn(message)
     return [message]
 

@@ -26,6 +26,7 @@ Hariharan et al. 2015, Larsson et al. 2016), which costs a fraction of the whole
 
 Classes and annealed mean follow Zhang et al. 2016, as in `compact`. In inference the logits are
 averaged over near pixels of similar luminance, because colors rarely change where gray does not.
+An image without contrast stays gray.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ MLP_RATIO = 2
 HEAD_CHANNELS = 32  # of the attention blocks
 LEAST_DEVIATION = 0.05  # of normalized features
 HEAD_PIXELS = 1024  # per block: the scores of 357 classes take 1.5 MB
+CONTRAST_CELL = 8  # px, in which noise averages out
+# Standard deviation of the means of cells below which an image has no color, and from which it has
+# all of it. 400 photographs have at least 0.049; a blank page or frame with noise less than 0.005.
+NO_CONTRAST, ENOUGH_CONTRAST = 0.005, 0.02
 REFERENCE_CHROMA = 0.1  # length of (U, V), which `chroma_power` leaves as it is
 
 
@@ -308,6 +313,7 @@ class RegionNet(nn.Module):
         """
         features = self.encode(gray)
         colors = self._head_colors(self._smoothed(self.decode(features, self_attention), gray))
+        colors = colors * _contrast_factor(gray)
         if not with_unlikeness:
             return colors
         assert self.photograph_classifier is not None
@@ -412,6 +418,17 @@ class RegionNet(nn.Module):
         early += encoder.blocks[:FROZEN_BLOCKS]
         own = [part for name, part in self.named_children() if name != "encoder"]
         return [early, [*encoder.blocks[FROZEN_BLOCKS:]], own]
+
+
+def _contrast_factor(gray: Tensor) -> Tensor:
+    """Factor on the colors, float32 `(N, 1, 1, 1)`: 0 for an even image, 1 with normal contrast.
+
+    There is nothing to recognize in a blank page or frame; the network would take it for sky.
+    """
+    cells = F.avg_pool2d(gray.float(), CONTRAST_CELL)
+    contrast = cells.flatten(1).std(-1, correction=0)
+    share = (contrast - NO_CONTRAST) / (ENOUGH_CONTRAST - NO_CONTRAST)
+    return share.clamp(0, 1).view(-1, 1, 1, 1)
 
 
 def build_region(state: Mapping[str, Tensor]) -> RegionNet:

@@ -335,22 +335,41 @@ def drift(network: nn.Module) -> None:
             item.add_(1)
 
 
-def test_weights_are_averaged_exponentially_and_buffers_are_copied(network):
+def test_weights_and_statistics_are_averaged_exponentially_and_other_buffers_copied(network):
     average, expected = EMA(network, decay=0.4), state_of(network)
-    additions = {name for name, _ in network.named_parameters()}
+    averaged = {name for name, _ in network.named_parameters()}
+    averaged |= {name for name in expected if name.endswith(("running_mean", "running_var"))}
+    assert len(averaged) < len(expected)
 
     for step in range(12):
         drift(network)
         average.update(network, step)
         decay = min(0.4, (1 + step) / (10 + step))
         for name, value in network.state_dict().items():
-            if name in additions:
+            if name in averaged:
                 expected[name] = decay * expected[name] + (1 - decay) * value
             else:
                 expected[name] = value.clone()
 
     for name, value in average.state_dict().items():
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-5)
+
+
+def test_averaged_weights_have_the_statistics_that_belong_to_them():
+    """Weights that swing between two values, as with a high learning rate."""
+    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1, momentum=1.0))
+    average, x = EMA(network, decay=0.99), torch.linspace(0, 10, 50)[:, None]
+    weight = network[0].weight
+
+    for step in range(2001):
+        with torch.no_grad():
+            weight.fill_(1 if step % 2 else 3)
+        network(x)
+        average.update(network, step)
+
+    with torch.no_grad(), EvaluationWeights(network, average):
+        assert float(weight) == pytest.approx(2, abs=0.1)
+        assert abs(float(network(x).mean())) < 0.1  # 0 with statistics measured with the average
 
 
 def test_an_average_can_be_resumed(network):

@@ -33,6 +33,7 @@ BatchNormMode = Literal["frozen", "update", "train", "frozen_encoder"]
 
 FASTAI_LAST = 10  # fastai's `slice(rate)`: the last group's rate is ten times that of the others
 EMA_WARMUP = 10  # steps: an average over few steps must not keep the first, random weights
+RUNNING_STATISTICS = ("running_mean", "running_var")  # ends of the keys of batch norm
 
 
 def layer_groups(network: nn.Module) -> list[list[nn.Module]]:
@@ -238,7 +239,11 @@ def merge_lora(network: nn.Module) -> None:
 
 
 class EMA:
-    """Exponential moving average of a network's weights; buffers are copied.
+    """Exponential moving average of a network's weights and of its running statistics.
+
+    The statistics of batch norm belong to the weights with which they were measured, so they are
+    averaged too: with those of the last steps, averaged weights can be worse than the last ones.
+    Other buffers are copied (the vectors of spectral norm must have length 1).
 
     The decay rises with the steps, min(decay, (1 + step) / (10 + step)), so that the random initial
     weights have no influence after a few steps.
@@ -263,10 +268,10 @@ class EMA:
     def update(self, network: nn.Module, step: int) -> None:
         """Update the average with the weights after `step` steps."""
         decay = min(self.decay, (1 + step) / (EMA_WARMUP + step))
-        parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+        averaged = {name for name, _ in network.named_parameters(remove_duplicate=False)}
         for name, value in network.state_dict().items():
             average = self._state[name]
-            if name in parameters:
+            if name in averaged or name.endswith(RUNNING_STATISTICS):
                 average.lerp_(value.to(average), 1 - decay)
             else:
                 average.copy_(value)

@@ -167,11 +167,11 @@ def users_files(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NAPARI_COLORIZE_CACHE", str(tmp_path / "cache"))
     gray = Image.fromarray(np.tile(np.arange(0, 240, 4, dtype=np.uint8), (48, 1)))
     in_color = Image.new("RGB", gray.size, (200, 80, 40))
-    for folder in ("scans", "album", "plate", "patient", "series", "frames"):
+    for folder in ("scans", "album", "plate", "patient", "series", "frames", "gray-frames"):
         Path(folder).mkdir()
     for name in ("photo.jpg", "photo.png", "cat.jpg", "portrait.jpg", "section.tif", "people.png"):
         gray.save(name)
-    for name in ("scans/a.png", "scans/b.png", "album/a.jpg", "plate/a.tif"):
+    for name in ("scans/a.png", "scans/b.png", "album/a.jpg", "plate/a.tif", "gray-frames/1.png"):
         gray.save(name)
     in_color.save("painting.jpg")
     Image.new("RGBA", gray.size, (200, 80, 40, 255)).save("scribbles.png")

@@ -15,7 +15,9 @@ Every setting is a keyword argument in Python (`nc.colorize(image, saturation=1.
 of the command line (`--saturation 1.4`; switches are `--edges` and `--no-edges`) and a control
 in napari and Jupyter. Settings marked *network* change the prediction: call the `Colorizer`
 again. All others can be changed afterwards with `Colorized.with_`, without running the
-network. An empty default means that the checkpoint or the data decide.
+network, except that `temporal_smoothing` can only be switched off (0), and `blend_by="confidence"`
+needs another call of the `Colorizer`. An empty default means that the checkpoint or the data
+decide.
 
 This page is generated from `napari_colorize/settings.py` by `make settings-table`.
 """

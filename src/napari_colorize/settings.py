@@ -171,7 +171,7 @@ class ColorizeSettings:
         choices=get_args(ReferenceMethod),
         label="reference method",
         group="Reference image",
-        help="statistics: match mean and standard deviation of the reference colors. patches: "
+        help="statistics: match mean and covariance of the reference colors. patches: "
         "copy colors from reference pixels with similar luminance and texture.",
     )
     contrast_limits: ContrastLimits = setting(

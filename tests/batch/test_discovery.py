@@ -150,10 +150,13 @@ def test_the_output_folder_is_not_searched(photos: Path) -> None:
         ),
         ("photos/*.xyz", "Nothing matches photos/*.xyz."),
         ("empty", "There are no images in empty."),
+        ("a.zarr", "There are no images in a.zarr. Zarr is colorized by `napari-colorize video`."),
     ],
 )
 def test_missing_inputs_are_named(photos: Path, name: str, sentence: str) -> None:
     Path("empty").mkdir()
+    Path("a.zarr").mkdir()
+    Path("a.zarr/zarr.json").touch()
     with pytest.raises(ImageError) as error:
         Search().find([name])
     assert str(error.value) == sentence

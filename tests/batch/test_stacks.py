@@ -120,10 +120,25 @@ def test_other_settings_do_not_resume_a_stack(tiny_colorizer: Colorizer) -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "smoothing"), [("video", 0.85), ("folder", 0.85), ("stack", 0.0), ("zarr", 0.0)]
+    ("names", "smoothing"),
+    [
+        (["film.mp4"], 0.85),
+        (["1.png", "2.png"], 0.85),
+        (["1.dcm", "2.dcm"], 0.0),
+        (["a.tif"], 0.0),
+        (["a.zarr"], 0.0),
+    ],
 )
 def test_only_videos_and_folders_of_frames_are_smoothed_by_default(
-    kind: Any, smoothing: float
+    folder: Path, names: list[str], smoothing: float
 ) -> None:
-    assert default_temporal_smoothing(kind) == smoothing
-    assert default_temporal_smoothing("stack") == ColorizeSettings().temporal_smoothing
+    for name in names:
+        if name == "a.zarr":
+            (folder / name).mkdir()
+            (folder / name / "zarr.json").write_text("{}")
+        else:
+            (folder / name).write_bytes(bytes(128) + b"DICM" * name.endswith(".dcm") + bytes(100))
+    path = folder if len(names) > 1 else folder / names[0]
+
+    assert default_temporal_smoothing(path) == smoothing
+    assert ColorizeSettings().temporal_smoothing == 0

@@ -108,7 +108,10 @@ def train(
     save_every: Annotated[float, typer.Option(min=0, help="Seconds between saved states.")] = 60.0,
     progress: Annotated[str, typer.Option(help="Progress reports: bar, json or none.")] = "bar",
 ) -> None:
-    """Train with a recipe; the same command resumes a run that was stopped."""
+    """Train with a recipe, or resume a stopped run.
+
+    The same command resumes a run.
+    """
     from napari_colorize.runtime.atomic import refuse_existing
     from napari_colorize_training.loop.initialize import open_base
     from napari_colorize_training.loop.options import RunOptions
@@ -161,8 +164,9 @@ def finetune_command(
     group: Annotated[
         str | None,
         typer.Option(
-            help="Groups that are not split into training and validation: 'folder', or a regular "
-            "expression whose first group is the name of the slide, bag or video."
+            help="Images that stay together, in training or in validation: 'folder', "
+            "'prefix:SEP' (file name up to SEP), a column of the CSV, or a regular expression with "
+            "one part in parentheses, the name of the slide, bag or video."
         ),
     ] = None,
     augment: Annotated[
@@ -196,7 +200,10 @@ def finetune_command(
         ),
     ] = None,
 ) -> None:
-    """Fine-tune a model on own images, and measure it before and after."""
+    """Fine-tune a model on your own images.
+
+    It is measured before and after. The same command resumes a run that was stopped.
+    """
     from napari_colorize_training.finetune import finetune
     from napari_colorize_training.recipe import parse_change
 
@@ -237,7 +244,10 @@ def calibrate(
     ] = False,
     limit: Annotated[int | None, typer.Option(help="Largest number of images.")] = None,
 ) -> None:
-    """Calibrate a model's expected error on color images, and store the result in its file."""
+    """Calibrate the expected error of a model.
+
+    It is compared with the error on color images, and the result is stored in the model's file.
+    """
     from tqdm import tqdm
 
     from napari_colorize_training.evaluation.calibration import calibrate_model

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_colorize.cli.program import printable
+from napari_colorize.errors import SettingsError
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
 
 Models = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[MODEL]...", help="Names or files of models. Default: embedded."),
+    typer.Argument(metavar="MODEL", help="Names or files of models. Default: embedded."),
 ]
 Data = Annotated[
     Path | None,
-    typer.Argument(metavar="DATA", help="Color images: a folder, tar shards, a CSV, frames."),
+    typer.Argument(
+        metavar="DATA", help="Color images: a folder, tar shards, a CSV, frames. [required]"
+    ),
 ]
 
 
@@ -46,7 +49,11 @@ def evaluate(
     ] = False,
     limit: Annotated[int | None, typer.Option(help="Largest number of images.")] = None,
     group: Annotated[
-        str | None, typer.Option(help="Report groups, too: folder, prefix:SEP, a column.")
+        str | None,
+        typer.Option(
+            help="Report groups, too: 'folder', 'prefix:SEP' (file name up to SEP), a column of "
+            "the CSV, or a regular expression with one part in parentheses."
+        ),
     ] = None,
     stack: Annotated[
         bool,
@@ -82,7 +89,9 @@ def evaluate(
     )
 
     if data is None:
-        raise ValueError("DATA is missing. Usage: napari-colorize-train evaluate MODEL... DATA")
+        raise SettingsError(
+            "DATA is missing. Usage: napari-colorize-train evaluate [MODEL]... DATA"
+        )
     config = EvaluationConfig(
         render_factor=render_factor,
         saturation=saturation,

@@ -84,6 +84,8 @@ class Search:
                 self.unread.append(str(error))
         if not sources:
             message = f"There are no images in {', '.join(inputs)}."
+            if any(Path(name).suffix.lower() == ".zarr" for name in inputs):
+                raise ImageError(f"{message} Zarr is colorized by `napari-colorize video`.")
             raise ImageError(" ".join([message, *self.left_out_notes(), *self.unread]))
         for key in sources:  # a file may be named and be in a folder, too
             self._left_out.pop(key, None)

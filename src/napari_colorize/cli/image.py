@@ -76,7 +76,8 @@ def image(
         int | None,
         typer.Option(
             metavar="AXIS",
-            help="Axis of a stack along which --temporal-smoothing acts. Default: the first axis.",
+            help="Axis of a stack along which --temporal-smoothing acts. Default: "
+            "axis T of the file, else the first.",
             rich_help_panel="Color",
         ),
     ] = None,

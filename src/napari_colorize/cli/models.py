@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from napari_colorize.cli.program import printable
+from napari_colorize.cli.program import Command, printable
 from napari_colorize.errors import CheckpointError, ColorizeError, UnknownModelError
 from napari_colorize.zoo import (
     CATALOGUE,
@@ -34,8 +34,8 @@ def list_models(
 ) -> None:
     """List the models and show which are downloaded.
 
-    The list has size, recommended render factor, license and origin. Models that you fine-tuned
-    are listed last.
+    The list has size, recommended render factor, license and origin. Models in your
+    models folder are listed last.
     """
     if ctx.invoked_subcommand is None:
         _print_models(as_json=as_json)
@@ -62,7 +62,7 @@ def _print_models(*, as_json: bool) -> None:
             typer.echo(printable(line))  # also titles in the metadata of files
 
 
-@app.command(name="fetch")
+@app.command(name="fetch", cls=Command)
 def fetch_models(
     names: Annotated[
         list[str],
@@ -82,7 +82,7 @@ def fetch_models(
         raise typer.Exit(1)
 
 
-@app.command(name="export")
+@app.command(name="export", cls=Command)
 def export_model(
     name: Annotated[
         str,
@@ -98,7 +98,7 @@ def export_model(
             min=1,
             max=100,
             metavar="N",
-            help="The input has 16 x N pixels a side. Default: as recommended.",
+            help="The input has 16 x N pixels a side, N from 1 to 100. Default: as recommended.",
         ),
     ] = None,
     overwrite: Annotated[

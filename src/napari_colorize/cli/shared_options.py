@@ -60,7 +60,8 @@ class ModelOptions:
         Literal["auto", "float32", "bfloat16"],
         typer.Option(
             metavar="TYPE",
-            help="auto uses bfloat16 if the hardware supports it; or float32 (exact), bfloat16.",
+            help="auto uses bfloat16 if hardware and model permit it (embedded: float32); or "
+            "float32 (exact), bfloat16.",
             rich_help_panel="Speed",
         ),
     ] = "auto"
@@ -110,8 +111,8 @@ class GuideOptions:
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Image with alpha: hue and saturation of its opaque pixels spread to similar "
-            "neighboring pixels.",
+            help="Image of the same size with alpha: hue and saturation of opaque pixels spread "
+            "to neighbors.",
             rich_help_panel="Guides",
         ),
     ] = None

@@ -35,8 +35,8 @@ class EncodingOptions:
         typer.Option(
             metavar="NAME",
             rich_help_panel="Encoding",
-            help="FFmpeg name of the video encoder. Default: libx264 or libx265; libvpx-vp9 or "
-            "libsvtav1 in .webm.",
+            help="FFmpeg name of the encoder. Default: libx264 or libvpx-vp9 (.webm); above 8 bits "
+            "libx265 or libsvtav1.",
         ),
     ] = None
     quality: Annotated[
@@ -124,12 +124,12 @@ def video(
     from napari_colorize.batch.earlier_results import planned_record
     from napari_colorize.batch.task import Extras
     from napari_colorize.cli.console import SequenceConsole
-    from napari_colorize.video.plan import default_temporal_smoothing, plan_video, sequence_kind
+    from napari_colorize.video.plan import default_temporal_smoothing, plan_video
 
     refuse_without_effect(context)
     given = context.get_parameter_source("temporal_smoothing")
     if given is not None and given.name == "DEFAULT":
-        smoothing = default_temporal_smoothing(sequence_kind(Path(source)))
+        smoothing = default_temporal_smoothing(Path(source))
         settings = replace(settings, temporal_smoothing=smoothing)
     plan = plan_video(
         source,

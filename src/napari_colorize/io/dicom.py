@@ -62,6 +62,15 @@ def is_dicom(start: bytes) -> bool:
     return has_magic(start) or _is_bare(start)
 
 
+def starts_as_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its first bytes; False if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(START))
+    except OSError:
+        return False
+
+
 def has_magic(start: bytes) -> bool:
     """Whether a preamble and the letters DICM are the first bytes of a file."""
     return start[_MAGIC_AT:START] == _MAGIC
@@ -196,9 +205,8 @@ def in_series_order(paths: Sequence[Path]) -> list[Path]:
 
 
 def _series_and_number(path: Path) -> tuple[str, int]:
-    with path.open("rb") as file:
-        if not is_dicom(file.read(START)):
-            raise ValueError(f"{path} is no DICOM file")
+    if not starts_as_dicom(path):
+        raise ValueError(f"{path} is no DICOM file")
     header = _load(path, stop_before_pixels=True)
     return str(header.SeriesInstanceUID), int(header.InstanceNumber)
 

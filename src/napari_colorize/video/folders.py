@@ -12,7 +12,7 @@ from pathlib import Path
 from napari_colorize.array_types import AnyArray
 from napari_colorize.errors import ImageError, OutputError, warnings_suppressed
 from napari_colorize.imaging.intensity_range import IntensityRange, joined_range
-from napari_colorize.io.dicom import in_series_order
+from napari_colorize.io.dicom import in_series_order, starts_as_dicom
 from napari_colorize.io.dicom_gray import WITHOUT_PADDING
 from napari_colorize.io.file_names import (
     is_dicomdir,
@@ -32,6 +32,13 @@ from napari_colorize.video.resume import FRAMES_FOLDER, ResumeState, file_state
 from napari_colorize.video.runner import NoteCounter
 
 OTHERS = "{} other images remain in {}: remove them if they belong to another sequence."
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Whether a file of a folder is DICOM."""
+    return any(
+        is_image(path) and starts_as_dicom(path) for path in folder.iterdir() if path.is_file()
+    )
 
 
 @dataclass

@@ -24,7 +24,7 @@ from napari_colorize.settings import ColorizeSettings, RangeRule
 from napari_colorize.video.decoder import VideoSource, exact_seconds
 from napari_colorize.video.encoder import VideoWriter
 from napari_colorize.video.encoder_options import CONTAINERS, Encoding, encoding_for
-from napari_colorize.video.folders import FolderSource, FolderWriter
+from napari_colorize.video.folders import FolderSource, FolderWriter, holds_dicom
 from napari_colorize.video.frames import WARM_UP_FRAMES, FrameSink, FrameSource, Record
 from napari_colorize.video.intensity_range import sequence_range
 from napari_colorize.video.ome_zarr import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["video", "folder", "stack", "zarr"]
 STACKS = frozenset(suffix for suffix, form in FORMATS.items() if form in (TIFF, OME))
-VIDEO_SMOOTHING = 0.85  # see docs/stacks.md
+VIDEO_SMOOTHING = 0.85  # see docs/how-to/stacks-and-video.md
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,14 +283,21 @@ def plan_video(
     return VideoPlan(source=source, target=target, kind=kind, encoding=encoding, options=options)
 
 
-def default_temporal_smoothing(kind: Kind) -> float:
-    """Temporal smoothing if the user has chosen none, for an input of this kind.
+def default_temporal_smoothing(path: Path) -> float:
+    """Temporal smoothing of an input if the user has chosen none.
 
     Videos and folders of frames are smoothed. A stack is not, because its first axis may be depth
     or channel, and because napari, Jupyter and Python do not smooth it either. The commands `image`
-    and `video` both use this rule, so they give equal results for the same stack.
+    and `video` both use this rule, so they give equal results for the same stack. A folder of DICOM
+    files is a stack of slices.
+
+    Raises
+    ------
+    ImageError
+        If the file or folder does not exist.
     """
-    if kind in ("video", "folder"):
+    kind = sequence_kind(path)
+    if kind == "video" or (kind == "folder" and not holds_dicom(path)):
         return VIDEO_SMOOTHING
     return ColorizeSettings().temporal_smoothing
 

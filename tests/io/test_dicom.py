@@ -226,6 +226,21 @@ def test_windows_agree_with_pydicom(tmp_path, function, width):
     np.testing.assert_allclose(as_gray(path), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("center", "width"), [(0.5, 1), (1, 1), (0.5, 0.5)])
+def test_a_window_of_one_step_keeps_black_and_white(tmp_path, tiny_colorizer, center, width):
+    function = "LINEAR" if width == 1 else "LINEAR_EXACT"
+    mask = (GRAY.mean() < GRAY).astype(np.uint8)
+    dicom_file(
+        tmp_path / "a.dcm", mask, WindowCenter=center, WindowWidth=width, VOILUTFunction=function
+    )
+    record = read_image(tmp_path / "a.dcm")
+
+    result = tiny_colorizer(record.array, contrast_limits=record.contrast_limits, saturation=0)
+
+    assert record.contrast_limits == (0, 1)
+    np.testing.assert_array_equal(result.pixels[..., 0], mask)
+
+
 def test_the_first_of_several_windows_is_used(tmp_path):
     path = dicom_file(tmp_path / "a.dcm", WindowCenter=[1000.5, 9], WindowWidth=[1001, 9])
     assert read_image(path).contrast_limits == (500, 1500)

@@ -206,6 +206,89 @@ def test_pages_of_other_sizes_are_mentioned(tmp_path):
     assert any("holds 2 images" in note for note in record.notes)
 
 
+def write_pages(path, *pages, **options):
+    """Write pages, each with its own options, as scanners do."""
+    with tifffile.TiffWriter(path) as writer:
+        for values, own in pages:
+            writer.write(values, metadata=None, contiguous=False, **{**options, **own})
+
+
+def test_each_page_has_its_own_palette(tmp_path):
+    indices = noise((20, 30)) % 4
+    first, second = (Image.fromarray(each, mode="P") for each in (indices, 3 - indices))
+    levels = np.repeat([0, 85, 170, 255], 3).tolist()
+    first.putpalette(levels)
+    second.putpalette(levels[::-1])
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+
+    record = read_image(tmp_path / "a.tif")
+
+    assert record.is_stack and not record.rgb
+    np.testing.assert_array_equal(record.array, np.stack([indices * 85] * 2))
+
+
+def test_each_page_has_its_own_orientation(tmp_path):
+    gray = noise((20, 30))
+    pages = [(gray, 1), (gray[::-1, ::-1], 3), (gray[:, ::-1], 2), (np.rot90(gray), 6)]
+    write_pages(
+        tmp_path / "a.tif",
+        *((values, {"extratags": [(274, "H", 1, code, True)]}) for values, code in pages),
+    )
+
+    record = read_image(tmp_path / "a.tif")
+
+    np.testing.assert_array_equal(record.array, np.stack([gray] * 4))
+    assert record.notes == ()
+
+
+def test_pages_that_are_turned_differently_are_mentioned(tmp_path):
+    tags = ({"extratags": [(274, "H", 1, code, True)]} for code in (1, 6))
+    write_pages(tmp_path / "a.tif", *((noise((20, 30)), own) for own in tags))
+
+    record = read_image(tmp_path / "a.tif")
+
+    assert record.array.shape == (2, 20, 30) and record.notes == (tiff_reader.AS_THE_FIRST,)
+
+
+def test_pages_that_are_stored_differently_are_one_stack(tmp_path):
+    gray = noise((20, 30))
+    write_pages(
+        tmp_path / "a.tif",
+        (gray, {"photometric": "minisblack"}),
+        (255 - gray, {"photometric": "miniswhite"}),
+        (gray > 99, {"photometric": "minisblack"}),
+        (gray, {"photometric": "minisblack", "compression": "zlib"}),
+    )
+
+    record = read_image(tmp_path / "a.tif")
+
+    expected = np.stack([gray, gray, (gray > 99) * np.uint8(255), gray])
+    np.testing.assert_array_equal(record.array, expected)
+
+
+def test_gray_and_color_pages_are_one_stack(tmp_path):
+    gray, rgb = noise((20, 30)), noise((20, 30, 3))
+    write_pages(tmp_path / "a.tif", (gray, {}), (rgb, {"photometric": "rgb"}), (gray, {}))
+
+    record = read_image(tmp_path / "a.tif")
+
+    assert record.rgb and record.is_stack
+    np.testing.assert_array_equal(record.array[0], np.repeat(gray[..., np.newaxis], 3, axis=-1))
+    np.testing.assert_array_equal(record.array[1], rgb)
+
+
+def test_a_thumbnail_is_not_the_image(tmp_path):
+    gray = noise((80, 120))
+    for name, order in (("first.tif", (1, 0)), ("last.tif", (0, 1))):
+        pages = ((gray, {}), (gray[::4, ::4].copy(), {"subfiletype": 1}))
+        write_pages(tmp_path / name, *(pages[number] for number in order))
+
+        record = read_image(tmp_path / name)
+
+        np.testing.assert_array_equal(record.array, gray)
+        assert record.notes == ()
+
+
 def test_complex_numbers_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", noise((5, 7), "float32").astype("complex64"))
     with pytest.raises(ImageError, match=r"a\.tif contains values of type complex64"):

@@ -508,6 +508,7 @@ def test_degraded_training_stays_near_the_base(degrade):
             SettingsError,
             "no key loss.nosuch",
         ),
+        ([image(0), image(1)], {"group": "zzz(.)"}, SettingsError, "No image belongs to a group"),
     ],
 )
 def test_unusable_images_and_recipes_are_refused(images, options, error, sentence, base, tmp_path):

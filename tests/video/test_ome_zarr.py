@@ -163,3 +163,12 @@ def test_halving_is_the_mean() -> None:
     assert small.shape == (4, 5, 3)
     np.testing.assert_allclose(small[0, 0], image[:2, :2].mean(axis=(0, 1)), atol=0.51)
     np.testing.assert_allclose(small[3, 4], image[6, 8], atol=0.51)
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.ome.zarr", "out.tif", "out", "out.mp4"])
+def test_a_stack_without_planes_is_refused(tmp_path: Path, run: Run, name: str) -> None:
+    zarr.save_array(str(tmp_path / "in.zarr"), np.zeros((0, 32, 32), np.uint8))
+
+    with pytest.raises(ImageError, match=r"in\.zarr has no frames"):
+        run(tmp_path / "in.zarr", tmp_path / name)
+    assert not (tmp_path / name).exists()

@@ -10,6 +10,7 @@ import typer
 
 from napari_colorize.cli.program import printable
 from napari_colorize.errors import SettingsError
+from napari_colorize.runtime.atomic import refuse_existing
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
@@ -72,6 +73,9 @@ def evaluate(
     fid: Annotated[
         Path | None, typer.Option(help="File of torch-fidelity's Inception, for FID.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing files of --json and --html.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report to this file.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
@@ -106,6 +110,9 @@ def evaluate(
         lpips=lpips,
         fid=fid,
     )
+    for report in (json, html):
+        if report is not None:
+            refuse_existing(report, overwrite=overwrite)
     refuse_unwritable(json, html)
     loaded = load_models(models or ["embedded"], device)
     with tqdm(desc="evaluate", unit="image") as bar:  # on stderr

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 
 SUFFIX = ".safetensors"
+PREDICT_CLASSES = ("compact", "region")  # architectures
 VALIDATION_SHARE = 0.2  # the same for all numbers of images, so that the split is stable
 MAX_MEASURED = 64  # validation images on which base and result are measured
 CARD_IMAGES = 4  # on the sheet of the model card
@@ -159,6 +160,11 @@ def finetune(
         changes = {**(changes or {}), "stages.0.steps": steps}  # so that the card states them
     folder = out.parent / f".{out.stem}-run" if run is None else Path(run)
     checkpoint, weights = load(base)
+    if features is not None and checkpoint.architecture in PREDICT_CLASSES:
+        raise SettingsError(
+            f"{checkpoint.name} predicts color classes, which are trained without a feature loss: "
+            "leave --features out, or choose another base."
+        )
     refuse_unwritable(*outputs)
     temporary = _removed_without_state(folder) if run is None else nullcontext()
     with sole_trainer(folder), temporary:
@@ -295,7 +301,7 @@ def _keep_base(table: dict[str, Any]) -> None:
 
 def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:
     """Return the loss: color classes if the network has them, else L1."""
-    if architecture in ("compact", "region"):
+    if architecture in PREDICT_CLASSES:
         classes = {"rebalance": 0.25, "regression_weight": 10.0, "pixel_stride": 2}
         return {"pixel": "classes", "classes": classes}
     return {"pixel": "l1", **({"feature_weights": [20, 70, 10]} if features else {})}

@@ -7,6 +7,7 @@ windows, and windows that differ from frame to frame.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,9 @@ def _apply_voi(values: _Values, attributes: Dataset, dataset: Dataset) -> _Value
     low, high = center - width / 2, center + width / 2
     if width == 0:  # a step
         high = low + STEP * max(1, abs(low))
+    if values.is_whole and math.floor(low) + 1 == math.ceil(high):
+        # The same for integers, and a result that is rounded to integers keeps black and white.
+        low, high = float(math.floor(low)), float(math.ceil(high))
     return replace(values, window=(low, high))
 
 

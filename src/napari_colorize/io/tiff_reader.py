@@ -37,18 +37,25 @@ from napari_colorize.io.tiff_samples import DecodedSamples
 
 if TYPE_CHECKING:
     from PIL import Image
-    from tifffile import TiffFile, TiffPage, TiffPageSeries, TiffTag
+    from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries, TiffTag
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A stack of at least this many bytes stays in the file if possible.
 _MEMMAP_BYTES = 2**28
 _PLAIN = {"MINISBLACK": 1, "RGB": 3}  # samples of a pixel that are not converted
 _MAX_PLANES = 1_000_000  # of an OME-TIFF
+_MAX_DIFFERENT = 1000  # pages of which each may have other tags
 _RANGE_PLANES = 16  # of a large stack that are compared with a declared range
 _COPIES = 4  # decoded, with other axes, converted, upright; see `limits.COPIES`
 _ICC = 34675
 _SAMPLE_VALUES = ((340, 341), (280, 281))  # SMin and SMaxSampleValue, Min and MaxSampleValue
 ROTATED = "The image was rotated or mirrored as its XMP says; it has no Orientation tag."
+CUT = "{name} is damaged: the file ends before its pixel data."
+OTHERS = (
+    "{name} holds {count} images that differ in size or kind; only the first one, or the first of "
+    "one kind, was used. Save the others as files of their own to colorize them."
+)
+AS_THE_FIRST = "Some pages are to be turned by 90 degrees; all were displayed like the first one."
 LEFT_OUT = "TIFF tags that cannot be copied into a color result were left out: {names}."
 _FIRST_PRIVATE, _MAX_NAMES = 32768, 5
 # Tags that are copied or applied, or that describe how the samples are stored.
@@ -87,7 +94,9 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         _refuse_many_planes(path, tiff)
         if not tiff.series:
             raise ImageError(f"{path.name} contains no image: it is a TIFF without pages.")
-        series = tiff.series[0]
+        # A reduced image before the image itself is a thumbnail.
+        full = [each for each in tiff.series if not each.keyframe.is_reduced]
+        series = (full or tiff.series)[0]
         page: TiffPage = series.keyframe
         if tiff_samples.needs_pillow(page):
             record = raster.read(path, max_pixels=max_pixels)
@@ -100,12 +109,15 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         _refuse_huge(path, series, max_pixels)
         _refuse_other_folders(path, tiff, series)
         _refuse_truncated(path, tiff, series)
-        samples = _decode(path, series, max_pixels)
+        joined = _decode_one_by_one(path, tiff, max_pixels)
+        samples = joined or _decode(path, series, max_pixels)
         refuse_complex(path, samples.array)
         metadata, notes = _metadata(path, tiff, page, samples.axes)
-        if len(tiff.series) > 1:
-            notes += (f"{path.name} holds {len(tiff.series)} images; only the first one was used.",)
-        declared = _declared_range(tiff, page, samples.array)
+        if joined is None and len(full) > 1:
+            notes += (OTHERS.format(name=path.name, count=sum(len(each) for each in full)),)
+        elif joined is None and _turns_differ(tiff):
+            notes += (AS_THE_FIRST,)
+        declared = None if joined else _declared_range(tiff, page, samples.array)
         if exif.ORIENTATION not in page.tags and _orientation(page) != 1:
             notes += (ROTATED,)
         return ImageRecord(
@@ -148,6 +160,52 @@ def _decode(path: Path, series: TiffPageSeries, max_pixels: int) -> DecodedSampl
     )
     leading = series.axes.removesuffix(page.axes)
     return first._replace(array=cast("AnyArray", stack), axes=leading + first.axes)
+
+
+def _decode_one_by_one(path: Path, tiff: TiffFile, max_pixels: int) -> DecodedSamples | None:
+    """Pages of a plain TIFF that differ in palette, orientation, compression or number type.
+
+    The pages of a scanned booklet, for example. They are joined if their sizes are equal; gray
+    becomes RGB if there are pages of both kinds, and 1 bit becomes 8. None for other files.
+    """
+    pages = _plain_pages(tiff)
+    if len({_interpretation(page) for page in pages}) < 2:
+        return None
+    sides = {tuple(sorted((page.imagelength, page.imagewidth))) for page in pages}
+    if len(sides) > 1 or any(tiff_samples.needs_pillow(page) for page in pages):
+        return None
+    bits = max(np.dtype(page.dtype).itemsize * page.samplesperpixel * 8 for page in pages)
+    side, other = sides.pop()
+    refuse_huge(
+        path, side, other, max_pixels=max_pixels, frames=len(pages), bits=bits, copies=_COPIES
+    )
+    decoded = []
+    for page in pages:
+        refuse_huge_segments(path, page, max_pixels)
+        if _is_cut(page):
+            raise ImageError(CUT.format(name=path.name))
+        decoded.append(_to_planes(page.asarray(), page.axes, page))
+    return tiff_samples.joined(decoded)
+
+
+def _plain_pages(tiff: TiffFile) -> list[TiffPage]:
+    """Pages of a TIFF without a structure of its own (OME, ImageJ, ...), except thumbnails."""
+    if tiff.series[0].kind not in ("uniform", "generic") or len(tiff.pages) > _MAX_DIFFERENT:
+        return []
+    pages = [cast("TiffPage", tiff.pages.get(number)) for number in range(len(tiff.pages))]
+    return [page for page in pages if not page.is_reduced and page.size]
+
+
+def _turns_differ(tiff: TiffFile) -> bool:
+    return len({_orientation(page) for page in _plain_pages(tiff)}) > 1
+
+
+def _interpretation(page: TiffPage) -> tuple[object, ...]:
+    """What determines how the samples of a page are stored and displayed."""
+    palette = None
+    if tiff_samples.photometric_of(page) == "PALETTE" and page.colormap is not None:
+        palette = page.colormap.tobytes()
+    return page.hash, _orientation(page), palette
 
 
 def _to_planes(stored: AnyArray, axes: str, page: TiffPage) -> DecodedSamples:
@@ -250,11 +308,16 @@ def _refuse_truncated(path: Path, tiff: TiffFile, series: TiffPageSeries) -> Non
     for page in series.pages:
         if page is None:
             raise ImageError(f"{path.name} is damaged: pages of its stack are missing.")
-        parts = zip(page.dataoffsets, page.databytecounts, strict=False)
-        # An OME-TIFF may spread its pages over several files.
-        is_cut |= _ends_beyond(page.parent, max((sum(part) for part in parts), default=0))
+        is_cut |= _is_cut(page)
     if is_cut or _ends_beyond(tiff, _next_page(tiff) + 1):
-        raise ImageError(f"{path.name} is damaged: the file ends before its pixel data.")
+        raise ImageError(CUT.format(name=path.name))
+
+
+def _is_cut(page: TiffPage | TiffFrame) -> bool:
+    """Whether the file of a page ends before its pixel data."""
+    parts = zip(page.dataoffsets, page.databytecounts, strict=False)
+    # An OME-TIFF may spread its pages over several files.
+    return _ends_beyond(page.parent, max((sum(part) for part in parts), default=0))
 
 
 def _ends_beyond(tiff: TiffFile, end: int) -> bool:

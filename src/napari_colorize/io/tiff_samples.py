@@ -6,7 +6,7 @@ Handles inverted gray (white is zero), palettes, CMYK, Lab, odd numbers of bits,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -112,6 +112,27 @@ def decode_samples(array: AnyArray, axes: str, page: TiffPage) -> DecodedSamples
         both = np.concatenate([color, alpha], axis=-1)
         return DecodedSamples(_in_blocks(_unmultiply, both, page), leading, rgb=True, notes=notes)
     return DecodedSamples(np.concatenate([color, alpha], axis=-1), leading, rgb=True, notes=notes)
+
+
+def joined(pages: Sequence[DecodedSamples]) -> DecodedSamples | None:
+    """Images of one size as a stack; None if they differ in more than gray or RGB, 1 or 8 bits."""
+    arrays = [page.array for page in pages]
+    if any(array.dtype != bool for array in arrays):
+        arrays = [
+            array.astype(np.uint8) * 255 if array.dtype == bool else array for array in arrays
+        ]
+    rgb = any(page.rgb for page in pages)
+    if rgb:
+        channels = {array.shape[-1] for page, array in zip(pages, arrays, strict=True) if page.rgb}
+        if channels == {3}:
+            arrays = [
+                array if page.rgb else np.repeat(array[..., np.newaxis], 3, axis=-1)
+                for page, array in zip(pages, arrays, strict=True)
+            ]
+    if any(page.axes for page in pages) or len({(each.shape, each.dtype) for each in arrays}) > 1:
+        return None
+    notes = dict.fromkeys(note for page in pages for note in page.notes)
+    return DecodedSamples(np.stack(arrays), "I", rgb, tuple(notes))
 
 
 def _as_opacity(alpha: AnyArray, dtype: np.dtype[np.generic]) -> AnyArray:

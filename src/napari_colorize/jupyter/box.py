@@ -416,6 +416,8 @@ class ColorizeBox(widgets.VBox):
 
     def close(self) -> None:
         """End the session, free its memory and remove the widget."""
+        if not hasattr(self, "presenter"):
+            return  # the settings were refused; called by `__del__`
         self.is_released = False
         _open_boxes.discard(self)
         self.presenter.close()

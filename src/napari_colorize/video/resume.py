@@ -150,7 +150,8 @@ class ResumeState:
             "record": self.record,
             "sink_state": self.sink_state,
         }
-        with new_file(self.folder / STATE_FILE, overwrite=True) as part:
+        path = self.folder / STATE_FILE
+        with write_errors(path), new_file(path, overwrite=True) as part:
             part.write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 

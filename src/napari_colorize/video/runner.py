@@ -94,6 +94,8 @@ def run(
             with suppress(ColorizeError):  # report the first error only
                 writer.submit(sink.pause).result()
             raise
+        if not done:
+            raise ImageError(f"{source.info.path} has no frames: nothing was written.")
         finish_notes = writer.submit(sink.finish, state.record).result()
     return (*notes.sentences(done - resumed), *finish_notes)
 

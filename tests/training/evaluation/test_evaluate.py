@@ -333,6 +333,17 @@ def test_the_command_writes_table_json_and_html(folder):
     assert (folder / "r.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_the_command_replaces_no_file(folder, option):
+    image = next(path for path in folder.iterdir() if path.is_file())
+    before = image.read_bytes()
+
+    result = CliRunner().invoke(app, ["evaluate", str(folder), "--limit", "1", option, str(image)])
+
+    assert result.exit_code == 1 and "exists already" in result.stderr
+    assert image.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -45,11 +45,21 @@ def grouping(group: str | None, items: Sequence[Item]) -> Callable[[Item], str |
     Raises
     ------
     SettingsError
-        If `group` is none of these.
+        If `group` is none of these, or if no image has a group by it.
     """
-    columns = {name for item in items for name in item.columns}
     if group is None:
         return lambda item: item.columns.get("group") or None
+    found = _grouping(group, items)
+    if items and not any(found(item) for item in items):
+        raise SettingsError(
+            f"No image belongs to a group by {group!r}: for example {items[0].name} does not. "
+            "Give another group option, or none."
+        )
+    return found
+
+
+def _grouping(group: str, items: Sequence[Item]) -> Callable[[Item], str | None]:
+    columns = {name for item in items for name in item.columns}
     if group == "folder":
         return lambda item: PurePosixPath(item.name).parent.name or None
     if group.startswith(PREFIX) and len(group) > len(PREFIX):

@@ -268,8 +268,13 @@ class Colorizer(Predictor):
         Raises
         ------
         SettingsError
-            If the result was made with a fidelity, which keeps no chroma.
+            If the result was made with a fidelity, which keeps no chroma, or is an image.
         """
+        if not isinstance(result, Colorized):
+            raise SettingsError(
+                "The expected error is that of a result, got "
+                f"{type(result).__name__}: colorize the image first, and give what is returned."
+            )
         from napari_colorize.analysis.expected_error import full_size_error
 
         return full_size_error(self, result)

@@ -127,3 +127,8 @@ def test_a_colorizer_returns_the_map_at_full_size():
 
     assert errors.shape == GRAY.shape and errors.dtype == np.float32
     assert errors.mean() == pytest.approx(expected_error(colorizer, result).mean(), rel=0.01)
+
+
+def test_the_expected_error_of_an_image_is_refused(tiny_colorizer, ramp):
+    with pytest.raises(SettingsError, match="colorize the image first"):
+        tiny_colorizer.expected_error(ramp)

@@ -361,6 +361,11 @@ def test_from_rgba_requires_a_valid_rgba_image(image):
         Hints.from_rgba(image)
 
 
+def test_the_shape_of_an_image_in_color_is_refused():
+    with pytest.raises(SettingsError, match=r"give image\.shape\[:2\]"):
+        Hints.from_points([(1, 1)], [(1, 0, 0)], 3, (20, 30, 3))
+
+
 @pytest.mark.parametrize(
     ("points", "colors", "size", "message"),
     [

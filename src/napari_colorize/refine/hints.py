@@ -111,8 +111,13 @@ class Hints:
         Raises
         ------
         SettingsError
-            If the lengths do not match or a color is outside 0 to 1.
+            If the lengths do not match, a color is outside 0 to 1, or `shape` is not two numbers.
         """
+        if len(shape) != 2:
+            raise SettingsError(
+                f"The shape of hints is the height and width of the image, got {shape}: for an "
+                "image with channels last give image.shape[:2]."
+            )
         centers, dot_colors, sizes = _checked_points(points, colors, size)
         mask, rgb = np.zeros(shape, bool), np.zeros((*shape, 3), np.float32)
         outside = [

@@ -87,13 +87,15 @@ def test_a_calibrated_model_expects_its_mean_error(model, photographs):
     assert read_weights(model).metadata["license"] == "BSD-3-Clause"
 
 
-def test_calibration_can_be_repeated(model, photographs):
+def test_calibration_can_be_repeated_also_through_a_link(model, photographs):
     first = calibrate_model(model, photographs, validation=False)
     content = model.read_bytes()
+    link = model.with_name("link.safetensors")
+    link.symlink_to(model)
 
-    np.testing.assert_allclose(calibrate_model(model, photographs, validation=False), first)
+    np.testing.assert_allclose(calibrate_model(link, photographs, validation=False), first)
 
-    assert model.read_bytes() == content
+    assert model.read_bytes() == content and link.is_symlink()
 
 
 def test_the_command_prints_the_curve(model, photographs):

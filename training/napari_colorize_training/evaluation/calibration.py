@@ -77,6 +77,7 @@ def calibrate_model(
     FileNotFoundError
         If there are no color images.
     """
+    model = model.resolve()  # a link stays a link
     colorizer = Colorizer.from_pretrained(model, precision="float32")
     if not hasattr(colorizer.network, "calibration"):
         raise SettingsError(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,18 @@ def test_damaged_packets_are_skipped_with_a_note(tmp_path: Path) -> None:
     source = VideoSource.of(tmp_path / "a.mov")
     assert len(frames_of(source)) == 19
     assert source.notes() == ("1 damaged packets were left out.",)
+
+
+def test_a_video_that_ends_early_gives_a_note(tmp_path: Path) -> None:
+    make_video(tmp_path / "whole.mkv", frames=60)
+    data = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    whole, cut = (VideoSource.of(tmp_path / name) for name in ("whole.mkv", "cut.mkv"))
+
+    assert len(frames_of(whole)) == 60
+    assert len(frames_of(cut)) < 40
+    assert whole.notes() == ()
+    assert re.fullmatch(
+        r"The video ends after [\d.]+ s; its file declares 2\.\d+ s and may be incomplete\.",
+        cut.notes()[-1],
+    )

@@ -37,6 +37,7 @@ from napari_colorize.video.ycbcr import (
 )
 
 HAD_COLOR = "The video had colors; they were replaced by predicted ones (luminance was kept)."
+COMPLETE = Fraction(9, 10)  # share of the declared length below which an end may be missing
 SEEK_MARGIN = 1  # seconds before the target time that are sought, in addition to the warm-up
 
 Decoded = Generator[tuple[Any, int], None, None]
@@ -106,6 +107,7 @@ class VideoSource:
     def _frames(self, resume_point: ResumePoint, warm_up: int) -> Iterator[Frame]:
         before: deque[tuple[Any, int]] = deque(maxlen=warm_up)
         position = resume_point.done
+        end = Fraction(0)  # seconds
         with closing(self._decoded(resume_point.time)) as decoded:
             for raw, time in decoded:
                 if resume_point.time is not None and time <= resume_point.time:
@@ -116,6 +118,19 @@ class VideoSource:
                 before.clear()
                 yield self._frame(raw, time, position)
                 position += 1
+                end = time * self.video.time_base - self.video.zero + 1 / self.video.rate
+        self._note_missing_end(position, end)
+
+    def _note_missing_end(self, frames: int, end: Fraction) -> None:
+        """Note if number and times of the frames are well below what the file declares."""
+        declared, rate = self.video.frames, self.video.rate
+        if declared is None or self.end is not None or not end:
+            return
+        if frames < COMPLETE * declared and end < COMPLETE * declared / rate:
+            self._notes[
+                f"The video ends after {float(end):.4g} s; its file declares "
+                f"{float(declared / rate):.4g} s and may be incomplete."
+            ] = None
 
     def _decoded(self, start: int | None) -> Decoded:
         """Decoded frames of the selected part with their increasing times."""

@@ -133,7 +133,7 @@ def small_recipe(name: str):
 
 SLOW = {  # more than some seconds
     *("deoldify-artistic", "deoldify-stable", "deoldify-video", "sagan-progressive"),
-    *("explo-baseline", "pix2pix", "convnet-gan", "zhang2016"),
+    *("explo-baseline", "pix2pix", "convnet-gan", "zhang2016", "compact", "ipol"),
 }
 
 

@@ -133,7 +133,15 @@ def test_a_single_group_is_refused():
 def test_groups_are_defined_by_folder_prefix_pattern_or_column(group, expected):
     item = Item("a/b/slide7_12.png", None, columns={"group": "bag 3", "scanner": "X"})
 
-    assert grouping(group, [item])(item) == expected
+    other = Item("never.png", None)
+
+    assert grouping(group, [item, other])(item) == expected
+
+
+@pytest.mark.parametrize("group", ["folder", "(never)"])
+def test_a_group_option_that_matches_no_image_is_refused(group):
+    with pytest.raises(SettingsError, match=r"No image belongs to a group .* a\.png does not"):
+        grouping(group, [Item("a.png", None), Item("b.png", None)])
 
 
 @pytest.mark.parametrize("group", ["slide", "(", "(a)(b)", "prefix:"])

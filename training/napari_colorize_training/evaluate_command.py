@@ -10,7 +10,6 @@ import typer
 
 from napari_colorize.cli.program import printable
 from napari_colorize.errors import SettingsError
-from napari_colorize.runtime.atomic import refuse_existing
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
@@ -110,10 +109,7 @@ def evaluate(
         lpips=lpips,
         fid=fid,
     )
-    for report in (json, html):
-        if report is not None:
-            refuse_existing(report, overwrite=overwrite)
-    refuse_unwritable(json, html)
+    refuse_unwritable(json, html, overwrite=overwrite)
     loaded = load_models(models or ["embedded"], device)
     with tqdm(desc="evaluate", unit="image") as bar:  # on stderr
 

@@ -7,7 +7,7 @@ Large stacks stay in the file: plain values are memory-mapped, others decoded pa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -109,13 +109,14 @@ def _read(path: Path, *, max_pixels: int) -> ImageRecord:
         _refuse_huge(path, series, max_pixels)
         _refuse_other_folders(path, tiff, series)
         _refuse_truncated(path, tiff, series)
-        joined = _decode_one_by_one(path, tiff, max_pixels)
+        pages = _plain_pages(tiff)
+        joined = _decode_one_by_one(path, pages, max_pixels)
         samples = joined or _decode(path, series, max_pixels)
         refuse_complex(path, samples.array)
         metadata, notes = _metadata(path, tiff, page, samples.axes)
         if joined is None and len(full) > 1:
             notes += (OTHERS.format(name=path.name, count=sum(len(each) for each in full)),)
-        elif joined is None and _turns_differ(tiff):
+        elif joined is None and len({_orientation(each) for each in pages}) > 1:
             notes += (AS_THE_FIRST,)
         declared = None if joined else _declared_range(tiff, page, samples.array)
         if exif.ORIENTATION not in page.tags and _orientation(page) != 1:
@@ -162,13 +163,14 @@ def _decode(path: Path, series: TiffPageSeries, max_pixels: int) -> DecodedSampl
     return first._replace(array=cast("AnyArray", stack), axes=leading + first.axes)
 
 
-def _decode_one_by_one(path: Path, tiff: TiffFile, max_pixels: int) -> DecodedSamples | None:
+def _decode_one_by_one(
+    path: Path, pages: Sequence[TiffPage], max_pixels: int
+) -> DecodedSamples | None:
     """Pages of a plain TIFF that differ in palette, orientation, compression or number type.
 
     The pages of a scanned booklet, for example. They are joined if their sizes are equal; gray
     becomes RGB if there are pages of both kinds, and 1 bit becomes 8. None for other files.
     """
-    pages = _plain_pages(tiff)
     if len({_interpretation(page) for page in pages}) < 2:
         return None
     sides = {tuple(sorted((page.imagelength, page.imagewidth))) for page in pages}
@@ -194,10 +196,6 @@ def _plain_pages(tiff: TiffFile) -> list[TiffPage]:
         return []
     pages = [cast("TiffPage", tiff.pages.get(number)) for number in range(len(tiff.pages))]
     return [page for page in pages if not page.is_reduced and page.size]
-
-
-def _turns_differ(tiff: TiffFile) -> bool:
-    return len({_orientation(page) for page in _plain_pages(tiff)}) > 1
 
 
 def _interpretation(page: TiffPage) -> tuple[object, ...]:

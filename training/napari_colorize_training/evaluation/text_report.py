@@ -53,17 +53,17 @@ def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
-def refuse_unwritable(*paths: Path | None) -> None:
+def refuse_unwritable(*paths: Path | None, overwrite: bool = True) -> None:
     """Raise an error for paths that cannot be written to, before a long computation.
 
     Raises
     ------
     OutputError
-        If a path is a folder, or its folder is not writable.
+        If a path is a folder, its folder is not writable, or it exists and `overwrite` is False.
     """
     for path in paths:
         if path is not None:
-            refuse_existing(path, overwrite=True)
+            refuse_existing(path, overwrite=overwrite)
             with write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with TemporaryFile(dir=path.parent):

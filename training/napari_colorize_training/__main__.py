@@ -108,10 +108,7 @@ def train(
     save_every: Annotated[float, typer.Option(min=0, help="Seconds between saved states.")] = 60.0,
     progress: Annotated[str, typer.Option(help="Progress reports: bar, json or none.")] = "bar",
 ) -> None:
-    """Train with a recipe, or resume a stopped run.
-
-    The same command resumes a run.
-    """
+    """Train with a recipe; the same command resumes a run."""
     from napari_colorize.runtime.atomic import refuse_existing
     from napari_colorize_training.loop.initialize import open_base
     from napari_colorize_training.loop.options import RunOptions

@@ -398,7 +398,7 @@ def test_local_workers_accept_only_clients_of_their_run(folder: Path) -> None:
         assert address.startswith("tls://127.0.0.1:")
         for scheme in ("tls", "tcp"):
             with pytest.raises((OSError, TypeError, ValueError)):
-                distributed.Client(address.replace("tls", scheme), timeout=5)
+                distributed.Client(address.replace("tls", scheme), timeout=5, set_as_default=False)
         make = client.submit(lambda: make_batch, pure=False)
         assert client.submit(colorize_files, [], make, pure=False).result() is not None
 

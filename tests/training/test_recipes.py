@@ -65,7 +65,7 @@ SMALL = {
         changes={"export.vividness": 1.0},  # overfitted colors need no increase
     ),
     "embedded": Small(
-        (5, 60, 90, 60),
+        (65, 90, 60),
         batch_norm="frozen",
         # Overfitted colors need neither an increase nor smoothing.
         changes={"export.vividness": 1.0, "export.chroma_power": 1.0, "export.smoothing": 0.0},

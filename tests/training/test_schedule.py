@@ -41,6 +41,12 @@ def test_linear_cosine_starts_and_ends_near_zero(warmup):
     assert rates[-1] < 1e-4
 
 
+def test_linear_constant_stays_at_the_peak():
+    rates = [rate_factor("linear-constant", share, warmup=0.25) for share in (0, 0.1, 0.25, 0.999)]
+
+    assert rates == [0.01, 0.4, 1, 1]
+
+
 def test_ipols_cycle_ends_at_its_first_rate():
     rates = [rate_factor("ipol", share, warmup=0.8) for share in SHARES]
 
@@ -100,7 +106,9 @@ def test_a_share_of_one_is_valid():
 
 
 def test_an_unknown_schedule_or_option_is_refused_by_name():
-    with pytest.raises(SettingsError, match="Choose one of: constant, linear-cosine, ipol"):
+    with pytest.raises(
+        SettingsError, match="Choose one of: constant, linear-constant, linear-cosine"
+    ):
         rate_factor("exponential", 0.5)
     with pytest.raises(SettingsError, match="'warm'. Available: end, every"):
         rate_factor("ipol", 0.5, warm=0.3)

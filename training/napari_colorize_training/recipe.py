@@ -48,6 +48,7 @@ class DataConfig:
     degrade: Literal["none", "tone-and-grain", "slightly-old", "old-photograph", "old-scan"] = (
         "none"
     )
+    degraded_share: float = 1.0  # probability that an image of the training is degraded, 0 to 1
     validate_degraded: bool = False  # degrade the input in validation, too; the same way every time
     # Rule for the intensity range of each image, as the setting of the Colorizer; recorded in the
     # checkpoint
@@ -69,6 +70,8 @@ class OptimizerConfig:
     # beta1 falls from 0.95 to 0.85 while the learning rate rises, and rises again
     cyclic_momentum: bool = False
     weight_decay: float = 0.0  # weight decay of the optimizer
+    # Weight decay also for biases and for scales of norms (parameters with one dimension)
+    decay_biases: bool = True
     clip_grad_norm: float = 0.0  # largest norm of the gradient; 0 for no limit
     # Decay per step of an exponential moving average of the weights, which is what is validated and
     # exported; 0 for none

@@ -25,6 +25,11 @@ def constant(share: float) -> float:
     return 1.0
 
 
+def linear_constant(share: float, warmup: float = 0.1) -> float:
+    """Linear warmup from 0, then the constant peak rate."""
+    return max(share / warmup, MIN_WARMUP_FACTOR) if share < warmup else 1.0
+
+
 def linear_cosine(share: float, warmup: float = 0.1) -> float:
     """Linear warmup from 0, then cosine decay to 0."""
     if share < warmup:
@@ -76,6 +81,7 @@ def step_decay(share: float, every: float = 0.45, factor: float = 0.1) -> float:
 
 SCHEDULES: dict[str, Callable[..., float]] = {
     "constant": constant,
+    "linear-constant": linear_constant,
     "linear-cosine": linear_cosine,
     "ipol": one_cycle,
     "fastai": fastai_cycle,

@@ -38,3 +38,23 @@ def test_a_gradient_with_nan_is_ignored(player):
     player.step(loss + (player.network.weight.sum() * 0).sqrt())
 
     assert torch.equal(player.network.weight, weight)
+
+
+@pytest.mark.parametrize("decay_biases", [True, False])
+def test_biases_decay_only_if_asked(player, decay_biases):
+    with torch.no_grad():
+        player.network.weight.fill_(1)
+        player.network.bias.fill_(1)
+    player.begin(
+        [ParameterGroup(list(player.network.parameters()), 0.1)],
+        name="adamw",
+        betas=(0.9, 0.99),
+        weight_decay=0.5,
+        decay_biases=decay_biases,
+    )
+
+    assert player.set_rates(1) == 0.1
+    player.step(player.network(torch.zeros(1, 3)).sum() * 0)  # decay alone
+
+    torch.testing.assert_close(player.network.weight, torch.full((1, 3), 0.95))
+    torch.testing.assert_close(player.network.bias, torch.tensor([0.95 if decay_biases else 1.0]))

@@ -14,6 +14,7 @@ from napari_colorize_training.data.augment import augment
 from napari_colorize_training.data.degrade import PRESETS as DEGRADATIONS
 from napari_colorize_training.data.degrade import degrade
 from napari_colorize_training.recipe import DataConfig
+from napari_colorize_training.rng import uniform
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,4 +50,7 @@ def prepare_batch(
     network_gray = gray
     if degrades:
         network_gray = degrade(rgb, gray, DEGRADATIONS[config.degrade], random)
+        if training and config.degraded_share < 1:
+            chosen = uniform(random, gray, 1, 1, 1) < config.degraded_share
+            network_gray = torch.where(chosen, network_gray, gray)
     return TrainingBatch(rgb=rgb, gray=network_gray, clean=gray, random=random)

@@ -39,23 +39,29 @@ class OptimizedModule:
         name: str,
         betas: tuple[float, float],
         weight_decay: float,
+        decay_biases: bool = True,
         clip: float = 0.0,
     ) -> None:
         """Make a new optimizer, for the parameters of the groups that require gradients.
 
-        `clip` is the largest norm of the gradient; 0 for no limit.
+        With `decay_biases` False parameters with one dimension have no weight decay. `clip` is the
+        largest norm of the gradient; 0 for no limit.
         """
         kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-        trained = [
-            ([item for item in group.parameters if item.requires_grad], group.lr)
-            for group in groups
-        ]
-        trained = [(items, lr) for items, lr in trained if items]
-        self._peaks, self._clip = [lr for _, lr in trained], clip
+        trained: list[dict[str, Any]] = []
+        for group in groups:
+            items = [item for item in group.parameters if item.requires_grad]
+            biases = [] if decay_biases else [item for item in items if item.ndim <= 1]
+            matrices = items if decay_biases else [item for item in items if item.ndim > 1]
+            trained += [
+                {"params": part, "lr": group.lr, "weight_decay": decay}
+                for part, decay in ((matrices, weight_decay), (biases, 0.0))
+                if part
+            ]
+        self._peaks, self._clip = [part["lr"] for part in trained], clip
         self._optimizer = kinds[name](
-            [{"params": items, "lr": lr} for items, lr in trained],
+            trained,
             betas=betas,
-            weight_decay=weight_decay,
             fused=self._accelerator.device.type in FUSED,
         )
 

@@ -149,6 +149,7 @@ class TrainedModels:
             name=config.name,
             betas=stage.betas or config.betas,
             weight_decay=config.weight_decay,
+            decay_biases=config.decay_biases,
             clip=config.clip_grad_norm,
         )
         critic = self._recipe.critic

@@ -26,6 +26,7 @@ SOFTWARE = "napari-colorize"
 STATEMENT = "Colors are predicted by a neural network, not measured."
 SAME = "the same settings"
 LIMITS, GUIDES = "requested_contrast_limits", "guides_sha256"
+SOURCE = "source"  # name of the image file, without its folder
 _START = '{"statement": '
 
 
@@ -88,7 +89,10 @@ def from_text(text: str) -> dict[str, object] | None:
 
 
 def with_request(
-    record: Mapping[str, Any], contrast_limits: object, guides_sha256: object
+    record: Mapping[str, Any],
+    contrast_limits: object,
+    guides_sha256: object,
+    source: str | None = None,
 ) -> dict[str, Any]:
     """Add to a record what was requested, by which a later run compares itself; `{}` if empty.
 
@@ -100,10 +104,13 @@ def with_request(
         The setting, as it was given.
     guides_sha256 : str or None
         Checksum of the guides.
+    source : str, optional
+        Name of the image file, without its folder.
     """
     if not record:
         return {}
-    return {**record, LIMITS: _plain(contrast_limits), GUIDES: guides_sha256}
+    requested = {LIMITS: _plain(contrast_limits), GUIDES: guides_sha256}
+    return {**record, **requested, **({} if source is None else {SOURCE: source})}
 
 
 def differences(found: Mapping[str, Any], planned: Mapping[str, Any]) -> tuple[str, ...]:
@@ -122,7 +129,11 @@ def differences(found: Mapping[str, Any], planned: Mapping[str, Any]) -> tuple[s
         What differs, with the values of `found`: `("model eccv16", "saturation 1")`. Empty if a
         new result would be the same. Settings without effect are not compared.
     """
-    phrases = _model_differences("model", found, planned)
+    phrases = []
+    sources = [record.get(SOURCE) for record in (found, planned)]
+    if all(sources) and sources[0] != sources[1]:
+        phrases.append(f"another image, {sources[0]}")
+    phrases += _model_differences("model", found, planned)
     seconds = [record.get("blended_with") or {} for record in (found, planned)]
     if any(seconds) and not all(seconds):
         phrases.append(f"second model {seconds[0]['model']}" if seconds[0] else "no second model")

@@ -162,6 +162,21 @@ def test_results_that_are_older_than_their_image_are_named() -> None:
     assert "older" not in rerun()
 
 
+def test_a_result_of_another_image_with_the_same_stem_is_named() -> None:
+    save("in/a.pgm")
+    run("in", "-o", "out")
+    save("in/a.png")
+    os.utime("in/a.png", (0, 0))
+    made = f"1 result in out{os.sep} was made with another image, a.pgm; use --overwrite"
+    assert made in run("in", "-o", "out").stderr
+    assert {path.name for path in Path("out").iterdir()} == {"a.png", "a.pgm.png"}
+    assert "exists and was made with another image, a.pgm. Replace it" in (
+        run("in/a.png", "-o", "out").stderr
+    )
+    run("in", "-o", "out", "--overwrite")
+    assert "same settings" in rerun()
+
+
 def test_results_without_a_record_are_only_counted() -> None:
     save("in/a.png", "in/b.bmp")
     run("in", "-o", "out", "--no-provenance")

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,13 +59,19 @@ def planned_record(
     return provenance.with_request(record, settings.contrast_limits, guides_identity(guides))
 
 
-def compare_results(paths: Sequence[Path], planned: Record) -> tuple[tuple[str, ...], bool]:
+def of_image(planned: Record, image: Path) -> Record:
+    """The record that the result of an image would have."""
+    return {**planned, provenance.SOURCE: image.name}
+
+
+def compare_results(results: Mapping[Path, Path], planned: Record) -> tuple[tuple[str, ...], bool]:
     """Compare existing results of a batch with the planned ones.
 
     Parameters
     ----------
-    paths : sequence of Path
-        The results. Of more than `MAX_COMPARED`, evenly spaced ones are compared.
+    results : mapping
+        Existing results, and the image of each. Of more than `MAX_COMPARED`, evenly spaced ones
+        are compared.
     planned : dict
         From `planned_record`.
 
@@ -75,17 +82,20 @@ def compare_results(paths: Sequence[Path], planned: Record) -> tuple[tuple[str, 
     bool
         Whether all were made with the planned settings.
     """
-    compared = paths[:: -(-len(paths) // MAX_COMPARED)] if paths else ()
-    found = {path: made_with(path, planned, read_provenance) for path in compared}
+    step = max(1, -(-len(results) // MAX_COMPARED))
+    found = {
+        path: made_with(path, of_image(planned, image), read_provenance)
+        for path, image in islice(results.items(), 0, None, step)
+    }
     counts = Counter(how for how in found.values() if how not in (None, SAME))
     sentences = []
     for how, count in counts.most_common(MAX_SENTENCES):
-        results = _results_in([path for path, other in found.items() if other == how])
-        sentences.append(f"{results} {'was' if count == 1 else 'were'} made with {how}; {REMEDY}")
+        those = _results_in([path for path, other in found.items() if other == how])
+        sentences.append(f"{those} {'was' if count == 1 else 'were'} made with {how}; {REMEDY}")
     if others := counts.total() - sum(count for _, count in counts.most_common(MAX_SENTENCES)):
         sentences.append(f"{others} other results were made with still other settings.")
-    if sentences and len(compared) < len(paths):
-        sentences.append(f"Only {len(compared)} of {len(paths)} existing results were compared.")
+    if sentences and len(found) < len(results):
+        sentences.append(f"Only {len(found)} of {len(results)} existing results were compared.")
     return tuple(sentences), set(found.values()) == {SAME}
 
 

@@ -16,7 +16,12 @@ from itertools import combinations, product
 from pathlib import Path
 
 from napari_colorize.batch.discovery import FoundFile, Search, is_folder
-from napari_colorize.batch.earlier_results import Record, compare_results, compare_times
+from napari_colorize.batch.earlier_results import (
+    Record,
+    compare_results,
+    compare_times,
+    of_image,
+)
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.file_names import own_suffix
 from napari_colorize.io.formats import format_of, suffix_of, suggest_suffix, unknown_format
@@ -158,13 +163,14 @@ def plan_batch(
     existing = list(images)
     record = planned() if planned is not None and existing else None
     if is_single and existing:
-        how = how_made(existing[0], record, read_provenance)
+        wanted = None if record is None else of_image(record, sources[0].path)
+        how = how_made(existing[0], wanted, read_provenance)
         if is_older(existing[0], sources[0].path):
             how = f"{',' if how else ' and'} is older than its image{how}"
         raise OutputError(
             f"{existing[0]} exists{how}. Replace it with --overwrite or choose a place with -o."
         )
-    notes, same = ((), False) if record is None else compare_results(existing, record)
+    notes, same = ((), False) if record is None else compare_results(images, record)
     older = compare_times(images)
     _check_writable(todo)
     return BatchPlan(

@@ -264,7 +264,8 @@ class Task:
     def _described(self, record: Record) -> Record:
         """A provenance record with what a later run needs to compare its own request with."""
         requested = self.processing.settings.contrast_limits
-        return with_request(record, requested, guides_identity(self.processing.extras.guides))
+        guides = guides_identity(self.processing.extras.guides)
+        return with_request(record, requested, guides, self.job.source.name)
 
     def _middle_plane(self, result: str) -> tuple[AnyArray, dict[str, None]]:
         notes = dict.fromkeys(self.image.notes)

@@ -432,6 +432,11 @@ def test_a_stack_of_12_bits_has_one_note_and_its_range_in_every_record(tiny_colo
         assert result.pixels.max() <= 4095
 
 
+def test_limits_are_no_declared_range(tiny_colorizer, ramp):
+    with pytest.raises(SettingsError, match=r"give limits as contrast_limits=\(low, high\)"):
+        tiny_colorizer(ramp, declared_range=(0, 100))
+
+
 def test_a_declared_range_is_used_unless_limits_are_given(tiny_colorizer, ramp):
     image = (ramp * 2000).astype(np.int16) - 1000
     window = declared_range((-160, 240), "DICOM window")

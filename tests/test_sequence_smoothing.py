@@ -111,6 +111,11 @@ def test_an_invalid_time_axis_is_refused(scene, axis):
         colorizer_of(TintNetwork()).iter_planes(scene[None, None], time_axis=axis)
 
 
+def test_a_time_axis_is_a_number(scene):
+    with pytest.raises(SettingsError, match="time_axis must be the number of an axis, not 't'"):
+        colorizer_of(TintNetwork()).iter_planes(scene[None, None], time_axis="t")
+
+
 def test_negative_axes_count_from_the_end():
     assert checked_axis(-1, 3) == 2
     assert checked_axis(None, 0) is None

@@ -119,7 +119,7 @@ class Colorizer(Predictor):
         OutOfMemoryError
             If no permitted fallback fits into memory; the message names one that does.
         """
-        call = self._make_call(settings, guides, blend_with)
+        call = self._make_call(settings, guides, blend_with, declared_range)
         pixels = to_numpy(image)
         plane = self.to_plane(image, call.settings, rgb=rgb, pixels=pixels, declared=declared_range)
         return next(self._colorize_batch([plane], [pixels], [()], call))
@@ -179,7 +179,7 @@ class Colorizer(Predictor):
             As in `__call__`. Errors of the stack and the settings are raised by this call, before
             the first plane.
         """
-        call = self._make_call(settings, guides, blend_with)
+        call = self._make_call(settings, guides, blend_with, declared_range)
         if not hasattr(stack, "shape"):
             stack = to_numpy(stack)
         declared = declared_range or getattr(stack, "declared_range", None)
@@ -228,7 +228,7 @@ class Colorizer(Predictor):
             As in `__call__`. Errors of the settings are raised by this call, before the first
             image.
         """
-        call = self._make_call(settings, guides, blend_with)
+        call = self._make_call(settings, guides, blend_with, declared_range)
         indexed = (((number,), image) for number, image in enumerate(images))
         # The size, and so the length of a batch, is known after one image.
         results = self._colorize_all(indexed, rgb, declared_range, call, SequenceSmoother(0))
@@ -337,8 +337,14 @@ class Colorizer(Predictor):
         settings: SettingsDict,
         guides: Guides | PlaneGuides | None,
         blend_with: Colorizer | None,
+        declared_range: IntensityRange | None,
     ) -> _Call:
-        """Check settings and guides; resolve settings for both models."""
+        """Check settings, guides and range; resolve settings for both models."""
+        if not isinstance(declared_range, IntensityRange | None):
+            raise SettingsError(
+                f"declared_range must be that of a file, read_image(path).declared_range, not "
+                f"{declared_range!r}: give limits as contrast_limits=(low, high)."
+            )
         resolved, given = self.resolve_settings(settings), NO_GUIDES if guides is None else guides
         if not callable(given):
             check_guides(given)

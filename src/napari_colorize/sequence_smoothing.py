@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from napari_colorize.array_types import PlaneIndex
@@ -88,11 +89,13 @@ def checked_axis(time_axis: int | None, axes: int) -> int | None:
     Raises
     ------
     SettingsError
-        If there is no such axis.
+        If there is no such axis, or it is not a number.
     """
     if axes == 0 and time_axis is None:
         return None
-    axis = 0 if time_axis is None else time_axis
+    if time_axis is not None and not isinstance(time_axis, Integral):
+        raise SettingsError(f"time_axis must be the number of an axis, not {time_axis!r}.")
+    axis = 0 if time_axis is None else int(time_axis)
     if not -axes <= axis < axes:
         raise SettingsError(
             f"There is no axis {axis} for temporal smoothing: this stack has {axes} axes before "

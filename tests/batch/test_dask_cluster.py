@@ -313,6 +313,14 @@ def test_a_lost_connection_is_reported() -> None:
         dask_cluster._task_result(lost, ())
 
 
+def test_without_a_scheduler_nothing_is_created(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT", 0.3)
+    save("in/a.png")
+    with pytest.raises(ColorizeError, match="There is no dask scheduler"):
+        list(batch_at("tcp://127.0.0.1:9").run(jobs_of()))
+    assert [path.name for path in folder.iterdir()] == ["in"]
+
+
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [

@@ -211,6 +211,12 @@ def test_a_read_only_output_folder_is_refused_before_any_work() -> None:
         plan_batch(["in"])
 
 
+def test_an_empty_output_name_is_refused() -> None:
+    touch("in/a.png")
+    with pytest.raises(OutputError, match="The name after -o is empty"):
+        plan_batch(["in"], "")
+
+
 def test_the_write_test_leaves_no_file(folder: Path) -> None:
     touch("a.png")
     plan_batch(["a.png"], "out/deep")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sample_videos import gray_frame, make_video
 
+from napari_colorize.errors import ImageError
 from napari_colorize.video.decoder import HAD_COLOR, VideoSource
 from napari_colorize.video.frames import Frame, ResumePoint
 
@@ -106,6 +107,12 @@ def test_a_part_of_a_video_has_its_own_frame_count(tmp_path: Path) -> None:
     assert (frames[0].position, source.info.total) == (0, len(frames))
 
 
+def test_a_part_after_the_end_is_refused(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4", frames=5)
+    with pytest.raises(ImageError, match=r"a\.mp4 has no frames after 100 s"):
+        frames_of(VideoSource.of(tmp_path / "a.mp4", start=100.0))
+
+
 def test_damaged_packets_are_skipped_with_a_note(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mov", frames=20, codec="png", layout="gray", b_frames=0)
     data = (tmp_path / "a.mov").read_bytes()
@@ -115,7 +122,7 @@ def test_damaged_packets_are_skipped_with_a_note(tmp_path: Path) -> None:
     (tmp_path / "a.mov").write_bytes(data[:tenth] + bytes(8) + data[tenth + 8 :])
     source = VideoSource.of(tmp_path / "a.mov")
     assert len(frames_of(source)) == 19
-    assert source.notes() == ("1 damaged packets were left out.",)
+    assert source.notes() == ("1 damaged packet was left out.",)
 
 
 def test_a_video_that_ends_early_gives_a_note(tmp_path: Path) -> None:

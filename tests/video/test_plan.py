@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from sample_videos import make_video
 
-from napari_colorize.errors import ColorizeError, OutputError
+from napari_colorize.errors import ColorizeError, OutputError, SettingsError
 from napari_colorize.video.plan import ExportOptions, plan_video
 
 
@@ -78,6 +78,12 @@ def test_an_unsupported_time_base_is_refused(folder: Path) -> None:
     assert encoding is not None
     with pytest.raises(OutputError, match="The encoder mpeg4 does not accept frames of 64 x 48"):
         encoding.open_context()
+
+
+@pytest.mark.parametrize(("source", "out", "name"), [("", "a.mp4", "IN"), ("a.mp4", " ", "OUT")])
+def test_an_empty_name_is_refused(source: str, out: str, name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is empty"):
+        plan_video(source, out, ExportOptions())
 
 
 def test_a_trailing_slash_means_a_folder(folder: Path) -> None:

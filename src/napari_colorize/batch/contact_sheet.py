@@ -42,7 +42,9 @@ def contact_sheet(
     ndarray, uint8, shape (Y, X, 3)
         The sheet.
     """
-    if not images or len(images) != len(labels):
+    if not images:
+        raise ValueError("A contact sheet needs at least one image.")
+    if len(images) != len(labels):
         raise ValueError(f"Every image needs a label, got {len(images)} and {len(labels)}.")
     columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
     tiles = [_tile(*pair, cell) for pair in zip(images, labels, strict=True)]

@@ -100,15 +100,18 @@ class ClusterBatch:
         """
         for folder in {job.folder for job in jobs}:
             remove_abandoned(folder)
-        with Manifest(self.manifest) as manifest:
+        manifest = Manifest(self.manifest)
+        todo = yield from self._without_failed(jobs, manifest)
+        with ExitStack() as resources:
+            # Before the manifest is written, which would else be empty without a scheduler.
+            client = resources.enter_context(connected(self.address)) if todo else None
+            resources.enter_context(manifest)
             _record_existing(kept, manifest)
-            todo = yield from self._without_failed(jobs, manifest)
-            if not todo:
+            if client is None:
                 return
-            with connected(self.address) as client, closing(self._run(todo, client)) as events:
-                for event in events:
-                    _record(event, manifest)
-                    yield event
+            for event in resources.enter_context(closing(self._run(todo, client))):
+                _record(event, manifest)
+                yield event
 
     def _without_failed(
         self, jobs: Sequence[Job], manifest: Manifest

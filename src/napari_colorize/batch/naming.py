@@ -149,6 +149,8 @@ def plan_batch(
     OutputError
         If a result cannot be written, or would replace an input.
     """
+    if out is not None and not out.strip():  # an unset shell variable
+        raise OutputError('The name after -o is empty: name a file or a folder ("." for this one).')
     _check_working_folder(inputs if out is None else (*inputs, out))
     search = Search(out)
     found = search.find(inputs)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_colorize.array_types import AnyArray
+from napari_colorize.errors import ImageError
 from napari_colorize.io.image_record import Metadata
 from napari_colorize.video.frames import WARM_UP_FRAMES, Frame, Record, ResumePoint, SequenceInfo
 from napari_colorize.video.intensity_range import video_range
@@ -89,7 +90,8 @@ class VideoSource:
 
     def notes(self) -> tuple[str, ...]:
         """What was interpreted, and how many packets were damaged."""
-        count_damaged = [f"{self._damaged} damaged packets were left out."] if self._damaged else []
+        plural = "packet was" if self._damaged == 1 else "packets were"
+        count_damaged = [f"{self._damaged} damaged {plural} left out."] if self._damaged else []
         return (*self.video.notes, *self._notes, *count_damaged)
 
     def _total(self) -> int | None:
@@ -119,6 +121,8 @@ class VideoSource:
                 yield self._frame(raw, time, position)
                 position += 1
                 end = time * self.video.time_base - self.video.zero + 1 / self.video.rate
+        if self.start and not position:
+            raise ImageError(f"{self.video.path.name} has no frames after {self.start:g} s.")
         self._note_missing_end(position, end)
 
     def _note_missing_end(self, frames: int, end: Fraction) -> None:

@@ -261,6 +261,9 @@ def plan_video(
         If the conversion is not possible.
     """
     # Checks that read no file come first, then the source is opened, then an encoder is tried.
+    for name, value in (("IN", input_path), ("OUT", out)):
+        if not os.fspath(value).strip():  # an unset shell variable
+            raise SettingsError(f"{name} is empty: name a file or a folder.")
     path, target = Path(input_path), Path(out)
     is_folder = os.fspath(out).endswith(("/", os.sep))
     kind: Kind = "folder" if is_folder else result_kind(target)

@@ -146,7 +146,10 @@ def probe(path: Path) -> VideoInfo:
             refuse_huge(path, *size, max_pixels=MAX_PIXELS, bits=24)
         first = _first_frame(path, container, stream)
         if first is None:
-            raise ImageError(f"{path.name} is damaged: none of its frames can be decoded.")
+            raise ImageError(
+                f"None of the frames of {path.name} can be decoded: it is damaged, or the decoder "
+                "does not know its format (an animated WebP). Convert it to MP4 or GIF."
+            )
         ycbcr, notes = _color_format(stream, first)
         matrix = _display_matrix(first)
         quarter_turns = round(first.rotation / 90) % 4

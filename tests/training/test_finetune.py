@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from napari_colorize_training.__main__ import app
 from napari_colorize_training.data import Crops, ImageCache, prepare
 from napari_colorize_training.data.batch import prepare_batch
+from napari_colorize_training.data.checks import Problem
 from napari_colorize_training.data.split import hash_position
 from napari_colorize_training.evaluation.metrics import ciede2000
 from napari_colorize_training.finetune import (
@@ -24,6 +26,7 @@ from napari_colorize_training.finetune import (
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import STOPPED, JsonLines, RunControl
+from napari_colorize_training.model_card import write_card
 from napari_colorize_training.models.export import add_tensors
 from napari_colorize_training.recipe import DataConfig, read_recipe
 from PIL import Image
@@ -114,6 +117,20 @@ def test_the_model_loads_in_the_core_and_the_command_line(learned, tmp_path):
 
     assert rgb.shape == (48, 56, 3)
     assert result.exit_code == 0, result.output
+
+
+def test_the_card_names_images_that_were_left_out(learned, tmp_path):
+    result, _ = learned
+    gone = Problem("a/b.png", "unreadable", "it is damaged", "left out")
+    recipe = recipe_for(load("embedded")[0], 10)
+    changed = replace(
+        result, path=tmp_path / "gone", report=replace(result.report, problems=(gone,))
+    )
+
+    card, _ = write_card(changed, recipe, load("embedded")[0], Image.new("RGB", (8, 8)))
+
+    assert "\na/b.png: unreadable (it is damaged); left out.\n" in card.read_text()
+    assert "Problems of the data" not in result.path.with_suffix(".md").read_text()
 
 
 def test_the_card_has_counts_scores_recipe_and_a_sheet(learned):

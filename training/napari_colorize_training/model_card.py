@@ -89,7 +89,7 @@ def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, image: str) 
 {caption}:
 
 ![samples]({image})
-
+{_problems(report)}
 ## Recipe
 
 ```json
@@ -105,3 +105,11 @@ def _table(result: FinetuneResult) -> str:
         before, after = (getattr(score, name) for score in (result.before, result.after))
         lines.append(f"| {title} | {first} | {before:.2f} | {after:.2f} |")
     return "\n".join(lines)
+
+
+def _problems(report: Report) -> str:
+    """Return a section with a line for each image that was left out or has a note, or ""."""
+    if not report.problems:
+        return ""
+    lines = "\n".join(map(str, report.problems))
+    return f"\n## Problems of the data\n\n```text\n{lines}\n```\n"

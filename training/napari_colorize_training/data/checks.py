@@ -67,11 +67,11 @@ class Report:
     def sentence(self) -> str:
         """Return a summary in one sentence."""
         groups = f" in {self.groups} groups" * bool(self.groups)
-        kinds = ("with gray images" * self.paired, "of 16 bits" * self.deep)
-        kind = " ".join(["", *filter(None, kinds)])
+        kind = " with gray images" * self.paired
+        depth = " They are stored with 16 bits." * self.deep
         return (
             f"{self.used} of {self.found} images{kind} are used{groups}: {self.training} for "
-            f"training, {self.validation} for validation{summary(self.problems)}."
+            f"training, {self.validation} for validation{summary(self.problems)}.{depth}"
             f"{self._range_note()}"
         )
 

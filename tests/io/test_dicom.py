@@ -589,6 +589,29 @@ def test_resolution_comes_from_the_pixel_spacing(tmp_path):
     assert read_image(path).metadata.resolution == Resolution(40, 20, "cm")
 
 
+def test_physical_sizes_of_a_volume_come_from_functional_groups(tmp_path):
+    measures = item(PixelSpacing=[0.5, 0.25], SliceThickness=2, SpacingBetweenSlices=1.5)
+    path = dicom_file(
+        tmp_path / "a.dcm", np.stack([RAMP, RAMP]), frames=2,
+        SharedFunctionalGroupsSequence=item(PixelMeasuresSequence=measures),
+    )  # fmt: skip
+
+    metadata = read_image(path).metadata
+    write_image(tmp_path / "a.ome.tif", np.zeros((2, 8, 9, 3), np.uint8), metadata)
+
+    assert metadata.resolution == Resolution(40, 20, "cm")
+    assert read_image(tmp_path / "a.ome.tif").metadata.spacing == metadata.spacing
+    assert metadata.spacing == {
+        "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 1.5,
+        "PhysicalSizeXUnit": "mm", "PhysicalSizeYUnit": "mm", "PhysicalSizeZUnit": "mm",
+    }  # fmt: skip
+
+
+def test_the_frame_time_of_a_film_is_kept(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm", np.stack([RAMP, RAMP]), frames=2, FrameTime=40)
+    assert read_image(path).metadata.spacing == {"TimeIncrement": 0.04, "TimeIncrementUnit": "s"}
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
 def test_results_contain_no_patient_data(tmp_path, name):
     record = read_image(dicom_file(tmp_path / "a.dcm"))

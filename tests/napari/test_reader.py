@@ -94,7 +94,9 @@ def test_files_opened_as_a_stack_are_one_layer(tmp_path, gray):
 
 
 def test_slices_of_a_series_are_sorted_by_instance_number(tmp_path, gray):
-    series = {"SeriesInstanceUID": "1.2.3"}
+    series = {
+        "SeriesInstanceUID": "1.2.3", "PixelSpacing": [0.5, 0.25], "SpacingBetweenSlices": 2.5
+    }  # fmt: skip
     paths = [
         dicom_file(tmp_path / f"{name}.dcm", gray + number, InstanceNumber=number, **series)
         for name, number in (("1.9", 10), ("1.7", 9), ("1.8", 2))
@@ -103,6 +105,8 @@ def test_slices_of_a_series_are_sorted_by_instance_number(tmp_path, gray):
 
     np.testing.assert_array_equal(layer.data, np.stack([gray + 2, gray + 9, gray + 10]))
     assert tuple(layer.contrast_limits) == (gray.min() + 2, gray.max() + 10)
+    np.testing.assert_allclose(layer.scale, (2.5, 0.5, 0.25))
+    assert [str(unit) for unit in layer.units] == ["millimeter"] * 3
 
 
 def test_slices_of_several_series_keep_their_order(tmp_path, gray):

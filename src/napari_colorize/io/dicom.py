@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
@@ -108,7 +109,7 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
 
     Gray values are those after the modality LUT; the contrast limits are the first window, or the
     smallest and largest pixel without padding (see `dicom_gray`). MONOCHROME1 images, where low
-    values are white, are inverted. Overlays are ignored. Pixel spacing and the color profile are
+    values are white, are inverted. Overlays are ignored. Physical sizes and the color profile are
     the only metadata that are kept.
     """
     dataset = _open(path)
@@ -139,13 +140,17 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
         gray = to_gray(stored, dataset)
         array, declared, notes, icc = gray.array, gray.declared, gray.notes, None
     notes = (*frames_note, *notes)
+    sizes, axis = _pixel_sizes(dataset), _axis(dataset) if is_stack else ""
     return ImageRecord(
         array=with_owned_memory(array),
         is_stack=is_stack,
         rgb=is_color,
         declared_range=declared,
         metadata=Metadata(
-            icc=icc, resolution=_resolution(dataset), axes=_axis(dataset) if is_stack else ""
+            icc=icc,
+            resolution=_resolution(sizes),
+            axes=axis,
+            spacing=_spacing(dataset, sizes, axis),
         ),
         notes=notes,
     )
@@ -530,10 +535,42 @@ def _axis(dataset: Dataset) -> str:
     return "T" if in_time else "Z"
 
 
-def _resolution(dataset: Dataset) -> Resolution | None:
-    """Pixels per centimeter; the spacing in the file is in millimeters, row distance first."""
-    spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
-    if not spacing or len(spacing) != 2 or not all(float(value) > 0 for value in spacing):
+def _pixel_sizes(dataset: Dataset) -> dict[str, float]:
+    """Distances of columns (X), rows (Y) and slices (Z) in mm, as far as they are known.
+
+    Multi-frame images have them in functional groups, those of the first frame count.
+    """
+    groups = [
+        group
+        for name in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+        for group in list(dataset.get(name) or ())[:1]
+    ]
+    measures = [list(group.get("PixelMeasuresSequence") or ())[:1] for group in groups]
+    sizes: dict[str, float] = {}
+    for part in (dataset, *chain.from_iterable(measures)):
+        spacing = part.get("PixelSpacing") or part.get("ImagerPixelSpacing")
+        if isinstance(spacing, Sequence) and len(spacing) == 2 and min(map(float, spacing)) > 0:
+            sizes["Y"], sizes["X"] = map(float, spacing)
+        slices = part.get("SpacingBetweenSlices") or part.get("SliceThickness")
+        if slices and float(slices) > 0:
+            sizes["Z"] = float(slices)
+    return sizes
+
+
+def _resolution(sizes: Mapping[str, float]) -> Resolution | None:
+    """Pixels per centimeter."""
+    if "X" not in sizes:
         return None
-    y, x = (float(value) for value in spacing)
-    return Resolution(_MM_PER_CM / x, _MM_PER_CM / y, "cm")
+    return Resolution(_MM_PER_CM / sizes["X"], _MM_PER_CM / sizes["Y"], "cm")
+
+
+def _spacing(dataset: Dataset, sizes: Mapping[str, float], axis: str) -> dict[str, float | str]:
+    """Physical sizes with OME's keys; those of slices and frames belong to their axis."""
+    found: dict[str, float | str] = {}
+    for name, size in sizes.items():
+        if name != "Z" or axis != "T":
+            found |= {f"PhysicalSize{name}": size, f"PhysicalSize{name}Unit": "mm"}
+    milliseconds = float(dataset.get("FrameTime") or 0)
+    if axis == "T" and milliseconds > 0:
+        found |= {"TimeIncrement": milliseconds / 1000, "TimeIncrementUnit": "s"}
+    return found

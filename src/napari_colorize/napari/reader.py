@@ -134,11 +134,12 @@ def _spacing(image: ImageRecord, axes: int) -> dict[str, Any]:
     if resolution is None or resolution.unit not in MM_PER_UNIT:
         return {}
     mm = MM_PER_UNIT[resolution.unit]
-    leading = axes - 2
-    return {
-        "scale": (*[1.0] * leading, mm / resolution.y, mm / resolution.x),
-        "units": (*["pixel"] * leading, "mm", "mm"),
-    }
+    depth = image.metadata.spacing.get("PhysicalSizeZ")
+    first = [(1.0, "pixel")] * (axes - 2)
+    if depth is not None and first:
+        first[-1] = (float(depth), "mm")
+    scale, units = zip(*first, (mm / resolution.y, "mm"), (mm / resolution.x, "mm"), strict=True)
+    return {"scale": scale, "units": units}
 
 
 def _video_attributes(frames: VideoFrames) -> dict[str, Any]:

@@ -7,7 +7,9 @@ EXIF), and `from_text` finds it again inside other text.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -26,7 +28,8 @@ SOFTWARE = "napari-colorize"
 STATEMENT = "Colors are predicted by a neural network, not measured."
 SAME = "the same settings"
 LIMITS, GUIDES = "requested_contrast_limits", "guides_sha256"
-SOURCE = "source"  # name of the image file, without its folder
+# Checksum of the name of the image file, because the name itself may be that of a patient.
+SOURCE = "source_name_sha256"
 _START = '{"statement": '
 
 
@@ -92,7 +95,7 @@ def with_request(
     record: Mapping[str, Any],
     contrast_limits: object,
     guides_sha256: object,
-    source: str | None = None,
+    source: Path | None = None,
 ) -> dict[str, Any]:
     """Add to a record what was requested, by which a later run compares itself; `{}` if empty.
 
@@ -104,13 +107,19 @@ def with_request(
         The setting, as it was given.
     guides_sha256 : str or None
         Checksum of the guides.
-    source : str, optional
-        Name of the image file, without its folder.
+    source : Path, optional
+        The image file.
     """
     if not record:
         return {}
     requested = {LIMITS: _plain(contrast_limits), GUIDES: guides_sha256}
-    return {**record, **requested, **({} if source is None else {SOURCE: source})}
+    made = {**record, **requested}
+    return made if source is None else of_image(made, source)
+
+
+def of_image(record: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """Add to a record which image file it belongs to."""
+    return {**record, SOURCE: hashlib.sha256(os.fsencode(source.name)).hexdigest()}
 
 
 def differences(found: Mapping[str, Any], planned: Mapping[str, Any]) -> tuple[str, ...]:
@@ -132,7 +141,7 @@ def differences(found: Mapping[str, Any], planned: Mapping[str, Any]) -> tuple[s
     phrases = []
     sources = [record.get(SOURCE) for record in (found, planned)]
     if all(sources) and sources[0] != sources[1]:
-        phrases.append(f"another image, {sources[0]}")
+        phrases.append("another image")
     phrases += _model_differences("model", found, planned)
     seconds = [record.get("blended_with") or {} for record in (found, planned)]
     if any(seconds) and not all(seconds):

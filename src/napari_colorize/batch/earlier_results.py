@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_colorize import provenance
 from napari_colorize.batch.guide_files import guides_identity
 from napari_colorize.io.images import read_provenance
-from napari_colorize.provenance import SAME, is_older, made_with
+from napari_colorize.provenance import SAME, is_older, made_with, of_image
 
 if TYPE_CHECKING:
     from napari_colorize.model_spec import ModelSpec
@@ -57,11 +57,6 @@ def planned_record(
     if guides:
         record["guides"] = guides.summary()
     return provenance.with_request(record, settings.contrast_limits, guides_identity(guides))
-
-
-def of_image(planned: Record, image: Path) -> Record:
-    """The record that the result of an image would have."""
-    return {**planned, provenance.SOURCE: image.name}
 
 
 def compare_results(results: Mapping[Path, Path], planned: Record) -> tuple[tuple[str, ...], bool]:

@@ -16,17 +16,12 @@ from itertools import combinations, product
 from pathlib import Path
 
 from napari_colorize.batch.discovery import FoundFile, Search, is_folder
-from napari_colorize.batch.earlier_results import (
-    Record,
-    compare_results,
-    compare_times,
-    of_image,
-)
+from napari_colorize.batch.earlier_results import Record, compare_results, compare_times
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.file_names import own_suffix
 from napari_colorize.io.formats import format_of, suffix_of, suggest_suffix, unknown_format
 from napari_colorize.io.images import read_provenance
-from napari_colorize.provenance import how_made, is_older
+from napari_colorize.provenance import how_made, is_older, of_image
 
 COLORIZED = "-colorized"
 SWEEP = "-sweep"

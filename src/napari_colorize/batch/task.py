@@ -265,7 +265,7 @@ class Task:
         """A provenance record with what a later run needs to compare its own request with."""
         requested = self.processing.settings.contrast_limits
         guides = guides_identity(self.processing.extras.guides)
-        return with_request(record, requested, guides, self.job.source.name)
+        return with_request(record, requested, guides, self.job.source)
 
     def _middle_plane(self, result: str) -> tuple[AnyArray, dict[str, None]]:
         notes = dict.fromkeys(self.image.notes)

@@ -18,6 +18,7 @@ import pytest
 import tifffile
 import typer
 from napari_colorize_training.__main__ import app as training_app
+from napari_colorize_training.recipe import read_recipe, recipe_names
 from PIL import Image
 from sample_videos import make_video
 from tiny_training import draw_images
@@ -177,8 +178,11 @@ def users_files(tmp_path, monkeypatch) -> None:
     Image.new("RGBA", gray.size, (200, 80, 40, 255)).save("scribbles.png")
     for name in ("ct.dcm", "patient/1.dcm", "series/1.dcm"):
         shutil.copy(examples.get_path("ct"), name)
-    for folder in ("slides", "bags", "my-slides", "photos", "shards"):
+    for folder in ("my-slides", "photos", "shards"):
         draw_images(Path(folder))
+    for folder in ("slides", "bags"):  # in groups
+        for seed in range(2):
+            draw_images(Path(folder, str(seed)), seed=seed)
     make_video(Path("film.mp4"), frames=3)
     stack = np.stack([np.asarray(gray)] * 2)
     tifffile.imwrite("stack.tif", stack)
@@ -260,3 +264,11 @@ def test_the_settings_page_is_generated_from_the_settings():
     assert (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8") == tool[
         "page"
     ]()
+
+
+def test_the_table_of_recipes_is_that_of_the_files():
+    tool = runpy.run_path(str(ROOT / "tools" / "recipe_tables.py"))
+
+    page = (ROOT / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [tool["recipe_row"](read_recipe(name)) for name in recipe_names()]

@@ -31,10 +31,10 @@ IMAGE_SIDE = 64  # px
 TIMES = ("time", "seconds", "images_per_second", "waiting")  # columns that depend on time
 
 
-def draw_images(folder: Path, count: int = 9, side: int = IMAGE_SIDE) -> Path:
+def draw_images(folder: Path, count: int = 9, side: int = IMAGE_SIDE, seed: int = 0) -> Path:
     """Write PNG files with smooth shapes whose color is a function of gray."""
     folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for number in range(count):
         coarse = random.integers(60, 196, (3, 3), dtype=np.uint8)
         smooth = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import torch
 from napari_colorize_training.recipe import Recipe, Stage, read_recipe, recipe_names
 
 from napari_colorize.networks import ARCHITECTURES
@@ -41,12 +42,13 @@ def main() -> None:
 def recipe_row(recipe: Recipe) -> str:
     """Return a row of the first table."""
     architecture = ARCHITECTURES[recipe.network.architecture]
-    network = architecture.create(**recipe.network.options)
+    with torch.device("meta"):  # shapes suffice
+        network = architecture.create(**recipe.network.options)
     millions = sum(item.numel() for item in network.parameters()) / 1e6
     critic = recipe.critic
     opponent = "none" if critic is None else f"{critic.name}, {critic.loss}"
     stages = "; ".join(describe_stage(stage) for stage in recipe.stages)
-    cycles = f", {recipe.cycles} cycles of those with *" if recipe.cycles > 1 else ""
+    cycles = f", {recipe.cycles} cycles of those with \\*" if recipe.cycles > 1 else ""
     return (
         f"| `{recipe.name}` | {architecture.name} ({millions:.1f} M) | {describe_loss(recipe)} | "
         f"{opponent} | {stages}{cycles} |"
@@ -56,7 +58,7 @@ def recipe_row(recipe: Recipe) -> str:
 def describe_stage(stage: Stage) -> str:
     """Return a stage as text, such as "GAN 192 x 9 (0.03)*"."""
     length = f"{stage.steps} steps" if stage.steps else f"{stage.epochs:g}"
-    star = "*" if stage.in_cycle else ""
+    star = "\\*" if stage.in_cycle else ""
     return f"{PREFIXES[stage.train]}{stage.side} x {stage.batch} ({length}){star}"
 
 

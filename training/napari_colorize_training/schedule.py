@@ -33,7 +33,7 @@ def linear_constant(share: float, warmup: float = 0.1) -> float:
 def linear_cosine(share: float, warmup: float = 0.1) -> float:
     """Linear warmup from 0, then cosine decay to 0."""
     if share < warmup:
-        return max(share / warmup, MIN_WARMUP_FACTOR)
+        return linear_constant(share, warmup)
     return _cosine_decay(share, warmup)
 
 

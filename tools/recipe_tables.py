@@ -71,8 +71,6 @@ def describe_loss(recipe: Recipe) -> str:
         words.append(f"features {weights} ({config.feature_network})")
     if config.noise_weight:
         words.append(f"noise {config.noise_weight:g}")
-    if config.distillation_weight:
-        words.append(f"distillation {config.distillation_weight:g}")
     return " + ".join(words)
 
 

@@ -409,7 +409,7 @@ def test_distillation_needs_a_base(tmp_path):
     prepare([image(n) for n in range(4)], tmp_path / "cache")
     recipe = read_recipe("convnet-baseline", {"loss.distillation_weight": 1.0})
 
-    with pytest.raises(SettingsError, match="give a --teacher or a --base"):
+    with pytest.raises(SettingsError, match="needs a base model"):
         Trainer(recipe, RunOptions(folder=tmp_path / "run", cache=tmp_path / "cache"))
 
 

@@ -21,7 +21,7 @@ from napari_colorize.networks import ARCHITECTURES
 EXPECTED = {
     *("deoldify-artistic", "deoldify-stable", "deoldify-video", "ipol", "sagan-progressive"),
     *("pix2pix", "resnet18-unet", "zhang2016", "convnet-baseline", "convnet-gan", "dcgan-unet"),
-    *("explo-baseline", "lab-autoencoder", "compact", "embedded", "distilled"),
+    *("explo-baseline", "lab-autoencoder", "compact", "embedded"),
 }
 
 

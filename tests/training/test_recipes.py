@@ -70,19 +70,6 @@ SMALL = {
         # Overfitted colors need neither an increase nor smoothing.
         changes={"export.vividness": 1.0, "export.chroma_power": 1.0, "export.smoothing": 0.0},
     ),
-    "distilled": Small(
-        (215,),
-        batch_norm="frozen",
-        # Without a teacher, as the recipe `embedded`.
-        changes={
-            "loss.weight": 1.0,
-            "loss.distillation_weight": 0.0,
-            "data.mixup_share": 0.0,
-            "export.vividness": 1.0,
-            "export.chroma_power": 1.0,
-            "export.smoothing": 0.0,
-        },
-    ),
     "deoldify-artistic": Small((120, 80, 30, 15, 2, 2, 2), changes={**DEEP, **CRITIC}),
     "deoldify-stable": Small((60, 30, 15, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),
     "deoldify-video": Small((60, 30, 10, 5, 5, 2, 2, 2), changes={**WIDE, **CRITIC}),

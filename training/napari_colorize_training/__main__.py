@@ -94,14 +94,6 @@ def train(
     base: Annotated[
         str | None, typer.Option(help="Model to continue from, by name or file.")
     ] = None,
-    teachers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--teacher",
-            help="Model whose predictions the distillation loss imitates, by name or file; "
-            "repeat it for the mean of several. Default: the base.",
-        ),
-    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the whole run; stages keep their shares.")
     ] = None,
@@ -143,8 +135,6 @@ def train(
             features=features,
             base=None if base is None else open_base(base),
             base_name=base or "",
-            teachers=tuple(open_base(teacher) for teacher in teachers or []),
-            teacher_names=tuple(teachers or []),
             steps=steps,
             first_stage=from_stage - 1,
             precision=precision,

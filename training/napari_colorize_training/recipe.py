@@ -49,9 +49,6 @@ class DataConfig:
         "none"
     )
     degraded_share: float = 1.0  # probability that an image of the training is degraded, 0 to 1
-    # Share of the crops whose gray is mixed with that of another crop (mixup). They have no true
-    # colors: only the distillation loss uses them.
-    mixup_share: float = 0.0
     validate_degraded: bool = False  # degrade the input in validation, too; the same way every time
     # Rule for the intensity range of each image, as the setting of the Colorizer; recorded in the
     # checkpoint
@@ -61,11 +58,6 @@ class DataConfig:
     # Images of one group are on the same side of the validation split. "": each image by itself;
     # "folder"; or a regular expression searched in the file name.
     group: str = ""
-
-    def __post_init__(self) -> None:
-        for name, most in (("degraded_share", 1.0), ("mixup_share", 0.5)):
-            if not 0 <= (value := getattr(self, name)) <= most:
-                raise SettingsError(f"data.{name} is {value:g}; choose from 0 to {most:g}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +119,9 @@ class LossConfig:
     noise_probability: tuple[float, float] = (0.001, 0.4)
     noise_amplitude: float = 30 / 255  # a of eq. (8), for gray in [0, 1]
     colorfulness_weight: float = 0.0  # weight of the colorfulness loss
-    # Weight of the distance to what the teachers, or else the base, predict for the undegraded
-    # gray. Kullback-Leibler divergence of the color classes, else the L1 distance of the colors.
+    # Weight of the distance to what the base predicts for the undegraded gray; needs a base.
+    # Kullback-Leibler divergence of the color classes, else the L1 distance of the colors.
     distillation_weight: float = 0.0
-    # Each teacher gets the mirror image in half of the steps, and its answer is mirrored back
-    distillation_mirrored: bool = False
     classes: ClassConfig = field(default_factory=ClassConfig)  # options of `pixel = "classes"`
 
 
@@ -250,11 +240,6 @@ class Recipe:
         if needs_critic and self.critic is None:
             raise SettingsError(
                 f"The recipe {self.name!r} has stages with a critic, but no table [critic]."
-            )
-        if self.data.mixup_share and (needs_critic or not self.loss.distillation_weight):
-            raise SettingsError(
-                "Mixed images have no true colors: data.mixup_share needs a distillation loss "
-                "(loss.distillation_weight above 0) and stages without a critic."
             )
 
     @property

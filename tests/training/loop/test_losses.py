@@ -17,7 +17,6 @@ from napari_colorize_training.loop.losses import (
     encode_softly,
     feature_loss,
     generator_loss,
-    geometric_mean,
     is_colored,
     noise_consistency,
     smooth_prior,
@@ -69,17 +68,6 @@ def test_class_weights_are_limited():
     torch.testing.assert_close(
         limited, unlimited.clamp_max(2) / (unlimited.clamp_max(2) * frequency).sum()
     )
-
-
-def test_the_geometric_mean_is_normalized_and_nearest_to_both():
-    first = torch.tensor([0.7, 0.2, 0.1]).log().view(1, 3, 1, 1)
-    second = torch.tensor([0.1, 0.2, 0.7]).log().view(1, 3, 1, 1) + 3  # scores, not normalized
-
-    mean = geometric_mean([first, second]).softmax(1).flatten()
-
-    root = torch.tensor([0.07, 0.04, 0.07]).sqrt()
-    torch.testing.assert_close(mean, root / root.sum())
-    torch.testing.assert_close(geometric_mean([second]).softmax(1), second.softmax(1))
 
 
 def test_distillation_is_the_divergence_from_the_teacher():

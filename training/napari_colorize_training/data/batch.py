@@ -16,8 +16,6 @@ from napari_colorize_training.data.degrade import degrade
 from napari_colorize_training.recipe import DataConfig
 from napari_colorize_training.rng import uniform
 
-MIXED_SHARE = 0.15, 0.5  # of the second image in a mixture
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
@@ -30,7 +28,6 @@ class TrainingBatch:
     clean: Tensor
     # One for each image, for further random numbers; empty in validation without degradation
     random: list[torch.Generator]
-    mixed: int = 0  # number of images at the end whose gray does not belong to `rgb`
 
 
 def prepare_batch(
@@ -56,15 +53,4 @@ def prepare_batch(
         if training and config.degraded_share < 1:
             chosen = uniform(random, gray, 1, 1, 1) < config.degraded_share
             network_gray = torch.where(chosen, network_gray, gray)
-    mixed = round(config.mixup_share * len(rgb)) if training else 0
-    if mixed:
-        gray = _mix(gray, mixed, random)
-        network_gray = torch.cat([network_gray[:-mixed], gray[-mixed:]])
-    return TrainingBatch(rgb=rgb, gray=network_gray, clean=gray, random=random, mixed=mixed)
-
-
-def _mix(gray: Tensor, count: int, random: list[torch.Generator]) -> Tensor:
-    """Mix the last `count` images with the first ones, mirrored (mixup; Zhang et al. 2018)."""
-    share = uniform(random, gray, 1, 1, 1, low=MIXED_SHARE[0], high=MIXED_SHARE[1])[-count:]
-    mixture = torch.lerp(gray[-count:], gray[:count].flip(-1), share)
-    return torch.cat([gray[:-count], mixture])
+    return TrainingBatch(rgb=rgb, gray=network_gray, clean=gray, random=random)

@@ -187,14 +187,6 @@ class ContentLoss:
         return terms
 
 
-def mirrored(sample: Sample | None, width: int) -> Sample | None:
-    """Return the sample of the mirror image that has the same pixels, of images of this width."""
-    if sample is None:
-        return None
-    stride, row, column = sample
-    return stride, row, (width // OUTPUT_STRIDE - 1 - column) % stride
-
-
 def encode(encoding: str, truth: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
     """Encode colors `(N, 2, h, w)` as classes and their shares, both `(N, K, h, w)`."""
     if encoding == "bilinear":

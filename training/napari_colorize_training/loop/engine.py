@@ -149,7 +149,6 @@ class Trainer:
             "validation": [len(self._validation_set), _content_digest(self._validation_set)],
             "base": self.options.base_name,
             **({"first_stage": first} if (first := self.options.first_stage) else {}),
-            **({"teachers": list(names)} if (names := self.options.teacher_names) else {}),
         }
 
     def _check_batches(self) -> None:

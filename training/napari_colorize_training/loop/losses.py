@@ -130,15 +130,6 @@ def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return F.kl_div(student.log_softmax(1), wanted, reduction="none", log_target=True).sum(1).mean()
 
 
-def geometric_mean(scores: Sequence[Tensor]) -> Tensor:
-    """Return scores `(N, K, h, w)` of the normalized geometric mean of class probabilities.
-
-    Its Kullback-Leibler divergences from the given distributions have the smallest sum; so this is
-    how predictions of several networks are combined (Hinton 2002, products of experts).
-    """
-    return torch.stack([each.log_softmax(1) for each in scores]).mean(0)
-
-
 def colorfulness_loss(rgb: Tensor) -> Tensor:
     """Return the mean of 1 - CF over images; it falls with colorfulness CF.
 

@@ -27,9 +27,6 @@ class RunOptions:
     untrained: bool = False
     base: tuple[nn.Module, Architecture] | None = None  # network to continue from
     base_name: str = ""  # name of `base` in the model's metadata
-    # Networks whose mean prediction is the target of the distillation loss; the base if empty
-    teachers: tuple[tuple[nn.Module, Architecture], ...] = ()
-    teacher_names: tuple[str, ...] = ()
     steps: int | None = None  # length of the whole run, instead of the recipe's epochs
     first_stage: int = 0  # position of the first stage that is run; those before are left out
     precision: str = "auto"  # precision of forward and backward passes

@@ -10,7 +10,6 @@ from torch import Tensor
 from napari_colorize_training.data import CropBatch
 from napari_colorize_training.data.batch import TrainingBatch, prepare_batch
 from napari_colorize_training.loop import losses
-from napari_colorize_training.loop.content_loss import GeneratorWrapper, mirrored
 from napari_colorize_training.loop.stages import StageRun
 from napari_colorize_training.loop.trained_models import TrainedModels
 from napari_colorize_training.models import adapt
@@ -89,12 +88,11 @@ class TrainingSteps:
     def _content_terms(
         self, stage: Stage, output: Tensor, data: TrainingBatch, sample: Sample | None = None
     ) -> dict[str, Tensor]:
-        count = len(data.rgb) - data.mixed
         terms = self._models.content.terms(
             self._models.generator,
-            output[:count],
-            data.rgb[:count],
-            data.clean[:count],
+            output,
+            data.rgb,
+            data.clean,
             sample=sample,
             features=stage.feature_loss,
         )
@@ -114,20 +112,15 @@ class TrainingSteps:
         return terms
 
     def _distillation(self, output: Tensor, data: TrainingBatch, sample: Sample | None) -> Tensor:
-        """Compare an output with what the teachers predict for the undegraded gray."""
-        models = self._models
+        """Compare an output with what the base predicts for the undegraded gray."""
+        teacher = self._models.teacher
+        assert teacher is not None  # made before training
         with torch.no_grad(), self._accelerator.autocast():
-            wanted = [self._ask(teacher, data.clean, sample) for teacher in models.teachers]
-        if models.generator.classes:
-            return losses.distillation_loss(output, losses.geometric_mean(wanted))
-        unit = models.generator.architecture.unit
-        return losses.distance(output / unit, torch.stack(wanted).mean(0) / unit, "l1")
-
-    def _ask(self, teacher: GeneratorWrapper, gray: Tensor, sample: Sample | None) -> Tensor:
-        """Return a teacher's prediction; with `distillation_mirrored` half of them mirrored."""
-        if not self._recipe.loss.distillation_mirrored or float(torch.rand(())) < 0.5:
-            return teacher(gray, sample)
-        return teacher(gray.flip(-1), mirrored(sample, gray.shape[-1])).flip(-1)
+            wanted = teacher(data.clean, sample)
+        if teacher.classes:
+            return losses.distillation_loss(output, wanted)
+        unit = teacher.architecture.unit
+        return losses.distance(output / unit, wanted / unit, "l1")
 
     def _needs_whole_images(self, stage: Stage) -> bool:
         """Whether a loss of the stage needs all pixels of the output."""

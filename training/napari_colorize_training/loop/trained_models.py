@@ -28,8 +28,6 @@ from napari_colorize_training.recipe import Recipe, Stage
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from napari_colorize.networks import Architecture
-
 
 class TrainedModels:
     """Generator, critic, EMA and losses of a recipe.
@@ -42,8 +40,8 @@ class TrainedModels:
         The network that is trained.
     generator_optimizer, critic : OptimizedModule
         Generator and critic with their optimizers; `critic` may be None.
-    teachers : tuple of GeneratorWrapper
-        Frozen networks for the distillation loss; a copy of the base if none are given.
+    teacher : GeneratorWrapper or None
+        Frozen copy of the base, for the distillation loss.
     content : ContentLoss
     adversarial : AdversarialLoss or None
     ema : EMA or None
@@ -65,7 +63,16 @@ class TrainedModels:
         )
         optimizer, device = recipe.optimizer, accelerator.device
         classes = recipe.loss.pixel == "classes"
-        self.teachers = self._build_teachers(network, architecture)
+        self.teacher = None
+        if recipe.loss.distillation_weight:
+            if options.base is None:
+                raise SettingsError(
+                    "loss.distillation_weight needs a base model whose predictions are targets: "
+                    "give one (--base), or set it to 0."
+                )
+            teacher = copy.deepcopy(network).eval().requires_grad_(False)
+            teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.teacher = GeneratorWrapper(teacher, architecture, classes=classes)
         if optimizer.lora_rank:
             adapt.add_lora(network, optimizer.lora_rank, alpha=float(optimizer.lora_rank))
         if accelerator.num_processes > 1 and device.type == "cuda":
@@ -83,39 +90,6 @@ class TrainedModels:
         )
         self.content = ContentLoss(
             recipe.loss, self._features(), None if weights is None else weights.to(device)
-        )
-
-    def _build_teachers(
-        self, network: nn.Module, architecture: Architecture
-    ) -> tuple[GeneratorWrapper, ...]:
-        """Return the teachers of the distillation loss; `network` has the weights of the base."""
-        options, loss = self._options, self._recipe.loss
-        if not loss.distillation_weight:
-            if options.teachers:
-                raise SettingsError(
-                    "Teachers need a distillation loss: set loss.distillation_weight above 0."
-                )
-            return ()
-        if options.base is None and not options.teachers:
-            raise SettingsError(
-                "loss.distillation_weight needs a model whose predictions are targets: give a "
-                "--teacher or a --base, or set it to 0."
-            )
-        for _, other in options.teachers:
-            if other != architecture:
-                raise SettingsError(
-                    f"A teacher is a {other.name!r}, the network of the recipe a "
-                    f"{architecture.name!r}: both must have the same architecture."
-                )
-        classes, device = loss.pixel == "classes", self._accelerator.device
-        networks = [teacher for teacher, _ in options.teachers] or [copy.deepcopy(network)]
-        return tuple(
-            GeneratorWrapper(
-                teacher.eval().requires_grad_(False).to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-                architecture,
-                classes=classes,
-            )
-            for teacher in networks
         )
 
     def _build_critic(

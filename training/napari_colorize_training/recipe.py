@@ -59,6 +59,12 @@ class DataConfig:
     # "folder"; or a regular expression searched in the file name.
     group: str = ""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.degraded_share <= 1:
+            raise SettingsError(
+                f"data.degraded_share is {self.degraded_share:g}; choose a share from 0 to 1."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:

@@ -6,6 +6,8 @@ from napari_colorize_training.data import CropBatch
 from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.recipe import DataConfig
 
+from napari_colorize.errors import SettingsError
+
 CPU = torch.device("cpu")
 
 
@@ -31,3 +33,8 @@ def test_validation_degrades_all_images_or_none(batch):
     data = prepare_batch(batch, config, CPU, training=False)
 
     assert (data.gray != data.clean).flatten(1).any(1).all()
+
+
+def test_a_share_above_one_is_refused():
+    with pytest.raises(SettingsError, match="from 0 to 1"):
+        DataConfig(degraded_share=1.5)

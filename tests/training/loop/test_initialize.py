@@ -63,6 +63,17 @@ def test_deoldifys_networks_adapt_to_the_encoder_file(tmp_path, architecture, ot
     assert torch.equal(loaded["layer3.1.conv2.weight"], small["layer3.1.conv2.weight"])
 
 
+def test_the_recipe_sets_the_dropout_of_a_base():
+    region = ARCHITECTURES["region"]
+    plan = NetworkConfig(architecture="region", options={"dropout": 0.15})
+
+    network, _, _ = build_network(
+        plan, encoder=None, untrained=False, base=(region.create(), region)
+    )
+
+    assert network.dropout.p == 0.15  # files of models do not contain it
+
+
 def test_a_base_with_another_encoder_of_the_same_family_is_accepted():
     other = ARCHITECTURES["deoldify-other"]
     base = other.create(encoder="resnet18", kind="wide", width=0.0625), other

@@ -53,6 +53,9 @@ def build_network(
                 f"The recipe is for the architecture {config.architecture!r}, the base model is a "
                 f"{architecture.name!r}; choose a base or a recipe of the same family."
             )
+        dropout = getattr(network, "dropout", None)
+        if "dropout" in config.options and isinstance(dropout, nn.Dropout2d):
+            dropout.p = config.options["dropout"]  # not part of the weights
         return (
             network.requires_grad_(True),
             architecture,

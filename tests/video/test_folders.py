@@ -48,6 +48,26 @@ def test_a_folder_of_frames_becomes_a_folder_of_the_same_names(tmp_path: Path, r
     assert record["statement"] == "Colors are predicted by a neural network, not measured."
 
 
+def test_results_of_earlier_runs_are_no_frames(tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "in"
+    make_folder(folder, 2)
+    for name in ("shot 0-colorized.png", "shot 1-colorized.tif", "shot 1-error.png"):
+        (folder / name).touch()
+
+    job = run(folder, tmp_path / "out")
+
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["shot 0.png", "shot 1.png"]
+    assert "3 results of earlier runs ignored." in job.source.notes()
+
+
+def test_a_folder_with_only_results_is_refused(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "shot 0-colorized.png").touch()
+    with pytest.raises(ImageError, match=r"no images in .*1 result of earlier runs ignored\.$"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on this system")
 def test_names_that_are_not_utf_8_are_kept(tmp_path: Path, run: Run) -> None:
     make_folder(tmp_path / "in", 2)

@@ -15,12 +15,15 @@ from napari_colorize.imaging.intensity_range import IntensityRange, joined_range
 from napari_colorize.io.dicom import in_series_order, starts_as_dicom
 from napari_colorize.io.dicom_gray import WITHOUT_PADDING
 from napari_colorize.io.file_names import (
+    has_result_name,
+    ignored_results,
     is_dicomdir,
     is_image,
     is_image_name,
     left_out_notes,
     natural_key,
     own_suffix,
+    stems_and_names,
 )
 from napari_colorize.io.formats import suffix_of
 from napari_colorize.io.image_record import ImageRecord, Metadata
@@ -50,7 +53,7 @@ class FolderSource:
     first: ImageRecord  # the first image; all others have its size and dtype
     rate: Fraction  # images per second
     declared: IntensityRange | None = None  # of the first image, or of the pixels of all
-    left_out: tuple[str, ...] = ()  # note about files that are no images
+    left_out: tuple[str, ...] = ()  # notes about files that are no frames
     _notes: NoteCounter = field(default_factory=NoteCounter, init=False)
 
     @classmethod
@@ -68,8 +71,13 @@ class FolderSource:
             each.name for each in sorted(set(files).difference(found)) if not is_dicomdir(each)
         )
         left_out = left_out_notes(suffix_of(name) for name in others if not name.startswith("."))
-        found.sort(key=lambda each: natural_key(each.name))
-        names = tuple(each.name for each in in_series_order(found))
+        names_of_inputs = stems_and_names(found)
+        inputs = [each for each in found if not has_result_name(each, names_of_inputs)]
+        results = len(found) - len(inputs)
+        if results:
+            left_out += (f"{ignored_results(results)}.",)
+        inputs.sort(key=lambda each: natural_key(each.name))
+        names = tuple(each.name for each in in_series_order(inputs))
         if not names:
             raise ImageError(" ".join([f"There are no images in {path}.", *left_out]))
         source = cls(path, names, read_image(path / names[0]), rate)

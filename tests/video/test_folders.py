@@ -68,6 +68,16 @@ def test_a_folder_with_only_results_is_refused(tmp_path: Path, run: Run) -> None
         run(tmp_path / "in", tmp_path / "out")
 
 
+def test_frames_with_equal_stems_have_a_result_each(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path / "in", 1)
+    Image.new("L", (32, 24)).save(tmp_path / "in" / "shot 0.pgm")
+
+    run(tmp_path / "in", tmp_path / "out")
+
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["000000-shot 0.png", "000001-shot 0.png"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on this system")
 def test_names_that_are_not_utf_8_are_kept(tmp_path: Path, run: Run) -> None:
     make_folder(tmp_path / "in", 2)

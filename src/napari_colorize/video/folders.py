@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from napari_colorize.array_types import AnyArray
@@ -22,6 +23,7 @@ from napari_colorize.io.file_names import (
     is_image_name,
     left_out_notes,
     natural_key,
+    own_stem,
     own_suffix,
     stems_and_names,
 )
@@ -107,8 +109,8 @@ class FolderSource:
     def identity(self) -> Record:
         """Names, sizes and dates of all files."""
         digest = hashlib.sha256()
-        for name in self.names:
-            digest.update(file_state(name, (self.path / name).stat()))
+        for name, result in zip(self.names, self._results, strict=True):
+            digest.update(file_state(result, (self.path / name).stat()))
         return {"folder": str(self.path.resolve()), "images": digest.hexdigest()}
 
     def notes(self) -> tuple[str, ...]:
@@ -118,6 +120,18 @@ class FolderSource:
     def series(self, resume_point: ResumePoint, warm_up: int) -> Iterator[Iterator[Frame]]:
         """A single series in the order of the names."""
         yield self._frames(max(0, resume_point.done - warm_up))
+
+    @cached_property
+    def _results(self) -> tuple[str, ...]:
+        """Names of the results: those of the images, after a number if they give another order.
+
+        Slices of a DICOM series may have any names, and `a.pgm` and `a.png` both become `a.png`.
+        """
+        stems = [own_stem(self.path / name) for name in self.names]
+        keys = [natural_key(f"{stem}.") for stem in stems]
+        if keys == sorted(keys) and len(set(stems)) == len(stems):
+            return self.names
+        return tuple(f"{number:06d}-{name}" for number, name in enumerate(self.names))
 
     def _frames(self, first: int) -> Iterator[Frame]:
         for position in range(first, len(self.names)):
@@ -130,7 +144,7 @@ class FolderSource:
                 time=position,
                 duration=1,
                 index=(position,),
-                name=name,
+                name=self._results[position],
                 metadata=record.metadata,
             )
 

@@ -28,6 +28,7 @@ from napari_colorize.io.file_names import (
     stems_and_names,
 )
 from napari_colorize.io.formats import suffix_of
+from napari_colorize.io.headers import read_header
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import read_image, suggest_suffix, write_image
 from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence
@@ -65,7 +66,7 @@ class FolderSource:
         Raises
         ------
         ImageError
-            If the folder contains no image, or the first one cannot be read.
+            If the folder contains no image, the first one cannot be read, or others differ from it.
         """
         files = [each for each in path.iterdir() if not each.is_dir()]
         found = [each for each in files if is_image(each)]
@@ -83,6 +84,7 @@ class FolderSource:
         if not names:
             raise ImageError(" ".join([f"There are no images in {path}.", *left_out]))
         source = cls(path, names, read_image(path / names[0]), rate)
+        source._check_frames()
         declared = source.first.declared_range
         if declared is not None and declared.source == WITHOUT_PADDING:
             records = (source._read(name) for name in names)
@@ -148,10 +150,27 @@ class FolderSource:
                 metadata=record.metadata,
             )
 
+    def _check_frames(self) -> None:
+        """Raise ImageError if frames differ, before any work is done that would be lost.
+
+        Only frames whose header differs from that of the first one are decoded.
+        """
+        first = read_header(self.path / self.names[0])
+        for name in self.names:
+            header = read_header(self.path / name)
+            if header is None or header != first or self.first.is_stack:
+                self._read(name)
+
     def _read(self, name: str) -> ImageRecord:
         record = self.first if name == self.names[0] else read_image(self.path / name)
         if record.is_stack:
             raise ImageError(f"{name} contains several images: each frame must be a single image.")
+        size, first_size = record.array.shape[:2], self.first.array.shape[:2]
+        if size != first_size:
+            raise ImageError(
+                f"{name} has {size[1]} x {size[0]} pixels, {self.names[0]} {first_size[1]} x "
+                f"{first_size[0]}: all frames must have the same size."
+            )
         if (record.array.dtype, record.rgb) != (self.first.array.dtype, self.first.rgb):
             raise ImageError(
                 f"{name} and {self.names[0]} differ: frames must be all gray or all in color, and "

@@ -92,7 +92,7 @@ def export_onnx(
     architecture = ARCHITECTURES[checkpoint.architecture]
     factor = render_factor or checkpoint.render_factor
     size = render_size(1, 1, factor, fit=checkpoint.fit, multiple=MULTIPLE)
-    network = fuse(build(architecture, weights.state))
+    network = fuse(build(architecture, weights.state, file=checkpoint.file))
     metadata = {
         "model": checkpoint.name,
         "license": checkpoint.license,

@@ -147,7 +147,7 @@ class Predictor:
         dtype = choose_dtype(precision, device)
         if precision == "auto" and architecture.is_exact:
             dtype = torch.float32
-        network = fuse(build(architecture, state)).to(device, dtype)
+        network = fuse(build(architecture, state, file=checkpoint.file)).to(device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu" and dtype == torch.float32:
             accelerate_convs(network)

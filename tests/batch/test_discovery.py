@@ -51,6 +51,20 @@ def dicom_file(path: Path, **attributes: object) -> None:
     dataset.save_as(path, enforce_file_format=True)
 
 
+@pytest.mark.parametrize("given", ["photos", "photos/*", "photos/**", "photos/sub/[a-z]*"])
+def test_zarr_stores_are_counted_and_not_entered(photos: Path, given: str) -> None:
+    for metadata in ("x.zarr/zarr.json", "y/.zarray"):
+        chunk = photos / "sub" / Path(metadata).parent / "c" / "0.0"
+        chunk.parent.mkdir(parents=True)
+        chunk.touch()
+        (photos / "sub" / metadata).touch()
+    search = Search()
+    search.find([given])
+    zarr_note = "2 zarr stores were left out. Zarr is colorized by `napari-colorize video`."
+    assert search.left_out_notes()[-1] == zarr_note
+    assert not any("numbered" in note or ".json" in note for note in search.left_out_notes())
+
+
 def test_dicom_images_without_a_suffix_are_found_by_content(photos: Path) -> None:
     for name in ("IM0002", "1.2.840.10008", "IM.0003", "report.xyz", ".IM0004", "DICOMDIR"):
         dicom_file(photos / "sub" / name, Rows=1)
@@ -150,7 +164,11 @@ def test_the_output_folder_is_not_searched(photos: Path) -> None:
         ),
         ("photos/*.xyz", "Nothing matches photos/*.xyz."),
         ("empty", "There are no images in empty."),
-        ("a.zarr", "There are no images in a.zarr. Zarr is colorized by `napari-colorize video`."),
+        (
+            "a.zarr",
+            "There are no images in a.zarr. 1 zarr store was left out. Zarr is colorized by "
+            "`napari-colorize video`.",
+        ),
     ],
 )
 def test_missing_inputs_are_named(photos: Path, name: str, sentence: str) -> None:

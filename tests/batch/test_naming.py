@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_colorize.batch.naming import SWEEP, BatchPlan, plan_batch
+from napari_colorize.batch.naming import BatchPlan, plan_batch
 from napari_colorize.errors import ImageError, OutputError
+from napari_colorize.io.file_names import SWEEP
 from napari_colorize.io.images import write_image
 
 RECORD = {"software": "napari-colorize"}

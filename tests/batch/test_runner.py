@@ -17,7 +17,7 @@ from stand_ins import TintNetwork, colorizer_of
 from torch import Tensor
 
 from napari_colorize.batch import runner, task
-from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
+from napari_colorize.batch.naming import plan_batch
 from napari_colorize.batch.runner import (
     READ_AHEAD,
     BatchRunner,
@@ -30,6 +30,7 @@ from napari_colorize.batch.runner import (
 )
 from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import OutputError
+from napari_colorize.io.file_names import COLORIZED, SWEEP
 from napari_colorize.io.images import read_image, read_provenance
 from napari_colorize.settings import ColorizeSettings
 

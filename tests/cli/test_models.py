@@ -48,6 +48,18 @@ def test_a_downloaded_model_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not cached["deoldify-artistic"]
 
 
+def test_without_access_to_the_cache_no_model_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A name that is too long raises the same errors as a folder without permissions.
+    monkeypatch.setenv("NAPARI_COLORIZE_CACHE", "/" + 300 * "x")
+    listed = runner.invoke(app, ["models", "--json"], catch_exceptions=False)
+    assert [each["name"] for each in json.loads(listed.stdout) if each["cached"]] == ["embedded"]
+    failed = runner.invoke(app, ["models", "fetch", "eccv16"], catch_exceptions=False)
+    assert failed.exit_code == 1
+    assert failed.stderr.startswith("Error: eccv16 could not be saved in ")
+
+
 def test_json_has_every_field(cache: Path) -> None:
     (*_, last) = json.loads(runner.invoke(app, ["models", "--json"]).stdout)
     checkpoint = list(CATALOGUE.values())[-1]

@@ -177,7 +177,9 @@ def test_pillows_own_limit_is_unchanged(tmp_path):
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".gif"])
 def test_the_limit_can_be_chosen(tmp_path, suffix):
     path = sample_file(tmp_path, suffix)
-    assert "40 x 50 pixels, more than the limit of 1,999" in refused(path, max_pixels=1999)
+    error = refused(path, max_pixels=1999)
+    assert "40 x 50 pixels, more than the limit of 1,999" in error
+    assert "crop it with another program, or raise max_pixels of read_image in Python." in error
     assert read_image(path, max_pixels=2000).array.shape[:2] == (40, 50)
 
 

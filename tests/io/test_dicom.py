@@ -652,6 +652,18 @@ def test_folders_of_slices_are_sequences_in_the_order_of_instance_numbers(tmp_pa
     assert FolderSource.of(tmp_path, Fraction(25)).names == ("1.6", "1.7", "1.8", "1.9")
 
 
+def test_results_of_a_series_sort_in_its_order(tmp_path):
+    from fractions import Fraction
+
+    from napari_colorize.video.folders import FolderSource
+    from napari_colorize.video.frames import ResumePoint
+
+    for name, number in (("c.dcm", 1), ("a.dcm", 2), ("b.dcm", 3)):
+        dicom_file(tmp_path / name, SeriesInstanceUID="1.2.3", InstanceNumber=number)
+    (frames,) = FolderSource.of(tmp_path, Fraction(25)).series(ResumePoint(), 0)
+    assert [frame.name for frame in frames] == ["000000-c.dcm", "000001-a.dcm", "000002-b.dcm"]
+
+
 def test_slices_without_a_window_share_the_range_of_all(tmp_path):
     from fractions import Fraction
 

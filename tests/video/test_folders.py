@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from sample_videos import TintResult, decoded_frames, gray_frame, make_video
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.images import read_image, read_provenance
 from napari_colorize.settings import ColorizeSettings
+from napari_colorize.video import folders
+from napari_colorize.video.plan import ExportOptions, plan_video
 from napari_colorize.video.resume import work_folder
 
 Run = Callable[..., Any]
@@ -46,6 +49,36 @@ def test_a_folder_of_frames_becomes_a_folder_of_the_same_names(tmp_path: Path, r
     record = read_provenance(tmp_path / "out" / "shot 3.png")
     assert record is not None
     assert record["statement"] == "Colors are predicted by a neural network, not measured."
+
+
+def test_results_of_earlier_runs_are_no_frames(tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "in"
+    make_folder(folder, 2)
+    for name in ("shot 0-colorized.png", "shot 1-colorized.tif", "shot 1-error.png"):
+        (folder / name).touch()
+
+    job = run(folder, tmp_path / "out")
+
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["shot 0.png", "shot 1.png"]
+    assert "3 results of earlier runs ignored." in job.source.notes()
+
+
+def test_a_folder_with_only_results_is_refused(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "shot 0-colorized.png").touch()
+    with pytest.raises(ImageError, match=r"no images in .*1 result of earlier runs ignored\.$"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_frames_with_equal_stems_have_a_result_each(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path / "in", 1)
+    Image.new("L", (32, 24)).save(tmp_path / "in" / "shot 0.pgm")
+
+    run(tmp_path / "in", tmp_path / "out")
+
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["000000-shot 0.png", "000001-shot 0.png"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on this system")
@@ -137,14 +170,52 @@ def test_a_video_becomes_frames_in_display_orientation(tmp_path: Path, run: Run)
     np.testing.assert_allclose(result @ [0.299, 0.587, 0.114] / 255, upright, atol=0.01)
 
 
-def test_frames_of_two_sizes_or_kinds_are_refused(tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("frame", "error"),
+    [
+        (Image.new("L", (40, 24)), "shot 2.png has 40 x 24 pixels, shot 0.png 32 x 24"),
+        (Image.new("RGB", (32, 24)), "shot 2.png and shot 0.png differ"),
+        (Image.new("I;16", (32, 24)), "shot 2.png and shot 0.png differ"),
+        (Image.new("RGB", (32, 24), "red").convert("P"), "shot 2.png and shot 0.png differ"),
+    ],
+)
+def test_frames_that_differ_are_refused_before_any_work(
+    tmp_path: Path, frame: Image.Image, error: str
+) -> None:
     make_folder(tmp_path / "in", 3)
-    Image.new("L", (40, 24)).save(tmp_path / "in" / "shot 2.png")
-    with pytest.raises(ImageError, match="Frame 2 has 40 x 24 pixels, the first one 32 x 24"):
-        run(tmp_path / "in", tmp_path / "out")
-    Image.new("RGB", (32, 24)).save(tmp_path / "in" / "shot 2.png")
-    with pytest.raises(ImageError, match="shot 2.png and shot 0.png differ"):
-        run(tmp_path / "in", tmp_path / "out")
+    frame.save(tmp_path / "in" / "shot 2.png")
+    with pytest.raises(ImageError, match=error):
+        plan_video(tmp_path / "in", tmp_path / "out", ExportOptions())
+
+
+def test_stacks_as_frames_are_refused_before_any_work(tmp_path: Path) -> None:
+    import tifffile
+
+    make_folder(tmp_path / "in", 2, np.uint16)
+    tifffile.imwrite(tmp_path / "in" / "shot 1.tif", np.zeros((2, 24, 32), np.uint16))
+    with pytest.raises(ImageError, match="shot 1.tif contains several images"):
+        plan_video(tmp_path / "in", tmp_path / "out", ExportOptions())
+
+
+def test_gray_palettes_and_other_formats_are_frames_of_the_same_kind(
+    tmp_path: Path, run: Run
+) -> None:
+    make_folder(tmp_path / "in", 3)
+    with Image.open(tmp_path / "in" / "shot 1.png") as image:
+        image.convert("RGB").quantize(8).save(tmp_path / "in" / "shot 1.png")
+        image.save(tmp_path / "in" / "shot 2.bmp")
+    run(tmp_path / "in", tmp_path / "out.tif")
+    assert len(read_image(tmp_path / "out.tif").array) == 4
+
+
+def test_frames_with_equal_headers_are_not_decoded_to_check_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(tmp_path / "in", 3)
+    read = Mock(side_effect=read_image)
+    monkeypatch.setattr(folders, "read_image", read)
+    plan_video(tmp_path / "in", tmp_path / "out", ExportOptions())
+    read.assert_called_once_with(tmp_path / "in" / "shot 0.png")
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path, run: Run) -> None:

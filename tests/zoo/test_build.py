@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import CheckpointError
 from napari_colorize.networks import ARCHITECTURES
 from napari_colorize.networks.compact import CompactUNet
-from napari_colorize.zoo.weights import build
+from napari_colorize.zoo.weights import build, write_weights
 
 
 def test_a_built_network_has_the_weights_in_evaluation_mode():
@@ -36,6 +37,16 @@ def test_weights_of_another_network_are_refused():
 
     with pytest.raises(CheckpointError, match="do not match the network compact"):
         build(architecture, {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)})
+
+
+def test_the_error_for_weights_that_do_not_fit_names_the_file(tmp_path):
+    state = CompactUNet().state_dict()
+    state["extra"] = torch.zeros(3)
+    path = tmp_path / "mine.safetensors"
+    write_weights(path, state, {})
+
+    with pytest.raises(CheckpointError, match="mine.safetensors do not match the network compact"):
+        Colorizer.from_pretrained(path)
 
 
 @pytest.mark.parametrize("name", ["compact", "region"])

@@ -15,6 +15,7 @@ from napari_colorize.errors import ImageError
 from napari_colorize.io.dicom import indexed_images
 from napari_colorize.io.file_names import is_dicomdir, is_image, left_out_notes, not_found
 from napari_colorize.io.formats import suffix_of
+from napari_colorize.video.ome_zarr import is_zarr
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Search:
     excluded: InitVar[str | None] = None
     unread: list[str] = field(default_factory=list)
     _left_out: dict[tuple[str, str], str] = field(default_factory=dict)
+    _zarrs: set[Path] = field(default_factory=set)
     _visited: set[str] = field(default_factory=set)
     _real: dict[str, str] = field(default_factory=dict)
 
@@ -84,16 +86,19 @@ class Search:
                 self.unread.append(str(error))
         if not sources:
             message = f"There are no images in {', '.join(inputs)}."
-            if any(Path(name).suffix.lower() == ".zarr" for name in inputs):
-                raise ImageError(f"{message} Zarr is colorized by `napari-colorize video`.")
             raise ImageError(" ".join([message, *self.left_out_notes(), *self.unread]))
         for key in sources:  # a file may be named and be in a folder, too
             self._left_out.pop(key, None)
         return list(sources.values())
 
     def left_out_notes(self) -> tuple[str, ...]:
-        """One sentence that counts the files without an image suffix, and what can read them."""
-        return left_out_notes(self._left_out.values(), can_be_named=True)
+        """Count the files without an image suffix and the zarr stores, and say what reads them."""
+        notes = left_out_notes(self._left_out.values(), can_be_named=True)
+        if not self._zarrs:
+            return notes
+        count = len(self._zarrs)
+        stores = "1 zarr store was" if count == 1 else f"{count} zarr stores were"
+        return (*notes, f"{stores} left out. Zarr is colorized by `napari-colorize video`.")
 
     def _find(self, name: str, *, one_of_several: bool) -> Iterable[FoundFile]:
         path = Path(name)
@@ -123,6 +128,8 @@ class Search:
             raise ImageError(f"Nothing matches {pattern}.")
         for path in map(Path, matches):
             output_path = path.relative_to(base)
+            if not self._zarrs.isdisjoint(path.parents):
+                continue  # a chunk
             if is_folder(path):
                 yield from self._walk(path, output_path)
             elif is_image(path):
@@ -132,6 +139,8 @@ class Search:
 
     def _walk(self, folder: Path, output_path: Path) -> Iterator[FoundFile]:
         """Images in a folder and its subfolders; links are followed, no folder is entered twice."""
+        if self._leave_out_zarr(folder):
+            return
         self._enter(folder)
         for parent, folders, names in os.walk(folder, onerror=self._note_unread, followlinks=True):
             current = Path(parent)
@@ -148,6 +157,13 @@ class Search:
         if not (path.name.startswith(".") or path.name == MANIFEST or is_dicomdir(path)):
             self._left_out[self._identity(path)] = suffix_of(path)
 
+    def _leave_out_zarr(self, folder: Path) -> bool:
+        """Count a folder if it is a zarr store, whose chunks are no files of their own."""
+        is_store = is_zarr(folder)
+        if is_store:
+            self._zarrs.add(folder)
+        return is_store
+
     def _enter(self, folder: Path) -> bool:
         """Mark a folder as visited; returns whether it is new."""
         real = os.path.realpath(folder)
@@ -156,7 +172,8 @@ class Search:
         return is_new
 
     def _may_enter(self, folder: Path) -> bool:
-        return not folder.name.startswith(".") and self._enter(folder)
+        is_hidden = folder.name.startswith(".")
+        return not is_hidden and not self._leave_out_zarr(folder) and self._enter(folder)
 
     def _identity(self, path: Path) -> tuple[str, str]:
         """Equal for all paths of a file through linked folders; a link to a file is separate."""

@@ -18,16 +18,16 @@ from pathlib import Path
 from napari_colorize.batch.discovery import FoundFile, Search, is_folder
 from napari_colorize.batch.earlier_results import Record, compare_results, compare_times
 from napari_colorize.errors import ImageError, OutputError
-from napari_colorize.io.file_names import own_suffix
+from napari_colorize.io.file_names import (
+    COLORIZED,
+    has_result_name,
+    own_stem,
+    own_suffix,
+    stems_and_names,
+)
 from napari_colorize.io.formats import format_of, suffix_of, suggest_suffix, unknown_format
 from napari_colorize.io.images import read_provenance
 from napari_colorize.provenance import how_made, is_older, of_image
-
-COLORIZED = "-colorized"
-SWEEP = "-sweep"
-DISAGREEMENT, ERROR, UNCOLORED = "-disagreement", "-error", "-uncolored"
-# Suffixes of results other than colorized images. Image names may contain these words by chance.
-OTHERS = (SWEEP, DISAGREEMENT, ERROR, UNCOLORED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def plan_batch(
         A file for a single image, otherwise a folder that mirrors the subfolders.
         Default: next to each image, as `NAME-colorized`.
     ending : str
-        One of `OTHERS` for results that are sheets or maps, such as `NAME-sweep.png`.
+        One of `OTHER_RESULTS` for results that are sheets or maps, such as `NAME-sweep.png`.
     overwrite : bool
         Replace existing results. Otherwise they are kept, or refused if the only input is a file.
     planned : callable, optional
@@ -217,11 +217,6 @@ def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
-def own_stem(path: Path) -> str:
-    """An image's name without its suffix."""
-    return path.name.removesuffix(own_suffix(path))
-
-
 @cache
 def possible_suffixes(suffix: str) -> tuple[str, ...]:
     """Every format that a result may get, depending on the decoded image."""
@@ -232,12 +227,10 @@ def possible_suffixes(suffix: str) -> tuple[str, ...]:
 def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
     """Inputs that are not results of earlier runs.
 
-    A file `NAME-colorized` found in a folder is a result. A file named by the user, or a name such
-    as `NAME-sweep`, is a result only if NAME is among the inputs. A file with a record in a
-    subfolder that mirrors other inputs is a result, too: an earlier output folder.
+    Besides names of results, a file with a record in a subfolder that mirrors other inputs is a
+    result: an earlier output folder.
     """
-    names = {(source.path.parent, own_stem(source.path)) for source in found}
-    names |= {(source.path.parent, source.path.name) for source in found}
+    names = stems_and_names(source.path for source in found)
     folders = {source.path.parent for source in found}
 
     @cache
@@ -253,13 +246,9 @@ def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
         return mirrors and _has_record(path)  # reads the file
 
     def is_result(source: FoundFile) -> bool:
-        stem = own_stem(source.path)
-        if not source.named and (stem.endswith(COLORIZED) or is_in_output_folder(source.path)):
+        if has_result_name(source.path, names, named=source.named):
             return True
-        return any(
-            stem.endswith(ending) and (source.path.parent, stem.removesuffix(ending)) in names
-            for ending in (COLORIZED, *OTHERS)
-        )
+        return not source.named and is_in_output_folder(source.path)
 
     return [source for source in found if not is_result(source)]
 

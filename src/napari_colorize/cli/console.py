@@ -209,6 +209,7 @@ class BatchConsole(_Console):
             self._print_unreported()
             if not self.written and not issubclass(kind, KeyboardInterrupt):
                 return  # an error before the first image is a line of its own
+        from napari_colorize.io.file_names import ignored_results
         from napari_colorize.io.text_metadata import dropped_sentence
 
         for folded in self._folded.values():
@@ -224,7 +225,7 @@ class BatchConsole(_Console):
             f"{self.written} written in {perf_counter() - self._start:.1f} s": self.written,
             f"{self._kept} written by another process": self._kept,
             f"{len(plan.kept)} already exist ({how})": len(plan.kept),
-            f"{plan.results} results of earlier runs ignored": plan.results,
+            ignored_results(plan.results): plan.results,
             f"{self.failed} failed": self.failed,
             f"{undone} not done (repeat the command to resume)": undone,
         }

@@ -121,8 +121,9 @@ def image(
         )
 
     from napari_colorize.batch.earlier_results import planned_record
-    from napari_colorize.batch.naming import COLORIZED, SWEEP, plan_batch
+    from napari_colorize.batch.naming import plan_batch
     from napari_colorize.cli.console import BatchConsole
+    from napari_colorize.io.file_names import COLORIZED, SWEEP
 
     ending = SWEEP if factors else COLORIZED if map is None else f"-{map}"
     plan = plan_batch(

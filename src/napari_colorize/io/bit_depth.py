@@ -24,6 +24,8 @@ _HIGH, _TWELVE = 0x40, 0x20  # flags in the third byte of AVIF's av1C box
 
 def stored_bits(path: Path, format_name: str) -> int:
     """Bits per sample that a file declares, 8 if that is unknown."""
+    if format_name not in ("JPEG2000", "AVIF", "SGI"):
+        return 8
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if format_name == "JPEG2000":
@@ -34,9 +36,7 @@ def stored_bits(path: Path, format_name: str) -> int:
         start = head.find(b"av1C")
         flags = head[start + 6] if 0 <= start < len(head) - 6 else 0
         return (12 if flags & _TWELVE else 10) if flags & _HIGH else 8
-    if format_name == "SGI":
-        return 16 if head[3:4] == b"\2" else 8
-    return 8
+    return 16 if head[3:4] == b"\2" else 8
 
 
 def read_deep(path: Path, format_name: str, bits: int) -> AnyArray | None:

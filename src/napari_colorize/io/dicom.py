@@ -57,6 +57,28 @@ _DEFAULTS = {
 _UNKNOWN_COLORS = frozenset({"HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420"})
 _EIGHT_BIT_COLORS = frozenset({"YBR_FULL", "YBR_FULL_422"})
 
+# See `read_header`.
+_TABLES = (
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
+_HEADER = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "VOILUTFunction",
+    "PixelIntensityRelationship",
+)
+
 
 def is_dicom(start: bytes) -> bool:
     """Whether a file with these first bytes is DICOM, with or without preamble."""
@@ -154,6 +176,14 @@ def read(path: Path, *, max_pixels: int) -> ImageRecord:
         ),
         notes=notes,
     )
+
+
+def read_header(path: Path) -> tuple[object, ...] | None:
+    """Attributes on which size and type of the decoded pixels depend; None if there are tables."""
+    dataset = _load(path, stop_before_pixels=True)
+    if any(name in dataset for name in _TABLES):
+        return None
+    return tuple(str(dataset.get(name)) for name in _HEADER)
 
 
 def _copies(dataset: Dataset) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +18,11 @@ from napari_colorize.io.formats import (
     suffix_of,
 )
 
+COLORIZED = "-colorized"
+SWEEP = "-sweep"
+DISAGREEMENT, ERROR, UNCOLORED = "-disagreement", "-error", "-uncolored"
+# Suffixes of results other than colorized images. Image names may contain these words by chance.
+OTHER_RESULTS = (SWEEP, DISAGREEMENT, ERROR, UNCOLORED)
 MAX_SUFFIXES = 8  # suffixes of files that are left out and listed one by one
 
 
@@ -50,6 +55,38 @@ def own_suffix(name: str | os.PathLike[str]) -> str:
     name = os.path.basename(name)  # noqa: PTH119
     suffix = suffix_of(name)
     return name[len(name) - len(suffix) :] if suffix in _known_suffixes() else ""
+
+
+def own_stem(path: Path) -> str:
+    """An image's name without its suffix."""
+    return path.name.removesuffix(own_suffix(path))
+
+
+def stems_and_names(paths: Iterable[Path]) -> set[tuple[Path, str]]:
+    """Folder and name of each image, with and without suffix, for `has_result_name`."""
+    return {(path.parent, name) for path in paths for name in (own_stem(path), path.name)}
+
+
+def has_result_name(
+    path: Path, inputs: Container[tuple[Path, str]], *, named: bool = False
+) -> bool:
+    """Whether an image has the name of a result of an earlier run.
+
+    A file `NAME-colorized` found in a folder is a result. A file `named` by the user, or a name
+    such as `NAME-sweep`, is a result only if NAME is among the inputs, see `stems_and_names`.
+    """
+    stem = own_stem(path)
+    if not named and stem.endswith(COLORIZED):
+        return True
+    return any(
+        stem.endswith(ending) and (path.parent, stem.removesuffix(ending)) in inputs
+        for ending in (COLORIZED, *OTHER_RESULTS)
+    )
+
+
+def ignored_results(count: int) -> str:
+    """Say that results of earlier runs are no inputs, without a period."""
+    return f"{count} result{'s' * (count != 1)} of earlier runs ignored"
 
 
 def left_out_notes(suffixes: Iterable[str], *, can_be_named: bool = False) -> tuple[str, ...]:

@@ -76,7 +76,8 @@ def refuse_huge(
     if pixels > max_pixels:
         raise ImageError(
             f"{path.name} declares {sides} pixels, more than the limit of {max_pixels:,}. If you "
-            "trust the file, raise the limit (max_pixels)."
+            "trust the file, crop it with another program, or raise max_pixels of read_image in "
+            "Python."
         )
     if frames > 1:
         sides = f"{frames} x {sides}"
@@ -87,7 +88,8 @@ def refuse_huge(
     if stored > BOMB_BYTES and is_small and max_pixels <= MAX_PIXELS:
         raise ImageError(
             f"{path.name} declares {sides} pixels, {stored / 1e9:.1f} GB in a file of "
-            f"{file_size:,} bytes. If you trust the file, raise the limit (max_pixels)."
+            f"{file_size:,} bytes. If you trust the file, save it without compression, or raise "
+            "max_pixels of read_image in Python."
         )
     at_once = 1 if is_lazy else frames
     refuse_memory(path, copies * pixels * at_once * -(-bits // 8))

@@ -141,6 +141,17 @@ def read_record(path: Path) -> dict[str, object] | None:
     return record.from_text(text)
 
 
+def read_header(path: Path) -> tuple[object, ...] | None:
+    """What size and type of the decoded pixels depend on; None if that is the palette."""
+    from tifffile import TiffFile
+
+    with TiffFile(path) as tiff:
+        page = tiff.pages.first
+        if tiff_samples.photometric_of(page) == "PALETTE":
+            return None
+        return len(tiff.pages), *_interpretation(page)
+
+
 def _decode(path: Path, series: TiffPageSeries, max_pixels: int) -> DecodedSamples:
     """Planes in display orientation; those of a large stack stay in the file until accessed."""
     page: TiffPage = series.keyframe

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from napari_colorize.array_types import AnyArray
@@ -15,14 +16,19 @@ from napari_colorize.imaging.intensity_range import IntensityRange, joined_range
 from napari_colorize.io.dicom import in_series_order, starts_as_dicom
 from napari_colorize.io.dicom_gray import WITHOUT_PADDING
 from napari_colorize.io.file_names import (
+    has_result_name,
+    ignored_results,
     is_dicomdir,
     is_image,
     is_image_name,
     left_out_notes,
     natural_key,
+    own_stem,
     own_suffix,
+    stems_and_names,
 )
 from napari_colorize.io.formats import suffix_of
+from napari_colorize.io.headers import read_header
 from napari_colorize.io.image_record import ImageRecord, Metadata
 from napari_colorize.io.images import read_image, suggest_suffix, write_image
 from napari_colorize.io.text_metadata import Dropped, dropped, dropped_sentence
@@ -50,7 +56,7 @@ class FolderSource:
     first: ImageRecord  # the first image; all others have its size and dtype
     rate: Fraction  # images per second
     declared: IntensityRange | None = None  # of the first image, or of the pixels of all
-    left_out: tuple[str, ...] = ()  # note about files that are no images
+    left_out: tuple[str, ...] = ()  # notes about files that are no frames
     _notes: NoteCounter = field(default_factory=NoteCounter, init=False)
 
     @classmethod
@@ -60,7 +66,7 @@ class FolderSource:
         Raises
         ------
         ImageError
-            If the folder contains no image, or the first one cannot be read.
+            If the folder contains no image, the first one cannot be read, or others differ from it.
         """
         files = [each for each in path.iterdir() if not each.is_dir()]
         found = [each for each in files if is_image(each)]
@@ -68,11 +74,17 @@ class FolderSource:
             each.name for each in sorted(set(files).difference(found)) if not is_dicomdir(each)
         )
         left_out = left_out_notes(suffix_of(name) for name in others if not name.startswith("."))
-        found.sort(key=lambda each: natural_key(each.name))
-        names = tuple(each.name for each in in_series_order(found))
+        names_of_inputs = stems_and_names(found)
+        inputs = [each for each in found if not has_result_name(each, names_of_inputs)]
+        results = len(found) - len(inputs)
+        if results:
+            left_out += (f"{ignored_results(results)}.",)
+        inputs.sort(key=lambda each: natural_key(each.name))
+        names = tuple(each.name for each in in_series_order(inputs))
         if not names:
             raise ImageError(" ".join([f"There are no images in {path}.", *left_out]))
         source = cls(path, names, read_image(path / names[0]), rate)
+        source._check_frames()
         declared = source.first.declared_range
         if declared is not None and declared.source == WITHOUT_PADDING:
             records = (source._read(name) for name in names)
@@ -99,8 +111,8 @@ class FolderSource:
     def identity(self) -> Record:
         """Names, sizes and dates of all files."""
         digest = hashlib.sha256()
-        for name in self.names:
-            digest.update(file_state(name, (self.path / name).stat()))
+        for name, result in zip(self.names, self._results, strict=True):
+            digest.update(file_state(result, (self.path / name).stat()))
         return {"folder": str(self.path.resolve()), "images": digest.hexdigest()}
 
     def notes(self) -> tuple[str, ...]:
@@ -110,6 +122,18 @@ class FolderSource:
     def series(self, resume_point: ResumePoint, warm_up: int) -> Iterator[Iterator[Frame]]:
         """A single series in the order of the names."""
         yield self._frames(max(0, resume_point.done - warm_up))
+
+    @cached_property
+    def _results(self) -> tuple[str, ...]:
+        """Names of the results: those of the images, after a number if they give another order.
+
+        Slices of a DICOM series may have any names, and `a.pgm` and `a.png` both become `a.png`.
+        """
+        stems = [own_stem(self.path / name) for name in self.names]
+        keys = [natural_key(f"{stem}.") for stem in stems]
+        if keys == sorted(keys) and len(set(stems)) == len(stems):
+            return self.names
+        return tuple(f"{number:06d}-{name}" for number, name in enumerate(self.names))
 
     def _frames(self, first: int) -> Iterator[Frame]:
         for position in range(first, len(self.names)):
@@ -122,14 +146,31 @@ class FolderSource:
                 time=position,
                 duration=1,
                 index=(position,),
-                name=name,
+                name=self._results[position],
                 metadata=record.metadata,
             )
+
+    def _check_frames(self) -> None:
+        """Raise ImageError if frames differ, before any work is done that would be lost.
+
+        Only frames whose header differs from that of the first one are decoded.
+        """
+        first = read_header(self.path / self.names[0])
+        for name in self.names:
+            header = read_header(self.path / name)
+            if header is None or header != first or self.first.is_stack:
+                self._read(name)
 
     def _read(self, name: str) -> ImageRecord:
         record = self.first if name == self.names[0] else read_image(self.path / name)
         if record.is_stack:
             raise ImageError(f"{name} contains several images: each frame must be a single image.")
+        size, first_size = record.array.shape[:2], self.first.array.shape[:2]
+        if size != first_size:
+            raise ImageError(
+                f"{name} has {size[1]} x {size[0]} pixels, {self.names[0]} {first_size[1]} x "
+                f"{first_size[0]}: all frames must have the same size."
+            )
         if (record.array.dtype, record.rgb) != (self.first.array.dtype, self.first.rgb):
             raise ImageError(
                 f"{name} and {self.names[0]} differ: frames must be all gray or all in color, and "

@@ -35,7 +35,7 @@ class Frame:
     # Rec. 601 luminance in the video's own code values and stored orientation.
     luma: AnyArray | None = None
     index: PlaneIndex = ()  # of the plane on the source's leading axes
-    name: str = ""  # name of the frame's file, if each frame has its own file
+    name: str = ""  # name of the result, if each frame has its own file
     metadata: Metadata | None = None  # of that file
 
 

@@ -64,7 +64,8 @@ SIZES = {
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a zarr array or group."""
-    return any((path / name).is_file() for name in ZARR_FILES)
+    # Not `Path.is_file`, which raises for a folder that cannot be read.
+    return any(os.path.isfile(path / name) for name in ZARR_FILES)  # noqa: PTH113
 
 
 def zarr() -> ModuleType:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,11 +64,16 @@ def local_path(checkpoint: Checkpoint) -> Path:
 
 
 def is_local(checkpoint: Checkpoint) -> bool:
-    """Whether a file of the right name and size is local; `fetch` also checks its sha256."""
-    path = local_path(checkpoint)
-    if not checkpoint.size:
-        return path.is_file()
-    return path.is_file() and checkpoint.matches_size(path.stat().st_size)
+    """Whether a file of the right name and size is local; `fetch` also checks its sha256.
+
+    False if the folder cannot be read.
+    """
+    try:
+        status = local_path(checkpoint).stat()
+    except OSError:
+        return False
+    is_file = stat.S_ISREG(status.st_mode)
+    return is_file and (not checkpoint.size or checkpoint.matches_size(status.st_size))
 
 
 def fetch(checkpoint: Checkpoint, *, progress: bool | DownloadProgress = False) -> Path:
@@ -211,7 +217,9 @@ def _is_verified(path: Path, checkpoint: Checkpoint) -> bool:
 
 def _download(path: Path, checkpoint: Checkpoint, progress: bool | DownloadProgress) -> None:
     """Try all URLs; what one has sent is continued by the next, or by itself if it was cut."""
-    failures = {"": "the local file has another sha256"} if path.exists() else {}
+    # Not `Path.exists`, which raises for a folder that cannot be read.
+    has_file = os.path.exists(path)  # noqa: PTH110
+    failures = {"": "the local file has another sha256"} if has_file else {}
     part = temporary_path(path)
     try:
         with _saving(checkpoint, part.parent):

@@ -72,11 +72,12 @@ def read_weights(path: str | PathLike[str], *, sha256: str | None = None) -> Wei
     return Weights(_with_spectral_vectors(state), metadata, sha256 or sha256_of(path))
 
 
-def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
+def build(architecture: Architecture, state: dict[str, Tensor], *, file: str = "") -> nn.Module:
     """Build a network in evaluation mode with given weights, converted to float32.
 
-    Raises `CheckpointError` if keys or shapes do not match the architecture.
+    Raises `CheckpointError` if keys or shapes do not match the architecture; it names the file.
     """
+    of_file = f" of {file}" if file else ""
     try:
         with torch.device("meta"), _SkipInitialization():
             network = architecture.build(state)
@@ -85,15 +86,15 @@ def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
     # Constructors raise nearly every class of exception for keys and shapes that do not fit.
     except Exception as error:
         raise CheckpointError(
-            f"The weights do not match the network {architecture.name}: keys are missing, or have "
-            "other shapes."
+            f"The weights{of_file} do not match the network {architecture.name}: keys are missing, "
+            "or have other shapes."
         ) from error
     for key, expected in network.state_dict().items():
         if key in state and expected.is_floating_point() and not state[key].is_floating_point():
             kind = str(state[key].dtype).removeprefix("torch.")
             raise CheckpointError(
-                f"The weights {key} are of type {kind}, but floating-point numbers are needed. "
-                "Save the network before it is quantized."
+                f"The weights {key}{of_file} are of type {kind}, but floating-point numbers are "
+                "needed. Save the network before it is quantized."
             )
     weights = {
         key: value.float() if value.is_floating_point() else value for key, value in state.items()
@@ -103,7 +104,7 @@ def build(architecture: Architecture, state: dict[str, Tensor]) -> nn.Module:
     except RuntimeError as error:
         first = str(error).splitlines()[:2][-1].strip()
         raise CheckpointError(
-            f"The weights do not match the network {architecture.name}: {first}"
+            f"The weights{of_file} do not match the network {architecture.name}: {first}"
         ) from error
     return network.eval().requires_grad_(False)
 

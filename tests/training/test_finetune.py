@@ -16,6 +16,7 @@ from napari_colorize_training.__main__ import app
 from napari_colorize_training.data import Crops, ImageCache, prepare
 from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.data.checks import Problem
+from napari_colorize_training.data.decode import decode
 from napari_colorize_training.data.split import hash_position
 from napari_colorize_training.evaluation.metrics import ciede2000
 from napari_colorize_training.finetune import (
@@ -145,6 +146,7 @@ def test_the_card_has_counts_scores_recipe_and_a_sheet(learned):
     assert recipe["optimizer"]["lr"] == 3e-3
     with Image.open(result.path.with_suffix(".png")) as sheet:
         assert sheet.width > sheet.height / 2 > 100
+    assert decode(result.path.with_suffix(".png"), 160).predicted  # no training image
 
 
 def test_the_scores_are_reported_before_the_end(learned):

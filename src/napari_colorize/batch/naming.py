@@ -20,7 +20,7 @@ from napari_colorize.batch.earlier_results import Record, compare_results, compa
 from napari_colorize.errors import ImageError, OutputError
 from napari_colorize.io.file_names import own_suffix
 from napari_colorize.io.formats import format_of, suffix_of, suggest_suffix, unknown_format
-from napari_colorize.io.images import read_provenance
+from napari_colorize.io.images import has_provenance, read_provenance
 from napari_colorize.provenance import how_made, is_older, of_image
 
 COLORIZED = "-colorized"
@@ -250,7 +250,7 @@ def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
 
     def is_in_output_folder(path: Path) -> bool:
         mirrors = any((folder, own_stem(path)) in names for folder in mirrored(path.parent))
-        return mirrors and _has_record(path)  # reads the file
+        return mirrors and has_provenance(path)  # reads the file
 
     def is_result(source: FoundFile) -> bool:
         stem = own_stem(source.path)
@@ -262,13 +262,6 @@ def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
         )
 
     return [source for source in found if not is_result(source)]
-
-
-def _has_record(path: Path) -> bool:
-    try:
-        return read_provenance(path) is not None
-    except ImageError:  # reported when the image is read
-        return False
 
 
 def _name_results(

@@ -23,6 +23,7 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, ImageError
 from napari_colorize.imaging.resample import resize
 from napari_colorize.result import Colorized
+from napari_colorize_training.data.checks import NAMED, Problem, summary
 from napari_colorize_training.evaluation.accumulators import (
     ColumnTotals,
     ExampleBuffer,
@@ -101,6 +102,7 @@ def evaluate(
         limit=config.limit,
     )
     evaluator = _Evaluator(models, config)
+    evaluator.left_out += truths.problems
     with warnings.catch_warnings():
         # Warnings of a model concern its figures, and would be repeated for each image.
         warnings.simplefilter("ignore", ColorizeWarning)
@@ -131,14 +133,14 @@ class _Evaluator:
         self.samples: list[Example] = []
         self.best = {name: ExampleBuffer() for name in self.models}
         self.worst = {name: ExampleBuffer() for name in self.models}
-        self.skipped = 0
+        self.left_out: list[Problem] = []
         self._gray_before: UInt8Array | None = None
 
     def add(self, truth: GroundTruthImage) -> None:
-        """Measure all models on an image, or count it as skipped."""
+        """Measure all models on an image, or keep its problem."""
         rgb = truth.rgb
-        if rgb is None or (truth.gray is not None and truth.gray.shape != rgb.shape[:2]):
-            self.skipped += 1
+        if rgb is None:
+            self.left_out += [truth.problem] if truth.problem else []
             return
         lab, gray = to_lab(rgb), to_gray(rgb) if truth.gray is None else truth.gray
         self.names.append(truth.name)
@@ -160,10 +162,10 @@ class _Evaluator:
     def finish(self, data: str) -> Evaluation:
         """Return the results of all images."""
         if not self.names:
-            if self.skipped:
+            if self.left_out:
                 raise ImageError(
-                    f"None of the {self.skipped} images of {data} is readable and has colors, "
-                    "which are needed for comparison. Give color images."
+                    f"{data} has no images to measure on{summary(self.left_out, named=NAMED)}. "
+                    "Give images with true colors."
                 )
             raise FileNotFoundError(f"{data} has no images to measure on.")
         video = self.truth_video.values() if self.config.stack else {}
@@ -172,7 +174,7 @@ class _Evaluator:
             config=self.config,
             images=tuple(self.names),
             groups=tuple(self.groups),
-            skipped=self.skipped,
+            left_out=tuple(self.left_out),
             truth=tuple(self.truth),
             gray=self._column("gray", self.gray),
             models=tuple(self._column(name, totals) for name, totals in self.totals.items()),

@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_colorize.array_types import UInt8Array
 from napari_colorize.errors import SettingsError
+from napari_colorize_training.data.checks import Problem
 from napari_colorize_training.evaluation.metrics import CalibrationCurve
 
 
@@ -147,7 +148,7 @@ class Evaluation:
     # Name and group of each measured image
     images: tuple[str, ...]
     groups: tuple[str, ...]
-    skipped: int  # number of images that are damaged or have no colors
+    left_out: tuple[Problem, ...]  # problems of images that are not measured
     truth: tuple[NoReferenceFigures, ...]  # figures of the true images
     gray: Column  # figures of gray
     models: tuple[Column, ...]  # figures of the models

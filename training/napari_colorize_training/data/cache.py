@@ -104,6 +104,7 @@ class CacheEntry:
     """Entry of the index: position and format of an image in `pixels`."""
 
     name: str
+    digest: str
     group: str | None
     start: int
     height: int
@@ -142,6 +143,11 @@ class Images(Sequence[CachedImage]):
     def names(self) -> list[str]:
         """Names of the images, in order."""
 
+    @property
+    @abstractmethod
+    def digests(self) -> list[str]:
+        """Hashes of the contents of the color images, in order; see `decode.content_digest`."""
+
 
 class ImageCache(Images):
     """Images in a cache, see `prepare`."""
@@ -165,6 +171,11 @@ class ImageCache(Images):
     def names(self) -> list[str]:
         """Names of the images, in order."""
         return [entry.name for entry in self._entries]
+
+    @property
+    def digests(self) -> list[str]:
+        """Hashes of the contents of the color images, in order; see `decode.content_digest`."""
+        return [entry.digest for entry in self._entries]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -325,7 +336,6 @@ class _CacheWriter:
         self.title, self.problems = title, problems
         self.total, self.missing = total, len(problems)
         self.entries: list[CacheEntry] = []
-        self.digests: list[str] = []
         self.hashes: list[int | None] = []
         self._first: dict[str, str] = {}  # fingerprint of pixels -> name
 
@@ -359,6 +369,7 @@ class _CacheWriter:
         self.entries.append(
             CacheEntry(
                 name=item.name,
+                digest=image.digest,
                 group=group,
                 start=start,
                 height=height,
@@ -369,15 +380,15 @@ class _CacheWriter:
                 gray_limits=image.gray_limits,
             )
         )
-        self.digests.append(image.digest)
         self.hashes.append(image.difference_hash)
 
     def split(self, share: float) -> tuple[list[CacheEntry], Report]:
         """Return the entries that are used, assigned to the splits, and the report."""
         self._require_two()
         groups = [entry.group for entry in self.entries]
+        digests = [entry.digest for entry in self.entries]
         alike = near_duplicates(self.hashes)
-        split = validation_split(self.digests, groups, alike, share)
+        split = validation_split(digests, groups, alike, share)
         leaks = self._leaks(alike, split)
         entries = [
             replace(entry, validation=is_validation)

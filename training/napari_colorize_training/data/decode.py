@@ -57,7 +57,7 @@ def decode(content: Content, side: int) -> Decoded:
     try:
         if not isinstance(content, (Path, Member)):
             return _decode_array(content)
-        data = content.read_bytes() if isinstance(content, Path) else content.read()
+        data = _bytes_of(content)
         digest = hashlib.sha256(data).hexdigest()
         return _eight_bits(data, side, digest) or _decode_deep(content, data, digest)
     except ColorizeError:
@@ -177,6 +177,17 @@ def shrunk_size(shape: tuple[int, ...], side: int) -> tuple[int, int]:
     height, width = shape[:2]
     scale = min(1.0, side / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def content_digest(content: Content) -> str:
+    """Return `Decoded.digest` without decoding."""
+    if isinstance(content, (Path, Member)):
+        return hashlib.sha256(_bytes_of(content)).hexdigest()
+    return digest_of(to_numpy(content))
+
+
+def _bytes_of(content: Path | Member) -> bytes:
+    return content.read_bytes() if isinstance(content, Path) else content.read()
 
 
 def digest_of(array: AnyArray) -> str:

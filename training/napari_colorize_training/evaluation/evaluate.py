@@ -59,6 +59,7 @@ from napari_colorize_training.evaluation.records import (
     NoReferenceFigures,
     nan_mean,
 )
+from napari_colorize_training.models.export import recorded_validation
 
 CALIBRATION_GRID = 32  # areas along a side in which expected and measured errors are compared
 SAMPLES = 6  # images on the sheet of samples
@@ -94,13 +95,19 @@ def evaluate(
         If the file of a feature network cannot be read.
     """
     config = config or EvaluationConfig()
+    validation, split = validation_images(models) if config.validation else (False, "")
     truths = find_ground_truth(
         data,
-        validation=config.validation,
+        validation=validation,
         group=config.group,
         frames=config.stack,
         limit=config.limit,
     )
+    if not truths.items:
+        raise ImageError(
+            f"{truths.title} has none of the {split}. Give the unchanged images of the training, "
+            "or leave out --validation."
+        )
     evaluator = _Evaluator(models, config)
     evaluator.left_out += truths.problems
     with warnings.catch_warnings():
@@ -110,7 +117,27 @@ def evaluate(
             evaluator.add(truth)
             if progress is not None:
                 progress(done, len(truths))
-    return evaluator.finish(Path(truths.title).name)
+    return evaluator.finish(Path(truths.title).name, split)
+
+
+def validation_images(models: Mapping[str, Colorizer]) -> tuple[bool | frozenset[str], str]:
+    """Return the images that the trainings of all models held back, and what they are in words.
+
+    Without any record it is the default split (True).
+    """
+    records: dict[str, frozenset[str]] = {}
+    for name, colorizer in models.items():
+        file = Path(colorizer.checkpoint.file)  # relative: of the catalogue, without a record
+        if file.is_absolute() and (record := recorded_validation(file)):
+            records[name] = record
+    known = list(records)
+    unknown = ", ".join(name for name in models if name not in known)
+    has = "have" if len(models) - len(known) > 1 else "has"
+    note = f"{unknown} {has} no record of validation images, so these may be training images"
+    if not known:
+        return True, f"default validation split ({note})"
+    common = frozenset.intersection(*records.values())
+    return common, f"validation images of {' and '.join(known)}{f' ({note})' if unknown else ''}"
 
 
 class _Evaluator:
@@ -159,7 +186,7 @@ class _Evaluator:
         }
         self._keep_examples(truth.name, network_gray, results, rgb)
 
-    def finish(self, data: str) -> Evaluation:
+    def finish(self, data: str, split: str) -> Evaluation:
         """Return the results of all images."""
         if not self.names:
             if self.left_out:
@@ -171,6 +198,7 @@ class _Evaluator:
         video = self.truth_video.values() if self.config.stack else {}
         return Evaluation(
             data=data,
+            split=split,
             config=self.config,
             images=tuple(self.names),
             groups=tuple(self.groups),

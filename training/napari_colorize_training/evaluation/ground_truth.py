@@ -5,7 +5,7 @@ Sources and validation split are the same as in training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,16 @@ from napari_colorize_training.data.checks import (
     Problem,
     is_colorless,
 )
-from napari_colorize_training.data.decode import decode, ranges_of, to_color, to_gray
-from napari_colorize_training.data.sources import Content, ImageSource, Item, read_source
+from napari_colorize_training.data.decode import (
+    content_digest,
+    decode,
+    ranges_of,
+    to_color,
+    to_gray,
+)
+from napari_colorize_training.data.sources import ImageSource, Item, read_source
 from napari_colorize_training.data.split import grouping, validation_split
+from napari_colorize_training.models.export import DIGITS
 
 FULL_SIZE = 2**16  # px; images are not reduced while decoding
 TIFF = {".tif", ".tiff"}
@@ -66,7 +73,7 @@ class GroundTruthSet:
 def find_ground_truth(
     data: Any,
     *,
-    validation: bool = False,
+    validation: bool | Collection[str] = False,
     group: str | None = None,
     frames: bool = False,
     limit: int | None = None,
@@ -77,8 +84,9 @@ def find_ground_truth(
     ----------
     data : path, sequence, mapping, array or layer
         See `sources.read_source`; a TIFF of many pages is a stack.
-    validation : bool
-        Only the validation split of a training on this source with this `group`.
+    validation : bool or collection of str
+        Only the validation split of a training with the default share and this `group`, or only
+        the images of `export.recorded_validation`.
     group : str, optional
         See `split.grouping`.
     frames : bool
@@ -100,7 +108,9 @@ def find_ground_truth(
     group_of = grouping(group, items)
     groups = [group_of(item) for item in items]
     chosen = list(range(len(items)))
-    if validation and len(items) > 1:
+    if not isinstance(validation, bool):
+        chosen = [number for number in chosen if _digest(items[number])[:DIGITS] in validation]
+    elif validation and len(items) > 1:
         # Near-duplicates are not detected; in training they can only add images to the split.
         in_split = validation_split([_digest(item) for item in items], groups, [], VALIDATION_SHARE)
         chosen = [number for number in chosen if in_split[number]]
@@ -173,19 +183,6 @@ def _to_8_bits(pixels: AnyArray, limits: Limits) -> UInt8Array:
 def _digest(item: Item) -> str:
     """Return the hash that the split uses; unreadable images are in no split."""
     try:
-        return _digest_of(item.color)
+        return content_digest(item.color)
     except OSError:
         return item.name
-
-
-def _digest_of(content: Content) -> str:
-    import hashlib
-
-    from napari_colorize_training.data.decode import digest_of
-    from napari_colorize_training.data.sources import Member
-
-    if isinstance(content, Path):
-        return hashlib.sha256(content.read_bytes()).hexdigest()
-    if isinstance(content, Member):
-        return hashlib.sha256(content.read()).hexdigest()
-    return digest_of(np.asarray(content))

@@ -38,10 +38,10 @@ class EvaluationConfig:
     # A key of `degrade.PRESETS`. Models get degraded gray; their colors are combined with the clean
     # gray before they are measured, so that figures are comparable.
     degrade: str | None = None
-    validation: bool = False  # use only the validation split of a training on these images
+    # Use only the images that the trainings of the models held back; see `validation_images`
+    validation: bool = False
     limit: int | None = None  # largest number of images
-    # Option for groups as in training (`split.grouping`): figures are also reported for each group,
-    # and the validation split does not divide groups
+    # Option for groups as in training (`split.grouping`): figures are also reported for each group
     group: str | None = None
     # The images are the frames of a video: temporal consistency is measured, too
     stack: bool = False
@@ -144,6 +144,7 @@ class Evaluation:
     """Figures of several models on the same images."""
 
     data: str  # name of the source
+    split: str  # which of its images are measured; "" for all
     config: EvaluationConfig  # settings and metrics
     # Name and group of each measured image
     images: tuple[str, ...]

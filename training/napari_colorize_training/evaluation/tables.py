@@ -195,7 +195,7 @@ def summary(evaluation: Evaluation) -> str:
     config = evaluation.config
     count = len(evaluation.images)
     text = f"{count} image{'s' * (count != 1)} of {evaluation.data}"
-    text += ", validation split" * config.validation
+    text += f", {evaluation.split}" * bool(evaluation.split)
     text += checks.summary(evaluation.left_out, named=checks.NAMED)
     if config.degrade:
         text += (

@@ -81,6 +81,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
     """Return all figures as plain values: by column, by group, and by image."""
     return {
         "data": evaluation.data,
+        "split": evaluation.split,
         "config": asdict(evaluation.config),
         "napari_colorize": __version__,
         "images": len(evaluation.images),

@@ -16,8 +16,11 @@ from napari_colorize_training.__main__ import app
 from napari_colorize_training.data import Crops, ImageCache, prepare
 from napari_colorize_training.data.batch import prepare_batch
 from napari_colorize_training.data.checks import Problem
+from napari_colorize_training.data.decode import decode
 from napari_colorize_training.data.split import hash_position
+from napari_colorize_training.evaluation.evaluate import evaluate
 from napari_colorize_training.evaluation.metrics import ciede2000
+from napari_colorize_training.evaluation.records import EvaluationConfig
 from napari_colorize_training.finetune import (
     SIZES,
     finetune,
@@ -145,6 +148,7 @@ def test_the_card_has_counts_scores_recipe_and_a_sheet(learned):
     assert recipe["optimizer"]["lr"] == 3e-3
     with Image.open(result.path.with_suffix(".png")) as sheet:
         assert sheet.width > sheet.height / 2 > 100
+    assert decode(result.path.with_suffix(".png"), 160).predicted  # no training image
 
 
 def test_the_scores_are_reported_before_the_end(learned):
@@ -179,6 +183,57 @@ def misleading() -> dict[str, list]:
 
 
 WILD = {**TINY, "optimizer.lr": 3e-2, "stages.0.encoder_lr": 3e-2, "optimizer.ema_decay": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("group", "changes"), [("prefix:_", {}), (None, {"data.validation_share": 0.5})]
+)
+def test_an_evaluation_measures_the_validation_images_of_the_card(base, tmp_path, group, changes):
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    for number in range(24):
+        Image.fromarray(image(number)).save(folder / f"{'abcdef'[number // 4]}_{number}.png")
+    Image.fromarray(image(0)).convert("L").save(folder / "a_gray.png")
+
+    result = finetune(
+        folder,
+        base,
+        tmp_path / "m",
+        group=group,
+        steps=1,
+        changes={**TINY, **changes},
+        run=tmp_path / "run",
+    )
+
+    held_back = ImageCache(tmp_path / "run" / "cache", validation=True).names
+    model = Colorizer.from_pretrained(result.path)
+    config = EvaluationConfig(validation=True, calibration=False, saturations=())
+    found = evaluate({"m": model}, folder, config)
+    assert list(found.images) == held_back and len(held_back) == result.report.validation
+    assert found.split == "validation images of m"
+    if group:
+        assert not {name[0] for name in held_back} & {
+            each.name[0] for each in ImageCache(tmp_path / "run" / "cache", validation=False)
+        }
+        recipe = json.loads(read_weights(result.path).metadata["recipe"])
+        assert recipe["data"]["group"] == group
+
+
+def test_models_without_a_record_of_their_validation_images_are_named(learned, base):
+    models = {"small": Colorizer.from_pretrained(base)}
+    images = [image(n) for n in range(10)]
+    config = EvaluationConfig(validation=True, calibration=False, saturations=())
+
+    alone = evaluate(models, images, config)
+    mine = Colorizer.from_pretrained(learned[0].path)
+    both = evaluate({**models, "mine": mine}, images, config)
+
+    note = "(small has no record of validation images, so these may be training images)"
+    assert alone.split == f"default validation split {note}"
+    assert both.split == f"validation images of mine {note}"
+    assert len(both.images) == learned[0].report.validation
+    with pytest.raises(ImageError, match="has none of the validation images of mine"):
+        evaluate({"mine": mine}, [image(n) for n in range(50, 60)], config)
 
 
 def test_without_improvement_the_base_is_exported_and_reported(learned, misleading, tmp_path):

@@ -237,7 +237,7 @@ def calibrate(
     ],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Color images, as for train.")],
     all_images: Annotated[
-        bool, typer.Option("--all", help="Use all images, not only the validation split.")
+        bool, typer.Option("--all", help="Use also images on which the model was trained.")
     ] = False,
     limit: Annotated[int | None, typer.Option(help="Largest number of images.")] = None,
 ) -> None:

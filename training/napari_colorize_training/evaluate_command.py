@@ -45,7 +45,12 @@ def evaluate(
         ),
     ] = None,
     validation: Annotated[
-        bool, typer.Option("--validation", help="Use only the validation split.")
+        bool,
+        typer.Option(
+            "--validation",
+            help="Use only images that all models held back in training, as recorded in their "
+            "files; without a record, the default split.",
+        ),
     ] = False,
     limit: Annotated[int | None, typer.Option(help="Largest number of images.")] = None,
     group: Annotated[

@@ -37,7 +37,12 @@ from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
 from napari_colorize_training.loop.run_folder import sole_trainer
 from napari_colorize_training.model_card import FinetuneResult, write_card
-from napari_colorize_training.models.export import add_tensors, copy_model, measured_on
+from napari_colorize_training.models.export import (
+    add_tensors,
+    copy_model,
+    measured_on,
+    record_validation,
+)
 from napari_colorize_training.recipe import Recipe, parse_recipe
 from napari_colorize_training.recipe_parsing import set_value
 from napari_colorize_training.verdict import judge
@@ -57,7 +62,6 @@ SIDE = 128  # px, of the crops
 DEGRADED_LR = 3e-4  # peak learning rate if the gray input is degraded
 # The same with low-rank additions (LoRA), their rank, and the number of steps: more of them forget
 LORA_LR, LORA_RANK, LORA_STEPS = 1e-3, 8, 150
-RULE = "data.contrast_limits"  # key of the recipe: rule for the intensity range of images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,15 +175,15 @@ def finetune(
         cache = folder / "cache"
         reading = _ReadProgress(progress, control)
         # Its stage and crops do not depend on the number of images.
-        side = recipe_for(checkpoint, 0, changes=changes).image_side
+        first = recipe_for(checkpoint, 0, group=group, changes=changes)
         try:
             report = prepare(
                 images,
                 cache,
-                group=group,
-                side=side,
-                validation_share=VALIDATION_SHARE,
-                contrast_limits=(changes or {}).get(RULE, checkpoint.contrast_limits or "auto"),
+                group=first.data.group or None,
+                side=first.image_side,
+                validation_share=first.data.validation_share,
+                contrast_limits=first.data.contrast_limits,
                 progress=reading,
             )
         except Stopped:
@@ -189,6 +193,7 @@ def finetune(
         recipe = recipe_for(
             checkpoint,
             report.training,
+            group=group,
             augment=augment,
             degrade=degrade,
             features=features is not None,
@@ -209,8 +214,10 @@ def finetune(
         kept_base = bool(trainer.validator.best.state) and trainer.validator.best.step == 0
         if kept_base:  # what was measured on the base is true of its copy
             add_tensors(model, measured_on(weights.state))
+        validation = ImageCache(cache, validation=True)
+        record_validation(model, validation.digests)
         colorizers = Colorizer.from_pretrained(base), Colorizer.from_pretrained(model)
-        comparison = _BaseComparison(ImageCache(cache, validation=True), recipe.data.degrade)
+        comparison = _BaseComparison(validation, recipe.data.degrade)
         copy_model(model, out)
         result = comparison.compare(*colorizers, out, report, kept_base=kept_base)
         write_card(result, recipe, checkpoint, comparison.sheet(*colorizers))
@@ -234,6 +241,7 @@ def recipe_for(
     checkpoint: Checkpoint,
     images: int,
     *,
+    group: str | None = None,
     augment: str | None = None,
     degrade: str | None = None,
     features: bool = False,
@@ -255,6 +263,7 @@ def recipe_for(
             "contrast_limits": checkpoint.contrast_limits or "auto",
             "crop_scale": [0.6, 1.0],
             "validation_share": VALIDATION_SHARE,
+            "group": group or "",
         },
         "optimizer": {
             "lr": size.lr,

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from napari_colorize.provenance import STATEMENT
+from napari_colorize.provenance import SOFTWARE, STATEMENT, to_text
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.data import Report
 from napari_colorize_training.evaluation.quick_score import Score
@@ -59,8 +60,10 @@ def write_card(
 ) -> tuple[Path, Path]:
     """Write `model.md` and `model.png` beside `model.safetensors`; returns their paths."""
     image, path = result.path.with_suffix(".png"), result.path.with_suffix(".md")
+    texts = PngInfo()  # so that the sheet in a folder of training images is left out
+    texts.add_itxt("Comment", to_text({"software": SOFTWARE}))
     with new_file(image, overwrite=True) as part, write_errors(image):
-        sheet.save(part, format="PNG")
+        sheet.save(part, format="PNG", pnginfo=texts)
     with new_file(path, overwrite=True) as part, write_errors(path):
         part.write_text(_text(result, recipe, base, image.name), encoding="utf-8")
     return path, image

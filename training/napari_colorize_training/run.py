@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from napari_colorize_training.data import Report, prepare
-from napari_colorize_training.data.stream import INDEX, prepare_stream
+from napari_colorize_training.data.stream import INDEX, open_images, prepare_stream
 from napari_colorize_training.loop.accelerator import make_accelerator
 from napari_colorize_training.loop.engine import Trainer
 from napari_colorize_training.loop.options import RunOptions
 from napari_colorize_training.loop.progress import NoProgress, ProgressReporter, RunControl, Stopped
 from napari_colorize_training.loop.run_folder import sole_trainer
+from napari_colorize_training.models.export import record_validation
 from napari_colorize_training.recipe import Recipe
 
 
@@ -60,7 +61,10 @@ def run_recipe(
             return None
         if accelerator.is_main_process:
             progress.report("note", text=report.sentence())
-        return Trainer(recipe, options, progress, control).train()
+        model = Trainer(recipe, options, progress, control).train()
+        if model is not None and accelerator.is_main_process:
+            record_validation(model, open_images(options.cache, validation=True).digests)
+        return model
 
 
 def _prepare(

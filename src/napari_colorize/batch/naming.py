@@ -26,7 +26,7 @@ from napari_colorize.io.file_names import (
     stems_and_names,
 )
 from napari_colorize.io.formats import format_of, suffix_of, suggest_suffix, unknown_format
-from napari_colorize.io.images import read_provenance
+from napari_colorize.io.images import has_provenance, read_provenance
 from napari_colorize.provenance import how_made, is_older, of_image
 
 
@@ -243,7 +243,7 @@ def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
 
     def is_in_output_folder(path: Path) -> bool:
         mirrors = any((folder, own_stem(path)) in names for folder in mirrored(path.parent))
-        return mirrors and _has_record(path)  # reads the file
+        return mirrors and has_provenance(path)  # reads the file
 
     def is_result(source: FoundFile) -> bool:
         if has_result_name(source.path, names, named=source.named):
@@ -251,13 +251,6 @@ def _without_results(found: Sequence[FoundFile]) -> list[FoundFile]:
         return not source.named and is_in_output_folder(source.path)
 
     return [source for source in found if not is_result(source)]
-
-
-def _has_record(path: Path) -> bool:
-    try:
-        return read_provenance(path) is not None
-    except ImageError:  # reported when the image is read
-        return False
 
 
 def _name_results(

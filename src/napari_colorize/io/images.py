@@ -46,6 +46,7 @@ __all__ = [
     "Resolution",
     "StackWriter",
     "fill_range",
+    "has_provenance",
     "read_image",
     "read_provenance",
     "readable_suffixes",
@@ -165,6 +166,14 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, object] | None:
             if tiff_reader.is_tiff(start)
             else raster.read_record(path)
         )
+
+
+def has_provenance(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a result of this program; False if it is not readable."""
+    try:
+        return read_provenance(path) is not None
+    except ImageError:  # reported when the image is read
+        return False
 
 
 def _reader(path: Path, start: bytes) -> Callable[..., ImageRecord]:

@@ -126,14 +126,15 @@ def _declare_alpha(file: BinaryIO) -> None:
 def read_record(path: Path) -> dict[str, object] | None:
     """The provenance in a file's text chunks, comment or EXIF."""
     with open_image(path) as image:
-        found = _record_in(image)
+        found = record_in(image)
         if found is None and image.format == "PNG":
             image.load()  # text chunks may follow the pixels; this program writes them before
-            found = _record_in(image)
+            found = record_in(image)
     return found
 
 
-def _record_in(image: Image.Image) -> dict[str, object] | None:
+def record_in(image: Image.Image) -> dict[str, object] | None:
+    """The provenance in the metadata of an image that Pillow opened; its pixels may be decoded."""
     # `text` and `getexif` of a PNG decode its pixels.
     for text in image.info.values():
         if isinstance(text, (str, bytes)) and (found := record.from_text(exif.decode_text(text))):

@@ -69,7 +69,7 @@ def user_checkpoint(path: Path) -> Checkpoint:
 
     Raises `CheckpointError` if it is no safetensors file, or its architecture is unknown.
     """
-    metadata = _metadata(path)
+    metadata = metadata_of(path)
     architecture = ARCHITECTURES.get(metadata.get("architecture", ""))
     if architecture is None:
         raise CheckpointError(
@@ -112,7 +112,8 @@ def recommended_rule(metadata: Mapping[str, str]) -> RangeRule | None:
     return cast(RangeRule, rule) if rule in known and rule != "auto" else None
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata_of(path: Path) -> dict[str, str]:
+    """Read the metadata of a safetensors file; raises `CheckpointError` if it is none."""
     from safetensors import SafetensorError, safe_open
 
     refuse_large_header(path)

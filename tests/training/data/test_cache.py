@@ -14,6 +14,8 @@ from napari_colorize_training.data.cache import PREFETCH, THREADS, ImageCache, p
 from PIL import Image
 
 from napari_colorize.errors import ImageError, OutputError, SettingsError
+from napari_colorize.io.images import write_image
+from napari_colorize.provenance import SOFTWARE
 
 
 def image(seed: int, size=(60, 44)) -> Image.Image:
@@ -68,6 +70,7 @@ def test_unusable_images_are_left_out_and_reported(tmp_path):
     image(7).convert("L").save(folder / "gray.png")
     image(8).convert("L").convert("RGB").save(folder / "gray rgb.png")
     image(9, size=(31, 400)).save(folder / "tiny.png")
+    write_image(folder / "mine.png", np.asarray(image(10)), provenance={"software": SOFTWARE})
 
     report = prepare(folder, tmp_path / "cache")
 
@@ -76,13 +79,27 @@ def test_unusable_images_are_left_out_and_reported(tmp_path):
         "copy.png": "duplicated",
         "gray.png": "gray",
         "gray rgb.png": "gray",
+        "mine.png": "predicted by this program",
         "tiny.png": "tiny",
     }
     assert report.used == len(both(tmp_path / "cache")) == 6
-    assert "6 of 11 images are used" in report.sentence()
+    assert "6 of 12 images are used" in report.sentence()
     assert "copy.png: duplicated (same pixels as 000.png); left out." in report.text()
     report = json.loads((tmp_path / "cache" / "report.json").read_text())
-    assert len(report["problems"]) == 5
+    assert len(report["problems"]) == 6
+
+
+def test_colors_of_pairs_must_not_be_predicted_but_their_grays_may(tmp_path):
+    for folder, number in (("color", 1), ("gray", 0)):
+        write_images(tmp_path / folder, 3)
+        pixels = np.asarray(image(number))
+        path = tmp_path / folder / f"{number:03}.png"
+        path.unlink()
+        write_image(path, pixels, provenance={"software": SOFTWARE})
+
+    report = prepare(tmp_path, tmp_path / "cache")
+
+    assert problems_of(report) == {"color/001.png": "predicted by this program"}
 
 
 def test_near_duplicates_are_reported_and_not_split(tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from napari_colorize_training.data.decode import (
     to_color,
     to_gray,
 )
+from napari_colorize_training.data.sources import read_source
 from PIL import Image
 from skimage import data
 
 from napari_colorize.errors import ImageError
 from napari_colorize.imaging.intensity_range import IntensityRange
 from napari_colorize.io.images import write_image
+from napari_colorize.provenance import SOFTWARE
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tif"])
@@ -30,6 +33,29 @@ def test_written_images_are_read(tmp_path, suffix):
     decoded = decode(tmp_path / f"one{suffix}", 160)
 
     np.testing.assert_array_equal(decoded.pixels, image)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".ome.tif", ".jp2"])
+def test_results_of_this_program_are_recognized(tmp_path, suffix):
+    image = data.astronaut()[:60, :80]
+    record = {"software": SOFTWARE, "model": "embedded"}
+    write_image(tmp_path / f"one{suffix}", image, provenance=record)
+    write_image(tmp_path / f"other{suffix}", image)
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        tar.add(tmp_path / f"one{suffix}", f"one{suffix}")
+    (member,) = read_source(tmp_path / "shard.tar").items
+
+    assert decode(tmp_path / f"one{suffix}", 160).predicted
+    assert decode(member.color, 160).predicted
+    assert not decode(tmp_path / f"other{suffix}", 160).predicted
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_results_of_sixteen_bits_are_recognized(tmp_path, suffix):
+    image = np.random.default_rng(0).integers(0, 65536, (40, 50, 3), dtype=np.uint16)
+    write_image(tmp_path / f"one{suffix}", image, provenance={"software": SOFTWARE})
+
+    assert decode(tmp_path / f"one{suffix}", 160).predicted
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

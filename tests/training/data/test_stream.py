@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from napari_colorize_training.data import prepare
 from napari_colorize_training.data.stream import ImageStream, open_images, prepare_stream
+from napari_colorize_training.evaluation.ground_truth import find_ground_truth
+from napari_colorize_training.models.export import recorded_validation
 from napari_colorize_training.run import run_recipe
 from PIL import Image
 from tiny_training import draw_images, options_of, tiny
@@ -84,6 +86,9 @@ def test_a_recipe_is_trained_from_a_shard_without_a_cache(shard, tmp_path):
 
     assert model is not None and model.is_file()
     assert not (tmp_path / "cache" / "pixels").exists()
+    truths = find_ground_truth(shard, validation=recorded_validation(model))
+    names = open_images(tmp_path / "cache", validation=True).names
+    assert [item.name for item in truths.items] == names
 
 
 def test_a_cache_replaces_a_stream(shard, tmp_path):

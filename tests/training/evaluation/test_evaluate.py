@@ -14,6 +14,7 @@ from napari_colorize_training.evaluation.ground_truth import find_ground_truth
 from napari_colorize_training.evaluation.metrics import ciede2000, colorfulness, psnr, to_gray
 from napari_colorize_training.evaluation.quick_score import quick_score
 from napari_colorize_training.evaluation.records import EvaluationConfig
+from napari_colorize_training.evaluation.tables import summary
 from PIL import Image
 from stand_ins import TintNetwork, UnevenNetwork, colorizer_of
 from torch import Tensor
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 
 from napari_colorize.analysis.expected_error import expected_error
 from napari_colorize.errors import ImageError, SettingsError
+from napari_colorize.io.images import write_image
 
 CAT = skimage.data.chelsea()[40:200:2, 100:300:2]
 
@@ -166,7 +168,37 @@ def test_gray_and_unreadable_images_are_skipped(tiny_colorizer, folder):
 
     found = evaluate({"tint": tiny_colorizer}, folder)
 
-    assert len(found.images) == 3 and found.skipped == 3
+    assert len(found.images) == 3 and len(found.left_out) == 3
+    assert summary(found).endswith(
+        "; left out: 1 unreadable (broken.png), 2 gray (gray too.jpg, gray.png)."
+    )
+
+
+def test_at_most_three_images_of_a_problem_are_named(tiny_colorizer, folder):
+    for number in range(5):
+        (folder / f"z{number}.png").write_bytes(b"no image")
+
+    found = evaluate({"tint": tiny_colorizer}, folder)
+
+    assert "5 unreadable (z0.png, z1.png, z2.png and 2 more)" in summary(found)
+
+
+def test_predicted_images_are_no_truth(tiny_colorizer, folder):
+    colorized = tiny_colorizer(to_gray(CAT))
+    write_image(folder / "mine.png", colorized.pixels, provenance=colorized.provenance)
+    write_image(folder / "alone" / "a.png", colorized.pixels, provenance=colorized.provenance)
+    stack = np.stack([colorized.pixels] * 3)
+    write_image(folder / "alone" / "s.tif", stack, provenance=colorized.provenance)
+
+    found = evaluate({"tint": tiny_colorizer}, folder)
+
+    assert len(found.images) == 3
+    assert "2 predicted by this program (alone/a.png, mine.png)" in summary(found)
+    assert "1 unreadable (alone/s.tif)" in summary(found)
+    with pytest.raises(ImageError, match="1 predicted by this program"):
+        evaluate({"tint": tiny_colorizer}, folder / "alone")
+    with pytest.raises(ImageError, match="was predicted by this program"):
+        evaluate({"tint": tiny_colorizer}, folder / "alone" / "s.tif")
 
 
 def test_models_get_the_gray_images_of_the_source(tiny_colorizer, tmp_path):
@@ -350,7 +382,7 @@ def test_the_command_replaces_no_file(folder, option):
         (["nosuch", "DATA"], "No model is named 'nosuch'"),
         (["embedded", "DATA/empty"], "has no images to measure on"),
         (["embedded", "DATA/nowhere"], "does not exist"),
-        (["embedded", "DATA/gray"], "is readable and has colors"),
+        (["embedded", "DATA/gray"], "left out: 1 gray (one.png)"),
         (["embedded", "DATA", "--html", "DATA/empty"], "is a folder"),
         (["embedded", "DATA", "--backbone", "DATA/cat0.png"], "cat0.png"),
         (["embedded", "DATA", "--lpips", "DATA/none.pth"], "none.pth"),

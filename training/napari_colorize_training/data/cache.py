@@ -34,10 +34,12 @@ from napari_colorize_training.data.checks import (
     COLORLESS,
     DISAGREEING,
     DUPLICATED,
+    HAS_RECORD,
     MAX_DIFFERENCE,
     MIN_SIDE,
     MISPAIRED,
     OTHER_RANGE,
+    PREDICTED,
     SIMILAR,
     TINY,
     UNREADABLE,
@@ -51,6 +53,7 @@ from napari_colorize_training.data.checks import (
     summary,
 )
 from napari_colorize_training.data.decode import (
+    Decoded,
     brightness_difference,
     decode,
     digest_of,
@@ -72,7 +75,7 @@ from napari_colorize_training.data.split import grouping, validation_split
 
 SIDE = 160  # px, short side of cached images
 VALIDATION_SHARE = 0.02
-FORMAT = 3  # version of the cache; caches of other versions are rebuilt
+FORMAT = 4  # version of the cache; caches of other versions are rebuilt
 THREADS = min(16, os.cpu_count() or 1)
 SAMPLE = 16  # images from which properties of all are estimated
 PREFETCH = 4  # images that are decoded in advance, per thread
@@ -101,6 +104,7 @@ class CacheEntry:
     """Entry of the index: position and format of an image in `pixels`."""
 
     name: str
+    digest: str
     group: str | None
     start: int
     height: int
@@ -139,6 +143,11 @@ class Images(Sequence[CachedImage]):
     def names(self) -> list[str]:
         """Names of the images, in order."""
 
+    @property
+    @abstractmethod
+    def digests(self) -> list[str]:
+        """Hashes of the contents of the color images, in order; see `decode.content_digest`."""
+
 
 class ImageCache(Images):
     """Images in a cache, see `prepare`."""
@@ -162,6 +171,11 @@ class ImageCache(Images):
     def names(self) -> list[str]:
         """Names of the images, in order."""
         return [entry.name for entry in self._entries]
+
+    @property
+    def digests(self) -> list[str]:
+        """Hashes of the contents of the color images, in order; see `decode.content_digest`."""
+        return [entry.digest for entry in self._entries]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -322,7 +336,6 @@ class _CacheWriter:
         self.title, self.problems = title, problems
         self.total, self.missing = total, len(problems)
         self.entries: list[CacheEntry] = []
-        self.digests: list[str] = []
         self.hashes: list[int | None] = []
         self._first: dict[str, str] = {}  # fingerprint of pixels -> name
 
@@ -356,6 +369,7 @@ class _CacheWriter:
         self.entries.append(
             CacheEntry(
                 name=item.name,
+                digest=image.digest,
                 group=group,
                 start=start,
                 height=height,
@@ -366,15 +380,15 @@ class _CacheWriter:
                 gray_limits=image.gray_limits,
             )
         )
-        self.digests.append(image.digest)
         self.hashes.append(image.difference_hash)
 
     def split(self, share: float) -> tuple[list[CacheEntry], Report]:
         """Return the entries that are used, assigned to the splits, and the report."""
         self._require_two()
         groups = [entry.group for entry in self.entries]
+        digests = [entry.digest for entry in self.entries]
         alike = near_duplicates(self.hashes)
-        split = validation_split(self.digests, groups, alike, share)
+        split = validation_split(digests, groups, alike, share)
         leaks = self._leaks(alike, split)
         entries = [
             replace(entry, validation=is_validation)
@@ -465,7 +479,7 @@ def read_item(item: Item, *, side: int, rule: RangeRule) -> CheckedImage | Probl
         gray = None if item.gray is None else decode(item.gray, side)
     except ImageError as error:
         return Problem(item.name, UNREADABLE, str(error).rstrip("."), "left out")
-    problem = _problem(color.pixels, None if gray is None else gray.pixels)
+    problem = _problem(color, None if gray is None else gray.pixels)
     if problem is None:
         found, found_gray = ranges_of(color, gray, item.limits, rule)
         rgb, limits = to_color(color, found)
@@ -503,12 +517,14 @@ def _range_note(item: Item, trained: IntensityRange, used: IntensityRange) -> Pr
     return Problem(item.name, OTHER_RANGE, reason, "kept")
 
 
-def _problem(color: AnyArray, gray: AnyArray | None) -> tuple[str, str] | None:
-    """Return kind and reason of a problem with an image's shape, or None."""
-    height, width = color.shape[:2]
-    if is_tiny(color):
+def _problem(color: Decoded, gray: AnyArray | None) -> tuple[str, str] | None:
+    """Return kind and reason of a problem with an image's origin or shape, or None."""
+    if color.predicted:
+        return PREDICTED, HAS_RECORD
+    height, width = color.pixels.shape[:2]
+    if is_tiny(color.pixels):
         return TINY, f"{width} x {height} px; the minimum is {MIN_SIDE}"
-    if color.ndim == 2:
+    if color.pixels.ndim == 2:
         return COLORLESS, "it has one channel"
     if gray is not None:
         other = gray.shape[1] / gray.shape[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
@@ -20,6 +19,7 @@ MIN_SIDE = 32  # px, short side; smaller images show no recognizable objects
 MIN_COLOR = 0.01  # mean of max(R, G, B) - min(R, G, B); JPEG noise of gray images is below
 MAX_BITS = 2  # of 64, by which the hashes of near-duplicates differ at most
 FLAT = 2.0  # standard deviation in levels; below it the hash would be noise
+NAMED = 3  # images of each problem that are named in a summary
 BIT_RANGES = (0x1FFFFF, 0x1FFFFF << 21, 0x3FFFFF << 42)  # 21 + 21 + 22 bits
 
 MAX_DIFFERENCE = 0.2  # mean difference of gray and the luminance of its colors, of the range
@@ -27,6 +27,8 @@ UNREADABLE, COLORLESS, TINY, DUPLICATED, SIMILAR, MISPAIRED, DISAGREEING = (
     *("unreadable", "gray", "tiny"),
     *("duplicated", "nearly the same", "mis-paired", "of another brightness in gray"),
 )
+PREDICTED = "predicted by this program"
+HAS_RECORD = "its metadata have a provenance record"  # reason of PREDICTED
 OTHER_RANGE = "of another intensity range in gray alone"
 
 
@@ -104,11 +106,27 @@ class Report:
         return cls(**values, problems=problems)
 
 
-def summary(problems: Sequence[Problem]) -> str:
-    """Return numbers of images that were left out, as the end of a sentence, or ""."""
-    counts = Counter(problem.problem for problem in problems if problem.action == "left out")
-    parts = ", ".join(f"{count} {problem}" for problem, count in counts.items())
+def summary(problems: Sequence[Problem], *, named: int = 0) -> str:
+    """Return numbers of images that were left out, as the end of a sentence, or "".
+
+    At most `named` images of each problem are named.
+    """
+    names: dict[str, list[str]] = {}
+    for each in problems:
+        if each.action == "left out":
+            names.setdefault(each.problem, []).append(each.name)
+    parts = ", ".join(
+        f"{len(found)} {problem}{_first(found, named)}" for problem, found in names.items()
+    )
     return f"; left out: {parts}" if parts else ""
+
+
+def _first(names: Sequence[str], count: int) -> str:
+    """Return the first names in parentheses."""
+    if not count:
+        return ""
+    others = len(names) - count
+    return f" ({', '.join(names[:count])}{f' and {others} more' * (others > 0)})"
 
 
 def is_tiny(pixels: AnyArray) -> bool:

@@ -27,6 +27,7 @@ from napari_colorize.imaging.intensity_range import (
     range_of_images,
 )
 from napari_colorize.imaging.planes import to_numpy
+from napari_colorize.io.raster import record_in
 from napari_colorize.settings import ContrastLimits
 from napari_colorize_training.data.sources import Content, Member
 
@@ -42,6 +43,7 @@ class Decoded:
     pixels: AnyArray  # shape (Y, X) or (Y, X, 3): any real dtype; black is the lowest value
     digest: str  # SHA-256 of the file, or of the array's bytes
     declared: IntensityRange | None = None  # values of black and white, if the file has them
+    predicted: bool = False  # whether the file has the provenance record of this program
 
 
 def decode(content: Content, side: int) -> Decoded:
@@ -55,11 +57,9 @@ def decode(content: Content, side: int) -> Decoded:
     try:
         if not isinstance(content, (Path, Member)):
             return _decode_array(content)
-        data = content.read_bytes() if isinstance(content, Path) else content.read()
+        data = _bytes_of(content)
         digest = hashlib.sha256(data).hexdigest()
-        if (pixels := _eight_bits(data, side)) is not None:
-            return Decoded(pixels, digest)
-        return _decode_deep(content, data, digest)
+        return _eight_bits(data, side, digest) or _decode_deep(content, data, digest)
     except ColorizeError:
         raise
     # Decoders raise almost any class of exception for damaged files.
@@ -179,6 +179,17 @@ def shrunk_size(shape: tuple[int, ...], side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def content_digest(content: Content) -> str:
+    """Return `Decoded.digest` without decoding."""
+    if isinstance(content, (Path, Member)):
+        return hashlib.sha256(_bytes_of(content)).hexdigest()
+    return digest_of(to_numpy(content))
+
+
+def _bytes_of(content: Path | Member) -> bytes:
+    return content.read_bytes() if isinstance(content, Path) else content.read()
+
+
 def digest_of(array: AnyArray) -> str:
     """Return the SHA-256 of an array's dtype, shape and values."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
@@ -191,8 +202,8 @@ def _decode_array(content: Any) -> Decoded:
     return Decoded(array, digest_of(array))
 
 
-def _eight_bits(data: bytes, side: int) -> AnyArray | None:
-    """Return uint8 `(Y, X)` or `(Y, X, 3)`; None if Pillow would reduce the bit depth."""
+def _eight_bits(data: bytes, side: int, digest: str) -> Decoded | None:
+    """Decode to uint8 `(Y, X)` or `(Y, X, 3)`; None if Pillow would reduce the bit depth."""
     try:
         image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
@@ -202,7 +213,8 @@ def _eight_bits(data: bytes, side: int) -> AnyArray | None:
         return None
     image.draft(None, (DRAFT * side, DRAFT * side))  # JPEG only: reduces by 2, 4 or 8
     upright = ImageOps.exif_transpose(image)
-    return np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
+    pixels = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
+    return Decoded(pixels, digest, predicted=record_in(image) is not None)
 
 
 def _decode_deep(content: Path | Member, data: bytes, digest: str) -> Decoded:
@@ -215,7 +227,7 @@ def _decode_deep(content: Path | Member, data: bytes, digest: str) -> Decoded:
 
 
 def _decode_with_io(path: Path, digest: str) -> Decoded:
-    from napari_colorize.io.images import read_image
+    from napari_colorize.io.images import has_provenance, read_image
 
     try:
         image = read_image(path)
@@ -223,10 +235,12 @@ def _decode_with_io(path: Path, digest: str) -> Decoded:
         if not isinstance(error.__cause__, ImportError):
             raise
         # Training machines may lack the libraries for these files; Pillow reads many of them.
-        return Decoded(_pillow_array(Image.open(path)), digest)
+        opened = Image.open(path)
+        predicted = record_in(opened) is not None
+        return Decoded(_pillow_array(opened), digest, predicted=predicted)
     if image.is_stack:
         raise ImageError("it is a stack; give its planes as separate files, or as an array")
-    return Decoded(image.array, digest, image.declared_range)
+    return Decoded(image.array, digest, image.declared_range, has_provenance(path))
 
 
 def _pillow_array(image: Image.Image) -> AnyArray:

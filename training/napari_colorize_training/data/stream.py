@@ -28,6 +28,7 @@ from napari_colorize_training.data.cache import (
     to_bytes,
 )
 from napari_colorize_training.data.checks import Report
+from napari_colorize_training.data.decode import content_digest
 from napari_colorize_training.data.sources import Content, Item, Member, read_source
 from napari_colorize_training.data.split import grouping, validation_split
 
@@ -63,6 +64,11 @@ class ImageStream(Images):
     def names(self) -> list[str]:
         """Names of the images, in order."""
         return [entry.item.name for entry in self._entries]
+
+    @property
+    def digests(self) -> list[str]:
+        """Hashes of the contents of the color images, in order; reads all files."""
+        return [content_digest(entry.item.color) for entry in self._entries]
 
     @property
     def short_side(self) -> int:

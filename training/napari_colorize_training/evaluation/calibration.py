@@ -29,7 +29,7 @@ from napari_colorize.imaging.resample import resize
 from napari_colorize_training.evaluation.ground_truth import GroundTruthSet, find_ground_truth
 from napari_colorize_training.evaluation.metrics import to_gray, to_lab
 from napari_colorize_training.evaluation.non_photographs import non_photograph
-from napari_colorize_training.models.export import add_tensors
+from napari_colorize_training.models.export import add_tensors, recorded_validation
 
 POINTS = 24  # of the curve
 MAX_ERROR = 200.0  # CIEDE2000, larger than any color difference
@@ -59,7 +59,8 @@ def calibrate_model(
     data : path, sequence, mapping or array
         Color images; see `sources.read_source`.
     validation : bool
-        Use only the validation split of a training on this data.
+        Use only the images that the model's training held back, according to its metadata; without
+        this record the default split.
     limit : int, optional
         Largest number of images.
     progress : callable, optional
@@ -84,7 +85,8 @@ def calibrate_model(
             f"{model} has no color classes to calibrate: only networks of the architectures "
             "compact and region have."
         )
-    truths = find_ground_truth(data, validation=validation, limit=limit)
+    held_back = (recorded_validation(model) or True) if validation else False
+    truths = find_ground_truth(data, validation=held_back, limit=limit)
     expected, measured = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ColorizeWarning)

@@ -23,6 +23,7 @@ from napari_colorize.colorizer import Colorizer
 from napari_colorize.errors import ColorizeWarning, ImageError
 from napari_colorize.imaging.resample import resize
 from napari_colorize.result import Colorized
+from napari_colorize_training.data.checks import NAMED, Problem, summary
 from napari_colorize_training.evaluation.accumulators import (
     ColumnTotals,
     ExampleBuffer,
@@ -58,6 +59,7 @@ from napari_colorize_training.evaluation.records import (
     NoReferenceFigures,
     nan_mean,
 )
+from napari_colorize_training.models.export import recorded_validation
 
 CALIBRATION_GRID = 32  # areas along a side in which expected and measured errors are compared
 SAMPLES = 6  # images on the sheet of samples
@@ -93,14 +95,21 @@ def evaluate(
         If the file of a feature network cannot be read.
     """
     config = config or EvaluationConfig()
+    validation, split = validation_images(models) if config.validation else (False, "")
     truths = find_ground_truth(
         data,
-        validation=config.validation,
+        validation=validation,
         group=config.group,
         frames=config.stack,
         limit=config.limit,
     )
+    if not truths.items:
+        raise ImageError(
+            f"{truths.title} has none of the {split}. Give the unchanged images of the training, "
+            "or leave out --validation."
+        )
     evaluator = _Evaluator(models, config)
+    evaluator.left_out += truths.problems
     with warnings.catch_warnings():
         # Warnings of a model concern its figures, and would be repeated for each image.
         warnings.simplefilter("ignore", ColorizeWarning)
@@ -108,7 +117,27 @@ def evaluate(
             evaluator.add(truth)
             if progress is not None:
                 progress(done, len(truths))
-    return evaluator.finish(Path(truths.title).name)
+    return evaluator.finish(Path(truths.title).name, split)
+
+
+def validation_images(models: Mapping[str, Colorizer]) -> tuple[bool | frozenset[str], str]:
+    """Return the images that the trainings of all models held back, and what they are in words.
+
+    Without any record it is the default split (True).
+    """
+    records: dict[str, frozenset[str]] = {}
+    for name, colorizer in models.items():
+        file = Path(colorizer.checkpoint.file)  # relative: of the catalogue, without a record
+        if file.is_absolute() and (record := recorded_validation(file)):
+            records[name] = record
+    known = list(records)
+    unknown = ", ".join(name for name in models if name not in known)
+    has = "have" if len(models) - len(known) > 1 else "has"
+    note = f"{unknown} {has} no record of validation images, so these may be training images"
+    if not known:
+        return True, f"default validation split ({note})"
+    common = frozenset.intersection(*records.values())
+    return common, f"validation images of {' and '.join(known)}{f' ({note})' if unknown else ''}"
 
 
 class _Evaluator:
@@ -131,14 +160,14 @@ class _Evaluator:
         self.samples: list[Example] = []
         self.best = {name: ExampleBuffer() for name in self.models}
         self.worst = {name: ExampleBuffer() for name in self.models}
-        self.skipped = 0
+        self.left_out: list[Problem] = []
         self._gray_before: UInt8Array | None = None
 
     def add(self, truth: GroundTruthImage) -> None:
-        """Measure all models on an image, or count it as skipped."""
+        """Measure all models on an image, or keep its problem."""
         rgb = truth.rgb
-        if rgb is None or (truth.gray is not None and truth.gray.shape != rgb.shape[:2]):
-            self.skipped += 1
+        if rgb is None:
+            self.left_out += [truth.problem] if truth.problem else []
             return
         lab, gray = to_lab(rgb), to_gray(rgb) if truth.gray is None else truth.gray
         self.names.append(truth.name)
@@ -157,22 +186,23 @@ class _Evaluator:
         }
         self._keep_examples(truth.name, network_gray, results, rgb)
 
-    def finish(self, data: str) -> Evaluation:
+    def finish(self, data: str, split: str) -> Evaluation:
         """Return the results of all images."""
         if not self.names:
-            if self.skipped:
+            if self.left_out:
                 raise ImageError(
-                    f"None of the {self.skipped} images of {data} is readable and has colors, "
-                    "which are needed for comparison. Give color images."
+                    f"{data} has no images to measure on{summary(self.left_out, named=NAMED)}. "
+                    "Give images with true colors."
                 )
             raise FileNotFoundError(f"{data} has no images to measure on.")
         video = self.truth_video.values() if self.config.stack else {}
         return Evaluation(
             data=data,
+            split=split,
             config=self.config,
             images=tuple(self.names),
             groups=tuple(self.groups),
-            skipped=self.skipped,
+            left_out=tuple(self.left_out),
             truth=tuple(self.truth),
             gray=self._column("gray", self.gray),
             models=tuple(self._column(name, totals) for name, totals in self.totals.items()),

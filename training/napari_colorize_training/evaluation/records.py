@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_colorize.array_types import UInt8Array
 from napari_colorize.errors import SettingsError
+from napari_colorize_training.data.checks import Problem
 from napari_colorize_training.evaluation.metrics import CalibrationCurve
 
 
@@ -37,10 +38,10 @@ class EvaluationConfig:
     # A key of `degrade.PRESETS`. Models get degraded gray; their colors are combined with the clean
     # gray before they are measured, so that figures are comparable.
     degrade: str | None = None
-    validation: bool = False  # use only the validation split of a training on these images
+    # Use only the images that the trainings of the models held back; see `validation_images`
+    validation: bool = False
     limit: int | None = None  # largest number of images
-    # Option for groups as in training (`split.grouping`): figures are also reported for each group,
-    # and the validation split does not divide groups
+    # Option for groups as in training (`split.grouping`): figures are also reported for each group
     group: str | None = None
     # The images are the frames of a video: temporal consistency is measured, too
     stack: bool = False
@@ -143,11 +144,12 @@ class Evaluation:
     """Figures of several models on the same images."""
 
     data: str  # name of the source
+    split: str  # which of its images are measured; "" for all
     config: EvaluationConfig  # settings and metrics
     # Name and group of each measured image
     images: tuple[str, ...]
     groups: tuple[str, ...]
-    skipped: int  # number of images that are damaged or have no colors
+    left_out: tuple[Problem, ...]  # problems of images that are not measured
     truth: tuple[NoReferenceFigures, ...]  # figures of the true images
     gray: Column  # figures of gray
     models: tuple[Column, ...]  # figures of the models

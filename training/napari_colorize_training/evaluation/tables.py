@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_colorize_training.data import checks
+
 if TYPE_CHECKING:
     from napari_colorize_training.evaluation.records import Column, Evaluation
 
@@ -193,9 +195,8 @@ def summary(evaluation: Evaluation) -> str:
     config = evaluation.config
     count = len(evaluation.images)
     text = f"{count} image{'s' * (count != 1)} of {evaluation.data}"
-    text += ", validation split" * config.validation
-    if evaluation.skipped:
-        text += f"; {evaluation.skipped} left out (damaged, or without colors)"
+    text += f", {evaluation.split}" * bool(evaluation.split)
+    text += checks.summary(evaluation.left_out, named=checks.NAMED)
     if config.degrade:
         text += (
             f"; models get gray degraded as {config.degrade} (seed {config.seed}), and their "

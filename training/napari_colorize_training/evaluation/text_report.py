@@ -81,10 +81,12 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
     """Return all figures as plain values: by column, by group, and by image."""
     return {
         "data": evaluation.data,
+        "split": evaluation.split,
         "config": asdict(evaluation.config),
         "napari_colorize": __version__,
         "images": len(evaluation.images),
-        "skipped": evaluation.skipped,
+        "skipped": len(evaluation.left_out),
+        "left_out": [asdict(problem) for problem in evaluation.left_out],
         "truth": {
             **{name: evaluation.truth_mean(name) for name in _fields(evaluation.truth[0])},
             "cdc": evaluation.truth_cdc,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from napari_colorize.errors import CheckpointError
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.runtime.atomic import new_file, write_errors
+from napari_colorize.zoo.user_models import metadata_of
 from napari_colorize.zoo.weights import read_weights, write_weights
 from napari_colorize_training.errors import TrainingError
 from napari_colorize_training.recipe import Recipe
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
 
 RECOMMENDED_SETTINGS = ("render_factor", "saturation")
+# Key of the metadata: hashes of the images that a training held back for validation, their number
+# of digits, and the largest number of images that are recorded
+VALIDATION_IMAGES, DIGITS, MAX_RECORDED = "validation_images", 12, 100_000
 # Buffers that were measured on a network: outdated as soon as it is trained further
 MEASURED = ("calibration", "photograph_classifier")
 
@@ -105,6 +110,25 @@ def add_tensors(model: Path, tensors: dict[str, Tensor]) -> None:
     """Add tensors to the file of a model, atomically; the others and the metadata are kept."""
     weights = read_weights(model)
     write_weights(model, weights.state | tensors, weights.metadata)
+
+
+def record_validation(model: Path, digests: Sequence[str]) -> None:
+    """Add to the metadata of a model which images its training held back for validation.
+
+    `digests` are those of `Images`. An evaluation can then leave out the training images, whatever
+    determined the split: groups, near-duplicates, and images that were left out.
+    """
+    weights = read_weights(model)
+    recorded = " ".join(digest[:DIGITS] for digest in digests[:MAX_RECORDED])
+    write_weights(model, weights.state, weights.metadata | {VALIDATION_IMAGES: recorded})
+
+
+def recorded_validation(model: str | Path) -> frozenset[str]:
+    """Return the hashes that `record_validation` wrote into a file; empty if there are none."""
+    try:
+        return frozenset(metadata_of(Path(model)).get(VALIDATION_IMAGES, "").split())
+    except CheckpointError:  # no safetensors file
+        return frozenset()
 
 
 def copy_model(model: Path, out: Path) -> Path:

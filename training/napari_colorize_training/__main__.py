@@ -119,11 +119,12 @@ def train(
     from napari_colorize.runtime.atomic import refuse_existing
     from napari_colorize_training.loop.initialize import open_base
     from napari_colorize_training.loop.options import RunOptions
-    from napari_colorize_training.models.export import copy_model
+    from napari_colorize_training.models.export import copy_model, model_path
     from napari_colorize_training.recipe import parse_change, read_recipe
     from napari_colorize_training.run import run_recipe
 
     if out is not None:
+        out = model_path(out)
         refuse_existing(out, overwrite=overwrite)
     with _progress_and_control(progress) as (reporter, control):
         values = dict(parse_change(change) for change in changes or [])

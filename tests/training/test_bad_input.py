@@ -22,10 +22,10 @@ def recipe(tmp_path):
     return to_toml(tiny_table(steps=6), tmp_path / "tiny.toml")
 
 
-def sentence_of(recipe, folder: Path, *more: str) -> str:
-    """Return the one line with which a failing command ends."""
+def sentence_of(recipe, folder: Path, *more: str, code: int = 1) -> str:
+    """Return the one line with which a failing command ends; `code` is 2 for usage errors."""
     result = CliRunner().invoke(app, command(recipe, folder, "--progress", "none", *more)[2:])
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == code, result.output
     assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
     assert result.stderr.rstrip().endswith((".", ")"))
     assert not list(folder.rglob("*.safetensors")) and not list(folder.rglob("*.part"))
@@ -130,7 +130,7 @@ def test_a_run_folder_that_is_a_file(recipe, tmp_path):
 def test_a_base_of_another_architecture(recipe, tmp_path):
     draw_images(tmp_path / "images")
 
-    sentence = sentence_of(recipe, tmp_path, "--base", "embedded")
+    sentence = sentence_of(recipe, tmp_path, "--base", "embedded", code=2)
 
     assert "'lab-autoencoder'" in sentence and "'region'" in sentence
 
@@ -164,14 +164,14 @@ def test_a_diverging_learning_rate(recipe, tmp_path, steps):
 def test_a_recipe_with_inconsistent_values(recipe, tmp_path, change, message):
     draw_images(tmp_path / "images")
 
-    assert message in sentence_of(recipe, tmp_path, "--set", change)
+    assert message in sentence_of(recipe, tmp_path, "--set", change, code=2)
 
 
 def test_images_too_small_for_the_critic(tmp_path):
     draw_images(tmp_path / "images", side=40)
     recipe = to_toml(eventful_table(4, 4), tmp_path / "adversarial.toml")
 
-    sentence = sentence_of(recipe, tmp_path)
+    sentence = sentence_of(recipe, tmp_path, code=2)
 
     assert "critic" in sentence and "32 px" in sentence
 
@@ -181,7 +181,7 @@ def test_a_state_of_another_recipe(recipe, tmp_path):
     CliRunner().invoke(app, command(recipe, tmp_path, "--progress", "none")[2:])
     (tmp_path / "run" / "model.safetensors").unlink()
 
-    assert "another --run folder" in sentence_of(recipe, tmp_path, "--set", "seed=1")
+    assert "another --run folder" in sentence_of(recipe, tmp_path, "--set", "seed=1", code=2)
 
 
 def test_exhausted_memory(recipe, tmp_path, monkeypatch):

@@ -291,6 +291,39 @@ def test_existing_files_are_not_replaced(base, tmp_path, suffix):
     assert [path.name for path in tmp_path.iterdir()] == [kept.name]
 
 
+@pytest.mark.parametrize("command", [["finetune"], ["train", "ipol"]])
+def test_other_suffixes_of_the_model_are_refused(tmp_path, command):
+    out = tmp_path / "mine.pth"
+
+    result = CliRunner().invoke(app, [*command, str(tmp_path), "--out", str(out)])
+
+    assert result.exit_code == 2
+    assert "mine.pth ends in .pth, but models are written as .safetensors" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_sheet_names_the_files(base, tmp_path, monkeypatch):
+    labels = []
+    monkeypatch.setattr(
+        "napari_colorize_training.evaluation.sheets.contact_sheet",
+        lambda _, found, **__: labels.extend(found) or np.zeros((8, 8, 3), np.uint8),
+    )
+    for folder in ("color", "gray"):
+        (tmp_path / folder).mkdir()
+        for number in range(2):
+            rgb = Image.fromarray(image(number))
+            rgb = rgb if folder == "color" else rgb.convert("L")
+            rgb.save(tmp_path / folder / f"cat{number}.png")
+
+    result = finetune(tmp_path, base, tmp_path / "m", steps=1, changes=TINY)
+
+    assert labels[-4].startswith("gray: ")  # the preview of the training comes before
+    assert labels[-1] in ("truth, cat0.png", "truth, cat1.png")
+    card = result.path.with_suffix(".md").read_text()
+    assert "on 1 validation image " in result.sentence.replace(" is ", " ")
+    assert "Trained on 1 image, measured on 1 of\n  1 image for validation" in card
+
+
 def test_a_model_is_replaced_if_asked_for(base, tmp_path):
     out = tmp_path / "mine.safetensors"
     out.write_bytes(b"earlier model")

@@ -99,7 +99,7 @@ def test_invalid_changes_are_refused_with_one_line(change, message, tmp_path):
 
     result = CliRunner().invoke(app, ["train", "ipol", str(tmp_path), "--set", change, *run])
 
-    assert result.exit_code == 1 and message in result.stderr
+    assert result.exit_code == 2 and message in result.stderr
     assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

@@ -28,7 +28,6 @@ class TrainingProgram(Program):
     """Command group that prints user errors, also those of files and values, as one line."""
 
     user_errors = USER_ERRORS
-    usage_errors = ()
 
 
 app = create_program("napari-colorize-train", TrainingProgram)
@@ -112,11 +111,12 @@ def train(
     from napari_colorize.runtime.atomic import refuse_existing
     from napari_colorize_training.loop.initialize import open_base
     from napari_colorize_training.loop.options import RunOptions
-    from napari_colorize_training.models.export import copy_model
+    from napari_colorize_training.models.export import copy_model, model_path
     from napari_colorize_training.recipe import parse_change, read_recipe
     from napari_colorize_training.run import run_recipe
 
     if out is not None:
+        out = model_path(out)
         refuse_existing(out, overwrite=overwrite)
     with _progress_and_control(progress) as (reporter, control):
         values = dict(parse_change(change) for change in changes or [])
@@ -247,6 +247,7 @@ def calibrate(
     """
     from tqdm import tqdm
 
+    from napari_colorize_training.data.checks import NAMED, summary
     from napari_colorize_training.evaluation.calibration import calibrate_model
 
     with tqdm(desc="calibrate", unit="image") as bar:  # on stderr
@@ -255,11 +256,16 @@ def calibrate(
             bar.total = total
             bar.update(done - bar.n)
 
-        expected, measured = calibrate_model(
+        result = calibrate_model(
             model, data, validation=not all_images, limit=limit, progress=progress
         )
-    typer.echo("expected " + " ".join(f"{value:5.1f}" for value in expected[1:-1]))
-    typer.echo("measured " + " ".join(f"{value:5.1f}" for value in measured[1:-1]))
+    images = f"{result.images} images" + f", {result.split}" * bool(result.split)
+    left_out = summary(result.left_out, named=NAMED)
+    names = " and ".join(name.replace("_", " ") for name in result.written)
+    typer.echo(printable(f"Calibrated on {images}{left_out}. Written to {model}: {names}."))
+    labels = ("uncalibrated error", "measured CIEDE2000")
+    for label, values in zip(labels, result.curve, strict=True):
+        typer.echo(f"{label}  " + " ".join(f"{value:5.1f}" for value in values[1:-1]))
 
 
 @contextmanager
@@ -274,7 +280,7 @@ def _progress_and_control(progress: str) -> Iterator[tuple[ProgressReporter, Run
 
     kinds = {"bar": ProgressBar, "json": JsonLines, "none": NoProgress}
     if progress not in kinds:
-        raise ValueError(f"--progress must be one of {', '.join(kinds)}, not {progress!r}.")
+        raise SettingsError(f"--progress must be one of {', '.join(kinds)}, not {progress!r}.")
     control = RunControl()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, control.interrupt)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_colorize.cli.program import printable
-from napari_colorize.errors import SettingsError
+from napari_colorize.errors import OutputError, SettingsError
 
 if TYPE_CHECKING:
     from napari_colorize.colorizer import Colorizer
 
+MODEL_SUFFIXES = {".safetensors", ".pth", ".pt"}
 Models = Annotated[
     list[str] | None,
     typer.Argument(metavar="MODEL", help="Names or files of models. Default: embedded."),
@@ -96,9 +97,10 @@ def evaluate(
         write_json,
     )
 
-    if data is None:
+    if data is None or _is_model(data):
+        model = "" if data is None else f": {data} is a model"
         raise SettingsError(
-            "DATA is missing. Usage: napari-colorize-train evaluate [MODEL]... DATA"
+            f"DATA is missing{model}. Usage: napari-colorize-train evaluate [MODEL]... DATA"
         )
     config = EvaluationConfig(
         render_factor=render_factor,
@@ -123,12 +125,25 @@ def evaluate(
             bar.update(done - bar.n)
 
         evaluation = measure(loaded, data, config, progress=progress)
-    for path, write in ((json, write_json), (html, write_html)):
-        if path is not None:
-            write(evaluation, path)
-    # Names of models and files may contain control characters.
+    # Before the files, which may fail. Names of models and files may have control characters.
     for line in to_text(evaluation).split("\n"):
         typer.echo(printable(line))
+    failed = []
+    for path, write in ((json, write_json), (html, write_html)):
+        try:
+            if path is not None:
+                write(evaluation, path)
+        except OutputError as error:
+            failed.append(str(error))
+    if failed:
+        raise OutputError(" ".join(failed))
+
+
+def _is_model(data: Path) -> bool:
+    from napari_colorize.zoo import list_models
+
+    is_name = not data.exists() and str(data) in list_models()
+    return is_name or data.suffix.lower() in MODEL_SUFFIXES
 
 
 def load_models(models: Sequence[str], device: str = "auto") -> dict[str, Colorizer]:
@@ -149,12 +164,12 @@ def numbers_in(text: str) -> tuple[float, ...]:
 
     Raises
     ------
-    ValueError
+    SettingsError
         If a part is not a number.
     """
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ValueError(
+        raise SettingsError(
             f"Expected numbers separated by commas, such as 0.5,1,2; got {text!r}."
         ) from None

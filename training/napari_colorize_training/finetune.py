@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ from napari_colorize_training.models.export import (
     add_tensors,
     copy_model,
     measured_on,
+    model_path,
     record_validation,
 )
 from napari_colorize_training.recipe import Recipe, parse_recipe
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from napari_colorize.zoo import Checkpoint
 
 
-SUFFIX = ".safetensors"
 PREDICT_CLASSES = ("compact", "region")  # architectures
 VALIDATION_SHARE = 0.2  # the same for all numbers of images, so that the split is stable
 MAX_MEASURED = 64  # validation images on which base and result are measured
@@ -123,8 +123,8 @@ def finetune(
     base : str or path
         Name or file of the base model.
     out : str or path
-        Path of the model (`.safetensors`); a model card and a sheet of samples are written beside
-        it.
+        Path of the model (`.safetensors`, which may be omitted); a model card and a sheet of
+        samples are written beside it.
     group : str, optional
         Option for groups (slide, bag, video), which are not split; see `split.grouping`.
     augment, degrade : str, optional
@@ -157,7 +157,7 @@ def finetune(
         cannot be written to.
     """
     progress, control = progress or NoProgress(), control or RunControl()
-    out = _model_path(out)
+    out = model_path(out)
     outputs = (out, out.with_suffix(".md"), out.with_suffix(".png"))
     _refuse_to_replace(images, outputs, overwrite=overwrite)
     if steps is not None:
@@ -316,14 +316,6 @@ def _loss_for(architecture: str, *, features: bool) -> dict[str, Any]:
     return {"pixel": "l1", **({"feature_weights": [20, 70, 10]} if features else {})}
 
 
-def _model_path(out: str | Path) -> Path:
-    """Return the path of the model, with the suffix that front ends expect."""
-    out = Path(out).expanduser()
-    if not out.name:
-        raise SettingsError(f"{str(out)!r} is not a file name; give one such as mymodel{SUFFIX}.")
-    return out if out.suffix == SUFFIX else out.with_name(out.name + SUFFIX)
-
-
 def _refuse_to_replace(images: Any, outputs: Sequence[Path], *, overwrite: bool) -> None:
     """Raise OutputError if the model, its card or its sheet would replace a file."""
     for path in outputs:
@@ -374,6 +366,7 @@ class _BaseComparison:
         images = [validation[int(index)] for index in chosen]
         self._truths = [_color(image) for image in images]
         self._grays = [_gray(image) for image in images]
+        self._names = [image.name for image in images]
         self._degrade = degrade
 
     def compare(
@@ -403,7 +396,10 @@ class _BaseComparison:
             images["gray"] = self._grays[:CARD_IMAGES]
         config = EvaluationConfig(degrade=self._degrade, calibration=False, saturations=())
         colorizers = {"base": base, "this model": model}
-        return example_sheet(evaluate(colorizers, images, config).samples, list(colorizers))
+        names = {f"color[{number}]": name for number, name in enumerate(self._names)}
+        samples = evaluate(colorizers, images, config).samples
+        named = [replace(sample, name=names[sample.name]) for sample in samples]
+        return example_sheet(named, list(colorizers))
 
 
 def _report(progress: ProgressReporter, result: FinetuneResult) -> None:

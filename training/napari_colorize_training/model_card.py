@@ -83,9 +83,10 @@ def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, image: str) 
 - Base: {base.name} ({base.architecture}), sha256 {base.sha256}
 - License of the base: {recipe.license}
 - Data: {report.sentence()}
-- Trained on {report.training} images, measured on {result.after.images} of the
-  {report.validation} validation images. These also selected the checkpoint, so that the scores are
-  slightly optimistic; measure the model on other images with `napari-colorize-train evaluate`.
+- Trained on {_images(report.training)}, measured on {result.after.images} of
+  {_images(report.validation)} for validation. These also selected the checkpoint, so that the
+  scores are slightly optimistic; measure the model on other images with
+  `napari-colorize-train evaluate`.
 
 {_table(result)}
 
@@ -99,6 +100,11 @@ def _text(result: FinetuneResult, recipe: Recipe, base: Checkpoint, image: str) 
 {json.dumps(recipe.to_dict(), indent=2)}
 ```
 """
+
+
+def _images(count: int) -> str:
+    """Return "1 image", "2 images"."""
+    return f"{count} image{'s' * (count != 1)}"
 
 
 def _table(result: FinetuneResult) -> str:

@@ -39,7 +39,7 @@ def judge(before: Score, after: Score, *, kept_base: bool) -> Outcome:
 
 def describe(outcome: Outcome, name: str, before: Score, after: Score, *, kept_base: bool) -> str:
     """Return the outcome for a model of this name in one or two sentences."""
-    images = f"{after.images} validation images"
+    images = f"{after.images} validation image{'s' * (after.images != 1)}"
     errors = (
         f"its color error (CIEDE2000) on {images} is {after.ciede2000:.1f}, that of the base "
         f"{before.ciede2000:.1f}, that of gray {after.ciede2000_gray:.1f}"

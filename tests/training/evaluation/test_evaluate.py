@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -365,6 +367,24 @@ def test_the_command_writes_table_json_and_html(folder):
     assert (folder / "r.html").read_text().startswith("<!doctype html>")
 
 
+def test_figures_are_printed_even_if_a_report_cannot_be_written(folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("napari_colorize_training.evaluation.html_report.to_html", lambda _: "")
+    monkeypatch.setattr(Path, "write_text", full)
+    written = ["--json", str(folder / "r.json"), "--html", str(folder / "r.html")]
+
+    result = CliRunner().invoke(
+        app, ["evaluate", str(folder), "--limit", "1", "--no-calibration", *written]
+    )
+
+    assert result.exit_code == 1 and "CIEDE2000" in result.stdout
+    (error,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert "r.json could not be written: the disk is full" in error
+    assert "r.html could not be written: the disk is full" in error
+
+
 @pytest.mark.parametrize("option", ["--json", "--html"])
 def test_the_command_replaces_no_file(folder, option):
     image = next(path for path in folder.iterdir() if path.is_file())
@@ -387,7 +407,9 @@ def test_the_command_replaces_no_file(folder, option):
         (["embedded", "DATA", "--backbone", "DATA/cat0.png"], "cat0.png"),
         (["embedded", "DATA", "--lpips", "DATA/none.pth"], "none.pth"),
         (["embedded", "DATA", "--group", "("], "regular expression"),
-        ([], "DATA is missing"),
+        ([], "DATA is missing. Usage"),
+        (["embedded"], "DATA is missing: embedded is a model. Usage"),
+        (["DATA/ft.safetensors"], "ft.safetensors is a model. Usage"),
     ],
 )
 def test_errors_of_the_command_are_one_line_and_nothing_is_written(folder, arguments, sentence):
@@ -399,7 +421,7 @@ def test_errors_of_the_command_are_one_line_and_nothing_is_written(folder, argum
     result = CliRunner().invoke(app, ["evaluate", *given, "--json", str(folder / "r.json")])
 
     lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert result.exit_code == 1
+    assert result.exit_code == 2 if "Usage" in sentence or "regular" in sentence else 1
     assert len(lines) == 1 and sentence in lines[0]
     assert "Traceback" not in result.output
     assert not (folder / "r.json").exists()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,33 @@ from torch import Tensor
 from napari_colorize.analysis.expected_error import uncalibrated_error
 from napari_colorize.array_types import Float64Array, UInt8Array
 from napari_colorize.colorizer import Colorizer
-from napari_colorize.errors import ColorizeWarning, SettingsError
+from napari_colorize.errors import ColorizeWarning, ImageError, SettingsError
 from napari_colorize.imaging.resample import resize
+from napari_colorize_training.data.checks import NAMED, Problem, summary
+from napari_colorize_training.evaluation.evaluate import validation_images
 from napari_colorize_training.evaluation.ground_truth import GroundTruthSet, find_ground_truth
 from napari_colorize_training.evaluation.metrics import to_gray, to_lab
 from napari_colorize_training.evaluation.non_photographs import non_photograph
-from napari_colorize_training.models.export import add_tensors, recorded_validation
+from napari_colorize_training.models.export import add_tensors
 
 POINTS = 24  # of the curve
+MIN_IMAGES = 20  # with fewer, the curve is that of a few scenes
 MAX_ERROR = 200.0  # CIEDE2000, larger than any color difference
 MIN_PHOTOGRAPHS = 200  # for the classifier; with fewer it is left as it is
 PHOTOGRAPHS = 3000  # largest number for the classifier, and number of other images
 SHRINKAGE = 0.1  # of the covariance, towards a multiple of the identity
 FLAGGED = 0.035  # share of unseen photographs that the classifier takes for something else
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Result of a calibration, which is also in the model's file."""
+
+    curve: Float64Array  # shape (2, POINTS): uncalibrated and measured CIEDE2000
+    images: int  # number of images on which it was measured
+    split: str  # which images of the source they are; "" for all
+    left_out: tuple[Problem, ...]  # problems of other images
+    written: tuple[str, ...]  # names of the tensors in the model's file
 
 
 def calibrate_model(
@@ -46,7 +61,7 @@ def calibrate_model(
     validation: bool = True,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Float64Array:
+) -> Calibrated:
     """Fit a model's calibration curve and write it into its file, atomically.
 
     For a network of the architecture region also its classifier of photographs, on up to
@@ -68,15 +83,17 @@ def calibrate_model(
 
     Returns
     -------
-    ndarray, shape (2, POINTS)
-        Uncalibrated and measured CIEDE2000.
+    Calibrated
+        The curve, and the images.
 
     Raises
     ------
     SettingsError
         If the network has no color classes.
     FileNotFoundError
-        If there are no color images.
+        If there are no images.
+    ImageError
+        If fewer than `MIN_IMAGES` images have colors.
     """
     model = model.resolve()  # a link stays a link
     colorizer = Colorizer.from_pretrained(model, precision="float32")
@@ -85,9 +102,10 @@ def calibrate_model(
             f"{model} has no color classes to calibrate: only networks of the architectures "
             "compact and region have."
         )
-    held_back = (recorded_validation(model) or True) if validation else False
-    truths = find_ground_truth(data, validation=held_back, limit=limit)
+    chosen, split = validation_images({model.name: colorizer}) if validation else (False, "")
+    truths = find_ground_truth(data, validation=chosen, limit=limit)
     expected, measured = [], []
+    left_out = list(truths.problems)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ColorizeWarning)
         for done, truth in enumerate(truths, 1):
@@ -95,10 +113,20 @@ def calibrate_model(
                 errors = expected_and_measured(colorizer, truth.rgb)
                 expected.append(errors[0].ravel())
                 measured.append(errors[1].ravel())
+            elif truth.problem is not None:
+                left_out.append(truth.problem)
             if progress is not None:
                 progress(done, len(truths))
-    if not expected:
-        raise FileNotFoundError(f"{data} has no color images to calibrate on.")
+    if len(expected) < MIN_IMAGES:
+        held_back, also = "", ""
+        if validation:
+            held_back = " for validation"
+            also = ", or use --all if the model was not trained on these"
+        raise ImageError(
+            f"{model.name} was not calibrated: {truths.title} has {len(expected)} color images"
+            f"{held_back}, but at least {MIN_IMAGES} are needed"
+            f"{summary(left_out, named=NAMED)}. Give more images{also}."
+        )
     curve = fit_curve(np.concatenate(expected), np.concatenate(measured))
     measured_buffers = {"calibration": torch.tensor(curve).half()}
     if hasattr(colorizer.network, "photograph_classifier"):
@@ -107,7 +135,7 @@ def calibrate_model(
             classifier = fit_photograph_classifier(colorizer, photographs)
             measured_buffers["photograph_classifier"] = torch.tensor(classifier).half()
     add_tensors(model, measured_buffers)
-    return curve
+    return Calibrated(curve, len(expected), split, tuple(left_out), tuple(measured_buffers))
 
 
 def some_photographs(data: Any) -> list[UInt8Array]:

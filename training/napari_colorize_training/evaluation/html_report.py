@@ -12,7 +12,7 @@ from napari_colorize.errors import SettingsError
 from napari_colorize.extras import install_command
 from napari_colorize.finetune.line_chart import Chart, named_lines, render_svg
 from napari_colorize.provenance import STATEMENT
-from napari_colorize.runtime.atomic import new_file
+from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize_training.evaluation.sheets import example_sheet
 from napari_colorize_training.evaluation.tables import figure_table, group_table, summary
 
@@ -26,7 +26,7 @@ JPEG_QUALITY = 88
 def write_html(evaluation: Evaluation, path: Path) -> None:
     """Write the report as one self-contained file."""
     content = to_html(evaluation)
-    with new_file(path, overwrite=True) as part:
+    with new_file(path, overwrite=True) as part, write_errors(path):
         part.write_text(content, encoding="utf-8")
 
 

@@ -40,10 +40,14 @@ def sample_sheet(colorizer: Colorizer, images: Iterable[UInt8Array]) -> Image.Im
 
 
 def example_sheet(examples: Sequence[Example], names: Sequence[str]) -> Image.Image:
-    """Return a sheet with gray, the result of each model and the truth, with CIEDE2000."""
+    """Return a sheet with gray, the result of each model and the truth, with CIEDE2000.
+
+    The label of the truth has the name of the file.
+    """
     images, labels = [], []
     for example in examples:
         images += [example.gray, *example.predicted, example.truth]
         errors = zip(("gray", *names), example.errors, strict=True)
-        labels += [*(f"{name}: {error:.1f}" for name, error in errors), Path(example.name).name]
+        labels += [f"{name}: {error:.1f}" for name, error in errors]
+        labels.append(f"truth, {Path(example.name).name}")
     return Image.fromarray(contact_sheet(images, labels, columns=len(names) + 2, cell=CELL))

@@ -73,7 +73,7 @@ def refuse_unwritable(*paths: Path | None, overwrite: bool = True) -> None:
 def write_json(evaluation: Evaluation, path: Path) -> None:
     """Write all figures, also those of each image; NaN is written as null."""
     content = json.dumps(_json_value(to_dict(evaluation)), indent=1, allow_nan=False)
-    with new_file(path, overwrite=True) as part:
+    with new_file(path, overwrite=True) as part, write_errors(path):
         part.write_text(content + "\n", encoding="utf-8")
 
 

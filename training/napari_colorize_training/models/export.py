@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from napari_colorize.errors import CheckpointError
+from napari_colorize.errors import CheckpointError, SettingsError
 from napari_colorize.provenance import STATEMENT
 from napari_colorize.runtime.atomic import new_file, write_errors
 from napari_colorize.zoo.user_models import metadata_of
@@ -22,6 +22,7 @@ from napari_colorize_training.recipe import Recipe
 if TYPE_CHECKING:
     from napari_colorize.networks import Architecture
 
+SUFFIX = ".safetensors"
 RECOMMENDED_SETTINGS = ("render_factor", "saturation")
 # Key of the metadata: hashes of the images that a training held back for validation, their number
 # of digits, and the largest number of images that are recorded
@@ -129,6 +130,25 @@ def recorded_validation(model: str | Path) -> frozenset[str]:
         return frozenset(metadata_of(Path(model)).get(VALIDATION_IMAGES, "").split())
     except CheckpointError:  # no safetensors file
         return frozenset()
+
+
+def model_path(out: str | Path) -> Path:
+    """Return the path of a model with the suffix that front ends expect.
+
+    Raises
+    ------
+    SettingsError
+        If it has another suffix, or is no file name.
+    """
+    out = Path(out).expanduser()
+    if not out.name:
+        raise SettingsError(f"{str(out)!r} is not a file name; give one such as mymodel{SUFFIX}.")
+    if out.suffix not in ("", SUFFIX):
+        raise SettingsError(
+            f"{out} ends in {out.suffix}, but models are written as {SUFFIX}: give a name with "
+            "this suffix, or without any."
+        )
+    return out.with_suffix(SUFFIX)
 
 
 def copy_model(model: Path, out: Path) -> Path:
